@@ -1,0 +1,1 @@
+"""The HTTP API, its typed client and the command line."""

@@ -1,0 +1,1 @@
+"""The ledger: vocabulary, rules, signatures, the append-only store and the vaults."""

@@ -1,0 +1,108 @@
+"""The vocabulary: every case action as a model that declares each field's level."""
+
+from ledger.vocabulary.action import Action, actions_by_kind
+from ledger.vocabulary.coordination import (
+    CaseClosed,
+    CasePrioritised,
+    CaseReopened,
+    ConsentGiven,
+    ConsentWithdrawn,
+    Correction,
+    InformationAcknowledged,
+    InformationDeclined,
+    InformationProvided,
+    InformationRequested,
+    JointActionAgreed,
+    JointActionDone,
+    LeadTransferAccepted,
+    LeadTransferOffered,
+    MeetingHeld,
+)
+from ledger.vocabulary.identification import (
+    CaseOpened,
+    NotAVictim,
+    VictimIdentified,
+    VictimStatusChanged,
+)
+from ledger.vocabulary.inclusion import ReintegrationMonitored, ReintegrationPlanned
+from ledger.vocabulary.proceedings import (
+    Charged,
+    CompensationRecorded,
+    HearingHeld,
+    Investigated,
+    JudgmentGiven,
+)
+from ledger.vocabulary.protection import (
+    BestInterestsAssessed,
+    GuardianAppointed,
+    ProtectionMeasureEnded,
+    ProtectionMeasureTaken,
+    RiskAssessed,
+    ServiceEnded,
+    ServiceStarted,
+    Sheltered,
+    ShelterLeft,
+)
+from ledger.vocabulary.registration import KeyRegistered, KeyRevoked, ProtocolAdopted
+from ledger.vocabulary.returning import (
+    Departed,
+    FamilyAssessed,
+    FamilyTraced,
+    Received,
+    ReturnDecided,
+    TravelDocumentIssued,
+)
+
+CASE_ACTIONS = actions_by_kind(
+    (
+        CaseOpened,
+        VictimIdentified,
+        VictimStatusChanged,
+        NotAVictim,
+        GuardianAppointed,
+        BestInterestsAssessed,
+        RiskAssessed,
+        Sheltered,
+        ShelterLeft,
+        ProtectionMeasureTaken,
+        ProtectionMeasureEnded,
+        ServiceStarted,
+        ServiceEnded,
+        ReintegrationPlanned,
+        ReintegrationMonitored,
+        FamilyTraced,
+        FamilyAssessed,
+        ReturnDecided,
+        TravelDocumentIssued,
+        Departed,
+        Received,
+        Investigated,
+        Charged,
+        HearingHeld,
+        JudgmentGiven,
+        CompensationRecorded,
+        ConsentGiven,
+        ConsentWithdrawn,
+        InformationRequested,
+        InformationAcknowledged,
+        InformationProvided,
+        InformationDeclined,
+        MeetingHeld,
+        JointActionAgreed,
+        JointActionDone,
+        CasePrioritised,
+        LeadTransferOffered,
+        LeadTransferAccepted,
+        Correction,
+        CaseClosed,
+        CaseReopened,
+    )
+)
+"""The actions that agencies take on a case, by kind."""
+
+REGISTRY_ACTIONS = actions_by_kind((ProtocolAdopted, KeyRegistered, KeyRevoked))
+"""The acts on the protocol itself, by kind."""
+
+ALL_ACTIONS = {**CASE_ACTIONS, **REGISTRY_ACTIONS}
+
+__all__ = ["ALL_ACTIONS", "CASE_ACTIONS", "REGISTRY_ACTIONS", "Action"]

@@ -1,0 +1,106 @@
+"""The base of every case action, and what is derived from a model's declared levels."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
+from pydantic.fields import FieldInfo
+
+from ledger.vocabulary.levels import CASE, LEDGER, FieldGroup, FieldLevel, Level, personal
+from ledger.vocabulary.picklists import Stage
+from ledger.vocabulary.types import UtcDatetime
+
+T = TypeVar("T")
+
+OnLedger = Annotated[T, LEDGER]
+OnCase = Annotated[T, CASE]
+Identity = Annotated[T, personal(FieldGroup.IDENTITY)]
+Contact = Annotated[T, personal(FieldGroup.CONTACT)]
+Family = Annotated[T, personal(FieldGroup.FAMILY)]
+Health = Annotated[T, personal(FieldGroup.HEALTH)]
+Exploitation = Annotated[T, personal(FieldGroup.EXPLOITATION)]
+Proceedings = Annotated[T, personal(FieldGroup.PROCEEDINGS)]
+Whereabouts = Annotated[T, personal(FieldGroup.WHEREABOUTS)]
+Care = Annotated[T, personal(FieldGroup.CARE)]
+
+
+class LedgerModel(BaseModel):
+    """Base of every model at an edge: frozen, and unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Action(LedgerModel):
+    """What an agency did. ``kind`` is the name by which it travels.
+
+    Every field declares its level; a subclass that leaves one out cannot be defined.
+    """
+
+    kind: ClassVar[str]
+    stage: ClassVar[Stage]
+
+    acted_at: OnLedger[UtcDatetime]
+    """When the act took place, which may be long before it is recorded."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, field in cls.model_fields.items():
+            if not any(isinstance(m, FieldLevel) for m in field.metadata):
+                raise TypeError(f"{cls.__name__}.{name} declares no field level")
+
+    @classmethod
+    def level(cls, field: str) -> FieldLevel:
+        """The declared level of ``field``. Raises ``KeyError`` for an unknown field."""
+        return next(m for m in cls.model_fields[field].metadata if isinstance(m, FieldLevel))
+
+    @classmethod
+    def ledger_fields(cls) -> tuple[str, ...]:
+        return tuple(n for n in cls.model_fields if cls.level(n).level is Level.LEDGER)
+
+    @classmethod
+    def disclosable_fields(cls) -> tuple[str, ...]:
+        return tuple(n for n in cls.model_fields if cls.level(n).level is not Level.LEDGER)
+
+    def ledger_claims(self) -> dict[str, Any]:
+        """The ``ledger`` fields that are set, as JSON values."""
+        return self.model_dump(mode="json", include=set(self.ledger_fields()), exclude_none=True)
+
+    def disclosable_claims(self) -> dict[str, Any]:
+        """The ``case`` and ``personal`` fields that are set, as JSON values."""
+        return self.model_dump(
+            mode="json", include=set(self.disclosable_fields()), exclude_none=True
+        )
+
+
+@cache
+def ledger_part(model: type[Action]) -> type[LedgerModel]:
+    """The model of an action's ``ledger`` fields alone: all that the ledger node sees."""
+    fields: dict[str, Any] = {
+        name: (_annotation(model.model_fields[name]), model.model_fields[name])
+        for name in model.ledger_fields()
+    }
+    return create_model(f"{model.__name__}OnLedger", __base__=LedgerModel, **fields)
+
+
+@cache
+def field_adapter(model: type[Action], field: str) -> TypeAdapter[Any]:
+    """Validates the value of one disclosable field on its own."""
+    return TypeAdapter(_annotation(model.model_fields[field]))
+
+
+def _annotation(field: FieldInfo) -> Any:
+    annotation: Any = field.annotation
+    for item in field.metadata:
+        annotation = Annotated[annotation, item]
+    return annotation
+
+
+def actions_by_kind(models: tuple[type[Action], ...]) -> Mapping[str, type[Action]]:
+    """Index action models by kind. Raises ``TypeError`` where two share one."""
+    index: dict[str, type[Action]] = {}
+    for model in models:
+        if index.setdefault(model.kind, model) is not model:
+            raise TypeError(f"two actions are called {model.kind!r}")
+    return index

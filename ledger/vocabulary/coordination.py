@@ -1,0 +1,194 @@
+"""Coordination across the stages: consent, information, meetings, handovers, corrections."""
+
+from datetime import date
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from ledger.vocabulary.action import Action, Care, Identity, OnCase, OnLedger
+from ledger.vocabulary.picklists import (
+    ClosureReason,
+    ConsentForm,
+    ConsentGiver,
+    ConsentScope,
+    CorrectionEffect,
+    CorrectionReason,
+    DeclineReason,
+    InformationTopic,
+    JointActionKind,
+    JointActionOutcome,
+    Priority,
+    Purpose,
+    ReferralReason,
+    ReopeningReason,
+)
+from ledger.vocabulary.picklists import Stage as S
+from ledger.vocabulary.types import ActionId, AgencyId, Country, Language, Name, Text
+
+
+class ConsentGiven(Action):
+    """The person or the guardian consented."""
+
+    kind: ClassVar[str] = "consent_given"
+    stage: ClassVar[S] = S.COORDINATION
+
+    scopes: OnLedger[Annotated[tuple[ConsentScope, ...], Field(min_length=1, max_length=4)]]
+    given_by: OnLedger[ConsentGiver]
+    form: OnLedger[ConsentForm]
+    expires: OnLedger[date | None] = None
+    language: OnCase[Language | None] = None
+    signed_by: Identity[Name | None] = None
+
+
+class ConsentWithdrawn(Action):
+    """Consent was withdrawn, in part or whole."""
+
+    kind: ClassVar[str] = "consent_withdrawn"
+    stage: ClassVar[S] = S.COORDINATION
+
+    scopes: OnLedger[Annotated[tuple[ConsentScope, ...], Field(min_length=1, max_length=4)]]
+    withdrawn_by: OnLedger[ConsentGiver]
+    circumstances: Care[Text | None] = None
+
+
+class InformationRequested(Action):
+    """One agency asks another for information; the addressee's country joins the case."""
+
+    kind: ClassVar[str] = "information_requested"
+    stage: ClassVar[S] = S.COORDINATION
+
+    addressee: OnLedger[AgencyId]
+    topics: OnLedger[Annotated[tuple[InformationTopic, ...], Field(min_length=1, max_length=7)]]
+    purpose: OnLedger[Purpose]
+    answer_by: OnLedger[date | None] = None
+    question: OnCase[Text | None] = None
+
+
+class InformationAcknowledged(Action):
+    """The addressee confirms that the request arrived."""
+
+    kind: ClassVar[str] = "information_acknowledged"
+    stage: ClassVar[S] = S.COORDINATION
+
+    request: OnLedger[ActionId]
+
+
+class InformationProvided(Action):
+    """The addressee answers."""
+
+    kind: ClassVar[str] = "information_provided"
+    stage: ClassVar[S] = S.COORDINATION
+
+    request: OnLedger[ActionId]
+    complete: OnLedger[bool]
+    """Whether this answers the whole request; a partial answer leaves it open."""
+    answer: OnCase[Text | None] = None
+
+
+class InformationDeclined(Action):
+    """The addressee declines, with a reason."""
+
+    kind: ClassVar[str] = "information_declined"
+    stage: ClassVar[S] = S.COORDINATION
+
+    request: OnLedger[ActionId]
+    reason: OnLedger[DeclineReason]
+    explanation: OnCase[Text | None] = None
+
+
+class MeetingHeld(Action):
+    """A meeting of the multidisciplinary teams, of one country or both."""
+
+    kind: ClassVar[str] = "meeting_held"
+    stage: ClassVar[S] = S.COORDINATION
+
+    host: OnLedger[Country]
+    countries: OnLedger[Annotated[tuple[Country, ...], Field(min_length=1, max_length=8)]]
+    agencies: OnLedger[Annotated[tuple[AgencyId, ...], Field(min_length=1, max_length=40)]]
+    minutes: OnCase[Text | None] = None
+    participants: Identity[Text | None] = None
+
+
+class JointActionAgreed(Action):
+    """The countries agreed to act together."""
+
+    kind: ClassVar[str] = "joint_action_agreed"
+    stage: ClassVar[S] = S.COORDINATION
+
+    joint_action: OnLedger[JointActionKind]
+    responsible: OnLedger[Annotated[tuple[AgencyId, ...], Field(min_length=1, max_length=10)]]
+    due: OnLedger[date | None] = None
+    description: OnCase[Text | None] = None
+
+
+class JointActionDone(Action):
+    """A responsible agency reports a joint action done."""
+
+    kind: ClassVar[str] = "joint_action_done"
+    stage: ClassVar[S] = S.COORDINATION
+
+    agreed_action: OnLedger[ActionId]
+    outcome: OnLedger[JointActionOutcome]
+    report: OnCase[Text | None] = None
+
+
+class CasePrioritised(Action):
+    """Prosecutor, court or coordinator gave the case a priority."""
+
+    kind: ClassVar[str] = "case_prioritised"
+    stage: ClassVar[S] = S.COORDINATION
+
+    priority: OnLedger[Priority]
+    reasoning: OnCase[Text | None] = None
+
+
+class LeadTransferOffered(Action):
+    """The lead agency offers the lead to another agency, at home or abroad."""
+
+    kind: ClassVar[str] = "lead_transfer_offered"
+    stage: ClassVar[S] = S.COORDINATION
+
+    to_agency: OnLedger[AgencyId]
+    reason: OnLedger[ReferralReason]
+    handover_note: OnCase[Text | None] = None
+
+
+class LeadTransferAccepted(Action):
+    """The agency to which the lead was offered accepts it."""
+
+    kind: ClassVar[str] = "lead_transfer_accepted"
+    stage: ClassVar[S] = S.COORDINATION
+
+    offer: OnLedger[ActionId]
+
+
+class Correction(Action):
+    """Answers a mistaken action by naming it; the mistaken one stays on the trail."""
+
+    kind: ClassVar[str] = "correction"
+    stage: ClassVar[S] = S.COORDINATION
+
+    corrects: OnLedger[ActionId]
+    effect: OnLedger[CorrectionEffect]
+    reason: OnLedger[CorrectionReason]
+    explanation: OnCase[Text | None] = None
+
+
+class CaseClosed(Action):
+    """The case was closed."""
+
+    kind: ClassVar[str] = "case_closed"
+    stage: ClassVar[S] = S.COORDINATION
+
+    reason: OnLedger[ClosureReason]
+    summary: OnCase[Text | None] = None
+
+
+class CaseReopened(Action):
+    """A closed case was reopened."""
+
+    kind: ClassVar[str] = "case_reopened"
+    stage: ClassVar[S] = S.COORDINATION
+
+    reason: OnLedger[ReopeningReason]
+    circumstances: OnCase[Text | None] = None

@@ -1,0 +1,99 @@
+"""Stage 1: identification (USOP, preliminary and formal identification)."""
+
+from datetime import date
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from ledger.vocabulary.action import (
+    Action,
+    Contact,
+    Exploitation,
+    Family,
+    Identity,
+    OnCase,
+    OnLedger,
+)
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    DecisionMakingOrg,
+    Gender,
+    Indicator,
+    MethodOfControl,
+    MethodOfRecruitment,
+    OpeningGround,
+    RelationshipToTrafficker,
+    StatusGround,
+    TraffickingStatus,
+    TypeOfExploitation,
+    Vulnerability,
+)
+from ledger.vocabulary.picklists import Stage as S
+from ledger.vocabulary.types import Country, Language, Name, Text
+
+
+class CaseOpened(Action):
+    """A case is opened on suspicion, after the indicators were assessed."""
+
+    kind: ClassVar[str] = "case_opened"
+    stage: ClassVar[S] = S.IDENTIFICATION
+
+    age_group: OnLedger[AgeGroup]
+    countries: OnLedger[Annotated[tuple[Country, ...], Field(min_length=1, max_length=8)]]
+    """The parties to the case from its start; others join when they are addressed."""
+    ground: OnCase[OpeningGround]
+    indicators: OnCase[Annotated[tuple[Indicator, ...], Field(min_length=1, max_length=10)]]
+    indicators_note: OnCase[Text | None] = None
+    first_name: Identity[Name | None] = None
+    second_name: Identity[Name | None] = None
+    birthdate: Identity[date | None] = None
+    gender: Identity[Gender | None] = None
+    citizenship: Identity[Annotated[tuple[Country, ...], Field(max_length=5)] | None] = None
+    identity_number: Identity[Name | None] = None
+    primary_language: Identity[Language | None] = None
+    phone: Contact[Annotated[str, Field(pattern=r"^\+?[1-9]\d{1,14}$")] | None] = None
+    address: Contact[Text | None] = None
+    family_note: Family[Text | None] = None
+
+
+class VictimIdentified(Action):
+    """Formal identification as a presumed or actual victim of trafficking."""
+
+    kind: ClassVar[str] = "victim_identified"
+    stage: ClassVar[S] = S.IDENTIFICATION
+
+    status: OnLedger[TraffickingStatus]
+    decided_by: OnLedger[DecisionMakingOrg]
+    types_of_exploitation: OnCase[
+        Annotated[tuple[TypeOfExploitation, ...], Field(min_length=1, max_length=11)]
+    ]
+    citizenship: OnCase[Country | None] = None
+    methods_of_recruitment: Exploitation[tuple[MethodOfRecruitment, ...] | None] = None
+    methods_of_control: Exploitation[tuple[MethodOfControl, ...] | None] = None
+    relationship_to_trafficker: Exploitation[RelationshipToTrafficker | None] = None
+    vulnerabilities: Exploitation[tuple[Vulnerability, ...] | None] = None
+    age_when_trafficked: Exploitation[Annotated[int, Field(ge=0, le=120)] | None] = None
+    statement: Exploitation[Text | None] = None
+
+
+class VictimStatusChanged(Action):
+    """The formal status of the person changed."""
+
+    kind: ClassVar[str] = "victim_status_changed"
+    stage: ClassVar[S] = S.IDENTIFICATION
+
+    status: OnLedger[TraffickingStatus]
+    decided_by: OnLedger[DecisionMakingOrg]
+    ground: OnLedger[StatusGround]
+    reasoning: OnCase[Text | None] = None
+
+
+class NotAVictim(Action):
+    """The person was found not to be a victim of trafficking."""
+
+    kind: ClassVar[str] = "not_a_victim"
+    stage: ClassVar[S] = S.IDENTIFICATION
+
+    decided_by: OnLedger[DecisionMakingOrg]
+    ground: OnLedger[StatusGround]
+    reasoning: OnCase[Text | None] = None

@@ -1,0 +1,36 @@
+"""Stage 3: long-term assistance and social inclusion."""
+
+from datetime import date
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from ledger.vocabulary.action import Action, Care, OnCase, OnLedger, Whereabouts
+from ledger.vocabulary.picklists import MonitoringFinding, SupportPlanType
+from ledger.vocabulary.picklists import Stage as S
+from ledger.vocabulary.types import Text
+
+
+class ReintegrationPlanned(Action):
+    """A reintegration plan was agreed with the person or the guardian."""
+
+    kind: ClassVar[str] = "reintegration_planned"
+    stage: ClassVar[S] = S.INCLUSION
+
+    plan_types: OnLedger[Annotated[tuple[SupportPlanType, ...], Field(min_length=1, max_length=9)]]
+    planned_end_date: OnLedger[date | None] = None
+    objectives: OnCase[Text | None] = None
+    action_plan: Care[Text | None] = None
+
+
+class ReintegrationMonitored(Action):
+    """A follow-up visit or report on the person's reintegration."""
+
+    kind: ClassVar[str] = "reintegration_monitored"
+    stage: ClassVar[S] = S.INCLUSION
+
+    finding: OnLedger[MonitoringFinding]
+    next_visit: OnLedger[date | None] = None
+    report: OnCase[Text | None] = None
+    care_note: Care[Text | None] = None
+    home_address: Whereabouts[Text | None] = None

@@ -1,0 +1,439 @@
+"""Picklists: HTCDS 2.0 values where the standard has the field, USOP terms elsewhere.
+
+HTCDS value names are kept letter for letter (IOM, Human Trafficking Case Data
+Standard 2.0, CC BY 4.0); ``docs/htcds-mapping.md`` maps each field.
+"""
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The stages of the USOP procedure, and coordination across them."""
+
+    IDENTIFICATION = "identification"
+    PROTECTION = "first_assistance_and_protection"
+    INCLUSION = "long_term_assistance_and_social_inclusion"
+    RETURN = "return_and_social_inclusion"
+    PROCEEDINGS = "criminal_and_civil_proceedings"
+    COORDINATION = "coordination"
+
+
+class AgeGroup(StrEnum):
+    """All that the rules need to know of age: a child has further safeguards."""
+
+    CHILD = "child"
+    ADULT = "adult"
+    PRESUMED_CHILD = "presumed_child"
+
+
+class CaseStatus(StrEnum):
+    """HTCDS ``cas_Status``."""
+
+    ACTIVE = "Active"
+    FOLLOW_UP = "FollowUp"
+    CLOSED = "Closed"
+    CLOSED_REFERRED = "ClosedReferred"
+
+
+class TraffickingStatus(StrEnum):
+    """HTCDS ``vic_TraffickingStatus``."""
+
+    POSSIBLE = "PossibleVictimOfTrafficking"
+    ACTUAL = "ActualVictimOfTrafficking"
+    NOT_A_VICTIM = "NotAVictimOfTrafficking"
+
+
+class DecisionMakingOrg(StrEnum):
+    """HTCDS ``vic_TraffickingStatusDecisionMakingOrg``."""
+
+    POLICE = "Police"
+    NGO = "NGO"
+    COURT_OR_PROSECUTION = "CourtOrProsecution"
+    NON_POLICE_GOVERNMENTAL = "NonPoliceGovernmentalOrganization"
+    OTHER = "Other"
+
+
+class Gender(StrEnum):
+    """HTCDS ``prs_Gender``."""
+
+    FEMININE = "Feminine"
+    MASCULINE = "Masculine"
+    TRANSGENDER_FEMININE = "TransgenderFeminine"
+    TRANSGENDER_MASCULINE = "TransgenderMasculine"
+    NON_CONFORMING = "NonConforming"
+    NON_SPECIFIED_UNKNOWN = "NonSpecifiedUnknown"
+
+
+class RelationshipToTrafficker(StrEnum):
+    """HTCDS ``vic_RelationshipToTrafficker`` (the spelling is the standard's)."""
+
+    FAMILIAL = "Familial"
+    ACQUAINTED = "Acquainted"
+    UNACQUAINTED = "Unaquainted"
+
+
+class TypeOfExploitation(StrEnum):
+    """HTCDS ``vic_TypeOfExploitation``."""
+
+    FORCED_LABOUR = "ForcedLabour"
+    SEXUAL_EXPLOITATION = "SexualExploitation"
+    CHILD_LABOUR = "ChildLabour"
+    FORCED_MARRIAGE = "ForcedMarriage"
+    SERVITUDE = "Servitude"
+    FORCED_MILITARY = "ForcedMilitaryByNonStateActors"
+    ORGAN_REMOVAL = "OrganRemoval"
+    FORCED_BEGGING = "ForcedBegging"
+    FORCED_ADOPTION = "ForcedAdoption"
+    SURROGACY = "Surrogacy"
+    OTHER = "Other"
+
+
+class MethodOfRecruitment(StrEnum):
+    """HTCDS ``vic_MethodOfRecruitment``."""
+
+    AT_A_PLACE_OF_BUSINESS = "AtAPlaceOfBusiness"
+    AT_AN_EDUCATIONAL_INSTITUTION = "AtAnEducationalInstitution"
+    AT_WORK = "AtWork"
+    ONLINE_SOCIAL_NETWORKS = "ThroughOnlineSocialNetworks"
+    ONLINE_ADVERTISEMENT = "ThroughAnOnlineAdvertisement"
+    TELEVISION_ADVERT = "ThroughATelevisionAdvert"
+    NEWSPAPER_ADVERT = "ThroughANewspaperAdvert"
+    FAMILY = "ThroughFamilyOrFamilyEvents"
+    FRIENDS = "ThroughFriendsOrSocialEvents"
+    OTHER = "Other"
+
+
+class MethodOfControl(StrEnum):
+    """HTCDS ``vic_MethodsOfControl``."""
+
+    PHYSICAL_THREATS = "PhysicalThreats"
+    THREATS_LAW_ENFORCEMENT = "ThreatsLawEnforcement"
+    THREATENS_CHILDREN_FAMILY = "ThreatensChildrenFamily"
+    DEBT_BONDAGE = "DebtBondage"
+    FALSE_PROMISES = "FalsePromises"
+    PHYSICAL_ABUSE = "PhysicalAbuse"
+    SEXUAL_ABUSE = "SexualAbuse"
+    TAKES_EARNINGS = "TakesEarnings"
+    RESTRICTS_FINANCIAL_ACCESS = "RestrictsFinancialAccess"
+    RESTRICTS_MEDICAL_CARE = "RestrictsMedicalCare"
+    WITHHOLDS_NECESSITIES = "WithholdsNecessities"
+    PSYCHOLOGICAL_ABUSE = "PsychologicalAbuse"
+    PSYCHOACTIVE_SUBSTANCE = "PsychoactiveSubstance"
+    EXCESSIVE_WORKING_HOURS = "ExcessiveWorkingHours"
+    WITHHOLDS_DOCUMENTS = "WithholdsDocuments"
+    OTHER = "Other"
+
+
+class Vulnerability(StrEnum):
+    """HTCDS ``vic_Vulnerabilities``."""
+
+    ADDICTION = "Addiction"
+    SOCIAL_GROUP = "SocialGroup"
+    DISCRIMINATION = "Discrimination"
+    POVERTY = "Poverty"
+    DISABILITY = "DisabilityAndPhysicalHealth"
+    MENTAL_HEALTH = "MentalHealth"
+    MIGRATION = "Migration"
+    HOMELESSNESS = "Homelessness"
+    ABUSE_SOCIAL_MEDIA = "AbuseSocialMedia"
+    ABUSE_PHYSICAL = "AbusePhysical"
+    EDUCATION = "Education"
+    WORK_ENVIRONMENT = "WorkEnvironment"
+
+
+class PerpetratorRole(StrEnum):
+    """HTCDS ``per_RoleInProcess``."""
+
+    TRAVELLING_PARTNER = "TravellingPartner"
+    TRANSPORTER = "Transporter"
+    RECRUITER = "RecruiterOrIntermediary"
+    BROKER = "BrokerTravelAgent"
+    TRANSFERRED = "TransferredIndividual"
+    HARBOURED = "HarbouredIndividual"
+    SOLD = "SoldIndividual"
+    BOUGHT = "BoughtIndividual"
+    RECEIVED = "ReceivedIndividual"
+    CONTROLLED = "ControlledIndividual"
+    SMUGGLER = "Smuggler"
+    ABUSER = "Abuser"
+    KIDNAPPER = "Kidnapper"
+    EXPLOITER = "Exploiter"
+    OTHER = "Other"
+
+
+class SupportPlanType(StrEnum):
+    """HTCDS ``spl_Type``."""
+
+    EDUCATION = "Education"
+    FINANCIAL = "Financial"
+    HEALTH = "Health"
+    LABOUR_REHABILITATION = "LabourExploitationRehabilitation"
+    LEGAL = "Legal"
+    LIVELIHOOD = "Livelihood"
+    RIGHTS_BASED_TRAINING = "RightsBasedTraining"
+    SEXUAL_REHABILITATION = "SexualExploitationRehabilitation"
+    SOCIAL_CARE = "SocialCare"
+
+
+class ReferralReason(StrEnum):
+    """HTCDS ``cas_ReasonForIncomingReferral`` and ``cas_ReasonForOutgoingReferral``."""
+
+    ADDITIONAL_SERVICES = "AdditionalServicesRequired"
+    CHANGE_OF_LOCATION = "MigrationOrChangeOfLocation"
+    OTHER = "Other"
+
+
+class Indicator(StrEnum):
+    """Indicators of trafficking assessed on first contact (USOP, identification)."""
+
+    UNACCOMPANIED_CHILD = "unaccompanied_child"
+    CONTROLLED_BY_OTHERS = "controlled_by_others"
+    NO_DOCUMENTS = "no_documents"
+    BEGGING_IN_THE_STREET = "begging_in_the_street"
+    EARLY_OR_ARRANGED_MARRIAGE = "early_or_arranged_marriage"
+    SIGNS_OF_VIOLENCE = "signs_of_violence"
+    OUT_OF_SCHOOL = "out_of_school"
+    FOUND_AT_EXPLOITATION_SITE = "found_at_exploitation_site"
+    MOVED_ACROSS_BORDER = "moved_across_border"
+    DEBT_OR_UNPAID_WORK = "debt_or_unpaid_work"
+
+
+class OpeningGround(StrEnum):
+    """What led to the opening of the case."""
+
+    POLICE_ACTION = "police_action"
+    BORDER_CONTROL = "border_control"
+    REPORT_BY_SOCIAL_SERVICES = "report_by_social_services"
+    REPORT_BY_NGO = "report_by_ngo"
+    HELPLINE = "helpline"
+    SELF_REPORT = "self_report"
+    REFERRAL_FROM_ABROAD = "referral_from_abroad"
+
+
+class StatusGround(StrEnum):
+    """Why a victim's status changed."""
+
+    NEW_EVIDENCE = "new_evidence"
+    STATEMENT = "statement"
+    COURT_DECISION = "court_decision"
+    EXPERT_ASSESSMENT = "expert_assessment"
+    INDICATORS_NOT_CONFIRMED = "indicators_not_confirmed"
+
+
+class GuardianKind(StrEnum):
+    PARENT = "parent"
+    RELATIVE = "relative"
+    SOCIAL_WORK_CENTRE = "social_work_centre"
+    COURT_APPOINTED = "court_appointed"
+
+
+class ConsentScope(StrEnum):
+    ASSISTANCE = "assistance"
+    INFORMATION_EXCHANGE = "information_exchange"
+    RETURN = "return"
+    PROCEEDINGS = "participation_in_proceedings"
+
+
+class ConsentGiver(StrEnum):
+    PERSON = "person"
+    GUARDIAN = "guardian"
+
+
+class ConsentForm(StrEnum):
+    WRITTEN = "written"
+    ORAL_RECORDED = "oral_recorded"
+
+
+class BestInterestsOutcome(StrEnum):
+    RETURN_TO_FAMILY = "return_to_family"
+    RETURN_TO_CARE = "return_to_care_in_country_of_origin"
+    STAY = "stay_in_country_of_identification"
+    THIRD_COUNTRY = "placement_in_third_country"
+    FURTHER_ASSESSMENT = "further_assessment"
+
+
+class RiskLevel(StrEnum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    IMMEDIATE = "immediate"
+
+
+class ShelterKind(StrEnum):
+    EMERGENCY = "emergency"
+    SPECIALISED = "specialised"
+    HIGH_SECURITY = "high_security"
+    SEMI_INDEPENDENT = "semi_independent"
+    FOSTER_CARE = "foster_care"
+
+
+class ProtectionMeasureKind(StrEnum):
+    RECOVERY_AND_REFLECTION = "recovery_and_reflection_period"
+    TEMPORARY_RESIDENCE = "temporary_residence_permit"
+    POLICE_PROTECTION = "police_protection"
+    WITNESS_PROTECTION = "witness_protection"
+    RESTRAINING_ORDER = "restraining_order"
+    IDENTITY_CONFIDENTIALITY = "identity_confidentiality"
+
+
+class ServiceKind(StrEnum):
+    MEDICAL = "medical"
+    PSYCHOSOCIAL = "psychosocial"
+    LEGAL = "legal"
+    INTERPRETATION = "interpretation"
+    EDUCATION = "education"
+    VOCATIONAL_TRAINING = "vocational_training"
+    MATERIAL_AID = "material_aid"
+    CASE_MANAGEMENT = "case_management"
+    FAMILY_SUPPORT = "family_support"
+
+
+class ServiceEnd(StrEnum):
+    COMPLETED = "completed"
+    HANDED_OVER = "handed_over"
+    DECLINED_BY_PERSON = "declined_by_person"
+    NO_LONGER_NEEDED = "no_longer_needed"
+
+
+class InformationTopic(StrEnum):
+    IDENTITY = "identity"
+    FAMILY = "family"
+    PROCEEDINGS = "proceedings"
+    CARE_AND_PROTECTION = "care_and_protection"
+    RISK = "risk"
+    WHEREABOUTS = "whereabouts"
+    TRAVEL_DOCUMENTS = "travel_documents"
+
+
+class Purpose(StrEnum):
+    IDENTIFICATION = "identification"
+    PROTECTION = "protection"
+    PROCEEDINGS = "proceedings"
+    RETURN = "return"
+    REINTEGRATION = "reintegration"
+
+
+class DeclineReason(StrEnum):
+    NO_CONSENT = "no_consent"
+    NOT_IN_BEST_INTERESTS = "not_in_best_interests"
+    PENDING_INVESTIGATION = "pending_investigation"
+    NOT_HELD = "not_held"
+    NO_LEGAL_BASIS = "no_legal_basis"
+
+
+class JointActionKind(StrEnum):
+    JOINT_INVESTIGATION = "joint_investigation"
+    FAMILY_TRACING = "family_tracing"
+    JOINT_RISK_ASSESSMENT = "joint_risk_assessment"
+    RETURN_PREPARATION = "return_preparation"
+    EVIDENCE_EXCHANGE = "evidence_exchange"
+    REINTEGRATION_FOLLOW_UP = "reintegration_follow_up"
+
+
+class JointActionOutcome(StrEnum):
+    ACHIEVED = "achieved"
+    PARTLY_ACHIEVED = "partly_achieved"
+    NOT_ACHIEVED = "not_achieved"
+
+
+class Priority(StrEnum):
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+class Offence(StrEnum):
+    TRAFFICKING_IN_PERSONS = "trafficking_in_persons"
+    FORCED_MARRIAGE = "forced_marriage"
+    CHILD_ABUSE = "abuse_of_children"
+    FACILITATING_EXPLOITATION = "facilitating_exploitation"
+    SMUGGLING = "smuggling_of_migrants"
+    OTHER = "other"
+
+
+class InvestigationState(StrEnum):
+    OPENED = "opened"
+    EXTENDED = "extended"
+    SUSPENDED = "suspended"
+    COMPLETED = "completed"
+
+
+class HearingKind(StrEnum):
+    INITIAL = "initial"
+    PROTECTED_CHILD_STATEMENT = "protected_child_statement"
+    MAIN = "main"
+    SENTENCING = "sentencing"
+    APPEAL = "appeal"
+
+
+class Verdict(StrEnum):
+    CONVICTION = "conviction"
+    ACQUITTAL = "acquittal"
+    PARTIAL_CONVICTION = "partial_conviction"
+    DISMISSED = "dismissed"
+
+
+class CompensationState(StrEnum):
+    CLAIMED = "claimed"
+    AWARDED = "awarded"
+    PAID = "paid"
+    REFUSED = "refused"
+
+
+class FamilyOutcome(StrEnum):
+    NOT_FOUND = "not_found"
+    FOUND = "found"
+    FOUND_SAFE = "found_and_safe"
+    FOUND_UNSAFE = "found_and_unsafe"
+    INVOLVED = "involved_in_trafficking"
+
+
+class TravelDocumentKind(StrEnum):
+    PASSPORT = "passport"
+    EMERGENCY_TRAVEL_DOCUMENT = "emergency_travel_document"
+    LAISSEZ_PASSER = "laissez_passer"
+
+
+class EscortKind(StrEnum):
+    POLICE = "police"
+    SOCIAL_WORKER = "social_worker"
+    POLICE_AND_SOCIAL_WORKER = "police_and_social_worker"
+    NGO = "ngo"
+    GUARDIAN = "guardian"
+
+
+class MonitoringFinding(StrEnum):
+    PROGRESSING = "progressing"
+    NEEDS_SUPPORT = "needs_support"
+    AT_RISK = "at_risk"
+    SUCCESSFUL = "successfully_reintegrated"
+
+
+class CorrectionEffect(StrEnum):
+    """``annulled``: the action is as though never taken; ``clarified``: it stands, explained."""
+
+    ANNULLED = "annulled"
+    CLARIFIED = "clarified"
+
+
+class CorrectionReason(StrEnum):
+    WRONG_CASE = "wrong_case"
+    ENTRY_ERROR = "entry_error"
+    DUPLICATE = "duplicate"
+    SUPERSEDED_BY_FACTS = "superseded_by_facts"
+
+
+class ClosureReason(StrEnum):
+    REINTEGRATED = "reintegrated"
+    NOT_A_VICTIM = "not_a_victim"
+    ASSISTANCE_DECLINED = "assistance_declined"
+    REFERRED = "referred"
+    LOST_CONTACT = "lost_contact"
+    DECEASED = "deceased"
+
+
+class ReopeningReason(StrEnum):
+    NEW_INFORMATION = "new_information"
+    RENEWED_RISK = "renewed_risk"
+    COURT_REQUEST = "court_request"
+    CLOSED_IN_ERROR = "closed_in_error"

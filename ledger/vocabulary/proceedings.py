@@ -1,0 +1,78 @@
+"""Stage 5: criminal and civil proceedings."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from ledger.vocabulary.action import Action, OnCase, OnLedger, Proceedings
+from ledger.vocabulary.picklists import (
+    CompensationState,
+    HearingKind,
+    InvestigationState,
+    Offence,
+    PerpetratorRole,
+    Verdict,
+)
+from ledger.vocabulary.picklists import Stage as S
+from ledger.vocabulary.types import Name, Text
+
+
+class Investigated(Action):
+    """An investigation was opened, extended, suspended or completed."""
+
+    kind: ClassVar[str] = "investigated"
+    stage: ClassVar[S] = S.PROCEEDINGS
+
+    state: OnLedger[InvestigationState]
+    reference: OnCase[Name | None] = None
+    perpetrator_roles: OnCase[
+        Annotated[tuple[PerpetratorRole, ...], Field(max_length=15)] | None
+    ] = None
+    suspects: Proceedings[Text | None] = None
+
+
+class Charged(Action):
+    """Charges were brought."""
+
+    kind: ClassVar[str] = "charged"
+    stage: ClassVar[S] = S.PROCEEDINGS
+
+    offences: OnCase[Annotated[tuple[Offence, ...], Field(min_length=1, max_length=6)]]
+    reference: OnCase[Name | None] = None
+    accused: Proceedings[Text | None] = None
+
+
+class HearingHeld(Action):
+    """A hearing was held."""
+
+    kind: ClassVar[str] = "hearing_held"
+    stage: ClassVar[S] = S.PROCEEDINGS
+
+    hearing: OnLedger[HearingKind]
+    victim_protected: OnLedger[bool]
+    """Whether the victim was heard with protective measures, or not exposed at all."""
+    minutes: Proceedings[Text | None] = None
+
+
+class JudgmentGiven(Action):
+    """A court gave judgment."""
+
+    kind: ClassVar[str] = "judgment_given"
+    stage: ClassVar[S] = S.PROCEEDINGS
+
+    final: OnLedger[bool]
+    verdict: OnCase[Verdict]
+    summary: Proceedings[Text | None] = None
+
+
+class CompensationRecorded(Action):
+    """Compensation of the victim was claimed, awarded, paid or refused."""
+
+    kind: ClassVar[str] = "compensation_recorded"
+    stage: ClassVar[S] = S.PROCEEDINGS
+
+    state: OnLedger[CompensationState]
+    amount_eur: Proceedings[Annotated[Decimal, Field(ge=0, decimal_places=2)] | None] = None
+    due: OnCase[date | None] = None

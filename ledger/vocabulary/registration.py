@@ -1,0 +1,60 @@
+"""Acts on the protocol itself: its adoption, and the keys that its agencies sign with."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from ledger.vocabulary.action import Action, LedgerModel, OnLedger
+from ledger.vocabulary.picklists import Stage as S
+from ledger.vocabulary.types import AgencyId, UtcDatetime
+
+KeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+"""RFC 7638 thumbprint (SHA-256) of an agency's public key."""
+
+
+class PublicKey(LedgerModel):
+    """An Ed25519 public key as a JWK (RFC 8037)."""
+
+    kty: Annotated[str, Field(pattern="^OKP$")] = "OKP"
+    crv: Annotated[str, Field(pattern="^Ed25519$")] = "Ed25519"
+    x: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+
+
+class KeyGrant(LedgerModel):
+    """A key that an agency may sign with, from ``valid_from`` until ``valid_until``."""
+
+    agency: AgencyId
+    key: PublicKey
+    valid_from: UtcDatetime
+    valid_until: UtcDatetime
+
+
+class ProtocolAdopted(Action):
+    """The first event of a ledger: the protocol, whole, and its coordinators' keys.
+
+    It is the trust root: the parties compare its digest outside the system.
+    """
+
+    kind: ClassVar[str] = "protocol_adopted"
+    stage: ClassVar[S] = S.COORDINATION
+
+    protocol: OnLedger[dict[str, Any]]
+    keys: OnLedger[Annotated[tuple[KeyGrant, ...], Field(min_length=1, max_length=64)]]
+
+
+class KeyRegistered(Action):
+    """A coordinator registers a key for an agency of the coordinator's own country."""
+
+    kind: ClassVar[str] = "key_registered"
+    stage: ClassVar[S] = S.COORDINATION
+
+    grant: OnLedger[KeyGrant]
+
+
+class KeyRevoked(Action):
+    """A coordinator revokes a key; what it signed before stays valid."""
+
+    kind: ClassVar[str] = "key_revoked"
+    stage: ClassVar[S] = S.COORDINATION
+
+    key_id: OnLedger[KeyId]

@@ -1,0 +1,55 @@
+"""Field types shared by the vocabulary: codes, identifiers and times."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+import pycountry
+from pydantic import AfterValidator, AwareDatetime, PlainSerializer, StringConstraints
+
+_COUNTRIES = frozenset(c.alpha_2 for c in pycountry.countries) | {"XK"}
+_LANGUAGES = frozenset(lang.alpha_3 for lang in pycountry.languages)
+
+
+def _country(value: str) -> str:
+    if value not in _COUNTRIES:
+        raise ValueError("is not an ISO 3166-1 alpha-2 country code, nor XK for Kosovo")
+    return value
+
+
+def _language(value: str) -> str:
+    if value not in _LANGUAGES:
+        raise ValueError("is not an ISO 639 three-letter language code")
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
+def format_utc(value: datetime) -> str:
+    """RFC 3339 in UTC with a ``Z``, microseconds only where there are any."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), AfterValidator(_country)]
+"""ISO 3166-1 alpha-2, or the user-assigned ``XK``."""
+
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$"), AfterValidator(_language)]
+"""ISO 639-3 (a superset of ISO 639-2, which HTCDS asks for)."""
+
+AgencyId = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}-[a-z0-9][a-z0-9-]{1,40}$")]
+"""The protocol's name of an agency, e.g. ``xk-dhtqnj``."""
+
+ActionId = UUID
+CaseId = UUID
+
+UtcDatetime = Annotated[
+    AwareDatetime,
+    AfterValidator(_utc),
+    PlainSerializer(format_utc, return_type=str, when_used="json"),
+]
+"""A moment, normalised to UTC; input without an offset is refused."""
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]

@@ -1,0 +1,1 @@
+"""Views folded from the ledger's events: case views and audit trails."""
