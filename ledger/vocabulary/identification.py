@@ -1,7 +1,7 @@
 """Stage 1: identification (USOP, preliminary and formal identification)."""
 
 from datetime import date
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,9 @@ from ledger.vocabulary.picklists import (
 )
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.types import Country, Language, Name, Text
+
+VictimStatus = Literal[TraffickingStatus.POSSIBLE, TraffickingStatus.ACTUAL]
+"""The two victim statuses; its absence is an action of its own (``not_a_victim``)."""
 
 
 class CaseOpened(Action):
@@ -62,7 +65,7 @@ class VictimIdentified(Action):
     kind: ClassVar[str] = "victim_identified"
     stage: ClassVar[S] = S.IDENTIFICATION
 
-    status: OnLedger[TraffickingStatus]
+    status: OnLedger[VictimStatus]
     decided_by: OnLedger[DecisionMakingOrg]
     types_of_exploitation: OnCase[
         Annotated[tuple[TypeOfExploitation, ...], Field(min_length=1, max_length=11)]
@@ -82,7 +85,7 @@ class VictimStatusChanged(Action):
     kind: ClassVar[str] = "victim_status_changed"
     stage: ClassVar[S] = S.IDENTIFICATION
 
-    status: OnLedger[TraffickingStatus]
+    status: OnLedger[VictimStatus]
     decided_by: OnLedger[DecisionMakingOrg]
     ground: OnLedger[StatusGround]
     reasoning: OnCase[Text | None] = None

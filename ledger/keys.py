@@ -1,0 +1,56 @@
+"""Agencies' Ed25519 keys as JWKs (RFC 7517, RFC 8037), named by thumbprint (RFC 7638)."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+
+from ledger.vocabulary.registration import PublicKey
+
+
+def generate() -> OKPKey:
+    """A new private key."""
+    return OKPKey.generate_key("Ed25519")
+
+
+def key_id(key: OKPKey) -> str:
+    """RFC 7638 SHA-256 thumbprint."""
+    return str(key.thumbprint())
+
+
+def public_part(key: OKPKey) -> PublicKey:
+    """What is registered of a key."""
+    return PublicKey(x=str(key.as_dict(private=False)["x"]))
+
+
+def from_public(public: PublicKey) -> OKPKey:
+    """A key that can verify. Raises ``ValueError`` where it is no point of the curve."""
+    try:
+        return OKPKey.import_key(public.model_dump())
+    except JoseError as error:
+        raise ValueError("is not an Ed25519 public key") from error
+
+
+def save(key: OKPKey, path: Path) -> None:
+    """Write a private key as JWK, readable by its owner alone. Never overwrites."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(key.as_dict(private=True), file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load(path: Path) -> OKPKey:
+    """Read a private key written by :func:`save`. Raises ``ValueError`` for anything else."""
+    try:
+        content: Any = json.loads(path.read_text())
+        key = OKPKey.import_key(content)
+    except (JoseError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} does not hold a JWK") from error
+    if key.curve_name != "Ed25519" or not key.is_private:
+        raise ValueError(f"{path} does not hold a private Ed25519 key")
+    return key

@@ -1,0 +1,138 @@
+"""A protocol as data: parties, agencies and roles, and the rules of each action."""
+
+import tomllib
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Self
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import Field, model_validator
+
+from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.picklists import CaseStatus
+from ledger.vocabulary.types import AgencyId, Country, Name
+
+Role = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
+Fact = Annotated[str, Field(pattern=r"^[A-Za-z_{}]{1,60}$")]
+"""Something that holds of a case while it is in force. A pattern such as
+``consent_{scopes}`` stands for one fact per value of that ``ledger`` field."""
+
+COORDINATOR: Role = "coordinator"
+OVERSIGHT: Role = "oversight"
+
+
+class Party(LedgerModel):
+    code: Country
+    name: Name
+
+
+class Agency(LedgerModel):
+    id: AgencyId
+    name: Name
+    party: Country
+    role: Role
+    city: Name | None = None
+
+
+class ActionRule(LedgerModel):
+    """When one kind of action may be taken, and what it then changes."""
+
+    roles: tuple[Role, ...] = ()
+    requires: tuple[Fact, ...] = ()
+    requires_for_child: tuple[Fact, ...] = ()
+    forbidden_while: tuple[Fact, ...] = ()
+    establishes: tuple[Fact, ...] = ()
+    ends: tuple[Fact, ...] = ()
+    on_closed_case: bool = False
+    sets_status: CaseStatus | None = None
+
+
+class Expectation(LedgerModel):
+    """A next step that the procedure expects while some facts hold and another does not."""
+
+    action: str
+    after: tuple[Fact, ...]
+    until: Fact
+    roles: tuple[Role, ...]
+    by: Annotated[str, Field(pattern="^(lead|destination|any)$")] = "lead"
+    """Whose turn it is: the lead agency's country, the country of destination, or any party."""
+    children_only: bool = False
+    within_days: Annotated[int, Field(ge=0, le=3660)] | None = None
+
+
+class Protocol(LedgerModel):
+    """An agreement between countries, from a file: another corridor is another file."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{2,60}$")]
+    title: Name
+    version: Annotated[int, Field(ge=1)]
+    parties: tuple[Party, ...]
+    agencies: tuple[Agency, ...]
+    roles: dict[Role, Name]
+    actions: dict[str, ActionRule]
+    expected: tuple[Expectation, ...] = ()
+
+    @model_validator(mode="after")
+    def _refers_only_to_what_it_declares(self) -> Self:
+        parties = {party.code for party in self.parties}
+        if len(parties) < 2 or len(parties) != len(self.parties):
+            raise ValueError("a protocol has two or more parties, each once")
+        if len({agency.id for agency in self.agencies}) != len(self.agencies):
+            raise ValueError("two agencies have the same id")
+        for agency in self.agencies:
+            if agency.party not in parties:
+                raise ValueError(f"agency {agency.id}: {agency.party} is not a party")
+            if agency.id[:2].upper() != agency.party:
+                raise ValueError(f"agency {agency.id}: its id must begin with its party's code")
+            if agency.role not in self.roles:
+                raise ValueError(f"agency {agency.id}: role {agency.role} is not declared")
+        if missing := CASE_ACTIONS.keys() - self.actions.keys():
+            raise ValueError(f"no rule for {', '.join(sorted(missing))}")
+        if unknown := self.actions.keys() - CASE_ACTIONS.keys():
+            raise ValueError(f"rules for unknown actions: {', '.join(sorted(unknown))}")
+        established = {f for rule in self.actions.values() for f in rule.establishes}
+        for kind, rule in self.actions.items():
+            if undeclared := set(rule.roles) - self.roles.keys():
+                raise ValueError(f"{kind}: roles {sorted(undeclared)} are not declared")
+            for fact in (*rule.requires, *rule.requires_for_child, *rule.forbidden_while):
+                if not any(_covers(pattern, fact) for pattern in established):
+                    raise ValueError(f"{kind}: no action establishes {fact!r}")
+        for step in self.expected:
+            if step.action not in CASE_ACTIONS:
+                raise ValueError(f"expected: unknown action {step.action}")
+        return self
+
+    @property
+    def ledger_id(self) -> UUID:
+        """The id under which the acts on the protocol itself are recorded."""
+        return uuid5(NAMESPACE_URL, f"urn:case-ledger:protocol:{self.id}")
+
+    @cached_property
+    def agencies_by_id(self) -> dict[str, Agency]:
+        return {agency.id: agency for agency in self.agencies}
+
+    @cached_property
+    def party_codes(self) -> frozenset[str]:
+        return frozenset(party.code for party in self.parties)
+
+
+def _covers(pattern: str, fact: str) -> bool:
+    head, brace, _ = pattern.partition("{")
+    return fact.startswith(head) if brace else fact == pattern
+
+
+def load_protocol(path: Path) -> Protocol:
+    """Read a protocol file (TOML). Raises ``ValueError`` saying what is wrong with it."""
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Protocol.model_validate(content)
+
+
+def shipped_protocol(name: str = "kosovo-montenegro-albania") -> Protocol:
+    """A protocol that ships with the package."""
+    with resources.as_file(resources.files("ledger") / "protocols" / f"{name}.toml") as path:
+        return load_protocol(path)

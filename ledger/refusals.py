@@ -1,0 +1,37 @@
+"""Why the ledger refuses an action: each refusal names its rule, and the field at fault."""
+
+from enum import StrEnum
+
+
+class Ground(StrEnum):
+    """What kind of refusal it is; edges translate it into their own status codes."""
+
+    INVALID = "invalid"
+    """The action is malformed, or contradicts its own model."""
+    UNAUTHENTIC = "unauthentic"
+    """The signature or its key does not hold."""
+    NOT_ALLOWED = "not_allowed"
+    """The agency may not take this action."""
+    OUT_OF_PROCEDURE = "out_of_procedure"
+    """The procedure does not allow the action now."""
+    CONFLICT = "conflict"
+    """Another content already has this action's id."""
+    STALE = "stale"
+    """The case moved on since the version that the agency acted on."""
+    UNKNOWN = "unknown"
+    """The case, agency or key is not in the ledger."""
+
+
+class Refusal(Exception):
+    """An action is refused; nothing was written.
+
+    ``rule`` is the stable name of the rule, ``message`` says what was wrong and what
+    to do, ``field`` names the field at fault by its path, or is ``None``.
+    """
+
+    def __init__(self, ground: Ground, rule: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.ground = ground
+        self.rule = rule
+        self.message = message
+        self.field = field

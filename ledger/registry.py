@@ -1,0 +1,212 @@
+"""The registry: a fold of the acts on the protocol into who may sign with which key, when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from joserfc.jwk import OKPKey
+
+from ledger.keys import from_public, key_id
+from ledger.protocol import COORDINATOR, Agency, Protocol
+from ledger.refusals import Ground, Refusal
+from ledger.signing import SignedAction, verify
+from ledger.vocabulary.registration import KeyGrant
+
+
+class SignatureState(StrEnum):
+    """What can be said of a recorded action's signature."""
+
+    VALID = "valid"
+    VALID_KEY_SINCE_REVOKED = "valid, key since revoked"
+    KEY_UNKNOWN = "key unknown"
+    KEY_OF_ANOTHER_AGENCY = "key of another agency"
+    KEY_NOT_VALID_THEN = "key not valid then"
+    DOES_NOT_VERIFY = "does not verify"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredKey:
+    """A key, whose it is, and when it may sign."""
+
+    id: str
+    agency: str
+    key: OKPKey
+    valid_from: datetime
+    valid_until: datetime
+    revoked_at: datetime | None = None
+
+    def valid_at(self, moment: datetime) -> bool:
+        if self.revoked_at is not None and moment >= self.revoked_at:
+            return False
+        return self.valid_from <= moment < self.valid_until
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The protocol with its agencies' keys, at one version of the ledger."""
+
+    protocol: Protocol
+    keys: Mapping[str, RegisteredKey]
+    version: int
+
+    @property
+    def id(self) -> Any:
+        return self.protocol.ledger_id
+
+    def agency(self, agency_id: str) -> Agency:
+        """Raises ``Refusal`` (``unknown-agency``)."""
+        agency = self.protocol.agencies_by_id.get(agency_id)
+        if agency is None:
+            raise Refusal(
+                Ground.UNKNOWN,
+                "unknown-agency",
+                f"{agency_id} is not an agency of this protocol.",
+                "iss",
+            )
+        return agency
+
+    def signing_key(self, kid: str, agency: str, at: datetime) -> OKPKey:
+        """The key to verify with. Raises ``Refusal`` where it may not sign for ``agency``."""
+        registered = self.keys.get(kid)
+        if registered is None:
+            raise _key_refusal("unknown-key", "This key is not registered; register it first.")
+        if registered.agency != agency:
+            raise _key_refusal("key-of-another-agency", "This key belongs to another agency.")
+        if registered.revoked_at is not None and at >= registered.revoked_at:
+            raise _key_refusal("revoked-key", "This key was revoked; sign with a current one.")
+        if not registered.valid_at(at):
+            raise _key_refusal(
+                "key-not-valid", "This key is not within its validity; sign with a current one."
+            )
+        return registered.key
+
+    def signature_state(self, action: SignedAction, recorded_at: datetime) -> SignatureState:
+        """Verify a recorded action again, by the key's validity when it was recorded."""
+        registered = self.keys.get(action.key_id)
+        if registered is None:
+            return SignatureState.KEY_UNKNOWN
+        if registered.agency != action.agency:
+            return SignatureState.KEY_OF_ANOTHER_AGENCY
+        try:
+            verify(action, registered.key)
+        except Refusal:
+            return SignatureState.DOES_NOT_VERIFY
+        if not registered.valid_at(recorded_at):
+            return SignatureState.KEY_NOT_VALID_THEN
+        if registered.revoked_at is not None:
+            return SignatureState.VALID_KEY_SINCE_REVOKED
+        return SignatureState.VALID
+
+
+def evolve(registry: Registry | None, action: SignedAction, recorded_at: datetime) -> Registry:
+    """Fold one accepted act into the registry."""
+    if action.kind == "protocol_adopted":
+        protocol = Protocol.model_validate(action.fields["protocol"])
+        grants = [KeyGrant.model_validate(g) for g in action.fields["keys"]]
+        return Registry(protocol, {k.id: k for k in map(_registered, grants)}, 1)
+    if registry is None:
+        raise ValueError("the registry begins with the adoption of a protocol")
+    keys = dict(registry.keys)
+    if action.kind == "key_registered":
+        registered = _registered(KeyGrant.model_validate(action.fields["grant"]))
+        keys[registered.id] = registered
+    elif action.kind == "key_revoked":
+        kid = action.fields["key_id"]
+        keys[kid] = replace(keys[kid], revoked_at=recorded_at)
+    return replace(registry, keys=keys, version=registry.version + 1)
+
+
+def decide(registry: Registry | None, action: SignedAction) -> None:
+    """Whether an act on the protocol is allowed. Raises ``Refusal``."""
+    if action.kind == "protocol_adopted":
+        if registry is not None:
+            raise Refusal(
+                Ground.OUT_OF_PROCEDURE,
+                "already-adopted",
+                "This ledger has its protocol; it is adopted once.",
+            )
+        _decide_adoption(action)
+        return
+    if registry is None:
+        raise Refusal(
+            Ground.OUT_OF_PROCEDURE, "not-adopted", "No protocol is adopted yet; adopt one first."
+        )
+    actor = registry.agency(action.agency)
+    if action.kind == "key_registered":
+        grant = _grant(action.fields["grant"], "act.grant")
+        owner, kid = registry.agency(grant.agency), _registered(grant).id
+        if kid in registry.keys:
+            raise Refusal(
+                Ground.CONFLICT, "key-known", "This key is registered already.", "act.grant.key"
+            )
+    else:
+        kid = action.fields["key_id"]
+        if kid not in registry.keys:
+            raise Refusal(
+                Ground.UNKNOWN, "unknown-key", "This key is not registered.", "act.key_id"
+            )
+        if registry.keys[kid].revoked_at is not None:
+            raise Refusal(
+                Ground.CONFLICT, "already-revoked", "This key is revoked already.", "act.key_id"
+            )
+        owner = registry.agency(registry.keys[kid].agency)
+    own_key = action.kind == "key_revoked" and owner.id == actor.id
+    if not own_key and (actor.role != COORDINATOR or actor.party != owner.party):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "coordinator-of-the-country",
+            f"Only the coordinator of {owner.party} registers and revokes keys of its agencies.",
+            "iss",
+        )
+
+
+def _decide_adoption(action: SignedAction) -> None:
+    try:
+        protocol = Protocol.model_validate(action.fields["protocol"])
+    except ValueError as error:
+        raise Refusal(
+            Ground.INVALID, "protocol", f"The protocol does not hold: {error}", "act.protocol"
+        ) from error
+    granted = [_grant(g, "act.keys") for g in action.fields["keys"]]
+    covered = set()
+    for grant in granted:
+        agency = protocol.agencies_by_id.get(grant.agency)
+        if agency is None or agency.role != COORDINATOR:
+            raise Refusal(
+                Ground.INVALID,
+                "coordinators-first",
+                "The adoption names the keys of the parties' coordinators, and no other.",
+                "act.keys",
+            )
+        covered.add(agency.party)
+    if covered != protocol.party_codes:
+        raise Refusal(
+            Ground.INVALID,
+            "coordinators-first",
+            "Every party's coordinator needs a key.",
+            "act.keys",
+        )
+    if action.protocol != protocol.id:
+        raise Refusal(Ground.INVALID, "protocol", "The action names another protocol.", "protocol")
+
+
+def _grant(content: object, field: str) -> KeyGrant:
+    grant = KeyGrant.model_validate(content)
+    try:
+        from_public(grant.key)
+    except ValueError as error:
+        raise Refusal(Ground.INVALID, "public-key", f"The key {error}.", field) from error
+    if grant.valid_until <= grant.valid_from:
+        raise Refusal(Ground.INVALID, "validity", "The validity ends before it begins.", field)
+    return grant
+
+
+def _registered(grant: KeyGrant) -> RegisteredKey:
+    key = from_public(grant.key)
+    return RegisteredKey(key_id(key), grant.agency, key, grant.valid_from, grant.valid_until)
+
+
+def _key_refusal(rule: str, message: str) -> Refusal:
+    return Refusal(Ground.UNAUTHENTIC, rule, message, "header.kid")

@@ -1,0 +1,183 @@
+"""Selective Disclosure JWTs (RFC 9901) over Ed25519 (RFC 8037, RFC 9864).
+
+JWS work is ``joserfc``'s; this module adds the salted disclosures. Only object
+properties are made selectively disclosable, all at one level, which is all that
+case actions need.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
+
+ALGORITHM = "Ed25519"
+DIGEST_ALGORITHM = "sha-256"
+MAX_BYTES = 256 * 1024
+_SALT_BYTES = 16  # 128 bits, RFC 9901 section 9.3
+_REGISTRY = jws.JWSRegistry(algorithms=[ALGORITHM])
+_REGISTRY.max_payload_length = MAX_BYTES
+
+
+class SdJwtError(ValueError):
+    """The text is not a well-formed SD-JWT, or does not verify."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """One salted claim: what is hashed into the signed part (RFC 9901 section 4.2.1)."""
+
+    encoded: str
+    name: str
+    value: Any
+
+    @property
+    def digest(self) -> str:
+        return digest(self.encoded)
+
+
+@dataclass(frozen=True, slots=True)
+class SdJwt:
+    """A parsed SD-JWT. Parsing verifies nothing; see :func:`verify`."""
+
+    jwt: str
+    header: Mapping[str, Any]
+    payload: Mapping[str, Any]
+    disclosures: tuple[Disclosure, ...]
+
+    def without_disclosures(self) -> str:
+        """The issuer-signed JWT alone, still a valid SD-JWT."""
+        return f"{self.jwt}~"
+
+    def __str__(self) -> str:
+        return "~".join((self.jwt, *(d.encoded for d in self.disclosures), ""))
+
+
+def digest(encoded_disclosure: str) -> str:
+    """base64url SHA-256 of an encoded disclosure (RFC 9901 section 4.2.3)."""
+    return _b64(hashlib.sha256(encoded_disclosure.encode("ascii")).digest())
+
+
+def make_disclosure(name: str, value: Any) -> Disclosure:
+    """Salt one claim with 128 random bits."""
+    salt = secrets.token_urlsafe(_SALT_BYTES)
+    text = json.dumps([salt, name, value], ensure_ascii=False, separators=(",", ":"))
+    return Disclosure(_b64(text.encode()), name, value)
+
+
+def decoy_digest() -> str:
+    """A digest of nothing (RFC 9901 section 4.2.5), so that counts tell nothing."""
+    return _b64(hashlib.sha256(secrets.token_bytes(32)).digest())
+
+
+def issue(
+    header: Mapping[str, Any],
+    payload: Mapping[str, Any],
+    disclosures: Sequence[Disclosure],
+    key: OKPKey,
+) -> SdJwt:
+    """Sign ``payload``, which already contains the disclosures' digests."""
+    protected = {"alg": ALGORITHM, **header}
+    body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+    jwt = jws.serialize_compact(protected, body, key, registry=_REGISTRY)
+    return SdJwt(jwt, protected, dict(payload), tuple(disclosures))
+
+
+def parse(text: str) -> SdJwt:
+    """Parse an SD-JWT with its disclosures and no key binding.
+
+    Raises ``SdJwtError`` where the text is too long, not in the form
+    ``<JWT>~<disclosure>~...~``, or holds JSON with repeated names.
+    """
+    if len(text) > MAX_BYTES:
+        raise SdJwtError(f"is longer than {MAX_BYTES} bytes")
+    jwt, *rest = text.split("~")
+    if not rest or rest[-1] != "":
+        raise SdJwtError("must end with '~' (an SD-JWT without key binding, RFC 9901 section 4)")
+    parts = jwt.split(".")
+    if len(parts) != 3:
+        raise SdJwtError("must begin with a JWT of three parts")
+    header = _json_object(_unb64(parts[0]), "the header")
+    payload = _json_object(_unb64(parts[1]), "the payload")
+    disclosures = tuple(parse_disclosure(encoded) for encoded in rest[:-1])
+    return SdJwt(jwt, header, payload, disclosures)
+
+
+def parse_disclosure(encoded: str) -> Disclosure:
+    """Parse one encoded disclosure. Raises ``SdJwtError`` where it is malformed."""
+    content = _json(_unb64(encoded), "a disclosure")
+    match content:
+        case [str(), str(name), value] if name not in ("_sd", "..."):
+            return Disclosure(encoded, name, value)
+    raise SdJwtError("a disclosure must be an array of salt, name and value")
+
+
+def verify(sd_jwt: SdJwt, key: OKPKey) -> None:
+    """Check the signature. Raises ``SdJwtError`` where it does not hold."""
+    if sd_jwt.header.get("alg") != ALGORITHM:
+        raise SdJwtError(f"must be signed with alg {ALGORITHM}")
+    try:
+        jws.deserialize_compact(sd_jwt.jwt, key, registry=_REGISTRY)
+    except (JoseError, ValueError) as error:
+        raise SdJwtError("the signature does not verify") from error
+
+
+def check_disclosures(disclosures: Sequence[Disclosure], digests: Sequence[str]) -> None:
+    """Check that each disclosure is one of the signed digests, once.
+
+    Raises ``SdJwtError`` naming the claim that is not.
+    """
+    if len(set(digests)) != len(digests):
+        raise SdJwtError("the signed digests are not distinct")
+    seen: set[str] = set()
+    for disclosure in disclosures:
+        if disclosure.digest not in digests:
+            raise SdJwtError(f"the disclosure of '{disclosure.name}' is not among the signed ones")
+        if disclosure.name in seen:
+            raise SdJwtError(f"'{disclosure.name}' is disclosed twice")
+        seen.add(disclosure.name)
+
+
+def _b64(data: bytes) -> str:
+    return urlsafe_b64encode(data).decode("ascii")
+
+
+def _unb64(text: str) -> bytes:
+    try:
+        data = urlsafe_b64decode(text.encode("ascii"))
+    except ValueError as error:
+        raise SdJwtError("is not base64url") from error
+    if _b64(data) != text:  # one encoding only, so that one content has one digest
+        raise SdJwtError("is not canonical base64url")
+    return data
+
+
+def _json(data: bytes, what: str) -> Any:
+    try:
+        return json.loads(data, object_pairs_hook=_distinct, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise SdJwtError(f"{what} is not valid JSON") from error
+
+
+def _json_object(data: bytes, what: str) -> dict[str, Any]:
+    content = _json(data, what)
+    if not isinstance(content, dict):
+        raise SdJwtError(f"{what} is not a JSON object")
+    return content
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("repeated name")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,248 @@
+"""Case actions as SD-JWTs: what an agency signs, and how the signed part is read back."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID, uuid4
+
+from joserfc.jwk import OKPKey
+from pydantic import ConfigDict, Field, ValidationError
+
+from ledger import sd_jwt
+from ledger.keys import key_id
+from ledger.refusals import Ground, Refusal
+from ledger.sd_jwt import Disclosure, SdJwt, SdJwtError
+from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS, Action
+from ledger.vocabulary.action import LedgerModel, field_adapter, ledger_part
+from ledger.vocabulary.registration import KeyId
+from ledger.vocabulary.types import AgencyId
+
+TYPE = "case-action+sd-jwt"
+_random = random.SystemRandom()
+M = TypeVar("M", bound=LedgerModel)
+
+
+class ActionClaims(LedgerModel):
+    """The payload that an agency signs (RFC 7519 names where there are any)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    iss: AgencyId
+    iat: Annotated[int, Field(ge=0, lt=2**40)]
+    jti: UUID
+    protocol: str
+    case: UUID | None = None
+    kind: str
+    act: dict[str, Any]
+    sd_alg: Literal["sha-256"] = Field(alias="_sd_alg")
+
+
+class ActionHeader(LedgerModel):
+    """The protected header of a signed action."""
+
+    alg: Literal["Ed25519"]
+    typ: Literal["case-action+sd-jwt"]
+    kid: KeyId
+
+
+@dataclass(frozen=True, slots=True)
+class SignedAction:
+    """An action as signed, with its ``ledger`` fields and nothing that they do not tell."""
+
+    sd_jwt: str
+    """The issuer-signed JWT without disclosures, ending in ``~``."""
+    id: UUID
+    agency: str
+    key_id: str
+    signed_at: datetime
+    protocol: str
+    case_id: UUID | None
+    kind: str
+    fields: Mapping[str, Any]
+    """The ``ledger`` fields as JSON values."""
+    digests: Sequence[str]
+
+    @property
+    def model(self) -> type[Action]:
+        return ALL_ACTIONS[self.kind]
+
+    @property
+    def acted_at(self) -> datetime:
+        return datetime.fromisoformat(self.fields["acted_at"])
+
+
+def sign(
+    action: Action,
+    *,
+    agency: str,
+    key: OKPKey,
+    protocol: str,
+    case_id: UUID | None,
+    action_id: UUID | None = None,
+    signed_at: datetime | None = None,
+) -> SdJwt:
+    """Issue ``action`` as an SD-JWT: ``ledger`` fields in the clear, the rest as digests.
+
+    Digests of decoys make up for fields left out, so that the ledger does not tell
+    how many ``case`` and ``personal`` fields were filled in.
+    """
+    disclosures = [sd_jwt.make_disclosure(n, v) for n, v in action.disclosable_claims().items()]
+    decoys = len(action.disclosable_fields()) - len(disclosures)
+    digests = [d.digest for d in disclosures] + [sd_jwt.decoy_digest() for _ in range(decoys)]
+    _random.shuffle(digests)
+    act = action.ledger_claims() | ({"_sd": digests} if digests else {})
+    claims = ActionClaims(
+        iss=agency,
+        iat=int((signed_at or datetime.now(UTC)).timestamp()),
+        jti=action_id or uuid4(),
+        protocol=protocol,
+        case=case_id,
+        kind=action.kind,
+        act=act,
+        sd_alg="sha-256",
+    )
+    header = {"typ": TYPE, "kid": key_id(key)}
+    payload = claims.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return sd_jwt.issue(header, payload, disclosures, key)
+
+
+def parse(text: str) -> SdJwt:
+    """Parse what an agency sent. Raises ``Refusal`` (``malformed-sd-jwt``)."""
+    try:
+        return sd_jwt.parse(text)
+    except SdJwtError as error:
+        raise Refusal(
+            Ground.INVALID, "malformed-sd-jwt", f"The action is not an SD-JWT: it {error}."
+        ) from error
+
+
+def read(parsed: SdJwt) -> SignedAction:
+    """Read the signed part. Raises ``Refusal`` naming the claim that is wrong.
+
+    The signature is not checked here; see :func:`verify`.
+    """
+    header = _validate(ActionHeader, parsed.header, "header")
+    claims = _validate(ActionClaims, parsed.payload, "payload")
+    model = ALL_ACTIONS.get(claims.kind)
+    if model is None:
+        known = ", ".join(sorted(CASE_ACTIONS))
+        raise Refusal(
+            Ground.INVALID, "unknown-kind", f"There is no such action. Known: {known}.", "kind"
+        )
+    fields = dict(claims.act)
+    digests = fields.pop("_sd", [])
+    if not isinstance(digests, list) or len(digests) != len(model.disclosable_fields()):
+        raise Refusal(
+            Ground.INVALID,
+            "digest-count",
+            f"{claims.kind} carries exactly {len(model.disclosable_fields())} digests, with "
+            "decoys (RFC 9901 section 4.2.5) for fields left out.",
+            "act._sd",
+        )
+    if any(not _is_digest(item) for item in digests) or len(set(digests)) != len(digests):
+        raise Refusal(
+            Ground.INVALID, "digest-form", "Digests are distinct base64url SHA-256.", "act._sd"
+        )
+    canonical = _validate(ledger_part(model), fields, "act").model_dump(
+        mode="json", exclude_none=True
+    )
+    return SignedAction(
+        sd_jwt=parsed.without_disclosures(),
+        id=claims.jti,
+        agency=claims.iss,
+        key_id=header.kid,
+        signed_at=datetime.fromtimestamp(claims.iat, UTC),
+        protocol=claims.protocol,
+        case_id=claims.case,
+        kind=claims.kind,
+        fields=canonical,
+        digests=tuple(digests),
+    )
+
+
+def read_recorded(text: str) -> SignedAction:
+    """Read back an action that the ledger accepted before, without validating it again."""
+    parsed = sd_jwt.parse(text)
+    payload = parsed.payload
+    act = dict(payload["act"])
+    digests = act.pop("_sd", ())
+    case = payload.get("case")
+    return SignedAction(
+        sd_jwt=text,
+        id=UUID(payload["jti"]),
+        agency=payload["iss"],
+        key_id=parsed.header["kid"],
+        signed_at=datetime.fromtimestamp(payload["iat"], UTC),
+        protocol=payload["protocol"],
+        case_id=UUID(case) if case else None,
+        kind=payload["kind"],
+        fields=act,
+        digests=tuple(digests),
+    )
+
+
+def verify(action: SignedAction, key: OKPKey) -> None:
+    """Check the agency's signature. Raises ``Refusal`` (``signature``)."""
+    try:
+        sd_jwt.verify(sd_jwt.parse(action.sd_jwt), key)
+    except SdJwtError as error:
+        raise Refusal(
+            Ground.UNAUTHENTIC, "signature", f"The signature of the action does not hold: {error}."
+        ) from error
+
+
+def check_disclosures(action: SignedAction, disclosures: Sequence[Disclosure]) -> Action:
+    """Check each disclosure against its digest and its field's model.
+
+    Returns the whole action. Raises ``Refusal`` that names the field and never
+    repeats its value.
+    """
+    try:
+        sd_jwt.check_disclosures(disclosures, action.digests)
+    except SdJwtError as error:
+        raise Refusal(Ground.INVALID, "disclosure", f"A disclosure is refused: {error}.") from error
+    model = action.model
+    values: dict[str, Any] = {}
+    for disclosure in disclosures:
+        field = disclosure.name
+        if field not in model.disclosable_fields():
+            raise Refusal(
+                Ground.INVALID, "disclosure", f"{model.kind} has no such field.", _safe(field)
+            )
+        try:
+            field_adapter(model, field).validate_python(disclosure.value)
+        except ValidationError as error:
+            raise _refusal(error, field) from None
+        values[field] = disclosure.value
+    try:
+        return model.model_validate({**action.fields, **values})
+    except ValidationError as error:
+        raise _refusal(error, None) from None
+
+
+def _validate(model: type[M], content: object, where: str) -> M:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise _refusal(error, where) from None
+
+
+def _refusal(error: ValidationError, where: str | None) -> Refusal:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    path = ".".join(_safe(str(part)) for part in (*((where,) if where else ()), *first["loc"]))
+    return Refusal(Ground.INVALID, "model", f"{path}: {first['msg']}.", path)
+
+
+def _safe(name: str) -> str:
+    """A field's name as it may be repeated: an unknown one could be anything."""
+    return name if name.replace("_", "").isalnum() and len(name) <= 40 else "(unknown)"
+
+
+def _is_digest(item: object) -> bool:
+    return (
+        isinstance(item, str)
+        and len(item) == 43
+        and item.replace("-", "").replace("_", "").isalnum()
+    )
