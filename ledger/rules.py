@@ -1,0 +1,288 @@
+"""Whether the procedure allows an action now. Data of the protocol first, then logic."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from ledger.case_state import Act, CaseState, addressed_parties
+from ledger.protocol import COORDINATOR, Agency, Protocol
+from ledger.refusals import Ground, Refusal
+
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+def decide(
+    state: CaseState | None,
+    history: Mapping[UUID, Act],
+    act: Act,
+    protocol: Protocol,
+    now: datetime,
+) -> None:
+    """Raises ``Refusal`` naming the rule, and the field where one is at fault.
+
+    ``history`` holds the case's earlier actions by id; ``act.version`` is the version
+    that the action would get.
+    """
+    rule = protocol.actions[act.kind]
+    agency = protocol.agencies_by_id[act.agency]
+    _known_references(act, protocol)
+    if act.acted_at > now + CLOCK_SKEW:
+        raise _invalid("acted-in-future", "The time of the act is in the future.", "act.acted_at")
+    if agency.role not in rule.roles:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "role",
+            f"{agency.role} may not take {act.kind}; it is for {', '.join(rule.roles)}.",
+            "kind",
+        )
+    if state is None:
+        if act.kind != "case_opened":
+            raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case; open it first.")
+        return
+    if act.kind == "case_opened":
+        raise _out("already-opened", "This case is open already; a case is opened once.")
+    if agency.party not in state.parties:
+        # Says no more than for a case that does not exist.
+        raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case; open it first.")
+    if state.is_closed and not rule.on_closed_case:
+        raise _out("closed-case", "The case is closed; only a correction or reopening is allowed.")
+    required = (*rule.requires, *(rule.requires_for_child if state.is_child else ()))
+    for fact in required:
+        if fact not in state.facts:
+            safeguard = " of a child" if fact in rule.requires_for_child else ""
+            raise _out(
+                f"requires-{fact}",
+                f"{act.kind}{safeguard} requires {fact} first; record that action before this one.",
+            )
+        if state.facts[fact].since > act.acted_at:
+            raise _out(
+                f"requires-{fact}",
+                f"{act.kind} cannot have taken place before {fact}.",
+                "act.acted_at",
+            )
+    for fact in rule.forbidden_while:
+        if fact in state.facts:
+            raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
+    check = _CHECKS.get(act.kind)
+    if check is not None:
+        check(state, history, act, agency, protocol)
+
+
+def _known_references(act: Act, protocol: Protocol) -> None:
+    for field, value in _references(act.fields, ("provider", "addressee", "to_agency")):
+        if value not in protocol.agencies_by_id:
+            raise _invalid(
+                "unknown-agency", f"act.{field} is not an agency of the protocol.", field
+            )
+    for field, value in _references(act.fields, ("responsible", "agencies", "receiving_agency")):
+        if value not in protocol.agencies_by_id:
+            raise _invalid("unknown-agency", f"act.{field} names an unknown agency.", field)
+    for field, value in _references(act.fields, ("host", "destination")):
+        if value not in protocol.party_codes:
+            raise _invalid("not-a-party", f"act.{field} is no party of the protocol.", field)
+    for country in addressed_parties(act, protocol):
+        if country not in protocol.party_codes:
+            raise _invalid("not-a-party", "A country is no party of the protocol.", "countries")
+
+
+def _references(fields: Mapping[str, Any], names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for name in names:
+        value = fields.get(name, ())
+        for item in (value,) if isinstance(value, str) else value:
+            yield name, item
+
+
+def _reopened(
+    state: CaseState, _: Mapping[UUID, Act], __: Act, ___: Agency, ____: Protocol
+) -> None:
+    if not state.is_closed:
+        raise _out("open-case", "The case is not closed; there is nothing to reopen.")
+
+
+def _closed(
+    state: CaseState, _: Mapping[UUID, Act], __: Act, agency: Agency, protocol: Protocol
+) -> None:
+    if protocol.agencies_by_id[state.lead_agency].party != agency.party:
+        raise _not_allowed("lead-country", "Only the country that leads the case may close it.")
+
+
+def _correction(
+    state: CaseState, history: Mapping[UUID, Act], act: Act, agency: Agency, protocol: Protocol
+) -> None:
+    mistaken = history.get(UUID(act.fields["corrects"]))
+    if mistaken is None:
+        raise _invalid("unknown-action", "No such action in this case.", "corrects")
+    author = protocol.agencies_by_id[mistaken.agency]
+    its_coordinator = agency.role == COORDINATOR and agency.party == author.party
+    if author.id != agency.id and not its_coordinator:
+        raise _not_allowed(
+            "own-action", "An action is corrected by its agency or that country's coordinator."
+        )
+    if act.fields["effect"] == "annulled" and mistaken.kind in ("case_opened", "correction"):
+        raise _out(
+            "not-annullable", f"{mistaken.kind} cannot be annulled; close the case, or clarify."
+        )
+    if any(_annuls(earlier, mistaken.id) for earlier in history.values()):
+        raise _out("already-annulled", "This action is annulled already.", "act.corrects")
+
+
+def _annuls(act: Act, action: UUID) -> bool:
+    return (
+        act.kind == "correction"
+        and act.fields["effect"] == "annulled"
+        and UUID(act.fields["corrects"]) == action
+    )
+
+
+def _of_the_same_country(
+    what: str, field: str
+) -> Callable[[CaseState, Mapping[UUID, Act], Act, Agency, Protocol], None]:
+    def check(
+        state: CaseState, _: Mapping[UUID, Act], act: Act, agency: Agency, __: Protocol
+    ) -> None:
+        in_force = (state.services if what == "service" else state.measures).get(
+            UUID(act.fields[field])
+        )
+        if in_force is None:
+            raise _invalid(f"no-such-{what}", f"No such {what} is in force in this case.", field)
+        if in_force.party != agency.party:
+            raise _not_allowed(f"own-{what}", f"The country that gives a {what} ends it.")
+
+    return check
+
+
+def _shelter_left(
+    state: CaseState, _: Mapping[UUID, Act], __: Act, agency: Agency, ___: Protocol
+) -> None:
+    if state.shelter is not None and state.shelter.party != agency.party:
+        raise _not_allowed("own-shelter", "The country that shelters the person records this.")
+
+
+def _requested(
+    _: CaseState, __: Mapping[UUID, Act], act: Act, agency: Agency, ___: Protocol
+) -> None:
+    if act.fields["addressee"] == agency.id:
+        raise _invalid("own-request", "A request is addressed to another agency.", "addressee")
+
+
+def _answered(
+    state: CaseState, _: Mapping[UUID, Act], act: Act, agency: Agency, protocol: Protocol
+) -> None:
+    request = state.open_requests.get(UUID(act.fields["request"]))
+    if request is None:
+        raise _invalid("no-such-request", "No such request is open in this case.", "request")
+    addressee = protocol.agencies_by_id[request.addressee]
+    its_coordinator = agency.role == COORDINATOR and agency.party == addressee.party
+    if agency.id != addressee.id and not its_coordinator:
+        raise _not_allowed(
+            "addressee", f"Only {addressee.id} or its country's coordinator answers this request."
+        )
+    if act.kind == "information_acknowledged" and request.acknowledged:
+        raise _out("already-acknowledged", "This request is acknowledged already.", "act.request")
+
+
+def _joint_action_done(
+    state: CaseState, _: Mapping[UUID, Act], act: Act, agency: Agency, __: Protocol
+) -> None:
+    agreed = state.joint_actions.get(UUID(act.fields["agreed_action"]))
+    if agreed is None:
+        raise _invalid("no-such-joint-action", "No such joint action is open.", "agreed_action")
+    if agency.id not in agreed.responsible:
+        raise _not_allowed("responsible", "Only an agency responsible for it reports it done.")
+
+
+def _met(_: CaseState, __: Mapping[UUID, Act], act: Act, agency: Agency, ___: Protocol) -> None:
+    if agency.party not in act.fields["countries"]:
+        raise _invalid("own-meeting", "A meeting is recorded by a country that met.", "countries")
+
+
+def _lead_offered(
+    state: CaseState, _: Mapping[UUID, Act], act: Act, agency: Agency, protocol: Protocol
+) -> None:
+    lead = protocol.agencies_by_id[state.lead_agency]
+    its_coordinator = agency.role == COORDINATOR and agency.party == lead.party
+    if agency.id != lead.id and not its_coordinator:
+        raise _not_allowed("lead", "Only the lead agency or its coordinator offers the lead.")
+    to = protocol.agencies_by_id[act.fields["to_agency"]]
+    if to.id == lead.id:
+        raise _invalid("lead", "This agency has the lead already.", "to_agency")
+    if to.role not in protocol.actions["lead_transfer_accepted"].roles:
+        raise _invalid("lead-role", f"A {to.role} cannot take the lead.", "to_agency")
+
+
+def _lead_accepted(
+    state: CaseState, _: Mapping[UUID, Act], act: Act, agency: Agency, __: Protocol
+) -> None:
+    offer = state.lead_offer
+    if offer is None or offer.offer != UUID(act.fields["offer"]):
+        raise _invalid("no-such-offer", "No such offer of the lead is open.", "offer")
+    if offer.to != agency.id:
+        raise _not_allowed(
+            "handover-by-the-receiver", f"Only {offer.to}, to which it was offered, accepts it."
+        )
+
+
+def _return_decided(
+    _: CaseState, __: Mapping[UUID, Act], act: Act, ___: Agency, protocol: Protocol
+) -> None:
+    receiving = protocol.agencies_by_id[act.fields["receiving_agency"]]
+    if receiving.party != act.fields["destination"]:
+        raise _invalid(
+            "receiving-agency", "It is not of the country of destination.", "receiving_agency"
+        )
+
+
+def _departed(
+    state: CaseState, _: Mapping[UUID, Act], __: Act, agency: Agency, ___: Protocol
+) -> None:
+    if state.planned_return is not None and agency.party == state.planned_return.destination:
+        raise _not_allowed(
+            "departure-by-the-sender", "The departure is recorded by the country of departure."
+        )
+
+
+def _received(
+    state: CaseState, _: Mapping[UUID, Act], __: Act, agency: Agency, ___: Protocol
+) -> None:
+    planned = state.planned_return
+    if planned is not None and agency.party != planned.destination:
+        raise _not_allowed(
+            "handover-by-the-receiver",
+            f"Only {planned.destination}, the country of destination, confirms the reception; "
+            "the country that made the handover cannot.",
+        )
+
+
+_CHECKS: Mapping[str, Callable[[CaseState, Mapping[UUID, Act], Act, Agency, Protocol], None]] = {
+    "case_reopened": _reopened,
+    "case_closed": _closed,
+    "correction": _correction,
+    "service_ended": _of_the_same_country("service", "service_action"),
+    "protection_measure_ended": _of_the_same_country("measure", "measure_action"),
+    "shelter_left": _shelter_left,
+    "information_requested": _requested,
+    "information_acknowledged": _answered,
+    "information_provided": _answered,
+    "information_declined": _answered,
+    "joint_action_done": _joint_action_done,
+    "meeting_held": _met,
+    "lead_transfer_offered": _lead_offered,
+    "lead_transfer_accepted": _lead_accepted,
+    "return_decided": _return_decided,
+    "departed": _departed,
+    "received": _received,
+}
+
+
+def _invalid(rule: str, message: str, field: str) -> Refusal:
+    path = field if field.startswith("act.") else f"act.{field}"
+    return Refusal(Ground.INVALID, rule, message, path)
+
+
+def _not_allowed(rule: str, message: str) -> Refusal:
+    return Refusal(Ground.NOT_ALLOWED, rule, message, "iss")
+
+
+def _out(rule: str, message: str, field: str | None = None) -> Refusal:
+    return Refusal(Ground.OUT_OF_PROCEDURE, rule, message, field)
