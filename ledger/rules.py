@@ -1,6 +1,7 @@
 """Whether the procedure allows an action now. Data of the protocol first, then logic."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,20 @@ from ledger.protocol import COORDINATOR, Agency, Protocol
 from ledger.refusals import Ground, Refusal
 
 CLOCK_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An action that an agency proposes for an open case."""
+
+    state: CaseState
+    history: Mapping[UUID, Act]
+    act: Act
+    agency: Agency
+    protocol: Protocol
+
+
+Check = Callable[[Proposal], None]
 
 
 def decide(
@@ -66,21 +81,26 @@ def decide(
             raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
     check = _CHECKS.get(act.kind)
     if check is not None:
-        check(state, history, act, agency, protocol)
+        check(Proposal(state, history, act, agency, protocol))
+
+
+_AGENCY_FIELDS = (
+    "provider",
+    "addressee",
+    "to_agency",
+    "receiving_agency",
+    "responsible",
+    "agencies",
+)
 
 
 def _known_references(act: Act, protocol: Protocol) -> None:
-    for field, value in _references(act.fields, ("provider", "addressee", "to_agency")):
+    for field, value in _references(act.fields, _AGENCY_FIELDS):
         if value not in protocol.agencies_by_id:
-            raise _invalid(
-                "unknown-agency", f"act.{field} is not an agency of the protocol.", field
-            )
-    for field, value in _references(act.fields, ("responsible", "agencies", "receiving_agency")):
-        if value not in protocol.agencies_by_id:
-            raise _invalid("unknown-agency", f"act.{field} names an unknown agency.", field)
+            raise _invalid("unknown-agency", "This is no agency of the protocol.", field)
     for field, value in _references(act.fields, ("host", "destination")):
         if value not in protocol.party_codes:
-            raise _invalid("not-a-party", f"act.{field} is no party of the protocol.", field)
+            raise _invalid("not-a-party", "This country is no party of the protocol.", field)
     for country in addressed_parties(act, protocol):
         if country not in protocol.party_codes:
             raise _invalid("not-a-party", "A country is no party of the protocol.", "countries")
@@ -93,37 +113,31 @@ def _references(fields: Mapping[str, Any], names: Iterable[str]) -> Iterable[tup
             yield name, item
 
 
-def _reopened(
-    state: CaseState, _: Mapping[UUID, Act], __: Act, ___: Agency, ____: Protocol
-) -> None:
-    if not state.is_closed:
+def _reopened(p: Proposal) -> None:
+    if not p.state.is_closed:
         raise _out("open-case", "The case is not closed; there is nothing to reopen.")
 
 
-def _closed(
-    state: CaseState, _: Mapping[UUID, Act], __: Act, agency: Agency, protocol: Protocol
-) -> None:
-    if protocol.agencies_by_id[state.lead_agency].party != agency.party:
+def _closed(p: Proposal) -> None:
+    if p.protocol.agencies_by_id[p.state.lead_agency].party != p.agency.party:
         raise _not_allowed("lead-country", "Only the country that leads the case may close it.")
 
 
-def _correction(
-    state: CaseState, history: Mapping[UUID, Act], act: Act, agency: Agency, protocol: Protocol
-) -> None:
-    mistaken = history.get(UUID(act.fields["corrects"]))
+def _correction(p: Proposal) -> None:
+    mistaken = p.history.get(UUID(p.act.fields["corrects"]))
     if mistaken is None:
         raise _invalid("unknown-action", "No such action in this case.", "corrects")
-    author = protocol.agencies_by_id[mistaken.agency]
-    its_coordinator = agency.role == COORDINATOR and agency.party == author.party
-    if author.id != agency.id and not its_coordinator:
+    author = p.protocol.agencies_by_id[mistaken.agency]
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == author.party
+    if author.id != p.agency.id and not its_coordinator:
         raise _not_allowed(
             "own-action", "An action is corrected by its agency or that country's coordinator."
         )
-    if act.fields["effect"] == "annulled" and mistaken.kind in ("case_opened", "correction"):
+    if p.act.fields["effect"] == "annulled" and mistaken.kind in ("case_opened", "correction"):
         raise _out(
             "not-annullable", f"{mistaken.kind} cannot be annulled; close the case, or clarify."
         )
-    if any(_annuls(earlier, mistaken.id) for earlier in history.values()):
+    if any(_annuls(earlier, mistaken.id) for earlier in p.history.values()):
         raise _out("already-annulled", "This action is annulled already.", "act.corrects")
 
 
@@ -135,118 +149,96 @@ def _annuls(act: Act, action: UUID) -> bool:
     )
 
 
-def _of_the_same_country(
-    what: str, field: str
-) -> Callable[[CaseState, Mapping[UUID, Act], Act, Agency, Protocol], None]:
-    def check(
-        state: CaseState, _: Mapping[UUID, Act], act: Act, agency: Agency, __: Protocol
-    ) -> None:
-        in_force = (state.services if what == "service" else state.measures).get(
-            UUID(act.fields[field])
+def _of_the_same_country(what: str, field: str) -> Check:
+    def check(p: Proposal) -> None:
+        in_force = (p.state.services if what == "service" else p.state.measures).get(
+            UUID(p.act.fields[field])
         )
         if in_force is None:
             raise _invalid(f"no-such-{what}", f"No such {what} is in force in this case.", field)
-        if in_force.party != agency.party:
+        if in_force.party != p.agency.party:
             raise _not_allowed(f"own-{what}", f"The country that gives a {what} ends it.")
 
     return check
 
 
-def _shelter_left(
-    state: CaseState, _: Mapping[UUID, Act], __: Act, agency: Agency, ___: Protocol
-) -> None:
-    if state.shelter is not None and state.shelter.party != agency.party:
+def _shelter_left(p: Proposal) -> None:
+    if p.state.shelter is not None and p.state.shelter.party != p.agency.party:
         raise _not_allowed("own-shelter", "The country that shelters the person records this.")
 
 
-def _requested(
-    _: CaseState, __: Mapping[UUID, Act], act: Act, agency: Agency, ___: Protocol
-) -> None:
-    if act.fields["addressee"] == agency.id:
+def _requested(p: Proposal) -> None:
+    if p.act.fields["addressee"] == p.agency.id:
         raise _invalid("own-request", "A request is addressed to another agency.", "addressee")
 
 
-def _answered(
-    state: CaseState, _: Mapping[UUID, Act], act: Act, agency: Agency, protocol: Protocol
-) -> None:
-    request = state.open_requests.get(UUID(act.fields["request"]))
+def _answered(p: Proposal) -> None:
+    request = p.state.open_requests.get(UUID(p.act.fields["request"]))
     if request is None:
         raise _invalid("no-such-request", "No such request is open in this case.", "request")
-    addressee = protocol.agencies_by_id[request.addressee]
-    its_coordinator = agency.role == COORDINATOR and agency.party == addressee.party
-    if agency.id != addressee.id and not its_coordinator:
+    addressee = p.protocol.agencies_by_id[request.addressee]
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == addressee.party
+    if p.agency.id != addressee.id and not its_coordinator:
         raise _not_allowed(
             "addressee", f"Only {addressee.id} or its country's coordinator answers this request."
         )
-    if act.kind == "information_acknowledged" and request.acknowledged:
+    if p.act.kind == "information_acknowledged" and request.acknowledged:
         raise _out("already-acknowledged", "This request is acknowledged already.", "act.request")
 
 
-def _joint_action_done(
-    state: CaseState, _: Mapping[UUID, Act], act: Act, agency: Agency, __: Protocol
-) -> None:
-    agreed = state.joint_actions.get(UUID(act.fields["agreed_action"]))
+def _joint_action_done(p: Proposal) -> None:
+    agreed = p.state.joint_actions.get(UUID(p.act.fields["agreed_action"]))
     if agreed is None:
         raise _invalid("no-such-joint-action", "No such joint action is open.", "agreed_action")
-    if agency.id not in agreed.responsible:
+    if p.agency.id not in agreed.responsible:
         raise _not_allowed("responsible", "Only an agency responsible for it reports it done.")
 
 
-def _met(_: CaseState, __: Mapping[UUID, Act], act: Act, agency: Agency, ___: Protocol) -> None:
-    if agency.party not in act.fields["countries"]:
+def _met(p: Proposal) -> None:
+    if p.agency.party not in p.act.fields["countries"]:
         raise _invalid("own-meeting", "A meeting is recorded by a country that met.", "countries")
 
 
-def _lead_offered(
-    state: CaseState, _: Mapping[UUID, Act], act: Act, agency: Agency, protocol: Protocol
-) -> None:
-    lead = protocol.agencies_by_id[state.lead_agency]
-    its_coordinator = agency.role == COORDINATOR and agency.party == lead.party
-    if agency.id != lead.id and not its_coordinator:
+def _lead_offered(p: Proposal) -> None:
+    lead = p.protocol.agencies_by_id[p.state.lead_agency]
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
+    if p.agency.id != lead.id and not its_coordinator:
         raise _not_allowed("lead", "Only the lead agency or its coordinator offers the lead.")
-    to = protocol.agencies_by_id[act.fields["to_agency"]]
+    to = p.protocol.agencies_by_id[p.act.fields["to_agency"]]
     if to.id == lead.id:
         raise _invalid("lead", "This agency has the lead already.", "to_agency")
-    if to.role not in protocol.actions["lead_transfer_accepted"].roles:
+    if to.role not in p.protocol.actions["lead_transfer_accepted"].roles:
         raise _invalid("lead-role", f"A {to.role} cannot take the lead.", "to_agency")
 
 
-def _lead_accepted(
-    state: CaseState, _: Mapping[UUID, Act], act: Act, agency: Agency, __: Protocol
-) -> None:
-    offer = state.lead_offer
-    if offer is None or offer.offer != UUID(act.fields["offer"]):
+def _lead_accepted(p: Proposal) -> None:
+    offer = p.state.lead_offer
+    if offer is None or offer.offer != UUID(p.act.fields["offer"]):
         raise _invalid("no-such-offer", "No such offer of the lead is open.", "offer")
-    if offer.to != agency.id:
+    if offer.to != p.agency.id:
         raise _not_allowed(
             "handover-by-the-receiver", f"Only {offer.to}, to which it was offered, accepts it."
         )
 
 
-def _return_decided(
-    _: CaseState, __: Mapping[UUID, Act], act: Act, ___: Agency, protocol: Protocol
-) -> None:
-    receiving = protocol.agencies_by_id[act.fields["receiving_agency"]]
-    if receiving.party != act.fields["destination"]:
+def _return_decided(p: Proposal) -> None:
+    receiving = p.protocol.agencies_by_id[p.act.fields["receiving_agency"]]
+    if receiving.party != p.act.fields["destination"]:
         raise _invalid(
             "receiving-agency", "It is not of the country of destination.", "receiving_agency"
         )
 
 
-def _departed(
-    state: CaseState, _: Mapping[UUID, Act], __: Act, agency: Agency, ___: Protocol
-) -> None:
-    if state.planned_return is not None and agency.party == state.planned_return.destination:
+def _departed(p: Proposal) -> None:
+    if p.state.planned_return is not None and p.agency.party == p.state.planned_return.destination:
         raise _not_allowed(
             "departure-by-the-sender", "The departure is recorded by the country of departure."
         )
 
 
-def _received(
-    state: CaseState, _: Mapping[UUID, Act], __: Act, agency: Agency, ___: Protocol
-) -> None:
-    planned = state.planned_return
-    if planned is not None and agency.party != planned.destination:
+def _received(p: Proposal) -> None:
+    planned = p.state.planned_return
+    if planned is not None and p.agency.party != planned.destination:
         raise _not_allowed(
             "handover-by-the-receiver",
             f"Only {planned.destination}, the country of destination, confirms the reception; "
@@ -254,7 +246,7 @@ def _received(
         )
 
 
-_CHECKS: Mapping[str, Callable[[CaseState, Mapping[UUID, Act], Act, Agency, Protocol], None]] = {
+_CHECKS: Mapping[str, Check] = {
     "case_reopened": _reopened,
     "case_closed": _closed,
     "correction": _correction,
