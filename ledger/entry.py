@@ -1,0 +1,31 @@
+"""The exact bytes of an event: the time of recording and the signed action, sealed once.
+
+These bytes are stored, hashed (RFC 6962 leaf) and served as they are; nothing
+re-serialises them.
+"""
+
+import hashlib
+import json
+from datetime import datetime
+
+from ledger.vocabulary.types import format_utc
+
+
+def seal(sd_jwt: str, recorded_at: datetime) -> bytes:
+    """The bytes of an event recorded at ``recorded_at``."""
+    content = {"recorded_at": format_utc(recorded_at), "sd_jwt": sd_jwt}
+    return json.dumps(content, separators=(",", ":")).encode("ascii")
+
+
+def unseal(entry: bytes) -> tuple[str, datetime]:
+    """The signed action and the time of recording. Raises ``ValueError`` for other bytes."""
+    try:
+        content = json.loads(entry)
+        return content["sd_jwt"], datetime.fromisoformat(content["recorded_at"])
+    except (KeyError, TypeError) as error:
+        raise ValueError("these are not the bytes of an event") from error
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """RFC 6962 section 2.1: SHA-256 of a zero byte and the entry."""
+    return hashlib.sha256(b"\x00" + entry).digest()

@@ -1,0 +1,1 @@
+"""The PostgreSQL store: events, vault schemas, migrations, and the embedded server."""

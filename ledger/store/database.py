@@ -1,0 +1,68 @@
+"""Connections in the application's least-privileged role."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from psycopg import Connection
+from psycopg.rows import DictRow, dict_row
+from psycopg.sql import SQL, Identifier
+from psycopg_pool import ConnectionPool
+
+APP_ROLE = "case_ledger_app"
+
+
+def set_role(connection: Connection[Any], role: str = APP_ROLE) -> None:
+    """Take ``role`` for the whole session, so that no statement runs with the login's rights."""
+    connection.autocommit = True
+    connection.execute(SQL("SET ROLE {}").format(Identifier(role)))
+    connection.execute("SET application_name TO 'case-ledger'")
+
+
+class Database:
+    """A pool of connections that all run as :data:`APP_ROLE`."""
+
+    def __init__(self, conninfo: str, *, max_size: int = 10) -> None:
+        self.conninfo = conninfo
+        self._pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
+            conninfo,
+            connection_class=Connection[DictRow],
+            kwargs={"row_factory": dict_row},
+            min_size=1,
+            max_size=max_size,
+            open=False,
+            configure=set_role,
+            check=ConnectionPool.check_connection,
+            timeout=10.0,
+            name="case-ledger",
+        )
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection[DictRow]]:
+        """A connection in autocommit mode."""
+        self._pool.open()
+        with self._pool.connection() as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self, *, role: str | None = None) -> Iterator[Connection[DictRow]]:
+        """A transaction, in another role where one is named (a country's vault)."""
+        with self.connection() as connection, connection.transaction():
+            if role is not None:
+                connection.execute(SQL("SET LOCAL ROLE {}").format(Identifier(role)))
+            yield connection
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

