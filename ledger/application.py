@@ -1,0 +1,241 @@
+"""The ledger as an ``eventsourcing`` application: decide, append, read back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+from uuid import UUID
+
+from eventsourcing.application import AggregateNotFoundError, Application
+from eventsourcing.persistence import IntegrityError, Mapper, Notification
+from eventsourcing.utils import EnvType
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
+
+from ledger import case as cases
+from ledger import registry as registries
+from ledger.case import Case
+from ledger.event import ActionMapper, ActionRecorded
+from ledger.refusals import Ground, Refusal
+from ledger.registry import Registry
+from ledger.signing import SignedAction, verify
+from ledger.store.recorder import (
+    Guard,
+    LedgerFactory,
+    LedgerRecorder,
+    RecordedRow,
+    RegistryMovedError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the ledger says of an action that it recorded, durably."""
+
+    action_id: UUID
+    case_id: UUID
+    position: int
+    case_version: int
+    recorded_at: datetime
+    leaf_hash: bytes
+
+
+def environment(conninfo: str, *, pool_size: int = 10) -> dict[str, str]:
+    """The ``eventsourcing`` environment for a ledger in this database."""
+    return {
+        "PERSISTENCE_MODULE": "ledger.store.recorder:LedgerFactory",
+        LedgerFactory.CONNINFO: conninfo,
+        LedgerFactory.POOL_SIZE: str(pool_size),
+        "CREATE_TABLE": "no",
+    }
+
+
+class Ledger(Application[UUID]):
+    """One protocol's ledger."""
+
+    name = "ledger"
+
+    def __init__(self, env: EnvType | None = None) -> None:
+        super().__init__(env)
+        self.rows = cast("LedgerRecorder", self.recorder)
+        self._registry: Registry | None = None
+
+    def construct_mapper(self) -> Mapper[UUID]:
+        return ActionMapper()
+
+    def registry(self) -> Registry | None:
+        """The registry as it is now, or ``None`` before a protocol is adopted."""
+        registry = self._registry
+        if registry is None:
+            first = self.rows.select_rows(after=0, limit=1)
+            if not first:
+                return None
+            ledger_id, version = first[0].originator_id, 0
+        else:
+            ledger_id, version = registry.protocol.ledger_id, registry.version
+        for event in self._events(ledger_id, gt=version):
+            registry = registries.evolve(registry, event.action, _recorded_at(event))
+        self._registry = registry
+        return registry
+
+    def adopted(self) -> Registry:
+        """The registry. Raises ``Refusal`` (``not-adopted``) before a protocol is adopted."""
+        registry = self.registry()
+        if registry is None:
+            raise Refusal(
+                Ground.OUT_OF_PROCEDURE,
+                "not-adopted",
+                "No protocol is adopted yet; adopt one first.",
+            )
+        return registry
+
+    def case(self, case_id: UUID, *, upto_position: int | None = None) -> Case | None:
+        """The case as it is, or as it was when the ledger reached ``upto_position``."""
+        registry = self.adopted()
+        project = Case.projector(registry.protocol)
+        if case_id == registry.protocol.ledger_id:
+            return None
+        if upto_position is not None:
+            events = [
+                e for e in self._events(case_id) if e.position and e.position <= upto_position
+            ]
+            return project(None, events)
+        try:
+            return self.repository.get(case_id, projector_func=project)
+        except AggregateNotFoundError:
+            return None
+
+    def case_events(self, case_id: UUID) -> Sequence[ActionRecorded]:
+        """All events of a case, in order."""
+        return self._events(case_id)
+
+    @retry(
+        retry=retry_if_exception_type(RegistryMovedError),
+        stop=stop_after_attempt(10),
+        wait=wait_random(0, 0.05),
+        reraise=True,
+    )
+    def append(self, action: SignedAction, case_id: UUID, case_version: int) -> Receipt:
+        """Record a case action that acted on ``case_version`` (0 for a new case).
+
+        The receipt comes back only when the event is durable; the same action again
+        gives the same receipt. Raises ``Refusal``, and then nothing is written.
+        """
+        if (receipt := self.receipt_of(action)) is not None:
+            return receipt
+        registry = self.adopted()
+        if action.case_id != case_id:
+            raise Refusal(
+                Ground.INVALID, "case-id", "The action was signed for another case.", "case"
+            )
+        _check_protocol(action, registry)
+        now = datetime.now(UTC)
+        _authenticate(action, registry, now)
+        case = self.case(case_id)
+        event = cases.decide(case, action, case_id, registry.protocol, now)
+        if case_version != event.originator_version - 1:
+            raise _stale(event.originator_version - 1)
+        return self._commit(event, registry)
+
+    @retry(
+        retry=retry_if_exception_type(RegistryMovedError),
+        stop=stop_after_attempt(10),
+        wait=wait_random(0, 0.05),
+        reraise=True,
+    )
+    def append_to_registry(self, action: SignedAction) -> Receipt:
+        """Record an act on the protocol itself. Raises ``Refusal``."""
+        if (receipt := self.receipt_of(action)) is not None:
+            return receipt
+        registry = self.registry()
+        registries.decide(registry, action)
+        now = datetime.now(UTC)
+        if registry is None:
+            registry = registries.evolve(None, action, now)
+            version = 0
+        else:
+            version = registry.version
+        _check_protocol(action, registry)
+        _authenticate(action, registry, now)
+        event = ActionRecorded(registry.protocol.ledger_id, version + 1, action)
+        return self._commit(event, registry if version else None)
+
+    def receipt_of(self, action: SignedAction) -> Receipt | None:
+        """The receipt of an action recorded before, if it was.
+
+        Raises ``Refusal`` (``action-id-reused``) where its id has other content.
+        """
+        row = self.rows.find_action(action.id)
+        if row is None:
+            return None
+        recorded = self.mapper.to_domain_event(_stored(row))
+        if cast("ActionRecorded", recorded).action.sd_jwt != action.sd_jwt:
+            raise Refusal(
+                Ground.CONFLICT,
+                "action-id-reused",
+                "Another content is recorded under this action id; use a new id.",
+                "jti",
+            )
+        return Receipt(
+            row.action_id,
+            row.originator_id,
+            row.position,
+            row.version,
+            row.recorded_at,
+            row.leaf_hash,
+        )
+
+    def _commit(self, event: ActionRecorded, registry: Registry | None) -> Receipt:
+        guard = Guard(registry.protocol.ledger_id, registry.version) if registry else None
+        try:
+            self.save(event, guard=guard)
+        except RegistryMovedError:
+            raise
+        except IntegrityError:
+            if (receipt := self.receipt_of(event.action)) is not None:
+                return receipt
+            raise _stale(None) from None
+        receipt = self.receipt_of(event.action)
+        if receipt is None:
+            raise RuntimeError("an event that was committed cannot be read back")
+        return receipt
+
+    def _events(self, originator_id: UUID, gt: int = 0) -> list[ActionRecorded]:
+        return cast("list[ActionRecorded]", list(self.events.get(originator_id, gt=gt)))
+
+
+def _check_protocol(action: SignedAction, registry: Registry) -> None:
+    if action.protocol != registry.protocol.id:
+        raise Refusal(
+            Ground.INVALID, "protocol", "The action was signed for another protocol.", "protocol"
+        )
+
+
+def _authenticate(action: SignedAction, registry: Registry, now: datetime) -> None:
+    registry.agency(action.agency)
+    verify(action, registry.signing_key(action.key_id, action.agency, now))
+
+
+def _stale(current: int | None) -> Refusal:
+    where = f"is at version {current} now" if current is not None else "moved on meanwhile"
+    return Refusal(
+        Ground.STALE,
+        "case-version",
+        f"The case {where}; read it again and decide whether the action still holds.",
+        "If-Match",
+    )
+
+
+def _recorded_at(event: ActionRecorded) -> datetime:
+    if event.recorded_at is None:
+        raise ValueError("the event is not recorded yet")
+    return event.recorded_at
+
+
+def _stored(row: RecordedRow) -> Notification:
+    return Notification(
+        id=row.position,
+        originator_id=row.originator_id,
+        originator_version=row.version,
+        topic=row.kind,
+        state=row.state,
+    )
