@@ -99,6 +99,7 @@ class CaseState(_Part):
     case_id: UUID
     version: int
     position: int
+    opened_position: int
     status: CaseStatus
     stage: Stage
     age_group: AgeGroup
@@ -238,6 +239,7 @@ def _opened(act: Act, protocol: Protocol) -> CaseState:
         case_id=act.case_id,
         version=act.version,
         position=act.position,
+        opened_position=act.position,
         status=CaseStatus.ACTIVE,
         stage=Stage.IDENTIFICATION,
         age_group=AgeGroup(act.fields["age_group"]),

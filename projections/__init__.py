@@ -1,1 +1,1 @@
-"""Views folded from the ledger's events: case views and audit trails."""
+"""Views of the ledger: pure folds of its events, kept in step and rebuilt at will."""

@@ -11,10 +11,10 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
+from api.schema import migrate_all
 from ledger import signing
 from ledger.application import Ledger, environment
 from ledger.store.embedded import EmbeddedServer
-from ledger.store.migrate import ledger_components, migrate, vault_role
 from tests.support.agencies import Agencies
 
 
@@ -46,8 +46,7 @@ def database(server: str, agencies: Agencies) -> Iterator[str]:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
     conninfo = make_conninfo(server, dbname=name)
-    parties = sorted(agencies.protocol.party_codes)
-    migrate(conninfo, ledger_components(parties), roles=map(vault_role, parties))
+    migrate_all(conninfo, agencies.protocol)
     try:
         yield conninfo
     finally:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,9 +22,9 @@ def set_role(connection: Connection[Any], role: str = APP_ROLE) -> None:
 
 
 class Database:
-    """A pool of connections that all run as :data:`APP_ROLE`."""
+    """A pool of connections that all run in one role, the application's unless said."""
 
-    def __init__(self, conninfo: str, *, max_size: int = 10) -> None:
+    def __init__(self, conninfo: str, *, max_size: int = 10, role: str = APP_ROLE) -> None:
         self.conninfo = conninfo
         self._pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
             conninfo,
@@ -32,7 +33,7 @@ class Database:
             min_size=1,
             max_size=max_size,
             open=False,
-            configure=set_role,
+            configure=partial(set_role, role=role),
             check=ConnectionPool.check_connection,
             timeout=10.0,
             name="case-ledger",

@@ -8,6 +8,7 @@ migrations, never from the recorder.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from psycopg_pool import ConnectionPool
 
 from ledger import entry
 from ledger.event import UnsealedEvent
-from ledger.store.database import set_role
+from ledger.store.database import APP_ROLE, set_role
 
 SCHEMA = "ledger"
 TABLE = "events"
@@ -87,9 +88,9 @@ class RecordedRow:
 
 
 class LedgerDatastore(PostgresDatastore):
-    """The library's datastore over a connection string, in the application's role."""
+    """The library's datastore over a connection string, in one role."""
 
-    def __init__(self, conninfo: str, *, pool_size: int) -> None:
+    def __init__(self, conninfo: str, *, pool_size: int, role: str = APP_ROLE) -> None:
         super().__init__(dbname="", host="", port="", user="", password="", schema=SCHEMA)
         self.pool = ConnectionPool(  # type: ignore[assignment]
             conninfo,
@@ -98,7 +99,7 @@ class LedgerDatastore(PostgresDatastore):
             min_size=1,
             max_size=pool_size,
             open=False,
-            configure=set_role,
+            configure=partial(set_role, role=role),
             check=ConnectionPool.check_connection,
             timeout=10.0,
             name="case-ledger-events",
@@ -221,6 +222,7 @@ class LedgerFactory(PostgresFactory):
 
     CONNINFO = "CASE_LEDGER_CONNINFO"
     POOL_SIZE = "CASE_LEDGER_POOL_SIZE"
+    ROLE = "CASE_LEDGER_ROLE"
 
     def __init__(self, env: Any) -> None:
         # Past the library's own Postgres factory, which asks for one variable per
@@ -230,7 +232,9 @@ class LedgerFactory(PostgresFactory):
         if not conninfo:
             raise OSError(f"{self.CONNINFO} names no database")
         self.datastore = LedgerDatastore(
-            conninfo, pool_size=int(self.env.get(self.POOL_SIZE) or 10)
+            conninfo,
+            pool_size=int(self.env.get(self.POOL_SIZE) or 10),
+            role=self.env.get(self.ROLE) or APP_ROLE,
         )
 
     def application_recorder(self) -> LedgerRecorder:

@@ -1,0 +1,27 @@
+"""The whole database: every package's migrations, and the roles they grant to."""
+
+from collections.abc import Iterable
+from importlib import resources
+
+from ledger.protocol import Protocol
+from ledger.store.migrate import Component, ledger_components, migrate, vault_role
+from projections.schema import view_component
+from projections.view import PROJECTOR_ROLE
+
+
+def migrate_all(conninfo: str, protocol: Protocol, *, grant_to: str | None = None) -> list[str]:
+    """Bring a database up to date, as its owner. Returns the migrations applied.
+
+    ``grant_to`` is the login that the API connects with. Raises ``MigrationError``.
+    """
+    parties = sorted(protocol.party_codes)
+    return migrate(conninfo, _components(parties), roles=_roles(parties), grant_to=grant_to)
+
+
+def _components(parties: Iterable[str]) -> tuple[Component, ...]:
+    api = Component("api", resources.files("api") / "migrations")
+    return (*ledger_components(parties), view_component(), api)
+
+
+def _roles(parties: Iterable[str]) -> tuple[str, ...]:
+    return (PROJECTOR_ROLE, *map(vault_role, parties))

@@ -1,0 +1,79 @@
+"""The table of the audit trail: one row for each event."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from psycopg import Cursor
+from psycopg.rows import DictRow
+
+from ledger.registry import SignatureState
+from projections.audit_trail import TrailEntry, registry_document, state_document, trail_entry
+from projections.folding import CaseStep, RegistryStep, Step
+from projections.view import View
+
+_INSERT = """
+INSERT INTO views.audit_trail (slot, case_id, version, position, key_id, signature, document)
+VALUES (%(slot)s, %(case_id)s, %(version)s, %(position)s, %(key_id)s, %(signature)s,
+    %(document)s::jsonb)
+"""
+
+# The state of a signature is the one thing about an event that a later event tells.
+_REVOKED = """
+UPDATE views.audit_trail
+SET signature = %(revoked)s,
+    document = jsonb_set(document, '{signature}', to_jsonb(%(revoked)s::text))
+WHERE slot = %(slot)s AND key_id = %(key_id)s AND signature = %(valid)s
+"""
+
+
+class AuditTrails(View):
+    """The complete trail of every case, and of the protocol's own acts."""
+
+    name: ClassVar[str] = "audit_trail"
+    table: ClassVar[str] = "audit_trail"
+
+    def write(self, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
+        pending: list[dict[str, Any]] = []
+        for step in steps:
+            pending.append(self._row(_entry(step)))
+            if step.event.action.kind == "key_revoked":
+                curs.executemany(_INSERT, pending)
+                pending.clear()
+                self._mark_revoked(curs, str(step.event.action.fields["key_id"]))
+        if pending:
+            curs.executemany(_INSERT, pending)
+
+    def _row(self, entry: TrailEntry) -> dict[str, Any]:
+        return {
+            "slot": self.slot,
+            "case_id": entry.case_id,
+            "version": entry.version,
+            "position": entry.position,
+            "key_id": entry.key_id,
+            "signature": entry.signature.value,
+            "document": entry.model_dump_json(),
+        }
+
+    def _mark_revoked(self, curs: Cursor[DictRow], key_id: str) -> None:
+        curs.execute(
+            _REVOKED,
+            {
+                "slot": self.slot,
+                "key_id": key_id,
+                "valid": SignatureState.VALID.value,
+                "revoked": SignatureState.VALID_KEY_SINCE_REVOKED.value,
+            },
+        )
+
+
+def _entry(step: Step) -> TrailEntry:
+    match step:
+        case CaseStep(event, before, after, registry):
+            return trail_entry(
+                event,
+                state_document(before.state if before else None),
+                state_document(after.state),
+                registry,
+            )
+        case RegistryStep(event, before, after):
+            return trail_entry(event, registry_document(before), registry_document(after), after)

@@ -1,0 +1,122 @@
+"""Reads views, as the application's role may: indexed queries on the live slot."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString
+from uuid import UUID
+
+from ledger.application import Ledger
+from ledger.store.database import Database
+from projections.audit_trail import TrailEntry
+from projections.case_view import CaseView
+
+_ONE_CASE = """
+SELECT document FROM views.case_views
+WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s AND case_id = %(case_id)s
+"""
+
+_CASES = """
+SELECT document FROM views.case_views
+WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
+  AND (%(before)s::bigint IS NULL OR opened_position < %(before)s)
+  AND (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(stage)s::text IS NULL OR stage = %(stage)s)
+  AND (%(priority)s::text IS NULL OR priority = %(priority)s)
+  AND (%(lead_agency)s::text IS NULL OR lead_agency = %(lead_agency)s)
+  AND (%(awaits_us)s::boolean IS NULL OR awaits_us = %(awaits_us)s)
+ORDER BY opened_position DESC LIMIT %(limit)s
+"""
+
+_TRAIL = """
+SELECT document FROM views.audit_trail
+WHERE slot = views.live_slot(%(projection)s) AND case_id = %(case_id)s AND version > %(after)s
+ORDER BY version LIMIT %(limit)s
+"""
+
+_POSITION = """
+SELECT notification_id FROM views.tracking
+WHERE projection = %(projection)s AND slot = views.live_slot(%(projection)s)
+  AND application_name = %(application)s
+"""
+
+_EVENTS_OF_VIEWER = """
+SELECT e.notification_id FROM ledger.events e
+WHERE e.notification_id > %(after)s AND e.notification_id <= %(upto)s
+  AND (e.originator_id = %(ledger_id)s OR EXISTS (
+      SELECT FROM views.case_views v
+      WHERE v.slot = views.live_slot(%(projection)s) AND v.viewer = %(viewer)s
+        AND v.case_id = e.originator_id))
+ORDER BY e.notification_id LIMIT %(limit)s
+"""
+
+
+class ViewReader:
+    """Reads the live slot of each view."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def case(self, viewer: str, case_id: UUID) -> CaseView | None:
+        """The current view, or ``None`` where the viewer has none of this case."""
+        rows = self._rows(_ONE_CASE, "case_views", {"viewer": viewer, "case_id": case_id})
+        return CaseView.model_validate(rows[0]["document"]) if rows else None
+
+    def cases(
+        self,
+        viewer: str,
+        *,
+        limit: int,
+        before: int | None = None,
+        status: str | None = None,
+        stage: str | None = None,
+        priority: str | None = None,
+        lead_agency: str | None = None,
+        awaits_us: bool | None = None,
+    ) -> list[CaseView]:
+        """The viewer's cases, newest first, beginning below the opening position ``before``."""
+        filters = {
+            "viewer": viewer,
+            "limit": limit,
+            "before": before,
+            "status": status,
+            "stage": stage,
+            "priority": priority,
+            "lead_agency": lead_agency,
+            "awaits_us": awaits_us,
+        }
+        rows = self._rows(_CASES, "case_views", filters)
+        return [CaseView.model_validate(row["document"]) for row in rows]
+
+    def trail(self, case_id: UUID, *, after: int = 0, limit: int = 1000) -> list[TrailEntry]:
+        """Entries of a case's trail, beginning after version ``after``."""
+        page = {"case_id": case_id, "after": after, "limit": limit}
+        rows = self._rows(_TRAIL, "audit_trail", page)
+        return [TrailEntry.model_validate(row["document"]) for row in rows]
+
+    def position(self, projection: str) -> int:
+        """The position that a view stands at."""
+        rows = self._rows(_POSITION, projection, {"application": Ledger.name})
+        return int(rows[0]["notification_id"]) if rows else 0
+
+    def positions_seen_by(
+        self, viewer: str, ledger_id: UUID, *, after: int, upto: int, limit: int
+    ) -> list[int]:
+        """Positions of the events that a country sees: of its cases, and of the protocol."""
+        page = {
+            "viewer": viewer,
+            "ledger_id": ledger_id,
+            "after": after,
+            "upto": upto,
+            "limit": limit,
+        }
+        rows = self._rows(_EVENTS_OF_VIEWER, "case_views", page)
+        return [int(row["notification_id"]) for row in rows]
+
+    def _rows(
+        self, statement: LiteralString, projection: str, params: Mapping[str, Any]
+    ) -> Sequence[dict[str, Any]]:
+        with self._database.connection() as connection:
+            return connection.execute(
+                statement,
+                {"projection": projection, **params},
+                prepare=True,
+            ).fetchall()

@@ -1,0 +1,214 @@
+"""Views follow the ledger exactly once, are rebuilt identically, and show no stranger a case."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from ledger import signing
+from ledger.application import Ledger
+from ledger.store.database import Database
+from ledger.vocabulary import Action
+from ledger.vocabulary.coordination import Correction, InformationRequested
+from ledger.vocabulary.identification import CaseOpened
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    CorrectionEffect,
+    CorrectionReason,
+    Indicator,
+    InformationTopic,
+    OpeningGround,
+    Purpose,
+)
+from ledger.vocabulary.registration import KeyRevoked
+from projections.audit_trail import state_after
+from projections.case_view import OVERSIGHT_VIEWER, Turn, case_view
+from projections.reading import ViewReader
+from projections.rebuild import RebuildError, rebuild
+from projections.runner import VIEWS, Followers
+from tests.support.agencies import PAST, Agencies
+
+START = datetime(2025, 12, 3, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def reader(database: str) -> Iterator[ViewReader]:
+    with Database(database) as pool:
+        yield ViewReader(pool)
+
+
+def wait_for(reader: ViewReader, position: int, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while any(reader.position(view) < position for view in VIEWS):
+        assert time.monotonic() < deadline, f"views did not reach {position}"
+        time.sleep(0.02)
+
+
+class Player:
+    """Appends actions one after another to one case."""
+
+    def __init__(self, ledger: Ledger, agencies: Agencies) -> None:
+        self.ledger, self.agencies = ledger, agencies
+        self.case_id, self.version, self.position = uuid4(), 0, 0
+
+    def take(self, agency: str, action: Action) -> UUID:
+        signed = signing.read(self.agencies.sign(agency, action, self.case_id))
+        receipt = self.ledger.append(signed, self.case_id, self.version)
+        self.version, self.position = receipt.case_version, receipt.position
+        return receipt.action_id
+
+
+@pytest.fixture
+def player(ledger: Ledger, agencies: Agencies) -> Player:
+    player = Player(ledger, agencies)
+    player.take(
+        "xk-dhtqnj",
+        CaseOpened(
+            acted_at=START,
+            age_group=AgeGroup.CHILD,
+            countries=("XK",),
+            ground=OpeningGround.POLICE_ACTION,
+            indicators=(Indicator.UNACCOMPANIED_CHILD,),
+        ),
+    )
+    return player
+
+
+def request(to: str) -> InformationRequested:
+    return InformationRequested(
+        acted_at=START + timedelta(days=1),
+        addressee=to,
+        topics=(InformationTopic.FAMILY,),
+        purpose=Purpose.IDENTIFICATION,
+        answer_by=(START + timedelta(days=8)).date(),
+    )
+
+
+def test_a_country_sees_a_case_from_when_it_is_addressed(
+    player: Player, reader: ViewReader, database: str
+) -> None:
+    with Followers(database):
+        wait_for(reader, player.position)
+        assert reader.case("ME", player.case_id) is None
+        asked = player.take("xk-nac", request("me-nac"))
+        wait_for(reader, player.position)
+        ours, theirs = reader.case("ME", player.case_id), reader.case("XK", player.case_id)
+        assert ours is not None
+        assert theirs is not None
+        assert [r.turn for r in ours.open_requests] == [Turn.OURS]
+        assert [r.turn for r in theirs.open_requests] == [Turn.THEIRS]
+        owed = [s for s in ours.expected if s.turn is Turn.OURS]
+        assert [(s.action, s.agency, s.concerning) for s in owed] == [
+            ("information_acknowledged", "me-nac", asked)
+        ]
+        assert reader.case("AL", player.case_id) is None
+        assert reader.case(OVERSIGHT_VIEWER, player.case_id) is not None
+        # Annulling the request takes Montenegro out again.
+        player.take(
+            "xk-nac",
+            Correction(
+                acted_at=START + timedelta(days=2),
+                corrects=asked,
+                effect=CorrectionEffect.ANNULLED,
+                reason=CorrectionReason.WRONG_CASE,
+            ),
+        )
+        wait_for(reader, player.position)
+        assert reader.case("ME", player.case_id) is None
+        assert [c.case_id for c in reader.cases("ME", limit=10)] == []
+
+
+def test_the_view_is_a_fold_of_the_trail(
+    player: Player, reader: ViewReader, database: str, agencies: Agencies
+) -> None:
+    player.take("xk-nac", request("me-nac"))
+    with Followers(database):
+        wait_for(reader, player.position)
+    trail = reader.trail(player.case_id)
+    assert [entry.version for entry in trail] == [1, 2]
+    state = state_after(trail)
+    assert state is not None
+    assert reader.case("XK", player.case_id) == case_view(state, "XK", agencies.protocol)
+    asked = {change.path: (change.before, change.after) for change in trail[1].changes}
+    assert asked["/parties"] == (["XK"], ["XK", "ME"])
+
+
+def test_revoking_a_key_changes_the_state_of_its_signatures(
+    player: Player, reader: ViewReader, database: str, agencies: Agencies
+) -> None:
+    kid = signing.read(agencies.sign("xk-dhtqnj", request("me-nac"), player.case_id)).key_id
+    revoked = agencies.sign("xk-nac", KeyRevoked(acted_at=PAST, key_id=kid), None)
+    with Followers(database):
+        wait_for(reader, player.position)
+        assert [e.signature for e in reader.trail(player.case_id)] == ["valid"]
+        receipt = player.ledger.append_to_registry(signing.read(revoked))
+        wait_for(reader, receipt.position)
+    assert [e.signature for e in reader.trail(player.case_id)] == ["valid, key since revoked"]
+    protocol_trail = reader.trail(player.ledger.adopted().protocol.ledger_id)
+    assert [c.path for c in protocol_trail[-1].changes] == [f"/keys/{kid}/revoked_at"]
+
+
+def rows_of(database: str, table: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(database) as connection:
+        return connection.execute(
+            f"SELECT to_jsonb(t) - 'slot' FROM views.{table} t"  # type: ignore[arg-type]
+            f" WHERE slot = (SELECT live_slot FROM views.projections WHERE name = '{table}')"
+            " ORDER BY 1"
+        ).fetchall()
+
+
+@pytest.mark.parametrize("name", sorted(VIEWS))
+def test_a_rebuild_gives_the_identical_view_while_the_live_one_follows(
+    player: Player, reader: ViewReader, database: str, name: str
+) -> None:
+    with Followers(database):
+        player.take("xk-nac", request("me-nac"))
+        wait_for(reader, player.position)
+        before = rows_of(database, name)
+        seen: list[tuple[int, int]] = []
+        assert rebuild(database, name, lambda *progress: seen.append(progress)) == player.position
+        assert seen[-1] == (player.position, player.position)
+        assert rows_of(database, name) == before
+        assert before
+        # The runner goes on in the slot that was swapped in.
+        player.take("xk-nac", request("me-police-thb"))
+        wait_for(reader, player.position)
+    assert len(reader.trail(player.case_id)) == 3
+    view = reader.case("XK", player.case_id)
+    assert view is not None
+    assert len(view.open_requests) == 2
+
+
+def test_two_runners_write_every_row_once(
+    player: Player, reader: ViewReader, database: str
+) -> None:
+    with Followers(database), Followers(database):
+        for n in range(10):
+            player.take("xk-nac", request("me-nac" if n % 2 else "al-nac"))
+        wait_for(reader, player.position)
+    assert [e.version for e in reader.trail(player.case_id)] == list(range(1, 12))
+
+
+def test_an_unknown_view_is_refused(database: str) -> None:
+    with pytest.raises(RebuildError, match="case_views"):
+        rebuild(database, "nonsense")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO ledger.events SELECT * FROM ledger.events",
+        "DELETE FROM ledger.events",
+        "SELECT * FROM vault_xk.disclosures",
+        "UPDATE ledger.head SET position = 5",
+    ],
+)
+def test_the_projectors_role_cannot(player: Player, database: str, statement: str) -> None:
+    assert player.position
+    with psycopg.connect(database) as connection:
+        connection.execute("SET ROLE case_ledger_projector")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)  # type: ignore[arg-type]
