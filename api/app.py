@@ -1,0 +1,72 @@
+"""The HTTP application of a node."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api import problems
+from api.feed import Feed
+from api.middleware import BodyLimit, RequestLog
+from api.node import Node
+from api.problems import ProblemDetails
+from api.routes import cases, events, health, protocol
+from api.settings import Settings
+
+MAX_BODY = 512 * 1024
+DESCRIPTION = """One signed, append-only record of anti-trafficking case actions across countries.
+
+Every request but those on health carries an assertion signed with the agency's key.
+Refusals are problem details (RFC 9457) that name the rule and the field.
+"""
+
+
+def create_app(settings: Settings, conninfo: str) -> FastAPI:
+    """The application, serving the ledger in this database."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with Node(settings, conninfo) as node:
+            async with Feed(conninfo) as feed:
+                app.state.node = node
+                app.state.feed = feed
+                yield
+
+    app = FastAPI(
+        title="Transnational case ledger",
+        description=DESCRIPTION,
+        version=version("case-ledger"),
+        openapi_url="/v1/openapi.json",
+        # The interactive pages would load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    for resource in (cases, events, protocol, health):
+        app.include_router(resource.router)
+    problems.install(app)
+    app.add_middleware(BodyLimit, limit=MAX_BODY)
+    app.add_middleware(RequestLog)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
+        schemas = document["components"]["schemas"]
+        problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs", {})
+        schemas["ProblemDetails"] = problem
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        app.openapi_schema = document
+    return app.openapi_schema

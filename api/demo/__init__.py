@@ -1,0 +1,1 @@
+"""The demonstration: an invented story of two children, told as case actions."""

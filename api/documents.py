@@ -1,0 +1,157 @@
+"""What the API answers with: frozen models, from which the OpenAPI document is made."""
+
+import base64
+from collections.abc import Mapping
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from ledger import application
+from ledger.protocol import Party, Role
+from ledger.store.recorder import RecordedRow
+from ledger.vocabulary.types import AgencyId, Name, UtcDatetime
+from projections.audit_trail import TrailEntry
+from projections.case_view import CaseView
+
+LeafHash = Annotated[str, Field(description="RFC 6962 leaf hash of the event, base64")]
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Receipt(Document):
+    """Proof that an action is recorded, durably."""
+
+    action_id: UUID
+    case_id: UUID
+    position: int
+    case_version: int
+    recorded_at: UtcDatetime
+    leaf_hash: LeafHash
+
+    @classmethod
+    def of(cls, receipt: application.Receipt) -> "Receipt":
+        return cls(
+            action_id=receipt.action_id,
+            case_id=receipt.case_id,
+            position=receipt.position,
+            case_version=receipt.case_version,
+            recorded_at=receipt.recorded_at,
+            leaf_hash=_base64(receipt.leaf_hash),
+        )
+
+
+class DisclosedFields(Document):
+    """What an action's own country holds of its ``case`` fields."""
+
+    action_id: UUID
+    fields: Mapping[str, JsonValue]
+
+
+class Case(Document):
+    """A case as the caller's country sees it."""
+
+    view: CaseView
+    disclosed: tuple[DisclosedFields, ...]
+
+
+class CasePage(Document):
+    """Cases, newest first."""
+
+    cases: tuple[CaseView, ...]
+    next: int | None
+    """Give this as ``before`` for the next page; ``None`` at the end."""
+
+
+class TrailPage(Document):
+    """A case's audit trail, from its opening."""
+
+    entries: tuple[TrailEntry, ...]
+    next: int | None
+    """Give this as ``after`` for the next page; ``None`` at the end."""
+
+
+class Event(Document):
+    """One event, with the exact bytes that are hashed and signed."""
+
+    position: int
+    case_id: UUID
+    case_version: int
+    action_id: UUID
+    kind: str
+    recorded_at: UtcDatetime
+    leaf_hash: LeafHash
+    entry: str
+
+    @classmethod
+    def of(cls, row: RecordedRow) -> "Event":
+        return cls(
+            position=row.position,
+            case_id=row.originator_id,
+            case_version=row.version,
+            action_id=row.action_id,
+            kind=row.kind,
+            recorded_at=row.recorded_at,
+            leaf_hash=_base64(row.leaf_hash),
+            entry=row.state.decode("ascii"),
+        )
+
+
+class EventPage(Document):
+    """Events by position."""
+
+    events: tuple[Event, ...]
+    next: int
+    """Give this as ``after`` to go on, now or later."""
+
+
+class AgencyKey(Document):
+    id: str
+    valid_from: UtcDatetime
+    valid_until: UtcDatetime
+    revoked_at: UtcDatetime | None
+
+
+class AgencyWithKeys(Document):
+    """An agency of the protocol, and the keys it may sign or has signed with."""
+
+    id: AgencyId
+    name: Name
+    party: str
+    role: Role
+    city: Name | None
+    keys: tuple[AgencyKey, ...]
+
+
+class ProtocolDocument(Document):
+    """The protocol that this ledger adopted."""
+
+    id: str
+    title: Name
+    version: int
+    ledger_id: UUID
+    parties: tuple[Party, ...]
+    roles: Mapping[str, str]
+    rules: Mapping[str, JsonValue]
+    """For each kind of action: who may take it, what it requires, establishes and ends."""
+
+
+class Health(Document):
+    status: str
+
+
+class Readiness(Document):
+    """Whether this node can serve, and where it stands."""
+
+    status: str
+    protocol: str
+    head: int
+    """The last position of the ledger."""
+    views: Mapping[str, int]
+    """The position that each view stands at."""
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

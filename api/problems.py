@@ -1,0 +1,165 @@
+"""Problem details (RFC 9457): every refusal names its rule and the field at fault."""
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+import structlog
+from eventsourcing.persistence import OperationalError
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from rfc9457 import Problem
+from starlette.exceptions import HTTPException
+
+from ledger.refusals import Ground, Refusal
+
+MEDIA_TYPE = "application/problem+json"
+_RULES = "urn:case-ledger:rule:"
+_STATUS: Mapping[Ground, tuple[int, str]] = {
+    Ground.INVALID: (422, "The request does not hold"),
+    Ground.UNAUTHENTIC: (401, "The signature is not accepted"),
+    Ground.NOT_ALLOWED: (403, "Not allowed to this agency"),
+    Ground.OUT_OF_PROCEDURE: (409, "The procedure does not allow this now"),
+    Ground.CONFLICT: (409, "In conflict with what is recorded"),
+    Ground.STALE: (412, "The case has moved on"),
+    Ground.UNKNOWN: (404, "Not found"),
+}
+_log = structlog.get_logger(__name__)
+
+
+class FieldError(BaseModel):
+    """One part of a request that does not hold."""
+
+    field: str
+    message: str
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457 problem details."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    rule: str
+    """The stable name of the rule that refused."""
+    field: str | None = None
+    """The field at fault, by its path."""
+    errors: tuple[FieldError, ...] | None = None
+
+
+def problem(
+    status: int,
+    title: str,
+    rule: str,
+    detail: str | None = None,
+    headers: dict[str, str] | None = None,
+    **extras: Any,
+) -> Problem:
+    """A problem to raise; ``None`` extras are left out."""
+    present = {name: value for name, value in extras.items() if value is not None}
+    return Problem(
+        title, type_=_RULES + rule, detail=detail, status=status, headers=headers, rule=rule,
+        **present,
+    )  # fmt: skip
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route may answer with, for the OpenAPI document."""
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    titles = {
+        401: "The assertion is missing or not accepted",
+        403: "Not allowed to this agency",
+        404: "Not found, or not for this agency to see",
+        409: "The procedure does not allow this now, or it is recorded already otherwise",
+        412: "The case has moved on",
+        413: "The request is too long",
+        422: "The request does not hold",
+        428: "A precondition is missing",
+        503: "The store, the view or the protocol is not there yet",
+    }
+    return {
+        status: {"description": titles[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of ``app`` with problem details."""
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(Refusal, _answer_refusal)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(psycopg.OperationalError, _answer_unavailable)
+    app.add_exception_handler(OperationalError, _answer_unavailable)
+    app.add_exception_handler(Exception, _answer_unexpected)
+
+
+def respond(error: Problem) -> JSONResponse:
+    """The response that a problem becomes."""
+    return JSONResponse(
+        error.marshal(),
+        status_code=error.status,
+        headers=dict(error.headers or {}),
+        media_type=MEDIA_TYPE,
+    )
+
+
+async def _answer_problem(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, Problem):
+        raise error
+    return respond(error)
+
+
+async def _answer_refusal(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, Refusal):
+        raise error
+    status, title = _STATUS[error.ground]
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if status == 401 else None
+    return respond(
+        problem(status, title, error.rule, error.message, headers=headers, field=error.field)
+    )
+
+
+async def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    # Never the input itself: it may be anything, a name too.
+    errors = [
+        {"field": ".".join(str(part) for part in e["loc"]), "message": e["msg"]}
+        for e in error.errors()
+    ]
+    title = _STATUS[Ground.INVALID][1]
+    detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+    return respond(problem(422, title, "request", detail, errors=errors))
+
+
+async def _answer_http(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    headers = dict(error.headers or {})
+    return respond(problem(error.status_code, error.detail, "http", headers=headers))
+
+
+async def _answer_unavailable(_: Request, error: Exception) -> JSONResponse:
+    _log.warning("store unavailable", error=type(error).__name__)
+    detail = (
+        "The store does not answer. Send the same action again, unchanged: "
+        "if it was recorded, you get its receipt."
+    )
+    return respond(
+        problem(503, "Not available now", "store-unavailable", detail, {"Retry-After": "1"})
+    )
+
+
+async def _answer_unexpected(_: Request, error: Exception) -> JSONResponse:
+    # An error's message may carry what an agency sent; where it arose says enough.
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    _log.error("unexpected error", error=type(error).__name__, where=where)
+    return respond(problem(500, "Something went wrong here", "unexpected"))

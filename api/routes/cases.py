@@ -1,0 +1,226 @@
+"""Cases: the list, one case now or as it was, its trail, and the actions on it."""
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Header, Path, Query, Response
+from pydantic import AwareDatetime
+
+from api.access import Caller, TheCaller, TheNode
+from api.documents import Case, CasePage, DisclosedFields, Receipt, TrailPage
+from api.node import Node
+from api.problems import problem, responses
+from api.recording import record
+from ledger.refusals import Ground, Refusal
+from ledger.sd_jwt import parse_disclosure
+from ledger.vocabulary.levels import Level
+from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
+from ledger.vocabulary.types import AgencyId
+from projections.case_view import OVERSIGHT_VIEWER, CaseView, case_view, viewers
+
+router = APIRouter(prefix="/v1/cases", tags=["cases"])
+
+MAX_POSITION = 2**53  # what every JSON reader can hold
+WAIT_SECONDS = 5.0
+
+CaseId = Annotated[UUID, Path(description="The case's UUID")]
+Position = Annotated[int, Query(ge=0, le=MAX_POSITION)]
+AtLeast = Annotated[
+    int | None,
+    Query(ge=0, le=MAX_POSITION, description="Wait until the view has reached this position"),
+]
+SignedActionBody = Annotated[
+    str,
+    Body(
+        media_type="application/sd-jwt",
+        description="The signed action with its disclosures: an SD-JWT (RFC 9901)",
+        min_length=1,
+        max_length=256 * 1024,
+    ),
+]
+
+
+@router.post(
+    "/{case_id}/actions",
+    status_code=201,
+    response_model=Receipt,
+    responses=responses(401, 403, 404, 409, 412, 413, 422, 428, 503),
+)
+def append(
+    case_id: CaseId,
+    sd_jwt: SignedActionBody,
+    node: TheNode,
+    caller: TheCaller,
+    response: Response,
+    if_match: Annotated[
+        str | None, Header(description="The case version that the agency acted on, quoted")
+    ] = None,
+    if_none_match: Annotated[
+        str | None, Header(description="`*`, to open a case that must not exist yet")
+    ] = None,
+) -> Receipt:
+    """Record an action on a case. The same action again gives the same receipt."""
+    version = _acted_on(if_match, if_none_match)
+    receipt = record(node.ledger, node.vaults, caller.agency, sd_jwt, case_id, version)
+    response.headers["ETag"] = _etag(receipt.case_version)
+    response.headers["Location"] = f"/v1/cases/{case_id}"
+    return Receipt.of(receipt)
+
+
+@router.get("", response_model=CasePage, responses=responses(401, 422, 503))
+def list_cases(
+    node: TheNode,
+    caller: TheCaller,
+    status: CaseStatus | None = None,
+    stage: Stage | None = None,
+    priority: Priority | None = None,
+    lead_agency: AgencyId | None = None,
+    awaits_us: Annotated[
+        bool | None, Query(description="Only cases in which a step is, or is not, ours")
+    ] = None,
+    before: Annotated[int | None, Query(ge=1, le=MAX_POSITION)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    at_least: AtLeast = None,
+) -> CasePage:
+    """The cases that the caller's country is party to, the last opened first."""
+    _wait_for(node, "case_views", at_least)
+    cases = node.views.cases(
+        caller.viewer,
+        limit=limit,
+        before=before,
+        status=status,
+        stage=stage,
+        priority=priority,
+        lead_agency=lead_agency,
+        awaits_us=awaits_us,
+    )
+    more = cases[-1].opened_position if len(cases) == limit else None
+    return CasePage(cases=tuple(cases), next=more)
+
+
+@router.get("/{case_id}", response_model=Case, responses=responses(401, 404, 422, 503))
+def get_case(
+    case_id: CaseId,
+    node: TheNode,
+    caller: TheCaller,
+    response: Response,
+    as_of_position: Annotated[int | None, Query(ge=1, le=MAX_POSITION)] = None,
+    as_of_time: AwareDatetime | None = None,
+    at_least: AtLeast = None,
+) -> Case:
+    """One case as it is, or as it was at a position or a time of recording."""
+    if as_of_position is not None and as_of_time is not None:
+        raise Refusal(
+            Ground.INVALID, "as-of", "Give a position or a time, not both.", "as_of_position"
+        )
+    _wait_for(node, "case_views", at_least)
+    view = _current(node, caller, case_id)
+    if as_of_position is not None or as_of_time is not None:
+        view = _as_of(node, caller, case_id, as_of_position, as_of_time)
+    response.headers["ETag"] = _etag(view.version)
+    return Case(view=view, disclosed=tuple(_disclosed(node, caller, view)))
+
+
+@router.get("/{case_id}/trail", response_model=TrailPage, responses=responses(401, 404, 422, 503))
+def get_trail(
+    case_id: CaseId,
+    node: TheNode,
+    caller: TheCaller,
+    after: Position = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    at_least: AtLeast = None,
+) -> TrailPage:
+    """The audit trail of one case: who, when acted, when recorded, what it changed."""
+    _wait_for(node, "audit_trail", at_least)
+    _current(node, caller, case_id)
+    entries = node.views.trail(case_id, after=after, limit=limit)
+    more = entries[-1].version if len(entries) == limit else None
+    return TrailPage(entries=tuple(entries), next=more)
+
+
+def _acted_on(if_match: str | None, if_none_match: str | None) -> int:
+    if if_match is None and if_none_match is None:
+        raise problem(
+            428,
+            "A precondition is missing",
+            "case-version",
+            'Send If-Match: "VERSION" with the case version acted on, or If-None-Match: * '
+            "to open a case.",
+            field="If-Match",
+        )
+    if if_match is None and if_none_match == "*":
+        return 0
+    if if_none_match is None and if_match is not None:
+        quoted = re.fullmatch(r'"(\d{1,15})"', if_match)
+        if quoted:
+            return int(quoted[1])
+    raise Refusal(
+        Ground.INVALID,
+        "case-version",
+        'Either If-Match: "VERSION", or If-None-Match: *, and not both.',
+        "If-Match",
+    )
+
+
+def _etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def _wait_for(node: Node, projection: str, position: int | None) -> None:
+    if position is None:
+        return
+    deadline = time.monotonic() + WAIT_SECONDS
+    while node.views.position(projection) < position:
+        if time.monotonic() > deadline:
+            raise problem(
+                503,
+                "Not available now",
+                "view-behind",
+                f"{projection} has not reached position {position} yet; ask again.",
+                {"Retry-After": "1"},
+                field="at_least",
+            )
+        time.sleep(0.01)
+
+
+def _current(node: Node, caller: Caller, case_id: UUID) -> CaseView:
+    view = node.views.case(caller.viewer, case_id)
+    if view is None:
+        raise _unknown()
+    return view
+
+
+def _as_of(
+    node: Node,
+    caller: Caller,
+    case_id: UUID,
+    position: int | None,
+    moment: AwareDatetime | None,
+) -> CaseView:
+    case = node.ledger.case(case_id, upto_position=position, upto_time=moment)
+    if case is None or caller.viewer not in viewers(case.state):
+        raise _unknown()
+    return case_view(case.state, caller.viewer, caller.registry.protocol)
+
+
+def _disclosed(node: Node, caller: Caller, view: CaseView) -> Sequence[DisclosedFields]:
+    # Oversight reads the ledger level; a country reads what its own vault holds.
+    if caller.viewer == OVERSIGHT_VIEWER:
+        return ()
+    held = node.vaults.of(caller.agency.party).held(view.case_id, Level.CASE)
+    recorded = node.ledger.rows.recorded_action_ids(list(held), upto=view.position)
+    return [
+        DisclosedFields(
+            action_id=action_id,
+            fields={name: parse_disclosure(text).value for name, text in fields.items()},
+        )
+        for action_id, fields in held.items()
+        if action_id in recorded
+    ]
+
+
+def _unknown() -> Refusal:
+    return Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see.")

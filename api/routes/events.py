@@ -1,0 +1,91 @@
+"""The ledger itself: events by position, in pages or as they come (Server-Sent Events)."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from api.access import Caller, TheCaller, TheNode
+from api.documents import Event, EventPage
+from api.feed import Feed
+from api.node import Node
+from api.problems import responses
+from api.routes.cases import MAX_POSITION
+from ledger.refusals import Ground, Refusal
+
+router = APIRouter(prefix="/v1/events", tags=["events"])
+
+PAGE = 500
+_EVENT_STREAM = "text/event-stream"
+
+
+@router.get(
+    "",
+    response_model=EventPage,
+    responses={
+        200: {"content": {_EVENT_STREAM: {"schema": {"type": "string"}}}},
+        **responses(401, 422, 503),
+    },
+)
+async def get_events(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    after: Annotated[int, Query(ge=0, le=MAX_POSITION)] = 0,
+    limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
+    accept: Annotated[str, Header()] = "application/json",
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response | EventPage:
+    """Events after a position: coordinators and oversight see all, others their cases'.
+
+    With ``Accept: text/event-stream`` the answer goes on as the ledger grows;
+    ``Last-Event-ID`` resumes it.
+    """
+    if _EVENT_STREAM in accept:
+        feed: Feed = request.app.state.feed
+        start = after if last_event_id is None else _position(last_event_id)
+        return EventSourceResponse(_follow(node, feed, caller, start), ping=15)
+    return await run_in_threadpool(_page, node, caller, after, limit)
+
+
+def _position(last_event_id: str) -> int:
+    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= 15):
+        raise Refusal(Ground.INVALID, "last-event-id", "It is not a position.", "Last-Event-ID")
+    return int(last_event_id)
+
+
+def _page(node: Node, caller: Caller, after: int, limit: int) -> EventPage:
+    if caller.sees_every_event:
+        rows = node.ledger.rows.select_rows(after, limit)
+        events = tuple(Event.of(row) for row in rows)
+        return EventPage(events=events, next=events[-1].position if events else after)
+    # No further than the view that says which cases are this country's.
+    upto = node.views.position("case_views")
+    positions = node.views.positions_seen_by(
+        caller.viewer, caller.registry.protocol.ledger_id, after=after, upto=upto, limit=limit
+    )
+    rows = node.ledger.rows.select_positions(positions)
+    full = len(positions) == limit
+    return EventPage(
+        events=tuple(Event.of(row) for row in rows),
+        next=positions[-1] if full else max(upto, after),
+    )
+
+
+async def _follow(
+    node: Node, feed: Feed, caller: Caller, after: int
+) -> AsyncIterator[ServerSentEvent]:
+    while True:
+        page = await run_in_threadpool(_page, node, caller, after, PAGE)
+        for event in page.events:
+            yield ServerSentEvent(
+                data=event.model_dump_json(), event="event", id=str(event.position)
+            )
+        if page.events:
+            after = page.next
+        else:
+            # A view may lag behind the notice that wakes us: look again soon.
+            await feed.wait(1.0)

@@ -1,0 +1,32 @@
+"""Whether the node lives, and whether it can serve. Nothing here needs a key."""
+
+from fastapi import APIRouter
+
+from api.access import TheNode
+from api.documents import Health, Readiness
+from api.problems import problem, responses
+from projections.runner import VIEWS
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health", response_model=Health)
+async def health() -> Health:
+    """The process answers."""
+    return Health(status="alive")
+
+
+@router.get("/ready", response_model=Readiness, responses=responses(503))
+def ready(node: TheNode) -> Readiness:
+    """The store answers and a protocol is adopted."""
+    registry = node.ledger.registry()
+    if registry is None:
+        raise problem(
+            503, "Not available now", "not-adopted", "No protocol is adopted; adopt one first."
+        )
+    return Readiness(
+        status="ready",
+        protocol=registry.protocol.id,
+        head=node.ledger.rows.max_notification_id() or 0,
+        views={name: node.views.position(name) for name in VIEWS},
+    )

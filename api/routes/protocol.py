@@ -1,0 +1,71 @@
+"""The protocol, its agencies and their keys, and the acts that change these."""
+
+from fastapi import APIRouter
+
+from api.access import TheCaller, TheNode
+from api.documents import AgencyKey, AgencyWithKeys, ProtocolDocument, Receipt, TrailPage
+from api.problems import responses
+from api.recording import record_in_registry
+from api.routes.cases import AtLeast, Position, SignedActionBody, _wait_for
+
+router = APIRouter(prefix="/v1", tags=["protocol"])
+
+
+@router.get("/protocol", response_model=ProtocolDocument, responses=responses(401, 503))
+def get_protocol(caller: TheCaller) -> ProtocolDocument:
+    """The protocol as data: parties, roles, and the rules of each action."""
+    protocol = caller.registry.protocol
+    return ProtocolDocument(
+        id=protocol.id,
+        title=protocol.title,
+        version=protocol.version,
+        ledger_id=protocol.ledger_id,
+        parties=protocol.parties,
+        roles=protocol.roles,
+        rules={k: r.model_dump(mode="json") for k, r in protocol.actions.items()},
+    )
+
+
+@router.get("/agencies", response_model=list[AgencyWithKeys], responses=responses(401, 503))
+def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
+    """Every agency, with its keys and their validity."""
+    keys = caller.registry.keys.values()
+    return [
+        AgencyWithKeys(
+            **agency.model_dump(),
+            keys=tuple(
+                AgencyKey(
+                    id=key.id,
+                    valid_from=key.valid_from,
+                    valid_until=key.valid_until,
+                    revoked_at=key.revoked_at,
+                )
+                for key in keys
+                if key.agency == agency.id
+            ),
+        )
+        for agency in caller.registry.protocol.agencies
+    ]
+
+
+@router.post(
+    "/protocol/actions",
+    status_code=201,
+    response_model=Receipt,
+    responses=responses(401, 403, 404, 409, 413, 422, 503),
+)
+def append_to_registry(sd_jwt: SignedActionBody, node: TheNode, caller: TheCaller) -> Receipt:
+    """Register or revoke an agency's key."""
+    return Receipt.of(record_in_registry(node.ledger, caller.agency, sd_jwt))
+
+
+@router.get("/protocol/trail", response_model=TrailPage, responses=responses(401, 422, 503))
+def get_protocol_trail(
+    node: TheNode, caller: TheCaller, after: Position = 0, at_least: AtLeast = None
+) -> TrailPage:
+    """The audit trail of the protocol itself: its adoption, and every key since."""
+    _wait_for(node, "audit_trail", at_least)
+    limit = 200
+    entries = node.views.trail(caller.registry.protocol.ledger_id, after=after, limit=limit)
+    more = entries[-1].version if len(entries) == limit else None
+    return TrailPage(entries=tuple(entries), next=more)

@@ -1,0 +1,35 @@
+"""Configuration, from the environment alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ledger.protocol import Protocol, load_protocol, shipped_protocol
+
+
+class Settings(BaseSettings):
+    """Each field is the variable ``CASE_LEDGER_`` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="CASE_LEDGER_", frozen=True)
+
+    database_url: SecretStr | None = None
+    """PostgreSQL 16 or newer. Unset: a private one is started under ``data_directory``."""
+    owner_database_url: SecretStr | None = None
+    """The same database as its owner, for migrations. Unset: ``database_url``."""
+    data_directory: Path = Field(default_factory=lambda: platformdirs.user_data_path("case-ledger"))
+    protocol: Path | None = None
+    """A protocol file. Unset: the trilateral protocol that ships with this program."""
+    countries: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Whose vaults this node keeps. Unset: every party's."""
+    audience: str = "case-ledger"
+    """What an agency's assertion must name as ``aud``: this ledger, and no other."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8420
+    pool_size: Annotated[int, Field(ge=2, le=200)] = 12
+
+    def load_protocol(self) -> Protocol:
+        """The protocol that a new ledger adopts. Raises ``ValueError``."""
+        return load_protocol(self.protocol) if self.protocol else shipped_protocol()
