@@ -1,17 +1,17 @@
 """Cases: the list, one case now or as it was, its trail, and the actions on it."""
 
 import re
-import time
 from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from pydantic import AwareDatetime
 
 from api.access import Caller, TheCaller, TheNode
 from api.documents import Case, CasePage, DisclosedFields, Receipt, TrailPage
 from api.node import Node
+from api.parameters import MAX_POSITION, AtLeast, CaseId, Position, SignedActionBody, wait_for
 from api.problems import problem, responses
 from api.recording import record
 from ledger.refusals import Ground, Refusal
@@ -22,25 +22,6 @@ from ledger.vocabulary.types import AgencyId
 from projections.case_view import OVERSIGHT_VIEWER, CaseView, case_view, viewers
 
 router = APIRouter(prefix="/v1/cases", tags=["cases"])
-
-MAX_POSITION = 2**53  # what every JSON reader can hold
-WAIT_SECONDS = 5.0
-
-CaseId = Annotated[UUID, Path(description="The case's UUID")]
-Position = Annotated[int, Query(ge=0, le=MAX_POSITION)]
-AtLeast = Annotated[
-    int | None,
-    Query(ge=0, le=MAX_POSITION, description="Wait until the view has reached this position"),
-]
-SignedActionBody = Annotated[
-    str,
-    Body(
-        media_type="application/sd-jwt",
-        description="The signed action with its disclosures: an SD-JWT (RFC 9901)",
-        min_length=1,
-        max_length=256 * 1024,
-    ),
-]
 
 
 @router.post(
@@ -86,7 +67,7 @@ def list_cases(
     at_least: AtLeast = None,
 ) -> CasePage:
     """The cases that the caller's country is party to, the last opened first."""
-    _wait_for(node, "case_views", at_least)
+    wait_for(node, "case_views", at_least)
     cases = node.views.cases(
         caller.viewer,
         limit=limit,
@@ -116,7 +97,7 @@ def get_case(
         raise Refusal(
             Ground.INVALID, "as-of", "Give a position or a time, not both.", "as_of_position"
         )
-    _wait_for(node, "case_views", at_least)
+    wait_for(node, "case_views", at_least)
     view = _current(node, caller, case_id)
     if as_of_position is not None or as_of_time is not None:
         view = _as_of(node, caller, case_id, as_of_position, as_of_time)
@@ -134,7 +115,7 @@ def get_trail(
     at_least: AtLeast = None,
 ) -> TrailPage:
     """The audit trail of one case: who, when acted, when recorded, what it changed."""
-    _wait_for(node, "audit_trail", at_least)
+    wait_for(node, "audit_trail", at_least)
     _current(node, caller, case_id)
     entries = node.views.trail(case_id, after=after, limit=limit)
     more = entries[-1].version if len(entries) == limit else None
@@ -167,23 +148,6 @@ def _acted_on(if_match: str | None, if_none_match: str | None) -> int:
 
 def _etag(version: int) -> str:
     return f'"{version}"'
-
-
-def _wait_for(node: Node, projection: str, position: int | None) -> None:
-    if position is None:
-        return
-    deadline = time.monotonic() + WAIT_SECONDS
-    while node.views.position(projection) < position:
-        if time.monotonic() > deadline:
-            raise problem(
-                503,
-                "Not available now",
-                "view-behind",
-                f"{projection} has not reached position {position} yet; ask again.",
-                {"Retry-After": "1"},
-                field="at_least",
-            )
-        time.sleep(0.01)
 
 
 def _current(node: Node, caller: Caller, case_id: UUID) -> CaseView:

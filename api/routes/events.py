@@ -12,8 +12,8 @@ from api.access import Caller, TheCaller, TheNode
 from api.documents import Event, EventPage
 from api.feed import Feed
 from api.node import Node
+from api.parameters import MAX_POSITION
 from api.problems import responses
-from api.routes.cases import MAX_POSITION
 from ledger.refusals import Ground, Refusal
 
 router = APIRouter(prefix="/v1/events", tags=["events"])

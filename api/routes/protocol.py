@@ -4,9 +4,9 @@ from fastapi import APIRouter
 
 from api.access import TheCaller, TheNode
 from api.documents import AgencyKey, AgencyWithKeys, ProtocolDocument, Receipt, TrailPage
+from api.parameters import AtLeast, Position, SignedActionBody, wait_for
 from api.problems import responses
 from api.recording import record_in_registry
-from api.routes.cases import AtLeast, Position, SignedActionBody, _wait_for
 
 router = APIRouter(prefix="/v1", tags=["protocol"])
 
@@ -64,7 +64,7 @@ def get_protocol_trail(
     node: TheNode, caller: TheCaller, after: Position = 0, at_least: AtLeast = None
 ) -> TrailPage:
     """The audit trail of the protocol itself: its adoption, and every key since."""
-    _wait_for(node, "audit_trail", at_least)
+    wait_for(node, "audit_trail", at_least)
     limit = 200
     entries = node.views.trail(caller.registry.protocol.ledger_id, after=after, limit=limit)
     more = entries[-1].version if len(entries) == limit else None

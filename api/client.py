@@ -1,0 +1,232 @@
+"""A typed client: builds, signs and appends an agency's actions, and reads its cases."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from uuid import UUID, uuid4
+
+import httpx
+from httpx_sse import connect_sse
+from joserfc.jwk import OKPKey
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+
+from api.assertions import make_assertion
+from api.documents import (
+    AgencyWithKeys,
+    Case,
+    CasePage,
+    Event,
+    EventPage,
+    ProtocolDocument,
+    Readiness,
+    Receipt,
+    TrailPage,
+)
+from api.problems import ProblemDetails
+from ledger import signing
+from ledger.sd_jwt import SdJwt
+from ledger.vocabulary import Action
+from projections.audit_trail import TrailEntry
+from projections.case_view import CaseView
+
+D = TypeVar("D", bound=BaseModel)
+
+
+class RefusedError(Exception):
+    """The ledger refused; ``problem`` says which rule, and what to do."""
+
+    def __init__(self, problem: ProblemDetails) -> None:
+        super().__init__(f"{problem.status} {problem.rule}: {problem.detail or problem.title}")
+        self.problem = problem
+
+
+class LedgerClient:
+    """One agency's client of one node. Every request carries an assertion of its own.
+
+    A request that met no answer is sent again, for up to ``patience`` seconds: an
+    action keeps its id, so that it is recorded once.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        agency: str,
+        key: OKPKey,
+        protocol: str,
+        audience: str = "case-ledger",
+        patience: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.agency = agency
+        self._key = key
+        self._protocol = protocol
+        self._audience = audience
+        self._patience = patience
+        self._http = httpx.Client(base_url=base_url, timeout=15.0, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def sign(self, action: Action, case_id: UUID | None, action_id: UUID | None = None) -> SdJwt:
+        """``action`` as this agency signs it."""
+        return signing.sign(
+            action,
+            agency=self.agency,
+            key=self._key,
+            protocol=self._protocol,
+            case_id=case_id,
+            action_id=action_id or uuid4(),
+        )
+
+    def open_case(self, action: Action, case_id: UUID | None = None) -> Receipt:
+        """Open a case with its first action. Raises ``RefusedError``."""
+        return self.append(action, case_id or uuid4(), 0)
+
+    def append(
+        self, action: Action, case_id: UUID, case_version: int, action_id: UUID | None = None
+    ) -> Receipt:
+        """Sign ``action``, taken on ``case_version``, and record it. Raises ``RefusedError``."""
+        return self.send(self.sign(action, case_id, action_id), case_id, case_version)
+
+    def send(self, signed: SdJwt, case_id: UUID, case_version: int) -> Receipt:
+        """Record what was signed before; the same again gives the same receipt."""
+        condition = {"If-Match": f'"{case_version}"'} if case_version else {"If-None-Match": "*"}
+        return self._post(f"/v1/cases/{case_id}/actions", signed, condition)
+
+    def append_to_registry(self, action: Action) -> Receipt:
+        """Record an act on the protocol itself. Raises ``RefusedError``."""
+        return self._post("/v1/protocol/actions", self.sign(action, None), {})
+
+    def case(
+        self,
+        case_id: UUID,
+        *,
+        as_of_position: int | None = None,
+        as_of_time: datetime | None = None,
+        at_least: int | None = None,
+    ) -> Case:
+        """One case as this agency's country sees it, now or as it was."""
+        params = {
+            "as_of_position": as_of_position,
+            "as_of_time": as_of_time and as_of_time.isoformat(),
+            "at_least": at_least,
+        }
+        return self._get(f"/v1/cases/{case_id}", Case, params)
+
+    def cases(self, *, page: int = 100, **filters: Any) -> Iterator[CaseView]:
+        """Every case of this agency's country, the last opened first."""
+        before = None
+        while True:
+            params = {**filters, "limit": page, "before": before}
+            found = self._get("/v1/cases", CasePage, params)
+            yield from found.cases
+            if (before := found.next) is None:
+                return
+
+    def trail(self, case_id: UUID, *, at_least: int | None = None) -> Iterator[TrailEntry]:
+        """The audit trail of a case, from its opening."""
+        yield from self._trail(f"/v1/cases/{case_id}/trail", at_least)
+
+    def protocol_trail(self, *, at_least: int | None = None) -> Iterator[TrailEntry]:
+        """The audit trail of the protocol: its adoption and its keys."""
+        yield from self._trail("/v1/protocol/trail", at_least)
+
+    def events(self, after: int = 0, *, limit: int = 500) -> EventPage:
+        """A page of events by position."""
+        return self._get("/v1/events", EventPage, {"after": after, "limit": limit})
+
+    def follow(self, after: int = 0) -> Iterator[Event]:
+        """Events as they come; goes on for as long as the connection holds."""
+        headers = {**self._authorization(), "Accept": "text/event-stream"}
+        timeout = httpx.Timeout(15.0, read=60.0)
+        with connect_sse(
+            self._http, "GET", "/v1/events", params={"after": after}, headers=headers,
+            timeout=timeout,
+        ) as stream:  # fmt: skip
+            if stream.response.is_error:
+                stream.response.read()
+                raise RefusedError(_problem(stream.response))
+            for message in stream.iter_sse():
+                yield Event.model_validate_json(message.data)
+
+    def agencies(self) -> list[AgencyWithKeys]:
+        """Every agency of the protocol, with its keys."""
+        response = self._request("GET", "/v1/agencies")
+        return TypeAdapter(list[AgencyWithKeys]).validate_json(response.content)
+
+    def protocol(self) -> ProtocolDocument:
+        """The protocol that the ledger adopted."""
+        return self._get("/v1/protocol", ProtocolDocument)
+
+    def ready(self) -> Readiness:
+        """Whether the node can serve. Raises ``RefusedError`` where it cannot yet."""
+        return self._get("/ready", Readiness)
+
+    def _trail(self, path: str, at_least: int | None) -> Iterator[TrailEntry]:
+        after = 0
+        while True:
+            page = self._get(path, TrailPage, {"after": after, "at_least": at_least})
+            yield from page.entries
+            if page.next is None:
+                return
+            after = page.next
+
+    def _get(self, path: str, model: type[D], params: dict[str, Any] | None = None) -> D:
+        present = {name: value for name, value in (params or {}).items() if value is not None}
+        return model.model_validate_json(self._request("GET", path, params=present).content)
+
+    def _post(self, path: str, signed: SdJwt, condition: dict[str, str]) -> Receipt:
+        headers = {"Content-Type": "application/sd-jwt", **condition}
+        response = self._request("POST", path, content=str(signed), headers=headers)
+        return Receipt.model_validate_json(response.content)
+
+    def _request(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, **content: Any
+    ) -> httpx.Response:
+        for attempt in Retrying(
+            retry=retry_if_exception(_no_answer),
+            stop=stop_after_delay(self._patience),
+            wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.1),
+            reraise=True,
+        ):
+            with attempt:
+                # A new assertion each time: the last one may have been used.
+                sent = {**(headers or {}), **self._authorization()}
+                response = self._http.request(method, path, headers=sent, **content)
+                if response.is_error:
+                    raise RefusedError(_problem(response))
+                return response
+        raise AssertionError("unreachable: the last attempt raises")
+
+    def _authorization(self) -> dict[str, str]:
+        assertion = make_assertion(self.agency, self._key, self._audience)
+        return {"Authorization": f"Bearer {assertion}"}
+
+
+def _no_answer(error: BaseException) -> bool:
+    if isinstance(error, RefusedError):
+        return error.problem.status == 503
+    return isinstance(error, httpx.TransportError)
+
+
+def _problem(response: httpx.Response) -> ProblemDetails:
+    try:
+        return ProblemDetails.model_validate_json(response.content)
+    except ValidationError:
+        return ProblemDetails(
+            type="about:blank",
+            title=response.reason_phrase,
+            status=response.status_code,
+            rule="http",
+        )

@@ -1,0 +1,47 @@
+"""Parameters that several routes share, and the wait for a view to catch up."""
+
+import time
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Body, Path, Query
+
+from api.node import Node
+from api.problems import problem
+
+MAX_POSITION = 2**53  # what every JSON reader can hold
+_WAIT_SECONDS = 5.0
+
+CaseId = Annotated[UUID, Path(description="The case's UUID")]
+Position = Annotated[int, Query(ge=0, le=MAX_POSITION)]
+AtLeast = Annotated[
+    int | None,
+    Query(ge=0, le=MAX_POSITION, description="Wait until the view has reached this position"),
+]
+SignedActionBody = Annotated[
+    str,
+    Body(
+        media_type="application/sd-jwt",
+        description="The signed action with its disclosures: an SD-JWT (RFC 9901)",
+        min_length=1,
+        max_length=256 * 1024,
+    ),
+]
+
+
+def wait_for(node: Node, projection: str, position: int | None) -> None:
+    """Return when a view has reached ``position``. Raises a problem (503) where it is slow."""
+    if position is None:
+        return
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while node.views.position(projection) < position:
+        if time.monotonic() > deadline:
+            raise problem(
+                503,
+                "Not available now",
+                "view-behind",
+                f"{projection} has not reached position {position} yet; ask again.",
+                {"Retry-After": "1"},
+                field="at_least",
+            )
+        time.sleep(0.01)

@@ -1,0 +1,378 @@
+"""The API as agencies use it, over a real socket."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+from joserfc import jwt
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from api.assertions import TYPE, make_assertion
+from api.client import RefusedError
+from ledger import keys
+from ledger.vocabulary.coordination import InformationRequested
+from ledger.vocabulary.identification import CaseOpened
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    Indicator,
+    InformationTopic,
+    OpeningGround,
+    Purpose,
+    RiskLevel,
+    ShelterKind,
+)
+from ledger.vocabulary.protection import RiskAssessed, Sheltered
+from ledger.vocabulary.registration import KeyGrant, KeyRegistered, KeyRevoked
+from tests.support.agencies import PAST
+from tests.support.serving import Server
+
+START = datetime(2025, 12, 3, 10, tzinfo=UTC)
+SECRET_NAME = "zqNameNobodyElseHas"
+SECRET_NOTE = "zqNoteNobodyElseHas"
+
+
+def opening(countries: tuple[str, ...] = ("XK",)) -> CaseOpened:
+    return CaseOpened(
+        acted_at=START,
+        age_group=AgeGroup.CHILD,
+        countries=countries,
+        ground=OpeningGround.POLICE_ACTION,
+        indicators=(Indicator.UNACCOMPANIED_CHILD,),
+        indicators_note=SECRET_NOTE,
+        first_name=SECRET_NAME,
+    )
+
+
+def assessed() -> RiskAssessed:
+    return RiskAssessed(acted_at=START + timedelta(hours=1), risk_level=RiskLevel.HIGH)
+
+
+def request_to(addressee: str) -> InformationRequested:
+    return InformationRequested(
+        acted_at=START + timedelta(hours=2),
+        addressee=addressee,
+        topics=(InformationTopic.FAMILY,),
+        purpose=Purpose.PROTECTION,
+    )
+
+
+def refused(error: pytest.ExceptionInfo[RefusedError]) -> tuple[int, str]:
+    return error.value.problem.status, error.value.problem.rule
+
+
+def vault_rows(database: str, party: str, case_id: UUID) -> int:
+    with psycopg.connect(database) as connection:
+        row = connection.execute(
+            f"SELECT count(*) FROM vault_{party}.disclosures WHERE case_id = %s",  # type: ignore[arg-type]
+            (case_id,),
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_an_action_travels_from_an_agency_to_each_countrys_view(served: Server) -> None:
+    police, coordinator = served.client("xk-dhtqnj"), served.client("xk-nac")
+    montenegro, albania = served.client("me-nac"), served.client("al-nac")
+    case_id = uuid4()
+    receipt = police.open_case(opening(), case_id)
+    assert (receipt.case_id, receipt.case_version) == (case_id, 1)
+    own = police.case(case_id, at_least=receipt.position)
+    assert own.view.parties == ("XK",)
+    assert own.disclosed[0].fields["indicators_note"] == SECRET_NOTE
+    assert "first_name" not in own.disclosed[0].fields
+    with pytest.raises(RefusedError) as error:
+        montenegro.case(case_id)
+    assert refused(error) == (404, "unknown-case")
+
+    asked = coordinator.append(request_to("me-nac"), case_id, 1)
+    theirs = montenegro.case(case_id, at_least=asked.position)
+    assert theirs.view.parties == ("XK", "ME")
+    assert theirs.disclosed == ()
+    trail = list(montenegro.trail(case_id, at_least=asked.position))
+    assert [e.kind for e in trail] == ["case_opened", "information_requested"]
+    assert {e.signature for e in trail} == {"valid"}
+    assert [c.case_id for c in montenegro.cases(awaits_us=True)] == [case_id]
+    assert list(montenegro.cases(awaits_us=False)) == []
+    assert list(albania.cases()) == []
+    for read in (albania.case, albania.trail):
+        with pytest.raises(RefusedError) as error:
+            list(read(case_id))
+        assert refused(error) == (404, "unknown-case")
+
+
+def test_a_case_as_it_was(served: Server) -> None:
+    police, coordinator = served.client("xk-dhtqnj"), served.client("xk-nac")
+    first = police.open_case(opening())
+    second = coordinator.append(request_to("me-nac"), first.case_id, 1)
+    then = police.case(first.case_id, as_of_position=first.position, at_least=second.position)
+    assert (then.view.version, then.view.open_requests) == (1, ())
+    by_time = police.case(first.case_id, as_of_time=first.recorded_at)
+    assert by_time.view == then.view
+    now = police.case(first.case_id, as_of_time=datetime.now(UTC))
+    assert now.view == police.case(first.case_id).view
+    assert now.view.version == 2
+    # Montenegro was not party to the case then.
+    montenegro = served.client("me-nac")
+    assert montenegro.case(first.case_id).view.version == 2
+    with pytest.raises(RefusedError) as error:
+        montenegro.case(first.case_id, as_of_position=first.position)
+    assert refused(error) == (404, "unknown-case")
+
+
+def test_oversight_sees_the_ledger_level_of_all_and_acts_on_none(served: Server) -> None:
+    opened = served.client("me-police-thb").open_case(opening(("ME",)))
+    for body in ("xk-ombudsperson", "me-ombudsman", "al-advocate"):
+        oversight = served.client(body)
+        seen = oversight.case(opened.case_id, at_least=opened.position)
+        assert seen.view.lead_agency == "me-police-thb"
+        assert seen.disclosed == ()
+        assert opened.position in {e.position for e in oversight.events().events}
+        with pytest.raises(RefusedError) as error:
+            oversight.append(assessed(), opened.case_id, 1)
+        assert refused(error) == (403, "role")
+
+
+def test_the_same_action_again_gives_the_same_receipt(served: Server, database: str) -> None:
+    police = served.client("xk-dhtqnj")
+    case_id = uuid4()
+    signed = police.sign(opening(), case_id)
+    first = police.send(signed, case_id, 0)
+    assert police.send(signed, case_id, 0) == first
+    held = police.case(case_id, at_least=first.position).disclosed
+    assert [d.action_id for d in held] == [first.action_id]
+    other = police.sign(opening(), case_id, first.action_id)
+    with pytest.raises(RefusedError) as error:
+        police.send(other, case_id, 0)
+    assert refused(error) == (409, "action-id-reused")
+    # What the refused one disclosed is gone; what the recorded one disclosed is not.
+    digests = {d.digest for d in signed.disclosures}
+    with psycopg.connect(database) as connection:
+        kept = connection.execute("SELECT DISTINCT digest FROM vault_xk.disclosures").fetchall()
+    assert {row[0] for row in kept} == digests
+
+
+def test_a_refused_action_leaves_nothing(served: Server, database: str) -> None:
+    police, shelter = served.client("xk-dhtqnj"), served.client("xk-isf")
+    opened = police.open_case(opening())
+    before = vault_rows(database, "xk", opened.case_id)
+    in_shelter = Sheltered(
+        acted_at=START + timedelta(hours=3),
+        shelter_kind=ShelterKind.EMERGENCY,
+        provider="xk-isf",
+        address=SECRET_NOTE,
+    )
+    with pytest.raises(RefusedError) as error:
+        shelter.append(in_shelter, opened.case_id, 7)
+    assert refused(error) == (412, "case-version")
+    with pytest.raises(RefusedError) as error:
+        shelter.append(opening(), opened.case_id, 1)
+    assert refused(error) == (409, "already-opened")
+    assert SECRET_NAME not in str(error.value.problem)
+    assert vault_rows(database, "xk", opened.case_id) == before
+    assert police.case(opened.case_id, at_least=opened.position).view.version == 1
+
+
+def test_each_agency_sends_only_its_own_actions(served: Server) -> None:
+    police, other = served.client("xk-dhtqnj"), served.client("xk-border")
+    case_id = uuid4()
+    with pytest.raises(RefusedError) as error:
+        other.send(police.sign(opening(), case_id), case_id, 0)
+    assert refused(error) == (403, "own-action-only")
+
+
+def test_no_country_reaches_the_vault_of_another(served: Server, database: str) -> None:
+    opened = served.client("xk-dhtqnj").open_case(opening(("XK", "ME", "AL")))
+    assert vault_rows(database, "xk", opened.case_id) > 0
+    assert vault_rows(database, "me", opened.case_id) == 0
+    assert vault_rows(database, "al", opened.case_id) == 0
+
+
+def test_preconditions_are_asked_for(served: Server) -> None:
+    police = served.client("xk-dhtqnj")
+    case_id = uuid4()
+    body = str(police.sign(opening(), case_id))
+    url = f"{served.url}/v1/cases/{case_id}/actions"
+
+    def post(**headers: str) -> httpx.Response:
+        token = make_assertion("xk-dhtqnj", served.agencies.keys["xk-dhtqnj"], "case-ledger")
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent |= {"Authorization": f"Bearer {token}", "Content-Type": "application/sd-jwt"}
+        return httpx.post(url, content=body, headers=sent)
+
+    for response, status in [
+        (post(), 428),
+        (post(If_Match="1"), 422),
+        (post(If_Match="*"), 422),
+        (post(If_None_Match='"1"'), 422),
+        (post(If_Match='"1"', If_None_Match="*"), 422),
+        (post(If_Match='"5"'), 412),
+    ]:
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["rule"] in ("case-version", "unknown-case")
+    created = post(If_None_Match="*")
+    assert created.status_code == 201
+    assert created.headers["etag"] == '"1"'
+
+
+def assertion(served: Server, agency: str = "xk-nac", **changes: object) -> str:
+    now = int(datetime.now(UTC).timestamp())
+    claims = {
+        "iss": agency,
+        "aud": "case-ledger",
+        "iat": now,
+        "exp": now + 60,
+        "jti": str(uuid4()),
+    } | changes
+    key = served.agencies.keys["xk-nac"]
+    header = {"alg": "Ed25519", "typ": TYPE, "kid": keys.key_id(key)}
+    return jwt.encode(header, {k: v for k, v in claims.items() if v is not None}, key,
+                      algorithms=["Ed25519"])  # fmt: skip
+
+
+def test_assertions_are_checked(served: Server) -> None:
+    def ask(token: str | None) -> tuple[int, str | None]:
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        response = httpx.get(f"{served.url}/v1/agencies", headers=headers)
+        if response.is_error:
+            assert response.headers["www-authenticate"].startswith("Bearer")
+            return response.status_code, response.json()["rule"]
+        return response.status_code, None
+
+    now = int(datetime.now(UTC).timestamp())
+    good = assertion(served)
+    assert ask(good) == (200, None)
+    assert ask(good) == (401, "assertion-replayed")
+    assert ask(None) == (401, "assertion-missing")
+    assert ask("nonsense") == (401, "assertion-malformed")
+    assert ask(assertion(served, aud="elsewhere")) == (401, "assertion-audience")
+    assert ask(assertion(served, iat=now - 400, exp=now - 100)) == (401, "assertion-expired")
+    assert ask(assertion(served, exp=now + 3600)) == (401, "assertion-lifetime")
+    assert ask(assertion(served, exp=now - 1)) == (401, "assertion-lifetime")
+    assert ask(assertion(served, iat=now + 200, exp=now + 260)) == (401, "assertion-early")
+    assert ask(assertion(served, jti=None)) == (401, "assertion-malformed")
+    assert ask(assertion(served, agency="me-nac")) == (401, "key-of-another-agency")
+    stranger = keys.generate()
+    assert ask(make_assertion("xk-nac", stranger, "case-ledger")) == (401, "unknown-key")
+    head, body, signature = assertion(served).split(".")
+    flipped = ("A" if signature[0] != "A" else "B") + signature[1:]
+    assert ask(f"{head}.{body}.{flipped}") == (401, "assertion-signature")
+    # A signed action is no assertion, although the same key signed it.
+    action = served.client("xk-nac").sign(request_to("me-nac"), uuid4())
+    assert ask(action.jwt) == (401, "assertion-malformed")
+
+
+def test_keys_are_registered_and_revoked_over_http(served: Server) -> None:
+    coordinator = served.client("me-nac")
+    new_key = keys.generate()
+    grant = KeyGrant(
+        agency="me-border",
+        key=keys.public_part(new_key),
+        valid_from=PAST,
+        valid_until=datetime.now(UTC) + timedelta(days=30),
+    )
+    coordinator.append_to_registry(KeyRegistered(acted_at=datetime.now(UTC), grant=grant))
+    listed = next(a for a in coordinator.agencies() if a.id == "me-border")
+    assert keys.key_id(new_key) in {key.id for key in listed.keys}
+    receipt = coordinator.append_to_registry(
+        KeyRevoked(acted_at=datetime.now(UTC), key_id=keys.key_id(new_key))
+    )
+    token = make_assertion("me-border", new_key, "case-ledger")
+    answer = httpx.get(f"{served.url}/v1/agencies", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.json()["rule"]) == (401, "revoked-key")
+    with pytest.raises(RefusedError) as error:
+        served.client("xk-nac").append_to_registry(
+            KeyRegistered(acted_at=datetime.now(UTC), grant=grant)
+        )
+    assert refused(error)[0] in (403, 409)
+    oversight = served.client("xk-ombudsperson")
+    trail = [
+        e for e in oversight.protocol_trail(at_least=receipt.position)
+        if e.position >= receipt.position - 1
+    ]  # fmt: skip
+    assert [e.kind for e in trail] == ["key_registered", "key_revoked"]
+
+
+def test_pages_of_cases_and_events_hold_each_once(served: Server) -> None:
+    police = served.client("xk-dhtqnj")
+    opened = [police.open_case(opening()) for _ in range(7)]
+    police.case(opened[-1].case_id, at_least=opened[-1].position)
+    listed = [view.case_id for view in police.cases(page=3)]
+    assert listed == [r.case_id for r in reversed(opened)]
+    positions: list[int] = []
+    after = 0
+    while (page := police.events(after, limit=4)).events:
+        positions += [e.position for e in page.events]
+        after = page.next
+    assert positions == sorted(set(positions))
+    assert {r.position for r in opened} <= set(positions)
+
+
+def test_an_agency_follows_its_countrys_events_and_a_coordinator_all(served: Server) -> None:
+    mine = served.client("xk-dhtqnj").open_case(opening())
+    theirs = served.client("me-police-thb").open_case(opening(("ME",)))
+    police, coordinator = served.client("xk-border"), served.client("xk-nac")
+    coordinator.case(mine.case_id, at_least=theirs.position)
+    assert theirs.position not in {e.position for e in police.events().events}
+    assert mine.position in {e.position for e in police.events().events}
+    assert theirs.position in {e.position for e in coordinator.events().events}
+
+
+def test_followers_are_told_as_the_ledger_grows(served: Server) -> None:
+    police = served.client("xk-dhtqnj")
+    first = police.open_case(opening())
+    seen = served.client("xk-nac").follow(after=first.position - 1)
+    assert next(seen).position == first.position
+    second = police.open_case(opening())
+    event = next(seen)
+    assert (event.position, event.case_id) == (second.position, second.case_id)
+    assert event.leaf_hash == second.leaf_hash
+    assert SECRET_NAME not in event.entry
+    seen.close()  # type: ignore[attr-defined]
+
+
+def test_errors_are_problem_details_and_repeat_nothing(served: Server) -> None:
+    for response in [
+        httpx.get(f"{served.url}/nowhere/{SECRET_NAME}"),
+        httpx.delete(f"{served.url}/v1/cases"),
+        httpx.get(
+            f"{served.url}/v1/cases/{SECRET_NAME}",
+            headers={"Authorization": f"Bearer {assertion(served)}"},
+        ),
+        httpx.post(
+            f"{served.url}/v1/cases/{uuid4()}/actions",
+            content=SECRET_NAME,
+            headers={
+                "Authorization": f"Bearer {assertion(served)}",
+                "Content-Type": "application/sd-jwt",
+                "If-None-Match": "*",
+            },
+        ),
+        httpx.post(f"{served.url}/v1/cases/{uuid4()}/actions", content="x" * 600_000),
+    ]:
+        assert 400 <= response.status_code < 500
+        assert response.headers["content-type"] == "application/problem+json"
+        assert {"type", "title", "status", "rule"} <= response.json().keys()
+        assert SECRET_NAME not in response.text
+
+
+def test_the_openapi_document_is_valid(served: Server) -> None:
+    document = httpx.get(f"{served.url}/v1/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    OpenAPIV31SpecValidator(document).validate()
+    secured = [
+        (path, method)
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if operation.get("security") != [{"agency_assertion": []}]
+    ]
+    assert sorted(path for path, _ in secured) == ["/health", "/ready"]
+
+
+def test_health_and_readiness(served: Server) -> None:
+    assert httpx.get(f"{served.url}/health").json() == {"status": "alive"}
+    ready = httpx.get(f"{served.url}/ready").json()
+    assert (ready["status"], ready["protocol"]) == ("ready", served.agencies.protocol.id)
+    assert ready["head"] >= len(served.agencies.protocol.agencies) - 2
