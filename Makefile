@@ -20,6 +20,12 @@ $(DEV): $(RUNTIME) requirements/dev.txt
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	touch $@
 
+demo: $(RUNTIME) ## play the story of two children through the real API
+	$(BIN)/case-ledger demo
+
+serve: $(RUNTIME) ## the same, and leave the server running
+	$(BIN)/case-ledger demo --keep-running
+
 test: check ## lint, types, layers, then every test
 	$(BIN)/python -m pytest
 

@@ -28,6 +28,7 @@ from api.problems import ProblemDetails
 from ledger import signing
 from ledger.sd_jwt import SdJwt
 from ledger.vocabulary import Action
+from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
 
@@ -124,11 +125,28 @@ class LedgerClient:
         }
         return self._get(f"/v1/cases/{case_id}", Case, params)
 
-    def cases(self, *, page: int = 100, **filters: Any) -> Iterator[CaseView]:
-        """Every case of this agency's country, the last opened first."""
+    def cases(
+        self,
+        *,
+        status: CaseStatus | None = None,
+        stage: Stage | None = None,
+        priority: Priority | None = None,
+        lead_agency: str | None = None,
+        awaits_us: bool | None = None,
+        page: int = 100,
+    ) -> Iterator[CaseView]:
+        """Every case of this agency's country that fits, the last opened first."""
         before = None
         while True:
-            params = {**filters, "limit": page, "before": before}
+            params = {
+                "status": status,
+                "stage": stage,
+                "priority": priority,
+                "lead_agency": lead_agency,
+                "awaits_us": awaits_us,
+                "limit": page,
+                "before": before,
+            }
             found = self._get("/v1/cases", CasePage, params)
             yield from found.cases
             if (before := found.next) is None:

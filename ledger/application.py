@@ -88,15 +88,24 @@ class Ledger(Application[UUID]):
             )
         return registry
 
-    def case(self, case_id: UUID, *, upto_position: int | None = None) -> Case | None:
-        """The case as it is, or as it was when the ledger reached ``upto_position``."""
+    def case(
+        self,
+        case_id: UUID,
+        *,
+        upto_position: int | None = None,
+        upto_time: datetime | None = None,
+    ) -> Case | None:
+        """The case as it is, or as it was at a position or a time of recording."""
         registry = self.adopted()
         project = Case.projector(registry.protocol)
         if case_id == registry.protocol.ledger_id:
             return None
-        if upto_position is not None:
+        if upto_position is not None or upto_time is not None:
             events = [
-                e for e in self._events(case_id) if e.position and e.position <= upto_position
+                event
+                for event in self._events(case_id)
+                if (upto_position is None or _position(event) <= upto_position)
+                and (upto_time is None or _recorded_at(event) <= upto_time)
             ]
             return project(None, events)
         try:
@@ -223,6 +232,12 @@ def _stale(current: int | None) -> Refusal:
         f"The case {where}; read it again and decide whether the action still holds.",
         "If-Match",
     )
+
+
+def _position(event: ActionRecorded) -> int:
+    if event.position is None:
+        raise ValueError("the event is not recorded yet")
+    return event.position
 
 
 def _recorded_at(event: ActionRecorded) -> datetime:

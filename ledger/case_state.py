@@ -25,6 +25,10 @@ from ledger.vocabulary.picklists import (
 )
 from ledger.vocabulary.types import UtcDatetime
 
+_ADVANCES = (Stage.IDENTIFICATION, Stage.PROTECTION, Stage.INCLUSION, Stage.RETURN)
+"""The stages that a case passes through, and never back: a service that ends after the
+return was decided does not undo the decision. Proceedings and coordination run beside."""
+
 
 class _Part(LedgerModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
@@ -190,7 +194,7 @@ def evolve(
     if rule.sets_status is not None:
         changes["status"] = rule.sets_status
     stage = CASE_ACTIONS[act.kind].stage
-    if stage not in (Stage.COORDINATION, Stage.PROCEEDINGS):
+    if stage in _ADVANCES and _ADVANCES.index(stage) > _ADVANCES.index(state.stage):
         changes["stage"] = stage
     if act.kind in _EFFECTS:
         changes |= _EFFECTS[act.kind](state, act)

@@ -1,9 +1,8 @@
 """A country's vault of disclosures, in a schema and role of its own."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from psycopg.sql import SQL, Identifier
 
@@ -12,14 +11,7 @@ from ledger.sd_jwt import Disclosure
 from ledger.signing import SignedAction
 from ledger.store.database import Database
 from ledger.store.migrate import vault_role, vault_schema
-
-
-@dataclass(frozen=True, slots=True)
-class Deposit:
-    """What one request put into the vault, so that a refusal can take out just that."""
-
-    action_id: UUID
-    digests: Sequence[str]
+from ledger.vocabulary.levels import Level
 
 
 class Vault:
@@ -32,51 +24,54 @@ class Vault:
         self._table = SQL("{}.disclosures").format(Identifier(vault_schema(party)))
 
     def deposit(
-        self, action: SignedAction, case_id: UUID, disclosures: Iterable[Disclosure]
-    ) -> Deposit:
-        """Store disclosures that were checked against ``action``. Durable on return."""
-        levels = {d.digest: (d, action.model.level(d.name)) for d in disclosures}
-        if not levels:
-            return Deposit(action.id, ())
+        self, action: SignedAction, case_id: UUID, disclosures: Sequence[Disclosure]
+    ) -> UUID:
+        """Store disclosures that were checked against ``action``. Durable on return.
+
+        Returns the deposit's id, by which :meth:`withdraw` takes out just these.
+        """
+        deposit_id = uuid4()
+        if not disclosures:
+            return deposit_id
+        levels = [action.model.level(d.name) for d in disclosures]
         insert = SQL(
-            "INSERT INTO {} (action_id, digest, case_id, field, level, field_group, disclosure)"
-            " SELECT %(action)s, t.digest, %(case)s, t.field, t.level, t.field_group, t.disclosure"
+            "INSERT INTO {} (action_id, deposit_id, digest, case_id, field, level, field_group,"
+            " disclosure) SELECT %(action)s, %(deposit)s, t.digest, %(case)s, t.field, t.level,"
+            " t.field_group, t.disclosure"
             " FROM unnest(%(digests)s::text[], %(fields)s::text[], %(levels)s::text[],"
             " %(groups)s::text[], %(disclosures)s::text[])"
             " AS t (digest, field, level, field_group, disclosure)"
-            " ON CONFLICT (action_id, digest) DO NOTHING RETURNING digest"
         ).format(self._table)
         with self._database.transaction(role=self._role) as connection:
-            rows = connection.execute(
+            connection.execute(
                 insert,
                 {
                     "action": action.id,
+                    "deposit": deposit_id,
                     "case": case_id,
-                    "digests": list(levels),
-                    "fields": [d.name for d, _ in levels.values()],
-                    "levels": [level.level.value for _, level in levels.values()],
-                    "groups": [level.group and level.group.value for _, level in levels.values()],
-                    "disclosures": [d.encoded for d, _ in levels.values()],
+                    "digests": [d.digest for d in disclosures],
+                    "fields": [d.name for d in disclosures],
+                    "levels": [level.level.value for level in levels],
+                    "groups": [level.group and level.group.value for level in levels],
+                    "disclosures": [d.encoded for d in disclosures],
                 },
-            ).fetchall()
-        return Deposit(action.id, tuple(row["digest"] for row in rows))
+            )
+        return deposit_id
 
-    def withdraw(self, deposit: Deposit) -> None:
+    def withdraw(self, action_id: UUID, deposit_id: UUID) -> None:
         """Take out what a refused action had put in."""
-        if not deposit.digests:
-            return
-        delete = SQL("DELETE FROM {} WHERE action_id = %s AND digest = ANY(%s)").format(self._table)
+        delete = SQL("DELETE FROM {} WHERE action_id = %s AND deposit_id = %s").format(self._table)
         with self._database.transaction(role=self._role) as connection:
-            connection.execute(delete, (deposit.action_id, list(deposit.digests)))
+            connection.execute(delete, (action_id, deposit_id))
 
-    def held(self, case_id: UUID) -> Mapping[UUID, Mapping[str, str]]:
-        """The encoded disclosures held on a case, by action and field."""
-        select = SQL("SELECT action_id, field, disclosure FROM {} WHERE case_id = %s").format(
-            self._table
-        )
+    def held(self, case_id: UUID, level: Level) -> Mapping[UUID, Mapping[str, str]]:
+        """The encoded disclosures of one level held on a case, by action and field."""
+        select = SQL(
+            "SELECT action_id, field, disclosure FROM {} WHERE case_id = %s AND level = %s"
+        ).format(self._table)
         found: dict[UUID, dict[str, str]] = {}
         with self._database.transaction(role=self._role) as connection:
-            for row in connection.execute(select, (case_id,)):
+            for row in connection.execute(select, (case_id, level.value)):
                 found.setdefault(row["action_id"], {})[row["field"]] = row["disclosure"]
         return found
 

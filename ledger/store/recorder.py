@@ -197,22 +197,37 @@ class LedgerRecorder(PostgresApplicationRecorder):
             ).fetchone()
         return None if row is None else _row(row)
 
-    def select_rows(self, after: int, limit: int, upto: int | None = None) -> list[RecordedRow]:
+    def select_rows(self, after: int, limit: int) -> list[RecordedRow]:
         """Rows by position, beginning after ``after``."""
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
                 "SELECT * FROM ledger.events WHERE notification_id > %s"
-                " AND notification_id <= %s ORDER BY notification_id LIMIT %s",
-                (after, upto if upto is not None else 2**62, limit),
+                " ORDER BY notification_id LIMIT %s",
+                (after, limit),
                 prepare=True,
             ).fetchall()
         return [_row(row) for row in rows]
 
-    def recorded_action_ids(self, action_ids: Sequence[UUID]) -> set[UUID]:
-        """Which of these actions were recorded."""
+    def select_positions(self, positions: Sequence[int]) -> list[RecordedRow]:
+        """The rows at these positions, in order."""
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
-                "SELECT action_id FROM ledger.events WHERE action_id = ANY(%s)", (list(action_ids),)
+                "SELECT * FROM ledger.events WHERE notification_id = ANY(%s)"
+                " ORDER BY notification_id",
+                (list(positions),),
+                prepare=True,
+            ).fetchall()
+        return [_row(row) for row in rows]
+
+    def recorded_action_ids(
+        self, action_ids: Sequence[UUID], *, upto: int | None = None
+    ) -> set[UUID]:
+        """Which of these actions were recorded, at ``upto`` or before."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT action_id FROM ledger.events"
+                " WHERE action_id = ANY(%s) AND notification_id <= %s",
+                (list(action_ids), upto if upto is not None else 2**62),
             ).fetchall()
         return {row["action_id"] for row in rows}
 

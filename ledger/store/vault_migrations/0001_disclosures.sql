@@ -3,8 +3,11 @@
 
 CREATE SCHEMA IF NOT EXISTS {schema};
 
+-- Each request makes a deposit of its own, so that a refused one takes out nothing that
+-- another, accepted one put in for the same action.
 CREATE TABLE {schema}.disclosures (
     action_id   uuid        NOT NULL,
+    deposit_id  uuid        NOT NULL,
     digest      text        NOT NULL,
     case_id     uuid        NOT NULL,
     field       text        NOT NULL,
@@ -12,7 +15,7 @@ CREATE TABLE {schema}.disclosures (
     field_group text        CHECK ((level = 'personal') = (field_group IS NOT NULL)),
     disclosure  text        NOT NULL,
     received_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (action_id, digest)
+    PRIMARY KEY (action_id, digest, deposit_id)
 );
 CREATE INDEX disclosures_by_case ON {schema}.disclosures (case_id);
 CREATE INDEX disclosures_by_age ON {schema}.disclosures (received_at);

@@ -1,0 +1,105 @@
+"""Commands on keys: an agency makes its own; its coordinator registers and revokes it."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect, key_path
+from api.cli.output import AsJson, failures, out, print_json
+from api.cli.tables import agency_table
+from api.settings import Settings
+from ledger.keys import from_public, generate, key_id, load, public_part, save
+from ledger.vocabulary.registration import KeyGrant, KeyRegistered, KeyRevoked, PublicKey
+
+app = typer.Typer(name="keys", help="Make, register, list and revoke keys.", no_args_is_help=True)
+
+
+@app.command()
+def new(
+    agency: Annotated[str, typer.Argument(help="The agency whose key it will be.")],
+    file: Annotated[Path | None, typer.Option(help="Where to keep the private key.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an Ed25519 key. The private part stays in a file that only you can read."""
+    with failures(as_json):
+        path = file or key_path(Settings(), agency)
+        key = generate()
+        save(key, path)
+        public = path.with_suffix(".public.json")
+        public.write_text(public_part(key).model_dump_json() + "\n")
+        if as_json:
+            print_json({"key_id": key_id(key), "private": str(path), "public": str(public)})
+        else:
+            out.print(f"Key {key_id(key)}", soft_wrap=True)
+            out.print(f"private, never to be shared: {path}", soft_wrap=True)
+            out.print(f"public, for your coordinator: {public}", soft_wrap=True)
+
+
+@app.command()
+def public(
+    agency: Annotated[str, typer.Argument(help="The agency whose key it is.")],
+    file: Annotated[Path | None, typer.Option(help="Where the private key is kept.")] = None,
+) -> None:
+    """Print the public part of a key, as a JWK."""
+    with failures():
+        print_json(public_part(load(file or key_path(Settings(), agency))))
+
+
+@app.command("list")
+def list_keys(
+    agency: Agency, url: Url = DEFAULT_URL, key: KeyFile = None, as_json: AsJson = False
+) -> None:
+    """List the agencies of the protocol with their keys."""
+    with failures(as_json), connect(url, agency, key) as client:
+        agencies = client.agencies()
+        if as_json:
+            print_json([a.model_dump(mode="json") for a in agencies])
+        else:
+            out.print(agency_table(agencies, datetime.now(UTC)))
+
+
+@app.command()
+def register(
+    agency: Agency,
+    owner: Annotated[str, typer.Argument(help="The agency that will sign with the key.")],
+    public_key: Annotated[Path, typer.Argument(help="Its public key, a JWK.")],
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a key, as the coordinator of the agency's country."""
+    with failures(as_json), connect(url, agency, key) as client:
+        now = datetime.now(UTC)
+        grant = KeyGrant(
+            agency=owner,
+            key=PublicKey.model_validate_json(public_key.read_text()),
+            valid_from=now,
+            valid_until=now + timedelta(days=days),
+        )
+        receipt = client.append_to_registry(KeyRegistered(acted_at=now, grant=grant))
+        if as_json:
+            print_json(receipt)
+        else:
+            kid = key_id(from_public(grant.key))
+            out.print(f"[green]Registered[/] {kid} for {owner}", soft_wrap=True)
+
+
+@app.command()
+def revoke(
+    agency: Agency,
+    kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a key, as its agency or the coordinator. What it signed before stays valid."""
+    with failures(as_json), connect(url, agency, key) as client:
+        revoked = KeyRevoked(acted_at=datetime.now(UTC), key_id=kid)
+        receipt = client.append_to_registry(revoked)
+        if as_json:
+            print_json(receipt)
+        else:
+            out.print(f"[green]Revoked[/] {kid} at position {receipt.position}", soft_wrap=True)

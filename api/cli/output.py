@@ -1,0 +1,66 @@
+"""How commands print and fail."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import httpx
+import typer
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+from rich.panel import Panel
+
+from api.client import RefusedError
+from api.problems import ProblemDetails
+from api.store import StoreError
+from ledger.refusals import Refusal
+from ledger.store.migrate import MigrationError
+from projections.rebuild import RebuildError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+out = Console()
+err = Console(stderr=True)
+
+
+def print_json(content: BaseModel | list[Any] | dict[str, Any]) -> None:
+    """One JSON document on standard output, with no colour and no wrapping."""
+    typer.echo(content.model_dump_json() if isinstance(content, BaseModel) else json.dumps(content))
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say what is wrong and what to do, and exit."""
+    err.print(f"[bold red]case-ledger:[/] {message}", highlight=False)
+    raise typer.Exit(code)
+
+
+def show_problem(problem: ProblemDetails) -> Panel:
+    """A refusal, for people."""
+    lines = [problem.detail or problem.title, f"[dim]rule[/] {problem.rule}"]
+    if problem.field:
+        lines.append(f"[dim]field[/] {problem.field}")
+    return Panel("\n".join(lines), title=f"Refused: {problem.title}", border_style="red")
+
+
+@contextmanager
+def failures(as_json: bool = False) -> Iterator[None]:
+    """Turns what can go wrong into a message and an exit code: 1, or 2 for a refusal."""
+    try:
+        yield
+    except RefusedError as error:
+        if as_json:
+            typer.echo(error.problem.model_dump_json(exclude_none=True), err=True)
+        else:
+            err.print(show_problem(error.problem))
+        raise typer.Exit(2) from None
+    except Refusal as refusal:
+        err.print(f"[red]Refused[/] ({refusal.rule}): {refusal.message}", highlight=False)
+        raise typer.Exit(2) from None
+    except httpx.TransportError as error:
+        fail(f"the node does not answer ({type(error).__name__}); is `case-ledger serve` running?")
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        fail("; ".join(wrong))
+    except (StoreError, MigrationError, RebuildError, ValueError, OSError) as error:
+        fail(str(error))

@@ -1,0 +1,276 @@
+"""Cases, trails and events, readable at a glance."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from uuid import UUID
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from api.documents import AgencyWithKeys, DisclosedFields, Event
+from projections.audit_trail import Change, TrailEntry
+from projections.case_view import CaseView, Turn
+
+_TURN_STYLE = {Turn.OURS: "bold yellow", Turn.THEIRS: "dim", Turn.ANY: ""}
+_COUNTRY = {"XK": "Kosovo", "ME": "Montenegro", "AL": "Albania", "oversight": "Oversight"}
+_TURN_MARK = {Turn.OURS: "▶", Turn.THEIRS: "·", Turn.ANY: "▷"}
+_BOOKKEEPING = ("/last_acted_at", "/case_id", "/opened_")
+_UUID_LENGTH = 36
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def words(name: str) -> str:
+    """``victim_identified`` and ``FollowUp`` as people read them."""
+    if "_" in name or name.islower() or name.isupper():
+        return name.replace("_", " ")
+    return _HUMP.sub(" ", name).lower()
+
+
+def case_panel(view: CaseView, now: datetime, disclosed: Iterable[DisclosedFields] = ()) -> Panel:
+    """One country's view of a case: where it stands, and what is whose turn."""
+    parts: list[RenderableType] = [_standing(view)]
+    parts += _section("In force", _in_force(view))
+    parts += _section("Open requests", _requests(view))
+    parts += _section("Joint actions", _joint_actions(view))
+    parts += _section("Expected next", _expected(view, now))
+    parts += _section("Disclosed to us", _disclosed(disclosed))
+    whose = _COUNTRY.get(view.viewer, view.viewer)
+    return Panel(
+        Group(*parts),
+        title=f"[bold]{whose}[/] sees case {short(view.case_id)}",
+        subtitle=f"version {view.version}, position {view.position}",
+        border_style="cyan",
+    )
+
+
+def case_list(views: Iterable[CaseView], now: datetime) -> Table:
+    """Cases, one a row."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("Case", "Status", "Stage", "Priority", "Lead", "Parties", "Our next step"):
+        table.add_column(column)
+    for view in views:
+        ours = next((s for s in view.expected if s.turn is Turn.OURS), None)
+        table.add_row(
+            str(view.case_id),
+            words(view.status.value),
+            words(view.stage.value),
+            view.priority.value,
+            view.lead_agency,
+            ", ".join(view.parties),
+            _due(words(ours.action), ours.due, now) if ours else Text("-", style="dim"),
+        )
+    return table
+
+
+def trail_table(entries: Iterable[TrailEntry], *, title: str = "Audit trail") -> Table:
+    """Every event of a case, with what it changed."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("#", justify="right", style="dim")
+    table.add_column("Acted")
+    table.add_column("Recorded", style="dim")
+    table.add_column("Who")
+    table.add_column("What", style="bold")
+    table.add_column("Before → after")
+    table.add_column("Signed")
+    for entry in entries:
+        table.add_row(
+            str(entry.version),
+            entry.acted_at.strftime("%d %b %y %H:%M"),
+            entry.recorded_at.strftime("%d %b %y %H:%M:%S"),
+            entry.agency,
+            words(entry.kind),
+            Text("\n".join(_changes(entry.changes))),
+            _signature(entry),
+        )
+    return table
+
+
+def brief_trail(entries: Iterable[TrailEntry]) -> Table:
+    """The trail in one line an event, to stand beside the views."""
+    table = Table(title="Audit trail", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("#", justify="right", style="dim", no_wrap=True, min_width=2)
+    table.add_column("Acted", no_wrap=True, min_width=9)
+    table.add_column("Who", no_wrap=True, min_width=18)
+    table.add_column("What", style="bold", no_wrap=True, min_width=18)
+    table.add_column("✓", no_wrap=True, min_width=1)
+    for entry in entries:
+        table.add_row(
+            str(entry.version),
+            entry.acted_at.strftime("%d %b %y"),
+            entry.agency,
+            words(entry.kind),
+            Text("✓", "green") if entry.signature.value.startswith("valid") else Text("✗", "red"),
+        )
+    return table
+
+
+def event_table(events: Iterable[Event]) -> Table:
+    """Events by position."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("Position", "Recorded", "Case", "Version", "What", "Leaf hash"):
+        table.add_column(column, no_wrap=column != "Leaf hash")
+    for event in events:
+        table.add_row(
+            str(event.position),
+            event.recorded_at.strftime("%d %b %y %H:%M:%S"),
+            str(event.case_id),
+            str(event.case_version),
+            words(event.kind),
+            event.leaf_hash,
+        )
+    return table
+
+
+def agency_table(agencies: Iterable[AgencyWithKeys], now: datetime) -> Table:
+    """Agencies with their keys."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("Agency", "Name", "Role", "Key", "State"):
+        table.add_column(column)
+    for agency in agencies:
+        keys = agency.keys or (None,)
+        for n, key in enumerate(keys):
+            first = (agency.id, agency.name, words(agency.role)) if n == 0 else ("", "", "")
+            state = Text("no key", style="dim")
+            if key is not None and key.revoked_at is not None:
+                state = Text(f"revoked {key.revoked_at:%d %b %y}", style="red")
+            elif key is not None and not key.valid_from <= now < key.valid_until:
+                state = Text("not valid now", style="yellow")
+            elif key is not None:
+                state = Text(f"until {key.valid_until:%d %b %y}", style="green")
+            table.add_row(*first, key.id if key else "", state)
+    return table
+
+
+def short(case_id: UUID) -> str:
+    return str(case_id)[:8]
+
+
+def _standing(view: CaseView) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    rows: Mapping[str, str] = {
+        "Status": words(view.status.value) + (f" ({view.closure.value})" if view.closure else ""),
+        "Stage": words(view.stage.value),
+        "Person": f"{words(view.age_group.value)}, {words(view.trafficking_status.value)}",
+        "Priority": view.priority.value,
+        "Lead": view.lead_agency,
+        "Parties": ", ".join(view.parties),
+        "Opened": f"{view.opened_at:%d %b %Y}, last act {view.last_acted_at:%d %b %Y}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _in_force(view: CaseView) -> Iterable[Text]:
+    if view.shelter is not None:
+        yield Text(f"{words(view.shelter.shelter_kind)} shelter, {view.shelter.provider}")
+    for service in view.services:
+        yield Text(f"{words(service.service)}, {service.provider}")
+    for measure in view.measures:
+        yield Text(f"{words(measure.measure)}, {measure.party}")
+    if view.planned_return is not None:
+        planned = view.planned_return
+        yield Text(f"return to {planned.destination}, {planned.receiving_agency}")
+    if view.lead_offer is not None:
+        yield Text(f"lead offered to {view.lead_offer.to}")
+
+
+def _requests(view: CaseView) -> Iterable[Text]:
+    for request in view.open_requests:
+        state = "acknowledged" if request.acknowledged else "not acknowledged"
+        topics = ", ".join(words(t) for t in request.topics)
+        line = f"{request.by} asks {request.addressee}: {topics} ({state})"
+        yield Text(f"{_TURN_MARK[request.turn]} {line}", style=_TURN_STYLE[request.turn])
+
+
+def _joint_actions(view: CaseView) -> Iterable[Text]:
+    for agreed in view.joint_actions:
+        line = f"{words(agreed.joint_action)}: {', '.join(agreed.responsible)}"
+        yield Text(f"{_TURN_MARK[agreed.turn]} {line}", style=_TURN_STYLE[agreed.turn])
+
+
+def _expected(view: CaseView, now: datetime) -> Iterable[Text]:
+    for step in view.expected:
+        who = step.agency or (step.party if step.party else "any party")
+        line = _due(f"{_TURN_MARK[step.turn]} {words(step.action)}: {who}", step.due, now)
+        line.stylize(_TURN_STYLE[step.turn])
+        yield line
+
+
+def _disclosed(disclosed: Iterable[DisclosedFields]) -> Iterable[Text]:
+    for action in disclosed:
+        for name, value in action.fields.items():
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            yield Text(f"{words(name)}: {shown}")
+
+
+def _section(title: str, lines: Iterable[Text]) -> list[RenderableType]:
+    found = list(lines)
+    if not found:
+        return []
+    bulleted = Table.grid()
+    for line in found:
+        bulleted.add_row(line)
+    return [Text(f"\n{title}", style="bold"), bulleted]
+
+
+def _due(what: str, due: datetime | None, now: datetime) -> Text:
+    text = Text(what)
+    if due is None:
+        return text
+    if due < now:
+        return text.append(f" (overdue since {due:%d %b %Y})", style="bold red")
+    return text.append(f" (due {due:%d %b %Y})")
+
+
+def _changes(changes: Iterable[Change]) -> Iterable[str]:
+    for change in changes:
+        if change.path.startswith(_BOOKKEEPING):
+            continue
+        top, *rest = change.path.strip("/").split("/")
+        if top == "facts":
+            yield from _facts(rest, change)
+        elif isinstance(change.before, dict) or isinstance(change.after, dict):
+            yield f"{words(top)}: {'+' if change.before is None else '-'} {_summary(change)}"
+        else:
+            yield f"{words(top)}: {_value(change.before)} → {_value(change.after)}"
+
+
+def _facts(rest: list[str], change: Change) -> Iterable[str]:
+    """Facts that begin or cease to hold; not that one was established anew."""
+    if not rest and isinstance(change.after, dict):
+        yield from (f"now holds: {words(fact)}" for fact in change.after)
+    elif len(rest) == 1 and change.before is None:
+        yield f"now holds: {words(rest[0])}"
+    elif len(rest) == 1:
+        yield f"no longer holds: {words(rest[0])}"
+
+
+def _summary(change: Change) -> str:
+    content = change.after if change.before is None else change.before
+    if not isinstance(content, dict):
+        return _value(content)
+    shown = [str(v) for k, v in content.items() if isinstance(v, str) and not k.startswith("since")]
+    return " ".join(words(s) for s in shown if len(s) != _UUID_LENGTH)
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    is_code = isinstance(value, str) and value.replace("_", "").isalpha()
+    return words(str(value)) if is_code else str(value)
+
+
+def _signature(entry: TrailEntry) -> Text:
+    if entry.signature.value == "valid":
+        return Text("valid", style="green")
+    style = "yellow" if entry.signature.value.startswith("valid") else "bold red"
+    return Text(entry.signature.value, style=style)

@@ -1,0 +1,258 @@
+"""Plays the story through the real API, and prints what each country then sees."""
+
+import signal
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from joserfc.jwk import OKPKey
+from rich import box
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from api.cli.output import print_json
+from api.cli.tables import brief_trail, case_panel, trail_table
+from api.client import LedgerClient, RefusedError
+from api.demo.story import FORBIDDEN, STORY, Forbidden
+from api.problems import ProblemDetails
+from api.schema import migrate_all
+from api.server import serving
+from api.settings import Settings
+from api.store import create_database, open_store
+from ledger import keys, signing
+from ledger.application import Ledger, environment
+from ledger.protocol import COORDINATOR, Protocol
+from ledger.vocabulary.registration import KeyGrant, KeyRegistered, ProtocolAdopted
+from projections.audit_trail import TrailEntry
+from projections.case_view import CaseView
+
+DATABASE = "case_ledger_demo"
+CHILDREN = {"A": "a girl of about 15, given in marriage", "B": "her brother of about 11"}
+_BEFORE = datetime(2025, 11, 1, tzinfo=UTC)
+_WIDE = 190
+"""Columns that three panels beside each other need."""
+
+
+class DemoError(RuntimeError):
+    """The ledger did not do what the story says it must."""
+
+
+class Players:
+    """One client for each agency of the protocol, each with a key of its own."""
+
+    def __init__(self, url: str, protocol: Protocol, held: Mapping[str, OKPKey]) -> None:
+        self._stack = ExitStack()
+        self._clients = {
+            agency: self._stack.enter_context(
+                LedgerClient(url, agency=agency, key=key, protocol=protocol.id)
+            )
+            for agency, key in held.items()
+        }
+
+    def __getitem__(self, agency: str) -> LedgerClient:
+        return self._clients[agency]
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def play(
+    settings: Settings, *, keep_running: bool, as_json: bool, picture: Path | None = None
+) -> None:
+    """Play the whole story on a database of its own. Raises ``DemoError``.
+
+    The database is made anew each time; the ledger that `serve` keeps is not touched.
+    ``picture`` is where to draw what is printed, as SVG.
+    """
+    wide = picture is not None or not Console().is_terminal
+    console = Console(width=_WIDE if wide else None, record=picture is not None)
+    protocol = settings.load_protocol()
+    with open_store(settings) as server:
+        create_database(server.owner_conninfo, DATABASE, anew=True)
+    directory = settings.data_directory / "demo" / "keys"
+    with (
+        open_store(settings, database=DATABASE) as store,
+        serving(
+            settings.model_copy(update={} if keep_running else {"port": 0}),
+            _prepared(store.owner_conninfo, store.conninfo, protocol, directory),
+        ) as url,
+    ):
+        held = {a.id: keys.load(directory / f"{a.id}.jwk") for a in protocol.agencies}
+        players = Players(url, protocol, held)
+        try:
+            _register(players, protocol, held)
+            _tell(players, console, as_json=as_json)
+        finally:
+            players.close()
+        if picture is not None:
+            console.save_svg(str(picture), title="make demo")
+        if keep_running:
+            _stay(console, url, directory)
+
+
+def _prepared(owner: str, conninfo: str, protocol: Protocol, directory: Path) -> str:
+    """Migrate, make every agency's key, and adopt the protocol. Gives ``conninfo`` back."""
+    migrate_all(owner, protocol)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for agency in protocol.agencies:
+        path = directory / f"{agency.id}.jwk"
+        path.unlink(missing_ok=True)
+        keys.save(keys.generate(), path)
+    coordinators = [a.id for a in protocol.agencies if a.role == COORDINATOR]
+    held = {c: keys.load(directory / f"{c}.jwk") for c in coordinators}
+    adopted = ProtocolAdopted(
+        acted_at=_BEFORE,
+        protocol=protocol.model_dump(mode="json", exclude_none=True),
+        keys=tuple(_grant(agency, key) for agency, key in held.items()),
+    )
+    first = coordinators[0]
+    signed = signing.sign(
+        adopted, agency=first, key=held[first], protocol=protocol.id, case_id=None
+    )
+    with Ledger(environment(conninfo)) as ledger:
+        ledger.append_to_registry(signing.read(signed))
+    return conninfo
+
+
+def _register(players: Players, protocol: Protocol, held: Mapping[str, OKPKey]) -> None:
+    coordinator = {a.party: a.id for a in protocol.agencies if a.role == COORDINATOR}
+    for agency in protocol.agencies:
+        if agency.role != COORDINATOR:
+            grant = _grant(agency.id, held[agency.id])
+            players[coordinator[agency.party]].append_to_registry(
+                KeyRegistered(acted_at=_BEFORE, grant=grant)
+            )
+
+
+def _grant(agency: str, key: OKPKey) -> KeyGrant:
+    now = datetime.now(UTC)
+    return KeyGrant(
+        agency=agency,
+        key=keys.public_part(key),
+        valid_from=now - timedelta(days=1),
+        valid_until=now + timedelta(days=365),
+    )
+
+
+def _tell(players: Players, console: Console, *, as_json: bool) -> None:
+    cases = {child: uuid4() for child in CHILDREN}
+    versions = dict.fromkeys(CHILDREN, 0)
+    ids: dict[str, UUID] = {}
+    refused: list[tuple[Forbidden, ProblemDetails]] = []
+    position = 0
+    columns = (TextColumn("[dim]{task.fields[day]}[/] {task.description}"), BarColumn(20))
+    with Progress(*columns, MofNCompleteColumn(), console=console, disable=as_json) as progress:
+        task = progress.add_task("", total=len(STORY), day="")
+        for step in STORY:
+            action = step.action(ids)
+            progress.update(task, description=step.caption, day=f"{action.acted_at:%d %b %Y}")
+            receipt = players[step.agency].append(action, cases[step.case], versions[step.case])
+            versions[step.case] = receipt.case_version
+            ids[step.name] = receipt.action_id
+            position = receipt.position
+            progress.advance(task)
+            for attempt in (f for f in FORBIDDEN if f.after == step.name):
+                refused.append((attempt, _try(players, attempt, ids, cases, versions)))
+    told_until = max(step.action(ids).acted_at for step in STORY)
+    views = {
+        child: {
+            country: players[f"{country.lower()}-nac"].case(case_id, at_least=position).view
+            for country in ("XK", "ME")
+        }
+        for child, case_id in cases.items()
+    }
+    trails = {
+        child: list(players["xk-ombudsperson"].trail(case_id, at_least=position))
+        for child, case_id in cases.items()
+    }
+    if as_json:
+        print_json(
+            {
+                "cases": {
+                    child: {
+                        "views": {c: v.model_dump(mode="json") for c, v in views[child].items()},
+                        "trail": [e.model_dump(mode="json") for e in trails[child]],
+                    }
+                    for child in CHILDREN
+                },
+                "refused": [p.model_dump(mode="json", exclude_none=True) for _, p in refused],
+            }
+        )
+        return
+    for child, who in CHILDREN.items():
+        console.rule(f"[bold]Case {child}[/]: {who}")
+        console.print(_side_by_side(console, views[child], trails[child], told_until))
+    console.rule("[bold]One case's trail in full[/]: case B")
+    console.print(trail_table(trails["B"]))
+    console.rule("[bold]What was tried and refused[/]")
+    console.print(_refusals(refused))
+
+
+def _try(
+    players: Players,
+    attempt: Forbidden,
+    ids: Mapping[str, UUID],
+    cases: Mapping[str, UUID],
+    versions: Mapping[str, int],
+) -> ProblemDetails:
+    try:
+        players[attempt.agency].append(
+            attempt.action(ids), cases[attempt.case], versions[attempt.case]
+        )
+    except RefusedError as error:
+        if error.problem.rule != attempt.rule:
+            raise DemoError(f"{attempt.name}: refused by {error.problem.rule}") from error
+        return error.problem
+    raise DemoError(f"{attempt.name} was not refused")
+
+
+def _side_by_side(
+    console: Console,
+    views: Mapping[str, CaseView],
+    trail: list[TrailEntry],
+    now: datetime,
+) -> Table | Group:
+    panels = [case_panel(view, now) for view in views.values()]
+    if console.width < _WIDE - 20:
+        return Group(*panels, brief_trail(trail))
+    side = Table.grid(expand=True, padding=(0, 1))
+    for ratio in (6, 6, 8):
+        side.add_column(ratio=ratio)
+    side.add_row(*panels, brief_trail(trail))
+    return side
+
+
+def _refusals(refused: list[tuple[Forbidden, ProblemDetails]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_lines=False)
+    for column in ("Who", "Tried", "Status", "Rule", "Answer"):
+        table.add_column(column)
+    for attempt, problem in refused:
+        table.add_row(
+            attempt.agency,
+            attempt.caption,
+            f"[red]{problem.status}[/]",
+            problem.rule,
+            problem.detail or problem.title,
+        )
+    return table
+
+
+def _stay(console: Console, url: str, directory: Path) -> None:
+    console.print(
+        Panel(
+            f"The ledger is served at [bold]{url}[/] with the demo's cases. Try:\n"
+            f"  export CASE_LEDGER_URL={url}\n"
+            f"  .venv/bin/case-ledger case -a me-nac -k {directory / 'me-nac.jwk'}\n"
+            f"  .venv/bin/case-ledger events -a xk-nac -k {directory / 'xk-nac.jwk'} -f\n"
+            "Stop it with Ctrl-C.",
+            border_style="green",
+        )
+    )
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        console.print("Stopped.")

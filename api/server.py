@@ -1,0 +1,89 @@
+"""Runs the HTTP server of a node."""
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+
+from api.app import create_app
+from api.settings import Settings
+
+
+def log_as_json() -> None:
+    """One JSON object a line on standard error, for the operator's collector."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def log_nothing() -> None:
+    """For commands whose output is for people."""
+    structlog.configure(processors=[_drop])
+
+
+def serve(settings: Settings, conninfo: str) -> None:
+    """Serve until the process is told to stop."""
+    _server(settings, conninfo).run(sockets=[listen(settings)])
+
+
+@contextmanager
+def serving(settings: Settings, conninfo: str) -> Iterator[str]:
+    """Serve in a thread for as long as the block runs. Gives the base URL."""
+    listening = listen(settings)
+    server = _server(settings, conninfo)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise RuntimeError("the server did not start")
+            threading.Event().wait(0.02)
+        yield base_url(listening)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A bound socket. Raises ``OSError`` where the address is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def base_url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _server(settings: Settings, conninfo: str) -> uvicorn.Server:
+    config = uvicorn.Config(
+        create_app(settings, conninfo),
+        log_config=None,
+        access_log=False,  # a path would be logged whole; see api.middleware
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    return uvicorn.Server(config)
+
+
+def _drop(*_: object) -> dict[str, object]:
+    raise structlog.DropEvent

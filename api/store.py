@@ -1,0 +1,105 @@
+"""The database of a node: the one that is named, or an embedded one."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+import structlog
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from api.settings import Settings
+from ledger.store.embedded import EmbeddedServer
+
+DATABASE = "case_ledger"
+_log = structlog.get_logger(__name__)
+
+
+class StoreError(RuntimeError):
+    """There is no usable database; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """How to connect, as the application and as the owner."""
+
+    conninfo: str
+    owner_conninfo: str
+    embedded: bool
+
+
+@contextmanager
+def open_store(settings: Settings, *, database: str | None = None) -> Iterator[Store]:
+    """The store, for as long as the block runs. Raises ``StoreError``.
+
+    ``database`` picks another database of the same server. An embedded server is
+    started where none runs yet, and started again if it dies.
+    """
+    if settings.database_url is not None:
+        named = settings.database_url.get_secret_value()
+        owner = (settings.owner_database_url or settings.database_url).get_secret_value()
+        if database is not None:
+            named, owner = (make_conninfo(url, dbname=database) for url in (named, owner))
+        yield Store(named, owner, embedded=False)
+        return
+    server = EmbeddedServer(settings.data_directory / "postgresql")
+    stopping = threading.Event()
+    watchdog = threading.Thread(target=_watch, args=(server, stopping), name="watchdog")
+    try:
+        create_database(server.conninfo, database or DATABASE)
+        conninfo = make_conninfo(server.conninfo, dbname=database or DATABASE)
+        watchdog.start()
+        yield Store(conninfo, conninfo, embedded=True)
+    finally:
+        stopping.set()
+        if watchdog.is_alive():
+            watchdog.join()
+        server.stop()
+
+
+def create_database(conninfo: str, name: str, *, anew: bool = False) -> None:
+    """Create database ``name`` where it is missing; with ``anew``, drop it first.
+
+    Raises ``StoreError`` where the login may not, or the server does not answer.
+    """
+    try:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            if anew:
+                connection.execute(
+                    SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name))
+                )
+            exists = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+            if exists.fetchone() is None:
+                connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    except psycopg.OperationalError as error:
+        raise StoreError(f"the database server does not answer: {error}") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise StoreError(f"the login may not create the database {name}") from error
+
+
+def check_migrated(conninfo: str) -> None:
+    """Raises ``StoreError`` where the tables are missing or the login may not use them."""
+    try:
+        with psycopg.connect(conninfo, connect_timeout=10) as connection:
+            connection.execute("SET ROLE case_ledger_app")
+            connection.execute("SELECT FROM access.used_assertions LIMIT 0")
+            connection.execute("SELECT FROM views.projections LIMIT 0")
+            connection.execute("SELECT FROM ledger.events LIMIT 0")
+    except psycopg.OperationalError as error:
+        raise StoreError(f"the database does not answer: {error}") from error
+    except psycopg.ProgrammingError as error:
+        raise StoreError(
+            "the database is not migrated for this login; run `case-ledger migrate` as its "
+            f"owner, with --grant-to for the API's login ({type(error).__name__})"
+        ) from error
+
+
+def _watch(server: EmbeddedServer, stopping: threading.Event) -> None:
+    while not stopping.wait(0.5):
+        try:
+            if server.ensure_running():
+                _log.warning("the embedded PostgreSQL had stopped and was started again")
+        except Exception as error:
+            _log.error("the embedded PostgreSQL cannot be started", error=type(error).__name__)
