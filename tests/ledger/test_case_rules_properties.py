@@ -1,0 +1,203 @@
+"""The rules under random walks: what must hold of a case whatever its agencies propose."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, event, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from ledger import signing
+from ledger.case import Case, decide
+from ledger.case_state import Act, fold
+from ledger.event import ActionRecorded
+from ledger.refusals import Refusal
+from ledger.sd_jwt import _unb64
+from ledger.signing import SignedAction
+from ledger.vocabulary import CASE_ACTIONS, Action
+from tests.support.agencies import Agencies
+from tests.support.strategies import actions, found_in, markers, proposals
+
+AGENCIES = Agencies()
+PROTOCOL = AGENCIES.protocol
+AGENCY_IDS = tuple(agency.id for agency in PROTOCOL.agencies)
+START = datetime(2026, 1, 5, 8, tzinfo=UTC)
+HEALTH = (HealthCheck.too_slow, HealthCheck.data_too_large)
+
+
+class Walk:
+    """One case, to which agencies propose action after action."""
+
+    def __init__(self) -> None:
+        self.case_id = uuid4()
+        self.case: Case | None = None
+        self.events: list[ActionRecorded] = []
+        self.now = START
+
+    @property
+    def acts(self) -> list[Act]:
+        return [event.as_act() for event in self.events]
+
+    def draw(self, data: st.DataObject) -> tuple[str, Action]:
+        """What an agency proposes next, most often at the time that it acts."""
+        self.now += timedelta(hours=1)
+        ago = data.draw(st.sampled_from((0,) * 9 + (1, 30, -1)), label="hours ago")
+        known = [recorded.action.id for recorded in self.events]
+        state = self.case.state if self.case else None
+        acted_at = self.now - timedelta(hours=ago)
+        return data.draw(proposals(state, PROTOCOL, known, acted_at), label="proposal")
+
+    def propose(self, agency: str, action: Action) -> bool:
+        """Whether the action is accepted. Any exception but a refusal is an error."""
+        signed = sign(agency, action, self.case_id)
+        try:
+            accepted = decide(self.case, signed, self.case_id, PROTOCOL, self.now)
+        except Refusal as refusal:
+            check_refusal(refusal, markers(action))
+            return False
+        self.check_procedure(signed)
+        self.record(accepted)
+        return True
+
+    def check_procedure(self, accepted: SignedAction) -> None:
+        """What must hold of an accepted action, by what was recorded before it."""
+        if self.is_closed():
+            assert accepted.kind in ("correction", "case_reopened")
+        if accepted.kind == "received":
+            assert PROTOCOL.agencies_by_id[accepted.agency].party == self.on_the_way_to()
+
+    def annulled(self) -> set[UUID]:
+        return {
+            UUID(act.fields["corrects"])
+            for act in self.acts
+            if act.kind == "correction" and act.fields["effect"] == "annulled"
+        }
+
+    def is_closed(self) -> bool:
+        closed, annulled = False, self.annulled()
+        for act in self.acts:
+            if act.id not in annulled:
+                closed = act.kind not in ("case_reopened", "received") and (
+                    closed or act.kind == "case_closed"
+                )
+        return closed
+
+    def on_the_way_to(self) -> str | None:
+        """The destination decided before the departure, if the person has yet to arrive.
+
+        Where the decision is annulled after the departure, the way still leads there.
+        """
+        decided, on_the_way_to, annulled = None, None, self.annulled()
+        for act in self.acts:
+            stands = act.id not in annulled
+            if act.kind == "return_decided":
+                decided = act.fields["destination"]
+            if stands and act.kind == "departed":
+                on_the_way_to = decided
+            elif stands and act.kind in ("return_decided", "received"):
+                on_the_way_to = None
+        return on_the_way_to
+
+    def record(self, accepted: ActionRecorded) -> None:
+        """Give the event its place, and check that both ways of folding agree."""
+        version = len(self.events) + 1
+        assert (accepted.originator_id, accepted.originator_version) == (self.case_id, version)
+        position = 3 * version  # other cases' events lie between
+        recorded = ActionRecorded(
+            self.case_id, version, accepted.action, position, self.now + timedelta(seconds=1)
+        )
+        project = Case.projector(PROTOCOL)
+        self.case = project(self.case, [recorded])
+        self.events.append(recorded)
+        assert self.case is not None
+        assert self.case.state == fold(self.acts, PROTOCOL)
+        assert list(self.case.history.values()) == self.acts
+        assert (self.case.state.version, self.case.state.position) == (version, position)
+
+
+def check_refusal(refusal: Refusal, marks: frozenset[str]) -> None:
+    assert refusal.rule
+    assert refusal.message
+    told = f"{refusal} {refusal.rule} {refusal.message} {refusal.field}"
+    assert not found_in(marks, told)
+
+
+def sign(agency: str, action: Action, case_id: UUID) -> SignedAction:
+    """Sign and read back, checking that nothing is lost and that nothing shows."""
+    parsed = signing.parse(str(AGENCIES.sign(agency, action, case_id)))
+    signed = signing.read(parsed)
+    assert signing.check_disclosures(signed, parsed.disclosures) == action
+    assert signing.read_recorded(signed.sd_jwt) == signed
+    marks = markers(action)
+    assert found_in(marks, str(parsed)) == marks
+    header, payload, _ = signed.sd_jwt.rstrip("~").split(".")
+    for shown in (signed.sd_jwt, _unb64(header), _unb64(payload), repr(signed)):
+        assert not found_in(marks, shown)
+    return signed
+
+
+class AnyWalk(RuleBasedStateMachine):
+    """Whatever agencies propose, the checks of :class:`Walk` hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.walk = Walk()
+
+    @rule(data=st.data())
+    def propose(self, data: st.DataObject) -> None:
+        agency, action = self.walk.draw(data)
+        accepted = self.walk.propose(agency, action)
+        event(f"{action.kind} {'accepted' if accepted else 'refused'}")
+
+    def teardown(self) -> None:
+        event(f"{len(self.walk.events) // 10 * 10} acts or more")
+
+
+TestAnyWalk = AnyWalk.TestCase
+TestAnyWalk.settings = settings(
+    max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=HEALTH
+)
+
+
+def test_walks_reach_every_kind_of_action() -> None:
+    """Without this, the checks above could hold because nothing is ever accepted."""
+    proposed: Counter[str] = Counter()
+    accepted: Counter[str] = Counter()
+
+    def play(data: st.DataObject) -> None:
+        walk = Walk()
+        for _ in range(45):
+            agency, action = walk.draw(data)
+            proposed[action.kind] += 1
+            accepted[action.kind] += walk.propose(agency, action)
+
+    ten_walks = settings(
+        max_examples=10,
+        database=None,
+        phases=(Phase.generate,),
+        deadline=None,
+        suppress_health_check=HEALTH,
+    )
+    for number in range(15):
+        seed(number)(ten_walks(given(data=st.data())(play)))()
+        if accepted.keys() >= CASE_ACTIONS.keys() and all(accepted.values()):
+            break
+    assert sorted(kind for kind in CASE_ACTIONS if not accepted[kind]) == []
+    assert 0.5 < accepted.total() / proposed.total() < 0.9
+
+
+@pytest.mark.parametrize("kind", CASE_ACTIONS)
+@settings(max_examples=10, deadline=None, suppress_health_check=HEALTH)
+@given(data=st.data())
+def test_an_action_of_any_kind_shows_none_of_its_markers(kind: str, data: st.DataObject) -> None:
+    made = actions(
+        kind,
+        agency_ids=AGENCY_IDS,
+        party_codes=PROTOCOL.party_codes,
+        known_actions=[uuid4()],
+        acted_at=START,
+    )
+    agency = data.draw(st.sampled_from(AGENCY_IDS))
+    sign(agency, data.draw(made), uuid4())

@@ -1,0 +1,555 @@
+"""Hypothesis strategies for case actions, derived from the models' own declarations.
+
+Every ``case`` or ``personal`` value that is free text, a telephone number, an amount or a
+date can be recognised wherever it turns up; see :func:`markers` and :func:`found_in`.
+"""
+
+import json
+import re
+import secrets
+from base64 import b64encode
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from types import MappingProxyType, NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+import pycountry
+from hypothesis import strategies as st
+from pydantic import AwareDatetime, BaseModel
+from pydantic.fields import FieldInfo
+
+from ledger.case_state import CaseState
+from ledger.protocol import COORDINATOR, ActionRule, Protocol
+from ledger.vocabulary import CASE_ACTIONS, Action
+from ledger.vocabulary.types import AgencyId, Country, Language
+
+_SECRET_DATES = st.dates(date(1800, 1, 1), date(1850, 12, 31))
+_RECOGNISABLE = re.compile(r"zq[0-9a-f]{16}|999\d{12}|777\d{9}|18[0-5]\d-\d\d-\d\d")
+_TAILS = st.sampled_from(
+    (
+        "",
+        " in Nikšić, pranë Pejës",
+        " \"quoted\" \\ '%s' {0} $1",
+        "\n<script>alert(1)</script>",
+        "~e30.e30.~",
+        " \N{RIGHT-TO-LEFT OVERRIDE}\N{PILE OF POO}\x00.",
+    )
+)
+_ISO_COUNTRIES: st.SearchStrategy[str] = st.sampled_from(
+    sorted(country.alpha_2 for country in pycountry.countries)
+)
+_ISO_LANGUAGES: st.SearchStrategy[str] = st.sampled_from(
+    sorted(language.alpha_3 for language in pycountry.languages)
+)
+_PRESENT = st.sampled_from((False, True, True))
+_STRAY = st.sampled_from((False,) * 7 + (True,))
+_UNKNOWN_AGENCY = "xk-unheard-of"
+
+
+def markers(action: Action) -> frozenset[str]:
+    """The recognisable parts of the action's ``case`` and ``personal`` values."""
+    claims = json.dumps(action.disclosable_claims(), ensure_ascii=False)
+    return frozenset(_RECOGNISABLE.findall(claims))
+
+
+def found_in(marks: Iterable[str], content: str | bytes) -> frozenset[str]:
+    """Those of ``marks`` that occur in ``content``: plainly, in base64 or base64url, or as
+    hexadecimal digits of either, as a dump shows a ``bytea``.
+    """
+    text = content if isinstance(content, str) else content.decode("latin-1")
+    return frozenset(mark for mark in marks if any(form in text for form in _forms(mark)))
+
+
+def _forms(mark: str) -> Iterator[str]:
+    # The characters of marks are such that base64 and base64url encode them alike.
+    for form in (mark, *(_inside_base64(mark.encode("ascii"), shift) for shift in range(3))):
+        yield form
+        yield form.encode("ascii").hex()
+
+
+def _inside_base64(content: bytes, shift: int) -> str:
+    """The base64 digits that tell nothing but ``content`` where it begins at ``shift``."""
+    encoded = b64encode(bytes(shift) + content).decode("ascii")
+    return encoded[-(-8 * shift // 6) : 8 * (shift + len(content)) // 6]
+
+
+@st.composite
+def actions(
+    draw: st.DrawFn,
+    kind: str,
+    *,
+    agency_ids: Sequence[str],
+    party_codes: Collection[str],
+    known_actions: Sequence[UUID],
+    acted_at: datetime,
+    fixed: Mapping[str, Any] = MappingProxyType({}),
+) -> Action:
+    """A valid action of ``kind``. ``fixed`` gives the values of some fields beforehand."""
+    model = CASE_ACTIONS[kind]
+    makes = _Maker(draw, tuple(agency_ids), sorted(party_codes), known_actions, acted_at)
+    values = {"acted_at": acted_at, **fixed}
+    for name, (annotation, secret) in _fields(model).items():
+        if name not in values:
+            values[name] = makes.value(annotation, secret=secret)
+    return model.model_validate(values)
+
+
+@cache
+def _fields(model: type[Action]) -> Mapping[str, tuple[Any, bool]]:
+    """Each field's annotation as declared, and whether its value is to be recognisable."""
+    hints = get_type_hints(model, include_extras=True)
+    disclosable = model.disclosable_fields()
+    return {name: (hints[name], name in disclosable) for name in model.model_fields}
+
+
+_BOUNDS = (
+    "pattern",
+    "min_length",
+    "max_length",
+    "ge",
+    "gt",
+    "le",
+    "lt",
+    "decimal_places",
+)
+
+
+@cache
+def _constraints(annotation: Any) -> tuple[Any, tuple[Any, ...], Mapping[str, Any]]:
+    """The bare annotation, what it is annotated with, and the bounds which that sets."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, (), {}
+    bare, *metadata = get_args(annotation)
+    items = [
+        part
+        for item in metadata
+        for part in (item.metadata if isinstance(item, FieldInfo) else (item,))
+    ]
+    bounds = {
+        name: value
+        for item in items
+        for name in _BOUNDS
+        if (value := getattr(item, name, None)) is not None
+    }
+    return bare, tuple(items), bounds
+
+
+@cache
+def _one_of(options: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+    return st.sampled_from(options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Draws the values of one action's fields."""
+
+    draw: st.DrawFn
+    agency_ids: tuple[str, ...]
+    party_codes: Sequence[str]
+    known_actions: Sequence[UUID]
+    acted_at: datetime
+
+    def value(self, annotation: Any, *, secret: bool) -> Any:
+        """A value for ``annotation``; a recognisable one where it is ``secret``."""
+        bare, metadata, bounds = _constraints(annotation)
+        origin = get_origin(bare)
+        if origin in (Union, UnionType):
+            return self._optional(get_args(bare), secret)
+        if origin is Literal:
+            return self.draw(_one_of(get_args(bare)))
+        if origin is tuple:
+            return self._tuple(get_args(bare), bounds, secret)
+        if bare is str:
+            return self._string(metadata, bounds, secret)
+        if bare is bool:
+            return self.draw(st.booleans())
+        if bare is int:
+            return self._integer(bounds)
+        if bare is Decimal:
+            return self._decimal(bounds, secret)
+        if bare is date:
+            return self._date(secret)
+        if bare in (datetime, AwareDatetime):
+            moment = datetime.combine(self._date(secret), time(10), UTC)
+            return moment + timedelta(microseconds=self.draw(st.sampled_from((0, 1, 500_000))))
+        if bare is UUID:
+            if self.known_actions and not self.draw(_STRAY):
+                return self.draw(st.sampled_from(self.known_actions))
+            return self.draw(st.uuids())
+        if isinstance(bare, type) and issubclass(bare, Enum):
+            return self.draw(_one_of(tuple(bare)))
+        if isinstance(bare, type) and issubclass(bare, BaseModel):
+            hints = get_type_hints(bare, include_extras=True)
+            return {n: self.value(hints[n], secret=secret) for n in bare.model_fields}
+        raise TypeError(f"no strategy for values of {bare!r}")
+
+    def _optional(self, options: tuple[Any, ...], secret: bool) -> Any:
+        some = [option for option in options if option is not NoneType]
+        if len(some) < len(options) and not self.draw(_PRESENT):
+            return None
+        chosen = some[0] if len(some) == 1 else self.draw(st.sampled_from(some))
+        return self.value(chosen, secret=secret)
+
+    def _tuple(self, of: tuple[Any, ...], bounds: Mapping[str, Any], secret: bool) -> Any:
+        if len(of) != 2 or of[1] is not Ellipsis:
+            return tuple(self.value(item, secret=secret) for item in of)
+        least = bounds.get("min_length", 0)
+        most = min(bounds.get("max_length", least + 3), least + 3)
+        length = self.draw(st.integers(least, most))
+        return tuple(self.value(of[0], secret=secret) for _ in range(length))
+
+    def _string(self, metadata: tuple[Any, ...], bounds: Mapping[str, Any], secret: bool) -> str:
+        if _is(AgencyId, metadata):
+            return self.draw(st.sampled_from(self.agency_ids))
+        if _is(Country, metadata):
+            stray = self.draw(_STRAY)
+            codes = _ISO_COUNTRIES if stray else st.sampled_from(self.party_codes)
+            return self.draw(codes)
+        if _is(Language, metadata):
+            return self.draw(_ISO_LANGUAGES)
+        if secret:
+            return self._marked(bounds)
+        if "pattern" in bounds:
+            return self.draw(st.from_regex(bounds["pattern"], fullmatch=True))
+        raise TypeError("a ledger field would carry free text")
+
+    def _marked(self, bounds: Mapping[str, Any]) -> str:
+        pattern, most = bounds.get("pattern"), bounds.get("max_length", 4000)
+        for mark in (f"zq{secrets.token_hex(8)}", f"+999{_digits(12)}", f"999{_digits(12)}"):
+            if len(mark) > most or (pattern and not re.search(pattern, mark)):
+                continue
+            tail = "" if pattern else self.draw(_TAILS)
+            return mark + tail if len(mark + tail) <= most else mark
+        raise TypeError(f"no recognisable text within {dict(bounds)}; give markers another form")
+
+    def _integer(self, bounds: Mapping[str, Any]) -> int:
+        least = bounds.get("ge", bounds["gt"] + 1 if "gt" in bounds else None)
+        most = bounds.get("le", bounds["lt"] - 1 if "lt" in bounds else None)
+        return self.draw(st.integers(least, most))
+
+    def _decimal(self, bounds: Mapping[str, Any], secret: bool) -> Decimal:
+        places = bounds.get("decimal_places", 2)
+        if secret and not {"le", "lt"} & bounds.keys():
+            fraction = self.draw(st.integers(0, 10**places - 1))
+            return Decimal(f"777{_digits(9)}") + Decimal(fraction).scaleb(-places)
+        least, most = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+        return self.draw(
+            st.decimals(least, most, places=places, allow_nan=False, allow_infinity=False).filter(
+                lambda d: d not in (bounds.get("gt"), bounds.get("lt"))
+            )
+        )
+
+    def _date(self, secret: bool) -> date:
+        if secret:
+            return self.draw(_SECRET_DATES)
+        return self.acted_at.date() + timedelta(days=self.draw(st.integers(-5, 250)))
+
+
+def _is(alias: Any, metadata: tuple[Any, ...]) -> bool:
+    """Whether a field is of the type ``alias``, whose first annotation tells it apart."""
+    return get_args(alias)[1] in metadata
+
+
+def _digits(number: int) -> str:
+    return str(secrets.randbelow(10**number)).zfill(number)
+
+
+Fixed: TypeAlias = Mapping[str, Any]
+Choice: TypeAlias = tuple[Sequence[str], Fixed]
+"""Agencies that may take an action now, with the values of fields that make it valid."""
+
+
+@st.composite
+def proposals(
+    draw: st.DrawFn,
+    state: CaseState | None,
+    protocol: Protocol,
+    known_actions: Sequence[UUID],
+    acted_at: datetime,
+) -> tuple[str, Action]:
+    """An agency of ``protocol`` and what it proposes in a case that is in ``state``.
+
+    Six in ten are meant to be valid, two are valid but for the agency, two are arbitrary.
+    """
+    agency_ids = [agency.id for agency in protocol.agencies]
+    intent = draw(st.sampled_from(("valid",) * 6 + ("another agency",) * 2 + ("arbitrary",) * 2))
+    possible = _possible(state, protocol, acted_at)
+    fixed: Fixed = {}
+    if intent == "arbitrary" or not possible:
+        kind = draw(_one_of(tuple(CASE_ACTIONS)))
+        agency = draw(st.sampled_from(agency_ids))
+        agency_ids.append(_UNKNOWN_AGENCY)
+    else:
+        weights = _weights(possible, state, protocol)
+        kind = draw(st.sampled_from([kind for kind, weight in weights for _ in range(weight)]))
+        able, fixed = draw(st.sampled_from(possible[kind]))
+        agency = draw(st.sampled_from(able if intent == "valid" else agency_ids))
+    action = draw(
+        actions(
+            kind,
+            agency_ids=agency_ids,
+            party_codes=protocol.party_codes,
+            known_actions=known_actions,
+            acted_at=acted_at,
+            fixed=fixed,
+        )
+    )
+    return agency, action
+
+
+def _weights(
+    kinds: Iterable[str], state: CaseState | None, protocol: Protocol
+) -> Iterator[tuple[str, int]]:
+    """How often to take each of ``kinds``, so that a walk goes forward: undoing is rare,
+    new facts are frequent, and what is possible late in the procedure comes first.
+    """
+    places = _places(tuple((k, _required(r), r.establishes) for k, r in protocol.actions.items()))
+    for kind in kinds:
+        place = places[kind]
+        if kind == "correction":  # hardest on the rules while a return is under way
+            yield kind, 40 if state and state.planned_return else 4
+        elif kind in _UNDOING:
+            yield kind, 2
+        elif kind in _REFERRING:
+            yield kind, 12
+        elif state and any(fact not in state.facts for fact in place.facts):
+            yield kind, 4 * min(place.steps, 5) ** 2
+        else:
+            yield kind, 4 if place.facts else 4 * place.steps
+
+
+def _required(rule: ActionRule) -> tuple[str, ...]:
+    return (*rule.requires, *rule.requires_for_child)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a kind of action lies in the procedure."""
+
+    steps: int
+    """How many steps from the opening."""
+    facts: tuple[str, ...]
+    """What it establishes; of facts with a pattern, those that another kind requires."""
+
+
+@cache
+def _places(rules: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]) -> dict[str, _Place]:
+    """The place of each kind, given what it requires and establishes."""
+    needed = dict.fromkeys(fact for _, required, _ in rules for fact in required)
+    facts = {
+        kind: {p for p in patterns if "{" not in p}
+        | {f for f in needed if any(_covers(p, f) for p in patterns)}
+        for kind, _, patterns in rules
+    }
+    steps = {kind: 1 for kind, _, _ in rules}
+    for _ in rules:
+        for kind, required, _ in rules:
+            before = [steps[k] for k in steps if k != kind and facts[k] & {*required}]
+            steps[kind] = min(1 + max(before, default=0), len(rules))
+    return {kind: _Place(steps[kind], tuple(sorted(facts[kind]))) for kind in steps}
+
+
+def _covers(pattern: str, fact: str) -> bool:
+    head, brace, _ = pattern.partition("{")
+    return fact.startswith(head) if brace else fact == pattern
+
+
+def _possible(
+    state: CaseState | None, protocol: Protocol, acted_at: datetime
+) -> Mapping[str, Sequence[Choice]]:
+    """The kinds of action that the procedure allows now, each with its choices."""
+    by_role: dict[str, list[str]] = {}
+    for agency in protocol.agencies:
+        if state is None or agency.party in state.parties:
+            by_role.setdefault(agency.role, []).append(agency.id)
+    possible: dict[str, Sequence[Choice]] = {}
+    for kind, rule in protocol.actions.items():
+        if (state is None) != (kind == "case_opened"):
+            continue
+        if state is not None and not _holds(rule, state, acted_at):
+            continue
+        able = [agency for role in rule.roles for agency in by_role.get(role, ())]
+        if state is None:
+            choices = _openings(able, protocol)
+        else:
+            choices = _CHOICES.get(kind, _anyone)(able, state, protocol)
+        if some := [(agencies, fixed) for agencies, fixed in choices if agencies]:
+            possible[kind] = some
+    return possible
+
+
+def _holds(rule: ActionRule, state: CaseState, acted_at: datetime) -> bool:
+    required = _required(rule) if state.is_child else rule.requires
+    return (
+        (rule.on_closed_case or not state.is_closed)
+        and all(f in state.facts and state.facts[f].since <= acted_at for f in required)
+        and not any(f in state.facts for f in rule.forbidden_while)
+    )
+
+
+def _openings(able: Sequence[str], protocol: Protocol) -> Iterable[Choice]:
+    codes = sorted(protocol.party_codes)
+    return [(able, {"countries": countries}) for countries in (*((c,) for c in codes), codes)]
+
+
+def _anyone(able: Sequence[str], _: CaseState, __: Protocol) -> Iterable[Choice]:
+    return [(able, {})]
+
+
+def _of(party: str, able: Sequence[str], protocol: Protocol) -> Sequence[str]:
+    return [a for a in able if protocol.agencies_by_id[a].party == party]
+
+
+def _or_its_coordinator(agency: str, able: Sequence[str], protocol: Protocol) -> Sequence[str]:
+    same_country = _of(protocol.agencies_by_id[agency].party, able, protocol)
+    return [
+        a for a in same_country if a == agency or protocol.agencies_by_id[a].role == COORDINATOR
+    ]
+
+
+def _in_force(field: str, part: str) -> Callable[..., Iterable[Choice]]:
+    """Ending a service or measure that is in force, by the country that gives it."""
+
+    def choices(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+        return [
+            (_of(given.party, able, protocol), {field: action})
+            for action, given in getattr(state, part).items()
+        ]
+
+    return choices
+
+
+def _shelter_left(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    return [(_of(state.shelter.party, able, protocol) if state.shelter else able, {})]
+
+
+def _requested(able: Sequence[str], _: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    return [
+        ([a for a in able if a != other.id], {"addressee": other.id}) for other in protocol.agencies
+    ]
+
+
+def _answered(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    return [
+        (_or_its_coordinator(asked.addressee, able, protocol), {"request": action})
+        for action, asked in state.open_requests.items()
+    ]
+
+
+def _acknowledged(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    return [
+        (agencies, fixed)
+        for agencies, fixed in _answered(able, state, protocol)
+        if not state.open_requests[fixed["request"]].acknowledged
+    ]
+
+
+def _met(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    for party in state.parties:
+        for countries in ((party,), state.parties):
+            agencies = _of(party, able, protocol)
+            yield agencies, {"host": party, "countries": countries}
+
+
+def _reported(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
+    return [
+        ([a for a in able if a in agreed.responsible], {"agreed_action": action})
+        for action, agreed in state.joint_actions.items()
+    ]
+
+
+def _lead_offered(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    offering = _or_its_coordinator(state.lead_agency, able, protocol)
+    takers = protocol.actions["lead_transfer_accepted"].roles
+    return [
+        (offering, {"to_agency": agency.id})
+        for agency in protocol.agencies
+        if agency.role in takers and agency.id != state.lead_agency
+    ]
+
+
+def _lead_accepted(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
+    offer = state.lead_offer
+    return [([a for a in able if a == offer.to], {"offer": offer.offer})] if offer else []
+
+
+def _return_decided(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    return [
+        (able, {"destination": agency.party, "receiving_agency": agency.id})
+        for agency in protocol.agencies
+        if state.parties != (agency.party,)
+    ]
+
+
+def _departed(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    planned = state.planned_return
+    there = _of(planned.destination, able, protocol) if planned else ()
+    return [([a for a in able if a not in there], {})]
+
+
+def _received(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    planned = state.planned_return
+    return [(_of(planned.destination, able, protocol) if planned else able, {})]
+
+
+def _corrected(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    parties = {action: service.party for action, service in state.services.items()}
+    parties |= {action: measure.party for action, measure in state.measures.items()}
+    parties |= {fact.action: fact.party for fact in state.facts.values()}
+    opening = state.facts["case_opened"].action
+    latest = sorted(state.facts.values(), key=lambda fact: fact.since)[-4:]
+    for action, party in (*parties.items(), *((fact.action, fact.party) for fact in latest)):
+        coordinators = [
+            a for a in _of(party, able, protocol) if protocol.agencies_by_id[a].role == COORDINATOR
+        ]
+        effect = "clarified" if action == opening else "annulled"
+        yield coordinators, {"corrects": action}
+        yield coordinators, {"corrects": action, "effect": effect}
+
+
+def _closed(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    return [(_of(protocol.agencies_by_id[state.lead_agency].party, able, protocol), {})]
+
+
+def _reopened(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
+    return [(able, {})] if state.is_closed else []
+
+
+_CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[Choice]]] = {
+    "service_ended": _in_force("service_action", "services"),
+    "protection_measure_ended": _in_force("measure_action", "measures"),
+    "shelter_left": _shelter_left,
+    "information_requested": _requested,
+    "information_acknowledged": _acknowledged,
+    "information_provided": _answered,
+    "information_declined": _answered,
+    "meeting_held": _met,
+    "joint_action_done": _reported,
+    "lead_transfer_offered": _lead_offered,
+    "lead_transfer_accepted": _lead_accepted,
+    "return_decided": _return_decided,
+    "departed": _departed,
+    "received": _received,
+    "correction": _corrected,
+    "case_closed": _closed,
+    "case_reopened": _reopened,
+}
+_UNDOING = frozenset({"not_a_victim", "case_closed"})
+_REFERRING = frozenset(
+    {
+        "service_ended",
+        "protection_measure_ended",
+        "information_acknowledged",
+        "information_provided",
+        "information_declined",
+        "joint_action_done",
+        "lead_transfer_accepted",
+        "case_reopened",
+    }
+)
+"""Kinds that need an earlier action of another kind, and so are seldom possible."""
