@@ -1,6 +1,5 @@
 """Views follow the ledger exactly once, are rebuilt identically, and show no stranger a case."""
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -30,6 +29,7 @@ from projections.reading import ViewReader
 from projections.rebuild import RebuildError, rebuild
 from projections.runner import VIEWS, Followers
 from tests.support.agencies import PAST, Agencies
+from tests.support.views import rows_of, wait_for
 
 START = datetime(2025, 12, 3, 10, tzinfo=UTC)
 
@@ -38,13 +38,6 @@ START = datetime(2025, 12, 3, 10, tzinfo=UTC)
 def reader(database: str) -> Iterator[ViewReader]:
     with Database(database) as pool:
         yield ViewReader(pool)
-
-
-def wait_for(reader: ViewReader, position: int, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while any(reader.position(view) < position for view in VIEWS):
-        assert time.monotonic() < deadline, f"views did not reach {position}"
-        time.sleep(0.02)
 
 
 class Player:
@@ -149,15 +142,6 @@ def test_revoking_a_key_changes_the_state_of_its_signatures(
     assert [e.signature for e in reader.trail(player.case_id)] == ["valid, key since revoked"]
     protocol_trail = reader.trail(player.ledger.adopted().protocol.ledger_id)
     assert [c.path for c in protocol_trail[-1].changes] == [f"/keys/{kid}/revoked_at"]
-
-
-def rows_of(database: str, table: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(database) as connection:
-        return connection.execute(
-            f"SELECT to_jsonb(t) - 'slot' FROM views.{table} t"  # type: ignore[arg-type]
-            f" WHERE slot = (SELECT live_slot FROM views.projections WHERE name = '{table}')"
-            " ORDER BY 1"
-        ).fetchall()
 
 
 @pytest.mark.parametrize("name", sorted(VIEWS))

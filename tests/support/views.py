@@ -1,0 +1,26 @@
+"""Reading views in tests."""
+
+import time
+
+import psycopg
+
+from projections.reading import ViewReader
+from projections.runner import VIEWS
+
+
+def wait_for(reader: ViewReader, position: int, seconds: float = 20) -> None:
+    """Wait until every view stands at ``position``."""
+    deadline = time.monotonic() + seconds
+    while any(reader.position(view) < position for view in VIEWS):
+        assert time.monotonic() < deadline, f"views did not reach {position}"
+        time.sleep(0.02)
+
+
+def rows_of(database: str, table: str) -> list[tuple[object, ...]]:
+    """The rows of a view's live slot, whichever slot that is."""
+    with psycopg.connect(database) as connection:
+        return connection.execute(
+            f"SELECT to_jsonb(t) - 'slot' FROM views.{table} t"  # type: ignore[arg-type]
+            f" WHERE slot = (SELECT live_slot FROM views.projections WHERE name = '{table}')"
+            " ORDER BY 1"
+        ).fetchall()
