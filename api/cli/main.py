@@ -15,7 +15,7 @@ from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import case_list, case_panel, event_table, trail_table
 from api.demo.play import play
 from api.schema import migrate_all
-from api.server import log_as_json, log_nothing
+from api.server import leave_when_told, log_as_json, log_nothing
 from api.server import serve as run_server
 from api.settings import Settings
 from api.store import check_migrated, open_store
@@ -57,6 +57,7 @@ def serve(
 ) -> None:
     """Serve the ledger: every role of a node in one process."""
     log_as_json()
+    leave_when_told()
     changes = {"host": host, "port": port}
     settings = Settings().model_copy(
         update={name: value for name, value in changes.items() if value is not None}

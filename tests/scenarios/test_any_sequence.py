@@ -50,8 +50,8 @@ class World:
     views: ViewReader
     clients: dict[str, LedgerClient] = field(default_factory=dict)
     accepted: dict[UUID, tuple[SdJwt, Receipt]] = field(default_factory=dict)
-    marks: dict[str, str | None] = field(default_factory=dict)
-    """Each marker, with the country in whose vault it is: none, where it was refused."""
+    marks: dict[str, set[str]] = field(default_factory=dict)
+    """Each marker, with the countries in whose vault it is: none, where it was refused."""
     said: list[str] = field(default_factory=list)
     """What refusals said."""
 
@@ -78,10 +78,12 @@ class World:
         try:
             receipt = self.client(sender).send(signed, case, version)
         except RefusedError as error:
-            self.marks |= {mark: self.marks.get(mark) for mark in marks}
+            for mark in marks:
+                self.marks.setdefault(mark, set())
             self.said.append(error.problem.model_dump_json() + str(error))
             return False
-        self.marks |= dict.fromkeys(marks, self.party(agency))
+        for mark in marks:
+            self.marks.setdefault(mark, set()).add(self.party(agency))
         self.accepted[receipt.action_id] = (signed, receipt)
         return True
 
@@ -244,6 +246,6 @@ def check_where_values_are(world: World, database: str) -> None:
     """Each value is in its own country's vault; one that was refused is nowhere."""
     found = tables_with(database, world.marks)
     for party in world.agencies.protocol.party_codes:
-        own = {mark for mark, country in world.marks.items() if country == party}
+        own = {mark for mark, countries in world.marks.items() if party in countries}
         assert found.pop(f"vault_{party.lower()}.disclosures", frozenset()) == own
     assert found == {}

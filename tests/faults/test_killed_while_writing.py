@@ -1,0 +1,200 @@
+"""`kill -9` of the API and of PostgreSQL while eight agencies write.
+
+``CASE_LEDGER_TEST_KILLS`` sets how many times; each kind of kill comes in turn.
+"""
+
+import os
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import cycle, islice
+from pathlib import Path
+from random import Random
+from uuid import UUID, uuid4
+
+import pytest
+
+from api.client import LedgerClient
+from api.documents import Receipt
+from api.schema import migrate_all
+from api.settings import Settings
+from api.store import open_store
+from ledger import signing
+from ledger.application import Ledger, environment
+from ledger.store.database import Database
+from ledger.vocabulary.identification import CaseOpened
+from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround, RiskLevel
+from ledger.vocabulary.protection import RiskAssessed
+from projections.audit_trail import state_after
+from projections.case_view import case_view
+from projections.reading import ViewReader
+from projections.runner import Followers
+from tests.support import process
+from tests.support.agencies import Agencies
+from tests.support.process import ServeProcess, kill_postgresql
+from tests.support.views import wait_for
+
+KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "6"))
+WRITERS = 8
+ACTIONS_OF_A_CASE = 12
+START = datetime(2026, 1, 5, 8, tzinfo=UTC)
+
+
+class Writer(threading.Thread):
+    """One agency that opens cases and acts on them, and remembers what was acknowledged."""
+
+    def __init__(self, client: LedgerClient) -> None:
+        super().__init__(name=client.agency)
+        self.client = client
+        self.acknowledged: list[Receipt] = []
+        self.stopping = threading.Event()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with self.client:
+                while not self.stopping.is_set():
+                    self._one_case()
+        except BaseException as error:
+            self.error = error
+
+    def _one_case(self) -> None:
+        case_id = uuid4()
+        opening = CaseOpened(
+            acted_at=START,
+            age_group=AgeGroup.CHILD,
+            countries=("XK",),
+            ground=OpeningGround.POLICE_ACTION,
+            indicators=(Indicator.UNACCOMPANIED_CHILD,),
+            indicators_note="a note that must not be lost",
+        )
+        self.acknowledged.append(self.client.append(opening, case_id, 0))
+        for version in range(1, ACTIONS_OF_A_CASE):
+            if self.stopping.is_set():
+                return
+            assessed = RiskAssessed(
+                acted_at=START + timedelta(hours=version), risk_level=RiskLevel.HIGH
+            )
+            self.acknowledged.append(self.client.append(assessed, case_id, version))
+
+
+@pytest.fixture
+def data_directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="case-ledger-faults-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def test_every_acknowledged_event_survives(data_directory: Path, agencies: Agencies) -> None:
+    settings = Settings(data_directory=data_directory, database_url=None)
+    with open_store(settings) as store:
+        migrate_all(store.owner_conninfo, agencies.protocol)
+        with Ledger(environment(store.conninfo)) as ledger:
+            for signed in (agencies.adoption(), *agencies.registrations()):
+                ledger.append_to_registry(signing.read(signed))
+            before = ledger.rows.max_notification_id() or 0
+
+    opening = [a.id for a in agencies.protocol.agencies if a.party == "XK" and a.role == "police"]
+    node = ServeProcess(process.environment(data_directory), data_directory / "serve.log")
+    with node:
+        writers = [
+            Writer(
+                LedgerClient(
+                    node.url,
+                    agency=agency,
+                    key=agencies.keys[agency],
+                    protocol=agencies.protocol.id,
+                    patience=90,
+                )
+            )
+            for agency in islice(cycle(opening), WRITERS)
+        ]
+        for writer in writers:
+            writer.start()
+        try:
+            kills = kill_again_and_again(node, data_directory, writers)
+        finally:
+            for writer in writers:
+                writer.stopping.set()
+            for writer in writers:
+                writer.join()
+        assert [writer.error for writer in writers] == [None] * WRITERS
+        assert node.stop() == 0
+    assert kills.total() == KILLS
+
+    acknowledged = [receipt for writer in writers for receipt in writer.acknowledged]
+    with open_store(settings) as store, Ledger(environment(store.conninfo)) as ledger:
+        check_recorded_once(ledger, acknowledged, before)
+        check_views(ledger, store.conninfo, {r.case_id for r in acknowledged}, agencies)
+
+
+def kill_again_and_again(
+    node: ServeProcess, data_directory: Path, writers: list[Writer]
+) -> Counter[str]:
+    random = Random(7)
+    kills: Counter[str] = Counter()
+    for kind in islice(cycle(("api", "postgresql", "both")), KILLS):
+        wait_for_progress(node, writers)
+        time.sleep(random.uniform(0, 0.7))
+        if kind in ("api", "both"):
+            node.kill()
+        if kind in ("postgresql", "both"):
+            kill_postgresql(data_directory)
+        if kind in ("api", "both"):
+            node.start()
+        kills[kind] += 1
+    wait_for_progress(node, writers)
+    return kills
+
+
+def wait_for_progress(node: ServeProcess, writers: list[Writer], seconds: float = 60) -> None:
+    """Wait until every writer got something acknowledged since now."""
+    counts = [len(writer.acknowledged) for writer in writers]
+    deadline = time.monotonic() + seconds
+    while not all(len(w.acknowledged) > c for w, c in zip(writers, counts, strict=True)):
+        assert all(writer.error is None for writer in writers), [w.error for w in writers]
+        assert time.monotonic() < deadline, node.said()
+        time.sleep(0.02)
+
+
+def check_recorded_once(ledger: Ledger, acknowledged: list[Receipt], before: int) -> None:
+    """Every action is there once, as its receipt says; positions and versions have no gap."""
+    rows = ledger.rows.select_rows(0, 1_000_000)
+    assert [row.position for row in rows] == list(range(1, len(rows) + 1))
+    recorded = {row.action_id: row for row in rows[before:]}
+    assert len(recorded) == len(rows) - before
+    assert recorded.keys() == {receipt.action_id for receipt in acknowledged}
+    assert len(acknowledged) == len(recorded)
+    for receipt in acknowledged:
+        row = recorded[receipt.action_id]
+        assert (row.position, row.version) == (receipt.position, receipt.case_version)
+        assert (row.originator_id, row.recorded_at) == (receipt.case_id, receipt.recorded_at)
+    versions: dict[UUID, list[int]] = {}
+    for row in rows[before:]:
+        versions.setdefault(row.originator_id, []).append(row.version)
+    for found in versions.values():
+        assert found == list(range(1, len(found) + 1))
+
+
+def check_views(ledger: Ledger, conninfo: str, cases: set[UUID], agencies: Agencies) -> None:
+    """The views catch up with the ledger, and are what their trails fold to."""
+    with Database(conninfo) as pool, Followers(conninfo):
+        views = ViewReader(pool)
+        wait_for(views, ledger.rows.max_notification_id() or 0, seconds=60)
+        for case_id in cases:
+            case = ledger.case(case_id)
+            state = state_after(views.trail(case_id))
+            assert case is not None
+            assert state == case.state
+            assert views.case("XK", case_id) == case_view(case.state, "XK", agencies.protocol)
+            # What was disclosed with the opening is there once.
+        with pool.transaction(role="case_ledger_vault_xk") as connection:
+            held = connection.execute(
+                "SELECT case_id, count(DISTINCT digest) AS fields FROM vault_xk.disclosures"
+                " WHERE field = 'indicators_note' GROUP BY case_id"
+            ).fetchall()
+    assert {row["case_id"] for row in held} == cases
+    assert {row["fields"] for row in held} == {1}

@@ -1,0 +1,97 @@
+"""`case-ledger serve` as a process of its own, which tests may kill."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+PROGRAM = Path(sys.executable).with_name("case-ledger")
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def environment(data_directory: Path, **more: str) -> dict[str, str]:
+    """The environment of a node that keeps everything under ``data_directory``."""
+    ours = {k: v for k, v in os.environ.items() if not k.startswith("CASE_LEDGER_")}
+    return ours | {"CASE_LEDGER_DATA_DIRECTORY": str(data_directory)} | more
+
+
+class ServeProcess:
+    """A running `case-ledger serve` on a port that it keeps when it is started again."""
+
+    def __init__(self, env: dict[str, str], log: Path) -> None:
+        self.env = env
+        self.log = log
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.wait_until_ready()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [PROGRAM, "serve", "--port", str(self.port)],
+                env=self.env,
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait_until_ready(self, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            if self._process is not None and self._process.poll() is not None:
+                raise AssertionError(self.said())
+            try:
+                if httpx.get(f"{self.url}/health", timeout=2).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.05)
+
+    def said(self) -> str:
+        """The end of its log."""
+        return self.log.read_text()[-4000:]
+
+    def kill(self) -> None:
+        """As a crash or the kernel does it: with no chance to clean up."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """Ask it to stop. Returns its exit code."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout=60)
+
+
+def kill_postgresql(data_directory: Path) -> None:
+    """Kill the postmaster of the embedded server; its children follow by themselves."""
+    pid_file = data_directory / "postgresql" / "postmaster.pid"
+    pid = int(pid_file.read_text().split()[0])
+    os.kill(pid, signal.SIGKILL)
