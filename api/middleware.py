@@ -4,16 +4,11 @@ import time
 from collections.abc import Awaitable, Callable
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from api.problems import problem, respond
 
 _log = structlog.get_logger("api.access")
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-class _TooLongError(Exception):
-    pass
 
 
 class BodyLimit:
@@ -34,16 +29,11 @@ class BodyLimit:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._limit:
-                raise _TooLongError
+                # An HTTP exception is what passes through the framework's body parsing.
+                raise HTTPException(413, f"The request is too long: at most {self._limit} bytes")
             return message
 
-        try:
-            await self._app(scope, limited, send)
-        except _TooLongError:
-            detail = f"At most {self._limit} bytes."
-            await respond(problem(413, "The request is too long", "too-long", detail))(
-                scope, receive, send
-            )
+        await self._app(scope, limited, send)
 
 
 class RequestLog:

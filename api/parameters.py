@@ -8,6 +8,7 @@ from fastapi import Body, Path, Query
 
 from api.node import Node
 from api.problems import problem
+from ledger.refusals import Ground, Refusal
 
 MAX_POSITION = 2**53  # what every JSON reader can hold
 _WAIT_SECONDS = 5.0
@@ -30,9 +31,19 @@ SignedActionBody = Annotated[
 
 
 def wait_for(node: Node, projection: str, position: int | None) -> None:
-    """Return when a view has reached ``position``. Raises a problem (503) where it is slow."""
-    if position is None:
+    """Return when a view has reached ``position``. Raises a problem (503) where it is slow.
+
+    Raises ``Refusal`` (``unknown-position``) for a position that no event has yet.
+    """
+    if position is None or node.views.position(projection) >= position:
         return
+    if position > (node.ledger.rows.max_notification_id() or 0):
+        raise Refusal(
+            Ground.INVALID,
+            "unknown-position",
+            f"No event has position {position} yet; give one that a receipt named.",
+            "at_least",
+        )
     deadline = time.monotonic() + _WAIT_SECONDS
     while node.views.position(projection) < position:
         if time.monotonic() > deadline:

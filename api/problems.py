@@ -27,6 +27,7 @@ _STATUS: Mapping[Ground, tuple[int, str]] = {
     Ground.STALE: (412, "The case has moved on"),
     Ground.UNKNOWN: (404, "Not found"),
 }
+_HTTP_RULES = {404: "no-such-resource", 405: "method", 413: "too-long"}
 _log = structlog.get_logger(__name__)
 
 
@@ -143,7 +144,8 @@ async def _answer_http(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     headers = dict(error.headers or {})
-    return respond(problem(error.status_code, error.detail, "http", headers=headers))
+    rule = _HTTP_RULES.get(error.status_code, "http")
+    return respond(problem(error.status_code, error.detail, rule, headers=headers))
 
 
 async def _answer_unavailable(_: Request, error: Exception) -> JSONResponse:

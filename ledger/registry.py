@@ -12,6 +12,7 @@ from ledger.keys import from_public, key_id
 from ledger.protocol import COORDINATOR, Agency, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing import SignedAction, verify
+from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import KeyGrant
 
 
@@ -120,6 +121,13 @@ def evolve(registry: Registry | None, action: SignedAction, recorded_at: datetim
 
 def decide(registry: Registry | None, action: SignedAction) -> None:
     """Whether an act on the protocol is allowed. Raises ``Refusal``."""
+    if action.kind not in REGISTRY_ACTIONS:
+        raise Refusal(
+            Ground.INVALID,
+            "not-a-registry-action",
+            f"{action.kind} is an action on a case; send it to its case.",
+            "kind",
+        )
     if action.kind == "protocol_adopted":
         if registry is not None:
             raise Refusal(

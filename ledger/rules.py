@@ -39,7 +39,14 @@ def decide(
     ``history`` holds the case's earlier actions by id; ``act.version`` is the version
     that the action would get.
     """
-    rule = protocol.actions[act.kind]
+    rule = protocol.actions.get(act.kind)
+    if rule is None:
+        raise Refusal(
+            Ground.INVALID,
+            "not-a-case-action",
+            f"{act.kind} is no action on a case in this protocol.",
+            "kind",
+        )
     agency = protocol.agencies_by_id[act.agency]
     _known_references(act, protocol)
     if act.acted_at > now + CLOCK_SKEW:

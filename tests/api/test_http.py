@@ -1,5 +1,6 @@
 """The API as agencies use it, over a real socket."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -376,3 +377,32 @@ def test_health_and_readiness(served: Server) -> None:
     ready = httpx.get(f"{served.url}/ready").json()
     assert (ready["status"], ready["protocol"]) == ("ready", served.agencies.protocol.id)
     assert ready["head"] >= len(served.agencies.protocol.agencies) - 2
+
+
+def test_a_body_that_is_too_long_is_refused_before_it_is_read_whole(served: Server) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(64):
+            yield b"e" * 64 * 1024
+
+    for body in (b"e" * 600 * 1024, endless()):
+        token = make_assertion("xk-dhtqnj", served.agencies.keys["xk-dhtqnj"], "case-ledger")
+        response = httpx.post(
+            f"{served.url}/v1/cases/{uuid4()}/actions",
+            content=body,
+            headers={
+                "Authorization": f"Bearer {token}",
+                "Content-Type": "application/sd-jwt",
+                "If-None-Match": "*",
+            },
+        )
+        assert (response.status_code, response.json()["rule"]) == (413, "too-long")
+
+
+def test_actions_on_cases_and_on_the_protocol_are_kept_apart(served: Server) -> None:
+    coordinator = served.client("xk-nac")
+    with pytest.raises(RefusedError) as error:
+        coordinator.append_to_registry(opening())
+    assert refused(error) == (422, "not-a-registry-action")
+    with pytest.raises(RefusedError) as error:
+        coordinator.append(KeyRevoked(acted_at=PAST, key_id="A" * 43), uuid4(), 0)
+    assert refused(error) == (422, "not-a-case-action")

@@ -50,8 +50,8 @@ class World:
     views: ViewReader
     clients: dict[str, LedgerClient] = field(default_factory=dict)
     accepted: dict[UUID, tuple[SdJwt, Receipt]] = field(default_factory=dict)
-    marks: dict[str, set[str]] = field(default_factory=dict)
-    """Each marker, with the countries in whose vault it is: none, where it was refused."""
+    marks: set[str] = field(default_factory=set)
+    """The markers of every action that was sent, recorded or refused."""
     said: list[str] = field(default_factory=list)
     """What refusals said."""
 
@@ -71,19 +71,15 @@ class World:
     def party(self, agency: str) -> str:
         return self.agencies.protocol.agencies_by_id[agency].party
 
-    def send(self, agency: str, sender: str, signed: SdJwt, case: UUID, version: int) -> bool:
-        """Whether ``sender`` got recorded what ``agency`` signed."""
+    def send(self, agency: str, signed: SdJwt, case: UUID, version: int) -> bool:
+        """Whether ``agency`` got recorded what it signed."""
         action = signing.check_disclosures(signing.read(signed), signed.disclosures)
-        marks = markers(action)
+        self.marks |= markers(action)
         try:
-            receipt = self.client(sender).send(signed, case, version)
+            receipt = self.client(agency).send(signed, case, version)
         except RefusedError as error:
-            for mark in marks:
-                self.marks.setdefault(mark, set())
             self.said.append(error.problem.model_dump_json() + str(error))
             return False
-        for mark in marks:
-            self.marks.setdefault(mark, set()).add(self.party(agency))
         self.accepted[receipt.action_id] = (signed, receipt)
         return True
 
@@ -174,7 +170,7 @@ class AnySequence(RuleBasedStateMachine):
         )
         signed = world.client(agency).sign(action, case_id)
         before = world.ledger.rows.max_notification_id() or 0
-        accepted = world.send(agency, agency, signed, case_id, abs(version - behind))
+        accepted = world.send(agency, signed, case_id, abs(version - behind))
         after = world.ledger.rows.max_notification_id() or 0
         assert after == before + accepted
         if accepted:
@@ -246,6 +242,13 @@ def check_where_values_are(world: World, database: str) -> None:
     """Each value is in its own country's vault; one that was refused is nowhere."""
     found = tables_with(database, world.marks)
     for party in world.agencies.protocol.party_codes:
-        own = {mark for mark, countries in world.marks.items() if party in countries}
+        disclosed = "\n".join(
+            disclosure.encoded
+            for signed, _ in world.accepted.values()
+            if world.party(signing.read(signed).agency) == party
+            for disclosure in signed.disclosures
+        )
+        own = found_in(world.marks, disclosed)
+        assert own
         assert found.pop(f"vault_{party.lower()}.disclosures", frozenset()) == own
     assert found == {}

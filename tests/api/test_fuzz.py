@@ -1,0 +1,186 @@
+"""Every operation of the OpenAPI document under generated requests, valid and not.
+
+Requests are authenticated, and half of them name a case and carry an action that exist
+in earnest, so that they get past the first checks. ``CASE_LEDGER_TEST_REQUESTS`` sets
+how many are made of each operation and each sort.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from psycopg.conninfo import make_conninfo
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api.app import create_app
+from api.assertions import make_assertion
+from api.schema import migrate_all
+from api.settings import Settings
+from api.store import create_database
+from ledger import keys, signing
+from ledger.application import Ledger, environment
+from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
+from tests.support.agencies import PAST, Agencies
+from tests.support.serving import Server, serving
+from tests.support.strategies import proposals
+
+REQUESTS = int(os.environ.get("CASE_LEDGER_TEST_REQUESTS", "40"))
+START = datetime(2026, 1, 5, 8, tzinfo=UTC)
+schemathesis.serializer.alias("application/sd-jwt", "text/plain")
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+SCHEMA = schemathesis.openapi.from_dict(create_app(Settings(), "").openapi())
+OPENING = CASE_ACTIONS["case_opened"].model_validate(
+    {
+        "acted_at": START,
+        "age_group": "child",
+        "countries": ["XK", "ME"],
+        "ground": "police_action",
+        "indicators": ["unaccompanied_child"],
+    }
+)
+OPERATIONS = {
+    f"{o.method.upper()} {o.path}": o for o in (r.ok() for r in SCHEMA.get_all_operations())
+}
+
+
+class Fuzzed:
+    """A server with some cases, and what it takes to make requests that mean something."""
+
+    def __init__(self, server: Server, ledger: Ledger) -> None:
+        self.server = server
+        self.ledger = ledger
+        self.cases = [uuid4() for _ in range(5)]
+        self.statuses: dict[str, set[int]] = {name: set() for name in OPERATIONS}
+        self.http = httpx.Client(base_url=server.url, timeout=20)
+
+    @property
+    def agencies(self) -> Agencies:
+        return self.server.agencies
+
+    def headers(self, agency: str) -> dict[str, str]:
+        assertion = make_assertion(agency, self.agencies.keys[agency], "case-ledger")
+        return {"Authorization": f"Bearer {assertion}"}
+
+    def meant(self, draw: st.DataObject, operation: str, agency: str, case: Any) -> str:
+        """Make a generated request one that means something. Returns who sends it."""
+        if "case_id" in case.path_parameters:
+            case_id = draw.draw(st.sampled_from(self.cases))
+            case.path_parameters["case_id"] = str(case_id)
+            if operation.startswith("POST"):
+                agency = self._act(draw, case_id, case)
+        elif operation.startswith("POST"):
+            grant = self.agencies.grant(agency, keys.generate())
+            action = draw.draw(
+                st.sampled_from(
+                    (
+                        KeyRegistered(acted_at=PAST, grant=grant),
+                        KeyRevoked(acted_at=PAST, key_id=keys.key_id(keys.generate())),
+                        OPENING,
+                    )
+                )
+            )
+            case.body = str(self.agencies.sign(agency, action, None))
+            case.media_type = "application/sd-jwt"
+        return agency
+
+    def _act(self, draw: st.DataObject, case_id: UUID, case: Any) -> str:
+        """Make the request a proposal on the case as it is. Returns who proposes it."""
+        known = self.ledger.case(case_id)
+        state = known.state if known else None
+        version = state.version if state else 0
+        sender, action = draw.draw(
+            proposals(state, self.agencies.protocol, (), START + timedelta(hours=version))
+        )
+        case.body = str(self.agencies.sign(sender, action, case_id))
+        case.media_type = "application/sd-jwt"
+        case.headers = {"If-Match": f'"{version}"'} if version else {"If-None-Match": "*"}
+        return sender
+
+
+@pytest.fixture(scope="module")
+def fuzzed(server: str, agencies: Agencies) -> Iterator[Fuzzed]:
+    """A server whose database lives as long as this module's tests."""
+    name = f"case_ledger_test_{uuid4().hex[:12]}"
+    create_database(server, name)
+    conninfo = make_conninfo(server, dbname=name)
+    try:
+        migrate_all(conninfo, agencies.protocol)
+        with Ledger(environment(conninfo)) as ledger:
+            for signed in (agencies.adoption(), *agencies.registrations()):
+                ledger.append_to_registry(signing.read(signed))
+            with serving(conninfo, agencies) as running:
+                world = Fuzzed(running, ledger)
+                with running.client("xk-dhtqnj") as police:
+                    for case_id in world.cases[1:]:
+                        police.open_case(OPENING, case_id)
+                yield world
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+
+
+def sorts() -> Iterator[tuple[str, GenerationMode]]:
+    """Each operation with valid requests, and with invalid ones where it has any parameter."""
+    for name, operation in OPERATIONS.items():
+        yield name, GenerationMode.POSITIVE
+        if any(True for _ in operation.iter_parameters()) or operation.body:
+            yield name, GenerationMode.NEGATIVE
+
+
+@pytest.mark.parametrize(("name", "mode"), sorts())
+def test_no_request_breaks_the_server(fuzzed: Fuzzed, name: str, mode: GenerationMode) -> None:
+    operation = OPERATIONS[name]
+    agency_ids = [agency.id for agency in fuzzed.agencies.protocol.agencies]
+
+    @settings(
+        max_examples=REQUESTS,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def ask(data: st.DataObject) -> None:
+        case = data.draw(operation.as_strategy(generation_mode=mode))
+        agency = data.draw(st.sampled_from(agency_ids))
+        if data.draw(st.booleans()):
+            agency = fuzzed.meant(data, name, agency, case)
+        if "text/event-stream" in str(case.headers.get("Accept")):
+            case.headers.pop("Accept")  # a follower's response has no end; tested elsewhere
+        response = case.call(base_url=fuzzed.server.url, headers=fuzzed.headers(agency))
+        fuzzed.statuses[name].add(response.status_code)
+        case.validate_response(response, checks=CHECKS)
+
+    ask()
+    assert fuzzed.http.get("/ready").is_success
+
+
+def test_requests_got_past_the_first_checks(fuzzed: Fuzzed) -> None:
+    """Otherwise the tests above would show little."""
+    appends = fuzzed.statuses["POST /v1/cases/{case_id}/actions"]
+    assert {201, 422} <= appends
+    assert appends & {403, 409}
+    assert {200, 422} <= fuzzed.statuses["GET /v1/cases"]
+    assert {200, 404} <= fuzzed.statuses["GET /v1/cases/{case_id}"]
+    assert {200, 422} <= fuzzed.statuses["GET /v1/events"]
+    assert all(fuzzed.statuses.values())
