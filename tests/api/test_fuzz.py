@@ -84,10 +84,9 @@ class Fuzzed:
     def meant(self, draw: st.DataObject, operation: str, agency: str, case: Any) -> str:
         """Make a generated request one that means something. Returns who sends it."""
         if "case_id" in case.path_parameters:
-            case_id = draw.draw(st.sampled_from(self.cases))
-            case.path_parameters["case_id"] = str(case_id)
             if operation.startswith("POST"):
-                agency = self._act(draw, case_id, case)
+                return self._act(draw, case)
+            case.path_parameters["case_id"] = str(draw.draw(st.sampled_from(self.cases)))
         elif operation.startswith("POST"):
             grant = self.agencies.grant(agency, keys.generate())
             action = draw.draw(
@@ -103,18 +102,30 @@ class Fuzzed:
             case.media_type = "application/sd-jwt"
         return agency
 
-    def _act(self, draw: st.DataObject, case_id: UUID, case: Any) -> str:
-        """Make the request a proposal on the case as it is. Returns who proposes it."""
+    def _act(self, draw: st.DataObject, case: Any) -> str:
+        """Make the request a proposal on a new case, some steps in. Returns who proposes it.
+
+        The case is new each time, so that what is drawn depends on what was drawn alone.
+        """
+        case_id = uuid4()
+        for step in range(draw.draw(st.integers(0, 3))):
+            sender, signed, condition = self._proposal(draw, case_id, step)
+            sent = {"Content-Type": "application/sd-jwt", **condition, **self.headers(sender)}
+            self.http.post(f"/v1/cases/{case_id}/actions", content=signed, headers=sent)
+        sender, signed, condition = self._proposal(draw, case_id, 4)
+        case.path_parameters["case_id"] = str(case_id)
+        case.body, case.media_type, case.headers = signed, "application/sd-jwt", condition
+        return sender
+
+    def _proposal(
+        self, draw: st.DataObject, case_id: UUID, step: int
+    ) -> tuple[str, str, dict[str, str]]:
         known = self.ledger.case(case_id)
         state = known.state if known else None
-        version = state.version if state else 0
-        sender, action = draw.draw(
-            proposals(state, self.agencies.protocol, (), START + timedelta(hours=version))
-        )
-        case.body = str(self.agencies.sign(sender, action, case_id))
-        case.media_type = "application/sd-jwt"
-        case.headers = {"If-Match": f'"{version}"'} if version else {"If-None-Match": "*"}
-        return sender
+        acted_at = START + timedelta(hours=step)
+        sender, action = draw.draw(proposals(state, self.agencies.protocol, (), acted_at))
+        condition = {"If-Match": f'"{state.version}"'} if state else {"If-None-Match": "*"}
+        return sender, str(self.agencies.sign(sender, action, case_id)), condition
 
 
 @pytest.fixture(scope="module")
