@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from joserfc.jwk import OKPKey
 
 from api.client import LedgerClient
 from api.settings import Settings
@@ -31,13 +32,24 @@ def key_path(settings: Settings, agency: str) -> Path:
     return settings.data_directory / "keys" / f"{agency}.jwk"
 
 
+def own_key(settings: Settings, agency: str, file: Path | None) -> OKPKey:
+    """An agency's private key. Raises ``ValueError`` where there is none, or it is unusable."""
+    path = file or key_path(settings, agency)
+    if not path.is_file():
+        raise ValueError(
+            f"{agency} has no key at {path}; make one with `case-ledger keys new {agency}`, "
+            "or name its file with --key"
+        )
+    return keys.load(path)
+
+
 def connect(url: str, agency: str, key: Path | None, patience: float = 10.0) -> LedgerClient:
-    """A client for one agency. Raises ``ValueError`` or ``OSError`` for an unusable key."""
+    """A client for one agency. Raises ``ValueError`` for an unusable key."""
     settings = Settings()
     return LedgerClient(
         url,
         agency=agency,
-        key=keys.load(key or key_path(settings, agency)),
+        key=own_key(settings, agency, key),
         protocol=settings.load_protocol().id,
         audience=settings.audience,
         patience=patience,

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect, key_path
+from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect, key_path, own_key
 from api.cli.output import AsJson, failures, out, print_json
 from api.cli.tables import agency_table
 from api.settings import Settings
-from ledger.keys import from_public, generate, key_id, load, public_part, save
+from ledger.keys import from_public, generate, key_id, public_part, save
 from ledger.vocabulary.registration import KeyGrant, KeyRegistered, KeyRevoked, PublicKey
 
 app = typer.Typer(name="keys", help="Make, register, list and revoke keys.", no_args_is_help=True)
@@ -44,7 +44,7 @@ def public(
 ) -> None:
     """Print the public part of a key, as a JWK."""
     with failures():
-        print_json(public_part(load(file or key_path(Settings(), agency))))
+        print_json(public_part(own_key(Settings(), agency, file)))
 
 
 @app.command("list")

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from api.cli import keys
 from api.cli.building import build, fields_table, kinds_table
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect, key_path
+from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect, own_key
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import case_list, case_panel, event_table, trail_table
 from api.demo.play import play
@@ -21,7 +21,7 @@ from api.settings import Settings
 from api.store import check_migrated, open_store
 from ledger import signing
 from ledger.application import Ledger, environment
-from ledger.keys import load, public_part
+from ledger.keys import public_part
 from ledger.protocol import COORDINATOR
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from ledger.vocabulary.registration import KeyGrant, ProtocolAdopted, PublicKey
@@ -106,7 +106,7 @@ def adopt(
     settings = Settings()
     with failures(as_json), open_store(settings) as store:
         protocol = settings.load_protocol()
-        private = load(key or key_path(settings, signer))
+        private = own_key(settings, signer, key)
         public = {signer: public_part(private)}
         for pair in coordinator or []:
             agency, equals, file = pair.partition("=")

@@ -17,6 +17,7 @@ from rich.table import Table
 from api.cli.output import print_json
 from api.cli.tables import brief_trail, case_panel, trail_table
 from api.client import LedgerClient, RefusedError
+from api.demo.picture import save
 from api.demo.story import FORBIDDEN, STORY, Forbidden
 from api.problems import ProblemDetails
 from api.schema import migrate_all
@@ -89,7 +90,7 @@ def play(
         finally:
             players.close()
         if picture is not None:
-            console.save_svg(str(picture), title="make demo")
+            save(console, picture, "make demo")
         if keep_running:
             _stay(console, url, directory)
 

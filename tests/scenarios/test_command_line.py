@@ -1,0 +1,202 @@
+"""`case-ledger` as people and programs use it: real processes, from first key to last view."""
+
+import json
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from api.store import create_database
+from tests.support.process import PROGRAM, ServeProcess, environment
+
+ACT = [
+    "case_opened",
+    "acted_at=2026-01-05T08:00:00Z",
+    "age_group=child",
+    "countries=XK,ME",
+    "ground=police_action",
+    "indicators=unaccompanied_child",
+    "first_name=zqNobodysName",
+]
+
+
+@dataclass
+class CommandLine:
+    """Runs commands in one data directory."""
+
+    directory: Path
+    more: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return environment(self.directory, **self.more)
+
+    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [PROGRAM, *words], env=self.env, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == code, done.stderr + done.stdout
+        return done
+
+    def json(self, *words: str) -> Any:
+        """What a command prints with ``--json``: one document, and nothing else."""
+        done = self.run(*words, "--json")
+        assert done.stderr == ""
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="case-ledger-cli-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture(params=["embedded", "named"])
+def cli(request: pytest.FixtureRequest, directory: Path) -> Iterator[CommandLine]:
+    """The command line on its own PostgreSQL, and on one that the environment names."""
+    if request.param == "embedded":
+        yield CommandLine(directory)
+        return
+    server: str = request.getfixturevalue("server")
+    name = f"case_ledger_test_{uuid4().hex[:12]}"
+    create_database(server, name)
+    url = make_conninfo(server, dbname=name)
+    yield CommandLine(
+        directory, {"CASE_LEDGER_DATABASE_URL": url, "CASE_LEDGER_OWNER_DATABASE_URL": url}
+    )
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+
+
+def test_from_the_first_key_to_the_last_view(cli: CommandLine, directory: Path) -> None:
+    made = {a: cli.json("keys", "new", a) for a in ("xk-nac", "me-nac", "al-nac", "xk-dhtqnj")}
+    private = Path(made["xk-nac"]["private"])
+    assert private.stat().st_mode & 0o077 == 0
+    assert '"d"' not in Path(made["xk-nac"]["public"]).read_text()
+    refused = cli.run("adopt", "--as", "xk-nac", code=1)
+    assert "me-nac" in refused.stderr
+    others = [f"{a}={made[a]['public']}" for a in ("me-nac", "al-nac")]
+    adopted = cli.json(
+        "adopt", "--as", "xk-nac", "--coordinator", others[0], "--coordinator", others[1]
+    )
+    assert adopted["position"] == 1
+    assert len(adopted["leaf_hash"]) == 64
+
+    with ServeProcess(cli.env, directory / "serve.log") as node:
+        cli.more["CASE_LEDGER_URL"] = node.url
+        police = made["xk-dhtqnj"]
+        cli.run("act", "-a", "xk-dhtqnj", *ACT, code=2)  # its key is not registered yet
+        cli.json("keys", "register", "-a", "xk-nac", "xk-dhtqnj", police["public"])
+        receipt = cli.json("act", "-a", "xk-dhtqnj", *ACT)
+        case_id = receipt["case_id"]
+        assert (receipt["position"], receipt["case_version"]) == (3, 1)
+        said = cli.run("act", "-a", "xk-dhtqnj", "received", "--case", case_id, code=0).stdout
+        assert "received" in said  # a kind alone shows its fields
+        refused = cli.run("act", "-a", "xk-dhtqnj", *ACT, "--case", case_id, "--json", code=2)
+        assert json.loads(refused.stderr)["rule"] == "already-opened"
+        assert "zqNobodysName" not in refused.stderr
+
+        (listed,) = cli.json("case", "-a", "me-nac")
+        seen = cli.json("case", "-a", "me-nac", case_id)
+        assert listed == seen["view"]
+        assert seen["disclosed"] == []
+        then = cli.json("case", "-a", "me-nac", case_id, "--as-of", "3")
+        assert then == seen
+        assert cli.run("case", "-a", "al-nac", case_id, code=2).stdout == ""
+        (entry,) = cli.json("trail", "-a", "me-nac", case_id)
+        assert (entry["kind"], entry["signature"]) == ("case_opened", "valid")
+        assert len(cli.json("trail", "-a", "me-nac")) == 2
+        page = cli.json("events", "-a", "al-nac")
+        assert [e["position"] for e in page["events"]] == [1, 2, 3]
+        for command in ("case", "trail", "events"):
+            for words in ((), (case_id,) if command != "events" else ()):
+                shown = cli.run(command, "-a", "me-nac", *words).stdout
+                assert shown
+                assert "zqNobodysName" not in shown
+        assert follow_one(cli)["kind"] == "key_revoked"
+        keys = {a["id"]: a["keys"] for a in cli.json("keys", "list", "-a", "me-nac")}
+        assert keys["xk-dhtqnj"][0]["revoked_at"]
+        refused = cli.run("act", "-a", "xk-dhtqnj", *ACT, "--json", code=2)
+        assert json.loads(refused.stderr)["status"] == 401
+        for view in ("case_views", "audit_trail"):
+            assert cli.json("rebuild", view)["position"] == 4
+        assert cli.json("case", "-a", "me-nac", case_id) == seen
+        assert node.stop() == 0
+    assert "zqNobodysName" not in (directory / "serve.log").read_text()
+    assert cli.json("migrate") == {"applied": []}
+
+
+def follow_one(cli: CommandLine) -> Any:
+    """The first event that a follower is told of, which is made while it listens."""
+    follower = subprocess.Popen(
+        [PROGRAM, "events", "-a", "al-nac", "--after", "3", "-f", "--json"],
+        env=cli.env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    key_id = cli.json("keys", "list", "-a", "xk-nac")
+    (kid,) = [k["id"] for a in key_id if a["id"] == "xk-dhtqnj" for k in a["keys"]]
+    assert cli.json("keys", "revoke", "-a", "xk-nac", kid)["position"] == 4
+    assert follower.stdout is not None
+    limit = threading.Timer(60, follower.kill)
+    limit.start()
+    try:
+        return json.loads(follower.stdout.readline())
+    finally:
+        limit.cancel()
+        follower.kill()
+        follower.wait()
+
+
+def test_what_is_wrong_is_said(directory: Path) -> None:
+    cli = CommandLine(directory, {"CASE_LEDGER_URL": "http://127.0.0.1:9"})
+    cli.run("keys", "new", "xk-nac")
+    again = cli.run("keys", "new", "xk-nac", code=1)
+    assert "exists" in again.stderr
+    assert "case-ledger keys new" in cli.run("case", "-a", "me-nac", code=1).stderr.replace(
+        "\n", " "
+    )
+    assert "serve" in cli.run("case", "-a", "xk-nac", code=1).stderr
+    assert "nonsense" in cli.run("act", "-a", "xk-nac", "nonsense", code=1).stderr
+    assert "case_views" in cli.run("rebuild", "nonsense", code=1).stderr
+    named = CommandLine(
+        directory, {"CASE_LEDGER_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
+    )
+    assert "database" in named.run("serve", code=1).stderr
+
+
+def test_the_demonstration(directory: Path) -> None:
+    """The whole story through the real API, as `make demo` plays it."""
+    more = {k: v for k, v in os.environ.items() if k == "CASE_LEDGER_DATABASE_URL"}
+    cli = CommandLine(directory, more)
+    told = cli.json("demo")
+    assert told["cases"].keys() == {"A", "B"}
+    for case in told["cases"].values():
+        assert case["views"].keys() == {"XK", "ME"}
+        assert {view["stage"] for view in case["views"].values()} == {"return_and_social_inclusion"}
+        assert {e["signature"] for e in case["trail"]} == {"valid"}
+        kinds = [e["kind"] for e in case["trail"]]
+        for kind in (
+            "case_opened",
+            "meeting_held",
+            "departed",
+            "received",
+            "reintegration_monitored",
+        ):
+            assert kind in kinds
+    assert len(told["refused"]) == 5
+    shown = cli.run("demo", "--picture", str(directory / "demo.svg")).stdout
+    assert "Case A" in shown
+    picture = (directory / "demo.svg").read_text()
+    assert "@font-face" not in picture
+    assert picture.count("http") == picture.count("http://www.w3.org")
