@@ -76,6 +76,7 @@ def migrate(
     """
     applied: list[str] = []
     with psycopg.connect(conninfo, autocommit=True) as connection:
+        _check_encoding(connection)
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         try:
             with connection.transaction():
@@ -90,6 +91,14 @@ def migrate(
         finally:
             connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
     return applied
+
+
+def _check_encoding(connection: psycopg.Connection[TupleRow]) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise MigrationError(
+            f"the database's encoding is {encoding}; make it anew with ENCODING 'UTF8'"
+        )
 
 
 def _apply(connection: psycopg.Connection[TupleRow], component: Component) -> list[str]:
