@@ -17,15 +17,20 @@ from ledger.vocabulary.action import (
 from ledger.vocabulary.picklists import (
     AgeGroup,
     DecisionMakingOrg,
+    Education,
     Gender,
     Indicator,
+    LabourIndustry,
+    MaritalStatus,
     MethodOfControl,
     MethodOfRecruitment,
     OpeningGround,
+    Platform,
     RelationshipToTrafficker,
     StatusGround,
     TraffickingStatus,
     TypeOfExploitation,
+    TypeOfSexExploitation,
     Vulnerability,
 )
 from ledger.vocabulary.picklists import Stage as S
@@ -48,12 +53,17 @@ class CaseOpened(Action):
     indicators: OnCase[Annotated[tuple[Indicator, ...], Field(min_length=1, max_length=10)]]
     indicators_note: OnCase[Text | None] = None
     first_name: Identity[Name | None] = None
+    middle_name: Identity[Name | None] = None
     second_name: Identity[Name | None] = None
     birthdate: Identity[date | None] = None
     gender: Identity[Gender | None] = None
     citizenship: Identity[Annotated[tuple[Country, ...], Field(max_length=5)] | None] = None
     identity_number: Identity[Name | None] = None
     primary_language: Identity[Language | None] = None
+    secondary_language: Identity[Language | None] = None
+    education: Identity[Education | None] = None
+    marital_status: Family[MaritalStatus | None] = None
+    number_of_children: Family[Annotated[int, Field(ge=0, le=30)] | None] = None
     phone: Contact[Annotated[str, Field(pattern=r"^\+?[1-9]\d{1,14}$")] | None] = None
     address: Contact[Text | None] = None
     family_note: Family[Text | None] = None
@@ -72,7 +82,11 @@ class VictimIdentified(Action):
     ]
     citizenship: OnCase[Country | None] = None
     methods_of_recruitment: Exploitation[tuple[MethodOfRecruitment, ...] | None] = None
+    recruitment_platforms: Exploitation[tuple[Platform, ...] | None] = None
     methods_of_control: Exploitation[tuple[MethodOfControl, ...] | None] = None
+    forced_labour_industry: Exploitation[LabourIndustry | None] = None
+    types_of_sex_exploitation: Exploitation[tuple[TypeOfSexExploitation, ...] | None] = None
+    exploitation_platforms: Exploitation[tuple[Platform, ...] | None] = None
     relationship_to_trafficker: Exploitation[RelationshipToTrafficker | None] = None
     vulnerabilities: Exploitation[tuple[Vulnerability, ...] | None] = None
     age_when_trafficked: Exploitation[Annotated[int, Field(ge=0, le=120)] | None] = None

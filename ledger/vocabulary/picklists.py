@@ -1,7 +1,7 @@
 """Picklists: HTCDS 2.0 values where the standard has the field, USOP terms elsewhere.
 
 HTCDS value names are kept letter for letter (IOM, Human Trafficking Case Data
-Standard 2.0, CC BY 4.0); ``docs/htcds-mapping.md`` maps each field.
+Standard 2.0, CC BY 4.0); ``docs/htcds.md`` maps each field.
 """
 
 from enum import StrEnum
@@ -122,6 +122,86 @@ class MethodOfControl(StrEnum):
     EXCESSIVE_WORKING_HOURS = "ExcessiveWorkingHours"
     WITHHOLDS_DOCUMENTS = "WithholdsDocuments"
     OTHER = "Other"
+
+
+class MaritalStatus(StrEnum):
+    """HTCDS ``prs_MaritalStatus``."""
+
+    SINGLE = "Single"
+    MARRIED = "Married"
+    WIDOWED = "Widowed"
+    DIVORCED = "Divorced"
+    SEPARATED = "Separated"
+    REGISTERED_PARTNERSHIP = "RegisteredPartnership"
+
+
+class Education(StrEnum):
+    """HTCDS ``prs_HighestLevelOfEducation`` (ISCED 2011)."""
+
+    EARLY_CHILDHOOD_EDUCATION = "EarlyChildhoodEducation"
+    PRIMARY_EDUCATION = "PrimaryEducation"
+    LOWER_SECONDARY_EDUCATION = "LowerSecondaryEducation"
+    UPPER_SECONDARY_EDUCATION = "UpperSecondaryEducation"
+    POST_SECONDARY_NON_TERTIARY_EDUCATION = "PostSecondaryNonTertiaryEducation"
+    SHORT_CYCLE_TERTIARY_EDUCATION = "ShortCycleTertiaryEducation"
+    BACHELORS_OR_EQUIVALENT_LEVEL = "BachelorsOrEquivalentLevel"
+    MASTERS_OR_EQUIVALENT_LEVEL = "MastersOrEquivalentLevel"
+    DOCTORAL_OR_EQUIVALENT_LEVEL = "DoctoralOrEquivalentLevel"
+
+
+class Platform(StrEnum):
+    """HTCDS ``vic_RecruitmentWebsitesAndApps`` and ``vic_ExploitationWebsitesAndApps``."""
+
+    FACEBOOK = "Facebook"
+    INSTAGRAM = "Instagram"
+    WHATSAPP = "WhatsApp"
+    TELEGRAM = "Telegram"
+    FACEBOOK_MESSENGER = "FacebookMessenger"
+    VIBER = "Viber"
+    SNAPCHAT = "SnapChat"
+    LINE = "Line"
+    FOR_SALE = "4Sale"
+    WECHAT = "WeChat"
+    QQ = "QQ"
+    QZONE = "QZone"
+    TIKTOK = "TikTok"
+    TWITTER = "Twitter"
+    OTHER = "Other"
+
+
+class LabourIndustry(StrEnum):
+    """HTCDS ``vic_ForcedLabourIndustry`` (ISIC sections)."""
+
+    AGRICULTURE_FORESTRY_AND_FISHING = "A_AgricultureForestryAndFishing"
+    MINING_AND_QUARRYING = "B_MiningAndQuarrying"
+    MANUFACTURING = "C_Manufacturing"
+    ELECTRICITY_AND_GAS = "D_ElectricityGasSteamAndAirConditioningSupply"
+    WATER_AND_WASTE = "E_WaterSupplySewerageWasteManagement"
+    CONSTRUCTION = "F_Construction"
+    TRADE_AND_VEHICLE_REPAIR = "G_WholesaleAndRetailTradeRepairOfMotorVehicles"
+    TRANSPORTATION_AND_STORAGE = "H_TransportationAndStorage"
+    ACCOMMODATION_AND_FOOD_SERVICE_ACTIVITIES = "I_AccommodationAndFoodServiceActivities"
+    INFORMATION_AND_COMMUNICATION = "J_InformationAndCommunication"
+    FINANCIAL_AND_INSURANCE_ACTIVITIES = "K_FinancialAndInsuranceActivities"
+    REAL_ESTATE_ACTIVITIES = "L_RealEstateActivities"
+    PROFESSIONAL_ACTIVITIES = "M_ProfessionalScientificAndTechnicalActivities"
+    ADMINISTRATIVE_AND_SUPPORT_SERVICE_ACTIVITIES = "N_AdministrativeAndSupportServiceActivities"
+    PUBLIC_ADMINISTRATION_AND_DEFENCE = "O_PublicAdministrationAndDefence"
+    EDUCATION = "P_Education"
+    HUMAN_HEALTH_AND_SOCIAL_WORK_ACTIVITIES = "Q_HumanHealthAndSocialWorkActivities"
+    ARTS_ENTERTAINMENT_AND_RECREATION = "R_ArtsEntertainmentAndRecreation"
+    OTHER_SERVICE_ACTIVITIES = "S_OtherServiceActivities"
+    ACTIVITIES_OF_HOUSEHOLDS_AS_EMPLOYERS = "T_ActivitiesOfHouseholdsAsEmployers"
+    ACTIVITIES_OF_EXTRATERRITORIAL_ORGANIZATIONS = "U_ActivitiesOfExtraterritorialOrganizations"
+
+
+class TypeOfSexExploitation(StrEnum):
+    """HTCDS ``vic_TypeOfSexExploitation``."""
+
+    PROSTITUTION = "Prostitution"
+    PORNOGRAPHY = "Pornography"
+    REMOTE_INTERACTIVE_SERVICES = "RemoteInteractiveServices"
+    PRIVATE_SEXUAL_SERVICES = "PrivateSexualServices"
 
 
 class Vulnerability(StrEnum):
