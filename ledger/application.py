@@ -14,6 +14,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from ledger import case as cases
 from ledger import registry as registries
 from ledger.case import Case
+from ledger.entry import MAX_BYTES
 from ledger.event import ActionMapper, ActionRecorded
 from ledger.refusals import Ground, Refusal
 from ledger.registry import Registry
@@ -194,6 +195,10 @@ class Ledger(Application[UUID]):
         )
 
     def _commit(self, event: ActionRecorded, registry: Registry | None) -> Receipt:
+        if len(event.action.sd_jwt) > MAX_BYTES - 100:  # the time of recording comes to it
+            raise Refusal(
+                Ground.INVALID, "too-large", f"A signed action has at most {MAX_BYTES - 100} bytes."
+            )
         guard = Guard(registry.protocol.ledger_id, registry.version) if registry else None
         try:
             self.save(event, guard=guard)

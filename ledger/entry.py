@@ -4,11 +4,13 @@ These bytes are stored, hashed (RFC 6962 leaf) and served as they are; nothing
 re-serialises them.
 """
 
-import hashlib
 import json
 from datetime import datetime
 
 from ledger.vocabulary.types import format_utc
+
+MAX_BYTES = 65_535
+"""What an entry bundle's length prefix can say (C2SP tlog-tiles)."""
 
 
 def seal(sd_jwt: str, recorded_at: datetime) -> bytes:
@@ -24,8 +26,3 @@ def unseal(entry: bytes) -> tuple[str, datetime]:
         return content["sd_jwt"], datetime.fromisoformat(content["recorded_at"])
     except (KeyError, TypeError) as error:
         raise ValueError("these are not the bytes of an event") from error
-
-
-def leaf_hash(entry: bytes) -> bytes:
-    """RFC 6962 section 2.1: SHA-256 of a zero byte and the entry."""
-    return hashlib.sha256(b"\x00" + entry).digest()

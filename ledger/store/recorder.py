@@ -24,15 +24,16 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL
 from psycopg_pool import ConnectionPool
 
-from ledger import entry
+from ledger import entry, merkle
 from ledger.event import UnsealedEvent
+from ledger.merkle import Frontier, Tree
 from ledger.store.database import APP_ROLE, set_role
 
 SCHEMA = "ledger"
 TABLE = "events"
 CHANNEL = "ledger_events"
 
-_LOCK_HEAD = "SELECT position, recorded_at FROM ledger.head FOR UPDATE"
+_LOCK_HEAD = "SELECT position, recorded_at, frontier FROM ledger.head FOR UPDATE"
 
 # The guard is evaluated after the lock is held, in a statement of its own snapshot:
 # a key revoked meanwhile cannot slip an action past its revocation.
@@ -54,10 +55,27 @@ WITH incoming AS (
     RETURNING notification_id
 ), moved AS (
     UPDATE ledger.head
-    SET position = position + (SELECT count(*) FROM inserted), recorded_at = %(recorded_at)s
+    SET position = position + (SELECT count(*) FROM inserted),
+        recorded_at = %(recorded_at)s, frontier = %(frontier)s
+    WHERE EXISTS (SELECT FROM inserted)
+), completed AS (
+    INSERT INTO ledger.tree (level, index, hash)
+    SELECT t.* FROM unnest(
+        %(tile_levels)s::smallint[], %(tile_indexes)s::bigint[], %(tile_hashes)s::bytea[]
+    ) AS t
     WHERE EXISTS (SELECT FROM inserted)
 )
 SELECT notification_id FROM inserted ORDER BY notification_id
+"""
+
+_LEAVES = """
+SELECT leaf_hash AS hash FROM ledger.events
+WHERE notification_id > %(start)s AND notification_id <= %(end)s ORDER BY notification_id
+"""
+
+_TILE_HASHES = """
+SELECT hash FROM ledger.tree
+WHERE level = %(level)s AND index >= %(start)s AND index < %(end)s ORDER BY index
 """
 
 
@@ -129,6 +147,8 @@ class LedgerRecorder(PostgresApplicationRecorder):
             raise IntegrityError("the ledger has no head; run the migrations")
         recorded_at = max(datetime.now(UTC), head["recorded_at"])
         entries = [entry.seal(e.state.decode("ascii"), recorded_at) for e in stored_events]
+        leaves = [merkle.leaf_hash(e) for e in entries]
+        frontier, completed = Frontier.from_bytes(head["position"], head["frontier"]).extend(leaves)
         self._notify_channel(curs)
         curs.execute(
             _INSERT,
@@ -139,7 +159,11 @@ class LedgerRecorder(PostgresApplicationRecorder):
                 "topics": [e.topic for e in stored_events],
                 "states": entries,
                 "actions": [e.action_id for e in stored_events if isinstance(e, UnsealedEvent)],
-                "leaves": [entry.leaf_hash(e) for e in entries],
+                "leaves": leaves,
+                "frontier": frontier.to_bytes(),
+                "tile_levels": [made.level for made in completed],
+                "tile_indexes": [made.index for made in completed],
+                "tile_hashes": [made.hash for made in completed],
                 "recorded_at": recorded_at,
                 "guard_id": guard.originator_id if guard else None,
                 "guard_version": guard.version if guard else None,
@@ -230,6 +254,29 @@ class LedgerRecorder(PostgresApplicationRecorder):
                 (list(action_ids), upto if upto is not None else 2**62),
             ).fetchall()
         return {row["action_id"] for row in rows}
+
+    def tree(self) -> Tree:
+        """The tree over every event up to now."""
+        return Tree(self.frontier().size, self._read_hashes)
+
+    def frontier(self) -> Frontier:
+        """The frontier of the tree, as it was stored with the last event."""
+        with self.datastore.get_connection() as connection:
+            head = connection.execute(
+                "SELECT position, frontier FROM ledger.head", prepare=True
+            ).fetchone()
+        if head is None:
+            raise IntegrityError("the ledger has no head; run the migrations")
+        return Frontier.from_bytes(head["position"], head["frontier"])
+
+    def _read_hashes(self, level: int, start: int, count: int) -> list[bytes]:
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                _LEAVES if level == 0 else _TILE_HASHES,
+                {"level": level, "start": start, "end": start + count},
+                prepare=True,
+            ).fetchall()
+        return [row["hash"] for row in rows]
 
 
 class LedgerFactory(PostgresFactory):

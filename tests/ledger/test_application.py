@@ -9,7 +9,8 @@ import pytest
 
 from ledger import signing
 from ledger.application import Ledger
-from ledger.entry import leaf_hash, unseal
+from ledger.entry import unseal
+from ledger.merkle import leaf_hash
 from ledger.refusals import Ground, Refusal
 from ledger.signing import SignedAction
 from ledger.vocabulary.coordination import CasePrioritised

@@ -1,0 +1,242 @@
+"""RFC 6962 Merkle trees over SHA-256: growing one, proving from one, and checking proofs.
+
+A tree is kept as its *frontier* (the roots of the perfect subtrees that make it up, the
+largest first) and, for every 256 hashes that are complete at one level, their root at the
+level above: what C2SP ``tlog-tiles`` serves. All else is computed from these when asked for.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+HASH_SIZE = 32
+TILE_HEIGHT = 8
+TILE_WIDTH = 1 << TILE_HEIGHT
+EMPTY_ROOT = hashlib.sha256().digest()
+
+ReadHashes = Callable[[int, int, int], Sequence[bytes]]
+"""Gives ``count`` hashes from ``start`` on at a tile level: leaves at 0, full tiles' above."""
+
+
+class ProofError(ValueError):
+    """A proof does not hold, or cannot be made."""
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """The hash of a leaf (RFC 6962 section 2.1)."""
+    return hashlib.sha256(b"\x00" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The hash of an interior node (RFC 6962 section 2.1)."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class TileHash:
+    """The root of a full tile: hash ``index`` of tile level ``level`` (1 or above)."""
+
+    level: int
+    index: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """All that is needed to grow a tree, and its root."""
+
+    size: int = 0
+    peaks: tuple[bytes, ...] = ()
+
+    @classmethod
+    def from_bytes(cls, size: int, content: bytes) -> "Frontier":
+        """Read what :meth:`to_bytes` wrote. Raises ``ValueError`` where it does not fit."""
+        if size < 0 or len(content) != HASH_SIZE * size.bit_count():
+            raise ValueError(f"this is no frontier of a tree of {size} leaves")
+        return cls(size, tuple(_split(content)))
+
+    def to_bytes(self) -> bytes:
+        return b"".join(self.peaks)
+
+    def extend(self, leaves: Iterable[bytes]) -> tuple["Frontier", list[TileHash]]:
+        """The frontier with ``leaves`` (leaf hashes) appended, and the tiles they completed.
+
+        Takes two hashes a leaf at most, on average.
+        """
+        size, peaks, completed = self.size, list(self.peaks), []
+        for leaf in leaves:
+            made, index, height = leaf, size, 0
+            while index & 1:
+                made = node_hash(peaks.pop(), made)
+                index >>= 1
+                height += 1
+                if height % TILE_HEIGHT == 0:
+                    completed.append(TileHash(height // TILE_HEIGHT, index, made))
+            peaks.append(made)
+            size += 1
+        return Frontier(size, tuple(peaks)), completed
+
+    def root(self) -> bytes:
+        return _fold(self.peaks) if self.peaks else EMPTY_ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A tree whose hashes can be read; makes roots and proofs of any size up to its own."""
+
+    size: int
+    read: ReadHashes
+
+    def root(self, size: int | None = None) -> bytes:
+        """The root of the first ``size`` leaves. Raises ``ProofError``."""
+        size = self._known(self.size if size is None else size)
+        return self._range(0, size) if size else EMPTY_ROOT
+
+    def frontier(self, size: int | None = None) -> Frontier:
+        """The frontier of the first ``size`` leaves. Raises ``ProofError``."""
+        size = self._known(self.size if size is None else size)
+        return Frontier(size, tuple(self._peaks(0, size)))
+
+    def inclusion(self, index: int, size: int) -> list[bytes]:
+        """The path from leaf ``index`` to the root of ``size`` (RFC 6962 section 2.1.1)."""
+        if not 0 <= index < self._known(size):
+            raise ProofError(f"leaf {index} is not in a tree of {size}")
+        start, end = 0, size
+        path: list[bytes] = []
+        while end - start > 1:
+            middle = start + _largest_power_below(end - start)
+            if index < middle:
+                path.append(self._range(middle, end))
+                end = middle
+            else:
+                path.append(self._range(start, middle))
+                start = middle
+        return path[::-1]
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """That the tree of ``new`` leaves continues that of ``old`` (section 2.1.2)."""
+        if not 0 <= old <= self._known(new):
+            raise ProofError(f"a tree of {new} does not continue one of {old}")
+        if old in (0, new):
+            return []
+        start, end, whole = 0, new, True
+        proof: list[bytes] = []
+        while old - start < end - start:
+            middle = start + _largest_power_below(end - start)
+            if old <= middle:
+                proof.append(self._range(middle, end))
+                end = middle
+            else:
+                proof.append(self._range(start, middle))
+                start, whole = middle, False
+        if not whole:
+            proof.append(self._range(start, end))
+        return proof[::-1]
+
+    def _known(self, size: int) -> int:
+        if not 0 <= size <= self.size:
+            raise ProofError(f"there are {self.size} leaves, not {size}")
+        return size
+
+    def _range(self, start: int, end: int) -> bytes:
+        return _fold(self._peaks(start, end))
+
+    def _peaks(self, start: int, end: int) -> list[bytes]:
+        peaks = []
+        while start < end:
+            height = (end - start).bit_length() - 1
+            peaks.append(self._perfect(height, start >> height))
+            start += 1 << height
+        return peaks
+
+    def _perfect(self, height: int, index: int) -> bytes:
+        """The root of a perfect subtree: read where it is stored, hashed where not."""
+        level, above = divmod(height, TILE_HEIGHT)
+        count = 1 << above
+        hashes = list(self.read(level, index * count, count))
+        if len(hashes) != count:
+            raise ProofError(f"hashes are missing at level {level} from {index * count}")
+        while len(hashes) > 1:
+            hashes = [node_hash(*pair) for pair in zip(hashes[::2], hashes[1::2], strict=True)]
+        return hashes[0]
+
+
+def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:
+    """Raises ``ProofError`` unless ``path`` leads from ``leaf`` to ``root`` (RFC 9162 2.1.3.2)."""
+    if not 0 <= index < size:
+        raise ProofError(f"leaf {index} is not in a tree of {size}")
+    node, last, made = index, size - 1, leaf
+    for sibling in path:
+        if last == 0:
+            raise ProofError("the path is too long")
+        if node & 1 or node == last:
+            made = node_hash(sibling, made)
+            while not node & 1 and node:
+                node >>= 1
+                last >>= 1
+        else:
+            made = node_hash(made, sibling)
+        node >>= 1
+        last >>= 1
+    if last != 0:
+        raise ProofError("the path is too short")
+    if made != root:
+        raise ProofError("the path leads to another root")
+
+
+def check_consistency(
+    old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes
+) -> None:
+    """Raises ``ProofError`` unless the newer tree continues the older (RFC 9162 2.1.4.2)."""
+    if not 0 <= old <= new:
+        raise ProofError(f"a tree of {new} does not continue one of {old}")
+    if old in (0, new):
+        if proof:
+            raise ProofError("there is nothing to prove, and a proof")
+        if old_root != (EMPTY_ROOT if old == 0 else new_root):
+            raise ProofError("the trees have one size and two roots")
+        return
+    hashes = list(proof)
+    if old & (old - 1) == 0:
+        hashes.insert(0, old_root)
+    if not hashes:
+        raise ProofError("the proof is too short")
+    node, last = old - 1, new - 1
+    while node & 1:
+        node >>= 1
+        last >>= 1
+    older = newer = hashes[0]
+    for sibling in hashes[1:]:
+        if last == 0:
+            raise ProofError("the proof is too long")
+        if node & 1 or node == last:
+            older = node_hash(sibling, older)
+            newer = node_hash(sibling, newer)
+            while not node & 1 and node:
+                node >>= 1
+                last >>= 1
+        else:
+            newer = node_hash(newer, sibling)
+        node >>= 1
+        last >>= 1
+    if last != 0:
+        raise ProofError("the proof is too short")
+    if older != old_root:
+        raise ProofError("the proof does not begin at the older root")
+    if newer != new_root:
+        raise ProofError("the proof leads to another root")
+
+
+def _fold(peaks: Sequence[bytes]) -> bytes:
+    made = peaks[-1]
+    for peak in reversed(peaks[:-1]):
+        made = node_hash(peak, made)
+    return made
+
+
+def _largest_power_below(number: int) -> int:
+    return 1 << ((number - 1).bit_length() - 1)
+
+
+def _split(content: bytes) -> list[bytes]:
+    return [content[i : i + HASH_SIZE] for i in range(0, len(content), HASH_SIZE)]

@@ -1,0 +1,76 @@
+"""The tree that the store grows, in the append's own transaction."""
+
+from importlib import resources
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.sql import SQL
+
+from ledger import keys, signing
+from ledger.application import Ledger
+from ledger.merkle import Frontier, check_consistency, check_inclusion, leaf_hash
+from ledger.vocabulary.registration import KeyRegistered
+from tests.support.agencies import PAST, Agencies
+
+
+def append_many(ledger: Ledger, agencies: Agencies, number: int) -> None:
+    for _ in range(number):
+        grant = agencies.grant("xk-dhtqnj", keys.generate())
+        signed = agencies.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
+        ledger.append_to_registry(signing.read(signed))
+
+
+def test_the_tree_is_over_the_exact_event_bytes(ledger: Ledger, agencies: Agencies) -> None:
+    append_many(ledger, agencies, 270)  # more than one tile
+    rows = ledger.rows.select_rows(0, 1000)
+    leaves = [leaf_hash(row.state) for row in rows]
+    expected, completed = Frontier().extend(leaves)
+    assert ledger.rows.frontier() == expected
+    tree = ledger.rows.tree()
+    assert tree.size == len(rows) > 256
+    assert len(completed) == 1
+    assert tree.root() == expected.root()
+    for index in (0, 255, 256, len(rows) - 1):
+        check_inclusion(
+            leaves[index], index, tree.size, tree.inclusion(index, tree.size), tree.root()
+        )
+    proof = tree.consistency(100, tree.size)
+    check_consistency(100, tree.size, proof, tree.root(100), tree.root())
+
+
+def test_a_refused_append_leaves_the_tree_as_it_was(ledger: Ledger, agencies: Agencies) -> None:
+    before = ledger.rows.frontier()
+    grant = agencies.grant("xk-dhtqnj", keys.generate())
+    signed = agencies.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None, uuid4())
+    ledger.append_to_registry(signing.read(signed))
+    after = ledger.rows.frontier()
+    assert after.size == before.size + 1
+    ledger.append_to_registry(signing.read(signed))
+    assert ledger.rows.frontier() == after
+
+
+def test_a_ledger_from_before_the_tree_gets_one(
+    ledger: Ledger, agencies: Agencies, database: str
+) -> None:
+    append_many(ledger, agencies, 240)
+    expected = ledger.rows.frontier()
+    tree = ledger.rows.tree()
+    migration = resources.files("ledger.store") / "migrations" / "0002_tree.sql"
+    with psycopg.connect(database) as connection:
+        connection.execute("DROP TABLE ledger.tree")
+        connection.execute("ALTER TABLE ledger.head DROP COLUMN frontier")
+        connection.execute(SQL(migration.read_text()))
+    assert ledger.rows.frontier() == expected
+    assert ledger.rows.tree().inclusion(3, 260) == tree.inclusion(3, 260)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE ledger.tree SET hash = hash", "DELETE FROM ledger.tree", "TRUNCATE ledger.tree"],
+)
+def test_the_application_may_not_change_the_tree(database: str, statement: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("SET ROLE case_ledger_app")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)  # type: ignore[arg-type]
