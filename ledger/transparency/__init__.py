@@ -1,0 +1,1 @@
+"""Transparency-log formats (C2SP): signed notes, checkpoints, tiles, witnesses, proofs."""

@@ -1,0 +1,95 @@
+"""Offline proofs that an event is in the ledger (C2SP ``tlog-proof``), and whom to believe."""
+
+import base64
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from ledger.merkle import check_inclusion
+from ledger.transparency.checkpoint import Checkpoint, read_hash
+from ledger.transparency.note import Note, NoteError, SignatureType, VerifierKey, verify
+
+_FIRST = "c2sp.org/tlog-proof@v1"
+MAX_PATH = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Whose signatures make a checkpoint believed."""
+
+    origin: str
+    log_keys: frozenset[VerifierKey]
+    witness_keys: frozenset[VerifierKey]
+    quorum: int
+    """How many different witnesses must have cosigned, by name."""
+
+    @classmethod
+    def of(cls, origin: str, vkeys: Collection[str], quorum: int | None = None) -> Self:
+        """A policy of verifier keys: the log's, and every witness's. Raises ``NoteError``."""
+        keys = [VerifierKey.parse(vkey) for vkey in vkeys]
+        log = frozenset(k for k in keys if k.type is SignatureType.ED25519 and k.name == origin)
+        witnesses = frozenset(k for k in keys if k.type is SignatureType.COSIGNATURE)
+        if not log:
+            raise NoteError(f"no key of the log {origin} is given")
+        names = {key.name for key in witnesses}
+        return cls(origin, log, witnesses, len(names) if quorum is None else quorum)
+
+    def check(self, note: Note) -> tuple[Checkpoint, dict[str, datetime]]:
+        """The checkpoint, and when each witness cosigned it. Raises ``NoteError``."""
+        checkpoint = Checkpoint.parse(note.text)
+        if checkpoint.origin != self.origin:
+            raise NoteError(f"this is a checkpoint of {checkpoint.origin}")
+        if not verify(note, self.log_keys):
+            raise NoteError(f"no key of {self.origin} signed the checkpoint")
+        cosigned = verify(note, self.witness_keys)
+        at = {key.name: moment for key, moment in cosigned.items() if moment is not None}
+        if len(at) < self.quorum:
+            raise NoteError(f"{len(at)} witnesses cosigned the checkpoint, of {self.quorum}")
+        return checkpoint, at
+
+
+@dataclass(frozen=True, slots=True)
+class TlogProof:
+    """That an entry is at an index of a log whose checkpoint is signed and cosigned."""
+
+    index: int
+    path: tuple[bytes, ...]
+    checkpoint: Note
+    extra: bytes = b""
+
+    def __str__(self) -> str:
+        lines = [_FIRST]
+        if self.extra:
+            lines.append(f"extra {base64.b64encode(self.extra).decode('ascii')}")
+        lines.append(f"index {self.index}")
+        lines += [base64.b64encode(step).decode("ascii") for step in self.path]
+        return "\n".join(lines) + f"\n\n{self.checkpoint}"
+
+    @classmethod
+    def parse(cls, content: str) -> Self:
+        """Read a proof. Raises ``NoteError``."""
+        head, _, note = content.partition("\n\n")
+        first, *lines = head.split("\n")
+        if first != _FIRST:
+            raise NoteError(f"a proof begins with {_FIRST}")
+        extra = b""
+        if lines and lines[0].startswith("extra "):
+            try:
+                extra = base64.b64decode(lines.pop(0).removeprefix("extra "), validate=True)
+            except ValueError:
+                raise NoteError("the extra data is not base64") from None
+        if not lines or not lines[0].startswith("index "):
+            raise NoteError("a proof names the index of the entry")
+        number = lines.pop(0).removeprefix("index ")
+        if not (number.isascii() and number.isdigit() and str(int(number)) == number):
+            raise NoteError("the index is a decimal number")
+        if len(lines) > MAX_PATH:
+            raise NoteError(f"a path has at most {MAX_PATH} hashes")
+        return cls(int(number), tuple(map(read_hash, lines)), Note.parse(note), extra)
+
+    def check(self, leaf: bytes, policy: Policy) -> tuple[Checkpoint, dict[str, datetime]]:
+        """Verify the whole of it for a leaf hash. Raises ``NoteError`` or ``ProofError``."""
+        checkpoint, cosigned = policy.check(self.checkpoint)
+        check_inclusion(leaf, self.index, checkpoint.size, self.path, checkpoint.root)
+        return checkpoint, cosigned
