@@ -1,52 +1,17 @@
-"""Offline proofs that an event is in the ledger (C2SP ``tlog-proof``), and whom to believe."""
+"""Offline proofs that an event is in the ledger (C2SP ``tlog-proof``)."""
 
 import base64
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 from ledger.merkle import check_inclusion
 from ledger.transparency.checkpoint import Checkpoint, read_hash
-from ledger.transparency.note import Note, NoteError, SignatureType, VerifierKey, verify
+from ledger.transparency.note import Note, NoteError
+from ledger.transparency.policy import Policy
 
 _FIRST = "c2sp.org/tlog-proof@v1"
 MAX_PATH = 63
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Whose signatures make a checkpoint believed."""
-
-    origin: str
-    log_keys: frozenset[VerifierKey]
-    witness_keys: frozenset[VerifierKey]
-    quorum: int
-    """How many different witnesses must have cosigned, by name."""
-
-    @classmethod
-    def of(cls, origin: str, vkeys: Collection[str], quorum: int | None = None) -> Self:
-        """A policy of verifier keys: the log's, and every witness's. Raises ``NoteError``."""
-        keys = [VerifierKey.parse(vkey) for vkey in vkeys]
-        log = frozenset(k for k in keys if k.type is SignatureType.ED25519 and k.name == origin)
-        witnesses = frozenset(k for k in keys if k.type is SignatureType.COSIGNATURE)
-        if not log:
-            raise NoteError(f"no key of the log {origin} is given")
-        names = {key.name for key in witnesses}
-        return cls(origin, log, witnesses, len(names) if quorum is None else quorum)
-
-    def check(self, note: Note) -> tuple[Checkpoint, dict[str, datetime]]:
-        """The checkpoint, and when each witness cosigned it. Raises ``NoteError``."""
-        checkpoint = Checkpoint.parse(note.text)
-        if checkpoint.origin != self.origin:
-            raise NoteError(f"this is a checkpoint of {checkpoint.origin}")
-        if not verify(note, self.log_keys):
-            raise NoteError(f"no key of {self.origin} signed the checkpoint")
-        cosigned = verify(note, self.witness_keys)
-        at = {key.name: moment for key, moment in cosigned.items() if moment is not None}
-        if len(at) < self.quorum:
-            raise NoteError(f"{len(at)} witnesses cosigned the checkpoint, of {self.quorum}")
-        return checkpoint, at
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from ledger.transparency.note import (
     VerifierKey,
     verify,
 )
-from ledger.transparency.proof import Policy, TlogProof
+from ledger.transparency.policy import Policy, PolicyError, TrustedWitness
+from ledger.transparency.proof import TlogProof
 from ledger.transparency.tiles import TileError, TileName, bundle, read_bundle, tiles_of
 
 # From the specification of signed notes.
@@ -206,15 +207,14 @@ def test_a_proof_is_checked_offline_against_a_policy() -> None:
     note = Note(text, (log.sign(text), *(w.sign(text, NOW) for w in witnesses)))
     proof = TlogProof(2, tuple(tree.inclusion(2, 5)), note, extra=b"an event")
     assert TlogProof.parse(str(proof)) == proof
-    keys = [str(k.verifier) for k in (log, *witnesses)]
-    policy = Policy.of(ORIGIN, keys)
-    assert policy.quorum == 3
+    policy = Policy.of(log.verifier, {w.name[-2:]: TrustedWitness(w.verifier) for w in witnesses})
+    assert Policy.parse(str(policy)) == policy
     checkpoint, cosigned = proof.check(leaves[2], policy)
     assert checkpoint.size == 5
     assert set(cosigned.values()) == {NOW}
     with pytest.raises(ProofError):
         proof.check(leaves[3], policy)
-    with pytest.raises(NoteError, match="2 witnesses cosigned the checkpoint, of 3"):
+    with pytest.raises(NoteError, match="are no quorum"):
         replace(proof, checkpoint=replace(note, signatures=note.signatures[:3])).check(
             leaves[2], policy
         )
@@ -222,11 +222,51 @@ def test_a_proof_is_checked_offline_against_a_policy() -> None:
         replace(proof, checkpoint=replace(note, signatures=note.signatures[1:])).check(
             leaves[2], policy
         )
-    with pytest.raises(NoteError):
-        Policy.of("ledger.example/another", keys)
+    another = Policy.of(signer("ledger.example/another").verifier, policy.witnesses)
+    with pytest.raises(NoteError, match="not one of the policy"):
+        proof.check(leaves[2], another)
     for line in ("index 2", "index x", "index 02", "c2sp.org/tlog-proof@v2", "extra !"):
         broken = str(proof).splitlines()
         broken[0 if "tlog" in line else 1 if "extra" in line else 2] = line
         if line != "index 2":
             with pytest.raises(NoteError):
                 TlogProof.parse("\n".join(broken) + "\n")
+
+
+def test_policies_have_groups_of_groups() -> None:
+    keys = {n: signer(f"w.example/{n}", SignatureType.COSIGNATURE).verifier for n in "abcde"}
+    lines = "\n".join(f"witness {n} {key}" for n, key in keys.items())
+    policy = Policy.parse(
+        f"# an example\nlog {signer(ORIGIN).verifier} https://ledger.example\n\n{lines}\n"
+        "group x 2 a b c\ngroup y any d e\n  group both\tall x y \nquorum both\n"
+    )
+    for cosigned, met in [("abd", True), ("ab", False), ("ade", False), ("bce", True), ("", False)]:
+        assert policy.is_met(dict.fromkeys(cosigned)) is met
+    assert Policy.parse(str(policy)) == policy
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ("", "no quorum"),
+        ("quorum x", "not defined"),
+        ("quorum none\nquorum none", "no line"),
+        ("log KEY\nlog KEY\nquorum none", "twice"),
+        ("witness a KEY\nquorum none", "another type"),
+        ("witness a COSIGNER\nwitness a OTHER\nquorum a", "taken"),
+        ("witness a COSIGNER\ngroup g 2 a\nquorum g", "is no quorum"),
+        ("witness a COSIGNER\ngroup g 0 a\nquorum g", "is no quorum"),
+        ("witness a COSIGNER\ngroup g x a\nquorum g", "no threshold"),
+        ("witness none COSIGNER\nquorum none", "taken"),
+        ("logs KEY\nquorum none", "no line"),
+    ],
+)
+def test_what_is_no_policy_is_refused(lines: str, why: str) -> None:
+    for word, kind in (
+        ("KEY", SignatureType.ED25519),
+        ("COSIGNER", SignatureType.COSIGNATURE),
+        ("OTHER", SignatureType.COSIGNATURE),
+    ):
+        lines = lines.replace(word, str(signer("name.example", kind).verifier))
+    with pytest.raises(PolicyError, match=why):
+        Policy.parse(lines)
