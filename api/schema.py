@@ -1,10 +1,17 @@
 """The whole database: every package's migrations, and the roles they grant to."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib import resources
 
 from ledger.protocol import Protocol
-from ledger.store.migrate import Component, ledger_components, migrate, vault_role
+from ledger.store.migrate import (
+    Component,
+    ledger_components,
+    migrate,
+    vault_role,
+    witness_component,
+    witness_role,
+)
 from projections.schema import view_component
 from projections.view import PROJECTOR_ROLE
 
@@ -18,10 +25,11 @@ def migrate_all(conninfo: str, protocol: Protocol, *, grant_to: str | None = Non
     return migrate(conninfo, _components(parties), roles=_roles(parties), grant_to=grant_to)
 
 
-def _components(parties: Iterable[str]) -> tuple[Component, ...]:
+def _components(parties: Sequence[str]) -> tuple[Component, ...]:
     api = Component("api", resources.files("api") / "migrations")
-    return (*ledger_components(parties), view_component(), api)
+    witnesses = map(witness_component, parties)
+    return (*ledger_components(parties), *witnesses, view_component(), api)
 
 
-def _roles(parties: Iterable[str]) -> tuple[str, ...]:
-    return (PROJECTOR_ROLE, *map(vault_role, parties))
+def _roles(parties: Sequence[str]) -> tuple[str, ...]:
+    return (PROJECTOR_ROLE, *map(vault_role, parties), *map(witness_role, parties))

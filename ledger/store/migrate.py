@@ -54,6 +54,21 @@ def ledger_components(parties: Iterable[str]) -> tuple[Component, ...]:
     )
 
 
+def witness_component(party: str) -> Component:
+    """The tables of one party's witness, which may stand in a database of its own."""
+    names = {"schema": Identifier(witness_schema(party)), "role": Identifier(witness_role(party))}
+    directory = resources.files("ledger.store") / "witness_migrations"
+    return Component(f"witness-{party.lower()}", directory, names)
+
+
+def witness_schema(party: str) -> str:
+    return f"witness_{party.lower()}"
+
+
+def witness_role(party: str) -> str:
+    return f"case_ledger_witness_{party.lower()}"
+
+
 def vault_schema(party: str) -> str:
     return f"vault_{party.lower()}"
 

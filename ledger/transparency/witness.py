@@ -1,0 +1,197 @@
+"""A witness (C2SP ``tlog-witness``): cosigns a log's checkpoints, each consistent with the last."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from psycopg import Connection
+from psycopg.rows import DictRow
+from psycopg.sql import SQL, Identifier
+
+from ledger.merkle import EMPTY_ROOT, ProofError, check_consistency
+from ledger.store.database import Database
+from ledger.store.migrate import witness_role, witness_schema
+from ledger.transparency.checkpoint import Checkpoint, read_hash
+from ledger.transparency.note import Note, NoteError, SignerKey, VerifierKey, verify
+from ledger.transparency.proof import MAX_PATH
+
+SIZE_TYPE = "text/x.tlog.size"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer: 200 with cosignature lines, or a refusal."""
+
+    status: int
+    body: str = ""
+    media_type: str = "text/plain; charset=utf-8"
+
+
+class WitnessClient(Protocol):
+    """A witness, here or elsewhere."""
+
+    def add_checkpoint(self, request: bytes) -> Answer:
+        """Raises ``ConnectionError`` where the witness does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is sent to a witness: a checkpoint, and that it continues one of ``old`` leaves."""
+
+    old: int
+    proof: tuple[bytes, ...]
+    note: Note
+
+    def __bytes__(self) -> bytes:
+        hashes = [Checkpoint("", 0, step) for step in self.proof]
+        lines = [f"old {self.old}", *(str(h).split("\n")[2] for h in hashes)]
+        return ("\n".join(lines) + f"\n\n{self.note}").encode()
+
+    @classmethod
+    def parse(cls, request: bytes) -> "Submission":
+        """Read a request's body. Raises ``NoteError``."""
+        try:
+            head, blank, note = request.decode("utf-8").partition("\n\n")
+        except UnicodeDecodeError:
+            raise NoteError("a request is UTF-8") from None
+        first, *lines = head.split("\n")
+        number = first.removeprefix("old ")
+        if not blank or not first.startswith("old ") or not _is_size(number):
+            raise NoteError("a request begins with the old size, and an empty line follows")
+        if len(lines) > MAX_PATH:
+            raise NoteError(f"a proof has at most {MAX_PATH} hashes")
+        return cls(int(number), tuple(map(read_hash, lines)), Note.parse(note))
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    size: int
+    root: bytes
+    note: str
+
+
+class Witness:
+    """One party's witness, with its state in a schema and role of its own."""
+
+    def __init__(
+        self,
+        database: Database,
+        party: str,
+        signer: SignerKey,
+        logs: Mapping[str, Collection[VerifierKey]],
+    ) -> None:
+        self.party = party
+        self.signer = signer
+        self._database = database
+        self._logs = logs
+        self._role = witness_role(party)
+        self._schema = Identifier(witness_schema(party))
+
+    def add_checkpoint(self, request: bytes) -> Answer:
+        """Cosign a checkpoint that continues the last one, or refuse it as the spec says."""
+        try:
+            sent = Submission.parse(request)
+            checkpoint = Checkpoint.parse(sent.note.text)
+        except NoteError as error:
+            return Answer(400, f"{error}\n")
+        keys = self._logs.get(checkpoint.origin)
+        if keys is None:
+            return Answer(404, "this log is not known here\n")
+        try:
+            if not verify(sent.note, keys):
+                return Answer(403, "no trusted key of the log signed the checkpoint\n")
+        except NoteError as error:
+            return Answer(403, f"{error}\n")
+        if sent.old > checkpoint.size:
+            return Answer(400, "the old size is greater than the checkpoint's\n")
+        with self._database.transaction(role=self._role) as connection:
+            return self._decide(connection, sent, checkpoint, keys)
+
+    def latest(self, origin_hash: str) -> str | None:
+        """The last checkpoint of the log whose origin has this SHA-256, cosigned."""
+        select = SQL("SELECT note FROM {}.cosigned WHERE origin_hash = %s").format(self._schema)
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, (origin_hash,)).fetchone()
+        return None if row is None else str(row["note"])
+
+    def evidence(self) -> Sequence[Mapping[str, object]]:
+        """Each refused checkpoint beside the one that it contradicts, the oldest first."""
+        select = SQL("SELECT * FROM {}.evidence ORDER BY received_at").format(self._schema)
+        with self._database.transaction(role=self._role) as connection:
+            return connection.execute(select).fetchall()
+
+    def _decide(
+        self,
+        connection: Connection[DictRow],
+        sent: Submission,
+        checkpoint: Checkpoint,
+        keys: Collection[VerifierKey],
+    ) -> Answer:
+        # One request on a log at a time: checked and stored as one step.
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            (f"{witness_schema(self.party)} {checkpoint.origin}",),
+        )
+        held = self._held(connection, checkpoint.origin)
+        if sent.old != held.size:
+            if checkpoint.size < held.size:
+                self._keep_evidence(connection, checkpoint.origin, 409, held, sent.note)
+            return Answer(409, f"{held.size}\n", SIZE_TYPE)
+        if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
+            return Answer(422, "an empty tree has another root\n")
+        try:
+            check_consistency(held.size, checkpoint.size, sent.proof, held.root, checkpoint.root)
+        except ProofError as error:
+            self._keep_evidence(connection, checkpoint.origin, 422, held, sent.note)
+            return Answer(422, f"{error}\n")
+        now = datetime.now(UTC)
+        cosignature = self.signer.sign(sent.note.text, now)
+        trusted = [s for s in sent.note.signatures if any(key.made(s) for key in keys)]
+        note = Note(sent.note.text, (*trusted, cosignature))
+        self._store(connection, checkpoint, note, now)
+        return Answer(200, str(cosignature))
+
+    def _held(self, connection: Connection[DictRow], origin: str) -> _Held:
+        select = SQL("SELECT size, root, note FROM {}.cosigned WHERE origin = %s")
+        row = connection.execute(select.format(self._schema), (origin,)).fetchone()
+        return _Held(0, EMPTY_ROOT, "") if row is None else _Held(**row)
+
+    def _store(
+        self,
+        connection: Connection[DictRow],
+        checkpoint: Checkpoint,
+        note: Note,
+        now: datetime,
+    ) -> None:
+        upsert = SQL(
+            "INSERT INTO {}.cosigned (origin, origin_hash, size, root, note, cosigned_at)"
+            " VALUES (%(origin)s, %(origin_hash)s, %(size)s, %(root)s, %(note)s, %(now)s)"
+            " ON CONFLICT (origin) DO UPDATE SET size = %(size)s, root = %(root)s,"
+            " note = %(note)s, cosigned_at = %(now)s"
+        ).format(self._schema)
+        connection.execute(
+            upsert,
+            {
+                "origin": checkpoint.origin,
+                "origin_hash": hashlib.sha256(checkpoint.origin.encode()).hexdigest(),
+                "size": checkpoint.size,
+                "root": checkpoint.root,
+                "note": str(note),
+                "now": now,
+            },
+        )
+
+    def _keep_evidence(
+        self, connection: Connection[DictRow], origin: str, status: int, held: _Held, note: Note
+    ) -> None:
+        insert = SQL(
+            "INSERT INTO {}.evidence (received_at, origin, status, held, refused)"
+            " VALUES (now(), %s, %s, %s, %s)"
+        ).format(self._schema)
+        connection.execute(insert, (origin, status, held.note, str(note)))
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and str(int(text)) == text and len(text) < 20

@@ -1,0 +1,289 @@
+"""Witnesses and publication: every answer of the specification, and every way to cheat."""
+
+import base64
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger import keys, signing
+from ledger.application import Ledger
+from ledger.merkle import EMPTY_ROOT, Tree, leaf_hash
+from ledger.store.database import Database
+from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.note import Note, SignatureType, SignerKey, VerifierKey, verify
+from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.transparency.publication import HistoryChangedError, Publication
+from ledger.transparency.witness import SIZE_TYPE, Answer, Submission, Witness, WitnessClient
+from ledger.vocabulary.registration import KeyRegistered
+from tests.support.agencies import PAST, Agencies
+
+ORIGIN = "ledger.example/test"
+
+
+def signer(name: str, kind: SignatureType = SignatureType.COSIGNATURE) -> SignerKey:
+    return SignerKey(name, kind, Ed25519PrivateKey.generate())
+
+
+@dataclass
+class Log:
+    """A log that can say whatever it wants."""
+
+    key: SignerKey = field(default_factory=lambda: signer(ORIGIN, SignatureType.ED25519))
+    leaves: list[bytes] = field(default_factory=lambda: [leaf_hash(bytes([n])) for n in range(50)])
+
+    @property
+    def tree(self) -> Tree:
+        return Tree(len(self.leaves), lambda _, start, count: self.leaves[start : start + count])
+
+    def note(self, size: int, root: bytes | None = None, origin: str = ORIGIN) -> Note:
+        text = str(Checkpoint(origin, size, self.tree.root(size) if root is None else root))
+        return Note(text, (self.key.sign(text),))
+
+    def submission(self, old: int, size: int) -> Submission:
+        return Submission(old, tuple(self.tree.consistency(old, size)), self.note(size))
+
+    def fork(self, at: int) -> "Log":
+        changed = [leaf_hash(b"fork") if n == at else leaf for n, leaf in enumerate(self.leaves)]
+        return Log(self.key, changed)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def pool(database: str) -> Iterator[Database]:
+    with Database(database) as opened:
+        yield opened
+
+
+@pytest.fixture
+def witness(pool: Database, log: Log) -> Witness:
+    return Witness(pool, "ME", signer("witness.example/me"), {ORIGIN: [log.key.verifier]})
+
+
+def test_a_witness_cosigns_what_continues(witness: Witness, log: Log) -> None:
+    old = 0
+    for size in (0, 1, 7, 7, 8, 50):
+        sent = log.submission(old, size)
+        answer = witness.add_checkpoint(bytes(sent))
+        assert answer.status == 200, answer.body
+        held = witness.latest(hashlib.sha256(ORIGIN.encode()).hexdigest())
+        assert held is not None
+        note = Note.parse(held)
+        cosigned = verify(note, [witness.signer.verifier, log.key.verifier])
+        assert cosigned.keys() == {witness.signer.verifier, log.key.verifier}
+        assert answer.body == str(note.signatures[-1])
+        old = size
+    assert witness.latest(hashlib.sha256(b"another").hexdigest()) is None
+
+
+def test_each_refusal_of_the_specification(witness: Witness, log: Log) -> None:
+    assert witness.add_checkpoint(bytes(log.submission(0, 10))).status == 200
+    good = log.submission(10, 20)
+    another = Log()
+    refused: Sequence[tuple[int, bytes | Submission]] = [
+        (400, b""),
+        (400, b"\xff\n\n"),
+        (400, b"old x\n\n" + str(good.note).encode()),
+        (400, b"old 010\n\n" + str(good.note).encode()),
+        (400, bytes(good).replace(b"old 10", b"new 10")),
+        (400, bytes(replace(good, proof=(EMPTY_ROOT,) * 64))),
+        (400, bytes(good)[:-1]),
+        (400, replace(good, old=21)),
+        (404, replace(good, note=log.note(20, origin="ledger.example/unknown"))),
+        (403, replace(good, note=another.note(20))),
+        (403, replace(good, note=replace(good.note, signatures=(
+            replace(good.note.signatures[0], signature=bytes(64)),)))),
+        (409, log.submission(9, 20)),
+        (409, Submission(0, (), log.note(20))),
+        (422, replace(good, proof=good.proof[:-1])),
+        (422, replace(good, proof=(*good.proof, EMPTY_ROOT))),
+        (422, Submission(10, (), log.note(10, root=bytes(32)))),
+        (422, log.fork(3).submission(10, 20)),
+        (422, Submission(10, (), log.note(20))),
+    ]  # fmt: skip
+    for status, sent in refused:
+        answer = witness.add_checkpoint(bytes(sent))
+        assert answer.status == status, (answer, bytes(sent))
+        if status == 409:
+            assert (answer.body, answer.media_type) == ("10\n", SIZE_TYPE)
+    assert witness.add_checkpoint(bytes(good)).status == 200
+    fresh = Submission(0, (), Log(log.key).note(0, root=bytes(32)))
+    assert witness.add_checkpoint(bytes(fresh)).status == 409
+
+
+def test_a_fork_and_a_rollback_leave_evidence(witness: Witness, log: Log) -> None:
+    assert witness.add_checkpoint(bytes(log.submission(0, 20))).status == 200
+    assert list(witness.evidence()) == []
+    forked = log.fork(5)
+    assert witness.add_checkpoint(bytes(forked.submission(20, 30))).status == 422
+    assert witness.add_checkpoint(bytes(log.submission(10, 15))).status == 409
+    for kept, at in zip(witness.evidence(), ("fork", "rollback"), strict=True):
+        held, refused = Note.parse(str(kept["held"])), Note.parse(str(kept["refused"]))
+        # Both are signed by the log: together they show what it did, whoever looks.
+        assert log.key.verifier in verify(held, [log.key.verifier])
+        assert log.key.verifier in verify(refused, [log.key.verifier])
+        assert Checkpoint.parse(held.text).size == 20
+        assert Checkpoint.parse(refused.text).size == (30 if at == "fork" else 15)
+
+
+def test_a_witness_never_cosigns_two_histories_at_once(witness: Witness, log: Log) -> None:
+    assert witness.add_checkpoint(bytes(log.submission(0, 10))).status == 200
+    sent = [bytes(side.submission(10, 20)) for side in (log, log.fork(15)) for _ in range(4)]
+    answers: list[Answer] = []
+    threads = [
+        threading.Thread(target=lambda s=s: answers.append(witness.add_checkpoint(s))) for s in sent
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(a.status for a in answers) == [200] + [409] * 7
+
+
+def test_the_databases_roles(witness: Witness, log: Log, database: str) -> None:
+    assert witness.add_checkpoint(bytes(log.submission(0, 10))).status == 200
+    for role, statement in [
+        ("case_ledger_witness_me", "UPDATE witness_me.cosigned SET size = 5"),
+        ("case_ledger_witness_me", "DELETE FROM witness_me.cosigned"),
+        ("case_ledger_witness_me", "DELETE FROM witness_me.evidence"),
+        ("case_ledger_witness_me", "SELECT * FROM witness_xk.cosigned"),
+        ("case_ledger_app", "SELECT * FROM witness_me.cosigned"),
+        ("case_ledger_app", "UPDATE log.signed SET size = 5"),
+        ("case_ledger_app", "DELETE FROM log.published"),
+        ("case_ledger_app", "DELETE FROM log.cosignatures"),
+    ]:
+        with psycopg.connect(database) as connection:
+            connection.execute(f"SET ROLE {role}")  # type: ignore[arg-type]
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)  # type: ignore[arg-type]
+
+
+class Unreachable:
+    """A witness that is down until it is not."""
+
+    def __init__(self, witness: Witness) -> None:
+        self.witness = witness
+        self.is_down = True
+
+    def add_checkpoint(self, request: bytes) -> Answer:
+        if self.is_down:
+            raise ConnectionError
+        return self.witness.add_checkpoint(request)
+
+
+@dataclass
+class Published:
+    publication: Publication
+    witnesses: dict[str, Witness]
+    flaky: Unreachable
+    policy: Policy
+
+
+@pytest.fixture
+def publishing(ledger: Ledger, pool: Database) -> Published:
+    key = signer(ORIGIN, SignatureType.ED25519)
+    logs = {ORIGIN: [key.verifier]}
+    witnesses = {p: Witness(pool, p, signer(f"w.example/{p}"), logs) for p in ("AL", "ME", "XK")}
+    flaky = Unreachable(witnesses["AL"])
+    clients: dict[str, WitnessClient] = {**witnesses, "AL": flaky}
+    policy = Policy.of(
+        key.verifier, {p: TrustedWitness(w.signer.verifier) for p, w in witnesses.items()}
+    )
+    return Published(Publication(ledger.rows, pool, key, clients, policy), witnesses, flaky, policy)
+
+
+def append(ledger: Ledger, agencies: Agencies) -> int:
+    grant = agencies.grant("xk-dhtqnj", keys.generate())
+    signed = agencies.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
+    return ledger.append_to_registry(signing.read(signed)).position
+
+
+def test_what_a_quorum_cosigned_is_published(
+    publishing: Published, ledger: Ledger, agencies: Agencies
+) -> None:
+    size = ledger.rows.frontier().size
+    standing = publishing.publication.step()
+    assert (standing.signed, standing.published) == (size, 0)
+    assert standing.witnesses == {"AL": 0, "ME": size, "XK": size}
+    assert publishing.publication.published() is None
+    # Appends go on; what is published waits.
+    position = append(ledger, agencies)
+    assert publishing.publication.step().published == 0
+    publishing.flaky.is_down = False
+    standing = publishing.publication.step()
+    assert standing.published == standing.signed == position
+    published = publishing.publication.published()
+    assert published is not None
+    note, checkpoint = published
+    assert publishing.policy.check(note)[1].keys() == {"AL", "ME", "XK"}
+    assert checkpoint == Checkpoint(ORIGIN, position, ledger.rows.frontier().root())
+    assert publishing.publication.step() == standing
+
+
+def test_nothing_is_signed_once_history_was_changed(
+    publishing: Published, ledger: Ledger, agencies: Agencies, database: str
+) -> None:
+    publishing.flaky.is_down = False
+    publishing.publication.step()
+    append(ledger, agencies)
+    with psycopg.connect(database) as connection:  # as the owner
+        connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
+        connection.execute(
+            "UPDATE ledger.events SET leaf_hash = sha256('x') WHERE notification_id = 3"
+        )
+    with pytest.raises(HistoryChangedError):
+        publishing.publication.step()
+
+
+def test_witnesses_refuse_a_log_that_forgot_what_it_signed(
+    publishing: Published, ledger: Ledger, agencies: Agencies, database: str
+) -> None:
+    """The operator rolls back its own tables too; the witnesses' memory is not its own."""
+    publishing.flaky.is_down = False
+    before = publishing.publication.step()
+    with psycopg.connect(database) as connection:
+        connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
+        connection.execute("ALTER TABLE ledger.head DISABLE TRIGGER ALL")
+        connection.execute("TRUNCATE log.signed, log.cosignatures, log.published")
+        connection.execute("DELETE FROM ledger.events WHERE notification_id > 20")
+        leaves = connection.execute(
+            "SELECT leaf_hash FROM ledger.events ORDER BY notification_id"
+        ).fetchall()
+        tree = Tree(
+            20, lambda _, start, count: [bytes(r[0]) for r in leaves[start : start + count]]
+        )
+        connection.execute(
+            "UPDATE ledger.head SET position = 20, frontier = %s", (tree.frontier().to_bytes(),)
+        )
+    rolled_back = Ledger(ledger.env)
+    with rolled_back:
+        forgetful = Publication(
+            rolled_back.rows,
+            publishing.publication._database,
+            publishing.publication._signer,
+            publishing.publication._witnesses,
+            publishing.policy,
+        )
+        assert forgetful.step().published == 0
+        for _ in range(before.signed - 20 + 3):
+            append(rolled_back, agencies)
+        assert forgetful.step().published == 0
+    for witness in publishing.witnesses.values():
+        assert witness.evidence()
+
+
+def test_a_submission_is_read_back(log: Log) -> None:
+    sent = log.submission(5, 20)
+    assert Submission.parse(bytes(sent)) == sent
+    lines = bytes(sent).decode().split("\n")
+    assert lines[0] == "old 5"
+    assert base64.b64decode(lines[1]) == sent.proof[0]
+    assert VerifierKey.parse(str(log.key.verifier)) == log.key.verifier
