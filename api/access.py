@@ -12,7 +12,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.registry import Registry
 from projections.case_view import OVERSIGHT_VIEWER
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     bearerFormat="JWT",
     scheme_name="agency_assertion",
     description="A JWT of at most five minutes, signed with the agency's key, good for one request",
@@ -45,7 +45,7 @@ def the_node(request: Request) -> Node:
 
 def caller(
     node: Annotated[Node, Depends(the_node)],
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Caller:
     """Authenticate the request. Raises ``Refusal``."""
     registry = node.ledger.adopted()

@@ -151,6 +151,10 @@ class Readiness(Document):
     """The last position of the ledger."""
     views: Mapping[str, int]
     """The position that each view stands at."""
+    published: int
+    """The size of the last checkpoint that a quorum of witnesses cosigned."""
+    witnesses: Mapping[str, int]
+    """The size that each witness cosigned last."""
 
 
 def _base64(content: bytes) -> str:

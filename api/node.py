@@ -9,6 +9,7 @@ from typing import Self
 import structlog
 
 from api.assertions import Assertions
+from api.publishing import Publisher
 from api.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
@@ -33,6 +34,7 @@ class Node:
         self.vaults = Vaults(self.database, countries)
         self.views = ViewReader(self.database)
         self.assertions = Assertions(self.database, settings.audience)
+        self.publisher = Publisher(settings, self.ledger, self.database)
         self._stopping = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_regularly, name="sweep")
         self._stack = ExitStack()
@@ -41,6 +43,7 @@ class Node:
         self._stack.enter_context(self.database)
         self._stack.enter_context(self.ledger)
         self._stack.enter_context(Followers(self.conninfo))
+        self._stack.enter_context(self.publisher)
         self._sweeper.start()
         return self
 

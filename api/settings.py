@@ -28,7 +28,21 @@ class Settings(BaseSettings):
     """What an agency's assertion must name as ``aud``: this ledger, and no other."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8420
+    ledger_origin: Annotated[str | None, Field(pattern=r"^[^\s+]+$")] = None
+    """The origin line of checkpoints, best a URL without scheme. Unset: audience/protocol."""
+    policy: Path | None = None
+    """Trusted log and witness keys (C2SP tlog-policy). Unset: this node's own, of all parties."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
+
+    @property
+    def key_directory(self) -> Path:
+        """Where private keys are kept."""
+        return self.data_directory / "keys"
+
+    @property
+    def origin(self) -> str:
+        """What the ledger's checkpoints name it."""
+        return self.ledger_origin or f"{self.audience}/{self.load_protocol().id}"
 
     def load_protocol(self) -> Protocol:
         """The protocol that a new ledger adopts. Raises ``ValueError``."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,15 @@ def from_public(public: PublicKey) -> OKPKey:
 def save(key: OKPKey, path: Path) -> None:
     """Write a private key as JWK, readable by its owner alone. Never overwrites."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(key.as_dict(private=True), file)
-        file.flush()
-        os.fsync(file.fileno())
+    descriptor, written = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(key.as_dict(private=True), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(written, path)  # whole, or not at all
+    finally:
+        Path(written).unlink()
 
 
 def load(path: Path) -> OKPKey:

@@ -97,6 +97,7 @@ class Deployment:
             name: str(value)
             .replace("host=postgres", f"host=127.0.0.1 port={self.port}")
             .replace("/run/secrets", str(self.directory / "docker" / "secrets"))
+            .replace("/var/lib/case-ledger", str(self.directory / "state"))
             for name, value in SERVICES[service]["environment"].items()
         }
         programs = (str(BINARIES), str(Path(sys.executable).parent), os.environ["PATH"])

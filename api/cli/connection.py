@@ -29,7 +29,7 @@ DEFAULT_URL = "http://127.0.0.1:8420"
 
 def key_path(settings: Settings, agency: str) -> Path:
     """Where an agency's private key is kept unless said otherwise."""
-    return settings.data_directory / "keys" / f"{agency}.jwk"
+    return settings.key_directory / f"{agency}.jwk"
 
 
 def own_key(settings: Settings, agency: str, file: Path | None) -> OKPKey:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from joserfc.jwk import OKPKey
@@ -74,11 +75,15 @@ def play(
     protocol = settings.load_protocol()
     with open_store(settings) as server:
         create_database(server.owner_conninfo, DATABASE, anew=True)
+    # A log key of its own: the demo's ledger begins anew each time.
+    changes: dict[str, Any] = {"data_directory": settings.data_directory / "demo"}
+    if not keep_running:
+        changes["port"] = 0
     directory = settings.data_directory / "demo" / "keys"
     with (
         open_store(settings, database=DATABASE) as store,
         serving(
-            settings.model_copy(update={} if keep_running else {"port": 0}),
+            settings.model_copy(update=changes),
             _prepared(store.owner_conninfo, store.conninfo, protocol, directory),
         ) as url,
     ):

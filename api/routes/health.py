@@ -18,15 +18,20 @@ async def health() -> Health:
 
 @router.get("/ready", response_model=Readiness, responses=responses(503))
 def ready(node: TheNode) -> Readiness:
-    """The store answers and a protocol is adopted."""
+    """The store answers, a protocol is adopted, and its history is the one that was signed."""
     registry = node.ledger.registry()
     if registry is None:
         raise problem(
             503, "Not available now", "not-adopted", "No protocol is adopted; adopt one first."
         )
+    if node.publisher.trouble is not None:
+        raise problem(503, "Not to be relied on", "history-changed", node.publisher.trouble)
+    standing = node.publisher.standing()
     return Readiness(
         status="ready",
         protocol=registry.protocol.id,
         head=node.ledger.rows.max_notification_id() or 0,
         views={name: node.views.position(name) for name in VIEWS},
+        published=standing.published,
+        witnesses=standing.witnesses,
     )

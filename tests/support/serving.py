@@ -1,11 +1,13 @@
 """A real server in a thread, and clients with each agency's key."""
 
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 
@@ -36,7 +38,8 @@ class Server:
 @contextmanager
 def serving(conninfo: str, agencies: Agencies) -> Iterator[Server]:
     """Serve the ledger in this database for as long as the block runs."""
-    app = create_app(Settings(), conninfo)
+    keys = tempfile.TemporaryDirectory(prefix="case-ledger-keys-")
+    app = create_app(Settings(data_directory=Path(keys.name)), conninfo)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
@@ -52,3 +55,4 @@ def serving(conninfo: str, agencies: Agencies) -> Iterator[Server]:
         server.should_exit = True
         thread.join()
         listening.close()
+        keys.cleanup()

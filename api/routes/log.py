@@ -1,0 +1,195 @@
+"""The ledger as a transparency log (C2SP): checkpoint, tiles, proofs, and this node's witnesses."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse
+
+from api.access import TheCaller, TheNode, bearer, caller
+from api.node import Node
+from api.parameters import MAX_POSITION
+from api.problems import responses
+from ledger.merkle import TILE_HEIGHT, Tree
+from ledger.refusals import Ground, Refusal
+from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.note import Note
+from ledger.transparency.proof import TlogProof
+from ledger.transparency.tiles import TileError, TileName, bundle
+from ledger.transparency.witness import SIZE_TYPE, Witness
+
+router = APIRouter(tags=["log"])
+
+_TEXT = "text/plain; charset=utf-8"
+_BYTES = "application/octet-stream"
+_FOR_EVER = "max-age=31536000, immutable"
+
+
+def _answers(media_type: str) -> dict[int | str, dict[str, Any]]:
+    schema = {"type": "string"}
+    return {200: {"content": {media_type: {"schema": schema}}, "description": "As specified"}}
+
+
+def _plain(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {"text/plain": {"schema": {"type": "string"}}}
+    return {status: {"content": content, "description": "As specified"} for status in statuses}
+
+
+_SIZE: dict[str, Any] = {
+    "content": {SIZE_TYPE: {"schema": {"type": "string"}}},
+    "description": "The size that the witness holds",
+}
+_UNPROCESSABLE: dict[str, Any] = {
+    "content": {
+        "text/plain": {"schema": {"type": "string"}},
+        **responses(422)[422]["content"],
+    },
+    "description": "The proof does not hold",
+}
+WITNESS_ANSWERS = {**_plain(200, 400, 403, 404), 409: _SIZE, 422: _UNPROCESSABLE}
+PartyCode = Annotated[str, Path(pattern=r"^[A-Za-z]{2}$")]
+OriginHash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+
+
+@router.get(
+    "/log/checkpoint",
+    response_class=Response,
+    responses={**_answers("text/plain"), **responses(404, 503)},
+)
+def get_checkpoint(node: TheNode) -> Response:
+    """The last checkpoint that a quorum of the parties' witnesses cosigned."""
+    note, _ = _published(node)
+    return Response(str(note), media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+
+
+@router.get(
+    "/log/policy",
+    response_class=Response,
+    responses={**_answers("text/plain"), **responses(503)},
+)
+def get_policy(node: TheNode) -> Response:
+    """The keys that this node believes. Compare them by another channel before relying on them."""
+    policy = str(node.publisher.publication.policy)
+    return Response(policy, media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+
+
+@router.get(
+    "/log/tile/{path:path}",
+    response_class=Response,
+    responses={**_answers(_BYTES), **responses(401, 403, 404, 422, 503)},
+)
+def get_tile(
+    path: Annotated[str, Path(max_length=100)],
+    node: TheNode,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> Response:
+    """Hashes for anyone; entries (`tile/entries/…`) for coordinators and oversight."""
+    try:
+        tile = TileName.parse(f"tile/{path}")
+    except TileError:
+        raise _no_tile() from None
+    if tile.level is None and not caller(node, credentials).sees_every_event:
+        raise Refusal(
+            Ground.NOT_ALLOWED, "whole-ledger", "Coordinators and oversight read every entry."
+        )
+    _, checkpoint = _published(node)
+    if tile.start + tile.width > checkpoint.size >> (TILE_HEIGHT * (tile.level or 0)):
+        raise _no_tile()
+    if tile.level is None:
+        rows = node.ledger.rows.select_rows(tile.start, tile.width)
+        content = bundle([row.state for row in rows])
+    else:
+        content = b"".join(node.ledger.rows.tree().read(tile.level, tile.start, tile.width))
+    reach = "private" if tile.level is None else "public"
+    headers = {"Cache-Control": f"{reach}, {_FOR_EVER}"}
+    return Response(content, media_type=_BYTES, headers=headers)
+
+
+@router.get(
+    "/log/proof/{position}",
+    response_class=Response,
+    responses={**_answers("text/plain"), **responses(401, 404, 422, 503)},
+)
+def get_proof(
+    node: TheNode,
+    caller: TheCaller,
+    position: Annotated[int, Path(ge=1, le=MAX_POSITION)],
+) -> Response:
+    """A receipt that verifies offline: the event at a position, its path, the checkpoint.
+
+    Its ``extra`` line holds the event's exact bytes. An agency gets those of its country's
+    cases and of the protocol; coordinators and oversight get all.
+    """
+    note, checkpoint = _published(node)
+    rows = node.ledger.rows.select_positions([position])
+    if not rows or not _sees(node, caller, position):
+        raise Refusal(Ground.UNKNOWN, "unknown-position", "There is no such event to see.")
+    if position > checkpoint.size:
+        raise Refusal(
+            Ground.UNKNOWN, "not-published", "No published checkpoint covers it yet; ask again."
+        )
+    tree: Tree = node.ledger.rows.tree()
+    path = tuple(tree.inclusion(position - 1, checkpoint.size))
+    proof = TlogProof(position - 1, path, note, extra=rows[0].state)
+    return Response(str(proof), media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+
+
+@router.post(
+    "/witness/{party}/add-checkpoint",
+    response_class=Response,
+    responses={**WITNESS_ANSWERS, **responses(413, 503)},
+)
+async def add_checkpoint(party: PartyCode, request: Request, node: TheNode) -> Response:
+    """A witness of this node (C2SP tlog-witness), which answers as the specification says."""
+    witness = node.publisher.local.get(party.upper())
+    if witness is None:
+        return PlainTextResponse("this node has no such witness\n", 404)
+    return await answer(witness, request)
+
+
+@router.get(
+    "/witness/{party}/{origin_hash}/checkpoint",
+    response_class=Response,
+    responses={**_plain(200, 404), **responses(422, 503)},
+)
+def get_witnessed(party: PartyCode, origin_hash: OriginHash, node: TheNode) -> Response:
+    """The last checkpoint that this witness cosigned."""
+    witness = node.publisher.local.get(party.upper())
+    return witnessed(witness, origin_hash)
+
+
+async def answer(witness: Witness, request: Request) -> Response:
+    """Hand a submission to a witness. Its refusals are the specification's, not problems."""
+    body = await request.body()
+    made = await run_in_threadpool(witness.add_checkpoint, body)
+    return Response(made.body, made.status, media_type=made.media_type)
+
+
+def witnessed(witness: Witness | None, origin_hash: str) -> Response:
+    """The last checkpoint of a log that a witness cosigned, or 404."""
+    note = witness.latest(origin_hash) if witness is not None else None
+    if note is None:
+        return PlainTextResponse("nothing of that log was cosigned here\n", 404)
+    return Response(note, media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+
+
+def _published(node: Node) -> tuple[Note, Checkpoint]:
+    published = node.publisher.publication.published()
+    if published is None:
+        raise Refusal(Ground.UNKNOWN, "not-published", "No checkpoint is published yet.")
+    return published
+
+
+def _sees(node: Node, caller: TheCaller, position: int) -> bool:
+    if caller.sees_every_event:
+        return True
+    ledger_id = caller.registry.protocol.ledger_id
+    seen = node.views.positions_seen_by(
+        caller.viewer, ledger_id, after=position - 1, upto=position, limit=1
+    )
+    return seen == [position]
+
+
+def _no_tile() -> Refusal:
+    return Refusal(Ground.UNKNOWN, "unknown-tile", "There is no such tile yet, or ever.")

@@ -1,0 +1,112 @@
+"""The ledger as a transparency log, read as a stranger's program would read it."""
+
+import hashlib
+import time
+
+import httpx
+import pytest
+
+from api.assertions import make_assertion
+from ledger.merkle import Frontier, Tree, check_inclusion, leaf_hash
+from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.note import Note
+from ledger.transparency.policy import Policy
+from ledger.transparency.proof import TlogProof
+from ledger.transparency.tiles import TileName, read_bundle, tiles_of
+from tests.api.test_http import opening
+from tests.support.serving import Server
+
+
+def get(served: Server, path: str, agency: str | None = None) -> httpx.Response:
+    headers = {}
+    if agency is not None:
+        token = make_assertion(agency, served.agencies.keys[agency], "case-ledger")
+        headers["Authorization"] = f"Bearer {token}"
+    return httpx.get(served.url + path, headers=headers)
+
+
+def published(served: Server, size: int) -> Checkpoint:
+    """The published checkpoint, once it covers ``size`` events."""
+    policy = Policy.parse(get(served, "/log/policy").text)
+    deadline = time.monotonic() + 15
+    while True:
+        answer = get(served, "/log/checkpoint")
+        if answer.is_success:
+            checkpoint, cosigned = policy.check(Note.parse(answer.text))
+            assert cosigned.keys() == {"AL", "ME", "XK"}
+            assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+            assert answer.headers["cache-control"] == "no-cache"
+            if checkpoint.size >= size:
+                return checkpoint
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_the_whole_log_is_rebuilt_from_its_files(served: Server) -> None:
+    receipt = served.client("xk-dhtqnj").open_case(opening())
+    checkpoint = published(served, receipt.position)
+    content: dict[TileName, bytes] = {}
+    for tile in tiles_of(checkpoint.size):
+        answer = get(served, f"/log/{tile.path}", "xk-nac" if tile.level is None else None)
+        assert answer.status_code == 200, tile.path
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert "immutable" in answer.headers["cache-control"]
+        content[tile] = answer.content
+    entries = [e for tile, held in content.items() if tile.level is None for e in read_bundle(held)]
+    leaves = [leaf_hash(entry) for entry in entries]
+    assert b"".join(held for tile, held in content.items() if tile.level == 0) == b"".join(leaves)
+    assert Frontier().extend(leaves)[0].root() == checkpoint.root
+    tree = Tree(checkpoint.size, lambda _, start, count: leaves[start : start + count])
+    check_inclusion(
+        leaves[3], 3, checkpoint.size, tree.inclusion(3, checkpoint.size), checkpoint.root
+    )
+
+
+def test_a_receipt_verifies_offline(served: Server) -> None:
+    receipt = served.client("xk-dhtqnj").open_case(opening(("XK",)))
+    checkpoint = published(served, receipt.position)
+    path = f"/log/proof/{receipt.position}"
+    answer = get(served, path, "xk-dhtqnj")
+    proof = TlogProof.parse(answer.text)
+    policy = Policy.parse(get(served, "/log/policy").text)
+    assert proof.check(leaf_hash(proof.extra), policy)[0] == checkpoint
+    assert proof.index == receipt.position - 1
+    # Another country's agency sees only its own cases; its coordinator sees the ledger.
+    assert get(served, path, "me-csw-niksic").json()["rule"] == "unknown-position"
+    assert get(served, path, "me-nac").status_code == 200
+    assert get(served, path).status_code == 401
+    assert get(served, "/log/proof/99999", "me-nac").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "agency", "status"),
+    [
+        ("/log/tile/entries/000.p/20", None, 401),
+        ("/log/tile/entries/000.p/20", "xk-dhtqnj", 403),
+        ("/log/tile/entries/000.p/20", "xk-ombudsperson", 200),
+        ("/log/tile/0/000", None, 404),
+        ("/log/tile/0/000.p/20", None, 200),
+        ("/log/tile/0/000.p/255", None, 404),
+        ("/log/tile/0/0", None, 404),
+        ("/log/tile/1/000.p/1", None, 404),
+        ("/log/tile/0/..%2f..%2fcheckpoint", None, 404),
+        ("/log/tile/63/x999/x999/x999/999", None, 404),
+    ],
+)
+def test_who_reads_which_tile(served: Server, path: str, agency: str | None, status: int) -> None:
+    published(served, 20)
+    assert get(served, path, agency).status_code == status
+
+
+def test_each_witness_shows_what_it_cosigned(served: Server) -> None:
+    checkpoint = published(served, 1)
+    origin = hashlib.sha256(checkpoint.origin.encode()).hexdigest()
+    for party in ("xk", "me", "al"):
+        answer = get(served, f"/witness/{party}/{origin}/checkpoint")
+        assert Checkpoint.parse(Note.parse(answer.text).text).size >= checkpoint.size
+    assert get(served, f"/witness/de/{origin}/checkpoint").status_code == 404
+    assert get(served, f"/witness/xk/{'0' * 64}/checkpoint").status_code == 404
+    for body, status in ((b"nonsense", 400), (b"old 0\n\n" + b"a\n0\nb\n\n", 400)):
+        sent = httpx.post(f"{served.url}/witness/xk/add-checkpoint", content=body)
+        assert sent.status_code == status
+    assert httpx.get(f"{served.url}/ready").json()["published"] >= checkpoint.size
