@@ -187,6 +187,10 @@ class LedgerClient:
         """The protocol that the ledger adopted."""
         return self._get("/v1/protocol", ProtocolDocument)
 
+    def proof(self, position: int) -> str:
+        """A receipt of the event at ``position`` that verifies offline (C2SP tlog-proof)."""
+        return self._request("GET", f"/log/proof/{position}").text
+
     def ready(self) -> Readiness:
         """Whether the node can serve. Raises ``RefusedError`` where it cannot yet."""
         return self._get("/ready", Readiness)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from api.cli import keys
+from api.cli import keys, log, verify
 from api.cli.building import build, fields_table, kinds_table
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect, own_key
 from api.cli.output import AsJson, fail, failures, out, print_json
@@ -34,6 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback with locals could print a child's data
 )
 app.add_typer(keys.app)
+app.add_typer(log.app)
+app.add_typer(log.witness_app)
+app.add_typer(verify.app)
 
 
 @app.command()

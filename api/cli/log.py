@@ -1,0 +1,130 @@
+"""Commands on the transparency log: its keys, an export, receipts, a witness."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
+from api.cli.output import AsJson, fail, failures, out, print_json
+from api.publishing import log_key, trusted_policy, witness_key
+from api.server import leave_when_told, listen, log_as_json
+from api.settings import Settings
+from api.store import open_store
+from api.witness_app import create_witness_app
+from ledger.application import Ledger, environment
+from ledger.store.database import Database
+from ledger.store.migrate import migrate, witness_component, witness_role
+from ledger.transparency.export import write_export
+from ledger.transparency.note import SignatureType, VerifierKey
+from ledger.transparency.publication import Publication
+from ledger.transparency.witness import Witness
+
+app = typer.Typer(name="log", help="The ledger as a transparency log.", no_args_is_help=True)
+witness_app = typer.Typer(name="witness", help="A party's witness.", no_args_is_help=True)
+
+
+@app.command()
+def policy() -> None:
+    """Print the keys that this node believes, for the other parties to compare and to keep."""
+    with failures():
+        typer.echo(str(trusted_policy(Settings())), nl=False)
+
+
+@app.command("export")
+def export_log(
+    directory: Annotated[Path, typer.Argument(help="Where to write; may hold an older export.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write what the last published checkpoint covers as a directory of static files."""
+    settings = Settings()
+    columns = (TextColumn("Writing"), BarColumn(), MofNCompleteColumn())
+    with (
+        failures(as_json),
+        open_store(settings) as store,
+        Ledger(environment(store.conninfo)) as ledger,
+        Database(store.conninfo) as database,
+        Progress(*columns, console=out, disable=as_json, transient=True) as progress,
+    ):
+        publication = Publication(
+            ledger.rows, database, log_key(settings), {}, trusted_policy(settings)
+        )
+        published = publication.published()
+        if published is None:
+            fail("no checkpoint is published yet; a quorum of witnesses must cosign one")
+        note, checkpoint = published
+        task = progress.add_task("", total=None)
+        written = write_export(
+            ledger.rows,
+            note,
+            directory,
+            lambda done, of: progress.update(task, completed=done, total=of),
+        )
+        if as_json:
+            print_json({"size": checkpoint.size, "files": written})
+        else:
+            out.print(f"{checkpoint.size} events, {written} files written to {directory}")
+
+
+@app.command()
+def receipt(
+    agency: Agency,
+    position: Annotated[int, typer.Argument(min=1, help="The position of an event.")],
+    file: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it.")] = None,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+) -> None:
+    """Get a receipt that verifies offline (`case-ledger verify receipt`)."""
+    with failures(), connect(url, agency, key) as client:
+        proof = client.proof(position)
+        if file is None:
+            typer.echo(proof, nl=False)
+        else:
+            file.write_text(proof, encoding="utf-8")
+            out.print(f"Written to {file}", soft_wrap=True)
+
+
+@witness_app.command("key")
+def show_key(party: Annotated[str, typer.Argument(help="The party's country code.")]) -> None:
+    """Print the verifier key of a party's witness; made if there is none yet."""
+    with failures():
+        typer.echo(str(witness_key(Settings(), party).verifier))
+
+
+@witness_app.command("serve")
+def serve_witness(
+    party: Annotated[str, typer.Argument(help="The party whose witness it is.")],
+    log: Annotated[
+        list[str], typer.Option(help="Verifier key of a log to witness. May be repeated.")
+    ],
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Run a witness alone, with a database of its own (C2SP tlog-witness)."""
+    log_as_json()
+    leave_when_told()
+    changes = {"host": host, "port": port}
+    settings = Settings().model_copy(
+        update={name: value for name, value in changes.items() if value is not None}
+    )
+    code = party.upper()
+    with failures(), open_store(settings) as store:
+        logs: dict[str, list[VerifierKey]] = {}
+        for vkey in log:
+            key = VerifierKey.parse(vkey)
+            if key.type is not SignatureType.ED25519:
+                fail(f"{key.name} is not the key of a log")
+            logs.setdefault(key.name, []).append(key)
+        migrate(store.owner_conninfo, [witness_component(code)], roles=[witness_role(code)])
+        with Database(store.conninfo) as database:
+            witness = Witness(database, code, witness_key(settings, code), logs)
+            config = uvicorn.Config(
+                create_witness_app(witness),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+            )
+            uvicorn.Server(config).run(sockets=[listen(settings)])

@@ -1,0 +1,33 @@
+"""The HTTP application of a witness that runs alone: its submission and monitoring prefix."""
+
+from fastapi import FastAPI, Request, Response
+
+from api import problems
+from api.documents import Health
+from api.middleware import BodyLimit, RequestLog
+from api.routes.log import OriginHash, answer, witnessed
+from ledger.transparency.witness import Witness
+
+MAX_BODY = 128 * 1024
+
+
+def create_witness_app(witness: Witness) -> FastAPI:
+    """A witness at ``/add-checkpoint`` and ``/{origin hash}/checkpoint`` (C2SP tlog-witness)."""
+    app = FastAPI(title="Witness", openapi_url=None, docs_url=None, redoc_url=None)
+
+    @app.post("/add-checkpoint")
+    async def add_checkpoint(request: Request) -> Response:
+        return await answer(witness, request)
+
+    @app.get("/{origin_hash}/checkpoint")
+    def get_witnessed(origin_hash: OriginHash) -> Response:
+        return witnessed(witness, origin_hash)
+
+    @app.get("/health")
+    async def health() -> Health:
+        return Health(status="alive")
+
+    problems.install(app)
+    app.add_middleware(BodyLimit, limit=MAX_BODY)
+    app.add_middleware(RequestLog)
+    return app

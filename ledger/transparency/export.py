@@ -1,0 +1,123 @@
+"""The ledger as a directory of static files (C2SP ``tlog-tiles``): written, and read back."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from ledger import entry as entries
+from ledger.merkle import HASH_SIZE, TILE_WIDTH
+from ledger.protocol import Protocol
+from ledger.signing import SignedAction, read_recorded
+from ledger.store.recorder import LedgerRecorder, RecordedRow
+from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.note import Note, NoteError
+from ledger.transparency.tiles import TileName, bundle, read_bundle, tiles_of
+
+CHECKPOINT = "checkpoint"
+_NOWHERE = uuid5(NAMESPACE_URL, "urn:case-ledger:unreadable")
+
+
+class ExportError(ValueError):
+    """The directory is not a whole export."""
+
+
+def write_export(
+    rows: LedgerRecorder, note: Note, directory: Path, progress: Callable[[int, int], None]
+) -> int:
+    """Write what a checkpoint covers; full tiles that are there already are kept.
+
+    The checkpoint is written last, so that a directory with one is whole. Returns how many
+    files were written.
+    """
+    checkpoint = Checkpoint.parse(note.text)
+    tree = rows.tree()
+    tiles = list(tiles_of(checkpoint.size))
+    written = 0
+    for done, tile in enumerate(tiles, 1):
+        path = directory / tile.path
+        if not (tile.is_full and path.exists()):
+            if tile.level is None:
+                stored = rows.select_rows(tile.start, tile.width)
+                content = bundle([row.state for row in stored])
+            else:
+                content = b"".join(tree.read(tile.level, tile.start, tile.width))
+            _write(path, content)
+            written += 1
+        progress(done, len(tiles))
+    _write(directory / CHECKPOINT, str(note).encode())
+    return written + 1
+
+
+def read_checkpoint(directory: Path) -> str:
+    """The checkpoint of an export. Raises ``ExportError``."""
+    try:
+        return (directory / CHECKPOINT).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(f"{directory} has no readable checkpoint") from error
+
+
+def read_export(directory: Path) -> Iterator[RecordedRow]:
+    """Each event of an export as a row, its other columns read from its bytes.
+
+    The leaf hash is the one in the tile. Raises ``ExportError`` where a file is missing.
+    """
+    try:
+        size = Checkpoint.parse(Note.parse(read_checkpoint(directory)).text).size
+    except NoteError as error:
+        raise ExportError(f"the checkpoint of {directory} is malformed: {error}") from error
+    versions: Counter[UUID] = Counter()
+    ledger_id = _NOWHERE
+    for tile in (t for t in tiles_of(size) if t.level is None):
+        leaves = _read(directory, TileName(0, tile.index, tile.width))
+        stored = read_bundle(_read(directory, tile))
+        if len(stored) != tile.width or len(leaves) != HASH_SIZE * tile.width:
+            raise ExportError(f"{tile.path} has not the number of entries that it must have")
+        for place, state in enumerate(stored):
+            position = tile.index * TILE_WIDTH + place + 1
+            action, recorded_at = _readable(state)
+            if action is not None and action.kind == "protocol_adopted":
+                ledger_id = _ledger_id(action)
+            originator = (action.case_id or ledger_id) if action is not None else _NOWHERE
+            versions[originator] += 1
+            yield RecordedRow(
+                position=position,
+                originator_id=originator,
+                version=versions[originator],
+                kind=action.kind if action else "",
+                state=state,
+                action_id=action.id if action else _NOWHERE,
+                recorded_at=recorded_at,
+                leaf_hash=leaves[place * HASH_SIZE : (place + 1) * HASH_SIZE],
+            )
+
+
+def _readable(state: bytes) -> tuple[SignedAction | None, datetime]:
+    try:
+        text, recorded_at = entries.unseal(state)
+        return read_recorded(text), recorded_at
+    except (ValueError, KeyError, TypeError):
+        return None, datetime.fromtimestamp(0, UTC)
+
+
+def _ledger_id(action: SignedAction) -> UUID:
+    try:
+        return Protocol.model_validate(action.fields["protocol"]).ledger_id
+    except (ValueError, KeyError):
+        return _NOWHERE
+
+
+def _read(directory: Path, tile: TileName) -> bytes:
+    try:
+        return (directory / tile.path).read_bytes()
+    except OSError as error:
+        raise ExportError(f"{tile.path} is missing") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)

@@ -1,0 +1,165 @@
+"""Proof as its users get it: a witness of its own, an export, receipts, and verification."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.scenarios.test_command_line import ACT, CommandLine, directory
+from tests.support.process import PROGRAM, ServeProcess, environment, free_port
+
+__all__ = ["directory"]  # a fixture
+AUDITOR = Path(__file__).parents[2] / "auditor" / "verify.py"
+
+
+class WitnessProcess:
+    """`case-ledger witness serve`, with a data directory and a PostgreSQL of its own."""
+
+    def __init__(self, home: Path, party: str, log: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._command = [PROGRAM, "witness", "serve", party, "--log", log, "--port", str(self.port)]
+        self._env = environment(home)
+        self._log = home / "witness.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
+        deadline = time.monotonic() + 40
+        while True:
+            try:
+                httpx.get(f"{self.url}/health", timeout=2).raise_for_status()
+            except httpx.HTTPError:
+                assert time.monotonic() < deadline, self._log.read_text()
+                time.sleep(0.1)
+            else:
+                return
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            assert self._process.wait(timeout=30) == 0
+
+
+@pytest.fixture
+def cli(directory: Path) -> CommandLine:
+    home = directory / "ledger"
+    home.mkdir()
+    return CommandLine(home)
+
+
+def wait_until_published(url: str, size: int) -> None:
+    deadline = time.monotonic() + 30
+    while (ready := httpx.get(f"{url}/ready").json())["published"] < size:
+        assert time.monotonic() < deadline, ready
+        time.sleep(0.1)
+
+
+def test_a_country_verifies_without_trusting_the_operator(
+    cli: CommandLine, directory: Path
+) -> None:
+    made = {a: cli.json("keys", "new", a) for a in ("xk-nac", "me-nac", "al-nac")}
+    others = [
+        w for a in ("me-nac", "al-nac") for w in ("--coordinator", f"{a}={made[a]['public']}")
+    ]
+    cli.json("adopt", "--as", "xk-nac", *others)
+    # Montenegro runs its witness itself, and each side tells the other its keys.
+    montenegro = CommandLine(directory / "montenegro")
+    montenegro.directory.mkdir()
+    own = cli.run("log", "policy").stdout
+    log_key = own.split()[1]
+    montenegro.more["CASE_LEDGER_LEDGER_ORIGIN"] = log_key.split("+")[0]
+    their_key = montenegro.run("witness", "key", "ME").stdout.strip()
+    witness = WitnessProcess(montenegro.directory, "ME", log_key)
+    witness._env |= montenegro.more
+    policy = directory / "policy"
+    policy.write_text(
+        "\n".join(
+            f"witness ME {their_key} {witness.url}" if line.startswith("witness ME") else line
+            for line in own.splitlines()
+        )
+        + "\n"
+    )
+    cli.more["CASE_LEDGER_POLICY"] = str(policy)
+    with ServeProcess(cli.env, directory / "serve.log") as node:
+        cli.more["CASE_LEDGER_URL"] = node.url
+        cli.json("keys", "new", "xk-dhtqnj")
+        public = cli.directory / "keys" / "xk-dhtqnj.public.json"
+        cli.json("keys", "register", "-a", "xk-nac", "xk-dhtqnj", str(public))
+        # The witness is down: appends go on, publication waits and says for whom.
+        first = cli.json("act", "-a", "xk-dhtqnj", *ACT)
+        time.sleep(1.5)
+        ready = httpx.get(f"{node.url}/ready").json()
+        assert (ready["published"], ready["witnesses"]["ME"]) == (0, 0)
+        assert ready["witnesses"]["XK"] == ready["head"] == first["position"]
+        assert httpx.get(f"{node.url}/log/checkpoint").status_code == 404
+        witness.start()
+        wait_until_published(node.url, first["position"])
+        witness.stop()
+        second = cli.json("act", "-a", "xk-dhtqnj", *ACT)
+        witness.start()
+        try:
+            wait_until_published(node.url, second["position"])
+        finally:
+            witness.stop()
+        receipt = directory / "event.tlog-proof"
+        position = str(second["position"])
+        cli.run("log", "receipt", "-a", "xk-dhtqnj", position, "-o", str(receipt))
+        assert node.stop() == 0
+
+    trust = ("--policy", str(policy))
+    report = cli.json("verify", "ledger", *trust)
+    assert (report["holds"], report["events"], report["covered"]) == (True, 4, 4)
+    told = cli.json("verify", "receipt", str(receipt), *trust)
+    assert (told["position"], told["kind"], told["agency"]) == (4, "case_opened", "xk-dhtqnj")
+    assert told["cosigned"].keys() == {"AL", "ME", "XK"}
+    written = directory / "export"
+    assert cli.json("log", "export", str(written))["size"] == 4
+    alone = CommandLine(directory / "auditor")  # no database, no keys, no settings
+    assert alone.json("verify", "export", str(written), *trust)["holds"] is True
+    assert "All 4 events hold" in alone.run("verify", "export", str(written), *trust).stdout
+    assert not (directory / "auditor").exists()
+    check_with_the_auditors_script(policy, written, receipt)
+
+    # With another's keys nothing is believed; with a changed byte nothing holds.
+    other = directory / "other-policy"
+    other.write_text(cli.run("log", "policy").stdout.replace("log ", "# log ", 1))
+    cli.run("verify", "receipt", str(receipt), "--policy", str(other), code=3)
+    bundle = written / "tile" / "entries" / "000.p" / "4"
+    content = bytearray(bundle.read_bytes())
+    content[-20] ^= 1
+    bundle.write_bytes(bytes(content))
+    broken = alone.run("verify", "export", str(written), *trust, "--json", code=3)
+    found = json.loads(broken.stdout)["findings"]
+    assert any(f["first"] <= 4 <= f["last"] for f in found)
+    assert run_auditor("export", written, policy).returncode == 1
+    bundle.unlink()
+    assert "missing" in alone.run("verify", "export", str(written), *trust, code=3).stderr
+    receipt.write_text(receipt.read_text().replace("index 3", "index 2"))
+    assert "does not hold" in cli.run("verify", "receipt", str(receipt), *trust, code=3).stderr
+    assert run_auditor("receipt", receipt, policy).returncode == 1
+
+
+def run_auditor(what: str, path: Path, policy: Path) -> subprocess.CompletedProcess[str]:
+    """The auditor's script, in an interpreter that sees nothing of this project."""
+    return subprocess.run(
+        [sys.executable, "-P", str(AUDITOR), what, str(path), str(policy)],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={"PATH": os.environ["PATH"]},
+    )
+
+
+def check_with_the_auditors_script(policy: Path, written: Path, receipt: Path) -> None:
+    for what, path in (("export", written), ("receipt", receipt)):
+        done = run_auditor(what, path, policy)
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert "holds" in done.stdout
