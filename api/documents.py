@@ -112,6 +112,7 @@ class AgencyKey(Document):
     valid_from: UtcDatetime
     valid_until: UtcDatetime
     revoked_at: UtcDatetime | None
+    compromised_since: UtcDatetime | None
 
 
 class AgencyWithKeys(Document):

@@ -182,7 +182,7 @@ def check_signatures(entries: list[bytes]) -> None:
         if claims["kind"] == "key_registered":
             key = act["grant"]["key"]["x"]
             keys[thumbprint(key)] = act["grant"]["agency"], unbase64url(key)
-        elif claims["kind"] == "key_revoked":
+        elif claims["kind"] in ("key_revoked", "key_compromised"):
             revoked.add(act["key_id"])
 
 

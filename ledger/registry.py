@@ -21,6 +21,7 @@ class SignatureState(StrEnum):
 
     VALID = "valid"
     VALID_KEY_SINCE_REVOKED = "valid, key since revoked"
+    KEY_COMPROMISED_THEN = "valid, key compromised then"
     KEY_UNKNOWN = "key unknown"
     KEY_OF_ANOTHER_AGENCY = "key of another agency"
     KEY_NOT_VALID_THEN = "key not valid then"
@@ -37,6 +38,7 @@ class RegisteredKey:
     valid_from: datetime
     valid_until: datetime
     revoked_at: datetime | None = None
+    compromised_since: datetime | None = None
 
     def valid_at(self, moment: datetime) -> bool:
         if self.revoked_at is not None and moment >= self.revoked_at:
@@ -96,6 +98,9 @@ class Registry:
             return SignatureState.DOES_NOT_VERIFY
         if not registered.valid_at(recorded_at):
             return SignatureState.KEY_NOT_VALID_THEN
+        since = registered.compromised_since
+        if since is not None and recorded_at >= since:
+            return SignatureState.KEY_COMPROMISED_THEN
         if registered.revoked_at is not None:
             return SignatureState.VALID_KEY_SINCE_REVOKED
         return SignatureState.VALID
@@ -116,6 +121,14 @@ def evolve(registry: Registry | None, action: SignedAction, recorded_at: datetim
     elif action.kind == "key_revoked":
         kid = action.fields["key_id"]
         keys[kid] = replace(keys[kid], revoked_at=recorded_at)
+    elif action.kind == "key_compromised":
+        kid, since = action.fields["key_id"], datetime.fromisoformat(action.fields["since"])
+        known = keys[kid]
+        keys[kid] = replace(
+            known,
+            revoked_at=known.revoked_at or recorded_at,
+            compromised_since=min(since, known.compromised_since or since),
+        )
     return replace(registry, keys=keys, version=registry.version + 1)
 
 
@@ -155,7 +168,7 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
             raise Refusal(
                 Ground.UNKNOWN, "unknown-key", "This key is not registered.", "act.key_id"
             )
-        if registry.keys[kid].revoked_at is not None:
+        if action.kind == "key_revoked" and registry.keys[kid].revoked_at is not None:
             raise Refusal(
                 Ground.CONFLICT, "already-revoked", "This key is revoked already.", "act.key_id"
             )

@@ -100,6 +100,7 @@ def registry_document(registry: Registry | None) -> dict[str, Any]:
                 "valid_from": format_utc(key.valid_from),
                 "valid_until": format_utc(key.valid_until),
                 "revoked_at": _optional_utc(key.revoked_at),
+                "compromised_since": _optional_utc(key.compromised_since),
             }
             for key in registry.keys.values()
         },

@@ -1,6 +1,6 @@
 """The table of the audit trail: one row for each event."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from psycopg import Cursor
@@ -18,11 +18,12 @@ VALUES (%(slot)s, %(case_id)s, %(version)s, %(position)s, %(key_id)s, %(signatur
 """
 
 # The state of a signature is the one thing about an event that a later event tells.
-_REVOKED = """
+_MARK = """
 UPDATE views.audit_trail
-SET signature = %(revoked)s,
-    document = jsonb_set(document, '{signature}', to_jsonb(%(revoked)s::text))
-WHERE slot = %(slot)s AND key_id = %(key_id)s AND signature = %(valid)s
+SET signature = %(state)s,
+    document = jsonb_set(document, '{signature}', to_jsonb(%(state)s::text))
+WHERE slot = %(slot)s AND key_id = %(key_id)s AND signature = ANY(%(before)s)
+  AND (%(since)s::timestamptz IS NULL OR (document->>'recorded_at')::timestamptz >= %(since)s)
 """
 
 
@@ -36,10 +37,10 @@ class AuditTrails(View):
         pending: list[dict[str, Any]] = []
         for step in steps:
             pending.append(self._row(_entry(step)))
-            if step.event.action.kind == "key_revoked":
+            if step.event.action.kind in ("key_revoked", "key_compromised"):
                 curs.executemany(_INSERT, pending)
                 pending.clear()
-                self._mark_revoked(curs, str(step.event.action.fields["key_id"]))
+                self._mark(curs, step.event.action.fields)
         if pending:
             curs.executemany(_INSERT, pending)
 
@@ -54,16 +55,15 @@ class AuditTrails(View):
             "document": entry.model_dump_json(),
         }
 
-    def _mark_revoked(self, curs: Cursor[DictRow], key_id: str) -> None:
-        curs.execute(
-            _REVOKED,
-            {
-                "slot": self.slot,
-                "key_id": key_id,
-                "valid": SignatureState.VALID.value,
-                "revoked": SignatureState.VALID_KEY_SINCE_REVOKED.value,
-            },
-        )
+    def _mark(self, curs: Cursor[DictRow], fields: Mapping[str, Any]) -> None:
+        """Tell what was signed with a key that it is revoked, and since when compromised."""
+        valid = [SignatureState.VALID.value]
+        revoked = SignatureState.VALID_KEY_SINCE_REVOKED.value
+        key = {"slot": self.slot, "key_id": fields["key_id"]}
+        curs.execute(_MARK, key | {"before": valid, "state": revoked, "since": None})
+        if (since := fields.get("since")) is not None:
+            compromised = SignatureState.KEY_COMPROMISED_THEN.value
+            curs.execute(_MARK, key | {"before": [revoked], "state": compromised, "since": since})
 
 
 def _entry(step: Step) -> TrailEntry:

@@ -11,7 +11,13 @@ from api.cli.output import AsJson, failures, out, print_json
 from api.cli.tables import agency_table
 from api.settings import Settings
 from ledger.keys import from_public, generate, key_id, public_part, save
-from ledger.vocabulary.registration import KeyGrant, KeyRegistered, KeyRevoked, PublicKey
+from ledger.vocabulary.registration import (
+    KeyCompromised,
+    KeyGrant,
+    KeyRegistered,
+    KeyRevoked,
+    PublicKey,
+)
 
 app = typer.Typer(name="keys", help="Make, register, list and revoke keys.", no_args_is_help=True)
 
@@ -103,3 +109,24 @@ def revoke(
             print_json(receipt)
         else:
             out.print(f"[green]Revoked[/] {kid} at position {receipt.position}", soft_wrap=True)
+
+
+@app.command()
+def compromised(
+    agency: Agency,
+    kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
+    since: Annotated[str, typer.Option(help="Since when, with its offset (RFC 3339).")],
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Declare that a key was in other hands since a time: revoked, and what followed is marked."""
+    with failures(as_json), connect(url, agency, key) as client:
+        declared = KeyCompromised(
+            acted_at=datetime.now(UTC), key_id=kid, since=datetime.fromisoformat(since)
+        )
+        receipt = client.append_to_registry(declared)
+        if as_json:
+            print_json(receipt)
+        else:
+            out.print(f"[green]Declared[/] at position {receipt.position}", soft_wrap=True)

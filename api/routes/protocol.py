@@ -39,6 +39,7 @@ def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
                     valid_from=key.valid_from,
                     valid_until=key.valid_until,
                     revoked_at=key.revoked_at,
+                    compromised_since=key.compromised_since,
                 )
                 for key in keys
                 if key.agency == agency.id

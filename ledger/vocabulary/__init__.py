@@ -43,7 +43,12 @@ from ledger.vocabulary.protection import (
     Sheltered,
     ShelterLeft,
 )
-from ledger.vocabulary.registration import KeyRegistered, KeyRevoked, ProtocolAdopted
+from ledger.vocabulary.registration import (
+    KeyCompromised,
+    KeyRegistered,
+    KeyRevoked,
+    ProtocolAdopted,
+)
 from ledger.vocabulary.returning import (
     Departed,
     FamilyAssessed,
@@ -100,7 +105,7 @@ CASE_ACTIONS = actions_by_kind(
 )
 """The actions that agencies take on a case, by kind."""
 
-REGISTRY_ACTIONS = actions_by_kind((ProtocolAdopted, KeyRegistered, KeyRevoked))
+REGISTRY_ACTIONS = actions_by_kind((ProtocolAdopted, KeyRegistered, KeyRevoked, KeyCompromised))
 """The acts on the protocol itself, by kind."""
 
 ALL_ACTIONS = {**CASE_ACTIONS, **REGISTRY_ACTIONS}

@@ -58,3 +58,17 @@ class KeyRevoked(Action):
     stage: ClassVar[S] = S.COORDINATION
 
     key_id: OnLedger[KeyId]
+
+
+class KeyCompromised(Action):
+    """A coordinator declares that a key was in other hands since a time, now or long after.
+
+    The key is revoked with it. What it signed stays recorded; what was recorded since then
+    is marked on the trail.
+    """
+
+    kind: ClassVar[str] = "key_compromised"
+    stage: ClassVar[S] = S.COORDINATION
+
+    key_id: OnLedger[KeyId]
+    since: OnLedger[UtcDatetime]

@@ -9,6 +9,7 @@ import pytest
 
 from ledger import signing
 from ledger.application import Ledger
+from ledger.refusals import Refusal
 from ledger.store.database import Database
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import Correction, InformationRequested
@@ -21,8 +22,10 @@ from ledger.vocabulary.picklists import (
     InformationTopic,
     OpeningGround,
     Purpose,
+    RiskLevel,
 )
-from ledger.vocabulary.registration import KeyRevoked
+from ledger.vocabulary.protection import RiskAssessed
+from ledger.vocabulary.registration import KeyCompromised, KeyRevoked
 from projections.audit_trail import state_after
 from projections.case_view import OVERSIGHT_VIEWER, Turn, case_view
 from projections.reading import ViewReader
@@ -68,6 +71,10 @@ def player(ledger: Ledger, agencies: Agencies) -> Player:
         ),
     )
     return player
+
+
+def risk() -> RiskAssessed:
+    return RiskAssessed(acted_at=START + timedelta(hours=1), risk_level=RiskLevel.HIGH)
 
 
 def request(to: str) -> InformationRequested:
@@ -174,6 +181,36 @@ def test_two_runners_write_every_row_once(
             player.take("xk-nac", request("me-nac" if n % 2 else "al-nac"))
         wait_for(reader, player.position)
     assert [e.version for e in reader.trail(player.case_id)] == list(range(1, 12))
+
+
+def test_a_compromise_declared_later_marks_what_followed_it(
+    player: Player, reader: ViewReader, database: str, agencies: Agencies
+) -> None:
+    player.take("xk-dhtqnj", risk())
+    kid = signing.read(agencies.sign("xk-dhtqnj", risk(), player.case_id)).key_id
+    with Followers(database):
+        wait_for(reader, player.position)
+        since = reader.trail(player.case_id)[1].recorded_at
+
+        def declare(agency: str, action: KeyRevoked | KeyCompromised) -> int:
+            signed = agencies.sign(agency, action, None)
+            return player.ledger.append_to_registry(signing.read(signed)).position
+
+        declare("xk-nac", KeyRevoked(acted_at=PAST, key_id=kid))
+        with pytest.raises(Refusal, match="coordinator"):
+            declare("me-nac", KeyCompromised(acted_at=PAST, key_id=kid, since=since))
+        position = declare("xk-nac", KeyCompromised(acted_at=PAST, key_id=kid, since=since))
+        wait_for(reader, position)
+    states = [entry.signature for entry in reader.trail(player.case_id)]
+    assert states == ["valid, key since revoked", "valid, key compromised then"]
+    before = rows_of(database, "audit_trail")
+    rebuild(database, "audit_trail")
+    # Folded at once or as it came, the trail's own entries tell the same in the end.
+    assert {r[0]["signature"] for r in rows_of(database, "audit_trail")} == {  # type: ignore[index]
+        r[0]["signature"]
+        for r in before  # type: ignore[index]
+    }
+    assert rows_of(database, "audit_trail") == before
 
 
 def test_an_unknown_view_is_refused(database: str) -> None:
