@@ -1,0 +1,231 @@
+"""What proof costs: appends with the tree and without it, and verification beside its limits.
+
+    python -m benchmarks.proof [--events 20000] [--rounds 7]
+
+Runs are interleaved and medians compared, for the machines are noisy: only ratios carry over.
+Writes benchmarks/results/proof.json.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from psycopg.conninfo import make_conninfo
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from api.schema import migrate_all
+from api.store import create_database
+from ledger import merkle, signing
+from ledger.application import Ledger, environment
+from ledger.event import UnsealedEvent
+from ledger.merkle import Frontier
+from ledger.store.embedded import EmbeddedServer
+from ledger.store.evidence import kept_in, registered_keys, stored_rows
+from ledger.verification import verify_ledger
+from ledger.vocabulary.identification import CaseOpened
+from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround, RiskLevel
+from ledger.vocabulary.protection import RiskAssessed
+from tests.support.agencies import Agencies
+
+RESULTS = Path(__file__).parent / "results" / "proof.json"
+START = datetime(2026, 1, 5, 8, tzinfo=UTC)
+CASE_LENGTH = 10
+console = Console()
+
+
+def signed_events(agencies: Agencies, number: int) -> list[UnsealedEvent]:
+    """Actions on many cases that the rules allow, signed and ready to be stored."""
+    opening = CaseOpened(
+        acted_at=START,
+        age_group=AgeGroup.CHILD,
+        countries=("XK",),
+        ground=OpeningGround.POLICE_ACTION,
+        indicators=(Indicator.UNACCOMPANIED_CHILD,),
+    )
+    events, case_id = [], uuid4()
+    for index in track(range(number), "Signing", console=console, transient=True):
+        version = index % CASE_LENGTH + 1
+        if version == 1:
+            case_id = uuid4()
+        later = RiskAssessed(acted_at=START + timedelta(hours=version), risk_level=RiskLevel.LOW)
+        action = opening if version == 1 else later
+        signed = signing.read(agencies.sign("xk-dhtqnj", action, case_id))
+        events.append(
+            UnsealedEvent(case_id, version, signed.kind, signed.sd_jwt.encode(), signed.id)
+        )
+    return events
+
+
+@contextmanager
+def without_tree() -> Iterator[None]:
+    """Appends store no tree: what they cost otherwise."""
+    extend, leaf = Frontier.extend, merkle.leaf_hash
+    nothing: Callable[..., Any] = lambda self, _: (self, [])  # noqa: E731
+    Frontier.extend = nothing  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Frontier.extend = extend  # type: ignore[method-assign]
+    assert merkle.leaf_hash is leaf
+
+
+def append_rate(conninfo: str, events: list[UnsealedEvent], writers: int, batch: int) -> float:
+    """Events a second that ``writers`` append in transactions of ``batch``, durably."""
+    with Ledger(environment(conninfo, pool_size=writers + 2)) as ledger:
+        shares: list[list[UnsealedEvent]] = [[] for _ in range(writers)]
+        for event in events:
+            shares[event.originator_id.int % writers].append(event)
+
+        def write(share: list[UnsealedEvent]) -> None:
+            for at in range(0, len(share), batch):
+                ledger.rows.insert_events(share[at : at + batch])
+
+        threads = [threading.Thread(target=write, args=(share,)) for share in shares]
+        began = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return len(events) / (time.perf_counter() - began)
+
+
+def fresh(server: str, agencies: Agencies, *, tree: bool) -> str:
+    name = f"benchmark_{uuid4().hex[:8]}"
+    create_database(server, name)
+    conninfo = make_conninfo(server, dbname=name)
+    migrate_all(conninfo, agencies.protocol)
+    if not tree:
+        with psycopg.connect(conninfo) as connection:
+            connection.execute("ALTER TABLE ledger.head DROP CONSTRAINT head_frontier_fits")
+            # Read as the frontier of no tree, whatever the position.
+            connection.execute("ALTER TABLE ledger.head ALTER frontier SET DEFAULT ''")
+    return conninfo
+
+
+def drop(server: str, conninfo: str) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+
+
+def measure_appends(server: str, agencies: Agencies, rounds: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    read = Frontier.from_bytes
+    for writers, batch, number in ((1, 1, 1500), (8, 1, 2500), (1, 100, 10_000)):
+        events = signed_events(agencies, number)
+        rates: dict[bool, list[float]] = {True: [], False: []}
+        for tree in [True, False] * rounds:
+            conninfo = fresh(server, agencies, tree=tree)
+            if tree:
+                rates[tree].append(append_rate(conninfo, events, writers, batch))
+            else:
+                Frontier.from_bytes = classmethod(lambda cls, *_: cls())  # type: ignore
+                try:
+                    with without_tree():
+                        rates[tree].append(append_rate(conninfo, events, writers, batch))
+                finally:
+                    Frontier.from_bytes = read  # type: ignore[method-assign]
+            drop(server, conninfo)
+        with_tree, without = statistics.median(rates[True]), statistics.median(rates[False])
+        found[f"{writers} writers, batches of {batch}"] = {
+            "with_tree": with_tree,
+            "without_tree": without,
+            "cost": 1 - with_tree / without,
+        }
+    return found
+
+
+def measure_verification(
+    server: str, agencies: Agencies, number: int, rounds: int
+) -> dict[str, Any]:
+    conninfo = fresh(server, agencies, tree=True)
+    with Ledger(environment(conninfo)) as ledger:
+        for signed in (agencies.adoption(), *agencies.registrations()):
+            ledger.append_to_registry(signing.read(signed))
+        events = signed_events(agencies, number)
+        for at in range(0, number, 500):
+            ledger.rows.insert_events(events[at : at + 500])
+    key = Ed25519PrivateKey.generate()
+    cores = os.cpu_count() or 1
+    rates: dict[str, list[float]] = {"1 process": [], f"{cores} processes": [],
+                                     "bare Ed25519": [], "bare SHA-256": []}  # fmt: skip
+    with psycopg.connect(conninfo) as connection:
+        rows = list(stored_rows(connection))
+        kept, keys = kept_in(connection, None), registered_keys(iter(rows))
+    message = rows[-1].state
+    signature, public = key.sign(message), key.public_key()
+    for _ in range(rounds):
+        for name, workers in (("1 process", 1), (f"{cores} processes", cores)):
+            began = time.perf_counter()
+            report = verify_ledger(rows, kept, keys=keys, workers=workers)
+            rates[name].append(len(rows) / (time.perf_counter() - began))
+            assert report.holds, report.findings[:3]
+        began = time.perf_counter()
+        for _ in range(5000):
+            public.verify(signature, message)
+        rates["bare Ed25519"].append(5000 / (time.perf_counter() - began))
+        began = time.perf_counter()
+        for row in rows:
+            hashlib.sha256(b"\x00" + row.state).digest()
+        rates["bare SHA-256"].append(len(rows) / (time.perf_counter() - began))
+    drop(server, conninfo)
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+    agencies = Agencies()
+    with tempfile.TemporaryDirectory(prefix="case-ledger-bench-") as directory:
+        Path(directory).chmod(0o755)
+        server = EmbeddedServer(Path(directory) / "postgresql")
+        try:
+            appends = measure_appends(server.conninfo, agencies, given.rounds)
+            verification = measure_verification(
+                server.conninfo, agencies, given.events, min(given.rounds, 3)
+            )
+        finally:
+            server.stop()
+    table = Table("Appends a second", "with the tree", "without", "cost of the tree")
+    for name, values in appends.items():
+        table.add_row(
+            name,
+            f"{values['with_tree']:,.0f}",
+            f"{values['without_tree']:,.0f}",
+            f"{values['cost']:.1%}",
+        )
+    console.print(table)
+    limit = verification["bare Ed25519"]
+    table = Table("Verification", "events a second", "of bare Ed25519 on one core")
+    for name, rate in verification.items():
+        table.add_row(name, f"{rate:,.0f}", f"{rate / limit:.2f}")
+    console.print(table)
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(),
+               "machine": platform.machine()}  # fmt: skip
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(
+        json.dumps({"machine": machine, "appends": appends, "verification": verification}, indent=1)
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
