@@ -18,7 +18,12 @@ from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.transparency.note import SignatureType, SignerKey, VerifierKey
 from ledger.transparency.policy import Policy, TrustedWitness
-from ledger.transparency.publication import HistoryChangedError, Publication, Standing
+from ledger.transparency.publication import (
+    AnotherKeyError,
+    HistoryChangedError,
+    Publication,
+    Standing,
+)
 from ledger.transparency.witness import Answer, Witness, WitnessClient
 
 _EVERY_SECONDS = 1.0
@@ -79,7 +84,7 @@ class Publisher:
     database: Database
     local: Mapping[str, Witness] = field(init=False)
     publication: Publication = field(init=False)
-    trouble: str | None = None
+    trouble: HistoryChangedError | AnotherKeyError | None = None
     """Why nothing more is signed, if so."""
 
     def __post_init__(self) -> None:
@@ -129,9 +134,9 @@ class Publisher:
                     standing = self.publication.step()
                     done = (standing.signed, standing.published)
                 self.trouble = None
-            except HistoryChangedError as error:
-                self.trouble = str(error)
-                _log.error("nothing more is signed: history was changed")
+            except (HistoryChangedError, AnotherKeyError) as error:
+                self.trouble = error
+                _log.error("nothing more is signed", why=type(error).__name__)
             except Exception as error:
                 _log.warning("publication interrupted", error=type(error).__name__)
             self._stopping.wait(_EVERY_SECONDS)

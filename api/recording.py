@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from ledger import signing
-from ledger.application import Ledger, Receipt
+from ledger.application import Ledger, Receipt, check_case
 from ledger.protocol import Agency
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import SdJwt
@@ -22,6 +22,9 @@ def record(
     action = _own_action(parsed, sender)
     signing.check_disclosures(action, parsed.disclosures)
     vault = vaults.of(sender.party)
+    check_case(action, case_id)
+    if (receipt := ledger.receipt_of(action)) is not None:
+        return receipt  # what it disclosed is in the vault since then
     deposit = vault.deposit(action, case_id, parsed.disclosures)
     try:
         return ledger.append(action, case_id, case_version)

@@ -22,7 +22,7 @@ def migrate_all(conninfo: str, protocol: Protocol, *, grant_to: str | None = Non
     ``grant_to`` is the login that the API connects with. Raises ``MigrationError``.
     """
     parties = sorted(protocol.party_codes)
-    return migrate(conninfo, _components(parties), roles=_roles(parties), grant_to=grant_to)
+    return migrate(conninfo, _components(parties), roles=needed_roles(parties), grant_to=grant_to)
 
 
 def _components(parties: Sequence[str]) -> tuple[Component, ...]:
@@ -31,5 +31,6 @@ def _components(parties: Sequence[str]) -> tuple[Component, ...]:
     return (*ledger_components(parties), *witnesses, view_component(), api)
 
 
-def _roles(parties: Sequence[str]) -> tuple[str, ...]:
+def needed_roles(parties: Sequence[str]) -> tuple[str, ...]:
+    """The roles that the API's login takes, besides the application's own."""
     return (PROJECTOR_ROLE, *map(vault_role, parties), *map(witness_role, parties))

@@ -1,7 +1,7 @@
 """The database of a node: the one that is named, or an embedded one."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,7 +10,9 @@ import structlog
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
+from api.schema import needed_roles
 from api.settings import Settings
+from ledger.store.database import APP_ROLE
 from ledger.store.embedded import EmbeddedServer
 
 DATABASE = "case_ledger"
@@ -79,14 +81,17 @@ def create_database(conninfo: str, name: str, *, anew: bool = False) -> None:
         raise StoreError(f"the login may not create the database {name}") from error
 
 
-def check_migrated(conninfo: str) -> None:
+def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
     """Raises ``StoreError`` where the tables are missing or the login may not use them."""
+    roles = (*needed_roles(sorted(parties)), APP_ROLE)
     try:
         with psycopg.connect(conninfo, connect_timeout=10) as connection:
-            connection.execute("SET ROLE case_ledger_app")
+            for role in roles:
+                connection.execute(SQL("SET ROLE {}").format(Identifier(role)))
             connection.execute("SELECT FROM access.used_assertions LIMIT 0")
             connection.execute("SELECT FROM views.projections LIMIT 0")
             connection.execute("SELECT FROM ledger.events LIMIT 0")
+            connection.execute("SELECT FROM log.signed LIMIT 0")
     except psycopg.OperationalError as error:
         raise StoreError(f"the database does not answer: {error}") from error
     except psycopg.ProgrammingError as error:

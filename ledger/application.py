@@ -130,13 +130,10 @@ class Ledger(Application[UUID]):
         The receipt comes back only when the event is durable; the same action again
         gives the same receipt. Raises ``Refusal``, and then nothing is written.
         """
+        check_case(action, case_id)
         if (receipt := self.receipt_of(action)) is not None:
             return receipt
         registry = self.adopted()
-        if action.case_id != case_id:
-            raise Refusal(
-                Ground.INVALID, "case-id", "The action was signed for another case.", "case"
-            )
         _check_protocol(action, registry)
         now = datetime.now(UTC)
         _authenticate(action, registry, now)
@@ -215,6 +212,12 @@ class Ledger(Application[UUID]):
 
     def _events(self, originator_id: UUID, gt: int = 0) -> list[ActionRecorded]:
         return cast("list[ActionRecorded]", list(self.events.get(originator_id, gt=gt)))
+
+
+def check_case(action: SignedAction, case_id: UUID) -> None:
+    """Raises ``Refusal`` (``case-id``) for an action on another case."""
+    if action.case_id != case_id:
+        raise Refusal(Ground.INVALID, "case-id", "The action was signed for another case.", "case")
 
 
 def _check_protocol(action: SignedAction, registry: Registry) -> None:

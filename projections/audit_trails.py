@@ -76,4 +76,6 @@ def _entry(step: Step) -> TrailEntry:
                 registry,
             )
         case RegistryStep(event, before, after):
-            return trail_entry(event, registry_document(before), registry_document(after), after)
+            # A key that revokes itself signs that validly; it is marked like all it signed.
+            signing = before or after
+            return trail_entry(event, registry_document(before), registry_document(after), signing)

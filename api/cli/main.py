@@ -6,6 +6,7 @@ from typing import Annotated
 from uuid import UUID, uuid4
 
 import typer
+from psycopg.conninfo import conninfo_to_dict
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from api.cli import keys, log, verify
@@ -49,6 +50,7 @@ def demo(
 ) -> None:
     """Play the story of two children through the real API, and show what each country sees."""
     log_nothing()
+    leave_when_told()
     with failures(as_json):
         play(Settings(), keep_running=keep_running, as_json=as_json, picture=picture)
 
@@ -67,8 +69,13 @@ def serve(
     )
     with failures(), open_store(settings) as store:
         if store.embedded or settings.owner_database_url is not None:
-            migrate_all(store.owner_conninfo, settings.load_protocol())
-        check_migrated(store.conninfo)
+            login = conninfo_to_dict(store.conninfo).get("user")
+            migrate_all(
+                store.owner_conninfo,
+                settings.load_protocol(),
+                grant_to=None if store.embedded or login is None else str(login),
+            )
+        check_migrated(store.conninfo, settings.load_protocol().party_codes)
         run_server(settings, store.conninfo)
 
 

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import httpx
+import psycopg
 import typer
+from eventsourcing.persistence import PersistenceError
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.panel import Panel
@@ -62,5 +64,10 @@ def failures(as_json: bool = False) -> Iterator[None]:
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         fail("; ".join(wrong))
+    except (psycopg.Error, PersistenceError) as error:
+        # Its message may hold a value; its class and code do not.
+        code = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None)
+        named = f"{type(error).__name__}{f', {code}' if code else ''}"
+        fail(f"the database refused ({named}); is it migrated, and is this the right login?")
     except (StoreError, MigrationError, RebuildError, ValueError, OSError) as error:
         fail(str(error))

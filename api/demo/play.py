@@ -260,5 +260,5 @@ def _stay(console: Console, url: str, directory: Path) -> None:
     )
     try:
         signal.pause()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         console.print("Stopped.")

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from api.access import TheNode
 from api.documents import Health, Readiness
 from api.problems import problem, responses
+from ledger.transparency.publication import AnotherKeyError, HistoryChangedError
 from projections.runner import VIEWS
 
 router = APIRouter(tags=["health"])
@@ -24,8 +25,11 @@ def ready(node: TheNode) -> Readiness:
         raise problem(
             503, "Not available now", "not-adopted", "No protocol is adopted; adopt one first."
         )
-    if node.publisher.trouble is not None:
-        raise problem(503, "Not to be relied on", "history-changed", node.publisher.trouble)
+    match node.publisher.trouble:
+        case HistoryChangedError() as error:
+            raise problem(503, "Not to be relied on", "history-changed", str(error))
+        case AnotherKeyError() as error:
+            raise problem(503, "Nothing is published", "another-log-key", str(error))
     standing = node.publisher.standing()
     return Readiness(
         status="ready",

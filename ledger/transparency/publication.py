@@ -21,6 +21,10 @@ class HistoryChangedError(RuntimeError):
     """The tree is not the one that was signed: its history was altered. Nothing is signed."""
 
 
+class AnotherKeyError(RuntimeError):
+    """The log was signed with another key before. Nothing is signed with this one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How far the log is signed, cosigned by each witness, and published."""
@@ -52,7 +56,8 @@ class Publication:
     def step(self) -> Standing:
         """Sign what is new, ask each witness that is behind, publish what has a quorum.
 
-        Raises ``HistoryChangedError`` where what was signed is no longer so.
+        Raises ``HistoryChangedError`` where what was signed is no longer so, and
+        ``AnotherKeyError`` where it was signed with a key that is not known here.
         """
         tree = self._rows.tree()
         signed = self._sign(tree)
@@ -102,6 +107,8 @@ class Publication:
             raise HistoryChangedError(
                 f"the events up to position {last['size']} are not those that were signed"
             )
+        if last is not None:
+            self._check_key(Note.parse(last["note"]))
         if tree.size == 0:
             return None
         if last is not None and last["size"] == tree.size:
@@ -117,6 +124,14 @@ class Publication:
                 (checkpoint.size, checkpoint.root, str(note), datetime.now(UTC)),
             )
         return note, checkpoint
+
+    def _check_key(self, last: Note) -> None:
+        accepted = {key.key_id for key in self.policy.logs} | {self._signer.verifier.key_id}
+        if not any(signature.key_id in accepted for signature in last.signatures):
+            raise AnotherKeyError(
+                "this node's log key is not the one that signed the ledger before, nor is that "
+                "key in the policy; put the key back, or agree on a policy that names both"
+            )
 
     def _ask(
         self,

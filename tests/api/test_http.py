@@ -163,6 +163,20 @@ def test_the_same_action_again_gives_the_same_receipt(served: Server, database: 
     assert {row[0] for row in kept} == digests
 
 
+def test_a_recorded_action_is_not_filed_under_another_case(served: Server, database: str) -> None:
+    police = served.client("xk-dhtqnj")
+    first, second = uuid4(), uuid4()
+    signed = police.sign(opening(), first)
+    police.send(signed, first, 0)
+    police.open_case(opening(), second)
+    before = vault_rows(database, "xk", first), vault_rows(database, "xk", second)
+    with pytest.raises(RefusedError) as error:
+        police.send(signed, second, 1)
+    assert refused(error) == (422, "case-id")
+    police.send(signed, first, 0)
+    assert (vault_rows(database, "xk", first), vault_rows(database, "xk", second)) == before
+
+
 def test_a_refused_action_leaves_nothing(served: Server, database: str) -> None:
     police, shelter = served.client("xk-dhtqnj"), served.client("xk-isf")
     opened = police.open_case(opening())

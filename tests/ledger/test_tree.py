@@ -58,6 +58,7 @@ def test_a_ledger_from_before_the_tree_gets_one(
     tree = ledger.rows.tree()
     migration = resources.files("ledger.store") / "migrations" / "0002_tree.sql"
     with psycopg.connect(database) as connection:
+        connection.execute("DROP TRIGGER head_is_at_the_last_event ON ledger.head")
         connection.execute("DROP TABLE ledger.tree")
         connection.execute("ALTER TABLE ledger.head DROP COLUMN frontier")
         connection.execute(SQL(migration.read_text()))
@@ -74,3 +75,16 @@ def test_the_application_may_not_change_the_tree(database: str, statement: str) 
         connection.execute("SET ROLE case_ledger_app")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement)  # type: ignore[arg-type]
+
+
+def test_the_head_cannot_be_moved_away_from_the_last_event(ledger: Ledger, database: str) -> None:
+    """It would stop the ledger: nothing could be appended after a gap."""
+    assert ledger.rows.frontier().size
+    with psycopg.connect(database) as connection:
+        connection.execute("SET ROLE case_ledger_app")
+        connection.execute(
+            "UPDATE ledger.head SET position = position + 1,"
+            " frontier = decode(repeat('00', 32 * bit_count((position + 1)::bit(64))::int), 'hex')"
+        )
+        with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="last event"):
+            connection.commit()

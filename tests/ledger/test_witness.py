@@ -17,7 +17,7 @@ from ledger.store.database import Database
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, SignatureType, SignerKey, VerifierKey, verify
 from ledger.transparency.policy import Policy, TrustedWitness
-from ledger.transparency.publication import HistoryChangedError, Publication
+from ledger.transparency.publication import AnotherKeyError, HistoryChangedError, Publication
 from ledger.transparency.witness import SIZE_TYPE, Answer, Submission, Witness, WitnessClient
 from ledger.vocabulary.registration import KeyRegistered
 from tests.support.agencies import PAST, Agencies
@@ -226,6 +226,21 @@ def test_what_a_quorum_cosigned_is_published(
     assert publishing.policy.check(note)[1].keys() == {"AL", "ME", "XK"}
     assert checkpoint == Checkpoint(ORIGIN, position, ledger.rows.frontier().root())
     assert publishing.publication.step() == standing
+
+
+def test_nothing_is_signed_with_another_key_than_before(
+    publishing: Published, ledger: Ledger, pool: Database
+) -> None:
+    publishing.publication.step()
+    other = signer(ORIGIN, SignatureType.ED25519)
+    replaced = Publication(
+        ledger.rows, pool, other, {}, Policy.of(other.verifier, publishing.policy.witnesses)
+    )
+    with pytest.raises(AnotherKeyError):
+        replaced.step()
+    # A policy that names both is how the parties agree to a new key.
+    both = replace(publishing.policy, logs=(*publishing.policy.logs, other.verifier))
+    Publication(ledger.rows, pool, other, {}, both).step()
 
 
 def test_nothing_is_signed_once_history_was_changed(
