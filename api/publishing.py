@@ -64,13 +64,12 @@ def witness_key(settings: Settings, party: str) -> SignerKey:
 
 
 def trusted_policy(settings: Settings) -> Policy:
-    """The policy that the settings name, or else this node's own keys, all parties needed."""
+    """The policy that the settings name, or else this node's own keys: every one is needed."""
     if settings.policy is not None:
         return Policy.parse(settings.policy.read_text(encoding="utf-8"))
-    protocol = settings.load_protocol()
     witnesses = {
         party: TrustedWitness(witness_key(settings, party).verifier)
-        for party in sorted(protocol.party_codes)
+        for party in _own_parties(settings)
     }
     return Policy.of(log_key(settings).verifier, witnesses)
 
@@ -146,8 +145,12 @@ def local_witnesses(
     settings: Settings, database: Database, logs: Mapping[str, list[VerifierKey]]
 ) -> Mapping[str, Witness]:
     """The witnesses of the parties whose node this is."""
-    parties = settings.countries or tuple(sorted(settings.load_protocol().party_codes))
+    parties = _own_parties(settings)
     return {p: Witness(database, p, witness_key(settings, p), logs) for p in parties}
+
+
+def _own_parties(settings: Settings) -> tuple[str, ...]:
+    return settings.countries or tuple(sorted(settings.load_protocol().party_codes))
 
 
 def _private(path: Path) -> Ed25519PrivateKey:

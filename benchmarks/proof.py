@@ -1,6 +1,6 @@
 """What proof costs: appends with the tree and without it, and verification beside its limits.
 
-    python -m benchmarks.proof [--events 20000] [--rounds 7]
+    python -m benchmarks.proof [--events 5000] [--rounds 5]
 
 Runs are interleaved and medians compared, for the machines are noisy: only ratios carry over.
 Writes benchmarks/results/proof.json.
@@ -127,7 +127,7 @@ def drop(server: str, conninfo: str) -> None:
 def measure_appends(server: str, agencies: Agencies, rounds: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     read = Frontier.from_bytes
-    for writers, batch, number in ((1, 1, 1500), (8, 1, 2500), (1, 100, 10_000)):
+    for writers, batch, number in ((1, 1, 600), (8, 1, 1200), (1, 100, 6_000)):
         events = signed_events(agencies, number)
         rates: dict[bool, list[float]] = {True: [], False: []}
         for tree in [True, False] * rounds:
@@ -190,8 +190,8 @@ def measure_verification(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--events", type=int, default=5_000)
+    parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     agencies = Agencies()
     with tempfile.TemporaryDirectory(prefix="case-ledger-bench-") as directory:

@@ -28,7 +28,10 @@ witness_app = typer.Typer(name="witness", help="A party's witness.", no_args_is_
 
 @app.command()
 def policy() -> None:
-    """Print the keys that this node believes, for the other parties to compare and to keep."""
+    """Print the keys that this node believes, for the other parties to compare and to keep.
+
+    Run it where the node runs: without a policy file, keys that are missing are made.
+    """
     with failures():
         typer.echo(str(trusted_policy(Settings())), nl=False)
 

@@ -24,6 +24,7 @@ from ledger import signing
 from ledger.application import Ledger, environment
 from ledger.keys import public_part
 from ledger.protocol import COORDINATOR
+from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from ledger.vocabulary.registration import KeyGrant, ProtocolAdopted, PublicKey
 from projections.rebuild import rebuild as rebuild_view
@@ -155,7 +156,6 @@ def adopt(
 
 @app.command()
 def act(
-    agency: Agency,
     kind: Annotated[str | None, typer.Argument(help="What was done.")] = None,
     assignments: Annotated[
         list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Its fields.")
@@ -166,6 +166,10 @@ def act(
     ] = None,
     file: Annotated[Path | None, typer.Option(help="A JSON file with the fields.")] = None,
     list_kinds: Annotated[bool, typer.Option("--list", help="List every action.")] = False,
+    agency: Annotated[
+        str | None,
+        typer.Option("--agency", "-a", envvar="CASE_LEDGER_AGENCY", help="The agency that acts."),
+    ] = None,
     url: Url = DEFAULT_URL,
     key: KeyFile = None,
     as_json: AsJson = False,
@@ -173,11 +177,16 @@ def act(
     """Sign an action and record it. With a kind alone, show its fields."""
     with failures(as_json):
         if list_kinds or kind is None:
-            out.print(kinds_table())
+            if as_json:
+                print_json(sorted(CASE_ACTIONS))
+            else:
+                out.print(kinds_table())
             return
         if not assignments and file is None:
             out.print(fields_table(kind))
             return
+        if agency is None:
+            fail("say which agency acts: --agency, or CASE_LEDGER_AGENCY")
         action = build(kind, assignments or [], file)
         with connect(url, agency, key) as client:
             if case is None:

@@ -108,6 +108,8 @@ def _prepared(owner: str, conninfo: str, protocol: Protocol, directory: Path) ->
         path = directory / f"{agency.id}.jwk"
         path.unlink(missing_ok=True)
         keys.save(keys.generate(), path)
+    for path in (directory / "log.jwk", *directory.glob("witness-*.jwk")):
+        path.unlink(missing_ok=True)  # a key signs one history
     coordinators = [a.id for a in protocol.agencies if a.role == COORDINATOR]
     held = {c: keys.load(directory / f"{c}.jwk") for c in coordinators}
     adopted = ProtocolAdopted(

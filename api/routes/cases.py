@@ -51,7 +51,7 @@ def append(
     return Receipt.of(receipt)
 
 
-@router.get("", response_model=CasePage, responses=responses(401, 422, 503))
+@router.get("", response_model=CasePage, responses=responses(401, 409, 422, 503))
 def list_cases(
     node: TheNode,
     caller: TheCaller,
@@ -82,7 +82,7 @@ def list_cases(
     return CasePage(cases=tuple(cases), next=more)
 
 
-@router.get("/{case_id}", response_model=Case, responses=responses(401, 404, 422, 503))
+@router.get("/{case_id}", response_model=Case, responses=responses(401, 404, 409, 422, 503))
 def get_case(
     case_id: CaseId,
     node: TheNode,
@@ -105,7 +105,9 @@ def get_case(
     return Case(view=view, disclosed=tuple(_disclosed(node, caller, view)))
 
 
-@router.get("/{case_id}/trail", response_model=TrailPage, responses=responses(401, 404, 422, 503))
+@router.get(
+    "/{case_id}/trail", response_model=TrailPage, responses=responses(401, 404, 409, 422, 503)
+)
 def get_trail(
     case_id: CaseId,
     node: TheNode,

@@ -77,7 +77,7 @@ def get_policy(node: TheNode) -> Response:
 @router.get(
     "/log/tile/{path:path}",
     response_class=Response,
-    responses={**_answers(_BYTES), **responses(401, 403, 404, 422, 503)},
+    responses={**_answers(_BYTES), **responses(401, 403, 404, 409, 422, 503)},
 )
 def get_tile(
     path: Annotated[str, Path(max_length=100)],
@@ -109,7 +109,7 @@ def get_tile(
 @router.get(
     "/log/proof/{position}",
     response_class=Response,
-    responses={**_answers("text/plain"), **responses(401, 404, 422, 503)},
+    responses={**_answers("text/plain"), **responses(401, 404, 409, 422, 503)},
 )
 def get_proof(
     node: TheNode,

@@ -11,7 +11,7 @@ from api.recording import record_in_registry
 router = APIRouter(prefix="/v1", tags=["protocol"])
 
 
-@router.get("/protocol", response_model=ProtocolDocument, responses=responses(401, 503))
+@router.get("/protocol", response_model=ProtocolDocument, responses=responses(401, 409, 503))
 def get_protocol(caller: TheCaller) -> ProtocolDocument:
     """The protocol as data: parties, roles, and the rules of each action."""
     protocol = caller.registry.protocol
@@ -26,7 +26,7 @@ def get_protocol(caller: TheCaller) -> ProtocolDocument:
     )
 
 
-@router.get("/agencies", response_model=list[AgencyWithKeys], responses=responses(401, 503))
+@router.get("/agencies", response_model=list[AgencyWithKeys], responses=responses(401, 409, 503))
 def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
     """Every agency, with its keys and their validity."""
     keys = caller.registry.keys.values()
@@ -60,7 +60,7 @@ def append_to_registry(sd_jwt: SignedActionBody, node: TheNode, caller: TheCalle
     return Receipt.of(record_in_registry(node.ledger, caller.agency, sd_jwt))
 
 
-@router.get("/protocol/trail", response_model=TrailPage, responses=responses(401, 422, 503))
+@router.get("/protocol/trail", response_model=TrailPage, responses=responses(401, 409, 422, 503))
 def get_protocol_trail(
     node: TheNode, caller: TheCaller, after: Position = 0, at_least: AtLeast = None
 ) -> TrailPage:
