@@ -5,6 +5,7 @@ statements, ``_insert_stored_events`` and ``select_events``. Tables come from
 migrations, never from the recorder.
 """
 
+import selectors
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -170,6 +171,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
             },
             prepare=True,
         )
+        _send_whole(curs)
 
     def _fetch_ids_after_insert_events(
         self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], **_: Any
@@ -301,6 +303,17 @@ class LedgerFactory(PostgresFactory):
 
     def application_recorder(self) -> LedgerRecorder:
         return LedgerRecorder(self.datastore)
+
+
+def _send_whole(curs: Cursor[DictRow]) -> None:
+    """Send all that is queued. In a pipeline the driver then only reads, and a statement
+    larger than the socket's buffer would leave server and client waiting for each other.
+    """
+    pgconn = curs.connection.pgconn
+    with selectors.DefaultSelector() as selector:
+        selector.register(pgconn.socket, selectors.EVENT_WRITE)
+        while pgconn.flush():
+            selector.select()
 
 
 def _row(row: DictRow) -> RecordedRow:

@@ -9,7 +9,10 @@ from psycopg.sql import SQL
 
 from ledger import keys, signing
 from ledger.application import Ledger
+from ledger.event import UnsealedEvent
 from ledger.merkle import Frontier, check_consistency, check_inclusion, leaf_hash
+from ledger.vocabulary.identification import CaseOpened
+from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround
 from ledger.vocabulary.registration import KeyRegistered
 from tests.support.agencies import PAST, Agencies
 
@@ -88,3 +91,25 @@ def test_the_head_cannot_be_moved_away_from_the_last_event(ledger: Ledger, datab
         )
         with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="last event"):
             connection.commit()
+
+
+def test_a_batch_larger_than_a_sockets_buffer_is_appended(
+    ledger: Ledger, agencies: Agencies
+) -> None:
+    case_id = uuid4()
+    opened = CaseOpened(
+        acted_at=PAST,
+        age_group=AgeGroup.CHILD,
+        countries=("XK",),
+        ground=OpeningGround.POLICE_ACTION,
+        indicators=(Indicator.UNACCOMPANIED_CHILD,),
+    )
+    events = []
+    for version in range(1, 1501):
+        signed = signing.read(agencies.sign("xk-dhtqnj", opened, case_id))
+        sd_jwt = signed.sd_jwt.encode()
+        events.append(UnsealedEvent(case_id, version, signed.kind, sd_jwt, signed.id))
+    before = ledger.rows.frontier().size
+    ledger.rows.insert_events(events)
+    assert ledger.rows.frontier().size == before + 1500
+    assert ledger.rows.frontier().root() == ledger.rows.tree().root()
