@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
 from api.settings import Settings
@@ -45,14 +46,19 @@ def leave_when_told() -> None:
 
 def serve(settings: Settings, conninfo: str) -> None:
     """Serve until the process is told to stop."""
-    _server(settings, conninfo).run(sockets=[listen(settings)])
+    run(create_app(settings, conninfo), settings)
+
+
+def run(app: FastAPI, settings: Settings) -> None:
+    """Serve any application, as :func:`serve` does a node's."""
+    _server(app).run(sockets=[listen(settings)])
 
 
 @contextmanager
 def serving(settings: Settings, conninfo: str) -> Iterator[str]:
     """Serve in a thread for as long as the block runs. Gives the base URL."""
     listening = listen(settings)
-    server = _server(settings, conninfo)
+    server = _server(create_app(settings, conninfo))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -85,9 +91,9 @@ def base_url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _server(settings: Settings, conninfo: str) -> uvicorn.Server:
+def _server(app: FastAPI) -> uvicorn.Server:
     config = uvicorn.Config(
-        create_app(settings, conninfo),
+        app,
         log_config=None,
         access_log=False,  # a path would be logged whole; see api.middleware
         server_header=False,

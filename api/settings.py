@@ -1,7 +1,7 @@
 """Configuration, from the environment alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import platformdirs
 from pydantic import Field, SecretStr
@@ -33,6 +33,11 @@ class Settings(BaseSettings):
     policy: Path | None = None
     """Trusted log and witness keys (C2SP tlog-policy). Unset: this node's own, of all parties."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
+
+    def listening_on(self, host: str | None, port: int | None) -> Self:
+        """The same but for the address, where one is given."""
+        given = {"host": host, "port": port}
+        return self.model_copy(update={k: v for k, v in given.items() if v is not None})
 
     @property
     def key_directory(self) -> Path:

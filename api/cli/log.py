@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.publishing import log_key, trusted_policy, witness_key
-from api.server import leave_when_told, listen, log_as_json
+from api.publishing import trusted_policy, witness_key
+from api.server import leave_when_told, log_as_json, run
 from api.settings import Settings
 from api.store import open_store
 from api.witness_app import create_witness_app
@@ -19,7 +18,7 @@ from ledger.store.database import Database
 from ledger.store.migrate import migrate, witness_component, witness_role
 from ledger.transparency.export import write_export
 from ledger.transparency.note import SignatureType, VerifierKey
-from ledger.transparency.publication import Publication
+from ledger.transparency.publication import published
 from ledger.transparency.witness import Witness
 
 app = typer.Typer(name="log", help="The ledger as a transparency log.", no_args_is_help=True)
@@ -42,22 +41,18 @@ def export_log(
     as_json: AsJson = False,
 ) -> None:
     """Write what the last published checkpoint covers as a directory of static files."""
-    settings = Settings()
     columns = (TextColumn("Writing"), BarColumn(), MofNCompleteColumn())
     with (
         failures(as_json),
-        open_store(settings) as store,
+        open_store(Settings()) as store,
         Ledger(environment(store.conninfo)) as ledger,
         Database(store.conninfo) as database,
         Progress(*columns, console=out, disable=as_json, transient=True) as progress,
     ):
-        publication = Publication(
-            ledger.rows, database, log_key(settings), {}, trusted_policy(settings)
-        )
-        published = publication.published()
-        if published is None:
+        last = published(database)
+        if last is None:
             fail("no checkpoint is published yet; a quorum of witnesses must cosign one")
-        note, checkpoint = published
+        note, checkpoint = last
         task = progress.add_task("", total=None)
         written = write_export(
             ledger.rows,
@@ -108,10 +103,7 @@ def serve_witness(
     """Run a witness alone, with a database of its own (C2SP tlog-witness)."""
     log_as_json()
     leave_when_told()
-    changes = {"host": host, "port": port}
-    settings = Settings().model_copy(
-        update={name: value for name, value in changes.items() if value is not None}
-    )
+    settings = Settings().listening_on(host, port)
     code = party.upper()
     with failures(), open_store(settings) as store:
         logs: dict[str, list[VerifierKey]] = {}
@@ -123,11 +115,4 @@ def serve_witness(
         migrate(store.owner_conninfo, [witness_component(code)], roles=[witness_role(code)])
         with Database(store.conninfo) as database:
             witness = Witness(database, code, witness_key(settings, code), logs)
-            config = uvicorn.Config(
-                create_witness_app(witness),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=5,
-            )
-            uvicorn.Server(config).run(sockets=[listen(settings)])
+            run(create_witness_app(witness), settings)

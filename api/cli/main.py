@@ -64,10 +64,7 @@ def serve(
     """Serve the ledger: every role of a node in one process."""
     log_as_json()
     leave_when_told()
-    changes = {"host": host, "port": port}
-    settings = Settings().model_copy(
-        update={name: value for name, value in changes.items() if value is not None}
-    )
+    settings = Settings().listening_on(host, port)
     with failures(), open_store(settings) as store:
         if store.embedded or settings.owner_database_url is not None:
             login = conninfo_to_dict(store.conninfo).get("user")

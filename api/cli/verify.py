@@ -25,7 +25,14 @@ from ledger.entry import unseal
 from ledger.merkle import ProofError, leaf_hash
 from ledger.signing import read_recorded
 from ledger.store.database import set_role
-from ledger.store.evidence import kept_in, one_moment, registered_keys, stored_count, stored_rows
+from ledger.store.evidence import (
+    kept_in,
+    one_moment,
+    registered_keys,
+    stored_count,
+    stored_keys,
+    stored_rows,
+)
 from ledger.store.recorder import RecordedRow
 from ledger.transparency.export import ExportError, read_checkpoint, read_export
 from ledger.transparency.note import NoteError
@@ -55,11 +62,11 @@ def ledger(policy: PolicyFile = None, held: Held = None, as_json: AsJson = False
     settings = Settings()
     with failures(as_json), open_store(settings) as store:
         trusted = _policy(policy) if policy else trusted_policy(settings)
-        notes = tuple(path.read_text(encoding="utf-8") for path in held or ())
+        notes = _notes(held)
         with psycopg.connect(store.conninfo) as connection:
             set_role(connection)
             with one_moment(connection):
-                keys = registered_keys(stored_rows(connection))
+                keys = stored_keys(connection)
                 kept = kept_in(connection, trusted, notes)
                 count = stored_count(connection)
                 _verify(stored_rows(connection), kept, keys, count, as_json)
@@ -74,11 +81,9 @@ def export(
 ) -> None:
     """Verify a directory of static files, with no database and no server."""
     with failures(as_json):
-        if policy is None:
-            fail("say whom you trust: --policy FILE")
+        trusted = _policy(policy)
         try:
-            notes = tuple(path.read_text(encoding="utf-8") for path in held or ())
-            kept = Kept(_policy(policy), (read_checkpoint(directory),), notes)
+            kept = Kept(trusted, (read_checkpoint(directory),), _notes(held))
             keys = registered_keys(read_export(directory))
             _verify(read_export(directory), kept, keys, None, as_json)
         except ExportError as error:
@@ -93,8 +98,6 @@ def receipt(
 ) -> None:
     """Verify offline that an event is in the ledger, as every needed witness saw it."""
     with failures(as_json):
-        if policy is None:
-            fail("say whom you trust: --policy FILE")
         trusted = _policy(policy)
         try:
             proof = TlogProof.parse(file.read_text(encoding="utf-8"))
@@ -126,7 +129,13 @@ def receipt(
         out.print(table)
 
 
-def _policy(file: Path) -> Policy:
+def _notes(files: list[Path] | None) -> tuple[str, ...]:
+    return tuple(file.read_text(encoding="utf-8") for file in files or ())
+
+
+def _policy(file: Path | None) -> Policy:
+    if file is None:
+        fail("say whom you trust: --policy FILE")
     try:
         return Policy.parse(file.read_text(encoding="utf-8"))
     except PolicyError as error:

@@ -14,26 +14,29 @@ from api.problems import responses
 from ledger.merkle import TILE_HEIGHT, Tree
 from ledger.refusals import Ground, Refusal
 from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.export import tile_content
 from ledger.transparency.note import Note
 from ledger.transparency.proof import TlogProof
-from ledger.transparency.tiles import TileError, TileName, bundle
+from ledger.transparency.publication import published
+from ledger.transparency.tiles import TileError, TileName
 from ledger.transparency.witness import SIZE_TYPE, Witness
 
 router = APIRouter(tags=["log"])
 
-_TEXT = "text/plain; charset=utf-8"
+_PLAIN = "text/plain"
+_TEXT = f"{_PLAIN}; charset=utf-8"
 _BYTES = "application/octet-stream"
 _FOR_EVER = "max-age=31536000, immutable"
 
 
-def _answers(media_type: str) -> dict[int | str, dict[str, Any]]:
-    schema = {"type": "string"}
-    return {200: {"content": {media_type: {"schema": schema}}, "description": "As specified"}}
-
-
-def _plain(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    content = {"text/plain": {"schema": {"type": "string"}}}
+def _answers(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {media_type: {"schema": {"type": "string"}}}
     return {status: {"content": content, "description": "As specified"} for status in statuses}
+
+
+def _changing(content: str) -> Response:
+    """A text that is another one soon."""
+    return Response(content, media_type=_TEXT, headers={"Cache-Control": "no-cache"})
 
 
 _SIZE: dict[str, Any] = {
@@ -42,12 +45,12 @@ _SIZE: dict[str, Any] = {
 }
 _UNPROCESSABLE: dict[str, Any] = {
     "content": {
-        "text/plain": {"schema": {"type": "string"}},
+        _PLAIN: {"schema": {"type": "string"}},
         **responses(422)[422]["content"],
     },
     "description": "The proof does not hold",
 }
-WITNESS_ANSWERS = {**_plain(200, 400, 403, 404), 409: _SIZE, 422: _UNPROCESSABLE}
+WITNESS_ANSWERS = {**_answers(_PLAIN, 200, 400, 403, 404), 409: _SIZE, 422: _UNPROCESSABLE}
 PartyCode = Annotated[str, Path(pattern=r"^[A-Za-z]{2}$")]
 OriginHash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
@@ -55,29 +58,28 @@ OriginHash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 @router.get(
     "/log/checkpoint",
     response_class=Response,
-    responses={**_answers("text/plain"), **responses(404, 503)},
+    responses={**_answers(_PLAIN, 200), **responses(404, 503)},
 )
 def get_checkpoint(node: TheNode) -> Response:
     """The last checkpoint that a quorum of the parties' witnesses cosigned."""
     note, _ = _published(node)
-    return Response(str(note), media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+    return _changing(str(note))
 
 
 @router.get(
     "/log/policy",
     response_class=Response,
-    responses={**_answers("text/plain"), **responses(503)},
+    responses={**_answers(_PLAIN, 200), **responses(503)},
 )
 def get_policy(node: TheNode) -> Response:
     """The keys that this node believes. Compare them by another channel before relying on them."""
-    policy = str(node.publisher.publication.policy)
-    return Response(policy, media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+    return _changing(str(node.publisher.publication.policy))
 
 
 @router.get(
     "/log/tile/{path:path}",
     response_class=Response,
-    responses={**_answers(_BYTES), **responses(401, 403, 404, 409, 422, 503)},
+    responses={**_answers(_BYTES, 200), **responses(401, 403, 404, 409, 422, 503)},
 )
 def get_tile(
     path: Annotated[str, Path(max_length=100)],
@@ -96,11 +98,7 @@ def get_tile(
     _, checkpoint = _published(node)
     if tile.start + tile.width > checkpoint.size >> (TILE_HEIGHT * (tile.level or 0)):
         raise _no_tile()
-    if tile.level is None:
-        rows = node.ledger.rows.select_rows(tile.start, tile.width)
-        content = bundle([row.state for row in rows])
-    else:
-        content = b"".join(node.ledger.rows.tree().read(tile.level, tile.start, tile.width))
+    content = tile_content(node.ledger.rows, tile)
     reach = "private" if tile.level is None else "public"
     headers = {"Cache-Control": f"{reach}, {_FOR_EVER}"}
     return Response(content, media_type=_BYTES, headers=headers)
@@ -109,7 +107,7 @@ def get_tile(
 @router.get(
     "/log/proof/{position}",
     response_class=Response,
-    responses={**_answers("text/plain"), **responses(401, 404, 409, 422, 503)},
+    responses={**_answers(_PLAIN, 200), **responses(401, 404, 409, 422, 503)},
 )
 def get_proof(
     node: TheNode,
@@ -129,10 +127,10 @@ def get_proof(
         raise Refusal(
             Ground.UNKNOWN, "not-published", "No published checkpoint covers it yet; ask again."
         )
-    tree: Tree = node.ledger.rows.tree()
+    tree = Tree(checkpoint.size, node.ledger.rows.read_hashes)
     path = tuple(tree.inclusion(position - 1, checkpoint.size))
     proof = TlogProof(position - 1, path, note, extra=rows[0].state)
-    return Response(str(proof), media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+    return _changing(str(proof))
 
 
 @router.post(
@@ -151,7 +149,7 @@ async def add_checkpoint(party: PartyCode, request: Request, node: TheNode) -> R
 @router.get(
     "/witness/{party}/{origin_hash}/checkpoint",
     response_class=Response,
-    responses={**_plain(200, 404), **responses(422, 503)},
+    responses={**_answers(_PLAIN, 200, 404), **responses(422, 503)},
 )
 def get_witnessed(party: PartyCode, origin_hash: OriginHash, node: TheNode) -> Response:
     """The last checkpoint that this witness cosigned."""
@@ -171,14 +169,14 @@ def witnessed(witness: Witness | None, origin_hash: str) -> Response:
     note = witness.latest(origin_hash) if witness is not None else None
     if note is None:
         return PlainTextResponse("nothing of that log was cosigned here\n", 404)
-    return Response(note, media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+    return _changing(note)
 
 
 def _published(node: Node) -> tuple[Note, Checkpoint]:
-    published = node.publisher.publication.published()
-    if published is None:
+    last = published(node.database)
+    if last is None:
         raise Refusal(Ground.UNKNOWN, "not-published", "No checkpoint is published yet.")
-    return published
+    return last
 
 
 def _sees(node: Node, caller: TheCaller, position: int) -> bool:

@@ -1,11 +1,11 @@
 """Reads from a database what :mod:`ledger.verification` verifies, all of one moment."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from psycopg import Connection
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, scalar_row
 
 from ledger.entry import unseal
 from ledger.keys import from_public, key_id
@@ -13,9 +13,15 @@ from ledger.signing import read_recorded
 from ledger.store.recorder import RecordedRow
 from ledger.transparency.policy import Policy
 from ledger.verification import Kept
-from ledger.vocabulary.registration import KeyGrant, PublicKey
+from ledger.vocabulary.registration import (
+    KeyGrant,
+    KeyRegistered,
+    ProtocolAdopted,
+    PublicKey,
+)
 
 _PAGE = 2000
+_NAMING_KEYS = (ProtocolAdopted.kind, KeyRegistered.kind)
 
 
 @contextmanager
@@ -26,36 +32,34 @@ def one_moment(connection: Connection[Any]) -> Iterator[Connection[Any]]:
         yield connection
 
 
-def stored_rows(connection: Connection[Any]) -> Iterator[RecordedRow]:
-    """Every row by position, a page in memory at a time."""
+def stored_rows(
+    connection: Connection[Any], kinds: Collection[str] | None = None
+) -> Iterator[RecordedRow]:
+    """Rows by position, a page in memory at a time: every one, or those of some ``kinds``."""
     after = -(2**62)
     while True:
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(
-                "SELECT notification_id, originator_id, originator_version, topic, state,"
-                " action_id, recorded_at, leaf_hash FROM ledger.events"
-                " WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
-                (after, _PAGE),
+                "SELECT * FROM ledger.events WHERE notification_id > %(after)s"
+                " AND (%(kinds)s::text[] IS NULL OR topic = ANY(%(kinds)s))"
+                " ORDER BY notification_id LIMIT %(limit)s",
+                {"after": after, "kinds": kinds and list(kinds), "limit": _PAGE},
             ).fetchall()
-        for row in rows:
-            yield RecordedRow(
-                position=row["notification_id"],
-                originator_id=row["originator_id"],
-                version=row["originator_version"],
-                kind=row["topic"],
-                state=bytes(row["state"]),
-                action_id=row["action_id"],
-                recorded_at=row["recorded_at"],
-                leaf_hash=bytes(row["leaf_hash"]),
-            )
+        yield from map(RecordedRow.of, rows)
         if not rows:
             return
         after = rows[-1]["notification_id"]
 
 
 def stored_count(connection: Connection[Any]) -> int:
-    row = connection.execute("SELECT count(*) FROM ledger.events").fetchone()
-    return int(next(iter(row.values())) if isinstance(row, dict) else row[0]) if row else 0
+    """How many events are stored."""
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return int(cursor.execute("SELECT count(*) FROM ledger.events").fetchone() or 0)
+
+
+def stored_keys(connection: Connection[Any]) -> dict[str, PublicKey]:
+    """The public keys that the stored acts on the protocol name, by thumbprint."""
+    return registered_keys(stored_rows(connection, _NAMING_KEYS))
 
 
 def kept_in(connection: Connection[Any], policy: Policy | None, held: tuple[str, ...] = ()) -> Kept:
@@ -73,11 +77,11 @@ def kept_in(connection: Connection[Any], policy: Policy | None, held: tuple[str,
     )
 
 
-def registered_keys(rows: Iterator[RecordedRow]) -> dict[str, PublicKey]:
+def registered_keys(rows: Iterable[RecordedRow]) -> dict[str, PublicKey]:
     """The public keys that a ledger's own acts name, by thumbprint; malformed ones left out."""
     found: dict[str, PublicKey] = {}
     for row in rows:
-        if row.kind not in ("protocol_adopted", "key_registered"):
+        if row.kind not in _NAMING_KEYS:
             continue
         try:
             fields = read_recorded(unseal(row.state)[0]).fields

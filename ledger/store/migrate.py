@@ -40,25 +40,20 @@ class Component:
 
 def ledger_components(parties: Iterable[str]) -> tuple[Component, ...]:
     """The ledger's own tables, and a vault for each party."""
-    store = resources.files("ledger.store")
-    return (
-        Component("ledger", store / "migrations"),
-        *(
-            Component(
-                f"vault-{party.lower()}",
-                store / "vault_migrations",
-                {"schema": Identifier(vault_schema(party)), "role": Identifier(vault_role(party))},
-            )
-            for party in parties
-        ),
-    )
+    own = Component("ledger", resources.files("ledger.store") / "migrations")
+    return (own, *(_of_party("vault", p, vault_schema(p), vault_role(p)) for p in parties))
 
 
 def witness_component(party: str) -> Component:
     """The tables of one party's witness, which may stand in a database of its own."""
-    names = {"schema": Identifier(witness_schema(party)), "role": Identifier(witness_role(party))}
-    directory = resources.files("ledger.store") / "witness_migrations"
-    return Component(f"witness-{party.lower()}", directory, names)
+    return _of_party("witness", party, witness_schema(party), witness_role(party))
+
+
+def _of_party(kind: str, party: str, schema: str, role: str) -> Component:
+    """A template of migrations, applied to one party's schema and role."""
+    directory = resources.files("ledger.store") / f"{kind}_migrations"
+    names = {"schema": Identifier(schema), "role": Identifier(role)}
+    return Component(f"{kind}-{party.lower()}", directory, names)
 
 
 def witness_schema(party: str) -> str:

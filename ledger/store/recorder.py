@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
@@ -104,6 +104,20 @@ class RecordedRow:
     action_id: UUID
     recorded_at: datetime
     leaf_hash: bytes
+
+    @classmethod
+    def of(cls, row: DictRow) -> Self:
+        """The row as the database gives it."""
+        return cls(
+            position=row["notification_id"],
+            originator_id=row["originator_id"],
+            version=row["originator_version"],
+            kind=row["topic"],
+            state=bytes(row["state"]),
+            action_id=row["action_id"],
+            recorded_at=row["recorded_at"],
+            leaf_hash=bytes(row["leaf_hash"]),
+        )
 
 
 class LedgerDatastore(PostgresDatastore):
@@ -221,7 +235,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
             row = connection.execute(
                 "SELECT * FROM ledger.events WHERE action_id = %s", (action_id,), prepare=True
             ).fetchone()
-        return None if row is None else _row(row)
+        return None if row is None else RecordedRow.of(row)
 
     def select_rows(self, after: int, limit: int) -> list[RecordedRow]:
         """Rows by position, beginning after ``after``."""
@@ -232,7 +246,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
                 (after, limit),
                 prepare=True,
             ).fetchall()
-        return [_row(row) for row in rows]
+        return [RecordedRow.of(row) for row in rows]
 
     def select_positions(self, positions: Sequence[int]) -> list[RecordedRow]:
         """The rows at these positions, in order."""
@@ -243,7 +257,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
                 (list(positions),),
                 prepare=True,
             ).fetchall()
-        return [_row(row) for row in rows]
+        return [RecordedRow.of(row) for row in rows]
 
     def recorded_action_ids(
         self, action_ids: Sequence[UUID], *, upto: int | None = None
@@ -259,7 +273,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
 
     def tree(self) -> Tree:
         """The tree over every event up to now."""
-        return Tree(self.frontier().size, self._read_hashes)
+        return Tree(self.frontier().size, self.read_hashes)
 
     def frontier(self) -> Frontier:
         """The frontier of the tree, as it was stored with the last event."""
@@ -271,7 +285,8 @@ class LedgerRecorder(PostgresApplicationRecorder):
             raise IntegrityError("the ledger has no head; run the migrations")
         return Frontier.from_bytes(head["position"], head["frontier"])
 
-    def _read_hashes(self, level: int, start: int, count: int) -> list[bytes]:
+    def read_hashes(self, level: int, start: int, count: int) -> list[bytes]:
+        """Stored hashes of a tile level: of leaves at 0, of full tiles above."""
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
                 _LEAVES if level == 0 else _TILE_HASHES,
@@ -314,16 +329,3 @@ def _send_whole(curs: Cursor[DictRow]) -> None:
         selector.register(pgconn.socket, selectors.EVENT_WRITE)
         while pgconn.flush():
             selector.select()
-
-
-def _row(row: DictRow) -> RecordedRow:
-    return RecordedRow(
-        position=row["notification_id"],
-        originator_id=row["originator_id"],
-        version=row["originator_version"],
-        kind=row["topic"],
-        state=bytes(row["state"]),
-        action_id=row["action_id"],
-        recorded_at=row["recorded_at"],
-        leaf_hash=bytes(row["leaf_hash"]),
-    )

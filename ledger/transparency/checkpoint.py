@@ -8,7 +8,7 @@ from typing import Self
 from ledger.merkle import HASH_SIZE
 from ledger.transparency.note import NoteError
 
-_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Checkpoint:
     root: bytes
 
     def __str__(self) -> str:
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode('ascii')}\n"
+        return f"{self.origin}\n{self.size}\n{write_hash(self.root)}\n"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -29,9 +29,19 @@ class Checkpoint:
         if len(lines) < 4 or lines[-1] or not all(lines[:-1]):
             raise NoteError("a checkpoint has three lines: origin, size and root")
         origin, size, encoded = lines[:3]
-        if not _SIZE.fullmatch(size):
-            raise NoteError("the size of a checkpoint is a decimal number")
-        return cls(origin, int(size), read_hash(encoded))
+        return cls(origin, read_number(size), read_hash(encoded))
+
+
+def read_number(text: str) -> int:
+    """A size or an index: decimal, with no leading zeroes. Raises ``NoteError``."""
+    if not _NUMBER.fullmatch(text):
+        raise NoteError("a size or an index is a decimal number")
+    return int(text)
+
+
+def write_hash(content: bytes) -> str:
+    """A hash as a line has it, in base64."""
+    return base64.b64encode(content).decode("ascii")
 
 
 def read_hash(line: str) -> bytes:
@@ -40,6 +50,6 @@ def read_hash(line: str) -> bytes:
         content = base64.b64decode(line, validate=True)
     except ValueError:
         content = b""
-    if len(content) != HASH_SIZE or base64.b64encode(content).decode("ascii") != line:
+    if len(content) != HASH_SIZE or write_hash(content) != line:
         raise NoteError("this is no hash in base64")
     return content

@@ -33,22 +33,23 @@ def write_export(
     files were written.
     """
     checkpoint = Checkpoint.parse(note.text)
-    tree = rows.tree()
     tiles = list(tiles_of(checkpoint.size))
     written = 0
     for done, tile in enumerate(tiles, 1):
         path = directory / tile.path
         if not (tile.is_full and path.exists()):
-            if tile.level is None:
-                stored = rows.select_rows(tile.start, tile.width)
-                content = bundle([row.state for row in stored])
-            else:
-                content = b"".join(tree.read(tile.level, tile.start, tile.width))
-            _write(path, content)
+            _write(path, tile_content(rows, tile))
             written += 1
         progress(done, len(tiles))
     _write(directory / CHECKPOINT, str(note).encode())
     return written + 1
+
+
+def tile_content(rows: LedgerRecorder, tile: TileName) -> bytes:
+    """What is in a tile of hashes or a bundle of entries, which the ledger must reach."""
+    if tile.level is None:
+        return bundle([row.state for row in rows.select_rows(tile.start, tile.width)])
+    return b"".join(rows.read_hashes(tile.level, tile.start, tile.width))
 
 
 def read_checkpoint(directory: Path) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Self
 
 from ledger.merkle import check_inclusion
-from ledger.transparency.checkpoint import Checkpoint, read_hash
+from ledger.transparency.checkpoint import Checkpoint, read_hash, read_number, write_hash
 from ledger.transparency.note import Note, NoteError
 from ledger.transparency.policy import Policy
 
@@ -28,7 +28,7 @@ class TlogProof:
         if self.extra:
             lines.append(f"extra {base64.b64encode(self.extra).decode('ascii')}")
         lines.append(f"index {self.index}")
-        lines += [base64.b64encode(step).decode("ascii") for step in self.path]
+        lines += map(write_hash, self.path)
         return "\n".join(lines) + f"\n\n{self.checkpoint}"
 
     @classmethod
@@ -46,12 +46,10 @@ class TlogProof:
                 raise NoteError("the extra data is not base64") from None
         if not lines or not lines[0].startswith("index "):
             raise NoteError("a proof names the index of the entry")
-        number = lines.pop(0).removeprefix("index ")
-        if not (number.isascii() and number.isdigit() and str(int(number)) == number):
-            raise NoteError("the index is a decimal number")
+        index = read_number(lines.pop(0).removeprefix("index "))
         if len(lines) > MAX_PATH:
             raise NoteError(f"a path has at most {MAX_PATH} hashes")
-        return cls(int(number), tuple(map(read_hash, lines)), Note.parse(note), extra)
+        return cls(index, tuple(map(read_hash, lines)), Note.parse(note), extra)
 
     def check(self, leaf: bytes, policy: Policy) -> tuple[Checkpoint, dict[str, datetime]]:
         """Verify the whole of it for a leaf hash. Raises ``NoteError`` or ``ProofError``."""

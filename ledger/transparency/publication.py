@@ -31,7 +31,6 @@ class Standing:
 
     signed: int
     published: int
-    published_at: datetime | None
     witnesses: Mapping[str, int]
 
 
@@ -47,7 +46,6 @@ class Publication:
         policy: Policy,
     ) -> None:
         self.policy = policy
-        self.origin = signer.name
         self._rows = rows
         self._database = database
         self._signer = signer
@@ -65,8 +63,8 @@ class Publication:
             note, checkpoint = signed
             sizes = self._cosigned_sizes()
             for name, witness in self._witnesses.items():
-                if sizes.get(name, 0) < checkpoint.size:
-                    self._ask(name, witness, sizes.get(name, 0), tree, note, checkpoint)
+                if sizes[name] < checkpoint.size:
+                    self._ask(name, witness, sizes[name], tree, note, checkpoint)
             self._publish(note, checkpoint)
         return self.standing()
 
@@ -74,27 +72,13 @@ class Publication:
         """Where the log stands, as stored."""
         with self._database.connection() as connection:
             signed = connection.execute("SELECT max(size) AS size FROM log.signed").fetchone()
-            last = connection.execute(
-                "SELECT size, published_at FROM log.published ORDER BY size DESC LIMIT 1"
-            ).fetchone()
+            last = connection.execute("SELECT max(size) AS size FROM log.published").fetchone()
         sizes = self._cosigned_sizes()
         return Standing(
             signed=(signed or {}).get("size") or 0,
-            published=last["size"] if last else 0,
-            published_at=last["published_at"] if last else None,
-            witnesses={name: sizes.get(name, 0) for name in self.policy.witnesses},
+            published=(last or {}).get("size") or 0,
+            witnesses=sizes,
         )
-
-    def published(self) -> tuple[Note, Checkpoint] | None:
-        """The last published checkpoint, with its cosignatures."""
-        with self._database.connection() as connection:
-            row = connection.execute(
-                "SELECT note FROM log.published ORDER BY size DESC LIMIT 1", prepare=True
-            ).fetchone()
-        if row is None:
-            return None
-        note = Note.parse(row["note"])
-        return note, Checkpoint.parse(note.text)
 
     def _sign(self, tree: Tree) -> tuple[Note, Checkpoint] | None:
         with self._database.connection() as connection:
@@ -114,7 +98,7 @@ class Publication:
         if last is not None and last["size"] == tree.size:
             note = Note.parse(last["note"])
             return note, Checkpoint.parse(note.text)
-        checkpoint = Checkpoint(self.origin, tree.size, tree.root())
+        checkpoint = Checkpoint(self._signer.name, tree.size, tree.root())
         text = str(checkpoint)
         note = Note(text, (self._signer.sign(text),))
         with self._database.connection() as connection:
@@ -197,8 +181,24 @@ class Publication:
             )
 
     def _cosigned_sizes(self) -> dict[str, int]:
+        """The size that each witness of the policy cosigned last: one index probe each."""
         with self._database.connection() as connection:
             rows = connection.execute(
-                "SELECT witness, max(size) AS size FROM log.cosignatures GROUP BY witness"
+                "SELECT witness, COALESCE((SELECT max(size) FROM log.cosignatures c"
+                " WHERE c.witness = w.witness), 0) AS size"
+                " FROM unnest(%s::text[]) AS w (witness)",
+                (list(self.policy.witnesses),),
             ).fetchall()
         return {row["witness"]: row["size"] for row in rows}
+
+
+def published(database: Database) -> tuple[Note, Checkpoint] | None:
+    """The last published checkpoint, with its cosignatures."""
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT note FROM log.published ORDER BY size DESC LIMIT 1", prepare=True
+        ).fetchone()
+    if row is None:
+        return None
+    note = Note.parse(row["note"])
+    return note, Checkpoint.parse(note.text)

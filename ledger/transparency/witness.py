@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Identifier
 from ledger.merkle import EMPTY_ROOT, ProofError, check_consistency
 from ledger.store.database import Database
 from ledger.store.migrate import witness_role, witness_schema
-from ledger.transparency.checkpoint import Checkpoint, read_hash
+from ledger.transparency.checkpoint import Checkpoint, read_hash, read_number, write_hash
 from ledger.transparency.note import Note, NoteError, SignerKey, VerifierKey, verify
 from ledger.transparency.proof import MAX_PATH
 
@@ -45,8 +45,7 @@ class Submission:
     note: Note
 
     def __bytes__(self) -> bytes:
-        hashes = [Checkpoint("", 0, step) for step in self.proof]
-        lines = [f"old {self.old}", *(str(h).split("\n")[2] for h in hashes)]
+        lines = [f"old {self.old}", *map(write_hash, self.proof)]
         return ("\n".join(lines) + f"\n\n{self.note}").encode()
 
     @classmethod
@@ -57,12 +56,12 @@ class Submission:
         except UnicodeDecodeError:
             raise NoteError("a request is UTF-8") from None
         first, *lines = head.split("\n")
-        number = first.removeprefix("old ")
-        if not blank or not first.startswith("old ") or not _is_size(number):
+        if not blank or not first.startswith("old "):
             raise NoteError("a request begins with the old size, and an empty line follows")
         if len(lines) > MAX_PATH:
             raise NoteError(f"a proof has at most {MAX_PATH} hashes")
-        return cls(int(number), tuple(map(read_hash, lines)), Note.parse(note))
+        old = read_number(first.removeprefix("old "))
+        return cls(old, tuple(map(read_hash, lines)), Note.parse(note))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +190,3 @@ class Witness:
             " VALUES (now(), %s, %s, %s, %s)"
         ).format(self._schema)
         connection.execute(insert, (origin, status, held.note, str(note)))
-
-
-def _is_size(text: str) -> bool:
-    return text.isascii() and text.isdigit() and str(int(text)) == text and len(text) < 20

@@ -17,7 +17,12 @@ from ledger.store.database import Database
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, SignatureType, SignerKey, VerifierKey, verify
 from ledger.transparency.policy import Policy, TrustedWitness
-from ledger.transparency.publication import AnotherKeyError, HistoryChangedError, Publication
+from ledger.transparency.publication import (
+    AnotherKeyError,
+    HistoryChangedError,
+    Publication,
+    published,
+)
 from ledger.transparency.witness import SIZE_TYPE, Answer, Submission, Witness, WitnessClient
 from ledger.vocabulary.registration import KeyRegistered
 from tests.support.agencies import PAST, Agencies
@@ -93,6 +98,7 @@ def test_each_refusal_of_the_specification(witness: Witness, log: Log) -> None:
         (400, b"\xff\n\n"),
         (400, b"old x\n\n" + str(good.note).encode()),
         (400, b"old 010\n\n" + str(good.note).encode()),
+        (400, b"old " + b"9" * 5000 + b"\n\n" + str(good.note).encode()),
         (400, bytes(good).replace(b"old 10", b"new 10")),
         (400, bytes(replace(good, proof=(EMPTY_ROOT,) * 64))),
         (400, bytes(good)[:-1]),
@@ -207,22 +213,22 @@ def append(ledger: Ledger, agencies: Agencies) -> int:
 
 
 def test_what_a_quorum_cosigned_is_published(
-    publishing: Published, ledger: Ledger, agencies: Agencies
+    publishing: Published, ledger: Ledger, agencies: Agencies, pool: Database
 ) -> None:
     size = ledger.rows.frontier().size
     standing = publishing.publication.step()
     assert (standing.signed, standing.published) == (size, 0)
     assert standing.witnesses == {"AL": 0, "ME": size, "XK": size}
-    assert publishing.publication.published() is None
+    assert published(pool) is None
     # Appends go on; what is published waits.
     position = append(ledger, agencies)
     assert publishing.publication.step().published == 0
     publishing.flaky.is_down = False
     standing = publishing.publication.step()
     assert standing.published == standing.signed == position
-    published = publishing.publication.published()
-    assert published is not None
-    note, checkpoint = published
+    last = published(pool)
+    assert last is not None
+    note, checkpoint = last
     assert publishing.policy.check(note)[1].keys() == {"AL", "ME", "XK"}
     assert checkpoint == Checkpoint(ORIGIN, position, ledger.rows.frontier().root())
     assert publishing.publication.step() == standing

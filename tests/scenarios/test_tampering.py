@@ -25,7 +25,7 @@ from ledger import entry, keys, signing
 from ledger.application import Ledger
 from ledger.merkle import Frontier, leaf_hash
 from ledger.store.database import Database
-from ledger.store.evidence import kept_in, registered_keys, stored_rows
+from ledger.store.evidence import kept_in, stored_keys, stored_rows
 from ledger.store.recorder import RecordedRow
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, SignatureType, SignerKey
@@ -56,7 +56,7 @@ class World:
 
     def verify(self, connection: psycopg.Connection[Any]) -> Report:
         kept = kept_in(connection, self.policy, self.held)
-        public = registered_keys(stored_rows(connection))
+        public = stored_keys(connection)
         return verify_ledger(stored_rows(connection), kept, keys=public, workers=1)
 
 
