@@ -15,56 +15,48 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from api.schema import migrate_all
-from api.store import create_database
-from ledger import merkle, signing
+from ledger import signing
 from ledger.application import Ledger, environment
 from ledger.event import UnsealedEvent
 from ledger.merkle import Frontier
 from ledger.store.embedded import EmbeddedServer
 from ledger.store.evidence import kept_in, registered_keys, stored_rows
 from ledger.verification import verify_ledger
-from ledger.vocabulary.identification import CaseOpened
-from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround, RiskLevel
+from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
+from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
+from tests.support.databases import new_database
 
 RESULTS = Path(__file__).parent / "results" / "proof.json"
-START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 CASE_LENGTH = 10
 console = Console()
 
 
 def signed_events(agencies: Agencies, number: int) -> list[UnsealedEvent]:
     """Actions on many cases that the rules allow, signed and ready to be stored."""
-    opening = CaseOpened(
-        acted_at=START,
-        age_group=AgeGroup.CHILD,
-        countries=("XK",),
-        ground=OpeningGround.POLICE_ACTION,
-        indicators=(Indicator.UNACCOMPANIED_CHILD,),
-    )
     events, case_id = [], uuid4()
     for index in track(range(number), "Signing", console=console, transient=True):
         version = index % CASE_LENGTH + 1
         if version == 1:
             case_id = uuid4()
         later = RiskAssessed(acted_at=START + timedelta(hours=version), risk_level=RiskLevel.LOW)
-        action = opening if version == 1 else later
+        action = opening() if version == 1 else later
         signed = signing.read(agencies.sign("xk-dhtqnj", action, case_id))
         events.append(
             UnsealedEvent(case_id, version, signed.kind, signed.sd_jwt.encode(), signed.id)
@@ -75,14 +67,14 @@ def signed_events(agencies: Agencies, number: int) -> list[UnsealedEvent]:
 @contextmanager
 def without_tree() -> Iterator[None]:
     """Appends store no tree: what they cost otherwise."""
-    extend, leaf = Frontier.extend, merkle.leaf_hash
-    nothing: Callable[..., Any] = lambda self, _: (self, [])  # noqa: E731
-    Frontier.extend = nothing  # type: ignore[method-assign]
-    try:
+    patches: dict[str, Any] = {
+        "from_bytes": classmethod(lambda cls, *_: cls()),
+        "extend": lambda self, _: (self, []),
+    }
+    with ExitStack() as stack:
+        for name, instead in patches.items():
+            stack.enter_context(patch.object(Frontier, name, instead))
         yield
-    finally:
-        Frontier.extend = extend  # type: ignore[method-assign]
-    assert merkle.leaf_hash is leaf
 
 
 def append_rate(conninfo: str, events: list[UnsealedEvent], writers: int, batch: int) -> float:
@@ -105,43 +97,28 @@ def append_rate(conninfo: str, events: list[UnsealedEvent], writers: int, batch:
         return len(events) / (time.perf_counter() - began)
 
 
-def fresh(server: str, agencies: Agencies, *, tree: bool) -> str:
-    name = f"benchmark_{uuid4().hex[:8]}"
-    create_database(server, name)
-    conninfo = make_conninfo(server, dbname=name)
-    migrate_all(conninfo, agencies.protocol)
-    if not tree:
-        with psycopg.connect(conninfo) as connection:
-            connection.execute("ALTER TABLE ledger.head DROP CONSTRAINT head_frontier_fits")
-            # Read as the frontier of no tree, whatever the position.
-            connection.execute("ALTER TABLE ledger.head ALTER frontier SET DEFAULT ''")
-    return conninfo
-
-
-def drop(server: str, conninfo: str) -> None:
-    name = psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"]
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+@contextmanager
+def fresh(server: str, agencies: Agencies, *, tree: bool) -> Iterator[str]:
+    """A migrated database, in which a head may do without its frontier unless with ``tree``."""
+    with new_database(server) as conninfo:
+        migrate_all(conninfo, agencies.protocol)
+        if not tree:
+            with psycopg.connect(conninfo) as connection:
+                connection.execute("ALTER TABLE ledger.head DROP CONSTRAINT head_frontier_fits")
+        yield conninfo
 
 
 def measure_appends(server: str, agencies: Agencies, rounds: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    read = Frontier.from_bytes
     for writers, batch, number in ((1, 1, 600), (8, 1, 1200), (1, 100, 6_000)):
         events = signed_events(agencies, number)
         rates: dict[bool, list[float]] = {True: [], False: []}
         for tree in [True, False] * rounds:
-            conninfo = fresh(server, agencies, tree=tree)
-            if tree:
+            with (
+                fresh(server, agencies, tree=tree) as conninfo,
+                nullcontext() if tree else without_tree(),
+            ):
                 rates[tree].append(append_rate(conninfo, events, writers, batch))
-            else:
-                Frontier.from_bytes = classmethod(lambda cls, *_: cls())  # type: ignore
-                try:
-                    with without_tree():
-                        rates[tree].append(append_rate(conninfo, events, writers, batch))
-                finally:
-                    Frontier.from_bytes = read  # type: ignore[method-assign]
-            drop(server, conninfo)
         with_tree, without = statistics.median(rates[True]), statistics.median(rates[False])
         found[f"{writers} writers, batches of {batch}"] = {
             "with_tree": with_tree,
@@ -154,20 +131,19 @@ def measure_appends(server: str, agencies: Agencies, rounds: int) -> dict[str, A
 def measure_verification(
     server: str, agencies: Agencies, number: int, rounds: int
 ) -> dict[str, Any]:
-    conninfo = fresh(server, agencies, tree=True)
-    with Ledger(environment(conninfo)) as ledger:
-        for signed in (agencies.adoption(), *agencies.registrations()):
-            ledger.append_to_registry(signing.read(signed))
-        events = signed_events(agencies, number)
-        for at in range(0, number, 500):
-            ledger.rows.insert_events(events[at : at + 500])
+    with fresh(server, agencies, tree=True) as conninfo:
+        with Ledger(environment(conninfo)) as ledger:
+            agencies.begin(ledger)
+            events = signed_events(agencies, number)
+            for at in range(0, number, 500):
+                ledger.rows.insert_events(events[at : at + 500])
+        with psycopg.connect(conninfo) as connection:
+            rows = list(stored_rows(connection))
+            kept, keys = kept_in(connection, None), registered_keys(rows)
     key = Ed25519PrivateKey.generate()
     cores = os.cpu_count() or 1
     rates: dict[str, list[float]] = {"1 process": [], f"{cores} processes": [],
                                      "bare Ed25519": [], "bare SHA-256": []}  # fmt: skip
-    with psycopg.connect(conninfo) as connection:
-        rows = list(stored_rows(connection))
-        kept, keys = kept_in(connection, None), registered_keys(iter(rows))
     message = rows[-1].state
     signature, public = key.sign(message), key.public_key()
     for _ in range(rounds):
@@ -184,7 +160,6 @@ def measure_verification(
         for row in rows:
             hashlib.sha256(b"\x00" + row.state).digest()
         rates["bare SHA-256"].append(len(rows) / (time.perf_counter() - began))
-    drop(server, conninfo)
     return {name: statistics.median(values) for name, values in rates.items()}
 
 

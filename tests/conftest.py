@@ -4,18 +4,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
-from psycopg.sql import SQL, Identifier
 
 from api.schema import migrate_all
-from ledger import signing
 from ledger.application import Ledger, environment
 from ledger.store.embedded import EmbeddedServer
 from tests.support.agencies import Agencies
+from tests.support.databases import new_database
 
 
 @pytest.fixture(scope="session")
@@ -40,24 +36,24 @@ def agencies() -> Agencies:
 
 
 @pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory that the user of an embedded server may enter too."""
+    with tempfile.TemporaryDirectory(prefix="case-ledger-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
 def database(server: str, agencies: Agencies) -> Iterator[str]:
     """A new database with every migration applied."""
-    name = f"case_ledger_test_{uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-    conninfo = make_conninfo(server, dbname=name)
-    migrate_all(conninfo, agencies.protocol)
-    try:
+    with new_database(server) as conninfo:
+        migrate_all(conninfo, agencies.protocol)
         yield conninfo
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
 @pytest.fixture
 def ledger(database: str, agencies: Agencies) -> Iterator[Ledger]:
     """A ledger that adopted the protocol, with every agency's key registered."""
     with Ledger(environment(database)) as application:
-        for signed in (agencies.adoption(), *agencies.registrations()):
-            application.append_to_registry(signing.read(signed))
+        agencies.begin(application)
         yield application

@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,8 @@ import pytest
 import yaml
 
 from api.client import LedgerClient
-from ledger import signing
 from ledger.application import Ledger, environment
-from ledger.vocabulary.identification import CaseOpened
-from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround
+from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.process import free_port
 
@@ -207,8 +204,7 @@ def test_a_wrong_password_is_refused(deployment: Deployment) -> None:
 def test_the_api_serves_appends_and_stops(migrated: Deployment) -> None:
     agencies = Agencies()
     with Ledger(environment(migrated.conninfo("case_ledger_owner"))) as ledger:
-        for signed in (agencies.adoption(), *agencies.registrations()):
-            ledger.append_to_registry(signing.read(signed))
+        agencies.begin(ledger)
     port = free_port()
     env = migrated.environment("api") | {"CASE_LEDGER_PORT": str(port)}
     log = migrated.directory / "api.log"
@@ -223,14 +219,7 @@ def test_the_api_serves_appends_and_stops(migrated: Deployment) -> None:
         while subprocess.run(check, env=env, capture_output=True).returncode != 0:
             assert api.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
-        opening = CaseOpened(
-            acted_at=datetime(2026, 1, 5, 8, tzinfo=UTC),
-            age_group=AgeGroup.CHILD,
-            countries=("XK", "ME"),
-            ground=OpeningGround.POLICE_ACTION,
-            indicators=(Indicator.UNACCOMPANIED_CHILD,),
-            first_name="zqNobodysName",
-        )
+        opened = opening(("XK", "ME"), first_name="zqNobodysName")
         url = f"http://127.0.0.1:{port}"
 
         def client(agency: str) -> LedgerClient:
@@ -238,7 +227,7 @@ def test_the_api_serves_appends_and_stops(migrated: Deployment) -> None:
             return LedgerClient(url, agency=agency, key=key, protocol=agencies.protocol.id)
 
         with client("xk-dhtqnj") as police, client("me-nac") as montenegro:
-            receipt = police.open_case(opening)
+            receipt = police.open_case(opened)
             seen = montenegro.case(receipt.case_id, at_least=receipt.position)
         assert seen.view.parties == ("XK", "ME")
         assert httpx.get(f"{url}/ready").json()["head"] == receipt.position

@@ -7,17 +7,15 @@ how many are made of each operation and each sort.
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-import psycopg
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from psycopg.conninfo import make_conninfo
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -30,17 +28,16 @@ from api.app import create_app
 from api.assertions import make_assertion
 from api.schema import migrate_all
 from api.settings import Settings
-from api.store import create_database
-from ledger import keys, signing
+from ledger import keys
 from ledger.application import Ledger, environment
-from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
+from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
+from tests.support.databases import new_database
 from tests.support.serving import Server, serving
 from tests.support.strategies import proposals
 
 REQUESTS = int(os.environ.get("CASE_LEDGER_TEST_REQUESTS", "40"))
-START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 schemathesis.serializer.alias("application/sd-jwt", "text/plain")
 CHECKS = [
     not_a_server_error,
@@ -49,15 +46,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 SCHEMA = schemathesis.openapi.from_dict(create_app(Settings(), "").openapi())
-OPENING = CASE_ACTIONS["case_opened"].model_validate(
-    {
-        "acted_at": START,
-        "age_group": "child",
-        "countries": ["XK", "ME"],
-        "ground": "police_action",
-        "indicators": ["unaccompanied_child"],
-    }
-)
+OPENING = opening(("XK", "ME"))
 OPERATIONS = {
     f"{o.method.upper()} {o.path}": o for o in (r.ok() for r in SCHEMA.get_all_operations())
 }
@@ -131,23 +120,16 @@ class Fuzzed:
 @pytest.fixture(scope="module")
 def fuzzed(server: str, agencies: Agencies) -> Iterator[Fuzzed]:
     """A server whose database lives as long as this module's tests."""
-    name = f"case_ledger_test_{uuid4().hex[:12]}"
-    create_database(server, name)
-    conninfo = make_conninfo(server, dbname=name)
-    try:
+    with new_database(server) as conninfo:
         migrate_all(conninfo, agencies.protocol)
         with Ledger(environment(conninfo)) as ledger:
-            for signed in (agencies.adoption(), *agencies.registrations()):
-                ledger.append_to_registry(signing.read(signed))
+            agencies.begin(ledger)
             with serving(conninfo, agencies) as running:
                 world = Fuzzed(running, ledger)
                 with running.client("xk-dhtqnj") as police:
                     for case_id in world.cases[1:]:
                         police.open_case(OPENING, case_id)
                 yield world
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
 
 
 def sorts() -> Iterator[tuple[str, GenerationMode]]:
@@ -158,7 +140,7 @@ def sorts() -> Iterator[tuple[str, GenerationMode]]:
             yield name, GenerationMode.NEGATIVE
 
 
-@pytest.mark.parametrize(("name", "mode"), sorts())
+@pytest.mark.parametrize(("name", "mode"), list(sorts()))
 def test_no_request_breaks_the_server(fuzzed: Fuzzed, name: str, mode: GenerationMode) -> None:
     operation = OPERATIONS[name]
     agency_ids = [agency.id for agency in fuzzed.agencies.protocol.agencies]

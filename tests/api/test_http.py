@@ -16,16 +16,14 @@ from ledger import keys
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.picklists import (
-    AgeGroup,
-    Indicator,
     InformationTopic,
-    OpeningGround,
     Purpose,
     RiskLevel,
     ShelterKind,
 )
 from ledger.vocabulary.protection import RiskAssessed, Sheltered
 from ledger.vocabulary.registration import KeyGrant, KeyRegistered, KeyRevoked
+from tests.support import actions
 from tests.support.agencies import PAST
 from tests.support.serving import Server
 
@@ -44,15 +42,8 @@ SECRET_NOTE = "zqNoteNobodyElseHas"
 
 
 def opening(countries: tuple[str, ...] = ("XK",)) -> CaseOpened:
-    return CaseOpened(
-        acted_at=START,
-        age_group=AgeGroup.CHILD,
-        countries=countries,
-        ground=OpeningGround.POLICE_ACTION,
-        indicators=(Indicator.UNACCOMPANIED_CHILD,),
-        indicators_note=SECRET_NOTE,
-        first_name=SECRET_NAME,
-    )
+    secrets = {"indicators_note": SECRET_NOTE, "first_name": SECRET_NAME}
+    return actions.opening(countries, acted_at=START, **secrets)
 
 
 def assessed() -> RiskAssessed:

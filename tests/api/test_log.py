@@ -13,7 +13,7 @@ from ledger.transparency.note import Note
 from ledger.transparency.policy import Policy
 from ledger.transparency.proof import TlogProof
 from ledger.transparency.tiles import TileName, read_bundle, tiles_of
-from tests.api.test_http import opening
+from tests.support.actions import opening
 from tests.support.serving import Server
 
 

@@ -4,35 +4,30 @@
 """
 
 import os
-import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 from uuid import UUID, uuid4
-
-import pytest
 
 from api.client import LedgerClient
 from api.documents import Receipt
 from api.schema import migrate_all
 from api.settings import Settings
 from api.store import open_store
-from ledger import signing
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
-from ledger.vocabulary.identification import CaseOpened
-from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround, RiskLevel
+from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from projections.audit_trail import state_after
 from projections.case_view import case_view
 from projections.reading import ViewReader
 from projections.runner import Followers
 from tests.support import process
+from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.process import ServeProcess, kill_postgresql
 from tests.support.views import wait_for
@@ -40,7 +35,6 @@ from tests.support.views import wait_for
 KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "6"))
 WRITERS = 8
 ACTIONS_OF_A_CASE = 12
-START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 
 
 class Writer(threading.Thread):
@@ -63,15 +57,8 @@ class Writer(threading.Thread):
 
     def _one_case(self) -> None:
         case_id = uuid4()
-        opening = CaseOpened(
-            acted_at=START,
-            age_group=AgeGroup.CHILD,
-            countries=("XK",),
-            ground=OpeningGround.POLICE_ACTION,
-            indicators=(Indicator.UNACCOMPANIED_CHILD,),
-            indicators_note="a note that must not be lost",
-        )
-        self.acknowledged.append(self.client.append(opening, case_id, 0))
+        opened = opening(indicators_note="a note that must not be lost")
+        self.acknowledged.append(self.client.append(opened, case_id, 0))
         for version in range(1, ACTIONS_OF_A_CASE):
             if self.stopping.is_set():
                 return
@@ -81,24 +68,16 @@ class Writer(threading.Thread):
             self.acknowledged.append(self.client.append(assessed, case_id, version))
 
 
-@pytest.fixture
-def data_directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="case-ledger-faults-") as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory)
-
-
-def test_every_acknowledged_event_survives(data_directory: Path, agencies: Agencies) -> None:
-    settings = Settings(data_directory=data_directory, database_url=None)
+def test_every_acknowledged_event_survives(directory: Path, agencies: Agencies) -> None:
+    settings = Settings(data_directory=directory, database_url=None)
     with open_store(settings) as store:
         migrate_all(store.owner_conninfo, agencies.protocol)
         with Ledger(environment(store.conninfo)) as ledger:
-            for signed in (agencies.adoption(), *agencies.registrations()):
-                ledger.append_to_registry(signing.read(signed))
+            agencies.begin(ledger)
             before = ledger.rows.max_notification_id() or 0
 
-    opening = [a.id for a in agencies.protocol.agencies if a.party == "XK" and a.role == "police"]
-    node = ServeProcess(process.environment(data_directory), data_directory / "serve.log")
+    police = [a.id for a in agencies.protocol.agencies if a.party == "XK" and a.role == "police"]
+    node = ServeProcess(process.environment(directory), directory / "serve.log")
     with node:
         writers = [
             Writer(
@@ -110,12 +89,12 @@ def test_every_acknowledged_event_survives(data_directory: Path, agencies: Agenc
                     patience=90,
                 )
             )
-            for agency in islice(cycle(opening), WRITERS)
+            for agency in islice(cycle(police), WRITERS)
         ]
         for writer in writers:
             writer.start()
         try:
-            kills = kill_again_and_again(node, data_directory, writers)
+            kills = kill_again_and_again(node, directory, writers)
         finally:
             for writer in writers:
                 writer.stopping.set()

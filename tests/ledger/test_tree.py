@@ -11,9 +11,8 @@ from ledger import keys, signing
 from ledger.application import Ledger
 from ledger.event import UnsealedEvent
 from ledger.merkle import Frontier, check_consistency, check_inclusion, leaf_hash
-from ledger.vocabulary.identification import CaseOpened
-from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround
 from ledger.vocabulary.registration import KeyRegistered
+from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
 
 
@@ -97,13 +96,7 @@ def test_a_batch_larger_than_a_sockets_buffer_is_appended(
     ledger: Ledger, agencies: Agencies
 ) -> None:
     case_id = uuid4()
-    opened = CaseOpened(
-        acted_at=PAST,
-        age_group=AgeGroup.CHILD,
-        countries=("XK",),
-        ground=OpeningGround.POLICE_ACTION,
-        indicators=(Indicator.UNACCOMPANIED_CHILD,),
-    )
+    opened = opening()
     events = []
     for version in range(1, 1501):
         signed = signing.read(agencies.sign("xk-dhtqnj", opened, case_id))

@@ -13,14 +13,10 @@ from ledger.refusals import Refusal
 from ledger.store.database import Database
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import Correction, InformationRequested
-from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.picklists import (
-    AgeGroup,
     CorrectionEffect,
     CorrectionReason,
-    Indicator,
     InformationTopic,
-    OpeningGround,
     Purpose,
     RiskLevel,
 )
@@ -31,6 +27,7 @@ from projections.case_view import OVERSIGHT_VIEWER, Turn, case_view
 from projections.reading import ViewReader
 from projections.rebuild import RebuildError, rebuild
 from projections.runner import VIEWS, Followers
+from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.views import rows_of, wait_for
 
@@ -60,16 +57,7 @@ class Player:
 @pytest.fixture
 def player(ledger: Ledger, agencies: Agencies) -> Player:
     player = Player(ledger, agencies)
-    player.take(
-        "xk-dhtqnj",
-        CaseOpened(
-            acted_at=START,
-            age_group=AgeGroup.CHILD,
-            countries=("XK",),
-            ground=OpeningGround.POLICE_ACTION,
-            indicators=(Indicator.UNACCOMPANIED_CHILD,),
-        ),
-    )
+    player.take("xk-dhtqnj", opening(acted_at=START))
     return player
 
 

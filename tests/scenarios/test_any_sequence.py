@@ -24,7 +24,7 @@ from ledger.application import Ledger
 from ledger.case_state import CaseState
 from ledger.sd_jwt import SdJwt
 from ledger.store.database import Database
-from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary import CASE_ACTIONS, Action
 from projections.audit_trail import state_after, state_document
 from projections.case_view import case_view, viewers
 from projections.reading import ViewReader
@@ -73,7 +73,7 @@ class World:
 
     def send(self, agency: str, signed: SdJwt, case: UUID, version: int) -> bool:
         """Whether ``agency`` got recorded what it signed."""
-        action = signing.check_disclosures(signing.read(signed), signed.disclosures)
+        action = action_of(signed)
         self.marks |= markers(action)
         try:
             receipt = self.client(agency).send(signed, case, version)
@@ -82,6 +82,11 @@ class World:
             return False
         self.accepted[receipt.action_id] = (signed, receipt)
         return True
+
+
+def action_of(signed: SdJwt) -> Action:
+    """The whole action that was signed."""
+    return signing.check_disclosures(signing.read(signed), signed.disclosures)
 
 
 class AnySequence(RuleBasedStateMachine):
@@ -133,23 +138,19 @@ class AnySequence(RuleBasedStateMachine):
             sender = data.draw(st.sampled_from(others), label="sender")
         elif how == "case":
             case_id = uuid4()
-            signed = world.client(agency).sign(
-                signing.check_disclosures(signing.read(signed), signed.disclosures), uuid4()
-            )
+            signed = world.client(agency).sign(action_of(signed), uuid4())
         elif how == "disclosures":
             # Another salt: the same value, but not what was signed.
             fresh = world.client(agency).sign(
-                signing.check_disclosures(signing.read(signed), signed.disclosures),
+                action_of(signed),
                 case_id,
                 uuid4(),
             )
             if not fresh.disclosures:
                 return
-            signed = signing.parse(
-                "~".join((signed.jwt, *(d.encoded for d in fresh.disclosures), ""))
-            )
+            signed = replace(signed, disclosures=fresh.disclosures)
         else:
-            action = signing.check_disclosures(signing.read(signed), signed.disclosures)
+            action = action_of(signed)
             signed = world.agencies.sign(agency, action, case_id)
             other = world.agencies.sign(agency, action, case_id)
             jwt = signed.jwt.rpartition(".")[0] + "." + other.jwt.rpartition(".")[2]

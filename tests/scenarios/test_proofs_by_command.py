@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,41 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.scenarios.test_command_line import ACT, CommandLine, directory
-from tests.support.process import PROGRAM, ServeProcess, environment, free_port
+from tests.support.command_line import ACT, CommandLine
+from tests.support.process import ServeProcess
 
-__all__ = ["directory"]  # a fixture
 AUDITOR = Path(__file__).parents[2] / "auditor" / "verify.py"
-
-
-class WitnessProcess:
-    """`case-ledger witness serve`, with a data directory and a PostgreSQL of its own."""
-
-    def __init__(self, home: Path, party: str, log: str) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._command = [PROGRAM, "witness", "serve", party, "--log", log, "--port", str(self.port)]
-        self._env = environment(home)
-        self._log = home / "witness.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
-        deadline = time.monotonic() + 40
-        while True:
-            try:
-                httpx.get(f"{self.url}/health", timeout=2).raise_for_status()
-            except httpx.HTTPError:
-                assert time.monotonic() < deadline, self._log.read_text()
-                time.sleep(0.1)
-            else:
-                return
-
-    def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            assert self._process.wait(timeout=30) == 0
 
 
 @pytest.fixture
@@ -77,8 +45,8 @@ def test_a_country_verifies_without_trusting_the_operator(
     log_key = own.split()[1]
     montenegro.more["CASE_LEDGER_LEDGER_ORIGIN"] = log_key.split("+")[0]
     their_key = montenegro.run("witness", "key", "ME").stdout.strip()
-    witness = WitnessProcess(montenegro.directory, "ME", log_key)
-    witness._env |= montenegro.more
+    serve = ("witness", "serve", "ME", "--log", log_key)
+    witness = ServeProcess(montenegro.env, directory / "witness.log", serve)
     policy = directory / "policy"
     policy.write_text(
         "\n".join(
@@ -100,15 +68,13 @@ def test_a_country_verifies_without_trusting_the_operator(
         assert (ready["published"], ready["witnesses"]["ME"]) == (0, 0)
         assert ready["witnesses"]["XK"] == ready["head"] == first["position"]
         assert httpx.get(f"{node.url}/log/checkpoint").status_code == 404
-        witness.start()
-        wait_until_published(node.url, first["position"])
-        witness.stop()
+        with witness:
+            wait_until_published(node.url, first["position"])
+            assert witness.stop() == 0
         second = cli.json("act", "-a", "xk-dhtqnj", *ACT)
-        witness.start()
-        try:
+        with witness:
             wait_until_published(node.url, second["position"])
-        finally:
-            witness.stop()
+            assert witness.stop() == 0
         receipt = directory / "event.tlog-proof"
         position = str(second["position"])
         cli.run("log", "receipt", "-a", "xk-dhtqnj", position, "-o", str(receipt))

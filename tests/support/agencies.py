@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from joserfc.jwk import OKPKey
 
 from ledger import keys, signing
+from ledger.application import Ledger
 from ledger.protocol import COORDINATOR, Protocol, shipped_protocol
 from ledger.sd_jwt import SdJwt
 from ledger.vocabulary import Action
@@ -54,6 +55,11 @@ class Agencies:
             keys=tuple(self.grant(c) for c in coordinators),
         )
         return self.sign(coordinators[0], adopted, None)
+
+    def begin(self, ledger: Ledger) -> None:
+        """Adopt the protocol, and register every agency's key."""
+        for signed in (self.adoption(), *self.registrations()):
+            ledger.append_to_registry(signing.read(signed))
 
     def registrations(self) -> list[SdJwt]:
         coordinator = {a.party: a.id for a in self.protocol.agencies if a.role == COORDINATOR}

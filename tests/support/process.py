@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,11 +29,15 @@ def environment(data_directory: Path, **more: str) -> dict[str, str]:
 
 
 class ServeProcess:
-    """A running `case-ledger serve` on a port that it keeps when it is started again."""
+    """A running `case-ledger serve` on a port that it keeps when it is started again.
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
+    ``command`` names another command that serves, such as a witness's.
+    """
+
+    def __init__(self, env: dict[str, str], log: Path, command: Sequence[str] = ("serve",)) -> None:
         self.env = env
         self.log = log
+        self.command = command
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -53,7 +58,7 @@ class ServeProcess:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [PROGRAM, "serve", "--port", str(self.port)],
+                [PROGRAM, *self.command, "--port", str(self.port)],
                 env=self.env,
                 stdout=log,
                 stderr=log,

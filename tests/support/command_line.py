@@ -1,0 +1,44 @@
+"""`case-ledger` as people and programs run it."""
+
+import json
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.process import PROGRAM, environment
+
+ACT = [
+    "case_opened",
+    "acted_at=2026-01-05T08:00:00Z",
+    "age_group=child",
+    "countries=XK,ME",
+    "ground=police_action",
+    "indicators=unaccompanied_child",
+    "first_name=zqNobodysName",
+]
+
+
+@dataclass
+class CommandLine:
+    """Runs commands in one data directory."""
+
+    directory: Path
+    more: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return environment(self.directory, **self.more)
+
+    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [PROGRAM, *words], env=self.env, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == code, done.stderr + done.stdout
+        return done
+
+    def json(self, *words: str) -> Any:
+        """What a command prints with ``--json``: one document, and nothing else."""
+        done = self.run(*words, "--json")
+        assert done.stderr == ""
+        return json.loads(done.stdout)
