@@ -74,7 +74,9 @@ class Ledger(Application[UUID]):
         else:
             ledger_id, version = registry.protocol.ledger_id, registry.version
         for event in self._events(ledger_id, gt=version):
-            registry = registries.evolve(registry, event.action, _recorded_at(event))
+            registry = registries.evolve(
+                registry, event.action, _recorded_at(event), _position(event)
+            )
         self._registry = registry
         return registry
 
@@ -157,7 +159,7 @@ class Ledger(Application[UUID]):
         registries.decide(registry, action)
         now = datetime.now(UTC)
         if registry is None:
-            registry = registries.evolve(None, action, now)
+            registry = registries.evolve(None, action, now, 1)
             version = 0
         else:
             version = registry.version

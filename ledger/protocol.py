@@ -21,6 +21,8 @@ Fact = Annotated[str, Field(pattern=r"^[A-Za-z_{}]{1,60}$")]
 
 COORDINATOR: Role = "coordinator"
 OVERSIGHT: Role = "oversight"
+NODE: Role = "node"
+"""A country's node: it follows the ledger, and passes on what its agencies signed."""
 
 
 class Party(LedgerModel):

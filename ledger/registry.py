@@ -1,7 +1,7 @@
-"""The registry: a fold of the acts on the protocol into who may sign with which key, when."""
+"""The registry: a fold of the acts on the protocol into whose keys and whose log count, when."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -12,6 +12,7 @@ from ledger.keys import from_public, key_id
 from ledger.protocol import COORDINATOR, Agency, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing import SignedAction, verify
+from ledger.transparency.policy import NONE, Policy, PolicyError
 from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import KeyGrant
 
@@ -47,12 +48,24 @@ class RegisteredKey:
 
 
 @dataclass(frozen=True, slots=True)
+class AgreedPolicy:
+    """A policy that every party adopted: it holds for checkpoints of ``since`` events or more."""
+
+    since: int
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     """The protocol with its agencies' keys, at one version of the ledger."""
 
     protocol: Protocol
     keys: Mapping[str, RegisteredKey]
     version: int
+    policies: tuple[AgreedPolicy, ...] = ()
+    """Every policy that was in force, the first one first."""
+    proposed: Mapping[str, str] = field(default_factory=dict)
+    """The policy that a party adopted last, by the party's code, while not all have."""
 
     @property
     def id(self) -> Any:
@@ -69,6 +82,11 @@ class Registry:
                 "iss",
             )
         return agency
+
+    def policy_at(self, size: int) -> Policy | None:
+        """The policy for a checkpoint of ``size`` events; ``None`` before the first agreed one."""
+        held = [agreed.policy for agreed in self.policies if agreed.since <= size]
+        return held[-1] if held else None
 
     def signing_key(self, kid: str, agency: str, at: datetime) -> OKPKey:
         """The key to verify with. Raises ``Refusal`` where it may not sign for ``agency``."""
@@ -106,14 +124,18 @@ class Registry:
         return SignatureState.VALID
 
 
-def evolve(registry: Registry | None, action: SignedAction, recorded_at: datetime) -> Registry:
-    """Fold one accepted act into the registry."""
+def evolve(
+    registry: Registry | None, action: SignedAction, recorded_at: datetime, position: int
+) -> Registry:
+    """Fold one accepted act, recorded at ``position``, into the registry."""
     if action.kind == "protocol_adopted":
         protocol = Protocol.model_validate(action.fields["protocol"])
         grants = [KeyGrant.model_validate(g) for g in action.fields["keys"]]
         return Registry(protocol, {k.id: k for k in map(_registered, grants)}, 1)
     if registry is None:
         raise ValueError("the registry begins with the adoption of a protocol")
+    if action.kind == "log_policy_adopted":
+        return _with_vote(registry, action, position)
     keys = dict(registry.keys)
     if action.kind == "key_registered":
         registered = _registered(KeyGrant.model_validate(action.fields["grant"]))
@@ -155,6 +177,9 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
             Ground.OUT_OF_PROCEDURE, "not-adopted", "No protocol is adopted yet; adopt one first."
         )
     actor = registry.agency(action.agency)
+    if action.kind == "log_policy_adopted":
+        _decide_policy(registry, action, actor)
+        return
     if action.kind == "key_registered":
         grant = _grant(action.fields["grant"], "act.grant")
         owner, kid = registry.agency(grant.agency), _registered(grant).id
@@ -212,6 +237,55 @@ def _decide_adoption(action: SignedAction) -> None:
         )
     if action.protocol != protocol.id:
         raise Refusal(Ground.INVALID, "protocol", "The action names another protocol.", "protocol")
+
+
+def _with_vote(registry: Registry, action: SignedAction, position: int) -> Registry:
+    text = action.fields["policy"]
+    proposed = {**registry.proposed, registry.agency(action.agency).party: text}
+    policies = registry.policies
+    if {p for p, t in proposed.items() if t == text} == registry.protocol.party_codes:
+        policies, proposed = (*policies, AgreedPolicy(position, Policy.parse(text))), {}
+    return replace(registry, policies=policies, proposed=proposed, version=registry.version + 1)
+
+
+def _decide_policy(registry: Registry, action: SignedAction, actor: Agency) -> None:
+    if actor.role != COORDINATOR:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "coordinators-only",
+            "A policy is adopted by the parties' coordinators.",
+            "iss",
+        )
+    text = action.fields["policy"]
+    try:
+        policy = Policy.parse(text)
+    except PolicyError as error:
+        raise Refusal(
+            Ground.INVALID, "log-policy", f"The policy does not hold: {error}.", "act.policy"
+        ) from error
+    known = {key.name for agreed in registry.policies for key in agreed.policy.logs}
+    if len({key.name for key in policy.logs} | known) != 1:
+        raise Refusal(
+            Ground.INVALID,
+            "log-policy",
+            "A policy names the keys of one log, and its origin stays the same.",
+            "act.policy",
+        )
+    if policy.quorum == NONE:
+        raise Refusal(
+            Ground.INVALID, "log-policy", "A policy needs a quorum of witnesses.", "act.policy"
+        )
+    if registry.proposed.get(actor.party) == text:
+        raise Refusal(
+            Ground.CONFLICT,
+            "policy-known",
+            f"{actor.party} adopted this policy before; the other parties' word is missing.",
+            "act.policy",
+        )
+    if registry.policies and str(registry.policies[-1].policy) == str(policy):
+        raise Refusal(
+            Ground.CONFLICT, "policy-known", "This policy is in force already.", "act.policy"
+        )
 
 
 def _grant(content: object, field: str) -> KeyGrant:

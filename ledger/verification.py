@@ -9,26 +9,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
-from uuid import UUID
 
-from ledger import case as cases
-from ledger import entry as entries
-from ledger import registry as registries
-from ledger import sd_jwt, signing
-from ledger.case import Case
-from ledger.event import ActionRecorded
-from ledger.keys import from_public
-from ledger.merkle import Frontier, TileHash, leaf_hash
-from ledger.refusals import Refusal
-from ledger.registry import Registry
-from ledger.signing import SignedAction
+from ledger.merkle import Frontier, TileHash
+from ledger.replay import Inspected, Replay, inspect
 from ledger.store.recorder import RecordedRow
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, NoteError, verify
 from ledger.transparency.policy import Policy
-from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import PublicKey
 
 CHUNK = 500
@@ -85,39 +73,33 @@ class Kept:
     """The stored size and frontier."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """A checkpoint that the events must agree with, as someone kept it."""
+
+    note: Note
+    checkpoint: Checkpoint
+    needs_quorum: bool
+
+
 @dataclass
 class _State:
     """The fold of what was read so far."""
 
     kept: Kept
+    replay: Replay = field(default_factory=Replay)
     findings: list[Finding] = field(default_factory=list)
     frontier: Frontier = field(default_factory=Frontier)
-    registry: Registry | None = None
-    cases: dict[UUID, Case] = field(default_factory=dict)
-    versions: dict[UUID, int] = field(default_factory=dict)
-    actions: set[UUID] = field(default_factory=set)
-    recorded_at: datetime | None = None
-    expected: dict[int, bytes] = field(default_factory=dict)
+    expected: dict[int, list[_Expected]] = field(default_factory=dict)
     agreed: int = 0
     covered: int = 0
     forked: bool = False
+    anchored: bool = False
+    """Whether a checkpoint was believed by the policy that was given, not by a recorded one."""
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def find(self, position: int, what: str, first: int | None = None) -> None:
         self.findings.append(Finding(first or position, position, what))
-
-
-@dataclass(frozen=True, slots=True)
-class _Inspected:
-    """What can be said of an event by itself."""
-
-    row: RecordedRow
-    leaf: bytes
-    action: SignedAction | None
-    recorded_at: datetime | None
-    is_signed: bool | None
-    """Whether the signature verifies; ``None`` where the key was not known yet."""
-    problem: str | None = None
 
 
 def verify_ledger(
@@ -149,62 +131,32 @@ def verify_ledger(
 
 
 def _read_checkpoints(state: _State) -> None:
-    policy = state.kept.policy
     for content, needs_quorum in (
         *((text, True) for text in state.kept.published),
         *((text, False) for text in state.kept.held),
     ):
-        size = 1
         try:
             note = Note.parse(content)
             checkpoint = Checkpoint.parse(note.text)
-            size = max(checkpoint.size, 1)
-            if policy is not None:
-                if needs_quorum:
-                    policy.check(note)
-                elif not verify(note, policy.logs):
-                    raise NoteError("the log did not sign it")
         except NoteError as error:
-            state.find(size, f"a checkpoint is not to be believed: {error}")
+            state.find(1, f"a checkpoint is not to be believed: {error}")
             continue
-        known = state.expected.setdefault(checkpoint.size, checkpoint.root)
-        if known != checkpoint.root:
-            state.find(size, "two checkpoints of this size have two roots: the log forked")
+        expected = _Expected(note, checkpoint, needs_quorum)
+        state.expected.setdefault(checkpoint.size, []).append(expected)
 
 
-def _check(state: _State, inspected: _Inspected) -> None:
-    row = inspected.row
+def _check(state: _State, inspected: Inspected) -> None:
     position = state.frontier.size + 1
-    if row.position != position:
-        state.find(position, f"the event at this place says that it is at {row.position}")
-    if inspected.leaf != row.leaf_hash:
-        state.find(position, "the stored leaf hash is not that of the event's bytes")
-    _grow(state, position, inspected.leaf)
-    action, recorded_at = inspected.action, inspected.recorded_at
-    if action is None or recorded_at is None:
-        state.find(position, inspected.problem or "the event cannot be read")
-        return
-    _check_columns(state, position, row, action, recorded_at)
-    if state.recorded_at is not None and recorded_at < state.recorded_at:
-        state.find(position, "it is recorded before the event that it follows")
-    state.recorded_at = recorded_at
-    try:
-        _replay(state, position, inspected, action, recorded_at)
-    except Refusal as refusal:
-        state.find(position, f"the rules refuse it ({refusal.rule})")
-    except (ValueError, KeyError, TypeError) as error:
-        state.find(position, f"it cannot be replayed ({type(error).__name__})")
-
-
-def _grow(state: _State, position: int, leaf: bytes) -> None:
-    state.frontier, completed = state.frontier.extend([leaf])
+    for problem in state.replay.judge(position, inspected):
+        state.find(position, problem)
+    state.frontier, completed = state.frontier.extend([inspected.leaf])
     for made in completed:
         state.tiles[made.level, made.index] = made.hash
         _check_tile(state, position, made)
-    expected = state.expected.pop(position, None)
-    if expected is None or state.forked:
+    believed = _believed(state, position)
+    if not believed or state.forked:
         return
-    if expected == state.frontier.root():
+    if believed == {state.frontier.root()}:
         state.agreed += 1
         state.covered = position
     else:
@@ -213,95 +165,53 @@ def _grow(state: _State, position: int, leaf: bytes) -> None:
         state.find(position, what, first=state.covered + 1)
 
 
+def _believed(state: _State, size: int) -> set[bytes]:
+    """The roots that checkpoints of this size say, by the policy in force then."""
+    registry = state.replay.registry
+    agreed = registry.policy_at(size) if registry else None
+    policy = agreed or state.kept.policy
+    roots = set()
+    for expected in state.expected.pop(size, ()):
+        try:
+            if policy is not None:
+                _check_note(policy, expected)
+        except NoteError as error:
+            state.find(max(size, 1), f"a checkpoint is not to be believed: {error}")
+            continue
+        if agreed is None or str(agreed) == str(state.kept.policy):
+            state.anchored = True
+        roots.add(expected.checkpoint.root)
+    if len(roots) > 1:
+        what = "two checkpoints of this size have two roots: the log forked"
+        state.find(max(size, 1), what)
+    return roots
+
+
+def _check_note(policy: Policy, expected: _Expected) -> None:
+    if expected.needs_quorum:
+        policy.check(expected.note)
+    elif not verify(expected.note, policy.logs):
+        raise NoteError("the log did not sign it")
+
+
 def _check_tile(state: _State, position: int, made: TileHash) -> None:
     stored = state.kept.tree
     if stored is not None and stored.get((made.level, made.index)) != made.hash:
         state.find(position, f"the stored tile hash {made.level}/{made.index} is not theirs")
 
 
-def _check_columns(
-    state: _State, position: int, row: RecordedRow, action: SignedAction, recorded_at: datetime
-) -> None:
-    """The row says of the event what its bytes say."""
-    originator = row.originator_id
-    version = state.versions.get(originator, 0) + 1
-    state.versions[originator] = version
-    differences = {
-        "kind": row.kind != action.kind,
-        "action id": row.action_id != action.id,
-        "time of recording": row.recorded_at != recorded_at,
-        "case": action.case_id is not None and originator != action.case_id,
-        "case version": row.version != version,
-    }
-    for name, differs in differences.items():
-        if differs:
-            state.find(position, f"the stored {name} is not the event's")
-    if action.id in state.actions:
-        state.find(position, "its action was recorded before")
-    state.actions.add(action.id)
-
-
-def _replay(
-    state: _State,
-    position: int,
-    inspected: _Inspected,
-    action: SignedAction,
-    recorded_at: datetime,
-) -> None:
-    registry = state.registry
-    if action.kind in REGISTRY_ACTIONS:
-        registries.decide(registry, action)
-        after = registries.evolve(registry, action, recorded_at)
-        _check_signature(state, position, inspected, action, registry or after, recorded_at)
-        if inspected.row.originator_id != after.protocol.ledger_id:
-            state.find(position, "the stored case is not the event's")
-        state.registry = after
-        return
-    if registry is None:
-        state.find(position, "a ledger begins with the adoption of its protocol")
-        return
-    _check_signature(state, position, inspected, action, registry, recorded_at)
-    if action.protocol != registry.protocol.id:
-        state.find(position, "it was signed for another protocol")
-    case_id = inspected.row.originator_id
-    case = state.cases.get(case_id)
-    decided = cases.decide(case, action, case_id, registry.protocol, recorded_at)
-    event = ActionRecorded(case_id, decided.originator_version, action, position, recorded_at)
-    project = Case.projector(registry.protocol)
-    if (after_case := project(case, [event])) is not None:
-        state.cases[case_id] = after_case
-
-
-def _check_signature(
-    state: _State,
-    position: int,
-    inspected: _Inspected,
-    action: SignedAction,
-    registry: Registry,
-    recorded_at: datetime,
-) -> None:
-    try:
-        key = registry.signing_key(action.key_id, action.agency, recorded_at)
-    except Refusal as refusal:
-        state.find(position, f"its signature does not count ({refusal.rule})")
-        return
-    is_signed = inspected.is_signed
-    if is_signed is None:
-        try:
-            signing.verify(action, key)
-            is_signed = True
-        except Refusal:
-            is_signed = False
-    if not is_signed:
-        state.find(position, "its signature does not verify")
-
-
 def _check_end(state: _State) -> None:
     size = state.frontier.size
-    missing = [expected for expected in state.expected if expected > size]
+    missing = [
+        beyond for beyond in sorted(state.expected) if _believed(state, beyond) and beyond > size
+    ]
     if missing:
         what = "events are missing here that a signed checkpoint covers"
         state.find(max(missing), what, first=state.covered + 1)
+    registry = state.replay.registry
+    if state.kept.policy is not None and registry and registry.policies and not state.anchored:
+        what = "the policies recorded here do not follow from the one that you trust"
+        state.find(registry.policies[0].since, what)
     if state.kept.frontier is not None:
         stored = state.kept.frontier
         if stored != (size, state.frontier.to_bytes()):
@@ -313,7 +223,7 @@ def _check_end(state: _State) -> None:
 
 def _inspect_all(
     rows: Iterable[RecordedRow], keys: Mapping[str, PublicKey], workers: int | None
-) -> Iterator[_Inspected]:
+) -> Iterator[Inspected]:
     """Each row inspected, in order, by as many processes as there are cores."""
     source = iter(rows)
     first = list(islice(source, _ALONE))
@@ -324,7 +234,7 @@ def _inspect_all(
             yield from _inspect([row], keys)
         return
     with ProcessPoolExecutor(count) as pool:
-        waiting: deque[Future[list[_Inspected]]] = deque()
+        waiting: deque[Future[list[Inspected]]] = deque()
         for chunk in _chunks(first, source):
             waiting.append(pool.submit(_inspect, chunk, keys))
             if len(waiting) > 2 * count:
@@ -342,29 +252,5 @@ def _chunks(
         yield chunk
 
 
-def _inspect(rows: Sequence[RecordedRow], keys: Mapping[str, PublicKey]) -> list[_Inspected]:
-    return [_inspect_one(row, keys) for row in rows]
-
-
-def _inspect_one(row: RecordedRow, keys: Mapping[str, PublicKey]) -> _Inspected:
-    leaf = leaf_hash(row.state)
-    try:
-        text, recorded_at = entries.unseal(row.state)
-        if entries.seal(text, recorded_at) != row.state:
-            raise ValueError("the bytes are not written as events are")
-        parsed = signing.parse(text)
-        action = signing.read(parsed)
-        if action.sd_jwt != text:
-            raise ValueError("the event carries disclosures")
-    except Refusal as refusal:
-        return _Inspected(row, leaf, None, None, None, f"it is malformed ({refusal.rule})")
-    except (ValueError, TypeError):
-        return _Inspected(row, leaf, None, None, None, "its bytes are not those of an event")
-    is_signed: bool | None = None
-    if (key := keys.get(action.key_id)) is not None:
-        try:
-            sd_jwt.verify(parsed, from_public(key))
-            is_signed = True
-        except ValueError:
-            is_signed = False
-    return _Inspected(row, leaf, action, recorded_at, is_signed)
+def _inspect(rows: Sequence[RecordedRow], keys: Mapping[str, PublicKey]) -> list[Inspected]:
+    return [inspect(row, keys) for row in rows]

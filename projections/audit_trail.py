@@ -104,6 +104,8 @@ def registry_document(registry: Registry | None) -> dict[str, Any]:
             }
             for key in registry.keys.values()
         },
+        "log_policy": str(registry.policies[-1].policy) if registry.policies else None,
+        "log_policies_proposed": dict(registry.proposed),
     }
 
 

@@ -63,7 +63,7 @@ class Folder:
             self._registry = self._registry_before(position)
         if event.action.kind in REGISTRY_ACTIONS:
             before = self._registry
-            self._registry = registries.evolve(before, event.action, event.recorded_at)
+            self._registry = registries.evolve(before, event.action, event.recorded_at, position)
             return RegistryStep(event, before, self._registry)
         if self._registry is None:
             raise ValueError("the ledger does not begin with the adoption of a protocol")
@@ -87,6 +87,8 @@ class Folder:
         registry: Registry | None = None
         if ledger_id is not None:
             for event in self._history.events(ledger_id, before=position):
-                if event.recorded_at is not None:
-                    registry = registries.evolve(registry, event.action, event.recorded_at)
+                if event.recorded_at is not None and event.position is not None:
+                    registry = registries.evolve(
+                        registry, event.action, event.recorded_at, event.position
+                    )
         return registry

@@ -42,8 +42,10 @@ _INSERT = """
 WITH incoming AS (
     SELECT * FROM unnest(
         %(positions)s::bigint[], %(originators)s::uuid[], %(versions)s::bigint[],
-        %(topics)s::text[], %(states)s::bytea[], %(actions)s::uuid[], %(leaves)s::bytea[]
-    ) AS t (notification_id, originator_id, originator_version, topic, state, action_id, leaf_hash)
+        %(topics)s::text[], %(states)s::bytea[], %(actions)s::uuid[],
+        %(times)s::timestamptz[], %(leaves)s::bytea[]
+    ) AS t (notification_id, originator_id, originator_version, topic, state, action_id,
+            recorded_at, leaf_hash)
     WHERE %(guard_version)s::bigint IS NULL OR %(guard_version)s = (
         SELECT COALESCE(max(originator_version), 0)
         FROM ledger.events WHERE originator_id = %(guard_id)s
@@ -51,8 +53,8 @@ WITH incoming AS (
 ), inserted AS (
     INSERT INTO ledger.events (
         notification_id, originator_id, originator_version, topic, state,
-        action_id, leaf_hash, recorded_at)
-    SELECT incoming.*, %(recorded_at)s FROM incoming
+        action_id, recorded_at, leaf_hash)
+    SELECT * FROM incoming
     RETURNING notification_id
 ), moved AS (
     UPDATE ledger.head
@@ -82,6 +84,10 @@ WHERE level = %(level)s AND index >= %(start)s AND index < %(end)s ORDER BY inde
 
 class RegistryMovedError(IntegrityError):
     """The registry changed between the decision and the append; decide again."""
+
+
+class HeadMovedError(IntegrityError):
+    """Another process wrote to this copy of the ledger first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,57 @@ class RecordedRow:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the ledger ends, locked: whoever holds it appends next."""
+
+    position: int
+    recorded_at: datetime
+    frontier: bytes
+
+
+def lock_head(curs: Cursor[DictRow]) -> Head:
+    """Take the lock of the one order, until the transaction ends."""
+    curs.execute(_LOCK_HEAD, prepare=True)
+    head = curs.fetchone()
+    if head is None:
+        raise IntegrityError("the ledger has no head; run the migrations")
+    return Head(head["position"], head["recorded_at"], head["frontier"])
+
+
+def insert_rows(
+    curs: Cursor[DictRow], head: Head, rows: Sequence[RecordedRow], guard: Guard | None = None
+) -> None:
+    """Insert rows that follow the locked head, with their tree, and move the head.
+
+    What was inserted is the statement's result: nothing, where the guard does not hold.
+    """
+    leaves = [row.leaf_hash for row in rows]
+    frontier, completed = Frontier.from_bytes(head.position, head.frontier).extend(leaves)
+    curs.execute(
+        _INSERT,
+        {
+            "positions": [row.position for row in rows],
+            "originators": [row.originator_id for row in rows],
+            "versions": [row.version for row in rows],
+            "topics": [row.kind for row in rows],
+            "states": [row.state for row in rows],
+            "actions": [row.action_id for row in rows],
+            "times": [row.recorded_at for row in rows],
+            "leaves": leaves,
+            "recorded_at": rows[-1].recorded_at,
+            "frontier": frontier.to_bytes(),
+            "tile_levels": [made.level for made in completed],
+            "tile_indexes": [made.index for made in completed],
+            "tile_hashes": [made.hash for made in completed],
+            "guard_id": guard.originator_id if guard else None,
+            "guard_version": guard.version if guard else None,
+        },
+        prepare=True,
+    )
+    _send_whole(curs)
+
+
 class LedgerDatastore(PostgresDatastore):
     """The library's datastore over a connection string, in one role."""
 
@@ -156,36 +213,14 @@ class LedgerRecorder(PostgresApplicationRecorder):
         guard: Guard | None = None,
         **_: Any,
     ) -> None:
-        curs.execute(_LOCK_HEAD, prepare=True)
-        head = curs.fetchone()
-        if head is None:
-            raise IntegrityError("the ledger has no head; run the migrations")
-        recorded_at = max(datetime.now(UTC), head["recorded_at"])
-        entries = [entry.seal(e.state.decode("ascii"), recorded_at) for e in stored_events]
-        leaves = [merkle.leaf_hash(e) for e in entries]
-        frontier, completed = Frontier.from_bytes(head["position"], head["frontier"]).extend(leaves)
+        head = lock_head(curs)
+        recorded_at = max(datetime.now(UTC), head.recorded_at)
+        rows = [
+            _sealed(event, head.position + place, recorded_at)
+            for place, event in enumerate(stored_events, 1)
+        ]
         self._notify_channel(curs)
-        curs.execute(
-            _INSERT,
-            {
-                "positions": [head["position"] + 1 + i for i in range(len(entries))],
-                "originators": [e.originator_id for e in stored_events],
-                "versions": [e.originator_version for e in stored_events],
-                "topics": [e.topic for e in stored_events],
-                "states": entries,
-                "actions": [e.action_id for e in stored_events if isinstance(e, UnsealedEvent)],
-                "leaves": leaves,
-                "frontier": frontier.to_bytes(),
-                "tile_levels": [made.level for made in completed],
-                "tile_indexes": [made.index for made in completed],
-                "tile_hashes": [made.hash for made in completed],
-                "recorded_at": recorded_at,
-                "guard_id": guard.originator_id if guard else None,
-                "guard_version": guard.version if guard else None,
-            },
-            prepare=True,
-        )
-        _send_whole(curs)
+        insert_rows(curs, head, rows, guard)
 
     def _fetch_ids_after_insert_events(
         self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], **_: Any
@@ -259,6 +294,18 @@ class LedgerRecorder(PostgresApplicationRecorder):
             ).fetchall()
         return [RecordedRow.of(row) for row in rows]
 
+    def copy(self, connection: Connection[DictRow], rows: Sequence[RecordedRow]) -> None:
+        """Insert rows as another node recorded them, in the caller's transaction.
+
+        Raises ``HeadMovedError`` where they do not follow this ledger's last event.
+        """
+        with connection.cursor() as curs:
+            head = lock_head(curs)
+            if head.position != rows[0].position - 1:
+                raise HeadMovedError(f"this ledger ends at position {head.position} by now")
+            self._notify_channel(curs)
+            insert_rows(curs, head, rows)
+
     def recorded_action_ids(
         self, action_ids: Sequence[UUID], *, upto: int | None = None
     ) -> set[UUID]:
@@ -318,6 +365,22 @@ class LedgerFactory(PostgresFactory):
 
     def application_recorder(self) -> LedgerRecorder:
         return LedgerRecorder(self.datastore)
+
+
+def _sealed(event: StoredEvent, position: int, recorded_at: datetime) -> RecordedRow:
+    if not isinstance(event, UnsealedEvent):
+        raise TypeError(f"{type(event).__name__} is no event on its way to the recorder")
+    state = entry.seal(event.state.decode("ascii"), recorded_at)
+    return RecordedRow(
+        position=position,
+        originator_id=UUID(str(event.originator_id)),
+        version=event.originator_version,
+        kind=event.topic,
+        state=state,
+        action_id=event.action_id,
+        recorded_at=recorded_at,
+        leaf_hash=merkle.leaf_hash(state),
+    )
 
 
 def _send_whole(curs: Cursor[DictRow]) -> None:

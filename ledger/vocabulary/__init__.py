@@ -47,6 +47,7 @@ from ledger.vocabulary.registration import (
     KeyCompromised,
     KeyRegistered,
     KeyRevoked,
+    LogPolicyAdopted,
     ProtocolAdopted,
 )
 from ledger.vocabulary.returning import (
@@ -105,7 +106,9 @@ CASE_ACTIONS = actions_by_kind(
 )
 """The actions that agencies take on a case, by kind."""
 
-REGISTRY_ACTIONS = actions_by_kind((ProtocolAdopted, KeyRegistered, KeyRevoked, KeyCompromised))
+REGISTRY_ACTIONS = actions_by_kind(
+    (ProtocolAdopted, KeyRegistered, KeyRevoked, KeyCompromised, LogPolicyAdopted)
+)
 """The acts on the protocol itself, by kind."""
 
 ALL_ACTIONS = {**CASE_ACTIONS, **REGISTRY_ACTIONS}

@@ -1,4 +1,4 @@
-"""Acts on the protocol itself: its adoption, and the keys that its agencies sign with."""
+"""Acts on the protocol itself: its adoption, its agencies' keys, and whose log is believed."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -8,6 +8,7 @@ from ledger.vocabulary.action import Action, LedgerModel, OnLedger
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.types import AgencyId, UtcDatetime
 
+MAX_POLICY = 8 * 1024
 KeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 """RFC 7638 thumbprint (SHA-256) of an agency's public key."""
 
@@ -72,3 +73,16 @@ class KeyCompromised(Action):
 
     key_id: OnLedger[KeyId]
     since: OnLedger[UtcDatetime]
+
+
+class LogPolicyAdopted(Action):
+    """A party's coordinator adopts a policy: the log's key and address, the witnesses, the quorum.
+
+    It is in force once every party has adopted the same text, from the next event on. This
+    is how keys of the log and of witnesses change, and how another node takes the ledger over.
+    """
+
+    kind: ClassVar[str] = "log_policy_adopted"
+    stage: ClassVar[S] = S.COORDINATION
+
+    policy: OnLedger[Annotated[str, Field(min_length=1, max_length=MAX_POLICY)]]
