@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.node import Node
-from ledger.protocol import COORDINATOR, OVERSIGHT, Agency
+from ledger.protocol import COORDINATOR, NODE, OVERSIGHT, Agency
 from ledger.refusals import Ground, Refusal
 from ledger.registry import Registry
 from projections.case_view import OVERSIGHT_VIEWER
@@ -29,13 +29,20 @@ class Caller:
 
     @property
     def viewer(self) -> str:
-        """Whose view of a case this caller reads: its country's, or oversight's of all."""
+        """Whose view of a case this caller reads: its country's, or oversight's of all.
+
+        Raises ``Refusal`` (``nodes-copy-only``) for a node, which is nobody's reader.
+        """
+        if self.agency.role == NODE:
+            raise Refusal(
+                Ground.NOT_ALLOWED, "nodes-copy-only", "A node copies events; people read cases."
+            )
         return OVERSIGHT_VIEWER if self.agency.role == OVERSIGHT else self.agency.party
 
     @property
     def sees_every_event(self) -> bool:
-        """Coordinators and oversight follow the whole ledger, which holds no disclosure."""
-        return self.agency.role in (COORDINATOR, OVERSIGHT)
+        """Who follows the whole ledger, which holds no disclosure."""
+        return self.agency.role in (COORDINATOR, OVERSIGHT, NODE)
 
 
 def the_node(request: Request) -> Node:
@@ -56,7 +63,14 @@ def caller(
             "Send an assertion signed with the agency's key as a bearer token.",
             "Authorization",
         )
-    return Caller(node.assertions.authenticate(credentials.credentials, registry), registry)
+    agency = node.assertions.authenticate(credentials.credentials, registry)
+    if not node.serves(agency):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "another-countrys-node",
+            "This is another country's node; ask your own.",
+        )
+    return Caller(agency, registry)
 
 
 TheNode = Annotated[Node, Depends(the_node)]

@@ -1,5 +1,6 @@
 """A typed client: builds, signs and appends an agency's actions, and reads its cases."""
 
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from types import TracebackType
@@ -19,6 +20,8 @@ from api.documents import (
     CasePage,
     Event,
     EventPage,
+    OutboxPage,
+    Outcome,
     ProtocolDocument,
     Readiness,
     Receipt,
@@ -32,6 +35,7 @@ from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
 
+ACCEPTED = 202
 D = TypeVar("D", bound=BaseModel)
 
 
@@ -41,6 +45,14 @@ class RefusedError(Exception):
     def __init__(self, problem: ProblemDetails) -> None:
         super().__init__(f"{problem.status} {problem.rule}: {problem.detail or problem.title}")
         self.problem = problem
+
+
+class WaitingError(Exception):
+    """The action waits in the node's outbox; its outcome can be asked for later."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(f"action {outcome.action_id} waits for the ledger node")
+        self.outcome = outcome
 
 
 class LedgerClient:
@@ -100,14 +112,18 @@ class LedgerClient:
         """Sign ``action``, taken on ``case_version``, and record it. Raises ``RefusedError``."""
         return self.send(self.sign(action, case_id, action_id), case_id, case_version)
 
-    def send(self, signed: SdJwt, case_id: UUID, case_version: int) -> Receipt:
+    def send(self, signed: SdJwt | str, case_id: UUID, case_version: int) -> Receipt:
         """Record what was signed before; the same again gives the same receipt."""
         condition = {"If-Match": f'"{case_version}"'} if case_version else {"If-None-Match": "*"}
         return self._post(f"/v1/cases/{case_id}/actions", signed, condition)
 
     def append_to_registry(self, action: Action) -> Receipt:
         """Record an act on the protocol itself. Raises ``RefusedError``."""
-        return self._post("/v1/protocol/actions", self.sign(action, None), {})
+        return self.send_to_registry(self.sign(action, None))
+
+    def send_to_registry(self, signed: SdJwt | str) -> Receipt:
+        """Record an act on the protocol that was signed before. Raises ``RefusedError``."""
+        return self._post("/v1/protocol/actions", signed, {})
 
     def case(
         self,
@@ -191,6 +207,23 @@ class LedgerClient:
         """A receipt of the event at ``position`` that verifies offline (C2SP tlog-proof)."""
         return self._request("GET", f"/log/proof/{position}").text
 
+    def signed_head(self, after: int, wait: float = 0) -> str:
+        """What the log signed of more than ``after`` events, or last, once ``wait`` is over."""
+        params = {"after": after, "wait": wait}
+        return self._request("GET", "/v1/log/head", params=params).text
+
+    def checkpoint(self) -> str:
+        """The last checkpoint that a quorum of witnesses cosigned."""
+        return self._request("GET", "/log/checkpoint").text
+
+    def outcome(self, action_id: UUID) -> Outcome:
+        """What became of an action that was handed in at this node."""
+        return self._get(f"/v1/outbox/{action_id}", Outcome)
+
+    def outbox(self) -> OutboxPage:
+        """What was handed in last at this node, and what became of it."""
+        return self._get("/v1/outbox", OutboxPage)
+
     def ready(self) -> Readiness:
         """Whether the node can serve. Raises ``RefusedError`` where it cannot yet."""
         return self._get("/ready", Readiness)
@@ -208,10 +241,24 @@ class LedgerClient:
         present = {name: value for name, value in (params or {}).items() if value is not None}
         return model.model_validate_json(self._request("GET", path, params=present).content)
 
-    def _post(self, path: str, signed: SdJwt, condition: dict[str, str]) -> Receipt:
+    def _post(self, path: str, signed: SdJwt | str, condition: dict[str, str]) -> Receipt:
         headers = {"Content-Type": "application/sd-jwt", **condition}
         response = self._request("POST", path, content=str(signed), headers=headers)
+        if response.status_code == ACCEPTED:
+            return self._await(Outcome.model_validate_json(response.content))
         return Receipt.model_validate_json(response.content)
+
+    def _await(self, outcome: Outcome) -> Receipt:
+        """Ask for the outcome of an action that waits in the node's outbox, while patient."""
+        deadline = time.monotonic() + self._patience
+        while outcome.receipt is None:
+            if outcome.problem is not None:
+                raise RefusedError(outcome.problem)
+            if time.monotonic() > deadline:
+                raise WaitingError(outcome)
+            time.sleep(0.1)
+            outcome = self.outcome(outcome.action_id)
+        return outcome.receipt
 
     def _request(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **content: Any

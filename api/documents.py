@@ -7,7 +7,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from api.problems import ProblemDetails
 from ledger import application
+from ledger.outbox import State
 from ledger.protocol import Party, Role
 from ledger.store.recorder import RecordedRow
 from ledger.vocabulary.types import AgencyId, Name, UtcDatetime
@@ -139,6 +141,41 @@ class ProtocolDocument(Document):
     """For each kind of action: who may take it, what it requires, establishes and ends."""
 
 
+class Outcome(Document):
+    """What became of an action that was handed in at a country's node."""
+
+    action_id: UUID
+    agency: AgencyId
+    case_id: UUID | None
+    case_version: int
+    """The version that the agency acted on."""
+    state: State
+    received_at: UtcDatetime
+    decided_at: UtcDatetime | None
+    receipt: Receipt | None = None
+    """Once it is recorded, and verified in this node's own copy of the ledger."""
+    problem: ProblemDetails | None = None
+    """Why it was refused, if it was."""
+
+
+class OutboxPage(Document):
+    """Actions that were handed in, the last one first."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+class Following(Document):
+    """How a country's node stands to the ledger node that it copies from."""
+
+    ledger_url: str
+    reachable: bool
+    heard_at: UtcDatetime | None
+    """When the ledger node answered last."""
+    trouble: str | None
+    waiting: int
+    """How many actions of its agencies have no outcome yet."""
+
+
 class Health(Document):
     status: str
 
@@ -155,7 +192,14 @@ class Readiness(Document):
     published: int
     """The size of the last checkpoint that a quorum of witnesses cosigned."""
     witnesses: Mapping[str, int]
-    """The size that each witness cosigned last."""
+    """The size that each witness cosigned last, as this node knows it."""
+    following: Following | None = None
+    """``None`` on the ledger node."""
+
+
+def etag(case_version: int) -> str:
+    """A case's version as an entity tag."""
+    return f'"{case_version}"'
 
 
 def _base64(content: bytes) -> str:

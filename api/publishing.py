@@ -1,113 +1,45 @@
-"""A node's part in publication: the log's key, its witnesses here and elsewhere, the loop."""
+"""The ledger node's part in publication: it signs as the ledger grows, and gathers cosignatures."""
 
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+import time
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
-import httpx
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from api.settings import Settings
-from ledger import keys
 from ledger.application import Ledger
-from ledger.store.database import Database
-from ledger.transparency.note import SignatureType, SignerKey, VerifierKey
-from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.transparency.publication import (
     AnotherKeyError,
     HistoryChangedError,
     Publication,
     Standing,
 )
-from ledger.transparency.witness import Answer, Witness, WitnessClient
 
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 0.2
+_AT_LEAST_EVERY_SECONDS = 2.0
 _log = structlog.get_logger(__name__)
 
 
-class HttpWitness:
-    """A witness at its submission prefix."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/") + "/add-checkpoint"
-        self._http = httpx.Client(timeout=5.0)
-
-    def add_checkpoint(self, request: bytes) -> Answer:
-        try:
-            response = self._http.post(self._url, content=request)
-        except httpx.TransportError as error:
-            raise ConnectionError(type(error).__name__) from error
-        media_type = response.headers.get("content-type", "")
-        return Answer(response.status_code, response.text, media_type)
-
-    def close(self) -> None:
-        self._http.close()
-
-
-def log_key(settings: Settings) -> SignerKey:
-    """The key that signs this ledger's checkpoints; made where there is none yet."""
-    path = settings.key_directory / "log.jwk"
-    return SignerKey(settings.origin, SignatureType.ED25519, _private(path))
-
-
-def witness_key(settings: Settings, party: str) -> SignerKey:
-    """The key that a party's witness cosigns with; made where there is none yet."""
-    code = party.lower()
-    path = settings.key_directory / f"witness-{code}.jwk"
-    name = f"{settings.origin}/witness-{code}"
-    return SignerKey(name, SignatureType.COSIGNATURE, _private(path))
-
-
-def trusted_policy(settings: Settings) -> Policy:
-    """The policy that the settings name, or else this node's own keys: every one is needed."""
-    if settings.policy is not None:
-        return Policy.parse(settings.policy.read_text(encoding="utf-8"))
-    witnesses = {
-        party: TrustedWitness(witness_key(settings, party).verifier)
-        for party in _own_parties(settings)
-    }
-    return Policy.of(log_key(settings).verifier, witnesses)
-
-
-@dataclass
 class Publisher:
-    """Takes a step of publication whenever the ledger may have grown."""
+    """Signs in one thread, so that no witness delays it, and gathers in another."""
 
-    settings: Settings
-    ledger: Ledger
-    database: Database
-    local: Mapping[str, Witness] = field(init=False)
-    publication: Publication = field(init=False)
-    trouble: HistoryChangedError | AnotherKeyError | None = None
-    """Why nothing more is signed, if so."""
-
-    def __post_init__(self) -> None:
-        policy = trusted_policy(self.settings)
-        signer = log_key(self.settings)
-        trusted = {signer.name: [signer.verifier]}
-        self.local = local_witnesses(self.settings, self.database, trusted)
-        by_key = {witness.signer.verifier: witness for witness in self.local.values()}
-        self._remote: list[HttpWitness] = []
-        clients: dict[str, WitnessClient] = {}
-        for name, trusted_witness in policy.witnesses.items():
-            here = by_key.get(trusted_witness.key)
-            if here is not None:
-                clients[name] = here
-            elif trusted_witness.url is not None:
-                remote = HttpWitness(trusted_witness.url)
-                self._remote.append(remote)
-                clients[name] = remote
-        self.publication = Publication(self.ledger.rows, self.database, signer, clients, policy)
+    def __init__(self, ledger: Ledger, publication: Publication) -> None:
+        self.trouble: HistoryChangedError | AnotherKeyError | None = None
+        """Why nothing more is signed, if so."""
+        self._ledger = ledger
+        self._publication = publication
+        self.signed = 0
+        """The last signed size, as this process knows it."""
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="publish")
+        self._grown = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._sign, name="sign"),
+            threading.Thread(target=self._gather, name="gather"),
+        ]
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
@@ -117,44 +49,57 @@ class Publisher:
         traceback: TracebackType | None,
     ) -> None:
         self._stopping.set()
-        self._thread.join()
-        for remote in self._remote:
-            remote.close()
+        self._grown.set()
+        for thread in self._threads:
+            thread.join()
+        self._publication.close()
 
     def standing(self) -> Standing:
-        return self.publication.standing()
+        return self._publication.standing()
 
-    def _run(self) -> None:
-        done: tuple[int, int] | None = None
+    def grown(self) -> None:
+        """Say that there is something to sign, so that it is not only found at the next look."""
+        self._grown.set()
+
+    def _sign(self) -> None:
         while not self._stopping.is_set():
             try:
-                head = self.ledger.rows.max_notification_id() or 0
-                if done != (head, head):
-                    standing = self.publication.step()
-                    done = (standing.signed, standing.published)
+                head = self._ledger.rows.max_notification_id() or 0
+                if head != self.signed or self.trouble is not None:
+                    self.signed = self._publication.sign()
                 self.trouble = None
             except (HistoryChangedError, AnotherKeyError) as error:
+                if str(error) != str(self.trouble):
+                    _log.error("nothing more is signed", why=type(error).__name__)
                 self.trouble = error
-                _log.error("nothing more is signed", why=type(error).__name__)
+            except Exception as error:
+                _log.warning("signing interrupted", error=type(error).__name__)
+            self._grown.wait(_EVERY_SECONDS)
+            self._grown.clear()
+
+    def _gather(self) -> None:
+        done: Standing | None = None
+        pause = _EVERY_SECONDS
+        while not self._stopping.is_set():
+            try:
+                now = self._publication.standing()
+                if self.trouble is None and not (now == done and _is_complete(now)):
+                    done = self._publication.gather()
+                pause = _EVERY_SECONDS if now != done else min(2 * pause, _AT_LEAST_EVERY_SECONDS)
             except Exception as error:
                 _log.warning("publication interrupted", error=type(error).__name__)
-            self._stopping.wait(_EVERY_SECONDS)
+            self._pause(pause)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, for a witness that is away, no longer than until the ledger grows."""
+        signed = self.signed
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self._stopping.wait(_EVERY_SECONDS):
+            if self.signed != signed:
+                return
 
 
-def local_witnesses(
-    settings: Settings, database: Database, logs: Mapping[str, list[VerifierKey]]
-) -> Mapping[str, Witness]:
-    """The witnesses of the parties whose node this is."""
-    parties = _own_parties(settings)
-    return {p: Witness(database, p, witness_key(settings, p), logs) for p in parties}
-
-
-def _own_parties(settings: Settings) -> tuple[str, ...]:
-    return settings.countries or tuple(sorted(settings.load_protocol().party_codes))
-
-
-def _private(path: Path) -> Ed25519PrivateKey:
-    if not path.exists():
-        with suppress(FileExistsError):  # another process may be first
-            keys.save(keys.generate(), path)
-    return cast("Ed25519PrivateKey", keys.load(path).private_key)
+def _is_complete(standing: Standing) -> bool:
+    """Whether every witness has cosigned what was signed last."""
+    behind = [size for size in standing.witnesses.values() if size < standing.signed]
+    return standing.published == standing.signed and not behind

@@ -1,53 +1,173 @@
-"""Takes in an action: its disclosures go to the country's vault, the rest to the ledger."""
+"""Takes in an action: its disclosures go to the country's vault, the rest to the ledger.
 
+On the ledger node that is one step. A country's node puts the action into its outbox, and
+answers with the outcome where it is known soon.
+"""
+
+import time
+from typing import Protocol
 from uuid import UUID
 
+from api.documents import Outcome, Receipt
+from api.following import Follower
+from api.forwarding import Forwarder
+from api.outcomes import Outcomes
+from api.publishing import Publisher
 from ledger import signing
-from ledger.application import Ledger, Receipt, check_case
-from ledger.protocol import Agency
+from ledger.application import Ledger, check_case
+from ledger.outbox import Outbox
+from ledger.protocol import NODE, Agency
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import SdJwt
 from ledger.vault import Vaults
 
-
-def record(
-    ledger: Ledger, vaults: Vaults, sender: Agency, sent: str, case_id: UUID, case_version: int
-) -> Receipt:
-    """Record what ``sender`` sent, with its disclosures, on ``case_version``.
-
-    Raises ``Refusal``, and then neither the ledger nor the vault keeps anything of it.
-    Any other error leaves the outcome open: the disclosures stay until it is known.
-    """
-    parsed = signing.parse(sent)
-    action = _own_action(parsed, sender)
-    signing.check_disclosures(action, parsed.disclosures)
-    vault = vaults.of(sender.party)
-    check_case(action, case_id)
-    if (receipt := ledger.receipt_of(action)) is not None:
-        return receipt  # what it disclosed is in the vault since then
-    deposit = vault.deposit(action, case_id, parsed.disclosures)
-    try:
-        return ledger.append(action, case_id, case_version)
-    except Refusal:
-        vault.withdraw(action.id, deposit)
-        raise
+_PATIENCE_SECONDS = 5.0
 
 
-def record_in_registry(ledger: Ledger, sender: Agency, sent: str) -> Receipt:
-    """Record an act on the protocol itself. Raises ``Refusal``."""
-    parsed = signing.parse(sent)
-    action = _own_action(parsed, sender)
-    signing.check_disclosures(action, parsed.disclosures)
-    return ledger.append_to_registry(action)
+class Recording(Protocol):
+    """What a node does with a signed action. Each method raises ``Refusal``."""
+
+    def on_case(
+        self, sender: Agency, sent: str, case_id: UUID, case_version: int
+    ) -> Receipt | Outcome:
+        """Record an action on a case; an ``Outcome`` says that it waits, or was refused."""
+
+    def on_protocol(self, sender: Agency, sent: str) -> Receipt | Outcome:
+        """Record an act on the protocol itself."""
 
 
-def _own_action(parsed: SdJwt, sender: Agency) -> signing.SignedAction:
+class DirectRecording:
+    """The ledger node records at once. Other nodes pass actions on without disclosures."""
+
+    def __init__(self, ledger: Ledger, vaults: Vaults, publisher: Publisher) -> None:
+        self._ledger = ledger
+        self._vaults = vaults
+        self._publisher = publisher
+
+    def on_case(self, sender: Agency, sent: str, case_id: UUID, case_version: int) -> Receipt:
+        """Nothing of a refused action is kept, neither in the ledger nor in a vault.
+
+        An error that is no refusal leaves the outcome open: the disclosures stay until it
+        is known.
+        """
+        parsed = signing.parse(sent)
+        action = _senders_action(self._ledger, parsed, sender)
+        if sender.role == NODE:
+            _check_bare(parsed)
+            return self._recorded(action, case_id, case_version)
+        signing.check_disclosures(action, parsed.disclosures)
+        vault = self._vaults.of(sender.party)
+        check_case(action, case_id)
+        if (receipt := self._ledger.receipt_of(action)) is not None:
+            return Receipt.of(receipt)  # what it disclosed is in the vault since then
+        deposit = vault.deposit(action, case_id, parsed.disclosures)
+        try:
+            return self._recorded(action, case_id, case_version)
+        except Refusal:
+            vault.withdraw(action.id, deposit)
+            raise
+
+    def on_protocol(self, sender: Agency, sent: str) -> Receipt:
+        parsed = signing.parse(sent)
+        action = _senders_action(self._ledger, parsed, sender)
+        signing.check_disclosures(action, parsed.disclosures)
+        receipt = Receipt.of(self._ledger.append_to_registry(action))
+        self._publisher.grown()
+        return receipt
+
+    def _recorded(self, action: signing.SignedAction, case_id: UUID, case_version: int) -> Receipt:
+        receipt = Receipt.of(self._ledger.append(action, case_id, case_version))
+        self._publisher.grown()
+        return receipt
+
+
+class OutboxRecording:
+    """A country's node: durable first, passed on next, told once its own copy has it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        vaults: Vaults,
+        outbox: Outbox,
+        forwarder: Forwarder,
+        follower: Follower,
+        outcomes: Outcomes,
+    ) -> None:
+        self._ledger = ledger
+        self._vaults = vaults
+        self._outbox = outbox
+        self._forwarder = forwarder
+        self._follower = follower
+        self._outcomes = outcomes
+
+    def on_case(
+        self, sender: Agency, sent: str, case_id: UUID, case_version: int
+    ) -> Receipt | Outcome:
+        """A refusal here is of what no ledger would take; the rules are the ledger node's."""
+        parsed = signing.parse(sent)
+        action = _senders_action(self._ledger, parsed, sender)
+        signing.check_disclosures(action, parsed.disclosures)
+        vault = self._vaults.of(sender.party)
+        check_case(action, case_id)
+        if (receipt := self._ledger.receipt_of(action)) is not None:
+            return Receipt.of(receipt)
+        if not self._is_waiting(action):
+            deposit = vault.deposit(action, case_id, parsed.disclosures)
+            if not self._outbox.put(action, sender, case_id, case_version, deposit):
+                vault.withdraw(action.id, deposit)  # the same came in at the same moment
+        return self._await(action.id)
+
+    def on_protocol(self, sender: Agency, sent: str) -> Receipt | Outcome:
+        parsed = signing.parse(sent)
+        action = _senders_action(self._ledger, parsed, sender)
+        signing.check_disclosures(action, parsed.disclosures)
+        if (receipt := self._ledger.receipt_of(action)) is not None:
+            return Receipt.of(receipt)
+        if not self._is_waiting(action):
+            self._outbox.put(action, sender, None, 0, None)
+        return self._await(action.id)
+
+    def _is_waiting(self, action: signing.SignedAction) -> bool:
+        found = self._outbox.find(action)
+        return found is not None and found.answer is None
+
+    def _await(self, action_id: UUID) -> Receipt | Outcome:
+        """Wait a little for the outcome, where the ledger node answers at all."""
+        self._forwarder.put()
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            outcome = self._outcomes.of(action_id)
+            if outcome is None:
+                raise RuntimeError("an action that was put into the outbox is not there")
+            if outcome.receipt is not None:
+                return outcome.receipt
+            away = not self._forwarder.reachable or self._follower.diverged
+            if outcome.problem is not None or away or time.monotonic() > deadline:
+                return outcome
+            self._forwarder.wait(0.1)
+
+
+def _senders_action(ledger: Ledger, parsed: SdJwt, sender: Agency) -> signing.SignedAction:
+    """The action, which its signer sends, or the node of the signer's country."""
     action = signing.read(parsed)
-    if action.agency != sender.id:
+    if action.agency == sender.id:
+        return action
+    signer = ledger.adopted().protocol.agencies_by_id.get(action.agency)
+    if sender.role == NODE and signer is not None and signer.party == sender.party:
+        return action
+    raise Refusal(
+        Ground.NOT_ALLOWED,
+        "own-action-only",
+        f"{sender.id} cannot send what {action.agency} signed; each agency sends its own.",
+        "iss",
+    )
+
+
+def _check_bare(parsed: SdJwt) -> None:
+    if parsed.disclosures:
         raise Refusal(
-            Ground.NOT_ALLOWED,
-            "own-action-only",
-            f"{sender.id} cannot send what {action.agency} signed; each agency sends its own.",
-            "iss",
+            Ground.INVALID,
+            "disclosures-stay",
+            "A node passes on the signed action alone; its disclosures stay in its own vault.",
+            "disclosures",
         )
-    return action

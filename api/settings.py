@@ -22,8 +22,8 @@ class Settings(BaseSettings):
     data_directory: Path = Field(default_factory=lambda: platformdirs.user_data_path("case-ledger"))
     protocol: Path | None = None
     """A protocol file. Unset: the trilateral protocol that ships with this program."""
-    countries: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Whose vaults this node keeps. Unset: every party's."""
+    countries: tuple[str, ...] | None = None
+    """Whose node this is, with their vaults and witnesses. Unset: every party's; ``[]``: none's."""
     audience: str = "case-ledger"
     """What an agency's assertion must name as ``aud``: this ledger, and no other."""
     host: str = "127.0.0.1"
@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     """The origin line of checkpoints, best a URL without scheme. Unset: audience/protocol."""
     policy: Path | None = None
     """Trusted log and witness keys (C2SP tlog-policy). Unset: this node's own, of all parties."""
+    ledger_url: Annotated[str | None, Field(pattern=r"^https?://")] = None
+    """Where the ledger node is, for a country's node. Unset: this is the ledger node."""
+    adoption: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
+    """The leaf hash of the adoption that the parties compared; a copy begins with no other."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     def listening_on(self, host: str | None, port: int | None) -> Self:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
+from typing import Self, cast
 from uuid import UUID
 
 from eventsourcing.application import AggregateNotFoundError, Application
@@ -38,6 +38,18 @@ class Receipt:
     case_version: int
     recorded_at: datetime
     leaf_hash: bytes
+
+    @classmethod
+    def of(cls, row: RecordedRow) -> Self:
+        """The receipt for a recorded row."""
+        return cls(
+            action_id=row.action_id,
+            case_id=row.originator_id,
+            position=row.position,
+            case_version=row.version,
+            recorded_at=row.recorded_at,
+            leaf_hash=row.leaf_hash,
+        )
 
 
 def environment(conninfo: str, *, pool_size: int = 10) -> dict[str, str]:
@@ -184,14 +196,7 @@ class Ledger(Application[UUID]):
                 "Another content is recorded under this action id; use a new id.",
                 "jti",
             )
-        return Receipt(
-            row.action_id,
-            row.originator_id,
-            row.position,
-            row.version,
-            row.recorded_at,
-            row.leaf_hash,
-        )
+        return Receipt.of(row)
 
     def _commit(self, event: ActionRecorded, registry: Registry | None) -> Receipt:
         if len(event.action.sd_jwt) > MAX_BYTES - 100:  # the time of recording comes to it

@@ -4,9 +4,10 @@ A row's bytes are all that is believed of it: its columns, its signature by the 
 the time, and the procedure's rules are held against them.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from ledger import case as cases
@@ -17,12 +18,62 @@ from ledger.case import Case
 from ledger.event import ActionRecorded
 from ledger.keys import from_public
 from ledger.merkle import leaf_hash
+from ledger.protocol import Protocol
 from ledger.refusals import Refusal
 from ledger.registry import Registry
 from ledger.signing import SignedAction
 from ledger.store.recorder import RecordedRow
 from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import PublicKey
+
+_NOWHERE = UUID(int=0)
+_NEVER = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass
+class RowReader:
+    """Makes rows of events' bytes alone, in ledger order: what else a row has, they tell.
+
+    Bytes that cannot be read make a row all the same, whose event is found wanting later.
+    """
+
+    versions: Counter[UUID] = field(default_factory=Counter)
+    """The version of each case, and of the registry, before the next event."""
+    ledger_id: UUID = _NOWHERE
+
+    def row(self, position: int, state: bytes, leaf: bytes | None = None) -> RecordedRow:
+        """The row of the event at ``position``; ``leaf`` is the leaf hash that someone gave."""
+        action, recorded_at = readable(state)
+        if action is not None and action.kind == "protocol_adopted":
+            self.ledger_id = _ledger_id(action)
+        originator = (action.case_id or self.ledger_id) if action is not None else _NOWHERE
+        self.versions[originator] += 1
+        return RecordedRow(
+            position=position,
+            originator_id=originator,
+            version=self.versions[originator],
+            kind=action.kind if action else "",
+            state=state,
+            action_id=action.id if action else _NOWHERE,
+            recorded_at=recorded_at,
+            leaf_hash=leaf_hash(state) if leaf is None else leaf,
+        )
+
+
+def readable(state: bytes) -> tuple[SignedAction | None, datetime]:
+    """The action in an event's bytes and its time of recording, as far as they can be read."""
+    try:
+        text, recorded_at = entries.unseal(state)
+        return signing.read_recorded(text), recorded_at
+    except (ValueError, KeyError, TypeError):
+        return None, _NEVER
+
+
+def _ledger_id(action: SignedAction) -> UUID:
+    try:
+        return Protocol.model_validate(action.fields["protocol"]).ledger_id
+    except (ValueError, KeyError):
+        return _NOWHERE
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from joserfc.jwk import OKPKey
 
+from api.agency_keys import own_key
 from api.client import LedgerClient
 from api.settings import Settings
-from ledger import keys
 
 Url = Annotated[
     str,
@@ -25,22 +24,6 @@ KeyFile = Annotated[
     ),
 ]
 DEFAULT_URL = "http://127.0.0.1:8420"
-
-
-def key_path(settings: Settings, agency: str) -> Path:
-    """Where an agency's private key is kept unless said otherwise."""
-    return settings.key_directory / f"{agency}.jwk"
-
-
-def own_key(settings: Settings, agency: str, file: Path | None) -> OKPKey:
-    """An agency's private key. Raises ``ValueError`` where there is none, or it is unusable."""
-    path = file or key_path(settings, agency)
-    if not path.is_file():
-        raise ValueError(
-            f"{agency} has no key at {path}; make one with `case-ledger keys new {agency}`, "
-            "or name its file with --key"
-        )
-    return keys.load(path)
 
 
 def connect(url: str, agency: str, key: Path | None, patience: float = 10.0) -> LedgerClient:

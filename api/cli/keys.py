@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect, key_path, own_key
+from api.agency_keys import key_path, own_key
+from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, failures, out, print_json
 from api.cli.tables import agency_table
 from api.settings import Settings

@@ -1,5 +1,6 @@
 """Commands on the transparency log: its keys, an export, receipts, a witness."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.publishing import trusted_policy, witness_key
+from api.log_keys import (
+    log_key,
+    new_log_key,
+    new_witness_key,
+    trusted_policy,
+    witness_key,
+)
 from api.server import leave_when_told, log_as_json, run
 from api.settings import Settings
 from api.store import open_store
@@ -18,8 +25,10 @@ from ledger.store.database import Database
 from ledger.store.migrate import migrate, witness_component, witness_role
 from ledger.transparency.export import write_export
 from ledger.transparency.note import SignatureType, VerifierKey
+from ledger.transparency.policy import Policy
 from ledger.transparency.publication import published
 from ledger.transparency.witness import Witness
+from ledger.vocabulary.registration import LogPolicyAdopted
 
 app = typer.Typer(name="log", help="The ledger as a transparency log.", no_args_is_help=True)
 witness_app = typer.Typer(name="witness", help="A party's witness.", no_args_is_help=True)
@@ -33,6 +42,51 @@ def policy() -> None:
     """
     with failures():
         typer.echo(str(trusted_policy(Settings())), nl=False)
+
+
+@app.command("key")
+def show_log_key() -> None:
+    """Print the verifier key of this node's log; made if there is none yet."""
+    with failures():
+        typer.echo(str(log_key(Settings()).verifier))
+
+
+@app.command("new-key")
+def make_log_key() -> None:
+    """Make another key for the log; it signs once the parties adopt a policy that names it."""
+    with failures():
+        typer.echo(str(new_log_key(Settings()).verifier))
+
+
+@app.command("adopt-policy")
+def adopt_policy(
+    agency: Agency,
+    file: Annotated[Path, typer.Argument(help="The policy (C2SP tlog-policy).")],
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Only sign, into a file, for `node take-over`."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Adopt a policy as a party's coordinator; it is in force once every party has.
+
+    So keys of the log and of witnesses change, and another node takes the ledger over.
+    """
+    with failures(as_json), connect(url, agency, key) as client:
+        text = file.read_text(encoding="utf-8")
+        Policy.parse(text)
+        action = LogPolicyAdopted(acted_at=datetime.now(UTC), policy=text)
+        if out_file is not None:
+            out_file.write_text(f"{client.sign(action, None)}\n", encoding="ascii")
+            out.print(f"Signed into {out_file}", soft_wrap=True)
+            return
+        receipt = client.append_to_registry(action)
+        if as_json:
+            print_json(receipt)
+        else:
+            out.print(f"[green]Recorded[/] at position {receipt.position}.")
 
 
 @app.command("export")
@@ -91,6 +145,15 @@ def show_key(party: Annotated[str, typer.Argument(help="The party's country code
         typer.echo(str(witness_key(Settings(), party).verifier))
 
 
+@witness_app.command("new-key")
+def make_witness_key(
+    party: Annotated[str, typer.Argument(help="The party's country code.")],
+) -> None:
+    """Make another key for a witness; it cosigns once a policy that names it is in force."""
+    with failures():
+        typer.echo(str(new_witness_key(Settings(), party).verifier))
+
+
 @witness_app.command("serve")
 def serve_witness(
     party: Annotated[str, typer.Argument(help="The party whose witness it is.")],
@@ -114,5 +177,7 @@ def serve_witness(
             logs.setdefault(key.name, []).append(key)
         migrate(store.owner_conninfo, [witness_component(code)], roles=[witness_role(code)])
         with Database(store.conninfo) as database:
-            witness = Witness(database, code, witness_key(settings, code), logs)
+            witness = Witness(
+                database, code, witness_key(settings, code), lambda origin: logs.get(origin, ())
+            )
             run(create_witness_app(witness), settings)

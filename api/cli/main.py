@@ -9,11 +9,12 @@ import typer
 from psycopg.conninfo import conninfo_to_dict
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from api.cli import keys, log, verify
+from api.agency_keys import own_key
+from api.cli import keys, log, nodes, verify
 from api.cli.building import build, fields_table, kinds_table
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect, own_key
+from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.cli.tables import case_list, case_panel, event_table, trail_table
+from api.cli.tables import case_list, case_panel, event_table, outcome_table, trail_table
 from api.demo.play import play
 from api.schema import migrate_all
 from api.server import leave_when_told, log_as_json, log_nothing
@@ -39,6 +40,7 @@ app.add_typer(keys.app)
 app.add_typer(log.app)
 app.add_typer(log.witness_app)
 app.add_typer(verify.app)
+app.add_typer(nodes.app)
 
 
 @app.command()
@@ -282,6 +284,23 @@ def events(
             print_json(page)
         else:
             out.print(event_table(page.events))
+
+
+@app.command()
+def outbox(
+    agency: Agency,
+    action_id: Annotated[UUID | None, typer.Argument(help="One action; none for the last.")] = None,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what became of actions that were handed in while the ledger node was away."""
+    with failures(as_json), connect(url, agency, key) as client:
+        outcomes = [client.outcome(action_id)] if action_id else client.outbox().outcomes
+        if as_json:
+            print_json([outcome.model_dump(mode="json") for outcome in outcomes])
+        else:
+            out.print(outcome_table(outcomes))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.panel import Panel
 
-from api.client import RefusedError
+from api.client import RefusedError, WaitingError
 from api.problems import ProblemDetails
 from api.store import StoreError
 from ledger.refusals import Refusal
@@ -21,6 +21,8 @@ from ledger.store.migrate import MigrationError
 from projections.rebuild import RebuildError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+WAITING = 4
 
 out = Console()
 err = Console(stderr=True)
@@ -47,7 +49,10 @@ def show_problem(problem: ProblemDetails) -> Panel:
 
 @contextmanager
 def failures(as_json: bool = False) -> Iterator[None]:
-    """Turns what can go wrong into a message and an exit code: 1, or 2 for a refusal."""
+    """Turns what can go wrong into a message and an exit code.
+
+    1, or 2 for a refusal, or 4 where the outcome is not known yet.
+    """
     try:
         yield
     except RefusedError as error:
@@ -56,6 +61,16 @@ def failures(as_json: bool = False) -> Iterator[None]:
         else:
             err.print(show_problem(error.problem))
         raise typer.Exit(2) from None
+    except WaitingError as error:
+        if as_json:
+            print_json(error.outcome)
+        else:
+            err.print(
+                "[yellow]Waiting.[/] The ledger node is away; the action is kept, and sent when it "
+                f"is back. Ask with: case-ledger outbox {error.outcome.action_id}",
+                soft_wrap=True,
+            )
+        raise typer.Exit(WAITING) from None
     except Refusal as refusal:
         err.print(f"[red]Refused[/] ({refusal.rule}): {refusal.message}", highlight=False)
         raise typer.Exit(2) from None

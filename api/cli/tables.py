@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from api.documents import AgencyWithKeys, DisclosedFields, Event
+from api.documents import AgencyWithKeys, DisclosedFields, Event, Outcome
 from projections.audit_trail import Change, TrailEntry
 from projections.case_view import CaseView, Turn
 
@@ -121,6 +121,24 @@ def event_table(events: Iterable[Event]) -> Table:
             str(event.case_version),
             words(event.kind),
             event.leaf_hash,
+        )
+    return table
+
+
+def outcome_table(outcomes: Iterable[Outcome]) -> Table:
+    """What became of actions."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("Handed in", "Action", "Agency", "State", "Position or reason"):
+        table.add_column(column)
+    for outcome in outcomes:
+        problem, receipt = outcome.problem, outcome.receipt
+        said = f"{problem.rule}: {problem.detail}" if problem else ""
+        table.add_row(
+            outcome.received_at.strftime("%d %b %y %H:%M:%S"),
+            str(outcome.action_id),
+            outcome.agency,
+            outcome.state.value,
+            str(receipt.position) if receipt else said,
         )
     return table
 

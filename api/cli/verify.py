@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.table import Table
 
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.publishing import trusted_policy
+from api.log_keys import trusted_policy
 from api.settings import Settings
 from api.store import open_store
 from ledger.entry import unseal

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import AwareDatetime
 
 from api.access import Caller, TheCaller, TheNode
-from api.documents import Case, CasePage, DisclosedFields, Receipt, TrailPage
+from api.documents import Case, CasePage, DisclosedFields, Receipt, TrailPage, etag
 from api.node import Node
 from api.parameters import MAX_POSITION, AtLeast, CaseId, Position, SignedActionBody, wait_for
 from api.problems import problem, responses
-from api.recording import record
+from api.routes.outbox import ACCEPTED, answer
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import parse_disclosure
 from ledger.vocabulary.levels import Level
@@ -28,30 +28,30 @@ router = APIRouter(prefix="/v1/cases", tags=["cases"])
     "/{case_id}/actions",
     status_code=201,
     response_model=Receipt,
-    responses=responses(401, 403, 404, 409, 412, 413, 422, 428, 503),
+    responses={**ACCEPTED, **responses(401, 403, 404, 409, 412, 413, 422, 428, 503)},
 )
 def append(
     case_id: CaseId,
     sd_jwt: SignedActionBody,
     node: TheNode,
     caller: TheCaller,
-    response: Response,
     if_match: Annotated[
         str | None, Header(description="The case version that the agency acted on, quoted")
     ] = None,
     if_none_match: Annotated[
         str | None, Header(description="`*`, to open a case that must not exist yet")
     ] = None,
-) -> Receipt:
-    """Record an action on a case. The same action again gives the same receipt."""
+) -> Response:
+    """Record an action on a case. The same action again gives the same receipt.
+
+    A country's node answers 202 while the ledger node is away: the action is kept, and its
+    outcome is at `/v1/outbox/{action_id}`.
+    """
     version = _acted_on(if_match, if_none_match)
-    receipt = record(node.ledger, node.vaults, caller.agency, sd_jwt, case_id, version)
-    response.headers["ETag"] = _etag(receipt.case_version)
-    response.headers["Location"] = f"/v1/cases/{case_id}"
-    return Receipt.of(receipt)
+    return answer(node.recording.on_case(caller.agency, sd_jwt, case_id, version))
 
 
-@router.get("", response_model=CasePage, responses=responses(401, 409, 422, 503))
+@router.get("", response_model=CasePage, responses=responses(401, 403, 409, 422, 503))
 def list_cases(
     node: TheNode,
     caller: TheCaller,
@@ -82,7 +82,7 @@ def list_cases(
     return CasePage(cases=tuple(cases), next=more)
 
 
-@router.get("/{case_id}", response_model=Case, responses=responses(401, 404, 409, 422, 503))
+@router.get("/{case_id}", response_model=Case, responses=responses(401, 403, 404, 409, 422, 503))
 def get_case(
     case_id: CaseId,
     node: TheNode,
@@ -101,12 +101,12 @@ def get_case(
     view = _current(node, caller, case_id)
     if as_of_position is not None or as_of_time is not None:
         view = _as_of(node, caller, case_id, as_of_position, as_of_time)
-    response.headers["ETag"] = _etag(view.version)
+    response.headers["ETag"] = etag(view.version)
     return Case(view=view, disclosed=tuple(_disclosed(node, caller, view)))
 
 
 @router.get(
-    "/{case_id}/trail", response_model=TrailPage, responses=responses(401, 404, 409, 422, 503)
+    "/{case_id}/trail", response_model=TrailPage, responses=responses(401, 403, 404, 409, 422, 503)
 )
 def get_trail(
     case_id: CaseId,
@@ -146,10 +146,6 @@ def _acted_on(if_match: str | None, if_none_match: str | None) -> int:
         'Either If-Match: "VERSION", or If-None-Match: *, and not both.',
         "If-Match",
     )
-
-
-def _etag(version: int) -> str:
-    return f'"{version}"'
 
 
 def _current(node: Node, caller: Caller, case_id: UUID) -> CaseView:

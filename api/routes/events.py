@@ -27,7 +27,7 @@ _EVENT_STREAM = "text/event-stream"
     response_model=EventPage,
     responses={
         200: {"content": {_EVENT_STREAM: {"schema": {"type": "string"}}}},
-        **responses(401, 409, 422, 503),
+        **responses(401, 403, 409, 422, 503),
     },
 )
 async def get_events(

@@ -25,12 +25,16 @@ def ready(node: TheNode) -> Readiness:
         raise problem(
             503, "Not available now", "not-adopted", "No protocol is adopted; adopt one first."
         )
-    match node.publisher.trouble:
+    if node.follower is not None and node.follower.diverged:
+        raise problem(
+            503, "Not to be relied on", "log-diverged", node.follower.trouble or "The log forked."
+        )
+    match node.trouble:
         case HistoryChangedError() as error:
             raise problem(503, "Not to be relied on", "history-changed", str(error))
         case AnotherKeyError() as error:
             raise problem(503, "Nothing is published", "another-log-key", str(error))
-    standing = node.publisher.standing()
+    standing = node.standing()
     return Readiness(
         status="ready",
         protocol=registry.protocol.id,
@@ -38,4 +42,5 @@ def ready(node: TheNode) -> Readiness:
         views={name: node.views.position(name) for name in VIEWS},
         published=standing.published,
         witnesses=standing.witnesses,
+        following=node.following(),
     )

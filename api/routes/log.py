@@ -1,8 +1,10 @@
 """The ledger as a transparency log (C2SP): checkpoint, tiles, proofs, and this node's witnesses."""
 
+import asyncio
+import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
@@ -17,7 +19,7 @@ from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.export import tile_content
 from ledger.transparency.note import Note
 from ledger.transparency.proof import TlogProof
-from ledger.transparency.publication import published
+from ledger.transparency.publication import published, signed_after
 from ledger.transparency.tiles import TileError, TileName
 from ledger.transparency.witness import SIZE_TYPE, Witness
 
@@ -67,13 +69,36 @@ def get_checkpoint(node: TheNode) -> Response:
 
 
 @router.get(
+    "/v1/log/head",
+    response_class=Response,
+    responses={**_answers(_PLAIN, 200), **responses(401, 403, 404, 409, 422, 503)},
+)
+async def get_head(
+    node: TheNode,
+    caller: TheCaller,
+    after: Annotated[int, Query(ge=0, le=MAX_POSITION)] = 0,
+    wait: Annotated[float, Query(ge=0, le=5, description="Seconds to wait for more")] = 0,
+) -> Response:
+    """What the log signed next after a size, for nodes that copy: no witness may have seen it."""
+    if not caller.sees_every_event:
+        raise _whole_ledger()
+    until = time.monotonic() + wait
+    while node.signed <= after and time.monotonic() < until:
+        await asyncio.sleep(0.02)
+    signed = await run_in_threadpool(signed_after, node.database, after)
+    if signed is None:
+        raise Refusal(Ground.UNKNOWN, "not-published", "Nothing is signed yet.")
+    return _changing(str(signed[0]))
+
+
+@router.get(
     "/log/policy",
     response_class=Response,
     responses={**_answers(_PLAIN, 200), **responses(503)},
 )
 def get_policy(node: TheNode) -> Response:
     """The keys that this node believes. Compare them by another channel before relying on them."""
-    return _changing(str(node.publisher.publication.policy))
+    return _changing(str(node.policy_at(node.signed)))
 
 
 @router.get(
@@ -92,9 +117,7 @@ def get_tile(
     except TileError:
         raise _no_tile() from None
     if tile.level is None and not caller(node, credentials).sees_every_event:
-        raise Refusal(
-            Ground.NOT_ALLOWED, "whole-ledger", "Coordinators and oversight read every entry."
-        )
+        raise _whole_ledger()
     _, checkpoint = _published(node)
     if tile.start + tile.width > checkpoint.size >> (TILE_HEIGHT * (tile.level or 0)):
         raise _no_tile()
@@ -107,7 +130,7 @@ def get_tile(
 @router.get(
     "/log/proof/{position}",
     response_class=Response,
-    responses={**_answers(_PLAIN, 200), **responses(401, 404, 409, 422, 503)},
+    responses={**_answers(_PLAIN, 200), **responses(401, 403, 404, 409, 422, 503)},
 )
 def get_proof(
     node: TheNode,
@@ -140,7 +163,7 @@ def get_proof(
 )
 async def add_checkpoint(party: PartyCode, request: Request, node: TheNode) -> Response:
     """A witness of this node (C2SP tlog-witness), which answers as the specification says."""
-    witness = node.publisher.local.get(party.upper())
+    witness = node.witnesses.of(party.upper())
     if witness is None:
         return PlainTextResponse("this node has no such witness\n", 404)
     return await answer(witness, request)
@@ -153,7 +176,7 @@ async def add_checkpoint(party: PartyCode, request: Request, node: TheNode) -> R
 )
 def get_witnessed(party: PartyCode, origin_hash: OriginHash, node: TheNode) -> Response:
     """The last checkpoint that this witness cosigned."""
-    witness = node.publisher.local.get(party.upper())
+    witness = node.witnesses.of(party.upper())
     return witnessed(witness, origin_hash)
 
 
@@ -187,6 +210,12 @@ def _sees(node: Node, caller: TheCaller, position: int) -> bool:
         caller.viewer, ledger_id, after=position - 1, upto=position, limit=1
     )
     return seen == [position]
+
+
+def _whole_ledger() -> Refusal:
+    return Refusal(
+        Ground.NOT_ALLOWED, "whole-ledger", "Coordinators, oversight and nodes read every entry."
+    )
 
 
 def _no_tile() -> Refusal:

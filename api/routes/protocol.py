@@ -1,17 +1,17 @@
 """The protocol, its agencies and their keys, and the acts that change these."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from api.access import TheCaller, TheNode
 from api.documents import AgencyKey, AgencyWithKeys, ProtocolDocument, Receipt, TrailPage
 from api.parameters import AtLeast, Position, SignedActionBody, wait_for
 from api.problems import responses
-from api.recording import record_in_registry
+from api.routes.outbox import ACCEPTED, answer
 
 router = APIRouter(prefix="/v1", tags=["protocol"])
 
 
-@router.get("/protocol", response_model=ProtocolDocument, responses=responses(401, 409, 503))
+@router.get("/protocol", response_model=ProtocolDocument, responses=responses(401, 403, 409, 503))
 def get_protocol(caller: TheCaller) -> ProtocolDocument:
     """The protocol as data: parties, roles, and the rules of each action."""
     protocol = caller.registry.protocol
@@ -26,7 +26,9 @@ def get_protocol(caller: TheCaller) -> ProtocolDocument:
     )
 
 
-@router.get("/agencies", response_model=list[AgencyWithKeys], responses=responses(401, 409, 503))
+@router.get(
+    "/agencies", response_model=list[AgencyWithKeys], responses=responses(401, 403, 409, 503)
+)
 def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
     """Every agency, with its keys and their validity."""
     keys = caller.registry.keys.values()
@@ -53,14 +55,19 @@ def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
     "/protocol/actions",
     status_code=201,
     response_model=Receipt,
-    responses=responses(401, 403, 404, 409, 413, 422, 503),
+    responses={**ACCEPTED, **responses(401, 403, 404, 409, 413, 422, 503)},
 )
-def append_to_registry(sd_jwt: SignedActionBody, node: TheNode, caller: TheCaller) -> Receipt:
-    """Register or revoke an agency's key."""
-    return Receipt.of(record_in_registry(node.ledger, caller.agency, sd_jwt))
+def append_to_registry(sd_jwt: SignedActionBody, node: TheNode, caller: TheCaller) -> Response:
+    """Register or revoke an agency's key, or adopt a policy of the log.
+
+    A country's node answers 202 while the ledger node is away, as for an action on a case.
+    """
+    return answer(node.recording.on_protocol(caller.agency, sd_jwt))
 
 
-@router.get("/protocol/trail", response_model=TrailPage, responses=responses(401, 409, 422, 503))
+@router.get(
+    "/protocol/trail", response_model=TrailPage, responses=responses(401, 403, 409, 422, 503)
+)
 def get_protocol_trail(
     node: TheNode, caller: TheCaller, after: Position = 0, at_least: AtLeast = None
 ) -> TrailPage:

@@ -318,6 +318,15 @@ class LedgerRecorder(PostgresApplicationRecorder):
             ).fetchall()
         return {row["action_id"] for row in rows}
 
+    def last_recorded_at(self) -> datetime:
+        """When the last event was recorded; long ago, where there is none."""
+        with self.datastore.get_connection() as connection:
+            head = connection.execute("SELECT recorded_at FROM ledger.head").fetchone()
+        if head is None:
+            raise IntegrityError("the ledger has no head; run the migrations")
+        recorded_at: datetime = head["recorded_at"]
+        return recorded_at
+
     def tree(self) -> Tree:
         """The tree over every event up to now."""
         return Tree(self.frontier().size, self.read_hashes)

@@ -1,23 +1,17 @@
 """The ledger as a directory of static files (C2SP ``tlog-tiles``): written, and read back."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from uuid import NAMESPACE_URL, UUID, uuid5
 
-from ledger import entry as entries
 from ledger.merkle import HASH_SIZE, TILE_WIDTH
-from ledger.protocol import Protocol
-from ledger.signing import SignedAction, read_recorded
+from ledger.replay import RowReader
 from ledger.store.recorder import LedgerRecorder, RecordedRow
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, NoteError
 from ledger.transparency.tiles import TileName, bundle, read_bundle, tiles_of
 
 CHECKPOINT = "checkpoint"
-_NOWHERE = uuid5(NAMESPACE_URL, "urn:case-ledger:unreadable")
 
 
 class ExportError(ValueError):
@@ -69,8 +63,7 @@ def read_export(directory: Path) -> Iterator[RecordedRow]:
         size = Checkpoint.parse(Note.parse(read_checkpoint(directory)).text).size
     except NoteError as error:
         raise ExportError(f"the checkpoint of {directory} is malformed: {error}") from error
-    versions: Counter[UUID] = Counter()
-    ledger_id = _NOWHERE
+    reader = RowReader()
     for tile in (t for t in tiles_of(size) if t.level is None):
         leaves = _read(directory, TileName(0, tile.index, tile.width))
         stored = read_bundle(_read(directory, tile))
@@ -78,36 +71,7 @@ def read_export(directory: Path) -> Iterator[RecordedRow]:
             raise ExportError(f"{tile.path} has not the number of entries that it must have")
         for place, state in enumerate(stored):
             position = tile.index * TILE_WIDTH + place + 1
-            action, recorded_at = _readable(state)
-            if action is not None and action.kind == "protocol_adopted":
-                ledger_id = _ledger_id(action)
-            originator = (action.case_id or ledger_id) if action is not None else _NOWHERE
-            versions[originator] += 1
-            yield RecordedRow(
-                position=position,
-                originator_id=originator,
-                version=versions[originator],
-                kind=action.kind if action else "",
-                state=state,
-                action_id=action.id if action else _NOWHERE,
-                recorded_at=recorded_at,
-                leaf_hash=leaves[place * HASH_SIZE : (place + 1) * HASH_SIZE],
-            )
-
-
-def _readable(state: bytes) -> tuple[SignedAction | None, datetime]:
-    try:
-        text, recorded_at = entries.unseal(state)
-        return read_recorded(text), recorded_at
-    except (ValueError, KeyError, TypeError):
-        return None, datetime.fromtimestamp(0, UTC)
-
-
-def _ledger_id(action: SignedAction) -> UUID:
-    try:
-        return Protocol.model_validate(action.fields["protocol"]).ledger_id
-    except (ValueError, KeyError):
-        return _NOWHERE
+            yield reader.row(position, state, leaves[place * HASH_SIZE : (place + 1) * HASH_SIZE])
 
 
 def _read(directory: Path, tile: TileName) -> bytes:

@@ -1,6 +1,7 @@
 """Signs the ledger's checkpoints, has them cosigned, and publishes those with a quorum."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,8 +12,25 @@ from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, NoteError, NoteSignature, SignerKey
-from ledger.transparency.policy import Policy
+from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.transparency.witness import SIZE_TYPE, Answer, Submission, WitnessClient
+
+STRIDE = 1000
+"""At most so many events lie between two signed sizes, for those who copy from one to the next."""
+
+PolicyAt = Callable[[int], Policy]
+"""The policy for a checkpoint of some size."""
+ClientOf = Callable[[str, TrustedWitness], WitnessClient | None]
+"""How to reach a witness of the policy; ``None`` where there is no way."""
+
+_SIGNED_AFTER = """
+SELECT COALESCE(
+    (SELECT note FROM log.signed WHERE size > %(size)s AND size <= %(size)s + %(stride)s
+     ORDER BY size DESC LIMIT 1),
+    (SELECT note FROM log.signed WHERE size > %(size)s ORDER BY size LIMIT 1),
+    (SELECT note FROM log.signed ORDER BY size DESC LIMIT 1)
+) AS note
+"""
 
 _log = structlog.get_logger(__name__)
 
@@ -22,7 +40,7 @@ class HistoryChangedError(RuntimeError):
 
 
 class AnotherKeyError(RuntimeError):
-    """The log was signed with another key before. Nothing is signed with this one."""
+    """No key of this node is the one that must sign. Nothing is signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,85 +59,113 @@ class Publication:
         self,
         rows: LedgerRecorder,
         database: Database,
-        signer: SignerKey,
-        witnesses: Mapping[str, WitnessClient],
-        policy: Policy,
+        signers: Sequence[SignerKey],
+        client_of: ClientOf,
+        policy_at: PolicyAt,
     ) -> None:
-        self.policy = policy
+        self.policy_at = policy_at
         self._rows = rows
         self._database = database
-        self._signer = signer
-        self._witnesses = witnesses
+        self._signers = signers
+        self._client_of = client_of
+        self._workers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="witness")
+        self._asked: dict[str, Future[None]] = {}
+
+    def close(self) -> None:
+        """Let the requests that are under way end."""
+        self._workers.shutdown()
 
     def step(self) -> Standing:
-        """Sign what is new, ask each witness that is behind, publish what has a quorum.
+        """Sign what is new, ask each witness that is behind, publish what has a quorum."""
+        self.sign()
+        return self.gather()
+
+    def sign(self) -> int:
+        """Sign what is new. Returns the last signed size.
 
         Raises ``HistoryChangedError`` where what was signed is no longer so, and
-        ``AnotherKeyError`` where it was signed with a key that is not known here.
+        ``AnotherKeyError`` where no key of this node is one that must sign.
         """
         tree = self._rows.tree()
-        signed = self._sign(tree)
-        if signed is not None:
-            note, checkpoint = signed
-            sizes = self._cosigned_sizes()
-            for name, witness in self._witnesses.items():
-                if sizes[name] < checkpoint.size:
-                    self._ask(name, witness, sizes[name], tree, note, checkpoint)
-            self._publish(note, checkpoint)
+        last = self._last_signed()
+        signed = 0
+        if last is not None:
+            note, checkpoint = last
+            signed = checkpoint.size
+            if tree.size < signed or tree.root(signed) != checkpoint.root:
+                raise HistoryChangedError(
+                    f"the events up to position {signed} are not those that were signed"
+                )
+            self._check_key(note, signed)
+        for size in _strides(signed, tree.size):
+            signer = self._signer(size)
+            if signer is not None:
+                checkpoint = Checkpoint(signer.name, size, tree.root(size))
+                text = str(checkpoint)
+                keep_signed(self._database, checkpoint, Note(text, (signer.sign(text),)))
+                signed = size
+            elif size == tree.size:
+                raise AnotherKeyError(
+                    "the policy in force names another log key than this node has; put that key "
+                    "into its key directory, or agree on a policy that names this node's"
+                )
+        return signed
+
+    def gather(self) -> Standing:
+        """Ask for cosignatures of the last signed checkpoint, and publish it with a quorum.
+
+        All witnesses are asked about the same one, at the same time; once a quorum has
+        cosigned, nobody waits for the rest.
+        """
+        last = self._last_signed()
+        if last is not None:
+            note, checkpoint = last
+            policy = self.policy_at(checkpoint.size)
+            waiting = self._ask_all(policy, note, checkpoint)
+            while not self._publish(policy, note, checkpoint) and waiting:
+                _, waiting = wait(waiting, return_when=FIRST_COMPLETED)
         return self.standing()
 
     def standing(self) -> Standing:
         """Where the log stands, as stored."""
-        with self._database.connection() as connection:
-            signed = connection.execute("SELECT max(size) AS size FROM log.signed").fetchone()
-            last = connection.execute("SELECT max(size) AS size FROM log.published").fetchone()
-        sizes = self._cosigned_sizes()
-        return Standing(
-            signed=(signed or {}).get("size") or 0,
-            published=(last or {}).get("size") or 0,
-            witnesses=sizes,
-        )
+        signed, published = sizes(self._database)
+        return Standing(signed, published, self._cosigned_sizes(self.policy_at(signed)))
 
-    def _sign(self, tree: Tree) -> tuple[Note, Checkpoint] | None:
+    def _last_signed(self) -> tuple[Note, Checkpoint] | None:
         with self._database.connection() as connection:
-            last = connection.execute(
-                "SELECT size, root, note FROM log.signed ORDER BY size DESC LIMIT 1"
+            row = connection.execute(
+                "SELECT note FROM log.signed ORDER BY size DESC LIMIT 1", prepare=True
             ).fetchone()
-        if last is not None and (
-            tree.size < last["size"] or tree.root(last["size"]) != bytes(last["root"])
-        ):
-            raise HistoryChangedError(
-                f"the events up to position {last['size']} are not those that were signed"
-            )
-        if last is not None:
-            self._check_key(Note.parse(last["note"]))
-        if tree.size == 0:
-            return None
-        if last is not None and last["size"] == tree.size:
-            note = Note.parse(last["note"])
-            return note, Checkpoint.parse(note.text)
-        checkpoint = Checkpoint(self._signer.name, tree.size, tree.root())
-        text = str(checkpoint)
-        note = Note(text, (self._signer.sign(text),))
-        with self._database.connection() as connection:
-            connection.execute(
-                "INSERT INTO log.signed (size, root, note, signed_at) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT DO NOTHING",
-                (checkpoint.size, checkpoint.root, str(note), datetime.now(UTC)),
-            )
-        return note, checkpoint
+        return None if row is None else _read(row["note"])
 
-    def _check_key(self, last: Note) -> None:
-        accepted = {key.key_id for key in self.policy.logs} | {self._signer.verifier.key_id}
+    def _signer(self, size: int) -> SignerKey | None:
+        accepted = self.policy_at(size).logs
+        return next((signer for signer in self._signers if signer.verifier in accepted), None)
+
+    def _check_key(self, last: Note, size: int) -> None:
+        accepted = {key.key_id for key in self.policy_at(size).logs}
         if not any(signature.key_id in accepted for signature in last.signatures):
             raise AnotherKeyError(
-                "this node's log key is not the one that signed the ledger before, nor is that "
-                "key in the policy; put the key back, or agree on a policy that names both"
+                "the ledger was signed before with a log key that is not in the policy; put the "
+                "key back, or agree on a policy that names both"
             )
+
+    def _ask_all(self, policy: Policy, note: Note, checkpoint: Checkpoint) -> set[Future[None]]:
+        sizes = self._cosigned_sizes(policy)
+        tree = Tree(checkpoint.size, self._rows.read_hashes)
+        for name, trusted in policy.witnesses.items():
+            under_way = name in self._asked and not self._asked[name].done()
+            client = self._client_of(name, trusted)
+            if sizes[name] < checkpoint.size and not under_way and client is not None:
+                self._asked[name] = self._workers.submit(
+                    self._ask, name, trusted, client, sizes[name], tree, note, checkpoint
+                )
+        return {asked for asked in self._asked.values() if not asked.done()}
 
     def _ask(
         self,
         name: str,
+        trusted: TrustedWitness,
         witness: WitnessClient,
         old: int,
         tree: Tree,
@@ -134,11 +180,14 @@ class Publication:
                     _log.error("a witness holds a larger tree", witness=name, size=held)
                     return
                 answer = self._submit(witness, held, tree, note, checkpoint)
+            if answer.status == 503:
+                _log.info("a witness does not have the events yet", witness=name)
+                return
             if answer.status != 200:
                 _log.error("a witness refused the checkpoint", witness=name, status=answer.status)
                 return
-            self._keep(name, checkpoint, note, answer)
-        except (ConnectionError, NoteError, ValueError) as error:
+            self._keep(name, trusted, checkpoint, note, answer)
+        except Exception as error:
             # Publication waits for the witness; appends do not.
             _log.warning("no cosignature", witness=name, error=type(error).__name__)
 
@@ -148,8 +197,15 @@ class Publication:
         proof = tuple(tree.consistency(old, checkpoint.size)) if old else ()
         return witness.add_checkpoint(bytes(Submission(old, proof, note)))
 
-    def _keep(self, name: str, checkpoint: Checkpoint, note: Note, answer: Answer) -> None:
-        key = self.policy.witnesses[name].key
+    def _keep(
+        self,
+        name: str,
+        trusted: TrustedWitness,
+        checkpoint: Checkpoint,
+        note: Note,
+        answer: Answer,
+    ) -> None:
+        key = trusted.key
         for line in answer.body.splitlines():
             signature = NoteSignature.parse(line)
             if key.made(signature):
@@ -163,33 +219,65 @@ class Publication:
                 return
         raise NoteError("the answer has no cosignature by the witness's key")
 
-    def _publish(self, note: Note, checkpoint: Checkpoint) -> None:
+    def _publish(self, policy: Policy, note: Note, checkpoint: Checkpoint) -> bool:
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT witness, line FROM log.cosignatures WHERE size = %s ORDER BY witness",
                 (checkpoint.size,),
             ).fetchall()
-            known = {r["witness"]: r["line"] for r in rows if r["witness"] in self.policy.witnesses}
-            if not self.policy.is_met(known):
-                return
-            whole = note.with_signatures(map(NoteSignature.parse, known.values()))
-            self.policy.check(whole)
-            connection.execute(
-                "INSERT INTO log.published (size, note, published_at) VALUES (%s, %s, %s)"
-                " ON CONFLICT DO NOTHING",
-                (checkpoint.size, str(whole), datetime.now(UTC)),
-            )
+        lines = {row["witness"]: NoteSignature.parse(row["line"]) for row in rows}
+        cosigned = {
+            name: lines[name]
+            for name, trusted in policy.witnesses.items()
+            if name in lines and trusted.key.made(lines[name])
+        }
+        if not policy.is_met(cosigned):
+            return False
+        whole = note.with_signatures(cosigned.values())
+        policy.check(whole)
+        keep_published(self._database, checkpoint, whole)
+        return True
 
-    def _cosigned_sizes(self) -> dict[str, int]:
+    def _cosigned_sizes(self, policy: Policy) -> dict[str, int]:
         """The size that each witness of the policy cosigned last: one index probe each."""
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT witness, COALESCE((SELECT max(size) FROM log.cosignatures c"
                 " WHERE c.witness = w.witness), 0) AS size"
                 " FROM unnest(%s::text[]) AS w (witness)",
-                (list(self.policy.witnesses),),
+                (list(policy.witnesses),),
             ).fetchall()
         return {row["witness"]: row["size"] for row in rows}
+
+
+def keep_signed(database: Database, checkpoint: Checkpoint, note: Note) -> None:
+    """Store what the log signed; the first note of a size stays."""
+    with database.connection() as connection:
+        connection.execute(
+            "INSERT INTO log.signed (size, root, note, signed_at) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT DO NOTHING",
+            (checkpoint.size, checkpoint.root, str(note), datetime.now(UTC)),
+        )
+
+
+def keep_published(database: Database, checkpoint: Checkpoint, note: Note) -> None:
+    """Store what a quorum cosigned; the first note of a size stays."""
+    with database.connection() as connection:
+        connection.execute(
+            "INSERT INTO log.published (size, note, published_at) VALUES (%s, %s, %s)"
+            " ON CONFLICT DO NOTHING",
+            (checkpoint.size, str(note), datetime.now(UTC)),
+        )
+
+
+def sizes(database: Database) -> tuple[int, int]:
+    """How many events the last signed and the last published checkpoint cover."""
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT COALESCE((SELECT max(size) FROM log.signed), 0) AS signed,"
+            " COALESCE((SELECT max(size) FROM log.published), 0) AS published"
+        ).fetchone()
+    return (row["signed"], row["published"]) if row else (0, 0)
 
 
 def published(database: Database) -> tuple[Note, Checkpoint] | None:
@@ -198,7 +286,27 @@ def published(database: Database) -> tuple[Note, Checkpoint] | None:
         row = connection.execute(
             "SELECT note FROM log.published ORDER BY size DESC LIMIT 1", prepare=True
         ).fetchone()
-    if row is None:
-        return None
-    note = Note.parse(row["note"])
+    return None if row is None else _read(row["note"])
+
+
+def signed_after(database: Database, size: int) -> tuple[Note, Checkpoint] | None:
+    """What the log signed next after ``size``, as far as one stride; or else what it signed last.
+
+    ``None`` where it signed nothing yet.
+    """
+    with database.connection() as connection:
+        row = connection.execute(
+            _SIGNED_AFTER, {"size": size, "stride": STRIDE}, prepare=True
+        ).fetchone()
+    return None if row is None or row["note"] is None else _read(row["note"])
+
+
+def _strides(signed: int, size: int) -> Iterable[int]:
+    yield from range(signed + STRIDE, size, STRIDE)
+    if size > signed:
+        yield size
+
+
+def _read(content: str) -> tuple[Note, Checkpoint]:
+    note = Note.parse(content)
     return note, Checkpoint.parse(note.text)

@@ -1,7 +1,7 @@
 """A witness (C2SP ``tlog-witness``): cosigns a log's checkpoints, each consistent with the last."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -27,6 +27,17 @@ class Answer:
     status: int
     body: str = ""
     media_type: str = "text/plain; charset=utf-8"
+
+
+TrustedLogs = Callable[[str], Collection[VerifierKey]]
+"""The keys that are trusted now for a log, by its origin; none for an unknown log."""
+
+
+class Copy(Protocol):
+    """The events themselves, as this party's node copied and verified them."""
+
+    def root_at(self, size: int) -> bytes | None:
+        """The root of the first ``size`` events; ``None`` while they are not all here."""
 
 
 class WitnessClient(Protocol):
@@ -72,19 +83,25 @@ class _Held:
 
 
 class Witness:
-    """One party's witness, with its state in a schema and role of its own."""
+    """One party's witness, with its state in a schema and role of its own.
+
+    With a ``copy`` of the events it cosigns only what it has: no event that a checkpoint
+    covers is lost while one of the witnesses is left.
+    """
 
     def __init__(
         self,
         database: Database,
         party: str,
         signer: SignerKey,
-        logs: Mapping[str, Collection[VerifierKey]],
+        logs: TrustedLogs,
+        copy: Copy | None = None,
     ) -> None:
         self.party = party
         self.signer = signer
         self._database = database
         self._logs = logs
+        self._copy = copy
         self._role = witness_role(party)
         self._schema = Identifier(witness_schema(party))
 
@@ -95,8 +112,8 @@ class Witness:
             checkpoint = Checkpoint.parse(sent.note.text)
         except NoteError as error:
             return Answer(400, f"{error}\n")
-        keys = self._logs.get(checkpoint.origin)
-        if keys is None:
+        keys = self._logs(checkpoint.origin)
+        if not keys:
             return Answer(404, "this log is not known here\n")
         try:
             if not verify(sent.note, keys):
@@ -105,8 +122,11 @@ class Witness:
             return Answer(403, f"{error}\n")
         if sent.old > checkpoint.size:
             return Answer(400, "the old size is greater than the checkpoint's\n")
+        copied = None if self._copy is None else self._copy.root_at(checkpoint.size)
+        if self._copy is not None and copied is None:
+            return Answer(503, "the events are not copied here yet\n")
         with self._database.transaction(role=self._role) as connection:
-            return self._decide(connection, sent, checkpoint, keys)
+            return self._decide(connection, sent, checkpoint, keys, copied)
 
     def latest(self, origin_hash: str) -> str | None:
         """The last checkpoint of the log whose origin has this SHA-256, cosigned."""
@@ -127,6 +147,7 @@ class Witness:
         sent: Submission,
         checkpoint: Checkpoint,
         keys: Collection[VerifierKey],
+        copied: bytes | None,
     ) -> Answer:
         # One request on a log at a time: checked and stored as one step.
         connection.execute(
@@ -145,6 +166,9 @@ class Witness:
         except ProofError as error:
             self._keep_evidence(connection, checkpoint.origin, 422, held, sent.note)
             return Answer(422, f"{error}\n")
+        if copied not in (None, checkpoint.root):
+            self._keep_evidence(connection, checkpoint.origin, 422, held, sent.note)
+            return Answer(422, "these are not the events that were copied here\n")
         now = datetime.now(UTC)
         cosignature = self.signer.sign(sent.note.text, now)
         trusted = [s for s in sent.note.signatures if any(key.made(s) for key in keys)]

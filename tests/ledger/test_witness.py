@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -14,6 +14,7 @@ from ledger import keys, signing
 from ledger.application import Ledger
 from ledger.merkle import EMPTY_ROOT, Tree, leaf_hash
 from ledger.store.database import Database
+from ledger.store.recorder import LedgerRecorder
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, SignatureType, SignerKey, VerifierKey, verify
 from ledger.transparency.policy import Policy, TrustedWitness
@@ -23,7 +24,14 @@ from ledger.transparency.publication import (
     Publication,
     published,
 )
-from ledger.transparency.witness import SIZE_TYPE, Answer, Submission, Witness, WitnessClient
+from ledger.transparency.witness import (
+    SIZE_TYPE,
+    Answer,
+    Submission,
+    TrustedLogs,
+    Witness,
+    WitnessClient,
+)
 from ledger.vocabulary.registration import KeyRegistered
 from tests.support.agencies import PAST, Agencies
 
@@ -32,6 +40,10 @@ ORIGIN = "ledger.example/test"
 
 def signer(name: str, kind: SignatureType = SignatureType.COSIGNATURE) -> SignerKey:
     return SignerKey(name, kind, Ed25519PrivateKey.generate())
+
+
+def trusted(key: SignerKey) -> TrustedLogs:
+    return lambda origin: [key.verifier] if origin == key.name else []
 
 
 @dataclass
@@ -70,7 +82,7 @@ def pool(database: str) -> Iterator[Database]:
 
 @pytest.fixture
 def witness(pool: Database, log: Log) -> Witness:
-    return Witness(pool, "ME", signer("witness.example/me"), {ORIGIN: [log.key.verifier]})
+    return Witness(pool, "ME", signer("witness.example/me"), trusted(log.key))
 
 
 def test_a_witness_cosigns_what_continues(witness: Witness, log: Log) -> None:
@@ -185,6 +197,17 @@ class Unreachable:
         return self.witness.add_checkpoint(request)
 
 
+def publish_with(
+    rows: LedgerRecorder,
+    pool: Database,
+    key: SignerKey,
+    clients: Mapping[str, WitnessClient],
+    policy: Policy,
+) -> Publication:
+    """Publication by a policy that never changes."""
+    return Publication(rows, pool, [key], lambda name, _: clients.get(name), lambda _: policy)
+
+
 @dataclass
 class Published:
     publication: Publication
@@ -196,14 +219,15 @@ class Published:
 @pytest.fixture
 def publishing(ledger: Ledger, pool: Database) -> Published:
     key = signer(ORIGIN, SignatureType.ED25519)
-    logs = {ORIGIN: [key.verifier]}
+    logs = trusted(key)
     witnesses = {p: Witness(pool, p, signer(f"w.example/{p}"), logs) for p in ("AL", "ME", "XK")}
     flaky = Unreachable(witnesses["AL"])
     clients: dict[str, WitnessClient] = {**witnesses, "AL": flaky}
     policy = Policy.of(
         key.verifier, {p: TrustedWitness(w.signer.verifier) for p, w in witnesses.items()}
     )
-    return Published(Publication(ledger.rows, pool, key, clients, policy), witnesses, flaky, policy)
+    publication = publish_with(ledger.rows, pool, key, clients, policy)
+    return Published(publication, witnesses, flaky, policy)
 
 
 def append(ledger: Ledger, agencies: Agencies) -> int:
@@ -239,14 +263,14 @@ def test_nothing_is_signed_with_another_key_than_before(
 ) -> None:
     publishing.publication.step()
     other = signer(ORIGIN, SignatureType.ED25519)
-    replaced = Publication(
+    replaced = publish_with(
         ledger.rows, pool, other, {}, Policy.of(other.verifier, publishing.policy.witnesses)
     )
     with pytest.raises(AnotherKeyError):
         replaced.step()
     # A policy that names both is how the parties agree to a new key.
     both = replace(publishing.policy, logs=(*publishing.policy.logs, other.verifier))
-    Publication(ledger.rows, pool, other, {}, both).step()
+    publish_with(ledger.rows, pool, other, {}, both).step()
 
 
 def test_nothing_is_signed_once_history_was_changed(
@@ -289,9 +313,9 @@ def test_witnesses_refuse_a_log_that_forgot_what_it_signed(
         forgetful = Publication(
             rolled_back.rows,
             publishing.publication._database,
-            publishing.publication._signer,
-            publishing.publication._witnesses,
-            publishing.policy,
+            publishing.publication._signers,
+            publishing.publication._client_of,
+            publishing.publication.policy_at,
         )
         assert forgetful.step().published == 0
         for _ in range(before.signed - 20 + 3):

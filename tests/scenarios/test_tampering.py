@@ -71,7 +71,7 @@ def world(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[World]:
                 SignerKey(
                     f"{ORIGIN}/{party}", SignatureType.COSIGNATURE, Ed25519PrivateKey.generate()
                 ),
-                {ORIGIN: [log_key.verifier]},
+                lambda origin: [log_key.verifier] if origin == ORIGIN else [],
             )
             for party in ("AL", "ME", "XK")
         }
@@ -79,7 +79,9 @@ def world(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[World]:
             log_key.verifier, {p: TrustedWitness(w.signer.verifier) for p, w in witnesses.items()}
         )
         clients: Mapping[str, WitnessClient] = witnesses
-        publication = Publication(ledger.rows, pool, log_key, clients, policy)
+        publication = Publication(
+            ledger.rows, pool, [log_key], lambda name, _: clients.get(name), lambda _: policy
+        )
         ids: dict[str, UUID] = {}
         case_ids = {"A": uuid4(), "B": uuid4()}
         for number, step in enumerate(STORY):

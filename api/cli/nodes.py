@@ -1,0 +1,148 @@
+"""Commands on a country's node: what it found, and how its copy becomes the ledger."""
+
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from rich.panel import Panel
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from api.cli.output import AsJson, fail, failures, out, print_json
+from api.following import HttpSource
+from api.log_keys import log_keys, trusted_policy
+from api.node import node_client
+from api.settings import Settings
+from api.store import open_store
+from ledger.application import Ledger, environment
+from ledger.mirror import DivergedError, Mirror, SourceError
+from ledger.store.database import Database
+from ledger.takeover import take_over as record_takeover
+
+app = typer.Typer(name="node", help="A country's node.", no_args_is_help=True)
+
+
+@app.command()
+def evidence(as_json: AsJson = False) -> None:
+    """Show every pair of signed notes that cannot both be true."""
+    settings = Settings()
+    with (
+        failures(as_json),
+        open_store(settings) as store,
+        Ledger(environment(store.conninfo)) as ledger,
+        Database(store.conninfo) as database,
+    ):
+        found = Mirror(ledger, database, trusted_policy(settings)).evidence()
+        if as_json:
+            print_json(
+                [
+                    {
+                        "id": item.id,
+                        "found_at": item.found_at.isoformat(),
+                        "source": item.source,
+                        "what": item.what,
+                        "held": item.held,
+                        "refused": item.refused,
+                        "settled_at": item.settled_at.isoformat() if item.settled_at else None,
+                        "settled_why": item.settled_why,
+                    }
+                    for item in found
+                ]
+            )
+            return
+        for item in found:
+            notes = f"[bold]held[/]\n{item.held}\n[bold]refused[/]\n{item.refused}"
+            title = f"{item.found_at:%d %b %Y %H:%M:%S} UTC, from {item.source}: {item.what}"
+            out.print(Panel(notes, title=title, subtitle=item.settled_why or "not settled"))
+        if not found:
+            out.print("[green]Nothing was found.[/]")
+
+
+@app.command()
+def settle(
+    why: Annotated[str, typer.Option(help="What the parties found, for the record.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let copying go on, after a person has looked at the evidence. It stays on record."""
+    settings = Settings()
+    with (
+        failures(as_json),
+        open_store(settings) as store,
+        Ledger(environment(store.conninfo)) as ledger,
+        Database(store.conninfo) as database,
+    ):
+        count = Mirror(ledger, database, trusted_policy(settings)).settle(why)
+        if as_json:
+            print_json({"settled": count})
+        else:
+            out.print(f"{count} settled.")
+
+
+@app.command("take-over")
+def take_over(
+    decisions: Annotated[
+        list[Path], typer.Argument(help="Each coordinator's `log adopt-policy --out` file.")
+    ],
+    also_from: Annotated[
+        list[str] | None,
+        typer.Option(help="Another country's node, to copy what this one lacks. May be repeated."),
+    ] = None,
+    although_it_answers: Annotated[
+        bool, typer.Option(help="Take over from a ledger node that still answers.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make this country's copy the ledger, by the parties' signed decision.
+
+    Run it with the node stopped. Copy from every other country's node first: what any party
+    has seen must not be lost. Then start `serve` without CASE_LEDGER_LEDGER_URL.
+    """
+    settings = Settings()
+    with (
+        failures(as_json),
+        open_store(settings) as store,
+        Ledger(environment(store.conninfo)) as ledger,
+        Database(store.conninfo) as database,
+    ):
+        if not although_it_answers and _answers(settings.ledger_url):
+            fail("the ledger node still answers: two ledgers would grow apart; stop it first")
+        mirror = Mirror(ledger, database, trusted_policy(settings))
+        for url in also_from or []:
+            _copy(mirror, HttpSource(url, node_client(settings, url), wait=0), as_json)
+        texts = [path.read_text(encoding="ascii").strip() for path in decisions]
+        own = [signer.verifier for signer in log_keys(settings)]
+        receipts = record_takeover(ledger, texts, own)
+        last = max(receipt.position for receipt in receipts)
+        if as_json:
+            print_json({"events": mirror.size, "decision": last})
+        else:
+            out.print(
+                f"[green]This node has the ledger:[/] {mirror.size} events, the decision at "
+                f"position {last}. Start `case-ledger serve` without CASE_LEDGER_LEDGER_URL."
+            )
+
+
+def _copy(mirror: Mirror, source: HttpSource, as_json: bool) -> None:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=out, disable=as_json, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        try:
+            while mirror.step(source):
+                progress.update(task, description=f"{mirror.size} events, from {source.name}")
+        except ConnectionError as error:
+            fail(f"{source.name} does not answer ({error}); leave it out only if it is lost too")
+        except SourceError as error:
+            if mirror.size == 0:
+                fail(f"{source.name}: {error}")
+            # It has less than is here already: nothing to copy.
+        except DivergedError as error:
+            fail(f"{source.name}: {error}; see `case-ledger node evidence`")
+
+
+def _answers(url: str | None) -> bool:
+    if url is None:
+        return False
+    try:
+        return httpx.get(f"{url}/health", timeout=5).is_success
+    except httpx.TransportError:
+        return False

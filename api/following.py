@@ -1,0 +1,155 @@
+"""A country's node follows the ledger node: it copies, verifies, and says how far it is."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import httpx
+import structlog
+
+from api.client import LedgerClient, RefusedError
+from ledger.mirror import DivergedError, Mirror, Source, SourceError
+
+_WAIT_SECONDS = 2.0
+_PAUSES = (0.2, 0.5, 1.0, 2.0)
+_COPY_SECONDS = 4.0
+_PAGE = 500
+_log = structlog.get_logger(__name__)
+
+
+class HttpSource:
+    """A node to copy from, over HTTP, as one that may read the whole ledger."""
+
+    def __init__(self, url: str, client: LedgerClient, *, wait: float = _WAIT_SECONDS) -> None:
+        self.name = url
+        self._client = client
+        self._wait = wait
+
+    def head(self, after: int) -> str | None:
+        try:
+            return self._client.signed_head(after, self._wait)
+        except (RefusedError, httpx.TransportError) as error:
+            if _is_nothing_yet(error):
+                return None
+            raise _told(error) from error
+
+    def entries(self, after: int, upto: int) -> Sequence[bytes]:
+        entries: list[bytes] = []
+        try:
+            while after < upto:
+                page = self._client.events(after, limit=min(_PAGE, upto - after))
+                if not page.events:
+                    break
+                entries += [event.entry.encode("ascii") for event in page.events]
+                after = page.next
+        except (RefusedError, httpx.TransportError) as error:
+            raise _told(error) from error
+        except ValueError as error:
+            raise SourceError("the source gave no events") from error
+        return entries
+
+    def published(self) -> str | None:
+        try:
+            return self._client.checkpoint()
+        except (RefusedError, httpx.TransportError) as error:
+            if _is_nothing_yet(error):
+                return None
+            raise _told(error) from error
+
+
+def _told(error: RefusedError | httpx.TransportError) -> Exception:
+    """The error as sources raise it."""
+    if isinstance(error, httpx.TransportError):
+        return ConnectionError(type(error).__name__)
+    if error.problem.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return ConnectionError(error.problem.rule)
+    return SourceError(f"the source refuses ({error.problem.rule})")
+
+
+def _is_nothing_yet(error: RefusedError | httpx.TransportError) -> bool:
+    return isinstance(error, RefusedError) and error.problem.rule == "not-published"
+
+
+class Follower:
+    """Takes the mirror's steps for as long as the block runs."""
+
+    def __init__(self, mirror: Mirror, source: Source) -> None:
+        self.reachable = False
+        self.heard_at: datetime | None = None
+        self.trouble: str | None = None
+        self.diverged = False
+        self.size = 0
+        """How many events are copied, as this process knows it."""
+        self.when_grown: Callable[[], None] = lambda: None
+        self._mirror = mirror
+        self._source = source
+        self._grown = threading.Condition()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="follow")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def wait(self, seconds: float) -> None:
+        """Return when the copy has grown, at the latest after ``seconds``."""
+        with self._grown:
+            self._grown.wait(seconds)
+
+    def root_at(self, size: int) -> bytes | None:
+        """The root of the first ``size`` events, which are waited for a little.
+
+        A diverged copy vouches for nothing more.
+        """
+        deadline = time.monotonic() + _COPY_SECONDS
+        while self.size < size and time.monotonic() < deadline and not self._stopping.is_set():
+            self.wait(0.25)
+        return None if self.diverged else self._mirror.root_at(size)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                while self._mirror.step(self._source) and not self._stopping.is_set():
+                    self._tell()
+                self._mirror.step_published(self._source)
+                self._heard(None)
+                failures = 0
+                continue
+            except ConnectionError:
+                self.reachable = False
+            except DivergedError as error:
+                if not self.diverged:
+                    _log.error("the log contradicts itself: copying stops", what=str(error))
+                self.diverged = True
+                self.trouble = str(error)
+            except SourceError as error:
+                _log.warning("nothing is copied", why=str(error))
+                self._heard(str(error))
+            except Exception as error:
+                _log.warning("copying interrupted", error=type(error).__name__)
+            self._stopping.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            failures += 1
+
+    def _tell(self) -> None:
+        with self._grown:
+            self.size = self._mirror.size
+            self._grown.notify_all()
+        self.when_grown()
+
+    def _heard(self, trouble: str | None) -> None:
+        self.reachable, self.diverged = True, False
+        self.heard_at = datetime.now(UTC)
+        self.trouble = trouble

@@ -1,0 +1,119 @@
+"""A country's node passes on what its agencies signed, and keeps the answers."""
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import structlog
+
+from api.client import LedgerClient, RefusedError
+from ledger.outbox import Outbox, Outgoing
+from ledger.vault import Vaults
+
+_AT_ONCE = 8
+_BATCH = 32
+_AGAIN_AFTER = timedelta(seconds=10)
+_PAUSES = (0.2, 0.5, 1.0, 2.0)
+_DECISIONS = frozenset({401, 403, 404, 409, 412, 413, 422, 428})
+_log = structlog.get_logger(__name__)
+
+
+class Forwarder:
+    """Sends what is due, in each case's order; what meets no answer stays due."""
+
+    def __init__(self, outbox: Outbox, vaults: Vaults, client: LedgerClient) -> None:
+        self.reachable = True
+        """Whether the ledger node answered last time."""
+        self._outbox = outbox
+        self._vaults = vaults
+        self._client = client
+        self._put = threading.Event()
+        self._decided = threading.Condition()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="forward")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        self._put.set()
+        self._thread.join()
+
+    def put(self) -> None:
+        """Say that there is something to send."""
+        self._put.set()
+
+    def wait(self, seconds: float) -> None:
+        """Return when an outcome may be known, at the latest after ``seconds``."""
+        with self._decided:
+            self._decided.wait(seconds)
+
+    def copied(self) -> None:
+        """The copy of the ledger has grown: mark what of the outbox has come into it."""
+        self._outbox.confirm()
+        self._tell()
+
+    def _run(self) -> None:
+        failures = 0
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="forward") as workers:
+            while not self._stopping.is_set():
+                try:
+                    due = self._outbox.due(_BATCH if self.reachable else 1, _AGAIN_AFTER)
+                    answered = list(workers.map(self._send, due))
+                    if due:
+                        self.reachable = all(answered)
+                        self.copied()  # the copy may have been faster than the answer
+                    if due and self.reachable:
+                        failures = 0
+                        continue
+                except Exception as error:
+                    self.reachable = False
+                    _log.warning("forwarding interrupted", error=type(error).__name__)
+                if self.reachable:
+                    self._put.wait(1.0)
+                    self._put.clear()
+                else:
+                    self._stopping.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+                    failures += 1
+
+    def _send(self, action: Outgoing) -> bool:
+        """Send one action. Returns whether the ledger node decided on it."""
+        try:
+            if action.case_id is None:
+                self._client.send_to_registry(action.sd_jwt)
+            else:
+                self._client.send(action.sd_jwt, action.case_id, action.case_version)
+        except httpx.TransportError:
+            return False
+        except RefusedError as error:
+            problem = error.problem
+            if problem.status not in _DECISIONS or problem.field == "Authorization":
+                # It is this node that is refused, or nothing was decided.
+                _log.warning("not passed on", status=problem.status, rule=problem.rule)
+                return False
+            self._refused(action, problem.model_dump(mode="json", exclude_none=True))
+            return True
+        self._outbox.mark_sent(action.action_id)
+        return True
+
+    def _refused(self, action: Outgoing, problem: Mapping[str, Any]) -> None:
+        # In this order: what is not decided yet must keep its disclosures. Should this process
+        # end in between, the sweep removes them.
+        self._outbox.mark_refused(action.action_id, problem)
+        if action.deposit_id is not None:
+            self._vaults.of(action.party).withdraw(action.action_id, action.deposit_id)
+
+    def _tell(self) -> None:
+        with self._decided:
+            self._decided.notify_all()

@@ -1,0 +1,88 @@
+"""The witnesses of the countries whose node this is, and how to reach those of others."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+
+import httpx
+
+from api.log_keys import own_parties, witness_keys
+from api.settings import Settings
+from ledger.store.database import Database
+from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.note import Note, VerifierKey
+from ledger.transparency.policy import TrustedWitness
+from ledger.transparency.publication import PolicyAt
+from ledger.transparency.witness import Answer, Copy, Witness, WitnessClient
+
+_LATEST = 2**62
+
+
+class HttpWitness:
+    """A witness at its submission prefix."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/") + "/add-checkpoint"
+        self._http = httpx.Client(timeout=8.0)
+
+    def add_checkpoint(self, request: bytes) -> Answer:
+        try:
+            response = self._http.post(self._url, content=request)
+        except httpx.TransportError as error:
+            raise ConnectionError(type(error).__name__) from error
+        media_type = response.headers.get("content-type", "")
+        return Answer(response.status_code, response.text, media_type)
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class Witnesses:
+    """One witness for each key of each own party; the policy in force says which one counts."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        policy_at: PolicyAt,
+        copy: Copy | None = None,
+    ) -> None:
+        self._policy_at = policy_at
+        self._own: Mapping[str, Sequence[Witness]] = {
+            party: [
+                Witness(database, party, signer, self._trusted, copy)
+                for signer in witness_keys(settings, party)
+            ]
+            for party in own_parties(settings)
+        }
+        self._by_key = {w.signer.verifier: w for own in self._own.values() for w in own}
+        self._remote: dict[str, HttpWitness] = {}
+
+    def of(self, party: str) -> Witness | None:
+        """The witness of a party, with the key that the policy in force names for it."""
+        own = self._own.get(party)
+        if own is None:
+            return None
+        named = {trusted.key for trusted in self._policy_at(_LATEST).witnesses.values()}
+        return next((witness for witness in own if witness.signer.verifier in named), own[0])
+
+    def size(self, party: str, origin: str) -> int:
+        """The size of a log that an own witness cosigned last."""
+        witness = self.of(party)
+        note = witness and witness.latest(hashlib.sha256(origin.encode()).hexdigest())
+        return Checkpoint.parse(Note.parse(note).text).size if note else 0
+
+    def client(self, _name: str, trusted: TrustedWitness) -> WitnessClient | None:
+        """How to reach a witness of the policy: in this process, or at its address."""
+        here = self._by_key.get(trusted.key)
+        if here is not None or trusted.url is None:
+            return here
+        if trusted.url not in self._remote:
+            self._remote[trusted.url] = HttpWitness(trusted.url)
+        return self._remote[trusted.url]
+
+    def close(self) -> None:
+        for remote in self._remote.values():
+            remote.close()
+
+    def _trusted(self, origin: str) -> Collection[VerifierKey]:
+        return [key for key in self._policy_at(_LATEST).logs if key.name == origin]

@@ -1,0 +1,299 @@
+"""A country's own copy of the ledger: copied as it grows, and believed only as far as verified.
+
+Every event is judged as if it were decided here, and copied only up to a size whose root the
+log signed. Where the log contradicts what it signed before, copying stops, and the two signed
+notes are kept as evidence.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NoReturn, Protocol, Self
+from uuid import UUID
+
+from psycopg.rows import DictRow
+
+from ledger.application import Ledger
+from ledger.merkle import Frontier
+from ledger.registry import Registry
+from ledger.replay import Replay, RowReader, inspect, readable
+from ledger.store.database import Database
+from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.note import Note, NoteError, verify
+from ledger.transparency.policy import Policy
+from ledger.transparency.publication import keep_published, keep_signed
+
+_KEEP_CASES = 5_000
+_PATIENCE = 3
+"""So many times in a row events may not fit their note: a broken transfer is no fork."""
+
+_KEEP_SIGNED = """
+INSERT INTO log.signed (size, root, note, signed_at) VALUES (%s, %s, %s, %s)
+ON CONFLICT DO NOTHING
+"""
+
+
+class SourceError(RuntimeError):
+    """The source does not give what can be copied now; it is asked again later."""
+
+
+class DivergedError(RuntimeError):
+    """The log contradicts itself. Nothing more is copied until a person has looked."""
+
+
+class Source(Protocol):
+    """Where to copy from: the ledger node, or another party's copy.
+
+    Every method raises ``ConnectionError`` where the source does not answer.
+    """
+
+    @property
+    def name(self) -> str:
+        """What evidence names it by."""
+
+    def head(self, after: int) -> str | None:
+        """A note that the log signed of more than ``after`` events, else its last, if any."""
+
+    def entries(self, after: int, upto: int) -> Sequence[bytes]:
+        """The events' exact bytes, from position ``after + 1`` to ``upto``."""
+
+    def published(self) -> str | None:
+        """The last checkpoint that a quorum of witnesses cosigned, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two notes that the log signed and that cannot both be true."""
+
+    id: int
+    found_at: datetime
+    source: str
+    what: str
+    held: str
+    refused: str
+    settled_at: datetime | None
+    settled_why: str | None
+
+    @classmethod
+    def of(cls, row: DictRow) -> Self:
+        return cls(**row)
+
+
+class Mirror:
+    """The copy in one database. ``trusted`` is believed until the ledger records a policy."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        database: Database,
+        trusted: Policy,
+        *,
+        adoption: bytes | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._database = database
+        self._trusted = trusted
+        self._adoption = adoption
+        self._replay: Replay | None = None
+        self._misfits = 0
+
+    @property
+    def size(self) -> int:
+        """How many events are copied."""
+        return self._ledger.rows.frontier().size
+
+    def step(self, source: Source) -> bool:
+        """Copy what the log signed next. Returns whether there may be more at once.
+
+        Raises ``SourceError``, ``ConnectionError``, and ``DivergedError`` for ever after the
+        log was found to contradict itself.
+        """
+        self.check_unsettled()
+        frontier = self._ledger.rows.frontier()
+        head = source.head(frontier.size)
+        if head is None:
+            return False
+        note, checkpoint = _parsed(head)
+        if checkpoint.size <= frontier.size:
+            self._compare(source, note, checkpoint)
+            if checkpoint.size < frontier.size:
+                raise SourceError(
+                    f"the source has {checkpoint.size} events, and {frontier.size} are copied here"
+                )
+            return False
+        try:
+            self._copy(source, frontier, note, checkpoint)
+        except BaseException:
+            self._replay = None  # it may hold what was not copied in the end
+            raise
+        return True
+
+    def step_published(self, source: Source) -> bool:
+        """Keep the source's last published checkpoint, where it is of events copied here.
+
+        Raises as :meth:`step` does.
+        """
+        self.check_unsettled()
+        text = source.published()
+        if text is None:
+            return False
+        note, checkpoint = _parsed(text)
+        root = self.root_at(checkpoint.size)
+        if root is None or checkpoint.size == 0:
+            return False
+        try:
+            self.policy_at(checkpoint.size).check(note)
+        except NoteError as error:
+            raise SourceError(f"the published checkpoint is not to be believed: {error}") from error
+        self._compare(source, note, checkpoint)
+        keep_signed(self._database, checkpoint, note)
+        keep_published(self._database, checkpoint, note)
+        return True
+
+    def root_at(self, size: int) -> bytes | None:
+        """The root of the first ``size`` events; ``None`` while they are not all here."""
+        tree = self._ledger.rows.tree()
+        return tree.root(size) if size <= tree.size else None
+
+    def policy_at(self, size: int) -> Policy:
+        """The policy in force for a checkpoint of ``size`` events."""
+        return self._policy(self._ledger.registry(), size)
+
+    def evidence(self) -> list[Evidence]:
+        """All that was found, the oldest first."""
+        with self._database.connection() as connection:
+            rows = connection.execute("SELECT * FROM log.evidence ORDER BY id").fetchall()
+        return [Evidence.of(row) for row in rows]
+
+    def settle(self, why: str) -> int:
+        """Say that a person looked at the evidence, and why copying may go on. Returns how many."""
+        with self._database.connection() as connection:
+            return connection.execute(
+                "UPDATE log.evidence SET settled_at = now(), settled_why = %s"
+                " WHERE settled_at IS NULL",
+                (why,),
+            ).rowcount
+
+    def check_unsettled(self) -> None:
+        """Raises ``DivergedError`` while there is evidence that nobody has settled."""
+        with self._database.connection() as connection:
+            row = connection.execute(
+                "SELECT what FROM log.evidence WHERE settled_at IS NULL ORDER BY id LIMIT 1"
+            ).fetchone()
+        if row is not None:
+            raise DivergedError(row["what"])
+
+    def _policy(self, registry: Registry | None, size: int) -> Policy:
+        agreed = registry.policy_at(size) if registry else None
+        return agreed or self._trusted
+
+    def _compare(self, source: Source, note: Note, checkpoint: Checkpoint) -> None:
+        """A note of events that are copied already: it says the same, or the log forked."""
+        _check_signed(note, self.policy_at(checkpoint.size))
+        if checkpoint.root != self.root_at(checkpoint.size):
+            what = (
+                f"the log signed another history of the first {checkpoint.size} events than the "
+                "one copied here"
+            )
+            self._diverge(source, what, note)
+
+    def _copy(self, source: Source, frontier: Frontier, note: Note, checkpoint: Checkpoint) -> None:
+        size = frontier.size
+        entries = source.entries(size, checkpoint.size)
+        if len(entries) != checkpoint.size - size:
+            raise SourceError(f"the source gave {len(entries)} events of {checkpoint.size - size}")
+        replay = self._loaded(entries)
+        reader = RowReader(Counter(replay.versions), _ledger_id(replay))
+        rows = [reader.row(size + place, entry) for place, entry in enumerate(entries, 1)]
+        if size == 0 and self._adoption not in (None, rows[0].leaf_hash):
+            raise SourceError("the ledger begins with another adoption than the one agreed on")
+        problems = [
+            f"position {row.position}: {problem}"
+            for row in rows
+            for problem in replay.judge(row.position, inspect(row))
+        ]
+        # Judged first: these events may be what makes the key count that signed the note.
+        _check_signed(note, self._policy(replay.registry, checkpoint.size))
+        extended, _ = frontier.extend([row.leaf_hash for row in rows])
+        if extended.root() != checkpoint.root:
+            self._misfits += 1
+            if self._misfits < _PATIENCE:
+                raise SourceError("the events are not those of the note that the log signed")
+            what = f"the events given after position {size} are not those that the log signed"
+            self._diverge(source, what, note)
+        self._misfits = 0
+        if any("(unknown-kind)" in problem for problem in problems):
+            raise SourceError("there are kinds of actions unknown here; update this program")
+        if problems:
+            self._diverge(source, problems[0], note)
+        with self._database.transaction() as connection:
+            self._ledger.rows.copy(connection, rows)
+            connection.execute(
+                _KEEP_SIGNED,
+                (checkpoint.size, checkpoint.root, str(note), datetime.now(UTC)),
+            )
+
+    def _loaded(self, entries: Sequence[bytes]) -> Replay:
+        """The fold up to now, with what the next events need of older ones."""
+        replay = self._replay
+        if replay is None:
+            last = self._ledger.rows.last_recorded_at()
+            replay = Replay(registry=self._ledger.registry(), recorded_at=last)
+        elif len(replay.cases) > _KEEP_CASES:
+            replay = Replay(registry=replay.registry, recorded_at=replay.recorded_at)
+        if replay.registry is not None:
+            replay.versions[replay.registry.protocol.ledger_id] = replay.registry.version
+        actions = [action for action, _ in map(readable, entries) if action is not None]
+        for case_id in {action.case_id for action in actions if action.case_id}:
+            self._load(replay, case_id)
+        replay.actions = self._ledger.rows.recorded_action_ids([action.id for action in actions])
+        self._replay = replay
+        return replay
+
+    def _load(self, replay: Replay, case_id: UUID) -> None:
+        if replay.registry is None or case_id in replay.cases:
+            return
+        case = self._ledger.case(case_id)
+        if case is not None:
+            replay.cases[case_id] = case
+            replay.versions[case_id] = case.version
+
+    def _diverge(self, source: Source, what: str, refused: Note) -> NoReturn:
+        with self._database.connection() as connection:
+            held = (
+                connection.execute(
+                    "SELECT note FROM log.signed WHERE size >= %s ORDER BY size LIMIT 1",
+                    (Checkpoint.parse(refused.text).size,),
+                ).fetchone()
+                or connection.execute(
+                    "SELECT note FROM log.signed ORDER BY size DESC LIMIT 1"
+                ).fetchone()
+            )
+            connection.execute(
+                "INSERT INTO log.evidence (found_at, source, what, held, refused)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                (datetime.now(UTC), source.name, what, held["note"] if held else "", str(refused)),
+            )
+        raise DivergedError(what)
+
+
+def _parsed(text: str) -> tuple[Note, Checkpoint]:
+    try:
+        note = Note.parse(text)
+        return note, Checkpoint.parse(note.text)
+    except NoteError as error:
+        raise SourceError(f"the source gave no checkpoint: {error}") from error
+
+
+def _check_signed(note: Note, policy: Policy) -> None:
+    """Anyone can write a note: one that the log did not sign proves nothing against it."""
+    try:
+        if not verify(note, policy.logs):
+            raise SourceError("the checkpoint is not signed with a key that is trusted here")
+    except NoteError as error:
+        raise SourceError(f"the checkpoint is not to be believed: {error}") from error
+
+
+def _ledger_id(replay: Replay) -> UUID:
+    return replay.registry.protocol.ledger_id if replay.registry else UUID(int=0)

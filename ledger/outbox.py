@@ -1,0 +1,208 @@
+"""A country node's outbox: its agencies' actions until the ledger's decision is known here."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+from uuid import UUID
+
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from ledger.protocol import Agency
+from ledger.refusals import Ground, Refusal
+from ledger.signing import SignedAction
+from ledger.store.database import Database
+
+_PUT = """
+INSERT INTO outbox.actions (
+    action_id, agency, party, case_id, case_version, sd_jwt, deposit_id, state)
+VALUES (
+    %(action_id)s, %(agency)s, %(party)s, %(case_id)s, %(case_version)s, %(sd_jwt)s,
+    %(deposit_id)s, 'waiting')
+ON CONFLICT (action_id) DO UPDATE
+SET case_version = EXCLUDED.case_version, deposit_id = EXCLUDED.deposit_id, state = 'waiting',
+    answer = NULL, received_at = now(), sent_at = NULL, decided_at = NULL
+WHERE actions.state = 'refused' AND actions.sd_jwt = EXCLUDED.sd_jwt
+RETURNING *
+"""
+
+# What a case's agencies did goes in the order in which it came. What was sent, but is not to
+# be seen in the copy of the ledger, goes again: the ledger node records an action once.
+_DUE = """
+SELECT * FROM (
+    SELECT DISTINCT ON (case_id) * FROM outbox.actions
+    WHERE state = 'waiting' OR (state = 'sent' AND sent_at < now() - %(again)s::interval)
+    ORDER BY case_id, seq
+) AS first_of_case ORDER BY seq LIMIT %(limit)s
+"""
+
+_CONFIRM = """
+UPDATE outbox.actions AS a SET state = 'recorded', decided_at = now()
+FROM ledger.events AS e
+WHERE a.state IN ('waiting', 'sent') AND e.action_id = a.action_id
+RETURNING a.action_id
+"""
+
+
+class State(StrEnum):
+    """What became of an action."""
+
+    WAITING = "waiting"
+    """The ledger node has not been told, or has not answered."""
+    SENT = "sent"
+    """The ledger node says it is recorded; it is not in this node's own copy yet."""
+    RECORDED = "recorded"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One action in the outbox."""
+
+    action_id: UUID
+    agency: str
+    party: str
+    case_id: UUID | None
+    """``None`` for an act on the protocol itself."""
+    case_version: int
+    sd_jwt: str
+    deposit_id: UUID | None
+    state: State
+    answer: Mapping[str, Any] | None
+    """The problem details of a refusal."""
+    received_at: datetime
+    decided_at: datetime | None
+
+    @classmethod
+    def of(cls, row: DictRow) -> Self:
+        names = cls.__dataclass_fields__
+        return cls(**{name: row[name] for name in names} | {"state": State(row["state"])})
+
+
+class Outbox:
+    """Durable: what was put in stays until the ledger's decision is known."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, action: SignedAction) -> Outgoing | None:
+        """The action as it was put in before.
+
+        Raises ``Refusal`` (``action-id-reused``) where its id has other content.
+        """
+        found = self.get(action.id)
+        if found is not None and found.sd_jwt != action.sd_jwt:
+            raise Refusal(
+                Ground.CONFLICT,
+                "action-id-reused",
+                "Another content was handed in under this action id; use a new id.",
+                "jti",
+            )
+        return found
+
+    def get(self, action_id: UUID) -> Outgoing | None:
+        """An action by its id."""
+        with self._database.connection() as connection:
+            row = connection.execute(
+                "SELECT * FROM outbox.actions WHERE action_id = %s", (action_id,), prepare=True
+            ).fetchone()
+        return None if row is None else Outgoing.of(row)
+
+    def put(
+        self,
+        action: SignedAction,
+        agency: Agency,
+        case_id: UUID | None,
+        case_version: int,
+        deposit_id: UUID | None,
+    ) -> bool:
+        """Put an action in, durably; one that was refused before goes again.
+
+        Returns whether it was put in: not, where it is in already.
+        """
+        with self._database.connection() as connection:
+            row = connection.execute(
+                _PUT,
+                {
+                    "action_id": action.id,
+                    "agency": agency.id,
+                    "party": agency.party,
+                    "case_id": case_id,
+                    "case_version": case_version,
+                    "sd_jwt": action.sd_jwt,
+                    "deposit_id": deposit_id,
+                },
+                prepare=True,
+            ).fetchone()
+        return row is not None
+
+    def due(self, limit: int, again_after: timedelta) -> list[Outgoing]:
+        """What is to be sent now, at most one action of each case."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                _DUE, {"limit": limit, "again": again_after}, prepare=True
+            ).fetchall()
+        return [Outgoing.of(row) for row in rows]
+
+    def mark_sent(self, action_id: UUID) -> None:
+        """The ledger node says that it is recorded."""
+        with self._database.connection() as connection:
+            connection.execute(
+                "UPDATE outbox.actions SET state = 'sent', sent_at = now()"
+                " WHERE action_id = %s AND state IN ('waiting', 'sent')",
+                (action_id,),
+                prepare=True,
+            )
+
+    def mark_refused(self, action_id: UUID, problem: Mapping[str, Any]) -> None:
+        """The ledger node refused it."""
+        with self._database.connection() as connection:
+            connection.execute(
+                "UPDATE outbox.actions SET state = 'refused', answer = %s, decided_at = now()"
+                " WHERE action_id = %s AND state IN ('waiting', 'sent')",
+                (Jsonb(dict(problem)), action_id),
+                prepare=True,
+            )
+
+    def confirm(self) -> int:
+        """Mark what has come into this node's own copy of the ledger. Returns how many."""
+        with self._database.connection() as connection:
+            return len(connection.execute(_CONFIRM, prepare=True).fetchall())
+
+    def of_agency(self, agency: str, *, limit: int) -> list[Outgoing]:
+        """An agency's actions, the last put in first."""
+        return self._list("agency", agency, limit)
+
+    def of_party(self, party: str, *, limit: int) -> list[Outgoing]:
+        """A country's actions, the last put in first."""
+        return self._list("party", party, limit)
+
+    def undecided(self, action_ids: Collection[UUID] | None = None) -> set[UUID]:
+        """The actions, of these or of all, whose outcome is not known yet."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                "SELECT action_id FROM outbox.actions WHERE state IN ('waiting', 'sent')"
+                " AND (%(ids)s::uuid[] IS NULL OR action_id = ANY(%(ids)s))",
+                {"ids": None if action_ids is None else list(action_ids)},
+            ).fetchall()
+        return {row["action_id"] for row in rows}
+
+    def forget(self, age: timedelta) -> int:
+        """Remove what was decided longer ago than ``age``. Returns how many."""
+        with self._database.connection() as connection:
+            return connection.execute(
+                "DELETE FROM outbox.actions WHERE decided_at < now() - %s::interval", (age,)
+            ).rowcount
+
+    def _list(self, column: str, value: str, limit: int) -> list[Outgoing]:
+        statements = {
+            "agency": "SELECT * FROM outbox.actions WHERE agency = %s ORDER BY seq DESC LIMIT %s",
+            "party": "SELECT * FROM outbox.actions WHERE party = %s ORDER BY seq DESC LIMIT %s",
+        }
+        with self._database.connection() as connection:
+            rows: Sequence[DictRow] = connection.execute(
+                statements[column], (value, limit)
+            ).fetchall()
+        return [Outgoing.of(row) for row in rows]

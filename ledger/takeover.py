@@ -1,0 +1,55 @@
+"""A copy of the ledger becomes the ledger, where the parties decided so and signed it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from ledger import registry as registries
+from ledger import signing
+from ledger.application import Ledger, Receipt
+from ledger.refusals import Ground, Refusal
+from ledger.registry import Registry
+from ledger.signing import SignedAction
+from ledger.transparency.note import VerifierKey
+from ledger.transparency.policy import Policy, PolicyError
+
+
+def take_over(
+    ledger: Ledger, decisions: Sequence[str], own_keys: Sequence[VerifierKey]
+) -> list[Receipt]:
+    """Record the parties' decision as the next events of this copy, which then goes on.
+
+    ``decisions`` are the coordinators' signed adoptions of one policy; it must name one of
+    ``own_keys`` as the log's. Nothing is recorded unless all of it holds; the same decisions
+    again change nothing. Raises ``Refusal``.
+    """
+    registry = ledger.adopted()
+    actions = [signing.read(signing.parse(decision)) for decision in decisions]
+    _check(registry, actions, own_keys)
+    for action in actions:
+        if ledger.receipt_of(action) is None:  # else it was recorded before
+            key = registry.signing_key(action.key_id, action.agency, datetime.now(UTC))
+            signing.verify(action, key)
+            registries.decide(registry, action)
+    return [ledger.append_to_registry(action) for action in actions]
+
+
+def _check(
+    registry: Registry, actions: Sequence[SignedAction], own_keys: Sequence[VerifierKey]
+) -> None:
+    texts = {action.fields.get("policy") for action in actions}
+    if {action.kind for action in actions} != {"log_policy_adopted"} or len(texts) != 1:
+        raise _refused("The decision is each party's adoption of one and the same policy.")
+    (text,) = texts
+    try:
+        policy = Policy.parse(str(text))
+    except PolicyError as error:
+        raise _refused(f"The policy does not hold: {error}.") from error
+    if not any(key in policy.logs for key in own_keys):
+        raise _refused("The policy names another node's log key than this one's.")
+    decided = {registry.agency(action.agency).party for action in actions}
+    if missing := registry.protocol.party_codes - decided:
+        raise _refused(f"The word of {', '.join(sorted(missing))} is missing.")
+
+
+def _refused(message: str) -> Refusal:
+    return Refusal(Ground.OUT_OF_PROCEDURE, "decision", message)
