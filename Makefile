@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
-.PHONY: demo serve test check format lock clean
+.PHONY: demo demo-nodes serve test check format lock clean
 .DEFAULT_GOAL := demo
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml
@@ -22,6 +22,9 @@ $(DEV): $(RUNTIME) requirements/dev.txt
 
 demo: $(RUNTIME) ## play the story of two children through the real API
 	$(BIN)/case-ledger demo
+
+demo-nodes: $(RUNTIME) ## a ledger node and three countries' nodes, and what happens when they fail
+	$(BIN)/case-ledger demo-nodes
 
 serve: $(RUNTIME) ## the same, and leave the server running
 	$(BIN)/case-ledger demo --keep-running

@@ -13,9 +13,10 @@ import structlog
 from api.client import LedgerClient, RefusedError
 from ledger.mirror import DivergedError, Mirror, Source, SourceError
 
-_WAIT_SECONDS = 2.0
+_WAIT_SECONDS = 1.0
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
 _COPY_SECONDS = 4.0
+_PUBLISHED_SECONDS = 0.5
 _PAGE = 500
 _log = structlog.get_logger(__name__)
 
@@ -120,11 +121,14 @@ class Follower:
 
     def _run(self) -> None:
         failures = 0
+        look_again = 0.0
         while not self._stopping.is_set():
             try:
-                while self._mirror.step(self._source) and not self._stopping.is_set():
+                if self._mirror.step(self._source):
                     self._tell()
-                self._mirror.step_published(self._source)
+                if time.monotonic() >= look_again:
+                    self._mirror.step_published(self._source)
+                    look_again = time.monotonic() + _PUBLISHED_SECONDS
                 self._heard(None)
                 failures = 0
                 continue

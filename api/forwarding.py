@@ -1,7 +1,7 @@
 """A country's node passes on what its agencies signed, and keeps the answers."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from types import TracebackType
@@ -25,12 +25,19 @@ _log = structlog.get_logger(__name__)
 class Forwarder:
     """Sends what is due, in each case's order; what meets no answer stays due."""
 
-    def __init__(self, outbox: Outbox, vaults: Vaults, client: LedgerClient) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        vaults: Vaults,
+        client: LedgerClient,
+        is_believed: Callable[[], bool],
+    ) -> None:
         self.reachable = True
         """Whether the ledger node answered last time."""
         self._outbox = outbox
         self._vaults = vaults
         self._client = client
+        self._is_believed = is_believed
         self._put = threading.Event()
         self._decided = threading.Condition()
         self._stopping = threading.Event()
@@ -69,7 +76,7 @@ class Forwarder:
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="forward") as workers:
             while not self._stopping.is_set():
                 try:
-                    due = self._outbox.due(_BATCH if self.reachable else 1, _AGAIN_AFTER)
+                    due = self._due()
                     answered = list(workers.map(self._send, due))
                     if due:
                         self.reachable = all(answered)
@@ -86,6 +93,12 @@ class Forwarder:
                 else:
                     self._stopping.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
                     failures += 1
+
+    def _due(self) -> list[Outgoing]:
+        """What is to be sent now: nothing, to a log that contradicts itself."""
+        if not self._is_believed():
+            return []
+        return self._outbox.due(_BATCH if self.reachable else 1, _AGAIN_AFTER)
 
     def _send(self, action: Outgoing) -> bool:
         """Send one action. Returns whether the ledger node decided on it."""

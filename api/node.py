@@ -90,7 +90,7 @@ class Node:
             adoption=bytes.fromhex(adoption) if adoption else None,
         )
         follower = Follower(mirror, HttpSource(url, client))
-        forwarder = Forwarder(self.outbox, self.vaults, client)
+        forwarder = Forwarder(self.outbox, self.vaults, client, lambda: not follower.diverged)
         follower.when_grown = forwarder.copied
         self.mirror = mirror
         self.follower = follower

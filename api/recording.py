@@ -12,6 +12,7 @@ from api.documents import Outcome, Receipt
 from api.following import Follower
 from api.forwarding import Forwarder
 from api.outcomes import Outcomes
+from api.problems import problem
 from api.publishing import Publisher
 from ledger import signing
 from ledger.application import Ledger, check_case
@@ -104,6 +105,7 @@ class OutboxRecording:
         self, sender: Agency, sent: str, case_id: UUID, case_version: int
     ) -> Receipt | Outcome:
         """A refusal here is of what no ledger would take; the rules are the ledger node's."""
+        _check_no_node(sender)
         parsed = signing.parse(sent)
         action = _senders_action(self._ledger, parsed, sender)
         signing.check_disclosures(action, parsed.disclosures)
@@ -118,6 +120,7 @@ class OutboxRecording:
         return self._await(action.id)
 
     def on_protocol(self, sender: Agency, sent: str) -> Receipt | Outcome:
+        _check_no_node(sender)
         parsed = signing.parse(sent)
         action = _senders_action(self._ledger, parsed, sender)
         signing.check_disclosures(action, parsed.disclosures)
@@ -161,6 +164,17 @@ def _senders_action(ledger: Ledger, parsed: SdJwt, sender: Agency) -> signing.Si
         f"{sender.id} cannot send what {action.agency} signed; each agency sends its own.",
         "iss",
     )
+
+
+def _check_no_node(sender: Agency) -> None:
+    """A node passes actions on to the ledger node alone; that is no refusal of the action."""
+    if sender.role == NODE:
+        raise problem(
+            503,
+            "Not available now",
+            "not-the-ledger-node",
+            "This is a country's node; pass actions on to the ledger node.",
+        )
 
 
 def _check_bare(parsed: SdJwt) -> None:

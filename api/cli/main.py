@@ -16,6 +16,7 @@ from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import case_list, case_panel, event_table, outcome_table, trail_table
 from api.demo.play import play
+from api.demo.play_nodes import play_nodes
 from api.schema import migrate_all
 from api.server import leave_when_told, log_as_json, log_nothing
 from api.server import serve as run_server
@@ -56,6 +57,15 @@ def demo(
     leave_when_told()
     with failures(as_json):
         play(Settings(), keep_running=keep_running, as_json=as_json, picture=picture)
+
+
+@app.command("demo-nodes")
+def demo_nodes(as_json: AsJson = False) -> None:
+    """Play it across a ledger node and three countries' nodes, each of which fails once."""
+    log_nothing()
+    leave_when_told()
+    with failures(as_json):
+        play_nodes(Settings(), as_json=as_json)
 
 
 @app.command()
@@ -114,6 +124,8 @@ def adopt(
     The parties compare the leaf hash that this prints: it is what they all trust.
     """
     settings = Settings()
+    if settings.ledger_url is not None:
+        fail("a country's node copies the adoption; adopt on the ledger node")
     with failures(as_json), open_store(settings) as store:
         protocol = settings.load_protocol()
         private = own_key(settings, signer, key)

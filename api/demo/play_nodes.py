@@ -1,0 +1,426 @@
+"""Plays the story across a ledger node and three countries' nodes, and breaks what can break."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from joserfc.jwk import OKPKey
+from rich.console import Console
+
+from api.cli.output import print_json
+from api.client import LedgerClient, RefusedError, WaitingError
+from api.demo.machines import Machine
+from api.demo.story import FORBIDDEN, STORY, Step
+from api.settings import Settings
+from ledger import keys
+from ledger.protocol import COORDINATOR, NODE, Protocol
+from ledger.transparency.note import VerifierKey
+from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.vocabulary.registration import KeyGrant, KeyRegistered, LogPolicyAdopted
+
+_WAIT_SECONDS = 60.0
+_ALBANIA_LEAVES = 8
+_LEDGER_KILLED = 24
+_FORKED = 34
+_DESTROYED = 44
+"""After how many steps of the story something happens."""
+
+
+class DemoError(RuntimeError):
+    """The nodes did not do what they must."""
+
+
+@dataclass
+class Told:
+    """What was shown so far, for people as it happens and for programs in the end."""
+
+    console: Console
+    quiet: bool
+    scenes: dict[str, list[str]] = field(default_factory=dict)
+
+    def scene(self, title: str) -> None:
+        self.scenes[title] = []
+        if not self.quiet:
+            self.console.rule(f"[bold]{title}[/]", align="left")
+
+    def shown(self, what: str) -> None:
+        self.scenes[list(self.scenes)[-1]].append(what)
+        if not self.quiet:
+            self.console.print(f"[green]✓[/] {what}", highlight=False)
+
+
+@dataclass
+class World:
+    """The machines, and how far the story is told."""
+
+    directory: Path
+    protocol: Protocol
+    ledger: Machine
+    countries: Mapping[str, Machine]
+    held: Mapping[str, OKPKey]
+    """Each agency's key, as it has it on a machine of its own."""
+    told: Told
+    cases: dict[str, UUID] = field(default_factory=lambda: {"A": uuid4(), "B": uuid4()})
+    versions: dict[str, int] = field(default_factory=lambda: {"A": 0, "B": 0})
+    ids: dict[str, UUID] = field(default_factory=dict)
+    steps: Iterator[Step] = field(default_factory=lambda: iter(STORY))
+    done: int = 0
+    refused: int = 0
+
+    @property
+    def machines(self) -> list[Machine]:
+        return [self.ledger, *self.countries.values()]
+
+    def client(self, agency: str, url: str | None = None, patience: float = 30) -> LedgerClient:
+        """An agency's client of its own country's node, unless told otherwise."""
+        node = self.countries[self.protocol.agencies_by_id[agency].party]
+        return LedgerClient(
+            url or node.url,
+            agency=agency,
+            key=self.held[agency],
+            protocol=self.protocol.id,
+            patience=patience,
+        )
+
+    def coordinators(self) -> list[str]:
+        return [a.id for a in self.protocol.agencies if a.role == COORDINATOR]
+
+    def tell_until(self, number: int) -> None:
+        """Tell the story up to a step, with what is tried and refused on the way."""
+        while self.done < number:
+            step = next(self.steps)
+            with self.client(step.agency) as client:
+                receipt = client.append(
+                    step.action(self.ids), self.cases[step.case], self.versions[step.case]
+                )
+            self._note(step, receipt.case_version, receipt.action_id)
+            for attempt in (f for f in FORBIDDEN if f.after == step.name):
+                try:
+                    with self.client(attempt.agency) as client:
+                        client.append(
+                            attempt.action(self.ids),
+                            self.cases[attempt.case],
+                            self.versions[attempt.case],
+                        )
+                except RefusedError as error:
+                    check(error.problem.rule == attempt.rule, f"refused by {error.problem.rule}")
+                    self.refused += 1
+                else:
+                    raise DemoError(f"{attempt.name} was not refused")
+
+    def hand_in(self, number: int) -> list[tuple[Step, UUID]]:
+        """Hand steps in while the ledger node is away: each is kept and waits."""
+        waiting = []
+        for _ in range(number):
+            step = next(self.steps)
+            with self.client(step.agency, patience=0) as client:
+                try:
+                    client.append(
+                        step.action(self.ids), self.cases[step.case], self.versions[step.case]
+                    )
+                except WaitingError as error:
+                    waiting.append((step, error.outcome.action_id))
+                else:
+                    raise DemoError("an action was recorded without a ledger node")
+            # The agency goes on from what it did itself.
+            self._note(step, self.versions[step.case] + 1, waiting[-1][1])
+        return waiting
+
+    def outcome(self, step: Step, action_id: UUID) -> Any:
+        with self.client(step.agency) as client:
+            return client.outcome(action_id)
+
+    def _note(self, step: Step, version: int, action_id: UUID) -> None:
+        self.versions[step.case] = version
+        self.ids[step.name] = action_id
+        self.done += 1
+
+
+def check(holds: bool, otherwise: object) -> None:
+    """Raises ``DemoError`` where something does not hold."""
+    if not holds:
+        raise DemoError(str(otherwise))
+
+
+def until(holds: Callable[[], bool], what: str) -> float:
+    """Wait until something holds. Returns the seconds that it took; raises ``DemoError``."""
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > _WAIT_SECONDS:
+            raise DemoError(f"not within {_WAIT_SECONDS:.0f} seconds: {what}")
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def play_nodes(settings: Settings, *, as_json: bool) -> None:
+    """Play it all, in a directory that is made anew. Raises ``DemoError``, ``MachineError``."""
+    told = Told(Console(), quiet=as_json)
+    directory = settings.data_directory / "demo-nodes"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    directory.chmod(0o755)
+    with _set_up(directory, settings.load_protocol(), told) as world:
+        _story(world)
+        _witness_away(world)
+        _ledger_killed(world)
+        _forked(world)
+        _destroyed(world)
+        _the_same_everywhere(world)
+    if as_json:
+        print_json({"scenes": told.scenes})
+
+
+@contextmanager
+def _set_up(directory: Path, protocol: Protocol, told: Told) -> Iterator[World]:
+    told.scene("A ledger node and three countries' nodes, each with its own keys and PostgreSQL")
+    ledger = Machine(directory / "ledger")
+    countries = {code: Machine(directory / code.lower()) for code in sorted(protocol.party_codes)}
+    held = {agency.id: keys.generate() for agency in protocol.agencies}
+    for agency in protocol.agencies:
+        if agency.role == NODE:
+            keys.save(held[agency.id], countries[agency.party].keys / f"{agency.id}.jwk")
+    world = World(directory, protocol, ledger, countries, held, told)
+    try:
+        # The parties tell each other their keys, and agree on whom they believe.
+        witnesses = {code: _witness(machine, code) for code, machine in countries.items()}
+        policy = directory / "policy"
+        log = VerifierKey.parse(ledger.run("log", "key"))
+        policy.write_text(str(Policy.of(log, witnesses)), encoding="utf-8")
+        adoption = _adopt(world)
+        ledger.settings |= {"countries": "[]", "policy": str(policy)}
+        ledger.start()
+        for coordinator in world.coordinators():
+            # A node may copy once its key is registered, so the ledger node is told itself.
+            node = f"{coordinator[:2]}-node"
+            with world.client(coordinator, ledger.url) as client:
+                client.append_to_registry(_registration(world, node))
+        for code, machine in countries.items():
+            machine.settings |= {
+                "countries": f'["{code}"]',
+                "policy": str(policy),
+                "ledger_url": ledger.url,
+                "adoption": adoption,
+            }
+            machine.start()
+        told.shown(f"adopted, and compared by every country: {adoption[:16]}…")
+        for machine in countries.values():
+            until(lambda m=machine: m.ready().get("head", 0) > 3, "a copy of the first events")  # type: ignore[misc]
+        registered = 0
+        for agency in protocol.agencies:
+            if agency.role not in (COORDINATOR, NODE):
+                with world.client(f"{agency.party.lower()}-nac") as client:
+                    client.append_to_registry(_registration(world, agency.id))
+                registered += 1
+        told.shown(f"{registered} agencies' keys registered through their own countries' nodes")
+        yield world
+    finally:
+        for machine in world.machines:
+            machine.stop()
+
+
+def _story(world: World) -> None:
+    world.told.scene("The story begins")
+    world.tell_until(_ALBANIA_LEAVES)
+    head = _head(world.ledger)
+    for machine in world.countries.values():
+        until(lambda m=machine: _published(m) >= head, "a published checkpoint everywhere")  # type: ignore[misc]
+    world.told.shown(
+        f"{world.done} actions through two countries' nodes; {head} events copied, verified and "
+        "cosigned by three"
+    )
+
+
+def _witness_away(world: World) -> None:
+    world.told.scene("Albania's node is down")
+    albania = world.countries["AL"]
+    albania.stop()
+    before = _published(world.ledger)
+    world.tell_until(_LEDGER_KILLED)
+    ready = world.ledger.ready()
+    check(_published(world.ledger) == before, "something was published without Albania")
+    check(ready["witnesses"]["XK"] > ready["witnesses"]["AL"], ready)
+    world.told.shown(
+        f"appends go on, to position {ready['head']}; published stays at {before}, and the ledger "
+        "node says for whom it waits"
+    )
+    albania.start()
+    took = until(lambda: _published(world.ledger) >= ready["head"], "publication")
+    world.told.shown(f"Albania returns, copies, cosigns: published {took:.1f} s later")
+
+
+def _ledger_killed(world: World) -> None:
+    world.told.scene("The ledger node loses power")
+    head = _head(world.ledger)
+    until(lambda: all(_head(m) == head for m in world.countries.values()), "equal copies")
+    world.ledger.kill()
+    world.ledger.copy_to(world.directory / "stolen", port=world.ledger.port)
+    waiting = world.hand_in(4)
+    states = {world.outcome(*handed).state for handed in waiting}
+    check(states <= {"waiting"}, states)
+    with world.client("xk-nac") as client:
+        check(len(list(client.cases())) == len(world.cases), "cases cannot be read")
+    world.told.shown(
+        f"{len(waiting)} actions are kept in two countries' outboxes; cases are still read"
+    )
+    world.ledger.start()
+    took = until(
+        lambda: all(world.outcome(*handed).receipt is not None for handed in waiting),
+        "an outcome for each action that waited",
+    )
+    positions = [world.outcome(*handed).receipt.position for handed in waiting]
+    world.told.shown(f"it returns; {took:.1f} s later all are recorded, at {positions}")
+    world.tell_until(_FORKED)
+
+
+def _forked(world: World) -> None:
+    world.told.scene("Someone with an old disk of the ledger node, and its key, tells another past")
+    head = _head(world.ledger)
+    until(lambda: all(_published(m) >= head for m in world.countries.values()), "publication")
+    world.ledger.stop()
+    forger = Machine(world.directory / "stolen", port=world.ledger.port)
+    forger.settings = dict(world.ledger.settings)
+    forger.start()
+    try:
+        while _head(forger) <= head:
+            with world.client("al-nac", forger.url) as client:
+                client.append_to_registry(_registration(world, "al-spak", keys.generate()))
+        for code, machine in world.countries.items():
+            until(
+                lambda m=machine: m.ready().get("rule") == "log-diverged",  # type: ignore[misc]
+                f"{code} notices the fork",
+            )
+        check(_published(forger) < head, "a forked checkpoint was published")
+    finally:
+        forger.destroy()
+    for code, machine in world.countries.items():
+        with world.client(f"{code.lower()}-nac") as client:
+            check(len(list(client.events().events)) > 0, "events cannot be read")
+        machine.stop()
+        (found,) = machine.json("node", "evidence")
+        check(found["held"] != found["refused"] and found["settled_at"] is None, found)
+        world.told.shown(
+            f"{code} copies nothing of it, cosigns nothing, keeps both signed notes: "
+            f"{found['what']}"
+        )
+        machine.run("node", "settle", "--why", "A stolen disk was used; it is destroyed.")
+    world.ledger.start()
+    for machine in world.countries.values():
+        machine.start()
+    world.told.shown("the parties have looked at it, and go on with the ledger that they know")
+
+
+def _destroyed(world: World) -> None:
+    world.told.scene("The ledger node is destroyed for good")
+    world.tell_until(_DESTROYED)
+    head = _head(world.ledger)
+    world.ledger.destroy()
+    waiting = world.hand_in(2)
+    heir = world.countries["ME"]
+    new_log = VerifierKey.parse(heir.run("log", "key"))
+    witnesses = {code: _witness(machine, code) for code, machine in world.countries.items()}
+    policy = str(Policy.of(new_log, witnesses))
+    decisions = []
+    for coordinator in world.coordinators():
+        # Each coordinator signs at home; only the signed word travels.
+        path = world.directory / f"{coordinator}.decision"
+        with world.client(coordinator) as client:
+            action = LogPolicyAdopted(acted_at=datetime.now(UTC), policy=policy)
+            path.write_text(f"{client.sign(action, None)}\n", encoding="ascii")
+        decisions.append(str(path))
+    heir.stop()
+    others = [world.countries[code].url for code in ("XK", "AL")]
+    pulled = [word for url in others for word in ("--also-from", url)]
+    taken = heir.json("node", "take-over", *decisions, *pulled)
+    check(taken["decision"] == head + len(decisions), taken)
+    world.told.shown(
+        f"Montenegro's copy has all {head} events; the three coordinators' signed decision is "
+        f"recorded at {head + 1} to {taken['decision']}"
+    )
+    del heir.settings["ledger_url"]
+    world.ledger = heir
+    heir.start()
+    for code, machine in world.countries.items():
+        if machine is not heir:
+            machine.settings["ledger_url"] = heir.url
+            machine.stop()
+            machine.start()
+            world.told.shown(f"{code} follows it, as the recorded decision says")
+    for handed in waiting:
+        until(lambda h=handed: world.outcome(*h).receipt is not None, "an outcome")  # type: ignore[misc]
+    world.told.shown(f"the {len(waiting)} actions that waited in outboxes are recorded")
+    world.tell_until(len(STORY))
+    world.told.shown(f"the story ends: {world.done} actions, {world.refused} others refused")
+
+
+def _the_same_everywhere(world: World) -> None:
+    world.told.scene("What each country has in the end")
+    head = _head(world.ledger)
+    machines = world.countries
+    until(lambda: all(_published(m) >= head for m in machines.values()), "publication everywhere")
+    trails = {}
+    for code in ("XK", "ME"):
+        with world.client(f"{code.lower()}-nac") as client:
+            trails[code] = [
+                entry.model_dump(mode="json")
+                for case_id in world.cases.values()
+                for entry in client.trail(case_id, at_least=head)
+            ]
+    check(trails["XK"] == trails["ME"], "the countries' audit trails differ")
+    world.told.shown(
+        f"Kosovo's and Montenegro's audit trails are one and the same: {len(trails['XK'])} acts"
+    )
+    roots = set()
+    for code, machine in machines.items():
+        machine.stop()
+        report = machine.json("verify", "ledger", "--policy", str(world.directory / "policy"))
+        check(report["holds"] and report["covered"] == report["events"] == head, report)
+        roots.add(report["root"])
+        world.told.shown(
+            f"{code} verifies its {report['events']} events: signatures, rules, tree, "
+            f"{report['checkpoints']} checkpoints"
+        )
+    check(len(roots) == 1, roots)
+
+
+def _witness(machine: Machine, code: str) -> TrustedWitness:
+    key = VerifierKey.parse(machine.run("witness", "key", code))
+    return TrustedWitness(key, f"{machine.url}/witness/{code}")
+
+
+def _adopt(world: World) -> str:
+    """The first coordinator adopts the protocol on the ledger node. Gives the leaf hash."""
+    first, *others = world.coordinators()
+    words = []
+    for agency in others:
+        path = world.directory / f"{agency}.public.json"
+        path.write_text(keys.public_part(world.held[agency]).model_dump_json())
+        words += ["--coordinator", f"{agency}={path}"]
+    own = world.directory / f"{first}.jwk"
+    keys.save(world.held[first], own)
+    adopted = world.ledger.json("adopt", "--as", first, "--key", str(own), *words)
+    return str(adopted["leaf_hash"])
+
+
+def _registration(world: World, agency: str, key: OKPKey | None = None) -> KeyRegistered:
+    now = datetime.now(UTC)
+    grant = KeyGrant(
+        agency=agency,
+        key=keys.public_part(key or world.held[agency]),
+        valid_from=now - timedelta(days=1),
+        valid_until=now + timedelta(days=365),
+    )
+    return KeyRegistered(acted_at=now, grant=grant)
+
+
+def _head(machine: Machine) -> int:
+    return int(machine.ready().get("head", 0))
+
+
+def _published(machine: Machine) -> int:
+    return int(machine.ready().get("published", 0))
