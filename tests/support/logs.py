@@ -1,0 +1,149 @@
+"""A ledger with a log of its own, which copies can be made of, and which can be made to lie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from uuid import UUID, uuid4
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger import keys, signing
+from ledger.application import Ledger
+from ledger.registry import Registry
+from ledger.store.database import Database
+from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.note import Note, SignatureType, SignerKey
+from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.transparency.publication import Publication, published, signed_after
+from ledger.transparency.witness import Witness
+from ledger.vocabulary import Action
+from ledger.vocabulary.registration import KeyRegistered, LogPolicyAdopted
+from tests.support.actions import START, opening
+from tests.support.agencies import PAST, Agencies
+
+ORIGIN = "ledger.example/logs"
+PARTIES = ("AL", "ME", "XK")
+
+
+def signer(name: str = ORIGIN, kind: SignatureType = SignatureType.ED25519) -> SignerKey:
+    return SignerKey(name, kind, Ed25519PrivateKey.generate())
+
+
+@dataclass
+class Log:
+    """One ledger, its log's key, and every party's witness in the same database."""
+
+    ledger: Ledger
+    database: Database
+    agencies: Agencies
+    key: SignerKey = field(default_factory=signer)
+    witness_keys: dict[str, SignerKey] = field(
+        default_factory=lambda: {
+            p: signer(f"{ORIGIN}/{p}", SignatureType.COSIGNATURE) for p in PARTIES
+        }
+    )
+    later_keys: list[SignerKey] = field(default_factory=list)
+
+    @property
+    def policy(self) -> Policy:
+        """What is believed at first."""
+        return self.policy_of(self.key)
+
+    def policy_of(self, key: SignerKey) -> Policy:
+        witnesses = {p: TrustedWitness(k.verifier) for p, k in self.witness_keys.items()}
+        return Policy.of(key.verifier, witnesses)
+
+    def policy_at(self, size: int) -> Policy:
+        registry = self.ledger.registry()
+        return (registry and registry.policy_at(size)) or self.policy
+
+    @property
+    def publication(self) -> Publication:
+        def trusted(origin: str) -> list[object]:
+            return [k for k in self.policy_at(2**62).logs if k.name == origin]
+
+        witnesses = {
+            p: Witness(self.database, p, k, trusted)  # type: ignore[arg-type]
+            for p, k in self.witness_keys.items()
+        }
+        return Publication(
+            self.ledger.rows,
+            self.database,
+            [self.key, *self.later_keys],
+            lambda name, _: witnesses[name],
+            self.policy_at,
+        )
+
+    def registry(self) -> Registry:
+        return self.ledger.adopted()
+
+    def open_case(self) -> UUID:
+        case_id = uuid4()
+        self.act("xk-dhtqnj", opening(("XK", "ME")), case_id)
+        return case_id
+
+    def act(self, agency: str, action: Action, case_id: UUID) -> int:
+        case = self.ledger.case(case_id)
+        signed = self.agencies.sign(agency, action, case_id)
+        version = case.version if case else 0
+        return self.ledger.append(signing.read(signed), case_id, version).position
+
+    def register(self, agency: str, action: Action | None = None) -> int:
+        """An act on the protocol; a new key for an agency unless told otherwise."""
+        grant = self.agencies.grant("xk-dhtqnj", keys.generate())
+        act = action or KeyRegistered(acted_at=PAST, grant=grant)
+        return self.ledger.append_to_registry(
+            signing.read(self.agencies.sign(agency, act, None))
+        ).position
+
+    def decisions(self, policy: Policy, coordinators: Sequence[str] = ()) -> list[str]:
+        """The coordinators' signed adoptions of a policy."""
+        adopted = LogPolicyAdopted(acted_at=START, policy=str(policy))
+        names = coordinators or ("xk-nac", "me-nac", "al-nac")
+        return [str(self.agencies.sign(name, adopted, None)) for name in names]
+
+    def adopt(self, policy: Policy) -> None:
+        for decision in self.decisions(policy):
+            self.ledger.append_to_registry(signing.read(signing.parse(decision)))
+
+    def note(self, size: int, root: bytes | None = None, key: SignerKey | None = None) -> Note:
+        """Whatever the log's key is made to sign."""
+        tree = self.ledger.rows.tree()
+        text = str(Checkpoint(ORIGIN, size, tree.root(size) if root is None else root))
+        return Note(text, ((key or self.key).sign(text),))
+
+
+@dataclass
+class LogSource:
+    """A log to copy from, each of whose answers can be replaced."""
+
+    log: Log
+    name: str = "test"
+    is_down: bool = False
+    head_instead: Note | None = None
+    entries_instead: Sequence[bytes] | None = None
+
+    def head(self, after: int) -> str | None:
+        self._check_up()
+        if self.head_instead is not None:
+            return str(self.head_instead)
+        self.log.publication.sign()
+        found = signed_after(self.log.database, after)
+        return str(found[0]) if found else None
+
+    def entries(self, after: int, upto: int) -> Sequence[bytes]:
+        self._check_up()
+        if self.entries_instead is not None:
+            return self.entries_instead
+        return [row.state for row in self.log.ledger.rows.select_rows(after, upto - after)]
+
+    def published(self) -> str | None:
+        self._check_up()
+        found = published(self.log.database)
+        return str(found[0]) if found else None
+
+    def lying(self, head: Note, entries: Sequence[bytes] | None = None) -> "LogSource":
+        return replace(self, head_instead=head, entries_instead=entries)
+
+    def _check_up(self) -> None:
+        if self.is_down:
+            raise ConnectionError("down")
