@@ -96,6 +96,8 @@ class _State:
     forked: bool = False
     anchored: bool = False
     """Whether a checkpoint was believed by the policy that was given, not by a recorded one."""
+    doubted: list[Finding] = field(default_factory=list)
+    """Checkpoints that the given policy does not believe, from before any recorded one."""
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def find(self, position: int, what: str, first: int | None = None) -> None:
@@ -176,7 +178,11 @@ def _believed(state: _State, size: int) -> set[bytes]:
             if policy is not None:
                 _check_note(policy, expected)
         except NoteError as error:
-            state.find(max(size, 1), f"a checkpoint is not to be believed: {error}")
+            what = f"a checkpoint is not to be believed: {error}"
+            if agreed is None:
+                state.doubted.append(Finding(max(size, 1), max(size, 1), what))
+            else:
+                state.find(size, what)
             continue
         if agreed is None or str(agreed) == str(state.kept.policy):
             state.anchored = True
@@ -208,10 +214,7 @@ def _check_end(state: _State) -> None:
     if missing:
         what = "events are missing here that a signed checkpoint covers"
         state.find(max(missing), what, first=state.covered + 1)
-    registry = state.replay.registry
-    if state.kept.policy is not None and registry and registry.policies and not state.anchored:
-        what = "the policies recorded here do not follow from the one that you trust"
-        state.find(registry.policies[0].since, what)
+    _check_policies(state)
     if state.kept.frontier is not None:
         stored = state.kept.frontier
         if stored != (size, state.frontier.to_bytes()):
@@ -219,6 +222,17 @@ def _check_end(state: _State) -> None:
     extra = (state.kept.tree or {}).keys() - state.tiles.keys()
     for level, index in sorted(extra):
         state.find(max(size, 1), f"the stored tile hash {level}/{index} is of no tile")
+
+
+def _check_policies(state: _State) -> None:
+    """The policy that was given is the first one, or one of those that are recorded."""
+    registry = state.replay.registry
+    recorded = {str(agreed.policy) for agreed in registry.policies} if registry else set()
+    if str(state.kept.policy) not in recorded:
+        state.findings += state.doubted  # else they were signed before its time
+    if registry and registry.policies and state.kept.policy is not None and not state.anchored:
+        what = "the policies recorded here do not follow from the one that you trust"
+        state.find(registry.policies[0].since, what)
 
 
 def _inspect_all(
