@@ -89,6 +89,9 @@ class LedgerClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._http.close()
 
     def sign(self, action: Action, case_id: UUID | None, action_id: UUID | None = None) -> SdJwt:

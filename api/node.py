@@ -79,8 +79,6 @@ class Node:
 
     def _follow(self, url: str, trusted: Policy) -> None:
         """Be a country's node."""
-        if self.settings.policy is None:
-            raise ValueError("a country's node needs CASE_LEDGER_POLICY: whose log it believes")
         client = node_client(self.settings, url)
         adoption = self.settings.adoption
         mirror = Mirror(
@@ -92,9 +90,9 @@ class Node:
         follower = Follower(mirror, HttpSource(url, client))
         forwarder = Forwarder(self.outbox, self.vaults, client, lambda: not follower.diverged)
         follower.when_grown = forwarder.copied
-        self.mirror = mirror
         self.follower = follower
         self.forwarder = forwarder
+        self._client = client
         self.witnesses = Witnesses(self.settings, self.database, self.policy_at, follower)
         self.recording = OutboxRecording(
             self.ledger, self.vaults, self.outbox, forwarder, follower, self.outcomes
@@ -149,6 +147,7 @@ class Node:
             self._stack.enter_context(self.publisher)
         if self.follower is not None:
             self.follower.size = self.ledger.rows.frontier().size
+            self._stack.enter_context(self._client)
             self._stack.enter_context(self.forwarder)
             self._stack.enter_context(self.follower)
         self._sweeper.start()
@@ -191,6 +190,15 @@ class Node:
             except Exception as error:
                 _log.warning("sweep failed", error=type(error).__name__)
             self._stopping.wait(_SWEEP_EVERY.total_seconds())
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises ``ValueError`` for what a node cannot be made of."""
+    trusted_policy(settings)
+    if settings.ledger_url is not None:
+        if settings.policy is None:
+            raise ValueError("a country's node needs CASE_LEDGER_POLICY: whose log it believes")
+        node_client(settings, settings.ledger_url).close()
 
 
 def node_client(settings: Settings, url: str) -> LedgerClient:

@@ -17,6 +17,7 @@ from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import case_list, case_panel, event_table, outcome_table, trail_table
 from api.demo.play import play
 from api.demo.play_nodes import play_nodes
+from api.node import check_settings
 from api.schema import migrate_all
 from api.server import leave_when_told, log_as_json, log_nothing
 from api.server import serve as run_server
@@ -76,7 +77,9 @@ def serve(
     """Serve the ledger: every role of a node in one process."""
     log_as_json()
     leave_when_told()
-    settings = Settings().listening_on(host, port)
+    with failures():
+        settings = Settings().listening_on(host, port)
+        check_settings(settings)
     with failures(), open_store(settings) as store:
         if store.embedded or settings.owner_database_url is not None:
             login = conninfo_to_dict(store.conninfo).get("user")

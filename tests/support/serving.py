@@ -1,6 +1,5 @@
 """A real server in a thread, and clients with each agency's key."""
 
-import socket
 import tempfile
 import threading
 import time
@@ -13,6 +12,7 @@ import uvicorn
 
 from api.app import create_app
 from api.client import LedgerClient
+from api.server import base_url, listen
 from api.settings import Settings
 from tests.support.agencies import Agencies
 
@@ -30,18 +30,24 @@ class Server:
             agency=agency,
             key=self.agencies.keys[agency],
             protocol=self.agencies.protocol.id,
-            patience=5,
-            **options,  # type: ignore[arg-type]
+            **{"patience": 5, **options},  # type: ignore[arg-type]
         )
 
 
 @contextmanager
 def serving(conninfo: str, agencies: Agencies) -> Iterator[Server]:
     """Serve the ledger in this database for as long as the block runs."""
-    keys = tempfile.TemporaryDirectory(prefix="case-ledger-keys-")
-    app = create_app(Settings(data_directory=Path(keys.name)), conninfo)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+    with tempfile.TemporaryDirectory(prefix="case-ledger-keys-") as directory:
+        settings = Settings(data_directory=Path(directory), port=0)
+        with running(settings, conninfo, agencies) as server:
+            yield server
+
+
+@contextmanager
+def running(settings: Settings, conninfo: str, agencies: Agencies) -> Iterator[Server]:
+    """A node with these settings, for as long as the block runs."""
+    app = create_app(settings, conninfo)
+    listening = listen(settings)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -50,9 +56,8 @@ def serving(conninfo: str, agencies: Agencies) -> Iterator[Server]:
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             time.sleep(0.01)
-        yield Server(f"http://127.0.0.1:{listening.getsockname()[1]}", agencies)
+        yield Server(base_url(listening), agencies)
     finally:
         server.should_exit = True
         thread.join()
         listening.close()
-        keys.cleanup()

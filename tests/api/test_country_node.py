@@ -1,0 +1,327 @@
+"""A country's node: its agencies' actions go through it, and nothing of them goes further."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from api.client import LedgerClient, RefusedError, WaitingError
+from api.log_keys import log_key, trusted_policy, witness_key
+from api.schema import migrate_all
+from api.settings import Settings
+from ledger import keys
+from ledger.application import Ledger, environment
+from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.vocabulary.coordination import CasePrioritised
+from ledger.vocabulary.picklists import Priority
+from ledger.vocabulary.registration import KeyRegistered
+from tests.support.actions import START, opening
+from tests.support.agencies import PAST, Agencies
+from tests.support.command_line import CommandLine
+from tests.support.databases import new_database
+from tests.support.leaks import tables_with
+from tests.support.process import free_port
+from tests.support.serving import Server, running
+
+NAME = "zqNobodysName"
+
+
+@dataclass
+class Nodes:
+    """A ledger node, and Kosovo's node, each with a database of its own."""
+
+    agencies: Agencies
+    ledger_settings: Settings
+    ledger_database: str
+    country_settings: Settings
+    country_database: str
+    stack: ExitStack
+    ledger: Server | None = None
+    country: Server | None = None
+    _ledger_stack: ExitStack | None = None
+
+    def start_ledger(self) -> None:
+        self._ledger_stack = ExitStack()
+        self.ledger = self._ledger_stack.enter_context(
+            running(self.ledger_settings, self.ledger_database, self.agencies)
+        )
+
+    def stop_ledger(self) -> None:
+        if self._ledger_stack is not None:
+            self._ledger_stack.close()
+        self._ledger_stack = None
+
+    def start_country(self) -> None:
+        self.country = self.stack.enter_context(
+            running(self.country_settings, self.country_database, self.agencies)
+        )
+
+    def at_home(self, agency: str, **options: object) -> LedgerClient:
+        assert self.country is not None
+        return self.country.client(agency, **options)
+
+    def wait_until(self, what: str, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not holds():
+            assert time.monotonic() < deadline, what
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def nodes(server: str, agencies: Agencies, directory: Path) -> Iterator[Nodes]:
+    with ExitStack() as stack:
+        conninfos = [stack.enter_context(new_database(server)) for _ in range(2)]
+        for conninfo in conninfos:
+            migrate_all(conninfo, agencies.protocol)
+        with Ledger(environment(conninfos[0])) as ledger:
+            agencies.begin(ledger)
+        port = free_port()
+        policy = directory / "policy"
+        here = Settings(data_directory=directory / "ledger", port=port, countries=(), policy=policy)
+        there = Settings(
+            data_directory=directory / "xk",
+            port=0,
+            countries=("XK",),
+            policy=policy,
+            ledger_url=f"http://127.0.0.1:{port}",
+        )
+        there.key_directory.mkdir(parents=True)
+        keys.save(agencies.keys["xk-node"], there.key_directory / "xk-node.jwk")
+        witness = TrustedWitness(witness_key(there, "XK").verifier)
+        policy.write_text(str(Policy.of(log_key(here).verifier, {"XK": witness})))
+        assert trusted_policy(here) == trusted_policy(there)
+        made = Nodes(agencies, here, conninfos[0], there, conninfos[1], stack)
+        made.start_ledger()
+        stack.callback(made.stop_ledger)
+        made.start_country()
+        made.wait_until("the first copy", lambda: ready(made).get("head", 0) > 20)
+        yield made
+
+
+def ready(nodes: Nodes) -> dict[str, object]:
+    assert nodes.country is not None
+    answer: dict[str, object] = httpx.get(f"{nodes.country.url}/ready").json()
+    return answer
+
+
+def held(nodes: Nodes) -> int:
+    with psycopg.connect(nodes.country_database) as connection:
+        row = connection.execute("SELECT count(*) FROM vault_xk.disclosures").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def where(conninfo: str) -> set[str]:
+    return set(tables_with(conninfo, [NAME]))
+
+
+def test_a_receipt_comes_once_the_countrys_own_copy_has_the_event(nodes: Nodes) -> None:
+    with nodes.at_home("xk-dhtqnj") as police:
+        signed = police.sign(opening(("XK", "ME"), first_name=NAME), case_id := uuid4())
+        receipt = police.send(signed, case_id, 0)
+        with psycopg.connect(nodes.country_database) as connection:
+            row = connection.execute(
+                "SELECT leaf_hash FROM ledger.events WHERE notification_id = %s",
+                (receipt.position,),
+            ).fetchone()
+        assert row is not None
+        assert police.send(signed, case_id, 0) == receipt
+        view = police.case(case_id, at_least=receipt.position)
+        outcome = police.outcome(receipt.action_id)
+        assert (outcome.state, outcome.receipt) == ("recorded", receipt)
+    assert view.view.version == 1
+    assert held(nodes) > 0
+
+
+def test_what_an_agency_discloses_stays_in_its_country(nodes: Nodes) -> None:
+    with nodes.at_home("xk-dhtqnj") as police:
+        police.open_case(opening(("XK", "ME"), first_name=NAME))
+    assert where(nodes.ledger_database) == set()
+    assert where(nodes.country_database) == {"vault_xk.disclosures"}
+
+
+def test_a_refusal_comes_back_as_it_was_given(nodes: Nodes) -> None:
+    with nodes.at_home("xk-dhtqnj") as police, nodes.at_home("xk-prosecution-prishtina") as other:
+        case_id = police.open_case(opening()).case_id
+        before = held(nodes)
+        with pytest.raises(RefusedError) as refused:
+            other.append(opening(first_name=NAME), case_id, 1)
+        assert refused.value.problem.status == 403
+        assert "opened" in str(refused.value.problem.detail)
+        (outcome,) = [o for o in other.outbox().outcomes if o.state == "refused"]
+        assert outcome.problem == refused.value.problem
+    nodes.wait_until("removal", lambda: held(nodes) == before)
+
+
+def test_what_is_refused_here_is_not_even_kept(nodes: Nodes) -> None:
+    with nodes.at_home("xk-dhtqnj") as police:
+        signed = police.sign(opening(first_name=NAME), case_id := uuid4())
+        with pytest.raises(RefusedError) as refused:
+            police.send(signed, uuid4(), 0)
+        assert refused.value.problem.rule == "case-id"
+        tampered = str(signed).replace("~", "~WyJzYWx0IiwiZmlyc3RfbmFtZSIsIngiXQ~", 1)
+        with pytest.raises(RefusedError) as refused:
+            police.send(tampered, case_id, 0)
+        assert refused.value.problem.rule == "disclosure"
+        assert police.outbox().outcomes == ()
+    assert held(nodes) == 0
+
+
+def test_actions_wait_while_the_ledger_node_is_away_and_each_gets_its_outcome(
+    nodes: Nodes,
+) -> None:
+    with nodes.at_home("xk-dhtqnj") as police:
+        case_id = police.open_case(opening(("XK", "ME"))).case_id
+    nodes.stop_ledger()
+    with (
+        nodes.at_home("xk-dhtqnj", patience=0) as police,
+        nodes.at_home("xk-nac", patience=0) as coordinator,
+    ):
+        waiting: list[UUID] = []
+        for _ in range(3):
+            with pytest.raises(WaitingError) as waits:
+                police.open_case(opening(first_name=NAME))
+            assert waits.value.outcome.state == "waiting"
+            waiting.append(waits.value.outcome.action_id)
+        with pytest.raises(WaitingError) as waits:  # nothing that the ledger will accept
+            police.append(opening(), case_id, 1)
+        refused = waits.value.outcome.action_id
+        grant = nodes.agencies.grant("xk-border", keys.generate())
+        with pytest.raises(WaitingError) as waits:
+            coordinator.append_to_registry(KeyRegistered(acted_at=PAST, grant=grant))
+        waiting.append(waits.value.outcome.action_id)
+        # What is known is still served, and the sweep takes nothing that waits.
+        assert police.case(case_id).view.version == 1
+        following = ready(nodes)["following"]
+        assert isinstance(following, dict)
+        assert (following["reachable"], following["waiting"]) == (False, 5)
+        before = held(nodes)
+        with psycopg.connect(nodes.country_database) as connection:
+            connection.execute("UPDATE vault_xk.disclosures SET received_at = '2020-01-01'")
+        nodes.start_ledger()
+        nodes.wait_until(
+            "outcomes",
+            lambda: (
+                all(coordinator.outcome(a).receipt is not None for a in waiting)
+                and coordinator.outcome(refused).problem is not None
+            ),
+        )
+        assert coordinator.outcome(refused).state == "refused"
+        assert coordinator.outbox().outcomes[0].action_id == waiting[-1]
+    assert held(nodes) <= before
+    assert where(nodes.country_database) == {"vault_xk.disclosures"}
+
+
+def test_an_agency_goes_on_from_what_it_handed_in_itself(nodes: Nodes) -> None:
+    nodes.stop_ledger()
+    prioritised = CasePrioritised(acted_at=START, priority=Priority.HIGH)
+    with (
+        nodes.at_home("xk-dhtqnj", patience=0) as police,
+        nodes.at_home("xk-prosecution-prishtina", patience=0) as prosecutor,
+    ):
+        case_id = uuid4()
+        for client, action, version in ((police, opening(), 0), (prosecutor, prioritised, 1)):
+            with pytest.raises(WaitingError):
+                client.append(action, case_id, version)
+        nodes.start_ledger()
+        nodes.wait_until(
+            "both",
+            lambda: (
+                [o.state for c in (police, prosecutor) for o in c.outbox().outcomes]
+                == ["recorded", "recorded"]
+            ),
+        )
+        assert police.case(case_id, at_least=0).view.case_id == case_id
+
+
+def test_outcomes_are_told_to_those_they_concern(nodes: Nodes) -> None:
+    with nodes.at_home("xk-dhtqnj") as police:
+        receipt = police.open_case(opening())
+    with nodes.at_home("xk-nac") as coordinator:
+        assert coordinator.outcome(receipt.action_id).receipt == receipt
+        assert coordinator.outbox().outcomes != ()
+    with nodes.at_home("xk-border") as border:
+        assert border.outbox().outcomes == ()
+        with pytest.raises(RefusedError) as refused:
+            border.outcome(receipt.action_id)
+        assert refused.value.problem.rule == "unknown-action"
+
+
+def test_another_countrys_agencies_ask_their_own_node(nodes: Nodes) -> None:
+    with nodes.at_home("me-nac") as stranger:
+        for ask in (stranger.agencies, stranger.events, stranger.outbox):
+            with pytest.raises(RefusedError) as refused:
+                ask()
+            assert refused.value.problem.rule == "another-countrys-node"
+
+
+def test_the_ledger_node_takes_no_disclosure(nodes: Nodes) -> None:
+    assert nodes.ledger is not None
+    signed = nodes.agencies.sign("xk-dhtqnj", opening(first_name=NAME), case_id := uuid4())
+    with nodes.ledger.client("xk-node") as node, nodes.ledger.client("xk-dhtqnj") as police:
+        for client, rule in ((node, "disclosures-stay"), (police, "another-countrys-node")):
+            with pytest.raises(RefusedError) as refused:
+                client.send(signed, case_id, 0)
+            assert refused.value.problem.rule == rule
+    assert where(nodes.ledger_database) == set()
+
+
+def test_a_node_copies_and_passes_on_and_does_nothing_else(nodes: Nodes) -> None:
+    assert nodes.ledger is not None
+    with nodes.at_home("xk-dhtqnj") as police:
+        case_id = police.open_case(opening(("XK", "ME"))).case_id
+    with nodes.ledger.client("xk-node") as node:
+        for ask in (lambda: node.case(case_id), lambda: list(node.cases())):
+            with pytest.raises(RefusedError) as refused:
+                ask()
+            assert refused.value.problem.rule == "nodes-copy-only"
+        with pytest.raises(RefusedError) as refused:
+            node.send(node.sign(opening(), own := uuid4()).without_disclosures(), own, 0)
+        assert refused.value.problem.rule == "role"
+        foreign = nodes.agencies.sign("me-police-thb", opening(("ME",)), other := uuid4())
+        with pytest.raises(RefusedError) as refused:
+            node.send(foreign.without_disclosures(), other, 0)
+        assert refused.value.problem.rule == "own-action-only"
+    with nodes.at_home("xk-node", patience=0) as lost:
+        own = nodes.agencies.sign("xk-dhtqnj", opening(), other := uuid4())
+        with pytest.raises(RefusedError) as refused:
+            lost.send(own.without_disclosures(), other, 0)
+        # No refusal of the action: an outbox that is set up wrongly keeps it.
+        assert (refused.value.problem.status, refused.value.problem.rule) == (
+            503,
+            "not-the-ledger-node",
+        )
+
+
+def test_heads_and_entries_are_for_those_who_see_everything(nodes: Nodes) -> None:
+    assert nodes.ledger is not None
+    with nodes.ledger.client("xk-dhtqnj") as police:
+        with pytest.raises(RefusedError) as refused:
+            police.signed_head(0)
+        assert refused.value.problem.rule == "whole-ledger"
+    began = time.monotonic()
+    with nodes.ledger.client("xk-node") as node:
+        head = node.signed_head(10**6, wait=0.5)
+    assert time.monotonic() - began >= 0.5
+    assert head.startswith("case-ledger/")
+
+
+def test_a_node_without_its_key_or_policy_says_so(directory: Path) -> None:
+    policy = directory / "policy"
+    policy.write_text("quorum none\n")
+    node = {"CASE_LEDGER_LEDGER_URL": "http://127.0.0.1:1"}
+    named = {"CASE_LEDGER_POLICY": str(policy)}
+    for more, said in (
+        (node, "CASE_LEDGER_POLICY"),
+        (node | named | {"CASE_LEDGER_COUNTRIES": '["ME"]'}, "me-node has no key"),
+        (node | named | {"CASE_LEDGER_COUNTRIES": "[]"}, "names no node"),
+    ):
+        done = CommandLine(directory, more).run("serve", code=1)
+        assert said in done.stderr
+    assert not (directory / "postgresql").exists()

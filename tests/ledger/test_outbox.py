@@ -1,0 +1,124 @@
+"""The outbox: what is put in comes out once, in order, and its outcome is known."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from ledger import signing
+from ledger.application import Ledger
+from ledger.outbox import Outbox, State
+from ledger.refusals import Refusal
+from ledger.signing import SignedAction
+from ledger.store.database import Database
+from tests.support.actions import opening
+from tests.support.agencies import Agencies
+
+SOON = timedelta(seconds=10)
+AT_ONCE = timedelta()
+
+
+@pytest.fixture
+def outbox(database: str) -> Iterator[Outbox]:
+    with Database(database) as pool:
+        yield Outbox(pool)
+
+
+@pytest.fixture
+def put(outbox: Outbox, agencies: Agencies) -> "Put":
+    return Put(outbox, agencies)
+
+
+class Put:
+    def __init__(self, outbox: Outbox, agencies: Agencies) -> None:
+        self.outbox = outbox
+        self.agencies = agencies
+
+    def action(self, case_id: UUID, action_id: UUID | None = None) -> SignedAction:
+        return signing.read(self.agencies.sign("xk-dhtqnj", opening(), case_id, action_id))
+
+    def __call__(self, case_id: UUID | None, action: SignedAction | None = None) -> UUID:
+        put = action or self.action(case_id or uuid4())
+        agency = self.agencies.protocol.agencies_by_id["xk-dhtqnj"]
+        assert self.outbox.put(put, agency, case_id, 0, uuid4())
+        return put.id
+
+
+def test_one_action_of_a_case_goes_at_a_time_in_the_order_of_coming(
+    outbox: Outbox, put: Put
+) -> None:
+    first, second = uuid4(), uuid4()
+    a, b, c = put(first), put(second), put(first)
+    assert [o.action_id for o in outbox.due(10, SOON)] == [a, b]
+    outbox.mark_sent(a)
+    assert [o.action_id for o in outbox.due(10, SOON)] == [b, c]
+    outbox.mark_refused(c, {"rule": "x"})
+    assert [o.action_id for o in outbox.due(10, SOON)] == [b]
+    # What was sent and is still not to be seen here goes again, before what came later.
+    assert [o.action_id for o in outbox.due(10, AT_ONCE)] == [a, b]
+    assert [o.action_id for o in outbox.due(1, AT_ONCE)] == [a]
+
+
+def test_the_same_action_is_in_once(outbox: Outbox, put: Put) -> None:
+    case_id = uuid4()
+    action = put.action(case_id)
+    put(case_id, action)
+    agency = put.agencies.protocol.agencies_by_id["xk-dhtqnj"]
+    assert not outbox.put(action, agency, case_id, 0, uuid4())
+    found = outbox.find(action)
+    assert found is not None
+    assert found.state is State.WAITING
+    other = put.action(case_id, action.id)
+    with pytest.raises(Refusal) as refused:
+        outbox.find(other)
+    assert refused.value.rule == "action-id-reused"
+    assert not outbox.put(other, agency, case_id, 0, uuid4())
+
+
+def test_what_was_refused_may_be_handed_in_again(outbox: Outbox, put: Put) -> None:
+    case_id = uuid4()
+    action = put.action(case_id)
+    put(case_id, action)
+    outbox.mark_refused(action.id, {"rule": "case-version", "status": 412})
+    assert outbox.undecided() == set()
+    found = outbox.get(action.id)
+    assert found is not None
+    assert (found.state, found.answer) == (
+        State.REFUSED,
+        {"rule": "case-version", "status": 412},
+    )
+    put(case_id, action)
+    assert outbox.undecided() == outbox.undecided([action.id, uuid4()]) == {action.id}
+    outbox.mark_refused(action.id, {"rule": "x"})
+    outbox.mark_sent(action.id)  # an answer that comes late changes no outcome
+    assert outbox.due(10, AT_ONCE) == []
+
+
+def test_what_the_ledger_shows_is_recorded(ledger: Ledger, outbox: Outbox, put: Put) -> None:
+    case_id = uuid4()
+    action = put.action(case_id)
+    put(case_id, action)
+    other = put(None)
+    assert outbox.confirm() == 0
+    ledger.append(action, case_id, 0)
+    assert outbox.confirm() == 1
+    assert outbox.undecided() == {other}
+    assert outbox.forget(timedelta(hours=1)) == 0
+    assert outbox.forget(timedelta(hours=-1)) == 1
+    assert outbox.get(action.id) is None
+    assert outbox.get(other) is not None  # whatever its age, it waits
+
+
+def test_an_agency_and_its_coordinator_see_what_became_of_it(outbox: Outbox, put: Put) -> None:
+    ids = [put(uuid4()) for _ in range(3)]
+    assert [o.action_id for o in outbox.of_agency("xk-dhtqnj", limit=2)] == [ids[2], ids[1]]
+    assert len(outbox.of_party("XK", limit=10)) == 3
+    assert outbox.of_party("ME", limit=10) == outbox.of_agency("xk-nac", limit=10) == []
+
+
+def test_no_disclosure_fits_in(put: Put, database: str) -> None:
+    put(uuid4())
+    with psycopg.connect(database) as connection, pytest.raises(psycopg.errors.CheckViolation):
+        connection.execute("UPDATE outbox.actions SET sd_jwt = sd_jwt || 'WyJzYWx0Il0~'")
