@@ -4,68 +4,31 @@
 """
 
 import os
-import threading
 import time
 from collections import Counter
-from datetime import timedelta
 from itertools import cycle, islice
 from pathlib import Path
 from random import Random
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from api.client import LedgerClient
 from api.documents import Receipt
 from api.schema import migrate_all
 from api.settings import Settings
 from api.store import open_store
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
-from ledger.vocabulary.picklists import RiskLevel
-from ledger.vocabulary.protection import RiskAssessed
 from projections.audit_trail import state_after
 from projections.case_view import case_view
 from projections.reading import ViewReader
 from projections.runner import Followers
 from tests.support import process
-from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.process import ServeProcess, kill_postgresql
 from tests.support.views import wait_for
+from tests.support.writing import Writer, wait_for_progress, writing
 
 KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "6"))
 WRITERS = 8
-ACTIONS_OF_A_CASE = 12
-
-
-class Writer(threading.Thread):
-    """One agency that opens cases and acts on them, and remembers what was acknowledged."""
-
-    def __init__(self, client: LedgerClient) -> None:
-        super().__init__(name=client.agency)
-        self.client = client
-        self.acknowledged: list[Receipt] = []
-        self.stopping = threading.Event()
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            with self.client:
-                while not self.stopping.is_set():
-                    self._one_case()
-        except BaseException as error:
-            self.error = error
-
-    def _one_case(self) -> None:
-        case_id = uuid4()
-        opened = opening(indicators_note="a note that must not be lost")
-        self.acknowledged.append(self.client.append(opened, case_id, 0))
-        for version in range(1, ACTIONS_OF_A_CASE):
-            if self.stopping.is_set():
-                return
-            assessed = RiskAssessed(
-                acted_at=START + timedelta(hours=version), risk_level=RiskLevel.HIGH
-            )
-            self.acknowledged.append(self.client.append(assessed, case_id, version))
 
 
 def test_every_acknowledged_event_survives(directory: Path, agencies: Agencies) -> None:
@@ -79,28 +42,8 @@ def test_every_acknowledged_event_survives(directory: Path, agencies: Agencies) 
     police = [a.id for a in agencies.protocol.agencies if a.party == "XK" and a.role == "police"]
     node = ServeProcess(process.environment(directory), directory / "serve.log")
     with node:
-        writers = [
-            Writer(
-                LedgerClient(
-                    node.url,
-                    agency=agency,
-                    key=agencies.keys[agency],
-                    protocol=agencies.protocol.id,
-                    patience=90,
-                )
-            )
-            for agency in islice(cycle(police), WRITERS)
-        ]
-        for writer in writers:
-            writer.start()
-        try:
+        with writing(node.url, agencies, list(islice(cycle(police), WRITERS))) as writers:
             kills = kill_again_and_again(node, directory, writers)
-        finally:
-            for writer in writers:
-                writer.stopping.set()
-            for writer in writers:
-                writer.join()
-        assert [writer.error for writer in writers] == [None] * WRITERS
         assert node.stop() == 0
     assert kills.total() == KILLS
 
@@ -116,7 +59,7 @@ def kill_again_and_again(
     random = Random(7)
     kills: Counter[str] = Counter()
     for kind in islice(cycle(("api", "postgresql", "both")), KILLS):
-        wait_for_progress(node, writers)
+        wait_for_progress(writers, node.said)
         time.sleep(random.uniform(0, 0.7))
         if kind in ("api", "both"):
             node.kill()
@@ -125,18 +68,8 @@ def kill_again_and_again(
         if kind in ("api", "both"):
             node.start()
         kills[kind] += 1
-    wait_for_progress(node, writers)
+    wait_for_progress(writers, node.said)
     return kills
-
-
-def wait_for_progress(node: ServeProcess, writers: list[Writer], seconds: float = 60) -> None:
-    """Wait until every writer got something acknowledged since now."""
-    counts = [len(writer.acknowledged) for writer in writers]
-    deadline = time.monotonic() + seconds
-    while not all(len(w.acknowledged) > c for w, c in zip(writers, counts, strict=True)):
-        assert all(writer.error is None for writer in writers), [w.error for w in writers]
-        assert time.monotonic() < deadline, node.said()
-        time.sleep(0.02)
 
 
 def check_recorded_once(ledger: Ledger, acknowledged: list[Receipt], before: int) -> None:

@@ -30,15 +30,17 @@ class CommandLine:
     def env(self) -> dict[str, str]:
         return environment(self.directory, **self.more)
 
-    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, code: int = 0, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [PROGRAM, *words], env=self.env, capture_output=True, text=True, timeout=120
+            [PROGRAM, *words], env=self.env, capture_output=True, text=True, timeout=timeout
         )
         assert done.returncode == code, done.stderr + done.stdout
         return done
 
-    def json(self, *words: str) -> Any:
+    def json(self, *words: str, timeout: float = 120) -> Any:
         """What a command prints with ``--json``: one document, and nothing else."""
-        done = self.run(*words, "--json")
+        done = self.run(*words, "--json", timeout=timeout)
         assert done.stderr == ""
         return json.loads(done.stdout)
