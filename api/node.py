@@ -106,6 +106,11 @@ class Node:
         return self.follower.size if self.follower is not None else 0
 
     @property
+    def diverged(self) -> bool:
+        """Whether this node found the log to contradict itself."""
+        return self.follower is not None and self.follower.diverged
+
+    @property
     def trouble(self) -> Exception | None:
         """Why nothing more is signed here, if so."""
         return self.publisher.trouble if self.publisher is not None else None

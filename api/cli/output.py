@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from api.client import RefusedError, WaitingError
+from api.demo import DemoError
 from api.problems import ProblemDetails
 from api.store import StoreError
 from ledger.refusals import Refusal
@@ -84,5 +85,5 @@ def failures(as_json: bool = False) -> Iterator[None]:
         code = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None)
         named = f"{type(error).__name__}{f', {code}' if code else ''}"
         fail(f"the database refused ({named}); is it migrated, and is this the right login?")
-    except (StoreError, MigrationError, RebuildError, ValueError, OSError) as error:
+    except (StoreError, MigrationError, RebuildError, DemoError, ValueError, OSError) as error:
         fail(str(error))

@@ -1,1 +1,5 @@
-"""The demonstration: an invented story of two children, told as case actions."""
+"""The demonstration: a story, told through the real API."""
+
+
+class DemoError(RuntimeError):
+    """The ledger did not do what the story says it must."""

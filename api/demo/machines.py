@@ -14,12 +14,14 @@ from typing import Any
 
 import httpx
 
+from api.demo import DemoError
+
 PROGRAM = Path(sys.executable).with_name("case-ledger")
 _PATIENCE_SECONDS = 60.0
 _LEFT_BEHIND = (".s.PGSQL*", "postmaster.pid", ".handle_pids*")
 
 
-class MachineError(RuntimeError):
+class MachineError(DemoError):
     """A node did not do what it was told; the message has the end of its log."""
 
 

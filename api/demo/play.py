@@ -18,6 +18,7 @@ from rich.table import Table
 from api.cli.output import print_json
 from api.cli.tables import brief_trail, case_panel, trail_table
 from api.client import LedgerClient, RefusedError
+from api.demo import DemoError
 from api.demo.picture import save
 from api.demo.story import FORBIDDEN, STORY, Forbidden
 from api.problems import ProblemDetails
@@ -37,10 +38,6 @@ CHILDREN = {"A": "a girl of about 15, given in marriage", "B": "her brother of a
 _BEFORE = datetime(2025, 11, 1, tzinfo=UTC)
 _WIDE = 190
 """Columns that three panels beside each other need."""
-
-
-class DemoError(RuntimeError):
-    """The ledger did not do what the story says it must."""
 
 
 class Players:

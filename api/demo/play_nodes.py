@@ -15,6 +15,7 @@ from rich.console import Console
 
 from api.cli.output import print_json
 from api.client import LedgerClient, RefusedError, WaitingError
+from api.demo import DemoError
 from api.demo.machines import Machine
 from api.demo.story import FORBIDDEN, STORY, Step
 from api.settings import Settings
@@ -30,10 +31,6 @@ _LEDGER_KILLED = 24
 _FORKED = 34
 _DESTROYED = 44
 """After how many steps of the story something happens."""
-
-
-class DemoError(RuntimeError):
-    """The nodes did not do what they must."""
 
 
 @dataclass

@@ -1,9 +1,11 @@
 """Whether the node lives, and whether it can serve. Nothing here needs a key."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.access import TheNode
 from api.documents import Health, Readiness
+from api.metrics import metrics
 from api.problems import problem, responses
 from ledger.transparency.publication import AnotherKeyError, HistoryChangedError
 from projections.runner import VIEWS
@@ -25,7 +27,7 @@ def ready(node: TheNode) -> Readiness:
         raise problem(
             503, "Not available now", "not-adopted", "No protocol is adopted; adopt one first."
         )
-    if node.follower is not None and node.follower.diverged:
+    if node.follower is not None and node.diverged:
         raise problem(
             503, "Not to be relied on", "log-diverged", node.follower.trouble or "The log forked."
         )
@@ -44,3 +46,13 @@ def ready(node: TheNode) -> Readiness:
         witnesses=standing.witnesses,
         following=node.following(),
     )
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses(503)},
+)
+def get_metrics(node: TheNode) -> Response:
+    """Sizes and delays for a collector, as `/ready` has them; nothing of any case."""
+    return Response(metrics(node), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,64 @@
+"""How a node stands, as numbers for a collector (Prometheus text format). Nothing of any case."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from api.node import Node
+from projections.runner import VIEWS
+
+
+def metrics(node: Node) -> bytes:
+    """The node's gauges now."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Standing(node))
+    return generate_latest(registry)
+
+
+class _Standing(Collector):
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        node = self._node
+        standing = node.standing()
+        head = node.ledger.rows.max_notification_id() or 0
+        yield _gauge("head", "Position of the last event", head)
+        yield _gauge("signed", "Events that the log signed", standing.signed)
+        yield _gauge("published", "Events that a quorum of witnesses cosigned", standing.published)
+        yield _gauge(
+            "unpublished_seconds",
+            "Since when the oldest event without a published checkpoint has waited",
+            self._waited(standing.published),
+        )
+        cosigned = _gauge("cosigned", "Events that a witness cosigned", labels=("witness",))
+        for witness, size in standing.witnesses.items():
+            cosigned.add_metric((witness,), size)
+        yield cosigned
+        views = _gauge("view_position", "Position that a view stands at", labels=("view",))
+        for name in VIEWS:
+            views.add_metric((name,), node.views.position(name))
+        yield views
+        yield _gauge(
+            "not_to_be_relied_on",
+            "1 where history changed, the log forked, or its key is another",
+            float(node.trouble is not None or node.diverged),
+        )
+        if (following := node.following()) is not None:
+            yield _gauge("outbox_waiting", "Actions without an outcome", following.waiting)
+            yield _gauge("ledger_reachable", "1 where it answers", float(following.reachable))
+
+    def _waited(self, published: int) -> float:
+        rows = self._node.ledger.rows.select_positions([published + 1])
+        if not rows:
+            return 0.0
+        return max(0.0, (datetime.now(UTC) - rows[0].recorded_at).total_seconds())
+
+
+def _gauge(
+    name: str, says: str, value: float | None = None, labels: tuple[str, ...] = ()
+) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"case_ledger_{name}", says, value=value, labels=labels or None)
