@@ -17,6 +17,8 @@ from ledger.transparency.publication import (
 
 _EVERY_SECONDS = 0.2
 _AT_LEAST_EVERY_SECONDS = 2.0
+_AT_MOST_EVERY_SECONDS = 0.05
+"""Signing costs a commit of its own, which appends must not wait for."""
 _log = structlog.get_logger(__name__)
 
 
@@ -74,6 +76,7 @@ class Publisher:
                 self.trouble = error
             except Exception as error:
                 _log.warning("signing interrupted", error=type(error).__name__)
+            self._stopping.wait(_AT_MOST_EVERY_SECONDS)
             self._grown.wait(_EVERY_SECONDS)
             self._grown.clear()
 

@@ -201,6 +201,10 @@ def test_actions_wait_while_the_ledger_node_is_away_and_each_gets_its_outcome(
         following = ready(nodes)["following"]
         assert isinstance(following, dict)
         assert (following["reachable"], following["waiting"]) == (False, 5)
+        metrics = httpx.get(f"{nodes.country.url}/metrics").text if nodes.country else ""
+        assert "case_ledger_outbox_waiting 5.0" in metrics
+        assert "case_ledger_ledger_reachable 0.0" in metrics
+        assert "case_ledger_unpublished_seconds" in metrics
         before = held(nodes)
         with psycopg.connect(nodes.country_database) as connection:
             connection.execute("UPDATE vault_xk.disclosures SET received_at = '2020-01-01'")

@@ -5,6 +5,7 @@ import time
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from api.assertions import make_assertion
 from ledger.merkle import Frontier, Tree, check_inclusion, leaf_hash
@@ -40,6 +41,24 @@ def published(served: Server, size: int) -> Checkpoint:
                 return checkpoint
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_metrics_say_what_waits_for_publication(served: Server) -> None:
+    with served.client("xk-dhtqnj") as police:
+        receipt = police.open_case(opening())
+    published(served, receipt.position)
+    text = httpx.get(f"{served.url}/metrics").text
+    ready = httpx.get(f"{served.url}/ready").json()
+    told = {f.name: f.samples for f in text_string_to_metric_families(text)}
+    assert told["case_ledger_head"][0].value == ready["head"]
+    assert told["case_ledger_published"][0].value == ready["published"]
+    assert told["case_ledger_unpublished_seconds"][0].value == 0
+    assert {s.labels["witness"]: s.value for s in told["case_ledger_cosigned"]} == ready[
+        "witnesses"
+    ]
+    assert {s.labels["view"] for s in told["case_ledger_view_position"]} == set(ready["views"])
+    assert told["case_ledger_not_to_be_relied_on"][0].value == 0
+    assert str(receipt.case_id) not in text
 
 
 def test_the_whole_log_is_rebuilt_from_its_files(served: Server) -> None:

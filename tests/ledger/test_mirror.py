@@ -472,6 +472,19 @@ def test_nothing_is_taken_over_without_every_partys_word(
         assert copy.mirror.size == size, said
 
 
+def test_a_copy_goes_by_strides(
+    log: Log, source: LogSource, copy: Copy, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much was recorded at once, one transaction of the copy is bounded."""
+    monkeypatch.setattr("ledger.transparency.publication.STRIDE", 7)
+    sizes = []
+    while copy.mirror.step(source):
+        sizes.append(copy.mirror.size)
+    end = log.ledger.rows.frontier().size
+    assert sizes == [*range(7, end, 7), end]
+    assert copy.tables() == copy.tables(database)
+
+
 def test_two_processes_copy_as_one(log: Log, source: LogSource, copy: Copy, database: str) -> None:
     other = Mirror(copy.ledger, copy.database, log.policy)
     copy.mirror.step(source)
