@@ -1,0 +1,253 @@
+// Reads a log's files with the Go project's own implementation of signed notes and Merkle
+// trees (golang.org/x/mod/sumdb), which shares no line with ours, and says what it makes of them.
+//
+//	read_log DIRECTORY VERIFIER_KEY...
+//
+// DIRECTORY holds `checkpoint`, `tile/…`, and may hold `receipts/*` (tlog-proof) and
+// `submissions/*` (tlog-witness requests). Ends with 1 and a reason where anything does not hold.
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+const cosignature = 4
+const height = 8
+const width = 1 << height
+
+// witness verifies tlog-cosignature lines, a type of signature that sumdb/note leaves to others.
+type witness struct {
+	name string
+	hash uint32
+	key  ed25519.PublicKey
+}
+
+func (w *witness) Name() string    { return w.name }
+func (w *witness) KeyHash() uint32 { return w.hash }
+func (w *witness) Verify(msg, sig []byte) bool {
+	if len(sig) != 8+ed25519.SignatureSize {
+		return false
+	}
+	signed := fmt.Sprintf("cosignature/v1\ntime %d\n%s", binary.BigEndian.Uint64(sig), msg)
+	return ed25519.Verify(w.key, []byte(signed), sig[8:])
+}
+
+func check(err error, what string) {
+	if err != nil {
+		refuse("%s: %v", what, err)
+	}
+}
+
+func refuse(format string, args ...interface{}) {
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+	os.Exit(1)
+}
+
+func verifier(vkey string) note.Verifier {
+	parts := strings.SplitN(vkey, "+", 3)
+	if len(parts) != 3 {
+		refuse("%s is no verifier key", vkey)
+	}
+	key, err := base64.StdEncoding.DecodeString(parts[2])
+	check(err, "verifier key")
+	if len(key) != 33 || key[0] != cosignature {
+		known, err := note.NewVerifier(vkey)
+		check(err, "verifier key")
+		return known
+	}
+	sum := sha256.Sum256(append([]byte(parts[0]+"\n"), key...))
+	hash := binary.BigEndian.Uint32(sum[:])
+	if fmt.Sprintf("%08x", hash) != parts[1] {
+		refuse("the id of %s is not that of its key", vkey)
+	}
+	return &witness{parts[0], hash, key[1:]}
+}
+
+func readHash(line string) tlog.Hash {
+	hash, err := tlog.ParseHash(line)
+	check(err, "hash")
+	return hash
+}
+
+// open verifies every signature of a checkpoint, all of which must be known.
+func open(content []byte, known note.Verifiers, signers int) (int64, tlog.Hash) {
+	opened, err := note.Open(content, known)
+	check(err, "note")
+	if len(opened.Sigs) != signers || len(opened.UnverifiedSigs) != 0 {
+		refuse("%d signatures verify, and %d must", len(opened.Sigs), signers)
+	}
+	lines := strings.Split(opened.Text, "\n")
+	if len(lines) != 4 || lines[3] != "" {
+		refuse("a checkpoint has three lines")
+	}
+	size, err := strconv.ParseInt(lines[1], 10, 64)
+	check(err, "size")
+	return size, readHash(lines[2])
+}
+
+func readFile(path ...string) []byte {
+	content, err := os.ReadFile(filepath.Join(path...))
+	check(err, "file")
+	return content
+}
+
+// entries reads every bundle.
+func entries(directory string, size int64) [][]byte {
+	var found [][]byte
+	for n := int64(0); n*width < size; n++ {
+		tile := tlog.Tile{H: height, L: -1, N: n, W: width}
+		if rest := size - n*width; rest < width {
+			tile.W = int(rest)
+		}
+		content := readFile(directory, "tile/entries", strings.TrimPrefix(tile.Path(), "tile/8/data/"))
+		for len(content) > 0 {
+			if len(content) < 2 || len(content) < 2+int(binary.BigEndian.Uint16(content)) {
+				refuse("a bundle ends too early")
+			}
+			end := 2 + int(binary.BigEndian.Uint16(content))
+			found = append(found, content[2:end])
+			content = content[end:]
+		}
+	}
+	if int64(len(found)) != size {
+		refuse("%d entries, and the checkpoint says %d", len(found), size)
+	}
+	return found
+}
+
+// blank splits a head of lines from what follows the first empty line.
+func blank(content []byte) ([]string, []byte) {
+	parts := bytes.SplitN(content, []byte("\n\n"), 2)
+	if len(parts) != 2 {
+		refuse("there is no empty line")
+	}
+	return strings.Split(string(parts[0]), "\n"), parts[1]
+}
+
+func number(line, name string) int64 {
+	found, err := strconv.ParseInt(strings.TrimPrefix(line, name+" "), 10, 64)
+	check(err, name)
+	return found
+}
+
+func hashes(lines []string) []tlog.Hash {
+	var found []tlog.Hash
+	for _, line := range lines {
+		found = append(found, readHash(line))
+	}
+	return found
+}
+
+func files(directory, name string) []string {
+	found, err := filepath.Glob(filepath.Join(directory, name, "*"))
+	check(err, name)
+	return found
+}
+
+func main() {
+	directory := os.Args[1]
+	var keys []note.Verifier
+	for _, vkey := range os.Args[2:] {
+		keys = append(keys, verifier(vkey))
+	}
+	known := note.VerifierList(keys...)
+	size, root := open(readFile(directory, "checkpoint"), known, len(keys))
+
+	// The tree is computed from the entries alone, then held against every tile.
+	var stored []tlog.Hash
+	reader := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
+		found := make([]tlog.Hash, len(indexes))
+		for i, index := range indexes {
+			if index >= int64(len(stored)) {
+				return nil, fmt.Errorf("no hash %d", index)
+			}
+			found[i] = stored[index]
+		}
+		return found, nil
+	})
+	all := entries(directory, size)
+	for n, entry := range all {
+		made, err := tlog.StoredHashesForRecordHash(int64(n), tlog.RecordHash(entry), reader)
+		check(err, "hashes")
+		stored = append(stored, made...)
+	}
+	computed, err := tlog.TreeHash(size, reader)
+	check(err, "root")
+	if computed != root {
+		refuse("the root is %v, and the checkpoint says %v", computed, root)
+	}
+	tiles := 0
+	for _, tile := range tlog.NewTiles(height, 0, size) {
+		// It lists every width that a growing tile had; an export has the last one.
+		if tile.N*width+int64(tile.W) != size>>(height*tile.L) && tile.W != width {
+			continue
+		}
+		tiles++
+		made, err := tlog.ReadTileData(tile, reader)
+		check(err, "tile")
+		path := "tile/" + strings.TrimPrefix(tile.Path(), "tile/8/")
+		if !bytes.Equal(made, readFile(directory, path)) {
+			refuse("%s is another", path)
+		}
+	}
+
+	receipts := files(directory, "receipts")
+	for _, file := range receipts {
+		head, checkpoint := blank(readFile(file))
+		if head[0] != "c2sp.org/tlog-proof@v1" || !strings.HasPrefix(head[1], "extra ") {
+			refuse("%s is no proof", file)
+		}
+		entry, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(head[1], "extra "))
+		check(err, "extra")
+		of, itsRoot := open(checkpoint, known, len(keys))
+		index := number(head[2], "index")
+		check(tlog.CheckRecord(hashes(head[3:]), of, itsRoot, index, tlog.RecordHash(entry)), file)
+	}
+	submissions := files(directory, "submissions")
+	for _, file := range submissions {
+		head, checkpoint := blank(readFile(file))
+		of, itsRoot := open(checkpoint, known, 1)
+		old := number(head[0], "old")
+		if old == 0 || old == of {
+			if len(head) != 1 {
+				refuse("%s proves what needs no proof", file)
+			}
+			continue
+		}
+		oldRoot, err := tlog.TreeHash(old, reader)
+		check(err, "old root")
+		check(tlog.CheckTree(hashes(head[1:]), of, itsRoot, old, oldRoot), file)
+	}
+
+	// And what it makes itself, for ours to read.
+	record, err := tlog.ProveRecord(size, size/3, reader)
+	check(err, "proof")
+	consistency, err := tlog.ProveTree(size, size/2+1, reader)
+	check(err, "proof")
+	secret, public, err := note.GenerateKey(rand.Reader, "another.example/log")
+	check(err, "key")
+	signer, err := note.NewSigner(secret)
+	check(err, "key")
+	text := fmt.Sprintf("another.example/log\n%d\n%v\n", size, root)
+	signed, err := note.Sign(&note.Note{Text: text}, signer)
+	check(err, "note")
+	check(json.NewEncoder(os.Stdout).Encode(map[string]interface{}{
+		"size": size, "root": root.String(), "tiles": tiles, "entries": len(all),
+		"receipts": len(receipts), "submissions": len(submissions),
+		"record": record, "consistency": consistency, "key": public, "note": string(signed),
+	}), "answer")
+}
