@@ -13,7 +13,7 @@ from ledger.protocol import Protocol, load_protocol, shipped_protocol
 class Settings(BaseSettings):
     """Each field is the variable ``CASE_LEDGER_`` and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="CASE_LEDGER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CASE_LEDGER_", env_ignore_empty=True, frozen=True)
 
     database_url: SecretStr | None = None
     """PostgreSQL 16 or newer. Unset: a private one is started under ``data_directory``."""
