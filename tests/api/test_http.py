@@ -32,6 +32,7 @@ OPEN = [
     "/health",
     "/log/checkpoint",
     "/log/policy",
+    "/log/timestamp/{size}",
     "/ready",
     "/witness/{party}/add-checkpoint",
     "/witness/{party}/{origin_hash}/checkpoint",
