@@ -19,6 +19,7 @@ from api.outcomes import Outcomes
 from api.publishing import Publisher
 from api.recording import DirectRecording, OutboxRecording, Recording
 from api.settings import Settings
+from api.timestamping import Stamper, trusted_roots
 from api.witnessing import Witnesses
 from ledger.application import Ledger, environment
 from ledger.mirror import Mirror
@@ -60,6 +61,7 @@ class Node:
             self._lead()
         else:
             self._follow(settings.ledger_url, trusted)
+        self.stamper = Stamper.of(settings, self.database)
         self._stopping = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_regularly, name="sweep")
         self._stack = ExitStack()
@@ -155,6 +157,8 @@ class Node:
             self._stack.enter_context(self._client)
             self._stack.enter_context(self.forwarder)
             self._stack.enter_context(self.follower)
+        if self.stamper is not None:
+            self._stack.enter_context(self.stamper)
         self._sweeper.start()
         return self
 
@@ -200,6 +204,7 @@ class Node:
 def check_settings(settings: Settings) -> None:
     """Raises ``ValueError`` for what a node cannot be made of."""
     trusted_policy(settings)
+    trusted_roots(settings)
     if settings.ledger_url is not None:
         if settings.policy is None:
             raise ValueError("a country's node needs CASE_LEDGER_POLICY: whose log it believes")

@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     """Where the ledger node is, for a country's node. Unset: this is the ledger node."""
     adoption: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
     """The leaf hash of the adoption that the parties compared; a copy begins with no other."""
+    timestamp_url: Annotated[str | None, Field(pattern=r"^https?://[^\s@]+$")] = None
+    """A timestamp authority (RFC 3161) for published checkpoints. Unset: they have none."""
+    timestamp_roots: Path | None = None
+    """Root certificates of timestamp authorities that are believed, a PEM bundle."""
+    timestamp_every: Annotated[int, Field(ge=1)] = 60
+    """At least so many seconds lie between two timestamps."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     def listening_on(self, host: str | None, port: int | None) -> Self:

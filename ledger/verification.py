@@ -9,7 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
+
+from cryptography.x509 import Certificate
 
 from ledger.merkle import Frontier, TileHash
 from ledger.replay import Inspected, Replay, inspect
@@ -17,6 +20,7 @@ from ledger.store.recorder import RecordedRow
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, NoteError, verify
 from ledger.transparency.policy import Policy
+from ledger.transparency.timestamp import StoredTimestamp, TimestampError, check, is_before
 from ledger.vocabulary.registration import PublicKey
 
 CHUNK = 500
@@ -52,6 +56,8 @@ class Report:
     covered: int
     """The size of the largest of them: later events stand on signatures alone."""
     findings: tuple[Finding, ...]
+    timestamps: int = 0
+    """How many timestamps verify."""
 
     @property
     def holds(self) -> bool:
@@ -71,6 +77,9 @@ class Kept:
     """Stored hashes of full tiles, by level and index."""
     frontier: tuple[int, bytes] | None = None
     """The stored size and frontier."""
+    timestamps: Sequence[StoredTimestamp] = ()
+    roots: Sequence[Certificate] = ()
+    """Whose timestamps are believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,8 @@ class _State:
     findings: list[Finding] = field(default_factory=list)
     frontier: Frontier = field(default_factory=Frontier)
     expected: dict[int, list[_Expected]] = field(default_factory=dict)
+    timestamps: dict[int, list[StoredTimestamp]] = field(default_factory=dict)
+    stamped: int = 0
     agreed: int = 0
     covered: int = 0
     forked: bool = False
@@ -119,6 +130,8 @@ def verify_ledger(
     """
     state = _State(kept)
     _read_checkpoints(state)
+    for stored in kept.timestamps:
+        state.timestamps.setdefault(stored.size, []).append(stored)
     for done, inspected in enumerate(_inspect_all(rows, keys or {}, workers), 1):
         _check(state, inspected)
         progress(done)
@@ -129,6 +142,7 @@ def verify_ledger(
         checkpoints=state.agreed,
         covered=state.covered,
         findings=tuple(sorted(set(state.findings), key=lambda f: (f.first, f.last, f.what))),
+        timestamps=state.stamped,
     )
 
 
@@ -155,6 +169,7 @@ def _check(state: _State, inspected: Inspected) -> None:
     for made in completed:
         state.tiles[made.level, made.index] = made.hash
         _check_tile(state, position, made)
+    _check_timestamps(state, position, inspected.recorded_at)
     believed = _believed(state, position)
     if not believed or state.forked:
         return
@@ -206,8 +221,26 @@ def _check_tile(state: _State, position: int, made: TileHash) -> None:
         state.find(position, f"the stored tile hash {made.level}/{made.index} is not theirs")
 
 
+def _check_timestamps(state: _State, size: int, recorded_at: datetime | None) -> None:
+    """Those of a size, whose last event says that it was recorded then."""
+    for stored in state.timestamps.pop(size, ()):
+        by = f"the timestamp by {stored.authority}"
+        try:
+            moment = check(stored.token, Note.parse(stored.note).text, state.kept.roots)
+        except (NoteError, TimestampError) as error:
+            state.find(size, f"{by} does not hold: {error}")
+            continue
+        state.stamped += 1
+        if moment != stored.moment:
+            state.find(size, f"{by} is stored with another moment than its own")
+        if recorded_at is not None and is_before(moment, recorded_at):
+            state.find(size, f"{by} was given before the time that this event says it has")
+
+
 def _check_end(state: _State) -> None:
     size = state.frontier.size
+    for beyond in state.timestamps:
+        state.find(beyond, "events are missing here that a timestamp covers", first=size + 1)
     missing = [
         beyond for beyond in sorted(state.expected) if _believed(state, beyond) and beyond > size
     ]

@@ -27,6 +27,7 @@ from ledger.transparency.export import write_export
 from ledger.transparency.note import SignatureType, VerifierKey
 from ledger.transparency.policy import Policy
 from ledger.transparency.publication import published
+from ledger.transparency.timestamping import earliest_timestamps
 from ledger.transparency.witness import Witness
 from ledger.vocabulary.registration import LogPolicyAdopted
 
@@ -113,6 +114,7 @@ def export_log(
             note,
             directory,
             lambda done, of: progress.update(task, completed=done, total=of),
+            earliest_timestamps(database, 1, checkpoint.size),
         )
         if as_json:
             print_json({"size": checkpoint.size, "files": written})

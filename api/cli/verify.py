@@ -1,4 +1,4 @@
-"""Commands that verify: a ledger, an export, a receipt. They exit with 3 where one fails."""
+"""Commands that verify: a ledger, an export, a receipt, a timestamp; 3 where one fails."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import psycopg
 import typer
+from cryptography.x509 import load_pem_x509_certificates
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,6 +22,7 @@ from api.cli.output import AsJson, fail, failures, out, print_json
 from api.log_keys import trusted_policy
 from api.settings import Settings
 from api.store import open_store
+from api.timestamping import trusted_roots
 from ledger.entry import unseal
 from ledger.merkle import ProofError, leaf_hash
 from ledger.signing import read_recorded
@@ -34,15 +36,17 @@ from ledger.store.evidence import (
     stored_rows,
 )
 from ledger.store.recorder import RecordedRow
+from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.export import ExportError, read_checkpoint, read_export
-from ledger.transparency.note import NoteError
+from ledger.transparency.note import Note, NoteError
 from ledger.transparency.policy import Policy, PolicyError
 from ledger.transparency.proof import TlogProof
+from ledger.transparency.timestamp import TimestampError, check
 from ledger.verification import Kept, Report, verify_ledger
 from ledger.vocabulary.registration import PublicKey
 
 app = typer.Typer(
-    name="verify", help="Verify a ledger, an export, a receipt.", no_args_is_help=True
+    name="verify", help="Verify a ledger, an export, a receipt, a timestamp.", no_args_is_help=True
 )
 
 DOES_NOT_HOLD = 3
@@ -63,11 +67,12 @@ def ledger(policy: PolicyFile = None, held: Held = None, as_json: AsJson = False
     with failures(as_json), open_store(settings) as store:
         trusted = _policy(policy) if policy else trusted_policy(settings)
         notes = _notes(held)
+        roots = trusted_roots(settings)
         with psycopg.connect(store.conninfo) as connection:
             set_role(connection)
             with one_moment(connection):
                 keys = stored_keys(connection)
-                kept = kept_in(connection, trusted, notes)
+                kept = kept_in(connection, trusted, notes, roots)
                 count = stored_count(connection)
                 _verify(stored_rows(connection), kept, keys, count, as_json)
 
@@ -129,6 +134,36 @@ def receipt(
         out.print(table)
 
 
+@app.command()
+def timestamp(
+    checkpoint: Annotated[Path, typer.Option(help="The checkpoint that was timestamped.")],
+    token: Annotated[Path, typer.Option(help="The authority's answer (`/log/timestamp/SIZE`).")],
+    roots: Annotated[Path, typer.Option(help="Root certificates that you believe, as PEM.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify offline that an authority saw a checkpoint (RFC 3161), and show when.
+
+    The checkpoint's own signatures are not looked at: `verify export --held` does that.
+    """
+    with failures(as_json):
+        trusted = load_pem_x509_certificates(roots.read_bytes())
+        try:
+            text = Note.parse(checkpoint.read_bytes()).text
+            head = Checkpoint.parse(text)
+            moment = check(token.read_bytes(), text, trusted)
+        except (NoteError, TimestampError) as error:
+            fail(f"the timestamp does not hold: {error}", DOES_NOT_HOLD)
+        if as_json:
+            told = {"ledger": head.origin, "size": head.size, "moment": moment.isoformat()}
+            print_json(told)
+        else:
+            out.print(
+                f"[green]The timestamp holds.[/] {head.origin} had {head.size} events "
+                f"at {moment:%d %b %Y %H:%M:%S} UTC.",
+                soft_wrap=True,
+            )
+
+
 def _notes(files: list[Path] | None) -> tuple[str, ...]:
     return tuple(file.read_text(encoding="utf-8") for file in files or ())
 
@@ -159,6 +194,7 @@ def _verify(
                 "root": report.root.hex(),
                 "checkpoints": report.checkpoints,
                 "covered": report.covered,
+                "timestamps": report.timestamps,
                 "findings": [
                     {"first": f.first, "last": f.last, "what": f.what} for f in report.findings
                 ],
@@ -184,6 +220,8 @@ def _show(report: Report) -> None:
             table.add_row(span, finding.what)
         out.print(table)
     out.print(f"{report.checkpoints} checkpoints agree; the last covers {report.covered} events.")
+    if report.timestamps:
+        out.print(f"Timestamps that verify: {report.timestamps}.")
     if report.covered < report.events:
         out.print(
             f"[yellow]Events after position {report.covered} stand on their agencies' signatures "

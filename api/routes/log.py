@@ -13,6 +13,7 @@ from api.access import TheCaller, TheNode, bearer, caller
 from api.node import Node
 from api.parameters import MAX_POSITION
 from api.problems import responses
+from api.timestamping import REPLY_TYPE
 from ledger.merkle import TILE_HEIGHT, Tree
 from ledger.refusals import Ground, Refusal
 from ledger.transparency.checkpoint import Checkpoint
@@ -21,6 +22,7 @@ from ledger.transparency.note import Note
 from ledger.transparency.proof import TlogProof
 from ledger.transparency.publication import published, signed_after
 from ledger.transparency.tiles import TileError, TileName
+from ledger.transparency.timestamping import earliest_timestamps
 from ledger.transparency.witness import SIZE_TYPE, Witness
 
 router = APIRouter(tags=["log"])
@@ -125,6 +127,24 @@ def get_tile(
     reach = "private" if tile.level is None else "public"
     headers = {"Cache-Control": f"{reach}, {_FOR_EVER}"}
     return Response(content, media_type=_BYTES, headers=headers)
+
+
+@router.get(
+    "/log/timestamp/{size}",
+    response_class=Response,
+    responses={**_answers(REPLY_TYPE, 200), **responses(404, 422, 503)},
+)
+def get_timestamp(node: TheNode, size: Annotated[int, Path(ge=1, le=MAX_POSITION)]) -> Response:
+    """A timestamp of the published checkpoint of this size: the authority's whole answer.
+
+    That is the TimeStampResp (RFC 3161 section 2.4.2) over the checkpoint's text without
+    signature lines. Where several authorities gave one, it is the earliest.
+    """
+    found = earliest_timestamps(node.database, size, size)
+    if not found:
+        raise Refusal(Ground.UNKNOWN, "no-timestamp", "There is no timestamp of this size.")
+    headers = {"Cache-Control": f"public, {_FOR_EVER}"}
+    return Response(found[0].token, media_type=REPLY_TYPE, headers=headers)
 
 
 @router.get(

@@ -1,9 +1,10 @@
 """Reads from a database what :mod:`ledger.verification` verifies, all of one moment."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from cryptography.x509 import Certificate
 from psycopg import Connection
 from psycopg.rows import dict_row, scalar_row
 
@@ -12,6 +13,7 @@ from ledger.keys import from_public, key_id
 from ledger.signing import read_recorded
 from ledger.store.recorder import RecordedRow
 from ledger.transparency.policy import Policy
+from ledger.transparency.timestamp import StoredTimestamp
 from ledger.verification import Kept
 from ledger.vocabulary.registration import (
     KeyGrant,
@@ -21,6 +23,10 @@ from ledger.vocabulary.registration import (
 )
 
 _PAGE = 2000
+_TIMESTAMPS = """
+SELECT t.size, t.authority, COALESCE(p.note, '') AS note, t.token, t.moment
+FROM log.timestamps t LEFT JOIN log.published p USING (size) ORDER BY t.size, t.authority
+"""
 _NAMING_KEYS = (ProtocolAdopted.kind, KeyRegistered.kind)
 
 
@@ -62,9 +68,18 @@ def stored_keys(connection: Connection[Any]) -> dict[str, PublicKey]:
     return registered_keys(stored_rows(connection, _NAMING_KEYS))
 
 
-def kept_in(connection: Connection[Any], policy: Policy | None, held: tuple[str, ...] = ()) -> Kept:
-    """What this database itself says that its events must agree with, and ``held`` besides."""
+def kept_in(
+    connection: Connection[Any],
+    policy: Policy | None,
+    held: tuple[str, ...] = (),
+    roots: Sequence[Certificate] = (),
+) -> Kept:
+    """What this database itself says that its events must agree with, and ``held`` besides.
+
+    Timestamps are among it where there are ``roots`` to verify them with.
+    """
     with connection.cursor(row_factory=dict_row) as cursor:
+        timestamps = cursor.execute(_TIMESTAMPS).fetchall() if roots else []
         published = cursor.execute("SELECT note FROM log.published ORDER BY size").fetchall()
         tree = cursor.execute("SELECT level, index, hash FROM ledger.tree").fetchall()
         head = cursor.execute("SELECT position, frontier FROM ledger.head").fetchone()
@@ -74,6 +89,8 @@ def kept_in(connection: Connection[Any], policy: Policy | None, held: tuple[str,
         held=held,
         tree={(row["level"], row["index"]): bytes(row["hash"]) for row in tree},
         frontier=(head["position"], bytes(head["frontier"])) if head else None,
+        timestamps=tuple(StoredTimestamp(**row) for row in timestamps),
+        roots=roots,
     )
 
 

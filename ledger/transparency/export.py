@@ -1,7 +1,7 @@
 """The ledger as a directory of static files (C2SP ``tlog-tiles``): written, and read back."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ledger.merkle import HASH_SIZE, TILE_WIDTH
@@ -10,8 +10,10 @@ from ledger.store.recorder import LedgerRecorder, RecordedRow
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, NoteError
 from ledger.transparency.tiles import TileName, bundle, read_bundle, tiles_of
+from ledger.transparency.timestamp import StoredTimestamp
 
 CHECKPOINT = "checkpoint"
+TIMESTAMPS = "timestamp"
 
 
 class ExportError(ValueError):
@@ -19,10 +21,15 @@ class ExportError(ValueError):
 
 
 def write_export(
-    rows: LedgerRecorder, note: Note, directory: Path, progress: Callable[[int, int], None]
+    rows: LedgerRecorder,
+    note: Note,
+    directory: Path,
+    progress: Callable[[int, int], None],
+    timestamps: Iterable[StoredTimestamp] = (),
 ) -> int:
     """Write what a checkpoint covers; full tiles that are there already are kept.
 
+    A timestamp is ``timestamp/SIZE``, beside it ``timestamp/SIZE.checkpoint`` that it is of.
     The checkpoint is written last, so that a directory with one is whole. Returns how many
     files were written.
     """
@@ -35,6 +42,12 @@ def write_export(
             _write(path, tile_content(rows, tile))
             written += 1
         progress(done, len(tiles))
+    for stamped in timestamps:
+        path = directory / TIMESTAMPS / str(stamped.size)
+        if not path.exists():
+            _write(path.with_suffix(".checkpoint"), stamped.note.encode())
+            _write(path, stamped.token)
+            written += 2
     _write(directory / CHECKPOINT, str(note).encode())
     return written + 1
 

@@ -32,6 +32,7 @@ OPEN = [
     "/health",
     "/log/checkpoint",
     "/log/policy",
+    "/log/timestamp/{size}",
     "/metrics",
     "/ready",
     "/witness/{party}/add-checkpoint",

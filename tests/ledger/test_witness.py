@@ -297,7 +297,7 @@ def test_witnesses_refuse_a_log_that_forgot_what_it_signed(
     with psycopg.connect(database) as connection:
         connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
         connection.execute("ALTER TABLE ledger.head DISABLE TRIGGER ALL")
-        connection.execute("TRUNCATE log.signed, log.cosignatures, log.published")
+        connection.execute("TRUNCATE log.signed, log.cosignatures, log.published, log.timestamps")
         connection.execute("DELETE FROM ledger.events WHERE notification_id > 20")
         leaves = connection.execute(
             "SELECT leaf_hash FROM ledger.events ORDER BY notification_id"

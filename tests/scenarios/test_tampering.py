@@ -323,7 +323,7 @@ def cover_up(connection: psycopg.Connection[Any], how: str, rows: Rows, world: W
     """What the owner does to the checkpoints, having the log's key as well."""
     if how == "leaves the checkpoints":
         return
-    connection.execute("TRUNCATE log.signed, log.cosignatures, log.published")
+    connection.execute("TRUNCATE log.signed, log.cosignatures, log.published, log.timestamps")
     if how == "signs anew":
         frontier, _ = Frontier().extend([r.leaf_hash for r in rows])
         text = str(Checkpoint(ORIGIN, frontier.size, frontier.root()))

@@ -1,0 +1,124 @@
+"""The node's part in timestamping: it asks the authority that the settings name."""
+
+import threading
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+import httpx
+import structlog
+from cryptography.x509 import Certificate, load_pem_x509_certificates
+
+from api.settings import Settings
+from ledger.store.database import Database
+from ledger.transparency.timestamping import Timestamping
+
+QUERY_TYPE = "application/timestamp-query"
+REPLY_TYPE = "application/timestamp-reply"
+MAX_BYTES = 64 * 1024
+
+_SECONDS = 10.0
+_LOOK_EVERY_SECONDS = 5.0
+_log = structlog.get_logger(__name__)
+
+
+def trusted_roots(settings: Settings) -> Sequence[Certificate]:
+    """The root certificates of the authorities that are believed; none where none are named.
+
+    Raises ``OSError``, and ``ValueError`` where they are no PEM, or missing for an authority.
+    """
+    if settings.timestamp_roots is not None:
+        return load_pem_x509_certificates(settings.timestamp_roots.read_bytes())
+    if settings.timestamp_url is not None:
+        raise ValueError("CASE_LEDGER_TIMESTAMP_URL needs CASE_LEDGER_TIMESTAMP_ROOTS")
+    return ()
+
+
+class HttpTimestampAuthority:
+    """An authority at its address (RFC 3161 section 3.4)."""
+
+    def __init__(self, url: str, *, seconds: float = _SECONDS) -> None:
+        self._url = url
+        self._seconds = seconds
+        # Compressed answers are none: their length is bounded as it arrives.
+        headers = {"Content-Type": QUERY_TYPE, "Accept": REPLY_TYPE, "Accept-Encoding": "identity"}
+        self._http = httpx.Client(timeout=seconds, headers=headers)
+
+    def answer(self, request: bytes) -> bytes:
+        """Post a request. Raises ``ConnectionError`` where no answer of its type comes in time."""
+        until = time.monotonic() + self._seconds
+        content = bytearray()
+        try:
+            with self._http.stream("POST", self._url, content=request) as response:
+                _check_head(response)
+                for chunk in response.iter_raw():
+                    content += chunk
+                    if len(content) > MAX_BYTES:
+                        raise ConnectionError(f"the answer has more than {MAX_BYTES} bytes")
+                    if time.monotonic() > until:
+                        raise ConnectionError("the answer takes too long")
+        except httpx.HTTPError as error:
+            raise ConnectionError(type(error).__name__) from error
+        return bytes(content)
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class Stamper:
+    """Takes the steps of timestamping, in a thread that nothing else waits for."""
+
+    def __init__(
+        self, timestamping: Timestamping, authority: HttpTimestampAuthority, every: timedelta
+    ) -> None:
+        self._timestamping = timestamping
+        self._authority = authority
+        self._pause = min(every.total_seconds(), _LOOK_EVERY_SECONDS)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="timestamp")
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database) -> Self | None:
+        """As the settings say; ``None`` where they name no authority.
+
+        Raises ``ValueError`` and ``OSError`` as :func:`trusted_roots` does.
+        """
+        roots = trusted_roots(settings)
+        if settings.timestamp_url is None:
+            return None
+        authority = HttpTimestampAuthority(settings.timestamp_url)
+        every = timedelta(seconds=settings.timestamp_every)
+        timestamping = Timestamping(database, authority, settings.timestamp_url, roots, every)
+        return cls(timestamping, authority, every)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._authority.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._timestamping.step()
+            except Exception as error:
+                _log.warning("timestamping interrupted", error=type(error).__name__)
+            self._stopping.wait(self._pause)
+
+
+def _check_head(response: httpx.Response) -> None:
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if response.status_code != httpx.codes.OK:
+        raise ConnectionError(f"the authority answers {response.status_code}")
+    if media_type != REPLY_TYPE:
+        raise ConnectionError("the authority answers with another media type")
