@@ -12,7 +12,7 @@ import structlog
 
 from api.client import LedgerClient, RefusedError
 from ledger.outbox import Outbox, Outgoing
-from ledger.vault import Vaults
+from ledger.vault.disclosures import Vaults
 
 _AT_ONCE = 8
 _BATCH = 32

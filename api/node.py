@@ -11,6 +11,7 @@ import structlog
 from api.agency_keys import own_key
 from api.assertions import Assertions
 from api.client import LedgerClient
+from api.country_keys import data_keys
 from api.documents import Following
 from api.following import Follower, HttpSource
 from api.forwarding import Forwarder
@@ -28,7 +29,7 @@ from ledger.protocol import NODE, Agency
 from ledger.store.database import Database
 from ledger.transparency.policy import Policy
 from ledger.transparency.publication import Publication, Standing, sizes
-from ledger.vault import Vaults
+from ledger.vault.disclosures import Vaults
 from projections.reading import ViewReader
 from projections.runner import Followers
 
@@ -47,7 +48,7 @@ class Node:
         self.parties = own_parties(settings)
         self.database = Database(conninfo, max_size=settings.pool_size)
         self.ledger = Ledger(environment(conninfo, pool_size=settings.pool_size))
-        self.vaults = Vaults(self.database, self.parties)
+        self.vaults = Vaults(self.database, data_keys(settings, self.parties))
         self.views = ViewReader(self.database)
         self.assertions = Assertions(self.database, settings.audience)
         trusted = trusted_policy(settings)
@@ -182,6 +183,8 @@ class Node:
         self.outbox.forget(_DECIDED_AGE)
         removed = 0
         for vault in self.vaults:
+            if sealed := vault.seal_stored():
+                _log.info("disclosures of an earlier version encrypted", disclosures=sealed)
             held = vault.actions_older_than(_ORPHAN_AGE)
             # In this order: an action that is decided in between is in one or the other.
             waiting = self.outbox.undecided(held)

@@ -15,6 +15,7 @@ from rfc9457 import Problem
 from starlette.exceptions import HTTPException
 
 from ledger.refusals import Ground, Refusal
+from ledger.vault.disclosures import KeyMissingError
 
 MEDIA_TYPE = "application/problem+json"
 _RULES = "urn:case-ledger:rule:"
@@ -96,6 +97,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(KeyMissingError, _answer_key_missing)
     app.add_exception_handler(psycopg.OperationalError, _answer_unavailable)
     app.add_exception_handler(OperationalError, _answer_unavailable)
     app.add_exception_handler(Exception, _answer_unexpected)
@@ -157,6 +159,12 @@ async def _answer_unavailable(_: Request, error: Exception) -> JSONResponse:
     return respond(
         problem(503, "Not available now", "store-unavailable", detail, {"Retry-After": "1"})
     )
+
+
+async def _answer_key_missing(_: Request, error: Exception) -> JSONResponse:
+    _log.error("a vault's key is missing", what=str(error))
+    detail = "The key of what was disclosed on this person is not there; tell the operator."
+    return respond(problem(503, "Not available now", "vault-key-missing", detail))
 
 
 async def _answer_unexpected(_: Request, error: Exception) -> JSONResponse:

@@ -20,7 +20,7 @@ from ledger.outbox import Outbox
 from ledger.protocol import NODE, Agency
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import SdJwt
-from ledger.vault import Vaults
+from ledger.vault.disclosures import Vaults
 
 _PATIENCE_SECONDS = 5.0
 

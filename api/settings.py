@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     """The origin line of checkpoints, best a URL without scheme. Unset: audience/protocol."""
     policy: Path | None = None
     """Trusted log and witness keys (C2SP tlog-policy). Unset: this node's own, of all parties."""
+    country_key_passphrase: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """Opens the files of this node's countries' keys. Unset: one is made and kept beside them."""
+    person_keys: Path | None = None
+    """Each person's data key: never into a backup of the database. Unset: with the other keys."""
     ledger_url: Annotated[str | None, Field(pattern=r"^https?://")] = None
     """Where the ledger node is, for a country's node. Unset: this is the ledger node."""
     adoption: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None

@@ -37,11 +37,19 @@ def from_public(public: PublicKey) -> OKPKey:
 
 def save(key: OKPKey, path: Path) -> None:
     """Write a private key as JWK, readable by its owner alone. Never overwrites."""
+    write_private(path, json.dumps(key.as_dict(private=True)).encode())
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that its owner alone reads, whole or not at all, durably.
+
+    Raises ``FileExistsError`` where there is one already.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, written = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mode 0600
     try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(key.as_dict(private=True), file)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.link(written, path)  # whole, or not at all

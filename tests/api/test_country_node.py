@@ -143,7 +143,7 @@ def test_what_an_agency_discloses_stays_in_its_country(nodes: Nodes) -> None:
     with nodes.at_home("xk-dhtqnj") as police:
         police.open_case(opening(("XK", "ME"), first_name=NAME))
     assert where(nodes.ledger_database) == set()
-    assert where(nodes.country_database) == {"vault_xk.disclosures"}
+    assert where(nodes.country_database) == set()
 
 
 def test_a_refusal_comes_back_as_it_was_given(nodes: Nodes) -> None:
@@ -219,7 +219,7 @@ def test_actions_wait_while_the_ledger_node_is_away_and_each_gets_its_outcome(
         assert coordinator.outcome(refused).state == "refused"
         assert coordinator.outbox().outcomes[0].action_id == waiting[-1]
     assert held(nodes) <= before
-    assert where(nodes.country_database) == {"vault_xk.disclosures"}
+    assert where(nodes.country_database) == set()
 
 
 def test_an_agency_goes_on_from_what_it_handed_in_itself(nodes: Nodes) -> None:

@@ -23,6 +23,7 @@ class Server:
 
     url: str
     agencies: Agencies
+    settings: Settings
 
     def client(self, agency: str, **options: object) -> LedgerClient:
         return LedgerClient(
@@ -56,7 +57,7 @@ def running(settings: Settings, conninfo: str, agencies: Agencies) -> Iterator[S
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             time.sleep(0.01)
-        yield Server(base_url(listening), agencies)
+        yield Server(base_url(listening), agencies, settings)
     finally:
         server.should_exit = True
         thread.join()

@@ -67,12 +67,12 @@ def found_in(marks: Iterable[str], content: str | bytes) -> frozenset[str]:
 
 def _forms(mark: str) -> Iterator[str]:
     # The characters of marks are such that base64 and base64url encode them alike.
-    for form in (mark, *(_inside_base64(mark.encode("ascii"), shift) for shift in range(3))):
+    for form in (mark, *(inside_base64(mark.encode("ascii"), shift) for shift in range(3))):
         yield form
         yield form.encode("ascii").hex()
 
 
-def _inside_base64(content: bytes, shift: int) -> str:
+def inside_base64(content: bytes, shift: int) -> str:
     """The base64 digits that tell nothing but ``content`` where it begins at ``shift``."""
     encoded = b64encode(bytes(shift) + content).decode("ascii")
     return encoded[-(-8 * shift // 6) : 8 * (shift + len(content)) // 6]

@@ -1,0 +1,44 @@
+"""Where a country's key and its persons' data keys are kept on this machine."""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from api.settings import Settings
+from ledger.keys import write_private
+from ledger.vault.country_key import ROUNDS, ROUNDS_FOR_RANDOM, CountryKey, FileCountryKey
+from ledger.vault.data_keys import DataKeys
+
+
+def country_key(settings: Settings, party: str) -> CountryKey:
+    """A country's key, made where there is none yet. Raises ``ValueError``.
+
+    Its file is encrypted with the passphrase of the settings, or else with one that is made and
+    kept beside it, for a first try on one machine.
+    """
+    path = settings.key_directory / f"country-{party.lower()}.jwe"
+    passphrase, rounds = _passphrase(settings)
+    if not path.exists():
+        with suppress(FileExistsError):  # another process may be first
+            FileCountryKey.generate().save(path, passphrase, rounds=rounds)
+    return FileCountryKey.load(path, passphrase)
+
+
+def data_keys(settings: Settings, parties: Iterable[str]) -> Mapping[str, DataKeys]:
+    """The data keys of each country's vault, in a directory apart from the database."""
+    root = settings.person_keys or settings.key_directory / "persons"
+    return {
+        party: DataKeys(root / party.lower(), party, country_key(settings, party))
+        for party in parties
+    }
+
+
+def _passphrase(settings: Settings) -> tuple[str, int]:
+    if settings.country_key_passphrase is not None:
+        return settings.country_key_passphrase.get_secret_value(), ROUNDS
+    path: Path = settings.key_directory / "passphrase"
+    if not path.exists():
+        with suppress(FileExistsError):
+            write_private(path, secrets.token_urlsafe(32).encode("ascii"))
+    return path.read_text(encoding="ascii"), ROUNDS_FOR_RANDOM

@@ -1,0 +1,228 @@
+"""The vault: nothing in clear, each disclosure at its place alone, and keys apart."""
+
+import secrets
+import stat
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from ledger import signing
+from ledger.sd_jwt import parse_disclosure
+from ledger.store.database import Database
+from ledger.vault.country_key import CountryPublicKey, FileCountryKey, SealError
+from ledger.vault.data_keys import DataKeys
+from ledger.vault.disclosures import KeyMissingError, Vault
+from ledger.vault.sealing import seal, unseal
+from ledger.vocabulary.levels import Level
+from tests.support.actions import opening
+from tests.support.agencies import Agencies
+from tests.support.leaks import tables_with
+
+NAME, NOTE = "zqNameNobodyElseHas", "zqNoteNobodyElseHas"
+COUNTRY = FileCountryKey.generate()
+
+
+@dataclass
+class World:
+    vault: Vault
+    keys: DataKeys
+    agencies: Agencies
+    database: str
+
+    def deposit(self, case_id: UUID) -> UUID:
+        action = opening(first_name=NAME, indicators_note=NOTE)
+        signed = self.agencies.sign("xk-dhtqnj", action, case_id)
+        self.vault.deposit(signing.read(signed), case_id, signed.disclosures)
+        return signing.read(signed).id
+
+    def values(self, case_id: UUID, level: Level) -> dict[str, object]:
+        held = self.vault.held(case_id, level).values()
+        return {n: parse_disclosure(t).value for fields in held for n, t in fields.items()}
+
+    def execute(self, statement: str, *params: object) -> None:
+        with psycopg.connect(self.database) as connection:  # as the owner
+            connection.execute(statement.encode(), params)
+
+
+@pytest.fixture
+def world(database: str, agencies: Agencies, tmp_path: Path) -> Iterator[World]:
+    with Database(database) as pool:
+        keys = DataKeys(tmp_path / "persons", "XK", COUNTRY)
+        yield World(Vault(pool, "XK", keys), keys, agencies, database)
+
+
+def test_what_is_deposited_opens_and_lies_nowhere_in_clear(world: World) -> None:
+    case_id = uuid4()
+    world.deposit(case_id)
+    assert world.values(case_id, Level.PERSONAL)["first_name"] == NAME
+    assert world.values(case_id, Level.CASE)["indicators_note"] == NOTE
+    assert world.vault.held(uuid4(), Level.CASE) == {}
+    assert tables_with(world.database, [NAME, NOTE]) == {}
+
+
+def test_two_persons_have_two_keys_and_one_value_two_ciphers(world: World) -> None:
+    one, other = uuid4(), uuid4()
+    for case_id in (one, one, other):
+        world.deposit(case_id)
+    assert world.keys.get(one) != world.keys.get(other)
+    with psycopg.connect(world.database) as connection:
+        rows = connection.execute(
+            "SELECT sealed FROM vault_xk.disclosures WHERE field = 'first_name'"
+        ).fetchall()
+    assert len({bytes(row[0])[:12] for row in rows}) == len({bytes(row[0]) for row in rows}) == 3
+
+
+@pytest.mark.parametrize(
+    "moved", ["case_id", "action_id", "digest", "field", "data_key", "content"]
+)
+def test_a_disclosure_opens_at_its_own_place_alone(moved: str) -> None:
+    data_key = secrets.token_bytes(32)
+    place = {"case_id": uuid4(), "action_id": uuid4(), "digest": "d" * 43, "field": "first_name"}
+    sealed = seal(data_key, NAME, **place)  # type: ignore[arg-type]
+    assert unseal(data_key, sealed, **place) == NAME  # type: ignore[arg-type]
+    elsewhere = {
+        "case_id": uuid4(),
+        "action_id": uuid4(),
+        "digest": "e" * 43,
+        "field": "last_name",
+    }
+    if moved in place:
+        place[moved] = elsewhere[moved]
+    elif moved == "data_key":
+        data_key = secrets.token_bytes(32)
+    else:
+        sealed = sealed[:-1] + bytes([sealed[-1] ^ 1])
+    with pytest.raises(SealError):
+        unseal(data_key, sealed, **place)  # type: ignore[arg-type]
+
+
+def test_whoever_moves_rows_about_is_found_out(world: World) -> None:
+    """As the database's owner: one child's name under another child's case."""
+    one, other = uuid4(), uuid4()
+    world.deposit(one)
+    world.deposit(other)
+    world.execute(
+        "UPDATE vault_xk.disclosures a SET sealed = b.sealed FROM vault_xk.disclosures b"
+        " WHERE a.case_id = %s AND b.case_id = %s AND a.field = b.field",
+        one,
+        other,
+    )
+    with pytest.raises(SealError):
+        world.vault.held(one, Level.PERSONAL)
+    assert world.values(other, Level.PERSONAL)["first_name"] == NAME
+
+
+def test_without_its_key_nothing_opens_and_nothing_hides_that(world: World) -> None:
+    case_id, other = uuid4(), uuid4()
+    world.deposit(case_id)
+    world.deposit(other)
+    assert world.keys.destroy(case_id)
+    assert not world.keys.destroy(case_id)
+    assert world.keys.get(case_id) is None
+    with pytest.raises(KeyMissingError):
+        world.vault.held(case_id, Level.CASE)
+    with pytest.raises(KeyMissingError):
+        world.deposit(case_id)  # a new key would hide that the old one is gone
+    assert world.values(other, Level.PERSONAL)["first_name"] == NAME
+
+
+def test_what_an_earlier_version_stored_in_clear_is_encrypted(world: World) -> None:
+    cases = [uuid4() for _ in range(3)]
+    for case_id in cases:
+        signed = world.agencies.sign("xk-dhtqnj", opening(first_name=NAME), case_id)
+        (name,) = [d for d in signed.disclosures if d.name == "first_name"]
+        world.execute(
+            "INSERT INTO vault_xk.disclosures (action_id, deposit_id, digest, case_id, field,"
+            " level, field_group, disclosure) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            signing.read(signed).id,
+            uuid4(),
+            name.digest,
+            case_id,
+            "first_name",
+            "personal",
+            "identity",
+            name.encoded,
+        )
+    assert set(tables_with(world.database, [NAME])) == {"vault_xk.disclosures"}
+    assert world.vault.seal_stored() == 3
+    assert world.vault.seal_stored() == 0
+    assert tables_with(world.database, [NAME]) == {}
+    for case_id in cases:
+        assert world.values(case_id, Level.PERSONAL) == {"first_name": NAME}
+
+
+def test_another_country_opens_nothing(world: World, tmp_path: Path) -> None:
+    case_id = uuid4()
+    world.deposit(case_id)
+    theirs = DataKeys(tmp_path / "persons", "XK", FileCountryKey.generate())
+    with pytest.raises(SealError):
+        theirs.get(case_id)
+    # Nor does the own key, for another country's vault or another person.
+    with pytest.raises(SealError):
+        DataKeys(tmp_path / "persons", "ME", COUNTRY).get(case_id)
+    other = uuid4()
+    path = tmp_path / "persons" / case_id.hex[:2] / f"{case_id}.key"
+    moved = tmp_path / "persons" / other.hex[:2] / f"{other}.key"
+    moved.parent.mkdir(exist_ok=True)
+    path.rename(moved)
+    with pytest.raises(SealError):
+        world.keys.get(other)
+
+
+def test_keys_are_for_their_owner_alone(world: World, tmp_path: Path) -> None:
+    world.deposit(uuid4())
+    for path in (tmp_path / "persons").rglob("*.key"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_two_processes_make_one_key(tmp_path: Path) -> None:
+    case_id = uuid4()
+    made: list[bytes] = []
+    start = threading.Barrier(8)
+
+    def make() -> None:
+        start.wait()
+        made.append(DataKeys(tmp_path, "XK", COUNTRY).make(case_id))
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert len(set(made)) == 1
+
+
+def test_a_countrys_key_is_kept_encrypted(tmp_path: Path) -> None:
+    path = tmp_path / "country-xk.jwe"
+    COUNTRY.save(path, "correct horse battery")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    again = FileCountryKey.load(path, "correct horse battery")
+    assert again.public == COUNTRY.public
+    for passphrase in ("correct horse batterz", "another passphrase"):
+        with pytest.raises(ValueError, match="passphrase"):
+            FileCountryKey.load(path, passphrase)
+    with pytest.raises(FileExistsError):
+        FileCountryKey.generate().save(path, "correct horse battery")
+    path.write_bytes(path.read_bytes()[:-4] + b"AAAA")
+    with pytest.raises(ValueError, match="passphrase"):
+        FileCountryKey.load(path, "correct horse battery")
+
+
+def test_what_is_sealed_to_a_country_opens_there_in_its_context() -> None:
+    public = CountryPublicKey.from_bytes(bytes(COUNTRY.public))
+    assert (public, public.id) == (COUNTRY.public, COUNTRY.public.id)
+    sealed = public.seal(b"for Kosovo", b"context")
+    assert COUNTRY.open(sealed, b"context") == b"for Kosovo"
+    assert sealed != public.seal(b"for Kosovo", b"context")
+    for content, context in ((sealed, b"another"), (sealed[:-1] + b"x", b"context"), (b"", b"")):
+        with pytest.raises(SealError):
+            COUNTRY.open(content, context)
+    with pytest.raises(SealError):
+        CountryPublicKey.from_bytes(bytes(COUNTRY.public)[:-1])

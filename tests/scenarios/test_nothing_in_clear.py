@@ -1,0 +1,87 @@
+"""After the demonstration, no byte that the node left on the disk tells who a child is."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import EnumType
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from api.demo.story import STORY
+from api.settings import Settings
+from ledger.sd_jwt import make_disclosure
+from ledger.vocabulary import picklists
+from tests.support.command_line import CommandLine
+from tests.support.strategies import inside_base64
+
+SHORTEST = 8
+URLSAFE = str.maketrans("+/", "-_")
+DAY_OF_THE_STORY = re.compile(r"202[56]-\d\d-\d\d")
+"""Such a day is that of many an event too; the days on which children were born are not."""
+
+
+def told_in_confidence() -> set[str]:
+    """Every free text that the story discloses: names, notes, places, numbers of documents."""
+    ids: Mapping[str, UUID] = {step.name: uuid4() for step in STORY}
+    actions = [step.action(ids) for step in STORY]
+    claims = (claim for action in actions for claim in action.disclosable_claims().values())
+    # What anyone may know: words of the vocabulary and the protocol, and the ledger's own fields.
+    lists = [each for each in vars(picklists).values() if isinstance(each, EnumType)]
+    open_to_all = {str(word) for words in lists for word in words}
+    open_to_all |= set(texts(action.ledger_claims() for action in actions))
+    known = "\n".join((*open_to_all, Settings().load_protocol().model_dump_json()))
+    return {
+        text
+        for text in texts(claims)
+        if len(text) >= SHORTEST and text not in known and not DAY_OF_THE_STORY.fullmatch(text)
+    }
+
+
+def texts(values: Iterable[object]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from texts(value.values())
+        elif isinstance(value, Iterable):
+            yield from texts(value)
+
+
+def shapes(text: str) -> Iterator[bytes]:
+    """What a text looks like in UTF-8, in JSON, and within base64 at each of three places."""
+    for form in (text.encode(), json.dumps(text)[1:-1].encode()):
+        yield form
+        for shift in range(3):
+            yield inside_base64(form, shift).encode()
+            yield inside_base64(form, shift).translate(URLSAFE).encode()
+
+
+def files_with(directory: Path, patterns: Mapping[bytes, str]) -> dict[str, str]:
+    """Where any pattern is, in whatever lies in the directory."""
+    found = {}
+    for path in directory.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            for pattern, text in patterns.items():
+                if pattern in content:
+                    found[text] = str(path.relative_to(directory))
+    return found
+
+
+def test_no_byte_on_the_disk_tells_who_a_child_is(directory: Path) -> None:
+    sought = told_in_confidence()
+    assert len(sought) > 20
+    CommandLine(directory).json("demo")
+    patterns = {shape: text for text in sought for shape in shapes(text)}
+    assert files_with(directory, patterns) == {}
+    # The same search finds what is there: tables, their log (WAL), and text within base64.
+    known = {shape: name for name in ("me-csw-podgorica",) for shape in shapes(name)}
+    places = {
+        str(path.relative_to(directory)).split("/")[1]
+        for path in directory.rglob("*")
+        if path.is_file() and any(pattern in path.read_bytes() for pattern in known)
+    }
+    assert {"base", "pg_wal"} <= places
+    text = sorted(sought)[0]
+    (directory / "leak").write_text(make_disclosure("note", text).encoded)
+    assert files_with(directory, patterns) == {text: "leak"}
