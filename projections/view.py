@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
-from eventsourcing.persistence import IntegrityError, Tracking
+from eventsourcing.persistence import IntegrityError
 from eventsourcing.postgres import PostgresDatastore, PostgresTrackingRecorder
 from psycopg import Cursor
 from psycopg.rows import DictRow
@@ -22,6 +22,14 @@ from projections.folding import Step
 
 PROJECTOR_ROLE = "case_ledger_projector"
 SLOTS = ("a", "b")
+
+
+class LostStepsError(RuntimeError):
+    """The view stands before these steps; fold again from where it stands.
+
+    Its commits need not wait for the disk, so a crash of the database may take the last ones
+    back while the process that made them goes on.
+    """
 
 
 class SlotMovedError(RuntimeError):
@@ -69,12 +77,15 @@ class View(PostgresTrackingRecorder):
         self.slot = slot or self.live_slot()
         self._is_live = slot is None
         names = {"projection": Literal(self.name), "slot": Literal(self.slot)}
-        self.insert_tracking_statement = SQL(
-            "INSERT INTO views.tracking VALUES"
-            " ({projection}, {slot}, %(application_name)s, %(notification_id)s)"
+        # From just before the first step to the last: no step is ever passed over.
+        self._advance = SQL(
+            "INSERT INTO views.tracking"
+            " SELECT {projection}, {slot}, %(application)s, %(last)s WHERE %(first)s = 1"
+            " OR EXISTS (SELECT FROM views.tracking WHERE projection = {projection}"
+            " AND slot = {slot} AND application_name = %(application)s)"
             " ON CONFLICT (projection, slot, application_name) DO UPDATE"
             " SET notification_id = EXCLUDED.notification_id"
-            " WHERE tracking.notification_id < EXCLUDED.notification_id"
+            " WHERE tracking.notification_id = %(first)s - 1"
             " RETURNING notification_id"
         ).format(**names)
         self.max_tracking_id_statement = SQL(
@@ -89,19 +100,32 @@ class View(PostgresTrackingRecorder):
     def record(self, steps: Sequence[Step]) -> None:
         """Write ``steps`` and the position of the last, once.
 
-        Raises ``IntegrityError`` where the view is past them already, and
-        ``SlotMovedError`` where this slot is no longer the live one.
+        Raises ``IntegrityError`` where the view is past them already, ``LostStepsError`` where
+        steps before them are missing, and ``SlotMovedError`` where this slot is no longer the
+        live one.
         """
-        position = steps[-1].event.position
-        if position is None:
+        first, last = steps[0].event.position, steps[-1].event.position
+        if first is None or last is None:
             raise ValueError("the event is not recorded yet")
         with self.datastore.transaction(commit=True) as curs:
             # Rows can be folded again from the ledger: their commit need not wait for the disk.
             curs.execute("SET LOCAL synchronous_commit = off")
             if self._is_live:
                 self._check_live(curs)
-            self._insert_tracking(curs, Tracking(Ledger.name, position))
+            self._move(curs, first, last)
             self.write(curs, steps)
+
+    def _move(self, curs: Cursor[DictRow], first: int, last: int) -> None:
+        place = {"application": Ledger.name, "first": first, "last": last}
+        curs.execute(self._advance, place, prepare=True)
+        if curs.fetchone() is not None:
+            return
+        curs.execute(self.max_tracking_id_statement, (Ledger.name,), prepare=True)
+        row = curs.fetchone()
+        stands = (row["max"] if row else None) or 0
+        if stands >= last:
+            raise IntegrityError(f"{self.name} is past position {last} already")
+        raise LostStepsError(f"{self.name} stands at {stands}, and {first} is not next")
 
     def position(self) -> int:
         """The position that this slot stands at."""

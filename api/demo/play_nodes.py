@@ -66,7 +66,6 @@ class World:
     cases: dict[str, UUID] = field(default_factory=lambda: {"A": uuid4(), "B": uuid4()})
     versions: dict[str, int] = field(default_factory=lambda: {"A": 0, "B": 0})
     ids: dict[str, UUID] = field(default_factory=dict)
-    steps: Iterator[Step] = field(default_factory=lambda: iter(STORY))
     done: int = 0
     refused: int = 0
 
@@ -91,7 +90,7 @@ class World:
     def tell_until(self, number: int) -> None:
         """Tell the story up to a step, with what is tried and refused on the way."""
         while self.done < number:
-            step = next(self.steps)
+            step = STORY[self.done]
             with self.client(step.agency) as client:
                 receipt = client.append(
                     step.action(self.ids), self.cases[step.case], self.versions[step.case]
@@ -111,11 +110,17 @@ class World:
                 else:
                     raise DemoError(f"{attempt.name} was not refused")
 
-    def hand_in(self, number: int) -> list[tuple[Step, UUID]]:
-        """Hand steps in while the ledger node is away: each is kept and waits."""
-        waiting = []
-        for _ in range(number):
-            step = next(self.steps)
+    def hand_in(self, at_most: int) -> list[tuple[Step, UUID]]:
+        """Hand steps in while the ledger node is away: each is kept and waits.
+
+        It ends where a country would act on what only the other one knows of yet.
+        """
+        waiting: list[tuple[Step, UUID]] = []
+        acting: dict[str, str] = {}
+        for step in STORY[self.done : self.done + at_most]:
+            party = self.protocol.agencies_by_id[step.agency].party
+            if acting.setdefault(step.case, party) != party:
+                break
             with self.client(step.agency, patience=0) as client:
                 try:
                     client.append(
@@ -125,7 +130,7 @@ class World:
                     waiting.append((step, error.outcome.action_id))
                 else:
                     raise DemoError("an action was recorded without a ledger node")
-            # The agency goes on from what it did itself.
+            # The country goes on from what its own agencies did.
             self._note(step, self.versions[step.case] + 1, waiting[-1][1])
         return waiting
 
@@ -258,6 +263,7 @@ def _ledger_killed(world: World) -> None:
     world.ledger.kill()
     world.ledger.copy_to(world.directory / "stolen", port=world.ledger.port)
     waiting = world.hand_in(4)
+    check(len(waiting) > 1, "too little was handed in")
     states = {world.outcome(*handed).state for handed in waiting}
     check(states <= {"waiting"}, states)
     with world.client("xk-nac") as client:

@@ -6,11 +6,13 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from eventsourcing.persistence import IntegrityError
 
 from ledger import signing
 from ledger.application import Ledger
 from ledger.refusals import Refusal
 from ledger.store.database import Database
+from ledger.store.recorder import LedgerDatastore
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import Correction, InformationRequested
 from ledger.vocabulary.picklists import (
@@ -23,10 +25,13 @@ from ledger.vocabulary.picklists import (
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import KeyCompromised, KeyRevoked
 from projections.audit_trail import state_after
+from projections.audit_trails import AuditTrails
 from projections.case_view import OVERSIGHT_VIEWER, Turn, case_view
+from projections.folding import Folder
 from projections.reading import ViewReader
 from projections.rebuild import RebuildError, rebuild
 from projections.runner import VIEWS, Followers
+from projections.view import PROJECTOR_ROLE, EventHistory, LostStepsError
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.views import rows_of, wait_for
@@ -169,6 +174,57 @@ def test_two_runners_write_every_row_once(
             player.take("xk-nac", request("me-nac" if n % 2 else "al-nac"))
         wait_for(reader, player.position)
     assert [e.version for e in reader.trail(player.case_id)] == list(range(1, 12))
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_what_a_crash_took_back_from_a_view_is_folded_again(
+    name: str, player: Player, reader: ViewReader, database: str
+) -> None:
+    """A view's commit does not wait for the disk: the process that made it may outlive it."""
+    tables = (f"views.{name}", "views.tracking")
+    with Followers(database), psycopg.connect(database, autocommit=True) as connection:
+        wait_for(reader, player.position)
+        for number, table in enumerate(tables):
+            connection.execute(f"CREATE TABLE public.kept_{number} AS TABLE {table}".encode())
+        for to in ("me-nac", "al-nac", "me-police-thb"):
+            player.take("xk-nac", request(to))
+        wait_for(reader, player.position)
+        with connection.transaction():
+            connection.execute(b"LOCK views.tracking")
+            for number, table in enumerate(tables):
+                where = "" if number == 0 else f" WHERE projection = '{name}'"
+                connection.execute(f"DELETE FROM {table}{where}".encode())
+                connection.execute(
+                    f"INSERT INTO {table} SELECT * FROM public.kept_{number}{where}".encode()
+                )
+        player.take("xk-nac", request("me-nac"))
+        wait_for(reader, player.position)
+        after = rows_of(database, name)
+        rebuild(database, name)
+        assert rows_of(database, name) == after
+    assert [e.version for e in reader.trail(player.case_id)] == list(range(1, 6))
+
+
+def test_a_step_is_never_passed_over(player: Player, reader: ViewReader, database: str) -> None:
+    datastore = LedgerDatastore(database, pool_size=2, role=PROJECTOR_ROLE)
+    try:
+        view, history = AuditTrails(datastore), EventHistory(datastore)
+        folder = Folder(history)
+        steps = [folder.step(event) for event in history.page(0, 10)]
+        for wrong in (steps[1:], steps[3:4]):
+            with pytest.raises(LostStepsError):
+                view.record(wrong)
+        view.record(steps[:4])
+        with pytest.raises(LostStepsError):
+            view.record(steps[5:])
+        with pytest.raises(IntegrityError):
+            view.record(steps[2:4])
+        view.record(steps[4:])
+        assert reader.position("audit_trail") == view.position() == 10
+        assert len(rows_of(database, "audit_trail")) == 10
+    finally:
+        datastore.close()
+    assert player.position > 10
 
 
 def test_a_compromise_declared_later_marks_what_followed_it(
