@@ -1,11 +1,16 @@
 #!/bin/sh
-# Gives the program its database password from a file, so that no one reads it in the
-# container's description or on a command line.
+# Gives the program its secrets from files, so that no one reads them in the container's
+# description or on a command line.
 set -eu
 
 if [ -n "${CASE_LEDGER_PASSWORD_FILE:-}" ]; then
     PGPASSWORD="$(cat "$CASE_LEDGER_PASSWORD_FILE")"
     export PGPASSWORD
     unset CASE_LEDGER_PASSWORD_FILE
+fi
+if [ -n "${CASE_LEDGER_COUNTRY_KEY_PASSPHRASE_FILE:-}" ]; then
+    CASE_LEDGER_COUNTRY_KEY_PASSPHRASE="$(cat "$CASE_LEDGER_COUNTRY_KEY_PASSPHRASE_FILE")"
+    export CASE_LEDGER_COUNTRY_KEY_PASSPHRASE
+    unset CASE_LEDGER_COUNTRY_KEY_PASSPHRASE_FILE
 fi
 exec "$@"

@@ -48,7 +48,7 @@ def test_the_compose_program_accepts_the_file(tmp_path: Path) -> None:
     resolved = yaml.safe_load(done.stdout)
     assert resolved["services"].keys() == {"postgres", "migrate", "api"}
     secrets = [f.read_text() for f in (copied / "docker" / "secrets").iterdir()]
-    assert len(set(secrets)) == 3
+    assert len(set(secrets)) == 4
     assert not [s for s in secrets if s in done.stdout]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
+import psycopg.conninfo
 import pytest
 
 from ledger import signing
@@ -129,6 +130,29 @@ def test_without_its_key_nothing_opens_and_nothing_hides_that(world: World) -> N
     with pytest.raises(KeyMissingError):
         world.deposit(case_id)  # a new key would hide that the old one is gone
     assert world.values(other, Level.PERSONAL)["first_name"] == NAME
+
+
+def test_no_backup_opens_once_the_key_is_destroyed(
+    world: World, server: str, tmp_path: Path
+) -> None:
+    case_id, other = uuid4(), uuid4()
+    world.deposit(case_id)
+    world.deposit(other)
+    backup = f"{psycopg.conninfo.conninfo_to_dict(world.database)['dbname']}_backup"
+    world.vault._database.close()  # a template is copied while nobody is connected
+    with psycopg.connect(server, autocommit=True) as connection:
+        template = backup.removesuffix("_backup")
+        connection.execute(f"CREATE DATABASE {backup} TEMPLATE {template}".encode())
+    try:
+        assert world.keys.destroy(case_id)
+        with Database(psycopg.conninfo.make_conninfo(server, dbname=backup)) as pool:
+            restored = Vault(pool, "XK", DataKeys(tmp_path / "persons", "XK", COUNTRY))
+            with pytest.raises(KeyMissingError):
+                restored.held(case_id, Level.PERSONAL)
+            assert restored.held(other, Level.PERSONAL)
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {backup} WITH (FORCE)".encode())
 
 
 def test_what_an_earlier_version_stored_in_clear_is_encrypted(world: World) -> None:
