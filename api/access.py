@@ -1,6 +1,7 @@
 """Who is asking, and what that lets them see. Denied unless said otherwise here."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -25,7 +26,16 @@ class Caller:
     """An authenticated agency."""
 
     agency: Agency
+    key_id: str
     registry: Registry
+
+    def may_go_on(self, registry: Registry) -> bool:
+        """Whether the key that an answer began with still counts, by the registry of now."""
+        try:
+            registry.signing_key(self.key_id, self.agency.id, datetime.now(UTC))
+        except Refusal:
+            return False
+        return True
 
     @property
     def viewer(self) -> str:
@@ -63,14 +73,14 @@ def caller(
             "Send an assertion signed with the agency's key as a bearer token.",
             "Authorization",
         )
-    agency = node.assertions.authenticate(credentials.credentials, registry)
+    agency, key_id = node.assertions.authenticate(credentials.credentials, registry)
     if not node.serves(agency):
         raise Refusal(
             Ground.NOT_ALLOWED,
             "another-countrys-node",
             "This is another country's node; ask your own.",
         )
-    return Caller(agency, registry)
+    return Caller(agency, key_id, registry)
 
 
 TheNode = Annotated[Node, Depends(the_node)]

@@ -65,8 +65,8 @@ class Assertions:
         self._database = database
         self._audience = audience
 
-    def authenticate(self, token: str, registry: Registry) -> Agency:
-        """The agency that made this assertion. Raises ``Refusal`` (unauthentic)."""
+    def authenticate(self, token: str, registry: Registry) -> tuple[Agency, str]:
+        """Who made this assertion, and the id of the key. Raises ``Refusal`` (unauthentic)."""
         now = datetime.now(UTC)
         header, claims = _read(token)
         try:
@@ -82,7 +82,7 @@ class Assertions:
         agency = registry.protocol.agencies_by_id.get(claims.iss)
         if agency is None:
             raise _refused("unknown-agency", "This is no agency of the protocol.")
-        return agency
+        return agency, header.kid
 
     def _check_claims(self, claims: _Claims, now: datetime) -> None:
         if claims.aud != self._audience:

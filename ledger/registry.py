@@ -183,19 +183,11 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
     if action.kind == "key_registered":
         grant = _grant(action.fields["grant"], "act.grant")
         owner, kid = registry.agency(grant.agency), _registered(grant).id
-        if kid in registry.keys:
-            raise Refusal(
-                Ground.CONFLICT, "key-known", "This key is registered already.", "act.grant.key"
-            )
     else:
         kid = action.fields["key_id"]
         if kid not in registry.keys:
             raise Refusal(
                 Ground.UNKNOWN, "unknown-key", "This key is not registered.", "act.key_id"
-            )
-        if action.kind == "key_revoked" and registry.keys[kid].revoked_at is not None:
-            raise Refusal(
-                Ground.CONFLICT, "already-revoked", "This key is revoked already.", "act.key_id"
             )
         owner = registry.agency(registry.keys[kid].agency)
     own_key = action.kind == "key_revoked" and owner.id == actor.id
@@ -205,6 +197,15 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
             "coordinator-of-the-country",
             f"Only the coordinator of {owner.party} registers and revokes keys of its agencies.",
             "iss",
+        )
+    known = registry.keys.get(kid)
+    if action.kind == "key_registered" and known is not None:
+        raise Refusal(
+            Ground.CONFLICT, "key-known", "This key is registered already.", "act.grant.key"
+        )
+    if action.kind == "key_revoked" and known is not None and known.revoked_at is not None:
+        raise Refusal(
+            Ground.CONFLICT, "already-revoked", "This key is revoked already.", "act.key_id"
         )
 
 

@@ -51,7 +51,7 @@ def case_list(views: Iterable[CaseView], now: datetime) -> Table:
     """Cases, one a row."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Case", "Status", "Stage", "Priority", "Lead", "Parties", "Our next step"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for view in views:
         ours = next((s for s in view.expected if s.turn is Turn.OURS), None)
         table.add_row(
@@ -112,7 +112,8 @@ def event_table(events: Iterable[Event]) -> Table:
     """Events by position."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Position", "Recorded", "Case", "Version", "What", "Leaf hash"):
-        table.add_column(column, no_wrap=column != "Leaf hash")
+        whole = column in ("Leaf hash", "Case")
+        table.add_column(column, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
     for event in events:
         table.add_row(
             str(event.position),

@@ -42,7 +42,7 @@ async def get_events(
     """Events after a position: coordinators and oversight see all, others their cases'.
 
     With ``Accept: text/event-stream`` the answer goes on as the ledger grows;
-    ``Last-Event-ID`` resumes it.
+    ``Last-Event-ID`` resumes it. It ends when the key that began it is revoked or expires.
     """
     if _EVENT_STREAM in accept:
         feed: Feed = request.app.state.feed
@@ -75,10 +75,14 @@ def _page(node: Node, caller: Caller, after: int, limit: int) -> EventPage:
     )
 
 
+def _may_go_on(node: Node, caller: Caller) -> bool:
+    return caller.may_go_on(node.ledger.adopted())
+
+
 async def _follow(
     node: Node, feed: Feed, caller: Caller, after: int
 ) -> AsyncIterator[ServerSentEvent]:
-    while True:
+    while await run_in_threadpool(_may_go_on, node, caller):
         page = await run_in_threadpool(_page, node, caller, after, PAGE)
         for event in page.events:
             yield ServerSentEvent(

@@ -350,6 +350,20 @@ def test_followers_are_told_as_the_ledger_grows(served: Server) -> None:
     seen.close()  # type: ignore[attr-defined]
 
 
+def test_a_stream_ends_with_the_key_that_began_it(served: Server) -> None:
+    police, coordinator = served.client("xk-border"), served.client("xk-nac")
+    position = police.open_case(opening()).position
+    seen = police.follow(after=position - 1)
+    assert next(seen).position == position
+    key_id = keys.key_id(served.agencies.keys["xk-border"])
+    coordinator.append_to_registry(KeyRevoked(acted_at=PAST, key_id=key_id))
+    served.client("xk-dhtqnj").open_case(opening())
+    assert {event.kind for event in seen} <= {"key_revoked"}  # and then it is over
+    with pytest.raises(RefusedError) as told:
+        next(police.follow())
+    assert told.value.problem.rule == "revoked-key"
+
+
 def test_errors_are_problem_details_and_repeat_nothing(served: Server) -> None:
     for response in [
         httpx.get(f"{served.url}/nowhere/{SECRET_NAME}"),

@@ -23,6 +23,7 @@ from api.documents import Receipt
 from ledger import signing
 from ledger.application import Ledger
 from ledger.case_state import CaseState
+from ledger.protocol import NODE
 from ledger.sd_jwt import SdJwt
 from ledger.store.database import Database
 from ledger.vault.disclosures import Vaults
@@ -136,7 +137,12 @@ class AnySequence(RuleBasedStateMachine):
         signed, receipt = world.accepted[data.draw(st.sampled_from(self.mine), label="action")]
         agency = signing.read(signed).agency
         sender, case_id = agency, receipt.case_id
-        others = [a.id for a in world.agencies.protocol.agencies if a.id != agency]
+        # The node of the agency's own country may pass on what is bare of disclosures.
+        others = [
+            a.id
+            for a in world.agencies.protocol.agencies
+            if a.id != agency and not (a.role == NODE and a.party == world.party(agency))
+        ]
         if how == "sender":
             sender = data.draw(st.sampled_from(others), label="sender")
         elif how == "case":
