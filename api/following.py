@@ -4,12 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Self
 
 import httpx
 import structlog
 
+from api.background import Background
 from api.client import LedgerClient, RefusedError
 from ledger.mirror import DivergedError, Mirror, Source, SourceError
 
@@ -74,7 +73,7 @@ def _is_nothing_yet(error: RefusedError | httpx.TransportError) -> bool:
     return isinstance(error, RefusedError) and error.problem.rule == "not-published"
 
 
-class Follower:
+class Follower(Background):
     """Takes the mirror's steps for as long as the block runs."""
 
     def __init__(self, mirror: Mirror, source: Source) -> None:
@@ -88,21 +87,7 @@ class Follower:
         self._mirror = mirror
         self._source = source
         self._grown = threading.Condition()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="follow")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stopping.set()
-        self._thread.join()
+        super().__init__(follow=self._run)
 
     def wait(self, seconds: float) -> None:
         """Return when the copy has grown, at the latest after ``seconds``."""

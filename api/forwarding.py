@@ -4,12 +4,12 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import structlog
 
+from api.background import Background
 from api.client import LedgerClient, RefusedError
 from ledger.outbox import Outbox, Outgoing
 from ledger.vault.disclosures import Vaults
@@ -22,7 +22,7 @@ _DECISIONS = frozenset({401, 403, 404, 409, 412, 413, 422, 428})
 _log = structlog.get_logger(__name__)
 
 
-class Forwarder:
+class Forwarder(Background):
     """Sends what is due, in each case's order; what meets no answer stays due."""
 
     def __init__(
@@ -40,22 +40,7 @@ class Forwarder:
         self._is_believed = is_believed
         self._put = threading.Event()
         self._decided = threading.Condition()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="forward")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stopping.set()
-        self._put.set()
-        self._thread.join()
+        super().__init__(forward=self._run)
 
     def put(self) -> None:
         """Say that there is something to send."""
@@ -70,6 +55,9 @@ class Forwarder:
         """The copy of the ledger has grown: mark what of the outbox has come into it."""
         self._outbox.confirm()
         self._tell()
+
+    def _wake(self) -> None:
+        self._put.set()
 
     def _run(self) -> None:
         failures = 0

@@ -2,11 +2,10 @@
 
 import threading
 import time
-from types import TracebackType
-from typing import Self
 
 import structlog
 
+from api.background import Background
 from ledger.application import Ledger
 from ledger.transparency.publication import (
     AnotherKeyError,
@@ -22,7 +21,7 @@ _AT_MOST_EVERY_SECONDS = 0.05
 _log = structlog.get_logger(__name__)
 
 
-class Publisher:
+class Publisher(Background):
     """Signs in one thread, so that no witness delays it, and gathers in another."""
 
     def __init__(self, ledger: Ledger, publication: Publication) -> None:
@@ -32,29 +31,8 @@ class Publisher:
         self._publication = publication
         self.signed = 0
         """The last signed size, as this process knows it."""
-        self._stopping = threading.Event()
         self._grown = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._sign, name="sign"),
-            threading.Thread(target=self._gather, name="gather"),
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stopping.set()
-        self._grown.set()
-        for thread in self._threads:
-            thread.join()
-        self._publication.close()
+        super().__init__(sign=self._sign, gather=self._gather)
 
     def standing(self) -> Standing:
         return self._publication.standing()
@@ -62,6 +40,12 @@ class Publisher:
     def grown(self) -> None:
         """Say that there is something to sign, so that it is not only found at the next look."""
         self._grown.set()
+
+    def _wake(self) -> None:
+        self._grown.set()
+
+    def _close(self) -> None:
+        self._publication.close()
 
     def _sign(self) -> None:
         while not self._stopping.is_set():

@@ -1,16 +1,15 @@
 """The node's part in timestamping: it asks the authority that the settings name."""
 
-import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from types import TracebackType
 from typing import Self
 
 import httpx
 import structlog
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
+from api.background import Background
 from api.settings import Settings
 from ledger.store.database import Database
 from ledger.transparency.timestamping import Timestamping
@@ -67,7 +66,7 @@ class HttpTimestampAuthority:
         self._http.close()
 
 
-class Stamper:
+class Stamper(Background):
     """Takes the steps of timestamping, in a thread that nothing else waits for."""
 
     def __init__(
@@ -76,8 +75,7 @@ class Stamper:
         self._timestamping = timestamping
         self._authority = authority
         self._pause = min(every.total_seconds(), _LOOK_EVERY_SECONDS)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="timestamp")
+        super().__init__(timestamp=self._run)
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> Self | None:
@@ -93,18 +91,7 @@ class Stamper:
         timestamping = Timestamping(database, authority, settings.timestamp_url, roots, every)
         return cls(timestamping, authority, every)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stopping.set()
-        self._thread.join()
+    def _close(self) -> None:
         self._authority.close()
 
     def _run(self) -> None:

@@ -1,5 +1,7 @@
 """Commands on a country's node: what it found, and how its copy becomes the ledger."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -25,14 +27,8 @@ app = typer.Typer(name="node", help="A country's node.", no_args_is_help=True)
 @app.command()
 def evidence(as_json: AsJson = False) -> None:
     """Show every pair of signed notes that cannot both be true."""
-    settings = Settings()
-    with (
-        failures(as_json),
-        open_store(settings) as store,
-        Ledger(environment(store.conninfo)) as ledger,
-        Database(store.conninfo) as database,
-    ):
-        found = Mirror(ledger, database, trusted_policy(settings)).evidence()
+    with failures(as_json), _own_copy(Settings()) as (_, mirror):
+        found = mirror.evidence()
         if as_json:
             print_json(
                 [
@@ -64,14 +60,8 @@ def settle(
     as_json: AsJson = False,
 ) -> None:
     """Let copying go on, after a person has looked at the evidence. It stays on record."""
-    settings = Settings()
-    with (
-        failures(as_json),
-        open_store(settings) as store,
-        Ledger(environment(store.conninfo)) as ledger,
-        Database(store.conninfo) as database,
-    ):
-        count = Mirror(ledger, database, trusted_policy(settings)).settle(why)
+    with failures(as_json), _own_copy(Settings()) as (_, mirror):
+        count = mirror.settle(why)
         if as_json:
             print_json({"settled": count})
         else:
@@ -98,15 +88,9 @@ def take_over(
     has seen must not be lost. Then start `serve` without CASE_LEDGER_LEDGER_URL.
     """
     settings = Settings()
-    with (
-        failures(as_json),
-        open_store(settings) as store,
-        Ledger(environment(store.conninfo)) as ledger,
-        Database(store.conninfo) as database,
-    ):
+    with failures(as_json), _own_copy(settings) as (ledger, mirror):
         if not although_it_answers and _answers(settings.ledger_url):
             fail("the ledger node still answers: two ledgers would grow apart; stop it first")
-        mirror = Mirror(ledger, database, trusted_policy(settings))
         for url in also_from or []:
             _copy(mirror, HttpSource(url, node_client(settings, url), wait=0), as_json)
         texts = [path.read_text(encoding="ascii").strip() for path in decisions]
@@ -120,6 +104,17 @@ def take_over(
                 f"[green]This node has the ledger:[/] {mirror.size} events, the decision at "
                 f"position {last}. Start `case-ledger serve` without CASE_LEDGER_LEDGER_URL."
             )
+
+
+@contextmanager
+def _own_copy(settings: Settings) -> Iterator[tuple[Ledger, Mirror]]:
+    """This node's copy of the ledger, while the node itself need not run."""
+    with (
+        open_store(settings) as store,
+        Ledger(environment(store.conninfo)) as ledger,
+        Database(store.conninfo) as database,
+    ):
+        yield ledger, Mirror(ledger, database, trusted_policy(settings))
 
 
 def _copy(mirror: Mirror, source: HttpSource, as_json: bool) -> None:
