@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from api.settings import Settings
 from ledger import keys
 from ledger.application import Ledger
+from ledger.registry import policy_in_force
 from ledger.transparency.note import SignatureType, SignerKey
 from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.transparency.publication import PolicyAt
@@ -72,12 +73,7 @@ def trusted_policy(settings: Settings) -> Policy:
 def policy_at(ledger: Ledger, trusted: Policy) -> PolicyAt:
     """Which policy holds at a size: the recorded one, or before any was recorded ``trusted``."""
 
-    def at(size: int) -> Policy:
-        registry = ledger.registry()
-        agreed = registry.policy_at(size) if registry else None
-        return agreed or trusted
-
-    return at
+    return lambda size: policy_in_force(ledger.registry(), size, trusted)
 
 
 def _log_signer(settings: Settings, path: Path) -> SignerKey:

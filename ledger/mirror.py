@@ -16,7 +16,7 @@ from psycopg.rows import DictRow
 
 from ledger.application import Ledger
 from ledger.merkle import Frontier
-from ledger.registry import Registry
+from ledger.registry import policy_in_force
 from ledger.replay import Replay, RowReader, inspect, readable
 from ledger.store.database import Database
 from ledger.transparency.checkpoint import Checkpoint
@@ -27,11 +27,6 @@ from ledger.transparency.publication import keep_published, keep_signed
 _KEEP_CASES = 5_000
 _PATIENCE = 3
 """So many times in a row events may not fit their note: a broken transfer is no fork."""
-
-_KEEP_SIGNED = """
-INSERT INTO log.signed (size, root, note, signed_at) VALUES (%s, %s, %s, %s)
-ON CONFLICT DO NOTHING
-"""
 
 
 class SourceError(RuntimeError):
@@ -147,8 +142,9 @@ class Mirror:
         except NoteError as error:
             raise SourceError(f"the published checkpoint is not to be believed: {error}") from error
         self._compare(source, note, checkpoint)
-        keep_signed(self._database, checkpoint, note)
-        keep_published(self._database, checkpoint, note)
+        with self._database.connection() as connection:
+            keep_signed(connection, checkpoint, note)
+            keep_published(connection, checkpoint, note)
         return True
 
     def root_at(self, size: int) -> bytes | None:
@@ -158,7 +154,7 @@ class Mirror:
 
     def policy_at(self, size: int) -> Policy:
         """The policy in force for a checkpoint of ``size`` events."""
-        return self._policy(self._ledger.registry(), size)
+        return policy_in_force(self._ledger.registry(), size, self._trusted)
 
     def evidence(self) -> list[Evidence]:
         """All that was found, the oldest first."""
@@ -183,10 +179,6 @@ class Mirror:
             ).fetchone()
         if row is not None:
             raise DivergedError(row["what"])
-
-    def _policy(self, registry: Registry | None, size: int) -> Policy:
-        agreed = registry.policy_at(size) if registry else None
-        return agreed or self._trusted
 
     def _compare(self, source: Source, note: Note, checkpoint: Checkpoint) -> None:
         """A note of events that are copied already: it says the same, or the log forked."""
@@ -214,7 +206,8 @@ class Mirror:
             for problem in replay.judge(row.position, inspect(row))
         ]
         # Judged first: these events may be what makes the key count that signed the note.
-        _check_signed(note, self._policy(replay.registry, checkpoint.size))
+        policy = policy_in_force(replay.registry, checkpoint.size, self._trusted)
+        _check_signed(note, policy)
         extended, _ = frontier.extend([row.leaf_hash for row in rows])
         if extended.root() != checkpoint.root:
             self._misfits += 1
@@ -229,10 +222,7 @@ class Mirror:
             self._diverge(source, problems[0], note)
         with self._database.transaction() as connection:
             self._ledger.rows.copy(connection, rows)
-            connection.execute(
-                _KEEP_SIGNED,
-                (checkpoint.size, checkpoint.root, str(note), datetime.now(UTC)),
-            )
+            keep_signed(connection, checkpoint, note)
 
     def _loaded(self, entries: Sequence[bytes]) -> Replay:
         """The fold up to now, with what the next events need of older ones."""

@@ -124,6 +124,12 @@ class Registry:
         return SignatureState.VALID
 
 
+def policy_in_force(registry: Registry | None, size: int, trusted: Policy) -> Policy:
+    """The policy for a checkpoint of ``size`` events: ``trusted`` before any was agreed."""
+    agreed = registry.policy_at(size) if registry else None
+    return agreed or trusted
+
+
 def evolve(
     registry: Registry | None, action: SignedAction, recorded_at: datetime, position: int
 ) -> Registry:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
+from psycopg import Connection
+from psycopg.rows import DictRow
 
 from ledger.merkle import Tree
 from ledger.store.database import Database
@@ -102,7 +104,8 @@ class Publication:
             if signer is not None:
                 checkpoint = Checkpoint(signer.name, size, tree.root(size))
                 text = str(checkpoint)
-                keep_signed(self._database, checkpoint, Note(text, (signer.sign(text),)))
+                with self._database.connection() as connection:
+                    keep_signed(connection, checkpoint, Note(text, (signer.sign(text),)))
                 signed = size
             elif size == tree.size:
                 raise AnotherKeyError(
@@ -235,7 +238,8 @@ class Publication:
             return False
         whole = note.with_signatures(cosigned.values())
         policy.check(whole)
-        keep_published(self._database, checkpoint, whole)
+        with self._database.connection() as connection:
+            keep_published(connection, checkpoint, whole)
         return True
 
     def _cosigned_sizes(self, policy: Policy) -> dict[str, int]:
@@ -250,24 +254,22 @@ class Publication:
         return {row["witness"]: row["size"] for row in rows}
 
 
-def keep_signed(database: Database, checkpoint: Checkpoint, note: Note) -> None:
+def keep_signed(connection: Connection[DictRow], checkpoint: Checkpoint, note: Note) -> None:
     """Store what the log signed; the first note of a size stays."""
-    with database.connection() as connection:
-        connection.execute(
-            "INSERT INTO log.signed (size, root, note, signed_at) VALUES (%s, %s, %s, %s)"
-            " ON CONFLICT DO NOTHING",
-            (checkpoint.size, checkpoint.root, str(note), datetime.now(UTC)),
-        )
+    connection.execute(
+        "INSERT INTO log.signed (size, root, note, signed_at) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        (checkpoint.size, checkpoint.root, str(note), datetime.now(UTC)),
+    )
 
 
-def keep_published(database: Database, checkpoint: Checkpoint, note: Note) -> None:
+def keep_published(connection: Connection[DictRow], checkpoint: Checkpoint, note: Note) -> None:
     """Store what a quorum cosigned; the first note of a size stays."""
-    with database.connection() as connection:
-        connection.execute(
-            "INSERT INTO log.published (size, note, published_at) VALUES (%s, %s, %s)"
-            " ON CONFLICT DO NOTHING",
-            (checkpoint.size, str(note), datetime.now(UTC)),
-        )
+    connection.execute(
+        "INSERT INTO log.published (size, note, published_at) VALUES (%s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        (checkpoint.size, str(note), datetime.now(UTC)),
+    )
 
 
 def sizes(database: Database) -> tuple[int, int]:

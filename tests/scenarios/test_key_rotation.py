@@ -1,26 +1,14 @@
 """Keys of the log and of a witness are replaced by commands, as the operations page says."""
 
 import base64
-import time
 from pathlib import Path
 
 import httpx
 
 from tests.support.command_line import ACT, CommandLine
-from tests.support.process import ServeProcess
+from tests.support.process import ServeProcess, wait_until_published
 
 COORDINATORS = ("xk-nac", "me-nac", "al-nac")
-
-
-def published(url: str) -> int:
-    return int(httpx.get(f"{url}/ready").json().get("published", 0))
-
-
-def wait_until_published(url: str, size: int) -> None:
-    deadline = time.monotonic() + 30
-    while published(url) < size:
-        assert time.monotonic() < deadline, httpx.get(f"{url}/ready").text
-        time.sleep(0.1)
 
 
 def test_the_parties_replace_keys_of_the_log_and_of_a_witness(directory: Path) -> None:

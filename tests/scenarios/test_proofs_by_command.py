@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.command_line import ACT, CommandLine
-from tests.support.process import ServeProcess
+from tests.support.process import ServeProcess, wait_until_published
 
 AUDITOR = Path(__file__).parents[2] / "auditor" / "verify.py"
 
@@ -21,13 +21,6 @@ def cli(directory: Path) -> CommandLine:
     home = directory / "ledger"
     home.mkdir()
     return CommandLine(home)
-
-
-def wait_until_published(url: str, size: int) -> None:
-    deadline = time.monotonic() + 30
-    while (ready := httpx.get(f"{url}/ready").json())["published"] < size:
-        assert time.monotonic() < deadline, ready
-        time.sleep(0.1)
 
 
 def test_a_country_verifies_without_trusting_the_operator(

@@ -2,9 +2,7 @@
 
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +11,7 @@ from typing import Self
 
 import httpx
 
-PROGRAM = Path(sys.executable).with_name("case-ledger")
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
+from api.demo.machines import PROGRAM, free_port
 
 
 def environment(data_directory: Path, **more: str) -> dict[str, str]:
@@ -100,3 +92,11 @@ def kill_postgresql(data_directory: Path) -> None:
     pid_file = data_directory / "postgresql" / "postmaster.pid"
     pid = int(pid_file.read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
+
+
+def wait_until_published(url: str, size: int) -> None:
+    """Wait until a node has a published checkpoint of so many events."""
+    deadline = time.monotonic() + 30
+    while (ready := httpx.get(f"{url}/ready").json()).get("published", 0) < size:
+        assert time.monotonic() < deadline, ready
+        time.sleep(0.1)
