@@ -50,6 +50,8 @@ def decide(
         acted_at=action.acted_at,
         recorded_at=now,
         fields=action.fields,
+        key_id=action.key_id,
+        digests=frozenset(action.digests),
     )
     rules.decide(
         case.state if case else None, case.history if case else {}, proposed, protocol, now

@@ -97,6 +97,60 @@ class PlannedReturn(_Part):
     departed_from: str | None = None
 
 
+class ConsentInForce(_Part):
+    """A consent that names field groups: what may be read on it, and released to whom."""
+
+    party: str
+    scopes: tuple[str, ...]
+    groups: tuple[str, ...]
+    recipients: tuple[str, ...]
+    since: UtcDatetime
+    expires: str | None = None
+
+
+class SharingInForce(_Part):
+    """A best-interests decision on sharing."""
+
+    party: str
+    groups: tuple[str, ...]
+    recipients: tuple[str, ...]
+    since: UtcDatetime
+    until: str | None = None
+
+
+class BreakGlass(_Part):
+    """An access in danger to life that some party's coordinator has not reviewed yet."""
+
+    by: str
+    danger: str
+    groups: tuple[str, ...]
+    since: UtcDatetime
+    until: UtcDatetime
+    to_review: tuple[str, ...]
+    """The parties whose coordinators have not said yet whether it was justified."""
+
+
+class HoldInForce(_Part):
+    party: str
+    ground: str
+    since: UtcDatetime
+
+
+class Erasure(_Part):
+    """The erasure of all that is held on the person: proposed, then owed, then confirmed."""
+
+    ground: str | None
+    """``None`` where the period of retention was over."""
+    since: UtcDatetime
+    proposal: UUID | None = None
+    by: str | None = None
+    order: UUID | None = None
+    """The approval by a second person."""
+    pending: tuple[str, ...] = ()
+    """The parties that have not confirmed yet."""
+    confirmed: tuple[str, ...] = ()
+
+
 class CaseState(_Part):
     """Everything that the rules and the views need to know of a case."""
 
@@ -123,6 +177,19 @@ class CaseState(_Part):
     joint_actions: Mapping[UUID, OpenJointAction] = {}
     lead_offer: LeadOffer | None = None
     planned_return: PlannedReturn | None = None
+    closed_at: UtcDatetime | None = None
+    """When the closing was recorded, from which retention runs."""
+    consents: Mapping[UUID, ConsentInForce] = {}
+    sharing: Mapping[UUID, SharingInForce] = {}
+    break_glass: Mapping[UUID, BreakGlass] = {}
+    holds: Mapping[UUID, HoldInForce] = {}
+    erasure: Erasure | None = None
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether every party owes, or has confirmed, the erasure of what it held."""
+        erasure = self.erasure
+        return erasure is not None and bool(erasure.order or erasure.confirmed)
 
     @property
     def is_closed(self) -> bool:
@@ -147,6 +214,9 @@ class Act:
     acted_at: datetime
     recorded_at: datetime
     fields: Mapping[str, Any]
+    key_id: str
+    digests: frozenset[str]
+    """Of its disclosures and decoys, as signed."""
 
 
 def fold(acts: Sequence[Act], protocol: Protocol) -> CaseState | None:
@@ -415,11 +485,111 @@ def _closed(_: CaseState, act: Act) -> dict[str, Any]:
     reason = ClosureReason(act.fields["reason"])
     referred = reason is ClosureReason.REFERRED
     status = CaseStatus.CLOSED_REFERRED if referred else CaseStatus.CLOSED
-    return {"status": status, "closure": reason}
+    return {"status": status, "closure": reason, "closed_at": act.recorded_at}
 
 
 def _reopened(_: CaseState, __: Act) -> dict[str, Any]:
-    return {"closure": None}
+    return {"closure": None, "closed_at": None, "erasure": None}
+
+
+def _consent_given(state: CaseState, act: Act) -> dict[str, Any]:
+    if not act.fields.get("groups"):
+        return {}
+    consent = ConsentInForce.model_construct(
+        party=_party(act),
+        scopes=tuple(act.fields["scopes"]),
+        groups=tuple(act.fields["groups"]),
+        recipients=tuple(act.fields.get("recipients") or ()),
+        since=act.acted_at,
+        expires=act.fields.get("expires"),
+    )
+    return {"consents": {**state.consents, act.id: consent}}
+
+
+def _consent_withdrawn(state: CaseState, act: Act) -> dict[str, Any]:
+    withdrawn = set(act.fields["scopes"])
+    left = {
+        given: consent.model_copy(
+            update={"scopes": tuple(s for s in consent.scopes if s not in withdrawn)}
+        )
+        for given, consent in state.consents.items()
+    }
+    return {"consents": {given: consent for given, consent in left.items() if consent.scopes}}
+
+
+def _sharing_decided(state: CaseState, act: Act) -> dict[str, Any]:
+    decision = SharingInForce.model_construct(
+        party=_party(act),
+        groups=tuple(act.fields["groups"]),
+        recipients=tuple(act.fields.get("recipients") or ()),
+        since=act.acted_at,
+        until=act.fields.get("until"),
+    )
+    return {"sharing": {**state.sharing, act.id: decision}}
+
+
+def _sharing_ended(state: CaseState, act: Act) -> dict[str, Any]:
+    return {"sharing": _without(state.sharing, act.fields["decision"])}
+
+
+def _break_glass_opened(state: CaseState, act: Act) -> dict[str, Any]:
+    access = BreakGlass.model_construct(
+        by=act.agency,
+        danger=act.fields["danger"],
+        groups=tuple(act.fields["groups"]),
+        since=act.acted_at,
+        until=datetime.fromisoformat(act.fields["until"]),
+        to_review=state.parties,
+    )
+    return {"break_glass": {**state.break_glass, act.id: access}}
+
+
+def _break_glass_reviewed(state: CaseState, act: Act) -> dict[str, Any]:
+    access = state.break_glass.get(UUID(act.fields["access"]))
+    if access is None:
+        return {}
+    left = tuple(party for party in access.to_review if party != _party(act))
+    if not left:
+        return {"break_glass": _without(state.break_glass, act.fields["access"])}
+    reviewed = access.model_copy(update={"to_review": left})
+    return {"break_glass": {**state.break_glass, UUID(act.fields["access"]): reviewed}}
+
+
+def _hold_placed(state: CaseState, act: Act) -> dict[str, Any]:
+    hold = HoldInForce.model_construct(
+        party=_party(act), ground=act.fields["ground"], since=act.acted_at
+    )
+    return {"holds": {**state.holds, act.id: hold}}
+
+
+def _hold_lifted(state: CaseState, act: Act) -> dict[str, Any]:
+    return {"holds": _without(state.holds, act.fields["hold"])}
+
+
+def _erasure_proposed(_: CaseState, act: Act) -> dict[str, Any]:
+    proposed = Erasure.model_construct(
+        ground=act.fields["ground"], since=act.acted_at, proposal=act.id, by=act.agency
+    )
+    return {"erasure": proposed}
+
+
+def _erasure_approved(state: CaseState, act: Act) -> dict[str, Any]:
+    if state.erasure is None:
+        return {}
+    update = {"order": act.id, "since": act.acted_at, "pending": state.parties}
+    return {"erasure": state.erasure.model_copy(update=update)}
+
+
+def _erasure_confirmed(state: CaseState, act: Act) -> dict[str, Any]:
+    erasure = state.erasure
+    if erasure is None or not state.is_erased:
+        erasure = Erasure.model_construct(ground=None, since=act.acted_at, pending=state.parties)
+    party = _party(act)
+    update = {
+        "pending": tuple(p for p in erasure.pending if p != party),
+        "confirmed": (*erasure.confirmed, party),
+    }
+    return {"erasure": erasure.model_copy(update=update)}
 
 
 def _without(mapping: Mapping[UUID, Any], key: str) -> dict[UUID, Any]:
@@ -451,4 +621,15 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "received": _received,
     "case_closed": _closed,
     "case_reopened": _reopened,
+    "consent_given": _consent_given,
+    "consent_withdrawn": _consent_withdrawn,
+    "sharing_decided": _sharing_decided,
+    "sharing_ended": _sharing_ended,
+    "break_glass_opened": _break_glass_opened,
+    "break_glass_reviewed": _break_glass_reviewed,
+    "legal_hold_placed": _hold_placed,
+    "legal_hold_lifted": _hold_lifted,
+    "erasure_proposed": _erasure_proposed,
+    "erasure_approved": _erasure_approved,
+    "erasure_confirmed": _erasure_confirmed,
 }

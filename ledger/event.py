@@ -39,6 +39,8 @@ class ActionRecorded:
             acted_at=self.action.acted_at,
             recorded_at=self.recorded_at,
             fields=self.action.fields,
+            key_id=self.action.key_id,
+            digests=frozenset(self.action.digests),
         )
 
 

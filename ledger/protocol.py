@@ -1,6 +1,7 @@
 """A protocol as data: parties, agencies and roles, and the rules of each action."""
 
 import tomllib
+from enum import StrEnum
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -11,7 +12,8 @@ from pydantic import Field, model_validator
 
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import LedgerModel
-from ledger.vocabulary.picklists import CaseStatus
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import CaseStatus, ClosureReason
 from ledger.vocabulary.types import AgencyId, Country, Name
 
 Role = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
@@ -64,6 +66,34 @@ class Expectation(LedgerModel):
     within_days: Annotated[int, Field(ge=0, le=3660)] | None = None
 
 
+class Operation(StrEnum):
+    """What may be done with the personal fields of a group."""
+
+    READ = "read"
+    REQUEST = "request"
+    RELEASE = "release"
+    BREAK_GLASS = "break_glass"
+    SUBJECT_ACCESS = "subject_access"
+
+
+class Duty(LedgerModel):
+    """What roles may read by duty of the protocol while some facts hold of a case."""
+
+    roles: tuple[Role, ...]
+    groups: tuple[FieldGroup, ...]
+    after: Annotated[tuple[Fact, ...], Field(min_length=1)]
+    to_other_countries: bool = False
+    """Whether these roles may also release the groups on this duty."""
+
+
+class Retention(LedgerModel):
+    """How long what is held on a person is kept after the case was closed."""
+
+    days: Annotated[int, Field(ge=1, le=36600)]
+    reasons: tuple[ClosureReason, ...] = ()
+    """For cases closed for these reasons; without any, for all others."""
+
+
 class Protocol(LedgerModel):
     """An agreement between countries, from a file: another corridor is another file."""
 
@@ -75,6 +105,10 @@ class Protocol(LedgerModel):
     roles: dict[Role, Name]
     actions: dict[str, ActionRule]
     expected: tuple[Expectation, ...] = ()
+    access: dict[Role, dict[Operation, tuple[FieldGroup, ...]]] = Field(default_factory=dict)
+    """The access matrix: what is not named here is denied."""
+    duties: tuple[Duty, ...] = ()
+    retention: tuple[Retention, ...] = ()
 
     @model_validator(mode="after")
     def _refers_only_to_what_it_declares(self) -> Self:
@@ -99,6 +133,18 @@ class Protocol(LedgerModel):
             for fact in (*rule.requires, *rule.requires_for_child, *rule.forbidden_while):
                 if not any(_covers(pattern, fact) for pattern in established):
                     raise ValueError(f"{kind}: no action establishes {fact!r}")
+        if undeclared := self.access.keys() - self.roles.keys():
+            raise ValueError(f"access: roles {sorted(undeclared)} are not declared")
+        if self.access.get(NODE) or self.access.get(OVERSIGHT):
+            raise ValueError("access: neither a node nor oversight has access to personal fields")
+        for duty in self.duties:
+            if undeclared := set(duty.roles) - self.roles.keys():
+                raise ValueError(f"duties: roles {sorted(undeclared)} are not declared")
+            for fact in duty.after:
+                if not any(_covers(pattern, fact) for pattern in established):
+                    raise ValueError(f"duties: no action establishes {fact!r}")
+            if duty.to_other_countries and FieldGroup.WHEREABOUTS in duty.groups:
+                raise ValueError("duties: whereabouts leave a country on no duty")
         for step in self.expected:
             if step.action not in CASE_ACTIONS:
                 raise ValueError(f"expected: unknown action {step.action}")
@@ -112,6 +158,10 @@ class Protocol(LedgerModel):
         """
         if missing := CASE_ACTIONS.keys() - self.actions.keys():
             raise ValueError(f"no rule for {', '.join(sorted(missing))}")
+
+    def allows(self, role: Role, operation: Operation, group: FieldGroup) -> bool:
+        """Whether the access matrix has this cell. A legal basis is needed besides."""
+        return group in self.access.get(role, {}).get(operation, ())
 
     @property
     def ledger_id(self) -> UUID:

@@ -13,6 +13,7 @@ from ledger.protocol import COORDINATOR, Agency, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing import SignedAction, verify
 from ledger.transparency.policy import NONE, Policy, PolicyError
+from ledger.vault.country_key import CountryPublicKey
 from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import KeyGrant
 
@@ -66,6 +67,8 @@ class Registry:
     """Every policy that was in force, the first one first."""
     proposed: Mapping[str, str] = field(default_factory=dict)
     """The policy that a party adopted last, by the party's code, while not all have."""
+    country_keys: Mapping[str, CountryPublicKey] = field(default_factory=dict)
+    """What others seal to, by the party's code."""
 
     @property
     def id(self) -> Any:
@@ -142,6 +145,10 @@ def evolve(
         raise ValueError("the registry begins with the adoption of a protocol")
     if action.kind == "log_policy_adopted":
         return _with_vote(registry, action, position)
+    if action.kind == "country_key_registered":
+        party = registry.agency(action.agency).party
+        country_keys = {**registry.country_keys, party: _country_key(action)}
+        return replace(registry, country_keys=country_keys, version=registry.version + 1)
     keys = dict(registry.keys)
     if action.kind == "key_registered":
         registered = _registered(KeyGrant.model_validate(action.fields["grant"]))
@@ -185,6 +192,9 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
     actor = registry.agency(action.agency)
     if action.kind == "log_policy_adopted":
         _decide_policy(registry, action, actor)
+        return
+    if action.kind == "country_key_registered":
+        _decide_country_key(registry, action, actor)
         return
     if action.kind == "key_registered":
         grant = _grant(action.fields["grant"], "act.grant")
@@ -293,6 +303,28 @@ def _decide_policy(registry: Registry, action: SignedAction, actor: Agency) -> N
         raise Refusal(
             Ground.CONFLICT, "policy-known", "This policy is in force already.", "act.policy"
         )
+
+
+def _decide_country_key(registry: Registry, action: SignedAction, actor: Agency) -> None:
+    if actor.role != COORDINATOR:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "coordinators-only",
+            "A country's key is registered by its coordinator.",
+            "iss",
+        )
+    try:
+        key = _country_key(action)
+    except ValueError as error:
+        raise Refusal(
+            Ground.INVALID, "country-key", f"The key does not hold: {error}.", "act.key"
+        ) from error
+    if registry.country_keys.get(actor.party) == key:
+        raise Refusal(Ground.CONFLICT, "key-known", "This key is registered already.", "act.key")
+
+
+def _country_key(action: SignedAction) -> CountryPublicKey:
+    return CountryPublicKey.from_text(action.fields["key"])
 
 
 def _grant(content: object, field: str) -> KeyGrant:

@@ -6,9 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from ledger.case_state import Act, CaseState, addressed_parties
-from ledger.protocol import COORDINATOR, Agency, Protocol
+from ledger.case_state import Act, CaseState, addressed_parties, annulled_ids
+from ledger.legal_basis import Basis, release_bases, retention_over
+from ledger.protocol import COORDINATOR, Agency, Operation, Protocol
 from ledger.refusals import Ground, Refusal
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis
 
 CLOCK_SKEW = timedelta(minutes=5)
 
@@ -22,6 +25,7 @@ class Proposal:
     act: Act
     agency: Agency
     protocol: Protocol
+    now: datetime
 
 
 Check = Callable[[Proposal], None]
@@ -67,8 +71,10 @@ def decide(
     if agency.party not in state.parties:
         # Says no more than for a case that does not exist.
         raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case; open it first.")
+    if state.is_erased and act.kind not in _AFTER_ERASURE:
+        raise _out("erased-case", "What was held on this person is erased; open a new case.")
     if state.is_closed and not rule.on_closed_case:
-        raise _out("closed-case", "The case is closed; only a correction or reopening is allowed.")
+        raise _out("closed-case", "The case is closed; reopen it first.")
     required = (*rule.requires, *(rule.requires_for_child if state.is_child else ()))
     for fact in required:
         if fact not in state.facts:
@@ -88,8 +94,23 @@ def decide(
             raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
     check = _CHECKS.get(act.kind)
     if check is not None:
-        check(Proposal(state, history, act, agency, protocol))
+        check(Proposal(state, history, act, agency, protocol, now))
 
+
+_AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed", "correction"})
+_LASTING = frozenset(
+    {
+        "case_opened",
+        "correction",
+        "information_released",
+        "break_glass_opened",
+        "break_glass_reviewed",
+        "erasure_approved",
+        "erasure_confirmed",
+    }
+)
+"""What cannot be annulled: what was released, opened or erased stays so."""
+BREAK_GLASS_LASTS = timedelta(hours=24)
 
 _AGENCY_FIELDS = (
     "provider",
@@ -100,12 +121,14 @@ _AGENCY_FIELDS = (
     "agencies",
 )
 
+_COUNTRY_FIELDS = ("host", "destination", "recipient", "recipients")
+
 
 def _known_references(act: Act, protocol: Protocol) -> None:
     for field, value in _references(act.fields, _AGENCY_FIELDS):
         if value not in protocol.agencies_by_id:
             raise _invalid("unknown-agency", "This is no agency of the protocol.", field)
-    for field, value in _references(act.fields, ("host", "destination")):
+    for field, value in _references(act.fields, _COUNTRY_FIELDS):
         if value not in protocol.party_codes:
             raise _invalid("not-a-party", "This country is no party of the protocol.", field)
     for country in addressed_parties(act, protocol):
@@ -115,7 +138,7 @@ def _known_references(act: Act, protocol: Protocol) -> None:
 
 def _references(fields: Mapping[str, Any], names: Iterable[str]) -> Iterable[tuple[str, str]]:
     for name in names:
-        value = fields.get(name, ())
+        value = fields.get(name) or ()
         for item in (value,) if isinstance(value, str) else value:
             yield name, item
 
@@ -140,10 +163,8 @@ def _correction(p: Proposal) -> None:
         raise _not_allowed(
             "own-action", "An action is corrected by its agency or that country's coordinator."
         )
-    if p.act.fields["effect"] == "annulled" and mistaken.kind in ("case_opened", "correction"):
-        raise _out(
-            "not-annullable", f"{mistaken.kind} cannot be annulled; close the case, or clarify."
-        )
+    if p.act.fields["effect"] == "annulled" and mistaken.kind in _LASTING:
+        raise _out("not-annullable", f"{mistaken.kind} cannot be annulled; clarify it instead.")
     if any(_annuls(earlier, mistaken.id) for earlier in p.history.values()):
         raise _out("already-annulled", "This action is annulled already.", "act.corrects")
 
@@ -177,6 +198,7 @@ def _shelter_left(p: Proposal) -> None:
 def _requested(p: Proposal) -> None:
     if p.act.fields["addressee"] == p.agency.id:
         raise _invalid("own-request", "A request is addressed to another agency.", "addressee")
+    _matrix(p, Operation.REQUEST)
 
 
 def _answered(p: Proposal) -> None:
@@ -253,6 +275,145 @@ def _received(p: Proposal) -> None:
         )
 
 
+def _matrix(p: Proposal, operation: Operation) -> None:
+    for group in p.act.fields.get("groups") or ():
+        if not p.protocol.allows(p.agency.role, operation, FieldGroup(group)):
+            raise Refusal(
+                Ground.NOT_ALLOWED,
+                "access-matrix",
+                f"A {p.agency.role} has no {operation} of {group} in this protocol.",
+                "act.groups",
+            )
+
+
+def _whereabouts_apart(p: Proposal) -> None:
+    groups = p.act.fields.get("groups") or ()
+    if FieldGroup.WHEREABOUTS in groups and p.act.fields.get("recipients") and len(groups) > 1:
+        raise _invalid(
+            "whereabouts-apart",
+            "Whereabouts leave the country on a basis of their own; record them apart.",
+            "groups",
+        )
+
+
+def _sharing_decided(p: Proposal) -> None:
+    if not p.state.is_child:
+        raise _out("adults-consent", "For an adult, ask for consent; this is a child's safeguard.")
+    _whereabouts_apart(p)
+
+
+def _sharing_ended(p: Proposal) -> None:
+    decision = p.state.sharing.get(UUID(p.act.fields["decision"]))
+    if decision is None:
+        raise _invalid("no-such-decision", "No such decision on sharing is in force.", "decision")
+    if decision.party != p.agency.party:
+        raise _not_allowed("own-decision", "The country that decided on sharing ends it.")
+
+
+def _released(p: Proposal) -> None:
+    fields, recipient = p.act.fields, p.act.fields["recipient"]
+    if recipient == p.agency.party or recipient not in p.state.parties:
+        raise _invalid(
+            "recipient", "A release is to another country that is party to the case.", "recipient"
+        )
+    if "request" in fields:
+        request = p.state.open_requests.get(UUID(fields["request"]))
+        if request is None:
+            raise _invalid("no-such-request", "No such request is open in this case.", "request")
+        if p.protocol.agencies_by_id[request.by].party != recipient:
+            raise _invalid("recipient", "Another country asked for this.", "recipient")
+    _matrix(p, Operation.RELEASE)
+    for group in fields["groups"]:
+        bases = release_bases(
+            p.state, p.protocol, p.agency, recipient, FieldGroup(group), p.act.acted_at
+        )
+        named = Basis(LegalBasis(fields["basis"]), UUID(fields["basis_action"]))
+        if named not in bases:
+            raise Refusal(
+                Ground.NOT_ALLOWED,
+                "no-legal-basis",
+                f"The basis named does not allow to release {group} to {recipient}.",
+                "act.basis_action",
+            )
+    annulled = annulled_ids(p.history.values())
+    for index, released in enumerate(fields["released"]):
+        action = p.history.get(UUID(released["action"]))
+        where = f"released.{index}"
+        if action is None or action.id in annulled:
+            raise _invalid("unknown-action", "No such action in this case.", where)
+        if p.protocol.agencies_by_id[action.agency].party != p.agency.party:
+            raise _not_allowed("own-country", "A country releases what its own agencies recorded.")
+        if not action.digests.issuperset(released["digests"]):
+            raise _invalid("unknown-digest", "The action did not sign such a digest.", where)
+
+
+def _break_glass_opened(p: Proposal) -> None:
+    _matrix(p, Operation.BREAK_GLASS)
+    until = datetime.fromisoformat(p.act.fields["until"])
+    if not timedelta() < until - p.act.acted_at <= BREAK_GLASS_LASTS:
+        hours = int(BREAK_GLASS_LASTS.total_seconds() // 3600)
+        raise _invalid("break-glass-time", f"It lasts at most {hours} hours.", "until")
+
+
+def _break_glass_reviewed(p: Proposal) -> None:
+    access = p.state.break_glass.get(UUID(p.act.fields["access"]))
+    if access is None:
+        raise _invalid("no-such-access", "No such access waits for a review.", "access")
+    if p.agency.party not in access.to_review:
+        raise _out("already-reviewed", "This country has reviewed this access.", "act.access")
+
+
+def _hold_lifted(p: Proposal) -> None:
+    hold = p.state.holds.get(UUID(p.act.fields["hold"]))
+    if hold is None:
+        raise _invalid("no-such-hold", "No such hold is in force in this case.", "hold")
+    if hold.party != p.agency.party:
+        raise _not_allowed("own-hold", "The country that placed a hold lifts it.")
+
+
+def _erasable(p: Proposal) -> None:
+    if not p.state.is_closed:
+        raise _out("open-case", "The case is open; what is held on the person is needed.")
+    if p.state.holds:
+        raise _out("legal-hold", "A legal hold is in force; nothing may be erased.")
+
+
+def _erasure_proposed(p: Proposal) -> None:
+    _erasable(p)
+    lead = p.protocol.agencies_by_id[p.state.lead_agency]
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
+    if p.agency.id != lead.id and not its_coordinator:
+        raise _not_allowed("lead", "The lead agency or its coordinator proposes an erasure.")
+
+
+def _erasure_approved(p: Proposal) -> None:
+    _erasable(p)
+    erasure = p.state.erasure
+    if erasure is None or erasure.proposal != UUID(p.act.fields["proposal"]):
+        raise _invalid("no-such-proposal", "No such erasure is proposed.", "proposal")
+    if erasure.by != p.agency.id:
+        raise _not_allowed("same-agency", f"Both persons are of {erasure.by}, which proposed it.")
+    if p.history[erasure.proposal].key_id == p.act.key_id:
+        raise _not_allowed(
+            "second-person", "A second person approves, with a key of their own; this one proposed."
+        )
+
+
+def _erasure_confirmed(p: Proposal) -> None:
+    erasure, order = p.state.erasure, p.act.fields.get("order")
+    if erasure is not None and p.state.is_erased:
+        if p.agency.party not in erasure.pending:
+            raise _out("already-confirmed", "This country has confirmed or owes no erasure.")
+        if erasure.order != (UUID(order) if order else None):
+            raise _invalid("no-such-order", "The erasure was ordered otherwise.", "order")
+        return
+    if order is not None:
+        raise _invalid("no-such-order", "No such erasure was approved.", "order")
+    due = retention_over(p.state, p.protocol)
+    if due is None or p.now + CLOCK_SKEW < due:
+        raise _out("retention", "The period of retention is not over, or a hold is in force.")
+
+
 _CHECKS: Mapping[str, Check] = {
     "case_reopened": _reopened,
     "case_closed": _closed,
@@ -271,6 +432,16 @@ _CHECKS: Mapping[str, Check] = {
     "return_decided": _return_decided,
     "departed": _departed,
     "received": _received,
+    "consent_given": _whereabouts_apart,
+    "sharing_decided": _sharing_decided,
+    "sharing_ended": _sharing_ended,
+    "information_released": _released,
+    "break_glass_opened": _break_glass_opened,
+    "break_glass_reviewed": _break_glass_reviewed,
+    "legal_hold_lifted": _hold_lifted,
+    "erasure_proposed": _erasure_proposed,
+    "erasure_approved": _erasure_approved,
+    "erasure_confirmed": _erasure_confirmed,
 }
 
 

@@ -106,6 +106,7 @@ def registry_document(registry: Registry | None) -> dict[str, Any]:
         },
         "log_policy": str(registry.policies[-1].policy) if registry.policies else None,
         "log_policies_proposed": dict(registry.proposed),
+        "country_keys": {party: key.id for party, key in registry.country_keys.items()},
     }
 
 

@@ -5,12 +5,17 @@ from enum import StrEnum
 from uuid import UUID
 
 from ledger.case_state import (
+    BreakGlass,
     CaseState,
+    ConsentInForce,
+    Erasure,
     FactInForce,
+    HoldInForce,
     LeadOffer,
     MeasureInForce,
     PlannedReturn,
     ServiceInForce,
+    SharingInForce,
     ShelterInForce,
 )
 from ledger.protocol import Protocol
@@ -72,6 +77,22 @@ class JointActionView(LedgerModel):
     due: str | None = None
 
 
+class ConsentView(ConsentInForce):
+    action: UUID
+
+
+class SharingView(SharingInForce):
+    action: UUID
+
+
+class BreakGlassView(BreakGlass):
+    action: UUID
+
+
+class HoldView(HoldInForce):
+    action: UUID
+
+
 class StepView(ExpectedStep):
     turn: Turn
 
@@ -104,6 +125,13 @@ class CaseView(LedgerModel):
     joint_actions: tuple[JointActionView, ...]
     lead_offer: LeadOffer | None = None
     planned_return: PlannedReturn | None = None
+    consents: tuple[ConsentView, ...] = ()
+    """Those that name field groups, on which personal fields may be read."""
+    sharing: tuple[SharingView, ...] = ()
+    break_glass: tuple[BreakGlassView, ...] = ()
+    """Accesses in danger to life that are not reviewed by every party."""
+    holds: tuple[HoldView, ...] = ()
+    erasure: Erasure | None = None
     expected: tuple[StepView, ...]
     """Next steps that the procedure or another agency expects, the first due first."""
 
@@ -163,6 +191,13 @@ def case_view(state: CaseState, viewer: str, protocol: Protocol) -> CaseView:
         ),
         lead_offer=state.lead_offer,
         planned_return=state.planned_return,
+        consents=tuple(ConsentView(action=a, **c.model_dump()) for a, c in state.consents.items()),
+        sharing=tuple(SharingView(action=a, **d.model_dump()) for a, d in state.sharing.items()),
+        break_glass=tuple(
+            BreakGlassView(action=a, **b.model_dump()) for a, b in state.break_glass.items()
+        ),
+        holds=tuple(HoldView(action=a, **h.model_dump()) for a, h in state.holds.items()),
+        erasure=state.erasure,
         expected=tuple(
             StepView(turn=_turn({step.party}, viewer), **step.model_dump())
             for step in expected_steps(state, protocol)

@@ -5,9 +5,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
 from ledger.case_state import CaseState
-from ledger.protocol import Expectation, Protocol
+from ledger.protocol import COORDINATOR, Expectation, Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
+
+_REVIEW_WITHIN = timedelta(days=3)
+_ERASE_WITHIN = timedelta(days=7)
 
 
 class ExpectedStep(LedgerModel):
@@ -25,10 +28,10 @@ class ExpectedStep(LedgerModel):
 
 
 def expected_steps(state: CaseState, protocol: Protocol) -> tuple[ExpectedStep, ...]:
-    """The open steps of a case, the one due first at the head. Empty for a closed case."""
-    if state.is_closed:
-        return ()
-    steps = (*_of_procedure(state, protocol), *_of_coordination(state, protocol))
+    """The open steps of a case, the one due first at the head."""
+    steps = list(_of_accountability(state))
+    if not state.is_closed:
+        steps += (*_of_procedure(state, protocol), *_of_coordination(state, protocol))
     latest = datetime.max.replace(tzinfo=UTC)
     return tuple(sorted(steps, key=lambda s: (s.due or latest, s.action, str(s.concerning))))
 
@@ -60,6 +63,27 @@ def _of_coordination(state: CaseState, protocol: Protocol) -> Iterator[ExpectedS
     if state.lead_offer is not None:
         offer = state.lead_offer
         yield _owed("lead_transfer_accepted", offer.to, None, offer.offer, protocol)
+
+
+def _of_accountability(state: CaseState) -> Iterator[ExpectedStep]:
+    """What countries owe each other whether the case is open or closed."""
+    for opened, access in state.break_glass.items():
+        for party in access.to_review:
+            yield ExpectedStep(
+                action="break_glass_reviewed",
+                party=party,
+                roles=(COORDINATOR,),
+                due=access.since + _REVIEW_WITHIN,
+                concerning=opened,
+            )
+    if state.erasure is not None:
+        for party in state.erasure.pending:
+            yield ExpectedStep(
+                action="erasure_confirmed",
+                party=party,
+                due=state.erasure.since + _ERASE_WITHIN,
+                concerning=state.erasure.order,
+            )
 
 
 def _each(

@@ -61,6 +61,21 @@ class CountryPublicKey:
             raise SealError("this is no country's public key") from error
         return key
 
+    def __str__(self) -> str:
+        return urlsafe_b64encode(bytes(self)).decode("ascii").rstrip("=")
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read what ``str`` gives: base64url. Raises ``SealError``."""
+        try:
+            content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        except ValueError as error:
+            raise SealError("this is no country's public key") from error
+        key = cls.from_bytes(content)
+        if str(key) != text:
+            raise SealError("this is not how a country's public key is written")
+        return key
+
     def seal(self, content: bytes, context: bytes) -> bytes:
         """Seal to this country (RFC 9180 section 6.1); it opens in the same ``context`` alone."""
         key = hpke.MLKEM768X25519PublicKey(

@@ -18,6 +18,13 @@ from ledger.vocabulary.coordination import (
     LeadTransferOffered,
     MeetingHeld,
 )
+from ledger.vocabulary.erasure import (
+    ErasureApproved,
+    ErasureConfirmed,
+    ErasureProposed,
+    LegalHoldLifted,
+    LegalHoldPlaced,
+)
 from ledger.vocabulary.identification import (
     CaseOpened,
     NotAVictim,
@@ -44,6 +51,7 @@ from ledger.vocabulary.protection import (
     ShelterLeft,
 )
 from ledger.vocabulary.registration import (
+    CountryKeyRegistered,
     KeyCompromised,
     KeyRegistered,
     KeyRevoked,
@@ -57,6 +65,13 @@ from ledger.vocabulary.returning import (
     Received,
     ReturnDecided,
     TravelDocumentIssued,
+)
+from ledger.vocabulary.sharing import (
+    BreakGlassOpened,
+    BreakGlassReviewed,
+    InformationReleased,
+    SharingDecided,
+    SharingEnded,
 )
 
 CASE_ACTIONS = actions_by_kind(
@@ -102,12 +117,29 @@ CASE_ACTIONS = actions_by_kind(
         Correction,
         CaseClosed,
         CaseReopened,
+        SharingDecided,
+        SharingEnded,
+        InformationReleased,
+        BreakGlassOpened,
+        BreakGlassReviewed,
+        LegalHoldPlaced,
+        LegalHoldLifted,
+        ErasureProposed,
+        ErasureApproved,
+        ErasureConfirmed,
     )
 )
 """The actions that agencies take on a case, by kind."""
 
 REGISTRY_ACTIONS = actions_by_kind(
-    (ProtocolAdopted, KeyRegistered, KeyRevoked, KeyCompromised, LogPolicyAdopted)
+    (
+        ProtocolAdopted,
+        KeyRegistered,
+        KeyRevoked,
+        KeyCompromised,
+        LogPolicyAdopted,
+        CountryKeyRegistered,
+    )
 )
 """The acts on the protocol itself, by kind."""
 

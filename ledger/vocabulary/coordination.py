@@ -17,13 +17,15 @@ from ledger.vocabulary.picklists import (
     InformationTopic,
     JointActionKind,
     JointActionOutcome,
+    LegalBasis,
     Priority,
     Purpose,
     ReferralReason,
     ReopeningReason,
 )
 from ledger.vocabulary.picklists import Stage as S
-from ledger.vocabulary.types import ActionId, AgencyId, Country, Language, Name, Text
+from ledger.vocabulary.sharing import Groups
+from ledger.vocabulary.types import ActionId, AgencyId, Countries, Country, Language, Name, Text
 
 
 class ConsentGiven(Action):
@@ -36,6 +38,10 @@ class ConsentGiven(Action):
     given_by: OnLedger[ConsentGiver]
     form: OnLedger[ConsentForm]
     expires: OnLedger[date | None] = None
+    groups: OnLedger[Groups | None] = None
+    """The personal fields that may be read on this consent; without any, it covers none."""
+    recipients: OnLedger[Countries | None] = None
+    """The other countries that they may be released to."""
     language: OnCase[Language | None] = None
     signed_by: Identity[Name | None] = None
 
@@ -60,6 +66,10 @@ class InformationRequested(Action):
     addressee: OnLedger[AgencyId]
     topics: OnLedger[Annotated[tuple[InformationTopic, ...], Field(min_length=1, max_length=7)]]
     purpose: OnLedger[Purpose]
+    groups: OnLedger[Groups | None] = None
+    """The personal fields asked for, by group."""
+    basis: OnLedger[LegalBasis | None] = None
+    """On what basis they could be released, as the asking agency sees it."""
     answer_by: OnLedger[date | None] = None
     question: OnCase[Text | None] = None
 

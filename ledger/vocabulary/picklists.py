@@ -324,6 +324,47 @@ class ConsentForm(StrEnum):
     ORAL_RECORDED = "oral_recorded"
 
 
+class LegalBasis(StrEnum):
+    """Why personal fields may be read or released."""
+
+    CONSENT = "consent"
+    BEST_INTERESTS = "best_interests"
+    DUTY = "duty_of_the_protocol"
+    DANGER_TO_LIFE = "danger_to_life"
+
+
+class Danger(StrEnum):
+    """Why access cannot wait for another basis."""
+
+    THREAT_TO_LIFE = "threat_to_life"
+    MEDICAL_EMERGENCY = "medical_emergency"
+    MISSING_CHILD = "missing_child"
+    IMMINENT_TRAFFICKING = "imminent_trafficking"
+
+
+class ReviewFinding(StrEnum):
+    JUSTIFIED = "justified"
+    NOT_JUSTIFIED = "not_justified"
+
+
+class HoldGround(StrEnum):
+    """Why nothing may be erased."""
+
+    PROCEEDINGS = "proceedings"
+    COMPENSATION_CLAIM = "compensation_claim"
+    COMPLAINT = "complaint"
+    OVERSIGHT_INQUIRY = "oversight_inquiry"
+
+
+class ErasureGround(StrEnum):
+    """Why all that is held on a person is erased before its time is over."""
+
+    PERSONS_REQUEST = "persons_request"
+    COURT_ORDER = "court_order"
+    UNLAWFULLY_HELD = "unlawfully_held"
+    NO_LONGER_NEEDED = "no_longer_needed"
+
+
 class BestInterestsOutcome(StrEnum):
     RETURN_TO_FAMILY = "return_to_family"
     RETURN_TO_CARE = "return_to_care_in_country_of_origin"
@@ -391,6 +432,8 @@ class Purpose(StrEnum):
     PROCEEDINGS = "proceedings"
     RETURN = "return"
     REINTEGRATION = "reintegration"
+    DANGER_TO_LIFE = "danger_to_life"
+    SUBJECT_ACCESS = "subject_access"
 
 
 class DeclineReason(StrEnum):

@@ -86,3 +86,16 @@ class LogPolicyAdopted(Action):
     stage: ClassVar[S] = S.COORDINATION
 
     policy: OnLedger[Annotated[str, Field(min_length=1, max_length=MAX_POLICY)]]
+
+
+class CountryKeyRegistered(Action):
+    """A coordinator registers the key that others seal to, for the coordinator's own country.
+
+    The last one counts. What is sealed to it travels; it signs nothing.
+    """
+
+    kind: ClassVar[str] = "country_key_registered"
+    stage: ClassVar[S] = S.COORDINATION
+
+    key: OnLedger[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1622}$")]]
+    """ML-KEM-768 encapsulation key and X25519 public key, base64url."""

@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 import pycountry
-from pydantic import AfterValidator, AwareDatetime, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, StringConstraints
 
 _COUNTRIES = frozenset(c.alpha_2 for c in pycountry.countries) | {"XK"}
 _LANGUAGES = frozenset(lang.alpha_3 for lang in pycountry.languages)
@@ -34,6 +34,8 @@ def format_utc(value: datetime) -> str:
 
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), AfterValidator(_country)]
 """ISO 3166-1 alpha-2, or the user-assigned ``XK``."""
+
+Countries = Annotated[tuple[Country, ...], Field(min_length=1, max_length=8)]
 
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$"), AfterValidator(_language)]
 """ISO 639-3 (a superset of ISO 639-2, which HTCDS asks for)."""

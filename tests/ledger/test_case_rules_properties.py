@@ -21,6 +21,8 @@ from tests.support.agencies import Agencies
 from tests.support.strategies import actions, found_in, markers, proposals
 
 AGENCIES = Agencies()
+SECOND_PERSONS = Agencies()
+"""The same agencies, each with another person's key."""
 PROTOCOL = AGENCIES.protocol
 AGENCY_IDS = tuple(agency.id for agency in PROTOCOL.agencies)
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
@@ -47,7 +49,13 @@ class Walk:
         known = [recorded.action.id for recorded in self.events]
         state = self.case.state if self.case else None
         acted_at = self.now - timedelta(hours=ago)
-        return data.draw(proposals(state, PROTOCOL, known, acted_at), label="proposal")
+        signed = {
+            act.id: (PROTOCOL.agencies_by_id[act.agency].party, sorted(act.digests))
+            for act in self.acts
+            if act.id not in self.annulled()
+        }
+        drawn = proposals(state, PROTOCOL, known, acted_at, signed)
+        return data.draw(drawn, label="proposal")
 
     def propose(self, agency: str, action: Action) -> bool:
         """Whether the action is accepted. Any exception but a refusal is an error."""
@@ -64,7 +72,11 @@ class Walk:
     def check_procedure(self, accepted: SignedAction) -> None:
         """What must hold of an accepted action, by what was recorded before it."""
         if self.is_closed():
-            assert accepted.kind in ("correction", "case_reopened")
+            assert PROTOCOL.actions[accepted.kind].on_closed_case
+        if accepted.kind == "erasure_approved":
+            proposal = next(a for a in self.acts if str(a.id) == accepted.fields["proposal"])
+            assert proposal.agency == accepted.agency
+            assert proposal.key_id != accepted.key_id
         if accepted.kind == "received":
             assert PROTOCOL.agencies_by_id[accepted.agency].party == self.on_the_way_to()
 
@@ -126,7 +138,8 @@ def check_refusal(refusal: Refusal, marks: frozenset[str]) -> None:
 
 def sign(agency: str, action: Action, case_id: UUID) -> SignedAction:
     """Sign and read back, checking that nothing is lost and that nothing shows."""
-    parsed = signing.parse(str(AGENCIES.sign(agency, action, case_id)))
+    signs = SECOND_PERSONS if action.kind == "erasure_approved" else AGENCIES
+    parsed = signing.parse(str(signs.sign(agency, action, case_id)))
     signed = signing.read(parsed)
     assert signing.check_disclosures(signed, parsed.disclosures) == action
     assert signing.read_recorded(signed.sd_jwt) == signed

@@ -23,8 +23,13 @@ def open_strings(schema: dict[str, Any], definitions: dict[str, Any]) -> Iterato
         yield from open_strings(option, definitions)
     if "items" in schema:
         yield from open_strings(schema["items"], definitions)
+    closed_object = schema.get("additionalProperties") is False
+    if closed_object:
+        for field in schema["properties"].values():
+            yield from open_strings(field, definitions)
     closed = (
-        "enum" in schema
+        closed_object
+        or "enum" in schema
         or "const" in schema
         or "pattern" in schema
         or schema.get("format") in CLOSED_FORMATS

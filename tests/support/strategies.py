@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cache
+from itertools import product
 from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
@@ -24,8 +25,11 @@ from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
 from ledger.case_state import CaseState
-from ledger.protocol import COORDINATOR, ActionRule, Protocol
+from ledger.legal_basis import release_bases
+from ledger.protocol import COORDINATOR, ActionRule, Operation, Protocol
 from ledger.vocabulary import CASE_ACTIONS, Action
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import ConsentScope
 from ledger.vocabulary.types import AgencyId, Country, Language
 
 _SECRET_DATES = st.dates(date(1800, 1, 1), date(1850, 12, 31))
@@ -271,14 +275,16 @@ def proposals(
     protocol: Protocol,
     known_actions: Sequence[UUID],
     acted_at: datetime,
+    signed: Mapping[UUID, tuple[str, Sequence[str]]] = MappingProxyType({}),
 ) -> tuple[str, Action]:
     """An agency of ``protocol`` and what it proposes in a case that is in ``state``.
 
+    ``signed`` has the country and the digests of the case's actions, which it may release.
     Six in ten are meant to be valid, two are valid but for the agency, two are arbitrary.
     """
     agency_ids = [agency.id for agency in protocol.agencies]
     intent = draw(st.sampled_from(("valid",) * 6 + ("another agency",) * 2 + ("arbitrary",) * 2))
-    possible = _possible(state, protocol, acted_at)
+    possible = _possible(state, protocol, acted_at, signed)
     fixed: Fixed = {}
     if intent == "arbitrary" or not possible:
         kind = draw(_one_of(tuple(CASE_ACTIONS)))
@@ -360,7 +366,10 @@ def _covers(pattern: str, fact: str) -> bool:
 
 
 def _possible(
-    state: CaseState | None, protocol: Protocol, acted_at: datetime
+    state: CaseState | None,
+    protocol: Protocol,
+    acted_at: datetime,
+    signed: Mapping[UUID, tuple[str, Sequence[str]]],
 ) -> Mapping[str, Sequence[Choice]]:
     """The kinds of action that the procedure allows now, each with its choices."""
     by_role: dict[str, list[str]] = {}
@@ -373,9 +382,15 @@ def _possible(
             continue
         if state is not None and not _holds(rule, state, acted_at):
             continue
+        if state is not None and state.is_erased and kind not in _AFTER_ERASURE:
+            continue
         able = [agency for role in rule.roles for agency in by_role.get(role, ())]
         if state is None:
             choices = _openings(able, protocol)
+        elif kind == "information_released":
+            choices = _released(able, state, protocol, acted_at, signed)
+        elif kind == "break_glass_opened":
+            choices = _break_glass_opened(able, protocol, acted_at)
         else:
             choices = _CHOICES.get(kind, _anyone)(able, state, protocol)
         if some := [(agencies, fixed) for agencies, fixed in choices if agencies]:
@@ -430,7 +445,12 @@ def _shelter_left(able: Sequence[str], state: CaseState, protocol: Protocol) -> 
 
 def _requested(able: Sequence[str], _: CaseState, protocol: Protocol) -> Iterable[Choice]:
     return [
-        ([a for a in able if a != other.id], {"addressee": other.id}) for other in protocol.agencies
+        (
+            [a for a in able if a != other.id],
+            {"addressee": other.id, "groups": draws},
+        )
+        for other in protocol.agencies
+        for draws in (None, (FieldGroup.IDENTITY,))
     ]
 
 
@@ -520,6 +540,91 @@ def _reopened(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Ch
     return [(able, {})] if state.is_closed else []
 
 
+def _consented(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
+    whole: Fixed = {"recipients": state.parties, "scopes": tuple(ConsentScope)}
+    apart = ((FieldGroup.IDENTITY, FieldGroup.HEALTH), (FieldGroup.WHEREABOUTS,))
+    return [(able, {"groups": None}), *((able, {**whole, "groups": g}) for g in apart)]
+
+
+def _sharing_decided(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
+    return [(able if state.is_child else [], {"groups": (FieldGroup.FAMILY, FieldGroup.CARE)})]
+
+
+def _released(
+    able: Sequence[str],
+    state: CaseState,
+    protocol: Protocol,
+    acted_at: datetime,
+    signed: Mapping[UUID, tuple[str, Sequence[str]]],
+) -> Iterable[Choice]:
+    """A digest of the country's own, on the first basis that holds; the field may be another."""
+    for agency_id in able:
+        agency = protocol.agencies_by_id[agency_id]
+        digests = [(a, d) for a, (party, d) in signed.items() if party == agency.party and d]
+        for group, recipient in product(FieldGroup, state.parties):
+            if not digests or recipient == agency.party:
+                continue
+            if not protocol.allows(agency.role, Operation.RELEASE, group):
+                continue
+            for basis in release_bases(state, protocol, agency, recipient, group, acted_at):
+                action, of_action = digests[-1]
+                yield (
+                    [agency_id],
+                    {
+                        "recipient": recipient,
+                        "request": None,
+                        "groups": (group,),
+                        "basis": basis.kind,
+                        "basis_action": basis.action,
+                        "released": ({"action": action, "digests": (of_action[0],)},),
+                    },
+                )
+
+
+def _break_glass_opened(
+    able: Sequence[str], protocol: Protocol, acted_at: datetime
+) -> Iterable[Choice]:
+    by_role = {protocol.agencies_by_id[a].role: a for a in able}
+    for role, agency in by_role.items():
+        groups = protocol.access.get(role, {}).get(Operation.BREAK_GLASS, ())
+        yield [agency], {"groups": groups, "until": acted_at + timedelta(hours=6)}
+
+
+def _reviewed(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    for opened, access in state.break_glass.items():
+        for party in access.to_review:
+            yield _of(party, able, protocol), {"access": opened}
+
+
+def _of_erasable(
+    choices: Callable[[Sequence[str], CaseState, Protocol], Iterable[Choice]],
+) -> Callable[[Sequence[str], CaseState, Protocol], Iterable[Choice]]:
+    def chosen(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+        return choices(able, state, protocol) if state.is_closed and not state.holds else []
+
+    return chosen
+
+
+def _erasure_proposed(
+    able: Sequence[str], state: CaseState, protocol: Protocol
+) -> Iterable[Choice]:
+    return [(_or_its_coordinator(state.lead_agency, able, protocol), {})]
+
+
+def _erasure_approved(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
+    erasure = state.erasure
+    by = erasure.by if erasure and erasure.by in able else None
+    return [([by], {"proposal": erasure.proposal})] if erasure and by else []
+
+
+def _erasure_confirmed(
+    able: Sequence[str], state: CaseState, protocol: Protocol
+) -> Iterable[Choice]:
+    erasure = state.erasure
+    for party in erasure.pending if erasure else ():
+        yield _of(party, able, protocol), {"order": erasure.order}
+
+
 _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[Choice]]] = {
     "service_ended": _in_force("service_action", "services"),
     "protection_measure_ended": _in_force("measure_action", "measures"),
@@ -538,7 +643,16 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
     "correction": _corrected,
     "case_closed": _closed,
     "case_reopened": _reopened,
+    "consent_given": _consented,
+    "sharing_decided": _sharing_decided,
+    "sharing_ended": _in_force("decision", "sharing"),
+    "break_glass_reviewed": _reviewed,
+    "legal_hold_lifted": _in_force("hold", "holds"),
+    "erasure_proposed": _of_erasable(_erasure_proposed),
+    "erasure_approved": _of_erasable(_erasure_approved),
+    "erasure_confirmed": _erasure_confirmed,
 }
+_AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed"})
 _UNDOING = frozenset({"not_a_victim", "case_closed"})
 _REFERRING = frozenset(
     {
@@ -550,6 +664,13 @@ _REFERRING = frozenset(
         "joint_action_done",
         "lead_transfer_accepted",
         "case_reopened",
+        "sharing_ended",
+        "information_released",
+        "break_glass_reviewed",
+        "legal_hold_lifted",
+        "erasure_proposed",
+        "erasure_approved",
+        "erasure_confirmed",
     }
 )
 """Kinds that need an earlier action of another kind, and so are seldom possible."""
