@@ -8,9 +8,11 @@ from ledger.store.migrate import (
     Component,
     ledger_components,
     migrate,
+    reader_role,
     vault_role,
     witness_component,
     witness_role,
+    write_access_matrix,
 )
 from projections.schema import view_component
 from projections.view import PROJECTOR_ROLE
@@ -22,7 +24,11 @@ def migrate_all(conninfo: str, protocol: Protocol, *, grant_to: str | None = Non
     ``grant_to`` is the login that the API connects with. Raises ``MigrationError``.
     """
     parties = sorted(protocol.party_codes)
-    return migrate(conninfo, _components(parties), roles=needed_roles(parties), grant_to=grant_to)
+    applied = migrate(
+        conninfo, _components(parties), roles=needed_roles(parties), grant_to=grant_to
+    )
+    write_access_matrix(conninfo, protocol, parties)
+    return applied
 
 
 def _components(parties: Sequence[str]) -> tuple[Component, ...]:
@@ -33,4 +39,5 @@ def _components(parties: Sequence[str]) -> tuple[Component, ...]:
 
 def needed_roles(parties: Sequence[str]) -> tuple[str, ...]:
     """The roles that the API's login takes, besides the application's own."""
-    return (PROJECTOR_ROLE, *map(vault_role, parties), *map(witness_role, parties))
+    of_parties = (f(party) for f in (vault_role, reader_role, witness_role) for party in parties)
+    return (PROJECTOR_ROLE, *of_parties)

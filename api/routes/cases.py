@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, JsonValue
 
 from api.access import Caller, TheCaller, TheNode
 from api.documents import Case, CasePage, DisclosedFields, Receipt, TrailPage, etag
@@ -15,8 +15,6 @@ from api.parameters import MAX_POSITION, AtLeast, CaseId, Position, SignedAction
 from api.problems import problem, responses
 from api.routes.outbox import ACCEPTED, answer
 from ledger.refusals import Ground, Refusal
-from ledger.sd_jwt import parse_disclosure
-from ledger.vocabulary.levels import Level
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from ledger.vocabulary.types import AgencyId
 from projections.case_view import OVERSIGHT_VIEWER, CaseView, case_view, viewers
@@ -172,16 +170,15 @@ def _disclosed(node: Node, caller: Caller, view: CaseView) -> Sequence[Disclosed
     # Oversight reads the ledger level; a country reads what its own vault holds.
     if caller.viewer == OVERSIGHT_VIEWER:
         return ()
-    held = node.vaults.of(caller.agency.party).held(view.case_id, Level.CASE)
-    recorded = node.ledger.rows.recorded_action_ids(list(held), upto=view.position)
-    return [
-        DisclosedFields(
-            action_id=action_id,
-            fields={name: parse_disclosure(text).value for name, text in fields.items()},
-        )
-        for action_id, fields in held.items()
-        if action_id in recorded
-    ]
+    held = node.vaults.of(caller.agency.party).case_fields(view.case_id)
+    recorded = node.ledger.rows.recorded_action_ids(
+        sorted({one.action_id for one in held}), upto=view.position
+    )
+    fields: dict[UUID, dict[str, JsonValue]] = {}
+    for one in held:
+        if one.action_id in recorded:
+            fields.setdefault(one.action_id, {})[one.field] = one.value
+    return [DisclosedFields(action_id=action, fields=values) for action, values in fields.items()]
 
 
 def _unknown() -> Refusal:

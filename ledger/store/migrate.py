@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Composable, Identifier
 
+from ledger.protocol import Protocol
 from ledger.store.database import APP_ROLE
 
 _LOCK = 7_205_301_446  # any number, the same in every process
@@ -41,7 +42,13 @@ class Component:
 def ledger_components(parties: Iterable[str]) -> tuple[Component, ...]:
     """The ledger's own tables, and a vault for each party."""
     own = Component("ledger", resources.files("ledger.store") / "migrations")
-    return (own, *(_of_party("vault", p, vault_schema(p), vault_role(p)) for p in parties))
+    return (own, *map(vault_component, parties))
+
+
+def vault_component(party: str) -> Component:
+    """The tables of one party's vault."""
+    reader = Identifier(reader_role(party))
+    return _of_party("vault", party, vault_schema(party), vault_role(party), reader=reader)
 
 
 def witness_component(party: str) -> Component:
@@ -49,10 +56,10 @@ def witness_component(party: str) -> Component:
     return _of_party("witness", party, witness_schema(party), witness_role(party))
 
 
-def _of_party(kind: str, party: str, schema: str, role: str) -> Component:
+def _of_party(kind: str, party: str, schema: str, role: str, **more: Composable) -> Component:
     """A template of migrations, applied to one party's schema and role."""
     directory = resources.files("ledger.store") / f"{kind}_migrations"
-    names = {"schema": Identifier(schema), "role": Identifier(role)}
+    names = {"schema": Identifier(schema), "role": Identifier(role), **more}
     return Component(f"{kind}-{party.lower()}", directory, names)
 
 
@@ -70,6 +77,26 @@ def vault_schema(party: str) -> str:
 
 def vault_role(party: str) -> str:
     return f"case_ledger_vault_{party.lower()}"
+
+
+def reader_role(party: str) -> str:
+    """The role that reads disclosures, under row-level security, and changes nothing."""
+    return f"case_ledger_reader_{party.lower()}"
+
+
+def write_access_matrix(conninfo: str, protocol: Protocol, parties: Iterable[str]) -> None:
+    """Write the protocol's access matrix into each vault, as the owner."""
+    rows = [
+        (role, operation.value, group.value)
+        for role, operations in protocol.access.items()
+        for operation, groups in operations.items()
+        for group in groups
+    ]
+    with psycopg.connect(conninfo) as connection, connection.cursor() as cursor:
+        for party in parties:
+            table = SQL("{}.access_matrix").format(Identifier(vault_schema(party)))
+            cursor.execute(SQL("DELETE FROM {}").format(table))
+            cursor.executemany(SQL("INSERT INTO {} VALUES (%s, %s, %s)").format(table), rows)
 
 
 def migrate(

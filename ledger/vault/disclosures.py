@@ -1,6 +1,7 @@
-"""What a country's own agencies disclosed, encrypted, in a schema and role of its own."""
+"""What a country holds on persons, encrypted, in a schema and roles of its own."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,13 +10,14 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from ledger.refusals import Ground, Refusal
-from ledger.sd_jwt import Disclosure
+from ledger.sd_jwt import Disclosure, parse_disclosure
 from ledger.signing import SignedAction
 from ledger.store.database import Database
-from ledger.store.migrate import vault_role, vault_schema
+from ledger.store.migrate import reader_role, vault_role, vault_schema
 from ledger.vault.data_keys import DataKeys
+from ledger.vault.readings import Reading, Readings
 from ledger.vault.sealing import seal, unseal
-from ledger.vocabulary.levels import Level
+from ledger.vocabulary.levels import FieldGroup, Level
 
 _PAGE = 500
 
@@ -24,8 +26,34 @@ class KeyMissingError(RuntimeError):
     """Disclosures are here and their key is not: it was lost, or its directory is not there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One disclosure that a vault holds, opened."""
+
+    action_id: UUID
+    digest: str
+    field: str
+    level: Level
+    group: FieldGroup | None
+    received_from: str | None
+    """The country that released it; ``None`` for the vault's own country's."""
+    encoded: str
+
+    @property
+    def value(self) -> Any:
+        return parse_disclosure(self.encoded).value
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """By which parcel of which country disclosures came."""
+
+    party: str
+    parcel_id: UUID
+
+
 class Vault:
-    """Keeps what a country's own agencies disclosed, and nothing of any other country.
+    """Keeps what a country's own agencies disclosed, and what other countries released to it.
 
     The database has nothing in clear: each person's disclosures are under a key of their own.
     """
@@ -34,34 +62,45 @@ class Vault:
         self.party = party
         self._database = database
         self._keys = keys
+        self.readings = Readings(database, party)
         self._role = vault_role(party)
+        self._reader = reader_role(party)
+        self._erased = SQL("{}.erased").format(Identifier(vault_schema(party)))
         self._table = SQL("{}.disclosures").format(Identifier(vault_schema(party)))
 
     def deposit(
-        self, action: SignedAction, case_id: UUID, disclosures: Sequence[Disclosure]
+        self,
+        action: SignedAction,
+        case_id: UUID,
+        disclosures: Sequence[Disclosure],
+        *,
+        received: Received | None = None,
     ) -> UUID:
         """Store disclosures that were checked against ``action``. Durable on return.
 
         Returns the deposit's id, by which :meth:`withdraw` takes out just these. Raises
-        ``KeyMissingError`` where the person has disclosures here and no key any more.
+        ``KeyMissingError`` where the person has disclosures here and no key any more, and
+        ``Refusal`` (``erased-case``) where the person was erased.
         """
-        deposit_id = uuid4()
+        deposit_id = received.parcel_id if received else uuid4()
         if not disclosures:
             return deposit_id
         levels = [action.model.level(d.name) for d in disclosures]
         insert = SQL(
             "INSERT INTO {} (action_id, deposit_id, digest, case_id, field, level, field_group,"
-            " sealed) SELECT %(action)s, %(deposit)s, t.digest, %(case)s, t.field, t.level,"
-            " t.field_group, t.sealed"
+            " received_from, sealed) SELECT %(action)s, %(deposit)s, t.digest, %(case)s, t.field,"
+            " t.level, t.field_group, %(from)s, t.sealed"
             " FROM unnest(%(digests)s::text[], %(fields)s::text[], %(levels)s::text[],"
             " %(groups)s::text[], %(sealed)s::bytea[])"
-            " AS t (digest, field, level, field_group, sealed)"
+            " AS t (digest, field, level, field_group, sealed) ON CONFLICT DO NOTHING"
         ).format(self._table)
         with self._database.transaction(role=self._role) as connection:
+            self._check_not_erased(connection, case_id)
             data_key = self._data_key(connection, case_id)
             connection.execute(
                 insert,
                 {
+                    "from": received.party if received else None,
                     "action": action.id,
                     "deposit": deposit_id,
                     "case": case_id,
@@ -90,33 +129,109 @@ class Vault:
         with self._database.transaction(role=self._role) as connection:
             connection.execute(delete, (action_id, deposit_id))
 
-    def held(self, case_id: UUID, level: Level) -> Mapping[UUID, Mapping[str, str]]:
-        """The encoded disclosures of one level held on a case, by action and field.
+    def case_fields(self, case_id: UUID) -> Sequence[Held]:
+        """The ``case`` fields held on a person, the country's own and those received.
 
         Raises ``KeyMissingError``, and ``SealError`` where one does not open at its place.
         """
+        return self._open(case_id, SQL("level = 'case'"), {})
+
+    def personal_fields(self, reading: Reading) -> Sequence[Held]:
+        """The personal fields that an entry of the access log opens, and no others.
+
+        The database holds them to that entry, which must be of this very minute. Raises as
+        :meth:`case_fields` does.
+        """
+        return self._open(
+            reading.asked.case_id,
+            SQL("level = 'personal' AND field_group = ANY(%(groups)s)"),
+            {"groups": [group.value for group in reading.asked.groups]},
+            reading,
+        )
+
+    def _open(
+        self,
+        case_id: UUID,
+        condition: SQL,
+        parameters: Mapping[str, Any],
+        reading: Reading | None = None,
+    ) -> Sequence[Held]:
         select = SQL(
-            "SELECT action_id, digest, field, sealed FROM {}"
-            " WHERE case_id = %s AND level = %s AND sealed IS NOT NULL"
-        ).format(self._table)
-        with self._database.transaction(role=self._role) as connection:
-            rows = connection.execute(select, (case_id, level.value)).fetchall()
+            "SELECT action_id, digest, field, level, field_group, received_from, received_at,"
+            " sealed FROM {} WHERE case_id = %(case)s AND {} AND sealed IS NOT NULL"
+            " ORDER BY received_at, action_id, field"
+        ).format(self._table, condition)
+        with self._database.transaction(role=self._reader) as connection:
+            if reading is not None:
+                connection.execute(
+                    "SELECT set_config('case_ledger.reading', %s, true)", (str(reading.seq),)
+                )
+            rows = connection.execute(select, {"case": case_id, **parameters}).fetchall()
         if not rows:
-            return {}
+            return ()
         data_key = self._keys.get(case_id)
         if data_key is None:
             raise self._missing()
-        found: dict[UUID, dict[str, str]] = {}
+        opened: dict[tuple[UUID, str], Held] = {}
         for row in rows:
-            found.setdefault(row["action_id"], {})[row["field"]] = unseal(
-                data_key,
-                row["sealed"],
-                case_id=case_id,
+            place = {name: row[name] for name in ("action_id", "digest", "field")}
+            encoded = unseal(data_key, row["sealed"], case_id=case_id, **place)
+            opened[row["action_id"], row["digest"]] = Held(
                 action_id=row["action_id"],
                 digest=row["digest"],
                 field=row["field"],
+                level=Level(row["level"]),
+                group=FieldGroup(row["field_group"]) if row["field_group"] else None,
+                received_from=row["received_from"],
+                encoded=encoded,
             )
-        return found
+        return tuple(opened.values())
+
+    def own_groups(
+        self, action_ids: Sequence[UUID]
+    ) -> Mapping[tuple[UUID, str], FieldGroup | None]:
+        """The field group of each disclosure of the country's own actions, by action and digest.
+
+        ``None`` stands for a ``case`` field.
+        """
+        select = SQL(
+            "SELECT action_id, digest, field_group FROM {}"
+            " WHERE action_id = ANY(%s) AND received_from IS NULL"
+        ).format(self._table)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (list(action_ids),)).fetchall()
+        return {
+            (row["action_id"], row["digest"]): (
+                FieldGroup(row["field_group"]) if row["field_group"] else None
+            )
+            for row in rows
+        }
+
+    def erase(self, case_id: UUID) -> bool:
+        """Destroy the person's key, then all that it closed; nothing comes in again.
+
+        Durable on return, and harmless to repeat. Returns whether anything was held.
+        """
+        forever = SQL("INSERT INTO {} (case_id) VALUES (%s) ON CONFLICT DO NOTHING").format(
+            self._erased
+        )
+        delete = SQL("DELETE FROM {} WHERE case_id = %s").format(self._table)
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (str(case_id),)
+            )
+            connection.execute(forever, (case_id,))
+        # The key first: from then on no copy of the rows opens, wherever it is.
+        had_key = self._keys.destroy(case_id)
+        with self._database.transaction(role=self._role) as connection:
+            removed = connection.execute(delete, (case_id,)).rowcount
+        return had_key or removed > 0
+
+    def erased(self, case_ids: Sequence[UUID]) -> set[UUID]:
+        """Those of ``case_ids`` whose persons were erased here."""
+        select = SQL("SELECT case_id FROM {} WHERE case_id = ANY(%s)").format(self._erased)
+        with self._database.transaction(role=self._role) as connection:
+            return {row["case_id"] for row in connection.execute(select, (list(case_ids),))}
 
     def seal_stored(self) -> int:
         """Encrypt what an earlier version stored in clear. Returns how many disclosures."""
@@ -161,12 +276,26 @@ class Vault:
         known = self._keys.get(case_id)
         if known is not None:
             return known
-        held = SQL("SELECT FROM {} WHERE case_id = %s AND sealed IS NOT NULL LIMIT 1").format(
+        held = SQL("SELECT FROM {} WHERE case_id = %s AND disclosure IS NULL LIMIT 1").format(
             self._table
         )
         if connection.execute(held, (case_id,)).fetchone() is not None:
             raise self._missing()  # a new one would hide that the old one is lost
         return self._keys.make(case_id)
+
+    def _check_not_erased(self, connection: Connection[Any], case_id: UUID) -> None:
+        # Whoever erases waits until this deposit is in, or this deposit sees that it is over.
+        connection.execute(
+            "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", (str(case_id),)
+        )
+        erased = SQL("SELECT FROM {} WHERE case_id = %s").format(self._erased)
+        if connection.execute(erased, (case_id,)).fetchone() is not None:
+            raise Refusal(
+                Ground.OUT_OF_PROCEDURE,
+                "erased-case",
+                "What was held on this person is erased; nothing more is taken in.",
+                "case",
+            )
 
     def _missing(self) -> KeyMissingError:
         return KeyMissingError(

@@ -13,7 +13,6 @@ import psycopg.conninfo
 import pytest
 
 from ledger import signing
-from ledger.sd_jwt import parse_disclosure
 from ledger.store.database import Database
 from ledger.vault.country_key import CountryPublicKey, FileCountryKey, SealError
 from ledger.vault.data_keys import DataKeys
@@ -23,6 +22,7 @@ from ledger.vocabulary.levels import Level
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.leaks import tables_with
+from tests.support.vaults import everything, values
 
 NAME, NOTE = "zqNameNobodyElseHas", "zqNoteNobodyElseHas"
 COUNTRY = FileCountryKey.generate()
@@ -42,8 +42,7 @@ class World:
         return signing.read(signed).id
 
     def values(self, case_id: UUID, level: Level) -> dict[str, object]:
-        held = self.vault.held(case_id, level).values()
-        return {n: parse_disclosure(t).value for fields in held for n, t in fields.items()}
+        return values(self.vault, case_id, level)
 
     def execute(self, statement: str, *params: object) -> None:
         with psycopg.connect(self.database) as connection:  # as the owner
@@ -62,7 +61,7 @@ def test_what_is_deposited_opens_and_lies_nowhere_in_clear(world: World) -> None
     world.deposit(case_id)
     assert world.values(case_id, Level.PERSONAL)["first_name"] == NAME
     assert world.values(case_id, Level.CASE)["indicators_note"] == NOTE
-    assert world.vault.held(uuid4(), Level.CASE) == {}
+    assert everything(world.vault, uuid4()) == ()
     assert tables_with(world.database, [NAME, NOTE]) == {}
 
 
@@ -114,7 +113,7 @@ def test_whoever_moves_rows_about_is_found_out(world: World) -> None:
         other,
     )
     with pytest.raises(SealError):
-        world.vault.held(one, Level.PERSONAL)
+        everything(world.vault, one)
     assert world.values(other, Level.PERSONAL)["first_name"] == NAME
 
 
@@ -126,7 +125,7 @@ def test_without_its_key_nothing_opens_and_nothing_hides_that(world: World) -> N
     assert not world.keys.destroy(case_id)
     assert world.keys.get(case_id) is None
     with pytest.raises(KeyMissingError):
-        world.vault.held(case_id, Level.CASE)
+        world.vault.case_fields(case_id)
     with pytest.raises(KeyMissingError):
         world.deposit(case_id)  # a new key would hide that the old one is gone
     assert world.values(other, Level.PERSONAL)["first_name"] == NAME
@@ -148,8 +147,8 @@ def test_no_backup_opens_once_the_key_is_destroyed(
         with Database(psycopg.conninfo.make_conninfo(server, dbname=backup)) as pool:
             restored = Vault(pool, "XK", DataKeys(tmp_path / "persons", "XK", COUNTRY))
             with pytest.raises(KeyMissingError):
-                restored.held(case_id, Level.PERSONAL)
-            assert restored.held(other, Level.PERSONAL)
+                everything(restored, case_id)
+            assert everything(restored, other)
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {backup} WITH (FORCE)".encode())

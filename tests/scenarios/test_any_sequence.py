@@ -28,7 +28,6 @@ from ledger.sd_jwt import SdJwt
 from ledger.store.database import Database
 from ledger.vault.disclosures import Vaults
 from ledger.vocabulary import CASE_ACTIONS, Action
-from ledger.vocabulary.levels import Level
 from projections.audit_trail import state_after, state_document
 from projections.case_view import case_view, viewers
 from projections.reading import ViewReader
@@ -38,6 +37,7 @@ from tests.support.agencies import Agencies
 from tests.support.leaks import everything_logged, server_log, tables_with
 from tests.support.serving import Server, serving
 from tests.support.strategies import found_in, markers, proposals
+from tests.support.vaults import everything
 from tests.support.views import rows_of, wait_for
 
 SEQUENCES = int(os.environ.get("CASE_LEDGER_TEST_SEQUENCES", "12"))
@@ -257,11 +257,7 @@ def check_where_values_are(world: World, database: str) -> None:
         vaults = Vaults(pool, data_keys(world.server.settings, parties))
         opened = {
             party: "\n".join(
-                disclosure
-                for case_id in cases
-                for level in (Level.CASE, Level.PERSONAL)
-                for fields in vaults.of(party).held(case_id, level).values()
-                for disclosure in fields.values()
+                held.encoded for case_id in cases for held in everything(vaults.of(party), case_id)
             )
             for party in parties
         }

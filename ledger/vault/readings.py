@@ -1,0 +1,175 @@
+"""The access log of a vault: who asked for which personal fields of whom, when, and what for.
+
+An entry is durable before anything is opened, and the database opens nothing personal without
+one. Each entry's hash covers the one before, so that none is changed or left out unnoticed.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.sql import SQL, Identifier
+
+from ledger.protocol import Operation
+from ledger.store.database import Database
+from ledger.store.migrate import vault_role, vault_schema
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis, Purpose
+from ledger.vocabulary.types import UtcDatetime
+
+_BEFORE_THE_FIRST = bytes(32)
+_PAGE = 500
+
+
+class BasisNamed(LedgerModel):
+    """The legal basis of a reading, and the recorded action that it stands on."""
+
+    kind: LegalBasis
+    action: UUID
+
+
+class Asked(LedgerModel):
+    """Who asks for what."""
+
+    agency: str
+    role: str
+    person: str | None = None
+    """The person's pseudonym, where a person signed in."""
+    key_id: str | None = None
+    """The agency's key, where its system asked."""
+    case_id: UUID
+    operation: Operation
+    groups: tuple[FieldGroup, ...]
+    purpose: Purpose
+
+
+class Reading(LedgerModel):
+    """One entry of the access log. It holds nothing of what was read."""
+
+    seq: int
+    at: UtcDatetime
+    asked: Asked
+    granted: bool
+    refused_by: str | None = None
+    """The rule that refused it."""
+    bases: Mapping[FieldGroup, BasisNamed] = {}
+    concerning: UUID | None = None
+    """The release that the fields were taken out for."""
+
+
+class Readings:
+    """One country's access log."""
+
+    def __init__(self, database: Database, party: str) -> None:
+        self._database = database
+        self._role = vault_role(party)
+        self._table = SQL("{}.readings").format(Identifier(vault_schema(party)))
+
+    def record(
+        self,
+        asked: Asked,
+        *,
+        bases: Mapping[FieldGroup, BasisNamed] | None = None,
+        refused_by: str | None = None,
+        concerning: UUID | None = None,
+    ) -> Reading:
+        """Write an entry; granted, unless a rule refused it. Durable on return."""
+        last = SQL("SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1").format(self._table)
+        insert = SQL(
+            "INSERT INTO {} (seq, recorded_at, agency, agency_role, case_id, operation, groups,"
+            " granted, entry, hash) VALUES (%(seq)s, %(at)s, %(agency)s, %(role)s, %(case)s,"
+            " %(operation)s, %(groups)s, %(granted)s, %(entry)s, %(hash)s)"
+        ).format(self._table)
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"readings {self._role}",)
+            )
+            before = connection.execute(last).fetchone()
+            reading = Reading(
+                seq=before["seq"] + 1 if before else 1,
+                at=datetime.now(UTC),
+                asked=asked,
+                granted=refused_by is None,
+                refused_by=refused_by,
+                bases=bases or {},
+                concerning=concerning,
+            )
+            entry = reading.model_dump_json(exclude_none=True)
+            connection.execute(
+                insert,
+                {
+                    "seq": reading.seq,
+                    "at": reading.at,
+                    "agency": asked.agency,
+                    "role": asked.role,
+                    "case": asked.case_id,
+                    "operation": asked.operation.value,
+                    "groups": [group.value for group in asked.groups],
+                    "granted": reading.granted,
+                    "entry": entry,
+                    "hash": _chained(bytes(before["hash"]) if before else None, entry),
+                },
+            )
+        return reading
+
+    def of_case(self, case_id: UUID) -> Sequence[Reading]:
+        """Every entry on a person, the first one first."""
+        select = SQL("SELECT entry FROM {} WHERE case_id = %s ORDER BY seq").format(self._table)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (case_id,)).fetchall()
+        return [Reading.model_validate_json(row["entry"]) for row in rows]
+
+    def head(self) -> tuple[int, bytes]:
+        """The number of entries, and the hash that covers them all."""
+        last = SQL("SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1").format(self._table)
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(last).fetchone()
+        return (row["seq"], bytes(row["hash"])) if row else (0, _BEFORE_THE_FIRST)
+
+    def findings(self) -> Iterator[str]:
+        """What does not hold of the whole log; nothing, where all does."""
+        seq, chained = 0, _BEFORE_THE_FIRST
+        for row in self._rows():
+            seq += 1
+            if row["seq"] != seq:
+                yield f"entry {seq} is missing"
+                seq = row["seq"]
+            chained = _chained(chained, row["entry"])
+            if chained != bytes(row["hash"]):
+                yield f"entry {seq} or one before it was changed"
+                chained = bytes(row["hash"])
+            if not _agrees(row):
+                yield f"the columns of entry {seq} are not the entry's"
+
+    def _rows(self) -> Iterator[Mapping[str, Any]]:
+        page = SQL("SELECT * FROM {} WHERE seq > %s ORDER BY seq LIMIT %s").format(self._table)
+        after = 0
+        while True:
+            with self._database.transaction(role=self._role) as connection:
+                rows = connection.execute(page, (after, _PAGE)).fetchall()
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1]["seq"]
+
+
+def _chained(before: bytes | None, entry: str) -> bytes:
+    return hashlib.sha256((before or _BEFORE_THE_FIRST) + entry.encode()).digest()
+
+
+def _agrees(row: Mapping[str, Any]) -> bool:
+    reading = Reading.model_validate_json(row["entry"])
+    asked = reading.asked
+    return bool(
+        reading.seq == row["seq"]
+        and reading.at == row["recorded_at"]
+        and asked.agency == row["agency"]
+        and asked.role == row["agency_role"]
+        and asked.case_id == row["case_id"]
+        and asked.operation == row["operation"]
+        and [group.value for group in asked.groups] == row["groups"]
+        and reading.granted == row["granted"]
+    )
