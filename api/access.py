@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.disclosing import Reader
 from api.node import Node
 from ledger.protocol import COORDINATOR, NODE, OVERSIGHT, Agency
 from ledger.refusals import Ground, Refusal
@@ -36,6 +37,11 @@ class Caller:
         except Refusal:
             return False
         return True
+
+    @property
+    def reader(self) -> Reader:
+        """Who the access log says is asking for personal fields."""
+        return Reader(self.agency, self.key_id, None)
 
     @property
     def viewer(self) -> str:

@@ -1,7 +1,7 @@
 """A typed client: builds, signs and appends an agency's actions, and reads its cases."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -22,8 +22,13 @@ from api.documents import (
     EventPage,
     OutboxPage,
     Outcome,
+    ParcelDocument,
+    ParcelPage,
     ProtocolDocument,
     Readiness,
+    ReadingPage,
+    ReadingRequest,
+    ReadingResult,
     Receipt,
     TrailPage,
 )
@@ -31,7 +36,8 @@ from api.problems import ProblemDetails
 from ledger import signing
 from ledger.sd_jwt import SdJwt
 from ledger.vocabulary import Action
-from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Priority, Purpose, Stage
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
 
@@ -171,6 +177,27 @@ class LedgerClient:
             if (before := found.next) is None:
                 return
 
+    def read(
+        self,
+        case_id: UUID,
+        groups: Iterable[FieldGroup],
+        purpose: Purpose,
+        basis: LegalBasis | None = None,
+    ) -> ReadingResult:
+        """Open personal fields; granted or refused, it is written down. Raises ``RefusedError``."""
+        asked = ReadingRequest(groups=tuple(groups), purpose=purpose, basis=basis)
+        response = self._request(
+            "POST",
+            f"/v1/cases/{case_id}/readings",
+            content=asked.model_dump_json(),
+            headers={"Content-Type": "application/json"},
+        )
+        return ReadingResult.model_validate_json(response.content)
+
+    def readings(self, case_id: UUID) -> ReadingPage:
+        """Who asked for the person's personal fields in this agency's country."""
+        return self._get(f"/v1/cases/{case_id}/readings", ReadingPage)
+
     def trail(self, case_id: UUID, *, at_least: int | None = None) -> Iterator[TrailEntry]:
         """The audit trail of a case, from its opening."""
         yield from self._trail(f"/v1/cases/{case_id}/trail", at_least)
@@ -226,6 +253,19 @@ class LedgerClient:
     def outbox(self) -> OutboxPage:
         """What was handed in last at this node, and what became of it."""
         return self._get("/v1/outbox", OutboxPage)
+
+    def send_parcel(self, parcel: ParcelDocument) -> None:
+        """Hand in a parcel for another country's node; for a node alone."""
+        headers = {"Content-Type": "application/json"}
+        self._request("POST", "/v1/parcels", content=parcel.model_dump_json(), headers=headers)
+
+    def parcels(self, limit: int = 20) -> ParcelPage:
+        """The parcels that wait for this node's country."""
+        return self._get("/v1/parcels", ParcelPage, {"limit": limit})
+
+    def remove_parcel(self, parcel_id: UUID) -> None:
+        """Remove a parcel that was taken in."""
+        self._request("DELETE", f"/v1/parcels/{parcel_id}")
 
     def ready(self) -> Readiness:
         """Whether the node can serve. Raises ``RefusedError`` where it cannot yet."""

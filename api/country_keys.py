@@ -25,13 +25,15 @@ def country_key(settings: Settings, party: str) -> CountryKey:
     return FileCountryKey.load(path, passphrase)
 
 
-def data_keys(settings: Settings, parties: Iterable[str]) -> Mapping[str, DataKeys]:
+def country_keys(settings: Settings, parties: Iterable[str]) -> Mapping[str, CountryKey]:
+    """The keys of the countries whose node this is. Raises ``ValueError``."""
+    return {party: country_key(settings, party) for party in parties}
+
+
+def person_keys(settings: Settings, keys: Mapping[str, CountryKey]) -> Mapping[str, DataKeys]:
     """The data keys of each country's vault, in a directory apart from the database."""
     root = settings.person_keys or settings.key_directory / "persons"
-    return {
-        party: DataKeys(root / party.lower(), party, country_key(settings, party))
-        for party in parties
-    }
+    return {party: DataKeys(root / party.lower(), party, key) for party, key in keys.items()}
 
 
 def _passphrase(settings: Settings) -> tuple[str, int]:

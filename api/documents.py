@@ -9,10 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.problems import ProblemDetails
 from ledger import application
+from ledger.case_state import Act
 from ledger.outbox import State
 from ledger.protocol import Party, Role
 from ledger.store.recorder import RecordedRow
-from ledger.vocabulary.types import AgencyId, Name, UtcDatetime
+from ledger.vault.disclosures import Held
+from ledger.vault.readings import Reading
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis, Purpose
+from ledger.vocabulary.types import AgencyId, Country, Name, UtcDatetime
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
 
@@ -57,6 +62,59 @@ class Case(Document):
 
     view: CaseView
     disclosed: tuple[DisclosedFields, ...]
+
+
+class ReadingRequest(Document):
+    """Which personal fields are to be opened, and what for."""
+
+    groups: Annotated[tuple[FieldGroup, ...], Field(min_length=1, max_length=8)]
+    purpose: Purpose
+    basis: LegalBasis | None = None
+    """The legal basis, where a certain one is meant. Danger to life is always named."""
+
+
+class PersonalField(Document):
+    """One personal field that was opened."""
+
+    action_id: UUID
+    kind: str
+    agency: AgencyId
+    """Who recorded it."""
+    field: str
+    group: FieldGroup
+    value: JsonValue
+    digest: str
+    """What the agency signed; a release names fields by it."""
+    received_from: str | None
+    """The country that released it, where it was another's."""
+
+    @classmethod
+    def of(cls, held: Held, act: Act) -> "PersonalField":
+        if held.group is None:
+            raise ValueError(f"{held.field} is no personal field")
+        return cls(
+            action_id=held.action_id,
+            kind=act.kind,
+            agency=act.agency,
+            field=held.field,
+            group=held.group,
+            value=held.value,
+            digest=held.digest,
+            received_from=held.received_from,
+        )
+
+
+class ReadingResult(Document):
+    """What was opened, and the entry in the access log that says so."""
+
+    reading: Reading
+    fields: tuple[PersonalField, ...]
+
+
+class ReadingPage(Document):
+    """Entries of the access log, the first one first."""
+
+    readings: tuple[Reading, ...]
 
 
 class CasePage(Document):
@@ -162,6 +220,22 @@ class OutboxPage(Document):
     """Actions that were handed in, the last one first."""
 
     outcomes: tuple[Outcome, ...]
+
+
+class ParcelDocument(Document):
+    """What one country's node sends another through the ledger node, which cannot open it."""
+
+    id: UUID
+    sender: Country
+    recipient: Country
+    sealed: Annotated[str, Field(max_length=1_500_000)]
+    """HPKE (RFC 9180) to the recipient's country key, base64."""
+
+
+class ParcelPage(Document):
+    """Parcels that wait, the first one first."""
+
+    parcels: tuple[ParcelDocument, ...]
 
 
 class Following(Document):

@@ -7,22 +7,28 @@ from types import TracebackType
 from typing import Self
 
 import structlog
+from joserfc.jwk import OKPKey
 
 from api.agency_keys import own_key
 from api.assertions import Assertions
 from api.client import LedgerClient
-from api.country_keys import data_keys
+from api.country_keys import country_keys, person_keys
+from api.disclosing import Disclosing
 from api.documents import Following
+from api.erasing import Erasing
 from api.following import Follower, HttpSource
 from api.forwarding import Forwarder
 from api.log_keys import log_keys, own_parties, policy_at, trusted_policy
+from api.mailing import HttpPostOffice
 from api.outcomes import Outcomes
 from api.publishing import Publisher
 from api.recording import DirectRecording, OutboxRecording, Recording
 from api.settings import Settings
+from api.sharing import Sharing
 from api.timestamping import Stamper, trusted_roots
 from api.witnessing import Witnesses
 from ledger.application import Ledger, environment
+from ledger.mailbox import Mailbox
 from ledger.mirror import Mirror
 from ledger.outbox import Outbox
 from ledger.protocol import NODE, Agency
@@ -48,13 +54,16 @@ class Node:
         self.parties = own_parties(settings)
         self.database = Database(conninfo, max_size=settings.pool_size)
         self.ledger = Ledger(environment(conninfo, pool_size=settings.pool_size))
-        self.vaults = Vaults(self.database, data_keys(settings, self.parties))
+        self.country_keys = country_keys(settings, self.parties)
+        self.vaults = Vaults(self.database, person_keys(settings, self.country_keys))
+        self.disclosing = Disclosing(self.ledger, self.vaults)
         self.views = ViewReader(self.database)
         self.assertions = Assertions(self.database, settings.audience)
         trusted = trusted_policy(settings)
         self.policy_at = policy_at(self.ledger, trusted)
         self.publisher: Publisher | None = None
         self.follower: Follower | None = None
+        self.mailbox = Mailbox(self.database)
         self.outbox = Outbox(self.database)
         self.outcomes = Outcomes(self.ledger, self.outbox)
         self.recording: Recording
@@ -62,6 +71,7 @@ class Node:
             self._lead()
         else:
             self._follow(settings.ledger_url, trusted)
+        self.erasing = Erasing(self.ledger, self.vaults, self.views, self.recording, self._node_key)
         self.stamper = Stamper.of(settings, self.database)
         self._stopping = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_regularly, name="sweep")
@@ -79,6 +89,7 @@ class Node:
         )
         self.publisher = Publisher(self.ledger, self.publication)
         self.recording = DirectRecording(self.ledger, self.vaults, self.publisher)
+        self.sharing = Sharing(self.ledger, self.vaults, self.country_keys, self.mailbox)
 
     def _follow(self, url: str, trusted: Policy) -> None:
         """Be a country's node."""
@@ -95,11 +106,18 @@ class Node:
         follower.when_grown = forwarder.copied
         self.follower = follower
         self.forwarder = forwarder
+        self.sharing = Sharing(self.ledger, self.vaults, self.country_keys, HttpPostOffice(client))
         self._client = client
         self.witnesses = Witnesses(self.settings, self.database, self.policy_at, follower)
         self.recording = OutboxRecording(
             self.ledger, self.vaults, self.outbox, forwarder, follower, self.outcomes
         )
+
+    def _node_key(self, node: Agency) -> OKPKey | None:
+        try:
+            return own_key(self.settings, node.id, None)
+        except ValueError:
+            return None
 
     @property
     def signed(self) -> int:
@@ -158,6 +176,8 @@ class Node:
             self._stack.enter_context(self._client)
             self._stack.enter_context(self.forwarder)
             self._stack.enter_context(self.follower)
+        self._stack.enter_context(self.sharing)
+        self._stack.enter_context(self.erasing)
         if self.stamper is not None:
             self._stack.enter_context(self.stamper)
         self._sweeper.start()

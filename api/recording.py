@@ -20,7 +20,7 @@ from ledger.outbox import Outbox
 from ledger.protocol import NODE, Agency
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import SdJwt
-from ledger.vault.disclosures import Vaults
+from ledger.vault.disclosures import Vault, Vaults
 
 _PATIENCE_SECONDS = 5.0
 
@@ -35,6 +35,11 @@ class Recording(Protocol):
 
     def on_protocol(self, sender: Agency, sent: str) -> Receipt | Outcome:
         """Record an act on the protocol itself."""
+
+    def of_node(
+        self, node: Agency, action: signing.SignedAction, case_id: UUID, case_version: int
+    ) -> None:
+        """Record what this node itself signed, now or when the ledger node can be reached."""
 
 
 class DirectRecording:
@@ -59,6 +64,7 @@ class DirectRecording:
         signing.check_disclosures(action, parsed.disclosures)
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
+        _check_release(vault, action)
         if (receipt := self._ledger.receipt_of(action)) is not None:
             return Receipt.of(receipt)  # what it disclosed is in the vault since then
         deposit = vault.deposit(action, case_id, parsed.disclosures)
@@ -75,6 +81,15 @@ class DirectRecording:
         receipt = Receipt.of(self._ledger.append_to_registry(action))
         self._publisher.grown()
         return receipt
+
+    def of_node(
+        self,
+        node: Agency,  # noqa: ARG002
+        action: signing.SignedAction,
+        case_id: UUID,
+        case_version: int,
+    ) -> None:
+        self._recorded(action, case_id, case_version)
 
     def _recorded(self, action: signing.SignedAction, case_id: UUID, case_version: int) -> Receipt:
         receipt = Receipt.of(self._ledger.append(action, case_id, case_version))
@@ -111,6 +126,7 @@ class OutboxRecording:
         signing.check_disclosures(action, parsed.disclosures)
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
+        _check_release(vault, action)
         if (receipt := self._ledger.receipt_of(action)) is not None:
             return Receipt.of(receipt)
         if not self._is_waiting(action):
@@ -129,6 +145,13 @@ class OutboxRecording:
         if not self._is_waiting(action):
             self._outbox.put(action, sender, None, 0, None)
         return self._await(action.id)
+
+    def of_node(
+        self, node: Agency, action: signing.SignedAction, case_id: UUID, case_version: int
+    ) -> None:
+        if not self._is_waiting(action) and self._ledger.receipt_of(action) is None:
+            self._outbox.put(action, node, case_id, case_version, None)
+            self._forwarder.put()
 
     def _is_waiting(self, action: signing.SignedAction) -> bool:
         found = self._outbox.find(action)
@@ -164,6 +187,33 @@ def _senders_action(ledger: Ledger, parsed: SdJwt, sender: Agency) -> signing.Si
         f"{sender.id} cannot send what {action.agency} signed; each agency sends its own.",
         "iss",
     )
+
+
+def _check_release(vault: Vault, action: signing.SignedAction) -> None:
+    """What is released is held here, and of the groups that the release names.
+
+    The ledger node cannot know: it sees digests alone.
+    """
+    if action.kind != "information_released":
+        return
+    named = [(UUID(part["action"]), part["digests"]) for part in action.fields["released"]]
+    held = vault.own_groups([action_id for action_id, _ in named])
+    for action_id, digests in named:
+        for digest in digests:
+            if (group := held.get((action_id, digest))) is None:
+                raise Refusal(
+                    Ground.INVALID,
+                    "not-held",
+                    "A digest is of no personal field that this country's vault holds.",
+                    "act.released",
+                )
+            if group not in action.fields["groups"]:
+                raise Refusal(
+                    Ground.INVALID,
+                    "group-not-named",
+                    f"A field of {group} is among those released; name its group too.",
+                    "act.groups",
+                )
 
 
 def _check_no_node(sender: Agency) -> None:

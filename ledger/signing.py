@@ -193,10 +193,13 @@ def verify(action: SignedAction, key: OKPKey) -> None:
         ) from error
 
 
-def check_disclosures(action: SignedAction, disclosures: Sequence[Disclosure]) -> Action:
+def check_disclosures(
+    action: SignedAction, disclosures: Sequence[Disclosure], *, partial: bool = False
+) -> Action | None:
     """Check each disclosure against its digest and its field's model.
 
-    Returns the whole action. Raises ``Refusal`` that names the field and never
+    Returns the whole action; ``None`` for a ``partial`` one, of which some fields may have been
+    left out on purpose. Raises ``Refusal`` that names the field and never
     repeats its value.
     """
     try:
@@ -216,6 +219,8 @@ def check_disclosures(action: SignedAction, disclosures: Sequence[Disclosure]) -
         except ValidationError as error:
             raise _refusal(error, field) from None
         values[field] = disclosure.value
+    if partial:
+        return None
     try:
         return model.model_validate({**action.fields, **values})
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -66,6 +66,7 @@ class Vault:
         self._role = vault_role(party)
         self._reader = reader_role(party)
         self._erased = SQL("{}.erased").format(Identifier(vault_schema(party)))
+        self._progress = SQL("{}.progress").format(Identifier(vault_schema(party)))
         self._table = SQL("{}.disclosures").format(Identifier(vault_schema(party)))
 
     def deposit(
@@ -227,11 +228,42 @@ class Vault:
             removed = connection.execute(delete, (case_id,)).rowcount
         return had_key or removed > 0
 
+    def unconfirmed(self) -> Mapping[UUID, datetime]:
+        """When each person was erased whose erasure is not confirmed on the ledger yet."""
+        select = SQL("SELECT case_id, erased_at FROM {} WHERE confirmed_at IS NULL").format(
+            self._erased
+        )
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select).fetchall()
+        return {row["case_id"]: row["erased_at"] for row in rows}
+
+    def confirmed(self, case_id: UUID) -> None:
+        """The ledger has this country's confirmation."""
+        update = SQL("UPDATE {} SET confirmed_at = now() WHERE case_id = %s").format(self._erased)
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, (case_id,))
+
     def erased(self, case_ids: Sequence[UUID]) -> set[UUID]:
         """Those of ``case_ids`` whose persons were erased here."""
         select = SQL("SELECT case_id FROM {} WHERE case_id = ANY(%s)").format(self._erased)
         with self._database.transaction(role=self._role) as connection:
             return {row["case_id"] for row in connection.execute(select, (list(case_ids),))}
+
+    def progress(self, work: str) -> int:
+        """How far a work of this vault has followed the ledger."""
+        select = SQL("SELECT position FROM {} WHERE work = %s").format(self._progress)
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, (work,)).fetchone()
+        return row["position"] if row else 0
+
+    def advance(self, work: str, position: int) -> None:
+        """What lies up to ``position`` is done."""
+        update = SQL(
+            "INSERT INTO {} (work, position) VALUES (%s, %s)"
+            " ON CONFLICT (work) DO UPDATE SET position = EXCLUDED.position"
+        ).format(self._progress)
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, (work, position))
 
     def seal_stored(self) -> int:
         """Encrypt what an earlier version stored in clear. Returns how many disclosures."""

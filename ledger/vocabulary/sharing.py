@@ -7,7 +7,7 @@ from pydantic import Field
 
 from ledger.vocabulary.action import Action, LedgerModel, OnCase, OnLedger
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import Danger, LegalBasis, ReviewFinding
+from ledger.vocabulary.picklists import Danger, LegalBasis, Purpose, ReviewFinding
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.types import ActionId, Countries, Country, Text, UtcDatetime
 
@@ -57,6 +57,7 @@ class InformationReleased(Action):
     request: OnLedger[ActionId | None] = None
     """The request that this answers, if one asked for it."""
     groups: OnLedger[Groups]
+    purpose: OnLedger[Purpose]
     basis: OnLedger[LegalBasis]
     basis_action: OnLedger[ActionId]
     """The action that the basis stands on: a consent, a decision, the start of a duty."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from api.client import LedgerClient, RefusedError
-from api.country_keys import data_keys
+from api.country_keys import country_keys, person_keys
 from api.documents import Receipt
 from ledger import signing
 from ledger.application import Ledger
@@ -254,7 +254,9 @@ def check_where_values_are(world: World, database: str) -> None:
     parties = world.agencies.protocol.party_codes
     cases = {receipt.case_id for _, receipt in world.accepted.values()}
     with Database(database) as pool:
-        vaults = Vaults(pool, data_keys(world.server.settings, parties))
+        vaults = Vaults(
+            pool, person_keys(world.server.settings, country_keys(world.server.settings, parties))
+        )
         opened = {
             party: "\n".join(
                 held.encoded for case_id in cases for held in everything(vaults.of(party), case_id)

@@ -35,9 +35,11 @@ ALTER TABLE {schema}.disclosures ADD COLUMN received_from text;
 
 -- Of a person who was erased nothing comes in again, from its agencies, by mail or by a sweep.
 CREATE TABLE {schema}.erased (
-    case_id   uuid        NOT NULL PRIMARY KEY,
-    erased_at timestamptz NOT NULL DEFAULT now()
+    case_id      uuid        NOT NULL PRIMARY KEY,
+    erased_at    timestamptz NOT NULL DEFAULT now(),
+    confirmed_at timestamptz
 );
+CREATE INDEX erased_unconfirmed ON {schema}.erased (case_id) WHERE confirmed_at IS NULL;
 
 -- How far each of the vault's own works has followed the ledger.
 CREATE TABLE {schema}.progress (
@@ -70,4 +72,5 @@ GRANT USAGE ON SCHEMA {schema} TO {reader};
 GRANT SELECT ON {schema}.disclosures, {schema}.readings, {schema}.access_matrix TO {reader};
 GRANT SELECT, INSERT ON {schema}.readings TO {role};
 GRANT SELECT, INSERT ON {schema}.erased TO {role};
+GRANT UPDATE (confirmed_at) ON {schema}.erased TO {role};
 GRANT SELECT, INSERT, UPDATE ON {schema}.progress TO {role};

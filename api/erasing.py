@@ -1,0 +1,158 @@
+"""Erases what this country holds on a person when that is owed, and confirms it on the ledger.
+
+It is owed once two persons ordered it, or the protocol's period of retention is over. The
+confirmation is signed with the country's node's key; where that is not on this machine, the
+coordinator signs it.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from uuid import UUID, uuid5
+
+import structlog
+from joserfc.jwk import OKPKey
+
+from api.background import Background
+from api.recording import Recording
+from ledger import signing
+from ledger.application import Ledger
+from ledger.case import Case
+from ledger.legal_basis import retention_over
+from ledger.protocol import NODE, Agency, Protocol
+from ledger.refusals import Refusal
+from ledger.vault.disclosures import Vault, Vaults
+from ledger.vocabulary.erasure import ErasureConfirmed
+from ledger.vocabulary.picklists import CaseStatus
+from projections.reading import ViewReader
+
+_BATCH = 500
+_EVERY_SECONDS = 0.5
+_AFTER_TROUBLE_SECONDS = 2.0
+_RETENTION_EVERY_SECONDS = 3600.0
+_WORK = "erase"
+_log = structlog.get_logger(__name__)
+
+NodeKey = Callable[[Agency], OKPKey | None]
+"""The private key of a country's node agency, where it is on this machine."""
+
+
+class Erasing(Background):
+    """Follows the ledger for orders, and looks now and then for what is over its time."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        vaults: Vaults,
+        views: ViewReader,
+        recording: Recording,
+        node_key: NodeKey,
+    ) -> None:
+        self._ledger = ledger
+        self._vaults = vaults
+        self._views = views
+        self._recording = recording
+        self._node_key = node_key
+        self._unsigned: set[UUID] = set()
+        super().__init__(erase=self._run)
+
+    def _run(self) -> None:
+        looked = -_RETENTION_EVERY_SECONDS
+        while not self._stopping.is_set():
+            pause = _EVERY_SECONDS
+            try:
+                self.obey()
+                if time.monotonic() - looked >= _RETENTION_EVERY_SECONDS:
+                    self.retire(datetime.now(UTC))
+                    looked = time.monotonic()
+                self.confirm()
+            except Exception as error:
+                _log.warning("erasing interrupted", error=type(error).__name__)
+                pause = _AFTER_TROUBLE_SECONDS
+            self._stopping.wait(pause)
+
+    def obey(self) -> int:
+        """Carry out what was ordered since the last look. Returns how many persons."""
+        if self._ledger.registry() is None:
+            return 0
+        count = 0
+        for vault in self._vaults:
+            while rows := self._ledger.rows.select_rows(after=vault.progress(_WORK), limit=_BATCH):
+                for row in rows:
+                    if row.kind == "erasure_approved":
+                        count += self._erase(vault, row.originator_id)
+                vault.advance(_WORK, rows[-1].position)
+        return count
+
+    def retire(self, now: datetime) -> int:
+        """Erase whose period of retention is over. Returns how many persons."""
+        registry = self._ledger.registry()
+        if registry is None:
+            return 0
+        count = 0
+        for vault in self._vaults:
+            for case_id in self._closed(vault.party):
+                case = self._ledger.case(case_id)
+                if case is None or vault.erased([case_id]):
+                    continue
+                over = retention_over(case.state, registry.protocol)
+                if over is not None and over <= now:
+                    count += self._erase(vault, case_id)
+        return count
+
+    def confirm(self) -> int:
+        """Sign that what was erased is gone. Returns how many confirmations were handed in."""
+        registry = self._ledger.registry()
+        if registry is None:
+            return 0
+        count = 0
+        for vault in self._vaults:
+            for case_id, erased_at in vault.unconfirmed().items():
+                case = self._ledger.case(case_id)
+                if case is None:
+                    continue
+                erasure = case.state.erasure
+                done = erasure is not None and vault.party in erasure.confirmed
+                if done or vault.party not in case.state.parties:
+                    vault.confirmed(case_id)  # who was no party owes the ledger no word
+                else:
+                    count += self._confirm(vault.party, case, erased_at, registry.protocol)
+        return count
+
+    def _confirm(self, party: str, case: Case, erased_at: datetime, protocol: Protocol) -> bool:
+        node = next((a for a in protocol.agencies if a.role == NODE and a.party == party), None)
+        key = self._node_key(node) if node is not None else None
+        if node is None or key is None:
+            if case.id not in self._unsigned:
+                self._unsigned.add(case.id)
+                _log.warning("an erasure must be confirmed by the coordinator", party=party)
+            return False
+        order = case.state.erasure.order if case.state.erasure else None
+        # The same bytes each time, so that the ledger records it once.
+        signed = signing.sign(
+            ErasureConfirmed(acted_at=erased_at, order=order),
+            agency=node.id,
+            key=key,
+            protocol=protocol.id,
+            case_id=case.id,
+            action_id=uuid5(case.id, f"erasure confirmed {party} {order}"),
+            signed_at=erased_at,
+        )
+        try:
+            self._recording.of_node(node, signing.read(signed), case.id, case.version)
+        except Refusal as refusal:
+            _log.warning("an erasure is not confirmed yet", rule=refusal.rule)
+            return False
+        return True
+
+    def _erase(self, vault: Vault, case_id: UUID) -> bool:
+        held = vault.erase(case_id)
+        _log.info("what was held on a person is erased", party=vault.party, held=held)
+        return held
+
+    def _closed(self, party: str) -> Iterator[UUID]:
+        for status in (CaseStatus.CLOSED, CaseStatus.CLOSED_REFERRED):
+            before = None
+            while page := self._views.cases(party, limit=200, before=before, status=status):
+                yield from (view.case_id for view in page)
+                before = page[-1].opened_position

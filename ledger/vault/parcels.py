@@ -1,0 +1,131 @@
+"""What travels between countries: one action's fields, sealed to the receiving country's key.
+
+A parcel carries an SD-JWT (RFC 9901) as its agency signed it, with those disclosures alone that
+the receiver may have. Who seals proves nothing by it; the digests in the ledger do.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from ledger import signing
+from ledger.case import Case
+from ledger.case_state import Act
+from ledger.protocol import Protocol
+from ledger.refusals import Refusal
+from ledger.sd_jwt import Disclosure, SdJwt
+from ledger.signing import SignedAction
+from ledger.vault.country_key import CountryKey, CountryPublicKey, SealError
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.levels import Level
+
+
+class ParcelError(ValueError):
+    """A parcel is not what it should be; nothing of it is taken in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What the mailbox of the ledger node sees of it."""
+
+    id: UUID
+    sender: str
+    recipient: str
+    sealed: bytes
+
+
+class Content(LedgerModel):
+    """What only the receiver sees."""
+
+    presentation: str
+    """An SD-JWT without key binding: any verifier checks it with the agency's public key."""
+    release: UUID | None = None
+    """The release that personal fields stand on; ``case`` fields need none."""
+
+
+def pack(
+    content: Content,
+    action_id: UUID,
+    protocol: Protocol,
+    sender: str,
+    recipient: str,
+    key: CountryPublicKey,
+) -> Parcel:
+    """Seal ``content`` to ``recipient``. The same content has the same id each time."""
+    parcel_id = uuid5(protocol.ledger_id, f"{sender} {recipient} {action_id} {content.release}")
+    context = _context(protocol, parcel_id, sender, recipient)
+    sealed = key.seal(content.model_dump_json(exclude_none=True).encode(), context)
+    return Parcel(parcel_id, sender, recipient, sealed)
+
+
+def unpack(parcel: Parcel, protocol: Protocol, key: CountryKey) -> Content:
+    """Open a parcel. Raises ``ParcelError`` where it was meant for another, or is malformed."""
+    context = _context(protocol, parcel.id, parcel.sender, parcel.recipient)
+    try:
+        return Content.model_validate_json(key.open(parcel.sealed, context))
+    except SealError as error:
+        raise ParcelError("it does not open") from error
+    except ValueError as error:
+        raise ParcelError("its content is malformed") from error
+
+
+def read(content: Content) -> tuple[SignedAction, SdJwt]:
+    """The action that a parcel carries fields of. Raises ``ParcelError``."""
+    try:
+        parsed = signing.parse(content.presentation)
+        action = signing.read(parsed)
+        signing.check_disclosures(action, parsed.disclosures, partial=True)
+    except Refusal as refusal:
+        raise ParcelError(f"its fields do not verify ({refusal.rule})") from refusal
+    return action, parsed
+
+
+def check(
+    content: Content,
+    action: SignedAction,
+    disclosures: Collection[Disclosure],
+    parcel: Parcel,
+    case: Case,
+    protocol: Protocol,
+) -> None:
+    """Whether the receiver may keep these fields of a recorded action of the case.
+
+    Raises ``ParcelError`` where they are not the sender's, or no release covers one.
+    """
+    if protocol.agencies_by_id[action.agency].party != parcel.sender:
+        raise ParcelError("it is not the sender's to give")
+    if parcel.recipient not in case.state.parties:
+        raise ParcelError("the receiver is not party to the case")
+    if content.release is None:
+        if any(action.model.level(d.name).level is not Level.CASE for d in disclosures):
+            raise ParcelError("personal fields came without a release")
+        return
+    release = case.history.get(content.release)
+    if release is None or not _covers(release, parcel, protocol):
+        raise ParcelError("it names no release to the receiver")
+    released = released_digests(release).get(action.id, frozenset())
+    for disclosure in disclosures:
+        group = action.model.level(disclosure.name).group
+        if disclosure.digest not in released or group not in release.fields["groups"]:
+            raise ParcelError("a field is not covered by the release")
+
+
+def _covers(release: Act, parcel: Parcel, protocol: Protocol) -> bool:
+    return (
+        release.kind == "information_released"
+        and release.fields["recipient"] == parcel.recipient
+        and protocol.agencies_by_id[release.agency].party == parcel.sender
+    )
+
+
+def released_digests(release: Act) -> Mapping[UUID, frozenset[str]]:
+    """The digests that a release names, by action."""
+    found: dict[UUID, frozenset[str]] = {}
+    for part in release.fields["released"]:
+        action = UUID(part["action"])
+        found[action] = found.get(action, frozenset()) | frozenset(part["digests"])
+    return found
+
+
+def _context(protocol: Protocol, parcel_id: UUID, sender: str, recipient: str) -> bytes:
+    return f"case-ledger parcel 1\n{protocol.id}\n{parcel_id}\n{sender}\n{recipient}\n".encode()

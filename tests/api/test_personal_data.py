@@ -1,0 +1,461 @@
+"""Personal data through the API: read for a purpose, released by field, erased everywhere."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from api.client import LedgerClient, RefusedError
+from api.country_keys import country_keys, person_keys
+from api.documents import PersonalField, ReadingResult
+from api.erasing import Erasing
+from api.recording import Recording
+from ledger import keys
+from ledger.application import Ledger
+from ledger.store.database import Database
+from ledger.vault.disclosures import Vaults
+from ledger.vocabulary import Action
+from ledger.vocabulary.coordination import (
+    CaseClosed,
+    CaseReopened,
+    ConsentGiven,
+    ConsentWithdrawn,
+    Correction,
+    InformationRequested,
+)
+from ledger.vocabulary.erasure import (
+    ErasureApproved,
+    ErasureConfirmed,
+    ErasureProposed,
+    LegalHoldLifted,
+    LegalHoldPlaced,
+)
+from ledger.vocabulary.identification import VictimIdentified
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import (
+    ClosureReason,
+    ConsentForm,
+    ConsentGiver,
+    ConsentScope,
+    CorrectionEffect,
+    CorrectionReason,
+    Danger,
+    DecisionMakingOrg,
+    ErasureGround,
+    GuardianKind,
+    HoldGround,
+    InformationTopic,
+    LegalBasis,
+    Purpose,
+    ReopeningReason,
+    ReviewFinding,
+    ShelterKind,
+    TraffickingStatus,
+    TypeOfExploitation,
+)
+from ledger.vocabulary.protection import GuardianAppointed, Sheltered
+from ledger.vocabulary.registration import KeyRegistered
+from ledger.vocabulary.sharing import (
+    BreakGlassOpened,
+    BreakGlassReviewed,
+    InformationReleased,
+    ReleasedFields,
+)
+from projections.reading import ViewReader
+from tests.support.actions import START, opening
+from tests.support.agencies import PAST, Agencies
+from tests.support.serving import Server, serving
+from tests.support.sharing import register_country_keys, until
+from tests.support.vaults import everything
+
+NAME, NOTE, PHONE, WHERE = "zqFirstName", "zqIndicatorsNote", "+999123456789", "zqShelterAddress"
+BOTH = ("XK", "ME")
+
+
+class Child:
+    """One case, on which agencies act one after the other."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.id = uuid4()
+        self.version = 0
+        self.ids: dict[str, UUID] = {}
+
+    def act(self, agency: str, action: Action) -> UUID:
+        with self.server.client(agency) as client:
+            receipt = client.append(action, self.id, self.version)
+        self.version = receipt.case_version
+        self.ids[action.kind] = receipt.action_id
+        return receipt.action_id
+
+    def refuse(self, agency: str, action: Action) -> str:
+        with self.server.client(agency) as client, pytest.raises(RefusedError) as refused:
+            client.append(action, self.id, self.version)
+        return refused.value.problem.rule
+
+    def read(
+        self, agency: str, *groups: FieldGroup, basis: LegalBasis | None = None
+    ) -> ReadingResult:
+        with self.server.client(agency) as client:
+            return client.read(self.id, groups, Purpose.PROTECTION, basis)
+
+    def cannot_read(self, agency: str, *groups: FieldGroup, basis: LegalBasis | None = None) -> str:
+        with pytest.raises(RefusedError) as refused:
+            self.read(agency, *groups, basis=basis)
+        return refused.value.problem.rule
+
+    def case_values(self, agency: str) -> dict[str, object]:
+        with self.server.client(agency) as client:
+            case = client.case(self.id)
+        return {name: value for one in case.disclosed for name, value in one.fields.items()}
+
+    def opened(self) -> None:
+        action = opening(BOTH, first_name=NAME, phone=PHONE, indicators_note=NOTE)
+        self.act("xk-dhtqnj", action)
+
+    def consent(self, *groups: FieldGroup, recipients: tuple[str, ...] = ("ME",)) -> UUID:
+        if "guardian_appointed" not in self.ids:
+            guardian = GuardianAppointed(acted_at=later(1), guardian_kind=GuardianKind.RELATIVE)
+            self.act("xk-csw-prishtina", guardian)
+        return self.act(
+            "xk-csw-prishtina",
+            ConsentGiven(
+                acted_at=later(2),
+                scopes=(ConsentScope.INFORMATION_EXCHANGE,),
+                given_by=ConsentGiver.GUARDIAN,
+                form=ConsentForm.WRITTEN,
+                expires=date(2099, 1, 1),
+                groups=groups,
+                recipients=recipients or None,
+                language="sqi",
+            ),
+        )
+
+    def release(self, *fields: PersonalField, basis_action: UUID, **more: object) -> Action:
+        released: dict[UUID, list[str]] = {}
+        for field in fields:
+            released.setdefault(field.action_id, []).append(field.digest)
+        content = {
+            "acted_at": later(4),
+            "recipient": "ME",
+            "groups": tuple({field.group for field in fields}),
+            "purpose": Purpose.PROTECTION,
+            "basis": LegalBasis.CONSENT,
+            "basis_action": basis_action,
+            "released": tuple(
+                ReleasedFields(action=action, digests=tuple(digests))
+                for action, digests in released.items()
+            ),
+            **more,
+        }
+        return InformationReleased.model_validate(content)
+
+
+def later(hours: float) -> datetime:
+    return START + timedelta(hours=hours)
+
+
+@pytest.fixture
+def shared(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[Server]:
+    assert ledger.registry() is not None
+    with serving(database, agencies) as server:
+        register_country_keys(server)
+        yield server
+
+
+@pytest.fixture
+def child(shared: Server) -> Child:
+    made = Child(shared)
+    made.opened()
+    return made
+
+
+def test_case_fields_reach_every_country_party_to_the_case(child: Child) -> None:
+    until(lambda: child.case_values("me-nac").get("indicators_note") == NOTE)
+    assert child.case_values("xk-nac")["indicators_note"] == NOTE
+    with child.server.client("al-nac") as albania, pytest.raises(RefusedError) as refused:
+        albania.case(child.id)
+    assert refused.value.problem.rule == "unknown-case"
+
+
+def test_a_country_that_joins_later_gets_what_was_before(shared: Server) -> None:
+    child = Child(shared)
+    child.act("xk-dhtqnj", opening(("XK",), first_name=NAME, indicators_note=NOTE))
+    request = InformationRequested(
+        acted_at=later(1),
+        addressee="me-nac",
+        topics=(InformationTopic.IDENTITY,),
+        purpose=Purpose.IDENTIFICATION,
+        question="zqQuestion",
+    )
+    child.act("xk-nac", request)
+    until(lambda: {NOTE, "zqQuestion"} <= set(map(str, child.case_values("me-nac").values())))
+    assert child.cannot_read("me-police-thb", FieldGroup.CONTACT) == "no-legal-basis"
+    assert child.read("me-police-thb", FieldGroup.IDENTITY).fields == ()
+
+
+def test_a_field_is_read_by_matrix_and_basis_and_each_asking_is_written_down(child: Child) -> None:
+    opened = child.read("xk-dhtqnj", FieldGroup.IDENTITY)
+    assert [(f.field, f.value, f.agency) for f in opened.fields] == [
+        ("first_name", NAME, "xk-dhtqnj")
+    ]
+    (basis,) = opened.reading.bases.values()
+    assert (basis.kind, basis.action) == (LegalBasis.DUTY, child.ids["case_opened"])
+    assert child.cannot_read("xk-dhtqnj", FieldGroup.HEALTH) == "access-matrix"
+    assert child.cannot_read("xk-dhtqnj", FieldGroup.CONTACT) == "no-legal-basis"
+    assert child.cannot_read("xk-ombudsperson", FieldGroup.IDENTITY) == "access-matrix"
+    assert child.cannot_read("xk-node", FieldGroup.IDENTITY) == "access-matrix"
+    assert child.cannot_read("al-police-thb", FieldGroup.IDENTITY) == "unknown-case"
+    with child.server.client("xk-ombudsperson") as oversight:
+        listed = oversight.readings(child.id).readings
+    assert [(r.asked.agency, r.granted, r.refused_by) for r in listed] == [
+        ("xk-dhtqnj", True, None),
+        ("xk-dhtqnj", False, "access-matrix"),
+        ("xk-dhtqnj", False, "no-legal-basis"),
+        ("xk-ombudsperson", False, "access-matrix"),
+        ("xk-node", False, "access-matrix"),
+    ]
+    with child.server.client("xk-isf") as shelter:
+        assert shelter.readings(child.id).readings == ()
+
+
+def test_consent_opens_what_it_names_until_it_is_withdrawn_or_expires(child: Child) -> None:
+    assert child.cannot_read("xk-ngo-support", FieldGroup.CONTACT) == "no-legal-basis"
+    consent = child.consent(FieldGroup.CONTACT, recipients=())
+    opened = child.read("xk-ngo-support", FieldGroup.CONTACT)
+    assert [f.value for f in opened.fields] == [PHONE]
+    assert opened.reading.bases[FieldGroup.CONTACT].action == consent
+    assert child.cannot_read("xk-ngo-support", FieldGroup.IDENTITY) == "no-legal-basis"
+    assert child.cannot_read("me-ngo-support", FieldGroup.CONTACT) == "no-legal-basis"
+    withdrawn = ConsentWithdrawn(
+        acted_at=later(3),
+        scopes=(ConsentScope.INFORMATION_EXCHANGE,),
+        withdrawn_by=ConsentGiver.PERSON,
+    )
+    child.act("xk-csw-prishtina", withdrawn)
+    assert child.cannot_read("xk-ngo-support", FieldGroup.CONTACT) == "no-legal-basis"
+    expired = ConsentGiven(
+        acted_at=later(4),
+        scopes=(ConsentScope.ASSISTANCE,),
+        given_by=ConsentGiver.PERSON,
+        form=ConsentForm.WRITTEN,
+        groups=(FieldGroup.CONTACT,),
+        expires=date(2026, 2, 1),
+    )
+    child.act("xk-csw-prishtina", expired)
+    assert child.cannot_read("xk-ngo-support", FieldGroup.CONTACT) == "no-legal-basis"
+
+
+def test_a_release_gives_the_fields_it_names_to_the_country_it_names(child: Child) -> None:
+    identified = VictimIdentified(
+        acted_at=later(1),
+        status=TraffickingStatus.POSSIBLE,
+        decided_by=DecisionMakingOrg.POLICE,
+        types_of_exploitation=(TypeOfExploitation.FORCED_MARRIAGE,),
+        statement="zqStatement",
+    )
+    child.act("xk-dhtqnj", identified)
+    (name,) = child.read("xk-dhtqnj", FieldGroup.IDENTITY).fields
+    (statement,) = child.read("xk-dhtqnj", FieldGroup.EXPLOITATION).fields
+    consent = child.consent(FieldGroup.IDENTITY)
+    good = child.release(name, basis_action=consent)
+    refused = {
+        "no-legal-basis": child.release(statement, basis_action=consent),
+        "group-not-named": child.release(
+            name, statement, basis_action=consent, groups=(FieldGroup.IDENTITY,)
+        ),
+        "recipient": good.model_copy(update={"recipient": "AL"}),
+        "not-held": good.model_copy(
+            update={"released": (ReleasedFields(action=name.action_id, digests=("A" * 43,)),)}
+        ),
+    }
+    for rule, action in refused.items():
+        assert child.refuse("xk-dhtqnj", action) == rule
+    assert child.refuse("xk-border", good) == "role"
+    assert child.refuse("xk-shelter-children", good) == "access-matrix"
+    assert child.refuse("me-police-thb", good) == "not-held"
+    child.act("xk-dhtqnj", good)
+    (received,) = until(lambda: child.read("me-police-thb", FieldGroup.IDENTITY).fields)
+    assert (received.value, received.received_from) == (NAME, "XK")
+    assert child.read("me-police-thb", FieldGroup.EXPLOITATION).fields == ()
+    with child.server.client("xk-nac") as coordinator:
+        taken_out = [r for r in coordinator.readings(child.id).readings if r.concerning]
+        trail = [entry.kind for entry in coordinator.trail(child.id)]
+    assert [(r.asked.operation, r.concerning) for r in taken_out] == [
+        ("release", child.ids["information_released"])
+    ]
+    assert trail[-1] == "information_released"
+    # Withdrawal stops what comes after; what was released stays on the trail.
+    withdrawn = ConsentWithdrawn(
+        acted_at=later(5),
+        scopes=(ConsentScope.INFORMATION_EXCHANGE,),
+        withdrawn_by=ConsentGiver.GUARDIAN,
+    )
+    child.act("xk-csw-prishtina", withdrawn)
+    assert child.refuse("xk-dhtqnj", good) == "no-legal-basis"
+
+
+def test_whereabouts_leave_the_country_on_a_basis_of_their_own(child: Child) -> None:
+    sheltered = Sheltered(
+        acted_at=later(1),
+        shelter_kind=ShelterKind.EMERGENCY,
+        provider="xk-shelter-children",
+        address=WHERE,
+    )
+    child.act("xk-shelter-children", sheltered)
+    (where,) = child.read("xk-shelter-children", FieldGroup.WHEREABOUTS).fields
+    consent = child.consent(FieldGroup.IDENTITY)
+    assert (
+        child.refuse("xk-csw-prishtina", child.release(where, basis_action=consent))
+        == "no-legal-basis"
+    )
+    together = ConsentGiven(
+        acted_at=later(3),
+        scopes=(ConsentScope.INFORMATION_EXCHANGE,),
+        given_by=ConsentGiver.PERSON,
+        form=ConsentForm.WRITTEN,
+        groups=(FieldGroup.WHEREABOUTS, FieldGroup.IDENTITY),
+        recipients=("ME",),
+    )
+    assert child.refuse("xk-csw-prishtina", together) == "whereabouts-apart"
+    apart = child.consent(FieldGroup.WHEREABOUTS)
+    child.act("xk-csw-prishtina", child.release(where, basis_action=apart))
+    until(lambda: child.read("me-csw-podgorica", FieldGroup.WHEREABOUTS).fields)
+
+
+def test_access_in_danger_to_life_is_at_once_short_and_seen_by_both(child: Child) -> None:
+    now = datetime.now(UTC)
+    assert child.cannot_read("xk-border", FieldGroup.CONTACT) == "access-matrix"
+    in_danger = LegalBasis.DANGER_TO_LIFE
+    assert child.cannot_read("xk-border", FieldGroup.CONTACT, basis=in_danger) == "no-legal-basis"
+    access = BreakGlassOpened(
+        acted_at=now,
+        danger=Danger.MISSING_CHILD,
+        groups=(FieldGroup.CONTACT,),
+        until=now + timedelta(hours=2),
+    )
+    too_long = access.model_copy(update={"until": now + timedelta(hours=25)})
+    too_much = access.model_copy(update={"groups": (FieldGroup.HEALTH,)})
+    assert child.refuse("xk-border", too_long) == "break-glass-time"
+    assert child.refuse("xk-border", too_much) == "access-matrix"
+    opened = child.act("xk-border", access)
+    (phone,) = child.read("xk-border", FieldGroup.CONTACT, basis=in_danger).fields
+    assert phone.value == PHONE
+    assert child.cannot_read("xk-dhtqnj", FieldGroup.CONTACT, basis=in_danger) == "no-legal-basis"
+    for coordinator, country in (("xk-nac", "XK"), ("me-nac", "ME")):
+        with child.server.client(coordinator) as client:
+            view = until(lambda c=client: (v := c.case(child.id).view).break_glass and v)  # type: ignore[misc]
+        assert [b.danger for b in view.break_glass] == ["missing_child"]
+        owed = [s.party for s in view.expected if s.action == "break_glass_reviewed"]
+        assert country in owed
+    reviewed = BreakGlassReviewed(acted_at=now, access=opened, finding=ReviewFinding.NOT_JUSTIFIED)
+    assert child.refuse("xk-border", reviewed) == "role"
+    child.act("xk-nac", reviewed)
+    assert child.refuse("xk-nac", reviewed) == "already-reviewed"
+    child.act("me-nac", reviewed)
+    assert child.cannot_read("xk-border", FieldGroup.CONTACT, basis=in_danger) == "no-legal-basis"
+
+
+def test_an_erasure_takes_two_persons_and_reaches_every_country(
+    child: Child, database: str
+) -> None:
+    server = child.server
+    for node in ("xk-node", "me-node"):
+        keys.save(server.agencies.keys[node], server.settings.key_directory / f"{node}.jwk")
+    until(lambda: child.case_values("me-nac"))
+    propose = ErasureProposed(acted_at=later(9), ground=ErasureGround.PERSONS_REQUEST)
+    assert child.refuse("xk-nac", propose) == "open-case"
+    child.act("xk-nac", CaseClosed(acted_at=later(8), reason=ClosureReason.REINTEGRATED))
+    placed = LegalHoldPlaced(acted_at=later(8), ground=HoldGround.COMPENSATION_CLAIM)
+    hold = child.act("xk-court-prishtina", placed)
+    assert child.refuse("xk-nac", propose) == "legal-hold"
+    lifted = LegalHoldLifted(acted_at=later(9), hold=hold)
+    assert child.refuse("me-court-podgorica", lifted) == "own-hold"
+    child.act("xk-court-prishtina", lifted)
+    assert child.refuse("xk-csw-prishtina", propose) == "lead"
+    proposal = child.act("xk-nac", propose)
+    approve = ErasureApproved(acted_at=later(10), proposal=proposal)
+    assert child.refuse("xk-nac", approve) == "second-person"
+    assert child.refuse("xk-dhtqnj", approve) == "same-agency"
+    assert child.case_values("xk-nac")
+    with register_second_key(server, "xk-nac") as second:
+        child.version = second.append(approve, child.id, child.version).case_version
+    with server.client("me-nac") as coordinator:
+
+        def confirmed() -> bool:
+            erasure = coordinator.case(child.id).view.erasure
+            return erasure is not None and set(erasure.confirmed) == {"XK", "ME"}
+
+        until(confirmed)
+        trail = list(coordinator.trail(child.id))
+    assert [e.agency for e in trail if e.kind == "erasure_confirmed"] != []
+    assert {e.agency for e in trail if e.kind == "erasure_confirmed"} == {"xk-node", "me-node"}
+    assert (child.case_values("xk-nac"), child.case_values("me-nac")) == ({}, {})
+    assert child.read("xk-dhtqnj", FieldGroup.IDENTITY).fields == ()
+    with psycopg.connect(database) as connection:
+        for party in ("xk", "me"):
+            rows = connection.execute(
+                f"SELECT count(*) FROM vault_{party}.disclosures WHERE case_id = %s".encode(),
+                (child.id,),
+            ).fetchone()
+            assert rows == (0,)
+    assert not list((server.settings.key_directory / "persons").rglob(f"{child.id}*"))
+    child.version = len(trail)
+    assert child.refuse("xk-dhtqnj", opening(BOTH)) == "erased-case"
+    reopened = CaseReopened(acted_at=later(11), reason=ReopeningReason.NEW_INFORMATION)
+    assert child.refuse("xk-nac", reopened) == "erased-case"
+    corrected = Correction(
+        acted_at=later(11),
+        corrects=child.ids["case_opened"],
+        effect=CorrectionEffect.CLARIFIED,
+        reason=CorrectionReason.ENTRY_ERROR,
+        explanation="zqLate",
+    )
+    assert child.refuse("xk-dhtqnj", corrected) == "erased-case"
+
+
+def test_what_is_kept_too_long_is_erased_without_being_asked(
+    shared: Server, ledger: Ledger, database: str
+) -> None:
+    kept, held, open_one, over = (Child(shared) for _ in range(4))
+    for child in (kept, held, open_one, over):
+        child.opened()
+    reason = {kept: ClosureReason.REINTEGRATED, held: ClosureReason.NOT_A_VICTIM,
+              over: ClosureReason.NOT_A_VICTIM}  # fmt: skip
+    for child, closure in reason.items():
+        child.act("xk-nac", CaseClosed(acted_at=later(1), reason=closure))
+    held.act(
+        "xk-prosecution-prishtina",
+        LegalHoldPlaced(acted_at=later(2), ground=HoldGround.PROCEEDINGS),
+    )
+    with Database(database) as pool:
+        countries = country_keys(shared.settings, ["XK"])
+        vaults = Vaults(pool, person_keys(shared.settings, countries))
+        erasing = Erasing(ledger, vaults, ViewReader(pool), NoRecording(), lambda _: None)
+        until(lambda: ViewReader(pool).case("XK", held.id).holds)  # type: ignore[union-attr]
+        assert erasing.retire(datetime.now(UTC) + timedelta(days=364)) == 0
+        assert erasing.retire(datetime.now(UTC) + timedelta(days=366)) == 1
+        left = {
+            child: len(everything(vaults.of("XK"), child.id)) for child in (kept, held, open_one)
+        }
+        assert all(left.values())
+        assert everything(vaults.of("XK"), over.id) == ()
+    confirm = ErasureConfirmed(acted_at=later(3))
+    assert over.refuse("xk-nac", confirm) == "retention"
+
+
+class NoRecording(Recording):
+    """Nothing is to be recorded."""
+
+
+def register_second_key(server: Server, agency: str) -> LedgerClient:
+    """A second person of ``agency``, with a key of their own."""
+    key = keys.generate()
+    grant = server.agencies.grant(agency, key)
+    with server.client("xk-nac") as coordinator:
+        coordinator.append_to_registry(KeyRegistered(acted_at=PAST, grant=grant))
+    return LedgerClient(
+        server.url, agency=agency, key=key, protocol=server.agencies.protocol.id, patience=5
+    )
