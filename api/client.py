@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID, uuid4
@@ -24,6 +24,7 @@ from api.documents import (
     Outcome,
     ParcelDocument,
     ParcelPage,
+    PersonalField,
     ProtocolDocument,
     Readiness,
     ReadingPage,
@@ -38,6 +39,7 @@ from ledger.sd_jwt import SdJwt
 from ledger.vocabulary import Action
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Priority, Purpose, Stage
+from ledger.vocabulary.sharing import InformationReleased, ReleasedFields
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
 
@@ -193,6 +195,38 @@ class LedgerClient:
             headers={"Content-Type": "application/json"},
         )
         return ReadingResult.model_validate_json(response.content)
+
+    def release(
+        self,
+        case_id: UUID,
+        case_version: int,
+        fields: Iterable[PersonalField],
+        *,
+        recipient: str,
+        purpose: Purpose,
+        basis: LegalBasis,
+        basis_action: UUID,
+        request: UUID | None = None,
+    ) -> Receipt:
+        """Release fields that were read before to another country. Raises ``RefusedError``."""
+        named = tuple(fields)
+        digests: dict[UUID, list[str]] = {}
+        for field in named:
+            digests.setdefault(field.action_id, []).append(field.digest)
+        released = InformationReleased(
+            acted_at=datetime.now(UTC),
+            recipient=recipient,
+            request=request,
+            groups=tuple(dict.fromkeys(field.group for field in named)),
+            purpose=purpose,
+            basis=basis,
+            basis_action=basis_action,
+            released=tuple(
+                ReleasedFields(action=action, digests=tuple(of_action))
+                for action, of_action in digests.items()
+            ),
+        )
+        return self.append(released, case_id, case_version)
 
     def readings(self, case_id: UUID) -> ReadingPage:
         """Who asked for the person's personal fields in this agency's country."""

@@ -10,9 +10,13 @@ from api.agency_keys import key_path, own_key
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, failures, out, print_json
 from api.cli.tables import agency_table
+from api.country_keys import country_key
+from api.log_keys import own_parties
 from api.settings import Settings
 from ledger.keys import from_public, generate, key_id, public_part, save
+from ledger.vault.country_key import CountryPublicKey
 from ledger.vocabulary.registration import (
+    CountryKeyRegistered,
     KeyCompromised,
     KeyGrant,
     KeyRegistered,
@@ -131,3 +135,41 @@ def compromised(
             print_json(receipt)
         else:
             out.print(f"[green]Declared[/] at position {receipt.position}", soft_wrap=True)
+
+
+@app.command("register-country")
+def register_country(
+    agency: Agency,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(help="The country's public key. [default: of the key on this machine]"),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register the key that others seal to, as the country's coordinator."""
+    with failures(as_json), connect(url, agency, key) as client:
+        if public_key is None:
+            party = Settings().load_protocol().agencies_by_id[agency].party
+            public_part_of = country_key(Settings(), party).public
+        else:
+            public_part_of = CountryPublicKey.from_text(public_key.read_text().strip())
+        registered = CountryKeyRegistered(acted_at=datetime.now(UTC), key=str(public_part_of))
+        receipt = client.append_to_registry(registered)
+        if as_json:
+            print_json(receipt)
+        else:
+            out.print(f"[green]Registered[/] the country's key {public_part_of.id}", soft_wrap=True)
+
+
+@app.command()
+def country(
+    party: Annotated[str, typer.Argument(help="The country whose node this is, such as XK.")],
+) -> None:
+    """Print the public part of the country's key on this machine, for its coordinator."""
+    with failures():
+        settings = Settings()
+        if party not in own_parties(settings):
+            raise ValueError(f"this is no node of {party} (CASE_LEDGER_COUNTRIES)")
+        typer.echo(str(country_key(settings, party).public))

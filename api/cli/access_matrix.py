@@ -1,0 +1,87 @@
+"""The protocol's access matrix, duties and retention, as a page for people."""
+
+from collections.abc import Iterable, Iterator
+
+from ledger.protocol import Operation, Protocol
+from ledger.vocabulary.levels import FieldGroup
+
+_LETTERS = {
+    Operation.READ: "r",
+    Operation.REQUEST: "q",
+    Operation.RELEASE: "x",
+    Operation.BREAK_GLASS: "b",
+    Operation.SUBJECT_ACCESS: "s",
+}
+
+
+def access_page(protocol: Protocol) -> str:
+    """Who may do what with the personal fields of each group, in Markdown."""
+    lines = [
+        "# Who may do what",
+        "",
+        f"Made by `case-ledger access` from the protocol `{protocol.id}`, version "
+        f"{protocol.version}; a test holds it to that. What has no letter is denied.",
+        "",
+        *_matrix(protocol),
+        "",
+        "**r** reads what its own country holds, **q** asks another country for it, **x** releases "
+        "it to one, **b** opens it in danger to life, **s** hands it to the person it is about. "
+        "Whatever the letter, a legal basis recorded in the case is needed too: consent that "
+        "names the group, a best-interests decision for a child, or a duty; for **b** the "
+        "recorded access itself, for **s** none. Whereabouts leave a country on a basis of their "
+        "own.",
+        "",
+        "## Duties",
+        "",
+        "What a role reads without asking for consent, while these facts hold of a case.",
+        "",
+        "| role | groups | while | also to other countries |",
+        "|---|---|---|---|",
+        *_duties(protocol),
+        "",
+        "## Retention",
+        "",
+        "How long what is held on a person is kept after the case was closed, if no legal hold is "
+        "in force.",
+        "",
+        "| closed for | days |",
+        "|---|---|",
+        *_retention(protocol),
+        "",
+        "## Actions",
+        "",
+        "Who may record which action.",
+        "",
+        "| action | roles |",
+        "|---|---|",
+        *(f"| `{kind}` | {_names(rule.roles)} |" for kind, rule in protocol.actions.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _matrix(protocol: Protocol) -> Iterator[str]:
+    yield "| role | " + " | ".join(FieldGroup) + " |"
+    yield "|---" * (len(FieldGroup) + 1) + "|"
+    for role in protocol.roles:
+        cells = (_cell(protocol, role, group) for group in FieldGroup)
+        yield f"| {role} | " + " | ".join(cells) + " |"
+
+
+def _cell(protocol: Protocol, role: str, group: FieldGroup) -> str:
+    allowed = (_LETTERS[o] for o in _LETTERS if protocol.allows(role, o, group))
+    return " ".join(allowed)
+
+
+def _duties(protocol: Protocol) -> Iterator[str]:
+    for duty in protocol.duties:
+        abroad = "yes" if duty.to_other_countries else ""
+        yield f"| {_names(duty.roles)} | {_names(duty.groups)} | {_names(duty.after)} | {abroad} |"
+
+
+def _retention(protocol: Protocol) -> Iterator[str]:
+    for rule in protocol.retention:
+        yield f"| {_names(rule.reasons) or 'any other reason'} | {rule.days} |"
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names)

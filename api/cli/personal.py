@@ -1,0 +1,214 @@
+"""Commands on personal data: reading it for a purpose, releasing it, and erasing it."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich import box
+from rich.table import Table
+
+from api.cli.access_matrix import access_page
+from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
+from api.cli.output import AsJson, fail, failures, out, print_json
+from api.cli.tables import words
+from api.client import LedgerClient
+from api.documents import PersonalField, Receipt
+from api.settings import Settings
+from ledger.vault.readings import Reading
+from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import ErasureGround, LegalBasis, Purpose
+from projections.case_view import CaseView, ConsentView, SharingView
+
+app = typer.Typer()
+
+CaseArgument = Annotated[UUID, typer.Argument(help="The case.")]
+Groups = Annotated[list[FieldGroup], typer.Option("--group", "-g", help="A field group; repeat.")]
+ForPurpose = Annotated[Purpose, typer.Option(help="What it is read for.")]
+
+
+@app.command()
+def read(
+    agency: Agency,
+    case_id: CaseArgument,
+    group: Groups,
+    purpose: ForPurpose,
+    basis: Annotated[
+        LegalBasis | None, typer.Option(help="A certain legal basis. [default: any but danger]")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open personal fields that the agency's country holds; it is written down who did."""
+    with failures(as_json), connect(url, agency, key) as client:
+        opened = client.read(case_id, group, purpose, basis)
+        if as_json:
+            print_json(opened)
+        else:
+            out.print(_fields_table(opened.fields))
+            for of_group, on in opened.reading.bases.items():
+                out.print(f"{of_group}: on {words(on.kind)}, action {on.action}", soft_wrap=True)
+            out.print(f"Written down as reading {opened.reading.seq}.")
+
+
+@app.command()
+def readings(
+    agency: Agency,
+    case_id: CaseArgument,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List who asked for a person's fields in this country, what for, and whether they got them."""
+    with failures(as_json), connect(url, agency, key) as client:
+        listed = client.readings(case_id)
+        if as_json:
+            print_json(listed)
+        else:
+            out.print(_readings_table(list(listed.readings)))
+
+
+@app.command()
+def release(
+    agency: Agency,
+    case_id: CaseArgument,
+    to: Annotated[str, typer.Option(help="The country that is to have them.")],
+    group: Groups,
+    purpose: ForPurpose,
+    basis: Annotated[LegalBasis, typer.Option(help="On what legal basis.")],
+    basis_action: Annotated[
+        UUID | None, typer.Option(help="The action it stands on. [default: found in the case]")
+    ] = None,
+    field: Annotated[
+        list[str] | None, typer.Option(help="A field; repeat. [default: all of the groups]")
+    ] = None,
+    request: Annotated[UUID | None, typer.Option(help="The request that this answers.")] = None,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Release personal fields to another country, field by field."""
+    with failures(as_json), connect(url, agency, key) as client:
+        view = client.case(case_id).view
+        stands_on = basis_action or _find_basis(view, basis, to, group)
+        held = client.read(case_id, group, purpose).fields
+        chosen = [f for f in held if f.received_from is None and (not field or f.field in field)]
+        if not chosen:
+            fail("this country's own agencies recorded no such field")
+        receipt = client.release(
+            case_id,
+            view.version,
+            chosen,
+            recipient=to,
+            purpose=purpose,
+            basis=basis,
+            basis_action=stands_on,
+            request=request,
+        )
+        if as_json:
+            print_json(receipt)
+        else:
+            names = ", ".join(sorted({f.field for f in chosen}))
+            out.print(f"[green]Released[/] to {to} at position {receipt.position}: {names}")
+
+
+@app.command()
+def erase(
+    agency: Agency,
+    case_id: CaseArgument,
+    ground: Annotated[ErasureGround | None, typer.Option(help="Why; proposes the erasure.")] = None,
+    approve: Annotated[bool, typer.Option("--approve", help="As the second person.")] = False,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase all that is held on a person, in every country: one person proposes, one approves."""
+    with failures(as_json), connect(url, agency, key) as client:
+        view = client.case(case_id).view
+        if approve:
+            receipt = _approve(client, view)
+        elif ground is not None:
+            proposed = ErasureProposed(acted_at=datetime.now(UTC), ground=ground)
+            receipt = client.append(proposed, case_id, view.version)
+        else:
+            fail("give a --ground to propose, or --approve as the second person")
+        if as_json:
+            print_json(receipt)
+        elif approve:
+            out.print(
+                f"[green]Ordered[/] at position {receipt.position}; every country owes it now."
+            )
+        else:
+            out.print(
+                f"[yellow]Proposed[/] at position {receipt.position}. A second person of {agency} "
+                f"approves, with a key of their own: case-ledger erase -a {agency} {case_id} "
+                "--approve",
+                soft_wrap=True,
+            )
+
+
+@app.command()
+def access() -> None:
+    """Print who may do what with personal data by the protocol, in Markdown."""
+    with failures():
+        typer.echo(access_page(Settings().load_protocol()), nl=False)
+
+
+def _approve(client: LedgerClient, view: CaseView) -> Receipt:
+    if view.erasure is None or view.erasure.proposal is None:
+        raise ValueError("no erasure is proposed in this case; propose it with a --ground")
+    approved = ErasureApproved(acted_at=datetime.now(UTC), proposal=view.erasure.proposal)
+    return client.append(approved, view.case_id, view.version)
+
+
+def _find_basis(
+    view: CaseView, basis: LegalBasis, recipient: str, groups: list[FieldGroup]
+) -> UUID:
+    """The one consent or decision of the case that names the groups and the recipient."""
+    candidates: tuple[ConsentView | SharingView, ...] = ()
+    if basis is LegalBasis.CONSENT:
+        candidates = view.consents
+    elif basis is LegalBasis.BEST_INTERESTS:
+        candidates = view.sharing
+    fitting = [
+        one.action
+        for one in candidates
+        if recipient in one.recipients and set(groups) <= set(one.groups)
+    ]
+    if not fitting:
+        raise ValueError(
+            f"no {words(basis)} in this case names these groups and {recipient}; "
+            "for a duty or danger to life give --basis-action"
+        )
+    return fitting[-1]
+
+
+def _fields_table(fields: tuple[PersonalField, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("Group", "Field", "Value", "Recorded by", "From"):
+        table.add_column(column, overflow="fold")
+    for one in fields:
+        table.add_row(
+            one.group, words(one.field), str(one.value), one.agency, one.received_from or ""
+        )
+    return table
+
+
+def _readings_table(entries: list[Reading]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("#", "When", "Who", "Asked for", "What for", "Answer"):
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        asked = entry.asked
+        bases = ", ".join(dict.fromkeys(words(b.kind) for b in entry.bases.values()))
+        table.add_row(
+            str(entry.seq),
+            f"{entry.at:%d %b %Y %H:%M}",
+            asked.agency,
+            ", ".join(asked.groups) if len(asked.groups) < len(FieldGroup) else "everything",
+            words(asked.purpose),
+            f"[green]granted[/] {bases}" if entry.granted else f"[red]{entry.refused_by}[/]",
+        )
+    return table
