@@ -48,11 +48,11 @@ _RANGES = (
 
 _SHOWN = frozenset(code for first, last in _RANGES for code in range(first, last + 1))
 _SPACES = frozenset("\t\u00a0\u2002\u2003\u2009\u202f")
-_UNBROKEN = 30
-"""No line of the narrowest column is shorter than so many characters of the widest sort."""
+_TOO_LONG = re.compile(r"(\S{10})(?=\S{20})")
+"""Where a run without a space, longer than any word of the catalogues, may be broken."""
 
 Line = tuple[str, ...]
-"""A line of text in the pieces between which it may be broken."""
+"""A line of text in pieces, between which it may be broken besides at its spaces."""
 
 
 def shown(text: str) -> tuple[Line, ...]:
@@ -78,4 +78,4 @@ def _visible(character: str) -> str:
 
 
 def _pieces(line: str) -> Line:
-    return tuple(re.findall(rf"\S{{1,{_UNBROKEN}}}\s*|\s+", line))
+    return tuple(_TOO_LONG.sub("\\1\0", line).split("\0"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
 from typing import Any
+from uuid import UUID
 
 import typst
 
@@ -104,25 +105,33 @@ class _Page:
             yield self.words.text(f"held.{name}"), self.words.text(f"held.{name}_intro"), fields
 
     def _section(self, heading: str, intro: str, fields: list[HeldField]) -> dict[str, Any]:
+        recorded: dict[tuple[UUID, str | None], list[HeldField]] = {}
+        for held in fields:
+            recorded.setdefault((held.action_id, held.received_from), []).append(held)
         return {
             "heading": shown(heading),
             "intro": shown(intro),
-            "fields": [self._held(h) for h in fields],
+            "recorded": [self._recorded(together) for together in recorded.values()],
         }
 
-    def _held(self, held: HeldField) -> dict[str, Any]:
+    def _recorded(self, together: list[HeldField]) -> dict[str, Any]:
+        """What one action recorded, under one line that says who, when and with what act."""
+        first = together[0]
         by = self.words.text(
             "held.by",
-            agency=self._names.get(held.agency, held.agency),
-            moment=self._moment(held.acted_at),
-            action=self.words.kind(held.kind),
+            agency=self._names.get(first.agency, first.agency),
+            moment=self._moment(first.acted_at),
+            action=self.words.kind(first.kind),
         )
+        country = first.received_from
         return {
-            "label": shown(self.words.field(held.field)),
-            "value": self._value(held.kind, held.field, held.value),
             "by": shown(by),
-            "from": held.received_from
-            and self._text("held.received_from", country=self.words.country(held.received_from)),
+            "from": country
+            and self._text("held.received_from", country=self.words.country(country)),
+            "fields": [
+                [shown(self.words.field(h.field)), self._value(h.kind, h.field, h.value)]
+                for h in together
+            ],
         }
 
     def _access(self, access: Access) -> dict[str, Any]:
@@ -146,7 +155,7 @@ class _Page:
             "agency": shown(self._names.get(entry.agency, entry.agency)),
             "action": shown(self.words.kind(entry.kind)),
             "details": [
-                [shown(self.words.field(name)), self._value(entry.kind, name, value)]
+                [shown(self.words.field(name)), self._value(entry.kind, name, value, "; ")]
                 for name, value in entry.fields.items()
             ],
             "notes": list(self._notes(entry)),
@@ -158,8 +167,8 @@ class _Page:
         if entry.signature is not SignatureState.VALID:
             yield self._text("trail.signature", signature=self.words.picked(entry.signature))
 
-    def _value(self, kind: str, field: str, value: Any) -> Shown:
-        return shown("\n".join(self.words.value(kind, field, value, self._named)) or "—")
+    def _value(self, kind: str, field: str, value: Any, between: str = "\n") -> Shown:
+        return shown(between.join(self.words.value(kind, field, value, self._named)) or "—")
 
     def _text(self, name: str, **values: str) -> Shown:
         return shown(self.words.text(name, **values))

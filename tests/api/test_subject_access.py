@@ -34,7 +34,7 @@ from projections.audit_trail import Change, TrailEntry
 
 CASE = UUID("00000000-0000-4000-8000-00000000000a")
 MADE_AT = datetime(2026, 6, 1, 8, 15, tzinfo=UTC)
-LETTERS = {"sq": "ëçËÇ", "cnr": "čćšžđČĆŠŽĐ", "en": "Aa"}
+LETTERS = {"sq": "ëç", "cnr": "čćšžđ", "en": "Aa"}
 PROTOCOL = shipped_protocol()
 each_language = pytest.mark.parametrize("language", LANGUAGES)
 
@@ -383,12 +383,10 @@ HOSTILE = (
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markup_is_shown_as_it_is(text: str) -> None:
-    held = story("en").held[0]
     entries = (entry(1, text, text, MADE_AT, {text: text}),)
     accesses = (access(granted=False, groups=()).model_copy(update={"basis": text}),)
     file = file_with(text, trail=entries, accesses=accesses, protocol_title=text)
     content = render(file)
-    assert held.kind
     assert text_of(content).count(squeezed(text)) >= 6
     catalogue: Any = reader(content).trailer["/Root"]
     assert "/OpenAction" not in catalogue
@@ -412,6 +410,11 @@ def test_markup_is_shown_as_it_is(text: str) -> None:
 def test_what_cannot_be_seen_is_shown_by_its_number(text: str, expected: str) -> None:
     assert squeezed("".join(shown(text)[0])) == expected
     assert expected in text_of(render(file_with(text)))
+
+
+def test_the_letters_of_the_languages_are_shown() -> None:
+    letters = "ëçËÇčćšžđČĆŠŽĐśźŚŹ"
+    assert letters in text_of(render(file_with(letters)))
 
 
 def test_letters_that_run_from_right_to_left_are_there() -> None:
