@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from typing import Self
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from api.subject_access.shapes import Plain, shape
 from api.subject_access.wording import Language, Wording, wording
@@ -16,7 +17,13 @@ from ledger.vocabulary.types import UtcDatetime
 from projections.audit_trail import TrailEntry
 
 
-class HeldField(LedgerModel):
+class _Personal(LedgerModel):
+    """Base of what holds personal data: neither its errors nor its ``repr`` show any."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class HeldField(_Personal):
     """One disclosure that the country's vault holds."""
 
     action_id: UUID
@@ -26,17 +33,23 @@ class HeldField(LedgerModel):
     field: str
     level: Level
     group: FieldGroup | None
-    value: JsonValue
+    value: JsonValue = Field(repr=False)
     received_from: str | None
     """The code of the country that released it, ``None`` for what was recorded at home."""
 
+    @model_validator(mode="after")
+    def _is_in_one_group(self) -> Self:
+        if (self.level is Level.PERSONAL) is (self.group is None):
+            raise ValueError("a personal field, and no other, names its field group")
+        return self
 
-class Access(LedgerModel):
+
+class Access(_Personal):
     """One recorded reading of the person's data, or one that was refused."""
 
     at: UtcDatetime
     agency: str
-    person: str | None
+    person: str | None = Field(repr=False)
     groups: tuple[FieldGroup, ...]
     """The groups of personal fields that were asked for; none for ``case`` fields alone."""
     purpose: str
@@ -45,7 +58,7 @@ class Access(LedgerModel):
     refused_by: str | None
 
 
-class SubjectFile(LedgerModel):
+class SubjectFile(_Personal):
     """All that one country holds on the person of a case, by machine names."""
 
     case_id: UUID
@@ -78,11 +91,12 @@ class Labels(LedgerModel):
     signatures: Mapping[str, str]
     purposes: Mapping[str, str]
     agencies: Mapping[str, str]
+    roles: Mapping[str, str]
     countries: Mapping[str, str]
     languages: Mapping[str, str]
 
 
-class LabelledFile(LedgerModel):
+class LabelledFile(_Personal):
     """A person's file as it is given out as JSON: machine names, and their labels beside them."""
 
     file: SubjectFile
@@ -107,6 +121,7 @@ def labelled(file: SubjectFile) -> LabelledFile:
             signatures=_labels(words, (t.signature for t in file.trail)),
             purposes=_by(words.purpose, (a.purpose for a in file.accesses)),
             agencies={agency: agencies[agency] for agency in sorted(_agencies(file, values))},
+            roles=_by(words.role, (agency.role for agency in file.agencies)),
             countries=_by(words.country, _countries(file, values)),
             languages=_by(words.language_name, _of(Plain.LANGUAGE, values)),
         ),

@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from pypdf import PdfReader
 
 from api.demo.story import STORY
@@ -278,6 +278,7 @@ def test_json_keeps_machine_names_and_labels_them(language: Language) -> None:
         assert labels.actions[held.kind] == words.kind(held.kind)
         assert held.agency in labels.agencies
     assert labels.countries["ME"] == words.country("ME")
+    assert labels.roles["police"] == words.role("police")
     assert labels.purposes == {"protection": words.purpose("protection")}
 
 
@@ -328,6 +329,34 @@ def test_the_same_file_gives_the_same_bytes() -> None:
     assert render(story("cnr")) == render(story("cnr"))
     later = story("cnr").model_copy(update={"made_at": MADE_AT + timedelta(seconds=1)})
     assert render(later) != render(story("cnr"))
+
+
+def test_a_file_says_what_was_annulled_and_whose_signature_is_in_doubt() -> None:
+    fields: dict[str, JsonValue] = {
+        "corrects": str(uuid5(CASE, "1")),
+        "effect": "annulled",
+        "reason": "entry_error",
+    }
+    wrong = entry(1, "risk_assessed", "xk-dhtqnj", MADE_AT, {"risk_level": "high"})
+    doubtful = entry(2, "correction", "xk-dhtqnj", MADE_AT, fields).model_copy(
+        update={"signature": SignatureState.KEY_COMPROMISED_THEN}
+    )
+    text = text_of(render(file_with("x", trail=(wrong, doubtful))))
+    assert text.count(squeezed("Annulled by a later correction")) == 1
+    assert text.count("Signature:") == 1
+    assert squeezed("Entry that is corrected: Risk assessed, 1 June 2026") in text
+
+
+def test_a_file_says_from_which_country_a_field_was_received() -> None:
+    assert "Receivedfrom:Montenegro" in text_of(render(story("en")))
+
+
+def test_a_personal_field_is_in_a_group_and_no_error_shows_its_value() -> None:
+    held = story("en").held[0].model_dump() | {"level": "personal", "group": None}
+    with pytest.raises(ValidationError) as refused:
+        HeldField.model_validate(held | {"value": "a-held-value"})
+    assert "a-held-value" not in str(refused.value)
+    assert "a-held-value" not in repr(file_with("a-held-value"))
 
 
 def test_an_erased_or_empty_file_says_so() -> None:
