@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
-.PHONY: demo demo-nodes serve test check format lock clean
+.PHONY: demo demo-nodes serve test check format messages lock clean
 .DEFAULT_GOAL := demo
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml
@@ -41,6 +41,9 @@ check: $(DEV)
 format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+messages: $(RUNTIME) ## list the messages that a translation lacks, or has and nothing uses
+	$(BIN)/python -m api.subject_access.catalogues
 
 lock: ## pin again, with hashes and without index addresses (needs uv)
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 requirements/build.in -o requirements/build.txt
