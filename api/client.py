@@ -31,6 +31,7 @@ from api.documents import (
     ReadingRequest,
     ReadingResult,
     Receipt,
+    SubjectAccessRequest,
     TrailPage,
 )
 from api.problems import ProblemDetails
@@ -227,6 +228,17 @@ class LedgerClient:
             ),
         )
         return self.append(released, case_id, case_version)
+
+    def subject_access(self, case_id: UUID, language: str, *, pdf: bool = False) -> bytes:
+        """All that is held on a person, for that person: JSON, or a PDF."""
+        response = self._request(
+            "POST",
+            f"/v1/cases/{case_id}/subject-access",
+            params={"format": "pdf" if pdf else "json"},
+            content=SubjectAccessRequest.model_validate({"language": language}).model_dump_json(),
+            headers={"Content-Type": "application/json"},
+        )
+        return response.content
 
     def readings(self, case_id: UUID) -> ReadingPage:
         """Who asked for the person's personal fields in this agency's country."""

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.problems import ProblemDetails
+from api.subject_access.wording import Language
 from ledger import application
 from ledger.case_state import Act
 from ledger.outbox import State
@@ -109,6 +110,12 @@ class ReadingResult(Document):
 
     reading: Reading
     fields: tuple[PersonalField, ...]
+
+
+class SubjectAccessRequest(Document):
+    """In which language the person is to have the file: Albanian, Montenegrin or English."""
+
+    language: Language
 
 
 class ReadingPage(Document):

@@ -1,6 +1,7 @@
 """Commands on personal data: reading it for a purpose, releasing it, and erasing it."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from api.cli.tables import words
 from api.client import LedgerClient
 from api.documents import PersonalField, Receipt
 from api.settings import Settings
+from api.subject_access.wording import Language
+from ledger.keys import write_private
 from ledger.vault.readings import Reading
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
 from ledger.vocabulary.levels import FieldGroup
@@ -68,6 +71,22 @@ def readings(
             print_json(listed)
         else:
             out.print(_readings_table(list(listed.readings)))
+
+
+@app.command("subject-access")
+def subject_access(
+    agency: Agency,
+    case_id: CaseArgument,
+    file: Annotated[Path, typer.Argument(help="Where to write it: a .pdf, or a .json file.")],
+    language: Annotated[Language, typer.Option(help="sq, cnr or en.")] = "en",
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+) -> None:
+    """Write all that this country holds on a person into a file for that person."""
+    with failures(), connect(url, agency, key) as client:
+        content = client.subject_access(case_id, language, pdf=file.suffix == ".pdf")
+        write_private(file, content)
+        out.print(f"[green]Written[/] to {file}. It holds all that is known of the person.")
 
 
 @app.command()

@@ -1,15 +1,43 @@
 """Personal fields of a case: opened for a purpose, each time written down."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query, Response
 
 from api.access import TheCaller, TheNode
-from api.documents import PersonalField, ReadingPage, ReadingRequest, ReadingResult
+from api.documents import (
+    PersonalField,
+    ReadingPage,
+    ReadingRequest,
+    ReadingResult,
+    SubjectAccessRequest,
+)
+from api.node import Node
 from api.parameters import CaseId
 from api.problems import responses
+from api.subject_access.document import LabelledFile, labelled
+from api.subject_access.gathering import subject_file
+from api.subject_access.pdf import render
+from projections.audit_trail import TrailEntry
 
 router = APIRouter(prefix="/v1/cases", tags=["personal data"])
+
+_PAGE = 500
+_PDF = "application/pdf"
+_FILE: dict[int | str, dict[str, Any]] = {
+    201: {
+        "description": "The person's file",
+        "content": {_PDF: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class FileFormat(StrEnum):
+    JSON = "json"
+    PDF = "pdf"
 
 
 @router.post(
@@ -45,3 +73,46 @@ def read_personal_fields(
 def list_readings(case_id: CaseId, node: TheNode, caller: TheCaller) -> ReadingPage:
     """Who asked for the person's personal fields in the caller's country, and what for."""
     return ReadingPage(readings=tuple(node.disclosing.readings(caller.reader, case_id)))
+
+
+@router.post(
+    "/{case_id}/subject-access",
+    status_code=201,
+    response_model=LabelledFile,
+    responses={**_FILE, **responses(401, 403, 404, 409, 413, 422, 503)},
+)
+def give_to_the_person(
+    case_id: CaseId,
+    node: TheNode,
+    caller: TheCaller,
+    asked: Annotated[SubjectAccessRequest, Body()],
+    file_format: Annotated[FileFormat, Query(alias="format")] = FileFormat.JSON,
+) -> Response:
+    """All that the caller's country holds on the person, as a file for that person.
+
+    With it goes who has asked for it so far, and the whole trail. It is written into the access
+    log too.
+    """
+    opened = node.disclosing.subject_access(caller.reader, case_id)
+    vault = node.vaults.of(caller.agency.party)
+    file = subject_file(
+        opened,
+        vault.case_fields(case_id),
+        trail_of(node, case_id),
+        vault.readings.of_case(case_id),
+        country=caller.agency.party,
+        language=asked.language,
+        protocol=caller.registry.protocol,
+        erased_at=vault.erased_at(case_id),
+    )
+    if file_format is FileFormat.PDF:
+        return Response(render(file), 201, media_type=_PDF)
+    return Response(labelled(file).model_dump_json(), 201, media_type="application/json")
+
+
+def trail_of(node: Node, case_id: UUID) -> Sequence[TrailEntry]:
+    """The whole audit trail of a case."""
+    entries: list[TrailEntry] = []
+    while page := node.views.trail(case_id, after=len(entries), limit=_PAGE):
+        entries += page
+    return entries

@@ -12,7 +12,7 @@ from api.subject_access.wording import Language, Wording, wording
 from ledger.protocol import Agency
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.levels import FieldGroup, Level
-from ledger.vocabulary.picklists import CaseStatus, Stage
+from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Purpose, Stage
 from ledger.vocabulary.types import UtcDatetime
 from projections.audit_trail import TrailEntry
 
@@ -52,8 +52,8 @@ class Access(_Personal):
     person: str | None = Field(repr=False)
     groups: tuple[FieldGroup, ...]
     """The groups of personal fields that were asked for; none for ``case`` fields alone."""
-    purpose: str
-    basis: str
+    purpose: Purpose
+    bases: tuple[LegalBasis, ...] = ()
     granted: bool
     refused_by: str | None
 
@@ -90,6 +90,7 @@ class Labels(LedgerModel):
     stage: Mapping[str, str]
     signatures: Mapping[str, str]
     purposes: Mapping[str, str]
+    bases: Mapping[str, str]
     agencies: Mapping[str, str]
     roles: Mapping[str, str]
     countries: Mapping[str, str]
@@ -119,7 +120,8 @@ def labelled(file: SubjectFile) -> LabelledFile:
             status=_labels(words, (file.status,)),
             stage=_labels(words, (file.stage,)),
             signatures=_labels(words, (t.signature for t in file.trail)),
-            purposes=_by(words.purpose, (a.purpose for a in file.accesses)),
+            purposes=_labels(words, (a.purpose for a in file.accesses)),
+            bases=_labels(words, (basis for a in file.accesses for basis in a.bases)),
             agencies={agency: agencies[agency] for agency in sorted(_agencies(file, values))},
             roles=_by(words.role, (agency.role for agency in file.agencies)),
             countries=_by(words.country, _countries(file, values)),

@@ -8,7 +8,13 @@ from ledger.protocol import shipped_protocol
 from ledger.registry import SignatureState
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.levels import FieldGroup, Level
-from ledger.vocabulary.picklists import CaseStatus, Purpose, Stage, TraffickingStatus
+from ledger.vocabulary.picklists import (
+    CaseStatus,
+    LegalBasis,
+    Purpose,
+    Stage,
+    TraffickingStatus,
+)
 
 LANGUAGES = ("sq", "cnr", "en")
 
@@ -84,6 +90,7 @@ CODES = (
 _PICKLISTS: tuple[type[StrEnum], ...] = (
     CaseStatus,
     FieldGroup,
+    LegalBasis,
     Level,
     Purpose,
     SignatureState,

@@ -43,7 +43,7 @@ def render(file: SubjectFile) -> bytes:
             sys_inputs={"file": json.dumps(_Page(file, wording(file.language)).content())},
             format="pdf",
             pdf_standards=["ua-1"],
-            timestamp=file.made_at,
+            timestamp=file.made_at.replace(microsecond=0),
         )
     except typst.TypstError:
         content = None
@@ -142,8 +142,8 @@ class _Page:
             "who": shown(self._names.get(access.agency, access.agency)),
             "person": access.person and shown(access.person),
             "groups": shown("\n".join(groups or [words.text("held.case_level")])),
-            "purpose": shown(words.purpose(access.purpose)),
-            "basis": shown(access.basis),
+            "purpose": shown(words.picked(access.purpose)),
+            "basis": shown(", ".join(map(words.picked, access.bases))),
             "granted": access.granted,
             "answer": self._text("access.granted" if access.granted else "access.refused"),
             "refused_by": access.refused_by and shown(access.refused_by),

@@ -18,7 +18,6 @@ from pydantic import JsonValue, TypeAdapter
 from api.subject_access.catalogues import SOURCE, messages
 from api.subject_access.messages import value_id
 from api.subject_access.shapes import Plain, shape
-from ledger.vocabulary.picklists import Purpose
 from ledger.vocabulary.types import UtcDatetime
 
 Language = Literal["sq", "cnr", "en"]
@@ -55,9 +54,6 @@ class Wording:
     def picked(self, value: StrEnum) -> str:
         """The label of a picklist's value."""
         return self._message(value_id(value), value.value)
-
-    def purpose(self, purpose: str) -> str:
-        return self._message(f"value.{Purpose.__name__}.{purpose}", purpose)
 
     def role(self, role: str) -> str:
         return self._message(f"role.{role}", role)

@@ -228,6 +228,13 @@ class Vault:
             removed = connection.execute(delete, (case_id,)).rowcount
         return had_key or removed > 0
 
+    def erased_at(self, case_id: UUID) -> datetime | None:
+        """When the person was erased here, if so."""
+        select = SQL("SELECT erased_at FROM {} WHERE case_id = %s").format(self._erased)
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, (case_id,)).fetchone()
+        return row["erased_at"] if row else None
+
     def unconfirmed(self) -> Mapping[UUID, datetime]:
         """When each person was erased whose erasure is not confirmed on the ledger yet."""
         select = SQL("SELECT case_id, erased_at FROM {} WHERE confirmed_at IS NULL").format(

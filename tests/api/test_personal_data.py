@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from pypdf import PdfReader
 
 from api.client import LedgerClient, RefusedError
 from api.country_keys import country_keys, person_keys
 from api.documents import PersonalField, ReadingResult
 from api.erasing import Erasing
 from api.recording import Recording
+from api.subject_access.document import LabelledFile
 from ledger import keys
 from ledger.application import Ledger
 from ledger.store.database import Database
@@ -459,3 +462,26 @@ def register_second_key(server: Server, agency: str) -> LedgerClient:
     return LedgerClient(
         server.url, agency=agency, key=key, protocol=server.agencies.protocol.id, patience=5
     )
+
+
+def test_the_person_gets_all_that_is_held_in_a_language_of_theirs(child: Child) -> None:
+    child.read("xk-dhtqnj", FieldGroup.IDENTITY)
+    with child.server.client("xk-csw-prishtina") as social_work:
+        file = LabelledFile.model_validate_json(social_work.subject_access(child.id, "sq"))
+        pdf = social_work.subject_access(child.id, "cnr", pdf=True)
+    held = {one.field: one.value for one in file.file.held}
+    assert (held["first_name"], held["phone"], held["indicators_note"]) == (NAME, PHONE, NOTE)
+    assert [a.agency for a in file.file.accesses] == ["xk-dhtqnj", "xk-csw-prishtina"]
+    assert [e.kind for e in file.file.trail] == ["case_opened"]
+    assert file.labels.groups["identity"] == "Identiteti"
+    text = "".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
+    assert NAME in text.replace("\n", "")
+    for agency, rule in (
+        ("xk-dhtqnj", "access-matrix"),
+        ("xk-ombudsperson", "access-matrix"),
+        ("xk-node", "access-matrix"),
+        ("al-nac", "unknown-case"),
+    ):
+        with child.server.client(agency) as client, pytest.raises(RefusedError) as refused:
+            client.subject_access(child.id, "en")
+        assert refused.value.problem.rule == rule

@@ -29,7 +29,7 @@ from ledger.protocol import shipped_protocol
 from ledger.registry import SignatureState
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import CaseStatus, Stage
+from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Purpose, Stage
 from projections.audit_trail import Change, TrailEntry
 
 CASE = UUID("00000000-0000-4000-8000-00000000000a")
@@ -118,8 +118,8 @@ def access(
         agency="xk-csw-prishtina",
         person=person,
         groups=groups,
-        purpose="protection",
-        basis="consent of the guardian",
+        purpose=Purpose.PROTECTION,
+        bases=(LegalBasis.CONSENT,),
         granted=granted,
         refused_by=None if granted else "no-consent-in-force",
     )
@@ -279,7 +279,7 @@ def test_json_keeps_machine_names_and_labels_them(language: Language) -> None:
         assert held.agency in labels.agencies
     assert labels.countries["ME"] == words.country("ME")
     assert labels.roles["police"] == words.role("police")
-    assert labels.purposes == {"protection": words.purpose("protection")}
+    assert labels.purposes == {"protection": words.picked(Purpose.PROTECTION)}
 
 
 @each_language
@@ -413,7 +413,7 @@ HOSTILE = (
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markup_is_shown_as_it_is(text: str) -> None:
     entries = (entry(1, text, text, MADE_AT, {text: text}),)
-    accesses = (access(granted=False, groups=()).model_copy(update={"basis": text}),)
+    accesses = (access(granted=False, groups=()).model_copy(update={"refused_by": text}),)
     file = file_with(text, trail=entries, accesses=accesses, protocol_title=text)
     content = render(file)
     assert text_of(content).count(squeezed(text)) >= 6
