@@ -10,6 +10,7 @@ from ledger.case import Case
 from ledger.legal_basis import Basis, reading_bases
 from ledger.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.refusals import Ground, Refusal
+from ledger.signing import SignedAction
 from ledger.vault.disclosures import Held, Vaults
 from ledger.vault.readings import Asked, BasisNamed, Reading
 from ledger.vocabulary.levels import FieldGroup
@@ -117,6 +118,33 @@ class Disclosing:
         held = self._vaults.of(reader.agency.party).personal_fields(reading)
         recorded = case.history.keys()
         return Opened(reading, case, [one for one in held if one.action_id in recorded])
+
+
+_ASKING = {
+    "information_requested": Operation.REQUEST,
+    "information_released": Operation.RELEASE,
+    "break_glass_opened": Operation.BREAK_GLASS,
+}
+"""Actions that ask for personal fields; the accepted ones are on the trail."""
+
+
+def write_down_refused(
+    vaults: Vaults, agency: Agency, action: SignedAction, case_id: UUID, rule: str
+) -> None:
+    """Put a refused action that asked for personal fields into the access log."""
+    operation = _ASKING.get(action.kind)
+    groups = action.fields.get("groups")
+    if operation is None or not groups or not vaults.has(agency.party):
+        return
+    purpose = action.fields.get("purpose", Purpose.DANGER_TO_LIFE)
+    asked = _asked(
+        Reader(agency, action.key_id, None),
+        case_id,
+        operation,
+        map(FieldGroup, groups),
+        Purpose(purpose),
+    )
+    vaults.of(agency.party).readings.record(asked, refused_by=rule)
 
 
 def check_matrix(

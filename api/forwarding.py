@@ -11,6 +11,9 @@ import structlog
 
 from api.background import Background
 from api.client import LedgerClient, RefusedError
+from api.disclosing import write_down_refused
+from ledger import signing
+from ledger.application import Ledger
 from ledger.outbox import Outbox, Outgoing
 from ledger.vault.disclosures import Vaults
 
@@ -29,6 +32,7 @@ class Forwarder(Background):
         self,
         outbox: Outbox,
         vaults: Vaults,
+        ledger: Ledger,
         client: LedgerClient,
         is_believed: Callable[[], bool],
     ) -> None:
@@ -36,6 +40,7 @@ class Forwarder(Background):
         """Whether the ledger node answered last time."""
         self._outbox = outbox
         self._vaults = vaults
+        self._ledger = ledger
         self._client = client
         self._is_believed = is_believed
         self._put = threading.Event()
@@ -112,6 +117,10 @@ class Forwarder(Background):
         # In this order: what is not decided yet must keep its disclosures. Should this process
         # end in between, the sweep removes them.
         self._outbox.mark_refused(action.action_id, problem)
+        if action.case_id is not None:
+            signed = signing.read_recorded(action.sd_jwt)
+            agency = self._ledger.adopted().agency(action.agency)
+            write_down_refused(self._vaults, agency, signed, action.case_id, problem["rule"])
         if action.deposit_id is not None:
             self._vaults.of(action.party).withdraw(action.action_id, action.deposit_id)
 

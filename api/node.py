@@ -102,7 +102,9 @@ class Node:
             adoption=bytes.fromhex(adoption) if adoption else None,
         )
         follower = Follower(mirror, HttpSource(url, client))
-        forwarder = Forwarder(self.outbox, self.vaults, client, lambda: not follower.diverged)
+        forwarder = Forwarder(
+            self.outbox, self.vaults, self.ledger, client, lambda: not follower.diverged
+        )
         follower.when_grown = forwarder.copied
         self.follower = follower
         self.forwarder = forwarder

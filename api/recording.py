@@ -8,6 +8,7 @@ import time
 from typing import Protocol
 from uuid import UUID
 
+from api.disclosing import write_down_refused
 from api.documents import Outcome, Receipt
 from api.following import Follower
 from api.forwarding import Forwarder
@@ -58,6 +59,21 @@ class DirectRecording:
         """
         parsed = signing.parse(sent)
         action = _senders_action(self._ledger, parsed, sender)
+        try:
+            return self._on_case(sender, parsed, action, case_id, case_version)
+        except Refusal as refusal:
+            if sender.id == action.agency:  # another country's node writes its own down
+                write_down_refused(self._vaults, sender, action, case_id, refusal.rule)
+            raise
+
+    def _on_case(
+        self,
+        sender: Agency,
+        parsed: SdJwt,
+        action: signing.SignedAction,
+        case_id: UUID,
+        case_version: int,
+    ) -> Receipt:
         if sender.role == NODE:
             _check_bare(parsed)
             return self._recorded(action, case_id, case_version)
@@ -126,7 +142,11 @@ class OutboxRecording:
         signing.check_disclosures(action, parsed.disclosures)
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
-        _check_release(vault, action)
+        try:
+            _check_release(vault, action)
+        except Refusal as refusal:
+            write_down_refused(self._vaults, sender, action, case_id, refusal.rule)
+            raise
         if (receipt := self._ledger.receipt_of(action)) is not None:
             return Receipt.of(receipt)
         if not self._is_waiting(action):

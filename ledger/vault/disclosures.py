@@ -360,5 +360,9 @@ class Vaults:
             )
         return vault
 
+    def has(self, party: str) -> bool:
+        """Whether this process keeps the country's vault."""
+        return party in self._vaults
+
     def __iter__(self) -> Iterator[Vault]:
         return iter(self._vaults.values())

@@ -1,0 +1,265 @@
+"""The whole access matrix through HTTP: every cell that says no is refused, every yes works.
+
+Every group has a field and a consent, so that the matrix alone decides.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from uuid import UUID, uuid4
+
+import pytest
+
+from api.cli.access_matrix import access_page
+from api.client import LedgerClient, RefusedError
+from api.schema import migrate_all
+from ledger.application import Ledger, environment
+from ledger.protocol import Agency, Operation, Protocol, shipped_protocol
+from ledger.vault.readings import Reading
+from ledger.vocabulary import Action
+from ledger.vocabulary.coordination import ConsentGiven, InformationRequested
+from ledger.vocabulary.identification import CaseOpened, VictimIdentified
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    ConsentForm,
+    ConsentGiver,
+    ConsentScope,
+    Danger,
+    DecisionMakingOrg,
+    Indicator,
+    InformationTopic,
+    InvestigationState,
+    LegalBasis,
+    OpeningGround,
+    Purpose,
+    ServiceKind,
+    ShelterKind,
+    TraffickingStatus,
+    TypeOfExploitation,
+)
+from ledger.vocabulary.proceedings import Investigated
+from ledger.vocabulary.protection import ServiceStarted, Sheltered
+from ledger.vocabulary.sharing import BreakGlassOpened, InformationReleased, ReleasedFields
+from tests.support.actions import START
+from tests.support.agencies import Agencies
+from tests.support.databases import new_database
+from tests.support.serving import Server, serving
+from tests.test_docs import ROOT
+
+CONSULAR = Agency(id="xk-consular", name="Consular service", party="XK", role="consular")
+FIELDS = {
+    FieldGroup.IDENTITY: "first_name",
+    FieldGroup.CONTACT: "address",
+    FieldGroup.FAMILY: "family_note",
+    FieldGroup.HEALTH: "health_note",
+    FieldGroup.EXPLOITATION: "statement",
+    FieldGroup.PROCEEDINGS: "suspects",
+    FieldGroup.WHEREABOUTS: "address",
+    FieldGroup.CARE: "intake_note",
+}
+ROLES = tuple(shipped_protocol().roles)
+CELLS = tuple(product(ROLES, FieldGroup))
+
+
+class World:
+    """One adult's case of two countries, with a field in each group and a consent to each."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.protocol: Protocol = server.agencies.protocol
+        self.case = uuid4()
+        self.version = 0
+        self.agency = {
+            role: next(a.id for a in self.protocol.agencies if a.role == role and a.party == "XK")
+            for role in ROLES
+        }
+        self.clients = {role: server.client(agency) for role, agency in self.agency.items()}
+        self.digests: dict[FieldGroup, ReleasedFields] = {}
+        self.consents: dict[FieldGroup, UUID] = {}
+        self._tell()
+
+    def _tell(self) -> None:
+        told = {
+            "police": CaseOpened(
+                acted_at=START,
+                age_group=AgeGroup.ADULT,
+                countries=("XK", "ME"),
+                ground=OpeningGround.POLICE_ACTION,
+                indicators=(Indicator.UNACCOMPANIED_CHILD,),
+                first_name="a",
+                address="b",
+                family_note="c",
+            ),
+            "prosecutor": VictimIdentified(
+                acted_at=START,
+                status=TraffickingStatus.POSSIBLE,
+                decided_by=DecisionMakingOrg.POLICE,
+                types_of_exploitation=(TypeOfExploitation.FORCED_MARRIAGE,),
+                statement="d",
+            ),
+            "shelter": Sheltered(
+                acted_at=START,
+                shelter_kind=ShelterKind.EMERGENCY,
+                provider="xk-isf",
+                address="e",
+                intake_note="f",
+            ),
+            "social_services": ServiceStarted(
+                acted_at=START, service=ServiceKind.MEDICAL, provider="xk-isf", health_note="g"
+            ),
+        }
+        for role, action in told.items():
+            self._record(role, action)
+        self._record(
+            "police",
+            Investigated(acted_at=START, state=InvestigationState.OPENED, suspects="h"),
+        )
+        for group in FieldGroup:
+            consent = ConsentGiven(
+                acted_at=START,
+                scopes=(ConsentScope.INFORMATION_EXCHANGE,),
+                given_by=ConsentGiver.PERSON,
+                form=ConsentForm.WRITTEN,
+                groups=(group,),
+                recipients=("ME",),
+            )
+            self.consents[group] = self._record("ngo", consent)
+
+    def _record(self, role: str, action: Action) -> UUID:
+        client = self.clients[role]
+        signed = client.sign(action, self.case)
+        receipt = client.send(signed, self.case, self.version)
+        self.version = receipt.case_version
+        for disclosure in signed.disclosures:
+            group = action.level(disclosure.name).group
+            if group is not None and FIELDS[group] == disclosure.name:
+                self.digests[group] = ReleasedFields(
+                    action=receipt.action_id, digests=(disclosure.digest,)
+                )
+        return receipt.action_id
+
+    def record(self, role: str, action: Action) -> str:
+        """``yes``, or the rule that refused."""
+        try:
+            self._record(role, action)
+        except RefusedError as error:
+            return rule_of(error)
+        return "yes"
+
+    def read(self, role: str, group: FieldGroup, basis: LegalBasis | None = None) -> str:
+        try:
+            opened = self.clients[role].read(self.case, [group], Purpose.PROTECTION, basis)
+        except RefusedError as error:
+            return rule_of(error)
+        assert {(f.field, f.group) for f in opened.fields} >= {(FIELDS[group], group)}
+        assert {f.group for f in opened.fields} == {group}
+        return "yes"
+
+    def written_down(self) -> list[Reading]:
+        with self.server.client("xk-ombudsperson") as oversight:
+            return list(oversight.readings(self.case).readings)
+
+    def allows(self, role: str, operation: Operation, group: FieldGroup) -> bool:
+        return group in self.protocol.access.get(role, {}).get(operation, ())
+
+
+@pytest.fixture(scope="module")
+def world(server: str) -> Iterator[World]:
+    shipped = shipped_protocol()
+    agencies = Agencies(shipped.model_copy(update={"agencies": (*shipped.agencies, CONSULAR)}))
+    with new_database(server) as conninfo:
+        migrate_all(conninfo, agencies.protocol)
+        with Ledger(environment(conninfo)) as ledger:
+            agencies.begin(ledger)
+        with serving(conninfo, agencies) as running:
+            made = World(running)
+            yield made
+            for client in made.clients.values():
+                client.close()
+
+
+def check(world: World, operation: Operation, role: str, group: FieldGroup, answer: str) -> None:
+    """The cell's answer, and that it was written down."""
+    if world.allows(role, operation, group):
+        assert answer == "yes"
+    else:
+        assert answer in ("access-matrix", "role", "whereabouts-apart")
+        last = world.written_down()[-1]
+        assert (last.asked.role, last.asked.operation) == (role, operation)
+        assert (last.asked.groups, last.granted, last.refused_by) == ((group,), False, answer)
+
+
+@pytest.mark.parametrize(("role", "group"), CELLS)
+def test_reading(world: World, role: str, group: FieldGroup) -> None:
+    check(world, Operation.READ, role, group, world.read(role, group))
+    if world.allows(role, Operation.READ, group):
+        last = world.written_down()[-1]
+        assert (last.asked.role, last.asked.groups, last.granted) == (role, (group,), True)
+
+
+@pytest.mark.parametrize(("role", "group"), CELLS)
+def test_requesting(world: World, role: str, group: FieldGroup) -> None:
+    request = InformationRequested(
+        acted_at=START,
+        addressee="me-nac",
+        topics=(InformationTopic.RISK,),
+        purpose=Purpose.PROTECTION,
+        groups=(group,),
+        basis=LegalBasis.CONSENT,
+    )
+    check(world, Operation.REQUEST, role, group, world.record(role, request))
+
+
+@pytest.mark.parametrize(("role", "group"), CELLS)
+def test_releasing(world: World, role: str, group: FieldGroup) -> None:
+    release = InformationReleased(
+        acted_at=START + timedelta(hours=1),
+        recipient="ME",
+        groups=(group,),
+        purpose=Purpose.PROTECTION,
+        basis=LegalBasis.CONSENT,
+        basis_action=world.consents[group],
+        released=(world.digests[group],),
+    )
+    check(world, Operation.RELEASE, role, group, world.record(role, release))
+
+
+@pytest.mark.parametrize(("role", "group"), CELLS)
+def test_breaking_glass(world: World, role: str, group: FieldGroup) -> None:
+    now = datetime.now(UTC)
+    access = BreakGlassOpened(
+        acted_at=now,
+        danger=Danger.THREAT_TO_LIFE,
+        groups=(group,),
+        until=now + timedelta(hours=1),
+    )
+    check(world, Operation.BREAK_GLASS, role, group, world.record(role, access))
+    answer = world.read(role, group, LegalBasis.DANGER_TO_LIFE)
+    check(world, Operation.BREAK_GLASS, role, group, answer)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_handing_all_to_the_person(world: World, role: str) -> None:
+    client: LedgerClient = world.clients[role]
+    if all(world.allows(role, Operation.SUBJECT_ACCESS, group) for group in FieldGroup):
+        assert client.subject_access(world.case, "en")
+    else:
+        with pytest.raises(RefusedError) as refused:
+            client.subject_access(world.case, "en")
+        assert refused.value.problem.rule == "access-matrix"
+    last = world.written_down()[-1]
+    assert (last.asked.role, last.asked.operation) == (role, Operation.SUBJECT_ACCESS)
+
+
+def test_the_matrix_has_every_kind_of_cell() -> None:
+    """Otherwise the tests above could hold because nothing, or everything, is allowed."""
+    protocol = shipped_protocol()
+    for operation in Operation:
+        allowed = [protocol.allows(role, operation, group) for role, group in CELLS]
+        assert 0 < sum(allowed) < len(CELLS)
+
+
+def test_the_page_is_made_from_the_protocol() -> None:
+    page = (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
+    assert page == access_page(shipped_protocol())
