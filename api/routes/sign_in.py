@@ -136,7 +136,7 @@ def log_out(request: Request, node: TheNode) -> Response:
 
 
 @router.get("/auth/me", response_model=Me, responses=responses(401, 403, 404, 409, 503))
-def who_am_i(node: TheNode, caller: TheCaller, response: Response) -> Me:
+def who_am_i(caller: TheCaller, response: Response) -> Me:
     """Who this node takes the caller for."""
     response.headers.update(_NOT_KEPT)
     until = caller.session.until if caller.session is not None else None
