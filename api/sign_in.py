@@ -12,6 +12,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
+import structlog
 from authlib.common.errors import AuthlibBaseError
 from authlib.oauth2.client import OAuth2Client
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,8 +27,10 @@ CALLBACK = "/auth/callback"
 _SCOPE = "openid"  # a name or an e-mail address is not asked for
 _SECONDS = 5.0
 _AT_ONCE = 4
+_TOKEN_ERRORS = ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client")
 _BELIEVED_FOR_SECONDS = 3600.0
 _ASK_AGAIN_AFTER_SECONDS = 5.0
+_log = structlog.get_logger(__name__)
 
 
 class ProviderUnavailableError(ConnectionError):
@@ -148,7 +151,10 @@ class Provider:
                     auth=auth,
                     **secret,
                 )
-            except AuthlibBaseError:
+            except AuthlibBaseError as error:
+                # Of what a provider writes, only the codes of RFC 6749 section 5.2 are repeated.
+                known = error.error if error.error in _TOKEN_ERRORS else "other"
+                _log.warning("the OpenID provider gave no tokens", error=known)
                 raise _refused() from None
         return dict(answer)
 

@@ -372,8 +372,7 @@ def test_a_token_whose_claims_do_not_hold(
     provider.claims |= claims
     answer = browser.get("/auth/login")
     assert rule(answer) == (401, "id-token")
-    detail = answer.json()["detail"]
-    assert f" {named}." in detail or "ExpiredTokenError" in detail
+    assert answer.json()["detail"].endswith(f" {named}.")
     assert "another-client" not in answer.text
     assert SESSION not in browser.cookies
 
