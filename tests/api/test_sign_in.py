@@ -634,6 +634,7 @@ def test_signing_in_again_ends_the_session_before(node: Place, browser: httpx.Cl
         assert rule(other.get("/auth/me")) == (401, "session-over")
 
 
+@pytest.mark.timeout(60)
 def test_a_stream_ends_with_its_session(node: Place, browser: httpx.Client) -> None:
     sign_in(browser)
     police = node.server.client("xk-dhtqnj")
