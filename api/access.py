@@ -1,14 +1,16 @@
 """Who is asking, and what that lets them see. Denied unless said otherwise here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from api.disclosing import Reader
 from api.node import Node
+from api.sessions import Session, Sessions
 from ledger.protocol import COORDINATOR, NODE, OVERSIGHT, Agency
 from ledger.refusals import Ground, Refusal
 from ledger.registry import Registry
@@ -22,26 +24,49 @@ bearer = HTTPBearer(
 )
 
 
+SESSION_COOKIE = "case-ledger-session"
+session_cookie = APIKeyCookie(
+    name=f"__Host-{SESSION_COOKIE}",
+    scheme_name="session",
+    description="What a browser is given when a person signs in at `/auth/login`. Requests that "
+    "are not GET or HEAD must come from this node's own pages",
+    auto_error=False,
+)
+_READING = ("GET", "HEAD")
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated agency."""
+    """An authenticated agency: its system, by a key, or a person of it, by a session."""
 
     agency: Agency
-    key_id: str
     registry: Registry
+    key_id: str | None = None
+    session: Session | None = None
+    sessions: Sessions | None = None
+
+    @property
+    def person(self) -> str | None:
+        """The pseudonym of the person who asks; ``None`` where a system does."""
+        return self.session.person if self.session is not None else None
 
     def may_go_on(self, registry: Registry) -> bool:
-        """Whether the key that an answer began with still counts, by the registry of now."""
-        try:
-            registry.signing_key(self.key_id, self.agency.id, datetime.now(UTC))
-        except Refusal:
+        """Whether what an answer began with still counts: the key, by the registry of now,
+        or the session, of which a long answer is no use."""
+        if self.key_id is not None:
+            try:
+                registry.signing_key(self.key_id, self.agency.id, datetime.now(UTC))
+            except Refusal:
+                return False
+            return True
+        if self.session is None or self.sessions is None:
             return False
-        return True
+        return self.sessions.lives(self.session)
 
     @property
     def reader(self) -> Reader:
         """Who the access log says is asking for personal fields."""
-        return Reader(self.agency, self.key_id, None)
+        return Reader(self.agency, self.key_id, self.person)
 
     @property
     def viewer(self) -> str:
@@ -67,11 +92,16 @@ def the_node(request: Request) -> Node:
 
 
 def caller(
+    request: Request,
     node: Annotated[Node, Depends(the_node)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    _: Annotated[str | None, Depends(session_cookie)],
 ) -> Caller:
     """Authenticate the request. Raises ``Refusal``."""
     registry = node.ledger.adopted()
+    secret = session_secret(node, request)
+    if credentials is None and secret is not None:
+        return _signed_in(request, node, registry, secret)
     if credentials is None:
         raise Refusal(
             Ground.UNAUTHENTIC,
@@ -79,14 +109,93 @@ def caller(
             "Send an assertion signed with the agency's key as a bearer token.",
             "Authorization",
         )
+    if secret is not None:
+        raise Refusal(
+            Ground.UNAUTHENTIC,
+            "two-credentials",
+            "Send an assertion or the cookie of a session, not both.",
+            "Authorization",
+        )
     agency, key_id = node.assertions.authenticate(credentials.credentials, registry)
+    _check_served(node, agency)
+    return Caller(agency, registry, key_id=key_id)
+
+
+def person_agency(node: Node, registry: Registry, agency_id: str) -> Agency:
+    """The agency that a person may act for here, by its id.
+
+    Raises ``Refusal``: ``sign-in-agency`` for what is no agency, or a node, which is no
+    person's; ``another-countrys-node`` for an agency that this node does not serve.
+    """
+    agency = registry.protocol.agencies_by_id.get(agency_id)
+    if agency is None or agency.role == NODE:
+        raise Refusal(
+            Ground.NOT_ALLOWED, "sign-in-agency", "The provider names no agency of people."
+        )
+    _check_served(node, agency)
+    return agency
+
+
+def cookie_name(node: Node, name: str) -> str:
+    """A cookie's name: over https, one that no other host or path can set (RFC 6265bis)."""
+    return f"__Host-{name}" if over_https(node) else name
+
+
+def over_https(node: Node) -> bool:
+    """Whether browsers reach this node by https, as all do but those on its own machine."""
+    return (node.settings.public_url or "").startswith("https:")
+
+
+def session_secret(node: Node, request: Request) -> str | None:
+    """What the browser holds of its session, where people sign in here at all."""
+    if node.sign_in is None:
+        return None
+    return request.cookies.get(cookie_name(node, SESSION_COOKIE))
+
+
+def check_same_origin(node: Node, request: Request) -> None:
+    """Raises ``Refusal`` (``cross-site``) for a request that another site's page may have made."""
+    public_url = node.settings.public_url
+    if not from_own_page(request.method, request.headers, public_url):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "cross-site",
+            "A person's request comes from this node's own pages, and says so.",
+            "Origin",
+        )
+
+
+def from_own_page(method: str, headers: Mapping[str, str], public_url: str | None) -> bool:
+    """Whether a request reads, or says that it comes from a page of this origin.
+
+    By Fetch Metadata, where a browser sends it, and by ``Origin`` (RFC 6454) where not.
+    """
+    if method in _READING:
+        return True
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    return public_url is not None and headers.get("origin") == public_url
+
+
+def _signed_in(request: Request, node: Node, registry: Registry, secret: str) -> Caller:
+    check_same_origin(node, request)
+    session = node.sessions.seen(secret)
+    if session is None:
+        raise Refusal(
+            Ground.UNAUTHENTIC, "session-over", "The session is over; sign in again.", "Cookie"
+        )
+    agency = person_agency(node, registry, session.agency)
+    return Caller(agency, registry, session=session, sessions=node.sessions)
+
+
+def _check_served(node: Node, agency: Agency) -> None:
     if not node.serves(agency):
         raise Refusal(
             Ground.NOT_ALLOWED,
             "another-countrys-node",
             "This is another country's node; ask your own.",
         )
-    return Caller(agency, key_id, registry)
 
 
 TheNode = Annotated[Node, Depends(the_node)]

@@ -10,16 +10,17 @@ from fastapi.openapi.utils import get_openapi
 
 from api import problems
 from api.feed import Feed
-from api.middleware import BodyLimit, RequestLog
+from api.middleware import BodyLimit, NotKept, RequestLog
 from api.node import Node
 from api.problems import ProblemDetails
-from api.routes import cases, events, health, log, mailbox, outbox, personal, protocol
+from api.routes import cases, events, health, log, mailbox, outbox, personal, protocol, sign_in
 from api.settings import Settings
 
 MAX_BODY = 512 * 1024
 DESCRIPTION = """One signed, append-only record of anti-trafficking case actions across countries.
 
-Every request but those on health carries an assertion signed with the agency's key.
+Every request but those on health carries an assertion signed with the agency's key, or, from
+a browser, the cookie of a person's session.
 Refusals are problem details (RFC 9457) that name the rule and the field.
 """
 
@@ -45,10 +46,11 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for resource in (cases, personal, events, protocol, outbox, mailbox, log, health):
+    for resource in (cases, personal, events, protocol, outbox, mailbox, log, sign_in, health):
         app.include_router(resource.router)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
+    app.add_middleware(NotKept)
     app.add_middleware(RequestLog)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -1,9 +1,10 @@
-"""A limit on what is read, and one log line a request that repeats nothing of it."""
+"""A limit on what is read, what no browser keeps, and a log line that repeats nothing."""
 
 import time
 from collections.abc import Awaitable, Callable
 
 import structlog
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,6 +35,25 @@ class BodyLimit:
             return message
 
         await self._app(scope, limited, send)
+
+
+class NotKept:
+    """Tells a browser, which is what sends cookies, to keep no answer that does not allow it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not any(name == b"cookie" for name, _ in scope["headers"]):
+            await self._app(scope, receive, send)
+            return
+
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, telling)
 
 
 class RequestLog:

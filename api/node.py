@@ -23,8 +23,10 @@ from api.mailing import HttpPostOffice
 from api.outcomes import Outcomes
 from api.publishing import Publisher
 from api.recording import DirectRecording, OutboxRecording, Recording
+from api.sessions import Sessions
 from api.settings import Settings
 from api.sharing import Sharing
+from api.sign_in import Relying, SignIn
 from api.timestamping import Stamper, trusted_roots
 from api.witnessing import Witnesses
 from ledger.application import Ledger, environment
@@ -59,6 +61,8 @@ class Node:
         self.disclosing = Disclosing(self.ledger, self.vaults)
         self.views = ViewReader(self.database)
         self.assertions = Assertions(self.database, settings.audience)
+        self.sessions = Sessions(self.database)
+        self.sign_in = SignIn.of(settings, self.database)
         trusted = trusted_policy(settings)
         self.policy_at = policy_at(self.ledger, trusted)
         self.publisher: Publisher | None = None
@@ -168,6 +172,8 @@ class Node:
 
     def __enter__(self) -> Self:
         self._stack.callback(self.witnesses.close)
+        if self.sign_in is not None:
+            self._stack.callback(self.sign_in.close)
         self._stack.enter_context(self.database)
         self._stack.enter_context(self.ledger)
         self._stack.enter_context(Followers(self.conninfo))
@@ -202,6 +208,7 @@ class Node:
         Returns how many actions' disclosures were removed.
         """
         self.assertions.forget_expired()
+        self.sessions.forget_expired()
         self.outbox.forget(_DECIDED_AGE)
         removed = 0
         for vault in self.vaults:
@@ -230,6 +237,7 @@ def check_settings(settings: Settings) -> None:
     """Raises ``ValueError`` for what a node cannot be made of."""
     trusted_policy(settings)
     trusted_roots(settings)
+    Relying.of(settings)
     if settings.ledger_url is not None:
         if settings.policy is None:
             raise ValueError("a country's node needs CASE_LEDGER_POLICY: whose log it believes")

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -51,24 +52,24 @@ def serve(settings: Settings, conninfo: str) -> None:
 
 def run(app: FastAPI, settings: Settings) -> None:
     """Serve any application, as :func:`serve` does a node's."""
-    _server(app).run(sockets=[listen(settings)])
+    server(app, settings).run(sockets=[listen(settings)])
 
 
 @contextmanager
 def serving(settings: Settings, conninfo: str) -> Iterator[str]:
     """Serve in a thread for as long as the block runs. Gives the base URL."""
     listening = listen(settings)
-    server = _server(create_app(settings, conninfo))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    serving = server(create_app(settings, conninfo), settings)
+    thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        while not server.started:
+        while not serving.started:
             if not thread.is_alive():
                 raise RuntimeError("the server did not start")
             threading.Event().wait(0.02)
-        yield base_url(listening)
+        yield base_url(listening, settings)
     finally:
-        server.should_exit = True
+        serving.should_exit = True
         thread.join()
         listening.close()
 
@@ -86,18 +87,45 @@ def listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def base_url(listening: socket.socket) -> str:
+def base_url(listening: socket.socket, settings: Settings) -> str:
     host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if settings.tls_certificate is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _server(app: FastAPI) -> uvicorn.Server:
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """How TLS is ended here: ``None`` where the settings name no certificate.
+
+    With root certificates of clients, a client without a certificate of theirs is not heard.
+    Raises ``ValueError`` or ``OSError`` for what cannot be served.
+    """
+    certificate, key, roots = (
+        settings.tls_certificate, settings.tls_key, settings.tls_client_roots,
+    )  # fmt: skip
+    if certificate is None and key is None and roots is None:
+        return None
+    if certificate is None or key is None:
+        raise ValueError("CASE_LEDGER_TLS_CERTIFICATE and CASE_LEDGER_TLS_KEY go together")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Without a password of some kind, an encrypted key would be asked for at the terminal.
+    context.load_cert_chain(certificate, key, password="")
+    if roots is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(roots)
+    return context
+
+
+def server(app: FastAPI, settings: Settings, *, grace: int = 5) -> uvicorn.Server:
+    """The HTTP server. Raises as :func:`tls_context`."""
+    context = tls_context(settings)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,  # a path would be logged whole; see api.middleware
         server_header=False,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=grace,
+        ssl_context_factory=None if context is None else lambda *_: context,
     )
     return uvicorn.Server(config)
 

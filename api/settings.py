@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ledger.protocol import Protocol, load_protocol, shipped_protocol
 
+ORIGIN = r"^https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?$"
+
 
 class Settings(BaseSettings):
     """Each field is the variable ``CASE_LEDGER_`` and its name in capitals."""
@@ -46,6 +48,21 @@ class Settings(BaseSettings):
     """Root certificates of timestamp authorities that are believed, a PEM bundle."""
     timestamp_every: Annotated[int, Field(ge=1)] = 60
     """At least so many seconds lie between two timestamps."""
+    public_url: Annotated[str | None, Field(pattern=ORIGIN)] = None
+    """Where browsers find this node: scheme, host and port, and nothing after them."""
+    oidc_issuer: Annotated[str | None, Field(pattern=r"^https?://[^\s@?#]+$")] = None
+    """The OpenID provider that signs people in. Unset: agencies' systems alone ask here."""
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_agency_claim: str = "agency"
+    """The claim of an ID token that names the person's agency."""
+    oidc_acr: str | None = None
+    """What is asked as ``acr_values``, so that the provider asks for a second factor."""
+    tls_certificate: Path | None = None
+    """A PEM chain. Set: this process ends TLS itself. Unset: a proxy does."""
+    tls_key: Path | None = None
+    tls_client_roots: Path | None = None
+    """Root certificates of clients, a PEM bundle. Set: nobody is heard without one of theirs."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     def listening_on(self, host: str | None, port: int | None) -> Self:

@@ -19,7 +19,7 @@ from api.demo.play import play
 from api.demo.play_nodes import play_nodes
 from api.node import check_settings
 from api.schema import migrate_all
-from api.server import leave_when_told, log_as_json, log_nothing
+from api.server import leave_when_told, log_as_json, log_nothing, tls_context
 from api.server import serve as run_server
 from api.settings import Settings
 from api.store import check_migrated, open_store
@@ -81,6 +81,7 @@ def serve(
     with failures():
         settings = Settings().listening_on(host, port)
         check_settings(settings)
+        tls_context(settings)
     with failures(), open_store(settings) as store:
         if store.embedded or settings.owner_database_url is not None:
             login = conninfo_to_dict(store.conninfo).get("user")

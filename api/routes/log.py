@@ -9,7 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
 
-from api.access import TheCaller, TheNode, bearer, caller
+from api.access import TheCaller, TheNode, bearer, caller, session_cookie
 from api.node import Node
 from api.parameters import MAX_POSITION
 from api.problems import responses
@@ -109,17 +109,21 @@ def get_policy(node: TheNode) -> Response:
     responses={**_answers(_BYTES, 200), **responses(401, 403, 404, 409, 422, 503)},
 )
 def get_tile(
+    request: Request,
     path: Annotated[str, Path(max_length=100)],
     node: TheNode,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    session: Annotated[str | None, Depends(session_cookie)],
 ) -> Response:
     """Hashes for anyone; entries (`tile/entries/…`) for coordinators and oversight."""
     try:
         tile = TileName.parse(f"tile/{path}")
     except TileError:
         raise _no_tile() from None
-    if tile.level is None and not caller(node, credentials).sees_every_event:
-        raise _whole_ledger()
+    if tile.level is None:
+        asking = caller(request, node, credentials, session)
+        if not asking.sees_every_event:
+            raise _whole_ledger()
     _, checkpoint = _published(node)
     if tile.start + tile.width > checkpoint.size >> (TILE_HEIGHT * (tile.level or 0)):
         raise _no_tile()

@@ -179,6 +179,11 @@ def world(server: str) -> Iterator[World]:
                 client.close()
 
 
+def rule_of(error: RefusedError) -> str:
+    """The rule of a refusal that must be of what the caller may."""
+    return error.problem.rule if error.problem.status == 403 else f"not 403: {error}"
+
+
 def check(world: World, operation: Operation, role: str, group: FieldGroup, answer: str) -> None:
     """The cell's answer, and that it was written down."""
     if world.allows(role, operation, group):

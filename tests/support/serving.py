@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
-
 from api.app import create_app
 from api.client import LedgerClient
-from api.server import base_url, listen
+from api.server import base_url, listen, server
 from api.settings import Settings
 from tests.support.agencies import Agencies
 
@@ -49,16 +47,15 @@ def running(settings: Settings, conninfo: str, agencies: Agencies) -> Iterator[S
     """A node with these settings, for as long as the block runs."""
     app = create_app(settings, conninfo)
     listening = listen(settings)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    serving = server(app, settings, grace=2)
+    thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        while not server.started:
+        while not serving.started:
             assert thread.is_alive(), "the server did not start"
             time.sleep(0.01)
-        yield Server(base_url(listening), agencies, settings)
+        yield Server(base_url(listening, settings), agencies, settings)
     finally:
-        server.should_exit = True
+        serving.should_exit = True
         thread.join()
         listening.close()
