@@ -80,6 +80,8 @@ def caller(
             "another-countrys-node",
             "This is another country's node; ask your own.",
         )
+    if not node.asked.count(agency.id):
+        raise node.asked.too_many(agency.id)
     return Caller(agency, key_id, registry)
 
 

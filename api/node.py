@@ -18,6 +18,7 @@ from api.forwarding import Forwarder
 from api.log_keys import log_keys, own_parties, policy_at, trusted_policy
 from api.outcomes import Outcomes
 from api.publishing import Publisher
+from api.rates import Rate
 from api.recording import DirectRecording, OutboxRecording, Recording
 from api.settings import Settings
 from api.timestamping import Stamper, trusted_roots
@@ -51,6 +52,7 @@ class Node:
         self.vaults = Vaults(self.database, data_keys(settings, self.parties))
         self.views = ViewReader(self.database)
         self.assertions = Assertions(self.database, settings.audience)
+        self.asked = Rate(settings.requests_per_minute)
         trusted = trusted_policy(settings)
         self.policy_at = policy_at(self.ledger, trusted)
         self.publisher: Publisher | None = None

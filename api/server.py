@@ -13,7 +13,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.connections import BoundedProtocol
 from api.settings import Settings
+
+MAX_CONNECTIONS = 1000
 
 
 def log_as_json() -> None:
@@ -51,24 +54,24 @@ def serve(settings: Settings, conninfo: str) -> None:
 
 def run(app: FastAPI, settings: Settings) -> None:
     """Serve any application, as :func:`serve` does a node's."""
-    _server(app).run(sockets=[listen(settings)])
+    server(app).run(sockets=[listen(settings)])
 
 
 @contextmanager
 def serving(settings: Settings, conninfo: str) -> Iterator[str]:
     """Serve in a thread for as long as the block runs. Gives the base URL."""
     listening = listen(settings)
-    server = _server(create_app(settings, conninfo))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    running = server(create_app(settings, conninfo))
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        while not server.started:
+        while not running.started:
             if not thread.is_alive():
                 raise RuntimeError("the server did not start")
             threading.Event().wait(0.02)
         yield base_url(listening)
     finally:
-        server.should_exit = True
+        running.should_exit = True
         thread.join()
         listening.close()
 
@@ -91,13 +94,17 @@ def base_url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _server(app: FastAPI) -> uvicorn.Server:
+def server(app: FastAPI, *, graceful_seconds: int = 5) -> uvicorn.Server:
+    """The HTTP server of an application, as every node runs it."""
     config = uvicorn.Config(
         app,
+        http=BoundedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,  # a path would be logged whole; see api.middleware
         server_header=False,
-        timeout_graceful_shutdown=5,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=graceful_seconds,
     )
     return uvicorn.Server(config)
 

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
-
 from api.app import create_app
 from api.client import LedgerClient
 from api.server import base_url, listen
+from api.server import server as http_server
 from api.settings import Settings
 from tests.support.agencies import Agencies
 
@@ -49,8 +48,7 @@ def running(settings: Settings, conninfo: str, agencies: Agencies) -> Iterator[S
     """A node with these settings, for as long as the block runs."""
     app = create_app(settings, conninfo)
     listening = listen(settings)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
-    server = uvicorn.Server(config)
+    server = http_server(app, graceful_seconds=2)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
