@@ -1,4 +1,4 @@
-"""Answers of other nodes, read no further than they can be meant: their length and time are bounded."""
+"""Answers of other nodes, whose length and time are bounded."""
 
 import time
 from typing import Any

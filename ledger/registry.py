@@ -78,7 +78,7 @@ class Registry:
             raise Refusal(
                 Ground.UNKNOWN,
                 "unknown-agency",
-                f"{agency_id} is not an agency of this protocol.",
+                "This is no agency of the protocol.",
                 "iss",
             )
         return agency

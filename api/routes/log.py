@@ -133,8 +133,8 @@ def get_tile(
     if tile.start + tile.width > checkpoint.size >> (TILE_HEIGHT * (tile.level or 0)):
         raise _no_tile()
     content = tile_content(node.ledger.rows, tile)
-    reach = "private" if tile.level is None else "public"
-    headers = {"Cache-Control": f"{reach}, {_FOR_EVER}"}
+    kept = "no-store" if tile.level is None else f"public, {_FOR_EVER}"
+    headers = {"Cache-Control": kept}
     return Response(content, media_type=_BYTES, headers=headers)
 
 
