@@ -20,12 +20,11 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class BodyLimit:
-    """Refuses a body longer than ``limit`` bytes, announced or not, or slower than ``seconds``."""
+    """Refuses a body longer than ``limit`` bytes, announced or not, or slower than 30 seconds."""
 
-    def __init__(self, app: ASGIApp, limit: int, seconds: float = BODY_SECONDS) -> None:
+    def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
         self._limit = limit
-        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,7 +38,7 @@ class BodyLimit:
             if whole:
                 return await receive()
             loop = asyncio.get_running_loop()
-            until = until or loop.time() + self._seconds
+            until = until or loop.time() + BODY_SECONDS
             # An HTTP exception is what passes through the framework's body parsing.
             try:
                 async with asyncio.timeout_at(until):
