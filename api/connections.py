@@ -7,6 +7,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 16 * 1024
 HEAD_SECONDS = 10.0
+_VERSIONS = ("1.0", "1.1")
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -42,6 +43,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.send_400_response("The head of the request is too long.")
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_http_version() not in _VERSIONS:
+            raise ValueError("another protocol")  # the parser makes a 400 of it
         self._in_head = False
         self._head_is_over()
         super().on_headers_complete()

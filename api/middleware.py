@@ -1,6 +1,7 @@
 """Limits on what is read, what every answer says, and one log line a request."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
@@ -106,6 +107,23 @@ class FailedAuthentications:
             await send(message)
 
         await self._app(scope, receive, counting)
+
+
+class Contained:
+    """Outside of everything: an error that was answered and logged goes no further.
+
+    The server would log it whole, and an error's message may carry what an agency sent.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with contextlib.suppress(Exception):
+            await self._app(scope, receive, send)
 
 
 class RequestLog:

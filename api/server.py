@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.connections import BoundedProtocol
+from api.middleware import Contained
 from api.settings import Settings
 
 MAX_CONNECTIONS = 1000
@@ -97,7 +98,7 @@ def base_url(listening: socket.socket) -> str:
 def server(app: FastAPI, *, graceful_seconds: int = 5) -> uvicorn.Server:
     """The HTTP server of an application, as every node runs it."""
     config = uvicorn.Config(
-        app,
+        Contained(app),
         http=BoundedProtocol,
         ws="none",
         log_config=None,
