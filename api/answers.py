@@ -17,8 +17,8 @@ def bounded(
     method: str,
     url: str,
     *,
-    limit: int = MAX_BYTES,
-    seconds: float = SECONDS,
+    limit: int | None = None,
+    seconds: float | None = None,
     **content: Any,
 ) -> httpx.Response:
     """Ask, and read the whole answer. Raises ``httpx.TransportError`` as :func:`read_bounded`."""
@@ -27,7 +27,7 @@ def bounded(
 
 
 def read_bounded(
-    response: httpx.Response, *, limit: int = MAX_BYTES, seconds: float = SECONDS
+    response: httpx.Response, *, limit: int | None = None, seconds: float | None = None
 ) -> httpx.Response:
     """An open answer, read to its end.
 
@@ -36,7 +36,8 @@ def read_bounded(
     """
     if response.headers.get("content-encoding", "identity") != "identity":
         raise httpx.RemoteProtocolError("the answer is compressed, and was not asked to be")
-    until = time.monotonic() + seconds
+    limit = MAX_BYTES if limit is None else limit
+    until = time.monotonic() + (SECONDS if seconds is None else seconds)
     content = bytearray()
     for chunk in response.iter_raw():
         content += chunk

@@ -46,6 +46,7 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
         # The interactive pages would load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would send a request, with what it carries, to any Host
         lifespan=lifespan,
     )
     for resource in (cases, events, protocol, outbox, log, health):

@@ -52,4 +52,6 @@ def attacked(server: str, agencies: Agencies, **settings: int) -> Iterator[Targe
             agencies.begin(ledger)
         named = Settings(data_directory=Path(directory), port=0, **settings)
         with running(named, conninfo, agencies) as served:
-            yield Target(served, conninfo, log)
+            target = Target(served, conninfo, log)
+            with target.http:
+                yield target

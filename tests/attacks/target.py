@@ -45,6 +45,11 @@ class Target:
     foreign: UUID = field(default_factory=uuid4)
     position: int = 0
     """Where Kosovo's case was opened."""
+    http: httpx.Client = field(
+        default_factory=lambda: httpx.Client(
+            timeout=20, limits=httpx.Limits(max_keepalive_connections=0)
+        )
+    )
 
     def __post_init__(self) -> None:
         with self.server.client(KOSOVO) as police, self.server.client(MONTENEGRO) as other:
@@ -79,8 +84,8 @@ class Target:
             sent["Authorization"] = f"Bearer {token}"
         elif agency is not None:
             sent |= self.bearer(agency)
-        return httpx.request(
-            method, self.server.url + path, headers=sent, content=content, params=params, timeout=20
+        return self.http.request(
+            method, self.server.url + path, headers=sent, content=content, params=params
         )
 
     def append(
