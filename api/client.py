@@ -290,7 +290,7 @@ class LedgerClient:
 
 def _no_answer(error: BaseException) -> bool:
     if isinstance(error, RefusedError):
-        return error.problem.status == 503
+        return error.problem.status in (429, 503)
     return isinstance(error, httpx.TransportError)
 
 

@@ -16,11 +16,11 @@ from api.witnessing import HttpWitness
 from ledger import keys
 from ledger.mirror import SourceError, _parsed
 
-HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: 14\r\n\r\n<html>no</html"
+HTML = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html\r\n\r\n<html>no</html>"
 ENDLESS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = b"10000\r\n" + b"e" * 0x10000 + b"\r\n"
 BOMB = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"
-MOVED = b"HTTP/1.1 302 F\r\nConnection: close\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
+MOVED = b"HTTP/1.1 302 F\r\nConnection: close\r\nLocation: http://127.0.0.1:9/\r\n\r\n"
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def test_streams_are_hoarded(narrow: Target) -> None:
             if status(again) == 200:
                 return
         assert time.monotonic() < deadline
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 def test_waits_for_a_signed_head_are_hoarded(narrow: Target) -> None:
