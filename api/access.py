@@ -196,6 +196,8 @@ def _check_served(node: Node, agency: Agency) -> None:
             "another-countrys-node",
             "This is another country's node; ask your own.",
         )
+    if not node.asked.count(agency.id):
+        raise node.asked.too_many(agency.id)
 
 
 TheNode = Annotated[Node, Depends(the_node)]

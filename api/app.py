@@ -10,9 +10,10 @@ from fastapi.openapi.utils import get_openapi
 
 from api import problems
 from api.feed import Feed
-from api.middleware import BodyLimit, NotKept, RequestLog
+from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications, RequestLog
 from api.node import Node
 from api.problems import ProblemDetails
+from api.rates import Places
 from api.routes import cases, events, health, log, mailbox, outbox, personal, protocol, sign_in
 from api.settings import Settings
 
@@ -34,6 +35,8 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
             async with Feed(conninfo) as feed:
                 app.state.node = node
                 app.state.feed = feed
+                app.state.streams = Places(settings.streams, settings.streams_per_agency)
+                app.state.waits = Places(settings.streams, settings.streams_per_agency)
                 yield
 
     app = FastAPI(
@@ -44,13 +47,15 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
         # The interactive pages would load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would send a request, with what it carries, to any Host
         lifespan=lifespan,
     )
     for resource in (cases, personal, events, protocol, outbox, mailbox, log, sign_in, health):
         app.include_router(resource.router)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
-    app.add_middleware(NotKept)
+    app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
+    app.add_middleware(AnswerHeaders)
     app.add_middleware(RequestLog)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

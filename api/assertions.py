@@ -4,19 +4,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from joserfc import jws, jwt
+from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ledger import sd_jwt
 from ledger.keys import key_id
 from ledger.protocol import Agency
 from ledger.refusals import Ground, Refusal
 from ledger.registry import Registry
+from ledger.sd_jwt import SdJwtError
 from ledger.store.database import Database
 from ledger.vocabulary.registration import KeyId
-from ledger.vocabulary.types import AgencyId
+from ledger.vocabulary.types import AgencyId, UnixTime
 
 TYPE = "agency-assertion+jwt"  # explicit typing, RFC 8725 section 3.11
 LIFETIME = timedelta(minutes=1)
@@ -35,12 +37,12 @@ class _Header(BaseModel):
 
 
 class _Claims(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     iss: AgencyId
     aud: Annotated[str, Field(max_length=200)]
-    iat: Annotated[int, Field(ge=0, lt=2**40)]
-    exp: Annotated[int, Field(ge=0, lt=2**40)]
+    iat: UnixTime
+    exp: UnixTime
     jti: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 
 
@@ -124,15 +126,16 @@ def _read(token: str) -> tuple[_Header, _Claims]:
     if len(token) > _MAX_BYTES:
         raise _refused("assertion-malformed", "The assertion is too long.")
     try:
-        parsed = jws.extract_compact(token.encode("ascii"), registry=_JWS)
-        return (
-            _Header.model_validate(parsed.headers()),
-            _Claims.model_validate_json(parsed.payload),
-        )
+        parsed = sd_jwt.parse(f"{token}~")  # JSON and base64url in their one reading alone
+        if parsed.disclosures:
+            raise SdJwtError("an assertion discloses nothing")
+        return _Header.model_validate(parsed.header), _Claims.model_validate(parsed.payload)
     except ValidationError as error:
-        wrong = ", ".join(str(e["loc"][0]) if e["loc"] else "payload" for e in error.errors())
-        raise _refused("assertion-malformed", f"Wrong or missing: {wrong[:200]}.") from None
-    except (JoseError, ValueError):
+        known = {*_Header.model_fields, *_Claims.model_fields}
+        wrong = sorted({str(part) for e in error.errors() for part in e["loc"]} & known)
+        named = ", ".join(wrong) or "a name that has no place here"
+        raise _refused("assertion-malformed", f"Wrong or missing: {named}.") from None
+    except SdJwtError:
         raise _refused("assertion-malformed", "It is no JWT (RFC 7519).") from None
 
 

@@ -13,6 +13,7 @@ from joserfc.jwk import OKPKey
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
+from api.answers import AS_IT_IS, bounded, read_bounded
 from api.assertions import make_assertion
 from api.documents import (
     AgencyWithKeys,
@@ -87,7 +88,9 @@ class LedgerClient:
         self._protocol = protocol
         self._audience = audience
         self._patience = patience
-        self._http = httpx.Client(base_url=base_url, timeout=15.0, transport=transport)
+        self._http = httpx.Client(
+            base_url=base_url, timeout=15.0, transport=transport, headers=AS_IT_IS
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -265,8 +268,7 @@ class LedgerClient:
             timeout=timeout,
         ) as stream:  # fmt: skip
             if stream.response.is_error:
-                stream.response.read()
-                raise RefusedError(_problem(stream.response))
+                raise RefusedError(_problem(read_bounded(stream.response)))
             for message in stream.iter_sse():
                 yield Event.model_validate_json(message.data)
 
@@ -361,7 +363,7 @@ class LedgerClient:
             with attempt:
                 # A new assertion each time: the last one may have been used.
                 sent = {**(headers or {}), **self._authorization()}
-                response = self._http.request(method, path, headers=sent, **content)
+                response = bounded(self._http, method, path, headers=sent, **content)
                 if response.is_error:
                     raise RefusedError(_problem(response))
                 return response
@@ -374,7 +376,7 @@ class LedgerClient:
 
 def _no_answer(error: BaseException) -> bool:
     if isinstance(error, RefusedError):
-        return error.problem.status == 503
+        return error.problem.status in (429, 503)
     return isinstance(error, httpx.TransportError)
 
 

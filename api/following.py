@@ -44,6 +44,8 @@ class HttpSource:
                 if not page.events:
                     break
                 entries += [event.entry.encode("ascii") for event in page.events]
+                if page.next <= after:
+                    raise ValueError("a page that leads nowhere")
                 after = page.next
         except (RefusedError, httpx.TransportError) as error:
             raise _told(error) from error

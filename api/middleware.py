@@ -1,19 +1,27 @@
-"""A limit on what is read, what no browser keeps, and a log line that repeats nothing."""
+"""Limits on what is read, what every answer says, and one log line a request."""
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
 import structlog
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.problems import ANSWER_HEADERS, respond
+from api.rates import Rate, network
+
 _log = structlog.get_logger("api.access")
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+BODY_SECONDS = 30.0
+_CLOSE = {"Connection": "close"}  # what is left of the body is not waited for
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
 class BodyLimit:
-    """Refuses a body longer than ``limit`` bytes, announced or not."""
+    """Refuses a body longer than ``limit`` bytes, announced or not, or slower than 30 seconds."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -23,37 +31,100 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        read = 0
+        read, whole = 0, False
+        until: float | None = None
 
         async def limited() -> Message:
-            nonlocal read
-            message = await receive()
+            nonlocal read, whole, until
+            if whole:
+                return await receive()
+            loop = asyncio.get_running_loop()
+            until = until or loop.time() + BODY_SECONDS
+            # An HTTP exception is what passes through the framework's body parsing.
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "The request takes too long", _CLOSE) from None
+            whole = not message.get("more_body", False)
             read += len(message.get("body", b""))
             if read > self._limit:
-                # An HTTP exception is what passes through the framework's body parsing.
-                raise HTTPException(413, f"The request is too long: at most {self._limit} bytes")
+                detail = f"The request is too long: at most {self._limit} bytes"
+                raise HTTPException(413, detail, _CLOSE)
             return message
 
         await self._app(scope, limited, send)
 
 
-class NotKept:
-    """Tells a browser, which is what sends cookies, to keep no answer that does not allow it."""
+class AnswerHeaders:
+    """What every answer says: believe its media type, run and embed nothing, pass on no address.
+
+    What needs an assertion is kept in no cache, unless it is for anyone.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not any(name == b"cookie" for name, _ in scope["headers"]):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        sent = Headers(scope=scope)
+        asked_by_someone = "authorization" in sent or "cookie" in sent
 
-        async def telling(message: Message) -> None:
+        async def saying(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).setdefault("Cache-Control", "no-store")
+                headers = MutableHeaders(scope=message)
+                headers.update(ANSWER_HEADERS)
+                for_anyone = "public" in headers.get("cache-control", "")
+                if asked_by_someone and not for_anyone:
+                    headers["Cache-Control"] = "no-store"
+                headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        await self._app(scope, receive, telling)
+        await self._app(scope, receive, saying)
+
+
+class FailedAuthentications:
+    """Answers 429 to an address whose requests were too often not authentic (401)."""
+
+    def __init__(self, app: ASGIApp, per_minute: int) -> None:
+        self._app = app
+        self._failed = Rate(per_minute)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or "authorization" not in Headers(scope=scope):
+            await self._app(scope, receive, send)
+            return
+        client = scope.get("client")
+        asks = network(client[0] if client else "")
+        if self._failed.is_met(asks):
+            await respond(self._failed.too_many(asks))(scope, receive, send)
+            return
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 401:
+                self._failed.count(asks)
+            await send(message)
+
+        await self._app(scope, receive, counting)
+
+
+class Contained:
+    """Outside of everything: an error that was answered and logged goes no further.
+
+    The server would log it whole, and an error's message may carry what an agency sent.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with contextlib.suppress(Exception):
+            await self._app(scope, receive, send)
 
 
 class RequestLog:
@@ -80,4 +151,5 @@ class RequestLog:
         finally:
             route = getattr(scope.get("route"), "path", "(none)")
             took = round((time.perf_counter() - began) * 1000, 1)
-            _log.info("request", method=scope["method"], route=route, status=status, ms=took)
+            method = scope["method"] if scope["method"] in _METHODS else "(other)"
+            _log.info("request", method=method, route=route, status=status, ms=took)

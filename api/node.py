@@ -22,6 +22,7 @@ from api.log_keys import log_keys, own_parties, policy_at, trusted_policy
 from api.mailing import HttpPostOffice
 from api.outcomes import Outcomes
 from api.publishing import Publisher
+from api.rates import Rate
 from api.recording import DirectRecording, OutboxRecording, Recording
 from api.sessions import Sessions
 from api.settings import Settings
@@ -63,6 +64,7 @@ class Node:
         self.assertions = Assertions(self.database, settings.audience)
         self.sessions = Sessions(self.database)
         self.sign_in = SignIn.of(settings, self.database)
+        self.asked = Rate(settings.requests_per_minute)
         trusted = trusted_policy(settings)
         self.policy_at = policy_at(self.ledger, trusted)
         self.publisher: Publisher | None = None

@@ -28,7 +28,14 @@ _STATUS: Mapping[Ground, tuple[int, str]] = {
     Ground.STALE: (412, "The case has moved on"),
     Ground.UNKNOWN: (404, "Not found"),
 }
-_HTTP_RULES = {404: "no-such-resource", 405: "method", 413: "too-long"}
+_HTTP_RULES = {404: "no-such-resource", 405: "method", 408: "too-slow", 413: "too-long"}
+ANSWER_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What every answer says to a browser."""
 _log = structlog.get_logger(__name__)
 
 
@@ -72,22 +79,28 @@ def problem(
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems that a route may answer with, for the OpenAPI document."""
+    """The problems that a route may answer with, for the OpenAPI document.
+
+    Whoever is known may have asked too often, and a body that may be too long may be too slow.
+    """
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     titles = {
         401: "The assertion is missing or not accepted",
         403: "Not allowed to this agency",
         404: "Not found, or not for this agency to see",
+        408: "The request did not come in time",
         409: "The procedure does not allow this now, or it is recorded already otherwise",
         412: "The case has moved on",
         413: "The request is too long",
         422: "The request does not hold",
         428: "A precondition is missing",
+        429: "Too many requests, streams or waiting requests of one agency",
         503: "The store, the view or the protocol is not there yet",
     }
+    implied = {429 for s in statuses if s == 401} | {408 for s in statuses if s == 413}
     return {
         status: {"description": titles[status], "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
+        for status in sorted({*statuses, *implied})
     }
 
 
@@ -108,7 +121,8 @@ def respond(error: Problem) -> JSONResponse:
     return JSONResponse(
         error.marshal(),
         status_code=error.status,
-        headers=dict(error.headers or {}),
+        # Here too: an unexpected error is answered outside of every middleware.
+        headers={"Cache-Control": "no-store", **ANSWER_HEADERS, **(error.headers or {})},
         media_type=MEDIA_TYPE,
     )
 

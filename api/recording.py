@@ -204,7 +204,7 @@ def _senders_action(ledger: Ledger, parsed: SdJwt, sender: Agency) -> signing.Si
     raise Refusal(
         Ground.NOT_ALLOWED,
         "own-action-only",
-        f"{sender.id} cannot send what {action.agency} signed; each agency sends its own.",
+        f"{sender.id} cannot send what another agency signed; each sends its own.",
         "iss",
     )
 

@@ -14,7 +14,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.connections import BoundedProtocol
+from api.middleware import Contained
 from api.settings import Settings
+
+MAX_CONNECTIONS = 1000
 
 
 def log_as_json() -> None:
@@ -59,17 +63,17 @@ def run(app: FastAPI, settings: Settings) -> None:
 def serving(settings: Settings, conninfo: str) -> Iterator[str]:
     """Serve in a thread for as long as the block runs. Gives the base URL."""
     listening = listen(settings)
-    serving = server(create_app(settings, conninfo), settings)
-    thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
+    running = server(create_app(settings, conninfo), settings)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        while not serving.started:
+        while not running.started:
             if not thread.is_alive():
                 raise RuntimeError("the server did not start")
             threading.Event().wait(0.02)
         yield base_url(listening, settings)
     finally:
-        serving.should_exit = True
+        running.should_exit = True
         thread.join()
         listening.close()
 
@@ -120,10 +124,13 @@ def server(app: FastAPI, settings: Settings, *, grace: int = 5) -> uvicorn.Serve
     """The HTTP server. Raises as :func:`tls_context`."""
     context = tls_context(settings)
     config = uvicorn.Config(
-        app,
+        Contained(app),
+        http=BoundedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,  # a path would be logged whole; see api.middleware
         server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=grace,
         ssl_context_factory=None if context is None else lambda *_: context,
     )

@@ -63,6 +63,14 @@ class Settings(BaseSettings):
     tls_key: Path | None = None
     tls_client_roots: Path | None = None
     """Root certificates of clients, a PEM bundle. Set: nobody is heard without one of theirs."""
+    requests_per_minute: Annotated[int, Field(ge=1)] = 30_000
+    """What one agency may ask of one process in a minute."""
+    failures_per_minute: Annotated[int, Field(ge=1)] = 3_000
+    """Requests from one address whose assertion is refused, before all of its are for a while."""
+    streams: Annotated[int, Field(ge=1)] = 256
+    """Streams of events that are open at once, and as many requests that wait for a signed head."""
+    streams_per_agency: Annotated[int, Field(ge=1)] = 16
+    """The same of one agency."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     def listening_on(self, host: str | None, port: int | None) -> Self:

@@ -4,7 +4,7 @@ from fastapi import FastAPI, Request, Response
 
 from api import problems
 from api.documents import Health
-from api.middleware import BodyLimit, RequestLog
+from api.middleware import AnswerHeaders, BodyLimit, RequestLog
 from api.routes.log import OriginHash, answer, witnessed
 from ledger.transparency.witness import Witness
 
@@ -29,5 +29,6 @@ def create_witness_app(witness: Witness) -> FastAPI:
 
     problems.install(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
+    app.add_middleware(AnswerHeaders)
     app.add_middleware(RequestLog)
     return app

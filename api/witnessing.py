@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import httpx
 
+from api.answers import AS_IT_IS, bounded
 from api.log_keys import own_parties, witness_keys
 from api.settings import Settings
 from ledger.store.database import Database
@@ -15,6 +16,7 @@ from ledger.transparency.publication import PolicyAt
 from ledger.transparency.witness import Answer, Copy, Witness, WitnessClient
 
 _LATEST = 2**62
+_ANSWER_BYTES = 64 * 1024
 
 
 class HttpWitness:
@@ -22,11 +24,11 @@ class HttpWitness:
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/") + "/add-checkpoint"
-        self._http = httpx.Client(timeout=8.0)
+        self._http = httpx.Client(timeout=8.0, headers=AS_IT_IS)
 
     def add_checkpoint(self, request: bytes) -> Answer:
         try:
-            response = self._http.post(self._url, content=request)
+            response = bounded(self._http, "POST", self._url, content=request, limit=_ANSWER_BYTES)
         except httpx.TransportError as error:
             raise ConnectionError(type(error).__name__) from error
         media_type = response.headers.get("content-type", "")

@@ -8,7 +8,9 @@ from typing import Any
 
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
+from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
+from ledger.curve import is_sound
 from ledger.vocabulary.registration import PublicKey
 
 
@@ -33,6 +35,16 @@ def from_public(public: PublicKey) -> OKPKey:
         return OKPKey.import_key(public.model_dump())
     except JoseError as error:
         raise ValueError("is not an Ed25519 public key") from error
+
+
+def check_grantable(public: PublicKey) -> None:
+    """Raises ``ValueError`` for a key that is not to be registered.
+
+    One that is no point of the curve, binds no one, or has a second name by another encoding.
+    """
+    raw = urlsafe_b64decode(public.x.encode())
+    if urlsafe_b64encode(raw).decode() != public.x or not is_sound(raw):
+        raise ValueError("is no Ed25519 public key that binds whoever signs with it")
 
 
 def save(key: OKPKey, path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from joserfc.jwk import OKPKey
 
-from ledger.keys import from_public, key_id
+from ledger.keys import check_grantable, from_public, key_id
 from ledger.protocol import COORDINATOR, Agency, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing import SignedAction, verify
@@ -81,7 +81,7 @@ class Registry:
             raise Refusal(
                 Ground.UNKNOWN,
                 "unknown-agency",
-                f"{agency_id} is not an agency of this protocol.",
+                "This is no agency of the protocol.",
                 "iss",
             )
         return agency
@@ -330,7 +330,7 @@ def _country_key(action: SignedAction) -> CountryPublicKey:
 def _grant(content: object, field: str) -> KeyGrant:
     grant = KeyGrant.model_validate(content)
     try:
-        from_public(grant.key)
+        check_grantable(grant.key)
     except ValueError as error:
         raise Refusal(Ground.INVALID, "public-key", f"The key {error}.", field) from error
     if grant.valid_until <= grant.valid_from:

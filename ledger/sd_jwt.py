@@ -7,6 +7,7 @@ case actions need.
 
 import hashlib
 import json
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def parse(text: str) -> SdJwt:
     """Parse an SD-JWT with its disclosures and no key binding.
 
     Raises ``SdJwtError`` where the text is too long, not in the form
-    ``<JWT>~<disclosure>~...~``, or holds JSON with repeated names.
+    ``<JWT>~<disclosure>~...~``, holds JSON with repeated names, or could be encoded otherwise.
     """
     if len(text) > MAX_BYTES:
         raise SdJwtError(f"is longer than {MAX_BYTES} bytes")
@@ -105,6 +106,7 @@ def parse(text: str) -> SdJwt:
         raise SdJwtError("must begin with a JWT of three parts")
     header = _json_object(_unb64(parts[0]), "the header")
     payload = _json_object(_unb64(parts[1]), "the payload")
+    _unb64(parts[2])
     disclosures = tuple(parse_disclosure(encoded) for encoded in rest[:-1])
     return SdJwt(jwt, header, payload, disclosures)
 
@@ -131,16 +133,16 @@ def verify(sd_jwt: SdJwt, key: OKPKey) -> None:
 def check_disclosures(disclosures: Sequence[Disclosure], digests: Sequence[str]) -> None:
     """Check that each disclosure is one of the signed digests, once.
 
-    Raises ``SdJwtError`` naming the claim that is not.
+    Raises ``SdJwtError``, which repeats no name: it could be anything.
     """
     if len(set(digests)) != len(digests):
         raise SdJwtError("the signed digests are not distinct")
     seen: set[str] = set()
     for disclosure in disclosures:
         if disclosure.digest not in digests:
-            raise SdJwtError(f"the disclosure of '{disclosure.name}' is not among the signed ones")
+            raise SdJwtError("it is not among the signed ones")
         if disclosure.name in seen:
-            raise SdJwtError(f"'{disclosure.name}' is disclosed twice")
+            raise SdJwtError("its field is disclosed twice")
         seen.add(disclosure.name)
 
 
@@ -160,7 +162,9 @@ def _unb64(text: str) -> bytes:
 
 def _json(data: bytes, what: str) -> Any:
     try:
-        return json.loads(data, object_pairs_hook=_distinct, parse_constant=_no_constant)
+        return json.loads(
+            data, object_pairs_hook=_distinct, parse_constant=_no_constant, parse_float=_finite
+        )
     except (ValueError, RecursionError) as error:
         raise SdJwtError(f"{what} is not valid JSON") from error
 
@@ -177,6 +181,13 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("repeated name")
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is out of range")
+    return number
 
 
 def _no_constant(name: str) -> Any:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from joserfc.jwk import OKPKey
@@ -17,9 +17,10 @@ from ledger.sd_jwt import Disclosure, SdJwt, SdJwtError
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS, Action
 from ledger.vocabulary.action import LedgerModel, field_adapter, ledger_part
 from ledger.vocabulary.registration import KeyId
-from ledger.vocabulary.types import AgencyId
+from ledger.vocabulary.types import AgencyId, UnixTime
 
 TYPE = "case-action+sd-jwt"
+_UNKNOWN = "(unknown)"  # the name of a field that there is not could be anything
 _random = random.SystemRandom()
 M = TypeVar("M", bound=LedgerModel)
 
@@ -30,7 +31,7 @@ class ActionClaims(LedgerModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     iss: AgencyId
-    iat: Annotated[int, Field(ge=0, lt=2**40)]
+    iat: UnixTime
     jti: UUID
     protocol: str
     case: UUID | None = None
@@ -212,7 +213,7 @@ def check_disclosures(
         field = disclosure.name
         if field not in model.disclosable_fields():
             raise Refusal(
-                Ground.INVALID, "disclosure", f"{model.kind} has no such field.", _safe(field)
+                Ground.INVALID, "disclosure", f"{model.kind} has no such field.", _UNKNOWN
             )
         try:
             field_adapter(model, field).validate_python(disclosure.value)
@@ -236,13 +237,11 @@ def _validate(model: type[M], content: object, where: str) -> M:
 
 def _refusal(error: ValidationError, where: str | None) -> Refusal:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = ".".join(_safe(str(part)) for part in (*((where,) if where else ()), *first["loc"]))
+    named = [*([where] if where else []), *map(str, first["loc"])]
+    if first["type"] == "extra_forbidden":
+        named[-1] = _UNKNOWN
+    path = ".".join(named)
     return Refusal(Ground.INVALID, "model", f"{path}: {first['msg']}.", path)
-
-
-def _safe(name: str) -> str:
-    """A field's name as it may be repeated: an unknown one could be anything."""
-    return name if name.replace("_", "").isalnum() and len(name) <= 40 else "(unknown)"
 
 
 def _is_digest(item: object) -> bool:

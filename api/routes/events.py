@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from api.access import Caller, TheCaller, TheNode
 from api.documents import Event, EventPage
@@ -14,11 +15,13 @@ from api.feed import Feed
 from api.node import Node
 from api.parameters import MAX_POSITION
 from api.problems import responses
+from api.rates import Places
 from ledger.refusals import Ground, Refusal
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
 
 PAGE = 500
+_SEND_SECONDS = 30.0
 _EVENT_STREAM = "text/event-stream"
 
 
@@ -47,8 +50,23 @@ async def get_events(
     if _EVENT_STREAM in accept:
         feed: Feed = request.app.state.feed
         start = after if last_event_id is None else _position(last_event_id)
-        return EventSourceResponse(_follow(node, feed, caller, start), ping=15)
+        return _Stream(_follow(node, feed, caller, start), caller, request.app.state.streams)
     return await run_in_threadpool(_page, node, caller, after, limit)
+
+
+class _Stream(EventSourceResponse):
+    """Events for one caller, who takes a place for as long as they are sent."""
+
+    def __init__(
+        self, events: AsyncIterator[ServerSentEvent], caller: Caller, places: Places
+    ) -> None:
+        super().__init__(events, ping=15, send_timeout=_SEND_SECONDS)
+        self._agency = caller.agency.id
+        self._places = places
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._places.taken(self._agency):
+            await super().__call__(scope, receive, send)
 
 
 def _position(last_event_id: str) -> int:

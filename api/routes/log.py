@@ -13,6 +13,7 @@ from api.access import TheCaller, TheNode, bearer, caller, session_cookie
 from api.node import Node
 from api.parameters import MAX_POSITION
 from api.problems import responses
+from api.rates import Places
 from api.timestamping import REPLY_TYPE
 from ledger.merkle import TILE_HEIGHT, Tree
 from ledger.refusals import Ground, Refusal
@@ -76,6 +77,7 @@ def get_checkpoint(node: TheNode) -> Response:
     responses={**_answers(_PLAIN, 200), **responses(401, 403, 404, 409, 422, 503)},
 )
 async def get_head(
+    request: Request,
     node: TheNode,
     caller: TheCaller,
     after: Annotated[int, Query(ge=0, le=MAX_POSITION)] = 0,
@@ -84,13 +86,20 @@ async def get_head(
     """What the log signed next after a size, for nodes that copy: no witness may have seen it."""
     if not caller.sees_every_event:
         raise _whole_ledger()
-    until = time.monotonic() + wait
-    while node.signed <= after and time.monotonic() < until:
-        await asyncio.sleep(0.02)
+    if node.signed <= after and wait:
+        places: Places = request.app.state.waits
+        with places.taken(caller.agency.id):
+            await _wait_until_signed(node, after, wait)
     signed = await run_in_threadpool(signed_after, node.database, after)
     if signed is None:
         raise Refusal(Ground.UNKNOWN, "not-published", "Nothing is signed yet.")
     return _changing(str(signed[0]))
+
+
+async def _wait_until_signed(node: Node, after: int, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while node.signed <= after and time.monotonic() < until:
+        await asyncio.sleep(0.02)
 
 
 @router.get(
@@ -128,8 +137,8 @@ def get_tile(
     if tile.start + tile.width > checkpoint.size >> (TILE_HEIGHT * (tile.level or 0)):
         raise _no_tile()
     content = tile_content(node.ledger.rows, tile)
-    reach = "private" if tile.level is None else "public"
-    headers = {"Cache-Control": f"{reach}, {_FOR_EVER}"}
+    kept = "no-store" if tile.level is None else f"public, {_FOR_EVER}"
+    headers = {"Cache-Control": kept}
     return Response(content, media_type=_BYTES, headers=headers)
 
 

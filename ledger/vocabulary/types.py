@@ -24,7 +24,10 @@ def _language(value: str) -> str:
 
 
 def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range in UTC") from None
 
 
 def format_utc(value: datetime) -> str:
@@ -52,6 +55,9 @@ UtcDatetime = Annotated[
     PlainSerializer(format_utc, return_type=str, when_used="json"),
 ]
 """A moment, normalised to UTC; input without an offset is refused."""
+
+UnixTime = Annotated[int, Field(ge=0, lt=253_402_300_800)]
+"""Seconds since 1970, up to the last year that a date here can have (RFC 7519 NumericDate)."""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from api.app import create_app
 from api.client import LedgerClient
-from api.server import base_url, listen, server
+from api.server import base_url, listen
+from api.server import server as http_server
 from api.settings import Settings
 from tests.support.agencies import Agencies
 
@@ -47,7 +48,7 @@ def running(settings: Settings, conninfo: str, agencies: Agencies) -> Iterator[S
     """A node with these settings, for as long as the block runs."""
     app = create_app(settings, conninfo)
     listening = listen(settings)
-    serving = server(app, settings, grace=2)
+    serving = http_server(app, settings, grace=2)
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -1,0 +1,68 @@
+"""API9:2023: what answers is what is described."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute, Route
+
+import api.routes
+from api.app import create_app
+from api.settings import Settings
+from tests.attacks.target import KOSOVO, Target
+
+UNDESCRIBED = {"/v1/openapi.json"}
+"""The description does not describe itself."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+
+def routes() -> Iterator[BaseRoute]:
+    """Those of the application itself, and of every file of routes."""
+    yield from create_app(Settings(), "").routes
+    for module in pkgutil.iter_modules(api.routes.__path__, "api.routes."):
+        yield from importlib.import_module(module.name).router.routes
+
+
+def test_every_route_is_described() -> None:
+    """API9:2023 inventory: no route is left out of the OpenAPI document."""
+    described = {
+        (method.upper(), path)
+        for path, operations in create_app(Settings(), "").openapi()["paths"].items()
+        for method in operations
+    }
+    answering = {
+        (method, route.path.replace(":path", ""))
+        for route in routes()
+        if isinstance(route, Route | APIRoute) and route.path not in UNDESCRIBED
+        for method in route.methods or ()
+    }
+    assert len(answering) > 15
+    assert answering == described
+
+
+def test_no_method_answers_that_is_not_described(target: Target) -> None:
+    """API9:2023 inventory: each path with every method that it does not name."""
+    paths = target.ask("/v1/openapi.json", None).json()["paths"]
+    filled = {"case_id": target.case, "action_id": target.case, "position": 1, "size": 1,
+              "party": "xk", "origin_hash": "0" * 64, "path": "0/000"}  # fmt: skip
+    with target.untouched():
+        for path, operations in paths.items():
+            for method in METHODS:
+                if method.lower() not in operations:
+                    told = target.ask(path.format(**filled), KOSOVO, method=method)
+                    assert told.status_code == 405, (method, path)
+
+
+def test_older_and_inner_names_answer_nothing(target: Target) -> None:
+    """API9:2023 inventory: no other version, trailing slash, case or format of a path."""
+    with target.untouched():
+        for path in ("/v0/cases", "/v2/cases", "/cases", "/V1/cases", "/v1/cases.json",
+                     "/v1/Cases", "/v1/vault", "/v1/keys", "/v1/internal", "/api/v1/cases",
+                     "//v1/cases", "/v1//cases", "/v1/./cases", "/v1;x/cases"):  # fmt: skip
+            told = target.raw(
+                f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
+            )
+            assert told.split(b" ")[1] in (b"404", b"400"), path
+        for path in ("/v1/cases/", "/health/", "/v1/events/"):
+            target.refuses(target.ask(path, None), 404, "no-such-resource")
