@@ -18,6 +18,7 @@ from ledger.vault.disclosures import Held
 from ledger.vault.readings import Reading
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
+from ledger.vocabulary.registration import PublicKey
 from ledger.vocabulary.types import AgencyId, Country, Name, UtcDatetime
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
@@ -110,6 +111,9 @@ class ReadingResult(Document):
 
     reading: Reading
     fields: tuple[PersonalField, ...]
+    presentations: tuple[str, ...]
+    """The same fields as SD-JWTs (RFC 9901), one for each action, as its agency signed them:
+    any SD-JWT verifier checks them with that agency's public key."""
 
 
 class SubjectAccessRequest(Document):
@@ -176,6 +180,8 @@ class EventPage(Document):
 
 class AgencyKey(Document):
     id: str
+    key: PublicKey
+    """The public key, as a JWK (RFC 8037)."""
     valid_from: UtcDatetime
     valid_until: UtcDatetime
     revoked_at: UtcDatetime | None

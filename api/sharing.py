@@ -5,7 +5,7 @@ cursor for each recipient follows the ledger; it moves once what lies before it 
 that nothing is left out, and what is sent twice is taken in once.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 import structlog
@@ -20,7 +20,7 @@ from ledger.protocol import Operation
 from ledger.registry import Registry
 from ledger.sd_jwt import SdJwt
 from ledger.signing import SignedAction
-from ledger.store.recorder import RecordedRow
+from ledger.store.recorder import LedgerRecorder, RecordedRow
 from ledger.vault import parcels
 from ledger.vault.country_key import CountryKey
 from ledger.vault.disclosures import Held, Received, Vault, Vaults
@@ -159,14 +159,8 @@ class Sharing(Background):
         held: Iterable[Held],
         release: UUID | None,
     ) -> None:
-        by_action: dict[UUID, list[Held]] = {}
-        for one in held:
-            by_action.setdefault(one.action_id, []).append(one)
-        for action_id, fields in by_action.items():
-            row = self._ledger.rows.find_action(action_id)
-            if row is None:
-                continue
-            content = Content(presentation=presentation(row, fields), release=release)
+        for action_id, presentation in presentations_by_action(self._ledger.rows, held).items():
+            content = Content(presentation=presentation, release=release)
             key = registry.country_keys[recipient]
             self._post.put(
                 parcels.pack(content, action_id, registry.protocol, vault.party, recipient, key)
@@ -225,9 +219,22 @@ class Sharing(Background):
         vault.deposit(action, case.id, parsed.disclosures, received=received)
 
 
-def presentation(row: RecordedRow, fields: Collection[Held]) -> str:
-    """The recorded SD-JWT with the disclosures of these fields, and no others."""
-    return recorded_text(row) + "".join(f"{one.encoded}~" for one in fields)
+def presentations(rows: LedgerRecorder, held: Iterable[Held]) -> tuple[str, ...]:
+    """Recorded SD-JWTs with the disclosures of these fields, and no others."""
+    return tuple(presentations_by_action(rows, held).values())
+
+
+def presentations_by_action(rows: LedgerRecorder, held: Iterable[Held]) -> Mapping[UUID, str]:
+    """The same by action; an action that is not recorded here has none."""
+    found: dict[UUID, str] = {}
+    for one in held:
+        if one.action_id not in found:
+            row = rows.find_action(one.action_id)
+            if row is None:
+                continue
+            found[one.action_id] = recorded_text(row)
+        found[one.action_id] += f"{one.encoded}~"
+    return found
 
 
 def recorded_text(row: RecordedRow) -> str:

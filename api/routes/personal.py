@@ -18,6 +18,7 @@ from api.documents import (
 from api.node import Node
 from api.parameters import CaseId
 from api.problems import responses
+from api.sharing import presentations
 from api.subject_access.document import LabelledFile, labelled
 from api.subject_access.gathering import subject_file
 from api.subject_access.pdf import render
@@ -62,6 +63,7 @@ def read_personal_fields(
     return ReadingResult(
         reading=opened.reading,
         fields=tuple(PersonalField.of(one, history[one.action_id]) for one in opened.fields),
+        presentations=presentations(node.ledger.rows, opened.fields),
     )
 
 

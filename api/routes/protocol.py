@@ -7,6 +7,7 @@ from api.documents import AgencyKey, AgencyWithKeys, ProtocolDocument, Receipt, 
 from api.parameters import AtLeast, Position, SignedActionBody, wait_for
 from api.problems import responses
 from api.routes.outbox import ACCEPTED, answer
+from ledger.keys import public_part
 
 router = APIRouter(prefix="/v1", tags=["protocol"])
 
@@ -38,6 +39,7 @@ def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
             keys=tuple(
                 AgencyKey(
                     id=key.id,
+                    key=public_part(key.key),
                     valid_from=key.valid_from,
                     valid_until=key.valid_until,
                     revoked_at=key.revoked_at,

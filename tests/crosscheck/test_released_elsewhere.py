@@ -1,0 +1,145 @@
+"""What is released, as another implementation verifies it: npm's ``@sd-jwt/core``."""
+
+import json
+import os
+import shutil
+import subprocess
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from api.documents import ReadingResult
+from ledger import keys
+from ledger.application import Ledger
+from ledger.vocabulary.identification import VictimIdentified
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import (
+    DecisionMakingOrg,
+    LegalBasis,
+    Purpose,
+    TraffickingStatus,
+    TypeOfExploitation,
+)
+from tests.support.actions import START, opening
+from tests.support.agencies import Agencies
+from tests.support.serving import serving
+from tests.support.sharing import register_country_keys, until
+
+SOURCE = Path(__file__).parent / "sd_jwt"
+FIRST_NAME = "act.first_name"
+NAME, PHONE = "zqPërgjegjëse Đurđević", "+999123456789"
+
+if shutil.which("npm") is None and os.environ.get("CASE_LEDGER_TEST_CROSSCHECK") != "required":
+    pytest.skip("needs Node.js 18 or newer, and npm", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program with its packages, by the hashes of its lock file."""
+    directory = tmp_path_factory.mktemp("sd_jwt")
+    for name in ("package.json", "package-lock.json", "verify.mjs"):
+        shutil.copy(SOURCE / name, directory)
+    subprocess.run(
+        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"],
+        check=True,
+        cwd=directory,
+        timeout=300,
+    )
+    return directory / "verify.mjs"
+
+
+def verified(
+    program: Path, presentation: str, key: Any, required: Sequence[str] = (FIRST_NAME,)
+) -> dict[str, Any] | None:
+    """What the other implementation makes of it; ``None`` where it refuses.
+
+    A disclosure that no digest covers is no claim to it: it refuses what lacks a required one.
+    """
+    asked = json.dumps({"presentation": presentation, "key": key, "required": required})
+    done = subprocess.run(
+        ["node", program], input=asked, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def released(database: str, agencies: Agencies) -> ReadingResult:
+    """What Montenegro's police reads of what Kosovo's police released to it."""
+    case_id = uuid4()
+    with serving(database, agencies) as server:
+        register_country_keys(server)
+        with server.client("xk-dhtqnj") as kosovo, server.client("me-police-thb") as montenegro:
+            told = opening(("XK", "ME"), first_name=NAME, second_name="zqOther", phone=PHONE)
+            kosovo.append(told, case_id, 0)
+            identified = kosovo.append(
+                VictimIdentified(
+                    acted_at=START,
+                    status=TraffickingStatus.ACTUAL,
+                    decided_by=DecisionMakingOrg.POLICE,
+                    types_of_exploitation=(TypeOfExploitation.FORCED_MARRIAGE,),
+                ),
+                case_id,
+                1,
+            )
+            fields = kosovo.read(case_id, [FieldGroup.IDENTITY], Purpose.PROTECTION).fields
+            kosovo.release(
+                case_id,
+                2,
+                [field for field in fields if field.field == "first_name"],
+                recipient="ME",
+                purpose=Purpose.PROTECTION,
+                basis=LegalBasis.DUTY,
+                basis_action=identified.action_id,
+            )
+
+            def received() -> ReadingResult | None:
+                seen = montenegro.read(case_id, [FieldGroup.IDENTITY], Purpose.PROTECTION)
+                return seen if seen.fields else None
+
+            found = until(received)
+            assert found is not None
+            return found
+
+
+def test_released_fields_verify_elsewhere_and_changed_ones_do_not(
+    program: Path, ledger: Ledger, database: str, agencies: Agencies
+) -> None:
+    assert ledger.registry() is not None
+    (presentation,) = released(database, agencies).presentations
+    key = keys.public_part(agencies.keys["xk-dhtqnj"]).model_dump()
+    found = verified(program, presentation, key)
+    assert found is not None
+    assert found["alg"] == "Ed25519"
+    act = found["claims"]["act"]
+    assert act["first_name"] == NAME
+    assert not {"second_name", "phone", "ground", "_sd"} & act.keys()
+    assert (act["age_group"], found["claims"]["iss"]) == ("child", "xk-dhtqnj")
+
+    jwt, disclosure, _ = presentation.split("~")
+    header, payload, signature = jwt.split(".")
+    salt, name, _value = json.loads(decoded(disclosure))
+    claims = json.loads(decoded(payload))
+    another = keys.public_part(agencies.keys["xk-border"]).model_dump()
+    required = {"another name": "act.second_name", "a field more": "act.phone"}
+    changed = {
+        "another value": f"{jwt}~{encoded([salt, name, 'zqAnother'])}~",
+        "another name": f"{jwt}~{encoded([salt, 'second_name', NAME])}~",
+        "a field more": f"{presentation}{encoded(['salt', 'phone', PHONE])}~",
+        "another case": f"{header}.{encoded({**claims, 'case': str(uuid4())})}.{signature}~",
+        "another signature": f"{header}.{payload}.{'A' * 86}~{disclosure}~",
+    }
+    for what, text in changed.items():
+        assert verified(program, text, key, (required.get(what, FIRST_NAME),)) is None, what
+    assert verified(program, presentation, another) is None
+
+
+def decoded(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def encoded(content: object) -> str:
+    return urlsafe_b64encode(json.dumps(content).encode()).decode("ascii").rstrip("=")
