@@ -1,5 +1,6 @@
 """Commands on personal data: reading it for a purpose, releasing it, and erasing it."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +51,7 @@ def read(
         if as_json:
             print_json(opened)
         else:
-            out.print(_fields_table(opened.fields))
+            out.print(fields_table(opened.fields))
             for of_group, on in opened.reading.bases.items():
                 out.print(f"{of_group}: on {words(on.kind)}, action {on.action}", soft_wrap=True)
             out.print(f"Written down as reading {opened.reading.seq}.")
@@ -70,7 +71,7 @@ def readings(
         if as_json:
             print_json(listed)
         else:
-            out.print(_readings_table(list(listed.readings)))
+            out.print(readings_table(listed.readings))
 
 
 @app.command("subject-access")
@@ -204,7 +205,8 @@ def _find_basis(
     return fitting[-1]
 
 
-def _fields_table(fields: tuple[PersonalField, ...]) -> Table:
+def fields_table(fields: Iterable[PersonalField]) -> Table:
+    """Personal fields, by group."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Group", "Field", "Value", "Recorded by", "From"):
         table.add_column(column, overflow="fold")
@@ -215,7 +217,8 @@ def _fields_table(fields: tuple[PersonalField, ...]) -> Table:
     return table
 
 
-def _readings_table(entries: list[Reading]) -> Table:
+def readings_table(entries: Iterable[Reading]) -> Table:
+    """Entries of an access log."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("#", "When", "Who", "Asked for", "What for", "Answer"):
         table.add_column(column, overflow="fold")

@@ -18,7 +18,9 @@ from rich.table import Table
 from api.cli.output import print_json
 from api.cli.tables import brief_trail, case_panel, trail_table
 from api.client import LedgerClient, RefusedError
+from api.country_keys import country_key
 from api.demo import DemoError
+from api.demo.personal_scene import play_personal_scene
 from api.demo.picture import save
 from api.demo.story import FORBIDDEN, STORY, Forbidden
 from api.problems import ProblemDetails
@@ -29,7 +31,12 @@ from api.store import create_database, open_store
 from ledger import keys, signing
 from ledger.application import Ledger, environment
 from ledger.protocol import COORDINATOR, Protocol
-from ledger.vocabulary.registration import KeyGrant, KeyRegistered, ProtocolAdopted
+from ledger.vocabulary.registration import (
+    CountryKeyRegistered,
+    KeyGrant,
+    KeyRegistered,
+    ProtocolAdopted,
+)
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
 
@@ -88,6 +95,7 @@ def play(
         players = Players(url, protocol, held)
         try:
             _register(players, protocol, held)
+            _register_countries(players, protocol, settings.model_copy(update=changes))
             _tell(players, console, as_json=as_json)
         finally:
             players.close()
@@ -133,6 +141,15 @@ def _register(players: Players, protocol: Protocol, held: Mapping[str, OKPKey]) 
             )
 
 
+def _register_countries(players: Players, protocol: Protocol, settings: Settings) -> None:
+    for agency in protocol.agencies:
+        if agency.role == COORDINATOR:
+            key = country_key(settings, agency.party).public
+            players[agency.id].append_to_registry(
+                CountryKeyRegistered(acted_at=_BEFORE, key=str(key))
+            )
+
+
 def _grant(agency: str, key: OKPKey) -> KeyGrant:
     now = datetime.now(UTC)
     return KeyGrant(
@@ -174,9 +191,11 @@ def _tell(players: Players, console: Console, *, as_json: bool) -> None:
         child: list(players["xk-ombudsperson"].trail(case_id, at_least=position))
         for child, case_id in cases.items()
     }
+    personal = play_personal_scene(players, cases["A"], versions["A"], ids["A.consent_given"])
     if as_json:
         print_json(
             {
+                "personal": personal.as_json(),
                 "cases": {
                     child: {
                         "views": {c: v.model_dump(mode="json") for c, v in views[child].items()},
@@ -193,6 +212,8 @@ def _tell(players: Players, console: Console, *, as_json: bool) -> None:
         console.print(_side_by_side(console, views[child], trails[child], told_until))
     console.rule("[bold]One case's trail in full[/]: case B")
     console.print(trail_table(trails["B"]))
+    console.rule("[bold]What may be known of the girl, and who asked[/]")
+    console.print(personal)
     console.rule("[bold]What was tried and refused[/]")
     console.print(_refusals(refused))
 

@@ -29,6 +29,7 @@ from ledger.vocabulary.coordination import (
 )
 from ledger.vocabulary.identification import CaseOpened, VictimIdentified
 from ledger.vocabulary.inclusion import ReintegrationMonitored, ReintegrationPlanned
+from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
     AgeGroup,
     BestInterestsOutcome,
@@ -265,6 +266,8 @@ def _steps_of(child: _Child) -> tuple[Step, ...]:
                 scopes=child.scopes,
                 given_by=ConsentGiver.GUARDIAN,
                 form=ConsentForm.WRITTEN,
+                groups=(FieldGroup.IDENTITY, FieldGroup.FAMILY, FieldGroup.CARE),
+                recipients=("ME",),
                 language="sqi",
                 signed_by=child.guardian,
             ),

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,15 +12,28 @@ import psycopg
 import pytest
 
 from api.client import LedgerClient, RefusedError, WaitingError
+from api.country_keys import country_key
 from api.log_keys import log_key, trusted_policy, witness_key
 from api.schema import migrate_all
 from api.settings import Settings
 from ledger import keys
 from ledger.application import Ledger, environment
+from ledger.protocol import shipped_protocol
 from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.vault.country_key import FileCountryKey
+from ledger.vault.parcels import Content, ParcelError, pack, unpack
 from ledger.vocabulary.coordination import CasePrioritised
-from ledger.vocabulary.picklists import Priority
-from ledger.vocabulary.registration import KeyRegistered
+from ledger.vocabulary.identification import VictimIdentified
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import (
+    DecisionMakingOrg,
+    LegalBasis,
+    Priority,
+    Purpose,
+    TraffickingStatus,
+    TypeOfExploitation,
+)
+from ledger.vocabulary.registration import CountryKeyRegistered, KeyRegistered
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.command_line import CommandLine
@@ -329,3 +342,89 @@ def test_a_node_without_its_key_or_policy_says_so(directory: Path) -> None:
         done = CommandLine(directory, more).run("serve", code=1)
         assert said in done.stderr
     assert not (directory / "postgresql").exists()
+
+
+def test_fields_travel_sealed_between_two_countries_nodes(nodes: Nodes, server: str) -> None:
+    """Kosovo's node to Montenegro's, through a ledger node that keeps neither's vault."""
+    with new_database(server) as conninfo, ExitStack() as stack:
+        migrate_all(conninfo, nodes.agencies.protocol)
+        settings = nodes.country_settings.model_copy(
+            update={
+                "data_directory": nodes.country_settings.data_directory.parent / "me",
+                "countries": ("ME",),
+            }
+        )
+        settings.key_directory.mkdir(parents=True)
+        keys.save(nodes.agencies.keys["me-node"], settings.key_directory / "me-node.jwk")
+        montenegro = stack.enter_context(running(settings, conninfo, nodes.agencies))
+        for node, agency in ((nodes.country_settings, "xk-nac"), (settings, "me-nac")):
+            key = country_key(node, agency[:2].upper()).public
+            home = nodes.country if agency == "xk-nac" else montenegro
+            assert home is not None
+            with home.client(agency) as coordinator:
+                coordinator.append_to_registry(CountryKeyRegistered(acted_at=PAST, key=str(key)))
+        case_id = uuid4()
+        with nodes.at_home("xk-dhtqnj") as kosovo, montenegro.client("me-police-thb") as police:
+            kosovo.append(opening(("XK", "ME"), first_name=NAME, indicators_note=NAME), case_id, 0)
+
+            def case_fields() -> set[str]:
+                try:
+                    disclosed = police.case(case_id).disclosed
+                except RefusedError:
+                    return set()
+                return {str(value) for one in disclosed for value in one.fields.values()} & {NAME}
+
+            nodes.wait_until("the case's fields", lambda: bool(case_fields()))
+            identified = VictimIdentified(
+                acted_at=START,
+                status=TraffickingStatus.ACTUAL,
+                decided_by=DecisionMakingOrg.POLICE,
+                types_of_exploitation=(TypeOfExploitation.FORCED_MARRIAGE,),
+            )
+            basis = kosovo.append(identified, case_id, 1).action_id
+            identity = [FieldGroup.IDENTITY]
+            fields = kosovo.read(case_id, identity, Purpose.PROTECTION).fields
+            kosovo.release(
+                case_id,
+                2,
+                fields,
+                recipient="ME",
+                purpose=Purpose.PROTECTION,
+                basis=LegalBasis.DUTY,
+                basis_action=basis,
+            )
+            nodes.wait_until(
+                "the release",
+                lambda: bool(police.read(case_id, identity, Purpose.PROTECTION).fields),
+            )
+            with pytest.raises(RefusedError) as refused:
+                police.parcels()
+            assert refused.value.problem.rule == "nodes-only"
+        for database in (nodes.ledger_database, nodes.country_database, conninfo):
+            assert where(database) == set()
+        with psycopg.connect(nodes.ledger_database) as connection:
+            vaults = [
+                connection.execute(f"SELECT count(*) FROM vault_{p}.disclosures".encode())
+                for p in ("xk", "me", "al")
+            ]
+            waiting = connection.execute("SELECT count(*) FROM mailbox.parcels").fetchone()
+            assert [v.fetchone() for v in vaults] == [(0,)] * 3
+        assert waiting is not None
+
+
+@pytest.mark.parametrize("change", ["sealed", "sender", "recipient", "id"])
+def test_a_parcel_that_was_tampered_with_is_not_taken_in(change: str) -> None:
+    protocol, receiver, another = shipped_protocol(), FileCountryKey.generate(), uuid4()
+    content = Content(presentation="a~b~")
+    parcel = pack(content, uuid4(), protocol, "XK", "ME", receiver.public)
+    assert unpack(parcel, protocol, receiver) == content
+    value = {
+        "sealed": parcel.sealed[:-1] + bytes([parcel.sealed[-1] ^ 1]),
+        "sender": "AL",
+        "recipient": "AL",
+        "id": another,
+    }[change]
+    with pytest.raises(ParcelError):
+        unpack(replace(parcel, **{change: value}), protocol, receiver)  # type: ignore[arg-type]
+    with pytest.raises(ParcelError):
+        unpack(parcel, protocol, FileCountryKey.generate())

@@ -1,0 +1,219 @@
+"""What was erased stays so: in a restored backup, in the files of keys, on the ledger's record.
+
+By the commands that people use; the server is a real one.
+"""
+
+import json
+from contextlib import ExitStack, suppress
+from datetime import timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import dict_row
+from typer.testing import CliRunner, Result
+
+from api.cli import app
+from api.country_keys import country_keys, person_keys
+from api.schema import migrate_all
+from api.settings import Settings
+from ledger import keys
+from ledger.application import Ledger, environment
+from ledger.store.database import Database
+from ledger.vault.country_key import FileCountryKey, SealError
+from ledger.vault.disclosures import KeyMissingError, Vaults
+from ledger.vault.sealing import unseal
+from ledger.vocabulary.coordination import CaseClosed
+from ledger.vocabulary.picklists import ClosureReason
+from ledger.vocabulary.registration import KeyRegistered
+from tests.support.actions import START, opening
+from tests.support.agencies import PAST, Agencies
+from tests.support.databases import new_database
+from tests.support.serving import Server, running
+from tests.support.sharing import register_country_keys, until
+from tests.support.vaults import everything
+
+NAME, NOTE = "zqNameNobodyElseHas", "zqNoteNobodyElseHas"
+
+
+class Installation:
+    """One node of two countries' data, its key files, and the commands of its people."""
+
+    def __init__(self, agencies: Agencies, database: str, directory: Path) -> None:
+        self.agencies = agencies
+        self.database = database
+        self.settings = Settings(data_directory=directory, port=0)
+        self.settings.key_directory.mkdir(parents=True)
+        for agency in (*self.agencies.keys,):
+            keys.save(agencies.keys[agency], self.settings.key_directory / f"{agency}.jwk")
+
+    def command(self, server: Server, *words: str, code: int = 0) -> Result:
+        env = {
+            "CASE_LEDGER_URL": server.url,
+            "CASE_LEDGER_DATA_DIRECTORY": str(self.settings.data_directory),
+            "CASE_LEDGER_DATABASE_URL": self.database,
+        }
+        done = CliRunner(env=env).invoke(app, list(words))
+        assert done.exit_code == code, done.output
+        return done
+
+    def sealed(self, database: str, case_id: UUID) -> list[dict[str, Any]]:
+        """What both countries' vaults hold on a person, with the place of each row."""
+        columns = "case_id, action_id, digest, field, sealed"
+        with psycopg.connect(database, row_factory=dict_row) as connection:
+            return connection.execute(
+                f"SELECT {columns} FROM vault_xk.disclosures WHERE case_id = %(case)s UNION ALL"
+                f" SELECT {columns} FROM vault_me.disclosures WHERE case_id = %(case)s".encode(),
+                {"case": case_id},
+            ).fetchall()
+
+    def person_key(self, party: str, case_id: UUID) -> bytes | None:
+        held = person_keys(self.settings, country_keys(self.settings, [party]))
+        return held[party].get(case_id)
+
+
+@pytest.fixture
+def second_person(directory: Path) -> Path:
+    path = directory / "second.jwk"
+    keys.save(keys.generate(), path)
+    return path
+
+
+def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
+    server: str, agencies: Agencies, directory: Path, second_person: Path
+) -> None:
+    with ExitStack() as stack:
+        database = stack.enter_context(new_database(server))
+        migrate_all(database, agencies.protocol)
+        with Ledger(environment(database)) as ledger:
+            agencies.begin(ledger)
+        there = Installation(agencies, database, directory / "node")
+        erased, kept = uuid4(), uuid4()
+        with running(there.settings, database, agencies) as served:
+            register_country_keys(served)
+            tell(served, second_person, erased, kept)
+        keys_before = [k for p in ("XK", "ME") if (k := there.person_key(p, erased))]
+        assert len(keys_before) == 2
+        backup = f"{conninfo_to_dict(database)['dbname']}_backup"
+        with psycopg.connect(server, autocommit=True) as connection:
+            template = conninfo_to_dict(database)["dbname"]
+            connection.execute(f"CREATE DATABASE {backup} TEMPLATE {template}".encode())
+        stack.callback(drop, server, backup)
+        restored = make_conninfo(server, dbname=backup)
+
+        with running(there.settings, database, agencies) as served:
+            erase(there, served, erased, second_person)
+            verified = there.command(served, "verify", "ledger", "--json")
+            assert json.loads(verified.stdout)["findings"] == []
+        for holding in (database, restored):
+            check_closed(there, holding, erased)
+            check_open(there, holding, kept)
+        # The backup still has the rows; they open to no key that is anywhere on the node.
+        rows = there.sealed(restored, erased)
+        assert len(rows) >= 5
+        assert there.sealed(database, erased) == []
+        found = every_key(there, erased)
+        assert found
+        assert opened_by(found, rows) == 0
+        assert opened_by(keys_before, rows) == len(rows)  # as they would to the ones destroyed
+        assert not any(key in content for key in keys_before for content in files(directory))
+        # And a node that serves the backup says that the key is missing, and makes no new one.
+        with running(there.settings, restored, agencies) as served:
+            refused = there.command(served, *read("xk-dhtqnj", erased), code=2)
+            assert "vault-key-missing" in refused.output
+            assert NAME in there.command(served, *read("xk-dhtqnj", kept)).output
+
+
+def tell(served: Server, second_person: Path, erased: UUID, kept: UUID) -> None:
+    """Two children's cases, known to both countries, one of them closed."""
+    with served.client("xk-dhtqnj") as police, served.client("xk-nac") as coordinator:
+        grant = served.agencies.grant("xk-nac", keys.load(second_person))
+        coordinator.append_to_registry(KeyRegistered(acted_at=PAST, grant=grant))
+        for case_id in (erased, kept):
+            police.append(opening(("XK", "ME"), first_name=NAME, indicators_note=NOTE), case_id, 0)
+        closed = CaseClosed(
+            acted_at=START + timedelta(hours=1), reason=ClosureReason.LOST_CONTACT, summary=NOTE
+        )
+        coordinator.append(closed, erased, 1)
+    with served.client("me-nac") as montenegro:
+        until(lambda: all(len(montenegro.case(c).disclosed) > 0 for c in (erased, kept)))
+
+
+def erase(there: Installation, served: Server, case_id: UUID, second_person: Path) -> None:
+    """Two persons of the coordinator's office, by the command; both countries confirm."""
+    asked = ("erase", str(case_id), "-a", "xk-nac")
+    there.command(served, *asked, "--approve", code=1)
+    proposed = there.command(served, *asked, "--ground", "persons_request")
+    assert "second person" in proposed.output
+    alone = there.command(served, *asked, "--approve", code=2)
+    assert "second-person" in alone.output
+    there.command(served, *asked, "--approve", "-k", str(second_person))
+    with served.client("me-nac") as montenegro:
+
+        def confirmed() -> bool:
+            erasure = montenegro.case(case_id).view.erasure
+            return erasure is not None and set(erasure.confirmed) == {"XK", "ME"}
+
+        until(confirmed)
+
+
+def read(agency: str, case_id: UUID) -> tuple[str, ...]:
+    return ("read", str(case_id), "-a", agency, "-g", "identity", "--purpose", "protection")
+
+
+def check_closed(there: Installation, database: str, case_id: UUID) -> None:
+    with Database(database) as pool:
+        held = person_keys(there.settings, country_keys(there.settings, ["XK", "ME"]))
+        vaults = Vaults(pool, held)
+        for party in ("XK", "ME"):
+            if not there.sealed(database, case_id):
+                assert everything(vaults.of(party), case_id) == ()
+                continue
+            with pytest.raises(KeyMissingError):
+                everything(vaults.of(party), case_id)
+
+
+def check_open(there: Installation, database: str, case_id: UUID) -> None:
+    with Database(database) as pool:
+        held = person_keys(there.settings, country_keys(there.settings, ["XK", "ME"]))
+        vaults = Vaults(pool, held)
+        values = [one.value for p in ("XK", "ME") for one in everything(vaults.of(p), case_id)]
+    assert values.count(NOTE) == 2
+
+
+def every_key(there: Installation, case_id: UUID) -> list[bytes]:
+    """Every data key that any file on the node opens to, tried at the erased person's place too."""
+    opened = []
+    for party, key in country_keys(there.settings, ["XK", "ME"]).items():
+        assert isinstance(key, FileCountryKey)
+        for path in (there.settings.key_directory / "persons" / party.lower()).rglob("*.key"):
+            for person in (UUID(path.stem), case_id):
+                context = f"case-ledger data key 1\n{party}\n{person}\n".encode()
+                try:
+                    opened.append(key.open(path.read_bytes(), context))
+                except SealError:
+                    continue
+    return opened
+
+
+def opened_by(data_keys: list[bytes], rows: list[dict[str, Any]]) -> int:
+    """How many of the rows open to any of these keys, each at its own place."""
+    count = 0
+    for row, data_key in product(rows, data_keys):
+        with suppress(SealError):
+            unseal(data_key, **row)
+            count += 1
+    return count
+
+
+def files(directory: Path) -> list[bytes]:
+    return [path.read_bytes() for path in directory.rglob("*") if path.is_file()]
+
+
+def drop(server: str, name: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
