@@ -160,6 +160,9 @@ async def _answer_http(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     headers = dict(error.headers or {})
+    if error.status_code == 400:  # the framework's word for a body that is no UTF-8, or no JSON
+        title = _STATUS[Ground.INVALID][1]
+        return respond(problem(422, title, "request", "The body cannot be read as what it says."))
     rule = _HTTP_RULES.get(error.status_code, "http")
     return respond(problem(error.status_code, error.detail, rule, headers=headers))
 

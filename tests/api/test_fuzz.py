@@ -73,12 +73,12 @@ class Fuzzed:
     def meant(self, draw: st.DataObject, operation: str, agency: str, case: Any) -> str:
         """Make a generated request one that means something. Returns who sends it."""
         if "case_id" in case.path_parameters:
-            if operation.startswith("POST"):
+            if operation.endswith("/actions"):
                 return self._act(draw, case)
             case.path_parameters["case_id"] = str(draw.draw(st.sampled_from(self.cases)))
             if draw.draw(st.booleans()):
                 case.query = {}  # most moments and positions are of no event
-        elif operation.startswith("POST"):
+        elif operation == "POST /v1/protocol/actions":
             grant = self.agencies.grant(agency, keys.generate())
             action = draw.draw(
                 st.sampled_from(

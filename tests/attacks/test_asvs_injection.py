@@ -127,7 +127,7 @@ def test_bodies_that_are_no_text(target: Target) -> None:
     with target.untouched():
         told = target.ask("/v1/protocol/actions", method="POST", content=b"[" * 100_000,
                           headers={"Content-Type": "application/json"})  # fmt: skip
-    target.refuses(told, 400, "http")
+    target.refuses(told, 422, "request")
 
 
 def test_half_characters_in_a_signed_action(target: Target) -> None:
