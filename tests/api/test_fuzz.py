@@ -38,6 +38,8 @@ from tests.support.serving import Server, serving
 from tests.support.strategies import proposals
 
 REQUESTS = int(os.environ.get("CASE_LEDGER_TEST_REQUESTS", "40"))
+LONGEST_ADDRESS = 15_000
+"""A head of a request has 16 KiB, of which some are its other lines'."""
 schemathesis.serializer.alias("application/sd-jwt", "text/plain")
 CHECKS = [
     not_a_server_error,
@@ -166,6 +168,8 @@ def test_no_request_breaks_the_server(fuzzed: Fuzzed, name: str, mode: Generatio
         if isinstance(wait, int | float) and 0 < wait <= 5:
             case.query["wait"] = 0  # nothing grows meanwhile
         response = case.call(base_url=fuzzed.server.url, headers=fuzzed.headers(agency))
+        if response.status_code == 400 and len(str(response.request.url)) > LONGEST_ADDRESS:
+            return  # the head is too long for the server itself
         fuzzed.statuses[name].add(response.status_code)
         case.validate_response(response, checks=CHECKS)
 
