@@ -59,7 +59,8 @@ class Node:
         self.ledger = Ledger(environment(conninfo, pool_size=settings.pool_size))
         self.country_keys = country_keys(settings, self.parties)
         self.vaults = Vaults(self.database, person_keys(settings, self.country_keys))
-        self.disclosing = Disclosing(self.ledger, self.vaults)
+        self.outbox = Outbox(self.database)
+        self.disclosing = Disclosing(self.ledger, self.vaults, self.outbox)
         self.views = ViewReader(self.database)
         self.assertions = Assertions(self.database, settings.audience)
         self.sessions = Sessions(self.database)
@@ -70,7 +71,6 @@ class Node:
         self.publisher: Publisher | None = None
         self.follower: Follower | None = None
         self.mailbox = Mailbox(self.database)
-        self.outbox = Outbox(self.database)
         self.outcomes = Outcomes(self.ledger, self.outbox)
         self.recording: Recording
         if settings.ledger_url is None:

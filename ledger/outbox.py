@@ -179,6 +179,16 @@ class Outbox:
         """A country's actions, the last put in first."""
         return self._list("party", party, limit)
 
+    def waiting_of(self, agency: str, case_id: UUID) -> list[Outgoing]:
+        """What an agency handed in on a case, whose outcome is not known yet."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                "SELECT * FROM outbox.actions WHERE agency = %s AND case_id = %s"
+                " AND state IN ('waiting', 'sent') ORDER BY seq",
+                (agency, case_id),
+            ).fetchall()
+        return [Outgoing.of(row) for row in rows]
+
     def undecided(self, action_ids: Collection[UUID] | None = None) -> set[UUID]:
         """The actions, of these or of all, whose outcome is not known yet."""
         with self._database.connection() as connection:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -26,6 +27,7 @@ from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
+    Danger,
     DecisionMakingOrg,
     LegalBasis,
     Priority,
@@ -34,6 +36,7 @@ from ledger.vocabulary.picklists import (
     TypeOfExploitation,
 )
 from ledger.vocabulary.registration import CountryKeyRegistered, KeyRegistered
+from ledger.vocabulary.sharing import BreakGlassOpened
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.command_line import CommandLine
@@ -410,6 +413,35 @@ def test_fields_travel_sealed_between_two_countries_nodes(nodes: Nodes, server: 
             waiting = connection.execute("SELECT count(*) FROM mailbox.parcels").fetchone()
             assert [v.fetchone() for v in vaults] == [(0,)] * 3
         assert waiting is not None
+
+
+def test_danger_to_life_does_not_wait_for_the_ledger_node(nodes: Nodes) -> None:
+    with nodes.at_home("xk-dhtqnj") as police:
+        case_id = police.open_case(opening(first_name=NAME)).case_id
+    nodes.stop_ledger()
+    now = datetime.now(UTC)
+    access = BreakGlassOpened(
+        acted_at=now,
+        danger=Danger.MISSING_CHILD,
+        groups=(FieldGroup.IDENTITY,),
+        until=now + timedelta(hours=1),
+    )
+    asked = ([FieldGroup.IDENTITY], Purpose.DANGER_TO_LIFE, LegalBasis.DANGER_TO_LIFE)
+    with nodes.at_home("xk-border", patience=0) as border:
+        with pytest.raises(RefusedError) as refused:
+            border.read(case_id, *asked)
+        assert refused.value.problem.rule == "no-legal-basis"
+        too_much = access.model_copy(update={"groups": (FieldGroup.HEALTH,)})
+        with pytest.raises(WaitingError):
+            border.append(too_much, case_id, 1)
+        with pytest.raises(RefusedError):
+            border.read(case_id, [FieldGroup.HEALTH], *asked[1:])
+        with pytest.raises(WaitingError) as waiting:
+            border.append(access, case_id, 1)
+        (name,) = border.read(case_id, *asked).fields
+        assert name.value == NAME
+        (entry,) = [r for r in border.readings(case_id).readings if r.granted]
+        assert entry.bases[FieldGroup.IDENTITY].action == waiting.value.outcome.action_id
 
 
 @pytest.mark.parametrize("change", ["sealed", "sender", "recipient", "id"])

@@ -194,6 +194,21 @@ def test_a_person_reads_and_an_agency_signs(node: Place, browser: httpx.Client) 
         assert rule(sent) == expected
 
 
+def test_a_person_who_reads_is_written_down_by_pseudonym(
+    node: Place, browser: httpx.Client
+) -> None:
+    me = sign_in(browser)
+    case_id = node.server.client("xk-dhtqnj").open_case(opening(first_name="zqName")).case_id
+    path = f"/v1/cases/{case_id}/readings"
+    asked = {"groups": ["contact"], "purpose": "protection"}
+    refused = browser.post(path, json=asked, headers=own_page(node))
+    assert rule(refused) == (403, "no-legal-basis")
+    assert rule(browser.post(path, json=asked)) == (403, "cross-site")
+    (entry,) = browser.get(path).json()["readings"]
+    assert (entry["asked"]["agency"], entry["asked"]["person"]) == ("xk-nac", me["person"])
+    assert entry["asked"]["key_id"] is None
+
+
 def test_what_is_asked_of_the_provider(
     node: Place, browser: httpx.Client, provider: Provider
 ) -> None:
