@@ -6,20 +6,20 @@ coordinator signs it.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
 import structlog
-from joserfc.jwk import OKPKey
 
+from api.anchoring import NodeKey, node_of
 from api.background import Background
 from api.recording import Recording
 from ledger import signing
 from ledger.application import Ledger
 from ledger.case import Case
 from ledger.legal_basis import retention_over
-from ledger.protocol import NODE, Agency, Protocol
+from ledger.protocol import Protocol
 from ledger.refusals import Refusal
 from ledger.vault.disclosures import Vault, Vaults
 from ledger.vocabulary.erasure import ErasureConfirmed
@@ -32,9 +32,6 @@ _AFTER_TROUBLE_SECONDS = 2.0
 _RETENTION_EVERY_SECONDS = 3600.0
 _WORK = "erase"
 _log = structlog.get_logger(__name__)
-
-NodeKey = Callable[[Agency], OKPKey | None]
-"""The private key of a country's node agency, where it is on this machine."""
 
 
 class Erasing(Background):
@@ -120,7 +117,7 @@ class Erasing(Background):
         return count
 
     def _confirm(self, party: str, case: Case, erased_at: datetime, protocol: Protocol) -> bool:
-        node = next((a for a in protocol.agencies if a.role == NODE and a.party == party), None)
+        node = node_of(protocol, party)
         key = self._node_key(node) if node is not None else None
         if node is None or key is None:
             if case.id not in self._unsigned:

@@ -10,6 +10,7 @@ import structlog
 from joserfc.jwk import OKPKey
 
 from api.agency_keys import own_key
+from api.anchoring import Anchoring
 from api.assertions import Assertions
 from api.client import LedgerClient
 from api.country_keys import country_keys, person_keys
@@ -78,6 +79,7 @@ class Node:
         else:
             self._follow(settings.ledger_url, trusted)
         self.erasing = Erasing(self.ledger, self.vaults, self.views, self.recording, self._node_key)
+        self.anchoring = Anchoring(self.ledger, self.vaults, self.recording, self._node_key)
         self.stamper = Stamper.of(settings, self.database)
         self._stopping = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_regularly, name="sweep")
@@ -188,6 +190,7 @@ class Node:
             self._stack.enter_context(self.follower)
         self._stack.enter_context(self.sharing)
         self._stack.enter_context(self.erasing)
+        self._stack.enter_context(self.anchoring)
         if self.stamper is not None:
             self._stack.enter_context(self.stamper)
         self._sweeper.start()

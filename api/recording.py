@@ -38,9 +38,12 @@ class Recording(Protocol):
         """Record an act on the protocol itself."""
 
     def of_node(
-        self, node: Agency, action: signing.SignedAction, case_id: UUID, case_version: int
+        self, node: Agency, action: signing.SignedAction, case_id: UUID | None, case_version: int
     ) -> None:
-        """Record what this node itself signed, now or when the ledger node can be reached."""
+        """Record what this node itself signed, now or when the ledger node can be reached.
+
+        On a case, or on the protocol itself where there is none.
+        """
 
 
 class DirectRecording:
@@ -102,10 +105,14 @@ class DirectRecording:
         self,
         node: Agency,  # noqa: ARG002
         action: signing.SignedAction,
-        case_id: UUID,
+        case_id: UUID | None,
         case_version: int,
     ) -> None:
-        self._recorded(action, case_id, case_version)
+        if case_id is not None:
+            self._recorded(action, case_id, case_version)
+            return
+        self._ledger.append_to_registry(action)
+        self._publisher.grown()
 
     def _recorded(self, action: signing.SignedAction, case_id: UUID, case_version: int) -> Receipt:
         receipt = Receipt.of(self._ledger.append(action, case_id, case_version))
@@ -167,7 +174,7 @@ class OutboxRecording:
         return self._await(action.id)
 
     def of_node(
-        self, node: Agency, action: signing.SignedAction, case_id: UUID, case_version: int
+        self, node: Agency, action: signing.SignedAction, case_id: UUID | None, case_version: int
     ) -> None:
         if not self._is_waiting(action) and self._ledger.receipt_of(action) is None:
             self._outbox.put(action, node, case_id, case_version, None)

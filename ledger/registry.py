@@ -9,7 +9,7 @@ from typing import Any
 from joserfc.jwk import OKPKey
 
 from ledger.keys import check_grantable, from_public, key_id
-from ledger.protocol import COORDINATOR, Agency, Protocol
+from ledger.protocol import COORDINATOR, NODE, Agency, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing import SignedAction, verify
 from ledger.transparency.policy import NONE, Policy, PolicyError
@@ -57,6 +57,14 @@ class AgreedPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AnchoredReadings:
+    """The length of an access log, and the hash that covers its entries."""
+
+    entries: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     """The protocol with its agencies' keys, at one version of the ledger."""
 
@@ -69,6 +77,8 @@ class Registry:
     """The policy that a party adopted last, by the party's code, while not all have."""
     country_keys: Mapping[str, CountryPublicKey] = field(default_factory=dict)
     """What others seal to, by the party's code."""
+    readings: Mapping[str, AnchoredReadings] = field(default_factory=dict)
+    """How far each party's access log was fixed last."""
 
     @property
     def id(self) -> Any:
@@ -149,6 +159,11 @@ def evolve(
         party = registry.agency(action.agency).party
         country_keys = {**registry.country_keys, party: _country_key(action)}
         return replace(registry, country_keys=country_keys, version=registry.version + 1)
+    if action.kind == "readings_anchored":
+        party = registry.agency(action.agency).party
+        anchored = AnchoredReadings(action.fields["entries"], bytes.fromhex(action.fields["head"]))
+        readings = {**registry.readings, party: anchored}
+        return replace(registry, readings=readings, version=registry.version + 1)
     keys = dict(registry.keys)
     if action.kind == "key_registered":
         registered = _registered(KeyGrant.model_validate(action.fields["grant"]))
@@ -195,6 +210,9 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
         return
     if action.kind == "country_key_registered":
         _decide_country_key(registry, action, actor)
+        return
+    if action.kind == "readings_anchored":
+        _decide_anchor(registry, action, actor)
         return
     if action.kind == "key_registered":
         grant = _grant(action.fields["grant"], "act.grant")
@@ -321,6 +339,21 @@ def _decide_country_key(registry: Registry, action: SignedAction, actor: Agency)
         ) from error
     if registry.country_keys.get(actor.party) == key:
         raise Refusal(Ground.CONFLICT, "key-known", "This key is registered already.", "act.key")
+
+
+def _decide_anchor(registry: Registry, action: SignedAction, actor: Agency) -> None:
+    if actor.role != NODE:
+        raise Refusal(
+            Ground.NOT_ALLOWED, "nodes-only", "A country's node fixes its own access log.", "iss"
+        )
+    before = registry.readings.get(actor.party)
+    if before is not None and action.fields["entries"] <= before.entries:
+        raise Refusal(
+            Ground.CONFLICT,
+            "already-anchored",
+            f"{actor.party}'s access log was fixed at {before.entries} entries before.",
+            "act.entries",
+        )
 
 
 def _country_key(action: SignedAction) -> CountryPublicKey:

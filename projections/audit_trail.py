@@ -106,6 +106,10 @@ def registry_document(registry: Registry | None) -> dict[str, Any]:
         },
         "log_policy": str(registry.policies[-1].policy) if registry.policies else None,
         "log_policies_proposed": dict(registry.proposed),
+        "readings": {
+            party: {"entries": anchored.entries, "head": anchored.head.hex()}
+            for party, anchored in registry.readings.items()
+        },
         "country_keys": {party: key.id for party, key in registry.country_keys.items()},
     }
 

@@ -1,4 +1,4 @@
-"""Commands that verify: a ledger, an export, a receipt, a timestamp; 3 where one fails."""
+"""Commands that verify: a ledger, an export, a receipt, a log of readings; 3 where one fails."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,15 +18,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from api.anchoring import anchored_readings
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.log_keys import trusted_policy
+from api.log_keys import own_parties, trusted_policy
 from api.settings import Settings
 from api.store import open_store
 from api.timestamping import trusted_roots
+from ledger.application import Ledger, environment
 from ledger.entry import unseal
 from ledger.merkle import ProofError, leaf_hash
 from ledger.signing import read_recorded
-from ledger.store.database import set_role
+from ledger.store.database import Database, set_role
 from ledger.store.evidence import (
     kept_in,
     one_moment,
@@ -42,11 +44,14 @@ from ledger.transparency.note import Note, NoteError
 from ledger.transparency.policy import Policy, PolicyError
 from ledger.transparency.proof import TlogProof
 from ledger.transparency.timestamp import TimestampError, check
+from ledger.vault.readings import Readings
 from ledger.verification import Kept, Report, verify_ledger
 from ledger.vocabulary.registration import PublicKey
 
 app = typer.Typer(
-    name="verify", help="Verify a ledger, an export, a receipt, a timestamp.", no_args_is_help=True
+    name="verify",
+    help="Verify a ledger, an export, a receipt, a timestamp, an access log.",
+    no_args_is_help=True,
 )
 
 DOES_NOT_HOLD = 3
@@ -162,6 +167,31 @@ def timestamp(
                 f"at {moment:%d %b %Y %H:%M:%S} UTC.",
                 soft_wrap=True,
             )
+
+
+@app.command()
+def readings(
+    party: Annotated[str, typer.Argument(help="The country whose access log it is, such as XK.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify a country's access log against what the ledger recorded of it."""
+    with failures(as_json), open_store(Settings()) as store:
+        if party not in own_parties(Settings()):
+            raise ValueError(f"this is no node of {party} (CASE_LEDGER_COUNTRIES)")
+        with Ledger(environment(store.conninfo)) as ledger, Database(store.conninfo) as database:
+            anchored = anchored_readings(ledger, party)
+            log = Readings(database, party)
+            findings = list(log.findings(anchored))
+            entries, _ = log.head()
+        fixed = max(anchored, default=0)
+        if as_json:
+            print_json({"entries": entries, "fixed": fixed, "findings": findings})
+        elif findings:
+            out.print("[bold red]Does not hold:[/] " + "; ".join(findings), highlight=False)
+        else:
+            out.print(f"[green]Holds[/]: {entries} entries, {fixed} of them fixed in the ledger.")
+        if findings:
+            raise typer.Exit(DOES_NOT_HOLD)
 
 
 def _notes(files: list[Path] | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ one. Each entry's hash covers the one before, so that none is changed or left ou
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -129,8 +130,11 @@ class Readings:
             row = connection.execute(last).fetchone()
         return (row["seq"], bytes(row["hash"])) if row else (0, _BEFORE_THE_FIRST)
 
-    def findings(self) -> Iterator[str]:
-        """What does not hold of the whole log; nothing, where all does."""
+    def findings(self, anchored: Mapping[int, bytes] = MappingProxyType({})) -> Iterator[str]:
+        """What does not hold of the whole log; nothing, where all does.
+
+        ``anchored`` has the heads that the ledger recorded, by number of entries.
+        """
         seq, chained = 0, _BEFORE_THE_FIRST
         for row in self._rows():
             seq += 1
@@ -143,6 +147,11 @@ class Readings:
                 chained = bytes(row["hash"])
             if not _agrees(row):
                 yield f"the columns of entry {seq} are not the entry's"
+            if anchored.get(seq, chained) != chained:
+                yield f"the first {seq} entries are not those that the ledger recorded"
+        for entries in anchored:
+            if entries > seq:
+                yield f"the ledger recorded {entries} entries, and {seq} are here"
 
     def _rows(self) -> Iterator[Mapping[str, Any]]:
         page = SQL("SELECT * FROM {} WHERE seq > %s ORDER BY seq LIMIT %s").format(self._table)

@@ -57,6 +57,7 @@ from ledger.vocabulary.registration import (
     KeyRevoked,
     LogPolicyAdopted,
     ProtocolAdopted,
+    ReadingsAnchored,
 )
 from ledger.vocabulary.returning import (
     Departed,
@@ -139,6 +140,7 @@ REGISTRY_ACTIONS = actions_by_kind(
         KeyCompromised,
         LogPolicyAdopted,
         CountryKeyRegistered,
+        ReadingsAnchored,
     )
 )
 """The acts on the protocol itself, by kind."""

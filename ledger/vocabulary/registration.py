@@ -99,3 +99,17 @@ class CountryKeyRegistered(Action):
 
     key: OnLedger[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1622}$")]]
     """ML-KEM-768 encapsulation key and X25519 public key, base64url."""
+
+
+class ReadingsAnchored(Action):
+    """A country's node fixes how far its access log goes, and the hash that covers all of it.
+
+    From then on nobody, the vault's owner included, changes or drops an entry before unnoticed.
+    """
+
+    kind: ClassVar[str] = "readings_anchored"
+    stage: ClassVar[S] = S.COORDINATION
+
+    entries: OnLedger[Annotated[int, Field(ge=1, lt=2**53)]]
+    head: OnLedger[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
+    """SHA-256, as the log's last entry has it."""

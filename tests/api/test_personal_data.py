@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from pypdf import PdfReader
 
+from api.anchoring import Anchoring, anchored_readings
 from api.client import LedgerClient, RefusedError
 from api.country_keys import country_keys, person_keys
 from api.documents import PersonalField, ReadingResult
@@ -17,6 +18,8 @@ from api.recording import Recording
 from api.subject_access.document import LabelledFile
 from ledger import keys
 from ledger.application import Ledger
+from ledger.protocol import Agency
+from ledger.signing import SignedAction
 from ledger.store.database import Database
 from ledger.vault.disclosures import Vaults
 from ledger.vocabulary import Action
@@ -59,7 +62,7 @@ from ledger.vocabulary.picklists import (
     TypeOfExploitation,
 )
 from ledger.vocabulary.protection import GuardianAppointed, Sheltered
-from ledger.vocabulary.registration import KeyRegistered
+from ledger.vocabulary.registration import KeyRegistered, ReadingsAnchored
 from ledger.vocabulary.sharing import (
     BreakGlassOpened,
     BreakGlassReviewed,
@@ -485,3 +488,56 @@ def test_the_person_gets_all_that_is_held_in_a_language_of_theirs(child: Child) 
         with child.server.client(agency) as client, pytest.raises(RefusedError) as refused:
             client.subject_access(child.id, "en")
         assert refused.value.problem.rule == rule
+
+
+def test_an_access_log_that_was_fixed_cannot_be_written_anew(
+    child: Child, ledger: Ledger, database: str
+) -> None:
+    """Not even by who owns the database and makes every hash fit again."""
+    server = child.server
+    for agency in ("xk-dhtqnj", "xk-csw-prishtina"):
+        child.read(agency, FieldGroup.IDENTITY)
+    child.cannot_read("xk-border", FieldGroup.HEALTH)
+    with Database(database) as pool:
+        countries = country_keys(server.settings, ["XK", "ME"])
+        vaults = Vaults(pool, person_keys(server.settings, countries))
+        log = vaults.of("XK").readings
+        assert anchor(ledger, vaults, server) == 1  # Montenegro's has nothing to fix
+        assert anchor(ledger, vaults, server) == 0
+        anchored = anchored_readings(ledger, "XK")
+        assert list(anchored) == [3]
+        assert list(log.findings(anchored)) == []
+        everything(vaults.of("XK"), child.id)
+        assert list(log.findings(anchored)) == []
+        with psycopg.connect(database) as connection:
+            connection.execute("DELETE FROM vault_xk.readings WHERE seq >= 3")
+        everything(vaults.of("XK"), child.id)  # as if it had been the third
+        assert list(log.findings()) == []
+        assert list(log.findings(anchored)) == [
+            "the first 3 entries are not those that the ledger recorded"
+        ]
+        with psycopg.connect(database) as connection:
+            connection.execute("DELETE FROM vault_xk.readings")
+        assert list(log.findings(anchored)) == ["the ledger recorded 3 entries, and 0 are here"]
+    forged = ReadingsAnchored(acted_at=START, entries=4, head="0" * 64)
+    for agency, rule in (("xk-nac", "nodes-only"), ("xk-ombudsperson", "nodes-only")):
+        with server.client(agency) as client, pytest.raises(RefusedError) as refused:
+            client.append_to_registry(forged)
+        assert refused.value.problem.rule == rule
+    with server.client("xk-node") as node, pytest.raises(RefusedError) as refused:
+        node.append_to_registry(forged.model_copy(update={"entries": 3}))
+    assert refused.value.problem.rule == "already-anchored"
+
+
+def anchor(ledger: Ledger, vaults: Vaults, server: Server) -> int:
+    """What the node does once an hour."""
+
+    class Direct(NoRecording):
+        def of_node(
+            self, node: Agency, action: SignedAction, case_id: UUID | None, case_version: int
+        ) -> None:
+            assert (node.role, case_id, case_version) == ("node", None, 0)
+            ledger.append_to_registry(action)
+
+    keys_of = server.agencies.keys
+    return Anchoring(ledger, vaults, Direct(), lambda node: keys_of[node.id]).anchor()

@@ -109,6 +109,8 @@ def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
             erase(there, served, erased, second_person)
             verified = there.command(served, "verify", "ledger", "--json")
             assert json.loads(verified.stdout)["findings"] == []
+            read_log = there.command(served, "verify", "readings", "XK", "--json")
+            assert json.loads(read_log.stdout)["findings"] == []
         for holding in (database, restored):
             check_closed(there, holding, erased)
             check_open(there, holding, kept)
