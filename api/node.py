@@ -97,7 +97,7 @@ class Node:
         )
         self.publisher = Publisher(self.ledger, self.publication)
         self.recording = DirectRecording(self.ledger, self.vaults, self.publisher)
-        self.sharing = Sharing(self.ledger, self.vaults, self.country_keys, self.mailbox)
+        self.sharing = Sharing(self.ledger, self.vaults, self.country_keys, self.mailbox, "itself")
 
     def _follow(self, url: str, trusted: Policy) -> None:
         """Be a country's node."""
@@ -116,7 +116,9 @@ class Node:
         follower.when_grown = forwarder.copied
         self.follower = follower
         self.forwarder = forwarder
-        self.sharing = Sharing(self.ledger, self.vaults, self.country_keys, HttpPostOffice(client))
+        self.sharing = Sharing(
+            self.ledger, self.vaults, self.country_keys, HttpPostOffice(client), url
+        )
         self._client = client
         self.witnesses = Witnesses(self.settings, self.database, self.policy_at, follower)
         self.recording = OutboxRecording(

@@ -45,11 +45,13 @@ class Sharing(Background):
         vaults: Vaults,
         keys: Mapping[str, CountryKey],
         post: PostOffice,
+        via: str,
     ) -> None:
         self._ledger = ledger
         self._vaults = vaults
         self._keys = keys
         self._post = post
+        self._via = via
         super().__init__(send=self._send_regularly, fetch=self._fetch_regularly)
 
     def _send_regularly(self) -> None:
@@ -87,7 +89,8 @@ class Sharing(Background):
         return moved
 
     def _send_to(self, vault: Vault, recipient: str, registry: Registry) -> bool:
-        work = f"send to {recipient}"
+        # At another ledger node all is handed in again: the old one's mailbox may be lost.
+        work = f"send to {recipient} via {self._via}"
         after = vault.progress(work)
         rows = self._ledger.rows.select_rows(after=after, limit=_BATCH)
         if not rows:

@@ -23,7 +23,13 @@ from ledger import keys
 from ledger.protocol import COORDINATOR, NODE, Protocol
 from ledger.transparency.note import VerifierKey
 from ledger.transparency.policy import Policy, TrustedWitness
-from ledger.vocabulary.registration import KeyGrant, KeyRegistered, LogPolicyAdopted
+from ledger.vocabulary.levels import Level
+from ledger.vocabulary.registration import (
+    CountryKeyRegistered,
+    KeyGrant,
+    KeyRegistered,
+    LogPolicyAdopted,
+)
 
 _WAIT_SECONDS = 60.0
 _ALBANIA_LEAVES = 8
@@ -220,6 +226,11 @@ def _set_up(directory: Path, protocol: Protocol, told: Told) -> Iterator[World]:
                     client.append_to_registry(_registration(world, agency.id))
                 registered += 1
         told.shown(f"{registered} agencies' keys registered through their own countries' nodes")
+        for code, machine in countries.items():
+            with world.client(f"{code.lower()}-nac") as client:
+                key = machine.run("keys", "country", code)
+                client.append_to_registry(CountryKeyRegistered(acted_at=datetime.now(UTC), key=key))
+        told.shown("each country's key registered, to which the others seal what it may have")
         yield world
     finally:
         for machine in world.machines:
@@ -378,6 +389,13 @@ def _the_same_everywhere(world: World) -> None:
     world.told.shown(
         f"Kosovo's and Montenegro's audit trails are one and the same: {len(trails['XK'])} acts"
     )
+    for viewer, other in (("XK", "ME"), ("ME", "XK")):
+        expected = _told_by(world, other)
+        until(lambda v=viewer, e=expected: e <= _disclosed(world, v), "the other country's fields")  # type: ignore[misc]
+        world.told.shown(
+            f"{viewer} holds all {len(expected)} notes for both countries that {other} recorded, "
+            "sealed on the way, checked against the signed digests"
+        )
     roots = set()
     for code, machine in machines.items():
         machine.stop()
@@ -389,6 +407,29 @@ def _the_same_everywhere(world: World) -> None:
             f"{report['checkpoints']} checkpoints"
         )
     check(len(roots) == 1, roots)
+
+
+def _told_by(world: World, party: str) -> set[str]:
+    """The texts for both countries that a country's agencies recorded in the story."""
+    return {
+        value
+        for step in STORY
+        if world.protocol.agencies_by_id[step.agency].party == party
+        for action in (step.action(world.ids),)
+        for name, value in action.disclosable_claims().items()
+        if action.level(name).level is Level.CASE and isinstance(value, str)
+    }
+
+
+def _disclosed(world: World, party: str) -> set[str]:
+    with world.client(f"{party.lower()}-nac") as client:
+        return {
+            value
+            for case_id in world.cases.values()
+            for one in client.case(case_id).disclosed
+            for value in one.fields.values()
+            if isinstance(value, str)
+        }
 
 
 def _witness(machine: Machine, code: str) -> TrustedWitness:
