@@ -30,7 +30,7 @@ serve: $(RUNTIME) ## the same, and leave the server running
 	$(BIN)/case-ledger demo --keep-running
 
 test: check ## lint, types, layers, then every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(DEV)
 	$(BIN)/ruff check .

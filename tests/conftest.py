@@ -14,6 +14,11 @@ from tests.support.agencies import Agencies
 from tests.support.databases import new_database
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that no core waits for it in the end."""
+    items.sort(key=lambda item: item.path.parent.name not in ("scenarios", "faults"))
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The connection string of a server in which tests may create databases."""
