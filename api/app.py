@@ -13,7 +13,7 @@ from api.feed import Feed
 from api.middleware import BodyLimit, RequestLog
 from api.node import Node
 from api.problems import ProblemDetails
-from api.routes import cases, events, health, log, mailbox, outbox, personal, protocol
+from api.routes import cases, duplicates, events, health, log, mailbox, outbox, personal, protocol
 from api.settings import Settings
 
 MAX_BODY = 512 * 1024
@@ -45,7 +45,7 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for resource in (cases, personal, events, protocol, outbox, mailbox, log, health):
+    for resource in (cases, personal, duplicates, events, protocol, outbox, mailbox, log, health):
         app.include_router(resource.router)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)

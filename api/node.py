@@ -12,14 +12,15 @@ from joserfc.jwk import OKPKey
 from api.agency_keys import own_key
 from api.assertions import Assertions
 from api.client import LedgerClient
-from api.country_keys import country_keys, person_keys
+from api.country_keys import country_keys, pair_shares, person_keys
 from api.disclosing import Disclosing
 from api.documents import Following
 from api.erasing import Erasing
 from api.following import Follower, HttpSource
 from api.forwarding import Forwarder
 from api.log_keys import log_keys, own_parties, policy_at, trusted_policy
-from api.mailing import HttpPostOffice
+from api.mailing import HttpPostOffice, PostOffice
+from api.matching import Matching
 from api.outcomes import Outcomes
 from api.publishing import Publisher
 from api.recording import DirectRecording, OutboxRecording, Recording
@@ -89,7 +90,7 @@ class Node:
         )
         self.publisher = Publisher(self.ledger, self.publication)
         self.recording = DirectRecording(self.ledger, self.vaults, self.publisher)
-        self.sharing = Sharing(self.ledger, self.vaults, self.country_keys, self.mailbox)
+        self._correspond(self.mailbox)
 
     def _follow(self, url: str, trusted: Policy) -> None:
         """Be a country's node."""
@@ -106,11 +107,19 @@ class Node:
         follower.when_grown = forwarder.copied
         self.follower = follower
         self.forwarder = forwarder
-        self.sharing = Sharing(self.ledger, self.vaults, self.country_keys, HttpPostOffice(client))
+        self._correspond(HttpPostOffice(client))
         self._client = client
         self.witnesses = Witnesses(self.settings, self.database, self.policy_at, follower)
         self.recording = OutboxRecording(
             self.ledger, self.vaults, self.outbox, forwarder, follower, self.outcomes
+        )
+
+    def _correspond(self, post: PostOffice) -> None:
+        """Exchange parcels with the other countries' nodes."""
+        shares = pair_shares(self.settings, self.country_keys)
+        self.matching = Matching(self.ledger, self.vaults, shares, post)
+        self.sharing = Sharing(
+            self.ledger, self.vaults, self.country_keys, post, self.matching.take_in
         )
 
     def _node_key(self, node: Agency) -> OKPKey | None:
@@ -178,6 +187,7 @@ class Node:
             self._stack.enter_context(self.follower)
         self._stack.enter_context(self.sharing)
         self._stack.enter_context(self.erasing)
+        self._stack.enter_context(self.matching)
         if self.stamper is not None:
             self._stack.enter_context(self.stamper)
         self._sweeper.start()

@@ -6,7 +6,7 @@
 Letters that the languages write differently for about the same sound become one letter of a
 class. The form is coarse on purpose: it is compared together with a birth date, and what it takes
 for the same is looked at by two coordinators.
-"""
+"""  # noqa: RUF002
 
 import re
 import unicodedata
@@ -21,7 +21,6 @@ _LETTERS = str.maketrans(
         "ђ": "x",  # Serbian and Montenegrin; Albanian gj
         "ѓ": "x",  # Macedonian
         "џ": "x",  # Albanian xh
-        "ѕ": "x",  # Macedonian dz; Albanian x
         "ќ": "k",
         "đ": "x",
         "ð": "d",
@@ -30,7 +29,6 @@ _LETTERS = str.maketrans(
         "ç": "k",
         "š": "s",
         "ž": "z",
-        "ı": "i",
     }
 )
 """Before transliteration, which would take the marks away: ``đ`` is not ``d``."""
