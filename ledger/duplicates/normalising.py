@@ -48,6 +48,7 @@ _SPELLINGS: Sequence[tuple[re.Pattern[str], str]] = tuple(
         (r"(.)\1+", r"\1"),  # ll, rr, and what became the same
         (r"(?<=[ln])i(?=[aeou])", ""),  # lj and nj, which the others write l and n, or li and ni
         (r"(?<=..)e$", "a"),  # Zojë, Zoje and Zoja
+        (r"(?<=ik)i$", ""),  # Albanian -iqi, of what is -ić elsewhere
     )
 )
 _NO_LETTER = re.compile(r"[^a-z]+")
