@@ -32,7 +32,7 @@ def list_duplicates(
 @router.post(
     "/{duplicate_id}/assessment",
     response_model=DuplicateDocument,
-    responses=responses(401, 403, 404, 409, 413, 422, 503),
+    responses=responses(400, 401, 403, 404, 409, 413, 422, 503),
 )
 def assess_duplicate(
     duplicate_id: Annotated[UUID, Path(description="The duplicate's id")],
