@@ -14,7 +14,18 @@ from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications, Requ
 from api.node import Node
 from api.problems import ProblemDetails
 from api.rates import Places
-from api.routes import cases, events, health, log, mailbox, outbox, personal, protocol, sign_in
+from api.routes import (
+    cases,
+    duplicates,
+    events,
+    health,
+    log,
+    mailbox,
+    outbox,
+    personal,
+    protocol,
+    sign_in,
+)
 from api.settings import Settings
 
 MAX_BODY = 512 * 1024
@@ -50,7 +61,9 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
         redirect_slashes=False,  # it would send a request, with what it carries, to any Host
         lifespan=lifespan,
     )
-    for resource in (cases, personal, events, protocol, outbox, mailbox, log, sign_in, health):
+    for resource in (
+        cases, personal, duplicates, events, protocol, outbox, mailbox, log, sign_in, health,
+    ):  # fmt: skip
         app.include_router(resource.router)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)

@@ -19,6 +19,9 @@ from api.documents import (
     AgencyWithKeys,
     Case,
     CasePage,
+    DuplicateAssessment,
+    DuplicateDocument,
+    DuplicatePage,
     Event,
     EventPage,
     OutboxPage,
@@ -37,6 +40,7 @@ from api.documents import (
 )
 from api.problems import ProblemDetails
 from ledger import signing
+from ledger.duplicates.messages import Finding
 from ledger.sd_jwt import SdJwt
 from ledger.vocabulary import Action
 from ledger.vocabulary.levels import FieldGroup
@@ -246,6 +250,20 @@ class LedgerClient:
     def readings(self, case_id: UUID) -> ReadingPage:
         """Who asked for the person's personal fields in this agency's country."""
         return self._get(f"/v1/cases/{case_id}/readings", ReadingPage)
+
+    def duplicates(self, limit: int = 100) -> DuplicatePage:
+        """Cases that may be of a person whose case another country opened too."""
+        return self._get("/v1/duplicates", DuplicatePage, {"limit": limit})
+
+    def assess_duplicate(self, duplicate: UUID, finding: Finding) -> DuplicateDocument:
+        """Say whether two cases are one person's. Raises ``RefusedError``."""
+        response = self._request(
+            "POST",
+            f"/v1/duplicates/{duplicate}/assessment",
+            content=DuplicateAssessment(finding=finding).model_dump_json(),
+            headers={"Content-Type": "application/json"},
+        )
+        return DuplicateDocument.model_validate_json(response.content)
 
     def trail(self, case_id: UUID, *, at_least: int | None = None) -> Iterator[TrailEntry]:
         """The audit trail of a case, from its opening."""

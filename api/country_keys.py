@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from api.settings import Settings
+from ledger.duplicates.shares import Shares
 from ledger.keys import write_private
 from ledger.vault.country_key import ROUNDS, ROUNDS_FOR_RANDOM, CountryKey, FileCountryKey
 from ledger.vault.data_keys import DataKeys
@@ -34,6 +35,12 @@ def person_keys(settings: Settings, keys: Mapping[str, CountryKey]) -> Mapping[s
     """The data keys of each country's vault, in a directory apart from the database."""
     root = settings.person_keys or settings.key_directory / "persons"
     return {party: DataKeys(root / party.lower(), party, key) for party, key in keys.items()}
+
+
+def pair_shares(settings: Settings, keys: Mapping[str, CountryKey]) -> Mapping[str, Shares]:
+    """Each country's shares of the keys with other countries, apart from the database."""
+    root = settings.key_directory / "shares"
+    return {party: Shares(root / party.lower(), party, key) for party, key in keys.items()}
 
 
 def _passphrase(settings: Settings) -> tuple[str, int]:

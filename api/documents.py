@@ -11,6 +11,9 @@ from api.problems import ProblemDetails
 from api.subject_access.wording import Language
 from ledger import application
 from ledger.case_state import Act
+from ledger.duplicates import store as duplicates
+from ledger.duplicates.messages import Finding
+from ledger.duplicates.tokens import Agreement
 from ledger.outbox import State
 from ledger.protocol import Party, Role
 from ledger.store.recorder import RecordedRow
@@ -126,6 +129,62 @@ class ReadingPage(Document):
     """Entries of the access log, the first one first."""
 
     readings: tuple[Reading, ...]
+
+
+class DuplicateDocument(Document):
+    """A case of the caller's country, and one of another country that may be the same person's."""
+
+    id: UUID
+    """The same in both countries."""
+    case_id: UUID
+    country: Country
+    """The other country."""
+    reference: UUID
+    """What the other country's case is called between the two; it is no case's id."""
+    other_case_id: UUID | None
+    """The other country's case, where the caller's country is party to it."""
+    agrees: tuple[Agreement, ...]
+    """In what the two agree."""
+    strength: int
+    """Of 100."""
+    found_at: UtcDatetime
+    state: duplicates.State
+    finding: Finding | None
+    """What the caller's country found out."""
+    assessed_at: UtcDatetime | None
+    other_finding: Finding | None
+    """What the other country found out."""
+    other_assessed_at: UtcDatetime | None
+
+    @classmethod
+    def of(cls, found: duplicates.Duplicate) -> "DuplicateDocument":
+        return cls(
+            id=found.match.id,
+            case_id=found.case_id,
+            country=found.match.other,
+            reference=found.match.other_reference,
+            other_case_id=found.other_case_id,
+            agrees=found.match.agrees,
+            strength=found.strength,
+            found_at=found.found_at,
+            state=found.state,
+            finding=found.finding,
+            assessed_at=found.assessed_at,
+            other_finding=found.other_finding,
+            other_assessed_at=found.other_assessed_at,
+        )
+
+
+class DuplicatePage(Document):
+    """Duplicates, the last one found first."""
+
+    duplicates: tuple[DuplicateDocument, ...]
+
+
+class DuplicateAssessment(Document):
+    """What the coordinator found out."""
+
+    finding: Finding
 
 
 class CasePage(Document):

@@ -27,7 +27,7 @@ from ledger.vocabulary.picklists import CaseStatus
 from projections.reading import ViewReader
 
 _BATCH = 500
-_EVERY_SECONDS = 0.5
+_EVERY_SECONDS = 1.0
 _AFTER_TROUBLE_SECONDS = 2.0
 _RETENTION_EVERY_SECONDS = 3600.0
 _WORK = "erase"

@@ -13,14 +13,15 @@ from api.agency_keys import own_key
 from api.anchoring import Anchoring
 from api.assertions import Assertions
 from api.client import LedgerClient
-from api.country_keys import country_keys, person_keys
+from api.country_keys import country_keys, pair_shares, person_keys
 from api.disclosing import Disclosing
 from api.documents import Following
 from api.erasing import Erasing
 from api.following import Follower, HttpSource
 from api.forwarding import Forwarder
 from api.log_keys import log_keys, own_parties, policy_at, trusted_policy
-from api.mailing import HttpPostOffice
+from api.mailing import HttpPostOffice, PostOffice
+from api.matching import Matching
 from api.outcomes import Outcomes
 from api.publishing import Publisher
 from api.rates import Rate
@@ -97,7 +98,7 @@ class Node:
         )
         self.publisher = Publisher(self.ledger, self.publication)
         self.recording = DirectRecording(self.ledger, self.vaults, self.publisher)
-        self.sharing = Sharing(self.ledger, self.vaults, self.country_keys, self.mailbox, "itself")
+        self._correspond(self.mailbox, "itself")
 
     def _follow(self, url: str, trusted: Policy) -> None:
         """Be a country's node."""
@@ -116,13 +117,19 @@ class Node:
         follower.when_grown = forwarder.copied
         self.follower = follower
         self.forwarder = forwarder
-        self.sharing = Sharing(
-            self.ledger, self.vaults, self.country_keys, HttpPostOffice(client), url
-        )
+        self._correspond(HttpPostOffice(client), url)
         self._client = client
         self.witnesses = Witnesses(self.settings, self.database, self.policy_at, follower)
         self.recording = OutboxRecording(
             self.ledger, self.vaults, self.outbox, forwarder, follower, self.outcomes
+        )
+
+    def _correspond(self, post: PostOffice, via: str) -> None:
+        """Exchange parcels with the other countries' nodes, by way of the ledger node ``via``."""
+        shares = pair_shares(self.settings, self.country_keys)
+        self.matching = Matching(self.ledger, self.vaults, shares, post, via)
+        self.sharing = Sharing(
+            self.ledger, self.vaults, self.country_keys, post, via, self.matching.take_in
         )
 
     def _node_key(self, node: Agency) -> OKPKey | None:
@@ -193,6 +200,7 @@ class Node:
         self._stack.enter_context(self.sharing)
         self._stack.enter_context(self.erasing)
         self._stack.enter_context(self.anchoring)
+        self._stack.enter_context(self.matching)
         if self.stamper is not None:
             self._stack.enter_context(self.stamper)
         self._sweeper.start()

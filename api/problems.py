@@ -85,6 +85,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     titles = {
+        400: "The body is no text",
         401: "The assertion is missing or not accepted",
         403: "Not allowed to this agency",
         404: "Not found, or not for this agency to see",

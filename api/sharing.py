@@ -12,6 +12,7 @@ import structlog
 
 from api.background import Background
 from api.mailing import PostOffice
+from api.matching import TakeMessage
 from ledger import entry
 from ledger.application import Ledger
 from ledger.case import Case
@@ -24,7 +25,7 @@ from ledger.store.recorder import LedgerRecorder, RecordedRow
 from ledger.vault import parcels
 from ledger.vault.country_key import CountryKey
 from ledger.vault.disclosures import Held, Received, Vault, Vaults
-from ledger.vault.parcels import Content, Parcel, ParcelError
+from ledger.vault.parcels import Parcel, ParcelError, Presentation
 from ledger.vault.readings import Asked, BasisNamed
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
@@ -46,12 +47,14 @@ class Sharing(Background):
         keys: Mapping[str, CountryKey],
         post: PostOffice,
         via: str,
+        take_message: TakeMessage,
     ) -> None:
         self._ledger = ledger
         self._vaults = vaults
         self._keys = keys
         self._post = post
         self._via = via
+        self._take_message = take_message
         super().__init__(send=self._send_regularly, fetch=self._fetch_regularly)
 
     def _send_regularly(self) -> None:
@@ -163,7 +166,7 @@ class Sharing(Background):
         release: UUID | None,
     ) -> None:
         for action_id, presentation in presentations_by_action(self._ledger.rows, held).items():
-            content = Content(presentation=presentation, release=release)
+            content = Presentation(presentation=presentation, release=release)
             key = registry.country_keys[recipient]
             self._post.put(
                 parcels.pack(content, action_id, registry.protocol, vault.party, recipient, key)
@@ -187,12 +190,20 @@ class Sharing(Background):
         """Returns whether the parcel can be removed: it was taken in, or never can be."""
         try:
             content = parcels.unpack(parcel, registry.protocol, self._keys[vault.party])
-            action, parsed = parcels.read(content)
-            if not self._is_here(action.id, content.release):
-                return False
-            self._keep(vault, parcel, registry, content, action, parsed)
+            if isinstance(content, Presentation):
+                return self._take_presentation(vault, parcel, content, registry)
+            return self._take_message(vault, parcel, content, registry)
         except ParcelError as error:
             _log.error("a parcel is refused", sender=parcel.sender, why=str(error))
+        return True
+
+    def _take_presentation(
+        self, vault: Vault, parcel: Parcel, content: Presentation, registry: Registry
+    ) -> bool:
+        action, parsed = parcels.read(content)
+        if not self._is_here(action.id, content.release):
+            return False
+        self._keep(vault, parcel, registry, content, action, parsed)
         return True
 
     def _is_here(self, action_id: UUID, release: UUID | None) -> bool:
@@ -205,7 +216,7 @@ class Sharing(Background):
         vault: Vault,
         parcel: Parcel,
         registry: Registry,
-        content: Content,
+        content: Presentation,
         action: SignedAction,
         parsed: SdJwt,
     ) -> None:

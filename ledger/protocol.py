@@ -74,6 +74,8 @@ class Operation(StrEnum):
     RELEASE = "release"
     BREAK_GLASS = "break_glass"
     SUBJECT_ACCESS = "subject_access"
+    MATCH = "match"
+    """By a country's node, to compare with other countries' cases; nobody sees what was read."""
 
 
 class Duty(LedgerModel):
@@ -135,8 +137,13 @@ class Protocol(LedgerModel):
                     raise ValueError(f"{kind}: no action establishes {fact!r}")
         if undeclared := self.access.keys() - self.roles.keys():
             raise ValueError(f"access: roles {sorted(undeclared)} are not declared")
-        if self.access.get(NODE) or self.access.get(OVERSIGHT):
+        by_node = self.access.get(NODE, {})
+        if self.access.get(OVERSIGHT) or by_node.keys() - {Operation.MATCH}:
             raise ValueError("access: neither a node nor oversight has access to personal fields")
+        if set(by_node.get(Operation.MATCH, ())) - {FieldGroup.IDENTITY}:
+            raise ValueError("access: a node matches by identity alone")
+        if any(Operation.MATCH in own for role, own in self.access.items() if role != NODE):
+            raise ValueError("access: only a country's node matches")
         for duty in self.duties:
             if undeclared := set(duty.roles) - self.roles.keys():
                 raise ValueError(f"duties: roles {sorted(undeclared)} are not declared")

@@ -11,6 +11,7 @@ _LETTERS = {
     Operation.RELEASE: "x",
     Operation.BREAK_GLASS: "b",
     Operation.SUBJECT_ACCESS: "s",
+    Operation.MATCH: "m",
 }
 
 
@@ -25,11 +26,12 @@ def access_page(protocol: Protocol) -> str:
         *_matrix(protocol),
         "",
         "**r** reads what its own country holds, **q** asks another country for it, **x** releases "
-        "it to one, **b** opens it in danger to life, **s** hands it to the person it is about. "
+        "it to one, **b** opens it in danger to life, **s** hands it to the person it is about, "
+        "**m** compares it with another country's by blind indexes, and shows it to nobody. "
         "Whatever the letter, a legal basis recorded in the case is needed too: consent that "
         "names the group, a best-interests decision for a child, or a duty; for **b** the "
-        "recorded access itself, for **s** none. Whereabouts leave a country on a basis of their "
-        "own.",
+        "recorded access itself, for **s** and **m** none. Whereabouts leave a "
+        "country on a basis of their own.",
         "",
         "## Duties",
         "",

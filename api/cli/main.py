@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from api.agency_keys import own_key
-from api.cli import keys, log, nodes, personal, verify
+from api.cli import duplicates, keys, log, nodes, personal, verify
 from api.cli.building import build, fields_table, kinds_table
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
@@ -44,6 +44,7 @@ app.add_typer(log.witness_app)
 app.add_typer(verify.app)
 app.add_typer(nodes.app)
 app.add_typer(personal.app)
+app.add_typer(duplicates.app)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
+from ledger.duplicates.store import Duplicates
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import Disclosure, parse_disclosure
 from ledger.signing import SignedAction
@@ -63,6 +64,7 @@ class Vault:
         self._database = database
         self._keys = keys
         self.readings = Readings(database, party)
+        self.duplicates = Duplicates(database, party)
         self._role = vault_role(party)
         self._reader = reader_role(party)
         self._erased = SQL("{}.erased").format(Identifier(vault_schema(party)))
@@ -226,6 +228,7 @@ class Vault:
         had_key = self._keys.destroy(case_id)
         with self._database.transaction(role=self._role) as connection:
             removed = connection.execute(delete, (case_id,)).rowcount
+            self.duplicates.forget(connection, case_id)
         return had_key or removed > 0
 
     def erased_at(self, case_id: UUID) -> datetime | None:

@@ -1,16 +1,29 @@
-"""What travels between countries: one action's fields, sealed to the receiving country's key.
+"""What travels between countries, sealed to the receiving country's key.
 
-A parcel carries an SD-JWT (RFC 9901) as its agency signed it, with those disclosures alone that
-the receiver may have. Who seals proves nothing by it; the digests in the ledger do.
+A presentation is one action's fields: an SD-JWT (RFC 9901) as its agency signed it, with those
+disclosures alone that the receiver may have. Who seals proves nothing by it; the digests in the
+ledger do. The other contents are what finds duplicates (``ledger/duplicates/messages.py``).
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
+
+from pydantic import Discriminator, Tag, TypeAdapter
 
 from ledger import signing
 from ledger.case import Case
 from ledger.case_state import Act
+from ledger.duplicates.messages import (
+    DuplicateAssessed,
+    DuplicateFound,
+    MatchTokens,
+    Message,
+    ShareGiven,
+    TokensWithdrawn,
+)
 from ledger.protocol import Protocol
 from ledger.refusals import Refusal
 from ledger.sd_jwt import Disclosure, SdJwt
@@ -34,42 +47,70 @@ class Parcel:
     sealed: bytes
 
 
-class Content(LedgerModel):
-    """What only the receiver sees."""
+class Presentation(LedgerModel):
+    """Fields of one action."""
 
+    kind: Literal["presentation"] = "presentation"
     presentation: str
     """An SD-JWT without key binding: any verifier checks it with the agency's public key."""
     release: UUID | None = None
     """The release that personal fields stand on; ``case`` fields need none."""
 
 
+def _kind(content: Any) -> Any:
+    # Parcels that were sealed before there were other kinds do not name theirs.
+    if isinstance(content, dict):
+        return content.get("kind", "presentation")
+    return getattr(content, "kind", None)
+
+
+Content = Annotated[
+    Annotated[Presentation, Tag("presentation")]
+    | Annotated[ShareGiven, Tag("share_given")]
+    | Annotated[MatchTokens, Tag("match_tokens")]
+    | Annotated[TokensWithdrawn, Tag("tokens_withdrawn")]
+    | Annotated[DuplicateFound, Tag("duplicate_found")]
+    | Annotated[DuplicateAssessed, Tag("duplicate_assessed")],
+    Discriminator(_kind),
+]
+"""What only the receiver sees."""
+_CONTENT: TypeAdapter[Presentation | Message] = TypeAdapter(Content)
+
+
 def pack(
-    content: Content,
-    action_id: UUID,
+    content: Presentation | Message,
+    about: UUID | None,
     protocol: Protocol,
     sender: str,
     recipient: str,
     key: CountryPublicKey,
 ) -> Parcel:
-    """Seal ``content`` to ``recipient``. The same content has the same id each time."""
-    parcel_id = uuid5(protocol.ledger_id, f"{sender} {recipient} {action_id} {content.release}")
+    """Seal ``content``, fields of the action ``about`` or a message, to ``recipient``.
+
+    The same content has the same id each time, from which the content cannot be told.
+    """
+    text = content.model_dump_json(exclude_none=True).encode()
+    if isinstance(content, Presentation):
+        name = f"{sender} {recipient} {about} {content.release}"
+    else:
+        name = f"{sender} {recipient} {key.id} {sha256(text).hexdigest()}"
+    parcel_id = uuid5(protocol.ledger_id, name)
     context = _context(protocol, parcel_id, sender, recipient)
-    sealed = key.seal(content.model_dump_json(exclude_none=True).encode(), context)
-    return Parcel(parcel_id, sender, recipient, sealed)
+    return Parcel(parcel_id, sender, recipient, key.seal(text, context))
 
 
-def unpack(parcel: Parcel, protocol: Protocol, key: CountryKey) -> Content:
+def unpack(parcel: Parcel, protocol: Protocol, key: CountryKey) -> Presentation | Message:
     """Open a parcel. Raises ``ParcelError`` where it was meant for another, or is malformed."""
     context = _context(protocol, parcel.id, parcel.sender, parcel.recipient)
     try:
-        return Content.model_validate_json(key.open(parcel.sealed, context))
+        return _CONTENT.validate_json(key.open(parcel.sealed, context))
     except SealError as error:
         raise ParcelError("it does not open") from error
     except ValueError as error:
         raise ParcelError("its content is malformed") from error
 
 
-def read(content: Content) -> tuple[SignedAction, SdJwt]:
+def read(content: Presentation) -> tuple[SignedAction, SdJwt]:
     """The action that a parcel carries fields of. Raises ``ParcelError``."""
     try:
         parsed = signing.parse(content.presentation)
@@ -81,7 +122,7 @@ def read(content: Content) -> tuple[SignedAction, SdJwt]:
 
 
 def check(
-    content: Content,
+    content: Presentation,
     action: SignedAction,
     disclosures: Collection[Disclosure],
     parcel: Parcel,

@@ -22,7 +22,7 @@ from ledger.application import Ledger, environment
 from ledger.protocol import shipped_protocol
 from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.vault.country_key import FileCountryKey
-from ledger.vault.parcels import Content, ParcelError, pack, unpack
+from ledger.vault.parcels import ParcelError, Presentation, pack, unpack
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.levels import FieldGroup
@@ -447,7 +447,7 @@ def test_danger_to_life_does_not_wait_for_the_ledger_node(nodes: Nodes) -> None:
 @pytest.mark.parametrize("change", ["sealed", "sender", "recipient", "id"])
 def test_a_parcel_that_was_tampered_with_is_not_taken_in(change: str) -> None:
     protocol, receiver, another = shipped_protocol(), FileCountryKey.generate(), uuid4()
-    content = Content(presentation="a~b~")
+    content = Presentation(presentation="a~b~")
     parcel = pack(content, uuid4(), protocol, "XK", "ME", receiver.public)
     assert unpack(parcel, protocol, receiver) == content
     value = {

@@ -18,7 +18,7 @@ from api.recording import Recording
 from api.subject_access.document import LabelledFile
 from ledger import keys
 from ledger.application import Ledger
-from ledger.protocol import Agency
+from ledger.protocol import Agency, Operation
 from ledger.signing import SignedAction
 from ledger.store.database import Database
 from ledger.vault.disclosures import Vaults
@@ -216,6 +216,7 @@ def test_a_field_is_read_by_matrix_and_basis_and_each_asking_is_written_down(chi
     assert child.cannot_read("al-police-thb", FieldGroup.IDENTITY) == "unknown-case"
     with child.server.client("xk-ombudsperson") as oversight:
         listed = oversight.readings(child.id).readings
+    listed = tuple(r for r in listed if r.asked.operation is not Operation.MATCH)
     assert [(r.asked.agency, r.granted, r.refused_by) for r in listed] == [
         ("xk-dhtqnj", True, None),
         ("xk-dhtqnj", False, "access-matrix"),
@@ -491,10 +492,11 @@ def test_the_person_gets_all_that_is_held_in_a_language_of_theirs(child: Child) 
 
 
 def test_an_access_log_that_was_fixed_cannot_be_written_anew(
-    child: Child, ledger: Ledger, database: str
+    served: Server, ledger: Ledger, database: str
 ) -> None:
     """Not even by who owns the database and makes every hash fit again."""
-    server = child.server
+    child, server = Child(served), served
+    child.opened()
     for agency in ("xk-dhtqnj", "xk-csw-prishtina"):
         child.read(agency, FieldGroup.IDENTITY)
     child.cannot_read("xk-border", FieldGroup.HEALTH)

@@ -1,0 +1,101 @@
+"""Commands on cases of two countries that may be one person's."""
+
+from collections.abc import Iterable
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich import box
+from rich.table import Table
+
+from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
+from api.cli.output import AsJson, fail, failures, out, print_json
+from api.cli.tables import words
+from api.country_keys import country_keys, pair_shares
+from api.documents import DuplicateDocument
+from api.log_keys import own_parties
+from api.settings import Settings
+from ledger.duplicates.messages import Finding
+
+app = typer.Typer(
+    name="duplicates",
+    help="Cases of two countries that may be one person's, for coordinators.",
+    no_args_is_help=True,
+)
+
+
+@app.command("list")
+def listed(
+    agency: Agency,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what was found, the last one first."""
+    with failures(as_json), connect(url, agency, key) as client:
+        page = client.duplicates(limit)
+        if as_json:
+            print_json(page)
+        elif page.duplicates:
+            out.print(duplicate_table(page.duplicates))
+        else:
+            out.print("None was found.")
+
+
+@app.command()
+def assess(
+    agency: Agency,
+    duplicate: Annotated[UUID, typer.Argument(help="The duplicate's id, as it is listed.")],
+    finding: Annotated[Finding, typer.Argument(help="What you found out.")],
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether it is the same person; the other coordinator is told."""
+    with failures(as_json), connect(url, agency, key) as client:
+        assessed = client.assess_duplicate(duplicate, finding)
+        if as_json:
+            print_json(assessed)
+        else:
+            out.print(duplicate_table([assessed]))
+
+
+@app.command("renew-share")
+def renew_share(
+    country: Annotated[str, typer.Argument(help="The own country's code.")],
+    other: Annotated[str, typer.Argument(help="The other country's code.")],
+    as_json: AsJson = False,
+) -> None:
+    """Give another share of the key with a country, on the machine of the own country's node.
+
+    The running node sends it, and all cases get new tokens: each is read once for that.
+    """
+    with failures(as_json):
+        settings = Settings()
+        known = settings.load_protocol().party_codes
+        if country not in own_parties(settings) or other not in known - {country}:
+            fail("name a country whose node this is, and another party of the protocol")
+        pair_shares(settings, country_keys(settings, [country]))[country].renew(other)
+        if as_json:
+            print_json({"country": country, "other": other})
+        else:
+            out.print(f"{country}'s share of the key with {other} is new.")
+
+
+def duplicate_table(duplicates: Iterable[DuplicateDocument]) -> Table:
+    """Duplicates, one a row."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("Found", "Id", "Our case", "Country", "Their case", "Agrees in", "State"):
+        table.add_column(column, overflow="fold")
+    for one in duplicates:
+        table.add_row(
+            one.found_at.strftime("%d %b %y %H:%M"),
+            str(one.id),
+            str(one.case_id),
+            one.country,
+            str(one.other_case_id or one.reference),
+            f"{', '.join(words(kind.value) for kind in one.agrees)} ({one.strength})",
+            words(one.state.value),
+        )
+    return table

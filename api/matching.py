@@ -1,0 +1,290 @@
+"""Finds that this country and another opened a case on the same person, and tells both.
+
+Follows the ledger for the country's own cases, makes blind indexes of them under the key of each
+two countries, and sends each country its own. What agrees is kept in both vaults, for their
+coordinators. Every step may be repeated: what is still to be done is in the vault's tables.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from uuid import UUID
+
+import structlog
+from pydantic import TypeAdapter
+
+from api.background import Background
+from api.mailing import PostOffice
+from ledger.application import Ledger
+from ledger.case import Case
+from ledger.duplicates.messages import (
+    DuplicateAssessed,
+    DuplicateFound,
+    MatchTokens,
+    Message,
+    ShareGiven,
+    TokensWithdrawn,
+)
+from ledger.duplicates.shares import PairKey, Shares, fingerprint, pair_key
+from ledger.duplicates.store import Match, OwnCase
+from ledger.duplicates.tokens import THRESHOLD, Identity, strength, tokens
+from ledger.protocol import NODE, Agency, Operation, Protocol
+from ledger.registry import Registry
+from ledger.vault import parcels
+from ledger.vault.country_key import SealError
+from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
+from ledger.vault.parcels import Parcel, ParcelError
+from ledger.vault.readings import Asked
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import Purpose
+
+_BATCH = 200
+_AT_ONCE = 50
+_EVERY_SECONDS = 1.0
+_AFTER_TROUBLE_SECONDS = 2.0
+_WORK = "match"
+_COMPARED = ("first_name", "second_name", "birthdate", "citizenship")
+_IDENTITY = TypeAdapter(Identity)
+_log = structlog.get_logger(__name__)
+
+
+class Matching(Background):
+    """One thread, for each country whose node this process is."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        vaults: Vaults,
+        shares: Mapping[str, Shares],
+        post: PostOffice,
+        via: str,
+    ) -> None:
+        self._ledger = ledger
+        self._vaults = vaults
+        self._shares = shares
+        self._post = post
+        self._via = via
+        self._unread: set[UUID] = set()
+        """Cases whose disclosures do not open here; each is logged, and tried, once."""
+        super().__init__(match=self._run)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            pause = _EVERY_SECONDS
+            try:
+                if self.step():
+                    continue
+            except Exception as error:
+                _log.warning("matching interrupted", error=type(error).__name__)
+                pause = _AFTER_TROUBLE_SECONDS
+            self._stopping.wait(pause)
+
+    def step(self) -> bool:
+        """Do what is due, some of each. Returns whether anything was."""
+        registry = self._ledger.registry()
+        if registry is None:
+            return False
+        moved = False
+        for vault in self._vaults:
+            node = node_that_matches(registry.protocol, vault.party)
+            if node is not None:
+                moved |= self._follow(vault, registry.protocol)
+                others = [other for other in registry.country_keys if other != vault.party]
+                keys = {other: self._exchange(vault, other, registry) for other in others}
+                agreed = {other: key for other, key in keys.items() if key is not None}
+                moved |= self._index(vault, node, agreed)
+                for other in others:
+                    moved |= self._tell(vault, other, registry)
+        return moved
+
+    def _follow(self, vault: Vault, protocol: Protocol) -> bool:
+        """Note the country's own cases, and who is party to them by now."""
+        rows = self._ledger.rows.select_rows(after=vault.progress(_WORK), limit=_BATCH)
+        if not rows:
+            return False
+        for case_id in dict.fromkeys(row.originator_id for row in rows):
+            case = self._ledger.case(case_id)
+            if case is not None and opened_by(case, protocol) == vault.party:
+                vault.duplicates.add_case(case_id, protocol.party_codes - {vault.party})
+                vault.duplicates.joined(case_id, case.state.parties)
+        vault.advance(_WORK, rows[-1].position)
+        return True
+
+    def _exchange(self, vault: Vault, other: str, registry: Registry) -> PairKey | None:
+        """Give ``other`` this country's share. Returns the key of both, once both gave theirs."""
+        shares = self._shares[vault.party]
+        ours, theirs = shares.ours(other), shares.theirs(other)
+        # What lay in another ledger node's mailbox may be lost: then it is told again.
+        address = f"{registry.country_keys[other].id} via {self._via}"
+        holds = fingerprint(theirs)
+        what = f"{fingerprint(ours)} {holds} {address}"
+        if vault.duplicates.share_sent(other) != what:
+            vault.duplicates.address(other, address)
+            self._send(vault, other, registry, ShareGiven(share=ours.hex(), holds=holds))
+            vault.duplicates.sent_share(other, what)
+        if theirs is None:
+            return None
+        return pair_key(registry.protocol.id, {vault.party: ours, other: theirs})
+
+    def _index(self, vault: Vault, node: Agency, keys: Mapping[str, PairKey]) -> bool:
+        """Make tokens of the cases that have none under the keys of now, with one reading each."""
+        named = {other: key.id for other, key in keys.items()}
+        cases = vault.duplicates.without_tokens(named, _AT_ONCE, self._unread)
+        for case_id, of_case in groupby(cases, lambda one: one.case_id):
+            self._index_case(vault, node, case_id, tuple(of_case), keys)
+        return bool(cases)
+
+    def _index_case(
+        self,
+        vault: Vault,
+        node: Agency,
+        case_id: UUID,
+        cases: Iterable[OwnCase],
+        keys: Mapping[str, PairKey],
+    ) -> None:
+        case = self._ledger.case(case_id)
+        if case is None:
+            raise RuntimeError("a case that was followed is not in the ledger")
+        reading = vault.readings.record(
+            Asked(
+                agency=node.id,
+                role=node.role,
+                case_id=case_id,
+                operation=Operation.MATCH,
+                groups=(FieldGroup.IDENTITY,),
+                purpose=Purpose.IDENTIFICATION,
+            )
+        )
+        try:
+            known = identity(vault.personal_fields(reading), case)
+        except (KeyMissingError, SealError) as error:
+            self._unread.add(case_id)
+            _log.error("a case cannot be compared", error=type(error).__name__)
+            return
+        for one in cases:
+            key = keys[one.other]
+            vault.duplicates.put_tokens(one, key.id, tokens(key.secret, known))
+
+    def _tell(self, vault: Vault, other: str, registry: Registry) -> bool:
+        """Send ``other`` what it has not got yet."""
+        kept, moved = vault.duplicates, False
+        for reference in kept.to_withdraw(other, _AT_ONCE):
+            self._send(vault, other, registry, TokensWithdrawn(reference=reference))
+            kept.withdrew(other, reference)
+            moved = True
+        for due in kept.to_send(other, _AT_ONCE):
+            keep(vault, kept.matches(other, own=due.reference))
+            listed = tuple(one.hex() for one in due.tokens)
+            message = MatchTokens(reference=due.reference, case_id=due.case_id, tokens=listed)
+            self._send(vault, other, registry, message)
+            kept.sent(other, due)
+            moved = True
+        for found in kept.to_tell(other, _AT_ONCE):
+            match = found.match
+            told = DuplicateFound(
+                sender_reference=match.reference,
+                receiver_reference=match.other_reference,
+                agrees=match.agrees,
+                found_at=found.found_at,
+            )
+            self._send(vault, other, registry, told)
+            kept.told(found)
+            moved = True
+        for found in kept.assessments_to_tell(other, _AT_ONCE):
+            if found.finding is not None and found.assessed_at is not None:
+                assessed = DuplicateAssessed(
+                    duplicate=found.match.id,
+                    finding=found.finding,
+                    assessed_at=found.assessed_at,
+                )
+                self._send(vault, other, registry, assessed)
+                kept.assessment_told(found)
+                moved = True
+        return moved
+
+    def _send(self, vault: Vault, other: str, registry: Registry, message: Message) -> None:
+        key = registry.country_keys[other]
+        self._post.put(parcels.pack(message, None, registry.protocol, vault.party, other, key))
+
+    def take_in(self, vault: Vault, parcel: Parcel, message: Message, registry: Registry) -> bool:
+        """Take in what another country's node says.
+
+        Returns whether the parcel can be removed; it cannot while this node's copy of the ledger
+        lacks what it stands on. Raises ``ParcelError`` for what is not the sender's to say.
+        """
+        if node_that_matches(registry.protocol, parcel.sender) is None:
+            raise ParcelError("the protocol knows no matching by the sender's node")
+        sender, kept = parcel.sender, vault.duplicates
+        match message:
+            case ShareGiven():
+                self._take_share(vault, sender, message)
+            case MatchTokens():
+                return self._take_tokens(vault, sender, message, registry.protocol)
+            case TokensWithdrawn():
+                kept.take_withdrawal(sender, message.reference)
+            case DuplicateFound():
+                if strength(message.agrees) < THRESHOLD:
+                    raise ParcelError("what it found is too weak")
+                ours, theirs = message.receiver_reference, message.sender_reference
+                agrees = tuple(dict.fromkeys(message.agrees))
+                kept.found(Match(sender, ours, theirs, agrees), message.found_at, told=True)
+            case DuplicateAssessed():
+                kept.take_assessment(
+                    sender, message.duplicate, message.finding, message.assessed_at
+                )
+        return True
+
+    def _take_share(self, vault: Vault, sender: str, message: ShareGiven) -> None:
+        shares = self._shares[vault.party]
+        shares.take(sender, bytes.fromhex(message.share))
+        if message.holds != fingerprint(shares.ours(sender)):
+            vault.duplicates.sent_share(sender, None)  # it lost ours, or never had it
+
+    def _take_tokens(
+        self, vault: Vault, sender: str, message: MatchTokens, protocol: Protocol
+    ) -> bool:
+        if message.case_id is not None:
+            case = self._ledger.case(message.case_id)
+            if case is None:
+                return False
+            if opened_by(case, protocol) != sender or vault.party not in case.state.parties:
+                raise ParcelError("it names a case that is not the sender's to name")
+        listed = [bytes.fromhex(one) for one in message.tokens]
+        vault.duplicates.take_tokens(sender, message.reference, message.case_id, listed)
+        keep(vault, vault.duplicates.matches(sender, received=message.reference))
+        return True
+
+
+TakeMessage = Callable[[Vault, Parcel, Message, Registry], bool]
+"""What :meth:`Matching.take_in` does."""
+
+
+def keep(vault: Vault, matches: Iterable[Match]) -> None:
+    """Store what was found here; the other country is told later."""
+    for match in matches:
+        if vault.duplicates.found(match, datetime.now(UTC), told=False):
+            _log.info("a possible duplicate is found", party=vault.party, other=match.other)
+
+
+def node_that_matches(protocol: Protocol, party: str) -> Agency | None:
+    """A country's node, where the access matrix lets it compare cases."""
+    if not protocol.allows(NODE, Operation.MATCH, FieldGroup.IDENTITY):
+        return None
+    return next((a for a in protocol.agencies if a.role == NODE and a.party == party), None)
+
+
+def opened_by(case: Case, protocol: Protocol) -> str:
+    """The country whose agency opened a case."""
+    return protocol.agencies_by_id[next(iter(case.history.values())).agency].party
+
+
+def identity(held: Sequence[Held], case: Case) -> Identity:
+    """What is known of a person from the opening of the case by the country's own agency."""
+    opening = next(iter(case.history))
+    own = {
+        one.field: one.value
+        for one in held
+        if one.action_id == opening and one.received_from is None
+    }
+    opened = {name: own[name] for name in _COMPARED if name in own}
+    return _IDENTITY.validate_python(opened)
