@@ -231,6 +231,8 @@ def readings_table(entries: Iterable[Reading]) -> Table:
             asked.agency,
             ", ".join(asked.groups) if len(asked.groups) < len(FieldGroup) else "everything",
             words(asked.purpose),
-            f"[green]granted[/] {bases}" if entry.granted else f"[red]{entry.refused_by}[/]",
+            f"[green]granted[/] {bases or words(asked.operation)}"
+            if entry.granted
+            else f"[red]{entry.refused_by}[/]",
         )
     return table
