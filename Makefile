@@ -30,7 +30,7 @@ serve: $(RUNTIME) ## the same, and leave the server running
 	$(BIN)/case-ledger demo --keep-running
 
 test: check ## lint, types, layers, then every test
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(DEV)
 	$(BIN)/ruff check .
