@@ -51,6 +51,8 @@ class Erasing(Background):
         self._recording = recording
         self._node_key = node_key
         self._unsigned: set[UUID] = set()
+        self._obeyed = -1
+        """The ledger's head when every order before it had been carried out."""
         super().__init__(erase=self._run)
 
     def _run(self) -> None:
@@ -70,7 +72,8 @@ class Erasing(Background):
 
     def obey(self) -> int:
         """Carry out what was ordered since the last look. Returns how many persons."""
-        if self._ledger.registry() is None:
+        head = self._ledger.rows.max_notification_id() or 0
+        if head == self._obeyed or self._ledger.registry() is None:
             return 0
         count = 0
         for vault in self._vaults:
@@ -79,6 +82,7 @@ class Erasing(Background):
                     if row.kind == "erasure_approved":
                         count += self._erase(vault, row.originator_id)
                 vault.advance(_WORK, rows[-1].position)
+        self._obeyed = head
         return count
 
     def retire(self, now: datetime) -> int:

@@ -5,6 +5,8 @@ two countries, and sends each country its own. What agrees is kept in both vault
 coordinators. Every step may be repeated: what is still to be done is in the vault's tables.
 """
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -41,6 +43,7 @@ from ledger.vocabulary.picklists import Purpose
 _BATCH = 200
 _AT_ONCE = 50
 _EVERY_SECONDS = 1.0
+_AT_LEAST_EVERY_SECONDS = 3.0
 _AFTER_TROUBLE_SECONDS = 2.0
 _WORK = "match"
 _COMPARED = ("first_name", "second_name", "birthdate", "citizenship")
@@ -64,20 +67,37 @@ class Matching(Background):
         self._shares = shares
         self._post = post
         self._via = via
+        self._told = threading.Event()
         self._unread: set[UUID] = set()
         """Cases whose disclosures do not open here; each is logged, and tried, once."""
         super().__init__(match=self._run)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            pause = _EVERY_SECONDS
             try:
-                if self.step():
-                    continue
+                head = self._ledger.rows.max_notification_id()
+                if not self.step():
+                    self._rest(head)
             except Exception as error:
                 _log.warning("matching interrupted", error=type(error).__name__)
-                pause = _AFTER_TROUBLE_SECONDS
-            self._stopping.wait(pause)
+                self._stopping.wait(_AFTER_TROUBLE_SECONDS)
+
+    def _rest(self, head: int | None) -> None:
+        """Until the ledger grows, a message comes, or it is time to look anyway."""
+        deadline = time.monotonic() + _AT_LEAST_EVERY_SECONDS
+        while time.monotonic() < deadline and not self._stopping.is_set():
+            if self._told.wait(_EVERY_SECONDS):
+                self._told.clear()
+                return
+            if self._ledger.rows.max_notification_id() != head:
+                return
+
+    def look(self) -> None:
+        """Say that there is something to tell another country."""
+        self._told.set()
+
+    def _wake(self) -> None:
+        self._told.set()
 
     def step(self) -> bool:
         """Do what is due, some of each. Returns whether anything was."""
@@ -212,6 +232,11 @@ class Matching(Background):
         Returns whether the parcel can be removed; it cannot while this node's copy of the ledger
         lacks what it stands on. Raises ``ParcelError`` for what is not the sender's to say.
         """
+        taken = self._take_in(vault, parcel, message, registry)
+        self._told.set()
+        return taken
+
+    def _take_in(self, vault: Vault, parcel: Parcel, message: Message, registry: Registry) -> bool:
         if node_that_matches(registry.protocol, parcel.sender) is None:
             raise ParcelError("the protocol knows no matching by the sender's node")
         sender, kept = parcel.sender, vault.duplicates

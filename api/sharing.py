@@ -54,6 +54,8 @@ class Sharing(Background):
         self._keys = keys
         self._post = post
         self._via = via
+        self._done = -1
+        """The ledger's head when all before it had been handed in."""
         self._take_message = take_message
         super().__init__(send=self._send_regularly, fetch=self._fetch_regularly)
 
@@ -81,7 +83,8 @@ class Sharing(Background):
 
     def send(self) -> bool:
         """Hand in what one more batch of events asks for. Returns whether there was any event."""
-        registry = self._ledger.registry()
+        head = self._ledger.rows.max_notification_id() or 0
+        registry = self._ledger.registry() if head != self._done else None
         if registry is None:
             return False
         moved = False
@@ -89,6 +92,8 @@ class Sharing(Background):
             for recipient in registry.country_keys:
                 if recipient != vault.party:
                     moved |= self._send_to(vault, recipient, registry)
+        if not moved:
+            self._done = head
         return moved
 
     def _send_to(self, vault: Vault, recipient: str, registry: Registry) -> bool:

@@ -48,6 +48,7 @@ def assess_duplicate(
     kept = _of_coordinator(node, caller)
     now = datetime.now(UTC)
     assessed = kept.assess(duplicate_id, assessment.finding, caller.agency.id, now)
+    node.matching.look()
     if assessed is None:
         raise Refusal(
             Ground.UNKNOWN, "unknown-duplicate", "This country has no duplicate with this id."
