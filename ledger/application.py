@@ -143,6 +143,13 @@ class Ledger(Application[UUID]):
         The receipt comes back only when the event is durable; the same action again
         gives the same receipt. Raises ``Refusal``, and then nothing is written.
         """
+        receipt, _ = self.record(action, case_id, case_version)
+        return receipt
+
+    def record(
+        self, action: SignedAction, case_id: UUID, case_version: int
+    ) -> tuple[Receipt, bool]:
+        """As :meth:`append`; also whether it was recorded just now, and not before."""
         try:
             return self._append(action, case_id, case_version)
         except RegistryMovedError:
@@ -154,10 +161,14 @@ class Ledger(Application[UUID]):
         wait=wait_random(0, 0.05),
         reraise=True,
     )
-    def _append_again(self, action: SignedAction, case_id: UUID, case_version: int) -> Receipt:
+    def _append_again(
+        self, action: SignedAction, case_id: UUID, case_version: int
+    ) -> tuple[Receipt, bool]:
         return self._append(action, case_id, case_version)
 
-    def _append(self, action: SignedAction, case_id: UUID, case_version: int) -> Receipt:
+    def _append(
+        self, action: SignedAction, case_id: UUID, case_version: int
+    ) -> tuple[Receipt, bool]:
         check_case(action, case_id)
         # By what is known here, without asking the database. Where that is old, either this
         # refuses, and it is asked; or the version, or the registry's guard, does not hold below.
@@ -169,7 +180,7 @@ class Ledger(Application[UUID]):
             event = _decide(action, case, case_id, case_version, known)
         except Refusal:
             if (receipt := self.receipt_of(action)) is not None:
-                return receipt
+                return receipt, False
             now_known, now_case = self.adopted(), self._read(case_id, known)
             if now_known is known and now_case is case:
                 raise
@@ -177,10 +188,10 @@ class Ledger(Application[UUID]):
             event = _decide(action, case, case_id, case_version, known)
         row = self._commit(event, known)
         if isinstance(row, Receipt):
-            return row
+            return row, False
         recorded = replace(event, position=row.position, recorded_at=row.recorded_at)
         self._keep(case_id, Case.projector(known.protocol)(case, (recorded,)))
-        return Receipt.of(row)
+        return Receipt.of(row), True
 
     @retry(
         retry=retry_if_exception_type(RegistryMovedError),
