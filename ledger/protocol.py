@@ -170,7 +170,7 @@ class Protocol(LedgerModel):
         """Whether the access matrix has this cell. A legal basis is needed besides."""
         return group in self.access.get(role, {}).get(operation, ())
 
-    @property
+    @cached_property
     def ledger_id(self) -> UUID:
         """The id under which the acts on the protocol itself are recorded."""
         return uuid5(NAMESPACE_URL, f"urn:case-ledger:protocol:{self.id}")

@@ -12,6 +12,8 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from joserfc import jws
@@ -23,6 +25,7 @@ from ledger import ed25519
 ALGORITHM = "Ed25519"
 DIGEST_ALGORITHM = "sha-256"
 MAX_BYTES = 256 * 1024
+_MAX_HEADER = 1024
 _SALT_BYTES = 16  # 128 bits, RFC 9901 section 9.3
 _REGISTRY = jws.JWSRegistry(algorithms=[ALGORITHM])
 _REGISTRY.max_payload_length = MAX_BYTES
@@ -107,11 +110,19 @@ def parse(text: str) -> SdJwt:
     parts = jwt.split(".")
     if len(parts) != 3:
         raise SdJwtError("must begin with a JWT of three parts")
-    header = _json_object(_unb64(parts[0]), "the header")
+    header = _header(parts[0])
     payload = _json_object(_unb64(parts[1]), "the payload")
     _unb64(parts[2])
     disclosures = tuple(parse_disclosure(encoded) for encoded in rest[:-1])
     return SdJwt(jwt, header, payload, disclosures)
+
+
+@lru_cache(maxsize=1024)
+def _header(encoded: str) -> Mapping[str, Any]:
+    """A key signs under one header: what was read once is the same again."""
+    if len(encoded) > _MAX_HEADER:
+        raise SdJwtError(f"has a header longer than {_MAX_HEADER} bytes")
+    return MappingProxyType(_json_object(_unb64(encoded), "the header"))
 
 
 def parse_disclosure(encoded: str) -> Disclosure:
@@ -127,16 +138,17 @@ def verify(sd_jwt: SdJwt, key: OKPKey) -> None:
     """Check the signature. Raises ``SdJwtError`` where it does not hold."""
     if sd_jwt.header.get("alg") != ALGORITHM:
         raise SdJwtError(f"must be signed with alg {ALGORITHM}")
-    signed, _, signature = sd_jwt.jwt.rpartition(".")
-    if not ed25519.verifies(key, _unb64(signature), signed.encode("ascii")):
+    if not verifies(sd_jwt.jwt, key):
         raise SdJwtError("the signature does not verify")
 
 
-def verify_text(text: str, key: OKPKey) -> None:
-    """As :func:`verify`, of an SD-JWT as text of which the header alone is read."""
-    jwt = text.partition("~")[0]
-    header = _json_object(_unb64(jwt.partition(".")[0]), "the header")
-    verify(SdJwt(jwt, header, {}, ()), key)
+def verifies(text: str, key: OKPKey) -> bool:
+    """Whether the signature of an SD-JWT as text holds, whose ``alg`` is known to be ours.
+
+    Raises ``SdJwtError`` where it is none.
+    """
+    signed, _, signature = text.partition("~")[0].rpartition(".")
+    return ed25519.verifies(key, _unb64(signature), signed.encode("ascii"))
 
 
 def check_disclosures(disclosures: Sequence[Disclosure], digests: Sequence[str]) -> None:

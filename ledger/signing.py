@@ -1,6 +1,7 @@
 """Case actions as SD-JWTs: what an agency signs, and how the signed part is read back."""
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from ledger.vocabulary.registration import KeyId
 from ledger.vocabulary.types import AgencyId, UnixTime
 
 TYPE = "case-action+sd-jwt"
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")
 _UNKNOWN = "(unknown)"  # the name of a field that there is not could be anything
 _random = random.SystemRandom()
 M = TypeVar("M", bound=LedgerModel)
@@ -54,6 +56,7 @@ class SignedAction:
 
     sd_jwt: str
     """The issuer-signed JWT without disclosures, ending in ``~``."""
+    algorithm: str
     id: UUID
     agency: str
     key_id: str
@@ -142,7 +145,7 @@ def read(parsed: SdJwt) -> SignedAction:
             "decoys (RFC 9901 section 4.2.5) for fields left out.",
             "act._sd",
         )
-    if any(not _is_digest(item) for item in digests) or len(set(digests)) != len(digests):
+    if not all(map(_is_digest, digests)) or len(set(digests)) != len(digests):
         raise Refusal(
             Ground.INVALID, "digest-form", "Digests are distinct base64url SHA-256.", "act._sd"
         )
@@ -151,6 +154,7 @@ def read(parsed: SdJwt) -> SignedAction:
     )
     return SignedAction(
         sd_jwt=parsed.without_disclosures(),
+        algorithm=header.alg,
         id=claims.jti,
         agency=claims.iss,
         key_id=header.kid,
@@ -172,6 +176,7 @@ def read_recorded(text: str) -> SignedAction:
     case = payload.get("case")
     return SignedAction(
         sd_jwt=text,
+        algorithm=parsed.header["alg"],
         id=UUID(payload["jti"]),
         agency=payload["iss"],
         key_id=parsed.header["kid"],
@@ -187,11 +192,11 @@ def read_recorded(text: str) -> SignedAction:
 def verify(action: SignedAction, key: OKPKey) -> None:
     """Check the agency's signature. Raises ``Refusal`` (``signature``)."""
     try:
-        sd_jwt.verify_text(action.sd_jwt, key)
-    except SdJwtError as error:
-        raise Refusal(
-            Ground.UNAUTHENTIC, "signature", f"The signature of the action does not hold: {error}."
-        ) from error
+        if action.algorithm == sd_jwt.ALGORITHM and sd_jwt.verifies(action.sd_jwt, key):
+            return
+    except SdJwtError:
+        pass
+    raise Refusal(Ground.UNAUTHENTIC, "signature", "The signature of the action does not hold.")
 
 
 def check_disclosures(
@@ -245,8 +250,4 @@ def _refusal(error: ValidationError, where: str | None) -> Refusal:
 
 
 def _is_digest(item: object) -> bool:
-    return (
-        isinstance(item, str)
-        and len(item) == 43
-        and item.replace("-", "").replace("_", "").isalnum()
-    )
+    return isinstance(item, str) and _DIGEST.fullmatch(item) is not None

@@ -53,15 +53,15 @@ class Action(LedgerModel):
     @classmethod
     def level(cls, field: str) -> FieldLevel:
         """The declared level of ``field``. Raises ``KeyError`` for an unknown field."""
-        return next(m for m in cls.model_fields[field].metadata if isinstance(m, FieldLevel))
+        return _levels(cls)[field]
 
     @classmethod
     def ledger_fields(cls) -> tuple[str, ...]:
-        return tuple(n for n in cls.model_fields if cls.level(n).level is Level.LEDGER)
+        return _fields_of(cls, is_ledger=True)
 
     @classmethod
     def disclosable_fields(cls) -> tuple[str, ...]:
-        return tuple(n for n in cls.model_fields if cls.level(n).level is not Level.LEDGER)
+        return _fields_of(cls, is_ledger=False)
 
     def ledger_claims(self) -> dict[str, Any]:
         """The ``ledger`` fields that are set, as JSON values."""
@@ -72,6 +72,20 @@ class Action(LedgerModel):
         return self.model_dump(
             mode="json", include=set(self.disclosable_fields()), exclude_none=True
         )
+
+
+@cache
+def _levels(model: type[Action]) -> Mapping[str, FieldLevel]:
+    return {
+        name: next(m for m in field.metadata if isinstance(m, FieldLevel))
+        for name, field in model.model_fields.items()
+    }
+
+
+@cache
+def _fields_of(model: type[Action], *, is_ledger: bool) -> tuple[str, ...]:
+    levels = _levels(model).items()
+    return tuple(name for name, own in levels if (own.level is Level.LEDGER) is is_ledger)
 
 
 @cache
