@@ -12,6 +12,7 @@ from rich.table import Table
 from benchmarks.peers.peer import ALONE, EIGHT, MANY, READING, WORKLOADS
 
 DIRECTORY = Path(__file__).parent / "results"
+FIGURES = "appends.json"
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- appends: begin -->", "<!-- appends: end -->"
 COLUMNS = (*(workload.name for workload in WORKLOADS), READING)
@@ -104,7 +105,7 @@ def save(results: Results, directory: Path) -> None:
     """Write the figures and the plot of them."""
     directory.mkdir(parents=True, exist_ok=True)
     content = {**asdict(results), "aims": [_aim(aim, results) for aim in AIMS]}
-    (directory / "appends.json").write_text(
+    (directory / FIGURES).write_text(
         json.dumps(_rounded(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     plot(results, directory / "appends.svg")
@@ -112,7 +113,7 @@ def save(results: Results, directory: Path) -> None:
 
 def load(directory: Path) -> Results:
     """Raises ``FileNotFoundError`` before anything was measured."""
-    content = json.loads((directory / "appends.json").read_text(encoding="utf-8"))
+    content = json.loads((directory / FIGURES).read_text(encoding="utf-8"))
     rows = [
         Row(**{**row, "rates": {name: Outcome(**rate) for name, rate in row["rates"].items()}})
         for row in content["rows"]

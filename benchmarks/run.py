@@ -292,6 +292,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that servers end too
     results_in = given.output or report.DIRECTORY
     if given.table:
+        if not (results_in / report.FIGURES).exists():
+            parser.error(f"nothing was measured yet: {results_in} has no {report.FIGURES}")
         print(report.markdown(report.load(results_in)))
         return
     if given.install:
