@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+BENCH := $(VENV)/.bench
 
-.PHONY: demo demo-nodes serve test check format messages lock clean
+.PHONY: demo demo-nodes serve test check format messages bench lock clean
 .DEFAULT_GOAL := demo
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml
@@ -18,6 +19,10 @@ $(RUNTIME): requirements/runtime.txt pyproject.toml
 
 $(DEV): $(RUNTIME) requirements/dev.txt
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	touch $@
+
+$(BENCH): $(RUNTIME) requirements/bench.txt
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	touch $@
 
 demo: $(RUNTIME) ## play the story of two children through the real API
@@ -45,10 +50,14 @@ format: $(DEV)
 messages: $(RUNTIME) ## list the messages that a translation lacks, or has and nothing uses
 	$(BIN)/python -m api.subject_access.catalogues
 
+bench: ## appends and reads beside other stores: a table, a plot and their figures
+	benchmarks/run
+
 lock: ## pin again, with hashes and without index addresses (needs uv)
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 requirements/build.in -o requirements/build.txt
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml -o requirements/runtime.txt
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 --group bench -c requirements/dev.txt -o requirements/bench.txt
 
 clean:
 	rm -rf $(VENV)
