@@ -13,6 +13,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 from typer.testing import CliRunner, Result
@@ -26,6 +28,7 @@ from ledger.application import Ledger, environment
 from ledger.store.database import Database
 from ledger.vault.country_key import FileCountryKey, SealError
 from ledger.vault.disclosures import KeyMissingError, Vaults
+from ledger.vault.parcels import Parcel, ParcelError, unpack
 from ledger.vault.sealing import unseal
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.picklists import ClosureReason
@@ -91,6 +94,7 @@ def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
         migrate_all(database, agencies.protocol)
         with Ledger(environment(database)) as ledger:
             agencies.begin(ledger)
+        keep_every_parcel(database)
         there = Installation(agencies, database, directory / "node")
         erased, kept = uuid4(), uuid4()
         with running(there.settings, database, agencies) as served:
@@ -123,11 +127,54 @@ def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
         assert opened_by(found, rows) == 0
         assert opened_by(keys_before, rows) == len(rows)  # as they would to the ones destroyed
         assert not any(key in content for key in keys_before for content in files(directory))
+        # Nor does a country open what once waited for it, from a backup of that moment.
+        travelled = every_parcel(database)
+        assert {row.recipient for row in travelled} >= {"ME"}
+        assert not [row for row in travelled if opened_as_parcel(there, row)]
         # And a node that serves the backup says that the key is missing, and makes no new one.
         with running(there.settings, restored, agencies) as served:
             refused = there.command(served, *read("xk-dhtqnj", erased), code=2)
             assert "vault-key-missing" in refused.output
             assert NAME in there.command(served, *read("xk-dhtqnj", kept)).output
+
+
+def keep_every_parcel(database: str) -> None:
+    """As if a backup had been made each time that a parcel waited."""
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "CREATE TABLE public.every_parcel AS SELECT * FROM mailbox.parcels;"
+            " CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS"
+            " 'BEGIN INSERT INTO public.every_parcel SELECT NEW.*; RETURN NEW; END';"
+            " CREATE TRIGGER keep AFTER INSERT ON mailbox.parcels"
+            " FOR EACH ROW EXECUTE FUNCTION public.keep()"
+        )
+
+
+def every_parcel(database: str) -> list[Parcel]:
+    with psycopg.connect(database) as connection:
+        # Those that wait still are for their receiver to open; what they tell is not erased.
+        rows = connection.execute(
+            "SELECT id, sender, recipient, sealed FROM public.every_parcel"
+            " WHERE id NOT IN (SELECT id FROM mailbox.parcels)"
+        )
+        return [Parcel(*row) for row in rows]
+
+
+def opened_as_parcel(there: Installation, row: Parcel) -> bool:
+    """Whether the countries' keys open it as it lies, or with any key file left on the node."""
+    protocol = there.agencies.protocol
+    left = [path.read_bytes() for path in there.settings.key_directory.rglob("*.key")]
+    bound = f"{row.id}\n{row.sender}\n{row.recipient}\n".encode()
+    content = row.sealed.removeprefix(b"case-ledger parcel at rest 1\n")
+    tries = [row.sealed]
+    for key in left:
+        with suppress(InvalidTag, ValueError):
+            tries.append(AESGCM(key).decrypt(content[:12], content[12:], bound))
+    for sealed, key in product(tries, country_keys(there.settings, ["XK", "ME"]).values()):
+        with suppress(ParcelError):
+            unpack(Parcel(row.id, row.sender, row.recipient, sealed), protocol, key)
+            return True
+    return False
 
 
 def tell(served: Server, second_person: Path, erased: UUID, kept: UUID) -> None:
