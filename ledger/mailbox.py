@@ -8,11 +8,13 @@ database, which is destroyed when the parcel is taken out.
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg import Connection
 
 from ledger.refusals import Ground, Refusal
 from ledger.store.database import Database
@@ -43,7 +45,7 @@ class Mailbox:
         """
         if len(parcel.sealed) > MAX_BYTES:
             raise Refusal(Ground.INVALID, "parcel", f"A parcel has at most {MAX_BYTES} bytes.")
-        with self._database.connection() as connection:
+        with self._database.transaction() as connection:
             waiting = connection.execute(
                 "SELECT count(*) AS parcels FROM (SELECT FROM mailbox.parcels"
                 " WHERE recipient = %s LIMIT %s) p",
@@ -54,6 +56,7 @@ class Mailbox:
                 raise Refusal(
                     Ground.CONFLICT, "parcel", "Too many parcels wait; the receiver must fetch."
                 )
+            _lock(connection, parcel.id)
             key, is_new = self._key(parcel.id)
             row = (parcel.id, parcel.sender, parcel.recipient)
             if is_new:  # what is there came back with a backup, and opens no more
@@ -101,19 +104,20 @@ class Mailbox:
 
     def remove(self, recipient: str, parcel_ids: Sequence[UUID]) -> int:
         """Take out what the country has taken in. Returns how many there were."""
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                "SELECT id FROM mailbox.parcels WHERE recipient = %s AND id = ANY(%s)",
-                (recipient, list(parcel_ids)),
+        return sum(self._remove(recipient, parcel_id) for parcel_id in parcel_ids)
+
+    def _remove(self, recipient: str, parcel_id: UUID) -> bool:
+        with self._database.transaction() as connection:
+            _lock(connection, parcel_id)
+            removed = connection.execute(
+                "DELETE FROM mailbox.parcels WHERE recipient = %s AND id = %s",
+                (recipient, parcel_id),
                 prepare=True,
-            ).fetchall()
-            found = [row["id"] for row in rows]
-            # The key first: from then on no copy of the row opens, wherever it is.
-            for parcel_id in found:
-                self._keys.destroy(parcel_id)
-            return connection.execute(
-                "DELETE FROM mailbox.parcels WHERE id = ANY(%s)", (found,), prepare=True
             ).rowcount
+            # The key before the row is gone for others: from then on no copy of it opens.
+            if removed:
+                self._keys.destroy(parcel_id)
+        return removed > 0
 
     def _key(self, parcel_id: UUID) -> tuple[bytes, bool]:
         """The parcel's key, and whether it is new."""
@@ -142,6 +146,13 @@ class Mailbox:
         except InvalidTag:
             return kept  # its receiver refuses it, and says so
         return Parcel(kept.id, kept.sender, kept.recipient, sealed)
+
+
+def _lock(connection: Connection[Any], parcel_id: UUID) -> None:
+    """Until the transaction ends: the key and the row of a parcel come and go together."""
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"parcel {parcel_id}",)
+    )
 
 
 def _enclose(parcel: Parcel, key: bytes) -> bytes:

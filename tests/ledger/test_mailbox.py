@@ -1,6 +1,7 @@
 """Parcels at the ledger node: kept until they are taken out, and then closed in every copy."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,23 @@ def test_what_was_taken_out_opens_from_no_backup(world: World) -> None:
     world.mailbox.remove("ME", [taken.id])
     left = [path.read_bytes() for path in world.key_files()]
     assert [opens(row, left) for row in backup] == [row.id == waits.id for row in backup]
+
+
+def test_what_is_handed_in_again_while_it_is_taken_out_leaves_no_key_behind(world: World) -> None:
+    parcel = world.put()
+    for _ in range(12):
+        with ThreadPoolExecutor(6) as pool:
+            done = [
+                pool.submit(world.mailbox.remove, "ME", [parcel.id])
+                if n % 2
+                else pool.submit(world.mailbox.put, parcel)
+                for n in range(12)
+            ]
+        for one in done:
+            one.result()
+        assert len(world.key_files()) == len(world.rows()) == len(world.ids())
+    world.mailbox.remove("ME", [parcel.id])
+    assert world.key_files() == []
 
 
 def test_what_came_back_with_a_backup_is_passed_over_and_can_be_sent_again(world: World) -> None:
