@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from io import BytesIO
+from io import BytesIO, StringIO
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from pypdf import PdfReader
+from rich.console import Console
 
 from api.anchoring import Anchoring, anchored_readings
+from api.cli.tables import case_panel
 from api.client import LedgerClient, RefusedError
 from api.country_keys import country_keys, person_keys
 from api.documents import PersonalField, ReadingResult
@@ -71,6 +73,7 @@ from ledger.vocabulary.sharing import (
     ReleasedFields,
     SharingDecided,
 )
+from projections.case_view import CaseView
 from projections.reading import ViewReader
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
@@ -399,12 +402,22 @@ def test_access_in_danger_to_life_is_at_once_short_and_seen_by_both(child: Child
         assert [b.danger for b in view.break_glass] == ["missing_child"]
         owed = [s.party for s in view.expected if s.action == "break_glass_reviewed"]
         assert country in owed
+        shown = shown_by_command(view)
+        assert "Access in danger to life" in shown
+        assert "! xk-border, missing child: contact, until" in shown
     reviewed = BreakGlassReviewed(acted_at=now, access=opened, finding=ReviewFinding.NOT_JUSTIFIED)
     assert child.refuse("xk-border", reviewed) == "role"
     child.act("xk-nac", reviewed)
     assert child.refuse("xk-nac", reviewed) == "already-reviewed"
     child.act("me-nac", reviewed)
     assert child.cannot_read("xk-border", FieldGroup.CONTACT, basis=in_danger) == "no-legal-basis"
+
+
+def shown_by_command(view: CaseView) -> str:
+    """A case as `case-ledger case` shows it."""
+    console = Console(width=160, file=StringIO())
+    console.print(case_panel(view, datetime.now(UTC)))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
 def test_an_erasure_takes_two_persons_and_reaches_every_country(
