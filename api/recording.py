@@ -84,14 +84,28 @@ class DirectRecording:
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
         _check_release(vault, action)
-        if (receipt := self._ledger.receipt_of(action)) is not None:
-            return Receipt.of(receipt)  # what it disclosed is in the vault since then
-        deposit = vault.deposit(action, case_id, parsed.disclosures)
         try:
-            return self._recorded(action, case_id, case_version)
-        except Refusal:
-            vault.withdraw(action.id, deposit)
+            deposit = vault.deposit(action, case_id, parsed.disclosures)
+        except Refusal:  # the person was erased, after this was recorded or before
+            if (receipt := self._ledger.receipt_of(action)) is not None:
+                return Receipt.of(receipt)
             raise
+        try:
+            recorded, is_new = self._ledger.record(action, case_id, case_version)
+        except Refusal:
+            self._take_back(vault, parsed, action, deposit)
+            raise
+        if not is_new:  # what it disclosed is in the vault since then
+            self._take_back(vault, parsed, action, deposit)
+        self._publisher.grown()
+        return Receipt.of(recorded)
+
+    @staticmethod
+    def _take_back(
+        vault: Vault, parsed: SdJwt, action: signing.SignedAction, deposit: UUID
+    ) -> None:
+        if parsed.disclosures:
+            vault.withdraw(action.id, deposit)
 
     def on_protocol(self, sender: Agency, sent: str) -> Receipt:
         parsed = signing.parse(sent)

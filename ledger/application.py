@@ -1,12 +1,12 @@
 """The ledger as an ``eventsourcing`` application: decide, append, read back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Self, cast
 from uuid import UUID
 
-from eventsourcing.application import AggregateNotFoundError, Application
+from eventsourcing.application import AggregateNotFoundError, Application, LRUCache
 from eventsourcing.persistence import IntegrityError, Mapper, Notification
 from eventsourcing.utils import EnvType
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
@@ -23,9 +23,13 @@ from ledger.store.recorder import (
     Guard,
     LedgerFactory,
     LedgerRecorder,
+    Placed,
     RecordedRow,
     RegistryMovedError,
 )
+
+KNOWN_CASES = 1_000
+"""Cases that a process keeps folded, so that an append to one reads nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Ledger(Application[UUID]):
         super().__init__(env)
         self.rows = cast("LedgerRecorder", self.recorder)
         self._registry: Registry | None = None
+        self._known_cases: LRUCache[UUID, Case] = LRUCache(maxsize=KNOWN_CASES)
 
     def construct_mapper(self) -> Mapper[UUID]:
         return ActionMapper()
@@ -132,30 +137,61 @@ class Ledger(Application[UUID]):
         """All events of a case, in order."""
         return self._events(case_id)
 
-    @retry(
-        retry=retry_if_exception_type(RegistryMovedError),
-        stop=stop_after_attempt(10),
-        wait=wait_random(0, 0.05),
-        reraise=True,
-    )
     def append(self, action: SignedAction, case_id: UUID, case_version: int) -> Receipt:
         """Record a case action that acted on ``case_version`` (0 for a new case).
 
         The receipt comes back only when the event is durable; the same action again
         gives the same receipt. Raises ``Refusal``, and then nothing is written.
         """
+        receipt, _ = self.record(action, case_id, case_version)
+        return receipt
+
+    def record(
+        self, action: SignedAction, case_id: UUID, case_version: int
+    ) -> tuple[Receipt, bool]:
+        """As :meth:`append`; also whether it was recorded just now, and not before."""
+        try:
+            return self._append(action, case_id, case_version)
+        except RegistryMovedError:
+            return self._append_again(action, case_id, case_version)
+
+    @retry(
+        retry=retry_if_exception_type(RegistryMovedError),
+        stop=stop_after_attempt(10),
+        wait=wait_random(0, 0.05),
+        reraise=True,
+    )
+    def _append_again(
+        self, action: SignedAction, case_id: UUID, case_version: int
+    ) -> tuple[Receipt, bool]:
+        return self._append(action, case_id, case_version)
+
+    def _append(
+        self, action: SignedAction, case_id: UUID, case_version: int
+    ) -> tuple[Receipt, bool]:
         check_case(action, case_id)
-        if (receipt := self.receipt_of(action)) is not None:
-            return receipt
-        registry = self.adopted()
-        _check_protocol(action, registry)
-        now = datetime.now(UTC)
-        _authenticate(action, registry, now)
-        case = self.case(case_id)
-        event = cases.decide(case, action, case_id, registry.protocol, now)
-        if case_version != event.originator_version - 1:
-            raise _stale(event.originator_version - 1)
-        return self._commit(event, registry)
+        # By what is known here, without asking the database. Where that is old, either this
+        # refuses, and it is asked; or the version, or the registry's guard, does not hold below.
+        known = self._registry or self.adopted()
+        case = self._known(case_id)
+        if _version(case) < case_version:
+            case = self._read(case_id, known)
+        try:
+            event = _decide(action, case, case_id, case_version, known)
+        except Refusal:
+            if (receipt := self.receipt_of(action)) is not None:
+                return receipt, False
+            now_known, now_case = self.adopted(), self._read(case_id, known)
+            if now_known is known and now_case is case:
+                raise
+            known, case = now_known, now_case
+            event = _decide(action, case, case_id, case_version, known)
+        row = self._commit(event, known)
+        if isinstance(row, Receipt):
+            return row, False
+        recorded = replace(event, position=row.position, recorded_at=row.recorded_at)
+        self._keep(case_id, Case.projector(known.protocol)(case, (recorded,)))
+        return Receipt.of(row), True
 
     @retry(
         retry=retry_if_exception_type(RegistryMovedError),
@@ -178,7 +214,9 @@ class Ledger(Application[UUID]):
         _check_protocol(action, registry)
         _authenticate(action, registry, now)
         event = ActionRecorded(registry.protocol.ledger_id, version + 1, action)
-        return self._commit(event, registry if version else None)
+        row = self._commit(event, registry if version else None)
+        self.registry()  # so that the next append knows it
+        return row if isinstance(row, Receipt) else Receipt.of(row)
 
     def receipt_of(self, action: SignedAction) -> Receipt | None:
         """The receipt of an action recorded before, if it was.
@@ -198,24 +236,43 @@ class Ledger(Application[UUID]):
             )
         return Receipt.of(row)
 
-    def _commit(self, event: ActionRecorded, registry: Registry | None) -> Receipt:
+    def _known(self, case_id: UUID) -> Case | None:
+        """The case as it was when this process last had it."""
+        try:
+            return self._known_cases.get(case_id)
+        except KeyError:
+            return None
+
+    def _read(self, case_id: UUID, registry: Registry) -> Case | None:
+        """The case as it is now: what is known of it, and the events since."""
+        known = self._known(case_id)
+        case = Case.projector(registry.protocol)(
+            known, self._events(case_id, gt=known.version if known else 0)
+        )
+        self._keep(case_id, case)
+        return case
+
+    def _keep(self, case_id: UUID, case: Case | None) -> None:
+        if case is not None:
+            self._known_cases.put(case_id, case)
+
+    def _commit(self, event: ActionRecorded, registry: Registry | None) -> RecordedRow | Receipt:
+        """The row that the event became; the receipt of the same action recorded before."""
         if len(event.action.sd_jwt) > MAX_BYTES - 100:  # the time of recording comes to it
             raise Refusal(
                 Ground.INVALID, "too-large", f"A signed action has at most {MAX_BYTES - 100} bytes."
             )
         guard = Guard(registry.protocol.ledger_id, registry.version) if registry else None
         try:
-            self.save(event, guard=guard)
+            rows: Placed = self.rows.append((self.mapper.to_stored_event(event),), guard)
+            return rows[0]
         except RegistryMovedError:
+            self.registry()
             raise
         except IntegrityError:
             if (receipt := self.receipt_of(event.action)) is not None:
                 return receipt
             raise _stale(None) from None
-        receipt = self.receipt_of(event.action)
-        if receipt is None:
-            raise RuntimeError("an event that was committed cannot be read back")
-        return receipt
 
     def _events(self, originator_id: UUID, gt: int = 0) -> list[ActionRecorded]:
         return cast("list[ActionRecorded]", list(self.events.get(originator_id, gt=gt)))
@@ -232,6 +289,27 @@ def _check_protocol(action: SignedAction, registry: Registry) -> None:
         raise Refusal(
             Ground.INVALID, "protocol", "The action was signed for another protocol.", "protocol"
         )
+
+
+def _decide(
+    action: SignedAction,
+    case: Case | None,
+    case_id: UUID,
+    case_version: int,
+    registry: Registry,
+) -> ActionRecorded:
+    """What the action becomes, by this registry and this case. Raises ``Refusal``."""
+    _check_protocol(action, registry)
+    now = datetime.now(UTC)
+    _authenticate(action, registry, now)
+    event = cases.decide(case, action, case_id, registry.protocol, now)
+    if case_version != _version(case):
+        raise _stale(_version(case))
+    return event
+
+
+def _version(case: Case | None) -> int:
+    return case.version if case else 0
 
 
 def _authenticate(action: SignedAction, registry: Registry, now: datetime) -> None:

@@ -14,9 +14,11 @@ MAX_BYTES = 65_535
 
 
 def seal(sd_jwt: str, recorded_at: datetime) -> bytes:
-    """The bytes of an event recorded at ``recorded_at``."""
-    content = {"recorded_at": format_utc(recorded_at), "sd_jwt": sd_jwt}
-    return json.dumps(content, separators=(",", ":")).encode("ascii")
+    """The bytes of an event recorded at ``recorded_at``, which are JSON.
+
+    An SD-JWT has letters of base64url and ``.`` and ``~`` alone, which JSON takes as they are.
+    """
+    return f'{{"recorded_at":"{format_utc(recorded_at)}","sd_jwt":"{sd_jwt}"}}'.encode("ascii")
 
 
 def unseal(entry: bytes) -> tuple[str, datetime]:

@@ -187,7 +187,7 @@ def read_recorded(text: str) -> SignedAction:
 def verify(action: SignedAction, key: OKPKey) -> None:
     """Check the agency's signature. Raises ``Refusal`` (``signature``)."""
     try:
-        sd_jwt.verify(sd_jwt.parse(action.sd_jwt), key)
+        sd_jwt.verify_text(action.sd_jwt, key)
     except SdJwtError as error:
         raise Refusal(
             Ground.UNAUTHENTIC, "signature", f"The signature of the action does not hold: {error}."

@@ -24,8 +24,16 @@ def set_role(connection: Connection[Any], role: str = APP_ROLE) -> None:
 class Database:
     """A pool of connections that all run in one role, the application's unless said."""
 
-    def __init__(self, conninfo: str, *, max_size: int = 10, role: str = APP_ROLE) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        max_size: int = 10,
+        role: str = APP_ROLE,
+        is_checked: bool = True,
+    ) -> None:
         self.conninfo = conninfo
+        self._apart: list[Database] = []
         self._pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
             conninfo,
             connection_class=Connection[DictRow],
@@ -34,7 +42,7 @@ class Database:
             max_size=max_size,
             open=False,
             configure=partial(set_role, role=role),
-            check=ConnectionPool.check_connection,
+            check=ConnectionPool.check_connection if is_checked else None,
             timeout=10.0,
             name="case-ledger",
         )
@@ -54,7 +62,18 @@ class Database:
                 connection.execute(SQL("SET LOCAL ROLE {}").format(Identifier(role)))
             yield connection
 
+    def apart(self, role: str) -> "Database":
+        """One more connection, in another role, that is closed with this pool.
+
+        It is not asked first whether it still answers: who uses it tries again.
+        """
+        made = Database(self.conninfo, max_size=1, role=role, is_checked=False)
+        self._apart.append(made)
+        return made
+
     def close(self) -> None:
+        for database in self._apart:
+            database.close()
         self._pool.close()
 
     def __enter__(self) -> Self:

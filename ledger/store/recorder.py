@@ -1,25 +1,32 @@
 """The recorder: the ``eventsourcing`` library's, made gapless, stamped and idempotent.
 
-Extends ``PostgresApplicationRecorder`` where it is meant to be extended: its SQL
-statements, ``_insert_stored_events`` and ``select_events``. Tables come from
-migrations, never from the recorder.
+Extends ``PostgresApplicationRecorder`` where it is meant to be extended: ``insert_events`` and
+``select_events``. Concurrent appends are committed in groups. Tables come from migrations, never
+from the recorder.
 """
 
-import selectors
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Self
+from functools import cached_property, partial
+from typing import Any, Self, TypeAlias
 from uuid import UUID
 
-from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
+import psycopg
+from eventsourcing.persistence import (
+    IntegrityError,
+    InterfaceError,
+    Notification,
+    OperationalError,
+    StoredEvent,
+)
 from eventsourcing.postgres import (
     BasePostgresFactory,
     PostgresApplicationRecorder,
     PostgresDatastore,
     PostgresFactory,
 )
+from eventsourcing.utils import retry
 from psycopg import Connection, Cursor
 from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL
@@ -29,47 +36,72 @@ from ledger import entry, merkle
 from ledger.event import UnsealedEvent
 from ledger.merkle import Frontier, Tree
 from ledger.store.database import APP_ROLE, set_role
+from ledger.store.grouping import Group
 
 SCHEMA = "ledger"
 TABLE = "events"
 CHANNEL = "ledger_events"
+_AT_MOST = 256
+"""Appends that share a transaction; what comes in meanwhile is the next group."""
+_DETOURS = 16
+"""Groups that ask where the head is, after it was found to be elsewhere."""
 
 _LOCK_HEAD = "SELECT position, recorded_at, frontier FROM ledger.head FOR UPDATE"
 
-# The guard is evaluated after the lock is held, in a statement of its own snapshot:
-# a key revoked meanwhile cannot slip an action past its revocation.
-_INSERT = """
-WITH incoming AS (
-    SELECT * FROM unnest(
-        %(positions)s::bigint[], %(originators)s::uuid[], %(versions)s::bigint[],
-        %(topics)s::text[], %(states)s::bytea[], %(actions)s::uuid[],
-        %(times)s::timestamptz[], %(leaves)s::bytea[]
-    ) AS t (notification_id, originator_id, originator_version, topic, state, action_id,
-            recorded_at, leaf_hash)
-    WHERE %(guard_version)s::bigint IS NULL OR %(guard_version)s = (
-        SELECT COALESCE(max(originator_version), 0)
-        FROM ledger.events WHERE originator_id = %(guard_id)s
-    )
+# Asked once the lock is held, in a statement of its own snapshot: a key revoked meanwhile
+# cannot slip an action past its revocation.
+_VERSIONS = """
+SELECT o.id, (SELECT max(originator_version) FROM ledger.events WHERE originator_id = o.id) AS last
+FROM unnest(%b::uuid[]) AS o (id)
+"""
+
+_TAKEN = """
+SELECT action_id, originator_id, originator_version FROM ledger.events
+WHERE action_id = ANY(%(actions)b)
+UNION ALL
+SELECT action_id, originator_id, originator_version FROM ledger.events
+JOIN unnest(%(originators)b::uuid[], %(versions)b::bigint[]) AS o (id, version)
+ON originator_id = o.id AND originator_version = o.version
+"""
+
+# One statement, and so one round trip: what moves the head appends, and it moves only from where
+# it is known to stand. Whoever waits for the head's lock here finds it elsewhere, and does nothing.
+_APPEND = """
+WITH moved AS (
+    UPDATE ledger.head
+    SET position = %(position)b, recorded_at = %(recorded_at)b, frontier = %(frontier)b
+    WHERE position = %(after)b
+      AND (%(guard_id)b::uuid IS NULL OR %(guard_version)b::bigint = COALESCE((
+          SELECT max(originator_version) FROM ledger.events WHERE originator_id = %(guard_id)b), 0))
+    RETURNING position
 ), inserted AS (
     INSERT INTO ledger.events (
         notification_id, originator_id, originator_version, topic, state,
         action_id, recorded_at, leaf_hash)
-    SELECT * FROM incoming
-    RETURNING notification_id
-), moved AS (
-    UPDATE ledger.head
-    SET position = position + (SELECT count(*) FROM inserted),
-        recorded_at = %(recorded_at)s, frontier = %(frontier)s
-    WHERE EXISTS (SELECT FROM inserted)
-), completed AS (
+    SELECT %(after)b + t.place, t.originator, t.version, t.topic, t.state,
+        t.action, {times}, sha256('\\x00'::bytea || t.state)
+    FROM unnest(
+        %(originators)b::uuid[], %(versions)b::bigint[], %(topics)b::text[], %(states)b::bytea[],
+        %(actions)b::uuid[]) WITH ORDINALITY AS t (originator, version, topic, state, action, place)
+    WHERE EXISTS (SELECT FROM moved)
+){completed}
+SELECT position, pg_notify(%(channel)t, '') FROM moved
+"""
+_AT_ONE_TIME = "%(recorded_at)b"
+_AT_TIMES = "(%(times)b::timestamptz[])[t.place]"
+_COMPLETED = """, completed AS (
     INSERT INTO ledger.tree (level, index, hash)
     SELECT t.* FROM unnest(
-        %(tile_levels)s::smallint[], %(tile_indexes)s::bigint[], %(tile_hashes)s::bytea[]
-    ) AS t
-    WHERE EXISTS (SELECT FROM inserted)
-)
-SELECT notification_id FROM inserted ORDER BY notification_id
-"""
+        %(tile_levels)b::smallint[], %(tile_indexes)b::bigint[], %(tile_hashes)b::bytea[]) AS t
+    WHERE EXISTS (SELECT FROM moved)
+)"""
+_STATEMENTS = {
+    (one_time, has_tiles): _APPEND.format(
+        times=_AT_ONE_TIME if one_time else _AT_TIMES, completed=_COMPLETED if has_tiles else ""
+    )
+    for one_time in (True, False)
+    for has_tiles in (True, False)
+}
 
 _LEAVES = """
 SELECT leaf_hash AS hash FROM ledger.events
@@ -86,6 +118,10 @@ class RegistryMovedError(IntegrityError):
     """The registry changed between the decision and the append; decide again."""
 
 
+class TakenError(IntegrityError):
+    """Another event has this action's id, or this version of its case."""
+
+
 class HeadMovedError(IntegrityError):
     """Another process wrote to this copy of the ledger first."""
 
@@ -96,6 +132,14 @@ class Guard:
 
     originator_id: UUID
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Events that are appended together or not at all."""
+
+    events: tuple[UnsealedEvent, ...]
+    guard: Guard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,42 +190,57 @@ def lock_head(curs: Cursor[DictRow]) -> Head:
 
 def insert_rows(
     curs: Cursor[DictRow], head: Head, rows: Sequence[RecordedRow], guard: Guard | None = None
-) -> None:
-    """Insert rows that follow the locked head, with their tree, and move the head.
+) -> Head | None:
+    """Insert rows that follow ``head``, with their tree, and move the head.
 
-    What was inserted is the statement's result: nothing, where the guard does not hold.
+    Gives the new head; ``None``, and nothing was written, where the ledger does not stand at
+    ``head`` or the guard does not hold.
     """
-    leaves = [row.leaf_hash for row in rows]
-    frontier, completed = Frontier.from_bytes(head.position, head.frontier).extend(leaves)
-    curs.execute(
-        _INSERT,
-        {
-            "positions": [row.position for row in rows],
-            "originators": [row.originator_id for row in rows],
-            "versions": [row.version for row in rows],
-            "topics": [row.kind for row in rows],
-            "states": [row.state for row in rows],
-            "actions": [row.action_id for row in rows],
-            "times": [row.recorded_at for row in rows],
-            "leaves": leaves,
-            "recorded_at": rows[-1].recorded_at,
-            "frontier": frontier.to_bytes(),
+    frontier, completed = Frontier.from_bytes(head.position, head.frontier).extend(
+        row.leaf_hash for row in rows
+    )
+    first, last = rows[0], rows[-1]
+    moved = Head(head.position + len(rows), last.recorded_at, frontier.to_bytes())
+    one_time = first.recorded_at == last.recorded_at  # times never go back
+    values: dict[str, Any] = {
+        "after": head.position,
+        "position": moved.position,
+        "recorded_at": moved.recorded_at,
+        "frontier": moved.frontier,
+        "guard_id": guard.originator_id if guard else None,
+        "guard_version": guard.version if guard else None,
+        "originators": [row.originator_id for row in rows],
+        "versions": [row.version for row in rows],
+        "topics": [row.kind for row in rows],
+        "states": [row.state for row in rows],
+        "actions": [row.action_id for row in rows],
+        "channel": CHANNEL,
+    }
+    if not one_time:
+        values["times"] = [row.recorded_at for row in rows]
+    if completed:
+        values |= {
             "tile_levels": [made.level for made in completed],
             "tile_indexes": [made.index for made in completed],
             "tile_hashes": [made.hash for made in completed],
-            "guard_id": guard.originator_id if guard else None,
-            "guard_version": guard.version if guard else None,
-        },
-        prepare=True,
-    )
-    _send_whole(curs)
+        }
+    curs.execute(_STATEMENTS[one_time, bool(completed)], values, prepare=True)
+    return moved if curs.fetchone() is not None else None
+
+
+Placed: TypeAlias = Sequence[RecordedRow]
+"""The rows that one proposal became."""
 
 
 class LedgerDatastore(PostgresDatastore):
     """The library's datastore over a connection string, in one role."""
 
-    def __init__(self, conninfo: str, *, pool_size: int, role: str = APP_ROLE) -> None:
+    def __init__(
+        self, conninfo: str, *, pool_size: int, role: str = APP_ROLE, is_checked: bool = True
+    ) -> None:
         super().__init__(dbname="", host="", port="", user="", password="", schema=SCHEMA)
+        self._conninfo = conninfo
+        self._role = role
         self.pool = ConnectionPool(  # type: ignore[assignment]
             conninfo,
             connection_class=Connection[DictRow],
@@ -190,10 +249,27 @@ class LedgerDatastore(PostgresDatastore):
             max_size=pool_size,
             open=False,
             configure=partial(set_role, role=role),
-            check=ConnectionPool.check_connection,
+            check=ConnectionPool.check_connection if is_checked else None,
             timeout=10.0,
             name="case-ledger-events",
         )
+
+    @cached_property
+    def appends(self) -> "LedgerDatastore":
+        """One more connection, for appends alone.
+
+        It is not asked first whether it still answers, which costs a round trip: an append that
+        finds it gone is tried again.
+        """
+        return LedgerDatastore(self._conninfo, pool_size=1, role=self._role, is_checked=False)
+
+    def close(self) -> None:
+        if "appends" in self.__dict__:
+            self.appends.close()
+        super().close()
+
+    def __exit__(self, *raised: Any) -> None:
+        self.close()
 
 
 class LedgerRecorder(PostgresApplicationRecorder):
@@ -202,33 +278,101 @@ class LedgerRecorder(PostgresApplicationRecorder):
     def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = TABLE) -> None:
         super().__init__(datastore, events_table_name=events_table_name)
         self.channel_name = CHANNEL
+        appends = datastore.appends if isinstance(datastore, LedgerDatastore) else datastore
+        self._appending = appends.get_connection
+        self._appends = Group(self._append_together, at_most=_AT_MOST)
+        self._head: Head | None = None
+        """Where the ledger ends, as far as is known; whoever leads a group has it alone."""
+        self._detours = 0
 
     def create_table(self) -> None:
         """Nothing to do: tables are made by migrations, which this role cannot run."""
 
-    def _insert_stored_events(
-        self,
-        curs: Cursor[DictRow],
-        stored_events: Sequence[StoredEvent],
-        guard: Guard | None = None,
-        **_: Any,
-    ) -> None:
-        head = lock_head(curs)
-        recorded_at = max(datetime.now(UTC), head.recorded_at)
-        rows = [
-            _sealed(event, head.position + place, recorded_at)
-            for place, event in enumerate(stored_events, 1)
-        ]
-        self._notify_channel(curs)
-        insert_rows(curs, head, rows, guard)
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], **kwargs: Any
+    ) -> Sequence[int] | None:
+        """As the library's: the positions of the events, which are durable."""
+        return [row.position for row in self.append(stored_events, **kwargs)]
 
-    def _fetch_ids_after_insert_events(
-        self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], **_: Any
-    ) -> Sequence[int]:
-        positions = [row["notification_id"] for row in curs.fetchall()]
-        if len(positions) != len(stored_events):
-            raise RegistryMovedError("the registry changed meanwhile")
-        return positions
+    @retry((InterfaceError, OperationalError), max_attempts=10, wait=0.2)
+    def append(
+        self, stored_events: Sequence[StoredEvent], guard: Guard | None = None, **_: Any
+    ) -> Placed:
+        """Append events at the next positions, together or not at all. Durable on return.
+
+        What other threads append at the same time shares the transaction. Raises
+        ``RegistryMovedError`` where the guard does not hold, and ``TakenError``.
+        """
+        if not stored_events:
+            return ()
+        return self._appends.call(Proposal(tuple(map(_unsealed, stored_events)), guard))
+
+    def _append_together(self, proposals: Sequence[Proposal]) -> Sequence[Placed | Exception]:
+        with self._appending() as connection, connection.cursor() as curs:
+            if (rows := self._append_at_once(curs, proposals)) is not None:
+                return rows
+            return self._append_one_by_one(curs, proposals)
+
+    def _append_at_once(
+        self, curs: Cursor[DictRow], proposals: Sequence[Proposal]
+    ) -> Sequence[Placed] | None:
+        """Append all where the head is known to be; ``None``, where something is in the way."""
+        head, self._head = self._head, None
+        if self._detours > 0 or head is None:
+            self._detours -= 1
+            return None
+        # The statement finds out whether the guard holds; where there are two, one does not.
+        guards = _guards(proposals)
+        verdict = _Verdict({guard.originator_id: guard.version for guard in guards})
+        rows = _placed(proposals, head, verdict)
+        if rows is None or len(guards) > 1:
+            return None
+        try:
+            self._head = insert_rows(curs, head, _flat(rows), next(iter(guards), None))
+        except psycopg.errors.UniqueViolation:
+            return None
+        if self._head is None:
+            self._detours = _DETOURS  # another process appends too: do not guess for a while
+            return None
+        return rows
+
+    def _append_one_by_one(
+        self, curs: Cursor[DictRow], proposals: Sequence[Proposal]
+    ) -> Sequence[Placed | Exception]:
+        """Append what can be, under the head's lock; say of each other why it cannot."""
+        with curs.connection.transaction():
+            head = lock_head(curs)
+            verdict = _Verdict(self._versions(curs, proposals), *self._taken(curs, proposals))
+            outcomes = _place(proposals, head, verdict)
+            rows = _flat(outcomes)
+            if rows and (moved := insert_rows(curs, head, rows)) is None:
+                raise IntegrityError("the head moved although it is locked")
+        self._head = moved if rows else head
+        return outcomes
+
+    def _versions(self, curs: Cursor[DictRow], proposals: Sequence[Proposal]) -> dict[UUID, int]:
+        ids = {guard.originator_id for guard in _guards(proposals)}
+        if not ids:
+            return {}
+        curs.execute(_VERSIONS, ([*ids],), prepare=True)
+        return {row["id"]: row["last"] or 0 for row in curs.fetchall()}
+
+    def _taken(
+        self, curs: Cursor[DictRow], proposals: Sequence[Proposal]
+    ) -> tuple[set[UUID], set[tuple[UUID, int]]]:
+        """Those of the proposed action ids, and of the proposed versions, that events have."""
+        events = [event for proposal in proposals for event in proposal.events]
+        proposed = {
+            "actions": [event.action_id for event in events],
+            "originators": [event.originator_id for event in events],
+            "versions": [event.originator_version for event in events],
+        }
+        curs.execute(_TAKEN, proposed, prepare=True)
+        found = curs.fetchall()
+        return (
+            {row["action_id"] for row in found},
+            {(row["originator_id"], row["originator_version"]) for row in found},
+        )
 
     def select_events(
         self,
@@ -303,7 +447,6 @@ class LedgerRecorder(PostgresApplicationRecorder):
             head = lock_head(curs)
             if head.position != rows[0].position - 1:
                 raise HeadMovedError(f"this ledger ends at position {head.position} by now")
-            self._notify_channel(curs)
             insert_rows(curs, head, rows)
 
     def recorded_action_ids(
@@ -376,13 +519,89 @@ class LedgerFactory(PostgresFactory):
         return LedgerRecorder(self.datastore)
 
 
-def _sealed(event: StoredEvent, position: int, recorded_at: datetime) -> RecordedRow:
+@dataclass
+class _Verdict:
+    """What is in the way of proposals, each counted once it is accepted."""
+
+    versions: dict[UUID, int]
+    """Of what is guarded, as far as it is known."""
+    actions: set[UUID] = field(default_factory=set)
+    places: set[tuple[UUID, int]] = field(default_factory=set)
+
+    def on(self, proposal: Proposal) -> IntegrityError | None:
+        """Why a proposal is refused; ``None`` counts it as accepted."""
+        guard = proposal.guard
+        known = self.versions.get(guard.originator_id) if guard else None
+        actions = {event.action_id for event in proposal.events}
+        places = {(_uuid(event), event.originator_version) for event in proposal.events}
+        error: IntegrityError | None = None
+        if guard is not None and known is not None and known != guard.version:
+            error = RegistryMovedError("the registry changed meanwhile")
+        elif (
+            len(actions) != len(proposal.events)
+            or not actions.isdisjoint(self.actions)
+            or not places.isdisjoint(self.places)
+        ):
+            error = TakenError("an action id, or a version of a case, is taken")
+        if error is not None:
+            return error
+        self.actions |= actions
+        self.places |= places
+        for originator, version in places:
+            if originator in self.versions:
+                self.versions[originator] = max(version, self.versions[originator])
+        return None
+
+
+def _place(
+    proposals: Sequence[Proposal], head: Head, verdict: _Verdict
+) -> list[Placed | Exception]:
+    """Give each accepted proposal its positions after ``head``, and its bytes their time."""
+    recorded_at = max(datetime.now(UTC), head.recorded_at)
+    position = head.position
+    outcomes: list[Placed | Exception] = []
+    for proposal in proposals:
+        if (error := verdict.on(proposal)) is not None:
+            outcomes.append(error)
+            continue
+        outcomes.append(
+            [_sealed(e, position + n, recorded_at) for n, e in enumerate(proposal.events, 1)]
+        )
+        position += len(proposal.events)
+    return outcomes
+
+
+def _placed(proposals: Sequence[Proposal], head: Head, verdict: _Verdict) -> list[Placed] | None:
+    """As :func:`_place`, where all are accepted; ``None`` where one is not."""
+    outcomes = _place(proposals, head, verdict)
+    placed = [one for one in outcomes if not isinstance(one, Exception)]
+    return placed if len(placed) == len(outcomes) else None
+
+
+def _guards(proposals: Sequence[Proposal]) -> set[Guard]:
+    return {proposal.guard for proposal in proposals if proposal.guard is not None}
+
+
+def _flat(outcomes: Iterable[Placed | Exception]) -> list[RecordedRow]:
+    return [row for rows in outcomes if not isinstance(rows, Exception) for row in rows]
+
+
+def _unsealed(event: StoredEvent) -> UnsealedEvent:
     if not isinstance(event, UnsealedEvent):
         raise TypeError(f"{type(event).__name__} is no event on its way to the recorder")
+    return event
+
+
+def _uuid(event: UnsealedEvent) -> UUID:
+    originator = event.originator_id
+    return originator if isinstance(originator, UUID) else UUID(originator)
+
+
+def _sealed(event: UnsealedEvent, position: int, recorded_at: datetime) -> RecordedRow:
     state = entry.seal(event.state.decode("ascii"), recorded_at)
     return RecordedRow(
         position=position,
-        originator_id=UUID(str(event.originator_id)),
+        originator_id=_uuid(event),
         version=event.originator_version,
         kind=event.topic,
         state=state,
@@ -390,14 +609,3 @@ def _sealed(event: StoredEvent, position: int, recorded_at: datetime) -> Recorde
         recorded_at=recorded_at,
         leaf_hash=merkle.leaf_hash(state),
     )
-
-
-def _send_whole(curs: Cursor[DictRow]) -> None:
-    """Send all that is queued. In a pipeline the driver then only reads, and a statement
-    larger than the socket's buffer would leave server and client waiting for each other.
-    """
-    pgconn = curs.connection.pgconn
-    with selectors.DefaultSelector() as selector:
-        selector.register(pgconn.socket, selectors.EVENT_WRITE)
-        while pgconn.flush():
-            selector.select()

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from ledger.duplicates.store import Duplicates
@@ -16,15 +15,13 @@ from ledger.signing import SignedAction
 from ledger.store.database import Database
 from ledger.store.migrate import reader_role, vault_role, vault_schema
 from ledger.vault.data_keys import DataKeys
+from ledger.vault.deposits import Deposit, Deposits, KeyMissingError, missing
 from ledger.vault.readings import Reading, Readings
 from ledger.vault.sealing import seal, unseal
 from ledger.vocabulary.levels import FieldGroup, Level
 
+__all__ = ["Held", "KeyMissingError", "Received", "Vault", "Vaults"]
 _PAGE = 500
-
-
-class KeyMissingError(RuntimeError):
-    """Disclosures are here and their key is not: it was lost, or its directory is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,7 @@ class Vault:
         self.party = party
         self._database = database
         self._keys = keys
+        self._deposits = Deposits(database, party, keys)
         self.readings = Readings(database, party)
         self.duplicates = Duplicates(database, party)
         self._role = vault_role(party)
@@ -86,44 +84,9 @@ class Vault:
         ``Refusal`` (``erased-case``) where the person was erased.
         """
         deposit_id = received.parcel_id if received else uuid4()
-        if not disclosures:
-            return deposit_id
-        levels = [action.model.level(d.name) for d in disclosures]
-        insert = SQL(
-            "INSERT INTO {} (action_id, deposit_id, digest, case_id, field, level, field_group,"
-            " received_from, sealed) SELECT %(action)s, %(deposit)s, t.digest, %(case)s, t.field,"
-            " t.level, t.field_group, %(from)s, t.sealed"
-            " FROM unnest(%(digests)s::text[], %(fields)s::text[], %(levels)s::text[],"
-            " %(groups)s::text[], %(sealed)s::bytea[])"
-            " AS t (digest, field, level, field_group, sealed) ON CONFLICT DO NOTHING"
-        ).format(self._table)
-        with self._database.transaction(role=self._role) as connection:
-            self._check_not_erased(connection, case_id)
-            data_key = self._data_key(connection, case_id)
-            connection.execute(
-                insert,
-                {
-                    "from": received.party if received else None,
-                    "action": action.id,
-                    "deposit": deposit_id,
-                    "case": case_id,
-                    "digests": [d.digest for d in disclosures],
-                    "fields": [d.name for d in disclosures],
-                    "levels": [level.level.value for level in levels],
-                    "groups": [level.group and level.group.value for level in levels],
-                    "sealed": [
-                        seal(
-                            data_key,
-                            d.encoded,
-                            case_id=case_id,
-                            action_id=action.id,
-                            digest=d.digest,
-                            field=d.name,
-                        )
-                        for d in disclosures
-                    ],
-                },
-            )
+        if disclosures:
+            sender = received.party if received else None
+            self._deposits.put(Deposit(deposit_id, action, case_id, disclosures, sender))
         return deposit_id
 
     def withdraw(self, action_id: UUID, deposit_id: UUID) -> None:
@@ -174,7 +137,7 @@ class Vault:
             return ()
         data_key = self._keys.get(case_id)
         if data_key is None:
-            raise self._missing()
+            raise missing(self.party)
         opened: dict[tuple[UUID, str], Held] = {}
         for row in rows:
             place = {name: row[name] for name in ("action_id", "digest", "field")}
@@ -313,36 +276,6 @@ class Vault:
         delete = SQL("DELETE FROM {} WHERE action_id = ANY(%s)").format(self._table)
         with self._database.transaction(role=self._role) as connection:
             return connection.execute(delete, (list(action_ids),)).rowcount
-
-    def _data_key(self, connection: Connection[Any], case_id: UUID) -> bytes:
-        known = self._keys.get(case_id)
-        if known is not None:
-            return known
-        held = SQL("SELECT FROM {} WHERE case_id = %s AND disclosure IS NULL LIMIT 1").format(
-            self._table
-        )
-        if connection.execute(held, (case_id,)).fetchone() is not None:
-            raise self._missing()  # a new one would hide that the old one is lost
-        return self._keys.make(case_id)
-
-    def _check_not_erased(self, connection: Connection[Any], case_id: UUID) -> None:
-        # Whoever erases waits until this deposit is in, or this deposit sees that it is over.
-        connection.execute(
-            "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", (str(case_id),)
-        )
-        erased = SQL("SELECT FROM {} WHERE case_id = %s").format(self._erased)
-        if connection.execute(erased, (case_id,)).fetchone() is not None:
-            raise Refusal(
-                Ground.OUT_OF_PROCEDURE,
-                "erased-case",
-                "What was held on this person is erased; nothing more is taken in.",
-                "case",
-            )
-
-    def _missing(self) -> KeyMissingError:
-        return KeyMissingError(
-            f"{self.party}'s vault holds disclosures whose key is not in its key directory"
-        )
 
 
 class Vaults:

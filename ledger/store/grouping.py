@@ -1,0 +1,87 @@
+"""Group commit: what concurrent callers ask for is done together, in one transaction and one fsync.
+
+Nobody waits to fill a group: it is what came in while the one before was under way. A caller who
+finds none under way does the work in their own thread, so that a single writer pays nothing.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _Waiting(Generic[T, R]):
+    """One caller's item, and the lock that the caller sleeps on."""
+
+    __slots__ = ("error", "is_done", "item", "outcome", "wake")
+
+    def __init__(self, item: T) -> None:
+        self.item = item
+        self.outcome: R | None = None
+        self.error: BaseException | None = None
+        self.is_done = False
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+
+class Group(Generic[T, R]):
+    """Calls ``work`` with the items of concurrent callers, one group at a time.
+
+    ``work`` gives for each item its outcome, or the exception to raise to that caller alone. What
+    it raises itself is raised to every caller of the group.
+    """
+
+    def __init__(
+        self, work: Callable[[Sequence[T]], Sequence[R | Exception]], *, at_most: int
+    ) -> None:
+        self._work = work
+        self._at_most = at_most
+        self._lock = threading.Lock()
+        self._queue: list[_Waiting[T, R]] = []
+        self._is_led = False
+
+    def call(self, item: T) -> R:
+        """The outcome of ``item``. Raises what its work came to."""
+        own: _Waiting[T, R] = _Waiting(item)
+        with self._lock:
+            self._queue.append(own)
+            leads = not self._is_led
+            self._is_led = True
+        if not leads:
+            own.wake.acquire()  # until another caller has done it, or hands over the lead
+        if not own.is_done:
+            self._lead(own)
+        if own.error is not None:
+            raise own.error
+        return own.outcome  # type: ignore[return-value]
+
+    def _lead(self, own: _Waiting[T, R]) -> None:
+        with self._lock:
+            group = self._queue[: self._at_most]
+            del self._queue[: self._at_most]
+        try:
+            self._settle(group)
+        finally:
+            with self._lock:
+                successor = self._queue[0] if self._queue else None
+                self._is_led = successor is not None
+            for waiting in group:
+                waiting.is_done = True
+                if waiting is not own:
+                    waiting.wake.release()
+            if successor is not None:
+                successor.wake.release()
+
+    def _settle(self, group: Sequence[_Waiting[T, R]]) -> None:
+        try:
+            outcomes = self._work([waiting.item for waiting in group])
+            for waiting, outcome in zip(group, outcomes, strict=True):
+                if isinstance(outcome, Exception):
+                    waiting.error = outcome
+                else:
+                    waiting.outcome = outcome
+        except BaseException as error:
+            for waiting in group:
+                waiting.error = error

@@ -1,0 +1,324 @@
+"""Concurrent appends share a transaction, and none of them is harmed by another."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from unittest.mock import patch
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from eventsourcing.persistence import IntegrityError
+
+from ledger import signing
+from ledger.application import Ledger, Receipt, environment
+from ledger.event import UnsealedEvent
+from ledger.merkle import Frontier
+from ledger.refusals import Ground, Refusal
+from ledger.signing import SignedAction
+from ledger.store.grouping import Group
+from ledger.store.recorder import Guard, LedgerRecorder, Proposal, RegistryMovedError, TakenError
+from ledger.vocabulary.coordination import CasePrioritised
+from ledger.vocabulary.picklists import Priority
+from ledger.vocabulary.registration import KeyRevoked
+from tests.support.actions import START, opening
+from tests.support.agencies import PAST, Agencies
+
+
+def opened(agencies: Agencies, case_id: UUID, agency: str = "xk-dhtqnj") -> SignedAction:
+    return signing.read(agencies.sign(agency, opening(), case_id))
+
+
+def prioritised(agencies: Agencies, case_id: UUID) -> SignedAction:
+    action = CasePrioritised(acted_at=START, priority=Priority.HIGH)
+    return signing.read(agencies.sign("xk-nac", action, case_id))
+
+
+def unsealed(action: SignedAction, version: int) -> UnsealedEvent:
+    assert action.case_id is not None
+    return UnsealedEvent(action.case_id, version, action.kind, action.sd_jwt.encode(), action.id)
+
+
+def recorded(ledger: Ledger, action: SignedAction) -> Receipt:
+    assert action.case_id is not None
+    return ledger.append(action, action.case_id, 0)
+
+
+def check_whole(ledger: Ledger) -> None:
+    """Positions have no gap, times never go back, and head and tree are those of the rows."""
+    rows = ledger.rows.select_rows(0, 100_000)
+    assert [row.position for row in rows] == list(range(1, len(rows) + 1))
+    assert [row.recorded_at for row in rows] == sorted(row.recorded_at for row in rows)
+    grown, _ = Frontier().extend(row.leaf_hash for row in rows)
+    assert ledger.rows.frontier() == grown
+
+
+@pytest.fixture
+def held(database: str) -> Iterator[Callable[[], None]]:
+    """The head is locked by someone else, until the test lets go."""
+    with psycopg.connect(database) as connection:
+        connection.execute("SELECT FROM ledger.head FOR UPDATE")
+        yield connection.commit
+
+
+def together(
+    ledger: Ledger, let_go: Callable[[], None], calls: Sequence[Callable[[], Receipt]]
+) -> list[Receipt | Exception]:
+    """What came of calls that all wait for the head at once, in the order they came."""
+    calling: list[threading.Thread] = []
+    results: list[Receipt | Exception] = [ValueError("no outcome")] * len(calls)
+
+    def run(place: int) -> None:
+        try:
+            results[place] = calls[place]()
+        except Exception as error:
+            results[place] = error
+
+    leading = unsealed(opened(Agencies(), uuid4()), 1)
+    first = threading.Thread(target=ledger.rows.append, args=([leading],))
+    first.start()  # it waits for the head, and the others for it
+    wait_until(lambda: ledger.rows._appends._is_led)
+    for place in range(len(calls)):
+        calling.append(threading.Thread(target=run, args=(place,)))
+        calling[-1].start()
+        wait_until(lambda: len(ledger.rows._appends._queue) == len(calling))
+    let_go()
+    for thread in (first, *calling):
+        thread.join()
+    return results
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.002)
+
+
+def test_a_group_gives_each_its_own_outcome() -> None:
+    sizes: list[int] = []
+
+    def work(items: Sequence[int]) -> list[int | Exception]:
+        sizes.append(len(items))
+        time.sleep(0.002)
+        return [ValueError(str(item)) if item % 5 == 0 else -item for item in items]
+
+    group: Group[int, int] = Group(work, at_most=6)
+
+    def call(item: int) -> bool:
+        if item % 5 == 0:
+            with pytest.raises(ValueError, match=f"^{item}$"):
+                group.call(item)
+            return False
+        return group.call(item) == -item
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(call, range(1, 201)))
+    assert outcomes == [item % 5 != 0 for item in range(1, 201)]
+    assert sum(sizes) == 200
+    assert 1 < max(sizes) <= 6
+
+
+def test_an_error_of_the_work_is_every_callers_and_the_next_group_goes_on() -> None:
+    broken = True
+
+    def work(items: Sequence[int]) -> list[int]:
+        if broken:
+            raise OSError("away")
+        return list(items)
+
+    group: Group[int, int] = Group(work, at_most=10)
+
+    def call(item: int) -> bool:
+        with pytest.raises(OSError, match="away"):
+            group.call(item)
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(call, range(40)))
+    broken = False
+    assert group.call(7) == 7
+
+
+def test_appends_share_transactions(ledger: Ledger, agencies: Agencies) -> None:
+    actions = [opened(agencies, uuid4()) for _ in range(240)]
+    groups: list[int] = []
+    whole = LedgerRecorder._append_together
+
+    def counted(recorder: LedgerRecorder, proposals: Sequence[Proposal]) -> object:
+        groups.append(len(proposals))
+        return whole(recorder, proposals)
+
+    with (
+        patch.object(ledger.rows._appends, "_work", lambda p: counted(ledger.rows, p)),
+        ThreadPoolExecutor(24) as pool,
+    ):
+        receipts = list(pool.map(lambda action: recorded(ledger, action), actions))
+    assert sum(groups) == len(actions)
+    assert len(groups) < len(actions) / 2
+    for action, receipt in zip(actions, receipts, strict=True):
+        row = ledger.rows.find_action(action.id)
+        assert row is not None
+        assert Receipt.of(row) == receipt
+    check_whole(ledger)
+
+
+def test_a_refusal_in_a_group_harms_no_neighbour(
+    ledger: Ledger, agencies: Agencies, held: Callable[[], None]
+) -> None:
+    one, taken = uuid4(), uuid4()
+    again = opened(agencies, one)
+    mine, theirs = opened(agencies, taken), opened(agencies, taken)
+    well = [opened(agencies, uuid4()) for _ in range(3)]
+    sent = [well[0], again, mine, again, theirs, well[1], well[2]]
+    outcomes = together(
+        ledger,
+        held,
+        [partial(recorded, ledger, action) for action in sent],
+    )
+    assert [type(outcome) for outcome in outcomes] == [
+        Receipt, Receipt, Receipt, Receipt, Refusal, Receipt, Receipt,
+    ]  # fmt: skip
+    assert outcomes[1] == outcomes[3]
+    refused = outcomes[4]
+    assert isinstance(refused, Refusal)
+    assert refused.ground in (Ground.STALE, Ground.OUT_OF_PROCEDURE)
+    assert ledger.rows.find_action(theirs.id) is None
+    check_whole(ledger)
+
+
+def test_one_group_may_hold_several_actions_on_one_case_alone_if_they_follow(
+    ledger: Ledger, agencies: Agencies
+) -> None:
+    case_id = uuid4()
+    events = [unsealed(opened(agencies, case_id), 1), unsealed(prioritised(agencies, case_id), 2)]
+    rows = ledger.rows.append(events)
+    assert [row.version for row in rows] == [1, 2]
+    before = ledger.rows.frontier()
+    with pytest.raises(TakenError):
+        ledger.rows.append([unsealed(opened(agencies, uuid4()), 1), events[1]])
+    assert ledger.rows.frontier() == before
+    check_whole(ledger)
+
+
+def test_a_key_revoked_in_the_same_group_does_not_sign_what_comes_after(
+    ledger: Ledger, agencies: Agencies, held: Callable[[], None]
+) -> None:
+    case_id, later = uuid4(), uuid4()
+    before, after = (
+        opened(agencies, case_id, "me-border"),
+        opened(agencies, later, "me-border"),
+    )
+    revoked = signing.read(
+        agencies.sign("me-nac", KeyRevoked(acted_at=PAST, key_id=before.key_id), None)
+    )
+    outcomes = together(
+        ledger,
+        held,
+        [
+            lambda: ledger.append(before, case_id, 0),
+            lambda: ledger.append_to_registry(revoked),
+            lambda: ledger.append(after, later, 0),
+        ],
+    )
+    assert isinstance(outcomes[0], Receipt)
+    assert isinstance(outcomes[1], Receipt)
+    refused = outcomes[2]
+    assert isinstance(refused, Refusal)
+    assert refused.rule == "revoked-key"
+    check_whole(ledger)
+
+
+def test_a_key_revoked_by_another_process_is_known_at_once(
+    ledger: Ledger, database: str, agencies: Agencies
+) -> None:
+    first, second = uuid4(), uuid4()
+    with Ledger(environment(database)) as other:
+        ledger.append(opened(agencies, first, "me-border"), first, 0)
+        action = opened(agencies, second, "me-border")
+        revoked = agencies.sign("me-nac", KeyRevoked(acted_at=PAST, key_id=action.key_id), None)
+        other.append_to_registry(signing.read(revoked))
+        with pytest.raises(Refusal) as refusal:
+            ledger.append(action, second, 0)
+    assert refusal.value.rule == "revoked-key"
+    assert ledger.rows.find_action(action.id) is None
+
+
+def test_a_registry_that_moved_refuses_its_proposal_alone(
+    ledger: Ledger, agencies: Agencies
+) -> None:
+    registry = ledger.adopted()
+
+    right = Guard(registry.protocol.ledger_id, registry.version)
+    old = Guard(registry.protocol.ledger_id, registry.version - 1)
+    proposals = [
+        Proposal((unsealed(opened(agencies, uuid4()), 1),), guard) for guard in (right, old, None)
+    ]
+    outcomes = ledger.rows._append_together(proposals)
+    assert [isinstance(outcome, RegistryMovedError) for outcome in outcomes] == [False, True, False]
+    check_whole(ledger)
+
+
+def test_processes_append_at_once_in_one_order(
+    ledger: Ledger, database: str, agencies: Agencies
+) -> None:
+    """Each with its own idea of the head, which the other moves."""
+    with ExitStack() as stack:
+        nodes = [ledger, *(stack.enter_context(Ledger(environment(database))) for _ in range(2))]
+        actions = [opened(agencies, uuid4()) for _ in range(150)]
+
+        def record(place: int) -> Receipt:
+            action = actions[place]
+            assert action.case_id is not None
+            return nodes[place % len(nodes)].append(action, action.case_id, 0)
+
+        with ThreadPoolExecutor(12) as pool:
+            receipts = list(pool.map(record, range(len(actions))))
+        # What one recorded, another goes on with, whatever it knew of the case.
+        for place, action in enumerate(actions[:20]):
+            assert action.case_id is not None
+            later = nodes[(place + 1) % len(nodes)]
+            assert later.append(prioritised(agencies, action.case_id), action.case_id, 1)
+            with pytest.raises(Refusal) as refusal:
+                nodes[place % len(nodes)].append(
+                    prioritised(agencies, action.case_id), action.case_id, 1
+                )
+            assert refusal.value.ground is Ground.STALE
+    assert len({receipt.position for receipt in receipts}) == len(actions)
+    check_whole(ledger)
+
+
+def test_the_same_action_sent_by_many_at_once_is_recorded_once(
+    ledger: Ledger, agencies: Agencies
+) -> None:
+    case_id = uuid4()
+    action = opened(agencies, case_id)
+    with ThreadPoolExecutor(12) as pool:
+        receipts = list(pool.map(lambda _: ledger.append(action, case_id, 0), range(36)))
+    assert len(set(receipts)) == 1
+    check_whole(ledger)
+
+
+def test_a_connection_that_is_gone_is_made_anew(
+    ledger: Ledger, database: str, agencies: Agencies
+) -> None:
+    case_id, next_case = uuid4(), uuid4()
+    ledger.append(opened(agencies, case_id), case_id, 0)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert ledger.append(opened(agencies, next_case), next_case, 0)
+    check_whole(ledger)
+
+
+def test_a_library_call_raises_what_the_library_does(ledger: Ledger, agencies: Agencies) -> None:
+    event = unsealed(opened(agencies, uuid4()), 1)
+    assert ledger.rows.insert_events([event]) == [ledger.rows.max_notification_id()]
+    with pytest.raises(IntegrityError):
+        ledger.rows.insert_events([event])
+    assert ledger.rows.insert_events([]) == []
