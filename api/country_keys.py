@@ -1,4 +1,4 @@
-"""Where a country's key and its persons' data keys are kept on this machine."""
+"""Where a country's key, its persons' data keys and those of parcels are on this machine."""
 
 import secrets
 from collections.abc import Iterable, Mapping
@@ -33,14 +33,24 @@ def country_keys(settings: Settings, parties: Iterable[str]) -> Mapping[str, Cou
 
 def person_keys(settings: Settings, keys: Mapping[str, CountryKey]) -> Mapping[str, DataKeys]:
     """The data keys of each country's vault, in a directory apart from the database."""
-    root = settings.person_keys or settings.key_directory / "persons"
+    root = _apart(settings)
     return {party: DataKeys(root / party.lower(), party, key) for party, key in keys.items()}
+
+
+def parcel_keys(settings: Settings) -> Path:
+    """Where the keys are of what waits at this node for another country."""
+    return _apart(settings) / "parcels"
 
 
 def pair_shares(settings: Settings, keys: Mapping[str, CountryKey]) -> Mapping[str, Shares]:
     """Each country's shares of the keys with other countries, apart from the database."""
     root = settings.key_directory / "shares"
     return {party: Shares(root / party.lower(), party, key) for party, key in keys.items()}
+
+
+def _apart(settings: Settings) -> Path:
+    """What is destroyed there must be gone everywhere."""
+    return settings.person_keys or settings.key_directory / "persons"
 
 
 def _passphrase(settings: Settings) -> tuple[str, int]:

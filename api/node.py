@@ -13,7 +13,7 @@ from api.agency_keys import own_key
 from api.anchoring import Anchoring
 from api.assertions import Assertions
 from api.client import LedgerClient
-from api.country_keys import country_keys, pair_shares, person_keys
+from api.country_keys import country_keys, pair_shares, parcel_keys, person_keys
 from api.disclosing import Disclosing
 from api.documents import Following
 from api.erasing import Erasing
@@ -72,7 +72,7 @@ class Node:
         self.policy_at = policy_at(self.ledger, trusted)
         self.publisher: Publisher | None = None
         self.follower: Follower | None = None
-        self.mailbox = Mailbox(self.database)
+        self.mailbox = Mailbox(self.database, parcel_keys(settings))
         self.outcomes = Outcomes(self.ledger, self.outbox)
         self.recording: Recording
         if settings.ledger_url is None:

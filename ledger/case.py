@@ -36,9 +36,18 @@ class Case:
 
 
 def decide(
-    case: Case | None, action: SignedAction, case_id: UUID, protocol: Protocol, now: datetime
+    case: Case | None,
+    action: SignedAction,
+    case_id: UUID,
+    protocol: Protocol,
+    now: datetime,
+    *,
+    not_before: datetime | None = None,
 ) -> ActionRecorded:
-    """The event that ``action`` becomes. Raises ``Refusal`` where the rules refuse it."""
+    """The event that ``action`` becomes. Raises ``Refusal`` where the rules refuse it.
+
+    ``not_before`` is when it was decided at the earliest, where that was before ``now``.
+    """
     version = (case.version if case else 0) + 1
     proposed = Act(
         id=action.id,
@@ -54,7 +63,12 @@ def decide(
         digests=frozenset(action.digests),
     )
     rules.decide(
-        case.state if case else None, case.history if case else {}, proposed, protocol, now
+        case.state if case else None,
+        case.history if case else {},
+        proposed,
+        protocol,
+        now,
+        not_before,
     )
     return ActionRecorded(case_id, version, action)
 

@@ -4,7 +4,7 @@ The access matrix says what a role could ever do; a legal basis, which is always
 that it may do so in this case and now. Both are needed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
@@ -59,11 +59,18 @@ def release_bases(
     group: FieldGroup,
     at: datetime,
 ) -> Iterator[Basis]:
-    """On what ``agency`` may release ``group`` to the country ``recipient``."""
+    """On what ``agency`` may release ``group`` to the country ``recipient``.
+
+    Whereabouts leave a country on a basis that names nothing else.
+    """
+
+    def names(groups: Collection[str]) -> bool:
+        return group in groups and (group is not FieldGroup.WHEREABOUTS or len(groups) == 1)
+
     yield from _duties(state, protocol, agency, group, abroad=True)
     for action, consent in state.consents.items():
         if (
-            group in consent.groups
+            names(consent.groups)
             and ConsentScope.INFORMATION_EXCHANGE in consent.scopes
             and recipient in consent.recipients
             and _lasts(consent.expires, at)
@@ -71,12 +78,14 @@ def release_bases(
             yield Basis(LegalBasis.CONSENT, action)
     for action, decision in state.sharing.items():
         if (
-            group in decision.groups
+            names(decision.groups)
             and recipient in decision.recipients
             and _lasts(decision.until, at)
         ):
             yield Basis(LegalBasis.BEST_INTERESTS, action)
-    yield from _dangers(state, agency, group, at)
+    for basis in _dangers(state, agency, group, at):
+        if names(state.break_glass[basis.action].groups):
+            yield basis
 
 
 def retention_over(state: CaseState, protocol: Protocol) -> datetime | None:

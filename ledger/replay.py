@@ -7,7 +7,7 @@ the time, and the procedure's rules are held against them.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from ledger import case as cases
@@ -28,6 +28,9 @@ from ledger.vocabulary.registration import PublicKey
 
 _NOWHERE = UUID(int=0)
 _NEVER = datetime.fromtimestamp(0, UTC)
+DECIDED_WITHIN = timedelta(hours=1)
+"""An event was decided so long before it was recorded, at most: a legal basis that ended in between
+held when it was decided."""
 
 
 @dataclass
@@ -188,7 +191,14 @@ class Replay:
             yield "it was signed for another protocol"
         case_id = inspected.row.originator_id
         case = self.cases.get(case_id)
-        decided = cases.decide(case, action, case_id, registry.protocol, recorded_at)
+        decided = cases.decide(
+            case,
+            action,
+            case_id,
+            registry.protocol,
+            recorded_at,
+            not_before=recorded_at - DECIDED_WITHIN,
+        )
         event = ActionRecorded(case_id, decided.originator_version, action, position, recorded_at)
         if (after_case := Case.projector(registry.protocol)(case, [event])) is not None:
             self.cases[case_id] = after_case

@@ -26,6 +26,8 @@ class Proposal:
     agency: Agency
     protocol: Protocol
     now: datetime
+    not_before: datetime
+    """When it was judged at the earliest: ``now``, unless it is judged again after the fact."""
 
 
 Check = Callable[[Proposal], None]
@@ -37,11 +39,12 @@ def decide(
     act: Act,
     protocol: Protocol,
     now: datetime,
+    not_before: datetime | None = None,
 ) -> None:
     """Raises ``Refusal`` naming the rule, and the field where one is at fault.
 
     ``history`` holds the case's earlier actions by id; ``act.version`` is the version
-    that the action would get.
+    that the action would get. ``not_before`` is when it was judged first, at the earliest.
     """
     rule = protocol.actions.get(act.kind)
     if rule is None:
@@ -94,7 +97,7 @@ def decide(
             raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
     check = _CHECKS.get(act.kind)
     if check is not None:
-        check(Proposal(state, history, act, agency, protocol, now))
+        check(Proposal(state, history, act, agency, protocol, now, not_before or now))
 
 
 _AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed", "correction"})
@@ -198,6 +201,10 @@ def _shelter_left(p: Proposal) -> None:
 def _requested(p: Proposal) -> None:
     if p.act.fields["addressee"] == p.agency.id:
         raise _invalid("own-request", "A request is addressed to another agency.", "addressee")
+    if p.act.fields.get("groups") and not p.act.fields.get("basis"):
+        raise _invalid(
+            "basis-not-named", "Who asks for personal fields says on what legal basis.", "basis"
+        )
     _matrix(p, Operation.REQUEST)
 
 
@@ -323,12 +330,14 @@ def _released(p: Proposal) -> None:
         if p.protocol.agencies_by_id[request.by].party != recipient:
             raise _invalid("recipient", "Another country asked for this.", "recipient")
     _matrix(p, Operation.RELEASE)
-    for group in fields["groups"]:
-        bases = release_bases(
-            p.state, p.protocol, p.agency, recipient, FieldGroup(group), p.act.acted_at
-        )
-        named = Basis(LegalBasis(fields["basis"]), UUID(fields["basis_action"]))
-        if named not in bases:
+    named = Basis(LegalBasis(fields["basis"]), UUID(fields["basis_action"]))
+    for group in map(FieldGroup, fields["groups"]):
+        # When it was done is the agency's word: a basis that is over by now is over.
+        times = (p.act.acted_at, p.not_before)
+        if any(
+            named not in release_bases(p.state, p.protocol, p.agency, recipient, group, at)
+            for at in times
+        ):
             raise Refusal(
                 Ground.NOT_ALLOWED,
                 "no-legal-basis",

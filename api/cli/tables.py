@@ -32,7 +32,8 @@ def words(name: str) -> str:
 
 def case_panel(view: CaseView, now: datetime, disclosed: Iterable[DisclosedFields] = ()) -> Panel:
     """One country's view of a case: where it stands, and what is whose turn."""
-    parts: list[RenderableType] = [_standing(view)]
+    parts: list[RenderableType] = [*_section("Access in danger to life", _dangers(view, now))]
+    parts += [_standing(view)]
     parts += _section("In force", _in_force(view))
     parts += _section("Open requests", _requests(view))
     parts += _section("Joint actions", _joint_actions(view))
@@ -186,6 +187,16 @@ def _standing(view: CaseView) -> Table:
     return table
 
 
+def _dangers(view: CaseView, now: datetime) -> Iterable[Text]:
+    for access in view.break_glass:
+        ends = f"until {access.until:%d %b %Y %H:%M}" if now < access.until else "over"
+        groups = ", ".join(words(group) for group in access.groups)
+        waits = f"{', '.join(access.to_review)} must review it" if access.to_review else "reviewed"
+        yield Text(
+            f"! {access.by}, {words(access.danger)}: {groups}, {ends}; {waits}", style="bold red"
+        )
+
+
 def _in_force(view: CaseView) -> Iterable[Text]:
     if view.shelter is not None:
         yield Text(f"{words(view.shelter.shelter_kind)} shelter, {view.shelter.provider}")
@@ -198,6 +209,13 @@ def _in_force(view: CaseView) -> Iterable[Text]:
         yield Text(f"return to {planned.destination}, {planned.receiving_agency}")
     if view.lead_offer is not None:
         yield Text(f"lead offered to {view.lead_offer.to}")
+    for hold in view.holds:
+        yield Text(f"legal hold of {hold.party}: {words(hold.ground)}")
+    if view.erasure is not None:
+        if view.erasure.confirmed or view.erasure.order:
+            yield Text(f"erased by {', '.join(view.erasure.confirmed) or 'none yet'}")
+        else:
+            yield Text("erasure proposed, not approved")
 
 
 def _requests(view: CaseView) -> Iterable[Text]:

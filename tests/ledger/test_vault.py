@@ -197,6 +197,26 @@ def test_another_country_opens_nothing(world: World, tmp_path: Path) -> None:
         world.keys.get(other)
 
 
+def test_a_service_may_hold_the_countrys_key(world: World, tmp_path: Path) -> None:
+    """The vault needs a public key and ``open``, for each person once and for no field."""
+
+    @dataclass
+    class Service:
+        public: CountryPublicKey
+        asked: int = 0
+
+        def open(self, sealed: bytes, context: bytes) -> bytes:
+            self.asked += 1
+            return COUNTRY.open(sealed, context)
+
+    service = Service(COUNTRY.public)
+    vault = Vault(world.vault._database, "XK", DataKeys(tmp_path / "persons", "XK", service))
+    case_id = uuid4()
+    world.deposit(case_id)
+    assert len(vault.case_fields(case_id)) == 3
+    assert service.asked == 1
+
+
 def test_keys_are_for_their_owner_alone(world: World, tmp_path: Path) -> None:
     world.deposit(uuid4())
     for path in (tmp_path / "persons").rglob("*.key"):

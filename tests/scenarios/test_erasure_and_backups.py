@@ -4,8 +4,9 @@ By the commands that people use; the server is a real one.
 """
 
 import json
+import time
 from contextlib import ExitStack, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 from typer.testing import CliRunner, Result
@@ -23,12 +26,17 @@ from api.schema import migrate_all
 from api.settings import Settings
 from ledger import keys
 from ledger.application import Ledger, environment
+from ledger.case_state import CaseState
+from ledger.legal_basis import retention_over
+from ledger.protocol import Protocol
 from ledger.store.database import Database
 from ledger.vault.country_key import FileCountryKey, SealError
 from ledger.vault.disclosures import KeyMissingError, Vaults
+from ledger.vault.parcels import Parcel, ParcelError, unpack
 from ledger.vault.sealing import unseal
 from ledger.vocabulary.coordination import CaseClosed
-from ledger.vocabulary.picklists import ClosureReason
+from ledger.vocabulary.erasure import LegalHoldPlaced
+from ledger.vocabulary.picklists import ClosureReason, HoldGround
 from ledger.vocabulary.registration import KeyRegistered
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
@@ -91,6 +99,7 @@ def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
         migrate_all(database, agencies.protocol)
         with Ledger(environment(database)) as ledger:
             agencies.begin(ledger)
+        keep_every_parcel(database)
         there = Installation(agencies, database, directory / "node")
         erased, kept = uuid4(), uuid4()
         with running(there.settings, database, agencies) as served:
@@ -123,11 +132,113 @@ def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
         assert opened_by(found, rows) == 0
         assert opened_by(keys_before, rows) == len(rows)  # as they would to the ones destroyed
         assert not any(key in content for key in keys_before for content in files(directory))
+        # Nor does a country open what once waited for it, from a backup of that moment.
+        travelled = every_parcel(database)
+        assert {row.recipient for row in travelled} >= {"ME"}
+        assert not [row for row in travelled if opened_as_parcel(there, row)]
         # And a node that serves the backup says that the key is missing, and makes no new one.
         with running(there.settings, restored, agencies) as served:
             refused = there.command(served, *read("xk-dhtqnj", erased), code=2)
             assert "vault-key-missing" in refused.output
             assert NAME in there.command(served, *read("xk-dhtqnj", kept)).output
+
+
+def test_nodes_erase_by_themselves_what_is_kept_too_long(
+    server: str, agencies: Agencies, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every country, confirmed by each on the ledger, and nothing that a hold keeps."""
+    with ExitStack() as stack:
+        database = stack.enter_context(new_database(server))
+        migrate_all(database, agencies.protocol)
+        with Ledger(environment(database)) as ledger:
+            agencies.begin(ledger)
+        there = Installation(agencies, database, directory / "node")
+        over, held, kept_longer = uuid4(), uuid4(), uuid4()
+        with running(there.settings, database, agencies) as served:
+            register_country_keys(served)
+            reasons = {
+                over: ClosureReason.NOT_A_VICTIM,
+                held: ClosureReason.NOT_A_VICTIM,
+                kept_longer: ClosureReason.REINTEGRATED,
+            }
+            with served.client("xk-dhtqnj") as police, served.client("xk-nac") as coordinator:
+                for case_id, reason in reasons.items():
+                    told = opening(("XK", "ME"), first_name=NAME, indicators_note=NOTE)
+                    police.append(told, case_id, 0)
+                    coordinator.append(CaseClosed(acted_at=START, reason=reason), case_id, 1)
+            with served.client("xk-court-prishtina") as court:
+                hold = LegalHoldPlaced(acted_at=START, ground=HoldGround.PROCEEDINGS)
+                court.append(hold, held, 2)
+            with served.client("me-nac") as montenegro:
+                until(lambda: all(montenegro.case(c).disclosed for c in reasons))
+            time.sleep(2)  # what is not over its time stays, though the nodes have looked
+            assert all(there.sealed(database, case_id) for case_id in reasons)
+
+        def a_year_later(state: CaseState, protocol: Protocol) -> datetime | None:
+            due = retention_over(state, protocol)
+            return due and due - timedelta(days=366)
+
+        for module in ("ledger.rules", "api.erasing"):
+            monkeypatch.setattr(f"{module}.retention_over", a_year_later)
+        with (
+            running(there.settings, database, agencies) as served,
+            served.client("me-nac") as montenegro,
+        ):
+
+            def confirmed() -> bool:
+                erasure = montenegro.case(over).view.erasure
+                return erasure is not None and set(erasure.confirmed) == {"XK", "ME"}
+
+            until(confirmed)
+            erasure = montenegro.case(over).view.erasure
+            assert erasure is not None
+            assert (erasure.ground, erasure.pending) == (None, ())
+            assert montenegro.case(over).disclosed == ()
+            for case_id in (held, kept_longer):
+                assert montenegro.case(case_id).view.erasure is None
+                assert montenegro.case(case_id).disclosed
+    # The database is gone by now; so are the person's keys, and no others.
+    left = {path.stem for path in there.settings.key_directory.rglob("persons/[xm]*/*/*.key")}
+    assert left == {str(held), str(kept_longer)}
+
+
+def keep_every_parcel(database: str) -> None:
+    """As if a backup had been made each time that a parcel waited."""
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "CREATE TABLE public.every_parcel AS SELECT * FROM mailbox.parcels;"
+            " CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS"
+            " 'BEGIN INSERT INTO public.every_parcel SELECT NEW.*; RETURN NEW; END';"
+            " CREATE TRIGGER keep AFTER INSERT ON mailbox.parcels"
+            " FOR EACH ROW EXECUTE FUNCTION public.keep()"
+        )
+
+
+def every_parcel(database: str) -> list[Parcel]:
+    with psycopg.connect(database) as connection:
+        # Those that wait still are for their receiver to open; what they tell is not erased.
+        rows = connection.execute(
+            "SELECT id, sender, recipient, sealed FROM public.every_parcel"
+            " WHERE id NOT IN (SELECT id FROM mailbox.parcels)"
+        )
+        return [Parcel(*row) for row in rows]
+
+
+def opened_as_parcel(there: Installation, row: Parcel) -> bool:
+    """Whether the countries' keys open it as it lies, or with any key file left on the node."""
+    protocol = there.agencies.protocol
+    left = [path.read_bytes() for path in there.settings.key_directory.rglob("*.key")]
+    bound = f"{row.id}\n{row.sender}\n{row.recipient}\n".encode()
+    content = row.sealed.removeprefix(b"case-ledger parcel at rest 1\n")
+    tries = [row.sealed]
+    for key in left:
+        with suppress(InvalidTag, ValueError):
+            tries.append(AESGCM(key).decrypt(content[:12], content[12:], bound))
+    for sealed, key in product(tries, country_keys(there.settings, ["XK", "ME"]).values()):
+        with suppress(ParcelError):
+            unpack(Parcel(row.id, row.sender, row.recipient, sealed), protocol, key)
+            return True
+    return False
 
 
 def tell(served: Server, second_person: Path, erased: UUID, kept: UUID) -> None:

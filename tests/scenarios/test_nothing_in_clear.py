@@ -7,11 +7,15 @@ from enum import EnumType
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from psycopg.conninfo import make_conninfo
+
 from api.demo.story import STORY
 from api.settings import Settings
 from ledger.sd_jwt import make_disclosure
+from ledger.store.embedded import EmbeddedServer
 from ledger.vocabulary import picklists
 from tests.support.command_line import CommandLine
+from tests.support.process import ServeProcess
 from tests.support.strategies import inside_base64
 
 SHORTEST = 8
@@ -34,6 +38,17 @@ def told_in_confidence() -> set[str]:
         text
         for text in texts(claims)
         if len(text) >= SHORTEST and text not in known and not DAY_OF_THE_STORY.fullmatch(text)
+    }
+
+
+def told_briefly() -> set[str]:
+    """Names too short to be told from chance, each with its field, as a disclosure has them."""
+    ids: Mapping[str, UUID] = {step.name: uuid4() for step in STORY}
+    claims = (claim for step in STORY for claim in step.action(ids).disclosable_claims().items())
+    return {
+        json.dumps(claim, ensure_ascii=False, separators=(",", ":"))[1:]
+        for claim in claims
+        if isinstance(claim[1], str) and len(claim[1]) < SHORTEST
     }
 
 
@@ -68,10 +83,35 @@ def files_with(directory: Path, patterns: Mapping[bytes, str]) -> dict[str, str]
     return found
 
 
+def use(directory: Path) -> None:
+    """What is left behind by an export with its tiles, and by a node that is read from."""
+    embedded = EmbeddedServer(directory / "postgresql")
+    try:
+        database = make_conninfo(embedded.conninfo, dbname="case_ledger_demo")
+        cli = CommandLine(directory / "demo", {"CASE_LEDGER_DATABASE_URL": database})
+        cli.run("log", "export", str(directory / "export"))
+        with ServeProcess(cli.env, directory / "serve.log") as node:
+            cli.more["CASE_LEDGER_URL"] = node.url
+            of_police = ("-a", "xk-dhtqnj", "-k", str(demo_key(directory, "xk-dhtqnj")))
+            cases = cli.json("case", *of_police)
+            asked = (cases[0]["case_id"], *of_police, "--purpose", "protection")
+            assert cli.json("read", *asked, "-g", "identity")["fields"]
+            cli.run("read", *asked, "-g", "health", code=2)
+    finally:
+        embedded.stop()
+
+
+def demo_key(directory: Path, agency: str) -> Path:
+    (path,) = directory.rglob(f"{agency}.jwk")
+    return path
+
+
 def test_no_byte_on_the_disk_tells_who_a_child_is(directory: Path) -> None:
-    sought = told_in_confidence()
+    sought = told_in_confidence() | told_briefly()
     assert len(sought) > 20
+    assert any(text.startswith('"first_name"') for text in sought)
     CommandLine(directory).json("demo")
+    use(directory)
     patterns = {shape: text for text in sought for shape in shapes(text)}
     assert files_with(directory, patterns) == {}
     # The same search finds what is there: tables, their log (WAL), and text within base64.
@@ -81,7 +121,8 @@ def test_no_byte_on_the_disk_tells_who_a_child_is(directory: Path) -> None:
         for path in directory.rglob("*")
         if path.is_file() and any(pattern in path.read_bytes() for pattern in known)
     }
-    assert {"base", "pg_wal"} <= places
+    assert {"base", "pg_wal", "tile"} <= places
+    assert "/v1/cases/{case_id}/readings" in (directory / "serve.log").read_text()
     text = sorted(sought)[0]
     (directory / "leak").write_text(make_disclosure("note", text).encoded)
     assert files_with(directory, patterns) == {text: "leak"}

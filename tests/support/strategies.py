@@ -29,7 +29,7 @@ from ledger.legal_basis import release_bases
 from ledger.protocol import COORDINATOR, ActionRule, Operation, Protocol
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import ConsentScope
+from ledger.vocabulary.picklists import ConsentScope, LegalBasis
 from ledger.vocabulary.types import AgencyId, Country, Language
 
 _SECRET_DATES = st.dates(date(1800, 1, 1), date(1850, 12, 31))
@@ -447,10 +447,10 @@ def _requested(able: Sequence[str], _: CaseState, protocol: Protocol) -> Iterabl
     return [
         (
             [a for a in able if a != other.id],
-            {"addressee": other.id, "groups": draws},
+            {"addressee": other.id, "groups": groups, "basis": basis},
         )
         for other in protocol.agencies
-        for draws in (None, (FieldGroup.IDENTITY,))
+        for groups, basis in ((None, None), ((FieldGroup.IDENTITY,), LegalBasis.CONSENT))
     ]
 
 

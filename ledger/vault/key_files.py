@@ -1,0 +1,54 @@
+"""Keys in files of their own, apart from the database and its backups.
+
+What was written under a key that is destroyed stays closed in every copy of the database, an old
+backup too.
+"""
+
+import os
+from pathlib import Path
+from uuid import UUID
+
+from ledger.keys import write_private
+
+
+class KeyFiles:
+    """One file a key, by id. Several processes may share the directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def read(self, key_id: UUID) -> bytes | None:
+        """What the file holds; ``None`` where there never was one, or it was destroyed."""
+        try:
+            return self._path(key_id).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, key_id: UUID, content: bytes) -> None:
+        """Write a new file, durable on return. Raises ``FileExistsError``."""
+        path = self._path(key_id)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(path, content)
+        for directory in (path.parent, self._directory):
+            _sync(directory)
+
+    def destroy(self, key_id: UUID) -> bool:
+        """Remove a file, durably. Returns whether there was one."""
+        path = self._path(key_id)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        _sync(path.parent)
+        return True
+
+    def _path(self, key_id: UUID) -> Path:
+        return self._directory / key_id.hex[:2] / f"{key_id}.key"
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
