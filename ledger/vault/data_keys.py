@@ -1,13 +1,19 @@
 """Each person's own data key, sealed to the country's key, in a file of its own."""
 
 import secrets
+import threading
 from pathlib import Path
 from uuid import UUID
+
+from cachetools import TTLCache
 
 from ledger.vault.country_key import CountryKey
 from ledger.vault.key_files import KeyFiles
 
 _BYTES = 32
+_OPENED_AT_MOST = 512
+_OPENED_SECONDS = 60.0
+"""For so long a key that was opened is known; opening one takes 25 times a field's sealing."""
 
 
 class DataKeys:
@@ -17,6 +23,10 @@ class DataKeys:
         self._files = KeyFiles(directory)
         self._party = party
         self._key = key
+        self._opened: TTLCache[UUID, tuple[bytes, bytes]] = TTLCache(
+            _OPENED_AT_MOST, _OPENED_SECONDS
+        )
+        self._lock = threading.Lock()
 
     def get(self, case_id: UUID) -> bytes | None:
         """The person's key; ``None`` where there never was one, or it was destroyed.
@@ -24,7 +34,17 @@ class DataKeys:
         Raises ``SealError`` where it is not this country's.
         """
         sealed = self._files.read(case_id)
-        return None if sealed is None else self._key.open(sealed, self._context(case_id))
+        with self._lock:
+            known = self._opened.get(case_id)
+            if known is not None and known[0] == sealed:
+                return known[1]
+            self._opened.pop(case_id, None)  # destroyed, or another, since
+        if sealed is None:
+            return None
+        opened = self._key.open(sealed, self._context(case_id))
+        with self._lock:
+            self._opened[case_id] = (sealed, opened)
+        return opened
 
     def make(self, case_id: UUID) -> bytes:
         """A person's key, new unless another process was first. It is durable on return."""
@@ -40,7 +60,10 @@ class DataKeys:
 
     def destroy(self, case_id: UUID) -> bool:
         """Remove a person's key, durably. Returns whether there was one."""
-        return self._files.destroy(case_id)
+        had_one = self._files.destroy(case_id)
+        with self._lock:
+            self._opened.pop(case_id, None)
+        return had_one
 
     def _context(self, case_id: UUID) -> bytes:
         return f"case-ledger data key 1\n{self._party}\n{case_id}\n".encode()

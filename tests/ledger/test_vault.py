@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import psycopg
@@ -269,3 +270,20 @@ def test_what_is_sealed_to_a_country_opens_there_in_its_context() -> None:
             COUNTRY.open(content, context)
     with pytest.raises(SealError):
         CountryPublicKey.from_bytes(bytes(COUNTRY.public)[:-1])
+
+
+def test_an_opened_key_is_known_for_as_long_as_its_file_is_there(tmp_path: Path) -> None:
+    keys = DataKeys(tmp_path, "XK", FileCountryKey.generate())
+    other = DataKeys(tmp_path, "XK", keys._key)
+    person = uuid4()
+    made = keys.make(person)
+    assert keys.get(person) == keys.get(person) == made
+    with patch.object(FileCountryKey, "open", side_effect=AssertionError("opened again")):
+        assert keys.get(person) == made
+    assert other.destroy(person)  # another process erases the person
+    assert keys.get(person) is None
+    assert keys._opened == {}
+    again = keys.make(person)
+    assert keys.get(person) == again != made
+    assert keys.destroy(person)
+    assert keys._opened == {}
