@@ -35,6 +35,7 @@ from psycopg_pool import ConnectionPool
 from ledger import entry, merkle
 from ledger.event import UnsealedEvent
 from ledger.merkle import Frontier, Tree
+from ledger.store.arrays import Bigints, Byteas, Texts, Uuids
 from ledger.store.database import APP_ROLE, set_role
 from ledger.store.grouping import Group
 
@@ -209,11 +210,11 @@ def insert_rows(
         "frontier": moved.frontier,
         "guard_id": guard.originator_id if guard else None,
         "guard_version": guard.version if guard else None,
-        "originators": [row.originator_id for row in rows],
-        "versions": [row.version for row in rows],
-        "topics": [row.kind for row in rows],
-        "states": [row.state for row in rows],
-        "actions": [row.action_id for row in rows],
+        "originators": Uuids(row.originator_id for row in rows),
+        "versions": Bigints(row.version for row in rows),
+        "topics": Texts(row.kind for row in rows),
+        "states": Byteas(row.state for row in rows),
+        "actions": Uuids(row.action_id for row in rows),
         "channel": CHANNEL,
     }
     if not one_time:
@@ -354,7 +355,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
         ids = {guard.originator_id for guard in _guards(proposals)}
         if not ids:
             return {}
-        curs.execute(_VERSIONS, ([*ids],), prepare=True)
+        curs.execute(_VERSIONS, (Uuids(ids),), prepare=True)
         return {row["id"]: row["last"] or 0 for row in curs.fetchall()}
 
     def _taken(
@@ -363,9 +364,9 @@ class LedgerRecorder(PostgresApplicationRecorder):
         """Those of the proposed action ids, and of the proposed versions, that events have."""
         events = [event for proposal in proposals for event in proposal.events]
         proposed = {
-            "actions": [event.action_id for event in events],
-            "originators": [event.originator_id for event in events],
-            "versions": [event.originator_version for event in events],
+            "actions": Uuids(event.action_id for event in events),
+            "originators": Uuids(map(_uuid, events)),
+            "versions": Bigints(event.originator_version for event in events),
         }
         curs.execute(_TAKEN, proposed, prepare=True)
         found = curs.fetchall()

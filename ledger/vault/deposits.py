@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Identifier
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import Disclosure
 from ledger.signing import SignedAction
+from ledger.store.arrays import Uuids
 from ledger.store.database import Database
 from ledger.store.grouping import Group
 from ledger.store.migrate import vault_role, vault_schema
@@ -81,9 +82,9 @@ class Deposits:
     def _put_together(self, deposits: Sequence[Deposit]) -> Sequence[Exception | None]:
         case_ids = sorted({deposit.case_id for deposit in deposits})
         with self._database.transaction() as connection:
-            connection.execute(_LOCK, (case_ids,), prepare=True)
+            connection.execute(_LOCK, (Uuids(case_ids),), prepare=True)
             refused: dict[UUID, Exception] = {}
-            for row in connection.execute(self._erased, (case_ids,), prepare=True):
+            for row in connection.execute(self._erased, (Uuids(case_ids),), prepare=True):
                 refused[row["case_id"]] = _erased()
             keys = self._data_keys(connection, case_ids, refused)
             taken = [deposit for deposit in deposits if deposit.case_id in keys]
@@ -115,7 +116,7 @@ class Deposits:
         if not without:
             return keys
         # Where something is held, a new key would hide that the old one is lost.
-        held = connection.execute(self._held, (without,), prepare=True).fetchall()
+        held = connection.execute(self._held, (Uuids(without),), prepare=True).fetchall()
         refused |= {row["case_id"]: missing(self._party) for row in held}
         return keys | {
             case_id: self._keys.make(case_id) for case_id in without if case_id not in refused
