@@ -196,7 +196,7 @@ def verify(action: SignedAction, key: OKPKey) -> None:
             return
     except SdJwtError:
         pass
-    raise Refusal(Ground.UNAUTHENTIC, "signature", "The signature of the action does not hold.")
+    raise Refusal(Ground.UNAUTHENTIC, "signature", "The signature of the action does not verify.")
 
 
 def check_disclosures(
