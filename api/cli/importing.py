@@ -15,7 +15,7 @@ from api.cli.building import expected
 from api.cli.connection import Agency, KeyFile
 from api.cli.output import AsJson, err, fail, failures, out, print_json
 from api.importing.errors import Reason, reasons
-from api.importing.running import ImportConflictError, Importer, Order, Progress, Summary
+from api.importing.running import CHUNK, ImportConflictError, Importer, Order, Progress, Summary
 from api.settings import Settings
 from api.store import check_migrated, open_store
 from ledger.application import Ledger, environment
@@ -46,6 +46,10 @@ def import_cases(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes. [default: one a core]")
     ] = None,
+    chunk: Annotated[
+        int,
+        typer.Option(min=1, max=20_000, help="Events in a transaction, which others wait for."),
+    ] = CHUNK,
     as_json: AsJson = False,
 ) -> None:
     """Record a country's existing cases, each row a new case, signed by the agency.
@@ -73,6 +77,7 @@ def import_cases(
             errors=errors or source.with_name(f"{source.name}.errors.csv"),
             dry_run=dry_run,
             workers=workers,
+            chunk=chunk,
         )
         summary = _run(settings, order, quiet=as_json)
         _tell(order, summary, as_json=as_json)

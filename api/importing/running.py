@@ -33,7 +33,7 @@ from ledger.vault.bulk import KnownPersonError, deposit_new
 BATCH = 100
 """Rows that one process prepares at a time."""
 CHUNK = 2000
-"""Events at least, that are recorded in one transaction: others wait for so many, and no more."""
+"""Events, and those of the batch that reaches it, that one transaction records, unless said."""
 _TRIES = 10
 
 
@@ -73,6 +73,7 @@ class Order:
     errors: Path
     dry_run: bool = False
     workers: int | None = None
+    chunk: int = CHUNK
 
     @property
     def journal(self) -> Path:
@@ -193,7 +194,7 @@ class Importer:
                 refused=reached.refused + len(refused),
                 not_imported=_counted(reached.not_imported, prepared.not_imported),
             )
-            if sum(len(case.events) for case in chunk) >= CHUNK:
+            if sum(len(case.events) for case in chunk) >= self._order.chunk:
                 self._finish(journal, reached, errors, chunk)
                 chunk = []
             progress(Progress(batch.bytes_read, total, reached))

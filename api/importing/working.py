@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
@@ -22,6 +23,8 @@ from ledger.protocol import Protocol
 
 _FILES_AT_ONCE = 16
 """Data keys that wait for the disk together."""
+_ALONE = 2
+"""Up to so many batches, starting processes costs more than it gains."""
 _prepare: Callable[[Sequence[Row]], Prepared]
 
 
@@ -63,16 +66,17 @@ def prepare_all(
 ) -> Iterator[Prepared]:
     """What became of each batch, in order."""
     count = workers or len(os.sched_getaffinity(0))
-    if count == 1:
-        prepare = work.preparer().prepare
-        yield from map(prepare, batches)
+    remaining = iter(batches)
+    first = list(islice(remaining, _ALONE + 1))
+    if count == 1 or len(first) <= _ALONE:
+        yield from map(work.preparer().prepare, chain(first, remaining))
         return
     with ProcessPoolExecutor(
         count, mp_context=get_context("spawn"), initializer=_begin, initargs=(work,)
     ) as pool:
         ahead: deque[Future[Prepared]] = deque()
         try:
-            for batch in batches:
+            for batch in chain(first, remaining):
                 ahead.append(pool.submit(_work, batch))
                 if len(ahead) > 2 * count:
                     yield ahead.popleft().result()

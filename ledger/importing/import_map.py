@@ -1,5 +1,6 @@
 """What a country's file calls things: a TOML file beside it."""
 
+import codecs
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -36,7 +37,7 @@ class ImportMap(LedgerModel):
     @classmethod
     def _decodes(cls, value: str) -> str:
         try:
-            b"".decode(value)
+            codecs.lookup(value)
         except LookupError:
             raise ValueError("is no encoding") from None
         return value
@@ -46,8 +47,8 @@ class ImportMap(LedgerModel):
     def _is_a_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (OSError, ValueError):
-            raise ValueError("is no time zone") from None
+        except (OSError, ValueError, KeyError):
+            raise ValueError("is no time zone that this system knows (tzdata)") from None
         return value
 
     @model_validator(mode="after")

@@ -56,13 +56,13 @@ class Told:
     id: UUID
     action: Action
     columns: Mapping[str, str]
-    """Which column each field is from."""
+    """Which column each field is from, and, under no name, which one tells the action."""
 
     def fault(self, rule: str, field: str | None) -> Fault:
-        """A refusal of this action, at the column that is at fault."""
+        """A refusal of this action, at the column that is at fault or else tells the action."""
         name = (field or "").removeprefix("act.").split(".")[0]
         kind = self.action.kind
-        column = self.columns.get(name, "")
+        column = self.columns.get(name) or self.columns.get("", "")
         return Fault(rule, column, kind, name if name in type(self.action).model_fields else "")
 
 
@@ -88,6 +88,8 @@ class _Draft:
     faults: list[Fault] = field(default_factory=list)
     parts: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Column and text of what is put together in the end, by the standard's name."""
+    dates: dict[Place, tuple[str, Any]] = field(default_factory=dict)
+    """Of columns that date several actions: such a column alone tells none of them."""
     not_imported: list[str] = field(default_factory=list)
 
     def touch(self, kind: str, column: str, number: int = 1) -> None:
@@ -129,9 +131,12 @@ class Mapper:
             if names is None:
                 names = self._names.setdefault(column, self._map.names(column))
             for name in names:
-                self._take(draft, name, column, value)
+                self._take(draft, name, column, value, is_shared=len(names) > 1)
         self._put_together(draft)
         status = self._close(draft)
+        for at, (column, value) in draft.dates.items():
+            if at.field not in draft.values.get((at.kind, at.number), {"acted_at"}):
+                draft.put(at, column, value)
         self._judge_status(draft)
         self._fill_in(draft)
         told = self._build(draft, action_id)
@@ -143,14 +148,18 @@ class Mapper:
             not_imported=draft.not_imported,
         )
 
-    def _take(self, draft: _Draft, name: str, column: str, value: Any) -> None:
+    def _take(self, draft: _Draft, name: str, column: str, value: Any, *, is_shared: bool) -> None:
         value = self._meant(name, value)
         if value in ("", None, []):
             return
         at = CARRIED.get(name) or place(name)
         if at is not None:
             try:
-                draft.put(at, column, self._converted(at, value))
+                converted = self._converted(at, value)
+                if is_shared and at.field == "acted_at":
+                    draft.dates[at] = (column, converted)
+                else:
+                    draft.put(at, column, converted)
             except (ValueError, OverflowError):
                 draft.touch(at.kind, column, at.number)
                 draft.faults.append(Fault("value", column, at.kind, at.field))
@@ -307,23 +316,26 @@ class Mapper:
             try:
                 action = CASE_ACTIONS[kind].model_validate(values)
             except ValidationError as error:
-                draft.faults += self._invalid(kind, number, columns, error)
+                draft.faults += self._invalid(draft, Place(kind, "", number), error)
                 continue
             told = Told(action_id(kind, number), action, columns)
             later = kind != "case_opened"
             made.append((later, action.acted_at, KINDS.index(kind), number, told))
         return [told for *_, told in sorted(made, key=lambda one: one[:4])]
 
-    def _invalid(
-        self, kind: str, number: int, columns: Mapping[str, str], error: ValidationError
-    ) -> list[Fault]:
+    def _invalid(self, draft: _Draft, of: Place, error: ValidationError) -> list[Fault]:
+        """What its model finds wrong with an action, where nothing was found before."""
+        columns = draft.columns[of.kind, of.number]
+        known = {(fault.action, fault.field) for fault in draft.faults}
         faults = {}
         for one in error.errors(include_url=False, include_context=False, include_input=False):
             name = str(one["loc"][0]) if one["loc"] else ""
+            if (of.kind, name) in known:
+                continue
             missing = one["type"] == "missing"
             rule = "value" if not missing else "no-date" if name == "acted_at" else "missing"
-            column = columns.get(name) or _usual_name(Place(kind, name, number))
-            faults[column, rule] = Fault(rule, column, kind, name)
+            column = columns.get(name) or _usual_name(of._replace(field=name))
+            faults[column, rule] = Fault(rule, column, of.kind, name)
         return list(faults.values())
 
 
