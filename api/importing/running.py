@@ -23,12 +23,12 @@ from ledger.application import Ledger
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Fault, Mapper
 from ledger.importing.preparing import ReadyCase, Row, case_id_of
+from ledger.importing.recording import record_cases
 from ledger.keys import key_id
-from ledger.store.bulk import Stretch, record_new, recorded_cases
-from ledger.store.database import APP_ROLE, Database, set_local_role
-from ledger.store.migrate import vault_role
+from ledger.store.bulk import recorded_cases
+from ledger.store.database import Database
 from ledger.store.recorder import Guard, RegistryMovedError
-from ledger.vault.bulk import KnownPersonError, deposit_new
+from ledger.vault.bulk import KnownPersonError
 
 BATCH = 100
 """Rows that one process prepares at a time."""
@@ -215,12 +215,12 @@ class Importer:
         return mark
 
     def _record(self, cases: Sequence[ReadyCase]) -> None:
-        """Disclosures and events in one transaction: neither is ever without the other."""
+        """Record a chunk under the registry as it is, whose keys count at that time."""
         for attempt in range(1, _TRIES + 1):
             registry = self._ledger.adopted()
             guard = Guard(registry.protocol.ledger_id, registry.version)
             try:
-                stretch = self._record_once(cases, guard)
+                stretch = record_cases(self._database, self._party, cases, guard, self._check_key)
             except RegistryMovedError:
                 if attempt == _TRIES:
                     raise
@@ -234,16 +234,6 @@ class Importer:
             self._last = stretch.last
             self._recorded_now += len(cases)
             return
-
-    def _record_once(self, cases: Sequence[ReadyCase], guard: Guard) -> Stretch:
-        disclosures = [sealed for case in cases for sealed in case.disclosures]
-        events = [event for case in cases for event in case.events]
-        with self._database.transaction(role=vault_role(self._party)) as connection:
-            deposit_new(connection, self._party, [case.case_id for case in cases], disclosures)
-            set_local_role(connection, APP_ROLE)
-            stretch = record_new(connection, events, guard)
-            self._check_key(stretch.recorded_at)
-        return stretch
 
     def _check_key(self, at: datetime) -> None:
         """The key that verified every signature is the agency's at the time of recording too."""
