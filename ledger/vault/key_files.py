@@ -37,7 +37,11 @@ class KeyFiles:
 
         All are durable on return. Gives the ids that had a file before, which is left as it is.
         """
-        known = {key_id for key_id in threads.map(self._put_unless_known, contents.keys(), contents.values()) if key_id}
+        known = {
+            key_id
+            for key_id in threads.map(self._put_unless_known, contents.keys(), contents.values())
+            if key_id
+        }
         directories = {self._path(key_id).parent for key_id in contents}
         if directories:
             list(threads.map(_sync, (*directories, self._directory)))
