@@ -26,6 +26,7 @@ from ledger.store.recorder import (
     Placed,
     RecordedRow,
     RegistryMovedError,
+    TooLateError,
 )
 
 KNOWN_CASES = 1_000
@@ -152,11 +153,11 @@ class Ledger(Application[UUID]):
         """As :meth:`append`; also whether it was recorded just now, and not before."""
         try:
             return self._append(action, case_id, case_version)
-        except RegistryMovedError:
+        except (RegistryMovedError, TooLateError):
             return self._append_again(action, case_id, case_version)
 
     @retry(
-        retry=retry_if_exception_type(RegistryMovedError),
+        retry=retry_if_exception_type((RegistryMovedError, TooLateError)),
         stop=stop_after_attempt(10),
         wait=wait_random(0, 0.05),
         reraise=True,
@@ -194,7 +195,7 @@ class Ledger(Application[UUID]):
         return Receipt.of(row), True
 
     @retry(
-        retry=retry_if_exception_type(RegistryMovedError),
+        retry=retry_if_exception_type((RegistryMovedError, TooLateError)),
         stop=stop_after_attempt(10),
         wait=wait_random(0, 0.05),
         reraise=True,
@@ -262,11 +263,15 @@ class Ledger(Application[UUID]):
             raise Refusal(
                 Ground.INVALID, "too-large", f"A signed action has at most {MAX_BYTES - 100} bytes."
             )
+        stored = self.mapper.to_stored_event(event)
         guard = Guard(registry.protocol.ledger_id, registry.version) if registry else None
+        # A signature counts by the key's validity when it is recorded.
+        key = registry.keys.get(event.action.key_id) if registry else None
+        until = key.valid_until if key else None
         try:
-            rows: Placed = self.rows.append((self.mapper.to_stored_event(event),), guard)
+            rows: Placed = self.rows.append((stored,), guard, until)
             return rows[0]
-        except RegistryMovedError:
+        except (RegistryMovedError, TooLateError):
             self.registry()
             raise
         except IntegrityError:

@@ -21,6 +21,15 @@ def seal(sd_jwt: str, recorded_at: datetime) -> bytes:
     return f'{{"recorded_at":"{format_utc(recorded_at)}","sd_jwt":"{sd_jwt}"}}'.encode("ascii")
 
 
+def around(recorded_at: datetime) -> tuple[bytes, bytes]:
+    """What :func:`seal` puts before and after the signed text, which needs no escape in JSON.
+
+    Many events that are recorded at one moment need it only once.
+    """
+    sealed = seal("", recorded_at)
+    return sealed[:-2], sealed[-2:]
+
+
 def unseal(entry: bytes) -> tuple[str, datetime]:
     """The signed action and the time of recording. Raises ``ValueError`` for other bytes."""
     try:

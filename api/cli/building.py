@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,13 @@ def fields_table(kind: str) -> Table:
         needed = "yes" if model.model_fields[name].is_required() else ""
         table.add_row(name, seen, needed, _values(schema))
     return table
+
+
+@cache
+def expected(kind: str, field: str) -> str:
+    """What a field of an action takes, as the vocabulary has it."""
+    schema = _fields(CASE_ACTIONS[kind]).get(field) if kind in CASE_ACTIONS else None
+    return _values(schema) if schema is not None else ""
 
 
 def _fields(model: type[Action]) -> Mapping[str, Any]:

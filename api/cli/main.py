@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from api.agency_keys import own_key
-from api.cli import duplicates, keys, log, nodes, personal, verify
+from api.cli import duplicates, importing, keys, log, nodes, personal, verify
 from api.cli.building import build, fields_table, kinds_table
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
@@ -38,6 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a traceback with locals could print a child's data
 )
+app.add_typer(importing.app)
 app.add_typer(keys.app)
 app.add_typer(log.app)
 app.add_typer(log.witness_app)

@@ -21,6 +21,11 @@ def set_role(connection: Connection[Any], role: str = APP_ROLE) -> None:
     connection.execute("SET TIME ZONE 'UTC'")
 
 
+def set_local_role(connection: Connection[Any], role: str) -> None:
+    """Take ``role`` for what is left of the transaction."""
+    connection.execute(SQL("SET LOCAL ROLE {}").format(Identifier(role)))
+
+
 class Database:
     """A pool of connections that all run in one role, the application's unless said."""
 
@@ -59,7 +64,7 @@ class Database:
         """A transaction, in another role where one is named (a country's vault)."""
         with self.connection() as connection, connection.transaction():
             if role is not None:
-                connection.execute(SQL("SET LOCAL ROLE {}").format(Identifier(role)))
+                set_local_role(connection, role)
             yield connection
 
     def apart(self, role: str) -> "Database":

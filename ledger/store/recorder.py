@@ -123,6 +123,10 @@ class TakenError(IntegrityError):
     """Another event has this action's id, or this version of its case."""
 
 
+class TooLateError(IntegrityError):
+    """What holds only for a time was to be recorded after it; decide again."""
+
+
 class HeadMovedError(IntegrityError):
     """Another process wrote to this copy of the ledger first."""
 
@@ -141,6 +145,8 @@ class Proposal:
 
     events: tuple[UnsealedEvent, ...]
     guard: Guard | None = None
+    until: datetime | None = None
+    """They are recorded before this moment, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,16 +303,21 @@ class LedgerRecorder(PostgresApplicationRecorder):
 
     @retry((InterfaceError, OperationalError), max_attempts=10, wait=0.2)
     def append(
-        self, stored_events: Sequence[StoredEvent], guard: Guard | None = None, **_: Any
+        self,
+        stored_events: Sequence[StoredEvent],
+        guard: Guard | None = None,
+        until: datetime | None = None,
+        **_: Any,
     ) -> Placed:
         """Append events at the next positions, together or not at all. Durable on return.
 
         What other threads append at the same time shares the transaction. Raises
-        ``RegistryMovedError`` where the guard does not hold, and ``TakenError``.
+        ``RegistryMovedError`` where the guard does not hold, ``TooLateError`` where they would
+        not be recorded before ``until``, and ``TakenError``.
         """
         if not stored_events:
             return ()
-        return self._appends.call(Proposal(tuple(map(_unsealed, stored_events)), guard))
+        return self._appends.call(Proposal(tuple(map(_unsealed, stored_events)), guard, until))
 
     def _append_together(self, proposals: Sequence[Proposal]) -> Sequence[Placed | Exception]:
         with self._appending() as connection, connection.cursor() as curs:
@@ -529,7 +540,7 @@ class _Verdict:
     actions: set[UUID] = field(default_factory=set)
     places: set[tuple[UUID, int]] = field(default_factory=set)
 
-    def on(self, proposal: Proposal) -> IntegrityError | None:
+    def on(self, proposal: Proposal, recorded_at: datetime) -> IntegrityError | None:
         """Why a proposal is refused; ``None`` counts it as accepted."""
         guard = proposal.guard
         known = self.versions.get(guard.originator_id) if guard else None
@@ -538,6 +549,8 @@ class _Verdict:
         error: IntegrityError | None = None
         if guard is not None and known is not None and known != guard.version:
             error = RegistryMovedError("the registry changed meanwhile")
+        elif proposal.until is not None and recorded_at >= proposal.until:
+            error = TooLateError("it would be recorded after the time that it holds for")
         elif (
             len(actions) != len(proposal.events)
             or not actions.isdisjoint(self.actions)
@@ -562,7 +575,7 @@ def _place(
     position = head.position
     outcomes: list[Placed | Exception] = []
     for proposal in proposals:
-        if (error := verdict.on(proposal)) is not None:
+        if (error := verdict.on(proposal, recorded_at)) is not None:
             outcomes.append(error)
             continue
         outcomes.append(

@@ -2,6 +2,8 @@
 
 import secrets
 import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from uuid import UUID
 
@@ -56,6 +58,18 @@ class DataKeys:
             if found is None:
                 raise
             return found
+        return made
+
+    def make_all(self, case_ids: Sequence[UUID], threads: Executor) -> Mapping[UUID, bytes]:
+        """As :meth:`make` for each of many persons. All are durable on return."""
+        made = {case_id: secrets.token_bytes(_BYTES) for case_id in case_ids}
+        seal = self._key.public.seal
+        sealed = {case_id: seal(key, self._context(case_id)) for case_id, key in made.items()}
+        for case_id in self._files.write_all(sealed, threads):
+            found = self.get(case_id)
+            if found is None:
+                raise FileNotFoundError("a person's key was destroyed at this very moment")
+            made[case_id] = found
         return made
 
     def destroy(self, case_id: UUID) -> bool:

@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Identifier
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import Disclosure
 from ledger.signing import SignedAction
-from ledger.store.arrays import Uuids
+from ledger.store.arrays import Byteas, Texts, Uuids
 from ledger.store.database import Database
 from ledger.store.grouping import Group
 from ledger.store.migrate import vault_role, vault_schema
@@ -132,11 +132,9 @@ def missing(party: str) -> KeyMissingError:
 
 def _columns(deposits: Sequence[Deposit], keys: Mapping[UUID, bytes]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {
-        name: []
-        for name in (
-            "actions", "deposits", "digests", "cases", "fields", "levels", "groups", "senders",
-            "sealed",
-        )
+        "actions": Uuids(), "deposits": Uuids(), "digests": Texts(), "cases": Uuids(),
+        "fields": Texts(), "levels": Texts(), "groups": Texts(), "senders": Texts(),
+        "sealed": Byteas(),
     }  # fmt: skip
     for deposit in deposits:
         action, case_id = deposit.action, deposit.case_id

@@ -24,7 +24,7 @@ def connection(server: str) -> Iterator[psycopg.Connection]:
 @given(
     uuids=st.lists(st.uuids()),
     bigints=st.lists(st.integers(-(2**63), 2**63 - 1)),
-    texts=st.lists(_TEXT),
+    texts=st.lists(_TEXT | st.none()),
     byteas=st.lists(st.binary()),
 )
 def test_arrays_come_back_as_they_were(

@@ -1,0 +1,1 @@
+"""Import of a country's existing cases, on the node itself."""

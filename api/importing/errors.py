@@ -1,0 +1,71 @@
+"""The error file: which row and column is refused by which rule, and never what stood there."""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from ledger.importing.mapping import Fault
+
+HEADER = ("row", "column", "action", "field", "rule", "expected")
+
+
+class Reason(NamedTuple):
+    """Why rows were refused."""
+
+    rule: str
+    column: str
+    action: str
+
+
+class ErrorFile:
+    """Appended to, and cut back to what a journal vouches for."""
+
+    def __init__(self, path: Path, length: int, expected: Callable[[str, str], str]) -> None:
+        """``expected`` says what the vocabulary has in a field of an action."""
+        self.path = path
+        self._length = length
+        self._expected = expected
+
+    def __enter__(self) -> Self:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = os.fdopen(descriptor, "r+", encoding="utf-8", newline="")
+        self._file.truncate(self._length)
+        self._file.seek(self._length)
+        self._writer = csv.writer(self._file)
+        if self._length == 0:
+            self._writer.writerow(HEADER)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def write(self, row: int, faults: Iterable[Fault]) -> None:
+        """The reasons why a row is refused."""
+        for fault in faults:
+            is_named = fault.rule in ("value", "missing") and fault.field
+            what = self._expected(fault.action, fault.field) if is_named else ""
+            self._writer.writerow((row, fault.column, fault.action, fault.field, fault.rule, what))
+
+    def sync(self) -> int:
+        """Make what was written durable. Returns the file's length."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+
+def reasons(path: Path) -> list[tuple[Reason, int]]:
+    """How many rows an error file refuses for each reason, the most frequent first."""
+    counted: Counter[Reason] = Counter()
+    with path.open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            counted[Reason(line["rule"], line["column"], line["action"])] += 1
+    return counted.most_common()

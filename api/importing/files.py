@@ -1,0 +1,144 @@
+"""Reads a file of existing cases row by row: HTCDS as CSV, or as JSON lines."""
+
+import codecs
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ledger.importing.import_map import ImportMap
+from ledger.importing.mapping import Fault
+from ledger.importing.preparing import Row
+
+_READ = 1 << 20
+_LONGEST_CELL = 1 << 20
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
+
+
+class ImportFileError(ValueError):
+    """A file as a whole cannot be imported; the message says why, and repeats nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRow:
+    """A row as it stands in the file, or what is wrong with its form."""
+
+    row: Row
+    fault: Fault | None
+    bytes_read: int
+
+
+def digest(path: Path, encoding: str) -> str:
+    """The file's SHA-256. Raises ``ImportFileError`` where it is not in this encoding."""
+    hashed, decoder = hashlib.sha256(), codecs.getincrementaldecoder(encoding)()
+    with path.open("rb") as file:
+        while content := file.read(_READ):
+            hashed.update(content)
+            _decode(decoder, content, encoding)
+    _decode(decoder, b"", encoding, final=True)
+    return hashed.hexdigest()
+
+
+def read_rows(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
+    """Every row with any value. Raises ``ImportFileError`` where no more can be read.
+
+    A row's number is that of a spreadsheet, whose first row has the names, or of the line.
+    """
+    read = _json_lines if path.suffix.lower() in _JSON_LINES else _csv
+    return read(path, import_map)
+
+
+def _csv(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
+    csv.field_size_limit(_LONGEST_CELL)
+    with (
+        path.open("rb") as content,
+        io.TextIOWrapper(content, encoding=import_map.encoding, newline="") as file,
+    ):
+        reader = csv.reader(file, delimiter=import_map.delimiter, strict=True)
+        number = 1
+        try:
+            columns = _columns(next(reader, []), import_map)
+            for number, cells in enumerate(reader, 2):
+                if not any(cell.strip() for cell in cells):
+                    continue
+                fault = Fault("row-shape") if len(cells) != len(columns) else None
+                values = {
+                    column: text
+                    for column, cell in zip(columns, cells, strict=False)
+                    if column and (text := cell.strip())
+                }
+                yield ReadRow(Row(number, values), fault, content.tell())
+        except csv.Error:
+            raise ImportFileError(
+                f"this is no CSV from row {number} on; does the map name its delimiter?"
+            ) from None
+
+
+def _columns(header: list[str], import_map: ImportMap) -> list[str]:
+    """The columns' names, empty for those that are not read."""
+    named = [name.strip() for name in header]
+    unknown = [
+        index
+        for index, name in enumerate(named, 1)
+        if name not in import_map.ignore and not import_map.names(name)
+    ]
+    if unknown:
+        # By number alone: a file without a header has a person's name there.
+        raise ImportFileError(
+            f"the map does not say what these columns are: {', '.join(map(str, unknown))}. Name "
+            "them as HTCDS does, or in the map's columns, or in what it ignores."
+        )
+    read = [name for name in named if name not in import_map.ignore]
+    if not read:
+        raise ImportFileError("the file names no columns")
+    if len(set(read)) != len(read):
+        raise ImportFileError("two columns have the same name")
+    return [name if name in read else "" for name in named]
+
+
+def _json_lines(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            text = line.decode(import_map.encoding).strip()
+            if text:
+                values, fault = _json_row(text, import_map)
+                yield ReadRow(Row(number, values), fault, file.tell())
+
+
+def _json_row(text: str, import_map: ImportMap) -> tuple[Mapping[str, Any], Fault | None]:
+    try:
+        content = json.loads(text, object_pairs_hook=_distinct)
+    except (ValueError, RecursionError):
+        return {}, Fault("row-shape")
+    if not isinstance(content, dict):
+        return {}, Fault("row-shape")
+    values = {}
+    for index, (name, value) in enumerate(content.items(), 1):
+        if name in import_map.ignore:
+            continue
+        if not import_map.names(name):
+            return {}, Fault("unknown-column", f"({index})")
+        value = value.strip() if isinstance(value, str) else value
+        if value not in ("", None, []):
+            values[name] = value
+    return values, None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("repeated name")
+    return found
+
+
+def _decode(
+    decoder: codecs.IncrementalDecoder, content: bytes, encoding: str, *, final: bool = False
+) -> None:
+    try:
+        decoder.decode(content, final)
+    except UnicodeDecodeError:
+        raise ImportFileError(f"the file is not {encoding}; name its encoding in the map") from None

@@ -1,0 +1,313 @@
+"""One import from file to ledger: prepared on every core, recorded chunk by chunk."""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from json import dumps
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from joserfc.jwk import OKPKey
+from psycopg.errors import UniqueViolation
+
+from api.importing.errors import ErrorFile
+from api.importing.files import ReadRow, digest, read_rows
+from api.importing.journal import Journal, JournalError, Mark, Source
+from api.importing.working import Work, prepare_all
+from api.log_keys import own_parties
+from api.settings import Settings
+from ledger.application import Ledger
+from ledger.importing.import_map import ImportMap
+from ledger.importing.mapping import Fault, Mapper
+from ledger.importing.preparing import ReadyCase, Row, case_id_of
+from ledger.importing.recording import record_cases
+from ledger.keys import key_id
+from ledger.store.bulk import recorded_cases
+from ledger.store.database import Database
+from ledger.store.recorder import Guard, RegistryMovedError
+from ledger.vault.bulk import KnownPersonError
+
+BATCH = 100
+"""Rows that one process prepares at a time."""
+CHUNK = 2000
+"""Events, and those of the batch that reaches it, that one transaction records, unless said."""
+_TRIES = 10
+
+
+class ImportConflictError(RuntimeError):
+    """What is to be recorded is there already, by an import that this one does not know of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an import is."""
+
+    bytes_read: int
+    bytes_total: int
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What an import did."""
+
+    mark: Mark
+    recorded_now: int
+    first: int | None
+    last: int | None
+    """The positions between which this run recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be imported, and how."""
+
+    source: Path
+    agency: str
+    private: OKPKey
+    import_map: ImportMap
+    map_digest: str
+    errors: Path
+    dry_run: bool = False
+    workers: int | None = None
+    chunk: int = CHUNK
+
+    @property
+    def journal(self) -> Path:
+        """Beside the file."""
+        return self.source.with_name(f"{self.source.name}.journal")
+
+
+@dataclass
+class _Batch:
+    """Rows in the order of the file, with what is known of them before they are prepared."""
+
+    rows: list[Row]
+    faults: list[tuple[int, Fault]]
+    known: int
+    """Rows that the ledger has already."""
+    last: int
+    read: int
+    bytes_read: int
+
+
+class Importer:
+    """Imports into the ledger in this database, in the application's and one vault's role."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        database: Database,
+        order: Order,
+        expected: Callable[[str, str], str],
+    ) -> None:
+        """Raises ``Refusal`` where the agency or its key may not sign now, ``ValueError`` else."""
+        self._settings = settings
+        self._ledger = ledger
+        self._database = database
+        self._order = order
+        self._expected = expected
+        registry = ledger.adopted()
+        agency = registry.agency(order.agency)
+        if agency.party not in own_parties(settings):
+            raise ValueError(f"this is no node of {agency.party}: its vault is elsewhere")
+        self._party = agency.party
+        self._protocol = registry.protocol
+        self._key_id = key_id(order.private)
+        self._registered = self._key_now(datetime.now(UTC))
+        Mapper(order.import_map, agency.party)
+        self._first: int | None = None
+        self._last: int | None = None
+        self._recorded_now = 0
+
+    def run(self, progress: Callable[[Progress], None] = lambda _: None) -> Summary:
+        """Import what is not imported yet.
+
+        Raises ``ImportFileError``, ``JournalError``, ``Refusal`` where the key was revoked
+        meanwhile, and ``ImportConflictError``: what was recorded before that stays.
+        """
+        order = self._order
+        content = digest(order.source, order.import_map.encoding)
+        with ExitStack() as stack:
+            journal = None if order.dry_run else self._journal(content)
+            mark = Mark(map=order.map_digest)
+            if journal is not None:
+                stack.enter_context(journal)
+                mark = self._resumed(journal.mark)
+                if mark.done:
+                    return self._summary(mark)
+            errors = stack.enter_context(ErrorFile(order.errors, mark.errors, self._expected))
+            return self._run(journal, mark, errors, progress)
+
+    def _journal(self, content: str) -> Journal:
+        source = Source(content, self._order.agency, self._protocol.id)
+        memory = self._settings.data_directory / "imports"
+        return Journal(self._order.journal, source, memory)
+
+    def _resumed(self, mark: Mark) -> Mark:
+        """Where to go on: at the mark, or from the first row where what was refused may pass now.
+
+        What the ledger has is recorded no second time, wherever one begins.
+        """
+        anew = Mark(map=self._order.map_digest)
+        if mark.map != self._order.map_digest or (mark.done and mark.refused):
+            return anew
+        errors = self._order.errors
+        if mark.refused and not (errors.is_file() and errors.stat().st_size >= mark.errors):
+            return anew
+        return mark
+
+    def _run(
+        self,
+        journal: Journal | None,
+        mark: Mark,
+        errors: ErrorFile,
+        progress: Callable[[Progress], None],
+    ) -> Summary:
+        import_id = journal.import_id if journal else uuid4()
+        total = self._order.source.stat().st_size
+        waiting: list[_Batch] = []
+
+        def batches() -> Iterator[Sequence[Row]]:
+            for batch in self._batches(import_id, mark.through, is_new=journal is None):
+                waiting.append(batch)
+                yield batch.rows
+
+        chunk: list[ReadyCase] = []
+        reached = mark
+        for prepared in prepare_all(self._work(import_id), batches(), workers=self._order.workers):
+            batch = waiting.pop(0)
+            refused = [(r.row, r.faults) for r in prepared.refused]
+            refused += [(number, (fault,)) for number, fault in batch.faults]
+            for number, faults in sorted(refused, key=lambda one: one[0]):
+                errors.write(number, faults)
+            chunk += prepared.ready
+            reached = replace(
+                reached,
+                through=batch.last,
+                rows=reached.rows + batch.read,
+                recorded=reached.recorded + batch.known + len(prepared.ready),
+                refused=reached.refused + len(refused),
+                not_imported=_counted(reached.not_imported, prepared.not_imported),
+            )
+            if sum(len(case.events) for case in chunk) >= self._order.chunk:
+                self._finish(journal, reached, errors, chunk)
+                chunk = []
+            progress(Progress(batch.bytes_read, total, reached))
+        reached = replace(reached, done=True)
+        reached = self._finish(journal, reached, errors, chunk)
+        progress(Progress(total, total, reached))
+        return self._summary(reached)
+
+    def _finish(
+        self, journal: Journal | None, mark: Mark, errors: ErrorFile, chunk: list[ReadyCase]
+    ) -> Mark:
+        """Why rows are refused is durable first, then what is recorded, then that it is done."""
+        mark = replace(mark, errors=errors.sync())
+        if journal is not None:
+            if chunk:
+                self._record(chunk)
+            journal.write(mark)
+        return mark
+
+    def _record(self, cases: Sequence[ReadyCase]) -> None:
+        """Record a chunk under the registry as it is, whose keys count at that time."""
+        for attempt in range(1, _TRIES + 1):
+            registry = self._ledger.adopted()
+            guard = Guard(registry.protocol.ledger_id, registry.version)
+            try:
+                stretch = record_cases(self._database, self._party, cases, guard, self._check_key)
+            except RegistryMovedError:
+                if attempt == _TRIES:
+                    raise
+                continue
+            except (UniqueViolation, KnownPersonError) as error:
+                raise ImportConflictError(
+                    "some of these cases were recorded meanwhile, by an import of the same file "
+                    "elsewhere; nothing of this chunk was. Run this again."
+                ) from error
+            self._first = self._first or stretch.first
+            self._last = stretch.last
+            self._recorded_now += len(cases)
+            return
+
+    def _check_key(self, at: datetime) -> None:
+        """The key that verified every signature is the agency's at the time of recording too."""
+        if self._key_now(at).as_dict(private=False) != self._registered.as_dict(private=False):
+            raise RuntimeError("a key changed under its own thumbprint")
+
+    def _key_now(self, at: datetime) -> OKPKey:
+        return self._ledger.adopted().signing_key(self._key_id, self._order.agency, at)
+
+    def _work(self, import_id: UUID) -> Work:
+        return Work(
+            settings=self._settings,
+            import_id=import_id,
+            import_map=self._order.import_map,
+            agency=self._order.agency,
+            party=self._party,
+            private=dict(self._order.private.as_dict(private=True)),
+            registered=dict(self._registered.as_dict(private=False)),
+            protocol=self._protocol,
+            seals=not self._order.dry_run,
+        )
+
+    def _batches(self, import_id: UUID, through: int, *, is_new: bool) -> Iterator[_Batch]:
+        """Rows after ``through``, without those that stand there twice or are recorded."""
+        for rows in _in_batches(self._distinct(through)):
+            good = [read.row for read in rows if read.fault is None]
+            known = set() if is_new else self._known(import_id, good)
+            yield _Batch(
+                rows=[row for row in good if row.number not in known],
+                faults=[(r.row.number, r.fault) for r in rows if r.fault is not None],
+                known=len(known),
+                last=rows[-1].row.number,
+                read=len(rows),
+                bytes_read=rows[-1].bytes_read,
+            )
+
+    def _known(self, import_id: UUID, rows: Sequence[Row]) -> set[int]:
+        ids = {case_id_of(import_id, row.number): row.number for row in rows}
+        with self._database.connection() as connection:
+            return {ids[case_id] for case_id in recorded_cases(connection, list(ids))}
+
+    def _distinct(self, through: int) -> Iterator[ReadRow]:
+        seen: set[bytes] = set()
+        key = secrets.token_bytes(16)
+        for read in read_rows(self._order.source, self._order.import_map):
+            if read.fault is None:
+                content = dumps(read.row.values, sort_keys=True).encode()
+                mark = blake2b(content, digest_size=16, key=key).digest()
+                if mark in seen:
+                    read = replace(read, fault=Fault("duplicate-row"))
+                seen.add(mark)
+            if read.row.number > through:
+                yield read
+
+    def _summary(self, mark: Mark) -> Summary:
+        return Summary(mark, self._recorded_now, self._first, self._last)
+
+
+def _in_batches(rows: Iterable[ReadRow]) -> Iterator[list[ReadRow]]:
+    batch: list[ReadRow] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _counted(before: dict[str, int], columns: Sequence[str]) -> dict[str, int]:
+    after = dict(before)
+    for column in columns:
+        after[column] = after.get(column, 0) + 1
+    return after
+
+
+__all__ = ["ImportConflictError", "Importer", "JournalError", "Order", "Progress", "Summary"]

@@ -1,0 +1,83 @@
+"""What a country's file calls things: a TOML file beside it."""
+
+import codecs
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from ledger.importing.fields import is_known, place
+from ledger.vocabulary.action import LedgerModel
+
+
+class ImportMap(LedgerModel):
+    """How columns and values of a file are to be read. Without any, as the standard has them."""
+
+    columns: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    """What a column of the file is: a field of HTCDS, or ``kind.field``, or several of these."""
+    values: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What a value means, by the field's name; an empty text leaves the value out."""
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    """What all rows have in common, by ``kind.field``, where a row has such an action."""
+    ignore: frozenset[str] = frozenset()
+    """Columns of the file that are not read."""
+    separator: Annotated[str, Field(min_length=1, max_length=3)] = ";"
+    """Between the values of one cell."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """Between the cells of a CSV."""
+    encoding: str = "utf-8-sig"
+    date_format: str | None = None
+    """How days are written, as for ``strptime``. Unset: 2024-03-01."""
+    time_zone: str = "UTC"
+    """Of moments without an offset; a day stands for its beginning there."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _decodes(cls, value: str) -> str:
+        try:
+            codecs.lookup(value)
+        except LookupError:
+            raise ValueError("is no encoding") from None
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (OSError, ValueError, KeyError):
+            raise ValueError("is no time zone that this system knows (tzdata)") from None
+        return value
+
+    @model_validator(mode="after")
+    def _names_what_there_is(self) -> Self:
+        for column in self.columns:
+            for name in self.names(column):
+                if not is_known(name):
+                    raise ValueError(f"columns: there is no field {name}")
+        for name in self.values:
+            if not is_known(name):
+                raise ValueError(f"values: there is no field {name}")
+        for name in self.defaults:
+            if place(name) is None:
+                raise ValueError(f"defaults: there is no field {name}; write kind.field")
+        return self
+
+    def names(self, column: str) -> tuple[str, ...]:
+        """What a column of the file is; nothing, where it is unknown or not read."""
+        if column in self.ignore:
+            return ()
+        mapped = self.columns.get(column)
+        if mapped is None:
+            return (column,) if is_known(column) else ()
+        return (mapped,) if isinstance(mapped, str) else mapped
+
+
+def load_map(content: bytes, path: Path) -> ImportMap:
+    """Read a map's file. Raises ``ValueError`` saying what is wrong with it."""
+    try:
+        return ImportMap.model_validate(tomllib.loads(content.decode("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML: {error}") from error

@@ -1,0 +1,201 @@
+"""Rows as events that are ready to be recorded: signed, checked, verified, decided, sealed.
+
+All that needs no lock of the ledger, so that it can be done on every core.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID, uuid5
+
+from joserfc.jwk import OKPKey
+
+from ledger import case as cases
+from ledger import signing
+from ledger.application import check_case
+from ledger.case import Case
+from ledger.entry import MAX_BYTES
+from ledger.event import ActionRecorded
+from ledger.importing.mapping import Fault, Mapped, Mapper, Told
+from ledger.protocol import Protocol
+from ledger.refusals import Ground, Refusal
+from ledger.sd_jwt import Disclosure
+from ledger.signing import SignedAction
+from ledger.store.bulk import NewEvent
+from ledger.vault.bulk import Sealed, seal_all
+from ledger.vault.data_keys import DataKeys
+
+_ROOM = 100  # for the time of recording, as for any append
+
+
+class Row(NamedTuple):
+    """A row of the file: its number there, and its columns that have a value."""
+
+    number: int
+    values: Mapping[str, Any]
+
+
+class ReadyCase(NamedTuple):
+    """A row that may be recorded."""
+
+    row: int
+    case_id: UUID
+    events: list[NewEvent]
+    disclosures: list[Sealed]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that is not recorded, and each reason."""
+
+    row: int
+    faults: Sequence[Fault]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What became of some rows."""
+
+    ready: Sequence[ReadyCase]
+    refused: Sequence[Refused]
+    not_imported: Sequence[str]
+    """Columns with a value that no action has, once for each row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who imports: an agency, its private key, and that key as it is registered."""
+
+    agency: str
+    private: OKPKey
+    registered: OKPKey
+    protocol: Protocol
+
+
+class RowError(RuntimeError):
+    """A row makes this program fail; the message names it, and nothing of it."""
+
+
+_Signed = tuple[SignedAction, Sequence[Disclosure]]
+
+
+class _Judged(NamedTuple):
+    row: int
+    case_id: UUID
+    signed: list[_Signed]
+    refused: Refused | None
+    not_imported: Sequence[str]
+
+
+def case_id_of(import_id: UUID, row: int) -> UUID:
+    """The case of a row: the same each time, and nothing without the import's own id tells it."""
+    return uuid5(import_id, str(row))
+
+
+def action_id_of(import_id: UUID, row: int, kind: str, number: int) -> UUID:
+    """The action of a row: the same each time."""
+    return uuid5(import_id, f"{row} {kind} {number}")
+
+
+class Preparer:
+    """Prepares rows of one import. Without ``keys`` nothing is sealed, and nothing written."""
+
+    def __init__(
+        self,
+        import_id: UUID,
+        signer: Signer,
+        mapper: Mapper,
+        keys: DataKeys | None,
+        threads: Executor | None = None,
+    ) -> None:
+        self._import_id = import_id
+        self._signer = signer
+        self._mapper = mapper
+        self._keys = keys
+        self._threads = threads
+
+    def prepare(self, rows: Sequence[Row]) -> Prepared:
+        """Judge each row by itself. Its person's data key is durable on return."""
+        made = [self._judged(row) for row in rows]
+        refused = [one.refused for one in made if one.refused is not None]
+        not_imported = [column for one in made for column in one.not_imported]
+        return Prepared(
+            self._sealed([one for one in made if not one.refused]), refused, not_imported
+        )
+
+    def _judged(self, row: Row) -> _Judged:
+        case_id = case_id_of(self._import_id, row.number)
+
+        def action_id(kind: str, number: int) -> UUID:
+            return action_id_of(self._import_id, row.number, kind, number)
+
+        try:
+            mapped = self._mapper.read(row.values, action_id)
+            faults = list(mapped.faults)
+            signed = [] if faults else self._decided(mapped, case_id, faults)
+        except Exception as error:
+            # Its message may hold a value; its class does not.
+            raise RowError(f"row {row.number} cannot be read ({type(error).__name__})") from None
+        refused = Refused(row.number, faults) if faults else None
+        return _Judged(row.number, case_id, signed, refused, mapped.not_imported)
+
+    def _decided(self, mapped: Mapped, case_id: UUID, faults: list[Fault]) -> list[_Signed]:
+        """The row's actions as signed, each decided upon those before it."""
+        signer, now = self._signer, datetime.now(UTC)
+        project = Case.projector(signer.protocol)
+        case: Case | None = None
+        signed: list[_Signed] = []
+        for told in mapped.told:
+            try:
+                action, disclosures = self._signed(told, case_id)
+                event = cases.decide(case, action, case_id, signer.protocol, now)
+            except Refusal as refusal:
+                faults.append(told.fault(refusal.rule, refusal.field))
+                return []
+            recorded = ActionRecorded(case_id, event.originator_version, action, 1, now)
+            case = project(case, [recorded])
+            signed.append((action, disclosures))
+        if mapped.status is not None and case is not None and case.state.status != mapped.status:
+            faults.append(Fault("status-differs", mapped.status_column))
+        return signed
+
+    def _signed(self, told: Told, case_id: UUID) -> tuple[SignedAction, Sequence[Disclosure]]:
+        """Sign, and then check as what any agency sends is checked. Raises ``Refusal``."""
+        signer = self._signer
+        issued = signing.sign(
+            told.action,
+            agency=signer.agency,
+            key=signer.private,
+            protocol=signer.protocol.id,
+            case_id=case_id,
+            action_id=told.id,
+        )
+        action = signing.read(issued)
+        if len(action.sd_jwt) > MAX_BYTES - _ROOM:
+            raise Refusal(Ground.INVALID, "too-large", "What is signed is too long.")
+        check_case(action, case_id)
+        signing.check_disclosures(action, issued.disclosures)
+        signing.verify(action, signer.registered)
+        return action, issued.disclosures
+
+    def _sealed(self, accepted: Sequence[_Judged]) -> list[ReadyCase]:
+        data_keys: Mapping[UUID, bytes] = {}
+        if self._keys is not None and self._threads is not None:
+            persons = [one.case_id for one in accepted if any(d for _, d in one.signed)]
+            data_keys = self._keys.make_all(persons, self._threads)
+        made = []
+        for row, case_id, signed, *_ in accepted:
+            events = [
+                NewEvent(case_id, version, action.kind, action.id, action.sd_jwt.encode("ascii"))
+                for version, (action, _) in enumerate(signed, 1)
+            ]
+            disclosures = [
+                sealed
+                for action, disclosed in signed
+                if case_id in data_keys
+                for sealed in seal_all(action, case_id, disclosed, data_keys[case_id])
+            ]
+            made.append(ReadyCase(row, case_id, events, disclosures))
+        return made

@@ -1,0 +1,34 @@
+"""Records prepared cases in one transaction: disclosures and events, neither without the other."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from ledger.importing.preparing import ReadyCase
+from ledger.store.bulk import Stretch, record_new
+from ledger.store.database import APP_ROLE, Database, set_local_role
+from ledger.store.migrate import vault_role
+from ledger.store.recorder import Guard
+from ledger.vault.bulk import deposit_new
+
+
+def record_cases(
+    database: Database,
+    party: str,
+    cases: Sequence[ReadyCase],
+    guard: Guard,
+    check: Callable[[datetime], None],
+) -> Stretch:
+    """Record each case whole, or none of them. They are durable on return.
+
+    ``check`` is told the time of recording, and refuses all by raising. Raises as
+    :func:`record_new` and :func:`deposit_new` do. The vault's part comes first: it needs no lock
+    that others wait for.
+    """
+    disclosures = [sealed for case in cases for sealed in case.disclosures]
+    events = [event for case in cases for event in case.events]
+    with database.transaction(role=vault_role(party)) as connection:
+        deposit_new(connection, party, [case.case_id for case in cases], disclosures)
+        set_local_role(connection, APP_ROLE)
+        stretch = record_new(connection, events, guard)
+        check(stretch.recorded_at)
+    return stretch

@@ -1,0 +1,106 @@
+"""Deposits what many new cases disclose, sealed beforehand, in one statement."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+from psycopg import Connection
+from psycopg.rows import DictRow
+from psycopg.sql import SQL, Identifier
+
+from ledger.sd_jwt import Disclosure
+from ledger.signing import SignedAction
+from ledger.store.arrays import Byteas, Texts, Uuids
+from ledger.store.migrate import vault_schema
+from ledger.vault.sealing import seal
+
+# COPY is not for tables with row-level security, which a vault's have.
+_INSERT = """
+INSERT INTO {} (action_id, deposit_id, digest, case_id, field, level, field_group, sealed)
+SELECT t.action_id, %(deposit)s, t.digest, t.case_id, t.field, t.level, t.field_group, t.sealed
+FROM unnest(%(actions)s::uuid[], %(digests)s::text[], %(cases)s::uuid[], %(fields)s::text[],
+    %(levels)s::text[], %(groups)s::text[], %(sealed)s::bytea[])
+    AS t (action_id, digest, case_id, field, level, field_group, sealed)
+"""
+_KNOWN = """
+SELECT case_id FROM {erased} WHERE case_id = ANY(%(cases)s)
+UNION ALL SELECT case_id FROM {disclosures} WHERE case_id = ANY(%(cases)s)
+LIMIT 1
+"""
+
+
+class KnownPersonError(RuntimeError):
+    """A vault holds something of a case that should be new, or has erased it."""
+
+
+class Sealed(NamedTuple):
+    """One disclosure as a vault keeps it."""
+
+    action_id: UUID
+    case_id: UUID
+    digest: str
+    field: str
+    level: str
+    group: str | None
+    sealed: bytes
+
+
+def seal_all(
+    action: SignedAction, case_id: UUID, disclosures: Sequence[Disclosure], data_key: bytes
+) -> list[Sealed]:
+    """Seal disclosures that were checked against ``action`` under the person's key."""
+    made = []
+    for disclosure in disclosures:
+        digest, field = disclosure.digest, disclosure.name
+        level = action.model.level(field)
+        made.append(
+            Sealed(
+                action_id=action.id,
+                case_id=case_id,
+                digest=digest,
+                field=field,
+                level=level.level.value,
+                group=level.group.value if level.group else None,
+                sealed=seal(
+                    data_key,
+                    disclosure.encoded,
+                    case_id=case_id,
+                    action_id=action.id,
+                    digest=digest,
+                    field=field,
+                ),
+            )
+        )
+    return made
+
+
+def deposit_new(
+    connection: Connection[DictRow], party: str, case_ids: Sequence[UUID], rows: Sequence[Sealed]
+) -> None:
+    """Store what new cases disclose, in the caller's transaction and the vault's role.
+
+    Their data keys must be durable already. Nobody can have ordered the erasure of a case that is
+    not recorded yet, so none is waited for. Raises ``KnownPersonError`` where a case is not new to
+    this vault.
+    """
+    schema = Identifier(vault_schema(party))
+    erased, disclosures = SQL("{}.erased").format(schema), SQL("{}.disclosures").format(schema)
+    known = SQL(_KNOWN).format(erased=erased, disclosures=disclosures)
+    if connection.execute(known, {"cases": list(case_ids)}, prepare=True).fetchone() is not None:
+        raise KnownPersonError(f"{party}'s vault knows a case that is to be imported as new")
+    if not rows:
+        return
+    connection.execute(
+        SQL(_INSERT).format(disclosures),
+        {
+            "deposit": uuid4(),
+            "actions": Uuids(row.action_id for row in rows),
+            "cases": Uuids(row.case_id for row in rows),
+            "digests": Texts(row.digest for row in rows),
+            "fields": Texts(row.field for row in rows),
+            "levels": Texts(row.level for row in rows),
+            "groups": Texts(row.group for row in rows),
+            "sealed": Byteas(row.sealed for row in rows),
+        },
+        prepare=True,
+    )
