@@ -244,6 +244,7 @@ def main() -> None:
     ratios = {
         "bulk path : COPY of the same events and disclosures": bare / bulk,
         "bulk path : COPY of the same without indexes": heap / bulk,
+        "bulk path, vault and all : COPY of its events alone": seconds["COPY of events"] / bulk,
         "events alone : COPY of the same events": seconds["COPY of events"] / alone,
         "events alone : COPY of the same without indexes": seconds["COPY of events, no index"]
         / alone,
