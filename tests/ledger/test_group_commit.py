@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from unittest.mock import patch
 from uuid import UUID, uuid4
@@ -13,17 +14,24 @@ import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError
 
-from ledger import signing
+from ledger import keys, signing
 from ledger.application import Ledger, Receipt, environment
 from ledger.event import UnsealedEvent
 from ledger.merkle import Frontier
 from ledger.refusals import Ground, Refusal
 from ledger.signing import SignedAction
 from ledger.store.grouping import Group
-from ledger.store.recorder import Guard, LedgerRecorder, Proposal, RegistryMovedError, TakenError
+from ledger.store.recorder import (
+    Guard,
+    LedgerRecorder,
+    Proposal,
+    RegistryMovedError,
+    TakenError,
+    TooLateError,
+)
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
-from ledger.vocabulary.registration import KeyRevoked
+from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 
@@ -322,3 +330,37 @@ def test_a_library_call_raises_what_the_library_does(ledger: Ledger, agencies: A
     with pytest.raises(IntegrityError):
         ledger.rows.insert_events([event])
     assert ledger.rows.insert_events([]) == []
+
+
+def test_a_key_that_ends_while_its_action_waits_signs_no_event(
+    ledger: Ledger, database: str, agencies: Agencies
+) -> None:
+    short = Agencies(keys={**agencies.keys, "me-border": keys.generate()})
+    grant = short.grant("me-border").model_copy(
+        update={"valid_until": datetime.now(UTC) + timedelta(seconds=4)}
+    )
+    registered = agencies.sign("me-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
+    ledger.append_to_registry(signing.read(registered))
+    action = opened(short, uuid4(), "me-border")
+    ledger.rows._detours = 9  # so that it takes the head's lock before it looks at the time
+    with psycopg.connect(database) as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute("SELECT FROM ledger.head FOR UPDATE")
+        waiting = pool.submit(recorded, ledger, action)
+        wait_until(lambda: ledger.rows._appends._is_led)
+        assert datetime.now(UTC) < grant.valid_until, "the machine is too slow for this test"
+        wait_until(lambda: datetime.now(UTC) >= grant.valid_until)
+        connection.commit()
+        with pytest.raises(Refusal) as refusal:
+            waiting.result()
+    assert refusal.value.rule == "key-not-valid"
+    assert ledger.rows.find_action(action.id) is None
+
+
+def test_what_holds_for_a_time_is_recorded_before_it_ends(
+    ledger: Ledger, agencies: Agencies
+) -> None:
+    event = unsealed(opened(agencies, uuid4()), 1)
+    with pytest.raises(TooLateError):
+        ledger.rows.append([event], until=datetime.now(UTC))
+    assert ledger.rows.append([event], until=datetime.now(UTC) + timedelta(minutes=1))
+    check_whole(ledger)
