@@ -10,7 +10,7 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 
 from api.disclosing import Reader
 from api.node import Node
-from api.sessions import Session, Sessions
+from api.sessions import Session
 from ledger.protocol import COORDINATOR, NODE, OVERSIGHT, Agency
 from ledger.refusals import Ground, Refusal
 from ledger.registry import Registry
@@ -43,25 +43,21 @@ class Caller:
     registry: Registry
     key_id: str | None = None
     session: Session | None = None
-    sessions: Sessions | None = None
 
     @property
     def person(self) -> str | None:
         """The pseudonym of the person who asks; ``None`` where a system does."""
         return self.session.person if self.session is not None else None
 
-    def may_go_on(self, registry: Registry) -> bool:
-        """Whether what an answer began with still counts: the key, by the registry of now,
-        or the session, of which a long answer is no use."""
-        if self.key_id is not None:
-            try:
-                registry.signing_key(self.key_id, self.agency.id, datetime.now(UTC))
-            except Refusal:
-                return False
-            return True
-        if self.session is None or self.sessions is None:
+    def key_counts(self, registry: Registry) -> bool:
+        """Whether the key that an answer began with still counts, by the registry of now."""
+        if self.key_id is None:
             return False
-        return self.sessions.lives(self.session)
+        try:
+            registry.signing_key(self.key_id, self.agency.id, datetime.now(UTC))
+        except Refusal:
+            return False
+        return True
 
     @property
     def reader(self) -> Reader:
@@ -186,7 +182,7 @@ def _signed_in(request: Request, node: Node, registry: Registry, secret: str) ->
             Ground.UNAUTHENTIC, "session-over", "The session is over; sign in again.", "Cookie"
         )
     agency = person_agency(node, registry, session.agency)
-    return Caller(agency, registry, session=session, sessions=node.sessions)
+    return Caller(agency, registry, session=session)
 
 
 def _check_served(node: Node, agency: Agency) -> None:

@@ -43,7 +43,7 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with Node(settings, conninfo) as node:
-            async with Feed(conninfo) as feed:
+            async with Feed(node) as feed:
                 app.state.node = node
                 app.state.feed = feed
                 app.state.streams = Places(settings.streams, settings.streams_per_agency)

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,16 +55,16 @@ class Sessions:
             return None
         return Session(digest, row["agency"], row["person"], row["expires_at"])
 
-    def lives(self, session: Session) -> bool:
-        """Whether a session has not ended. This is no use of it."""
+    def living(self, digests: Collection[bytes]) -> set[bytes]:
+        """Those of these sessions that have not ended. This is no use of them."""
         with self._database.connection() as connection:
-            found = connection.execute(
-                "SELECT FROM access.sessions"
-                " WHERE digest = %s AND expires_at > now() AND last_seen_at > now() - %s",
-                (session.digest, IDLE),
+            rows = connection.execute(
+                "SELECT digest FROM access.sessions"
+                " WHERE digest = ANY(%s) AND expires_at > now() AND last_seen_at > now() - %s",
+                (list(digests), IDLE),
                 prepare=True,
-            ).fetchone()
-        return found is not None
+            ).fetchall()
+        return {bytes(row["digest"]) for row in rows}
 
     def end(self, secret: str) -> None:
         """End a session, if there is one."""

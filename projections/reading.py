@@ -1,6 +1,6 @@
 """Reads views, as the application's role may: indexed queries on the live slot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -36,6 +36,17 @@ _POSITION = """
 SELECT notification_id FROM views.tracking
 WHERE projection = %(projection)s AND slot = views.live_slot(%(projection)s)
   AND application_name = %(application)s
+"""
+
+# One snapshot: the rows are the view as it stands at that position.
+_VIEWERS = """
+SELECT stands.upto, v.case_id, v.viewer
+FROM (SELECT COALESCE((
+    SELECT notification_id FROM views.tracking
+    WHERE projection = %(projection)s AND slot = views.live_slot(%(projection)s)
+      AND application_name = %(application)s), 0) AS upto) stands
+LEFT JOIN views.case_views v ON v.slot = views.live_slot(%(projection)s)
+  AND v.viewer = ANY(%(viewers)s) AND v.case_id = ANY(%(cases)s)
 """
 
 _EVENTS_OF_VIEWER = """
@@ -110,6 +121,22 @@ class ViewReader:
         }
         rows = self._rows(_EVENTS_OF_VIEWER, "case_views", page)
         return [int(row["notification_id"]) for row in rows]
+
+    def viewers_of(
+        self, cases: Collection[UUID], viewers: Collection[str]
+    ) -> tuple[int, Mapping[UUID, Sequence[str]]]:
+        """Which of ``viewers`` see each of these cases, and at what position that is so."""
+        asked = {
+            "application": Ledger.name,
+            "cases": list(cases),
+            "viewers": list(viewers),
+        }
+        rows = self._rows(_VIEWERS, "case_views", asked)
+        seen: dict[UUID, list[str]] = {}
+        for row in rows:
+            if row["case_id"] is not None:
+                seen.setdefault(row["case_id"], []).append(row["viewer"])
+        return int(rows[0]["upto"]), seen
 
     def _rows(
         self, statement: LiteralString, projection: str, params: Mapping[str, Any]
