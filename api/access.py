@@ -8,9 +8,11 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
+from api import assertions
 from api.disclosing import Reader
+from api.lanes import Lanes
 from api.node import Node
-from api.sessions import Session, Sessions
+from api.sessions import Session
 from ledger.protocol import COORDINATOR, NODE, OVERSIGHT, Agency
 from ledger.refusals import Ground, Refusal
 from ledger.registry import Registry
@@ -43,25 +45,21 @@ class Caller:
     registry: Registry
     key_id: str | None = None
     session: Session | None = None
-    sessions: Sessions | None = None
 
     @property
     def person(self) -> str | None:
         """The pseudonym of the person who asks; ``None`` where a system does."""
         return self.session.person if self.session is not None else None
 
-    def may_go_on(self, registry: Registry) -> bool:
-        """Whether what an answer began with still counts: the key, by the registry of now,
-        or the session, of which a long answer is no use."""
-        if self.key_id is not None:
-            try:
-                registry.signing_key(self.key_id, self.agency.id, datetime.now(UTC))
-            except Refusal:
-                return False
-            return True
-        if self.session is None or self.sessions is None:
+    def key_counts(self, registry: Registry) -> bool:
+        """Whether the key that an answer began with still counts, by the registry of now."""
+        if self.key_id is None:
             return False
-        return self.sessions.lives(self.session)
+        try:
+            registry.signing_key(self.key_id, self.agency.id, datetime.now(UTC))
+        except Refusal:
+            return False
+        return True
 
     @property
     def reader(self) -> Reader:
@@ -86,22 +84,28 @@ class Caller:
         return self.agency.role in (COORDINATOR, OVERSIGHT, NODE)
 
 
-def the_node(request: Request) -> Node:
+async def the_node(request: Request) -> Node:
     """The node that this application serves."""
     return cast("Node", request.app.state.node)
 
 
-def caller(
+async def the_lanes(request: Request) -> Lanes:
+    """What requests ask the database from the event loop."""
+    return cast("Lanes", request.app.state.lanes)
+
+
+async def caller(
     request: Request,
     node: Annotated[Node, Depends(the_node)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     _: Annotated[str | None, Depends(session_cookie)],
 ) -> Caller:
     """Authenticate the request. Raises ``Refusal``."""
-    registry = node.ledger.adopted()
+    lanes = await the_lanes(request)
+    registry = await lanes.registry.known()
     secret = session_secret(node, request)
     if credentials is None and secret is not None:
-        return _signed_in(request, node, registry, secret)
+        return await _signed_in(request, node, lanes, registry, secret)
     if credentials is None:
         raise Refusal(
             Ground.UNAUTHENTIC,
@@ -116,9 +120,21 @@ def caller(
             "Send an assertion or the cookie of a session, not both.",
             "Authorization",
         )
-    agency, key_id = node.assertions.authenticate(credentials.credentials, registry)
+    return await _asserted(node, lanes, registry, credentials.credentials)
+
+
+async def _asserted(node: Node, lanes: Lanes, registry: Registry, token: str) -> Caller:
+    assertion = assertions.read(token)
+    if assertion.key_id not in registry.keys:  # it may be registered since
+        registry = await lanes.registry.anew()
+    agency = node.assertions.check(assertion, registry)
+    used = await lanes.assertions.use(assertion.using(registry.protocol.ledger_id))
+    if used.registry_version != registry.version:  # the key may be revoked since
+        registry = await lanes.registry.at(used.registry_version)
+        node.assertions.check_key(assertion, registry)
+    assertions.check_used(used)
     _check_served(node, agency)
-    return Caller(agency, registry, key_id=key_id)
+    return Caller(agency, registry, key_id=assertion.key_id)
 
 
 def person_agency(node: Node, registry: Registry, agency_id: str) -> Agency:
@@ -178,15 +194,18 @@ def from_own_page(method: str, headers: Mapping[str, str], public_url: str | Non
     return public_url is not None and headers.get("origin") == public_url
 
 
-def _signed_in(request: Request, node: Node, registry: Registry, secret: str) -> Caller:
+async def _signed_in(
+    request: Request, node: Node, lanes: Lanes, registry: Registry, secret: str
+) -> Caller:
     check_same_origin(node, request)
-    session = node.sessions.seen(secret)
+    session, version = await lanes.sessions.seen(secret, registry.protocol.ledger_id)
     if session is None:
         raise Refusal(
             Ground.UNAUTHENTIC, "session-over", "The session is over; sign in again.", "Cookie"
         )
+    registry = await lanes.registry.at(version)
     agency = person_agency(node, registry, session.agency)
-    return Caller(agency, registry, session=session, sessions=node.sessions)
+    return Caller(agency, registry, session=session)
 
 
 def _check_served(node: Node, agency: Agency) -> None:
@@ -200,5 +219,6 @@ def _check_served(node: Node, agency: Agency) -> None:
         raise node.asked.too_many(agency.id)
 
 
+TheLanes = Annotated[Lanes, Depends(the_lanes)]
 TheNode = Annotated[Node, Depends(the_node)]
 TheCaller = Annotated[Caller, Depends(caller)]

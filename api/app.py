@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from api import problems
 from api.feed import Feed
+from api.lanes import Lanes
 from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications, RequestLog
 from api.node import Node
 from api.problems import ProblemDetails
@@ -43,8 +44,9 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with Node(settings, conninfo) as node:
-            async with Feed(conninfo) as feed:
+            async with Lanes(node) as lanes, Feed(node) as feed:
                 app.state.node = node
+                app.state.lanes = lanes
                 app.state.feed = feed
                 app.state.streams = Places(settings.streams, settings.streams_per_agency)
                 app.state.waits = Places(settings.streams, settings.streams_per_agency)

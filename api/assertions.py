@@ -1,21 +1,24 @@
 """Who is asking: short-lived JWT assertions (RFC 7519, after RFC 7523) by an agency's key."""
 
+import math
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from joserfc import jwt
-from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from api.problems import problem
+from api.used_assertions import Use, Used, Using
 from ledger import sd_jwt
 from ledger.keys import key_id
 from ledger.protocol import Agency
 from ledger.refusals import Ground, Refusal
 from ledger.registry import Registry
-from ledger.sd_jwt import SdJwtError
+from ledger.sd_jwt import SdJwt, SdJwtError
 from ledger.store.database import Database
 from ledger.vocabulary.registration import KeyId
 from ledger.vocabulary.types import AgencyId, UnixTime
@@ -60,37 +63,60 @@ def make_assertion(agency: str, key: OKPKey, audience: str, now: datetime | None
     return jwt.encode(header, claims, key, registry=_JWS)
 
 
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """An assertion as it reads. Reading verifies nothing; see :meth:`Assertions.check`."""
+
+    signed: SdJwt
+    agency: str
+    key_id: str
+    audience: str
+    jti: str
+    issued_at: datetime
+    expires_at: datetime
+
+    def using(self, ledger_id: UUID) -> Using:
+        """What is to be kept of it, for as long as it could be accepted."""
+        # With the skew on both sides.
+        keep_until = self.expires_at + 2 * CLOCK_SKEW
+        return Using(self.agency, self.jti, self.issued_at, keep_until, ledger_id)
+
+
 class Assertions:
-    """Verifies assertions, each once."""
+    """Verifies assertions. That each is used once is :mod:`api.used_assertions`'s."""
 
     def __init__(self, database: Database, audience: str) -> None:
         self._database = database
         self._audience = audience
 
-    def authenticate(self, token: str, registry: Registry) -> tuple[Agency, str]:
-        """Who made this assertion, and the id of the key. Raises ``Refusal`` (unauthentic)."""
+    def check(self, assertion: Assertion, registry: Registry) -> Agency:
+        """Who made this assertion. Raises ``Refusal`` (unauthentic)."""
         now = datetime.now(UTC)
-        header, claims = _read(token)
+        key = self._key(assertion, registry, now)
         try:
-            key = registry.signing_key(header.kid, claims.iss, now)
-        except Refusal as refusal:
-            raise _refused(refusal.rule, refusal.message) from None
-        try:
-            jwt.decode(token, key, registry=_JWS)
-        except JoseError:
+            sd_jwt.verify(assertion.signed, key)
+        except SdJwtError:
             raise _refused("assertion-signature", "The signature does not verify.") from None
-        self._check_claims(claims, now)
-        self._use(claims)
-        agency = registry.protocol.agencies_by_id.get(claims.iss)
+        self._check_claims(assertion, now)
+        agency = registry.protocol.agencies_by_id.get(assertion.agency)
         if agency is None:
             raise _refused("unknown-agency", "This is no agency of the protocol.")
-        return agency, header.kid
+        return agency
 
-    def _check_claims(self, claims: _Claims, now: datetime) -> None:
-        if claims.aud != self._audience:
+    def check_key(self, assertion: Assertion, registry: Registry) -> None:
+        """Whether a key that was known is still good, by a later registry. Raises ``Refusal``."""
+        self._key(assertion, registry, datetime.now(UTC))
+
+    def _key(self, assertion: Assertion, registry: Registry, now: datetime) -> OKPKey:
+        try:
+            return registry.signing_key(assertion.key_id, assertion.agency, now)
+        except Refusal as refusal:
+            raise _refused(refusal.rule, refusal.message) from None
+
+    def _check_claims(self, assertion: Assertion, now: datetime) -> None:
+        if assertion.audience != self._audience:
             raise _refused("assertion-audience", "The assertion is meant for another ledger.")
-        issued = datetime.fromtimestamp(claims.iat, UTC)
-        expires = datetime.fromtimestamp(claims.exp, UTC)
+        issued, expires = assertion.issued_at, assertion.expires_at
         if expires <= now - CLOCK_SKEW:
             raise _refused("assertion-expired", "The assertion has expired; make a new one.")
         if issued > now + CLOCK_SKEW:
@@ -101,19 +127,6 @@ class Assertions:
                 f"An assertion lives at most {int(MAX_LIFETIME.total_seconds())} seconds.",
             )
 
-    def _use(self, claims: _Claims) -> None:
-        # Kept for as long as the assertion could be accepted, with the skew on both sides.
-        until = datetime.fromtimestamp(claims.exp, UTC) + 2 * CLOCK_SKEW
-        with self._database.connection() as connection:
-            used = connection.execute(
-                "INSERT INTO access.used_assertions (agency, jti, expires_at)"
-                " VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-                (claims.iss, claims.jti, until),
-                prepare=True,
-            ).rowcount
-        if used == 0:
-            raise _refused("assertion-replayed", "This assertion was used; make a new one.")
-
     def forget_expired(self) -> int:
         """Remove what can no longer be replayed. Returns how many."""
         with self._database.connection() as connection:
@@ -122,14 +135,33 @@ class Assertions:
             ).rowcount
 
 
-def _read(token: str) -> tuple[_Header, _Claims]:
+def check_used(used: Used) -> None:
+    """Raises ``Refusal`` (``assertion-replayed``), and a problem (503) where nobody knows."""
+    match used.use:
+        case Use.REPLAYED:
+            raise _refused("assertion-replayed", "This assertion was used; make a new one.")
+        case Use.UNSURE:
+            wait = math.ceil((used.refused_until - datetime.now(UTC)).total_seconds())
+            raise problem(
+                503,
+                "Not available now",
+                "assertion-before-crash",
+                "The store has recovered from a crash, and whether an assertion of before was used "
+                "is not known; make a new one.",
+                {"Retry-After": str(max(1, wait))},
+            )
+
+
+def read(token: str) -> Assertion:
+    """Read an assertion. Raises ``Refusal`` (``assertion-malformed``)."""
     if len(token) > _MAX_BYTES:
         raise _refused("assertion-malformed", "The assertion is too long.")
     try:
         parsed = sd_jwt.parse(f"{token}~")  # JSON and base64url in their one reading alone
         if parsed.disclosures:
             raise SdJwtError("an assertion discloses nothing")
-        return _Header.model_validate(parsed.header), _Claims.model_validate(parsed.payload)
+        header = _Header.model_validate(parsed.header)
+        claims = _Claims.model_validate(parsed.payload)
     except ValidationError as error:
         known = {*_Header.model_fields, *_Claims.model_fields}
         wrong = sorted({str(part) for e in error.errors() for part in e["loc"]} & known)
@@ -137,6 +169,15 @@ def _read(token: str) -> tuple[_Header, _Claims]:
         raise _refused("assertion-malformed", f"Wrong or missing: {named}.") from None
     except SdJwtError:
         raise _refused("assertion-malformed", "It is no JWT (RFC 7519).") from None
+    return Assertion(
+        signed=parsed,
+        agency=claims.iss,
+        key_id=header.kid,
+        audience=claims.aud,
+        jti=claims.jti,
+        issued_at=datetime.fromtimestamp(claims.iat, UTC),
+        expires_at=datetime.fromtimestamp(claims.exp, UTC),
+    )
 
 
 def _refused(rule: str, message: str) -> Refusal:

@@ -19,6 +19,7 @@ from api.middleware import Contained
 from api.settings import Settings
 
 MAX_CONNECTIONS = 1000
+"""Besides those that streams are sent on."""
 
 
 def log_as_json() -> None:
@@ -130,7 +131,7 @@ def server(app: FastAPI, settings: Settings, *, grace: int = 5) -> uvicorn.Serve
         log_config=None,
         access_log=False,  # a path would be logged whole; see api.middleware
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS + settings.streams,
         timeout_graceful_shutdown=grace,
         ssl_context_factory=None if context is None else lambda *_: context,
     )

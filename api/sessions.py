@@ -2,14 +2,30 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from ledger.store.database import Database
+from ledger.store.lane import Lane
 
 LIFETIME = timedelta(hours=8)
 IDLE = timedelta(minutes=30)
 SIGN_IN_LIFETIME = timedelta(minutes=10)
+_NOTED = timedelta(seconds=30)
+_SEEN = """
+WITH living AS (
+    SELECT digest, agency, person, expires_at, last_seen_at FROM access.sessions
+    WHERE digest = %(digest)s AND expires_at > now() AND last_seen_at > now() - %(idle)s
+), noted AS (
+    UPDATE access.sessions s SET last_seen_at = now() FROM living
+    WHERE s.digest = living.digest AND living.last_seen_at < now() - %(noted)s
+)
+SELECT living.*, (SELECT COALESCE(max(originator_version), 0) FROM ledger.events
+    WHERE originator_id = %(ledger)s) AS registry_version
+FROM (VALUES (1)) AS one LEFT JOIN living ON true
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +55,16 @@ class Sessions:
             )
         return secret
 
-    def seen(self, secret: str) -> Session | None:
-        """The session of a secret, which is thereby in use; ``None`` if there is none any more."""
-        digest = _digest(secret)
+    def living(self, digests: Collection[bytes]) -> set[bytes]:
+        """Those of these sessions that have not ended. This is no use of them."""
         with self._database.connection() as connection:
-            row = connection.execute(
-                "UPDATE access.sessions SET last_seen_at = now()"
-                " WHERE digest = %s AND expires_at > now() AND last_seen_at > now() - %s"
-                " RETURNING agency, person, expires_at",
-                (digest, IDLE),
+            rows = connection.execute(
+                "SELECT digest FROM access.sessions"
+                " WHERE digest = ANY(%s) AND expires_at > now() AND last_seen_at > now() - %s",
+                (list(digests), IDLE),
                 prepare=True,
-            ).fetchone()
-        if row is None:
-            return None
-        return Session(digest, row["agency"], row["person"], row["expires_at"])
-
-    def lives(self, session: Session) -> bool:
-        """Whether a session has not ended. This is no use of it."""
-        with self._database.connection() as connection:
-            found = connection.execute(
-                "SELECT FROM access.sessions"
-                " WHERE digest = %s AND expires_at > now() AND last_seen_at > now() - %s",
-                (session.digest, IDLE),
-                prepare=True,
-            ).fetchone()
-        return found is not None
+            ).fetchall()
+        return {bytes(row["digest"]) for row in rows}
 
     def end(self, secret: str) -> None:
         """End a session, if there is one."""
@@ -84,6 +85,30 @@ class Sessions:
                     "DELETE FROM access.sign_ins WHERE expires_at <= now()"
                 ).rowcount
             )
+
+
+class SessionsInUse:
+    """Finds the session that a request comes with, which is thereby in use."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    async def seen(self, secret: str, ledger_id: UUID) -> tuple[Session | None, int]:
+        """The session of a secret, ``None`` if there is none any more, and the registry's version.
+
+        That it is in use is noted twice a minute, which is exact enough for half an hour.
+        """
+        digest = _digest(secret)
+        asked = {"digest": digest, "idle": IDLE, "noted": _NOTED, "ledger": ledger_id}
+        async with self._lane.connection() as connection:
+            cursor = await connection.execute(_SEEN, asked, prepare=True)
+            row = await cursor.fetchone()
+        if row is None:
+            raise RuntimeError("a question for one row has no answer")
+        if row["agency"] is None:
+            return None, row["registry_version"]
+        session = Session(digest, row["agency"], row["person"], row["expires_at"])
+        return session, row["registry_version"]
 
 
 class PendingSignIns:

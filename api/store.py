@@ -89,6 +89,7 @@ def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
             for role in roles:
                 connection.execute(SQL("SET ROLE {}").format(Identifier(role)))
             connection.execute("SELECT FROM access.used_assertions LIMIT 0")
+            connection.execute("SELECT FROM access.assertions LIMIT 0")
             connection.execute("SELECT FROM access.sessions LIMIT 0")
             connection.execute("SELECT FROM views.projections LIMIT 0")
             connection.execute("SELECT FROM ledger.events LIMIT 0")

@@ -1,17 +1,32 @@
 """Reads views, as the application's role may: indexed queries on the live slot."""
 
-from collections.abc import Mapping, Sequence
+from asyncio import Future
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any, LiteralString
 from uuid import UUID
 
 from ledger.application import Ledger
 from ledger.store.database import Database
+from ledger.store.lane import Lane
+from ledger.store.together import Together
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
 
 _ONE_CASE = """
 SELECT document FROM views.case_views
 WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s AND case_id = %(case_id)s
+"""
+
+_CASES_TOGETHER = """
+SELECT t.viewer, t.case_id, v.version, v.position, v.document::text AS document
+FROM unnest(%(viewers)s::text[], %(cases)s::uuid[]) AS t (viewer, case_id)
+JOIN views.case_views v ON v.viewer = t.viewer AND v.case_id = t.case_id
+  AND v.slot = (SELECT live_slot FROM views.projections WHERE name = %(projection)s)
+"""
+
+_RECORDED = """
+SELECT action_id, notification_id FROM ledger.events WHERE action_id = ANY(%s)
 """
 
 _CASES = """
@@ -38,6 +53,17 @@ WHERE projection = %(projection)s AND slot = views.live_slot(%(projection)s)
   AND application_name = %(application)s
 """
 
+# One snapshot: the rows are the view as it stands at that position.
+_VIEWERS = """
+SELECT stands.upto, v.case_id, v.viewer
+FROM (SELECT COALESCE((
+    SELECT notification_id FROM views.tracking
+    WHERE projection = %(projection)s AND slot = views.live_slot(%(projection)s)
+      AND application_name = %(application)s), 0) AS upto) stands
+LEFT JOIN views.case_views v ON v.slot = views.live_slot(%(projection)s)
+  AND v.viewer = ANY(%(viewers)s) AND v.case_id = ANY(%(cases)s)
+"""
+
 _EVENTS_OF_VIEWER = """
 SELECT e.notification_id FROM ledger.events e
 WHERE e.notification_id > %(after)s AND e.notification_id <= %(upto)s
@@ -47,6 +73,56 @@ WHERE e.notification_id > %(after)s AND e.notification_id <= %(upto)s
         AND v.case_id = e.originator_id))
 ORDER BY e.notification_id LIMIT %(limit)s
 """
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCase:
+    """A case view as its projection wrote it: JSON that needs no second validation."""
+
+    version: int
+    position: int
+    document: str
+
+
+class CaseReader:
+    """Reads the current views of cases for an event loop, concurrent ones in one statement."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._cases = Together(self._read_cases)
+        self._recorded = Together(self._read_recorded)
+
+    def case(self, viewer: str, case_id: UUID) -> Future[StoredCase | None]:
+        """The current view, or ``None`` where the viewer has none of this case."""
+        return self._cases.ask((viewer, case_id))
+
+    def recorded(self, action_ids: Set[UUID]) -> Future[Mapping[UUID, int]]:
+        """The positions of those of these actions that were recorded."""
+        return self._recorded.ask(action_ids)
+
+    async def _read_cases(self, asked: Sequence[tuple[str, UUID]]) -> Sequence[StoredCase | None]:
+        distinct = set(asked)
+        params = {
+            "projection": "case_views",
+            "viewers": [viewer for viewer, _ in distinct],
+            "cases": [case_id for _, case_id in distinct],
+        }
+        async with self._lane.connection() as connection:
+            cursor = await connection.execute(_CASES_TOGETHER, params, prepare=True)
+            found = {
+                (row["viewer"], row["case_id"]): StoredCase(
+                    row["version"], row["position"], row["document"]
+                )
+                for row in await cursor.fetchall()
+            }
+        return [found.get(one) for one in asked]
+
+    async def _read_recorded(self, asked: Sequence[Set[UUID]]) -> Sequence[Mapping[UUID, int]]:
+        every = {action_id for action_ids in asked for action_id in action_ids}
+        async with self._lane.connection() as connection:
+            cursor = await connection.execute(_RECORDED, (list(every),), prepare=True)
+            found = {r["action_id"]: r["notification_id"] for r in await cursor.fetchall()}
+        return [{a: found[a] for a in action_ids if a in found} for action_ids in asked]
 
 
 class ViewReader:
@@ -110,6 +186,22 @@ class ViewReader:
         }
         rows = self._rows(_EVENTS_OF_VIEWER, "case_views", page)
         return [int(row["notification_id"]) for row in rows]
+
+    def viewers_of(
+        self, cases: Collection[UUID], viewers: Collection[str]
+    ) -> tuple[int, Mapping[UUID, Sequence[str]]]:
+        """Which of ``viewers`` see each of these cases, and at what position that is so."""
+        asked = {
+            "application": Ledger.name,
+            "cases": list(cases),
+            "viewers": list(viewers),
+        }
+        rows = self._rows(_VIEWERS, "case_views", asked)
+        seen: dict[UUID, list[str]] = {}
+        for row in rows:
+            if row["case_id"] is not None:
+                seen.setdefault(row["case_id"], []).append(row["viewer"])
+        return int(rows[0]["upto"]), seen
 
     def _rows(
         self, statement: LiteralString, projection: str, params: Mapping[str, Any]

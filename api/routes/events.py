@@ -3,15 +3,16 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, Header, Query, Request
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.access import Caller, TheCaller, TheNode
 from api.documents import Event, EventPage
-from api.feed import Feed
+from api.feed import PAGE, Feed, Follower, frame
 from api.node import Node
 from api.parameters import MAX_POSITION
 from api.problems import responses
@@ -20,7 +21,6 @@ from ledger.refusals import Ground, Refusal
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
 
-PAGE = 500
 _SEND_SECONDS = 30.0
 _EVENT_STREAM = "text/event-stream"
 
@@ -57,9 +57,7 @@ async def get_events(
 class _Stream(EventSourceResponse):
     """Events for one caller, who takes a place for as long as they are sent."""
 
-    def __init__(
-        self, events: AsyncIterator[ServerSentEvent], caller: Caller, places: Places
-    ) -> None:
+    def __init__(self, events: AsyncIterator[bytes], caller: Caller, places: Places) -> None:
         super().__init__(events, ping=15, send_timeout=_SEND_SECONDS)
         self._agency = caller.agency.id
         self._places = places
@@ -93,21 +91,29 @@ def _page(node: Node, caller: Caller, after: int, limit: int) -> EventPage:
     )
 
 
-def _may_go_on(node: Node, caller: Caller) -> bool:
-    return caller.may_go_on(node.ledger.adopted())
-
-
-async def _follow(
-    node: Node, feed: Feed, caller: Caller, after: int
-) -> AsyncIterator[ServerSentEvent]:
-    while await run_in_threadpool(_may_go_on, node, caller):
-        page = await run_in_threadpool(_page, node, caller, after, PAGE)
-        for event in page.events:
-            yield ServerSentEvent(
-                data=event.model_dump_json(), event="event", id=str(event.position)
-            )
-        if page.events:
+async def _follow(node: Node, feed: Feed, caller: Caller, after: int) -> AsyncIterator[bytes]:
+    with feed.followed_by(caller) as follower:
+        while not follower.over:
+            tail = feed.tail(follower)
+            if tail is not None and after >= tail.start:
+                content, after = tail.after(after)
+                if content:
+                    yield content
+                else:
+                    await follower.wait()
+                continue
+            page = await _page_behind(node, feed, follower, after)
+            for event in page.events:
+                yield frame(event).content
+            if page.next == after:
+                await follower.wait(1.0)
             after = page.next
-        else:
-            # A view may lag behind the notice that wakes us: look again soon.
-            await feed.wait(1.0)
+
+
+async def _page_behind(node: Node, feed: Feed, follower: Follower, after: int) -> EventPage:
+    """A page for one who is not where the others are: a few at a time."""
+
+    def read() -> EventPage:
+        return _page(node, follower.caller, after, PAGE)
+
+    return await anyio.to_thread.run_sync(read, limiter=feed.catching_up)

@@ -117,7 +117,7 @@ def get_policy(node: TheNode) -> Response:
     response_class=Response,
     responses={**_answers(_BYTES, 200), **responses(401, 403, 404, 409, 422, 503)},
 )
-def get_tile(
+async def get_tile(
     request: Request,
     path: Annotated[str, Path(max_length=100)],
     node: TheNode,
@@ -130,9 +130,13 @@ def get_tile(
     except TileError:
         raise _no_tile() from None
     if tile.level is None:
-        asking = caller(request, node, credentials, session)
+        asking = await caller(request, node, credentials, session)
         if not asking.sees_every_event:
             raise _whole_ledger()
+    return await run_in_threadpool(_tile, node, tile)
+
+
+def _tile(node: Node, tile: TileName) -> Response:
     _, checkpoint = _published(node)
     if tile.start + tile.width > checkpoint.size >> (TILE_HEIGHT * (tile.level or 0)):
         raise _no_tile()

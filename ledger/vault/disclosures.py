@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from ledger.duplicates.store import Duplicates
@@ -13,7 +14,9 @@ from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import Disclosure, parse_disclosure
 from ledger.signing import SignedAction
 from ledger.store.database import Database
+from ledger.store.lane import Lane
 from ledger.store.migrate import reader_role, vault_role, vault_schema
+from ledger.store.together import Together
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposit, Deposits, KeyMissingError, missing
 from ledger.vault.readings import Reading, Readings
@@ -102,6 +105,27 @@ class Vault:
         """
         return self._open(case_id, SQL("level = 'case'"), {})
 
+    def case_rows(self, lane: Lane) -> Together[UUID, Sequence[DictRow]]:
+        """Asks for the rows of persons' ``case`` fields, as they are: :meth:`opened` opens them.
+
+        ``lane`` is one of this vault's reader.
+        """
+        select = SQL(
+            "SELECT case_id, action_id, digest, field, level, field_group, received_from, sealed"
+            " FROM {} WHERE case_id = ANY(%s) AND level = 'case' AND sealed IS NOT NULL"
+            " ORDER BY received_at, action_id, field"
+        ).format(self._table)
+
+        async def answer(case_ids: Sequence[UUID]) -> Sequence[Sequence[DictRow]]:
+            found: dict[UUID, list[DictRow]] = {case_id: [] for case_id in case_ids}
+            async with lane.connection() as connection:
+                cursor = await connection.execute(select, (list(found),), prepare=True)
+                for row in await cursor.fetchall():
+                    found[row["case_id"]].append(row)
+            return [found[case_id] for case_id in case_ids]
+
+        return Together(answer)
+
     def personal_fields(self, reading: Reading) -> Sequence[Held]:
         """The personal fields that an entry of the access log opens, and no others.
 
@@ -133,6 +157,10 @@ class Vault:
                     "SELECT set_config('case_ledger.reading', %s, true)", (str(reading.seq),)
                 )
             rows = connection.execute(select, {"case": case_id, **parameters}).fetchall()
+        return self.opened(case_id, rows)
+
+    def opened(self, case_id: UUID, rows: Sequence[DictRow]) -> Sequence[Held]:
+        """The disclosures of a person's rows. Raises as :meth:`case_fields` does."""
         if not rows:
             return ()
         data_key = self._keys.get(case_id)

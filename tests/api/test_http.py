@@ -12,6 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.assertions import TYPE, make_assertion
 from api.client import RefusedError
+from api.documents import Case
 from ledger import keys
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.identification import CaseOpened
@@ -125,6 +126,58 @@ def test_a_case_as_it_was(served: Server) -> None:
     with pytest.raises(RefusedError) as error:
         montenegro.case(first.case_id, as_of_position=first.position)
     assert refused(error) == (404, "unknown-case")
+
+
+def test_a_case_is_answered_as_the_document_says(served: Server) -> None:
+    """The view's JSON is passed on as it is stored; it reads and writes as the model does."""
+    police, coordinator = served.client("xk-dhtqnj"), served.client("xk-nac")
+    opened = police.open_case(opening())
+    last = coordinator.append(request_to("me-nac"), opened.case_id, 1)
+    coordinator.case(opened.case_id, at_least=last.position)
+    for agency in ("xk-dhtqnj", "me-nac", "xk-ombudsperson"):
+        for query in ("", f"?as_of_position={last.position}"):
+            answer = httpx.get(
+                f"{served.url}/v1/cases/{opened.case_id}{query}",
+                headers={"Authorization": f"Bearer {own_assertion(served, agency)}"},
+            )
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.headers["etag"] == '"2"'
+            document = Case.model_validate_json(answer.content)
+            assert document.model_dump(mode="json") == answer.json()
+            assert bool(document.disclosed) is (agency == "xk-dhtqnj")
+
+
+def own_assertion(served: Server, agency: str) -> str:
+    return make_assertion(agency, served.agencies.keys[agency], "case-ledger")
+
+
+def test_reading_a_case_asks_the_database_once_of_each_sort(
+    served: Server, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement says who asks, one the view, at the same time one what the vault holds."""
+    with served.client("xk-dhtqnj") as police, served.client("xk-ombudsperson") as oversight:
+        held, bare = (police.open_case(opening()) for _ in range(2))
+        police.case(held.case_id, at_least=bare.position)
+        with psycopg.connect(database) as connection:
+            connection.execute(
+                "DELETE FROM vault_xk.disclosures WHERE case_id = %s", [bare.case_id]
+            )
+        asked: list[str] = []
+        whole = psycopg.AsyncConnection.execute
+
+        async def counting(
+            self: psycopg.AsyncConnection[object], query: object, *given: object, **named: object
+        ) -> object:
+            asked.append(str(query))
+            return await whole(self, query, *given, **named)  # type: ignore[arg-type, call-overload]
+
+        monkeypatch.setattr(psycopg.AsyncConnection, "execute", counting)
+        oversight.case(held.case_id)
+        assert len(asked) == 2
+        for receipt, statements in ((bare, 3), (held, 4)):
+            asked.clear()
+            assert bool(police.case(receipt.case_id).disclosed) is (statements == 4)
+            assert len(asked) == statements, asked
 
 
 def test_oversight_sees_the_ledger_level_of_all_and_acts_on_none(served: Server) -> None:

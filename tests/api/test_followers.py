@@ -1,0 +1,305 @@
+"""Followers of the ledger share one reader, whatever their number, and miss and repeat nothing.
+
+``CASE_LEDGER_TEST_FOLLOWERS`` sets how many there are.
+"""
+
+import asyncio
+import os
+import resource
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from api import tails
+from api.assertions import make_assertion
+from api.feed import Feed
+from api.routes import events as routes
+from api.settings import Settings
+from api.tails import Frame, Tail
+from ledger.application import Ledger
+from ledger.vocabulary.coordination import InformationRequested
+from ledger.vocabulary.picklists import InformationTopic, Purpose
+from projections.reading import ViewReader
+from tests.support.actions import START, opening
+from tests.support.agencies import Agencies
+from tests.support.serving import Server, running
+
+FOLLOWERS = int(os.environ.get("CASE_LEDGER_TEST_FOLLOWERS", "200"))
+ALL, KOSOVO, MONTENEGRO = "xk-nac", "xk-border", "me-border"
+
+
+@pytest.fixture
+def served(ledger: Ledger, database: str, agencies: Agencies, directory: Path) -> Iterator[Server]:
+    """A server with places for many followers."""
+    assert ledger.registry() is not None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * FOLLOWERS + 2_000), hard))
+    settings = Settings(
+        data_directory=directory,
+        port=0,
+        streams=FOLLOWERS + 20,
+        streams_per_agency=FOLLOWERS,
+        requests_per_minute=100_000,
+    )
+    with running(settings, database, agencies) as server:
+        yield server
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class Following(threading.Thread):
+    """Many followers in one event loop of their own, each with the positions that it was sent."""
+
+    def __init__(self, server: Server, agencies: list[str], after: int) -> None:
+        super().__init__(name="followers")
+        self.seen: list[list[int]] = [[] for _ in agencies]
+        self.begun = 0
+        self.refused: list[bytes] = []
+        self._server = server
+        self._agencies = agencies
+        self._after = after
+        self._until = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self) -> None:
+        asyncio.run(self._follow())
+
+    async def _follow(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        tasks = []
+        for seen, agency in zip(self.seen, self._agencies, strict=True):
+            tasks.append(asyncio.create_task(self._one(agency, seen)))
+            if len(tasks) % 20 == 0:
+                await asyncio.sleep(0.05)
+        await self._until.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _one(self, agency: str, seen: list[int]) -> None:
+        address = urlsplit(self._server.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        with closing(writer):
+            token = make_assertion(agency, self._server.agencies.keys[agency], "case-ledger")
+            writer.write(
+                f"GET /v1/events?after={self._after} HTTP/1.1\r\nHost: a\r\n"
+                f"Accept: text/event-stream\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+            )
+            line = await reader.readline()
+            if b" 200 " not in line:
+                self.refused.append(line)
+                return
+            self.begun += 1
+            while line := await reader.readline():
+                if line.startswith(b"id: "):
+                    seen.append(int(line[4:]))
+
+    def stop(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._until.set)
+        self.join()
+
+    def wait_until_all_begun(self) -> None:
+        wait(lambda: self.begun == len(self.seen), f"{self.begun} begun, {self.refused[:3]}")
+
+
+def wait(what: object, said: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():  # type: ignore[operator]
+        assert time.monotonic() < deadline, said
+        time.sleep(0.02)
+
+
+@contextmanager
+def following(server: Server, agencies: list[str], after: int) -> Iterator[Following]:
+    made = Following(server, agencies, after)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@contextmanager
+def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """How often the feed reads events and who sees them, and how often a follower reads a page."""
+    counted: Counter[str] = Counter()
+    readers = ((Feed, "_rows"), (ViewReader, "viewers_of"), (routes, "_page"))
+    with monkeypatch.context() as patched:
+        for owner, name in readers:
+            patched.setattr(owner, name, counting(counted, name, getattr(owner, name)))
+        yield counted
+
+
+def counting(counted: Counter[str], name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
+    def called(*given: Any, **named: Any) -> Any:
+        counted[name] += 1
+        return whole(*given, **named)
+
+    return called
+
+
+def transactions(database: str) -> int:
+    """How many transactions the database has seen: each of our reads is one."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        row = connection.execute(
+            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def act(server: Server, cases: int) -> tuple[list[int], list[int], list[int]]:
+    """Act on cases of both countries. Returns all positions, Kosovo's and Montenegro's."""
+    everything, of_kosovo, of_montenegro = [], [], []
+    with (
+        server.client("xk-dhtqnj") as kosovo,
+        server.client("me-police-thb") as montenegro,
+        server.client("xk-nac") as coordinator,
+    ):
+        for number in range(cases):
+            ours = kosovo.open_case(opening())
+            theirs = montenegro.open_case(opening(("ME",)))
+            everything += [ours.position, theirs.position]
+            of_kosovo.append(ours.position)
+            of_montenegro.append(theirs.position)
+            if number % 3 == 0:  # and from here on the case is Montenegro's too
+                asked = coordinator.append(request(), ours.case_id, 1)
+                everything.append(asked.position)
+                of_kosovo.append(asked.position)
+                of_montenegro.append(asked.position)
+    return everything, of_kosovo, of_montenegro
+
+
+def request() -> InformationRequested:
+    return InformationRequested(
+        acted_at=START,
+        addressee="me-nac",
+        topics=(InformationTopic.FAMILY,),
+        purpose=Purpose.PROTECTION,
+    )
+
+
+def test_many_followers_cost_the_database_what_a_few_cost(
+    served: Server, ledger: Ledger, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs = []
+    for number in (3, FOLLOWERS):
+        agencies = [(ALL, KOSOVO, MONTENEGRO)[place % 3] for place in range(number)]
+        head = ledger.rows.max_notification_id() or 0
+        with following(served, agencies, head) as followers:
+            followers.wait_until_all_begun()
+            time.sleep(1)  # each has looked once whether it is behind
+            with reads(monkeypatch) as counted:
+                before = transactions(database)
+                everything, of_kosovo, of_montenegro = act(served, 10)
+                expected = {ALL: everything, KOSOVO: of_kosovo, MONTENEGRO: of_montenegro}
+                wanted = [expected[agency] for agency in agencies]
+                wait(partial(all_told, followers, wanted), "not all were told")
+                used = transactions(database) - before
+            time.sleep(0.5)  # nothing comes twice
+            check_told(followers.seen, wanted)
+        costs.append((counted, used))
+    for counted, _ in costs:
+        # One read of the new events at most for each growth; then who sees them, again while the
+        # view lags. No follower reads a page of its own.
+        assert counted["_page"] == 0
+        assert counted["_rows"] <= 2 * len(everything)
+        assert counted["viewers_of"] <= 10 * len(everything)
+    (_, few), (_, many) = costs
+    # All transactions of the node: with one for each follower and event there would be far more.
+    assert many - few < FOLLOWERS * len(everything) / 2
+
+
+def all_told(followers: Following, wanted: list[list[int]]) -> bool:
+    return all(set(w) <= set(seen) for seen, w in zip(followers.seen, wanted, strict=True))
+
+
+def check_told(told: list[list[int]], wanted: list[list[int]]) -> None:
+    """Each was told what it should see, once, in order.
+
+    Montenegro may also be told what came before it became party to a case, as its pages do.
+    """
+    for seen, expected in zip(told, wanted, strict=True):
+        assert seen == sorted(set(seen))
+        assert [position for position in seen if position in set(expected)] == expected
+        assert set(seen) <= set(expected) | set(wanted[0])
+
+
+def test_a_follower_that_is_behind_reads_pages_until_it_is_back(
+    served: Server, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tail holds but a few events, so that everyone falls behind, and still misses none."""
+    monkeypatch.setattr(tails, "EVENTS", 3)
+    head = ledger.rows.max_notification_id() or 0
+    before, kosovo_before, montenegro_before = act(served, 4)
+    with following(served, [ALL, KOSOVO, MONTENEGRO] * 4, head) as followers:
+        after, kosovo_after, montenegro_after = act(served, 6)
+        expected = [
+            before + after,
+            kosovo_before + kosovo_after,
+            montenegro_before + montenegro_after,
+        ] * 4
+        wait(partial(all_told, followers, expected), "not all were told")
+        check_told(followers.seen, expected)
+
+
+def test_following_begins_anew_after_nobody_followed(served: Server, ledger: Ledger) -> None:
+    for _ in range(3):
+        head = ledger.rows.max_notification_id() or 0
+        with ExitStack() as stack:
+            followers = stack.enter_context(following(served, [ALL, KOSOVO], head))
+            followers.wait_until_all_begun()
+            everything, of_kosovo, _ = act(served, 1)
+            wanted = [everything, of_kosovo]
+            wait(partial(all_told, followers, wanted), "not all were told")
+        assert followers.seen == wanted
+        act(served, 1)  # while nobody follows
+
+
+def frames(positions: range, length: int = 10) -> list[Frame]:
+    return [Frame(position, str(position).encode().ljust(length)) for position in positions]
+
+
+def read(tail: Tail, position: int) -> list[int]:
+    """All that a follower takes from a tail."""
+    taken: list[int] = []
+    while True:
+        content, position = tail.after(position)
+        if not content:
+            return taken
+        taken += [int(part) for part in content.split()]
+
+
+def test_a_tail_is_bounded_by_number_and_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tails, "EVENTS", 50)
+    tail = Tail(100)
+    tail.grow(frames(range(101, 121)), 120)
+    assert (tail.start, read(tail, 100)) == (100, list(range(101, 121)))
+    tail.grow(frames(range(121, 181)), 181)
+    assert (tail.start, tail.upto) == (130, 181)
+    assert read(tail, 130) == list(range(131, 181))
+    assert read(tail, 170) == list(range(171, 181))
+    assert tail.after(500) == (b"", 500)
+    monkeypatch.setattr(tails, "BYTES", 1_000)
+    tail.grow(frames(range(200, 204), 300), 210)
+    assert (tail.start, read(tail, 200)) == (200, [201, 202, 203])
+
+
+def test_what_a_follower_is_sent_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tails, "CHUNK_BYTES", 100)
+    tail = Tail(0)
+    tail.grow(frames(range(1, 40), 30), 50)
+    content, upto = tail.after(0)
+    assert (len(content), upto) == (90, 3)
+    assert tail.after(0)[0] is content  # the same bytes for all who stand there
+    assert read(tail, 0) == list(range(1, 40))
