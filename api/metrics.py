@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.node import Node
-from projections.runner import VIEWS
+from projections.views import VIEWS
 
 
 def metrics(node: Node) -> bytes:

@@ -1,7 +1,7 @@
 """The Case aggregate: its state, its history, and the one decision it takes."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -12,6 +12,57 @@ from ledger.protocol import Protocol
 from ledger.signing import SignedAction
 
 
+class History(Mapping[UUID, Act]):
+    """A case's actions by id, in order. Immutable: one more makes another history.
+
+    That takes the same time however long the case is. The index is made when it is first asked.
+    """
+
+    __slots__ = ("_before", "_index", "_last", "_size")
+
+    def __init__(self, before: "History | None" = None, last: Act | None = None) -> None:
+        self._before = before
+        self._last = last
+        self._size: int = (before._size if before is not None else 0) + (last is not None)
+        self._index: dict[UUID, Act] | None = None
+
+    def followed_by(self, act: Act) -> "History":
+        """The history with ``act`` at its end."""
+        return History(self, act)
+
+    def _by_id(self) -> dict[UUID, Act]:
+        if (index := self._index) is not None:
+            return index
+        added: list[Act] = []
+        known: dict[UUID, Act] | None = None
+        at: History | None = self
+        while at is not None:
+            before = at._before  # read first: another thread may just let go of it
+            if (known := at._index) is not None:
+                break
+            if at._last is not None:
+                added.append(at._last)
+            at = before
+        index = dict(known or {})
+        index.update((act.id, act) for act in reversed(added))
+        # Whoever was first, it is the same index: no lock is needed.
+        self._index = index
+        self._before = None
+        return index
+
+    def __getitem__(self, action: UUID) -> Act:
+        return self._by_id()[action]
+
+    def __iter__(self) -> Iterator[UUID]:
+        return iter(self._by_id())
+
+    def __len__(self) -> int:
+        return self._size
+
+    def values(self) -> ValuesView[Act]:
+        return self._by_id().values()
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One person's case across countries: an immutable aggregate."""
@@ -19,7 +70,7 @@ class Case:
     id: UUID
     version: int
     state: CaseState
-    history: Mapping[UUID, Act]
+    history: History
 
     @staticmethod
     def projector(
@@ -75,13 +126,12 @@ def decide(
 
 def _after(case: Case | None, act: Act, protocol: Protocol) -> Case:
     if case is None:
-        return Case(act.case_id, act.version, evolve(None, act, protocol), {act.id: act})
-    history = {**case.history, act.id: act}
-    state = (
-        fold(tuple(history.values()), protocol)
-        if annuls(act)
-        else evolve(case.state, act, protocol)
-    )
-    if state is None:
-        raise ValueError(f"case {act.case_id} has no opening")
-    return replace(case, version=act.version, state=state, history=history)
+        state = evolve(None, act, protocol)
+        return Case(act.case_id, act.version, state, History().followed_by(act))
+    history = case.history.followed_by(act)
+    if annuls(act):
+        folded = fold(tuple(history.values()), protocol)
+        if folded is None:
+            raise ValueError(f"case {act.case_id} has no opening")
+        return Case(case.id, act.version, folded, history)
+    return Case(case.id, act.version, evolve(case.state, act, protocol), history)

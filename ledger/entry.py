@@ -4,8 +4,9 @@ These bytes are stored, hashed (RFC 6962 leaf) and served as they are; nothing
 re-serialises them.
 """
 
-import json
 from datetime import datetime
+
+from pydantic_core import from_json
 
 from ledger.vocabulary.types import format_utc
 
@@ -33,7 +34,7 @@ def around(recorded_at: datetime) -> tuple[bytes, bytes]:
 def unseal(entry: bytes) -> tuple[str, datetime]:
     """The signed action and the time of recording. Raises ``ValueError`` for other bytes."""
     try:
-        content = json.loads(entry)
+        content = from_json(entry)
         return content["sd_jwt"], datetime.fromisoformat(content["recorded_at"])
     except (KeyError, TypeError) as error:
         raise ValueError("these are not the bytes of an event") from error

@@ -1,15 +1,18 @@
 """An event: one case action as recorded, and its mapping to the store's rows."""
 
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from uuid import UUID
 
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, Notification, StoredEvent
+from pydantic_core import from_json
 
 from ledger import entry
 from ledger.case_state import Act
-from ledger.signing import SignedAction, read_recorded
+from ledger.signing import SignedAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,44 @@ class ActionMapper(Mapper[UUID]):
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> ActionRecorded:
-        sd_jwt, recorded_at = entry.unseal(stored_event.state)
-        return ActionRecorded(
-            originator_id=UUID(str(stored_event.originator_id)),
-            originator_version=stored_event.originator_version,
-            action=read_recorded(sd_jwt),
-            position=stored_event.id if isinstance(stored_event, Notification) else None,
-            recorded_at=recorded_at,
+        originator = stored_event.originator_id
+        return recorded(
+            stored_event.state,
+            originator if isinstance(originator, UUID) else UUID(originator),
+            stored_event.originator_version,
+            stored_event.id if isinstance(stored_event, Notification) else None,
         )
+
+
+def recorded(
+    state: bytes, originator_id: UUID, version: int, position: int | None
+) -> ActionRecorded:
+    """Read back an event that the ledger accepted before, without validating it again.
+
+    What ``signing.read_recorded`` reads, at a fraction of the time, for whoever reads many.
+    Raises ``ValueError``, ``KeyError`` or ``TypeError`` for bytes that are not an event's.
+    """
+    sd_jwt, recorded_at = entry.unseal(state)
+    header, encoded, _ = sd_jwt.split(".", 2)
+    payload = from_json(urlsafe_b64decode(encoded + "=="))
+    fields = payload["act"]
+    case = payload.get("case")
+    action = SignedAction(
+        sd_jwt=sd_jwt,
+        id=UUID(payload["jti"]),
+        agency=payload["iss"],
+        key_id=_key_id(header),
+        signed_at=datetime.fromtimestamp(payload["iat"], UTC),
+        protocol=payload["protocol"],
+        case_id=UUID(case) if case else None,
+        kind=payload["kind"],
+        digests=tuple(fields.pop("_sd", ())),
+        fields=fields,
+    )
+    return ActionRecorded(originator_id, version, action, position, recorded_at)
+
+
+@lru_cache(maxsize=4096)
+def _key_id(header: str) -> str:
+    """The ``kid`` of a header: an agency's actions all have the same one."""
+    return str(from_json(urlsafe_b64decode(header + "=="))["kid"])

@@ -4,7 +4,7 @@ Folding the changes of a case's trail gives the case's state back: the trail is
 complete, not a summary.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,12 +13,10 @@ from pydantic import JsonValue
 
 from ledger.case_state import CaseState
 from ledger.event import ActionRecorded
-from ledger.registry import Registry, SignatureState
+from ledger.registry import RegisteredKey, Registry, SignatureState
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime, format_utc
-
-_OWN_COLUMNS = ("version", "position", "last_recorded_at")
-"""Parts of the state that every event changes and every entry carries anyway."""
+from projections.documents import Document
 
 
 class Change(LedgerModel):
@@ -51,72 +49,93 @@ class TrailEntry(LedgerModel):
     """What it changed: the fewest values whose replacement gives the state after it."""
 
 
-def trail_entry(
+def trail_document(
     event: ActionRecorded,
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any],
     registry: Registry,
-) -> TrailEntry:
-    """The entry of a recorded event, its signature verified again by ``registry``."""
+    signature: SignatureState,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> Document:
+    """The :class:`TrailEntry` of a recorded event as its JSON document.
+
+    ``before`` and ``after`` are the documents of what the event acted on. Raises
+    ``ValueError`` for an event that is not recorded yet.
+    """
     if event.position is None or event.recorded_at is None:
         raise ValueError("the event is not recorded yet")
     action = event.action
     agency = registry.protocol.agencies_by_id.get(action.agency)
-    return TrailEntry(
-        case_id=event.originator_id,
-        version=event.originator_version,
-        position=event.position,
-        action_id=action.id,
-        kind=action.kind,
-        agency=action.agency,
-        party=agency.party if agency is not None else "",
-        acted_at=action.acted_at,
-        signed_at=action.signed_at,
-        recorded_at=event.recorded_at,
-        key_id=action.key_id,
-        signature=registry.signature_state(action, event.recorded_at),
-        fields={k: v for k, v in action.fields.items() if k not in ("acted_at", "protocol")},
-        changes=changes(before or {}, after),
-    )
-
-
-def state_document(state: CaseState | None) -> dict[str, Any]:
-    """A case's state as the trail tells it. Empty before the case is opened."""
-    if state is None:
-        return {}
-    document = state.model_dump(mode="json")
-    return {key: value for key, value in document.items() if key not in _OWN_COLUMNS}
-
-
-def registry_document(registry: Registry | None) -> dict[str, Any]:
-    """The registry's state as the trail of the protocol tells it."""
-    if registry is None:
-        return {}
     return {
-        "protocol": registry.protocol.id,
-        "keys": {
-            key.id: {
-                "agency": key.agency,
-                "valid_from": format_utc(key.valid_from),
-                "valid_until": format_utc(key.valid_until),
-                "revoked_at": _optional_utc(key.revoked_at),
-                "compromised_since": _optional_utc(key.compromised_since),
-            }
-            for key in registry.keys.values()
-        },
-        "log_policy": str(registry.policies[-1].policy) if registry.policies else None,
-        "log_policies_proposed": dict(registry.proposed),
-        "readings": {
-            party: {"entries": anchored.entries, "head": anchored.head.hex()}
-            for party, anchored in registry.readings.items()
-        },
-        "country_keys": {party: key.id for party, key in registry.country_keys.items()},
+        "case_id": str(event.originator_id),
+        "version": event.originator_version,
+        "position": event.position,
+        "action_id": str(action.id),
+        "kind": action.kind,
+        "agency": action.agency,
+        "party": agency.party if agency is not None else "",
+        "acted_at": format_utc(action.acted_at),
+        "signed_at": format_utc(action.signed_at),
+        "recorded_at": format_utc(event.recorded_at),
+        "key_id": action.key_id,
+        "signature": signature.value,
+        "fields": {k: v for k, v in action.fields.items() if k not in ("acted_at", "protocol")},
+        "changes": [
+            {"path": path, "before": was, "after": is_now}
+            for path, was, is_now in differences("", before, after)
+        ],
     }
 
 
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
-    """The differences of two JSON documents, objects compared member by member."""
-    return tuple(_differences("", before, after))
+class RegistryDocuments:
+    """The registry's states as documents, each made of the one before it."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, tuple[RegisteredKey, Document]] = {}
+        self._last: tuple[Registry, Document] | None = None
+
+    def of(self, registry: Registry | None) -> Document:
+        """The document of ``registry``, which nobody changes. Empty before the adoption."""
+        if registry is None:
+            return {}
+        last = self._last
+        if last is not None and last[0] is registry:
+            return last[1]
+        same_keys = last is not None and last[0].keys is registry.keys
+        made: Document = {
+            "protocol": registry.protocol.id,
+            "keys": last[1]["keys"] if last and same_keys else self._of_keys(registry),
+            "log_policy": str(registry.policies[-1].policy) if registry.policies else None,
+            "log_policies_proposed": dict(registry.proposed),
+            "readings": {
+                party: {"entries": anchored.entries, "head": anchored.head.hex()}
+                for party, anchored in registry.readings.items()
+            },
+            "country_keys": {party: key.id for party, key in registry.country_keys.items()},
+        }
+        self._last = (registry, made)
+        return made
+
+    def _of_keys(self, registry: Registry) -> Document:
+        for key in registry.keys.values():
+            known = self._keys.get(key.id)
+            if known is None or known[0] is not key:
+                self._keys[key.id] = (key, _key_document(key))
+        return {kid: self._keys[kid][1] for kid in registry.keys}
+
+
+def registry_document(registry: Registry | None) -> Document:
+    """The registry's state as the trail of the protocol tells it."""
+    return RegistryDocuments().of(registry)
+
+
+def _key_document(key: RegisteredKey) -> Document:
+    return {
+        "agency": key.agency,
+        "valid_from": format_utc(key.valid_from),
+        "valid_until": format_utc(key.valid_until),
+        "revoked_at": _optional_utc(key.revoked_at),
+        "compromised_since": _optional_utc(key.compromised_since),
+    }
 
 
 def state_after(trail: Sequence[TrailEntry]) -> CaseState | None:
@@ -138,13 +157,19 @@ def state_after(trail: Sequence[TrailEntry]) -> CaseState | None:
     )
 
 
-def _differences(path: str, before: Any, after: Any) -> Iterable[Change]:
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for name in dict.fromkeys((*before, *after)):
-            yield from _differences(f"{path}/{name}", before.get(name), after.get(name))
+def differences(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Where two JSON documents differ, objects compared member by member: path, before, after."""
+    if before is after:
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = before if before.keys() == after.keys() else dict.fromkeys((*before, *after))
+        for name in names:
+            was, is_now = before.get(name), after.get(name)
+            if was is not is_now:
+                yield from differences(f"{path}/{name}", was, is_now)
         # An empty object that appears or goes is no member's change.
     elif before != after and not (before is None and after == {}):
-        yield Change(path=path, before=before, after=after)
+        yield path, before, after
 
 
 def _apply(document: dict[str, Any], change: Change) -> None:

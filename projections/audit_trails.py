@@ -1,21 +1,20 @@
 """The table of the audit trail: one row for each event."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
 from psycopg import Cursor
 from psycopg.rows import DictRow
+from pydantic_core import to_json
 
-from ledger.registry import SignatureState
-from projections.audit_trail import TrailEntry, registry_document, state_document, trail_entry
-from projections.folding import CaseStep, RegistryStep, Step
-from projections.view import View
-
-_INSERT = """
-INSERT INTO views.audit_trail (slot, case_id, version, position, key_id, signature, document)
-VALUES (%(slot)s, %(case_id)s, %(version)s, %(position)s, %(key_id)s, %(signature)s,
-    %(document)s::jsonb)
-"""
+from ledger.event import ActionRecorded
+from ledger.registry import Registry, SignatureState
+from projections.audit_trail import RegistryDocuments, trail_document
+from projections.documents import Document, StateDocuments
+from projections.folding import CaseStep, Step
+from projections.registry_history import RegistryHistory
+from projections.view import Row, View
 
 # The state of a signature is the one thing about an event that a later event tells.
 _MARK = """
@@ -32,28 +31,55 @@ class AuditTrails(View):
 
     name: ClassVar[str] = "audit_trail"
     table: ClassVar[str] = "audit_trail"
+    columns: ClassVar[Mapping[str, str]] = {
+        "slot": "text",
+        "case_id": "uuid",
+        "version": "int8",
+        "position": "int8",
+        "key_id": "text",
+        "signature": "text",
+        "document": "jsonb",
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A rebuild folds one case after another.
+        self._states = StateDocuments(keep=2_000 if self.is_live else 1)
+        self._registries = RegistryDocuments()
 
     def write(self, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
-        pending: list[dict[str, Any]] = []
+        pending: list[Row] = []
         for step in steps:
-            pending.append(self._row(_entry(step)))
+            told = _signing(step).signature_state(step.event.action, _recorded_at(step.event))
+            pending.append(self._row(step, told))
             if step.event.action.kind in ("key_revoked", "key_compromised"):
-                curs.executemany(_INSERT, pending)
+                self.insert(curs, pending)
                 pending.clear()
                 self._mark(curs, step.event.action.fields)
-        if pending:
-            curs.executemany(_INSERT, pending)
+        self.insert(curs, pending)
 
-    def _row(self, entry: TrailEntry) -> dict[str, Any]:
-        return {
-            "slot": self.slot,
-            "case_id": entry.case_id,
-            "version": entry.version,
-            "position": entry.position,
-            "key_id": entry.key_id,
-            "signature": entry.signature.value,
-            "document": entry.model_dump_json(),
-        }
+    def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:  # noqa: ARG002
+        told = _signing(step).signature_state(step.event.action, _recorded_at(step.event))
+        yield self._row(step, history.marked(told, step.event))
+
+    def _row(self, step: Step, signature: SignatureState) -> Row:
+        event = step.event
+        before, after = self._documents(step)
+        return (
+            self.slot,
+            event.originator_id,
+            event.originator_version,
+            event.position,
+            event.action.key_id,
+            signature.value,
+            to_json(trail_document(event, _signing(step), signature, before, after)),
+        )
+
+    def _documents(self, step: Step) -> tuple[Document, Document]:
+        if isinstance(step, CaseStep):
+            before = self._states.of(step.before.state if step.before else None)
+            return before, self._states.of(step.after.state)
+        return self._registries.of(step.before), self._registries.of(step.after)
 
     def _mark(self, curs: Cursor[DictRow], fields: Mapping[str, Any]) -> None:
         """Tell what was signed with a key that it is revoked, and since when compromised."""
@@ -66,16 +92,15 @@ class AuditTrails(View):
             curs.execute(_MARK, key | {"before": [revoked], "state": compromised, "since": since})
 
 
-def _entry(step: Step) -> TrailEntry:
-    match step:
-        case CaseStep(event, before, after, registry):
-            return trail_entry(
-                event,
-                state_document(before.state if before else None),
-                state_document(after.state),
-                registry,
-            )
-        case RegistryStep(event, before, after):
-            # A key that revokes itself signs that validly; it is marked like all it signed.
-            signing = before or after
-            return trail_entry(event, registry_document(before), registry_document(after), signing)
+def _signing(step: Step) -> Registry:
+    """The registry that a step's signature is judged by."""
+    if isinstance(step, CaseStep):
+        return step.registry
+    # A key that revokes itself signs that validly; it is marked like all it signed.
+    return step.before or step.after
+
+
+def _recorded_at(event: ActionRecorded) -> datetime:
+    if event.recorded_at is None:
+        raise ValueError("the event is not recorded yet")
+    return event.recorded_at

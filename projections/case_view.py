@@ -29,6 +29,7 @@ from ledger.vocabulary.picklists import (
     TraffickingStatus,
 )
 from ledger.vocabulary.types import UtcDatetime
+from projections.documents import Document, document
 from projections.expected_steps import ExpectedStep, expected_steps
 
 OVERSIGHT_VIEWER = "oversight"
@@ -150,62 +151,57 @@ def case_view(state: CaseState, viewer: str, protocol: Protocol) -> CaseView:
     """The view of ``viewer``, who must be one of :func:`viewers`. Raises ``ValueError``."""
     if viewer not in viewers(state):
         raise ValueError(f"{viewer} has no view of this case")
-
-    def turn(agencies: Iterable[str]) -> Turn:
-        return _turn({protocol.agencies_by_id[a].party for a in agencies}, viewer)
-
-    return CaseView(
-        viewer=viewer,
-        case_id=state.case_id,
-        version=state.version,
-        position=state.position,
-        opened_position=state.opened_position,
-        status=state.status,
-        stage=state.stage,
-        age_group=state.age_group,
-        trafficking_status=state.trafficking_status,
-        priority=state.priority,
-        lead_agency=state.lead_agency,
-        parties=state.parties,
-        opened_at=state.opened_at,
-        last_acted_at=state.last_acted_at,
-        last_recorded_at=state.last_recorded_at,
-        closure=state.closure,
-        facts=state.facts,
-        shelter=state.shelter,
-        services=tuple(
-            ServiceView(action=action, **service.model_dump())
-            for action, service in state.services.items()
-        ),
-        measures=tuple(
-            MeasureView(action=action, **measure.model_dump())
-            for action, measure in state.measures.items()
-        ),
-        open_requests=tuple(
-            RequestView(action=action, turn=turn([request.addressee]), **request.model_dump())
-            for action, request in state.open_requests.items()
-        ),
-        joint_actions=tuple(
-            JointActionView(action=action, turn=turn(agreed.responsible), **agreed.model_dump())
-            for action, agreed in state.joint_actions.items()
-        ),
-        lead_offer=state.lead_offer,
-        planned_return=state.planned_return,
-        consents=tuple(ConsentView(action=a, **c.model_dump()) for a, c in state.consents.items()),
-        sharing=tuple(SharingView(action=a, **d.model_dump()) for a, d in state.sharing.items()),
-        break_glass=tuple(
-            BreakGlassView(action=a, **b.model_dump()) for a, b in state.break_glass.items()
-        ),
-        holds=tuple(HoldView(action=a, **h.model_dump()) for a, h in state.holds.items()),
-        erasure=state.erasure,
-        expected=tuple(
-            StepView(turn=_turn({step.party}, viewer), **step.model_dump())
-            for step in expected_steps(state, protocol)
-        ),
-    )
+    return CaseView.model_validate(CaseDocuments(state, protocol).of(viewer))
 
 
-def _turn(parties: set[str | None], viewer: str) -> Turn:
+class CaseDocuments:
+    """The views of a case as their JSON documents: what every viewer sees is written once."""
+
+    def __init__(self, state: CaseState, protocol: Protocol) -> None:
+        self._protocol = protocol
+        told = document(state)
+        self._common: Document = {name: told[name] for name in _COMMON} | {
+            name: [part | {"action": action} for action, part in told[name].items()]
+            for name in _BY_ACTION
+        }
+        self._requests = [
+            (part | {"action": action}, self._parties([part["addressee"]]))
+            for action, part in told["open_requests"].items()
+        ]
+        self._joint_actions = [
+            (part | {"action": action}, self._parties(part["responsible"]))
+            for action, part in told["joint_actions"].items()
+        ]
+        self._expected = [
+            (document(step), {step.party}) for step in expected_steps(state, protocol)
+        ]
+
+    def of(self, viewer: str) -> Document:
+        """The :class:`CaseView` of ``viewer`` as its JSON document."""
+        return self._common | {
+            "viewer": viewer,
+            "open_requests": [p | {"turn": _turn(whose, viewer)} for p, whose in self._requests],
+            "joint_actions": [
+                p | {"turn": _turn(whose, viewer)} for p, whose in self._joint_actions
+            ],
+            "expected": [p | {"turn": _turn(whose, viewer)} for p, whose in self._expected],
+        }
+
+    def _parties(self, agencies: Iterable[str]) -> set[str | None]:
+        return {self._protocol.agencies_by_id[agency].party for agency in agencies}
+
+
+_BY_ACTION = ("services", "measures", "consents", "sharing", "break_glass", "holds")
+"""Parts that the state keeps by the action that brought them; a view lists them."""
+_COMMON = tuple(
+    name
+    for name in CaseView.model_fields
+    if name in CaseState.model_fields
+    and name not in (*_BY_ACTION, "open_requests", "joint_actions")
+)
+
+
+def _turn(parties: set[str | None], viewer: str) -> str:
     if viewer in parties:
-        return Turn.OURS
-    return Turn.ANY if None in parties else Turn.THEIRS
+        return Turn.OURS.value
+    return Turn.ANY.value if None in parties else Turn.THEIRS.value

@@ -1,8 +1,9 @@
 """Events in ledger order become steps: each event with its case before and after it."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol as Interface
 from uuid import UUID
 
@@ -16,8 +17,11 @@ from ledger.vocabulary import REGISTRY_ACTIONS
 class History(Interface):
     """Where earlier events are read when they are not at hand."""
 
-    def events(self, originator_id: UUID, *, before: int) -> Sequence[ActionRecorded]:
-        """The events of a case, or of the registry, at positions below ``before``."""
+    def events(self, originator_ids: Collection[UUID], *, before: int) -> Iterable[ActionRecorded]:
+        """The events of cases, or of the registry, at positions below ``before``.
+
+        Those of one come one after another, by version.
+        """
 
     def ledger_id(self) -> UUID | None:
         """The id of the registry's events, or ``None`` while the ledger is empty."""
@@ -54,13 +58,30 @@ class Folder:
         self._cases: OrderedDict[UUID, Case] = OrderedDict()
         self._registry: Registry | None = None
 
+    def steps(self, events: Sequence[ActionRecorded]) -> list[Step]:
+        """Fold the next events in ledger order; the histories they need are read at once."""
+        if not events or events[0].position is None:
+            return [self.step(event) for event in events]
+        self._begin(events[0].position)
+        if self._registry is not None:
+            first_seen = {e.originator_id: e.originator_version for e in reversed(events)}
+            behind = [
+                originator
+                for originator, version in first_seen.items()
+                if version > 1
+                and originator != self._registry.protocol.ledger_id
+                and self._version(originator) != version - 1
+            ]
+            if len(behind) > 1:
+                self._load(behind, events[0].position, self._registry)
+        return [self.step(event) for event in events]
+
     def step(self, event: ActionRecorded) -> Step:
         """Fold the next event in ledger order."""
         position = event.position
         if position is None or event.recorded_at is None:
             raise ValueError("the event is not recorded yet")
-        if self._registry is None and position > 1:
-            self._registry = self._registry_before(position)
+        self._begin(position)
         if event.action.kind in REGISTRY_ACTIONS:
             before = self._registry
             self._registry = registries.evolve(before, event.action, event.recorded_at, position)
@@ -71,22 +92,38 @@ class Folder:
 
     def _case_step(self, event: ActionRecorded, position: int, registry: Registry) -> CaseStep:
         project = Case.projector(registry.protocol)
+        if self._version(event.originator_id) != event.originator_version - 1:
+            self._cases.pop(event.originator_id, None)
+            self._load([event.originator_id], position, registry)
         before = self._cases.pop(event.originator_id, None)
-        if (before.version if before else 0) != event.originator_version - 1:
-            before = project(None, self._history.events(event.originator_id, before=position))
         after = project(before, [event])
         if after is None:
             raise ValueError("an event leaves its case")
         self._cases[after.id] = after
-        if len(self._cases) > self._keep:
+        while len(self._cases) > self._keep:
             self._cases.popitem(last=False)
         return CaseStep(event, before, after, registry)
+
+    def _version(self, case_id: UUID) -> int:
+        case = self._cases.get(case_id)
+        return case.version if case else 0
+
+    def _load(self, case_ids: Collection[UUID], before: int, registry: Registry) -> None:
+        project = Case.projector(registry.protocol)
+        earlier = self._history.events(case_ids, before=before)
+        for case_id, events in groupby(earlier, key=lambda event: event.originator_id):
+            if (case := project(None, events)) is not None:
+                self._cases[case_id] = case
+
+    def _begin(self, position: int) -> None:
+        if self._registry is None and position > 1:
+            self._registry = self._registry_before(position)
 
     def _registry_before(self, position: int) -> Registry | None:
         ledger_id = self._history.ledger_id()
         registry: Registry | None = None
         if ledger_id is not None:
-            for event in self._history.events(ledger_id, before=position):
+            for event in self._history.events([ledger_id], before=position):
                 if event.recorded_at is not None and event.position is not None:
                     registry = registries.evolve(
                         registry, event.action, event.recorded_at, event.position

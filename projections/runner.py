@@ -1,7 +1,8 @@
 """Keeps views in step with the ledger, through crashes of either side."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,35 +14,61 @@ from eventsourcing.projection import Projection, ProjectionRunner
 from ledger.application import Ledger, environment
 from ledger.event import ActionRecorded
 from ledger.store.recorder import LedgerFactory
-from projections.audit_trails import AuditTrails
-from projections.case_views import CaseViews
-from projections.folding import Folder
-from projections.view import PROJECTOR_ROLE, EventHistory, SlotMovedError, View
+from projections.folding import Folder, Step
+from projections.view import (
+    PROJECTOR_ROLE,
+    EventHistory,
+    LostStepsError,
+    SlotMovedError,
+    View,
+)
+from projections.views import VIEWS
 
-VIEWS: Mapping[str, type[View]] = {view.name: view for view in (CaseViews, AuditTrails)}
-"""Every view by name."""
-
+PAGE = 500
+"""How many events are written at once, at most."""
+_BEHIND = timedelta(seconds=1)
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 _log = structlog.get_logger(__name__)
 
 
 class FoldIntoView(Projection[View]):
-    """Folds each event into a view."""
+    """Folds events into a view: each as it comes, or a page at once where it is behind."""
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
-        self._folder = Folder(EventHistory(view.datastore))
+        self._history = EventHistory(view.datastore)
+        self._folder = Folder(self._history)
+        self._stands = 0
 
     def process_event(self, domain_event: Any, tracking: Tracking) -> None:
         if not isinstance(domain_event, ActionRecorded):
             raise TypeError(f"{type(domain_event).__name__} is not an action")
-        step = self._folder.step(domain_event)
-        try:
-            self.view.record([step])
-        except IntegrityError:
-            # Another process follows into the same view and was first.
-            if not self.view.has_tracking_id(tracking.application_name, tracking.notification_id):
-                raise
+        position = tracking.notification_id
+        if position <= self._stands:
+            return  # it was on a page
+        events: Sequence[ActionRecorded] = [domain_event]
+        if _is_old(domain_event):
+            events = self._history.page(position - 1, PAGE) or events
+        self._record(self._folder.steps(events))
+        self._stands = events[-1].position or position
+
+    def _record(self, steps: Sequence[Step]) -> None:
+        while steps:
+            try:
+                self.view.record(steps)
+                return
+            except (IntegrityError, LostStepsError):
+                # Another process may follow into the same view, and be in the midst of these.
+                stands = self.view.position()
+                later = [s for s in steps if s.event.position and s.event.position > stands]
+                if len(later) == len(steps):
+                    raise
+                steps = later
+
+
+def _is_old(event: ActionRecorded) -> bool:
+    """Whether an event was recorded so long ago that others are likely to wait behind it."""
+    return event.recorded_at is None or datetime.now(UTC) - event.recorded_at > _BEHIND
 
 
 def projector_environment(conninfo: str) -> dict[str, str]:

@@ -5,23 +5,34 @@ view can be rebuilt beside the live one and swapped in.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, TypeAlias
 from uuid import UUID
 
 from eventsourcing.persistence import IntegrityError
 from eventsourcing.postgres import PostgresDatastore, PostgresTrackingRecorder
-from psycopg import Cursor
+from psycopg import Connection, Cursor
 from psycopg.rows import DictRow
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Composed, Identifier, Literal, Placeholder
 
 from ledger.application import Ledger
-from ledger.event import ActionMapper, ActionRecorded
+from ledger.event import ActionMapper, ActionRecorded, recorded
 from ledger.store.recorder import LedgerRecorder
 from projections.folding import Step
+from projections.registry_history import RegistryHistory
 
 PROJECTOR_ROLE = "case_ledger_projector"
 SLOTS = ("a", "b")
+Row: TypeAlias = tuple[Any, ...]
+"""A view's row: a value for each column; the last is the document, as the bytes of its JSON."""
+
+_HISTORIES = """
+SELECT notification_id, originator_id, originator_version, state FROM ledger.events
+WHERE originator_id = ANY(%(ids)s) AND notification_id < %(before)s
+ORDER BY originator_id, originator_version
+"""
+_JSONB_VERSION = b"\x01"
 
 
 class LostStepsError(RuntimeError):
@@ -40,13 +51,24 @@ class EventHistory:
     """Earlier events, read through the connection of the view itself."""
 
     def __init__(self, datastore: PostgresDatastore) -> None:
+        self._datastore = datastore
         self._recorder = LedgerRecorder(datastore)
         self._mapper = ActionMapper()
 
-    def events(self, originator_id: UUID, *, before: int) -> Sequence[ActionRecorded]:
-        rows = self._recorder.select_events(originator_id)
-        events = (self._mapper.to_domain_event(row) for row in rows)
-        return [e for e in events if e.position is not None and e.position < before]
+    def events(self, originator_ids: Collection[UUID], *, before: int) -> list[ActionRecorded]:
+        with self._datastore.get_connection() as connection:
+            rows = connection.execute(
+                _HISTORIES, {"ids": list(originator_ids), "before": before}, prepare=True
+            ).fetchall()
+        return [
+            recorded(
+                bytes(row["state"]),
+                row["originator_id"],
+                row["originator_version"],
+                row["notification_id"],
+            )
+            for row in rows
+        ]
 
     def ledger_id(self) -> UUID | None:
         first = self._recorder.select_rows(after=0, limit=1)
@@ -69,13 +91,18 @@ class View(PostgresTrackingRecorder):
 
     name: ClassVar[str]
     table: ClassVar[str]
+    columns: ClassVar[Mapping[str, str]]
+    """The table's columns, with their types, in the order of a :data:`Row`."""
+    key: ClassVar[tuple[str, ...]] = ()
+    """The columns of a row that a later one takes the place of; of none, where rows stay."""
 
     def __init__(
         self, datastore: PostgresDatastore, *, slot: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(datastore, **kwargs)
         self.slot = slot or self.live_slot()
-        self._is_live = slot is None
+        self.is_live = slot is None
+        self._insert = _insert(self.table, self.columns, self.key)
         names = {"projection": Literal(self.name), "slot": Literal(self.slot)}
         # From just before the first step to the last: no step is ever passed over.
         self._advance = SQL(
@@ -97,6 +124,30 @@ class View(PostgresTrackingRecorder):
     def write(self, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
         """Write the rows that ``steps``, in ledger order, add to or change in this slot."""
 
+    @abstractmethod
+    def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:
+        """The rows that stay of ``step`` once all is folded; ``is_last`` for a case's last.
+
+        The steps of one case come one after another. ``history`` tells what acts on the
+        protocol, up to where the ledger is folded, make of them.
+        """
+
+    def insert(self, curs: Cursor[DictRow], rows: Sequence[Row]) -> None:
+        """Write rows, in place of those with the same key where there is one."""
+        if rows:
+            curs.executemany(self._insert, [(*row[:-1], row[-1].decode()) for row in rows])
+
+    @contextmanager
+    def copying(self, connection: Connection[Any]) -> Iterator[Callable[[Row], None]]:
+        """A binary COPY that writes what it is given: rows of a slot that has none of them."""
+        statement = SQL("COPY views.{} ({}) FROM STDIN (FORMAT BINARY)").format(
+            Identifier(self.table), SQL(", ").join(map(Identifier, self.columns))
+        )
+        with connection.cursor() as curs, curs.copy(statement) as copy:
+            # The driver's own form of jsonb is an object: these are its bytes already.
+            copy.set_types(["bytea" if t == "jsonb" else t for t in self.columns.values()])
+            yield lambda row: copy.write_row((*row[:-1], _JSONB_VERSION + row[-1]))
+
     def record(self, steps: Sequence[Step]) -> None:
         """Write ``steps`` and the position of the last, once.
 
@@ -110,7 +161,7 @@ class View(PostgresTrackingRecorder):
         with self.datastore.transaction(commit=True) as curs:
             # Rows can be folded again from the ledger: their commit need not wait for the disk.
             curs.execute("SET LOCAL synchronous_commit = off")
-            if self._is_live:
+            if self.is_live:
                 self._check_live(curs)
             self._move(curs, first, last)
             self.write(curs, steps)
@@ -130,6 +181,14 @@ class View(PostgresTrackingRecorder):
     def position(self) -> int:
         """The position that this slot stands at."""
         return self.max_tracking_id(Ledger.name) or 0
+
+    def begin_at(self, position: int) -> None:
+        """Say that the rows of this slot, which says of none yet, are those at ``position``."""
+        with self.datastore.transaction(commit=True) as curs:
+            curs.execute(
+                "INSERT INTO views.tracking VALUES (%s, %s, %s, %s)",
+                (self.name, self.slot, Ledger.name, position),
+            )
 
     def live_slot(self) -> str:
         with self.datastore.get_connection() as connection:
@@ -160,3 +219,23 @@ class View(PostgresTrackingRecorder):
         row = curs.fetchone()
         if row is None or row["live_slot"] != self.slot:
             raise SlotMovedError(self.name)
+
+
+def _insert(table: str, columns: Mapping[str, str], key: Sequence[str]) -> Composed:
+    """The statement that writes one row, in place of the one with its key, if it has one."""
+    instead: Composed | SQL = SQL("")
+    if key:
+        instead = SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(
+            SQL(", ").join(map(Identifier, key)),
+            SQL(", ").join(
+                SQL("{0} = EXCLUDED.{0}").format(Identifier(name))
+                for name in columns
+                if name not in key
+            ),
+        )
+    return SQL("INSERT INTO views.{} ({}) VALUES ({}){}").format(
+        Identifier(table),
+        SQL(", ").join(map(Identifier, columns)),
+        SQL(", ").join(SQL("{}::{}").format(Placeholder(), SQL(kind)) for kind in columns.values()),
+        instead,
+    )

@@ -7,7 +7,14 @@ from uuid import UUID, uuid4
 
 import typer
 from psycopg.conninfo import conninfo_to_dict
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from api.agency_keys import own_key
 from api.cli import duplicates, importing, keys, log, nodes, personal, verify
@@ -30,7 +37,8 @@ from ledger.protocol import COORDINATOR
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from ledger.vocabulary.registration import KeyGrant, ProtocolAdopted, PublicKey
-from projections.rebuild import rebuild as rebuild_view
+from projections.rebuild import rebuild_views
+from projections.views import VIEWS
 
 app = typer.Typer(
     name="case-ledger",
@@ -324,23 +332,37 @@ def outbox(
 
 @app.command()
 def rebuild(
-    name: Annotated[str, typer.Argument(help="The view: case_views or audit_trail.")],
+    name: Annotated[
+        str | None, typer.Argument(help="The view: case_views or audit_trail; none for all.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every view, in one pass.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Rebuild a view beside the live one, and swap it in."""
+    """Rebuild views beside the live ones, and swap them in."""
+    if name is not None and every:
+        fail("name one view, or say --all")
+    names = tuple(VIEWS) if name is None else (name,)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with (
         failures(as_json),
         open_store(Settings()) as store,
-        Progress(*columns, TimeElapsedColumn(), console=out, disable=as_json) as progress,
+        Progress(
+            *columns,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=out,
+            disable=as_json,
+        ) as progress,
     ):
-        task = progress.add_task(f"Folding {name}", total=None)
-        position = rebuild_view(
+        task = progress.add_task(f"Folding {' and '.join(names)}", total=None)
+        positions = rebuild_views(
             store.conninfo,
-            name,
+            names,
             lambda done, of: progress.update(task, completed=done, total=of),
         )
         if as_json:
-            print_json({"view": name, "position": position})
+            found = [{"view": view, "position": at} for view, at in positions.items()]
+            print_json(found[0] if name is not None else found)
         else:
-            out.print(f"[green]{name}[/] is rebuilt and live, at position {position}.")
+            for view, at in positions.items():
+                out.print(f"[green]{view}[/] is rebuilt and live, at position {at}.")

@@ -8,7 +8,7 @@ from api.documents import Health, Readiness
 from api.metrics import metrics
 from api.problems import problem, responses
 from ledger.transparency.publication import AnotherKeyError, HistoryChangedError
-from projections.runner import VIEWS
+from projections.views import VIEWS
 
 router = APIRouter(tags=["health"])
 

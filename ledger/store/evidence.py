@@ -12,6 +12,7 @@ from ledger.entry import unseal
 from ledger.keys import from_public, key_id
 from ledger.signing import read_recorded
 from ledger.store.recorder import RecordedRow
+from ledger.store.streaming import rows_by_position
 from ledger.transparency.policy import Policy
 from ledger.transparency.timestamp import StoredTimestamp
 from ledger.verification import Kept
@@ -22,7 +23,6 @@ from ledger.vocabulary.registration import (
     PublicKey,
 )
 
-_PAGE = 2000
 _TIMESTAMPS = """
 SELECT t.size, t.authority, COALESCE(p.note, '') AS note, t.token, t.moment
 FROM log.timestamps t LEFT JOIN log.published p USING (size) ORDER BY t.size, t.authority
@@ -41,20 +41,11 @@ def one_moment(connection: Connection[Any]) -> Iterator[Connection[Any]]:
 def stored_rows(
     connection: Connection[Any], kinds: Collection[str] | None = None
 ) -> Iterator[RecordedRow]:
-    """Rows by position, a page in memory at a time: every one, or those of some ``kinds``."""
-    after = -(2**62)
-    while True:
-        with connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(
-                "SELECT * FROM ledger.events WHERE notification_id > %(after)s"
-                " AND (%(kinds)s::text[] IS NULL OR topic = ANY(%(kinds)s))"
-                " ORDER BY notification_id LIMIT %(limit)s",
-                {"after": after, "kinds": kinds and list(kinds), "limit": _PAGE},
-            ).fetchall()
-        yield from map(RecordedRow.of, rows)
-        if not rows:
-            return
-        after = rows[-1]["notification_id"]
+    """Rows by position, one in memory at a time: every one, or those of some ``kinds``.
+
+    The connection is the stream's until it ends.
+    """
+    return rows_by_position(connection, kinds=kinds)
 
 
 def stored_count(connection: Connection[Any]) -> int:

@@ -1,12 +1,14 @@
 """Views follow the ledger exactly once, are rebuilt identically, and show no stranger a case."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from eventsourcing.persistence import IntegrityError
+from eventsourcing.persistence import IntegrityError, Tracking
 
 from ledger import signing
 from ledger.application import Ledger
@@ -27,11 +29,12 @@ from ledger.vocabulary.registration import KeyCompromised, KeyRevoked
 from projections.audit_trail import state_after
 from projections.audit_trails import AuditTrails
 from projections.case_view import OVERSIGHT_VIEWER, Turn, case_view
-from projections.folding import Folder
+from projections.folding import Folder, Step
 from projections.reading import ViewReader
 from projections.rebuild import RebuildError, rebuild
-from projections.runner import VIEWS, Followers
-from projections.view import PROJECTOR_ROLE, EventHistory, LostStepsError
+from projections.runner import FoldIntoView, Followers
+from projections.view import PROJECTOR_ROLE, EventHistory, LostStepsError, View
+from projections.views import VIEWS
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.views import rows_of, wait_for
@@ -225,6 +228,55 @@ def test_a_step_is_never_passed_over(player: Player, reader: ViewReader, databas
     finally:
         datastore.close()
     assert player.position > 10
+
+
+def test_a_runner_that_is_behind_writes_pages(
+    player: Player, reader: ViewReader, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(20):
+        player.take("xk-nac", request("me-nac" if n % 2 else "al-nac"))
+    time.sleep(1.1)
+    written: dict[str, list[int]] = {name: [] for name in VIEWS}
+    record = View.record
+
+    def counting(self: View, steps: Sequence[Step]) -> None:
+        record(self, steps)
+        written[self.name].append(len(steps))
+
+    monkeypatch.setattr(View, "record", counting)
+    with Followers(database):
+        wait_for(reader, player.position)
+        assert written == {name: [player.position] for name in VIEWS}
+        player.take("xk-nac", request("me-police-thb"))
+        wait_for(reader, player.position)
+    assert written == {name: [player.position - 1, 1] for name in VIEWS}
+    assert [e.version for e in reader.trail(player.case_id)] == list(range(1, 23))
+
+
+def test_pages_that_another_runner_has_begun_are_written_once(
+    player: Player, reader: ViewReader, database: str
+) -> None:
+    for _ in range(5):
+        player.take("xk-nac", request("me-nac"))
+    datastore = LedgerDatastore(database, pool_size=3, role=PROJECTOR_ROLE)
+    try:
+        view, history = AuditTrails(datastore), EventHistory(datastore)
+        another = AuditTrails(datastore)
+        events = history.page(0, 100)
+        another.record(Folder(history).steps(events[:7]))
+        time.sleep(1.1)  # so that it is behind, and takes a page
+        runner = FoldIntoView(view)
+        for event in events[:3]:
+            runner.process_event(event, Tracking("ledger", event.position or 0))
+        assert view.position() == player.position
+        # Rows that a crash took back are no page of another's.
+        later = replace(events[-1], position=player.position + 2)
+        with pytest.raises(LostStepsError):
+            runner.process_event(later, Tracking("ledger", player.position + 2))
+    finally:
+        datastore.close()
+    assert len(rows_of(database, "audit_trail")) == len(events)
+    assert [e.version for e in reader.trail(player.case_id)] == list(range(1, 7))
 
 
 def test_a_compromise_declared_later_marks_what_followed_it(

@@ -28,11 +28,12 @@ from ledger.sd_jwt import SdJwt
 from ledger.store.database import Database
 from ledger.vault.disclosures import Vaults
 from ledger.vocabulary import CASE_ACTIONS, Action
-from projections.audit_trail import state_after, state_document
+from projections.audit_trail import state_after
 from projections.case_view import case_view, viewers
+from projections.documents import state_document
 from projections.reading import ViewReader
 from projections.rebuild import rebuild
-from projections.runner import VIEWS
+from projections.views import VIEWS
 from tests.support.agencies import Agencies
 from tests.support.leaks import everything_logged, server_log, tables_with
 from tests.support.serving import Server, serving

@@ -5,7 +5,7 @@ import time
 import psycopg
 
 from projections.reading import ViewReader
-from projections.runner import VIEWS
+from projections.views import VIEWS
 
 
 def wait_for(reader: ViewReader, position: int, seconds: float = 20) -> None:

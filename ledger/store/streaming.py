@@ -1,0 +1,80 @@
+"""Reads recorded rows by binary COPY, in order, one at a time whatever the ledger's size.
+
+The connection is the stream's until it ends: no other statement can run on it meanwhile.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.sql import SQL, Composable, Literal
+
+from ledger.store.recorder import RecordedRow
+
+_ROWS = SQL(
+    "COPY (SELECT notification_id, originator_id, originator_version, topic, state, action_id,"
+    " recorded_at, leaf_hash FROM ledger.events WHERE {where} ORDER BY {order})"
+    " TO STDOUT (FORMAT BINARY)"
+)
+_TYPES = ("int8", "uuid", "int8", "text", "bytea", "uuid", "timestamptz", "bytea")
+_BY_POSITION = SQL("notification_id")
+_BY_CASE = SQL("originator_id, originator_version")
+
+
+def rows_by_position(
+    connection: Connection[Any],
+    *,
+    after: int | None = None,
+    upto: int | None = None,
+    kinds: Collection[str] | None = None,
+) -> Iterator[RecordedRow]:
+    """Rows by position, beyond ``after`` and up to ``upto``: all, or those of some ``kinds``."""
+    where: list[Composable] = [SQL("true")]
+    if after is not None:
+        where.append(SQL("notification_id > {}").format(Literal(after)))
+    if upto is not None:
+        where.append(SQL("notification_id <= {}").format(Literal(upto)))
+    if kinds is not None:
+        where.append(SQL("topic = ANY({})").format(Literal(list(kinds))))
+    return _stream(connection, where, _BY_POSITION)
+
+
+def rows_by_case(
+    connection: Connection[Any],
+    *,
+    above: UUID | None = None,
+    upto_case: UUID | None = None,
+    upto: int,
+) -> Iterator[RecordedRow]:
+    """Each case's rows one after another, by version, at positions up to ``upto``.
+
+    The cases are those whose ids lie above ``above``, up to ``upto_case``.
+    """
+    where: list[Composable] = [SQL("notification_id <= {}").format(Literal(upto))]
+    if above is not None:
+        where.append(SQL("originator_id > {}").format(Literal(above)))
+    if upto_case is not None:
+        where.append(SQL("originator_id <= {}").format(Literal(upto_case)))
+    return _stream(connection, where, _BY_CASE)
+
+
+def rows_of(
+    connection: Connection[Any], originator_id: UUID, *, upto: int
+) -> Iterator[RecordedRow]:
+    """The rows of one case, or of the registry, by version, at positions up to ``upto``."""
+    where = [
+        SQL("originator_id = {}").format(Literal(originator_id)),
+        SQL("notification_id <= {}").format(Literal(upto)),
+    ]
+    return _stream(connection, where, _BY_CASE)
+
+
+def _stream(
+    connection: Connection[Any], where: Sequence[Composable], order: SQL
+) -> Iterator[RecordedRow]:
+    statement = _ROWS.format(where=SQL(" AND ").join(where), order=order)
+    with connection.cursor() as curs, curs.copy(statement) as copy:
+        copy.set_types(_TYPES)
+        for row in copy.rows():
+            yield RecordedRow(*row)

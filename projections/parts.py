@@ -1,0 +1,179 @@
+"""Folds parts of the ledger, whole cases at a time, into the slots that a rebuild fills."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Self
+from uuid import UUID
+
+import psycopg
+from psycopg import Connection
+
+from ledger.case import Case
+from ledger.event import ActionRecorded, recorded
+from ledger.store.database import set_role
+from ledger.store.recorder import LedgerDatastore, RecordedRow
+from ledger.store.streaming import rows_by_case, rows_of
+from projections.folding import CaseStep, Step
+from projections.registry_history import RegistryHistory
+from projections.view import PROJECTOR_ROLE, Row, View
+from projections.views import VIEWS
+
+Write = Callable[[Row], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The cases whose ids lie above one and up to another; ``None`` where there is no bound."""
+
+    above: UUID | None = None
+    upto: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a rebuild folds, and into what."""
+
+    conninfo: str
+    slots: Mapping[str, str]
+    """The slot that is filled, by view."""
+    ledger_id: UUID
+    """Under which the acts on the protocol are recorded."""
+    target: int
+    """The position up to which all is folded."""
+
+
+class PartFolder:
+    """Folds one part after another. Not for several threads.
+
+    Holds every view's lock, shared, so that no other rebuild begins while one is at work.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._open = ExitStack()
+        datastore = LedgerDatastore(plan.conninfo, pool_size=1, role=PROJECTOR_ROLE)  # unused
+        self._views = [VIEWS[name](datastore, slot=slot) for name, slot in plan.slots.items()]
+        try:
+            self._reading = self._connect()
+            lock_shared(self._reading, plan.slots)
+            # A case's events lie apart: what is best by the planner's numbers may be to read all.
+            self._reading.execute("SET enable_seqscan = off; SET jit = off; SET work_mem = '16MB'")
+            self._writing = [(view, self._connect()) for view in self._views]
+            for _, connection in self._writing:
+                # What is lost with power is folded again.
+                connection.execute("SET synchronous_commit = off")
+            self._history = RegistryHistory()
+            for _ in self._history.fold(self._registry_events()):
+                pass
+        except BaseException:
+            self._open.close()
+            raise
+
+    def fold(self, part: Part) -> int:
+        """Fold the cases of a part and write their rows. Returns how many events that were."""
+        plan, folded = self._plan, 0
+        rows = rows_by_case(self._reading, above=part.above, upto_case=part.upto, upto=plan.target)
+        with ExitStack() as copies:
+            writing = self._begin(copies)
+            for case_id, of_case in groupby(rows, attrgetter("originator_id")):
+                if case_id == plan.ledger_id:
+                    continue
+                folded += self._write(self._steps(of_case), writing)
+        return folded
+
+    def fold_registry(self) -> int:
+        """Fold the acts on the protocol and write their rows. Returns how many those were."""
+        with ExitStack() as copies:
+            steps = RegistryHistory().fold(self._registry_events())
+            return self._write(steps, self._begin(copies))
+
+    def _write(self, steps: Iterable[Step], writing: list[tuple[View, Write]]) -> int:
+        folded, last = 0, None
+        for step in steps:
+            if last is not None:
+                self._write_step(last, writing, is_last=False)
+            last = step
+            folded += 1
+        if last is not None:
+            self._write_step(last, writing, is_last=True)
+        return folded
+
+    def _write_step(self, step: Step, writing: list[tuple[View, Write]], *, is_last: bool) -> None:
+        for view, write in writing:
+            for row in view.lasting(step, self._history, is_last=is_last):
+                write(row)
+
+    def _steps(self, rows: Iterable[RecordedRow]) -> Iterator[CaseStep]:
+        before: Case | None = None
+        for row in rows:
+            event = _event(row)
+            registry = self._history.at(row.position)
+            after = Case.projector(registry.protocol)(before, [event])
+            if after is None or after.version != row.version:
+                raise ValueError(f"case {row.originator_id} has a gap")
+            yield CaseStep(event, before, after, registry)
+            before = after
+
+    def _registry_events(self) -> Iterator[ActionRecorded]:
+        return map(_event, rows_of(self._reading, self._plan.ledger_id, upto=self._plan.target))
+
+    def _begin(self, copies: ExitStack) -> list[tuple[View, Write]]:
+        return [
+            (view, copies.enter_context(view.copying(connection)))
+            for view, connection in self._writing
+        ]
+
+    def _connect(self) -> Connection[Any]:
+        connection = psycopg.connect(self._plan.conninfo, autocommit=True)
+        self._open.callback(connection.close)
+        set_role(connection, PROJECTOR_ROLE)
+        return connection
+
+    def close(self) -> None:
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RebuildRunsError(RuntimeError):
+    """A view is being rebuilt already."""
+
+
+def lock_shared(connection: Connection[Any], names: Iterable[str]) -> None:
+    """Keep other rebuilds of these views from beginning, while the connection lasts.
+
+    Raises ``RebuildRunsError`` where one has begun.
+    """
+    for name in names:
+        _lock(connection, "pg_try_advisory_lock_shared", name)
+
+
+def lock_alone(connection: Connection[Any], names: Iterable[str]) -> None:
+    """Keep other rebuilds out, and begin only where none is at work, nor a process of one.
+
+    Leaves the locks shared. Raises ``RebuildRunsError``.
+    """
+    for name in names:
+        _lock(connection, "pg_try_advisory_lock", name)
+        _lock(connection, "pg_try_advisory_lock_shared", name)
+        _lock(connection, "pg_advisory_unlock", name)
+
+
+def _lock(connection: Connection[Any], function: str, name: str) -> None:
+    row = connection.execute(
+        f"SELECT {function}(hashtextextended(%s, 0))",
+        (f"case-ledger rebuild {name}",),
+    ).fetchone()
+    if row is None or True not in (row.values() if isinstance(row, dict) else row):
+        raise RebuildRunsError(f"{name} is being rebuilt already; wait for that to end")
+
+
+def _event(row: RecordedRow) -> ActionRecorded:
+    return recorded(row.state, row.originator_id, row.version, row.position)
