@@ -94,11 +94,13 @@ def recorded(
     payload = from_json(urlsafe_b64decode(encoded + "=="))
     fields = payload["act"]
     case = payload.get("case")
+    algorithm, key_id = _header(header)
     action = SignedAction(
         sd_jwt=sd_jwt,
+        algorithm=algorithm,
         id=UUID(payload["jti"]),
         agency=payload["iss"],
-        key_id=_key_id(header),
+        key_id=key_id,
         signed_at=datetime.fromtimestamp(payload["iat"], UTC),
         protocol=payload["protocol"],
         case_id=UUID(case) if case else None,
@@ -110,6 +112,7 @@ def recorded(
 
 
 @lru_cache(maxsize=4096)
-def _key_id(header: str) -> str:
-    """The ``kid`` of a header: an agency's actions all have the same one."""
-    return str(from_json(urlsafe_b64decode(header + "=="))["kid"])
+def _header(encoded: str) -> tuple[str, str]:
+    """``alg`` and ``kid`` of a header: an agency's actions all have the same one."""
+    header = from_json(urlsafe_b64decode(encoded + "=="))
+    return str(header["alg"]), str(header["kid"])
