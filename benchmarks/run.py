@@ -7,7 +7,8 @@ interleaved, each with an empty store: in a round each store takes its turn at a
 the next workload begins. Only ratios carry over to other machines.
 
 A whole run writes benchmarks/results/appends.json and appends.svg, and the table into
-benchmarks/README.md and README.md; one with --only or --quick writes nothing unless --output says where.
+benchmarks/README.md and README.md. One with --only or --quick writes nothing unless --output
+says where.
 Nothing here fails because a figure is low.
 """
 
