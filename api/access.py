@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
-from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPBearer
 
 from api import assertions
 from api.disclosing import Reader
@@ -34,6 +34,8 @@ session_cookie = APIKeyCookie(
     "are not GET or HEAD must come from this node's own pages",
     auto_error=False,
 )
+ASKED_FOR = (bearer, session_cookie)
+"""Either of these, for what needs a caller."""
 _READING = ("GET", "HEAD")
 
 
@@ -94,14 +96,14 @@ async def the_lanes(request: Request) -> Lanes:
     return cast("Lanes", request.app.state.lanes)
 
 
-async def caller(
-    request: Request,
-    node: Annotated[Node, Depends(the_node)],
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-    _: Annotated[str | None, Depends(session_cookie)],
-) -> Caller:
-    """Authenticate the request. Raises ``Refusal``."""
-    lanes = await the_lanes(request)
+async def caller(request: Request) -> Caller:
+    """Authenticate the request. Raises ``Refusal``.
+
+    It asks for all it needs itself: dependencies of its own would cost each request more than the
+    signature does. ``api/app.py`` writes what it takes into the OpenAPI document.
+    """
+    node, lanes = await the_node(request), await the_lanes(request)
+    credentials = await bearer(request)
     registry = await lanes.registry.known()
     secret = session_secret(node, request)
     if credentials is None and secret is not None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from api import problems
+from api.access import ASKED_FOR, caller
 from api.feed import Feed
 from api.lanes import Lanes
 from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications, RequestLog
@@ -66,7 +68,8 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
     for resource in (
         cases, personal, duplicates, events, protocol, outbox, mailbox, log, sign_in, health,
     ):  # fmt: skip
-        app.include_router(resource.router)
+        # One list, that a request is matched against once; included routers would match it twice.
+        app.router.routes.extend(resource.router.routes)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
@@ -90,5 +93,23 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas["ProblemDetails"] = problem
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        _say_who_is_asked(app, document)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _say_who_is_asked(app: FastAPI, document: dict[str, Any]) -> None:
+    """What :func:`api.access.caller` takes, on each operation that needs one."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and _needs_caller(route):
+            for method in route.methods or ():
+                operation = document["paths"][route.path_format][method.lower()]
+                operation["security"] = [{scheme.scheme_name: []} for scheme in ASKED_FOR]
+    document["components"]["securitySchemes"] = {
+        scheme.scheme_name: scheme.model.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for scheme in ASKED_FOR
+    }
+
+
+def _needs_caller(route: APIRoute) -> bool:
+    return any(needed.call is caller for needed in route.dependant.dependencies)

@@ -1,8 +1,13 @@
 """What requests ask the database from the event loop, without a thread each."""
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
+from uuid import UUID
+
+from psycopg.rows import DictRow
+from starlette.concurrency import run_in_threadpool
 
 from api.known_registry import KnownRegistry
 from api.node import Node
@@ -10,7 +15,11 @@ from api.sessions import SessionsInUse
 from api.used_assertions import UsedAssertions
 from ledger.store.lane import Lane
 from ledger.store.migrate import reader_role
+from ledger.store.together import Together
+from ledger.vault.disclosures import Held, Vault
 from projections.reading import CaseReader
+
+_Sealed: TypeAlias = tuple[Vault, UUID, Sequence[DictRow]]
 
 
 class Lanes:
@@ -27,8 +36,19 @@ class Lanes:
         self.sessions = SessionsInUse(reading)
         self.cases = CaseReader(reading)
         self.case_rows = {v.party: v.case_rows(vaults[v.party]) for v in node.vaults}
+        self._opening = Together(_open_all)
         self._lanes = (entering, reading, *vaults.values())
         self._stack = AsyncExitStack()
+
+    async def opened(self, vault: Vault, case_id: UUID, rows: Sequence[DictRow]) -> Sequence[Held]:
+        """What a vault's rows hold, those of concurrent requests by one thread.
+
+        Raises as :meth:`Vault.case_fields`.
+        """
+        found = await self._opening.ask((vault, case_id, rows))
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     async def __aenter__(self) -> Self:
         for lane in self._lanes:
@@ -42,3 +62,14 @@ class Lanes:
         traceback: TracebackType | None,
     ) -> None:
         await self._stack.aclose()
+
+
+async def _open_all(some: Sequence[_Sealed]) -> Sequence[Sequence[Held] | Exception]:
+    return await run_in_threadpool(lambda: [_open(*one) for one in some])
+
+
+def _open(vault: Vault, case_id: UUID, rows: Sequence[DictRow]) -> Sequence[Held] | Exception:
+    try:
+        return vault.opened(case_id, rows)
+    except Exception as error:  # that of one person is not the others'
+        return error

@@ -3,10 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,6 +15,9 @@ from api.rates import Rate, network
 _log = structlog.get_logger("api.access")
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY_SECONDS = 30.0
+RawHeader = tuple[bytes, bytes]
+_GUARDING = {n.lower().encode(): value.encode() for n, value in ANSWER_HEADERS.items()}
+_FROM_SOMEONE = (b"authorization", b"cookie")
 _CLOSE = {"Connection": "close"}  # what is left of the body is not waited for
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
@@ -69,20 +71,29 @@ class AnswerHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sent = Headers(scope=scope)
-        asked_by_someone = "authorization" in sent or "cookie" in sent
+        by_someone = any(name in _FROM_SOMEONE for name, _ in scope["headers"])
 
         async def saying(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(ANSWER_HEADERS)
-                for_anyone = "public" in headers.get("cache-control", "")
-                if asked_by_someone and not for_anyone:
-                    headers["Cache-Control"] = "no-store"
-                headers.setdefault("Cache-Control", "no-store")
+                message["headers"] = _guarded(message.get("headers", ()), by_someone)
             await send(message)
 
         await self._app(scope, receive, saying)
+
+
+def _guarded(headers: Iterable[tuple[bytes, bytes]], by_someone: bool) -> list[RawHeader]:
+    """The headers of an answer with what it must say; of what it says by itself, the rest."""
+    kept: list[RawHeader] = []
+    cached = b""
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"cache-control":
+            cached = value
+        elif lower not in _GUARDING:
+            kept.append((name, value))
+    if not cached or (by_someone and b"public" not in cached):
+        cached = b"no-store"
+    return [*kept, *_GUARDING.items(), (b"cache-control", cached)]
 
 
 class FailedAuthentications:
@@ -93,7 +104,7 @@ class FailedAuthentications:
         self._failed = Rate(per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or "authorization" not in Headers(scope=scope):
+        if scope["type"] != "http" or not any(n == b"authorization" for n, _ in scope["headers"]):
             await self._app(scope, receive, send)
             return
         client = scope.get("client")

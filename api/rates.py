@@ -2,41 +2,62 @@
 
 import ipaddress
 import math
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 from rfc9457 import Problem
 
 from api.problems import problem
 
 STATUS = 429
+_WINDOW_SECONDS = 60.0
 _TITLE = "Too much at once"
 
 
 class Rate:
-    """At most so many of each key in a minute."""
+    """At most so many of each key in a minute, which begins with the first."""
 
     def __init__(self, per_minute: int) -> None:
-        self._limit = RateLimitItemPerMinute(per_minute)
-        self._window = FixedWindowRateLimiter(MemoryStorage())
+        self._most = per_minute
+        self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
+        self._over_at: dict[str, float] = {}
+        self._look_again = 0.0
 
     def count(self, key: str) -> bool:
         """Count one more. Returns whether it is still within the limit."""
-        return self._window.hit(self._limit, key)
+        now = time.monotonic()
+        with self._lock:
+            if now >= self._over_at.get(key, 0.0):
+                self._forget(now)
+                self._over_at[key] = now + _WINDOW_SECONDS
+                self._counts[key] = 0
+            self._counts[key] += 1
+            return self._counts[key] <= self._most
 
     def is_met(self, key: str) -> bool:
         """Whether the next one would be too many."""
-        return not self._window.test(self._limit, key)
+        with self._lock:
+            if time.monotonic() >= self._over_at.get(key, 0.0):
+                return False
+            return self._counts[key] >= self._most
 
     def seconds(self, key: str) -> int:
         """After how many seconds counting begins anew."""
-        resets_at = self._window.get_window_stats(self._limit, key).reset_time
-        return max(1, math.ceil(resets_at - time.time()))
+        with self._lock:
+            return max(1, math.ceil(self._over_at.get(key, 0.0) - time.monotonic()))
+
+    def _forget(self, now: float) -> None:
+        """Once a minute: addresses that are not heard of again take no memory."""
+        if now < self._look_again:
+            return
+        self._look_again = now + _WINDOW_SECONDS
+        for key in [key for key, over_at in self._over_at.items() if over_at <= now]:
+            del self._over_at[key], self._counts[key]
 
     def too_many(self, key: str) -> Problem:
         """The problem to answer with."""
@@ -81,6 +102,7 @@ class Places:
                 del self._taken[agency]
 
 
+@lru_cache(maxsize=1024)
 def network(address: str) -> str:
     """What an address is counted as: a whole /64 of IPv6, which one machine has to itself."""
     try:

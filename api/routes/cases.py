@@ -204,7 +204,7 @@ async def _disclosed(
         return b"[]"
     recorded = await lanes.cases.recorded({row["action_id"] for row in rows})
     seen = [row for row in rows if recorded.get(row["action_id"], MAX_POSITION) <= position]
-    held = await run_in_threadpool(vault.opened, case_id, seen)
+    held = await lanes.opened(vault, case_id, seen)
     fields: dict[UUID, dict[str, JsonValue]] = {}
     for one in held:
         fields.setdefault(one.action_id, {})[one.field] = one.value

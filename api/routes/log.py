@@ -121,8 +121,8 @@ async def get_tile(
     request: Request,
     path: Annotated[str, Path(max_length=100)],
     node: TheNode,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-    session: Annotated[str | None, Depends(session_cookie)],
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    _session: Annotated[str | None, Depends(session_cookie)],
 ) -> Response:
     """Hashes for anyone; entries (`tile/entries/…`) for coordinators and oversight."""
     try:
@@ -130,7 +130,7 @@ async def get_tile(
     except TileError:
         raise _no_tile() from None
     if tile.level is None:
-        asking = await caller(request, node, credentials, session)
+        asking = await caller(request)
         if not asking.sees_every_event:
             raise _whole_ledger()
     return await run_in_threadpool(_tile, node, tile)

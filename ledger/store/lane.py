@@ -18,6 +18,7 @@ from ledger.store.database import APP_ROLE
 
 _PATIENCE_SECONDS = 10.0
 _PAUSE_SECONDS = 0.1
+_RESTED_SECONDS = 0.05  # under load it is not asked each time whether the server is still there
 
 
 class Lane:
@@ -28,6 +29,7 @@ class Lane:
         self._role = role
         self._turn = asyncio.Lock()
         self._connection: AsyncConnection[DictRow] | None = None
+        self._used_at = 0.0
         self.opened = 0
         """How often a connection was opened: what one knew of the last may not be so any more."""
 
@@ -39,6 +41,7 @@ class Lane:
             try:
                 yield connection
             finally:
+                self._used_at = time.monotonic()
                 status = connection.info.transaction_status
                 if connection.closed or status is not TransactionStatus.IDLE:
                     await self._drop()
@@ -59,7 +62,8 @@ class Lane:
         await self.close()
 
     async def _usable(self) -> AsyncConnection[DictRow]:
-        if self._connection is not None and _is_over(self._connection):
+        rested = time.monotonic() - self._used_at > _RESTED_SECONDS
+        if self._connection is not None and rested and _is_over(self._connection):
             await self._drop()
         if self._connection is None:
             self._connection = await self._open()

@@ -54,6 +54,7 @@ def test_a_lane_opens_a_connection_anew_where_it_was_lost(server: str) -> None:
                 pid = connection.info.backend_pid
             with psycopg.connect(server, autocommit=True) as other:
                 other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            await asyncio.sleep(0.1)
             async with lane.connection() as connection:  # it finds out by itself
                 cursor = await connection.execute("SHOW synchronous_commit")
                 assert await cursor.fetchone() == {"synchronous_commit": "on"}
