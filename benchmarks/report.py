@@ -14,6 +14,7 @@ from benchmarks.peers.peer import ALONE, EIGHT, MANY, READING, WORKLOADS
 DIRECTORY = Path(__file__).parent / "results"
 FIGURES = "appends.json"
 README = Path(__file__).parent / "README.md"
+PROJECT_README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- appends: begin -->", "<!-- appends: end -->"
 COLUMNS = (*(workload.name for workload in WORKLOADS), READING)
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -137,6 +138,13 @@ def show(results: Results, console: Console) -> None:
 
 def markdown(results: Results) -> str:
     """The tables as Markdown, with all that is needed to read them."""
+    lines = [_rates(results), "", "| what was aimed at | measured | holds? |", "|---|--:|---|"]
+    lines += [f"| {' | '.join(_aim_cells(aim, results))} |" for aim in AIMS]
+    lines += ["", *(f"- {line}" for line in _notes(results))]
+    return "\n".join(lines)
+
+
+def _rates(results: Results) -> str:
     lines = [
         f"| events a second ({TIMES} {BASE}) | " + " | ".join(COLUMNS) + " |",
         "|---|" + "--:|" * len(COLUMNS),
@@ -144,18 +152,20 @@ def markdown(results: Results) -> str:
     for row in results.rows:
         cells = [_cell(results, row, column) for column in COLUMNS]
         lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
-    lines += ["", "| what was aimed at | measured | holds? |", "|---|--:|---|"]
-    lines += [f"| {' | '.join(_aim_cells(aim, results))} |" for aim in AIMS]
-    lines += ["", *(f"- {line}" for line in _notes(results))]
     return "\n".join(lines)
 
 
-def update_readme(results: Results) -> None:
-    """Put the tables into the benchmarks' README, between the markers."""
-    text = README.read_text(encoding="utf-8")
+def update_readmes(results: Results) -> None:
+    """Put the tables into the benchmarks' README, and the first into the project's."""
+    _between_markers(README, markdown(results))
+    _between_markers(PROJECT_README, _rates(results))
+
+
+def _between_markers(readme: Path, tables: str) -> None:
+    text = readme.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n{markdown(results)}\n{END}{after}", encoding="utf-8")
+    readme.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}", encoding="utf-8")
 
 
 def plot(results: Results, path: Path) -> None:

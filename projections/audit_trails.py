@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from ledger.event import ActionRecorded
 from ledger.registry import Registry, SignatureState
 from projections.audit_trail import RegistryDocuments, trail_document
-from projections.documents import Document, StateDocuments
+from projections.documents import Document
 from projections.folding import CaseStep, Step
 from projections.registry_history import RegistryHistory
 from projections.view import Row, View
@@ -43,8 +43,6 @@ class AuditTrails(View):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # A rebuild folds one case after another.
-        self._states = StateDocuments(keep=2_000 if self.is_live else 1)
         self._registries = RegistryDocuments()
 
     def write(self, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
@@ -77,8 +75,7 @@ class AuditTrails(View):
 
     def _documents(self, step: Step) -> tuple[Document, Document]:
         if isinstance(step, CaseStep):
-            before = self._states.of(step.before.state if step.before else None)
-            return before, self._states.of(step.after.state)
+            return step.document_before, step.document_after
         return self._registries.of(step.before), self._registries.of(step.after)
 
     def _mark(self, curs: Cursor[DictRow], fields: Mapping[str, Any]) -> None:

@@ -28,8 +28,8 @@ from ledger.vocabulary.picklists import (
     Stage,
     TraffickingStatus,
 )
-from ledger.vocabulary.types import UtcDatetime
-from projections.documents import Document, document
+from ledger.vocabulary.types import UtcDatetime, format_utc
+from projections.documents import STATE_FIELDS, Document, document, state_document
 from projections.expected_steps import ExpectedStep, expected_steps
 
 OVERSIGHT_VIEWER = "oversight"
@@ -151,19 +151,25 @@ def case_view(state: CaseState, viewer: str, protocol: Protocol) -> CaseView:
     """The view of ``viewer``, who must be one of :func:`viewers`. Raises ``ValueError``."""
     if viewer not in viewers(state):
         raise ValueError(f"{viewer} has no view of this case")
-    return CaseView.model_validate(CaseDocuments(state, protocol).of(viewer))
+    return CaseView.model_validate(CaseDocuments(state, protocol, state_document(state)).of(viewer))
 
 
 class CaseDocuments:
     """The views of a case as their JSON documents: what every viewer sees is written once."""
 
-    def __init__(self, state: CaseState, protocol: Protocol) -> None:
+    def __init__(self, state: CaseState, protocol: Protocol, told: Document) -> None:
+        """``told`` is the state's document."""
         self._protocol = protocol
-        told = document(state)
-        self._common: Document = {name: told[name] for name in _COMMON} | {
-            name: [part | {"action": action} for action, part in told[name].items()]
-            for name in _BY_ACTION
+        self._common: Document = {
+            "version": state.version,
+            "position": state.position,
+            "last_recorded_at": format_utc(state.last_recorded_at),
         }
+        for name in _COMMON:
+            self._common[name] = told[name]
+        for name in _BY_ACTION:
+            parts = told[name]
+            self._common[name] = [part | {"action": action} for action, part in parts.items()]
         self._requests = [
             (part | {"action": action}, self._parties([part["addressee"]]))
             for action, part in told["open_requests"].items()
@@ -196,8 +202,7 @@ _BY_ACTION = ("services", "measures", "consents", "sharing", "break_glass", "hol
 _COMMON = tuple(
     name
     for name in CaseView.model_fields
-    if name in CaseState.model_fields
-    and name not in (*_BY_ACTION, "open_requests", "joint_actions")
+    if name in STATE_FIELDS and name not in (*_BY_ACTION, "open_requests", "joint_actions")
 )
 
 

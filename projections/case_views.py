@@ -54,7 +54,7 @@ class CaseViews(View):
 
     def _rows(self, step: CaseStep) -> Iterator[Row]:
         state = step.after.state
-        documents = CaseDocuments(state, step.registry.protocol)
+        documents = CaseDocuments(state, step.registry.protocol, step.document_after)
         for viewer in viewers(state):
             view = documents.of(viewer)
             yield (

@@ -20,6 +20,8 @@ Document = dict[str, Any]
 
 _OWN_COLUMNS = frozenset({"version", "position", "last_recorded_at"})
 """Parts of the state that every event changes and every entry carries anyway."""
+STATE_FIELDS = tuple(name for name in CaseState.model_fields if name not in _OWN_COLUMNS)
+"""The other parts, which a state's document has."""
 
 
 def document(model: BaseModel) -> Document:
@@ -41,7 +43,7 @@ def following(state: CaseState, before: CaseState, of_before: Document) -> Docum
     """The document of ``state``, with the parts of ``of_before`` that it has in common."""
     made: Document = {}
     new, old = state.__dict__, before.__dict__
-    for name in _STATE_FIELDS:
+    for name in STATE_FIELDS:
         value, previous = new[name], old[name]
         if value is previous:
             made[name] = of_before[name]
@@ -57,7 +59,7 @@ def state_document(state: CaseState | None) -> Document:
     if state is None:
         return {}
     values = state.__dict__
-    return {name: json_value(values[name]) for name in _STATE_FIELDS}
+    return {name: json_value(values[name]) for name in STATE_FIELDS}
 
 
 class StateDocuments:
@@ -102,7 +104,6 @@ def _key(key: Any) -> str:
     return key if type(key) is str else str(json_value(key))
 
 
-_STATE_FIELDS = tuple(name for name in CaseState.model_fields if name not in _OWN_COLUMNS)
 _WRITERS: dict[type, Callable[[Any], Any]] = {
     str: _same,
     int: _same,

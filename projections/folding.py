@@ -12,6 +12,7 @@ from ledger.case import Case
 from ledger.event import ActionRecorded
 from ledger.registry import Registry
 from ledger.vocabulary import REGISTRY_ACTIONS
+from projections.documents import Document, StateDocuments
 
 
 class History(Interface):
@@ -35,6 +36,18 @@ class CaseStep:
     before: Case | None
     after: Case
     registry: Registry
+    documents: StateDocuments
+    """Of the case's states, so that they are made once for all views."""
+
+    @property
+    def document_before(self) -> Document:
+        """The state before the event. Empty where that opened the case."""
+        return self.documents.of(self.before.state if self.before else None)
+
+    @property
+    def document_after(self) -> Document:
+        """The state after it."""
+        return self.documents.of(self.after.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,7 @@ class Folder:
         self._history = history
         self._keep = keep
         self._cases: OrderedDict[UUID, Case] = OrderedDict()
+        self._documents = StateDocuments(keep)
         self._registry: Registry | None = None
 
     def steps(self, events: Sequence[ActionRecorded]) -> list[Step]:
@@ -102,7 +116,7 @@ class Folder:
         self._cases[after.id] = after
         while len(self._cases) > self._keep:
             self._cases.popitem(last=False)
-        return CaseStep(event, before, after, registry)
+        return CaseStep(event, before, after, registry, self._documents)
 
     def _version(self, case_id: UUID) -> int:
         case = self._cases.get(case_id)

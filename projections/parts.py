@@ -16,6 +16,7 @@ from ledger.event import ActionRecorded, recorded
 from ledger.store.database import set_role
 from ledger.store.recorder import LedgerDatastore, RecordedRow
 from ledger.store.streaming import rows_by_case, rows_of
+from projections.documents import StateDocuments
 from projections.folding import CaseStep, Step
 from projections.registry_history import RegistryHistory
 from projections.view import PROJECTOR_ROLE, Row, View
@@ -65,6 +66,7 @@ class PartFolder:
             for _, connection in self._writing:
                 # What is lost with power is folded again.
                 connection.execute("SET synchronous_commit = off")
+            self._documents = StateDocuments(keep=1)
             self._history = RegistryHistory()
             for _ in self._history.fold(self._registry_events()):
                 pass
@@ -114,7 +116,7 @@ class PartFolder:
             after = Case.projector(registry.protocol)(before, [event])
             if after is None or after.version != row.version:
                 raise ValueError(f"case {row.originator_id} has a gap")
-            yield CaseStep(event, before, after, registry)
+            yield CaseStep(event, before, after, registry, self._documents)
             before = after
 
     def _registry_events(self) -> Iterator[ActionRecorded]:

@@ -101,7 +101,7 @@ class View(PostgresTrackingRecorder):
     ) -> None:
         super().__init__(datastore, **kwargs)
         self.slot = slot or self.live_slot()
-        self.is_live = slot is None
+        self._is_live = slot is None
         self._insert = _insert(self.table, self.columns, self.key)
         names = {"projection": Literal(self.name), "slot": Literal(self.slot)}
         # From just before the first step to the last: no step is ever passed over.
@@ -161,7 +161,7 @@ class View(PostgresTrackingRecorder):
         with self.datastore.transaction(commit=True) as curs:
             # Rows can be folded again from the ledger: their commit need not wait for the disk.
             curs.execute("SET LOCAL synchronous_commit = off")
-            if self.is_live:
+            if self._is_live:
                 self._check_live(curs)
             self._move(curs, first, last)
             self.write(curs, steps)

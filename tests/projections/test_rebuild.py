@@ -249,7 +249,7 @@ def check_documents(database: str) -> None:
             assert made == dumped == state_document(state)
             assert list(made) == list(dumped)
             for viewer in viewers(state):
-                shown = CaseDocuments(state, step.registry.protocol).of(viewer)
+                shown = CaseDocuments(state, step.registry.protocol, made).of(viewer)
                 assert CaseView.model_validate(shown).model_dump(mode="json") == shown
     finally:
         datastore.close()
