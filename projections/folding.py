@@ -19,13 +19,10 @@ class History(Interface):
     """Where earlier events are read when they are not at hand."""
 
     def events(self, originator_ids: Collection[UUID], *, before: int) -> Iterable[ActionRecorded]:
-        """The events of cases, or of the registry, at positions below ``before``.
+        """The events of cases at positions below ``before``: one case's after another's."""
 
-        Those of one come one after another, by version.
-        """
-
-    def ledger_id(self) -> UUID | None:
-        """The id of the registry's events, or ``None`` while the ledger is empty."""
+    def acts(self, *, before: int) -> Iterable[ActionRecorded]:
+        """The acts on the protocol at positions below ``before``, a page in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +131,10 @@ class Folder:
             self._registry = self._registry_before(position)
 
     def _registry_before(self, position: int) -> Registry | None:
-        ledger_id = self._history.ledger_id()
         registry: Registry | None = None
-        if ledger_id is not None:
-            for event in self._history.events([ledger_id], before=position):
-                if event.recorded_at is not None and event.position is not None:
-                    registry = registries.evolve(
-                        registry, event.action, event.recorded_at, event.position
-                    )
+        for event in self._history.acts(before=position):
+            if event.recorded_at is not None and event.position is not None:
+                registry = registries.evolve(
+                    registry, event.action, event.recorded_at, event.position
+                )
         return registry

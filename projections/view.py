@@ -32,6 +32,7 @@ SELECT notification_id, originator_id, originator_version, state FROM ledger.eve
 WHERE originator_id = ANY(%(ids)s) AND notification_id < %(before)s
 ORDER BY originator_id, originator_version
 """
+_ACTS = 1_000
 _JSONB_VERSION = b"\x01"
 
 
@@ -70,7 +71,21 @@ class EventHistory:
             for row in rows
         ]
 
+    def acts(self, *, before: int) -> Iterator[ActionRecorded]:
+        ledger_id, version = self.ledger_id(), 0
+        while ledger_id is not None:
+            rows = self._recorder.select_events(ledger_id, gt=version, limit=_ACTS)
+            for row in rows:
+                act = self._mapper.to_domain_event(row)
+                if act.position is None or act.position >= before:
+                    return
+                yield act
+            if len(rows) < _ACTS:
+                return
+            version = rows[-1].originator_version
+
     def ledger_id(self) -> UUID | None:
+        """The id of the registry's events, or ``None`` while the ledger is empty."""
         first = self._recorder.select_rows(after=0, limit=1)
         return first[0].originator_id if first else None
 
