@@ -13,6 +13,7 @@ from itertools import groupby
 from uuid import UUID
 
 import structlog
+from eventsourcing.application import LRUCache
 from pydantic import TypeAdapter
 
 from api.background import Background
@@ -45,6 +46,7 @@ _AT_ONCE = 50
 _EVERY_SECONDS = 1.0
 _AT_LEAST_EVERY_SECONDS = 3.0
 _AFTER_TROUBLE_SECONDS = 2.0
+_NOTED = 4_000
 _WORK = "match"
 _COMPARED = ("first_name", "second_name", "birthdate", "citizenship")
 _IDENTITY = TypeAdapter(Identity)
@@ -70,6 +72,8 @@ class Matching(Background):
         self._told = threading.Event()
         self._unread: set[UUID] = set()
         """Cases whose disclosures do not open here; each is logged, and tried, once."""
+        self._noted: LRUCache[tuple[str, UUID], tuple[str, ...]] = LRUCache(maxsize=_NOTED)
+        """Who was party to a case when it was last noted, by vault and case."""
         super().__init__(match=self._run)
 
     def _run(self) -> None:
@@ -124,11 +128,21 @@ class Matching(Background):
             return False
         for case_id in dict.fromkeys(row.originator_id for row in rows):
             case = self._ledger.case(case_id)
-            if case is not None and opened_by(case, protocol) == vault.party:
+            if case is None or self._noted_parties(vault, case_id) == case.state.parties:
+                continue
+            if opened_by(case, protocol) == vault.party:
                 vault.duplicates.add_case(case_id, protocol.party_codes - {vault.party})
                 vault.duplicates.joined(case_id, case.state.parties)
+            self._noted.put((vault.party, case_id), case.state.parties)
         vault.advance(_WORK, rows[-1].position)
         return True
+
+    def _noted_parties(self, vault: Vault, case_id: UUID) -> tuple[str, ...] | None:
+        """Whom this process noted last as party to a case: most actions change nothing of that."""
+        try:
+            return self._noted.get((vault.party, case_id))
+        except KeyError:
+            return None
 
     def _exchange(self, vault: Vault, other: str, registry: Registry) -> PairKey | None:
         """Give ``other`` this country's share. Returns the key of both, once both gave theirs."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Self, cast
 from uuid import UUID
 
-from eventsourcing.application import AggregateNotFoundError, Application, LRUCache
+from eventsourcing.application import Application, LRUCache
 from eventsourcing.persistence import IntegrityError, Mapper, Notification
 from eventsourcing.utils import EnvType
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
@@ -129,10 +129,7 @@ class Ledger(Application[UUID]):
                 and (upto_time is None or _recorded_at(event) <= upto_time)
             ]
             return project(None, events)
-        try:
-            return self.repository.get(case_id, projector_func=project)
-        except AggregateNotFoundError:
-            return None
+        return self._read(case_id, registry)
 
     def case_events(self, case_id: UUID) -> Sequence[ActionRecorded]:
         """All events of a case, in order."""
