@@ -53,8 +53,16 @@ def plot(results: Path, figure_path: Path = FIGURE) -> None:
     from matplotlib import pyplot
 
     sizes = json.loads(results.read_text())["sizes"]
-    figure, axes = pyplot.subplots(len(_PANELS), 1, figsize=(7, 12), layout="constrained")
-    for axis, (title, curves) in zip(axes, _PANELS, strict=True):
+    # What was not measured has no panel.
+    panels = [
+        (title, curves)
+        for title, curves in _PANELS
+        if any(value(size) for value in curves.values() for size in sizes)
+    ]
+    figure, axes = pyplot.subplots(
+        len(panels), 1, figsize=(7, 2.4 * len(panels)), layout="constrained", squeeze=False
+    )
+    for axis, (title, curves) in zip(axes[:, 0], panels, strict=True):
         for name, value in curves.items():
             points = [(size["size"], value(size)) for size in sizes]
             known = [(x, y) for x, y in points if y]
