@@ -9,6 +9,7 @@ from uuid import UUID
 import typer
 from rich import box
 from rich.table import Table
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from api.cli.access_matrix import access_page
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
@@ -30,6 +31,13 @@ app = typer.Typer()
 CaseArgument = Annotated[UUID, typer.Argument(help="The case.")]
 Groups = Annotated[list[FieldGroup], typer.Option("--group", "-g", help="A field group; repeat.")]
 ForPurpose = Annotated[Purpose, typer.Option(help="What it is read for.")]
+
+
+_VIEW_SECONDS = 5.0
+
+
+class NoProposalError(ValueError):
+    """There is no erasure to approve."""
 
 
 @app.command()
@@ -146,12 +154,11 @@ def erase(
 ) -> None:
     """Erase all that is held on a person, in every country: one person proposes, one approves."""
     with failures(as_json), connect(url, agency, key) as client:
-        view = client.case(case_id).view
         if approve:
-            receipt = _approve(client, view)
+            receipt = _approve(client, case_id)
         elif ground is not None:
             proposed = ErasureProposed(acted_at=datetime.now(UTC), ground=ground)
-            receipt = client.append(proposed, case_id, view.version)
+            receipt = client.append(proposed, case_id, client.case(case_id).view.version)
         else:
             fail("give a --ground to propose, or --approve as the second person")
         if as_json:
@@ -176,11 +183,19 @@ def access() -> None:
         typer.echo(access_page(Settings().load_protocol()), nl=False)
 
 
-def _approve(client: LedgerClient, view: CaseView) -> Receipt:
+@retry(
+    retry=retry_if_exception_type(NoProposalError),
+    stop=stop_after_delay(_VIEW_SECONDS),
+    wait=wait_fixed(0.2),
+    reraise=True,
+)
+def _approve(client: LedgerClient, case_id: UUID) -> Receipt:
+    """Approve what the case says is proposed; its view may be a moment behind the ledger."""
+    view = client.case(case_id).view
     if view.erasure is None or view.erasure.proposal is None:
-        raise ValueError("no erasure is proposed in this case; propose it with a --ground")
+        raise NoProposalError("no erasure is proposed in this case; propose it with a --ground")
     approved = ErasureApproved(acted_at=datetime.now(UTC), proposal=view.erasure.proposal)
-    return client.append(approved, view.case_id, view.version)
+    return client.append(approved, case_id, view.version)
 
 
 def _find_basis(
