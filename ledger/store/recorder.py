@@ -235,6 +235,14 @@ def insert_rows(
     return moved if curs.fetchone() is not None else None
 
 
+def _insert_locked(curs: Cursor[DictRow], head: Head, rows: Sequence[RecordedRow]) -> Head:
+    """As :func:`insert_rows`, of a head whose lock is held: it stands where it says."""
+    moved = insert_rows(curs, head, rows)
+    if moved is None:
+        raise IntegrityError("the head moved although it is locked")
+    return moved
+
+
 Placed: TypeAlias = Sequence[RecordedRow]
 """The rows that one proposal became."""
 
@@ -357,9 +365,8 @@ class LedgerRecorder(PostgresApplicationRecorder):
             verdict = _Verdict(self._versions(curs, proposals), *self._taken(curs, proposals))
             outcomes = _place(proposals, head, verdict)
             rows = _flat(outcomes)
-            if rows and (moved := insert_rows(curs, head, rows)) is None:
-                raise IntegrityError("the head moved although it is locked")
-        self._head = moved if rows else head
+            moved = _insert_locked(curs, head, rows) if rows else head
+        self._head = moved
         return outcomes
 
     def _versions(self, curs: Cursor[DictRow], proposals: Sequence[Proposal]) -> dict[UUID, int]:
@@ -459,7 +466,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
             head = lock_head(curs)
             if head.position != rows[0].position - 1:
                 raise HeadMovedError(f"this ledger ends at position {head.position} by now")
-            insert_rows(curs, head, rows)
+            _insert_locked(curs, head, rows)
 
     def recorded_action_ids(
         self, action_ids: Sequence[UUID], *, upto: int | None = None

@@ -18,8 +18,8 @@ from ledger.store.arrays import Byteas, Texts, Uuids
 from ledger.store.database import Database
 from ledger.store.grouping import Group
 from ledger.store.migrate import vault_role, vault_schema
+from ledger.vault.bulk import seal_all
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.sealing import seal
 
 _AT_MOST = 64
 
@@ -137,28 +137,19 @@ def _columns(deposits: Sequence[Deposit], keys: Mapping[UUID, bytes]) -> dict[st
         "sealed": Byteas(),
     }  # fmt: skip
     for deposit in deposits:
-        action, case_id = deposit.action, deposit.case_id
-        for disclosure in deposit.disclosures:
-            digest, field = disclosure.digest, disclosure.name
-            level = action.model.level(field)
-            columns["actions"].append(action.id)
+        sealed = seal_all(
+            deposit.action, deposit.case_id, deposit.disclosures, keys[deposit.case_id]
+        )
+        for row in sealed:
+            columns["actions"].append(row.action_id)
             columns["deposits"].append(deposit.id)
-            columns["digests"].append(digest)
-            columns["cases"].append(case_id)
-            columns["fields"].append(field)
-            columns["levels"].append(level.level.value)
-            columns["groups"].append(level.group.value if level.group else None)
+            columns["digests"].append(row.digest)
+            columns["cases"].append(row.case_id)
+            columns["fields"].append(row.field)
+            columns["levels"].append(row.level)
+            columns["groups"].append(row.group)
             columns["senders"].append(deposit.received_from)
-            columns["sealed"].append(
-                seal(
-                    keys[case_id],
-                    disclosure.encoded,
-                    case_id=case_id,
-                    action_id=action.id,
-                    digest=digest,
-                    field=field,
-                )
-            )
+            columns["sealed"].append(row.sealed)
     return columns
 
 
