@@ -85,7 +85,8 @@ class DirectRecording:
         check_case(action, case_id)
         _check_release(vault, action)
         try:
-            deposit = vault.deposit(action, case_id, parsed.disclosures)
+            # The event is committed after them, to the same database's log, and waits for the disk.
+            deposit = vault.deposit(action, case_id, parsed.disclosures, durably=False)
         except Refusal:  # the person was erased, after this was recorded or before
             if (receipt := self._ledger.receipt_of(action)) is not None:
                 return Receipt.of(receipt)
@@ -171,7 +172,7 @@ class OutboxRecording:
         if (receipt := self._ledger.receipt_of(action)) is not None:
             return Receipt.of(receipt)
         if not self._is_waiting(action):
-            deposit = vault.deposit(action, case_id, parsed.disclosures)
+            deposit = vault.deposit(action, case_id, parsed.disclosures, durably=False)
             if not self._outbox.put(action, sender, case_id, case_version, deposit):
                 vault.withdraw(action.id, deposit)  # the same came in at the same moment
         return self._await(action.id)

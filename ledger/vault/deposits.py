@@ -1,14 +1,12 @@
 """What comes into a vault: disclosures of concurrent requests are sealed and stored together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import Any
 from uuid import UUID
 
 import psycopg
 from eventsourcing.utils import retry
-from psycopg import Connection
-from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from ledger.refusals import Ground, Refusal
@@ -18,24 +16,20 @@ from ledger.store.arrays import Byteas, Texts, Uuids
 from ledger.store.database import Database
 from ledger.store.grouping import Group
 from ledger.store.migrate import vault_role, vault_schema
-from ledger.vault.bulk import seal_all
+from ledger.vault.bulk import Sealed, seal_all
 from ledger.vault.data_keys import DataKeys
 
 _AT_MOST = 64
 
-# Whoever erases waits until these deposits are in, or these see that it is over.
-_LOCK = "SELECT pg_advisory_xact_lock_shared(hashtextextended(id::text, 0)) FROM unnest(%b::uuid[]) AS t (id)"  # noqa: E501
-_ERASED = "SELECT case_id FROM {schema}.erased WHERE case_id = ANY(%b)"
-_HELD = """
-SELECT DISTINCT case_id FROM {schema}.disclosures WHERE case_id = ANY(%b) AND disclosure IS NULL
+_KNOWN = """
+SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s) AS erased,
+    EXISTS (
+        SELECT FROM {schema}.disclosures WHERE case_id = %(case)s AND disclosure IS NULL) AS held
 """
-_INSERT = """
-INSERT INTO {schema}.disclosures (action_id, deposit_id, digest, case_id, field, level,
-    field_group, received_from, sealed)
-SELECT * FROM unnest(%(actions)b::uuid[], %(deposits)b::uuid[], %(digests)b::text[],
-    %(cases)b::uuid[], %(fields)b::text[], %(levels)b::text[], %(groups)b::text[],
-    %(senders)b::text[], %(sealed)b::bytea[])
-ON CONFLICT DO NOTHING
+_DEPOSIT = """
+SELECT {schema}.deposit(%(persons)b::uuid[], %(actions)b::uuid[], %(deposits)b::uuid[],
+    %(digests)b::text[], %(cases)b::uuid[], %(fields)b::text[], %(levels)b::text[],
+    %(groups)b::text[], %(senders)b::text[], %(sealed)b::bytea[], %(durably)s) AS erased
 """
 
 
@@ -53,6 +47,16 @@ class Deposit:
     disclosures: Sequence[Disclosure]
     received_from: str | None
     """The country that released them; ``None`` for the vault's own country's."""
+    durably: bool = True
+    """Without it, they are as durable as the next commit to this database that is awaited."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A deposit with what it holds sealed."""
+
+    deposit: Deposit
+    rows: Sequence[Sealed]
 
 
 class Deposits:
@@ -64,63 +68,40 @@ class Deposits:
         self._database = database.apart(vault_role(party))
         self._group = Group(self._put_together, at_most=_AT_MOST)
         schema = Identifier(vault_schema(party))
-
-        def statement(text: LiteralString) -> Any:
-            return SQL(text).format(schema=schema)
-
-        self._erased, self._held, self._insert = map(statement, (_ERASED, _HELD, _INSERT))
+        self._known, self._deposit = (SQL(s).format(schema=schema) for s in (_KNOWN, _DEPOSIT))
 
     @retry((psycopg.OperationalError,), max_attempts=10, wait=0.2)
     def put(self, deposit: Deposit) -> None:
-        """Store a deposit. Durable on return.
+        """Store a deposit, durably unless it says otherwise.
 
         Raises ``KeyMissingError`` where the person has disclosures here and no key any more, and
         ``Refusal`` (``erased-case``) where the person was erased.
         """
-        self._group.call(deposit)
+        case_id = deposit.case_id
+        data_key = self._keys.get(case_id) or self._first_key(case_id)
+        rows = seal_all(deposit.action, case_id, deposit.disclosures, data_key)
+        try:
+            self._group.call(_Ready(deposit, rows))
+        except Refusal:
+            self._keys.destroy(case_id)  # one made since the erasure closes nothing
+            raise
 
-    def _put_together(self, deposits: Sequence[Deposit]) -> Sequence[Exception | None]:
-        case_ids = sorted({deposit.case_id for deposit in deposits})
-        with self._database.transaction() as connection:
-            connection.execute(_LOCK, (Uuids(case_ids),), prepare=True)
-            refused: dict[UUID, Exception] = {}
-            for row in connection.execute(self._erased, (Uuids(case_ids),), prepare=True):
-                refused[row["case_id"]] = _erased()
-            keys = self._data_keys(connection, case_ids, refused)
-            taken = [deposit for deposit in deposits if deposit.case_id in keys]
-            if taken:
-                connection.execute(self._insert, _columns(taken, keys), prepare=True)
-        return [refused.get(deposit.case_id) for deposit in deposits]
+    def _first_key(self, case_id: UUID) -> bytes:
+        """A key for a person of whom nothing is held yet."""
+        with self._database.connection() as connection:
+            known = connection.execute(self._known, {"case": case_id}, prepare=True).fetchone()
+        if known is not None and known["erased"]:
+            raise _erased()
+        if known is not None and known["held"]:
+            # A new key would hide that the old one is lost.
+            raise missing(self._party)
+        return self._keys.make(case_id)
 
-    def _data_keys(
-        self,
-        connection: Connection[DictRow],
-        case_ids: Sequence[UUID],
-        refused: dict[UUID, Exception],
-    ) -> Mapping[UUID, bytes]:
-        """Each person's key, made where nothing is held yet; why there is none, in ``refused``."""
-        keys: dict[UUID, bytes] = {}
-        without: list[UUID] = []
-        for case_id in case_ids:
-            if case_id in refused:
-                continue
-            try:
-                known = self._keys.get(case_id)
-            except Exception as error:
-                refused[case_id] = error
-                continue
-            if known is None:
-                without.append(case_id)
-            else:
-                keys[case_id] = known
-        if not without:
-            return keys
-        # Where something is held, a new key would hide that the old one is lost.
-        held = connection.execute(self._held, (Uuids(without),), prepare=True).fetchall()
-        refused |= {row["case_id"]: missing(self._party) for row in held}
-        return keys | {
-            case_id: self._keys.make(case_id) for case_id in without if case_id not in refused
-        }
+    def _put_together(self, ready: Sequence[_Ready]) -> Sequence[Exception | None]:
+        with self._database.connection() as connection:
+            row = connection.execute(self._deposit, _columns(ready), prepare=True).fetchone()
+        erased = set(row["erased"]) if row is not None else set()
+        return [_erased() if one.deposit.case_id in erased else None for one in ready]
 
 
 def missing(party: str) -> KeyMissingError:
@@ -130,27 +111,22 @@ def missing(party: str) -> KeyMissingError:
     )
 
 
-def _columns(deposits: Sequence[Deposit], keys: Mapping[UUID, bytes]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {
-        "actions": Uuids(), "deposits": Uuids(), "digests": Texts(), "cases": Uuids(),
-        "fields": Texts(), "levels": Texts(), "groups": Texts(), "senders": Texts(),
-        "sealed": Byteas(),
-    }  # fmt: skip
-    for deposit in deposits:
-        sealed = seal_all(
-            deposit.action, deposit.case_id, deposit.disclosures, keys[deposit.case_id]
-        )
-        for row in sealed:
-            columns["actions"].append(row.action_id)
-            columns["deposits"].append(deposit.id)
-            columns["digests"].append(row.digest)
-            columns["cases"].append(row.case_id)
-            columns["fields"].append(row.field)
-            columns["levels"].append(row.level)
-            columns["groups"].append(row.group)
-            columns["senders"].append(deposit.received_from)
-            columns["sealed"].append(row.sealed)
-    return columns
+def _columns(ready: Sequence[_Ready]) -> dict[str, Any]:
+    rows = [(one.deposit, row) for one in ready for row in one.rows]
+    return {
+        # Sorted: who erases waits for one person alone, and nobody for each other.
+        "persons": Uuids(sorted({one.deposit.case_id for one in ready})),
+        "actions": Uuids(row.action_id for _, row in rows),
+        "deposits": Uuids(deposit.id for deposit, _ in rows),
+        "digests": Texts(row.digest for _, row in rows),
+        "cases": Uuids(row.case_id for _, row in rows),
+        "fields": Texts(row.field for _, row in rows),
+        "levels": Texts(row.level for _, row in rows),
+        "groups": Texts(row.group for _, row in rows),
+        "senders": Texts(deposit.received_from for deposit, _ in rows),
+        "sealed": Byteas(row.sealed for _, row in rows),
+        "durably": any(one.deposit.durably for one in ready),
+    }
 
 
 def _erased() -> Refusal:

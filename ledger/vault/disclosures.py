@@ -79,17 +79,20 @@ class Vault:
         disclosures: Sequence[Disclosure],
         *,
         received: Received | None = None,
+        durably: bool = True,
     ) -> UUID:
         """Store disclosures that were checked against ``action``. Durable on return.
 
-        Returns the deposit's id, by which :meth:`withdraw` takes out just these. Raises
+        Where not ``durably``, they are durable once anything is that this process commits to the
+        same database afterwards: its log has them before. Returns the deposit's id, by which
+        :meth:`withdraw` takes out just these. Raises
         ``KeyMissingError`` where the person has disclosures here and no key any more, and
         ``Refusal`` (``erased-case``) where the person was erased.
         """
         deposit_id = received.parcel_id if received else uuid4()
         if disclosures:
             sender = received.party if received else None
-            self._deposits.put(Deposit(deposit_id, action, case_id, disclosures, sender))
+            self._deposits.put(Deposit(deposit_id, action, case_id, disclosures, sender, durably))
         return deposit_id
 
     def withdraw(self, action_id: UUID, deposit_id: UUID) -> None:

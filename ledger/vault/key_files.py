@@ -8,9 +8,12 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import TypeAlias
 from uuid import UUID
 
 from ledger.keys import write_private
+
+Stamp: TypeAlias = tuple[int, int]
 
 
 class KeyFiles:
@@ -18,6 +21,8 @@ class KeyFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._lasting: set[Path] = set()
+        """Directories that are known to be on the disk themselves."""
 
     def read(self, key_id: UUID) -> bytes | None:
         """What the file holds; ``None`` where there never was one, or it was destroyed."""
@@ -26,11 +31,25 @@ class KeyFiles:
         except FileNotFoundError:
             return None
 
+    def stamp(self, key_id: UUID) -> Stamp | None:
+        """What tells a file from any other of its name; ``None`` where there is none.
+
+        It costs a tenth of reading it.
+        """
+        try:
+            found = os.stat(f"{self._directory}/{key_id.hex[:2]}/{key_id}.key")  # noqa: PTH116
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
     def write(self, key_id: UUID, content: bytes) -> None:
         """Write a new file, durable on return. Raises ``FileExistsError``."""
         self._put(key_id, content)
-        for directory in (self._path(key_id).parent, self._directory):
-            _sync(directory)
+        own = self._path(key_id).parent
+        _sync(own)
+        if own not in self._lasting:
+            _sync(self._directory)
+            self._lasting.add(own)
 
     def write_all(self, contents: Mapping[UUID, bytes], threads: Executor) -> set[UUID]:
         """Write many new files, which wait for the disk together, and each directory once.
