@@ -44,6 +44,7 @@ from ledger.vocabulary.picklists import Purpose
 _BATCH = 200
 _AT_ONCE = 50
 _EVERY_SECONDS = 1.0
+_BETWEEN_BATCHES_SECONDS = 0.05
 _AT_LEAST_EVERY_SECONDS = 3.0
 _AFTER_TROUBLE_SECONDS = 2.0
 _NOTED = 4_000
@@ -80,7 +81,9 @@ class Matching(Background):
         while not self._stopping.is_set():
             try:
                 head = self._ledger.rows.max_notification_id()
-                if not self.step():
+                if self.step():
+                    self._stopping.wait(_BETWEEN_BATCHES_SECONDS)
+                else:
                     self._rest(head)
             except Exception as error:
                 _log.warning("matching interrupted", error=type(error).__name__)

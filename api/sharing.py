@@ -31,8 +31,10 @@ from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 
 _BATCH = 200
-_FETCH = 20
+_FETCH = 50
 _EVERY_SECONDS = 0.5
+_BETWEEN_BATCHES_SECONDS = 0.05
+"""So that under load they are batches, and requests come first."""
 _AFTER_TROUBLE_SECONDS = 2.0
 _log = structlog.get_logger(__name__)
 
@@ -64,7 +66,7 @@ class Sharing(Background):
             pause = _EVERY_SECONDS
             try:
                 if self.send():
-                    continue
+                    pause = _BETWEEN_BATCHES_SECONDS
             except Exception as error:
                 _log.warning("sharing interrupted", error=type(error).__name__)
                 pause = _AFTER_TROUBLE_SECONDS
@@ -75,7 +77,7 @@ class Sharing(Background):
             pause = _EVERY_SECONDS
             try:
                 if self.fetch():
-                    continue
+                    pause = _BETWEEN_BATCHES_SECONDS
             except Exception as error:
                 _log.warning("fetching interrupted", error=type(error).__name__)
                 pause = _AFTER_TROUBLE_SECONDS

@@ -261,12 +261,16 @@ class Vault:
         return row["position"] if row else 0
 
     def advance(self, work: str, position: int) -> None:
-        """What lies up to ``position`` is done."""
+        """What lies up to ``position`` is done, and is on the disk before this.
+
+        It does not wait for the disk itself: what a crash forgets is done again, to no effect.
+        """
         update = SQL(
             "INSERT INTO {} (work, position) VALUES (%s, %s)"
             " ON CONFLICT (work) DO UPDATE SET position = EXCLUDED.position"
         ).format(self._progress)
         with self._database.transaction(role=self._role) as connection:
+            connection.execute("SET LOCAL synchronous_commit = off")
             connection.execute(update, (work, position))
 
     def seal_stored(self) -> int:
