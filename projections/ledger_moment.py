@@ -1,0 +1,179 @@
+"""The whole ledger at a moment, in numbers: how many cases there were, of what kind, and where."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from ledger import registry as registries
+from ledger.case import Case
+from ledger.event import ActionRecorded
+from ledger.registry import Registry
+from ledger.vocabulary import REGISTRY_ACTIONS
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.types import UtcDatetime
+from projections.moments import Moment
+
+COUNTED = ("status", "stage", "trafficking_status", "priority", "age_group")
+"""Parts of a case's state of which each value is counted."""
+
+
+class LedgerMoment(LedgerModel):
+    """The ledger as it was known at a moment."""
+
+    position: int
+    recorded_at: UtcDatetime | None = None
+    """When its last event was recorded; ``None`` of an empty ledger."""
+    cases: int
+    counts: Mapping[str, Mapping[str, int]]
+    """For each part of a case's state, how many cases had each value."""
+    parties: Mapping[str, int]
+    """How many cases each country was party to; most cases count for several."""
+    leads: Mapping[str, int]
+    """How many cases each country led."""
+    kinds: Mapping[str, int] = {}
+    """How many events of each kind were recorded."""
+
+
+class MovedCase(LedgerModel):
+    """What is different of a case between two moments, where anything counted is."""
+
+    case_id: UUID
+    before: Mapping[str, str]
+    """Empty where it was not opened."""
+    after: Mapping[str, str]
+
+
+class LedgerDifference(LedgerModel):
+    """What is different of a ledger between two moments."""
+
+    before: LedgerMoment
+    after: LedgerMoment
+    cases: tuple[MovedCase, ...]
+
+
+@dataclass
+class Seen:
+    """A fold of events up to a moment. It keeps each case as far as the next event needs it."""
+
+    registry: Registry | None = None
+    cases: dict[UUID, Case] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
+    position: int = 0
+    last: ActionRecorded | None = None
+
+    def take(self, event: ActionRecorded) -> None:
+        """Fold the next event in ledger order. Raises ``ValueError`` for one not recorded."""
+        if event.position is None or event.recorded_at is None:
+            raise ValueError("the event is not recorded yet")
+        self.position, self.last = event.position, event
+        self.kinds[event.action.kind] += 1
+        if event.action.kind in REGISTRY_ACTIONS:
+            self.registry = registries.evolve(
+                self.registry, event.action, event.recorded_at, event.position
+            )
+            return
+        if self.registry is None:
+            raise ValueError("a ledger begins with the adoption of its protocol")
+        known = self.cases.get(event.originator_id)
+        case = Case.projector(self.registry.protocol)(known, (event,))
+        if case is not None:
+            self.cases[event.originator_id] = case
+
+    def told(self) -> LedgerMoment:
+        """What was folded, in numbers."""
+        tallies: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
+        parties: Counter[str] = Counter()
+        leads: Counter[str] = Counter()
+        for case in self.cases.values():
+            for name in COUNTED:
+                tallies[name][getattr(case.state, name).value] += 1
+            parties.update(case.state.parties)
+            leads[_party(case, self.registry)] += 1
+        return LedgerMoment(
+            position=self.position,
+            recorded_at=self.last.recorded_at if self.last else None,
+            cases=len(self.cases),
+            counts={name: dict(sorted(tally.items())) for name, tally in tallies.items()},
+            parties=dict(sorted(parties.items())),
+            leads=dict(sorted(leads.items())),
+            kinds=dict(sorted(self.kinds.items())),
+        )
+
+    def standing(self) -> Mapping[UUID, Mapping[str, str]]:
+        """What is counted of each case."""
+        return {
+            case_id: {
+                **{name: getattr(case.state, name).value for name in COUNTED},
+                "lead_agency": case.state.lead_agency,
+                "parties": " ".join(case.state.parties),
+            }
+            for case_id, case in self.cases.items()
+        }
+
+
+def ledger_at(
+    events: Iterable[ActionRecorded], moment: Moment, progress: Callable[[int], None] | None = None
+) -> LedgerMoment:
+    """The ledger as it was known at a moment. Raises ``ValueError`` for a moment of validity.
+
+    ``progress`` is told how many events are folded.
+    """
+    seen = Seen()
+    for event in events:
+        if not _knows(moment, event):
+            break
+        seen.take(event)
+        if progress is not None:
+            progress(seen.position)
+    return seen.told()
+
+
+def ledger_difference(
+    events: Iterable[ActionRecorded],
+    before: Moment,
+    after: Moment,
+    progress: Callable[[int], None] | None = None,
+) -> LedgerDifference:
+    """What is different between two moments, of which the first comes first.
+
+    Raises ``ValueError`` for a moment of validity.
+    """
+    seen = Seen()
+    stood: Mapping[UUID, Mapping[str, str]] | None = None
+    was: LedgerMoment | None = None
+    for event in events:
+        if not _knows(after, event):
+            break
+        if stood is None and not _knows(before, event):
+            stood, was = seen.standing(), seen.told()
+        seen.take(event)
+        if progress is not None:
+            progress(seen.position)
+    if stood is None or was is None:
+        stood, was = seen.standing(), seen.told()
+    stands = seen.standing()
+    moved = tuple(
+        MovedCase(
+            case_id=case_id,
+            before={k: v for k, v in stood.get(case_id, {}).items() if v != now[k]},
+            after={k: v for k, v in now.items() if v != stood.get(case_id, {}).get(k)},
+        )
+        for case_id, now in stands.items()
+        if now != stood.get(case_id)
+    )
+    return LedgerDifference(before=was, after=seen.told(), cases=moved)
+
+
+def _knows(moment: Moment, event: ActionRecorded) -> bool:
+    if moment.valid_at is not None:
+        raise ValueError("a whole ledger is shown as it was known; ask of a case what was valid")
+    if event.position is None or event.recorded_at is None:
+        raise ValueError("the event is not recorded yet")
+    return moment.knows(event.position, event.recorded_at)
+
+
+def _party(case: Case, registry: Registry | None) -> str:
+    agencies = registry.protocol.agencies_by_id if registry else {}
+    agency = agencies.get(case.state.lead_agency)
+    return agency.party if agency else ""

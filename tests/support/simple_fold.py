@@ -1,0 +1,131 @@
+"""What a case must be after some acts, told a second time and as simply as can be.
+
+Nothing of the ledger's own fold is used, so that the two can disagree.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ledger.case_state import Act, CaseState
+from ledger.protocol import Protocol
+
+_STAGES = {
+    "victim_identified": 0, "victim_status_changed": 0, "not_a_victim": 0,
+    "guardian_appointed": 1, "best_interests_assessed": 1, "risk_assessed": 1, "sheltered": 1,
+    "shelter_left": 1, "protection_measure_taken": 1, "protection_measure_ended": 1,
+    "service_started": 1, "service_ended": 1,
+    "reintegration_planned": 2, "reintegration_monitored": 2,
+    "family_traced": 3, "family_assessed": 3, "return_decided": 3, "travel_document_issued": 3,
+    "departed": 3, "received": 3,
+}  # fmt: skip
+_OPENS = {
+    "protection_measure_taken": "measures", "service_started": "services",
+    "information_requested": "open_requests", "joint_action_agreed": "joint_actions",
+    "legal_hold_placed": "holds", "sharing_decided": "sharing",
+}  # fmt: skip
+_ENDS = {
+    "protection_measure_ended": ("measures", "measure_action"),
+    "service_ended": ("services", "service_action"),
+    "information_declined": ("open_requests", "request"),
+    "joint_action_done": ("joint_actions", "agreed_action"),
+    "legal_hold_lifted": ("holds", "hold"),
+    "sharing_ended": ("sharing", "decision"),
+}  # fmt: skip
+
+
+def annulled(acts: Iterable[Act]) -> set[str]:
+    """The ids of actions that a correction among these annuls."""
+    return {
+        act.fields["corrects"]
+        for act in acts
+        if act.kind == "correction" and act.fields["effect"] == "annulled"
+    }
+
+
+def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | None:
+    """The parts that are told here, of a case whose annulled acts are left out beforehand."""
+    party = {agency.id: agency.party for agency in protocol.agencies}
+    told: dict[str, Any] | None = None
+    for act in acts:
+        fields, own = act.fields, party[act.agency]
+        if told is None:
+            assert act.kind == "case_opened"
+            told = {
+                "status": "Active", "stage": 0, "trafficking_status": "PossibleVictimOfTrafficking",
+                "priority": "normal", "lead": act.agency, "parties": [own, *fields["countries"]],
+                "shelter": None, "closure": None, "return_to": None, "offered_to": None,
+                "measures": set(), "services": set(), "open_requests": set(),
+                "joint_actions": set(), "holds": set(), "sharing": set(),
+            }  # fmt: skip
+            told["parties"] = sorted(set(told["parties"]))
+            continue
+        told["stage"] = max(told["stage"], _STAGES.get(act.kind, 0))
+        if act.kind in _OPENS:
+            told[_OPENS[act.kind]].add(str(act.id))
+        if act.kind in _ENDS:
+            part, field = _ENDS[act.kind]
+            told[part].discard(fields[field])
+        joined: list[str] = []
+        if act.kind in ("victim_identified", "victim_status_changed"):
+            told["trafficking_status"] = fields["status"]
+        elif act.kind == "not_a_victim":
+            told["trafficking_status"] = "NotAVictimOfTrafficking"
+        elif act.kind == "sheltered":
+            told["shelter"] = fields["provider"]
+        elif act.kind == "shelter_left" or act.kind == "departed":
+            told["shelter"] = None
+        elif act.kind == "received":
+            told["return_to"], told["status"] = None, "FollowUp"
+        elif act.kind == "information_provided" and fields["complete"]:
+            told["open_requests"].discard(fields["request"])
+        elif act.kind == "case_prioritised":
+            told["priority"] = fields["priority"]
+        elif act.kind == "lead_transfer_offered":
+            told["offered_to"] = fields["to_agency"]
+            joined = [party[fields["to_agency"]]]
+        elif act.kind == "lead_transfer_accepted":
+            told["lead"], told["offered_to"] = act.agency, None
+        elif act.kind == "return_decided":
+            told["return_to"] = fields["destination"]
+            joined = [fields["destination"]]
+        elif act.kind == "case_closed":
+            told["closure"] = fields["reason"]
+            told["status"] = "ClosedReferred" if fields["reason"] == "referred" else "Closed"
+        elif act.kind == "case_reopened":
+            told["closure"], told["status"] = None, "Active"
+        elif act.kind == "meeting_held":
+            joined = list(fields["countries"])
+        elif act.kind == "information_requested":
+            joined = [party[fields["addressee"]]]
+        elif act.kind == "joint_action_agreed":
+            joined = [party[agency] for agency in fields["responsible"]]
+        told["parties"] = sorted({*told["parties"], *joined})
+    return told
+
+
+_STAGE_NAMES = (
+    "identification",
+    "first_assistance_and_protection",
+    "long_term_assistance_and_social_inclusion",
+    "return_and_social_inclusion",
+)
+
+
+def told_of(state: CaseState | None) -> dict[str, Any] | None:
+    """The same parts, of a state that the ledger's fold made."""
+    if state is None:
+        return None
+    sets = ("measures", "services", "open_requests", "joint_actions", "holds", "sharing")
+    return {
+        "status": state.status.value,
+        "stage": _STAGE_NAMES.index(state.stage.value),
+        "trafficking_status": state.trafficking_status.value,
+        "priority": state.priority.value,
+        "lead": state.lead_agency,
+        "parties": sorted(state.parties),
+        "shelter": state.shelter.provider if state.shelter else None,
+        "closure": state.closure.value if state.closure else None,
+        "return_to": state.planned_return.destination if state.planned_return else None,
+        "offered_to": state.lead_offer.to if state.lead_offer else None,
+        **{name: set(map(str, getattr(state, name))) for name in sets},
+    }
