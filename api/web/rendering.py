@@ -16,6 +16,7 @@ from api.web.assets import assets
 from api.web.languages import LANGUAGES, NAMES, TAGS, language_of
 from api.web.sections import sections
 from api.web.texts import Texts, texts
+from ledger.vocabulary import ALL_ACTIONS
 
 PAGE_HEADERS = {
     **ANSWER_HEADERS,
@@ -48,7 +49,12 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"asset": assets().url, "language_names": NAMES, "languages": LANGUAGES}
+    made.globals |= {
+        "asset": assets().url,
+        "language_names": NAMES,
+        "languages": LANGUAGES,
+        "stage_of": lambda kind: ALL_ACTIONS[kind].stage.value,
+    }
     return made
 
 
