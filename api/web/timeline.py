@@ -18,7 +18,7 @@ STAGES = (
     Stage.RETURN,
     Stage.PROCEEDINGS,
 )
-_LEFT, _HEAD, _LANE, _STEP, _PAD, _NARROWEST = 110, 34, 74, 27, 16, 150
+_LEFT, _HEAD, _LANE, _STEP, _PAD, _NARROWEST = 110, 34, 74, 25, 16, 116
 _ANSWERS = ("request", "offer", "agreed_action")
 """Fields by which an action answers another country's."""
 
