@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from api.access import Caller, TheCaller, TheNode
 from api.documents import PersonalField, ReadingRequest
 from api.node import Node
-from api.parameters import CaseId
+from api.parameters import AtLeast, CaseId, wait_for
 from api.routes.personal import trail_of
 from api.web.errors import PageRoute
 from api.web.rendering import Words, page
@@ -51,8 +51,12 @@ def list_cases(
 
 
 @router.get("/cases/{case_id}")
-def show_case(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
+def show_case(
+    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
+) -> Response:
     """One case: what is due, what is in force, and its timeline."""
+    for projection in ("case_views", "audit_trail"):
+        wait_for(node, projection, at_least)
     view = own_case(node, caller, case_id)
     trail, words = trail_of(node, case_id), Words.of(request).things
     protocol = caller.registry.protocol
