@@ -88,7 +88,7 @@ def timeline(entries: Sequence[TrailEntry], parties: Sequence[str]) -> Timeline:
             stage=stage,
             x=start[stage] + _PAD // 2 + _STEP * place[stage] + _STEP // 2,
             y=lane_of[entry.party],
-            coordination=_stage_of(entry) is Stage.COORDINATION,
+            coordination=stage_of(entry) is Stage.COORDINATION,
             handover=entry.action_id in ends,
         )
         place[stage] += 1
@@ -122,11 +122,12 @@ def _staged(entries: Sequence[TrailEntry]) -> Iterator[tuple[TrailEntry, Stage]]
         for change in entry.changes:
             if change.path == "/stage" and change.after in STAGES:
                 current = Stage(str(change.after))
-        own = _stage_of(entry)
+        own = stage_of(entry)
         yield entry, current if own is Stage.COORDINATION else own
 
 
-def _stage_of(entry: TrailEntry) -> Stage:
+def stage_of(entry: TrailEntry) -> Stage:
+    """The stage of the action itself."""
     model = ALL_ACTIONS.get(entry.kind)
     return model.stage if model is not None else Stage.COORDINATION
 

@@ -183,17 +183,22 @@ function begin() {
   }
 
   async function keepForLater(kept) {
+    // Signing again would record it twice: from now on, only what is signed is sent.
+    form.hidden = true;
+    part("review").hidden = true;
     trouble(text("act.kept"));
     await offer({ ...kept, at: Date.now() });
   }
 
   async function offer(found) {
     if (!found) return;
-    const when = new Date(found.at).toLocaleString(document.documentElement.lang.slice(0, 2));
+    if (found.text) form.hidden = true;
+    const when = new Date(found.at).toLocaleString(form.dataset.locale);
     part("draft-said").textContent = text(found.text ? "draft.signed" : "draft.typed", { when });
     part("draft-go").textContent = text(found.text ? "draft.again" : "draft.continue");
     part("draft-go").onclick = () => {
       if (found.text) {
+        part("draft").hidden = true;
         send(found);
       } else {
         refill(found.fields);
@@ -224,6 +229,7 @@ function begin() {
     await drafts.drop(draft);
     part("draft").hidden = true;
     trouble("");
+    show(false);
   });
   addEventListener("online", async () => {
     const found = await drafts.find(draft);
