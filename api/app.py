@@ -27,6 +27,7 @@ from api.routes import (
     outbox,
     personal,
     protocol,
+    replay,
     sign_in,
 )
 from api.settings import Settings
@@ -66,7 +67,8 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
         lifespan=lifespan,
     )
     for resource in (
-        cases, personal, duplicates, events, protocol, outbox, mailbox, log, sign_in, health,
+        cases, replay, personal, duplicates, events, protocol, outbox, mailbox, log, sign_in,
+        health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from api.agency_keys import own_key
-from api.cli import duplicates, importing, keys, log, nodes, personal, verify
+from api.cli import duplicates, importing, keys, log, nodes, personal, replay, verify
 from api.cli.building import build, fields_table, kinds_table
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
@@ -51,6 +51,7 @@ app.add_typer(keys.app)
 app.add_typer(log.app)
 app.add_typer(log.witness_app)
 app.add_typer(verify.app)
+app.add_typer(replay.app)
 app.add_typer(nodes.app)
 app.add_typer(personal.app)
 app.add_typer(duplicates.app)

@@ -457,6 +457,18 @@ class LedgerRecorder(PostgresApplicationRecorder):
             ).fetchall()
         return [RecordedRow.of(row) for row in rows]
 
+    def position_at(self, moment: datetime) -> int:
+        """The last position that was recorded by then; 0 before the first.
+
+        Times never go back, so that a search by halves finds it.
+        """
+        low, high = 0, self.max_notification_id() or 0
+        while low < high:
+            middle = (low + high + 1) // 2
+            (row,) = self.select_positions([middle])
+            low, high = (middle, high) if row.recorded_at <= moment else (low, middle - 1)
+        return low
+
     def copy(self, connection: Connection[DictRow], rows: Sequence[RecordedRow]) -> None:
         """Insert rows as another node recorded them, in the caller's transaction.
 
