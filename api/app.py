@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from prometheus_client import CollectorRegistry
 
 from api import problems
 from api.access import ASKED_FOR, caller
@@ -31,6 +32,7 @@ from api.routes import (
     sign_in,
 )
 from api.settings import Settings
+from api.telemetry import Requests
 
 MAX_BODY = 512 * 1024
 DESCRIPTION = """One signed, append-only record of anti-trafficking case actions across countries.
@@ -77,6 +79,8 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
     app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(RequestLog)
+    app.state.requests = CollectorRegistry()
+    app.add_middleware(Requests, registry=app.state.requests)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

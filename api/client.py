@@ -40,6 +40,7 @@ from api.documents import (
     TrailPage,
 )
 from api.problems import ProblemDetails
+from api.telemetry import pass_on
 from ledger import signing
 from ledger.duplicates.messages import Finding
 from ledger.sd_jwt import SdJwt
@@ -412,7 +413,9 @@ class LedgerClient:
 
     def _authorization(self) -> dict[str, str]:
         assertion = make_assertion(self.agency, self._key, self._audience)
-        return {"Authorization": f"Bearer {assertion}"}
+        headers = {"Authorization": f"Bearer {assertion}"}
+        pass_on(headers)
+        return headers
 
 
 def _no_answer(error: BaseException) -> bool:
