@@ -99,9 +99,18 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas["ProblemDetails"] = problem
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        _name_operations(app, document)
         _say_who_is_asked(app, document)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _name_operations(app: FastAPI, document: dict[str, Any]) -> None:
+    """Each operation is called what its function is: generated clients name their calls by it."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                document["paths"][route.path_format][method.lower()]["operationId"] = route.name
 
 
 def _say_who_is_asked(app: FastAPI, document: dict[str, Any]) -> None:
