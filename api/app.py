@@ -16,7 +16,7 @@ from api.feed import Feed
 from api.lanes import Lanes
 from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications, RequestLog
 from api.node import Node
-from api.problems import ProblemDetails
+from api.problem_details import ProblemDetails
 from api.rates import Places
 from api.routes import (
     cases,
@@ -33,6 +33,7 @@ from api.routes import (
 )
 from api.settings import Settings
 from api.telemetry import Requests
+from ledger.vocabulary import build_models
 
 MAX_BODY = 512 * 1024
 DESCRIPTION = """One signed, append-only record of anti-trafficking case actions across countries.
@@ -48,6 +49,7 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        build_models()
         with Node(settings, conninfo) as node:
             async with Lanes(node) as lanes, Feed(node) as feed:
                 app.state.node = node

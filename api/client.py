@@ -39,7 +39,7 @@ from api.documents import (
     SubjectAccessRequest,
     TrailPage,
 )
-from api.problems import ProblemDetails
+from api.problem_details import ProblemDetails
 from api.telemetry import pass_on
 from ledger import signing
 from ledger.duplicates.messages import Finding

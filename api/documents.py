@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from api.problems import ProblemDetails
+from api.problem_details import ProblemDetails
 from api.subject_access.wording import Language
 from ledger import application
 from ledger.case_state import Act

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from api.documents import Outcome, Receipt
-from api.problems import ProblemDetails
+from api.problem_details import ProblemDetails
 from ledger import application
 from ledger.application import Ledger
 from ledger.entry import unseal

@@ -16,7 +16,8 @@ from api.documents import Case, CasePage, DisclosedFields, Receipt, TrailPage, e
 from api.lanes import Lanes
 from api.node import Node
 from api.parameters import MAX_POSITION, AtLeast, CaseId, Position, SignedActionBody, wait_for
-from api.problems import problem, responses
+from api.problem_details import problem
+from api.problems import responses
 from api.routes.outbox import ACCEPTED, answer
 from ledger.refusals import Ground, Refusal
 from ledger.vault.disclosures import Vault

@@ -6,7 +6,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.access import TheNode
 from api.documents import Health, Readiness
 from api.metrics import metrics
-from api.problems import problem, responses
+from api.problem_details import problem
+from api.problems import responses
 from ledger.transparency.publication import AnotherKeyError, HistoryChangedError
 from projections.views import VIEWS
 

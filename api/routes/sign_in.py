@@ -20,7 +20,8 @@ from api.access import (
     session_secret,
 )
 from api.node import Node
-from api.problems import problem, responses
+from api.problem_details import problem
+from api.problems import responses
 from api.sessions import LIFETIME, SIGN_IN_LIFETIME
 from api.sign_in import CALLBACK, Answer, ProviderUnavailableError, SignIn
 
