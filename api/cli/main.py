@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from api.agency_keys import own_key
-from api.cli import duplicates, importing, keys, log, nodes, personal, verify
+from api.cli import columnar, duplicates, importing, keys, log, nodes, personal, verify
 from api.cli.building import build, fields_table, kinds_table
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
@@ -46,6 +46,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a traceback with locals could print a child's data
 )
+app.add_typer(columnar.app)
 app.add_typer(importing.app)
 app.add_typer(keys.app)
 app.add_typer(log.app)
