@@ -17,7 +17,18 @@ from rich.progress import (
 )
 
 from api.agency_keys import own_key
-from api.cli import columnar, duplicates, importing, keys, log, nodes, personal, verify, view
+from api.cli import (
+    columnar,
+    duplicates,
+    importing,
+    keys,
+    log,
+    nodes,
+    personal,
+    statistics,
+    verify,
+    view,
+)
 from api.cli.building import build, fields_table, kinds_table
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
@@ -56,6 +67,7 @@ app.add_typer(nodes.app)
 app.add_typer(personal.app)
 app.add_typer(duplicates.app)
 app.add_typer(view.app)
+app.add_typer(statistics.app)
 
 
 @app.command()

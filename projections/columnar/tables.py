@@ -6,10 +6,12 @@ from pathlib import Path
 
 import duckdb
 from duckdb import DuckDBPyConnection
+from pyarrow import parquet  # type: ignore[import-untyped]
 
+from ledger.protocol import Protocol
 from ledger.vocabulary import ALL_ACTIONS
 from projections.columnar.decoding import COMMON, schema_of
-from projections.columnar.manifest import Manifest
+from projections.columnar.manifest import ColumnarError, Manifest
 
 MEMORY = "1GB"
 """What DuckDB takes at most, before it goes on in files."""
@@ -80,6 +82,14 @@ def put_tables(
     if whole and cases:
         connection.read_parquet(cases, hive_partitioning=False).create_view("cases_as_written")
         connection.execute(LATEST_CASES)
+
+
+def adopted_protocol(directory: Path, manifest: Manifest) -> Protocol:
+    """The protocol that the exported ledger adopted. Raises ``ColumnarError``."""
+    for file in manifest.of_table("events/protocol_adopted"):
+        for text in parquet.read_table(directory / file.path, columns=["protocol"])["protocol"]:
+            return Protocol.model_validate_json(text.as_py())
+    raise ColumnarError(f"{directory} does not begin with the adoption of a protocol")
 
 
 LATEST_CASES = """
