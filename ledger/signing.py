@@ -15,7 +15,7 @@ from ledger import sd_jwt
 from ledger.keys import key_id
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import Disclosure, SdJwt, SdJwtError
-from ledger.upcasting import UnknownVersionError, upcasters
+from ledger.upcasting import upcasters
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS, Action
 from ledger.vocabulary.action import LedgerModel, field_adapter, ledger_part
 from ledger.vocabulary.registration import KeyId
@@ -144,6 +144,14 @@ def read(parsed: SdJwt) -> SignedAction:
         )
     fields = dict(claims.act)
     version = claims.version or 1
+    if version > upcasters().version(claims.kind):
+        raise Refusal(
+            Ground.INVALID,
+            "unknown-version",
+            f"{claims.kind} is of version {version}; this node knows "
+            f"{upcasters().version(claims.kind)}, and must be updated.",
+            "version",
+        )
     digests = fields.pop("_sd", [])
     count = upcasters().digests(claims.kind, version)
     if count is None:
@@ -251,10 +259,6 @@ def _todays(kind: str, version: int, fields: dict[str, Any]) -> dict[str, Any]:
     """The fields as today's model has them; what an upcaster cannot read is refused as well."""
     try:
         return upcasters().upcast(kind, version, fields)
-    except UnknownVersionError as error:
-        raise Refusal(
-            Ground.INVALID, "unknown-version", f"{error}; update it.", "version"
-        ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise Refusal(
             Ground.INVALID, "model", f"act is not {kind} of version {version}.", "act"
