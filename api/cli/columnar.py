@@ -1,9 +1,12 @@
-"""The command that exports the ledger as columns."""
+"""The command that exports the ledger as columns.
+
+Arrow and DuckDB take longer to load than most commands do to run: those that use them load them.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import (
@@ -18,8 +21,9 @@ from rich.progress import (
 from api.cli.output import AsJson, failures, out, print_json
 from api.settings import Settings
 from api.store import open_store
-from projections.columnar.exporting import export
-from projections.columnar.sources import DirectorySource, Source, database_source
+
+if TYPE_CHECKING:
+    from projections.columnar.sources import Source
 
 app = typer.Typer()
 
@@ -44,6 +48,8 @@ def export_columns(
 
     `ledger` fields alone. Run it again and only what is new is written.
     """
+    from projections.columnar.exporting import export
+
     with failures(as_json), source_of(static) as source, writing(as_json) as progress:
         manifest = export(source, parquet, progress, upto=upto)
     told = {
@@ -62,8 +68,10 @@ def export_columns(
 
 
 @contextmanager
-def source_of(static: Path | None) -> Iterator[Source]:
+def source_of(static: Path | None) -> Iterator["Source"]:
     """The events of a directory of static files, or else of this node's database."""
+    from projections.columnar.sources import DirectorySource, database_source
+
     if static is not None:
         yield DirectorySource(static)
         return

@@ -1,7 +1,7 @@
 """Commands that publish counts of cases, so that they tell of nobody."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -9,19 +9,9 @@ from rich.table import Table
 
 from api.cli.output import AsJson, failures, out, print_json
 from api.settings import Settings
-from ledger.protocol import Protocol
-from projections.columnar.manifest import existing_manifest
-from projections.columnar.tables import adopted_protocol
-from projections.statistics.counting import DIMENSIONS, count_cases, count_records
-from projections.statistics.cube import Cell, Cube
-from projections.statistics.privacy import EPSILONS, trade
-from projections.statistics.publishing import (
-    BUDGET,
-    publish_noisy,
-    publish_suppressed,
-    recorded,
-    write,
-)
+
+if TYPE_CHECKING:
+    from projections.statistics.cube import Cell, Cube
 
 app = typer.Typer(name="statistics", help="Counts that can be published.", no_args_is_help=True)
 
@@ -32,7 +22,7 @@ Records = Annotated[
 ]
 By = Annotated[
     list[str],
-    typer.Option(help=f"A dimension; may be repeated. Of cases: {', '.join(DIMENSIONS)}."),
+    typer.Option(help="A dimension, such as year; may be repeated. Another one lists all."),
 ]
 K = Annotated[int, typer.Option(min=5, help="Groups of fewer are never shown.")]
 
@@ -47,7 +37,7 @@ def publish_counts(
     epsilon: Annotated[
         float | None, typer.Option(help="Add noise instead of hiding (differential privacy).")
     ] = None,
-    budget: Annotated[float, typer.Option(help="What a series' epsilons may add up to.")] = BUDGET,
+    budget: Annotated[float, typer.Option(help="What a series' epsilons may add up to.")] = 3.0,
     record: Annotated[
         Path | None,
         typer.Option(help="The record of the series, never to be published. [default: our data]"),
@@ -59,6 +49,13 @@ def publish_counts(
     Small counts are hidden, and as many others as it takes that no total gives them back, nor any
     publication before. Publish from one record alone, and by one set of dimensions.
     """
+    from projections.statistics.publishing import (
+        publish_noisy,
+        publish_suppressed,
+        recorded,
+        write,
+    )
+
     with failures(as_json):
         cube, counts, position, root, of = _counted(parquet, records, by)
         file = record or Settings().data_directory / "statistics" / f"{of}.json"
@@ -85,6 +82,8 @@ def show_trade(
     as_json: AsJson = False,
 ) -> None:
     """Show what privacy costs in accuracy, for some epsilons. For the publisher alone."""
+    from projections.statistics.privacy import EPSILONS, trade
+
     with failures(as_json):
         cube, counts, *_ = _counted(parquet, records, by)
         found = [trade(cube, counts, k, epsilon) for epsilon in EPSILONS]
@@ -111,8 +110,12 @@ def show_trade(
 
 def _counted(
     parquet: Path | None, records: Path | None, by: list[str]
-) -> tuple[Cube, dict[Cell, int], int, str | None, str]:
+) -> tuple["Cube", dict["Cell", int], int, str | None, str]:
     """The counts, how far and of which events they are, and a name for whose they are."""
+    from projections.columnar.manifest import existing_manifest
+    from projections.columnar.tables import adopted_protocol
+    from projections.statistics.counting import count_cases, count_records
+
     if (parquet is None) is (records is None):
         raise ValueError("name one: --parquet, or --records")
     if records is not None:
@@ -120,6 +123,6 @@ def _counted(
         return cube, counts, 0, None, records.stem
     if parquet is None:
         raise ValueError("name an export: --parquet")
-    protocol: Protocol = adopted_protocol(parquet, existing_manifest(parquet))
+    protocol = adopted_protocol(parquet, existing_manifest(parquet))
     cube, counts, manifest = count_cases(parquet, protocol, by)
     return cube, counts, manifest.upto, manifest.root, manifest.ledger_id

@@ -15,9 +15,6 @@ from api.cli.columnar import writing
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.settings import Settings
 from api.store import open_store
-from projections.analysis import run_view
-from projections.analysis.definition import read_definition
-from projections.analysis.keeping import Keeper, kept_views
 
 app = typer.Typer(name="view", help="Analysts' own views of the ledger.", no_args_is_help=True)
 
@@ -60,6 +57,8 @@ def run(
     It is run twice, and refused where that makes a difference. Of the whole ledger its state is
     kept beside the file, and the next run folds what is new.
     """
+    from projections.analysis import run_view
+
     if sum((database, static is not None, parquet is not None)) > 1:
         fail("name one place: --database, --export or --parquet")
     with failures(as_json), _database(static, parquet) as conninfo:
@@ -108,6 +107,9 @@ def list_views(
 @app.command()
 def show(file: ViewFile, as_json: AsJson = False) -> None:
     """Show the rows that are kept of a view, and run nothing but the reading of its name."""
+    from projections.analysis.definition import read_definition
+    from projections.analysis.keeping import Keeper, kept_views
+
     with failures(as_json):
         definition, kept = read_definition(file), kept_views(file)
         if not kept:
@@ -137,6 +139,9 @@ def _is_view(path: Path) -> bool:
 
 
 def _described(path: Path) -> dict[str, Any]:
+    from projections.analysis.definition import read_definition
+    from projections.analysis.keeping import kept_views
+
     definition, kept = read_definition(path), kept_views(path)
     one = kept[0] if kept else None
     return {

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from ledger.protocol import Protocol
 from ledger.vocabulary.picklists import (
     AgeGroup,
@@ -88,7 +90,10 @@ def count_records(file: Path, dimensions: Sequence[str]) -> tuple[Cube, dict[Cel
         read: Callable[[str], Any] = connection.read_parquet
         if file.suffix != ".parquet":
             read = connection.read_csv
-        table = read(str(file)).to_arrow_table()
+        try:
+            table = read(str(file)).to_arrow_table()
+        except duckdb.Error as error:
+            raise DimensionError(f"{file} cannot be read as records") from error
     if missing := set(dimensions) - set(table.column_names):
         raise DimensionError(f"{file} has no column {', '.join(sorted(missing))}")
     counts: dict[Cell, int] = {}

@@ -21,9 +21,6 @@ from projections.statistics.privacy import noisy, shown
 from projections.statistics.publication import Series, SeriesError, begin, publish
 
 TOTAL = "total"
-BUDGET = 3.0
-"""The most that the epsilons of a series add up to, unless said."""
-
 SUPPRESSED = (
     "A count that is left out is of fewer than {k} cases, or would tell of one that is. Counts "
     "change by {k} or more from one publication to the next, or stay as they were."

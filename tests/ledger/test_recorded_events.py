@@ -39,7 +39,7 @@ from ledger.vocabulary.registration import (
     LogPolicyAdopted,
     ReadingsAnchored,
 )
-from projections.analysis import run_view
+from projections.analysis import events, run_view
 from projections.audit_trail import trail_document
 from projections.columnar.decoding import Decoder
 from projections.columnar.exporting import export
@@ -171,6 +171,8 @@ def test_every_reader_sees_todays_fields(
     assert [(row["risk_level"], row["review_by"]) for row in found] == AS_TODAY
     assert [row["schema_version"] for row in found] == [1, 2, 3]
     assert manifest.tables[f"events/{OLD}"].version == 3
+    seen = events(parquet=tmp_path / "columns", kinds=(OLD,))
+    assert [event.fields["risk_level"] for event in seen] == [level for level, _ in AS_TODAY]
 
 
 def _event(row: RecordedRow) -> Any:
