@@ -49,6 +49,16 @@ class Keeper:
         """What is kept and live, of whatever definition."""
         return _read(self.directory / _LIVE)
 
+    def is_of_this_definition(self, kept: Kept) -> bool:
+        """Whether what is kept was made by the view as it is now."""
+        now = self._definition
+        return (kept.version, kept.definition) == (now.version, now.sha256)
+
+    def is_beyond(self, position: int) -> bool:
+        """Whether this view is kept at a later position: what is older takes no place of that."""
+        kept = self.live()
+        return kept is not None and self.is_of_this_definition(kept) and kept.position > position
+
     def state(self, kept: Kept) -> Any:
         """The encoded state."""
         if kept.state is None:

@@ -108,18 +108,15 @@ def _run_file(
         with keeper.alone():
             stands, kept = _goes_on(keeper, definition, found)
             state, table = _folded(loaded, where, found, stands, upto, kept, progress)
-            keeper.keep(upto, found.root(upto), state, table)
+            if not keeper.is_beyond(upto):
+                keeper.keep(upto, found.root(upto), state, table)
         return Result(definition.name, definition.version, 1, upto, stands + 1, table)
 
 
 def _goes_on(keeper: Keeper, definition: Definition, found: Events) -> tuple[int, Any | None]:
     """The position and encoded state to go on from; 0 where all must be folded."""
     kept = keeper.live()
-    if (
-        kept is None
-        or (kept.version, kept.definition) != (definition.version, definition.sha256)
-        or kept.position > found.head
-    ):
+    if kept is None or not keeper.is_of_this_definition(kept) or kept.position > found.head:
         return 0, None
     root = found.root(kept.position)
     if root is not None and kept.root is not None and root != kept.root:
@@ -185,7 +182,8 @@ def _run_sql(path: Path, where: Where, first: int, last: int | None, engine: Eng
         if first == 1 and last is None:
             keeper = Keeper(definition, manifest.ledger_id)
             with keeper.alone():
-                keeper.keep(upto, manifest.root, None, table)
+                if not keeper.is_beyond(upto):
+                    keeper.keep(upto, manifest.root, None, table)
     return Result(definition.name, definition.version, first, upto, first, table)
 
 

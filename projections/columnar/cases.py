@@ -20,12 +20,14 @@ from duckdb import DuckDBPyConnection
 from ledger.protocol import Protocol
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import Stage
-from projections.columnar.manifest import FileEntry
+from projections.columnar.manifest import SPILL, FileEntry
 from projections.columnar.shapes import MOMENT
 from projections.columnar.tables import connect
 from projections.columnar.writing import TableWriter
 
 CASES_VERSION = 1
+AT_ONCE = 100_000
+"""Cases whose rows are made at once, so that memory does not grow with their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,15 @@ _DETAILS = {
 }
 """What a case's row needs of an action, besides what all actions have."""
 
+_ACTS = """
+CREATE OR REPLACE TEMP TABLE acts AS
+SELECT a.* FROM every_act a SEMI JOIN touched t ON t.case_id = a.case_id
+WHERE hash(a.case_id) % ? = ?
+"""
+_CORRECTIONS = """
+CREATE OR REPLACE TEMP VIEW corrections AS
+SELECT case_id, corrects FROM acts WHERE effect = 'annulled'
+"""
 _COLUMNS = "case_id, position, case_version, recorded_at, acted_at, action_id, agency, party, kind"
 
 _CASES = """
@@ -215,7 +226,7 @@ def write_cases(
     path = f"cases/{first:012}-{last:012}.parquet"
     writer = TableWriter(directory, CASES.name, path, first)
     with (
-        TemporaryDirectory(prefix=".sorting-", dir=directory) as spill,
+        TemporaryDirectory(prefix=SPILL, dir=directory) as spill,
         connect(Path(spill)) as connection,
     ):
         for batch in _rows(connection, directory, events, made, protocol):
@@ -233,16 +244,14 @@ def _rows(
     _put_facts(connection, protocol)
     _view_of_acts(connection, "touching", directory, made)
     connection.execute("CREATE TEMP TABLE touched AS SELECT DISTINCT case_id FROM touching")
+    touched = connection.execute("SELECT count(*) FROM touched").fetchall()[0][0]
     _view_of_acts(connection, "every_act", directory, events)
-    connection.execute(
-        "CREATE TEMP TABLE acts AS SELECT * FROM every_act SEMI JOIN touched USING (case_id)"
-    )
-    connection.execute(
-        "CREATE TEMP VIEW corrections AS SELECT case_id, corrects FROM acts"
-        " WHERE effect = 'annulled'"
-    )
-    for batch in connection.sql(_CASES).to_arrow_reader(50_000):
-        yield pa.Table.from_batches([batch]).cast(CASES.schema)
+    parts = -(-touched // AT_ONCE)
+    for part in range(parts):
+        connection.execute(_ACTS, (parts, part))
+        connection.execute(_CORRECTIONS)
+        for batch in connection.sql(_CASES).to_arrow_reader(50_000):
+            yield pa.Table.from_batches([batch]).cast(CASES.schema)
 
 
 def _put_facts(connection: DuckDBPyConnection, protocol: Protocol) -> None:

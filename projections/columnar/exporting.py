@@ -31,8 +31,8 @@ from projections.columnar.writing import TableWriter
 
 PARTITION = 1_000_000
 """Positions of one set of files, at most."""
-BATCH = 50_000
-"""Events that are decoded at once: some 100 MB while they are."""
+BATCH = 20_000
+"""Events that are decoded at once: some 50 MB while they are."""
 
 Progress = Callable[[int, int], None]
 """Told how many events of how many are written."""

@@ -5,7 +5,9 @@ run that died had begun, and the next run removes it.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -16,7 +18,9 @@ from pydantic import Field, ValidationError
 from ledger.vocabulary.action import LedgerModel
 
 MANIFEST = "manifest.json"
+SPILL = ".sorting-"
 _LOCK = ".lock"
+_OURS = re.compile(r"\d{12}-\d{12}\.parquet")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -120,17 +124,17 @@ def sync_directory(directory: Path) -> None:
 
 
 def remove_unnamed(directory: Path, manifest: Manifest | None) -> None:
-    """Remove Parquet files that no manifest names: what a run that died left behind."""
+    """Remove what a run that died left behind: files of ours that no manifest names."""
     named = {file.path for file in manifest.files} if manifest else set()
-    for path in _parquet_files(directory):
-        if path.relative_to(directory).as_posix() not in named:
-            path.unlink()
-
-
-def _parquet_files(directory: Path) -> Iterable[Path]:
-    for part in ("events", "cases"):
-        yield from (directory / part).rglob("*.parquet")
-        yield from (directory / part).rglob(".*.writing")
+    for part in ("events/kind=*", "cases"):
+        for path in directory.glob(f"{part}/*.parquet"):
+            if _OURS.fullmatch(path.name) and path.relative_to(directory).as_posix() not in named:
+                path.unlink()
+        for path in directory.glob(f"{part}/.*.writing"):
+            if _OURS.fullmatch(path.name.removeprefix(".").removesuffix(".writing")):
+                path.unlink()
+    for path in directory.glob(f"{SPILL}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

@@ -130,6 +130,10 @@ def test_only_new_events_are_folded(
     assert whole.table == second.table
     (kept,) = kept_views(file)
     assert (kept.position, kept.root) == (180, told.root(180).hex())
+    # An older export is folded for itself, and what is kept stays.
+    export(told, tmp_path / "older", upto=100)
+    assert run_view(file, parquet=tmp_path / "older").table == first.table
+    assert kept_views(file) == [kept]
 
 
 def test_a_changed_definition_is_folded_beside_the_old_one(columns: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from ledger.transparency.export import write_export
 from ledger.transparency.note import Note, SignatureType, SignerKey
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS
 from ledger.vocabulary.action import ledger_part
-from projections.columnar import decoding, exporting
+from projections.columnar import cases, decoding, exporting
 from projections.columnar.decoding import COMMON, Decoder, schema_of
 from projections.columnar.exporting import export
 from projections.columnar.manifest import ColumnarError, Manifest, read_manifest
@@ -219,17 +219,19 @@ def test_cases_are_as_their_fold_says_however_the_export_grew(
     stops = sorted(data.draw(st.sets(st.integers(1, head), max_size=4)))
     for stop in stops:
         assert export(walk.ledger, grown, upto=stop, partition=7, batch=5).upto == stop
-    manifest = export(walk.ledger, grown, partition=7, batch=5)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cases, "AT_ONCE", 2)
+        manifest = export(walk.ledger, grown, partition=7, batch=5)
     whole = export(walk.ledger, at_once)
     assert everything(grown, manifest) == everything(at_once, whole)
     assert [row["position"] for row in everything(grown, manifest)] == list(range(1, head + 1))
-    cases = cases_in(grown, manifest)
-    assert cases == cases_in(at_once, whole)
-    assert cases.keys() == {str(case) for case, folded in walk.cases.items() if folded}
+    rows = cases_in(grown, manifest)
+    assert rows == cases_in(at_once, whole)
+    assert rows.keys() == {str(case) for case, folded in walk.cases.items() if folded}
     for case_id, folded in walk.cases.items():
         if folded is not None:
             expected = expected_case(folded)
-            assert {name: cases[str(case_id)][name] for name in expected} == expected
+            assert {name: rows[str(case_id)][name] for name in expected} == expected
 
 
 def check_files(directory: Path, manifest: Manifest) -> None:
@@ -306,6 +308,18 @@ def test_what_dies_at_any_step_leaves_the_last_export(
     assert [row["position"] for row in everything(tmp_path, after)] == list(
         range(1, ledger_of_two.head() + 1)
     )
+
+
+def test_what_others_put_there_is_left_alone(ledger_of_two: MemoryLedger, tmp_path: Path) -> None:
+    theirs = tmp_path / "events" / "mine.parquet", tmp_path / "cases" / "mine.parquet"
+    half = tmp_path / "events" / "kind=case_opened" / ".000000000001-000000000009.parquet.writing"
+    for path in (*theirs, half, tmp_path / ".sorting-left" / "x"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    export(ledger_of_two, tmp_path)
+    assert all(path.exists() for path in theirs)
+    assert not half.exists()
+    assert not (tmp_path / ".sorting-left").exists()
 
 
 def test_another_ledger_is_not_gone_on_with(
