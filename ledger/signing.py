@@ -168,9 +168,11 @@ def read(parsed: SdJwt) -> SignedAction:
         raise Refusal(
             Ground.INVALID, "digest-form", "Digests are distinct base64url SHA-256.", "act._sd"
         )
-    canonical = _validate(
-        ledger_part(model), _todays(claims.kind, version, fields), "act"
-    ).model_dump(mode="json", exclude_none=True)
+    todays = _todays(claims.kind, version, fields)
+    canonical = _validate(ledger_part(model), todays, "act").model_dump(
+        mode="json", exclude_none=True
+    )
+    _check_canonical(todays, canonical)
     return SignedAction(
         sd_jwt=parsed.without_disclosures(),
         algorithm=header.alg,
@@ -185,6 +187,35 @@ def read(parsed: SdJwt) -> SignedAction:
         digests=tuple(digests),
         version=version,
     )
+
+
+def _check_canonical(signed: Mapping[str, Any], canonical: Mapping[str, Any]) -> None:
+    """Raises ``Refusal`` (``not-canonical``) for values written in another way than models write.
+
+    Whoever reads the event later takes what was signed as it stands: a number for a time, or a text
+    for yes or no, would be one thing to the rules and another to a reader.
+    """
+    for name in (*canonical, *signed):
+        value, written = signed.get(name), canonical.get(name)
+        if name not in signed or name not in canonical or not _is_same(value, written):
+            raise Refusal(
+                Ground.INVALID,
+                "not-canonical",
+                f"Write {name} as the models do: times as RFC 3339 in UTC with a Z and no zeros at"
+                " the end, yes and no as true and false, numbers as numbers, and no null.",
+                f"act.{name}",
+            )
+
+
+def _is_same(value: Any, written: Any) -> bool:
+    """Whether two JSON values are equal, and of the same types: ``true`` is not 1."""
+    if isinstance(value, dict) and isinstance(written, dict):
+        return value.keys() == written.keys() and all(
+            _is_same(part, written[name]) for name, part in value.items()
+        )
+    if isinstance(value, list) and isinstance(written, list):
+        return len(value) == len(written) and all(map(_is_same, value, written))
+    return type(value) is type(written) and value == written
 
 
 def read_recorded(text: str) -> SignedAction:
