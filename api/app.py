@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase
+from prometheus_client import CollectorRegistry
 
 from api import problems, web
 from api.access import ASKED_FOR, asserting, bearer, caller
@@ -16,7 +17,7 @@ from api.feed import Feed
 from api.lanes import Lanes
 from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications, RequestLog
 from api.node import Node
-from api.problems import ProblemDetails
+from api.problem_details import ProblemDetails
 from api.rates import Places
 from api.routes import (
     cases,
@@ -28,9 +29,12 @@ from api.routes import (
     outbox,
     personal,
     protocol,
+    replay,
     sign_in,
 )
 from api.settings import Settings
+from api.telemetry import Requests
+from ledger.vocabulary import build_models
 
 MAX_BODY = 512 * 1024
 DESCRIPTION = """One signed, append-only record of anti-trafficking case actions across countries.
@@ -46,6 +50,7 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        build_models()
         with Node(settings, conninfo) as node:
             async with Lanes(node) as lanes, Feed(node) as feed:
                 app.state.node = node
@@ -67,7 +72,8 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
         lifespan=lifespan,
     )
     for resource in (
-        cases, personal, duplicates, events, protocol, outbox, mailbox, log, sign_in, health,
+        cases, replay, personal, duplicates, events, protocol, outbox, mailbox, log, sign_in,
+        health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)
@@ -77,6 +83,8 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
     app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(RequestLog)
+    app.state.requests = CollectorRegistry()
+    app.add_middleware(Requests, registry=app.state.requests)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -95,9 +103,18 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas["ProblemDetails"] = problem
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        _name_operations(app, document)
         _say_who_is_asked(app, document)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _name_operations(app: FastAPI, document: dict[str, Any]) -> None:
+    """Each operation is called what its function is: generated clients name their calls by it."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                document["paths"][route.path_format][method.lower()]["operationId"] = route.name
 
 
 def _say_who_is_asked(app: FastAPI, document: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from api.problems import problem
+from api.problem_details import problem
 from api.used_assertions import Use, Used, Using
 from ledger import sd_jwt
 from ledger.keys import key_id

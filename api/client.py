@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -38,7 +39,8 @@ from api.documents import (
     SubjectAccessRequest,
     TrailPage,
 )
-from api.problems import ProblemDetails
+from api.problem_details import ProblemDetails
+from api.telemetry import pass_on
 from ledger import signing
 from ledger.duplicates.messages import Finding
 from ledger.sd_jwt import SdJwt
@@ -48,6 +50,9 @@ from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Priority, Purpos
 from ledger.vocabulary.sharing import InformationReleased, ReleasedFields
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
+from projections.differences import CaseDifference
+from projections.ledger_moment import LedgerMoment
+from projections.moments import Moment
 
 ACCEPTED = 202
 D = TypeVar("D", bound=BaseModel)
@@ -150,15 +155,34 @@ class LedgerClient:
         *,
         as_of_position: int | None = None,
         as_of_time: datetime | None = None,
+        valid_at: datetime | None = None,
         at_least: int | None = None,
     ) -> Case:
-        """One case as this agency's country sees it, now or as it was."""
+        """One case as this agency's country sees it, now, as it was known, or as it was."""
         params = {
             "as_of_position": as_of_position,
             "as_of_time": as_of_time and as_of_time.isoformat(),
+            "valid_at": valid_at and valid_at.isoformat(),
             "at_least": at_least,
         }
         return self._get(f"/v1/cases/{case_id}", Case, params)
+
+    def difference(self, case_id: UUID, before: Moment, after: Moment) -> CaseDifference:
+        """What is different of a case between two moments, and why."""
+        params = {
+            f"{name}_{part}": value.isoformat() if isinstance(value, datetime) else value
+            for name, moment in (("from", before), ("to", after))
+            for part, value in asdict(moment).items()
+        }
+        return self._get(f"/v1/cases/{case_id}/difference", CaseDifference, params)
+
+    def ledger_moment(self, moment: Moment) -> LedgerMoment:
+        """The whole ledger as it was known at a moment, in numbers."""
+        params = {
+            "as_of_position": moment.position,
+            "as_of_time": moment.time and moment.time.isoformat(),
+        }
+        return self._get("/v1/ledger/moment", LedgerMoment, params)
 
     def cases(
         self,
@@ -389,7 +413,9 @@ class LedgerClient:
 
     def _authorization(self) -> dict[str, str]:
         assertion = make_assertion(self.agency, self._key, self._audience)
-        return {"Authorization": f"Bearer {assertion}"}
+        headers = {"Authorization": f"Bearer {assertion}"}
+        pass_on(headers)
+        return headers
 
 
 def _no_answer(error: BaseException) -> bool:

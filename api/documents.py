@@ -7,14 +7,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from api.problems import ProblemDetails
+from api.problem_details import ProblemDetails
 from api.subject_access.wording import Language
 from ledger import application
 from ledger.case_state import Act
 from ledger.duplicates import store as duplicates
 from ledger.duplicates.messages import Finding
 from ledger.duplicates.tokens import Agreement
-from ledger.outbox import State
+from ledger.outbox import OutboxState
 from ledger.protocol import Party, Role
 from ledger.store.recorder import RecordedRow
 from ledger.vault.disclosures import Held
@@ -148,7 +148,7 @@ class DuplicateDocument(Document):
     strength: int
     """Of 100."""
     found_at: UtcDatetime
-    state: duplicates.State
+    state: duplicates.DuplicateState
     finding: Finding | None
     """What the caller's country found out."""
     assessed_at: UtcDatetime | None
@@ -279,7 +279,7 @@ class Outcome(Document):
     case_id: UUID | None
     case_version: int
     """The version that the agency acted on."""
-    state: State
+    state: OutboxState
     received_at: UtcDatetime
     decided_at: UtcDatetime | None
     receipt: Receipt | None = None

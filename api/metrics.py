@@ -11,11 +11,11 @@ from api.node import Node
 from projections.views import VIEWS
 
 
-def metrics(node: Node) -> bytes:
-    """The node's gauges now."""
+def metrics(node: Node, requests: CollectorRegistry) -> bytes:
+    """The node's gauges now, and what ``requests`` counted."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Standing(node))
-    return generate_latest(registry)
+    return generate_latest(registry) + generate_latest(requests)
 
 
 class _Standing(Collector):

@@ -3,11 +3,11 @@
 from uuid import UUID
 
 from api.documents import Outcome, Receipt
-from api.problems import ProblemDetails
+from api.problem_details import ProblemDetails
 from ledger import application
 from ledger.application import Ledger
 from ledger.entry import unseal
-from ledger.outbox import Outbox, Outgoing, State
+from ledger.outbox import Outbox, OutboxState, Outgoing
 from ledger.protocol import COORDINATOR, Agency
 from ledger.signing import read_recorded
 
@@ -44,7 +44,7 @@ class Outcomes:
             agency=action.agency,
             case_id=action.case_id,
             case_version=row.version - 1,
-            state=State.RECORDED,
+            state=OutboxState.RECORDED,
             received_at=row.recorded_at,
             decided_at=row.recorded_at,
             receipt=Receipt.of(application.Receipt.of(row)),

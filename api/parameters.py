@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import Body, Path, Query
 
 from api.node import Node
-from api.problems import problem
+from api.problem_details import problem
 from ledger.refusals import Ground, Refusal
 
 MAX_POSITION = 2**53  # what every JSON reader can hold

@@ -10,15 +10,14 @@ from eventsourcing.persistence import OperationalError
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
 from rfc9457 import Problem
 from starlette.exceptions import HTTPException
 
+from api.problem_details import problem
 from ledger.refusals import Ground, Refusal
 from ledger.vault.disclosures import KeyMissingError
 
 MEDIA_TYPE = "application/problem+json"
-_RULES = "urn:case-ledger:rule:"
 _STATUS: Mapping[Ground, tuple[int, str]] = {
     Ground.INVALID: (422, "The request does not hold"),
     Ground.UNAUTHENTIC: (401, "The signature is not accepted"),
@@ -42,45 +41,6 @@ PAGE_POLICY = (
 )
 """The one other Content-Security-Policy that an answer may have: that of a page for people."""
 _log = structlog.get_logger(__name__)
-
-
-class FieldError(BaseModel):
-    """One part of a request that does not hold."""
-
-    field: str
-    message: str
-
-
-class ProblemDetails(BaseModel):
-    """RFC 9457 problem details."""
-
-    model_config = ConfigDict(frozen=True)
-
-    type: str
-    title: str
-    status: int
-    detail: str | None = None
-    rule: str
-    """The stable name of the rule that refused."""
-    field: str | None = None
-    """The field at fault, by its path."""
-    errors: tuple[FieldError, ...] | None = None
-
-
-def problem(
-    status: int,
-    title: str,
-    rule: str,
-    detail: str | None = None,
-    headers: dict[str, str] | None = None,
-    **extras: Any,
-) -> Problem:
-    """A problem to raise; ``None`` extras are left out."""
-    present = {name: value for name, value in extras.items() if value is not None}
-    return Problem(
-        title, type_=_RULES + rule, detail=detail, status=status, headers=headers, rule=rule,
-        **present,
-    )  # fmt: skip
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from rfc9457 import Problem
 
-from api.problems import problem
+from api.problem_details import problem
 
 STATUS = 429
 _WINDOW_SECONDS = 60.0

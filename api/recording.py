@@ -13,7 +13,7 @@ from api.documents import Outcome, Receipt
 from api.following import Follower
 from api.forwarding import Forwarder
 from api.outcomes import Outcomes
-from api.problems import problem
+from api.problem_details import problem
 from api.publishing import Publisher
 from ledger import signing
 from ledger.application import Ledger, check_case

@@ -17,6 +17,7 @@ from api.app import create_app
 from api.connections import BoundedProtocol
 from api.middleware import Contained
 from api.settings import Settings
+from api.telemetry import in_log
 
 MAX_CONNECTIONS = 1000
 """Besides those that streams are sent on."""
@@ -28,6 +29,7 @@ def log_as_json() -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            in_log,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],
@@ -57,7 +59,11 @@ def serve(settings: Settings, conninfo: str) -> None:
 
 def run(app: FastAPI, settings: Settings) -> None:
     """Serve any application, as :func:`serve` does a node's."""
-    server(app, settings).run(sockets=[listen(settings)])
+    # Of all commands this one alone exports; the others need not wait for its libraries.
+    from api.exporting import exporting
+
+    with exporting():
+        server(app, settings).run(sockets=[listen(settings)])
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from ledger.store.recorder import (
     RegistryMovedError,
     TooLateError,
 )
+from ledger.telemetry import span
 
 KNOWN_CASES = 1_000
 """Cases that a process keeps folded, so that an append to one reads nothing."""
@@ -148,10 +149,11 @@ class Ledger(Application[UUID]):
         self, action: SignedAction, case_id: UUID, case_version: int
     ) -> tuple[Receipt, bool]:
         """As :meth:`append`; also whether it was recorded just now, and not before."""
-        try:
-            return self._append(action, case_id, case_version)
-        except (RegistryMovedError, TooLateError):
-            return self._append_again(action, case_id, case_version)
+        with span("ledger.record", {"kind": action.kind}):
+            try:
+                return self._append(action, case_id, case_version)
+            except (RegistryMovedError, TooLateError):
+                return self._append_again(action, case_id, case_version)
 
     @retry(
         retry=retry_if_exception_type((RegistryMovedError, TooLateError)),

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from ledger import entry
 from ledger.case_state import Act
 from ledger.signing import SignedAction
+from ledger.upcasting import upcasters
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def recorded(
     fields = payload["act"]
     case = payload.get("case")
     algorithm, key_id = _header(header)
+    digests, schema = tuple(fields.pop("_sd", ())), payload.get("version", 1)
     action = SignedAction(
         sd_jwt=sd_jwt,
         algorithm=algorithm,
@@ -105,8 +107,9 @@ def recorded(
         protocol=payload["protocol"],
         case_id=UUID(case) if case else None,
         kind=payload["kind"],
-        digests=tuple(fields.pop("_sd", ())),
-        fields=fields,
+        digests=digests,
+        fields=upcasters().upcast(payload["kind"], schema, fields),
+        version=schema,
     )
     return ActionRecorded(originator_id, version, action, position, recorded_at)
 

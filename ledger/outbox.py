@@ -46,7 +46,7 @@ RETURNING a.action_id
 """
 
 
-class State(StrEnum):
+class OutboxState(StrEnum):
     """What became of an action."""
 
     WAITING = "waiting"
@@ -69,7 +69,7 @@ class Outgoing:
     case_version: int
     sd_jwt: str
     deposit_id: UUID | None
-    state: State
+    state: OutboxState
     answer: Mapping[str, Any] | None
     """The problem details of a refusal."""
     received_at: datetime
@@ -78,7 +78,7 @@ class Outgoing:
     @classmethod
     def of(cls, row: DictRow) -> Self:
         names = cls.__dataclass_fields__
-        return cls(**{name: row[name] for name in names} | {"state": State(row["state"])})
+        return cls(**{name: row[name] for name in names} | {"state": OutboxState(row["state"])})
 
 
 class Outbox:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from joserfc.jwk import OKPKey
@@ -15,6 +15,7 @@ from ledger import sd_jwt
 from ledger.keys import key_id
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import Disclosure, SdJwt, SdJwtError
+from ledger.upcasting import upcasters
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS, Action
 from ledger.vocabulary.action import LedgerModel, field_adapter, ledger_part
 from ledger.vocabulary.registration import KeyId
@@ -38,6 +39,8 @@ class ActionClaims(LedgerModel):
     protocol: str
     case: UUID | None = None
     kind: str
+    version: Annotated[int, Field(ge=2, strict=True)] | None = None
+    """Of the kind's schema; left out for the first."""
     act: dict[str, Any]
     sd_alg: Literal["sha-256"] = Field(alias="_sd_alg")
 
@@ -65,8 +68,10 @@ class SignedAction:
     case_id: UUID | None
     kind: str
     fields: Mapping[str, Any]
-    """The ``ledger`` fields as JSON values."""
+    """The ``ledger`` fields as JSON values, in today's version of the kind's schema."""
     digests: Sequence[str]
+    version: int = 1
+    """The version that was signed."""
 
     @property
     def model(self) -> type[Action]:
@@ -97,6 +102,7 @@ def sign(
     digests = [d.digest for d in disclosures] + [sd_jwt.decoy_digest() for _ in range(decoys)]
     _random.shuffle(digests)
     act = action.ledger_claims() | ({"_sd": digests} if digests else {})
+    version = upcasters().version(action.kind)
     claims = ActionClaims(
         iss=agency,
         iat=int((signed_at or datetime.now(UTC)).timestamp()),
@@ -104,6 +110,7 @@ def sign(
         protocol=protocol,
         case=case_id,
         kind=action.kind,
+        version=version if version > 1 else None,
         act=act,
         sd_alg="sha-256",
     )
@@ -136,12 +143,24 @@ def read(parsed: SdJwt) -> SignedAction:
             Ground.INVALID, "unknown-kind", f"There is no such action. Known: {known}.", "kind"
         )
     fields = dict(claims.act)
+    version = claims.version or 1
+    if version > upcasters().version(claims.kind):
+        raise Refusal(
+            Ground.INVALID,
+            "unknown-version",
+            f"{claims.kind} is of version {version}; this node knows "
+            f"{upcasters().version(claims.kind)}, and must be updated.",
+            "version",
+        )
     digests = fields.pop("_sd", [])
-    if not isinstance(digests, list) or len(digests) != len(model.disclosable_fields()):
+    count = upcasters().digests(claims.kind, version)
+    if count is None:
+        count = len(model.disclosable_fields())
+    if not isinstance(digests, list) or len(digests) != count:
         raise Refusal(
             Ground.INVALID,
             "digest-count",
-            f"{claims.kind} carries exactly {len(model.disclosable_fields())} digests, with "
+            f"{claims.kind} carries exactly {count} digests, with "
             "decoys (RFC 9901 section 4.2.5) for fields left out.",
             "act._sd",
         )
@@ -149,9 +168,11 @@ def read(parsed: SdJwt) -> SignedAction:
         raise Refusal(
             Ground.INVALID, "digest-form", "Digests are distinct base64url SHA-256.", "act._sd"
         )
-    canonical = _validate(ledger_part(model), fields, "act").model_dump(
+    todays = _todays(claims.kind, version, fields)
+    canonical = _validate(ledger_part(model), todays, "act").model_dump(
         mode="json", exclude_none=True
     )
+    _check_canonical(todays, canonical)
     return SignedAction(
         sd_jwt=parsed.without_disclosures(),
         algorithm=header.alg,
@@ -164,7 +185,37 @@ def read(parsed: SdJwt) -> SignedAction:
         kind=claims.kind,
         fields=canonical,
         digests=tuple(digests),
+        version=version,
     )
+
+
+def _check_canonical(signed: Mapping[str, Any], canonical: Mapping[str, Any]) -> None:
+    """Raises ``Refusal`` (``not-canonical``) for values written in another way than models write.
+
+    Whoever reads the event later takes what was signed as it stands: a number for a time, or a text
+    for yes or no, would be one thing to the rules and another to a reader.
+    """
+    for name in (*canonical, *signed):
+        value, written = signed.get(name), canonical.get(name)
+        if name not in signed or name not in canonical or not _is_same(value, written):
+            raise Refusal(
+                Ground.INVALID,
+                "not-canonical",
+                f"Write {name} as the models do: times as RFC 3339 in UTC with a Z and no zeros at"
+                " the end, yes and no as true and false, numbers as numbers, and no null.",
+                f"act.{name}",
+            )
+
+
+def _is_same(value: Any, written: Any) -> bool:
+    """Whether two JSON values are equal, and of the same types: ``true`` is not 1."""
+    if isinstance(value, dict) and isinstance(written, dict):
+        return value.keys() == written.keys() and all(
+            _is_same(part, written[name]) for name, part in value.items()
+        )
+    if isinstance(value, list) and isinstance(written, list):
+        return len(value) == len(written) and all(map(_is_same, value, written))
+    return type(value) is type(written) and value == written
 
 
 def read_recorded(text: str) -> SignedAction:
@@ -174,6 +225,7 @@ def read_recorded(text: str) -> SignedAction:
     act = dict(payload["act"])
     digests = act.pop("_sd", ())
     case = payload.get("case")
+    version = payload.get("version", 1)
     return SignedAction(
         sd_jwt=text,
         algorithm=parsed.header["alg"],
@@ -184,8 +236,9 @@ def read_recorded(text: str) -> SignedAction:
         protocol=payload["protocol"],
         case_id=UUID(case) if case else None,
         kind=payload["kind"],
-        fields=act,
+        fields=upcasters().upcast(payload["kind"], version, act),
         digests=tuple(digests),
+        version=version,
     )
 
 
@@ -231,6 +284,16 @@ def check_disclosures(
         return model.model_validate({**action.fields, **values})
     except ValidationError as error:
         raise _refusal(error, None) from None
+
+
+def _todays(kind: str, version: int, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields as today's model has them; what an upcaster cannot read is refused as well."""
+    try:
+        return upcasters().upcast(kind, version, fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refusal(
+            Ground.INVALID, "model", f"act is not {kind} of version {version}.", "act"
+        ) from error
 
 
 def _validate(model: type[M], content: object, where: str) -> M:

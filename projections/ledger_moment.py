@@ -1,13 +1,15 @@
 """The whole ledger at a moment, in numbers: how many cases there were, of what kind, and where."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from ledger import registry as registries
 from ledger.case import Case
 from ledger.event import ActionRecorded
+from ledger.protocol import Protocol
 from ledger.registry import Registry
 from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.action import LedgerModel
@@ -82,22 +84,18 @@ class Seen:
 
     def told(self) -> LedgerMoment:
         """What was folded, in numbers."""
-        tallies: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
-        parties: Counter[str] = Counter()
-        leads: Counter[str] = Counter()
+        tallies: Counter[tuple[str, str | tuple[str, ...]]] = Counter()
         for case in self.cases.values():
-            for name in COUNTED:
-                tallies[name][getattr(case.state, name).value] += 1
-            parties.update(case.state.parties)
-            leads[_party(case, self.registry)] += 1
-        return LedgerMoment(
-            position=self.position,
-            recorded_at=self.last.recorded_at if self.last else None,
-            cases=len(self.cases),
-            counts={name: dict(sorted(tally.items())) for name, tally in tallies.items()},
-            parties=dict(sorted(parties.items())),
-            leads=dict(sorted(leads.items())),
-            kinds=dict(sorted(self.kinds.items())),
+            state = case.state
+            tallies.update((name, getattr(state, name).value) for name in COUNTED)
+            tallies["parties", state.parties] += 1
+            tallies["lead_agency", state.lead_agency] += 1
+        return moment_of(
+            self.position,
+            self.last.recorded_at if self.last else None,
+            [(name, value, cases) for (name, value), cases in tallies.items()],
+            self.kinds,
+            self.registry.protocol if self.registry else None,
         )
 
     def standing(self) -> Mapping[UUID, Mapping[str, str]]:
@@ -173,7 +171,37 @@ def _knows(moment: Moment, event: ActionRecorded) -> bool:
     return moment.knows(event.position, event.recorded_at)
 
 
-def _party(case: Case, registry: Registry | None) -> str:
-    agencies = registry.protocol.agencies_by_id if registry else {}
-    agency = agencies.get(case.state.lead_agency)
+def moment_of(
+    position: int,
+    recorded_at: datetime | None,
+    tallies: Iterable[tuple[str, str | Sequence[str], int]],
+    kinds: Mapping[str, int],
+    protocol: Protocol | None,
+) -> LedgerMoment:
+    """The numbers from tallies: how many cases had which value of a part of their state."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
+    parties: Counter[str] = Counter()
+    leads: Counter[str] = Counter()
+    total = 0
+    for name, value, cases in tallies:
+        if name == "parties":
+            parties.update(dict.fromkeys(value, cases))
+        elif name == "lead_agency":
+            total += cases
+            leads[_party(str(value), protocol)] += cases
+        else:
+            counts[name][str(value)] += cases
+    return LedgerMoment(
+        position=position,
+        recorded_at=recorded_at,
+        cases=total,
+        counts={name: dict(sorted(tally.items())) for name, tally in counts.items()},
+        parties=dict(sorted(parties.items())),
+        leads=dict(sorted(leads.items())),
+        kinds=dict(sorted(kinds.items())),
+    )
+
+
+def _party(agency_id: str, protocol: Protocol | None) -> str:
+    agency = protocol.agencies_by_id.get(agency_id) if protocol else None
     return agency.party if agency else ""

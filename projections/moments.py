@@ -12,6 +12,7 @@ from typing import Self
 from uuid import UUID
 
 from ledger.case_state import Act, CaseState, annulled_ids, annuls, evolve, fold
+from ledger.event import ActionRecorded
 from ledger.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
@@ -82,10 +83,20 @@ def acts_at(acts: Iterable[Act], moment: Moment) -> tuple[Act, ...]:
 
 def state_at(acts: Iterable[Act], protocol: Protocol, moment: Moment) -> CaseState | None:
     """The state of a case at a moment; ``None`` where it was not opened."""
+    return folded(acts_at(acts, moment), protocol)
+
+
+def folded(counted: Sequence[Act], protocol: Protocol) -> CaseState | None:
+    """The state that :func:`acts_at` makes; ``None`` where nothing counts."""
     state: CaseState | None = None
-    for _, _, after in steps(acts_at(acts, moment), protocol):
+    for _, _, after in steps(counted, protocol):
         state = after
     return state
+
+
+def acts_of(events: Iterable[ActionRecorded]) -> list[Act]:
+    """A case's recorded events as the acts that its fold needs."""
+    return [event.as_act() for event in events]
 
 
 def steps(

@@ -7,11 +7,13 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 from ledger.application import Ledger
+from ledger.protocol import Protocol
 from ledger.store.database import Database
 from ledger.store.lane import Lane
 from ledger.store.together import Together
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
+from projections.ledger_moment import COUNTED, LedgerMoment, moment_of
 
 _ONE_CASE = """
 SELECT document FROM views.case_views
@@ -73,6 +75,25 @@ WHERE e.notification_id > %(after)s AND e.notification_id <= %(upto)s
         AND v.case_id = e.originator_id))
 ORDER BY e.notification_id LIMIT %(limit)s
 """
+
+
+# What each part of each case's state was last changed to, by the trail.
+_MOMENT = """
+WITH told AS (
+    SELECT DISTINCT ON (t.case_id, change->>'path')
+        change->>'path' AS path, change->'after' AS value
+    FROM views.audit_trail t, jsonb_array_elements(t.document->'changes') change
+    WHERE t.slot = views.live_slot(%(projection)s) AND t.position <= %(position)s
+      AND t.case_id <> %(ledger_id)s AND change->>'path' = ANY(%(paths)s)
+    ORDER BY t.case_id, change->>'path', t.position DESC
+)
+SELECT path, value, count(*) AS cases FROM told GROUP BY path, value
+"""
+_KINDS = """
+SELECT topic, count(*) AS events FROM ledger.events
+WHERE notification_id <= %(position)s GROUP BY topic
+"""
+_RECORDED_AT = "SELECT recorded_at FROM ledger.events WHERE notification_id = %(position)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +207,26 @@ class ViewReader:
         }
         rows = self._rows(_EVENTS_OF_VIEWER, "case_views", page)
         return [int(row["notification_id"]) for row in rows]
+
+    def ledger_moment(self, position: int, protocol: Protocol) -> LedgerMoment:
+        """The whole ledger at a position that the trail has reached, in numbers."""
+        asked = {
+            "position": position,
+            "ledger_id": protocol.ledger_id,
+            "paths": [f"/{name}" for name in (*COUNTED, "parties", "lead_agency")],
+        }
+        recorded = self._rows(_RECORDED_AT, "audit_trail", asked)
+        kinds = self._rows(_KINDS, "audit_trail", asked)
+        return moment_of(
+            position,
+            recorded[0]["recorded_at"] if recorded else None,
+            [
+                (row["path"][1:], row["value"], row["cases"])
+                for row in self._rows(_MOMENT, "audit_trail", asked)
+            ],
+            {row["topic"]: row["events"] for row in kinds},
+            protocol,
+        )
 
     def viewers_of(
         self, cases: Collection[UUID], viewers: Collection[str]

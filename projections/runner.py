@@ -14,6 +14,7 @@ from eventsourcing.projection import Projection, ProjectionRunner
 from ledger.application import Ledger, environment
 from ledger.event import ActionRecorded
 from ledger.store.recorder import LedgerFactory
+from ledger.telemetry import span
 from projections.folding import Folder, Step
 from projections.view import (
     PROJECTOR_ROLE,
@@ -49,7 +50,8 @@ class FoldIntoView(Projection[View]):
         events: Sequence[ActionRecorded] = [domain_event]
         if _is_old(domain_event):
             events = self._history.page(position - 1, PAGE) or events
-        self._record(self._folder.steps(events))
+        with span("view.write", {"view": self.view.name, "events": len(events)}):
+            self._record(self._folder.steps(events))
         self._stands = events[-1].position or position
 
     def _record(self, steps: Sequence[Step]) -> None:

@@ -15,7 +15,7 @@ from rich.panel import Panel
 
 from api.client import RefusedError, WaitingError
 from api.demo import DemoError
-from api.problems import ProblemDetails
+from api.problem_details import ProblemDetails
 from api.store import StoreError
 from ledger.refusals import Refusal
 from ledger.store.migrate import MigrationError

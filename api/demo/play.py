@@ -23,7 +23,7 @@ from api.demo import DemoError
 from api.demo.personal_scene import play_personal_scene
 from api.demo.picture import save
 from api.demo.story import FORBIDDEN, STORY, Forbidden
-from api.problems import ProblemDetails
+from api.problem_details import ProblemDetails
 from api.schema import migrate_all
 from api.server import serving
 from api.settings import Settings

@@ -2,7 +2,7 @@
 
 import re
 from asyncio import gather
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Container, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -16,13 +16,15 @@ from api.documents import Case, CasePage, DisclosedFields, Receipt, TrailPage, e
 from api.lanes import Lanes
 from api.node import Node
 from api.parameters import MAX_POSITION, AtLeast, CaseId, Position, SignedActionBody, wait_for
-from api.problems import problem, responses
+from api.problem_details import problem
+from api.problems import responses
 from api.routes.outbox import ACCEPTED, answer
 from ledger.refusals import Ground, Refusal
 from ledger.vault.disclosures import Vault
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from ledger.vocabulary.types import AgencyId
 from projections.case_view import OVERSIGHT_VIEWER, CaseView, case_view, viewers
+from projections.moments import Moment, acts_at, acts_of, folded
 from projections.reading import StoredCase
 
 _DISCLOSED = TypeAdapter(tuple[DisclosedFields, ...])
@@ -95,9 +97,17 @@ async def get_case(
     caller: TheCaller,
     as_of_position: Annotated[int | None, Query(ge=1, le=MAX_POSITION)] = None,
     as_of_time: AwareDatetime | None = None,
+    valid_at: Annotated[
+        AwareDatetime | None,
+        Query(description="What had happened by then, by all that is known as of the moment"),
+    ] = None,
     at_least: AtLeast = None,
 ) -> Response:
-    """One case as it is, or as it was at a position or a time of recording."""
+    """One case as it is, or as it was known at a position or a time of recording.
+
+    With `valid_at` it is the case as it was on that day: what was annulled since never happened,
+    and what was reported late happened when it did.
+    """
     if as_of_position is not None and as_of_time is not None:
         raise Refusal(
             Ground.INVALID, "as-of", "Give a position or a time, not both.", "as_of_position"
@@ -110,12 +120,16 @@ async def get_case(
     stored, rows = await gather(lanes.cases.case(viewer, case_id), _held(lanes, party, case_id))
     if stored is None:
         raise _unknown()
-    if as_of_position is not None or as_of_time is not None:
-        stored = await run_in_threadpool(_as_of, node, caller, case_id, as_of_position, as_of_time)
+    counted: Container[UUID] | None = None
+    if as_of_position is not None or as_of_time is not None or valid_at is not None:
+        moment = Moment(as_of_position, as_of_time, valid_at)
+        then, counted = await run_in_threadpool(_as_of, node, caller, case_id, moment)
+        stored = then
     if party is None:
         disclosed = b"[]"
     else:
-        disclosed = await _disclosed(lanes, node.vaults.of(party), case_id, rows, stored.position)
+        vault = node.vaults.of(party)
+        disclosed = await _disclosed(lanes, vault, case_id, rows, stored.position, counted)
     # The view is what our own projection wrote: it is not read and validated again.
     content = b'{"view":%b,"disclosed":%b}' % (stored.document.encode(), disclosed)
     headers = {"ETag": etag(stored.version)}
@@ -173,17 +187,17 @@ def _current(node: Node, caller: Caller, case_id: UUID) -> CaseView:
 
 
 def _as_of(
-    node: Node,
-    caller: Caller,
-    case_id: UUID,
-    position: int | None,
-    moment: AwareDatetime | None,
-) -> StoredCase:
-    case = node.ledger.case(case_id, upto_position=position, upto_time=moment)
-    if case is None or caller.viewer not in viewers(case.state):
+    node: Node, caller: Caller, case_id: UUID, moment: Moment
+) -> tuple[StoredCase, Container[UUID]]:
+    """The view at a moment, and the actions that count in it."""
+    protocol = caller.registry.protocol
+    acts = acts_at(acts_of(node.ledger.case_events(case_id)), moment)
+    state = folded(acts, protocol)
+    if state is None or caller.viewer not in viewers(state):
         raise _unknown()
-    view = case_view(case.state, caller.viewer, caller.registry.protocol)
-    return StoredCase(view.version, view.position, view.model_dump_json())
+    view = case_view(state, caller.viewer, protocol)
+    stored = StoredCase(view.version, view.position, view.model_dump_json())
+    return stored, {act.id for act in acts}
 
 
 def _held(lanes: Lanes, party: str | None, case_id: UUID) -> Awaitable[Sequence[DictRow]]:
@@ -197,13 +211,23 @@ async def _nothing() -> Sequence[DictRow]:
 
 
 async def _disclosed(
-    lanes: Lanes, vault: Vault, case_id: UUID, rows: Sequence[DictRow], position: int
+    lanes: Lanes,
+    vault: Vault,
+    case_id: UUID,
+    rows: Sequence[DictRow],
+    position: int,
+    counted: Container[UUID] | None,
 ) -> bytes:
-    """What was disclosed with the actions that were recorded by then, as JSON."""
+    """What was disclosed with the actions that were recorded by then, and that count, as JSON."""
     if not rows:
         return b"[]"
     recorded = await lanes.cases.recorded({row["action_id"] for row in rows})
-    seen = [row for row in rows if recorded.get(row["action_id"], MAX_POSITION) <= position]
+    seen = [
+        row
+        for row in rows
+        if recorded.get(row["action_id"], MAX_POSITION) <= position
+        and (counted is None or row["action_id"] in counted)
+    ]
     held = await lanes.opened(vault, case_id, seen)
     fields: dict[UUID, dict[str, JsonValue]] = {}
     for one in held:

@@ -1,12 +1,13 @@
 """Whether the node lives, and whether it can serve. Nothing here needs a key."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.access import TheNode
 from api.documents import Health, Readiness
 from api.metrics import metrics
-from api.problems import problem, responses
+from api.problem_details import problem
+from api.problems import responses
 from ledger.transparency.publication import AnotherKeyError, HistoryChangedError
 from projections.views import VIEWS
 
@@ -59,6 +60,6 @@ def ready(node: TheNode) -> Readiness:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses(503)},
 )
-def get_metrics(node: TheNode) -> Response:
-    """Sizes and delays for a collector, as `/ready` has them; nothing of any case."""
-    return Response(metrics(node), media_type=CONTENT_TYPE_LATEST)
+def get_metrics(node: TheNode, request: Request) -> Response:
+    """Sizes, delays and how long requests took, for a collector; nothing of any case."""
+    return Response(metrics(node, request.app.state.requests), media_type=CONTENT_TYPE_LATEST)

@@ -22,7 +22,8 @@ from api.access import (
 )
 from api.node import Node
 from api.parameters import ReturnTo
-from api.problems import problem, responses
+from api.problem_details import problem
+from api.problems import responses
 from api.sessions import LIFETIME, SIGN_IN_LIFETIME
 from api.sign_in import CALLBACK, Answer, ProviderUnavailableError, SignIn
 

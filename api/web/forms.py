@@ -12,6 +12,7 @@ from api.subject_access.shapes import Plain, shape
 from api.subject_access.wording import Wording
 from ledger.offering import Offer
 from ledger.protocol import NODE, OVERSIGHT, Protocol
+from ledger.upcasting import upcasters
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import Action, field_adapter
 from ledger.vocabulary.levels import FieldGroup, Level
@@ -69,6 +70,8 @@ class Form:
     """The fields of a kind of action, those of each level together."""
 
     kind: str
+    version: int
+    """Of the kind's schema, which the signed action names where it is not the first."""
     digests: int
     """How many digests an action of the kind carries, whatever is filled in."""
     levels: tuple[tuple[Level, tuple[FormField, ...]], ...]
@@ -83,6 +86,7 @@ def form(
     by_level = [(level, tuple(f for f in fields if f.level is level)) for level in Level]
     return Form(
         kind=kind,
+        version=upcasters().version(kind),
         digests=len(model.disclosable_fields()),
         levels=tuple((level, own) for level, own in by_level if own),
     )

@@ -18,6 +18,7 @@ class Section:
 CASES = Section("nav.cases", "/cases")
 BOARD = Section("nav.board", "/board")
 VERIFY = Section("nav.verify", "/verify")
+KEYS = Section("nav.keys", "/keys")
 NEW = Section("nav.new", "/cases/new")
 
 
@@ -31,5 +32,6 @@ def sections(caller: Caller) -> Sequence[Section]:
         CASES,
         *((NEW,) if opens else ()),
         *((BOARD,) if role in (COORDINATOR, OVERSIGHT) else ()),
+        *((KEYS,) if role == COORDINATOR else ()),
         VERIFY,
     )

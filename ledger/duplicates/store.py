@@ -18,7 +18,7 @@ from ledger.store.migrate import vault_role, vault_schema
 _NAMESPACE = UUID("5b0e4b52-7f0c-5a52-9f4d-3f0a5f6f2f11")
 
 
-class State(StrEnum):
+class DuplicateState(StrEnum):
     """Where the coordinators stand on a duplicate."""
 
     OPEN = "open"
@@ -81,11 +81,11 @@ class Duplicate:
         return strength(self.match.agrees)
 
     @property
-    def state(self) -> State:
+    def state(self) -> DuplicateState:
         findings = {one for one in (self.finding, self.other_finding) if one is not None}
         if len(findings) == 2:
-            return State.DISPUTED
-        return State(findings.pop().value) if findings else State.OPEN
+            return DuplicateState.DISPUTED
+        return DuplicateState(findings.pop().value) if findings else DuplicateState.OPEN
 
 
 def duplicate_id(one: UUID, other: UUID) -> UUID:

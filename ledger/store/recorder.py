@@ -38,6 +38,7 @@ from ledger.merkle import Frontier, Tree
 from ledger.store.arrays import Bigints, Byteas, Texts, Uuids
 from ledger.store.database import APP_ROLE, set_role
 from ledger.store.grouping import Group
+from ledger.telemetry import span
 
 SCHEMA = "ledger"
 TABLE = "events"
@@ -328,7 +329,11 @@ class LedgerRecorder(PostgresApplicationRecorder):
         return self._appends.call(Proposal(tuple(map(_unsealed, stored_events)), guard, until))
 
     def _append_together(self, proposals: Sequence[Proposal]) -> Sequence[Placed | Exception]:
-        with self._appending() as connection, connection.cursor() as curs:
+        with (
+            span("ledger.append", {"actions": len(proposals)}),
+            self._appending() as connection,
+            connection.cursor() as curs,
+        ):
             if (rows := self._append_at_once(curs, proposals)) is not None:
                 return rows
             return self._append_one_by_one(curs, proposals)
@@ -456,6 +461,18 @@ class LedgerRecorder(PostgresApplicationRecorder):
                 prepare=True,
             ).fetchall()
         return [RecordedRow.of(row) for row in rows]
+
+    def position_at(self, moment: datetime) -> int:
+        """The last position that was recorded by then; 0 before the first.
+
+        Times never go back, so that a search by halves finds it.
+        """
+        low, high = 0, self.max_notification_id() or 0
+        while low < high:
+            middle = (low + high + 1) // 2
+            (row,) = self.select_positions([middle])
+            low, high = (middle, high) if row.recorded_at <= moment else (low, middle - 1)
+        return low
 
     def copy(self, connection: Connection[DictRow], rows: Sequence[RecordedRow]) -> None:
         """Insert rows as another node recorded them, in the caller's transaction.

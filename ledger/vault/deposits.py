@@ -16,6 +16,7 @@ from ledger.store.arrays import Byteas, Texts, Uuids
 from ledger.store.database import Database
 from ledger.store.grouping import Group
 from ledger.store.migrate import vault_role, vault_schema
+from ledger.telemetry import span
 from ledger.vault.bulk import Sealed, seal_all
 from ledger.vault.data_keys import DataKeys
 
@@ -98,7 +99,10 @@ class Deposits:
         return self._keys.make(case_id)
 
     def _put_together(self, ready: Sequence[_Ready]) -> Sequence[Exception | None]:
-        with self._database.connection() as connection:
+        with (
+            span("vault.deposit", {"actions": len(ready), "party": self._party}),
+            self._database.connection() as connection,
+        ):
             row = connection.execute(self._deposit, _columns(ready), prepare=True).fetchone()
         erased = set(row["erased"]) if row is not None else set()
         return [_erased() if one.deposit.case_id in erased else None for one in ready]

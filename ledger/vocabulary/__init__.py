@@ -1,6 +1,6 @@
 """The vocabulary: every case action as a model that declares each field's level."""
 
-from ledger.vocabulary.action import Action, actions_by_kind
+from ledger.vocabulary.action import Action, actions_by_kind, ledger_part
 from ledger.vocabulary.coordination import (
     CaseClosed,
     CasePrioritised,
@@ -148,3 +148,10 @@ REGISTRY_ACTIONS = actions_by_kind(
 ALL_ACTIONS = {**CASE_ACTIONS, **REGISTRY_ACTIONS}
 
 __all__ = ["ALL_ACTIONS", "CASE_ACTIONS", "REGISTRY_ACTIONS", "Action"]
+
+
+def build_models() -> None:
+    """Build every action's models now: for a process whose threads would do it at once."""
+    for model in ALL_ACTIONS.values():
+        model.model_rebuild()
+        ledger_part(model).model_rebuild()

@@ -26,9 +26,12 @@ Care = Annotated[T, personal(FieldGroup.CARE)]
 
 
 class LedgerModel(BaseModel):
-    """Base of every model at an edge: frozen, and unknown fields are refused."""
+    """Base of every model at an edge: frozen, and unknown fields are refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    A model is built when it is first used: no command uses them all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
 
 class Action(LedgerModel):

@@ -16,6 +16,9 @@ READS = (
     "/v1/cases/{}",
     "/v1/cases/{}?as_of_position=1",
     "/v1/cases/{}?as_of_time=2026-01-01T00:00:00Z",
+    "/v1/cases/{}?valid_at=2026-06-01T00:00:00Z",
+    "/v1/cases/{}/difference?from_position=0",
+    "/v1/cases/{}/difference?from_position=0&to_valid_at=2026-06-01T00:00:00Z",
     "/v1/cases/{}/trail",
     "/v1/cases/{}/trail?after=0&limit=1",
 )

@@ -33,6 +33,10 @@ QUERIES = (
     "/v1/cases?at_least={}",
     "/v1/cases/{case}?as_of_position={}",
     "/v1/cases/{case}?as_of_time={}",
+    "/v1/cases/{case}?valid_at={}",
+    "/v1/cases/{case}/difference?from_position={}",
+    "/v1/cases/{case}/difference?to_time={}",
+    "/v1/ledger/moment?as_of_position={}",
     "/v1/cases/{case}/trail?after={}",
     "/v1/cases/{case}/trail?limit={}",
     "/v1/events?after={}",
@@ -45,6 +49,7 @@ QUERIES = (
 PATHS = (
     "/v1/cases/{}",
     "/v1/cases/{}/trail",
+    "/v1/cases/{}/difference",
     "/v1/outbox/{}",
     "/log/proof/{}",
     "/log/timestamp/{}",

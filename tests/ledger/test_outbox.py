@@ -9,7 +9,7 @@ import pytest
 
 from ledger import signing
 from ledger.application import Ledger
-from ledger.outbox import Outbox, State
+from ledger.outbox import Outbox, OutboxState
 from ledger.refusals import Refusal
 from ledger.signing import SignedAction
 from ledger.store.database import Database
@@ -69,7 +69,7 @@ def test_the_same_action_is_in_once(outbox: Outbox, put: Put) -> None:
     assert not outbox.put(action, agency, case_id, 0, uuid4())
     found = outbox.find(action)
     assert found is not None
-    assert found.state is State.WAITING
+    assert found.state is OutboxState.WAITING
     other = put.action(case_id, action.id)
     with pytest.raises(Refusal) as refused:
         outbox.find(other)
@@ -86,7 +86,7 @@ def test_what_was_refused_may_be_handed_in_again(outbox: Outbox, put: Put) -> No
     found = outbox.get(action.id)
     assert found is not None
     assert (found.state, found.answer) == (
-        State.REFUSED,
+        OutboxState.REFUSED,
         {"rule": "case-version", "status": 412},
     )
     put(case_id, action)

@@ -11,6 +11,7 @@ from sd_jwt.verifier import SDJWTVerifier
 from ledger import keys, sd_jwt, signing
 from ledger.refusals import Refusal
 from ledger.sd_jwt import SdJwt
+from ledger.vocabulary.coordination import InformationProvided
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround
 
@@ -102,3 +103,39 @@ def test_algorithm_and_type_confusion_is_refused(header: dict[str, str]) -> None
     text = f"{sd_jwt._b64(json.dumps(changed).encode())}.{payload}.{signature}~"
     with pytest.raises(Refusal):
         signing.read(signing.parse(text))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("acted_at", 1764756000),
+        ("acted_at", "1764756000"),
+        ("acted_at", "2025-12-03T10:00:00.000Z"),
+        ("acted_at", "2025-12-03T11:00:00+01:00"),
+        ("acted_at", "2025-12-03 10:00:00Z"),
+        ("request", None),
+        ("complete", "no"),
+        ("complete", 0),
+        ("complete", 1),
+        ("complete", "False"),
+    ],
+)
+def test_a_value_that_readers_would_take_otherwise_is_refused(field: str, value: object) -> None:
+    """The rules see what a model makes of it, and later readers what was signed."""
+    answer = InformationProvided(
+        acted_at=datetime(2025, 12, 3, 10, tzinfo=UTC),
+        request=uuid4(),
+        complete=False,
+    )
+    honest = signing.sign(
+        answer, agency="xk-nac", key=KEY, protocol="some-protocol", case_id=uuid4()
+    )
+    signing.read(signing.parse(str(honest)))
+    payload = dict(honest.payload)
+    payload["act"] = {**payload["act"], field: value}
+    header = {name: value for name, value in honest.header.items() if name != "alg"}
+    forged = sd_jwt.issue(header, payload, honest.disclosures, KEY)
+    with pytest.raises(Refusal) as caught:
+        signing.read(signing.parse(str(forged)))
+    assert caught.value.rule in ("not-canonical", "model")
+    assert (caught.value.field or "").startswith(f"act.{field}")

@@ -43,7 +43,7 @@ def list_cases(
     """The cases of the caller's country: those in which something is due, or all."""
     viewer = caller.viewer
     waits = True if show == "due" and viewer != OVERSIGHT_VIEWER else None
-    found = by_due(_cases(node, viewer, waits), caller, _now())
+    found = by_due(all_cases(node, viewer, waits), caller, _now())
     return page(
         request, "cases.html", caller, cases=found, show="all" if waits is None else "due",
         full=len(found) >= _AT_MOST, position=node.views.position("case_views"),
@@ -181,7 +181,8 @@ def lanes(view: CaseView, caller: Caller) -> tuple[str, ...]:
     return tuple(sorted(view.parties, key=lambda party: (party != own, party)))
 
 
-def _cases(node: Node, viewer: str, awaits_us: bool | None) -> list[CaseView]:
+def all_cases(node: Node, viewer: str, awaits_us: bool | None = None) -> list[CaseView]:
+    """The viewer's cases, the newest first, as many as a page can show."""
     found: list[CaseView] = []
     before = None
     while len(found) < _AT_MOST:

@@ -31,7 +31,7 @@ function begin() {
     switch (field.dataset.sent) {
       case "flag": return typed === "true";
       case "number": return Number(typed);
-      case "moment": return new Date(typed).toISOString();
+      case "moment": return `${new Date(typed).toISOString().slice(0, 19)}Z`; // as the models write it
       default: return typed;
     }
   }
@@ -130,7 +130,7 @@ function begin() {
     );
     const caseId = form.dataset.case || crypto.randomUUID();
     const signed = await issue(key, {
-      protocol, caseId, kind, open: of(["ledger"]), closed: of(["case", "personal"]),
+      protocol, caseId, kind, version: Number(form.dataset.schema), open: of(["ledger"]), closed: of(["case", "personal"]),
       digests: Number(form.dataset.digests),
     });
     // Kept before it is sent: whatever happens on the way, the same bytes are sent again.

@@ -29,10 +29,12 @@ const disclosure = (name, value) =>
 const digest = async (encoded) => base64url(await sha256(utf8(encoded)));
 
 /**
- * Sign an action. `open` are its ledger fields, `closed` the others that are filled in, and
- * `digests` is how many digests a kind of action always carries.
+ * Sign an action. `open` are its ledger fields, `closed` the others that are filled in, `version`
+ * is that of the kind's schema, and `digests` is how many digests a kind of action always carries.
  */
-export async function issue(key, { protocol, caseId, kind, open, closed, digests }) {
+export async function issue(key, {
+  protocol, caseId, kind, version = 1, open, closed, digests,
+}) {
   const disclosures = Object.entries(closed).map(([name, value]) => disclosure(name, value));
   if (disclosures.length > digests) throw new Error("more fields than the action has");
   const signed = await Promise.all(disclosures.map(digest));
@@ -46,6 +48,7 @@ export async function issue(key, { protocol, caseId, kind, open, closed, digests
     protocol,
     ...(caseId ? { case: caseId } : {}),
     kind,
+    ...(version > 1 ? { version } : {}),
     act: { ...open, ...(digests ? { _sd: signed } : {}) },
     _sd_alg: "sha-256",
   });

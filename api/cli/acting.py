@@ -1,0 +1,167 @@
+"""Commands that act, and that show cases, trails, events and what waits."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID, uuid4
+
+import typer
+
+from api.cli.building import build, fields_table, kinds_table
+from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
+from api.cli.output import AsJson, fail, failures, out, print_json
+from api.cli.tables import case_list, case_panel, event_table, outcome_table, trail_table
+from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
+
+app = typer.Typer()
+
+
+@app.command()
+def act(
+    kind: Annotated[str | None, typer.Argument(help="What was done.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Its fields.")
+    ] = None,
+    case: Annotated[UUID | None, typer.Option(help="The case; none to open a new one.")] = None,
+    version: Annotated[
+        int | None, typer.Option(help="The case version acted on. [default: the present one]")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="A JSON file with the fields.")] = None,
+    list_kinds: Annotated[bool, typer.Option("--list", help="List every action.")] = False,
+    agency: Annotated[
+        str | None,
+        typer.Option("--agency", "-a", envvar="CASE_LEDGER_AGENCY", help="The agency that acts."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign an action and record it. With a kind alone, show its fields."""
+    with failures(as_json):
+        if list_kinds or kind is None:
+            if as_json:
+                print_json(sorted(CASE_ACTIONS))
+            else:
+                out.print(kinds_table())
+            return
+        if not assignments and file is None:
+            out.print(fields_table(kind))
+            return
+        if agency is None:
+            fail("say which agency acts: --agency, or CASE_LEDGER_AGENCY")
+        action = build(kind, assignments or [], file)
+        with connect(url, agency, key) as client:
+            if case is None:
+                receipt = client.append(action, uuid4(), 0)
+            else:
+                acted_on = version if version is not None else client.case(case).view.version
+                receipt = client.append(action, case, acted_on)
+        if as_json:
+            print_json(receipt)
+        else:
+            out.print(
+                f"[green]Recorded[/] {kind} at position {receipt.position}: "
+                f"case {receipt.case_id}, version {receipt.case_version}",
+                soft_wrap=True,
+            )
+
+
+@app.command()
+def case(
+    agency: Agency,
+    case_id: Annotated[UUID | None, typer.Argument(help="One case; none for the list.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="As it was: a position, or a time with its offset.")
+    ] = None,
+    status: CaseStatus | None = None,
+    stage: Stage | None = None,
+    priority: Priority | None = None,
+    awaits_us: Annotated[bool | None, typer.Option("--awaits-us/--awaits-others")] = None,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a case as the agency's country sees it, or list its cases."""
+    now = datetime.now(UTC)
+    with failures(as_json), connect(url, agency, key) as client:
+        if case_id is None:
+            found = list(
+                client.cases(status=status, stage=stage, priority=priority, awaits_us=awaits_us)
+            )
+            if as_json:
+                print_json([view.model_dump(mode="json") for view in found])
+            else:
+                out.print(case_list(found, now))
+            return
+        position = int(as_of) if as_of and as_of.isdigit() else None
+        moment = datetime.fromisoformat(as_of) if as_of and position is None else None
+        if moment is not None and moment.tzinfo is None:
+            fail("give the time with its offset, such as 2026-02-10T12:00:00Z")
+        seen = client.case(case_id, as_of_position=position, as_of_time=moment)
+        if as_json:
+            print_json(seen)
+        else:
+            out.print(case_panel(seen.view, moment or now, seen.disclosed))
+
+
+@app.command()
+def trail(
+    agency: Agency,
+    case_id: Annotated[
+        UUID | None, typer.Argument(help="The case; none for the protocol's own trail.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show an audit trail: every event, who, when, and what it changed."""
+    with failures(as_json), connect(url, agency, key) as client:
+        entries = list(client.trail(case_id) if case_id else client.protocol_trail())
+        if as_json:
+            print_json([entry.model_dump(mode="json") for entry in entries])
+        else:
+            out.print(trail_table(entries))
+
+
+@app.command()
+def events(
+    agency: Agency,
+    after: Annotated[int, typer.Option(min=0, help="Begin after this position.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the ledger's events by position."""
+    with failures(as_json), connect(url, agency, key) as client:
+        if follow:
+            for event in client.follow(after):
+                if as_json:
+                    print_json(event)
+                else:
+                    out.print(event_table([event]))
+            return
+        page = client.events(after, limit=limit)
+        if as_json:
+            print_json(page)
+        else:
+            out.print(event_table(page.events))
+
+
+@app.command()
+def outbox(
+    agency: Agency,
+    action_id: Annotated[UUID | None, typer.Argument(help="One action; none for the last.")] = None,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what became of actions that were handed in while the ledger node was away."""
+    with failures(as_json), connect(url, agency, key) as client:
+        outcomes = [client.outcome(action_id)] if action_id else client.outbox().outcomes
+        if as_json:
+            print_json([outcome.model_dump(mode="json") for outcome in outcomes])
+        else:
+            out.print(outcome_table(outcomes))

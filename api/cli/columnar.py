@@ -1,0 +1,95 @@
+"""The command that exports the ledger as columns.
+
+Arrow and DuckDB take longer to load than most commands do to run: those that use them load them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from api.cli.output import AsJson, failures, out, print_json
+from api.settings import Settings
+from api.store import open_store
+
+if TYPE_CHECKING:
+    from projections.columnar.sources import Source
+
+app = typer.Typer()
+
+FromExport = Annotated[
+    Path | None,
+    typer.Option("--export", help="Read what `case-ledger log export` wrote, and no database."),
+]
+
+
+@app.command("export")
+def export_columns(
+    parquet: Annotated[
+        Path, typer.Option(help="Where to write Parquet files; may hold an older export.")
+    ],
+    static: FromExport = None,
+    upto: Annotated[
+        int | None, typer.Option("--to", min=1, help="The last position. [default: the head]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the ledger as columns: Parquet files by kind and position, and a table of cases.
+
+    `ledger` fields alone. Run it again and only what is new is written.
+    """
+    from projections.columnar.exporting import export
+
+    with failures(as_json), source_of(static) as source, writing(as_json) as progress:
+        manifest = export(source, parquet, progress, upto=upto)
+    told = {
+        "upto": manifest.upto,
+        "root": manifest.root,
+        "files": len(manifest.files),
+        "bytes": sum(file.bytes for file in manifest.files),
+    }
+    if as_json:
+        print_json(told)
+    else:
+        out.print(
+            f"{manifest.upto} events in {len(manifest.files)} files, root {manifest.root}",
+            soft_wrap=True,
+        )
+
+
+@contextmanager
+def source_of(static: Path | None) -> Iterator["Source"]:
+    """The events of a directory of static files, or else of this node's database."""
+    from projections.columnar.sources import DirectorySource, database_source
+
+    if static is not None:
+        yield DirectorySource(static)
+        return
+    with open_store(Settings()) as store, database_source(store.conninfo) as source:
+        yield source
+
+
+@contextmanager
+def writing(as_json: bool, what: str = "Writing") -> Iterator[Callable[[int, int], None]]:
+    """Shows how many events of how many are done."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=out,
+        disable=as_json,
+        transient=True,
+    ) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)

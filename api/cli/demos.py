@@ -1,0 +1,38 @@
+"""Commands that play the story of two children, on one node or across several."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.output import AsJson, failures
+from api.demo.play import play
+from api.demo.play_nodes import play_nodes
+from api.server import leave_when_told, log_nothing
+from api.settings import Settings
+
+app = typer.Typer()
+
+
+@app.command()
+def demo(
+    keep_running: Annotated[
+        bool, typer.Option("--keep-running", help="Leave the server running afterwards.")
+    ] = False,
+    picture: Annotated[Path | None, typer.Option(help="Draw what is printed, as SVG.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play the story of two children through the real API, and show what each country sees."""
+    log_nothing()
+    leave_when_told()
+    with failures(as_json):
+        play(Settings(), keep_running=keep_running, as_json=as_json, picture=picture)
+
+
+@app.command("demo-nodes")
+def demo_nodes(as_json: AsJson = False) -> None:
+    """Play it across a ledger node and three countries' nodes, each of which fails once."""
+    log_nothing()
+    leave_when_told()
+    with failures(as_json):
+        play_nodes(Settings(), as_json=as_json)

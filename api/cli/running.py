@@ -1,0 +1,173 @@
+"""Commands that begin a ledger, serve it, and keep its database and views."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from psycopg.conninfo import conninfo_to_dict
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from api.agency_keys import own_key
+from api.cli.connection import KeyFile
+from api.cli.output import AsJson, fail, failures, out, print_json
+from api.node import check_settings
+from api.schema import migrate_all
+from api.server import leave_when_told, log_as_json, tls_context
+from api.server import serve as run_server
+from api.settings import Settings
+from api.store import check_migrated, open_store
+from ledger import signing
+from ledger.application import Ledger, environment
+from ledger.keys import public_part
+from ledger.protocol import COORDINATOR
+from ledger.vocabulary.registration import KeyGrant, ProtocolAdopted, PublicKey
+from projections.rebuild import rebuild_views
+from projections.views import VIEWS
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Serve the ledger: every role of a node in one process."""
+    log_as_json()
+    leave_when_told()
+    with failures():
+        settings = Settings().listening_on(host, port)
+        check_settings(settings)
+        tls_context(settings)
+    with failures(), open_store(settings) as store:
+        if store.embedded or settings.owner_database_url is not None:
+            login = conninfo_to_dict(store.conninfo).get("user")
+            migrate_all(
+                store.owner_conninfo,
+                settings.load_protocol(),
+                grant_to=None if store.embedded or login is None else str(login),
+            )
+        check_migrated(store.conninfo, settings.load_protocol().party_codes)
+        run_server(settings, store.conninfo)
+
+
+@app.command()
+def migrate(
+    grant_to: Annotated[
+        str | None, typer.Option(help="The API's login, which may take the roles it needs.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the database up to date, as its owner."""
+    settings = Settings()
+    with failures(as_json), open_store(settings) as store:
+        applied = migrate_all(store.owner_conninfo, settings.load_protocol(), grant_to=grant_to)
+        if as_json:
+            print_json({"applied": applied})
+        elif applied:
+            out.print("Applied: " + ", ".join(applied))
+        else:
+            out.print("Up to date.")
+
+
+@app.command()
+def adopt(
+    signer: Annotated[str, typer.Option("--as", help="The coordinator that signs the adoption.")],
+    coordinator: Annotated[
+        list[str] | None,
+        typer.Option(help="AGENCY=FILE with a coordinator's public key; its own is known."),
+    ] = None,
+    key: KeyFile = None,
+    years: Annotated[int, typer.Option(min=1, max=10, help="How long the keys are valid.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a ledger: record the protocol and its coordinators' keys as the first event.
+
+    The parties compare the leaf hash that this prints: it is what they all trust.
+    """
+    settings = Settings()
+    if settings.ledger_url is not None:
+        fail("a country's node copies the adoption; adopt on the ledger node")
+    with failures(as_json), open_store(settings) as store:
+        protocol = settings.load_protocol()
+        private = own_key(settings, signer, key)
+        public = {signer: public_part(private)}
+        for pair in coordinator or []:
+            agency, equals, file = pair.partition("=")
+            if not equals:
+                fail(f"{pair!r} is not AGENCY=FILE")
+            public[agency] = PublicKey.model_validate_json(Path(file).read_text())
+        needed = {a.id for a in protocol.agencies if a.role == COORDINATOR}
+        if missing := needed - public.keys():
+            fail(f"public keys are missing: --coordinator {' '.join(sorted(missing))}")
+        now = datetime.now(UTC)
+        adopted = ProtocolAdopted(
+            acted_at=now,
+            protocol=protocol.model_dump(mode="json", exclude_none=True),
+            keys=tuple(
+                KeyGrant(
+                    agency=agency,
+                    key=public_key,
+                    valid_from=now - timedelta(minutes=5),
+                    valid_until=now + timedelta(days=365 * years),
+                )
+                for agency, public_key in public.items()
+            ),
+        )
+        signed = signing.sign(
+            adopted, agency=signer, key=private, protocol=protocol.id, case_id=None
+        )
+        migrate_all(store.owner_conninfo, protocol)
+        with Ledger(environment(store.conninfo)) as ledger:
+            receipt = ledger.append_to_registry(signing.read(signed))
+        if as_json:
+            print_json({"position": receipt.position, "leaf_hash": receipt.leaf_hash.hex()})
+        else:
+            out.print(f"[green]Adopted[/] {protocol.title}.")
+            out.print(f"Compare with the other parties: {receipt.leaf_hash.hex()}", soft_wrap=True)
+
+
+@app.command()
+def rebuild(
+    name: Annotated[
+        str | None, typer.Argument(help="The view: case_views or audit_trail; none for all.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every view, in one pass.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild views beside the live ones, and swap them in."""
+    if name is not None and every:
+        fail("name one view, or say --all")
+    names = tuple(VIEWS) if name is None else (name,)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with (
+        failures(as_json),
+        open_store(Settings()) as store,
+        Progress(
+            *columns,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=out,
+            disable=as_json,
+        ) as progress,
+    ):
+        task = progress.add_task(f"Folding {' and '.join(names)}", total=None)
+        positions = rebuild_views(
+            store.conninfo,
+            names,
+            lambda done, of: progress.update(task, completed=done, total=of),
+        )
+        if as_json:
+            found = [{"view": view, "position": at} for view, at in positions.items()]
+            print_json(found[0] if name is not None else found)
+        else:
+            for view, at in positions.items():
+                out.print(f"[green]{view}[/] is rebuilt and live, at position {at}.")

@@ -1,0 +1,128 @@
+"""Commands that publish counts of cases, so that they tell of nobody."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from api.cli.output import AsJson, failures, out, print_json
+from api.settings import Settings
+
+if TYPE_CHECKING:
+    from projections.statistics.cube import Cell, Cube
+
+app = typer.Typer(name="statistics", help="Counts that can be published.", no_args_is_help=True)
+
+Columns = Annotated[Path | None, typer.Option(help="What `case-ledger export --parquet` wrote.")]
+Records = Annotated[
+    Path | None,
+    typer.Option(help="Count these records instead: Parquet or CSV, one row for each person."),
+]
+By = Annotated[
+    list[str],
+    typer.Option(help="A dimension, such as year; may be repeated. Another one lists all."),
+]
+K = Annotated[int, typer.Option(min=5, help="Groups of fewer are never shown.")]
+
+
+@app.command("publish")
+def publish_counts(
+    directory: Annotated[Path, typer.Option("--out", help="Where the publications are.")],
+    by: By,
+    parquet: Columns = None,
+    records: Records = None,
+    k: K = 10,
+    epsilon: Annotated[
+        float | None, typer.Option(help="Add noise instead of hiding (differential privacy).")
+    ] = None,
+    budget: Annotated[float, typer.Option(help="What a series' epsilons may add up to.")] = 3.0,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="The record of the series, never to be published. [default: our data]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a table of counts with all its totals, as CSV and Parquet, and for CTDC.
+
+    Small counts are hidden, and as many others as it takes that no total gives them back, nor any
+    publication before. Publish from one record alone, and by one set of dimensions.
+    """
+    from projections.statistics.publishing import (
+        publish_noisy,
+        publish_suppressed,
+        recorded,
+        write,
+    )
+
+    with failures(as_json):
+        cube, counts, position, root, of = _counted(parquet, records, by)
+        file = record or Settings().data_directory / "statistics" / f"{of}.json"
+        with recorded(file) as known:
+            if epsilon is None:
+                made = publish_suppressed(known, cube, counts, k, position, root)
+            else:
+                made = publish_noisy(known, cube, counts, k, epsilon, budget, position, root)
+            about, told_cube, told, after = made
+            target = write(file, after, directory, about, told_cube, told)
+        if as_json:
+            print_json({"directory": str(target), **about.model_dump(mode="json")})
+            return
+        out.print(f"{about.shown} of {about.cells} counts are shown, in {target}", soft_wrap=True)
+        out.print(f"[dim]{about.note}[/]")
+
+
+@app.command("trade")
+def show_trade(
+    by: By,
+    parquet: Columns = None,
+    records: Records = None,
+    k: K = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show what privacy costs in accuracy, for some epsilons. For the publisher alone."""
+    from projections.statistics.privacy import EPSILONS, trade
+
+    with failures(as_json):
+        cube, counts, *_ = _counted(parquet, records, by)
+        found = [trade(cube, counts, k, epsilon) for epsilon in EPSILONS]
+        if as_json:
+            names = ("epsilon", "error_of_a_cell", "error_at_95", "error_of_the_total",
+                "suppressed_share")  # fmt: skip
+            print_json([{name: getattr(one, name) for name in names} for one in found])
+            return
+        table = Table(title="Privacy and accuracy", box=box.SIMPLE_HEAD)
+        for column in (
+            "epsilon", "error of a count", "19 in 20 within", "error of the total", f"below {k}",
+        ):  # fmt: skip
+            table.add_column(column, justify="right")
+        for one in found:
+            table.add_row(
+                f"{one.epsilon:g}",
+                f"{one.error_of_a_cell:.1f}",
+                f"{one.error_at_95}",
+                f"{one.error_of_the_total:.1f}",
+                f"{one.suppressed_share:.0%}",
+            )
+        out.print(table)
+
+
+def _counted(
+    parquet: Path | None, records: Path | None, by: list[str]
+) -> tuple["Cube", dict["Cell", int], int, str | None, str]:
+    """The counts, how far and of which events they are, and a name for whose they are."""
+    from projections.columnar.manifest import existing_manifest
+    from projections.columnar.tables import adopted_protocol
+    from projections.statistics.counting import count_cases, count_records
+
+    if (parquet is None) is (records is None):
+        raise ValueError("name one: --parquet, or --records")
+    if records is not None:
+        cube, counts = count_records(records, by)
+        return cube, counts, 0, None, records.stem
+    if parquet is None:
+        raise ValueError("name an export: --parquet")
+    protocol = adopted_protocol(parquet, existing_manifest(parquet))
+    cube, counts, manifest = count_cases(parquet, protocol, by)
+    return cube, counts, manifest.upto, manifest.root, manifest.ledger_id

@@ -1,0 +1,165 @@
+"""Commands for analysts' own views: run one, and see what is kept of those that were run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic_core import to_jsonable_python
+from rich import box
+from rich.table import Table
+
+from api.cli.columnar import writing
+from api.cli.output import AsJson, fail, failures, out, print_json
+from api.settings import Settings
+from api.store import open_store
+
+app = typer.Typer(name="view", help="Analysts' own views of the ledger.", no_args_is_help=True)
+
+_SUFFIXES = (".py", ".sql")
+
+
+class Engine(StrEnum):
+    """What runs a view in SQL."""
+
+    DUCKDB = "duckdb"
+    SPARK = "spark"
+
+
+ViewFile = Annotated[Path, typer.Argument(help="A Python file with a fold, or a file of SQL.")]
+
+
+@app.command()
+def run(
+    file: ViewFile,
+    first: Annotated[
+        int | None, typer.Option("--from", min=1, help="The first position. [default: 1]")
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option("--to", min=1, help="The last position. [default: the head]")
+    ] = None,
+    database: Annotated[
+        bool, typer.Option("--database", help="Read this node's database; so it is by default.")
+    ] = False,
+    static: Annotated[
+        Path | None, typer.Option("--export", help="Read what `case-ledger log export` wrote.")
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Read what `case-ledger export --parquet` wrote.")
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="What runs SQL.")] = Engine.DUCKDB,
+    as_json: AsJson = False,
+) -> None:
+    """Run a view over the whole ledger, or a range of it, with your own rights, on this machine.
+
+    It is run twice, and refused where that makes a difference. Of the whole ledger its state is
+    kept beside the file, and the next run folds what is new.
+    """
+    from projections.analysis import run_view
+
+    if sum((database, static is not None, parquet is not None)) > 1:
+        fail("name one place: --database, --export or --parquet")
+    with failures(as_json), _database(static, parquet) as conninfo:
+        with writing(as_json, "Folding") as progress:
+            found = run_view(
+                file,
+                database=conninfo,
+                export=static,
+                parquet=parquet,
+                first=first or 1,
+                last=last,
+                engine=engine.value,
+                progress=progress,
+            )
+        rows = found.table.to_pylist()
+        if as_json:
+            told = {
+                "view": found.name,
+                "version": found.version,
+                "first": found.first,
+                "last": found.last,
+                "folded_from": found.folded_from,
+                "rows": to_jsonable_python(rows),
+            }
+            print_json(told)
+            return
+        title = f"{found.name} {found.version}, positions {found.first} to {found.last}"
+        out.print(_table(title, found.table.column_names, rows))
+
+
+@app.command("list")
+def list_views(
+    directory: Annotated[Path, typer.Argument(help="Where the views' files are.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """List the views in a directory, and what is kept of each."""
+    with failures(as_json):
+        found = [_described(path) for path in sorted(directory.iterdir()) if _is_view(path)]
+        if as_json:
+            print_json(found)
+        else:
+            columns = ["file", "name", "version", "ledger", "position", "is_current"]
+            out.print(_table("Views", columns, found))
+
+
+@app.command()
+def show(file: ViewFile, as_json: AsJson = False) -> None:
+    """Show the rows that are kept of a view, and run nothing but the reading of its name."""
+    from projections.analysis.definition import read_definition
+    from projections.analysis.keeping import Keeper, kept_views
+
+    with failures(as_json):
+        definition, kept = read_definition(file), kept_views(file)
+        if not kept:
+            fail(f"nothing is kept of {file}; run it (`case-ledger view run {file}`)")
+        for one in kept:
+            table = Keeper(definition, one.ledger_id).rows(one)
+            if as_json:
+                rows = to_jsonable_python(table.to_pylist())
+                print_json({"view": one.name, "position": one.position, "rows": rows})
+            else:
+                title = f"{one.name} {one.version}, position {one.position}"
+                out.print(_table(title, table.column_names, table.to_pylist()))
+
+
+@contextmanager
+def _database(static: Path | None, parquet: Path | None) -> Iterator[str | None]:
+    """This node's database, where nothing else is named."""
+    if static is not None or parquet is not None:
+        yield None
+        return
+    with open_store(Settings()) as store:
+        yield store.conninfo
+
+
+def _is_view(path: Path) -> bool:
+    return path.suffix in _SUFFIXES and not path.name.startswith(("_", "."))
+
+
+def _described(path: Path) -> dict[str, Any]:
+    from projections.analysis.definition import read_definition
+    from projections.analysis.keeping import kept_views
+
+    definition, kept = read_definition(path), kept_views(path)
+    one = kept[0] if kept else None
+    return {
+        "file": path.name,
+        "name": definition.name,
+        "version": definition.version,
+        "ledger": one.ledger_id if one else None,
+        "position": one.position if one else None,
+        "is_current": one is not None
+        and (one.version, one.definition) == (definition.version, definition.sha256),
+    }
+
+
+def _table(title: str, columns: list[str], rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    for column in columns:
+        is_number = any(isinstance(row.get(column), int | float) for row in rows)
+        table.add_column(column, justify="right" if is_number else "left")
+    for row in rows:
+        table.add_row(*("" if row.get(c) is None else str(row.get(c)) for c in columns))
+    return table

@@ -1,0 +1,59 @@
+"""Writes cases as HTCDS: a CSV, or JSON lines, whole or not at all, for its owner alone."""
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SEPARATOR = ";"
+_JSON_LINES = (".jsonl", ".ndjson")
+
+
+def check_writable(path: Path) -> None:
+    """Raises ``ValueError`` for a name that says no form, or that is taken."""
+    if path.suffix.lower() not in (".csv", *_JSON_LINES):
+        raise ValueError(f"{path}: name it .csv, or .jsonl for JSON lines")
+    if path.exists():
+        raise ValueError(f"{path} is there already; an export is written over nothing")
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write rows, and return how many. The file is durable, and readable by its owner alone.
+
+    Raises ``ValueError`` where a value cannot be told from two in a CSV, and as
+    :func:`check_writable` does; then there is no file.
+    """
+    check_writable(path)
+    written = list(rows)
+    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".export-")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            if path.suffix.lower() in _JSON_LINES:
+                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in written)
+            else:
+                columns = list(dict.fromkeys(name for row in written for name in row))
+                table = csv.writer(file)
+                table.writerow(columns)
+                table.writerows([[_cell(n, row.get(n)) for n in columns] for row in written])
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(unfinished, path)
+    finally:
+        Path(unfinished).unlink()
+    return len(written)
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return str(value)
+    texts = [str(one) for one in value]
+    if any(SEPARATOR in text or "\n" in text for text in texts):
+        raise ValueError(f"a value of {name} has a semicolon in it; export to .jsonl instead")
+    return SEPARATOR.join(texts)

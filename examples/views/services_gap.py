@@ -1,0 +1,55 @@
+"""Identified persons whom no service reached, or not within a week."""
+
+from datetime import timedelta
+
+WEEK = timedelta(days=7)
+
+
+class ServicesGap:
+    name = "services_gap"
+    version = 1
+    kinds = ("case_opened", "victim_identified", "service_started", "correction")
+
+    def initial(self):
+        return {}
+
+    def fold(self, cases, event):
+        if event.kind == "case_opened":
+            cases[event.case_id] = {
+                "home": event.party,
+                "age_group": event.fields["age_group"],
+                "victim_identified": {},
+                "service_started": {},
+            }
+            return cases
+        case = cases.get(event.case_id)
+        if case is None:
+            return cases
+        if event.kind == "correction":
+            if event.fields["effect"] == "annulled":
+                case["victim_identified"].pop(event.fields["corrects"], None)
+                case["service_started"].pop(event.fields["corrects"], None)
+        else:
+            case[event.kind][event.action_id] = event.acted_at
+        return cases
+
+    def rows(self, cases):
+        found = {}
+        for case in cases.values():
+            if not case["victim_identified"]:
+                continue
+            counts = found.setdefault((case["home"], case["age_group"]), [0, 0, 0])
+            counts[0] += 1
+            first = min(case["service_started"].values(), default=None)
+            if first is None:
+                counts[1] += 1
+            elif first - min(case["victim_identified"].values()) > WEEK:
+                counts[2] += 1
+        for (home, age_group), (identified, unserved, late) in sorted(found.items()):
+            yield {
+                "home": home,
+                "age_group": age_group,
+                "identified": identified,
+                "unserved": unserved,
+                "after_a_week": late,
+            }

@@ -1,0 +1,26 @@
+-- name: services_gap
+-- version: 1
+-- Identified persons whom no service reached, or not within a week.
+WITH annulled AS (
+    SELECT case_id, corrects AS action_id FROM correction WHERE effect = 'annulled'
+), identified AS (
+    SELECT v.case_id, min(v.acted_at) AS identified_at
+    FROM victim_identified v
+    WHERE NOT EXISTS (
+        SELECT 1 FROM annulled a WHERE a.case_id = v.case_id AND a.action_id = v.action_id)
+    GROUP BY v.case_id
+), served AS (
+    SELECT s.case_id, min(s.acted_at) AS served_at
+    FROM service_started s
+    WHERE NOT EXISTS (
+        SELECT 1 FROM annulled a WHERE a.case_id = s.case_id AND a.action_id = s.action_id)
+    GROUP BY s.case_id
+)
+SELECT o.party AS home, o.age_group, count(*) AS identified,
+    count(CASE WHEN s.served_at IS NULL THEN 1 END) AS unserved,
+    count(CASE WHEN s.served_at > i.identified_at + INTERVAL '7' DAY THEN 1 END) AS after_a_week
+FROM case_opened o
+JOIN identified i ON i.case_id = o.case_id
+LEFT JOIN served s ON s.case_id = o.case_id
+GROUP BY o.party, o.age_group
+ORDER BY o.party, o.age_group

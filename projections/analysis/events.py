@@ -1,0 +1,177 @@
+"""Events as an analyst's view folds them: frozen, typed, and the same from every source."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from pyarrow import parquet  # type: ignore[import-untyped]
+
+from ledger.vocabulary import ALL_ACTIONS
+from projections.columnar.decoding import COMMON, Decoder
+from projections.columnar.exporting import export
+from projections.columnar.manifest import existing_manifest
+from projections.columnar.sources import (
+    DirectorySource,
+    Source,
+    database_source,
+    protocol_of,
+)
+
+_BATCH = 5_000
+_OF_A_KIND = 2_000
+"""Rows of one kind that are in memory at once, where kinds lie in files of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One recorded action. Nothing of it can be changed."""
+
+    position: int
+    recorded_at: datetime
+    acted_at: datetime
+    signed_at: datetime
+    action_id: str
+    case_id: str | None
+    """``None`` for acts on the protocol itself."""
+    case_version: int
+    agency: str
+    party: str
+    role: str
+    kind: str
+    stage: str
+    signing_key: str
+    schema_version: int
+    fields: Mapping[str, Any]
+    """The action's own ``ledger`` fields that are set: texts, numbers, dates, times, tuples."""
+
+
+_POSITION = attrgetter("position")
+_NAMES = tuple(COMMON.names)
+
+
+def events_of(table: Any) -> Iterator[Event]:
+    """The events of one kind's table, by position."""
+    for row in table.to_pylist():
+        common = [row.pop(name) for name in _NAMES]
+        fields = {name: frozen(value) for name, value in row.items() if value is not None}
+        yield Event(*(*common, MappingProxyType(fields)))
+
+
+def frozen(value: Any) -> Any:
+    """A value of which no part can be changed."""
+    if isinstance(value, list):
+        return tuple(frozen(item) for item in value)
+    if isinstance(value, dict):
+        return MappingProxyType({name: frozen(part) for name, part in value.items()})
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where events are: in a database, in static files, or in a columnar export."""
+
+    database: str | None = None
+    export: Path | None = None
+    parquet: Path | None = None
+
+    def __post_init__(self) -> None:
+        if sum(place is not None for place in (self.database, self.export, self.parquet)) != 1:
+            raise ValueError("say where the events are: a database, an export, or Parquet files")
+
+
+class Events(Protocol):
+    """A ledger's events of one moment."""
+
+    @property
+    def ledger_id(self) -> str: ...
+
+    @property
+    def head(self) -> int:
+        """The last position."""
+
+    def root(self, size: int) -> str | None:
+        """The Merkle root of the first ``size`` events; ``None`` where it cannot be told."""
+
+    def read(self, after: int, upto: int, kinds: Collection[str] | None = None) -> Iterator[Event]:
+        """Events by position, beyond ``after`` and up to ``upto``; of some kinds alone."""
+
+
+class _FromSource:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        protocol = protocol_of(source)
+        self._decoder = Decoder(protocol)
+        self.ledger_id = str(protocol.ledger_id)
+        self.head = source.head()
+
+    def root(self, size: int) -> str | None:
+        return self._source.root(size).hex() if size <= self.head else None
+
+    def read(self, after: int, upto: int, kinds: Collection[str] | None = None) -> Iterator[Event]:
+        rows = self._source.rows(after, upto)
+        while chunk := list(islice(rows, _BATCH)):
+            wanted = chunk if kinds is None else [row for row in chunk if row.kind in kinds]
+            tables = self._decoder.tables(wanted)
+            yield from merge(*(events_of(table) for table in tables.values()), key=_POSITION)
+
+
+class _FromParquet:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._manifest = existing_manifest(directory)
+        self.ledger_id = self._manifest.ledger_id
+        self.head = self._manifest.upto
+
+    def root(self, size: int) -> str | None:
+        return self._manifest.root if size == self.head else None
+
+    def read(self, after: int, upto: int, kinds: Collection[str] | None = None) -> Iterator[Event]:
+        chosen = [kind for kind in ALL_ACTIONS if kinds is None or kind in kinds]
+        yield from merge(*(self._of_kind(kind, after, upto) for kind in chosen), key=_POSITION)
+
+    def _of_kind(self, kind: str, after: int, upto: int) -> Iterator[Event]:
+        for file in self._manifest.of_table(f"events/{kind}"):
+            if file.last <= after or file.first > upto:
+                continue
+            with parquet.ParquetFile(self._directory / file.path) as opened:
+                for batch in opened.iter_batches(batch_size=_OF_A_KIND):
+                    for event in events_of(batch):
+                        if event.position > upto:
+                            return
+                        if event.position > after:
+                            yield event
+
+
+@contextmanager
+def opened(where: Where) -> Iterator[Events]:
+    """The events of a place. Raises ``ValueError`` saying what is wrong with it."""
+    if where.parquet is not None:
+        yield _FromParquet(where.parquet)
+    elif where.export is not None:
+        yield _FromSource(DirectorySource(where.export))
+    elif where.database is not None:
+        with database_source(where.database) as source:
+            yield _FromSource(source)
+
+
+@contextmanager
+def as_columns(where: Where) -> Iterator[Path]:
+    """A columnar export of a place: the one that it is, or one made for the meantime."""
+    if where.parquet is not None:
+        yield where.parquet
+        return
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory(prefix="case-ledger-columns-")))
+        if where.export is not None:
+            export(DirectorySource(where.export), directory)
+        elif where.database is not None:
+            export(stack.enter_context(database_source(where.database)), directory)
+        yield directory

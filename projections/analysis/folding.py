@@ -1,0 +1,76 @@
+"""Folds a range of events by an analyst's view, and says plainly what is wrong with one."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+from projections.analysis.definition import AnalystView, LoadedView, ViewError
+from projections.analysis.events import Event, Events
+from projections.analysis.plain import NotPlainError, decode, encode
+
+Progress = Callable[[int], None]
+"""Told the position that is folded."""
+_OFTEN = 1_000
+
+
+def fold(
+    view: AnalystView, state: Any, events: Iterable[Event], progress: Progress = lambda _: None
+) -> Any:
+    """The state after ``events``. Raises ``ViewError``."""
+    for number, event in enumerate(events):
+        try:
+            state = view.fold(state, event)
+        except Exception as error:
+            raise ViewError(_what_failed(view, event, error)) from error
+        if number % _OFTEN == 0:
+            progress(event.position)
+    return state
+
+
+def rows(view: AnalystView, state: Any) -> list[dict[str, Any]]:
+    """The view's rows. Raises ``ViewError``."""
+    try:
+        return [dict(row) for row in view.rows(state)]
+    except Exception as error:
+        raise ViewError(f"{view.name}: its rows fail: {type(error).__name__}: {error}") from error
+
+
+def initial(view: AnalystView) -> Any:
+    """The state before the first event. Raises ``ViewError``."""
+    try:
+        return view.initial()
+    except Exception as error:
+        raise ViewError(f"{view.name}: it fails to begin: {error}") from error
+
+
+def encoded(view: AnalystView, state: Any, what: str = "state") -> Any:
+    """The state, or rows, as they are kept and compared. Raises ``ViewError``."""
+    try:
+        return encode(state, what)
+    except NotPlainError as error:
+        raise ViewError(f"{view.name}: {error}") from error
+
+
+def fold_in_parts(
+    loaded: LoadedView, events: Events, after: int, stops: Sequence[int], kept: Any | None
+) -> tuple[Any, Any]:
+    """Fold up to the last of ``stops``, keeping the state at each and going on with a new view.
+
+    ``kept`` is the encoded state at ``after``, if there is one. Returns the encoded state and
+    the encoded rows: the same as of one pass, if nothing but the state is remembered.
+    """
+    for stop in stops:
+        view = loaded.make()
+        state = initial(view) if kept is None else decode(kept)
+        state = fold(view, state, events.read(after, stop, loaded.kinds))
+        kept, after = encoded(view, state), stop
+    view = loaded.make()
+    state = initial(view) if kept is None else decode(kept)
+    return encoded(view, state), encoded(view, rows(view, state), "rows")
+
+
+def _what_failed(view: AnalystView, event: Event, error: Exception) -> str:
+    at = f"{view.name}: its fold fails at position {event.position} ({event.kind})"
+    if isinstance(error, FrozenInstanceError) or "mappingproxy" in str(error):
+        return f"{at}: it changes the event, which is not its own; copy what you need"
+    return f"{at}: {type(error).__name__}: {error}"

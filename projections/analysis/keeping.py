@@ -1,0 +1,128 @@
+"""What is kept of a view beside its file: its state and rows at a position, and which are live.
+
+Another definition, by its version or by its text, is folded from the first event into files of
+its own, while the old ones stay; then one pointer moves.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pyarrow import parquet  # type: ignore[import-untyped]
+from pydantic import Field, ValidationError
+
+from ledger.vocabulary.action import LedgerModel
+from projections.analysis.definition import Definition, ViewError
+from projections.columnar.manifest import Sha256, sync_directory, write_durably
+
+_LIVE = "live.json"
+
+
+class Kept(LedgerModel):
+    """A view as it is kept."""
+
+    format: Literal[1] = 1
+    name: str
+    version: Annotated[int, Field(ge=1)]
+    definition: Sha256
+    ledger_id: str
+    position: int
+    root: str | None
+    """The Merkle root of the events that were folded, where it is known."""
+    state: str | None
+    """The file of the state; a view in SQL has none."""
+    rows: str
+    """The file of the rows."""
+
+
+class Keeper:
+    """The kept files of one view over one ledger."""
+
+    def __init__(self, definition: Definition, ledger_id: str) -> None:
+        self._definition = definition
+        self.directory = kept_directory(definition.path) / ledger_id
+
+    def live(self) -> Kept | None:
+        """What is kept and live, of whatever definition."""
+        return _read(self.directory / _LIVE)
+
+    def is_of_this_definition(self, kept: Kept) -> bool:
+        """Whether what is kept was made by the view as it is now."""
+        now = self._definition
+        return (kept.version, kept.definition) == (now.version, now.sha256)
+
+    def is_beyond(self, position: int) -> bool:
+        """Whether this view is kept at a later position: what is older takes no place of that."""
+        kept = self.live()
+        return kept is not None and self.is_of_this_definition(kept) and kept.position > position
+
+    def state(self, kept: Kept) -> Any:
+        """The encoded state."""
+        if kept.state is None:
+            return None
+        return json.loads((self.directory / kept.state).read_text(encoding="utf-8"))
+
+    def rows(self, kept: Kept) -> Any:
+        """The rows as a table."""
+        return parquet.read_table(self.directory / kept.rows)
+
+    def keep(self, position: int, root: str | None, state: Any | None, table: Any) -> Kept:
+        """Write what is to be live, then let the pointer name it, then remove the rest."""
+        definition = self._definition
+        stem = f"v{definition.version}-{definition.sha256[:12]}-{position}"
+        if state is not None:
+            content = json.dumps(state, ensure_ascii=False).encode()
+            write_durably(self.directory / f"{stem}.state.json", content)
+        unfinished = self.directory / f".{stem}.rows.writing"
+        parquet.write_table(table, unfinished)
+        unfinished.replace(self.directory / f"{stem}.parquet")
+        sync_directory(self.directory)
+        kept = Kept(
+            name=definition.name,
+            version=definition.version,
+            definition=definition.sha256,
+            ledger_id=self.directory.name,
+            position=position,
+            root=root,
+            state=f"{stem}.state.json" if state is not None else None,
+            rows=f"{stem}.parquet",
+        )
+        write_durably(self.directory / _LIVE, kept.model_dump_json(indent=1).encode())
+        for path in self.directory.iterdir():
+            if path.name not in (_LIVE, ".lock", kept.state, kept.rows):
+                path.unlink()
+        return kept
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other run keeps this view meanwhile. Raises ``ViewError``."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / ".lock").open("w") as file:
+            try:
+                flock(file, LOCK_EX | LOCK_NB)
+            except OSError as error:
+                raise ViewError(f"{self._definition.name} is being run already") from error
+            yield
+
+
+def kept_directory(path: Path) -> Path:
+    """Where a view's file has what is kept of it."""
+    return path.with_name(f"{path.name}.kept")
+
+
+def kept_views(path: Path) -> list[Kept]:
+    """What is kept of a view's file, for each ledger."""
+    found = (_read(live) for live in sorted(kept_directory(path).glob(f"*/{_LIVE}")))
+    return [kept for kept in found if kept is not None]
+
+
+def _read(path: Path) -> Kept | None:
+    try:
+        return Kept.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise ViewError(f"{path} was not written by this program; remove its directory") from error

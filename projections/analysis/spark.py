@@ -1,0 +1,124 @@
+"""Runs an analyst's SQL by Apache Spark over the same columnar export, here or on a cluster.
+
+Spark is not installed with the ledger. Where it is, the session is the one that ``spark-submit``
+or the notebook made, or else a new one by Spark's own settings.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from ledger.vocabulary import ALL_ACTIONS
+from projections.analysis.definition import Definition, ViewError
+from projections.columnar.cases import CASES
+from projections.columnar.decoding import COMMON, schema_of
+from projections.columnar.manifest import FileEntry, Manifest, existing_manifest
+from projections.columnar.tables import LATEST_CASES
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_WORD = re.compile(r"\w+")
+_TYPES = (
+    (pa.types.is_string, "STRING"),
+    (pa.types.is_boolean, "BOOLEAN"),
+    (pa.types.is_int64, "BIGINT"),
+    (pa.types.is_int16, "SMALLINT"),
+    (pa.types.is_date32, "DATE"),
+    (pa.types.is_timestamp, "TIMESTAMP"),
+)
+
+
+def run_spark(
+    definition: Definition, directory: Path, first: int, last: int | None
+) -> tuple[Any, Manifest]:
+    """The query's table, and the manifest of the export that it was asked of.
+
+    Raises ``ViewError`` where Spark is not installed, and for what it refuses.
+    """
+    manifest = existing_manifest(directory)
+    session = _session()
+    put_tables(session, directory, manifest, definition.text, first, last)
+    from pyspark.errors import PySparkException
+
+    try:
+        found = session.sql(definition.text.rstrip().rstrip(";")).toArrow()
+    except PySparkException as error:
+        lines = str(error).splitlines()
+        raise ViewError(
+            f"{definition.path}: {lines[0] if lines else 'Spark refuses it'}"
+        ) from error
+    return found, manifest
+
+
+def put_tables(
+    session: "SparkSession",
+    directory: Path,
+    manifest: Manifest,
+    text: str,
+    first: int = 1,
+    last: int | None = None,
+) -> None:
+    """Make a view of each table that ``text`` names, as DuckDB's connection has it."""
+    named = set(_WORD.findall(text))
+    whole = first <= 1 and (last is None or last >= manifest.upto)
+    upto = manifest.upto if last is None else last
+    kinds = [kind for kind in ALL_ACTIONS if kind in named or "events" in named]
+    parts: list[str] = []
+    for kind in kinds:
+        files = manifest.of_table(f"events/{kind}")
+        frame = _frame(session, directory, files, schema_of(kind))
+        if not whole:
+            frame = frame.where(f"position BETWEEN {int(first)} AND {int(upto)}")
+        frame.createOrReplaceTempView(kind)
+        if files:
+            parts.append(f"SELECT {', '.join(COMMON.names)} FROM {kind}")  # noqa: S608
+    if "events" in named:
+        session.sql(" UNION ALL ".join(parts)).createOrReplaceTempView("events")
+    if "cases" in named and whole:
+        frame = _frame(session, directory, manifest.of_table("cases"), CASES.schema)
+        frame.createOrReplaceTempView("cases_as_written")
+        session.sql(LATEST_CASES.replace("CREATE VIEW", "CREATE OR REPLACE TEMPORARY VIEW"))
+
+
+def _session() -> "SparkSession":
+    """A session of its own names, in the Spark that is running or a new one."""
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise ViewError(
+            "Apache Spark is not installed here; `pip install pyspark` (and Java 17 or newer), "
+            "or run it without --engine spark"
+        ) from error
+    try:
+        running = SparkSession.builder.appName("case-ledger").getOrCreate()
+    except Exception as error:
+        raise ViewError(
+            f"Apache Spark does not start ({type(error).__name__}); is Java there?"
+        ) from error
+    session = running.newSession()
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    return session
+
+
+def _frame(
+    session: "SparkSession", directory: Path, files: list[FileEntry], schema: Any
+) -> "DataFrame":
+    declared = ", ".join(f"`{field.name}` {_spark_type(field.type)}" for field in schema)
+    if not files:
+        return session.createDataFrame([], declared)
+    paths = [str((directory / file.path).absolute()) for file in files]
+    # The manifest says which files there are: Spark has nothing to find out from their paths.
+    reader = session.read.schema(declared).option("recursiveFileLookup", "true")
+    return reader.parquet(*paths)
+
+
+def _spark_type(declared: Any) -> str:
+    if pa.types.is_list(declared):
+        return f"ARRAY<{_spark_type(declared.value_type)}>"
+    if pa.types.is_struct(declared):
+        parts = (f"`{field.name}`: {_spark_type(field.type)}" for field in declared)
+        return f"STRUCT<{', '.join(parts)}>"
+    return next(name for is_it, name in _TYPES if is_it(declared))

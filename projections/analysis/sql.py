@@ -1,0 +1,86 @@
+"""Runs an analyst's SQL by DuckDB over a columnar export, twice."""
+
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from projections.analysis.definition import Definition, ViewError
+from projections.analysis.plain import NotPlainError, difference, encode
+from projections.analysis.second_run import NotDeterministicError
+from projections.columnar.manifest import Manifest, existing_manifest
+from projections.columnar.tables import connect, put_tables
+
+_ANY_ORDER = "{}: its rows come in any order; add an ORDER BY"
+_ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
+
+
+def run_sql(
+    definition: Definition, directory: Path, first: int, last: int | None, *, check: bool = True
+) -> tuple[Any, Manifest]:
+    """The query's table, and the manifest of the export that it was asked of.
+
+    Raises ``ViewError`` for what DuckDB refuses, and where the rows depend on how many threads
+    answer: on an order that the query does not ask for, or on anything but the events.
+    """
+    manifest = existing_manifest(directory)
+    with TemporaryDirectory(prefix="case-ledger-sql-") as spill:
+        table = _run(definition, directory, manifest, first, last, Path(spill), threads=1)
+        if check:
+            if table.num_rows > 1 and not _ORDERED.search(definition.text):
+                raise NotDeterministicError(_ANY_ORDER.format(definition.name))
+            again = _run(definition, directory, manifest, first, last, Path(spill), threads=4)
+            compare(definition.name, table, again)
+    return table, manifest
+
+
+def compare(name: str, table: Any, again: Any) -> None:
+    """Raises ``NotDeterministicError`` where two runs gave different tables."""
+    one, other = _comparable(table), _comparable(again)
+    if one == other:
+        return
+    if sorted(map(repr, one)) == sorted(map(repr, other)):
+        raise NotDeterministicError(_ANY_ORDER.format(name))
+    found = difference(["list", *one], ["list", *other], "rows")
+    raise NotDeterministicError(f"{name} is not told by its events alone: {found}")
+
+
+def _comparable(table: Any) -> list[Any]:
+    rows = table.to_pylist()
+    try:
+        return [encode(row, "row") for row in rows]
+    except NotPlainError:
+        return [["tuple", *map(repr, row.items())] for row in rows]
+
+
+def _run(
+    definition: Definition,
+    directory: Path,
+    manifest: Manifest,
+    first: int,
+    last: int | None,
+    spill: Path,
+    *,
+    threads: int,
+) -> Any:
+    with connect(spill, threads=threads) as connection:
+        put_tables(connection, directory, manifest, first, last)
+        if threads > 1:
+            connection.execute("SET preserve_insertion_order = false")
+        try:
+            return _ask(connection, definition.text)
+        except duckdb.Error as error:
+            hint = ""
+            if "cases" in str(error) and (first > 1 or last is not None):
+                hint = " (the table `cases` is of the whole ledger: leave out --from and --to)"
+            raise ViewError(f"{definition.path}: {error}{hint}") from error
+
+
+def _ask(connection: DuckDBPyConnection, text: str) -> Any:
+    relation = connection.sql(text.rstrip().rstrip(";"))
+    if relation is None:
+        raise duckdb.Error("it is no query")
+    return relation.to_arrow_table()

@@ -1,0 +1,19 @@
+"""The tables of a columnar export at once, for whoever asks in a notebook."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from duckdb import DuckDBPyConnection
+
+from projections.columnar.manifest import existing_manifest
+from projections.columnar.tables import connect, put_tables
+
+
+@contextmanager
+def tables(parquet: Path | str) -> Iterator[DuckDBPyConnection]:
+    """A DuckDB connection with a view for each table: ``tables(D).sql("SELECT …").pl()``."""
+    directory = Path(parquet)
+    with connect() as connection:
+        put_tables(connection, directory, existing_manifest(directory))
+        yield connection

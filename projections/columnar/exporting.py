@@ -1,0 +1,168 @@
+"""Grows an export: new events become new files, and the manifest moves last.
+
+Events are read once, by position, and are decoded once, tens of thousands at a time. A file holds
+one kind's events of one range of positions. What is in memory does not grow with the ledger.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ledger.protocol import Protocol
+from ledger.upcasting import upcasters
+from ledger.vocabulary import ALL_ACTIONS
+from projections.columnar.cases import CASES, CASES_VERSION, write_cases
+from projections.columnar.decoding import COMMON, Decoder, schema_of
+from projections.columnar.manifest import (
+    ColumnarError,
+    ColumnDescription,
+    FileEntry,
+    Manifest,
+    TableDescription,
+    only_writer,
+    read_manifest,
+    remove_unnamed,
+    write_manifest,
+)
+from projections.columnar.shapes import shapes
+from projections.columnar.sources import NoLedgerError, Source, protocol_of
+from projections.columnar.writing import TableWriter
+
+PARTITION = 1_000_000
+"""Positions of one set of files, at most."""
+BATCH = 20_000
+"""Events that are decoded at once: some 50 MB while they are."""
+
+Progress = Callable[[int, int], None]
+"""Told how many events of how many are written."""
+
+
+def export(
+    source: Source,
+    directory: Path,
+    progress: Progress = lambda _done, _of: None,
+    *,
+    upto: int | None = None,
+    partition: int = PARTITION,
+    batch: int = BATCH,
+) -> Manifest:
+    """Bring the export in ``directory`` up to the source's head, or to ``upto``.
+
+    Raises ``ColumnarError`` where the directory holds another ledger's export, or one of other
+    events than the source has; ``NoLedgerError`` for an empty source.
+    """
+    head = source.head()
+    target = head if upto is None else min(upto, head)
+    if target < 1:
+        raise NoLedgerError("there is no ledger to read yet: no protocol is adopted")
+    with only_writer(directory):
+        before = read_manifest(directory)
+        remove_unnamed(directory, before)
+        protocol = protocol_of(source)
+        stands = _checked(before, protocol, source, head)
+        if before is not None and stands >= target:
+            return before
+        made = list(_write_events(source, directory, protocol, stands, target, progress,
+                                  partition, batch))  # fmt: skip
+        events = [*(before.files if before else ()), *made]
+        made += write_cases(directory, events, made, protocol, stands + 1, target)
+        manifest = Manifest(
+            protocol=protocol.id,
+            ledger_id=str(protocol.ledger_id),
+            upto=target,
+            root=source.root(target).hex(),
+            checkpoint=source.checkpoint(),
+            tables=descriptions(),
+            files=(*(before.files if before else ()), *made),
+        )
+        write_manifest(directory, manifest)
+        return manifest
+
+
+def descriptions() -> dict[str, TableDescription]:
+    """The columns of every table that an export can have."""
+    made = {
+        f"events/{kind}": TableDescription(
+            version=upcasters().version(kind), columns=tuple(_described(kind))
+        )
+        for kind in ALL_ACTIONS
+    }
+    made[CASES.name] = TableDescription(
+        version=CASES_VERSION,
+        columns=tuple(ColumnDescription(name=f.name, type=str(f.type)) for f in CASES.schema),
+    )
+    return made
+
+
+def _described(kind: str) -> Iterator[ColumnDescription]:
+    of_kind = shapes(ALL_ACTIONS[kind])
+    for field in schema_of(kind):
+        shape = of_kind.get(field.name) if field.name not in COMMON.names else None
+        values = shape.values or (shape.parts[0][1].values if shape.parts else ()) if shape else ()
+        yield ColumnDescription(name=field.name, type=str(field.type), values=values)
+
+
+def _checked(before: Manifest | None, protocol: Protocol, source: Source, head: int) -> int:
+    """The position that an export stands at, which the source must agree with."""
+    if before is None:
+        return 0
+    if before.ledger_id != str(protocol.ledger_id):
+        raise ColumnarError(f"this is an export of {before.protocol}, and not of {protocol.id}")
+    changed = {
+        n for n, table in descriptions().items() if before.tables.get(n) not in (None, table)
+    }
+    if changed:
+        raise ColumnarError(
+            f"the columns of {', '.join(sorted(changed))} are others by now; export to a new "
+            "directory"
+        )
+    if before.upto > head:
+        raise ColumnarError(f"the export stands at {before.upto}, beyond the ledger's {head}")
+    if source.root(before.upto).hex() != before.root:
+        raise ColumnarError(
+            f"the first {before.upto} events of the ledger are not those that were exported: "
+            "verify it (`case-ledger verify ledger`)"
+        )
+    return before.upto
+
+
+def _write_events(
+    source: Source,
+    directory: Path,
+    protocol: Protocol,
+    stands: int,
+    target: int,
+    progress: Progress,
+    partition: int,
+    batch: int,
+) -> Iterator[FileEntry]:
+    decoder = Decoder(protocol)
+    rows = source.rows(stands, target)
+    total = target - stands
+    done = 0
+    while done < total:
+        first = stands + done + 1
+        last = min((first - 1) // partition * partition + partition, target)
+        writers: dict[str, TableWriter] = {}
+        for tables in _decoded(decoder, islice(rows, last - first + 1), batch):
+            for kind, table in tables.items():
+                if kind not in writers:
+                    writers[kind] = _writer(directory, kind, first, last)
+                writers[kind].write(table)
+                done += table.num_rows
+            progress(done, total)
+        if stands + done != last:
+            raise ColumnarError(f"the event at position {stands + done + 1} is missing")
+        for writer in writers.values():
+            yield writer.finish(last)
+
+
+def _decoded(decoder: Decoder, rows: Iterator[Any], batch: int) -> Iterable[Mapping[str, Any]]:
+    while chunk := list(islice(rows, batch)):
+        yield decoder.tables(chunk)
+
+
+def _writer(directory: Path, kind: str, first: int, last: int) -> TableWriter:
+    name = f"{first:012}-{last:012}.parquet"
+    return TableWriter(directory, f"events/{kind}", f"events/kind={kind}/{name}", first)

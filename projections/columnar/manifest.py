@@ -1,0 +1,149 @@
+"""What an export holds: which files, up to which position, of which ledger.
+
+The manifest is the truth. A file that it does not name is not part of the export: it is what a
+run that died had begun, and the next run removes it.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from ledger.vocabulary.action import LedgerModel
+
+MANIFEST = "manifest.json"
+SPILL = ".sorting-"
+_LOCK = ".lock"
+_OURS = re.compile(r"\d{12}-\d{12}\.parquet")
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ColumnarError(ValueError):
+    """An export cannot be read, or not be gone on with; the message says why."""
+
+
+class ColumnDescription(LedgerModel):
+    """One column of a table."""
+
+    name: str
+    type: str
+    values: tuple[str, ...] = ()
+    """The picklist that its values are of, where there is one."""
+
+
+class TableDescription(LedgerModel):
+    """The columns of a table, and the version of the schema that they show."""
+
+    version: int
+    columns: tuple[ColumnDescription, ...]
+
+
+class FileEntry(LedgerModel):
+    """One Parquet file."""
+
+    table: str
+    """``events/KIND``, or ``cases``."""
+    path: str
+    first: int
+    last: int
+    """The positions that it is of."""
+    rows: int
+    bytes: int
+    sha256: Sha256
+
+
+class Manifest(LedgerModel):
+    """An export as it stands at a position."""
+
+    format: Literal[1] = 1
+    protocol: str
+    ledger_id: str
+    upto: int
+    root: Sha256
+    """The Merkle root of all events up to there: what a checkpoint of that size says."""
+    checkpoint: str | None
+    """The last checkpoint that was published then, with its signatures; it may cover less."""
+    tables: dict[str, TableDescription]
+    files: tuple[FileEntry, ...]
+
+    def of_table(self, table: str) -> list[FileEntry]:
+        return [file for file in self.files if file.table == table]
+
+
+def read_manifest(directory: Path) -> Manifest | None:
+    """The manifest of an export; ``None`` where there is none yet. Raises ``ColumnarError``."""
+    try:
+        content = (directory / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise ColumnarError(f"{directory / MANIFEST} is no manifest of this format") from error
+
+
+def existing_manifest(directory: Path) -> Manifest:
+    """The manifest of an export. Raises ``ColumnarError`` where there is none."""
+    manifest = read_manifest(directory)
+    if manifest is None:
+        raise ColumnarError(
+            f"{directory} is no export; make one with `case-ledger export --parquet {directory}`"
+        )
+    return manifest
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Put the manifest in the place of the old one, durably, once all that it names is there."""
+    write_durably(directory / MANIFEST, manifest.model_dump_json(indent=1).encode())
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """A file that is there whole or not at all, whatever dies."""
+    unfinished = path.with_name(f".{path.name}.writing")
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names of files in a directory durable."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_unnamed(directory: Path, manifest: Manifest | None) -> None:
+    """Remove what a run that died left behind: files of ours that no manifest names."""
+    named = {file.path for file in manifest.files} if manifest else set()
+    for part in ("events/kind=*", "cases"):
+        for path in directory.glob(f"{part}/*.parquet"):
+            if _OURS.fullmatch(path.name) and path.relative_to(directory).as_posix() not in named:
+                path.unlink()
+        for path in directory.glob(f"{part}/.*.writing"):
+            if _OURS.fullmatch(path.name.removeprefix(".").removesuffix(".writing")):
+                path.unlink()
+    for path in directory.glob(f"{SPILL}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def only_writer(directory: Path) -> Iterator[None]:
+    """No other process writes to the export meanwhile. Raises ``ColumnarError``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / _LOCK).open("w") as file:
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+        except OSError as error:
+            raise ColumnarError(f"another process writes to {directory}") from error
+        yield

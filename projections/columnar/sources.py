@@ -1,0 +1,152 @@
+"""Where events are read from: a database, or a directory of static files (``tlog-tiles``)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from typing import Protocol as Interface
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import scalar_row
+
+from ledger.event import recorded
+from ledger.merkle import HASH_SIZE, TILE_WIDTH, Tree
+from ledger.protocol import Protocol
+from ledger.store.database import set_role
+from ledger.store.evidence import one_moment
+from ledger.store.recorder import RecordedRow
+from ledger.store.streaming import rows_by_position
+from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.export import ExportError, read_checkpoint, read_export
+from ledger.transparency.note import Note, NoteError
+from ledger.transparency.tiles import TileName
+
+_HASHES = """
+SELECT CASE WHEN %(level)s = 0
+    THEN (SELECT array_agg(leaf_hash ORDER BY notification_id) FROM ledger.events
+          WHERE notification_id > %(start)s AND notification_id <= %(end)s)
+    ELSE (SELECT array_agg(hash ORDER BY index) FROM ledger.tree
+          WHERE level = %(level)s AND index >= %(start)s AND index < %(end)s) END
+"""
+
+
+class NoLedgerError(ValueError):
+    """There are no events to read."""
+
+
+class Source(Interface):
+    """Events of one moment, by position."""
+
+    def head(self) -> int:
+        """The last position."""
+
+    def rows(self, after: int, upto: int) -> Iterator[RecordedRow]:
+        """Rows beyond ``after`` and up to ``upto``, one in memory at a time.
+
+        A source streams one such range at a time.
+        """
+
+    def root(self, size: int) -> bytes:
+        """The Merkle root of the first ``size`` events."""
+
+    def checkpoint(self) -> str | None:
+        """The last published checkpoint with its signatures."""
+
+
+class DatabaseSource:
+    """The events of a database, as they are in one transaction."""
+
+    def __init__(self, connection: Connection[Any]) -> None:
+        self._connection = connection
+
+    def head(self) -> int:
+        return int(self._one("SELECT COALESCE(max(notification_id), 0) FROM ledger.events"))
+
+    def rows(self, after: int, upto: int) -> Iterator[RecordedRow]:
+        return rows_by_position(self._connection, after=after, upto=upto)
+
+    def root(self, size: int) -> bytes:
+        return Tree(size, self._hashes).root()
+
+    def checkpoint(self) -> str | None:
+        note = self._one(
+            "SELECT (SELECT note FROM log.published ORDER BY size DESC LIMIT 1) AS note"
+        )
+        return None if note is None else str(note)
+
+    def _hashes(self, level: int, start: int, count: int) -> list[bytes]:
+        asked = {"level": level, "start": start, "end": start + count}
+        with self._connection.cursor(row_factory=scalar_row) as cursor:
+            return list(cursor.execute(_HASHES, asked).fetchone() or ())
+
+    def _one(self, statement: str) -> Any:
+        with self._connection.cursor(row_factory=scalar_row) as cursor:
+            return cursor.execute(statement.encode()).fetchone()
+
+
+class DirectorySource:
+    """What ``case-ledger log export`` wrote.
+
+    Events lie there by position alone, so that a case's versions are counted from the first
+    event on: what is remembered meanwhile grows with the number of cases.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Raises ``ExportError``."""
+        self._directory = directory
+        self._note = read_checkpoint(directory)
+        try:
+            self._head = Checkpoint.parse(Note.parse(self._note).text)
+        except NoteError as error:
+            raise ExportError(f"the checkpoint of {directory} is malformed: {error}") from error
+
+    def head(self) -> int:
+        return self._head.size
+
+    def rows(self, after: int, upto: int) -> Iterator[RecordedRow]:
+        for row in read_export(self._directory):
+            if row.position > upto:
+                return
+            if row.position > after:
+                yield row
+
+    def root(self, size: int) -> bytes:
+        return Tree(size, self._hashes).root()
+
+    def checkpoint(self) -> str | None:
+        return self._note
+
+    def _hashes(self, level: int, start: int, count: int) -> list[bytes]:
+        hashes: list[bytes] = []
+        at = start
+        while at < start + count:
+            index = at // TILE_WIDTH
+            total = self._head.size >> (8 * level)
+            tile = TileName(level, index, min(TILE_WIDTH, total - index * TILE_WIDTH))
+            try:
+                content = (self._directory / tile.path).read_bytes()
+            except OSError as error:
+                raise ExportError(f"{tile.path} is missing") from error
+            first, last = at - tile.start, min(start + count - tile.start, tile.width)
+            hashes += [content[n * HASH_SIZE : (n + 1) * HASH_SIZE] for n in range(first, last)]
+            at = tile.start + last
+        return hashes
+
+
+@contextmanager
+def database_source(conninfo: str) -> Iterator[DatabaseSource]:
+    """The events of a database, in the application's role, all of one moment."""
+    with psycopg.connect(conninfo) as connection:
+        set_role(connection)
+        with one_moment(connection):
+            yield DatabaseSource(connection)
+
+
+def protocol_of(source: Source) -> Protocol:
+    """The protocol that a ledger adopted. Raises ``NoLedgerError``."""
+    for row in list(source.rows(0, 1)):
+        act = recorded(row.state, row.originator_id, row.version, row.position).action
+        if act.kind == "protocol_adopted":
+            return Protocol.model_validate(act.fields["protocol"])
+    raise NoLedgerError("there is no ledger to read yet: no protocol is adopted")

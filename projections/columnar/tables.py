@@ -1,0 +1,100 @@
+"""The tables of an export, as DuckDB reads them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from duckdb import DuckDBPyConnection
+from pyarrow import parquet  # type: ignore[import-untyped]
+
+from ledger.protocol import Protocol
+from ledger.vocabulary import ALL_ACTIONS
+from projections.columnar.decoding import COMMON, schema_of
+from projections.columnar.manifest import ColumnarError, Manifest
+
+MEMORY = "1GB"
+"""What DuckDB takes at most, before it goes on in files."""
+
+# Names that Apache Spark has for what DuckDB calls otherwise, so that one SQL file serves both.
+_SPARKS_NAMES = (
+    "CREATE MACRO array_join(items, separator) AS array_to_string(items, separator)",
+    "CREATE MACRO unix_timestamp(moment) AS CAST(floor(epoch(moment)) AS BIGINT)",
+    "CREATE MACRO size(items) AS len(items)",
+    "CREATE MACRO array_contains(items, item) AS list_contains(items, item)",
+)
+
+
+@contextmanager
+def connect(
+    spill: Path | None = None, *, threads: int | None = None
+) -> Iterator[DuckDBPyConnection]:
+    """An empty DuckDB in memory; it goes on in files under ``spill`` where that is too little."""
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": MEMORY,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    if spill is not None:
+        settings["temp_directory"] = str(spill)
+    if threads is not None:
+        settings["threads"] = threads
+    connection = duckdb.connect(":memory:", config=settings)
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+    finally:
+        connection.close()
+
+
+def put_tables(
+    connection: DuckDBPyConnection,
+    directory: Path,
+    manifest: Manifest,
+    first: int = 1,
+    last: int | None = None,
+) -> None:
+    """Make a view of each table of an export: every kind of action, ``events`` and ``cases``.
+
+    ``events`` has what all actions have in common. With a range of positions, the views are of
+    that range, and there is no view ``cases``, which is of the whole.
+    """
+    for macro in _SPARKS_NAMES:
+        connection.execute(macro)
+    whole = first <= 1 and (last is None or last >= manifest.upto)
+    parts: list[str] = []
+    common = ", ".join(COMMON.names)
+    for kind in ALL_ACTIONS:
+        files = [str(directory / file.path) for file in manifest.of_table(f"events/{kind}")]
+        if files:
+            relation = connection.read_parquet(files, hive_partitioning=False)
+        else:
+            relation = connection.from_arrow(schema_of(kind).empty_table())
+            relation = connection.sql("SELECT * FROM relation")
+        if not whole:
+            upto = manifest.upto if last is None else last
+            relation = relation.filter(f"position BETWEEN {int(first)} AND {int(upto)}")
+        relation.create_view(kind)
+        if files:
+            parts.append(f"SELECT {common} FROM {kind}")  # noqa: S608
+    connection.execute(f"CREATE VIEW events AS {' UNION ALL '.join(parts)}")
+    cases = [str(directory / file.path) for file in manifest.of_table("cases")]
+    if whole and cases:
+        connection.read_parquet(cases, hive_partitioning=False).create_view("cases_as_written")
+        connection.execute(LATEST_CASES)
+
+
+def adopted_protocol(directory: Path, manifest: Manifest) -> Protocol:
+    """The protocol that the exported ledger adopted. Raises ``ColumnarError``."""
+    for file in manifest.of_table("events/protocol_adopted"):
+        for text in parquet.read_table(directory / file.path, columns=["protocol"])["protocol"]:
+            return Protocol.model_validate_json(text.as_py())
+    raise ColumnarError(f"{directory} does not begin with the adoption of a protocol")
+
+
+LATEST_CASES = """
+CREATE VIEW cases AS SELECT w.* FROM cases_as_written w
+JOIN (SELECT case_id, max(case_version) AS case_version FROM cases_as_written GROUP BY case_id) l
+ON l.case_id = w.case_id AND l.case_version = w.case_version
+"""
+"""Of each case the row that was written last; for DuckDB and Spark."""

@@ -1,0 +1,1 @@
+"""Counts of cases that can be published without telling of anyone."""

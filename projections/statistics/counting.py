@@ -1,0 +1,167 @@
+"""Counts the cases of a columnar export by dimensions that are ``ledger`` fields.
+
+Form of exploitation, means of control, gender and citizenship are not among them: the ledger does
+not hold them. A country that holds them may count records of its own; see :func:`count_records`.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ledger.protocol import Protocol
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    CaseStatus,
+    ClosureReason,
+    Stage,
+    TraffickingStatus,
+)
+from projections.columnar.manifest import Manifest, existing_manifest
+from projections.columnar.tables import connect, put_tables
+from projections.statistics.cube import Cell, Cube
+
+OTHER = "other"
+NONE = "none"
+MISSING = "-99"
+
+_CASES = """
+SELECT CAST(year(opened_at) AS VARCHAR), home, countries, age_group, stage, "cas_Status",
+    "vic_TraffickingStatus", closure, return_destination
+FROM cases
+"""
+_STAGES = tuple(
+    stage.value for stage in Stage if stage not in (Stage.PROCEEDINGS, Stage.COORDINATION)
+)
+
+# A dimension that tells another, or that with some of its values leaves the other no choice:
+# whoever knows that a cell cannot be has one count less to wonder about.
+_TELLS = (
+    ("corridor", "country"),
+    ("status", "closure"),
+    ("stage", "destination"),
+    ("destination", "corridor"),
+    ("destination", "country"),
+)
+
+DIMENSIONS = (
+    *("year", "country", "corridor", "age_group", "stage", "status"),
+    *("trafficking_status", "closure", "destination"),
+)
+
+
+class DimensionError(ValueError):
+    """A table cannot be counted by these dimensions."""
+
+
+def count_cases(
+    directory: Path, protocol: Protocol, dimensions: Sequence[str]
+) -> tuple[Cube, dict[Cell, int], Manifest]:
+    """The table of an export's cases, and the manifest that says of which events it is.
+
+    Its categories are those that there can be, so that which occur is not told by their names.
+    Raises ``DimensionError``.
+    """
+    _check(dimensions)
+    manifest = existing_manifest(directory)
+    with connect() as connection:
+        put_tables(connection, directory, manifest)
+        rows = connection.execute(_CASES).fetchall() if manifest.of_table("cases") else []
+    values = [_values(row, protocol) for row in rows]
+    years = sorted({int(value["year"]) for value in values})
+    known = _categories(protocol, years)
+    cube = Cube(tuple(dimensions), tuple(known[name] for name in dimensions))
+    counts: dict[Cell, int] = {}
+    for value in values:
+        cell = tuple(value[name] for name in dimensions)
+        counts[cell] = counts.get(cell, 0) + 1
+    return cube, counts, manifest
+
+
+def count_records(file: Path, dimensions: Sequence[str]) -> tuple[Cube, dict[Cell, int]]:
+    """The table of a file with one row for each person, Parquet or CSV, by its own columns.
+
+    The categories are those that occur. Raises ``DimensionError``.
+    """
+    if not dimensions:
+        raise DimensionError("name the dimensions: columns of the file")
+    with connect() as connection:
+        read: Callable[[str], Any] = connection.read_parquet
+        if file.suffix != ".parquet":
+            read = connection.read_csv
+        try:
+            table = read(str(file)).to_arrow_table()
+        except duckdb.Error as error:
+            raise DimensionError(f"{file} cannot be read as records") from error
+    if missing := set(dimensions) - set(table.column_names):
+        raise DimensionError(f"{file} has no column {', '.join(sorted(missing))}")
+    counts: dict[Cell, int] = {}
+    for row in table.select(list(dimensions)).to_pylist():
+        cell = tuple(MISSING if row[name] is None else str(row[name]) for name in dimensions)
+        counts[cell] = counts.get(cell, 0) + 1
+    categories = (tuple(sorted({str(c[n]) for c in counts})) for n in range(len(dimensions)))
+    return Cube(tuple(dimensions), tuple(categories)), counts
+
+
+def _check(dimensions: Sequence[str]) -> None:
+    if not dimensions or len(set(dimensions)) != len(dimensions):
+        raise DimensionError("name one dimension or more, each once")
+    if unknown := set(dimensions) - set(DIMENSIONS):
+        raise DimensionError(
+            f"there is no dimension {', '.join(sorted(unknown))}; there are {', '.join(DIMENSIONS)}"
+        )
+    for one, other in _TELLS:
+        if one in dimensions and other in dimensions:
+            raise DimensionError(
+                f"{one} and {other} tell of each other, which undoes what is hidden; choose one"
+            )
+
+
+def _categories(protocol: Protocol, years: Sequence[int]) -> dict[str, tuple[str, ...]]:
+    parties = tuple(sorted(protocol.party_codes))
+    span = range(years[0], years[-1] + 1) if years else range(0)
+    return {
+        "year": tuple(map(str, span)),
+        "country": parties,
+        "corridor": tuple(_corridors(parties)),
+        "age_group": tuple(group.value for group in AgeGroup),
+        "stage": _STAGES,
+        "status": tuple(status.value for status in CaseStatus),
+        "trafficking_status": tuple(status.value for status in TraffickingStatus),
+        "closure": (NONE, *(reason.value for reason in ClosureReason)),
+        "destination": (NONE, *parties, OTHER),
+    }
+
+
+def _corridors(parties: Sequence[str]) -> list[str]:
+    """From each country to none, to each other one, or to several."""
+    return [
+        f"{home}-{to}"
+        for home in parties
+        for to in (NONE, *(party for party in parties if party != home), "several", OTHER)
+    ]
+
+
+def _values(row: tuple[Any, ...], protocol: Protocol) -> dict[str, str]:
+    year, home, countries, age_group, stage, status, trafficking, closure, destination = row
+    others = [country for country in countries or () if country != home]
+    if not others:
+        to = NONE
+    elif len(set(others)) > 1:
+        to = "several"
+    else:
+        to = others[0] if others[0] in protocol.party_codes else OTHER
+    if destination is not None and destination not in protocol.party_codes:
+        destination = OTHER
+    return {
+        "year": year,
+        "country": home,
+        "corridor": f"{home}-{to}",
+        "age_group": age_group,
+        "stage": stage,
+        "status": status,
+        "trafficking_status": trafficking,
+        "closure": closure or NONE,
+        "destination": destination or NONE,
+    }

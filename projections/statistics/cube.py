@@ -1,0 +1,69 @@
+"""A table of counts by some dimensions, with every total that there is of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+Cell = tuple[str | None, ...]
+"""A value for each dimension; ``None`` where it is the total over that dimension."""
+Counts = Mapping[Cell, int]
+"""Of cells without totals; what is not named is 0."""
+MOST_CELLS = 20_000
+
+
+class TooLargeError(ValueError):
+    """A table has more cells than can be protected."""
+
+
+@dataclass(frozen=True)
+class Cube:
+    """The cells of a table. Its categories are known to everyone, whatever is counted."""
+
+    dimensions: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        size = prod(len(values) + 1 for values in self.categories)
+        if size > MOST_CELLS:
+            raise TooLargeError(
+                f"a table by {', '.join(self.dimensions)} has {size} cells with its totals, and "
+                f"{MOST_CELLS} are the most; choose fewer dimensions"
+            )
+
+    def inner(self) -> Iterator[Cell]:
+        """Every cell without a total."""
+        yield from product(*self.categories)
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell, totals included."""
+        yield from product(*((None, *values) for values in self.categories))
+
+    def below(self, cell: Cell) -> Iterator[Cell]:
+        """The cells without a total that a cell is the sum of."""
+        yield from product(
+            *(
+                values if value is None else (value,)
+                for value, values in zip(cell, self.categories, strict=True)
+            )
+        )
+
+    def parts(self, cell: Cell, dimension: int) -> list[Cell]:
+        """The cells that a total over a dimension is the sum of."""
+        return [
+            (*cell[:dimension], value, *cell[dimension + 1 :])
+            for value in self.categories[dimension]
+        ]
+
+    def totals(self, counts: Counts) -> dict[Cell, int]:
+        """The count of every cell, totals included."""
+        made = dict.fromkeys(self.cells(), 0)
+        for cell, count in counts.items():
+            for above in above_of(cell):
+                made[above] += count
+        return made
+
+
+def above_of(cell: Cell) -> Iterator[Cell]:
+    """A cell without a total, and every total that it is part of."""
+    yield from product(*((value, None) for value in cell))

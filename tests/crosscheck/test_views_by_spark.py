@@ -1,0 +1,109 @@
+"""Apache Spark, on a cluster of this machine, answers the same SQL as DuckDB, row for row."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from projections.analysis import ViewError, run_view
+from projections.analysis import spark as by_spark
+from projections.columnar.exporting import export
+from tests.support.agencies import Agencies
+from tests.support.recorded import MemoryLedger
+from tests.support.stories import tell
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "views").glob("*.sql"))
+MORE = {
+    "of_all_events": "SELECT kind, party, count(*) AS n, max(recorded_at) AS latest"
+    " FROM events WHERE kind <> 'key_registered' GROUP BY kind, party ORDER BY kind, party",
+    "of_lists": "SELECT case_id, array_join(countries, '+') AS joined, size(countries) AS n,"
+    " array_contains(countries, 'XK') AS here FROM case_opened ORDER BY case_id",
+    "of_cases": "SELECT * FROM cases ORDER BY case_id",
+    "of_nothing": "SELECT position, released FROM information_released ORDER BY position",
+}
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """Two workers in this process's Java, with little memory."""
+    if shutil.which("java") is None:
+        if os.environ.get("CASE_LEDGER_TEST_CROSSCHECK") == "required":
+            pytest.fail("Apache Spark needs Java 17 or newer")
+        pytest.skip("Apache Spark needs Java 17 or newer")
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master("local[2]").appName("case-ledger tests")
+    for name, value in {
+        "spark.driver.memory": "512m",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.codegen.wholeStage": "false",  # compiling takes longer than what is counted here
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    }.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="module")
+def columns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    ledger, directory = MemoryLedger(Agencies()), tmp_path_factory.mktemp("columns")
+    ledger.begin()
+    tell(ledger, Random(11), 30)
+    for upto in (80, None):
+        export(ledger, directory, upto=upto)
+    return directory
+
+
+@pytest.mark.usefixtures("spark")
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_an_example_is_answered_alike(file: Path, columns: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copy(file, tmp_path))
+    duckdb, spark = (run_view(own, parquet=columns, engine=e) for e in ("duckdb", "spark"))
+    assert duckdb.table.num_rows > 1
+    assert spark.table.column_names == duckdb.table.column_names
+    assert spark.table.to_pylist() == duckdb.table.to_pylist()
+
+
+@pytest.mark.usefixtures("spark")
+@pytest.mark.parametrize("name", MORE)
+def test_every_sort_of_column_is_read_alike(name: str, columns: Path, tmp_path: Path) -> None:
+    file = tmp_path / f"{name}.sql"
+    file.write_text(f"-- name: {name}\n-- version: 1\n{MORE[name]}\n")
+    duckdb, spark = (run_view(file, parquet=columns, engine=e) for e in ("duckdb", "spark"))
+    assert spark.table.to_pylist() == duckdb.table.to_pylist()
+    if name == "of_lists":
+        ranged = [
+            run_view(file, parquet=columns, engine=e, first=40, last=90)
+            for e in ("duckdb", "spark")
+        ]
+        assert ranged[0].table.to_pylist() == ranged[1].table.to_pylist()
+
+
+@pytest.mark.usefixtures("spark")
+def test_what_spark_refuses_is_said(columns: Path, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.sql"
+    file.write_text("-- name: wrong\n-- version: 1\nSELECT nothing FROM events")
+    with pytest.raises(ViewError, match="nothing"):
+        run_view(file, parquet=columns, engine="spark")
+
+
+def test_that_spark_is_missing_is_said(
+    columns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyspark.sql", None)
+    with pytest.raises(ViewError, match="is not installed here"):
+        by_spark._session()
+    file = tmp_path / "fold.py"
+    file.write_text("class V:\n name='v'\n version=1\n initial=fold=rows=lambda *a: {}\n")
+    with pytest.raises(ViewError, match="write it in SQL"):
+        run_view(file, parquet=columns, engine="spark")
