@@ -19,6 +19,7 @@ from ledger.vocabulary.registration import KeyRegistered, PublicKey
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import new_database
 from tests.support.serving import Server, serving
+from tests.support.sharing import register_country_keys
 from tests.support.story import Told, tell
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -113,6 +114,7 @@ def node(server: str, agencies: Agencies) -> Iterator[Server]:
         with Ledger(environment(conninfo)) as ledger:
             agencies.begin(ledger)
         with serving(conninfo, agencies) as served:
+            register_country_keys(served)
             yield served
 
 

@@ -12,6 +12,7 @@ from ledger import keys
 from ledger.vocabulary.identification import CaseOpened
 from tests.browser.conftest import SECONDS, Person
 from tests.support.serving import Server
+from tests.support.sharing import until
 from tests.support.story import Told
 
 People = Callable[[str], Person]
@@ -44,18 +45,10 @@ def test_a_duplicate_is_assessed_by_its_coordinators(person: People, node: Serve
         other.open_case(opening)
         police.open_case(opening.model_copy(update={"countries": ("XK",)}))
     with node.client("xk-nac") as client:
-        for _ in range(200):
-            if client.duplicates().duplicates:
-                break
-            expect(person("xk-nac").page.locator("body")).to_be_visible()
+        until(lambda: client.duplicates().duplicates)
     coordinator = person("xk-nac")
     page = coordinator.goto("/board")
     section = page.locator("section[aria-labelledby=duplicates]")
-    for _ in range(40):
-        if section.locator("[data-duplicate]").count():
-            break
-        page.wait_for_timeout(250)
-        page.reload()
     expect(section).to_contain_text("names and birth date")
     assert "Primjer" not in page.content()
     coordinator.sees_no_barrier()
