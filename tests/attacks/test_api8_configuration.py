@@ -33,6 +33,9 @@ PAGES = (
     ("/sign-in", {}, 200),
     (f"/{MARK}", {"Accept": "text/html"}, 404),
     ("/", {}, 303),
+    ("/cases", {}, 303),
+    ("/cases", {"Cookie": f"case-ledger-session={MARK}"}, 303),
+    ("/board", {}, 303),
 )
 
 
@@ -43,6 +46,11 @@ def test_every_page_is_guarded(
     """API8:2023; ASVS V3.4: pages run this node's scripts alone, are framed and kept nowhere."""
     told = target.ask(path, None, headers=headers)
     assert told.status_code == status
+    assert_page_is_guarded(told)
+    assert_silent(told.text, *told.headers.values())
+
+
+def assert_page_is_guarded(told: httpx.Response) -> None:
     policy = dict(
         part.strip().split(" ", 1) for part in told.headers["content-security-policy"].split(";")
     )
@@ -54,7 +62,6 @@ def test_every_page_is_guarded(
     assert told.headers["cross-origin-opener-policy"] == "same-origin"
     assert told.headers["referrer-policy"] == "no-referrer"
     assert told.headers["x-content-type-options"] == "nosniff"
-    assert_silent(told.text, *told.headers.values())
 
 
 def test_an_answer_cannot_choose_another_policy() -> None:
