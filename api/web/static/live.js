@@ -2,23 +2,44 @@
 
 import { announce, text } from "./texts.js";
 
+const AGAIN_AFTER = 30_000;
 const place = () => document.getElementById("live");
 const caseId = place().dataset.case;
+let after = place().dataset.after;
+let stream = null;
 let due = 0;
+let again = 0;
 
 function changed() {
-  // Several events at once are one change of the page. An opened detail is not shut under
-  // somebody's eyes: the part that was read stays open by its number.
-  clearTimeout(due);
+  clearTimeout(due); // several events at once are one change of the page
   due = setTimeout(() => globalThis.htmx.trigger(place(), "ledger-changed"), 400);
 }
 
-const stream = new EventSource(`/v1/events?after=${place().dataset.after}`);
-stream.addEventListener("event", (message) => {
-  if (!caseId || JSON.parse(message.data).case_id === caseId) changed();
-});
-addEventListener("pagehide", () => stream.close());
+function follow() {
+  close();
+  stream = new EventSource(`/v1/events?after=${after}`);
+  stream.addEventListener("event", (message) => {
+    after = message.lastEventId;
+    if (!caseId || JSON.parse(message.data).case_id === caseId) changed();
+  });
+  stream.addEventListener("error", () => {
+    // A refused stream (too many of this agency) is not tried again by the browser.
+    if (stream.readyState === EventSource.CLOSED) again = setTimeout(follow, AGAIN_AFTER);
+  });
+}
 
+function close() {
+  clearTimeout(again);
+  stream?.close();
+}
+
+// A page that nobody looks at holds no connection: a browser has few, and an agency's are counted.
+document.addEventListener("visibilitychange", () => (document.hidden ? close() : follow()));
+addEventListener("pagehide", close);
+addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
+if (!document.hidden) follow();
+
+// What was opened to be read is not shut under the reader's eyes.
 const openRows = () =>
   [...place().querySelectorAll("details[open]")].map((one) => one.closest("tr")?.rowIndex);
 let open = [];
