@@ -78,11 +78,12 @@ def test_from_the_first_key_to_the_last_view(cli: CommandLine, directory: Path) 
         assert keys["xk-dhtqnj"][0]["revoked_at"]
         refused = cli.run("act", "-a", "xk-dhtqnj", *ACT, "--json", code=2)
         assert json.loads(refused.stderr)["status"] == 401
-        for view in ("case_views", "audit_trail"):
+        for view in ("case_views", "audit_trail", "obligations"):
             assert cli.json("rebuild", view)["position"] == 4
         assert {each["view"]: each["position"] for each in cli.json("rebuild", "--all")} == {
             "case_views": 4,
             "audit_trail": 4,
+            "obligations": 4,
         }
         cli.run("rebuild", "case_views", "--all", code=1)
         assert cli.json("case", "-a", "me-nac", case_id) == seen
