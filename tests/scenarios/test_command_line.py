@@ -73,6 +73,17 @@ def test_from_the_first_key_to_the_last_view(cli: CommandLine, directory: Path) 
                 shown = cli.run(command, "-a", "me-nac", *words).stdout
                 assert shown
                 assert "zqNobodysName" not in shown
+        owed = cli.json("obligations", "list", "-a", "me-nac", "--case", case_id)
+        assert {o["action"] for o in owed} >= {"risk_assessed", "guardian_appointed"}
+        (times,) = cli.json("obligations", "response-times", "-a", "me-nac", "--by", "country")[
+            "response_times"
+        ]
+        assert (times["country"], times["owed"]) == ("XK", len(owed))
+        balances = cli.json("obligations", "reciprocity", "-a", "me-nac")["balances"]
+        assert [b["countries"] for b in balances] == [["AL", "ME"], ["ME", "XK"]]
+        for words in (("list", "--overdue"), ("response-times",), ("reciprocity",)):
+            assert "XK" in cli.run("obligations", *words, "-a", "me-nac").stdout
+            cli.run("obligations", *words, "-a", "xk-dhtqnj", code=2)
         assert follow_one(cli)["kind"] == "key_revoked"
         keys = {a["id"]: a["keys"] for a in cli.json("keys", "list", "-a", "me-nac")}
         assert keys["xk-dhtqnj"][0]["revoked_at"]
