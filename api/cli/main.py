@@ -17,7 +17,17 @@ from rich.progress import (
 )
 
 from api.agency_keys import own_key
-from api.cli import accountability, duplicates, importing, keys, log, nodes, personal, verify
+from api.cli import (
+    accountability,
+    duplicates,
+    importing,
+    keys,
+    log,
+    nodes,
+    personal,
+    reports,
+    verify,
+)
 from api.cli.building import build, fields_table, kinds_table
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
@@ -55,6 +65,7 @@ app.add_typer(nodes.app)
 app.add_typer(personal.app)
 app.add_typer(duplicates.app)
 app.add_typer(accountability.app)
+app.add_typer(reports.app)
 
 
 @app.command()
