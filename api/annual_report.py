@@ -1,10 +1,9 @@
 """The annual report for people: Markdown in one of three languages, of the same numbers."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
 
 from babel import Locale
-from babel.dates import format_timedelta
+from babel.units import format_unit
 
 from api.subject_access.wording import LOCALES, Language, Wording, wording
 from ledger.vocabulary.picklists import ClosureReason, CorrectionEffect, CorrectionReason
@@ -166,9 +165,14 @@ class _Page:
         return self._words.role(role)
 
     def _lasted(self, seconds: int | None) -> str:
+        """In whole days, or hours or minutes where it is less than two of them."""
         if seconds is None:
             return ""
-        return format_timedelta(timedelta(seconds=seconds), threshold=2, locale=self._locale)
+        minutes, hours, days = (seconds // size for size in (60, 3600, 86400))
+        number, unit = minutes, "minute"
+        if hours > 1:
+            number, unit = (days, "day") if days > 1 else (hours, "hour")
+        return format_unit(number, f"duration-{unit}", locale=self._locale)
 
     def _text(self, name: str, **values: str) -> str:
         return self._words.text(f"report.{name}", **values)
