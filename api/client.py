@@ -305,12 +305,13 @@ class LedgerClient:
         state: ObligationState | None = None,
         case_id: UUID | None = None,
         overdue: bool = False,
+        as_of: datetime | None = None,
         at_least: int | None = None,
         page: int = 200,
     ) -> Iterator[Obligation]:
         """Every obligation that fits, in the cases of this coordinator's country.
 
-        The last opened first, or with ``overdue`` the longest overdue.
+        The last opened first, or with ``overdue`` the longest overdue, now or ``as_of`` a moment.
         """
         after = None
         while True:
@@ -322,6 +323,7 @@ class LedgerClient:
                 "state": state,
                 "case_id": case_id,
                 "overdue": overdue,
+                "as_of": as_of and as_of.isoformat(),
                 "at_least": at_least,
                 "limit": page,
                 "after": after,

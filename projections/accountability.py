@@ -145,7 +145,7 @@ def tally(standings: Iterable[Standing]) -> Tally:
 
 
 def overdue(obligations: Iterable[Obligation], moment: datetime) -> list[Obligation]:
-    """Those that are open and were due before ``moment``, the longest overdue first."""
+    """Those that were due before ``moment`` and open then, the longest overdue first."""
     late = (o for o in obligations if o.is_overdue(moment))
     return sorted(late, key=lambda o: (o.due or moment, o.id))
 

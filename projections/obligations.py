@@ -85,8 +85,11 @@ class Obligation(LedgerModel):
     """Whether it was discharged, by when that was done, after it was due."""
 
     def is_overdue(self, moment: datetime) -> bool:
-        """Whether it is open, and was due before ``moment``."""
-        return self.state is ObligationState.OPEN and self.due is not None and self.due < moment
+        """Whether it was due before ``moment`` and open then, by what is known now."""
+        if self.due is None or self.due >= moment or self.outcome is Outcome.ANNULLED:
+            return False
+        was_closed = self.closed is not None and self.closed.acted_at <= moment
+        return self.opened.acted_at <= moment and not was_closed
 
 
 Key: TypeAlias = tuple[str, str | None, str | None, str]
@@ -142,17 +145,18 @@ def _following(
 ) -> CaseObligations:
     """The obligations after ``act``, which annuls nothing and leaves the case in ``state``."""
     are = dict(_keyed(owed_steps(state, protocol)))
-    deed = _deed(act, protocol)
     by_id = dict(known.by_id)
+    gone, new = known.open.keys() - are.keys(), are.keys() - known.open.keys()
+    deed = _deed(act, protocol) if gone or new else None
     opened: dict[Key, Owing] = {}
     for key, owing in known.open.items():
-        if key not in are:
+        if deed is not None and key in gone:
             by_id[owing.id] = _closed(by_id[owing.id], deed, _outcome(key, owing, are, state, act))
     for key, owed in are.items():
-        if (owing_still := known.open.get(key)) is not None:
-            obligation = _as_it_stands(by_id[owing_still.id], owed, state, protocol)
-        else:
+        if deed is not None and key in new:
             obligation = _opened(key, owed, state, deed, protocol)
+        else:
+            obligation = _as_it_stands(by_id[known.open[key].id], owed, state, protocol)
         by_id[obligation.id] = obligation
         opened[key] = Owing(obligation.id, owed)
     return CaseObligations(act.version, by_id, opened)

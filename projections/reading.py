@@ -133,6 +133,16 @@ ORDER BY o.due, o.id LIMIT %(limit)s
 """
 )
 
+_OVERDUE_THEN = (
+    _OBLIGATIONS
+    + """
+  AND o.outcome IS DISTINCT FROM 'annulled' AND o.due < %(moment)s AND o.opened_at <= %(moment)s
+  AND (o.closed_at IS NULL OR o.closed_at > %(moment)s)
+  AND (%(due)s::timestamptz IS NULL OR (o.due, o.id) > (%(due)s, %(after)s))
+ORDER BY o.due, o.id LIMIT %(limit)s
+"""
+)
+
 _ONE_OBLIGATION = _OBLIGATIONS + " AND o.id = %(after)s"
 
 # Never owed is what stood on an annulled action.
@@ -261,7 +271,8 @@ class ViewReader:
         *,
         limit: int,
         after: Obligation | None = None,
-        overdue_at: datetime | None = None,
+        overdue_now: datetime | None = None,
+        overdue_then: datetime | None = None,
         case_id: UUID | None = None,
         party: str | None = None,
         creditor: str | None = None,
@@ -271,7 +282,8 @@ class ViewReader:
     ) -> list[Obligation]:
         """Obligations in the viewer's cases, the last opened first, beginning behind ``after``.
 
-        With ``overdue_at``, those that are open and were due before: the longest overdue first.
+        With ``overdue_now``, those that are open and were due before: the longest overdue first.
+        With ``overdue_then``, those that were so at an earlier moment, by what is known now.
         ``party`` and ``agency`` owe, ``creditor`` is owed.
         """
         filters = {
@@ -280,7 +292,7 @@ class ViewReader:
             "after": after and after.id,
             "opened": after and after.opened.position,
             "due": after and after.due,
-            "moment": overdue_at,
+            "moment": overdue_then or overdue_now,
             "case_id": case_id,
             "party": party,
             "creditor": creditor,
@@ -288,7 +300,9 @@ class ViewReader:
             "kind": kind,
             "state": state,
         }
-        statement = _NEWEST if overdue_at is None else _OVERDUE
+        statement = _NEWEST
+        if overdue_then is not None or overdue_now is not None:
+            statement = _OVERDUE if overdue_then is None else _OVERDUE_THEN
         rows = self._rows(statement, "obligations", filters)
         return [Obligation.model_validate(row["document"]) for row in rows]
 

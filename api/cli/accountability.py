@@ -38,6 +38,9 @@ def listed(
     overdue: Annotated[
         bool, typer.Option("--overdue", help="Open and due by now, the longest first.")
     ] = False,
+    as_of: Annotated[
+        datetime | None, typer.Option(help="With --overdue: as it stood then (UTC).")
+    ] = None,
     url: Url = DEFAULT_URL,
     key: KeyFile = None,
     as_json: AsJson = False,
@@ -53,12 +56,13 @@ def listed(
                 state=state,
                 case_id=case,
                 overdue=overdue,
+                as_of=_utc(as_of),
             )
         )
         if as_json:
             print_json([obligation.model_dump(mode="json") for obligation in found])
         elif found:
-            out.print(obligation_table(found, datetime.now(UTC)))
+            out.print(obligation_table(found, _utc(as_of) or datetime.now(UTC)))
         else:
             out.print("Nothing is owed that fits.")
 

@@ -45,12 +45,19 @@ def list_obligations(
     overdue: Annotated[
         bool, Query(description="Only those that are open and due by now, the longest first")
     ] = False,
+    as_of: Annotated[
+        AwareDatetime | None, Query(description="With `overdue`: those that were so then")
+    ] = None,
     after: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     at_least: AtLeast = None,
 ) -> ObligationPage:
     """Obligations in the cases that the caller's country is party to, the last opened first."""
     viewer = _viewer(caller)
+    if as_of is not None and not overdue:
+        raise Refusal(
+            Ground.INVALID, "as-of", "A moment is for what was overdue; ask for that.", "as_of"
+        )
     wait_for(node, _VIEW, at_least)
     last = node.views.obligation(viewer, after) if after is not None else None
     if after is not None and last is None:
@@ -61,7 +68,8 @@ def list_obligations(
         viewer,
         limit=limit,
         after=last,
-        overdue_at=datetime.now(UTC) if overdue else None,
+        overdue_now=datetime.now(UTC) if overdue else None,
+        overdue_then=as_of,
         case_id=case_id,
         party=party,
         creditor=creditor,

@@ -183,8 +183,14 @@ def test_pages_hold_each_one_once(world: World) -> None:
     late = world.seen_by("xk-nac", overdue=True)
     assert late
     assert late == overdue(every, datetime.now(UTC))
+    then = START + 20 * DAY
+    were_late = world.seen_by("xk-nac", overdue=True, as_of=then)
+    assert were_late == overdue(every, then)
+    answered_since = {o.id for o in were_late} - {o.id for o in late}
+    assert answered_since
     for size in (1, 2):
         assert world.seen_by("xk-nac", overdue=True, page=size) == late
+        assert world.seen_by("xk-nac", overdue=True, as_of=then, page=size) == were_late
 
 
 def test_response_times_are_of_the_cases_that_are_seen(world: World) -> None:
@@ -238,6 +244,8 @@ def test_what_is_asked_wrongly_is_refused(world: World) -> None:
     for query in wrong:
         refused = world.ask_raw("xk-nac", f"/v1/obligations?{query}")
         assert (refused.status_code, refused.json()["rule"]) == (422, "request"), query
+    refused = world.ask_raw("xk-nac", "/v1/obligations?as_of=2026-01-01T00:00:00Z")
+    assert (refused.status_code, refused.json()["rule"]) == (422, "as-of")
     for query in ("by=person", "by=kind&by=kind&by=kind&by=kind", "as_of=2026-01-01T00:00:00"):
         refused = world.ask_raw("xk-nac", f"/v1/accountability/response-times?{query}")
         assert refused.status_code == 422, query

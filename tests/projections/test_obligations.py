@@ -133,7 +133,9 @@ def test_a_request_is_acknowledged_and_answered(case: RecordedCase) -> None:
     answered = one_of(case, answer.id)
     assert (answered.outcome, answered.late) == (Outcome.DONE, True)
     assert answered.opened.action == asked
+    assert answered.is_overdue(START + 29 * DAY)
     assert not answered.is_overdue(START + 60 * DAY)
+    assert not answered.is_overdue(START - DAY)
 
 
 def one_of(case: RecordedCase, obligation_id: UUID) -> Obligation:
