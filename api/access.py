@@ -30,8 +30,8 @@ SESSION_COOKIE = "case-ledger-session"
 session_cookie = APIKeyCookie(
     name=f"__Host-{SESSION_COOKIE}",
     scheme_name="session",
-    description="What a browser is given when a person signs in at `/auth/login`. Requests that "
-    "are not GET or HEAD must come from this node's own pages",
+    description="What a browser is given when a person signs in at `/auth/login` or `/auth/key`. "
+    "Requests that are not GET or HEAD must come from this node's own pages",
     auto_error=False,
 )
 ASKED_FOR = (bearer, session_cookie)
@@ -41,7 +41,10 @@ _READING = ("GET", "HEAD")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated agency: its system, by a key, or a person of it, by a session."""
+    """An authenticated agency: its system, by a key, or a person of it, by a session.
+
+    A session that a key began has both.
+    """
 
     agency: Agency
     registry: Registry
@@ -109,12 +112,7 @@ async def caller(request: Request) -> Caller:
     if credentials is None and secret is not None:
         return await _signed_in(request, node, lanes, registry, secret)
     if credentials is None:
-        raise Refusal(
-            Ground.UNAUTHENTIC,
-            "assertion-missing",
-            "Send an assertion signed with the agency's key as a bearer token.",
-            "Authorization",
-        )
+        raise _assertion_missing()
     if secret is not None:
         raise Refusal(
             Ground.UNAUTHENTIC,
@@ -123,6 +121,15 @@ async def caller(request: Request) -> Caller:
             "Authorization",
         )
     return await _asserted(node, lanes, registry, credentials.credentials)
+
+
+async def asserting(request: Request) -> Caller:
+    """As :func:`caller`, by an assertion alone: a session that the browser has does not count."""
+    node, lanes = await the_node(request), await the_lanes(request)
+    credentials = await bearer(request)
+    if credentials is None:
+        raise _assertion_missing()
+    return await _asserted(node, lanes, await lanes.registry.known(), credentials.credentials)
 
 
 async def _asserted(node: Node, lanes: Lanes, registry: Registry, token: str) -> Caller:
@@ -137,6 +144,15 @@ async def _asserted(node: Node, lanes: Lanes, registry: Registry, token: str) ->
     assertions.check_used(used)
     _check_served(node, agency)
     return Caller(agency, registry, key_id=assertion.key_id)
+
+
+def _assertion_missing() -> Refusal:
+    return Refusal(
+        Ground.UNAUTHENTIC,
+        "assertion-missing",
+        "Send an assertion signed with the agency's key as a bearer token.",
+        "Authorization",
+    )
 
 
 def person_agency(node: Node, registry: Registry, agency_id: str) -> Agency:
@@ -165,9 +181,7 @@ def over_https(node: Node) -> bool:
 
 
 def session_secret(node: Node, request: Request) -> str | None:
-    """What the browser holds of its session, where people sign in here at all."""
-    if node.sign_in is None:
-        return None
+    """What the browser holds of its session."""
     return request.cookies.get(cookie_name(node, SESSION_COOKIE))
 
 
@@ -207,7 +221,15 @@ async def _signed_in(
         )
     registry = await lanes.registry.at(version)
     agency = person_agency(node, registry, session.agency)
-    return Caller(agency, registry, session=session)
+    asking = Caller(agency, registry, key_id=session.key_id, session=session)
+    if session.key_id is not None and not asking.key_counts(registry):
+        raise Refusal(
+            Ground.UNAUTHENTIC,
+            "session-over",
+            "The key that the session began with no longer counts; sign in with another.",
+            "Cookie",
+        )
+    return asking
 
 
 def _check_served(node: Node, agency: Agency) -> None:
@@ -224,3 +246,4 @@ def _check_served(node: Node, agency: Agency) -> None:
 TheLanes = Annotated[Lanes, Depends(the_lanes)]
 TheNode = Annotated[Node, Depends(the_node)]
 TheCaller = Annotated[Caller, Depends(caller)]
+ByAssertion = Annotated[Caller, Depends(asserting)]

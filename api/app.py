@@ -1,6 +1,6 @@
 """The HTTP application of a node."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -8,10 +8,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from fastapi.security.base import SecurityBase
 from prometheus_client import CollectorRegistry
 
-from api import problems
-from api.access import ASKED_FOR, caller
+from api import problems, web
+from api.access import ASKED_FOR, asserting, bearer, caller
 from api.feed import Feed
 from api.lanes import Lanes
 from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications, RequestLog
@@ -77,7 +78,8 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)
-    problems.install(app)
+    app.router.routes.extend(web.routes())
+    problems.install(app, web.as_page)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
     app.add_middleware(AnswerHeaders)
@@ -119,15 +121,21 @@ def _name_operations(app: FastAPI, document: dict[str, Any]) -> None:
 def _say_who_is_asked(app: FastAPI, document: dict[str, Any]) -> None:
     """What :func:`api.access.caller` takes, on each operation that needs one."""
     for route in app.routes:
-        if isinstance(route, APIRoute) and _needs_caller(route):
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        if schemes := _asked_for(route):
             for method in route.methods or ():
                 operation = document["paths"][route.path_format][method.lower()]
-                operation["security"] = [{scheme.scheme_name: []} for scheme in ASKED_FOR]
+                operation["security"] = [{scheme.scheme_name: []} for scheme in schemes]
     document["components"]["securitySchemes"] = {
         scheme.scheme_name: scheme.model.model_dump(mode="json", by_alias=True, exclude_none=True)
         for scheme in ASKED_FOR
     }
 
 
-def _needs_caller(route: APIRoute) -> bool:
-    return any(needed.call is caller for needed in route.dependant.dependencies)
+def _asked_for(route: APIRoute) -> Sequence[SecurityBase]:
+    """The credentials one of which a route needs; none where anyone may ask."""
+    needed = {one.call for one in route.dependant.dependencies}
+    if caller in needed:
+        return ASKED_FOR
+    return (bearer,) if asserting in needed else ()

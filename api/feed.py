@@ -254,7 +254,8 @@ class Feed:
 
     def _judge_keys(self, registry: Registry) -> None:
         for follower in self._followers:
-            if follower.caller.session is None and not follower.caller.key_counts(registry):
+            by_key = follower.caller.session is None or follower.caller.key_id is not None
+            if by_key and not follower.caller.key_counts(registry):
                 follower.over = True
                 follower.woken.set()
 

@@ -9,7 +9,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import ANSWER_HEADERS, respond
+from api.problems import ANSWER_HEADERS, PAGE_POLICY, respond
 from api.rates import Rate, network
 
 _log = structlog.get_logger("api.access")
@@ -17,6 +17,7 @@ Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY_SECONDS = 30.0
 RawHeader = tuple[bytes, bytes]
 _GUARDING = {n.lower().encode(): value.encode() for n, value in ANSWER_HEADERS.items()}
+_POLICY, _PAGE_POLICY = b"content-security-policy", PAGE_POLICY.encode()
 _FROM_SOMEONE = (b"authorization", b"cookie")
 _CLOSE = {"Connection": "close"}  # what is left of the body is not waited for
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
@@ -84,16 +85,18 @@ class AnswerHeaders:
 def _guarded(headers: Iterable[tuple[bytes, bytes]], by_someone: bool) -> list[RawHeader]:
     """The headers of an answer with what it must say; of what it says by itself, the rest."""
     kept: list[RawHeader] = []
-    cached = b""
+    cached, guarding = b"", dict(_GUARDING)
     for name, value in headers:
         lower = name.lower()
         if lower == b"cache-control":
             cached = value
+        elif lower == _POLICY and value == _PAGE_POLICY:
+            guarding[lower] = value
         elif lower not in _GUARDING:
             kept.append((name, value))
     if not cached or (by_someone and b"public" not in cached):
         cached = b"no-store"
-    return [*kept, *_GUARDING.items(), (b"cache-control", cached)]
+    return [*kept, *guarding.items(), (b"cache-control", cached)]
 
 
 class FailedAuthentications:

@@ -164,6 +164,10 @@ class Node:
         """
         return self.follower is None or agency.party in self.parties or agency.role == NODE
 
+    def serves_people(self, agency: Agency) -> bool:
+        """Whether people may act for an agency here; a node is no person's."""
+        return agency.role != NODE and self.serves(agency)
+
     def standing(self) -> Standing:
         """How far the log is signed, cosigned and published, as this node knows it."""
         if self.publisher is not None:

@@ -1,5 +1,6 @@
 """Parameters that several routes share, and the wait for a view to catch up."""
 
+import re
 import time
 from typing import Annotated
 from uuid import UUID
@@ -13,6 +14,16 @@ from ledger.refusals import Ground, Refusal
 MAX_POSITION = 2**53  # what every JSON reader can hold
 _WAIT_SECONDS = 5.0
 
+_OWN_PATH = r"^/([A-Za-z0-9._~-][A-Za-z0-9._~/?&=%-]*)?$"
+"""A path of this node, which no browser takes for another's address."""
+ReturnTo = Annotated[
+    str,
+    Query(
+        pattern=_OWN_PATH,
+        max_length=500,
+        description="The page of this node to go to afterwards",
+    ),
+]
 CaseId = Annotated[UUID, Path(description="The case's UUID")]
 Position = Annotated[int, Query(ge=0, le=MAX_POSITION)]
 AtLeast = Annotated[
@@ -28,6 +39,11 @@ SignedActionBody = Annotated[
         max_length=256 * 1024,
     ),
 ]
+
+
+def is_own_path(text: str) -> bool:
+    """Whether a browser that is sent there stays at this node."""
+    return len(text) <= 500 and re.fullmatch(_OWN_PATH, text) is not None
 
 
 def wait_for(node: Node, projection: str, position: int | None) -> None:

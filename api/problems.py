@@ -1,13 +1,13 @@
 """Problem details (RFC 9457): every refusal names its rule and the field at fault."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import psycopg
 import structlog
 from eventsourcing.persistence import OperationalError
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from rfc9457 import Problem
@@ -35,6 +35,11 @@ ANSWER_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
 }
 """What every answer says to a browser."""
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""The one other Content-Security-Policy that an answer may have: that of a page for people."""
 _log = structlog.get_logger(__name__)
 
 
@@ -65,16 +70,29 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of ``app`` with problem details."""
-    app.add_exception_handler(Problem, _answer_problem)
-    app.add_exception_handler(Refusal, _answer_refusal)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(HTTPException, _answer_http)
-    app.add_exception_handler(KeyMissingError, _answer_key_missing)
-    app.add_exception_handler(psycopg.OperationalError, _answer_unavailable)
-    app.add_exception_handler(OperationalError, _answer_unavailable)
-    app.add_exception_handler(Exception, _answer_unexpected)
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+AsPage = Callable[[Request, Problem], Response | None]
+"""What a problem becomes for a person's browser; ``None`` for every other client."""
+
+
+def no_page(_: Request, __: Problem) -> Response | None:
+    """For applications that people do not look at."""
+    return None
+
+
+def install(app: FastAPI, as_page: AsPage = no_page) -> None:
+    """Answer every error of ``app`` with problem details, or with a page where one was asked."""
+
+    def answering(told: Callable[[Exception], Problem]) -> Handler:
+        async def answer(request: Request, error: Exception) -> Response:
+            problem = told(error)
+            page = as_page(request, problem)
+            return respond(problem) if page is None else page
+
+        return answer
+
+    for kind, told in _TOLD.items():
+        app.add_exception_handler(kind, answering(told))
 
 
 def respond(error: Problem) -> JSONResponse:
@@ -88,23 +106,21 @@ def respond(error: Problem) -> JSONResponse:
     )
 
 
-async def _answer_problem(_: Request, error: Exception) -> JSONResponse:
+def _told_problem(error: Exception) -> Problem:
     if not isinstance(error, Problem):
         raise error
-    return respond(error)
+    return error
 
 
-async def _answer_refusal(_: Request, error: Exception) -> JSONResponse:
+def _told_refusal(error: Exception) -> Problem:
     if not isinstance(error, Refusal):
         raise error
     status, title = _STATUS[error.ground]
     headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if status == 401 else None
-    return respond(
-        problem(status, title, error.rule, error.message, headers=headers, field=error.field)
-    )
+    return problem(status, title, error.rule, error.message, headers=headers, field=error.field)
 
 
-async def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
+def _told_invalid(error: Exception) -> Problem:
     if not isinstance(error, RequestValidationError):
         raise error
     # Never the input itself: it may be anything, a name too.
@@ -114,40 +130,50 @@ async def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
     ]
     title = _STATUS[Ground.INVALID][1]
     detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
-    return respond(problem(422, title, "request", detail, errors=errors))
+    return problem(422, title, "request", detail, errors=errors)
 
 
-async def _answer_http(_: Request, error: Exception) -> JSONResponse:
+def _told_http(error: Exception) -> Problem:
     if not isinstance(error, HTTPException):
         raise error
     headers = dict(error.headers or {})
     if error.status_code == 400:  # the framework's word for a body that is no UTF-8, or no JSON
         title = _STATUS[Ground.INVALID][1]
-        return respond(problem(422, title, "request", "The body cannot be read as what it says."))
+        return problem(422, title, "request", "The body cannot be read as what it says.")
     rule = _HTTP_RULES.get(error.status_code, "http")
-    return respond(problem(error.status_code, error.detail, rule, headers=headers))
+    return problem(error.status_code, error.detail, rule, headers=headers)
 
 
-async def _answer_unavailable(_: Request, error: Exception) -> JSONResponse:
+def _told_unavailable(error: Exception) -> Problem:
     _log.warning("store unavailable", error=type(error).__name__)
     detail = (
         "The store does not answer. Send the same action again, unchanged: "
         "if it was recorded, you get its receipt."
     )
-    return respond(
-        problem(503, "Not available now", "store-unavailable", detail, {"Retry-After": "1"})
-    )
+    return problem(503, "Not available now", "store-unavailable", detail, {"Retry-After": "1"})
 
 
-async def _answer_key_missing(_: Request, error: Exception) -> JSONResponse:
+def _told_key_missing(error: Exception) -> Problem:
     _log.error("a vault's key is missing", what=str(error))
     detail = "The key of what was disclosed on this person is not there; tell the operator."
-    return respond(problem(503, "Not available now", "vault-key-missing", detail))
+    return problem(503, "Not available now", "vault-key-missing", detail)
 
 
-async def _answer_unexpected(_: Request, error: Exception) -> JSONResponse:
+def _told_unexpected(error: Exception) -> Problem:
     # An error's message may carry what an agency sent; where it arose says enough.
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     _log.error("unexpected error", error=type(error).__name__, where=where)
-    return respond(problem(500, "Something went wrong here", "unexpected"))
+    return problem(500, "Something went wrong here", "unexpected")
+
+
+_TOLD: Mapping[type[Exception], Callable[[Exception], Problem]] = {
+    Problem: _told_problem,
+    Refusal: _told_refusal,
+    RequestValidationError: _told_invalid,
+    HTTPException: _told_http,
+    KeyMissingError: _told_key_missing,
+    psycopg.OperationalError: _told_unavailable,
+    OperationalError: _told_unavailable,
+    Exception: _told_unexpected,
+}

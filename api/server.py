@@ -6,7 +6,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -70,10 +70,18 @@ def run(app: FastAPI, settings: Settings) -> None:
 
 
 @contextmanager
-def serving(settings: Settings, conninfo: str) -> Iterator[str]:
-    """Serve in a thread for as long as the block runs. Gives the base URL."""
+def serving(
+    settings: Settings, conninfo: str, extend: Callable[[FastAPI], None] | None = None
+) -> Iterator[str]:
+    """Serve in a thread for as long as the block runs. Gives the base URL.
+
+    ``extend`` may add to the application what no node that people rely on has.
+    """
     listening = listen(settings)
-    running = server(create_app(settings, conninfo), settings)
+    app = create_app(settings, conninfo)
+    if extend is not None:
+        extend(app)
+    running = server(app, settings)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

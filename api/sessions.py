@@ -16,7 +16,7 @@ SIGN_IN_LIFETIME = timedelta(minutes=10)
 _NOTED = timedelta(seconds=30)
 _SEEN = """
 WITH living AS (
-    SELECT digest, agency, person, expires_at, last_seen_at FROM access.sessions
+    SELECT digest, agency, person, key_id, expires_at, last_seen_at FROM access.sessions
     WHERE digest = %(digest)s AND expires_at > now() AND last_seen_at > now() - %(idle)s
 ), noted AS (
     UPDATE access.sessions s SET last_seen_at = now() FROM living
@@ -36,6 +36,8 @@ class Session:
     agency: str
     person: str
     until: datetime
+    key_id: str | None = None
+    """The agency's key that it was begun with, and ends with; ``None`` where a provider was."""
 
 
 class Sessions:
@@ -44,14 +46,15 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, agency: str, person: str) -> str:
+    def begin(self, agency: str, person: str, key_id: str | None = None) -> str:
         """A new session. Returns its secret, which is kept nowhere here."""
         secret = secrets.token_urlsafe(32)
         with self._database.connection() as connection:
             connection.execute(
-                "INSERT INTO access.sessions (digest, agency, person, expires_at, last_seen_at)"
-                " VALUES (%s, %s, %s, now() + %s, now())",
-                (_digest(secret), agency, person, LIFETIME),
+                "INSERT INTO access.sessions"
+                " (digest, agency, person, key_id, expires_at, last_seen_at) "
+                "VALUES (%s, %s, %s, %s, now() + %s, now())",
+                (_digest(secret), agency, person, key_id, LIFETIME),
             )
         return secret
 
@@ -107,7 +110,7 @@ class SessionsInUse:
             raise RuntimeError("a question for one row has no answer")
         if row["agency"] is None:
             return None, row["registry_version"]
-        session = Session(digest, row["agency"], row["person"], row["expires_at"])
+        session = Session(digest, row["agency"], row["person"], row["expires_at"], row["key_id"])
         return session, row["registry_version"]
 
 

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,6 +21,7 @@ from api.cli.tables import brief_trail, case_panel, trail_table
 from api.client import LedgerClient, RefusedError
 from api.country_keys import country_key
 from api.demo import DemoError
+from api.demo.enrolment import Enrolment
 from api.demo.personal_scene import play_personal_scene
 from api.demo.picture import save
 from api.demo.story import FORBIDDEN, STORY, Forbidden
@@ -30,12 +32,14 @@ from api.settings import Settings
 from api.store import create_database, open_store
 from ledger import keys, signing
 from ledger.application import Ledger, environment
+from ledger.keys import from_public
 from ledger.protocol import COORDINATOR, Protocol
 from ledger.vocabulary.registration import (
     CountryKeyRegistered,
     KeyGrant,
     KeyRegistered,
     ProtocolAdopted,
+    PublicKey,
 )
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
@@ -84,11 +88,13 @@ def play(
     if not keep_running:
         changes["port"] = 0
     directory = settings.data_directory / "demo" / "keys"
+    enrolment = Enrolment(protocol)
     with (
         open_store(settings, database=DATABASE) as store,
         serving(
             settings.model_copy(update=changes),
             _prepared(store.owner_conninfo, store.conninfo, protocol, directory),
+            enrolment.add_to if keep_running else None,
         ) as url,
     ):
         held = {a.id: keys.load(directory / f"{a.id}.jwk") for a in protocol.agencies}
@@ -97,12 +103,15 @@ def play(
             _register(players, protocol, held)
             _register_countries(players, protocol, settings.model_copy(update=changes))
             _tell(players, console, as_json=as_json)
+            if picture is not None:
+                save(console, picture, "make demo")
+            if keep_running:
+                enrolment.open(partial(_enrol, players, protocol))
+                _stay(console, url, directory, enrolment)
+            elif not as_json:
+                console.print("`make serve` shows all this in a browser, as each role sees it.")
         finally:
             players.close()
-        if picture is not None:
-            save(console, picture, "make demo")
-        if keep_running:
-            _stay(console, url, directory)
 
 
 def _prepared(owner: str, conninfo: str, protocol: Protocol, directory: Path) -> str:
@@ -139,6 +148,16 @@ def _register(players: Players, protocol: Protocol, held: Mapping[str, OKPKey]) 
             players[coordinator[agency.party]].append_to_registry(
                 KeyRegistered(acted_at=_BEFORE, grant=grant)
             )
+
+
+def _enrol(players: Players, protocol: Protocol, agency: str, key: PublicKey) -> None:
+    """Register a key that a browser made, as the coordinator of the agency's country."""
+    party = protocol.agencies_by_id[agency].party
+    coordinator = next(
+        a.id for a in protocol.agencies if a.role == COORDINATOR and a.party == party
+    )
+    grant = _grant(agency, from_public(key))
+    players[coordinator].append_to_registry(KeyRegistered(acted_at=datetime.now(UTC), grant=grant))
 
 
 def _register_countries(players: Players, protocol: Protocol, settings: Settings) -> None:
@@ -267,7 +286,7 @@ def _refusals(refused: list[tuple[Forbidden, ProblemDetails]]) -> Table:
     return table
 
 
-def _stay(console: Console, url: str, directory: Path) -> None:
+def _stay(console: Console, url: str, directory: Path, enrolment: Enrolment) -> None:
     console.print(
         Panel(
             f"The ledger is served at [bold]{url}[/] with the demo's cases. Try:\n"
@@ -278,6 +297,11 @@ def _stay(console: Console, url: str, directory: Path) -> None:
             border_style="green",
         )
     )
+    console.print(
+        f"In a browser: [bold]{url}[/], with a link for each role, good once:"
+    )
+    for agency, link in enrolment.links(url).items():
+        console.print(f"  {agency:<26} {link}", soft_wrap=True)
     try:
         signal.pause()
     except (KeyboardInterrupt, SystemExit):

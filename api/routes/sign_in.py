@@ -1,6 +1,6 @@
-"""People signing in at their agency's OpenID provider, and out again."""
+"""People signing in, at their agency's OpenID provider or by its key, and out again."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import structlog
@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse
 
 from api.access import (
     SESSION_COOKIE,
+    ByAssertion,
     TheCaller,
     TheNode,
     check_same_origin,
@@ -20,6 +21,7 @@ from api.access import (
     session_secret,
 )
 from api.node import Node
+from api.parameters import ReturnTo
 from api.problem_details import problem
 from api.problems import responses
 from api.sessions import LIFETIME, SIGN_IN_LIFETIME
@@ -45,18 +47,10 @@ def configured(node: TheNode) -> SignIn:
     return node.sign_in
 
 
-# It is asked before anything else is, who is asking too.
-router = APIRouter(tags=["sign-in"], dependencies=[Depends(configured)])
+router = APIRouter(tags=["sign-in"])
+# It is asked before anything else is.
+_BY_PROVIDER = [Depends(configured)]
 TheSignIn = Annotated[SignIn, Depends(configured)]
-ReturnTo = Annotated[
-    str,
-    Query(
-        # A path of this node, which no browser takes for another's address.
-        pattern=r"^/([A-Za-z0-9._~-][A-Za-z0-9._~/?&=%-]*)?$",
-        max_length=500,
-        description="The page of this node to go to afterwards",
-    ),
-]
 FromProvider = Annotated[str | None, Query(max_length=4096)]
 
 
@@ -74,6 +68,7 @@ class Me(BaseModel):
 
 @router.get(
     "/auth/login",
+    dependencies=_BY_PROVIDER,
     status_code=303,
     response_class=RedirectResponse,
     responses={**_REDIRECT, **responses(404, 422, 503)},
@@ -92,6 +87,7 @@ def log_in(node: TheNode, sign_in: TheSignIn, return_to: ReturnTo = "/auth/me") 
 
 @router.get(
     CALLBACK,
+    dependencies=_BY_PROVIDER,
     status_code=303,
     response_class=RedirectResponse,
     responses={**_REDIRECT, **responses(401, 403, 404, 409, 422, 503)},
@@ -124,7 +120,28 @@ def come_back(
     return answer
 
 
-@router.post("/auth/logout", status_code=204, responses=responses(403, 404, 503))
+@router.post(
+    "/auth/key", status_code=201, response_model=Me, responses=responses(401, 403, 409, 503)
+)
+def sign_in_by_key(request: Request, node: TheNode, caller: ByAssertion, response: Response) -> Me:
+    """Begin a person's session with an assertion by the agency's key, from a page of this node.
+
+    It takes the place of the session that the browser had. It ends when the key is revoked or
+    expires, as well as in the ways in which every session ends.
+    """
+    check_same_origin(node, request)
+    agency = person_agency(node, caller.registry, caller.agency.id)
+    before = session_secret(node, request)
+    if before is not None:
+        node.sessions.end(before)
+    key_id = caller.key_id or ""
+    secret = node.sessions.begin(agency.id, key_id, key_id)
+    response.headers.update(_NOT_KEPT)
+    _give_cookie(node, response, SESSION_COOKIE, secret, int(LIFETIME.total_seconds()))
+    return Me(agency=agency.id, person=key_id, until=datetime.now(UTC) + LIFETIME)
+
+
+@router.post("/auth/logout", status_code=204, responses=responses(403, 503))
 def log_out(request: Request, node: TheNode) -> Response:
     """End the session, if there is one. The provider's own goes on."""
     check_same_origin(node, request)
@@ -136,7 +153,7 @@ def log_out(request: Request, node: TheNode) -> Response:
     return answer
 
 
-@router.get("/auth/me", response_model=Me, responses=responses(401, 403, 404, 409, 503))
+@router.get("/auth/me", response_model=Me, responses=responses(401, 403, 409, 503))
 def who_am_i(caller: TheCaller, response: Response) -> Me:
     """Who this node takes the caller for."""
     response.headers.update(_NOT_KEPT)

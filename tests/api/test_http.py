@@ -31,6 +31,7 @@ from tests.support.serving import Server
 START = datetime(2025, 12, 3, 10, tzinfo=UTC)
 OPEN = [
     "/auth/callback",
+    "/auth/key",
     "/auth/login",
     "/auth/logout",
     "/health",

@@ -5,9 +5,12 @@ import re
 import httpx
 import pytest
 
+from api.middleware import _guarded
+from api.problems import ANSWER_HEADERS
 from tests.attacks.target import KOSOVO, MARK, Target, assert_silent
 from tests.support.serving import Server
 
+ANSWER_POLICY = ANSWER_HEADERS["Content-Security-Policy"].encode()
 ANSWERS = (
     ("/health", None, 200),
     ("/ready", None, 200),
@@ -24,6 +27,40 @@ ANSWERS = (
     ("/log/tile/0/999", None, 404),
     ("/witness/zz/" + "0" * 64 + "/checkpoint", None, 404),
 )
+
+
+PAGES = (
+    ("/sign-in", {}, 200),
+    (f"/{MARK}", {"Accept": "text/html"}, 404),
+    ("/", {}, 303),
+)
+
+
+@pytest.mark.parametrize(("path", "headers", "status"), PAGES)
+def test_every_page_is_guarded(
+    target: Target, path: str, headers: dict[str, str], status: int
+) -> None:
+    """API8:2023; ASVS V3.4: pages run this node's scripts alone, are framed and kept nowhere."""
+    told = target.ask(path, None, headers=headers)
+    assert told.status_code == status
+    policy = dict(
+        part.strip().split(" ", 1) for part in told.headers["content-security-policy"].split(";")
+    )
+    assert policy["default-src"] == "'none'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert policy["base-uri"] == "'none'"
+    assert set(policy.values()) == {"'none'", "'self'"}
+    assert told.headers["cache-control"] == "no-store"
+    assert told.headers["cross-origin-opener-policy"] == "same-origin"
+    assert told.headers["referrer-policy"] == "no-referrer"
+    assert told.headers["x-content-type-options"] == "nosniff"
+    assert_silent(told.text, *told.headers.values())
+
+
+def test_an_answer_cannot_choose_another_policy() -> None:
+    """ASVS V3.4: what a route says of scripts counts only where it is the pages' own policy."""
+    weak = [(b"content-security-policy", b"default-src *")]
+    assert (b"content-security-policy", ANSWER_POLICY) in _guarded(weak, by_someone=False)
 
 
 def assert_guarded(answer: httpx.Response) -> None:

@@ -2,7 +2,9 @@
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Route
@@ -10,10 +12,12 @@ from starlette.routing import BaseRoute, Route
 import api.routes
 from api.app import create_app
 from api.settings import Settings
+from api.web.errors import PageRoute
 from tests.attacks.target import KOSOVO, Target
 
 UNDESCRIBED = {"/v1/openapi.json"}
 """The description does not describe itself."""
+PAGES = (Path(__file__).parents[2] / "docs" / "web.md").read_text(encoding="utf-8")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
@@ -34,10 +38,25 @@ def test_every_route_is_described() -> None:
     answering = {
         (method, route.path.replace(":path", ""))
         for route in routes()
-        if isinstance(route, Route | APIRoute) and route.path not in UNDESCRIBED
+        if isinstance(route, Route | APIRoute)
+        and not isinstance(route, PageRoute)
+        and route.path not in UNDESCRIBED
         for method in route.methods or ()
     }
     assert len(answering) > 15
+    assert answering == described
+
+
+def test_every_page_is_described() -> None:
+    """API9:2023 inventory: pages are no API; the table of them names each, with its method."""
+    answering = {
+        (method, route.path.replace(":path", ""))
+        for route in create_app(Settings(), "").routes
+        if isinstance(route, PageRoute)
+        for method in route.methods or ()
+    }
+    described = set(re.findall(r"^\| `(GET|POST) (/\S*)` \|", PAGES, re.MULTILINE))
+    assert len(answering) > 3
     assert answering == described
 
 
@@ -58,7 +77,7 @@ def test_no_method_answers_that_is_not_described(target: Target) -> None:
 def test_older_and_inner_names_answer_nothing(target: Target) -> None:
     """API9:2023 inventory: no other version, trailing slash, case or format of a path."""
     with target.untouched():
-        for path in ("/v0/cases", "/v2/cases", "/cases", "/V1/cases", "/v1/cases.json",
+        for path in ("/v0/cases", "/v2/cases", "/case", "/V1/cases", "/v1/cases.json",
                      "/v1/Cases", "/v1/vault", "/v1/keys", "/v1/internal", "/api/v1/cases",
                      "//v1/cases", "/v1//cases", "/v1/./cases", "/v1;x/cases"):  # fmt: skip
             told = target.raw(

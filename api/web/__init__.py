@@ -1,0 +1,18 @@
+"""What people see: pages for caseworkers, coordinators and oversight, made on the server."""
+
+from collections.abc import Iterator
+
+from starlette.routing import BaseRoute
+
+from api.web.errors import as_page
+from api.web.routes import acts, cases, coordination, entry, oversight
+
+__all__ = ["as_page", "routes"]
+
+_ROUTERS = (entry.router, acts.router, cases.router, oversight.router, coordination.router)
+
+
+def routes() -> Iterator[BaseRoute]:
+    """The routes of all pages."""
+    for router in _ROUTERS:
+        yield from router.routes

@@ -1,0 +1,40 @@
+"""Refusals as pages, for browsers; every other client gets problem details."""
+
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from rfc9457 import Problem
+from starlette.responses import RedirectResponse
+
+from api.web.rendering import PAGE_HEADERS, page
+
+
+class PageRoute(APIRoute):
+    """A route whose answers are for people."""
+
+
+def as_page(request: Request, problem: Problem) -> Response | None:
+    """What a person is shown of a problem; ``None`` where no page was asked for.
+
+    Who is not signed in is sent to do that, and back again.
+    """
+    if not _for_a_person(request):
+        return None
+    status = problem.status
+    reading = request.method in ("GET", "HEAD")
+    if status == 401 and reading and isinstance(request.scope.get("route"), PageRoute):
+        back = quote(request.url.path, safe="/")
+        return RedirectResponse(f"/sign-in?return_to={back}", 303, dict(PAGE_HEADERS))
+    rule = str(problem.extras.get("rule", "")) if hasattr(problem, "extras") else ""
+    answer = page(request, "problem.html", None, status=status, status_code=status, rule=rule)
+    for name, value in (problem.headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+def _for_a_person(request: Request) -> bool:
+    route = request.scope.get("route")
+    if route is not None:
+        return isinstance(route, PageRoute)
+    return request.method == "GET" and "text/html" in request.headers.get("accept", "")

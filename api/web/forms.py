@@ -1,0 +1,235 @@
+"""A form made of an action's model: its fields by level, each with the control that fits it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+import pycountry
+
+from api.subject_access.shapes import Plain, shape
+from api.subject_access.wording import Wording
+from ledger.offering import Offer
+from ledger.protocol import NODE, OVERSIGHT, Protocol
+from ledger.upcasting import upcasters
+from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary.action import Action, field_adapter
+from ledger.vocabulary.levels import FieldGroup, Level
+
+NOT_BY_FORM = frozenset({"information_released"})
+"""What names digests of opened fields, and so is made from these."""
+_SHORT = 200
+_LISTED = 12
+Options = tuple[tuple[str, str], ...]
+"""Values with their labels."""
+
+
+class Control(StrEnum):
+    """How a value is put in."""
+
+    TEXT = "text"
+    LONG = "long"
+    NUMBER = "number"
+    DATE = "date"
+    MOMENT = "moment"
+    ONE = "one"
+    SEVERAL = "several"
+
+
+class Sent(StrEnum):
+    """What a value is in the signed JSON."""
+
+    STRING = "string"
+    NUMBER = "number"
+    FLAG = "flag"
+    MOMENT = "moment"
+    LIST = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One field of an action."""
+
+    name: str
+    label: str
+    level: Level
+    group: FieldGroup | None
+    control: Control
+    sent: Sent
+    required: bool
+    options: Options = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The fields of a kind of action, those of each level together."""
+
+    kind: str
+    version: int
+    """Of the kind's schema, which the signed action names where it is not the first."""
+    digests: int
+    """How many digests an action of the kind carries, whatever is filled in."""
+    levels: tuple[tuple[Level, tuple[FormField, ...]], ...]
+
+
+def form(
+    kind: str, offer: Offer, named: Mapping[str, str], protocol: Protocol, words: Wording
+) -> Form:
+    """The form of an action that is offered; ``named`` are agencies and actions by their ids."""
+    model = CASE_ACTIONS[kind]
+    fields = [_field(model, name, offer, named, protocol, words) for name in model.model_fields]
+    by_level = [(level, tuple(f for f in fields if f.level is level)) for level in Level]
+    return Form(
+        kind=kind,
+        version=upcasters().version(kind),
+        digests=len(model.disclosable_fields()),
+        levels=tuple((level, own) for level, own in by_level if own),
+    )
+
+
+def _field(
+    model: type[Action],
+    name: str,
+    offer: Offer,
+    named: Mapping[str, str],
+    protocol: Protocol,
+    words: Wording,
+) -> FormField:
+    declared = model.level(name)
+    schema = _schema(model, name)
+    several = schema.get("type") == "array"
+    item = _resolved(schema.get("items", {}), schema) if several else schema
+    options = _options(model.kind, name, item, offer, named, protocol, words)
+    return FormField(
+        name=name,
+        label=words.field(name),
+        level=declared.level,
+        group=declared.group,
+        control=_control(model.kind, name, item, several=several),
+        sent=_sent(model.kind, name, item, several=several),
+        required=model.model_fields[name].is_required(),
+        options=options,
+        minimum=item.get("minimum"),
+        maximum=item.get("maximum"),
+        max_length=item.get("maxLength"),
+        pattern=_pattern(item),
+    )
+
+
+@cache
+def _whole_schema(model: type[Action], name: str) -> dict[str, Any]:
+    return field_adapter(model, name).json_schema()
+
+
+def _schema(model: type[Action], name: str) -> dict[str, Any]:
+    """The JSON Schema of a field's value, without the ``null`` of an optional one."""
+    whole = _whole_schema(model, name)
+    definitions = {"$defs": whole.get("$defs", {})}
+    found = whole
+    if "anyOf" in whole:
+        told = [one for one in whole["anyOf"] if one.get("type") != "null"]
+        numbers = [one for one in told if one.get("type") in ("number", "integer")]
+        found = (numbers or told)[0]
+    return {**_resolved(found, definitions), **definitions}
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref")
+    if reference is None:
+        return dict(schema)
+    found: dict[str, Any] = root["$defs"][reference.rsplit("/", 1)[-1]]
+    return found
+
+
+def _pattern(item: Mapping[str, Any]) -> str | None:
+    """A pattern as HTML has it: without anchors, for it is matched whole."""
+    pattern = item.get("pattern")
+    return str(pattern).removeprefix("^").removesuffix("$") if pattern is not None else None
+
+
+def _control(kind: str, name: str, item: Mapping[str, Any], *, several: bool) -> Control:
+    if several:
+        return Control.SEVERAL
+    match shape(kind, name):
+        case Plain.NUMBER:
+            return Control.NUMBER
+        case Plain.DATE:
+            return Control.DATE
+        case Plain.MOMENT:
+            return Control.MOMENT
+        case Plain.TEXT:
+            return Control.LONG if item.get("maxLength", 0) > _SHORT else Control.TEXT
+    return Control.ONE
+
+
+def _sent(kind: str, name: str, item: Mapping[str, Any], *, several: bool) -> Sent:
+    if several:
+        return Sent.LIST
+    match shape(kind, name):
+        case Plain.FLAG:
+            return Sent.FLAG
+        case Plain.MOMENT:
+            return Sent.MOMENT
+        case Plain.NUMBER if item.get("type") == "integer":
+            return Sent.NUMBER
+    return Sent.STRING
+
+
+def _options(
+    kind: str,
+    name: str,
+    item: Mapping[str, Any],
+    offer: Offer,
+    named: Mapping[str, str],
+    protocol: Protocol,
+    words: Wording,
+) -> Options:
+    offered = offer.choices.get(name)
+    match shape(kind, name):
+        case Plain.FLAG:
+            return tuple(
+                (code, words.value(kind, name, code == "true", {})[0]) for code in ("true", "false")
+            )
+        case Plain.AGENCY:
+            people = [a.id for a in protocol.agencies if a.role not in (NODE, OVERSIGHT)]
+            return tuple((a, named[a]) for a in offered or people)
+        case Plain.ACTION:
+            known = offered or [a for a in named if a not in protocol.agencies_by_id]
+            return tuple((a, named[a]) for a in known if a in named)
+        case Plain.COUNTRY:
+            return _countries(kind, name, protocol, words)
+        case Plain.LANGUAGE:
+            return _languages(words)
+        case Plain():
+            return ()
+        case picklist:
+            codes = offered or item.get("enum") or [item.get("const")]
+            return tuple((v.value, words.picked(v)) for v in picklist if v.value in codes)
+
+
+def _countries(kind: str, name: str, protocol: Protocol, words: Wording) -> Options:
+    """The parties, where a field is for the rules; every country, where it is of the person."""
+    if CASE_ACTIONS[kind].level(name).level is Level.LEDGER:
+        return tuple((p.code, words.country(p.code)) for p in protocol.parties)
+    codes = [*(c.alpha_2 for c in pycountry.countries), "XK"]
+    return _sorted([(code, words.country(code)) for code in codes])
+
+
+def _languages(words: Wording) -> Options:
+    """Languages with a two-letter code besides, and those spoken here that have none."""
+    codes = [one.alpha_3 for one in pycountry.languages if hasattr(one, "alpha_2")]
+    return _sorted([(code, words.language_name(code)) for code in (*codes, "cnr", "rom")])
+
+
+def _sorted(options: Sequence[tuple[str, str]]) -> Options:
+    return tuple(sorted(set(options), key=lambda one: one[1].casefold()))
+
+
+def is_long(field: FormField) -> bool:
+    """Whether a choice of several has too many values to list them."""
+    return len(field.options) > _LISTED * 2

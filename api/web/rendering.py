@@ -1,0 +1,86 @@
+"""Makes pages of templates: everything escaped, in one language, kept in no cache."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from fastapi import Request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from api.access import Caller
+from api.problems import ANSWER_HEADERS, PAGE_POLICY
+from api.subject_access.wording import Wording, wording
+from api.web.assets import assets
+from api.web.languages import LANGUAGES, NAMES, TAGS, language_of
+from api.web.sections import sections
+from api.web.texts import Texts, texts
+from ledger.vocabulary import ALL_ACTIONS
+
+PAGE_HEADERS = {
+    **ANSWER_HEADERS,
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": PAGE_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Everything that is said in one language."""
+
+    texts: Texts
+    things: Wording
+
+    @classmethod
+    def of(cls, request: Request) -> "Words":
+        language = language_of(request)
+        return cls(texts(language), wording(language))
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=PackageLoader("api.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals |= {
+        "asset": assets().url,
+        "language_names": NAMES,
+        "languages": LANGUAGES,
+        "stage_of": lambda kind: ALL_ACTIONS[kind].stage.value,
+    }
+    return made
+
+
+def page(
+    request: Request, template: str, caller: Caller | None, *, status: int = 200, **values: Any
+) -> HTMLResponse:
+    """A page for who asks; ``caller`` is ``None`` where nobody is signed in.
+
+    It names its own path, ``here``, only where it is found: another path could be anything.
+    """
+    words, language = Words.of(request), language_of(request)
+    content = (
+        _templates()
+        .get_template(template)
+        .render(
+            t=words.texts.text,
+            n=words.texts.count,
+            find_text=words.texts.find,
+            w=words.things,
+            language=language,
+            lang=TAGS[language],
+            here=request.url.path if status == 200 else "/",
+            caller=caller,
+            sections=sections(caller) if caller is not None else (),
+            now=datetime.now(UTC),
+            **values,
+        )
+    )
+    return HTMLResponse(content, status, dict(PAGE_HEADERS))

@@ -1,0 +1,124 @@
+"""Recording actions: what is possible now and why the rest is not, and a form for each."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request, Response
+
+from api.access import Caller, TheCaller, TheNode
+from api.node import Node
+from api.parameters import CaseId
+from api.web.errors import PageRoute
+from api.web.forms import NOT_BY_FORM, form, is_long
+from api.web.reasons import reason
+from api.web.rendering import Words, page
+from api.web.routes.cases import own_case
+from ledger.case import Case
+from ledger.case_state import Act
+from ledger.offering import offers
+from ledger.protocol import NODE, OVERSIGHT
+from ledger.refusals import Ground, Refusal
+from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary.picklists import Stage
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+Kind = Annotated[str, Path(pattern=r"^[a-z_]{1,60}$")]
+
+
+@router.get("/cases/new")
+def open_case(request: Request, node: TheNode, caller: TheCaller) -> Response:
+    """The form that opens a case."""
+    return _form(request, node, caller, "case_opened", None)
+
+
+@router.get("/cases/{case_id}/act")
+def list_acts(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
+    """Every action that the agency's role may take, by stage: possible now, or why not."""
+    _check_acts(caller)
+    view = own_case(node, caller, case_id)
+    case, words = _case(node, case_id), Words.of(request)
+    told = offers(
+        case.state, case.history, caller.agency, caller.registry.protocol, _now(),
+        caller.key_id or "",
+    )  # fmt: skip
+    own = {k: o for k, o in told.items() if o.refusal is None or o.refusal.rule != "role"}
+    own.pop("case_opened", None)
+    stages = [
+        (stage, [o for k, o in own.items() if CASE_ACTIONS[k].stage is stage]) for stage in Stage
+    ]
+    reasons = {k: reason(o.refusal, words) for k, o in own.items() if o.refusal}
+    return page(
+        request, "acts.html", caller, case=view, reasons=reasons, by_api=NOT_BY_FORM,
+        stages=[(stage, some) for stage, some in stages if some],
+    )  # fmt: skip
+
+
+@router.get("/cases/{case_id}/act/{kind}")
+def show_form(
+    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, kind: Kind
+) -> Response:
+    """The form of one action. Where the rules refuse it now, it says why instead."""
+    _check_acts(caller)
+    own_case(node, caller, case_id)
+    return _form(request, node, caller, kind, case_id)
+
+
+def _form(
+    request: Request, node: Node, caller: Caller, kind: str, case_id: UUID | None
+) -> Response:
+    _check_acts(caller)
+    protocol, words = caller.registry.protocol, Words.of(request)
+    if kind not in protocol.actions or kind in NOT_BY_FORM:
+        raise Refusal(Ground.UNKNOWN, "unknown-kind", "There is no such form.", "kind")
+    case = _case(node, case_id) if case_id is not None else None
+    offer = offers(
+        case.state if case else None,
+        case.history if case else {},
+        caller.agency,
+        protocol,
+        _now(),
+        caller.key_id or "",
+    )[kind]
+    if offer.refusal is not None and offer.refusal.rule == "role":
+        raise offer.refusal
+    named = {a.id: words.things.proper_name(a.name) for a in protocol.agencies}
+    if case is not None:
+        named |= {str(act.id): _action_name(act, words) for act in case.history.values()}
+    return page(
+        request,
+        "act.html",
+        caller,
+        case=own_case(node, caller, case_id) if case_id is not None else None,
+        case_id=case_id,
+        version=case.version if case else 0,
+        kind=kind,
+        form=form(kind, offer, named, protocol, words.things),
+        why=reason(offer.refusal, words) if offer.refusal else None,
+        protocol=protocol.id,
+        is_long=is_long,
+    )
+
+
+def _action_name(act: Act, words: Words) -> str:
+    day = words.things.day(act.acted_at.date())
+    return f"{act.version}. {words.things.kind(act.kind)}, {day}"
+
+
+def _check_acts(caller: Caller) -> None:
+    """Raises ``Refusal`` for who records nothing on cases by a page."""
+    if caller.agency.role in (OVERSIGHT, NODE):
+        raise Refusal(
+            Ground.NOT_ALLOWED, "role", "Oversight and nodes record no case actions here."
+        )
+
+
+def _case(node: Node, case_id: UUID) -> Case:
+    case = node.ledger.case(case_id)
+    if case is None:
+        raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case.")
+    return case
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,208 @@
+"""For caseworkers: their cases by what is due, one case with its timeline, and personal fields."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.access import Caller, TheCaller, TheNode
+from api.documents import PersonalField, ReadingRequest
+from api.node import Node
+from api.parameters import AtLeast, CaseId, wait_for
+from api.routes.personal import trail_of
+from api.web.errors import PageRoute
+from api.web.rendering import Words, page
+from api.web.telling import by_due, dues, names, rows, told
+from api.web.timeline import handovers, timeline
+from ledger.protocol import OVERSIGHT, Operation
+from ledger.refusals import Ground, Refusal
+from ledger.vault.disclosures import Held
+from ledger.vault.readings import Reading
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis, Purpose
+from projections.case_view import OVERSIGHT_VIEWER, CaseView
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+_PAGE, _AT_MOST = 200, 1_000
+_MAX_FORM = 4_000
+PURPOSES = tuple(p for p in Purpose if p is not Purpose.SUBJECT_ACCESS)
+"""What a person may open fields for; the person's own file is another matter."""
+
+
+@router.get("/cases")
+def list_cases(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    show: Annotated[str, Query(pattern="^(due|all)$")] = "due",
+) -> Response:
+    """The cases of the caller's country: those in which something is due, or all."""
+    viewer = caller.viewer
+    waits = True if show == "due" and viewer != OVERSIGHT_VIEWER else None
+    found = by_due(all_cases(node, viewer, waits), caller, _now())
+    return page(
+        request, "cases.html", caller, cases=found, show="all" if waits is None else "due",
+        full=len(found) >= _AT_MOST, position=node.views.position("case_views"),
+    )  # fmt: skip
+
+
+@router.get("/cases/{case_id}")
+def show_case(
+    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
+) -> Response:
+    """One case: what is due, what is in force, and its timeline."""
+    for projection in ("case_views", "audit_trail"):
+        wait_for(node, projection, at_least)
+    view = own_case(node, caller, case_id)
+    trail, words = trail_of(node, case_id), Words.of(request).things
+    protocol = caller.registry.protocol
+    return page(
+        request,
+        "case.html",
+        caller,
+        case=view,
+        dues=dues(view, caller.agency, protocol, _now()),
+        picture=timeline(trail, lanes(view, caller)),
+        lanes=lanes(view, caller),
+        rows=rows(trail, _case_fields(node, caller, case_id), dict(handovers(trail)),
+                  protocol, words),
+        named=names(protocol, trail, words),
+        position=node.views.position("case_views"),
+    )  # fmt: skip
+
+
+@router.get("/cases/{case_id}/personal")
+def personal(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
+    """Ask for personal fields, and see who did."""
+    return _personal(request, node, caller, case_id)
+
+
+async def _reading_form(request: Request) -> ReadingRequest:
+    """The groups, purpose and basis of a form. Raises ``Refusal``."""
+    form = parse_qs((await request.body())[:_MAX_FORM].decode("ascii", "replace"))
+    purpose, basis = form.get("purpose", [""])[0], form.get("basis", [""])[0]
+    try:
+        return ReadingRequest(
+            groups=tuple(FieldGroup(group) for group in form.get("groups", ())),
+            purpose=Purpose(purpose),
+            basis=LegalBasis(basis) if basis else None,
+        )
+    except ValueError:
+        raise Refusal(
+            Ground.INVALID, "request", "Choose a purpose, and at least one group.", "groups"
+        ) from None
+
+
+@router.post("/cases/{case_id}/personal")
+async def open_personal(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    case_id: CaseId,
+    asked: Annotated[ReadingRequest, Depends(_reading_form)],
+) -> Response:
+    """Open personal fields for a purpose. Granted or refused, it is written down."""
+
+    def read() -> Response:
+        try:
+            opened = node.disclosing.read(
+                caller.reader, case_id, asked.groups, asked.purpose, asked.basis
+            )
+        except Refusal as refusal:
+            if refusal.rule not in ("access-matrix", "no-legal-basis"):
+                raise
+            return _personal(request, node, caller, case_id, refused=refusal.rule)
+        history = opened.case.history
+        fields = [PersonalField.of(one, history[one.action_id]) for one in opened.fields]
+        return _personal(request, node, caller, case_id, opened=opened.reading, fields=fields)
+
+    return await run_in_threadpool(read)
+
+
+def _personal(
+    request: Request,
+    node: Node,
+    caller: Caller,
+    case_id: UUID,
+    *,
+    opened: Reading | None = None,
+    fields: Sequence[PersonalField] = (),
+    refused: str | None = None,
+) -> Response:
+    view = own_case(node, caller, case_id)
+    trail, words = trail_of(node, case_id), Words.of(request).things
+    protocol = caller.registry.protocol
+    named = names(protocol, trail, words)
+    shown = [
+        (field, told(field.kind, {field.field: field.value}, named, words)[0]) for field in fields
+    ]
+    allowed = [
+        group
+        for group in FieldGroup
+        if protocol.allows(caller.agency.role, Operation.READ, group)
+        or protocol.allows(caller.agency.role, Operation.BREAK_GLASS, group)
+    ]
+    return page(
+        request,
+        "personal.html",
+        caller,
+        case=view,
+        groups=allowed,
+        purposes=PURPOSES,
+        opened=opened,
+        fields=shown,
+        refused=refused,
+        readings=_readings(node, caller, case_id),
+        named=named,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def own_case(node: Node, caller: Caller, case_id: UUID) -> CaseView:
+    """The case as the caller's country sees it. Raises ``Refusal`` (``unknown-case``)."""
+    view = node.views.case(caller.viewer, case_id)
+    if view is None:
+        raise Refusal(
+            Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."
+        )
+    return view
+
+
+def lanes(view: CaseView, caller: Caller) -> tuple[str, ...]:
+    """The countries of a case, the caller's own first."""
+    own = caller.agency.party
+    return tuple(sorted(view.parties, key=lambda party: (party != own, party)))
+
+
+def all_cases(node: Node, viewer: str, awaits_us: bool | None = None) -> list[CaseView]:
+    """The viewer's cases, the newest first, as many as a page can show."""
+    found: list[CaseView] = []
+    before = None
+    while len(found) < _AT_MOST:
+        more = node.views.cases(viewer, limit=_PAGE, before=before, awaits_us=awaits_us)
+        found += more
+        if len(more) < _PAGE:
+            break
+        before = more[-1].opened_position
+    return found
+
+
+def _case_fields(node: Node, caller: Caller, case_id: UUID) -> Sequence[Held]:
+    """What the caller's country holds at ``case`` level; oversight reads the ledger's alone."""
+    party = caller.agency.party
+    if caller.agency.role == OVERSIGHT or not node.vaults.has(party):
+        return ()
+    return node.vaults.of(party).case_fields(case_id)
+
+
+def _readings(node: Node, caller: Caller, case_id: UUID) -> Sequence[Reading]:
+    if not node.vaults.has(caller.agency.party):
+        return ()
+    return node.disclosing.readings(caller.reader, case_id)

@@ -1,0 +1,76 @@
+"""Coming in: the first page, signing in, the language, and the files that pages need."""
+
+from typing import Annotated
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Path, Request, Response
+from starlette.responses import RedirectResponse
+
+from api.access import TheNode, check_same_origin, over_https, session_secret
+from api.node import Node
+from api.parameters import ReturnTo, is_own_path
+from api.web.assets import FOR_EVER, PREFIX, assets
+from api.web.errors import PageRoute
+from api.web.languages import COOKIE, LANGUAGES
+from api.web.rendering import PAGE_HEADERS, page
+from ledger.refusals import Ground, Refusal
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+_YEAR = 365 * 24 * 3600
+_MAX_FORM = 2_000
+
+
+@router.get("/")
+def first(request: Request, node: TheNode) -> Response:
+    """Where the work is, or where one signs in."""
+    signed_in = session_secret(node, request) is not None
+    return RedirectResponse("/cases" if signed_in else "/sign-in", 303, dict(PAGE_HEADERS))
+
+
+@router.get("/sign-in")
+def sign_in(request: Request, node: TheNode, return_to: ReturnTo = "/cases") -> Response:
+    """Sign in at the agency's provider, or by its key in this browser."""
+    protocol = node.ledger.adopted().protocol
+    agencies = [a for a in protocol.agencies if node.serves_people(a)]
+    parties = [p for p in protocol.parties if any(a.party == p.code for a in agencies)]
+    return page(
+        request,
+        "sign_in.html",
+        None,
+        return_to=return_to,
+        audience=node.settings.audience,
+        by_provider=node.sign_in is not None,
+        parties=[(p, [a for a in agencies if a.party == p.code]) for p in parties],
+    )
+
+
+@router.post("/language")
+async def choose_language(request: Request, node: TheNode) -> Response:
+    """Remember a language in this browser, and go back."""
+    check_same_origin(node, request)
+    form = parse_qs((await request.body())[:_MAX_FORM].decode("ascii", "replace"))
+    chosen, back = form.get("language", [""])[0], form.get("return_to", ["/"])[0]
+    if chosen not in LANGUAGES or not is_own_path(back):
+        raise Refusal(Ground.INVALID, "request", "There is no such language here.", "language")
+    answer = RedirectResponse(back, 303, dict(PAGE_HEADERS))
+    _remember(node, answer, chosen)
+    return answer
+
+
+def _remember(node: Node, answer: Response, language: str) -> None:
+    answer.set_cookie(
+        COOKIE, language, max_age=_YEAR, path="/", secure=over_https(node), httponly=True,
+        samesite="lax",
+    )  # fmt: skip
+
+
+@router.get(PREFIX + "/{version}/{name:path}")
+def static_file(
+    version: Annotated[str, Path(max_length=64)], name: Annotated[str, Path(max_length=200)]
+) -> Response:
+    """A file that pages need, of this version of the program."""
+    found = assets().find(version, name)
+    if found is None:
+        raise Refusal(Ground.UNKNOWN, "no-such-resource", "There is no such file.")
+    headers = {"Cache-Control": FOR_EVER}
+    return Response(found.content, media_type=found.media_type, headers=headers)

@@ -1,0 +1,111 @@
+"""Looking back and looking closely: replay, the audit trail by filters, verification."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api.access import TheCaller, TheNode
+from api.parameters import CaseId
+from api.routes.personal import trail_of
+from api.web.errors import PageRoute
+from api.web.rendering import Words, page
+from api.web.routes.cases import lanes, own_case
+from api.web.telling import names, rows
+from api.web.timeline import handovers, stage_of, timeline
+from ledger.refusals import Ground, Refusal
+from ledger.vocabulary.picklists import Stage
+from ledger.vocabulary.types import AgencyId, Country
+from projections.case_view import case_view, viewers
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+Kind = Annotated[str | None, Query(pattern=r"^[a-z_]{0,60}$")]
+
+
+@router.get("/cases/{case_id}/replay")
+def replay(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    case_id: CaseId,
+    version: Annotated[int | None, Query(ge=1, le=100_000)] = None,
+) -> Response:
+    """The case as it was known after each of its actions."""
+    view = own_case(node, caller, case_id)
+    trail = trail_of(node, case_id)
+    seen = min(version or len(trail), len(trail))
+    entry = trail[seen - 1]
+    case = node.ledger.case(case_id, upto_position=entry.position)
+    words, protocol = Words.of(request).things, caller.registry.protocol
+    # A country sees what there was before it joined the case, as it does on the trail.
+    viewer = caller.viewer
+    if case is None:
+        raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case.")
+    then = case_view(case.state, viewer, protocol) if viewer in viewers(case.state) else None
+    return page(
+        request,
+        "replay.html",
+        caller,
+        case=view,
+        then=then,
+        seen=seen,
+        entry=entry,
+        total=len(trail),
+        picture=timeline(trail[:seen], lanes(view, caller)),
+        named=names(protocol, trail, words),
+    )
+
+
+@router.get("/cases/{case_id}/trail")
+def audit_trail(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    case_id: CaseId,
+    kind: Kind = None,
+    agency: AgencyId | Annotated[str, Query(pattern="^$")] | None = None,
+    party: Country | Annotated[str, Query(pattern="^$")] | None = None,
+    stage: Annotated[str | None, Query(max_length=60)] = None,
+) -> Response:
+    """Who did what, when, under which signature, and what it changed; filtered."""
+    view = own_case(node, caller, case_id)
+    trail = trail_of(node, case_id)
+    words, protocol = Words.of(request).things, caller.registry.protocol
+    told = rows(trail, (), dict(handovers(trail)), protocol, words)
+    asked = {"kind": kind, "agency": agency, "party": party, "stage": stage}
+    chosen = {name: value or "" for name, value in asked.items()}
+    shown = [
+        row
+        for row in told
+        if chosen["kind"] in ("", row.entry.kind)
+        and chosen["agency"] in ("", row.entry.agency)
+        and chosen["party"] in ("", row.entry.party)
+        and chosen["stage"] in ("", stage_of(row.entry).value)
+    ]
+    return page(
+        request,
+        "trail.html",
+        caller,
+        case=view,
+        rows=shown,
+        total=len(told),
+        chosen=chosen,
+        kinds=sorted({row.entry.kind for row in told}),
+        agencies=sorted({row.entry.agency for row in told}),
+        parties=sorted({row.entry.party for row in told}),
+        stages=list(Stage),
+        named=names(protocol, trail, words),
+    )
+
+
+@router.get("/cases/{case_id}/verify")
+def verify_case(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
+    """Have the browser check that each action of a case is in the log as it was signed."""
+    view = own_case(node, caller, case_id)
+    return page(request, "verify.html", caller, case=view, trail=trail_of(node, case_id))
+
+
+@router.get("/verify")
+def verify_log(request: Request, caller: TheCaller) -> Response:
+    """Have the browser check that the log continues what it saw before."""
+    _ = caller.viewer  # a node is nobody's browser
+    return page(request, "verify.html", caller, case=None, trail=())

@@ -1,0 +1,37 @@
+"""Which pages a role finds in the navigation. What a page shows is decided where it is made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from api.access import Caller
+from ledger.protocol import COORDINATOR, NODE, OVERSIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A place in the navigation."""
+
+    text: str
+    path: str
+
+
+CASES = Section("nav.cases", "/cases")
+BOARD = Section("nav.board", "/board")
+VERIFY = Section("nav.verify", "/verify")
+KEYS = Section("nav.keys", "/keys")
+NEW = Section("nav.new", "/cases/new")
+
+
+def sections(caller: Caller) -> Sequence[Section]:
+    """Those for the caller's role, in the order of the work."""
+    role = caller.agency.role
+    if role == NODE:
+        return ()
+    opens = role in caller.registry.protocol.actions["case_opened"].roles
+    return (
+        CASES,
+        *((NEW,) if opens else ()),
+        *((BOARD,) if role in (COORDINATOR, OVERSIGHT) else ()),
+        *((KEYS,) if role == COORDINATOR else ()),
+        VERIFY,
+    )

@@ -1,0 +1,41 @@
+// What was typed or signed and not sent yet, by case and action: encrypted with a key that this
+// browser holds and no script can read out. Signing out destroys both.
+
+import { utf8 } from "./bytes.js";
+import * as store from "./store.js";
+
+async function secret() {
+  const known = await store.get("secrets", "drafts");
+  if (known) return known.key;
+  const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, [
+    "encrypt", "decrypt",
+  ]);
+  await store.put("secrets", { id: "drafts", key });
+  return key;
+}
+
+const algorithm = (id, iv) => ({ name: "AES-GCM", iv, additionalData: utf8(id) });
+
+/** Keep a draft under an id: any JSON value. */
+export async function keep(id, content) {
+  const iv = crypto.getRandomValues(new Uint8Array(12));
+  const sealed = await crypto.subtle.encrypt(
+    algorithm(id, iv), await secret(), utf8(JSON.stringify(content)),
+  );
+  await store.put("drafts", { id, iv, sealed, at: Date.now() });
+}
+
+/** The draft of an id with the time it was kept, or undefined. */
+export async function find(id) {
+  const row = await store.get("drafts", id);
+  if (!row) return undefined;
+  try {
+    const content = await crypto.subtle.decrypt(algorithm(id, row.iv), await secret(), row.sealed);
+    return { at: row.at, ...JSON.parse(new TextDecoder().decode(content)) };
+  } catch {
+    await drop(id); // of a key that is gone
+    return undefined;
+  }
+}
+
+export const drop = (id) => store.remove("drafts", id);

@@ -1,0 +1,170 @@
+"""What a case's page tells, in words: the trail's rows, what is in force, and what is due."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from api.access import Caller
+from api.subject_access.wording import Wording
+from ledger.protocol import Agency, Protocol
+from ledger.vault.disclosures import Held
+from projections.audit_trail import TrailEntry
+from projections.case_view import CaseView, StepView, Turn
+
+_SOON = timedelta(days=3)
+
+
+class Urgency(StrEnum):
+    """How a due date looks from now."""
+
+    LATE = "late"
+    SOON = "soon"
+    LATER = "later"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A field and its value, a line for each item."""
+
+    name: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One action of the trail in words."""
+
+    entry: TrailEntry
+    what: str
+    who: str
+    fields: tuple[Told, ...]
+    disclosed: tuple[Told, ...]
+    """What the reader's country holds at ``case`` level."""
+    annulled: bool
+    answers: int | None
+    """The number of the other country's action that this one takes over or answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One expected step, as the reader's agency sees it."""
+
+    step: StepView
+    urgency: Urgency
+    ours: bool
+    """Whether it is the reader's country's turn."""
+    mine: bool
+    """Whether the reader's agency may take it."""
+
+
+def urgency(due: datetime | None, now: datetime) -> Urgency:
+    """How near a due date is."""
+    if due is None:
+        return Urgency.NONE
+    if due < now:
+        return Urgency.LATE
+    return Urgency.SOON if due - now < _SOON else Urgency.LATER
+
+
+def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> tuple[Due, ...]:
+    """The expected steps of a case: what is the agency's own first, then by date."""
+    found = [
+        Due(
+            step=step,
+            urgency=urgency(step.due, now),
+            ours=step.turn is not Turn.THEIRS,
+            mine=is_own(step, agency, protocol),
+        )
+        for step in view.expected
+    ]
+    return tuple(sorted(found, key=lambda d: (not d.mine, not d.ours)))
+
+
+def is_own(step: StepView, agency: Agency, protocol: Protocol) -> bool:
+    """Whether ``agency`` is whom a step waits for."""
+    if step.turn is Turn.THEIRS:
+        return False
+    if step.agency is not None:
+        return step.agency == agency.id
+    rule = protocol.actions.get(step.action)
+    roles = step.roles or (rule.roles if rule is not None else ())
+    return agency.role in roles
+
+
+def by_due(
+    cases: Iterable[CaseView], caller: Caller, now: datetime
+) -> list[tuple[CaseView, tuple[Due, ...]]]:
+    """Cases with their steps: what is overdue for the agency first, and then for its country."""
+    protocol = caller.registry.protocol
+    told = [(view, dues(view, caller.agency, protocol, now)) for view in cases]
+
+    def rank(one: tuple[CaseView, tuple[Due, ...]]) -> tuple[bool, bool, float, float]:
+        view, steps = one
+        first = steps[0] if steps else None
+        due = first.step.due.timestamp() if first is not None and first.step.due else 1e12
+        return (
+            first is None or not first.mine,
+            first is None or not first.ours,
+            due,
+            -view.last_recorded_at.timestamp(),
+        )
+
+    return sorted(told, key=rank)
+
+
+def names(protocol: Protocol, trail: Sequence[TrailEntry], words: Wording) -> Mapping[str, str]:
+    """What agencies and the case's actions are called in values."""
+    agencies = {a.id: words.proper_name(a.name) for a in protocol.agencies}
+    return agencies | {str(e.action_id): f"{e.version}. {words.kind(e.kind)}" for e in trail}
+
+
+def rows(
+    trail: Sequence[TrailEntry],
+    held: Iterable[Held],
+    pairs: Mapping[UUID, UUID],
+    protocol: Protocol,
+    words: Wording,
+) -> tuple[Row, ...]:
+    """The trail in words; ``pairs`` are handovers, by the action that answers."""
+    named = names(protocol, trail, words)
+    numbers = {entry.action_id: entry.version for entry in trail}
+    annulled = {
+        UUID(str(entry.fields["corrects"]))
+        for entry in trail
+        if entry.kind == "correction" and entry.fields.get("effect") == "annulled"
+    }
+    disclosed: dict[UUID, list[Held]] = {}
+    for one in held:
+        disclosed.setdefault(one.action_id, []).append(one)
+    return tuple(
+        Row(
+            entry=entry,
+            what=words.kind(entry.kind),
+            who=named.get(entry.agency, entry.agency),
+            fields=told(entry.kind, entry.fields, named, words),
+            disclosed=told(
+                entry.kind,
+                {one.field: one.value for one in disclosed.get(entry.action_id, ())},
+                named,
+                words,
+            ),
+            annulled=entry.action_id in annulled,
+            answers=numbers.get(pairs[entry.action_id]) if entry.action_id in pairs else None,
+        )
+        for entry in trail
+    )
+
+
+def told(
+    kind: str, fields: Mapping[str, JsonValue], named: Mapping[str, str], words: Wording
+) -> tuple[Told, ...]:
+    """Fields in words."""
+    return tuple(
+        Told(words.field(name), words.value(kind, name, value, named))
+        for name, value in fields.items()
+    )

@@ -1,0 +1,51 @@
+"""The texts of the pages in one language, with its plural forms (gettext catalogues)."""
+
+import gettext
+from functools import cache
+from importlib import resources
+from io import BytesIO
+
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+from api.subject_access.wording import Language
+
+CATALOGUE = "case_ledger_web.po"
+
+
+class Texts:
+    """What the pages say in ``language``: by a stable id, its ``{places}`` filled in."""
+
+    def __init__(self, language: Language) -> None:
+        with resources.as_file(resources.files("api") / "locale") as directory:
+            content = (directory / language / "LC_MESSAGES" / CATALOGUE).read_bytes()
+        # Babel knows no plural forms of Montenegrin by its code; the file states them.
+        compiled = BytesIO()
+        write_mo(compiled, read_po(BytesIO(content)))
+        compiled.seek(0)
+        self._known = gettext.GNUTranslations(compiled)
+
+    def text(self, name: str, **values: object) -> str:
+        """One text. Raises ``KeyError`` for a name that there is not."""
+        found = self.find(name)
+        if found is None:
+            raise KeyError(name)
+        return found.format(**values) if values else found
+
+    def find(self, name: str) -> str | None:
+        """One text as it is, or ``None``."""
+        found = self._known.gettext(name)
+        return None if found == name else found
+
+    def count(self, name: str, number: int) -> str:
+        """A text in the form that a number asks for, the number in it as ``{n}``."""
+        found = self._known.ngettext(name, f"{name}.many", number)
+        if found in (name, f"{name}.many"):
+            raise KeyError(name)
+        return found.format(n=number)
+
+
+@cache
+def texts(language: Language) -> Texts:
+    """The texts of a language, its catalogue read once."""
+    return Texts(language)

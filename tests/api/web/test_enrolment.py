@@ -1,0 +1,57 @@
+"""The demo's links: one key each, from its own pages, and in no node that is served."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.demo.enrolment import Enrolment, of_each_role
+from api.schema import migrate_all
+from api.server import serving
+from api.settings import Settings
+from ledger import keys
+from ledger.application import Ledger, environment
+from ledger.vocabulary.registration import PublicKey
+from tests.support.agencies import Agencies
+from tests.support.databases import new_database
+from tests.support.web import FROM_HERE
+
+
+def paths(app: FastAPI) -> set[str]:
+    return {getattr(route, "path", "") for route in app.routes}
+
+
+def test_no_node_that_is_served_enrols_anyone() -> None:
+    assert not [path for path in paths(create_app(Settings(), "")) if "demo" in path]
+
+
+def test_every_role_that_has_an_agency_has_a_link(agencies: Agencies) -> None:
+    by_role = of_each_role(agencies.protocol)
+    assert set(by_role) == {a.role for a in agencies.protocol.agencies} - {"node"}
+
+
+@pytest.mark.parametrize("sent", [{}, {"Sec-Fetch-Site": "cross-site"}])
+def test_a_link_is_good_for_one_key_of_its_own_page(
+    server: str, agencies: Agencies, sent: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    registered: list[tuple[str, PublicKey]] = []
+    enrolment = Enrolment(agencies.protocol)
+    with new_database(server) as conninfo:
+        migrate_all(conninfo, agencies.protocol)
+        with Ledger(environment(conninfo)) as ledger:
+            agencies.begin(ledger)
+        settings = Settings(data_directory=tmp_path_factory.mktemp("demo"), port=0)
+        with serving(settings, conninfo, enrolment.add_to) as url:
+            enrolment.open(lambda agency, key: registered.append((agency, key)))
+            agency, link = next(iter(enrolment.links(url).items()))
+            public = keys.public_part(keys.generate())
+            assert httpx.get(link).status_code == 200
+            assert httpx.post(link, json=public.model_dump(), headers=sent).status_code == 403
+            assert registered == []
+            first = httpx.post(link, json=public.model_dump(), headers=FROM_HERE)
+            assert first.status_code == 204
+            assert registered == [(agency, public)]
+            again = httpx.post(link, json=public.model_dump(), headers=FROM_HERE)
+            assert again.status_code == 404
+            assert httpx.get(link).status_code == 404
+            assert len(registered) == 1

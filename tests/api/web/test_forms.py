@@ -1,0 +1,71 @@
+"""Forms made of the models: every field of every action, at its level, with a control that fits."""
+
+import pytest
+
+from api.subject_access.wording import wording
+from api.web.forms import NOT_BY_FORM, Control, FormField, Sent, form
+from ledger.offering import Offer
+from ledger.protocol import shipped_protocol
+from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary.levels import Level
+
+PROTOCOL = shipped_protocol()
+NAMED = {agency.id: agency.name for agency in PROTOCOL.agencies}
+
+
+def fields(kind: str, offer: Offer | None = None) -> dict[str, FormField]:
+    made = form(kind, offer or Offer(kind), NAMED, PROTOCOL, wording("en"))
+    return {f.name: f for _, own in made.levels for f in own}
+
+
+@pytest.mark.parametrize("kind", sorted(CASE_ACTIONS.keys() - NOT_BY_FORM))
+def test_every_field_has_its_place(kind: str) -> None:
+    model, made = CASE_ACTIONS[kind], fields(kind)
+    assert made.keys() == model.model_fields.keys()
+    for name, field in made.items():
+        assert field.level is model.level(name).level
+        assert field.group == model.level(name).group
+        assert field.required is model.model_fields[name].is_required()
+        if field.control in (Control.ONE, Control.SEVERAL) and not name.endswith("_action"):
+            named_by_actions = {"request", "offer", "decision", "access", "hold", "proposal",
+                                "order", "corrects"}  # fmt: skip
+            assert field.options or name in named_by_actions, name
+    digests = form(kind, Offer(kind), NAMED, PROTOCOL, wording("en")).digests
+    assert digests == len(model.disclosable_fields())
+
+
+def test_controls_fit_their_values() -> None:
+    opening = fields("case_opened")
+    assert opening["acted_at"].control is Control.MOMENT
+    assert opening["birthdate"].control is Control.DATE
+    assert (opening["first_name"].control, opening["first_name"].max_length) == (Control.TEXT, 200)
+    assert opening["address"].control is Control.LONG
+    children = opening["number_of_children"]
+    assert (children.control, children.sent) == (Control.NUMBER, Sent.NUMBER)
+    assert (children.minimum, children.maximum) == (0, 30)
+    assert opening["phone"].pattern == r"\+?[1-9]\d{1,14}"
+    assert opening["indicators"].sent is Sent.LIST
+    assert [code for code, _ in opening["countries"].options] == ["XK", "ME", "AL"]
+    assert len(opening["citizenship"].options) > 200
+    assert fields("received")["in_person"].sent is Sent.FLAG
+    assert fields("compensation_recorded")["amount_eur"].sent is Sent.STRING
+
+
+def test_a_status_has_only_the_values_of_its_action() -> None:
+    status = fields("victim_identified")["status"]
+    assert len(status.options) == 2
+    assert "NotAVictimOfTrafficking" not in [code for code, _ in status.options]
+
+
+def test_only_what_is_offered_can_be_chosen() -> None:
+    offer = Offer(
+        "information_requested", None, {"addressee": ("me-nac",), "groups": ("identity",)}
+    )
+    made = fields("information_requested", offer)
+    assert [code for code, _ in made["addressee"].options] == ["me-nac"]
+    assert [code for code, _ in made["groups"].options] == ["identity"]
+
+
+def test_levels_are_in_the_order_of_who_sees_them() -> None:
+    made = form("sheltered", Offer("sheltered"), NAMED, PROTOCOL, wording("sq"))
+    assert [level for level, _ in made.levels] == [Level.LEDGER, Level.PERSONAL]

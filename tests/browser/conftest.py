@@ -1,0 +1,167 @@
+"""One browser (Debian's Chromium), one served node, and a person of any agency at it."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from api.schema import migrate_all
+from ledger.application import Ledger, environment
+from ledger.vocabulary.registration import KeyRegistered, PublicKey
+from tests.support.agencies import PAST, Agencies
+from tests.support.databases import new_database
+from tests.support.serving import Server, serving
+from tests.support.sharing import register_country_keys
+from tests.support.story import Told, tell
+
+CHROMIUM = Path("/usr/bin/chromium")
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+SECONDS = 8_000
+
+
+@dataclass
+class Person:
+    """Somebody of an agency at a browser, and what the browser complained of."""
+
+    agency: str
+    server: Server
+    context: BrowserContext
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    expected: re.Pattern[str] | None = None
+    """Complaints that a test provokes."""
+
+    def watch(self) -> None:
+        origin = urlsplit(self.server.url).netloc
+
+        def heard(message: ConsoleMessage) -> None:
+            if message.type in ("error", "warning"):
+                self.complaints.append(message.text)
+
+        self.page.on("console", heard)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.context.on(
+            "request",
+            lambda asked: (
+                None
+                if urlsplit(asked.url).netloc == origin
+                else self.complaints.append(f"leaves the origin: {asked.url}")
+            ),
+        )
+
+    def goto(self, path: str) -> Page:
+        self.page.goto(self.server.url + path)
+        return self.page
+
+    def sign_in(self) -> None:
+        """Make a key in the browser, have the coordinator register it, and enter."""
+        page = self.goto("/sign-in")
+        page.select_option("#agency", self.agency)
+        page.click("#make-key")
+        page.wait_for_selector("#has-key:not([hidden])")
+        public = PublicKey.model_validate_json(page.input_value("#public-key"))
+        grant = self.server.agencies.grant(self.agency).model_copy(
+            update={"key": public, "valid_from": datetime.now(UTC).replace(microsecond=0)}
+        )
+        with self.server.client(f"{self.agency[:2]}-nac") as coordinator:
+            coordinator.append_to_registry(KeyRegistered(acted_at=PAST, grant=grant))
+        page.click("#enter")
+        page.wait_for_url("**/cases")
+
+    def sees_no_barrier(self) -> None:
+        """No violation of WCAG 2.2 AA that axe can find."""
+        results = Axe().run(
+            self.page,
+            options={
+                "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+            },
+        )
+        assert results.violations_count == 0, results.generate_report()
+
+    def picture(self, name: str) -> None:
+        """Keep a picture of the page, where pictures are asked for."""
+        if os.environ.get("CASE_LEDGER_PICTURES") == "1":
+            PICTURES.mkdir(exist_ok=True)
+            self.page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+
+    def complained(self) -> list[str]:
+        expected = self.expected
+        return [c for c in self.complaints if expected is None or not expected.search(c)]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if not CHROMIUM.exists() and os.environ.get("CASE_LEDGER_TEST_CROSSCHECK") != "required":
+        pytest.skip(f"there is no {CHROMIUM}: install Debian's chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def node(server: str, agencies: Agencies) -> Iterator[Server]:
+    with new_database(server) as conninfo:
+        migrate_all(conninfo, agencies.protocol)
+        with Ledger(environment(conninfo)) as ledger:
+            agencies.begin(ledger)
+        with serving(conninfo, agencies) as served:
+            register_country_keys(served)
+            yield served
+
+
+@pytest.fixture(scope="session")
+def story(node: Server) -> Told:
+    return tell(node)
+
+
+@pytest.fixture(scope="module")
+def person(
+    chromium: Browser,
+    node: Server,
+    story: Told,  # noqa: ARG001
+) -> Iterator[Callable[[str], Person]]:
+    """Gives the person of an agency, signed in, the same one each time in a module."""
+    people: dict[str, Person] = {}
+    with ExitStack() as stack:
+
+        def of(agency: str) -> Person:
+            if agency not in people:
+                people[agency] = stack.enter_context(at_a_browser(chromium, node, agency))
+                people[agency].sign_in()
+            return people[agency]
+
+        yield of
+
+
+@pytest.fixture
+def stranger(chromium: Browser, node: Server) -> Iterator[Person]:
+    """Somebody who is not signed in, with a browser of their own."""
+    with at_a_browser(chromium, node, "xk-dhtqnj") as somebody:
+        yield somebody
+
+
+class at_a_browser:
+    """A person with a browser profile of their own; leaving checks what the browser said."""
+
+    def __init__(self, browser: Browser, server: Server, agency: str) -> None:
+        self._context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
+        self._context.set_default_timeout(SECONDS)
+        self._person = Person(agency, server, self._context, self._context.new_page())
+
+    def __enter__(self) -> Person:
+        self._person.watch()
+        return self._person
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._context.close()
+        if kind is None:
+            assert self._person.complained() == []

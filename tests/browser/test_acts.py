@@ -1,0 +1,243 @@
+"""Acts: forms of what is possible, signed in the browser, kept when the connection is lost."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ledger import keys, signing
+from ledger.vocabulary.protection import RiskAssessed
+from ledger.vocabulary.registration import PublicKey
+from tests.browser.conftest import Person
+from tests.support.serving import Server
+from tests.support.story import Told
+
+POLICE, CARE, OVERSIGHT = "xk-dhtqnj", "me-csw-podgorica", "xk-ombudsperson"
+NAME = "Izmišljena Ђорђевић 🙂"
+REFUSED = re.compile("status of (403|412)|ERR_INTERNET_DISCONNECTED|ERR_FAILED")
+"""What the tests here provoke, and the browser tells on its console."""
+People = Callable[[str], Person]
+
+
+def opened(police: Person) -> UUID:
+    """A case that was opened by the form. Gives its id."""
+    page = police.goto("/cases/new")
+    page.locator("#f-age_group").select_option("child")
+    page.get_by_label("Kosovo").check()
+    page.locator("#f-ground").select_option("helpline")
+    page.get_by_label("Out of school").check()
+    page.locator("#f-first_name").fill(NAME)
+    page.locator("#f-number_of_children").fill("0")
+    page.get_by_role("button", name="See what will be signed").click()
+    review = page.locator("#review")
+    expect(review).to_contain_text(NAME)
+    expect(review).to_contain_text("Only with a legal basis")
+    police.sees_no_barrier()
+    police.picture("act-review")
+    page.get_by_role("button", name="Sign and record").click()
+    page.wait_for_url(re.compile(r"/cases/[0-9a-f-]{36}\?at_least=\d+$"))
+    return UUID(page.url.split("/")[-1].split("?")[0])
+
+
+@pytest.fixture(scope="module")
+def case(person: People) -> UUID:
+    return opened(person(POLICE))
+
+
+def test_what_the_browser_issues_is_what_the_ledger_reads(person: People) -> None:
+    """The same SD-JWT that Python makes: header, claims, digests, decoys, in random order."""
+    page = person(POLICE).goto("/cases")
+    modules = page.locator("script[type=module]").first.get_attribute("src")
+    assert modules is not None
+    found = page.evaluate(
+        """async ([at, name]) => {
+            const { issue } = await import(`${at}/sd_jwt.js`);
+            const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
+            const { x } = await crypto.subtle.exportKey("jwk", pair.publicKey);
+            const { thumbprint } = await import(`${at}/keys.js`);
+            const key = { agency: "xk-dhtqnj", x, id: await thumbprint(x), sign: pair.privateKey };
+            const many = [];
+            for (let one = 0; one < 20; one += 1) {
+                many.push(await issue(key, {
+                    protocol: "kosovo-montenegro-albania",
+                    caseId: "7cc57600-0000-4000-8000-000000000001",
+                    kind: "case_opened",
+                    open: { acted_at: `${new Date().toISOString().slice(0, 19)}Z`,
+                            age_group: "child", countries: ["XK"] },
+                    closed: { ground: "helpline", indicators: ["out_of_school"], first_name: name,
+                              number_of_children: 0 },
+                    digests: 18,
+                }));
+            }
+            return { x, many };
+        }""",
+        [modules.rsplit("/", 1)[0], NAME],
+    )
+    key = keys.from_public(PublicKey(x=found["x"]))
+    places, salts = set(), set()
+    for issued in found["many"]:
+        parsed = signing.parse(issued["text"])
+        action = signing.read(parsed)
+        signing.verify(action, key)
+        assert dict(parsed.header) == {
+            "alg": "Ed25519", "typ": "case-action+sd-jwt", "kid": keys.key_id(key),
+        }  # fmt: skip
+        assert (str(action.id), len(action.digests)) == (issued["id"], 18)
+        whole = signing.check_disclosures(action, parsed.disclosures)
+        assert whole is not None
+        assert whole.disclosable_claims()["first_name"] == NAME
+        places.add(tuple(action.digests.index(d.digest) for d in parsed.disclosures))
+        salts |= {d.encoded for d in parsed.disclosures}
+    assert len(places) > 15
+    assert len(salts) == 20 * 4
+
+
+def test_a_case_is_opened_and_carried_on_by_forms(person: People, case: UUID, node: Server) -> None:
+    police = person(POLICE)
+    with node.client(POLICE) as client:
+        view = client.case(case).view
+        assert (view.version, view.lead_agency) == (1, POLICE)
+        trail = list(client.trail(case))
+    assert trail[0].signature.value == "valid"
+    assert NAME not in str(trail)
+    page = police.goto(f"/cases/{case}/act")
+    police.sees_no_barrier()
+    police.picture("acts")
+    expect(page.locator("main")).to_contain_text("There is nothing in the case now")
+    page.get_by_role("link", name="Taken into a shelter").click()
+    page.locator("#f-shelter_kind").select_option(index=1)
+    page.locator("#f-provider").select_option("xk-isf")
+    police.picture("act")
+    page.get_by_role("button", name="See what will be signed").click()
+    page.get_by_role("button", name="Sign and record").click()
+    page.wait_for_url(re.compile(r"at_least="))
+    expect(page.locator("table.lanes tbody tr")).to_have_count(2)
+
+
+def test_what_is_not_possible_now_says_why(person: People, case: UUID) -> None:
+    page = person(POLICE).goto(f"/cases/{case}/act/consent_given")
+    expect(page.locator(".note.bad").first).to_contain_text("First comes: Guardian appointed")
+    assert page.locator("#act").count() == 0
+
+
+def test_a_field_that_is_missing_is_named(person: People, case: UUID) -> None:
+    page = person(POLICE).goto(f"/cases/{case}/act/risk_assessed")
+    page.get_by_role("button", name="See what will be signed").click()
+    expect(page.get_by_role("alert")).to_contain_text("Level of risk")
+    assert page.evaluate("document.activeElement.id") == "f-risk_level"
+
+
+@pytest.mark.parametrize("path", ["act", "act/risk_assessed"])
+def test_who_records_nothing_has_no_forms(person: People, story: Told, path: str) -> None:
+    watcher = person(OVERSIGHT)
+    watcher.expected = re.compile("403")
+    page = watcher.goto(f"/cases/{story.cases['A']}/{path}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This is not for your agency")
+    watcher.sees_no_barrier()
+
+
+def test_another_roles_form_is_refused(person: People, case: UUID) -> None:
+    police = person(POLICE)
+    police.expected = REFUSED
+    page = police.goto(f"/cases/{case}/act/charged")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This is not for your agency")
+
+
+def assess(page: Page, threats: str) -> None:
+    page.locator("#f-risk_level").select_option("high")
+    page.locator("#f-threats").fill(threats)
+
+
+def kept(page: Page) -> list[str]:
+    """What the browser's database has of drafts, as text, whatever is in it."""
+    found: list[str] = page.evaluate(
+        """async () => {
+            const database = await new Promise((resolve) => {
+                const asked = indexedDB.open("case-ledger");
+                asked.onsuccess = () => resolve(asked.result);
+            });
+            const rows = await new Promise((resolve) => {
+                const asked = database.transaction("drafts").objectStore("drafts").getAll();
+                asked.onsuccess = () => resolve(asked.result);
+            });
+            return rows.map((row) => row.id + new TextDecoder().decode(row.sealed));
+        }"""
+    )
+    return found
+
+
+def test_what_was_typed_survives_and_is_in_no_store_in_clear(person: People, case: UUID) -> None:
+    police = person(POLICE)
+    page = police.goto(f"/cases/{case}/act/risk_assessed")
+    assess(page, NAME)
+    page.wait_for_function("document.activeElement")
+    page.wait_for_timeout(600)
+    assert [NAME in text for text in kept(page)] == [False]
+    page.reload()
+    expect(page.locator("#draft")).to_contain_text("A draft from")
+    page.get_by_role("button", name="Continue the draft").click()
+    expect(page.locator("#f-threats")).to_have_value(NAME)
+    assert NAME not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    police.sees_no_barrier()
+    page.reload()
+    page.get_by_role("button", name="Throw away").click()
+    page.wait_for_timeout(100)
+    assert kept(page) == []
+
+
+def test_what_was_signed_on_a_lost_connection_is_sent_once_when_it_is_back(
+    person: People, case: UUID, node: Server
+) -> None:
+    police = person(POLICE)
+    police.expected = REFUSED
+    page = police.goto(f"/cases/{case}/act/risk_assessed")
+    assess(page, "on a lost connection")
+    page.get_by_role("button", name="See what will be signed").click()
+    police.context.set_offline(True)
+    page.get_by_role("button", name="Sign and record").click()
+    expect(page.locator("#trouble")).to_contain_text("kept in this browser")
+    expect(page.locator("#draft")).to_contain_text("not sent yet")
+    police.picture("act-offline")
+    page.goto("about:blank")
+    police.context.set_offline(False)
+    page = police.goto(f"/cases/{case}/act/risk_assessed")
+    expect(page.locator("#draft")).to_contain_text("not sent yet")
+    sent: list[str] = []
+    page.on("request", lambda r: sent.append(r.post_data or "") if r.method == "POST" else None)
+    # The first answer is lost on its way, after the ledger has recorded the action.
+    page.route("**/actions", lambda route: (route.fetch(), route.abort()), times=1)
+    page.get_by_role("button", name="Send again").click()
+    expect(page.locator("#trouble")).to_contain_text("kept in this browser")
+    page.get_by_role("button", name="Send again").click()
+    page.wait_for_url(re.compile(r"at_least="))
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
+    with node.client(POLICE) as client:
+        kinds = [entry.kind for entry in client.trail(case)]
+    assert kinds.count("risk_assessed") == 1
+    assert kept(page) == []
+
+
+def test_a_case_that_moved_on_keeps_what_was_typed(
+    person: People, case: UUID, node: Server
+) -> None:
+    police = person(POLICE)
+    police.expected = REFUSED
+    page = police.goto(f"/cases/{case}/act/risk_assessed")
+    assess(page, "typed before it moved on")
+    with node.client(POLICE) as client:
+        version = client.case(case).view.version
+        client.append(RiskAssessed(acted_at=datetime.now(UTC), risk_level="low"), case, version)
+    page.get_by_role("button", name="See what will be signed").click()
+    page.get_by_role("button", name="Sign and record").click()
+    expect(page.locator("#trouble")).to_contain_text("Somebody recorded something")
+    expect(page.locator("#f-threats")).to_have_value("typed before it moved on")
+    page.reload()
+    expect(page.locator("#draft")).to_contain_text("A draft from")
+    assert len(kept(page)) == 1
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/sign-in")
+    assert kept(page) == []

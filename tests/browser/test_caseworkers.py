@@ -1,0 +1,160 @@
+"""Caseworkers: signing in by a key, cases by what is due, the timeline, personal fields, live."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from ledger.vocabulary.protection import RiskAssessed
+from tests.browser.conftest import Person
+from tests.support.serving import Server
+from tests.support.story import Told
+
+POLICE, CARE, NGO = "xk-dhtqnj", "me-csw-podgorica", "xk-ngo-support"
+People = Callable[[str], Person]
+
+
+def test_a_key_that_is_not_registered_opens_nothing(stranger: Person) -> None:
+    stranger.expected = re.compile("401")
+    page = stranger.goto("/sign-in")
+    page.select_option("#agency", POLICE)
+    page.click("#make-key")
+    expect(page.locator("#sign-in-said")).to_contain_text("Have it registered")
+    page.click("#enter")
+    expect(page.locator("#sign-in-said")).to_contain_text("not registered yet")
+    stranger.sees_no_barrier()
+    stranger.picture("sign-in")
+
+
+def test_no_script_takes_the_key_out(stranger: Person) -> None:
+    page = stranger.goto("/sign-in")
+    page.select_option("#agency", POLICE)
+    page.click("#make-key")
+    page.wait_for_selector("#has-key:not([hidden])")
+    refused = page.evaluate(
+        """async () => {
+            const database = await new Promise((resolve) => {
+                const asked = indexedDB.open("case-ledger");
+                asked.onsuccess = () => resolve(asked.result);
+            });
+            const row = await new Promise((resolve) => {
+                const asked = database.transaction("keys").objectStore("keys").getAll();
+                asked.onsuccess = () => resolve(asked.result[0]);
+            });
+            const said = [];
+            for (const format of ["jwk", "pkcs8", "raw"]) {
+                await crypto.subtle.exportKey(format, row.sign).catch((e) => said.push(e.name));
+            }
+            return said;
+        }"""
+    )
+    assert refused == ["InvalidAccessError"] * 3
+
+
+def test_cases_begin_with_what_is_overdue(person: People) -> None:
+    police = person(POLICE)
+    page = police.goto("/cases?show=all")
+    expect(page.get_by_role("heading", level=1)).to_have_text("My cases")
+    expect(page.locator("tbody tr")).to_have_count(2)
+    police.sees_no_barrier()
+    police.picture("cases")
+
+
+def test_a_case_is_a_timeline_of_both_countries(person: People, story: Told) -> None:
+    police = person(POLICE)
+    page = police.goto(f"/cases/{story.cases['A']}")
+    assert page.locator("svg text.lane").all_text_contents() == ["Kosovo", "Montenegro"]
+    assert page.locator("svg text.stage").count() == 5
+    assert page.locator("svg .dot").count() == story.versions["A"]
+    assert page.locator("svg .crossing").count() > 2
+    headings = page.locator("table.lanes thead th").all_inner_texts()
+    assert headings[-2:] == ["Kosovo", "Montenegro"]
+    assert page.locator("table.lanes tbody tr").count() == story.versions["A"]
+    page.locator("table.lanes summary").first.click()
+    expect(page.locator("table.lanes tbody tr").first).to_contain_text("Countries in the case")
+    police.sees_no_barrier()
+    police.picture("case")
+
+
+def test_a_case_of_other_countries_is_not_there(person: People, story: Told) -> None:
+    albanian = person("al-police-thb")
+    albanian.expected = re.compile("404")
+    page = albanian.goto(f"/cases/{story.cases['A']}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
+    albanian.sees_no_barrier()
+
+
+def test_personal_fields_open_for_a_purpose_and_that_is_written_down(
+    person: People, story: Told
+) -> None:
+    police = person(POLICE)
+    page = police.goto(f"/cases/{story.cases['A']}/personal")
+    assert "Izmišljenović" not in page.content()
+    page.get_by_label("Identity", exact=False).check()
+    page.get_by_label("Purpose").select_option("identification")
+    page.get_by_role("button", name="Open, and be written down").click()
+    expect(page.get_by_role("heading", name="Opened for you")).to_be_visible()
+    page.locator("section.good table").wait_for()
+    expect(page.locator("section.good table")).to_contain_text("Izmišljenović")
+    expect(page.locator("section[aria-labelledby=log] tbody tr").first).to_contain_text("granted")
+    assert "Izmi" not in page.url
+    police.sees_no_barrier()
+    police.picture("personal")
+
+
+def test_without_a_basis_nothing_opens_and_that_is_written_down(
+    person: People, story: Told
+) -> None:
+    ngo = person(NGO)
+    page = ngo.goto(f"/cases/{story.cases['B']}/personal")
+    page.get_by_label("Contact", exact=False).check()
+    page.get_by_label("Purpose").select_option("protection")
+    page.get_by_role("button", name="Open, and be written down").click()
+    expect(page.get_by_role("alert")).to_contain_text("no legal basis")
+    expect(page.locator("section[aria-labelledby=log] tbody tr").first).to_contain_text("refused")
+
+
+def test_a_page_follows_the_ledger_and_says_so(person: People, story: Told, node: Server) -> None:
+    care = person(CARE)
+    page = care.goto(f"/cases/{story.cases['B']}")
+    before = page.locator("table.lanes tbody tr").count()
+    page.wait_for_load_state("load")
+    with node.client(POLICE) as police:
+        version = police.case(story.cases["B"]).view.version
+        risk = RiskAssessed(acted_at=datetime.now(UTC), risk_level="low")
+        police.append(risk, story.cases["B"], version)
+    expect(page.locator("table.lanes tbody tr")).to_have_count(before + 1)
+    expect(page.locator("#announce")).to_have_text("This case has changed; the page is up to date.")
+
+
+@pytest.mark.parametrize(
+    ("button", "heading"), [("Shqip", "Rastet e mia"), ("Crnogorski", "Moji slučajevi")]
+)
+def test_the_language_is_chosen_with_a_button(person: People, button: str, heading: str) -> None:
+    police = person(POLICE)
+    page = police.goto("/cases")
+    page.get_by_role("button", name=button).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    police.sees_no_barrier()
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("My cases")
+
+
+def test_the_keyboard_reaches_the_content(person: People) -> None:
+    page = person(POLICE).goto("/cases")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_signing_out_ends_the_session(stranger: Person) -> None:
+    stranger.sign_in()
+    cookies = {c["name"]: c["value"] for c in stranger.context.cookies()}
+    stranger.page.get_by_role("button", name="Sign out").click()
+    stranger.page.wait_for_url("**/sign-in")
+    with httpx.Client(cookies=cookies) as thief:
+        assert thief.get(f"{stranger.server.url}/v1/cases").json()["rule"] == "session-over"

@@ -1,0 +1,102 @@
+"""Coordinators: what both countries owe, requests, bases, duplicates, and registering keys."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+import pytest
+from playwright.sync_api import expect
+
+from ledger import keys
+from ledger.vocabulary.identification import CaseOpened
+from tests.browser.conftest import SECONDS, Person
+from tests.support.serving import Server
+from tests.support.sharing import until
+from tests.support.story import Told
+
+People = Callable[[str], Person]
+
+
+def test_the_board_has_both_countries_obligations(person: People, story: Told) -> None:
+    coordinator = person("xk-nac")
+    page = coordinator.goto("/board")
+    expect(page.get_by_role("heading", name="Kosovo owes")).to_be_visible()
+    expect(page.get_by_role("heading", name="Montenegro owes")).to_be_visible()
+    owed = page.locator("section[aria-labelledby=owes-XK]")
+    expect(owed).to_contain_text("Receipt of a request for information confirmed")
+    expect(owed).to_contain_text("was due")
+    expect(page.locator("section[aria-labelledby=requests]")).to_contain_text(
+        "receipt not confirmed"
+    )
+    expect(page.locator("section[aria-labelledby=bases]")).to_contain_text("Consent")
+    assert page.locator(f'a[href="/cases/{story.cases["A"]}"]').count() > 1
+    coordinator.sees_no_barrier()
+    coordinator.picture("board")
+
+
+def test_a_duplicate_is_assessed_by_its_coordinators(person: People, node: Server) -> None:
+    opening = CaseOpened(
+        acted_at=datetime.now(UTC), age_group="child", countries=("ME",), ground="helpline",
+        indicators=("out_of_school",), first_name="Izmišljena", second_name="Primjer",
+        birthdate=date(2012, 3, 4),
+    )  # fmt: skip
+    with node.client("me-police-thb") as other, node.client("xk-dhtqnj") as police:
+        other.open_case(opening)
+        police.open_case(opening.model_copy(update={"countries": ("XK",)}))
+    with node.client("xk-nac") as client:
+        until(lambda: client.duplicates().duplicates)
+    coordinator = person("xk-nac")
+    page = coordinator.goto("/board")
+    section = page.locator("section[aria-labelledby=duplicates]")
+    expect(section).to_contain_text("names and birth date")
+    assert "Primjer" not in page.content()
+    coordinator.sees_no_barrier()
+    section.get_by_role("button", name="The same person").click()
+    expect(section.locator(".quiet").first).to_contain_text("The same person", timeout=SECONDS)
+
+
+def test_a_coordinator_registers_a_persons_key(person: People, stranger: Person) -> None:
+    page = stranger.goto("/sign-in")
+    page.select_option("#agency", stranger.agency)
+    page.click("#make-key")
+    page.wait_for_selector("#has-key:not([hidden])")
+    public = page.input_value("#public-key")
+    thumbprint = page.locator("#thumbprint").inner_text()
+    coordinator = person("xk-nac")
+    desk = coordinator.goto("/keys")
+    coordinator.sees_no_barrier()
+    desk.select_option("#owner", stranger.agency)
+    desk.fill("#jwk", public)
+    expect(desk.locator("#seen")).to_have_text(thumbprint)
+    desk.check("#compared")
+    coordinator.picture("keys")
+    desk.get_by_role("button", name="Sign and register").click()
+    expect(desk.locator("#key-said")).to_contain_text("Registered")
+    page.click("#enter")
+    page.wait_for_url("**/cases")
+
+
+def test_a_private_key_is_not_taken(person: People) -> None:
+    desk = person("xk-nac").goto("/keys")
+    desk.select_option("#owner", "xk-dhtqnj")
+    desk.fill("#jwk", json.dumps(keys.generate().as_dict(private=True)))
+    desk.check("#compared")
+    desk.get_by_role("button", name="Sign and register").click()
+    expect(desk.locator("#key-said")).to_contain_text("no public Ed25519 key")
+
+
+@pytest.mark.parametrize("path", ["/board", "/keys"])
+def test_the_coordinators_pages_are_not_for_others(person: People, path: str) -> None:
+    police = person("me-police-thb")
+    police.expected = re.compile("403")
+    page = police.goto(path)
+    expect(page.get_by_role("heading", level=1)).to_have_text("This is not for your agency")
+    assert page.request.get(police.server.url + path).status == 403
+
+
+def test_oversight_sees_the_board_without_duplicates(person: People) -> None:
+    watcher = person("me-ombudsman")
+    page = watcher.goto("/board")
+    assert page.locator("section[aria-labelledby=duplicates]").count() == 0
+    watcher.sees_no_barrier()
