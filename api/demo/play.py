@@ -297,9 +297,7 @@ def _stay(console: Console, url: str, directory: Path, enrolment: Enrolment) -> 
             border_style="green",
         )
     )
-    console.print(
-        f"In a browser: [bold]{url}[/], with a link for each role, good once:"
-    )
+    console.print(f"In a browser: [bold]{url}[/], with a link for each role, good once:")
     for agency, link in enrolment.links(url).items():
         console.print(f"  {agency:<26} {link}", soft_wrap=True)
     try:
