@@ -20,6 +20,7 @@ from api.node import Node
 from api.problem_details import ProblemDetails
 from api.rates import Places
 from api.routes import (
+    accountability,
     cases,
     duplicates,
     events,
@@ -72,8 +73,8 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
         lifespan=lifespan,
     )
     for resource in (
-        cases, replay, personal, duplicates, events, protocol, outbox, mailbox, log, sign_in,
-        health,
+        cases, replay, personal, duplicates, accountability, events, protocol,
+        outbox, mailbox, log, sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)

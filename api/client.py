@@ -25,6 +25,7 @@ from api.documents import (
     DuplicatePage,
     Event,
     EventPage,
+    ObligationPage,
     OutboxPage,
     Outcome,
     ParcelDocument,
@@ -36,6 +37,8 @@ from api.documents import (
     ReadingRequest,
     ReadingResult,
     Receipt,
+    Reciprocity,
+    ResponseTimesOf,
     SubjectAccessRequest,
     TrailPage,
 )
@@ -48,11 +51,14 @@ from ledger.vocabulary import Action
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Priority, Purpose, Stage
 from ledger.vocabulary.sharing import InformationReleased, ReleasedFields
+from projections.accountability import Dimension
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
 from projections.differences import CaseDifference
+from projections.expected_steps import ObligationKind
 from projections.ledger_moment import LedgerMoment
 from projections.moments import Moment
+from projections.obligations import Obligation, ObligationState
 
 ACCEPTED = 202
 D = TypeVar("D", bound=BaseModel)
@@ -288,6 +294,56 @@ class LedgerClient:
             headers={"Content-Type": "application/json"},
         )
         return DuplicateDocument.model_validate_json(response.content)
+
+    def obligations(
+        self,
+        *,
+        party: str | None = None,
+        creditor: str | None = None,
+        agency: str | None = None,
+        kind: ObligationKind | None = None,
+        state: ObligationState | None = None,
+        case_id: UUID | None = None,
+        overdue: bool = False,
+        as_of: datetime | None = None,
+        at_least: int | None = None,
+        page: int = 200,
+    ) -> Iterator[Obligation]:
+        """Every obligation that fits, in the cases of this coordinator's country.
+
+        The last opened first, or with ``overdue`` the longest overdue, now or ``as_of`` a moment.
+        """
+        after = None
+        while True:
+            params = {
+                "party": party,
+                "creditor": creditor,
+                "agency": agency,
+                "kind": kind,
+                "state": state,
+                "case_id": case_id,
+                "overdue": overdue,
+                "as_of": as_of and as_of.isoformat(),
+                "at_least": at_least,
+                "limit": page,
+                "after": after,
+            }
+            found = self._get("/v1/obligations", ObligationPage, params)
+            yield from found.obligations
+            if (after := found.next) is None:
+                return
+
+    def response_times(
+        self, by: Iterable[Dimension] = (), *, as_of: datetime | None = None
+    ) -> ResponseTimesOf:
+        """How fast obligations were discharged, by country and kind or other dimensions."""
+        params = {"by": list(by), "as_of": as_of and as_of.isoformat()}
+        return self._get("/v1/accountability/response-times", ResponseTimesOf, params)
+
+    def reciprocity(self, *, as_of: datetime | None = None) -> Reciprocity:
+        """What this coordinator's country and each other one owe each other."""
+        params = {"as_of": as_of and as_of.isoformat()}
+        return self._get("/v1/accountability/reciprocity", Reciprocity, params)
 
     def trail(self, case_id: UUID, *, at_least: int | None = None) -> Iterator[TrailEntry]:
         """The audit trail of a case, from its opening."""

@@ -23,8 +23,10 @@ from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 from ledger.vocabulary.registration import PublicKey
 from ledger.vocabulary.types import AgencyId, Country, Name, UtcDatetime
+from projections.accountability import Balance, ResponseTimes
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
+from projections.obligations import Obligation
 
 LeafHash = Annotated[str, Field(description="RFC 6962 leaf hash of the event, base64")]
 
@@ -193,6 +195,28 @@ class CasePage(Document):
     cases: tuple[CaseView, ...]
     next: int | None
     """Give this as ``before`` for the next page; ``None`` at the end."""
+
+
+class ObligationPage(Document):
+    """Obligations: the last opened first, or the longest overdue."""
+
+    obligations: tuple[Obligation, ...]
+    next: UUID | None
+    """Give this as ``after`` for the next page; ``None`` at the end."""
+
+
+class ResponseTimesOf(Document):
+    """How fast obligations were discharged, as it stood at a moment."""
+
+    as_of: UtcDatetime
+    response_times: tuple[ResponseTimes, ...]
+
+
+class Reciprocity(Document):
+    """What countries owe each other, as it stood at a moment."""
+
+    as_of: UtcDatetime
+    balances: tuple[Balance, ...]
 
 
 class TrailPage(Document):

@@ -22,6 +22,7 @@ from api.forwarding import Forwarder
 from api.log_keys import log_keys, own_parties, policy_at, trusted_policy
 from api.mailing import HttpPostOffice, PostOffice
 from api.matching import Matching
+from api.notifying.notifier import Notifier, check_notifications
 from api.outcomes import Outcomes
 from api.publishing import Publisher
 from api.rates import Rate
@@ -82,6 +83,7 @@ class Node:
         self.erasing = Erasing(self.ledger, self.vaults, self.views, self.recording, self._node_key)
         self.anchoring = Anchoring(self.ledger, self.vaults, self.recording, self._node_key)
         self.stamper = Stamper.of(settings, self.database)
+        self.notifier = Notifier.of(settings, self.database)
         self._stopping = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_regularly, name="sweep")
         self._stack = ExitStack()
@@ -207,6 +209,8 @@ class Node:
         self._stack.enter_context(self.matching)
         if self.stamper is not None:
             self._stack.enter_context(self.stamper)
+        if self.notifier is not None:
+            self._stack.enter_context(self.notifier)
         self._sweeper.start()
         return self
 
@@ -257,6 +261,7 @@ def check_settings(settings: Settings) -> None:
     trusted_policy(settings)
     trusted_roots(settings)
     Relying.of(settings)
+    check_notifications(settings)
     if settings.ledger_url is not None:
         if settings.policy is None:
             raise ValueError("a country's node needs CASE_LEDGER_POLICY: whose log it believes")

@@ -1,5 +1,6 @@
 """Runs the HTTP server of a node."""
 
+import logging
 import signal
 import socket
 import ssl
@@ -25,6 +26,8 @@ MAX_CONNECTIONS = 1000
 
 def log_as_json() -> None:
     """One JSON object a line on standard error, for the operator's collector."""
+    # It would write every address that is asked, a webhook's with what is secret in it.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -1,7 +1,7 @@
 """Configuration, from the environment alone."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import platformdirs
 from pydantic import Field, SecretStr
@@ -58,6 +58,21 @@ class Settings(BaseSettings):
     """The claim of an ID token that names the person's agency."""
     oidc_acr: str | None = None
     """What is asked as ``acr_values``, so that the provider asks for a second factor."""
+    notifications: Path | None = None
+    """A TOML file: which agency is told of what it owes, by e-mail or webhook. Unset: none is."""
+    notify_days_before: Annotated[int, Field(ge=0, le=365)] = 2
+    """So many days before it is due."""
+    smtp_host: str | None = None
+    """The mail server for notifications. Unset: there is no e-mail."""
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    """``none`` for a server on this machine alone: then nobody signs in there."""
+    smtp_user: str | None = None
+    smtp_password_file: Path | None = None
+    smtp_from: Annotated[str | None, Field(pattern=r"^[^\s@<>,;]+@[^\s@<>,;]+$")] = None
+    """The address that notifications come from."""
+    smtp_roots: Path | None = None
+    """Root certificates of the mail server, a PEM bundle. Unset: the system's."""
     tls_certificate: Path | None = None
     """A PEM chain. Set: this process ends TLS itself. Unset: a proxy does."""
     tls_key: Path | None = None

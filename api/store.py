@@ -91,6 +91,7 @@ def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
             connection.execute("SELECT FROM access.used_assertions LIMIT 0")
             connection.execute("SELECT FROM access.assertions LIMIT 0")
             connection.execute("SELECT FROM access.sessions LIMIT 0")
+            connection.execute("SELECT FROM notifications.outbox LIMIT 0")
             connection.execute("SELECT FROM views.projections LIMIT 0")
             connection.execute("SELECT FROM ledger.events LIMIT 0")
             connection.execute("SELECT FROM log.signed LIMIT 0")

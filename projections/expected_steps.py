@@ -1,7 +1,9 @@
-"""What the procedure expects next in a case, of whom, and by when."""
+"""What is owed in a case, of whom and by when; and which of that is expected next."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from ledger.case_state import CaseState
@@ -27,16 +29,57 @@ class ExpectedStep(LedgerModel):
     """The action that asks for it: a request, an agreed joint action, an offer."""
 
 
+class ObligationKind(StrEnum):
+    """Why something is owed."""
+
+    ACKNOWLEDGEMENT = "acknowledgement"
+    """That a request for information has come."""
+    ANSWER = "answer"
+    """To a request for information."""
+    HANDOVER = "handover"
+    """That the lead, which was offered, is taken."""
+    JOINT_ACTION = "joint_action"
+    PROCEDURE = "procedure"
+    """A step that the protocol expects."""
+    BREAK_GLASS_REVIEW = "break_glass_review"
+    ERASURE = "erasure"
+
+
+@dataclass(frozen=True, slots=True)
+class OwedStep:
+    """A step that is owed: what is expected next, and what is owed besides."""
+
+    kind: ObligationKind
+    step: ExpectedStep
+    basis: str
+    """What it stands on: the action that asks for it, or the facts that the protocol names."""
+    creditor: str | None = None
+    """The one agency that it is owed to, where only one is."""
+    until: str | None = None
+    """The fact that ends it, where the protocol expects it."""
+    is_next: bool = True
+    """Whether it is the next that is expected, or waits for another step of the same."""
+
+
 def expected_steps(state: CaseState, protocol: Protocol) -> tuple[ExpectedStep, ...]:
-    """The open steps of a case, the one due first at the head."""
-    steps = list(_of_accountability(state))
-    if not state.is_closed:
-        steps += (*_of_procedure(state, protocol), *_of_coordination(state, protocol))
+    """The next steps of a case, the one due first at the head."""
+    steps = [owed.step for owed in owed_steps(state, protocol) if owed.is_next]
     latest = datetime.max.replace(tzinfo=UTC)
     return tuple(sorted(steps, key=lambda s: (s.due or latest, s.action, str(s.concerning))))
 
 
-def _of_procedure(state: CaseState, protocol: Protocol) -> Iterator[ExpectedStep]:
+def owed_steps(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
+    """All that is owed in a case.
+
+    An answer is owed from when it was asked for, though its acknowledgement is expected first.
+    """
+    yield from _of_accountability(state)
+    if not state.is_closed:
+        yield from _of_procedure(state, protocol)
+        yield from _of_coordination(state, protocol)
+
+
+def _of_procedure(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
     for expectation in protocol.expected:
         if expectation.children_only and not state.is_child:
             continue
@@ -46,51 +89,68 @@ def _of_procedure(state: CaseState, protocol: Protocol) -> Iterator[ExpectedStep
             continue
         since = max(state.facts[fact].since for fact in expectation.after)
         days = expectation.within_days
-        yield ExpectedStep(
+        step = ExpectedStep(
             action=expectation.action,
             party=_turn(expectation, state, protocol),
             roles=expectation.roles,
             due=None if days is None else since + timedelta(days=days),
         )
+        basis = f"{'+'.join(expectation.after)} until {expectation.until}"
+        yield OwedStep(ObligationKind.PROCEDURE, step, basis, until=expectation.until)
 
 
-def _of_coordination(state: CaseState, protocol: Protocol) -> Iterator[ExpectedStep]:
+def _of_coordination(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
     for request_id, request in state.open_requests.items():
-        answer = "information_provided" if request.acknowledged else "information_acknowledged"
-        yield _owed(answer, request.addressee, request.answer_by, request_id, protocol)
+        to, due = request.addressee, request.answer_by
+        if not request.acknowledged:
+            step = _owed("information_acknowledged", to, due, request_id, protocol)
+            yield _asked(ObligationKind.ACKNOWLEDGEMENT, step, request.by)
+        step = _owed("information_provided", to, due, request_id, protocol)
+        yield _asked(ObligationKind.ANSWER, step, request.by, is_next=request.acknowledged)
     for agreed_id, agreed in state.joint_actions.items():
         yield from _each(agreed.responsible, agreed.due, agreed_id, protocol)
     if state.lead_offer is not None:
         offer = state.lead_offer
-        yield _owed("lead_transfer_accepted", offer.to, None, offer.offer, protocol)
+        step = _owed("lead_transfer_accepted", offer.to, None, offer.offer, protocol)
+        yield _asked(ObligationKind.HANDOVER, step, offer.by)
 
 
-def _of_accountability(state: CaseState) -> Iterator[ExpectedStep]:
+def _of_accountability(state: CaseState) -> Iterator[OwedStep]:
     """What countries owe each other whether the case is open or closed."""
     for opened, access in state.break_glass.items():
         for party in access.to_review:
-            yield ExpectedStep(
+            step = ExpectedStep(
                 action="break_glass_reviewed",
                 party=party,
                 roles=(COORDINATOR,),
                 due=access.since + _REVIEW_WITHIN,
                 concerning=opened,
             )
+            yield _asked(ObligationKind.BREAK_GLASS_REVIEW, step)
     if state.erasure is not None:
         for party in state.erasure.pending:
-            yield ExpectedStep(
+            step = ExpectedStep(
                 action="erasure_confirmed",
                 party=party,
                 due=state.erasure.since + _ERASE_WITHIN,
                 concerning=state.erasure.order,
             )
+            yield _asked(ObligationKind.ERASURE, step)
 
 
 def _each(
     responsible: Iterable[str], due: str | None, agreed: UUID, protocol: Protocol
-) -> Iterator[ExpectedStep]:
+) -> Iterator[OwedStep]:
     for agency in responsible:
-        yield _owed("joint_action_done", agency, due, agreed, protocol)
+        step = _owed("joint_action_done", agency, due, agreed, protocol)
+        yield _asked(ObligationKind.JOINT_ACTION, step)
+
+
+def _asked(
+    kind: ObligationKind, step: ExpectedStep, creditor: str | None = None, *, is_next: bool = True
+) -> OwedStep:
+    """What an action asks for."""
+    return OwedStep(kind, step, str(step.concerning), creditor, is_next=is_next)
 
 
 def _owed(

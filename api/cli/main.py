@@ -31,6 +31,8 @@ WHERE: Mapping[str, str] = {
     "access": "personal",
     "import": "importing",
     "export-cases": "exporting",
+    "obligations": "accountability",
+    "report": "reports",
     "export": "columnar",
     "view": "view",
     "statistics": "statistics",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Literal
 
 from api.subject_access.shapes import Plain, shapes
 from ledger.protocol import shipped_protocol
@@ -15,8 +16,9 @@ from ledger.vocabulary.picklists import (
     Stage,
     TraffickingStatus,
 )
+from projections.expected_steps import ObligationKind
 
-LANGUAGES = ("sq", "cnr", "en")
+LANGUAGES: tuple[Literal["sq", "cnr", "en"], ...] = ("sq", "cnr", "en")
 
 TEXTS = (
     "about.erased",
@@ -54,6 +56,52 @@ TEXTS = (
     "held.personal_intro",
     "held.received_from",
     "page",
+    "report.about",
+    "report.actions.heading",
+    "report.agencies.heading",
+    "report.agency",
+    "report.any",
+    "report.as_of",
+    "report.audience",
+    "report.carried_in",
+    "report.cases.heading",
+    "report.checkpoint",
+    "report.closed.heading",
+    "report.corrected",
+    "report.corrections.heading",
+    "report.corridor",
+    "report.count",
+    "report.country",
+    "report.destination",
+    "report.effect",
+    "report.identified.heading",
+    "report.kind",
+    "report.lapsed",
+    "report.late",
+    "report.longest",
+    "report.median",
+    "report.ninety",
+    "report.none",
+    "report.obligations.heading",
+    "report.on_time",
+    "report.open",
+    "report.opened",
+    "report.opened.heading",
+    "report.origin",
+    "report.overdue",
+    "report.owed",
+    "report.reason",
+    "report.reciprocity.heading",
+    "report.reciprocity.owes",
+    "report.returned.heading",
+    "report.role",
+    "report.share",
+    "report.stage",
+    "report.standing.heading",
+    "report.status",
+    "report.times.heading",
+    "report.title",
+    "report.undated",
     "rights.access",
     "rights.child",
     "rights.complaint",
@@ -73,7 +121,7 @@ TEXTS = (
     "trail.what",
     "trail.when",
 )
-"""The fixed texts of the document, ``text.`` before each."""
+"""The fixed texts of the document and of the annual report, ``text.`` before each."""
 
 CODES = (
     "country.BY",
@@ -92,6 +140,7 @@ _PICKLISTS: tuple[type[StrEnum], ...] = (
     FieldGroup,
     LegalBasis,
     Level,
+    ObligationKind,
     Purpose,
     SignatureState,
     Stage,

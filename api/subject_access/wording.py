@@ -22,7 +22,7 @@ from ledger.vocabulary.types import UtcDatetime
 
 Language = Literal["sq", "cnr", "en"]
 
-_LOCALES: Mapping[Language, str] = {"sq": "sq", "cnr": "sr_Latn_ME", "en": "en_GB"}
+LOCALES: Mapping[Language, str] = {"sq": "sq", "cnr": "sr_Latn_ME", "en": "en_GB"}
 """CLDR has Montenegrin as Serbian in Latin script as it is written in Montenegro."""
 
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
@@ -39,7 +39,7 @@ class Wording:
     def __init__(self, language: Language) -> None:
         self.language = language
         self._messages = messages(language)
-        self._locale = Locale.parse(_LOCALES[language])
+        self._locale = Locale.parse(LOCALES[language])
 
     def text(self, name: str, **values: str) -> str:
         """One of the document's fixed texts, its ``{places}`` filled in."""

@@ -3,7 +3,7 @@
 The connection is the stream's until it ends: no other statement can run on it meanwhile.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -46,7 +46,7 @@ def rows_by_case(
     above: UUID | None = None,
     upto_case: UUID | None = None,
     upto: int,
-) -> Iterator[RecordedRow]:
+) -> Generator[RecordedRow, None, None]:
     """Each case's rows one after another, by version, at positions up to ``upto``.
 
     The cases are those whose ids lie above ``above``, up to ``upto_case``.
@@ -72,7 +72,7 @@ def rows_of(
 
 def _stream(
     connection: Connection[Any], where: Sequence[Composable], order: SQL
-) -> Iterator[RecordedRow]:
+) -> Generator[RecordedRow, None, None]:
     statement = _ROWS.format(where=SQL(" AND ").join(where), order=order)
     with connection.cursor() as curs, curs.copy(statement) as copy:
         copy.set_types(_TYPES)

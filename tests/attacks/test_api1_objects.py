@@ -39,6 +39,20 @@ def test_another_countrys_case_is_as_if_there_were_none(
     )
 
 
+def test_another_countrys_obligations(target: Target) -> None:
+    """API1:2023 object-level authorisation: what is owed in a case is of that case."""
+    with target.untouched():
+        path = f"/v1/obligations?case_id={target.case}"
+        (owed, *_) = target.ask(path, "xk-nac").json()["obligations"]
+        for agency in ("me-nac", "al-nac"):
+            assert target.ask(path, agency).json() == {"obligations": [], "next": None}
+            theirs, none = (
+                target.ask(f"/v1/obligations?after={i}", agency) for i in (owed["id"], uuid4())
+            )
+            target.refuses(theirs, 404, "unknown-obligation")
+            assert theirs.json() == none.json()
+
+
 def test_an_action_on_another_countrys_case(target: Target) -> None:
     """API1:2023 object-level authorisation: the same refusal at every version, known or not."""
     action = CasePrioritised(acted_at=START, priority=Priority.HIGH)

@@ -146,6 +146,10 @@ def test_very_many_or_very_long_disclosures(target: Target) -> None:
         "/v1/cases/{case}/trail?limit=1001",
         "/v1/cases/{case}?as_of_position=0",
         "/v1/protocol/trail?after=-1",
+        "/v1/obligations?limit=201",
+        "/v1/obligations?limit=" + "9" * 5000,
+        "/v1/obligations?at_least=9007199254740993",
+        "/v1/accountability/response-times?by=kind&by=kind&by=kind&by=kind",
     ],
 )
 def test_a_page_or_a_wait_past_its_bounds(target: Target, path: str) -> None:

@@ -117,6 +117,25 @@ def test_a_node_plays_the_agency(target: Target) -> None:
         target.refuses(told, 403, "coordinator-of-the-country")
 
 
+OWED = (
+    "/v1/obligations",
+    "/v1/obligations?party=XK&overdue=true",
+    "/v1/accountability/response-times",
+    "/v1/accountability/reciprocity",
+)
+
+
+@pytest.mark.parametrize("path", OWED)
+def test_who_owes_whom_is_asked_by_another_than_a_coordinator(target: Target, path: str) -> None:
+    """API5:2023 function-level authorisation: not by those who owe, helpers or nodes."""
+    with target.untouched():
+        for agency in (KOSOVO, "xk-border", "xk-court-prishtina", *HELPERS):
+            target.refuses(target.ask(path, agency), 403, "coordinators-and-oversight")
+        target.refuses(target.ask(path, "xk-node"), 403, "nodes-copy-only")
+        target.refuses(target.ask(path, None), 401, "assertion-missing")
+    assert all(target.ask(path, agency).is_success for agency in ("xk-nac", *OVERSIGHT))
+
+
 def test_who_sees_not_all_reads_not_all(target: Target) -> None:
     """API5:2023: signed heads and whole bundles are for those who follow every event."""
     with target.untouched():

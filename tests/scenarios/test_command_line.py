@@ -73,16 +73,28 @@ def test_from_the_first_key_to_the_last_view(cli: CommandLine, directory: Path) 
                 shown = cli.run(command, "-a", "me-nac", *words).stdout
                 assert shown
                 assert "zqNobodysName" not in shown
+        owed = cli.json("obligations", "list", "-a", "me-nac", "--case", case_id)
+        assert {o["action"] for o in owed} >= {"risk_assessed", "guardian_appointed"}
+        (times,) = cli.json("obligations", "response-times", "-a", "me-nac", "--by", "country")[
+            "response_times"
+        ]
+        assert (times["country"], times["owed"]) == ("XK", len(owed))
+        balances = cli.json("obligations", "reciprocity", "-a", "me-nac")["balances"]
+        assert [b["countries"] for b in balances] == [["AL", "ME"], ["ME", "XK"]]
+        for words in (("list", "--overdue"), ("response-times",), ("reciprocity",)):
+            assert "XK" in cli.run("obligations", *words, "-a", "me-nac").stdout
+            cli.run("obligations", *words, "-a", "xk-dhtqnj", code=2)
         assert follow_one(cli)["kind"] == "key_revoked"
         keys = {a["id"]: a["keys"] for a in cli.json("keys", "list", "-a", "me-nac")}
         assert keys["xk-dhtqnj"][0]["revoked_at"]
         refused = cli.run("act", "-a", "xk-dhtqnj", *ACT, "--json", code=2)
         assert json.loads(refused.stderr)["status"] == 401
-        for view in ("case_views", "audit_trail"):
+        for view in ("case_views", "audit_trail", "obligations"):
             assert cli.json("rebuild", view)["position"] == 4
         assert {each["view"]: each["position"] for each in cli.json("rebuild", "--all")} == {
             "case_views": 4,
             "audit_trail": 4,
+            "obligations": 4,
         }
         cli.run("rebuild", "case_views", "--all", code=1)
         assert cli.json("case", "-a", "me-nac", case_id) == seen

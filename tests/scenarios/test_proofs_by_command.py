@@ -86,6 +86,16 @@ def test_a_country_verifies_without_trusting_the_operator(
     assert "All 4 events hold" in alone.run("verify", "export", str(written), *trust).stdout
     assert not (directory / "auditor").exists()
     check_with_the_auditors_script(policy, written, receipt)
+    ours, theirs = directory / "ours.json", directory / "theirs.json"
+    cli.run("report", "annual", "--year", "2026", "--out", str(ours))
+    of_export = ("report", "annual", "--year", "2026", "--from", str(written))
+    alone.run(*of_export, "--out", str(theirs))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert alone.json(*of_export) == json.loads(ours.read_bytes())
+    assert "not for publication" in ours.with_suffix(".md").read_text()
+    assert "nuk është për publikim" in alone.run(*of_export, "--language", "sq").stdout
+    assert "sq" in alone.run(*of_export, "--language", "xx", code=1).stderr
+    assert "covers 4" in alone.run(*of_export, "--at", "5", code=1).stderr
 
     # With another's keys nothing is believed; with a changed byte nothing holds.
     other = directory / "other-policy"

@@ -1,0 +1,84 @@
+"""Commands that report: the joint annual report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from api.annual_report import markdown
+from api.cli.output import AsJson, fail, failures, out
+from api.reporting import Progress as Told
+from api.reporting import report_of_database, report_of_export
+from api.settings import Settings
+from api.store import open_store
+from api.subject_access.messages import LANGUAGES
+from ledger.application import Ledger, environment
+from ledger.store.database import Database
+from projections.annual_report import AnnualReport, canonical
+
+app = typer.Typer(name="report", help="Reports, made from the ledger alone.", no_args_is_help=True)
+
+
+@app.callback()
+def _reports() -> None:
+    """Reports, made from the ledger alone."""
+
+
+@app.command()
+def annual(
+    year: Annotated[int, typer.Option(min=2000, max=9998, help="The year, in UTC.")],
+    at: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Up to a checkpoint of this size. [default: the last published one]"
+        ),
+    ] = None,
+    language: Annotated[str, typer.Option(help=f"One of {', '.join(LANGUAGES)}.")] = "en",
+    export: Annotated[
+        Path | None,
+        typer.Option("--from", help="What `case-ledger log export` wrote. [default: the database]"),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write it as canonical JSON, and beside it as Markdown."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the joint annual report: for coordinators and oversight, not for publication.
+
+    Whoever has the same events makes the same JSON, byte for byte: compare the two files.
+    """
+    columns = (SpinnerColumn(), TextColumn("Reading"), MofNCompleteColumn())
+    with (
+        failures(as_json),
+        Progress(*columns, console=out, disable=as_json, transient=True) as progress,
+    ):
+        known = next((known for known in LANGUAGES if known == language), None)
+        if known is None:
+            fail(f"there is no report in {language}; there is one in {', '.join(LANGUAGES)}")
+        task = progress.add_task("", total=None)
+        report = _report(export, year, at, lambda events: progress.advance(task, events))
+    content = canonical(report)
+    text = markdown(report, known)
+    with failures(as_json):
+        if file is not None:
+            file.write_bytes(content)
+            file.with_suffix(".md").write_text(text, encoding="utf-8")
+    if as_json:
+        typer.echo(content)
+    elif file is not None:
+        out.print(f"Written to {file} and {file.with_suffix('.md')}", soft_wrap=True)
+    else:
+        typer.echo(text, nl=False)
+
+
+def _report(export: Path | None, year: int, at: int | None, told: Told) -> AnnualReport:
+    if export is not None:
+        return report_of_export(export, year, at, told)
+    with (
+        open_store(Settings()) as store,
+        Ledger(environment(store.conninfo)) as ledger,
+        Database(store.conninfo) as database,
+    ):
+        return report_of_database(store.conninfo, ledger, database, year, at, told)

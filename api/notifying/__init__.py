@@ -1,0 +1,1 @@
+"""Tells agencies of what they owe, before it is due and once it is overdue."""

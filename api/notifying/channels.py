@@ -1,0 +1,173 @@
+"""The ways by which a notice goes: e-mail, and webhooks signed as Standard Webhooks are."""
+
+import json
+import smtplib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+import httpx
+from pydantic import SecretStr
+from standardwebhooks import Webhook
+
+from api.answers import AS_IT_IS, bounded
+from api.notifying.subscriptions import Subscription
+from api.settings import Settings
+
+_SECONDS = 10.0
+_MAX_ANSWER = 64 * 1024
+
+
+class NotReceivedError(Exception):
+    """It was not received; the message says what is wrong, and no address."""
+
+
+class Channel(Protocol):
+    def send(self, subscription: Subscription, notice_id: UUID, message: Mapping[str, Any]) -> None:
+        """Hand a notice over. Raises ``NotReceivedError``."""
+
+
+class WebhookChannel:
+    """Posts to the subscriber's address, which is the operator's own choice."""
+
+    def __init__(self) -> None:
+        # A redirect would lead where nobody chose: it counts as not received.
+        self._http = httpx.Client(timeout=_SECONDS, headers=AS_IT_IS, follow_redirects=False)
+
+    def send(self, subscription: Subscription, notice_id: UUID, message: Mapping[str, Any]) -> None:
+        if subscription.webhook is None or subscription.secret is None:
+            raise NotReceivedError("the subscription has no webhook")
+        body = json.dumps(message, separators=(",", ":"), sort_keys=True)
+        now = datetime.now(UTC)
+        signature = Webhook(subscription.secret.get_secret_value()).sign(str(notice_id), now, body)
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": str(notice_id),
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": signature,
+        }
+        try:
+            answer = bounded(
+                self._http,
+                "POST",
+                subscription.webhook,
+                content=body,
+                headers=headers,
+                limit=_MAX_ANSWER,
+                seconds=_SECONDS,
+            )
+        except httpx.HTTPError as error:
+            raise NotReceivedError(type(error).__name__) from None
+        if not answer.is_success:
+            raise NotReceivedError(f"status {answer.status_code}")
+
+    def close(self) -> None:
+        self._http.close()
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where e-mail is handed in."""
+
+    host: str
+    port: int
+    security: str
+    sender: str
+    user: str | None = None
+    password: SecretStr | None = None
+    roots: Path | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "MailServer | None":
+        """As the settings say; ``None`` where they name none.
+
+        Raises ``OSError``, and ``ValueError`` where they do not fit together.
+        """
+        if settings.smtp_host is None:
+            return None
+        if settings.smtp_from is None:
+            raise ValueError("CASE_LEDGER_SMTP_HOST needs CASE_LEDGER_SMTP_FROM")
+        if (settings.smtp_user is None) != (settings.smtp_password_file is None):
+            raise ValueError("CASE_LEDGER_SMTP_USER and CASE_LEDGER_SMTP_PASSWORD_FILE go together")
+        if settings.smtp_security == "none" and settings.smtp_user is not None:
+            raise ValueError("no password goes over SMTP without TLS")
+        password = settings.smtp_password_file
+        return cls(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            security=settings.smtp_security,
+            sender=settings.smtp_from,
+            user=settings.smtp_user,
+            password=SecretStr(password.read_text("utf-8").strip()) if password else None,
+            roots=settings.smtp_roots,
+        )
+
+
+class MailChannel:
+    """Hands in at a mail server, a connection for each: they are few."""
+
+    def __init__(self, server: MailServer) -> None:
+        self._server = server
+        self._tls = ssl.create_default_context(
+            cafile=str(server.roots) if server.roots is not None else None
+        )
+
+    def send(self, subscription: Subscription, notice_id: UUID, message: Mapping[str, Any]) -> None:
+        if subscription.email is None:
+            raise NotReceivedError("the subscription has no e-mail address")
+        letter = email_of(self._server.sender, subscription.email, notice_id, message)
+        try:
+            with self._connected() as smtp:
+                if self._server.user is not None and self._server.password is not None:
+                    smtp.login(self._server.user, self._server.password.get_secret_value())
+                smtp.send_message(letter)
+        except (OSError, smtplib.SMTPException) as error:
+            # What a server says may repeat the address.
+            code = getattr(error, "smtp_code", None)
+            raise NotReceivedError(f"{type(error).__name__} {code or ''}".strip()) from None
+
+    def _connected(self) -> smtplib.SMTP:
+        server = self._server
+        if server.security == "tls":
+            return smtplib.SMTP_SSL(server.host, server.port, timeout=_SECONDS, context=self._tls)
+        smtp = smtplib.SMTP(server.host, server.port, timeout=_SECONDS)
+        if server.security == "starttls":
+            try:
+                smtp.starttls(context=self._tls)
+            except BaseException:
+                smtp.close()
+                raise
+        return smtp
+
+
+def email_of(
+    sender: str, recipient: str, notice_id: UUID, message: Mapping[str, Any]
+) -> EmailMessage:
+    """A notice as an e-mail in plain words, whose ``Message-ID`` stays the same."""
+    data = message["data"]
+    is_overdue = message["type"] == "obligation.overdue"
+    said = "Overdue" if is_overdue else "Due soon"
+    what = data["action"].replace("_", " ")
+    letter = EmailMessage()
+    letter["From"], letter["To"] = sender, recipient
+    letter["Subject"] = f"[case ledger] {said}: {what}, {data['due'][:10]}"
+    letter["Message-ID"] = f"<{notice_id}@{sender.rpartition('@')[2]}>"
+    letter["Date"] = datetime.fromisoformat(message["timestamp"])
+    letter["Auto-Submitted"] = "auto-generated"
+    letter["X-Webhook-Id"] = str(notice_id)
+    letter.set_content(
+        f"{said}: {what}\n\n"
+        f"Owed by    {data['debtor_agency'] or data['debtor'] or 'any party to the case'}\n"
+        f"Due        {data['due']}\n"
+        f"Kind       {data['kind'].replace('_', ' ')}\n"
+        f"Case       {data['case_id']}\n"
+        f"Obligation {data['obligation_id']}\n\n"
+        "It is discharged by recording the action in the case ledger. "
+        "Nobody reads answers to this message.\n"
+    )
+    return letter

@@ -1,0 +1,104 @@
+"""What an agency is told of what it owes: pure functions, with nothing personal in any message."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid5
+
+from api.notifying.subscriptions import Subscription
+from ledger.protocol import COORDINATOR, Agency, Protocol
+from ledger.vocabulary.types import format_utc
+from projections.obligations import Obligation
+
+LONGEST_OVERDUE = timedelta(days=30)
+"""What is overdue for longer is on the list, and told nobody anew: not when a node is new."""
+
+
+class Occasion(StrEnum):
+    DUE = "due"
+    """It will be due soon."""
+    OVERDUE = "overdue"
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """An open obligation with a deadline, and who is party to its case."""
+
+    obligation: Obligation
+    due: datetime
+    parties: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One message to one subscription, which stays the same however often it is sent."""
+
+    id: UUID
+    subscription: UUID
+    obligation: UUID
+    due: datetime
+    message: Mapping[str, Any]
+
+
+def notices(
+    owed: Iterable[Owed],
+    subscriptions: Sequence[Subscription],
+    protocol: Protocol,
+    now: datetime,
+    ahead: timedelta,
+) -> Iterator[Notice]:
+    """What is to be told ``now``, once for each occasion and deadline."""
+    for one in owed:
+        occasion = _occasion(one.due, now, ahead)
+        if occasion is None:
+            continue
+        for subscription in subscriptions:
+            agency = protocol.agencies_by_id[subscription.agency]
+            if owes(agency, one):
+                yield _notice(one, subscription, occasion, now)
+
+
+def owes(agency: Agency, owed: Owed) -> bool:
+    """Whether an agency is told: it owes it itself, by its role, or its country's coordinator is.
+
+    Where any party to the case may do it, all of them are told.
+    """
+    obligation = owed.obligation
+    if obligation.debtor_agency == agency.id:
+        return True
+    debtors = owed.parties if obligation.debtor is None else (obligation.debtor,)
+    if agency.party not in debtors:
+        return False
+    by_role = obligation.debtor_agency is None and agency.role in obligation.roles
+    return by_role or agency.role == COORDINATOR
+
+
+def _occasion(due: datetime, now: datetime, ahead: timedelta) -> Occasion | None:
+    if due < now - LONGEST_OVERDUE or now + ahead < due:
+        return None
+    return Occasion.OVERDUE if due < now else Occasion.DUE
+
+
+def _notice(owed: Owed, subscription: Subscription, occasion: Occasion, now: datetime) -> Notice:
+    obligation, due = owed.obligation, format_utc(owed.due)
+    return Notice(
+        id=uuid5(obligation.id, f"{occasion.value} {due} {subscription.id}"),
+        subscription=subscription.id,
+        obligation=obligation.id,
+        due=owed.due,
+        message={
+            "type": f"obligation.{occasion.value}",
+            "timestamp": format_utc(now),
+            "data": {
+                "obligation_id": str(obligation.id),
+                "case_id": str(obligation.case_id),
+                "kind": obligation.kind.value,
+                "action": obligation.action,
+                "debtor": obligation.debtor,
+                "debtor_agency": obligation.debtor_agency,
+                "due": due,
+            },
+        },
+    )

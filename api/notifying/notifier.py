@@ -1,0 +1,159 @@
+"""Looks at what is owed, and sends what is to be told, for as long as a node runs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Self
+from uuid import UUID
+
+import structlog
+
+from api.background import Background
+from api.log_keys import own_parties
+from api.notifying.channels import (
+    Channel,
+    MailChannel,
+    MailServer,
+    NotReceivedError,
+    WebhookChannel,
+)
+from api.notifying.notices import LONGEST_OVERDUE, notices
+from api.notifying.outbox import NoticeOutbox, Taken
+from api.notifying.subscriptions import Subscription, read_subscriptions
+from api.settings import Settings
+from ledger.protocol import Protocol
+from ledger.store.database import Database
+
+LEASE = timedelta(minutes=5)
+"""For so long nobody else sends what one process is sending; it takes seconds."""
+_LOOK_SECONDS = 30.0
+_SENT_KEPT = timedelta(days=30)
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=6)
+_log = structlog.get_logger(__name__)
+
+
+class Notifier(Background):
+    """Notices of what is due and overdue, each sent at least once.
+
+    Every step is safe to repeat, and to run in several processes.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        protocol: Protocol,
+        subscriptions: Sequence[Subscription],
+        channels: Mapping[str, Channel],
+        ahead: timedelta,
+        lease: timedelta = LEASE,
+    ) -> None:
+        self._outbox = NoticeOutbox(database)
+        self._protocol = protocol
+        self._subscriptions = {one.id: one for one in subscriptions}
+        self._channels = channels
+        self._ahead = ahead
+        self._lease = lease
+        super().__init__(notify=self._run)
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database) -> Self | None:
+        """As the settings say; ``None`` where nobody is told.
+
+        Raises ``OSError``, and ``ValueError`` saying what is wrong.
+        """
+        server, subscriptions = _configured(settings)
+        if not subscriptions:
+            return None
+        ahead = timedelta(days=settings.notify_days_before)
+        protocol, channels = settings.load_protocol(), cls.channels(server)
+        return cls(database, protocol, subscriptions, channels, ahead)
+
+    @staticmethod
+    def channels(server: MailServer | None) -> Mapping[str, Channel]:
+        """Every way that there is; no e-mail without a mail server."""
+        hook = {"webhook": WebhookChannel()}
+        return hook if server is None else {**hook, "email": MailChannel(server)}
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.look()
+                self.send()
+            except Exception as error:
+                _log.warning("notifying interrupted", error=type(error).__name__)
+            self._stopping.wait(_LOOK_SECONDS)
+
+    def look(self) -> int:
+        """Put in what is to be told now, take out what is not. Returns how many are new."""
+        now = datetime.now(UTC)
+        self._outbox.drop(self._subscriptions.keys())
+        self._outbox.forget(_SENT_KEPT)
+        owed = self._outbox.owed(now - LONGEST_OVERDUE, now + self._ahead)
+        subscriptions = tuple(self._subscriptions.values())
+        return self._outbox.put(notices(owed, subscriptions, self._protocol, now, self._ahead))
+
+    def send(self) -> int:
+        """Send what waits. Returns how many were received.
+
+        Where one is not received, that subscription's others wait for the next time.
+        """
+        sent = 0
+        away: set[UUID] = set()
+        while not self._stopping.is_set():
+            taken = self._outbox.take(self._lease, away)
+            if taken is None:
+                break
+            if self._send(taken):
+                self._outbox.mark_sent(taken.id)
+                sent += 1
+            else:
+                self._outbox.put_off(taken.id, pause_after(taken.attempts))
+                away.add(taken.subscription)
+        return sent
+
+    def _send(self, taken: Taken) -> bool:
+        subscription = self._subscriptions.get(taken.subscription)
+        if subscription is None:
+            return False  # another process's, or taken out at the next look
+        way = "webhook" if subscription.webhook is not None else "email"
+        try:
+            self._channels[way].send(subscription, taken.id, taken.message)
+        except NotReceivedError as error:
+            _log.warning(
+                "a notice is not received",
+                agency=subscription.agency,
+                way=way,
+                why=str(error),
+                attempts=taken.attempts,
+            )
+            return False
+        return True
+
+    def _close(self) -> None:
+        for channel in self._channels.values():
+            if isinstance(channel, WebhookChannel):
+                channel.close()
+
+
+def check_notifications(settings: Settings) -> None:
+    """Raises ``OSError``, and ``ValueError`` for settings that no notifier can be made of."""
+    server, _ = _configured(settings)
+    if server is not None:
+        MailChannel(server)
+
+
+def _configured(settings: Settings) -> tuple[MailServer | None, Sequence[Subscription]]:
+    server = MailServer.of(settings)
+    if settings.notifications is None:
+        return server, ()
+    subscriptions = read_subscriptions(
+        settings.notifications, settings.load_protocol(), own_parties(settings)
+    )
+    if server is None and any(one.email for one in subscriptions):
+        raise ValueError("a subscription by e-mail needs CASE_LEDGER_SMTP_HOST")
+    return server, subscriptions
+
+
+def pause_after(attempts: int) -> timedelta:
+    """How long to wait after so many attempts: twice as long each time, and six hours at most."""
+    doubled: int = 2 ** min(attempts - 1, 20)
+    return min(_FIRST_PAUSE * doubled, _LONGEST_PAUSE)

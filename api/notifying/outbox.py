@@ -1,0 +1,137 @@
+"""Notices until they are sent, in the database: nothing is lost with a process."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from api.notifying.notices import Notice, Owed
+from ledger.store.database import Database
+from projections.obligations import Obligation
+
+_OWED = """
+SELECT o.document, o.due, ARRAY(
+    SELECT v.viewer FROM views.case_views v
+    WHERE v.slot = views.live_slot('case_views') AND v.case_id = o.case_id) AS parties
+FROM views.obligations o
+WHERE o.slot = views.live_slot('obligations') AND o.state = 'open'
+  AND o.due BETWEEN %(earliest)s AND %(latest)s
+ORDER BY o.due, o.id
+"""
+
+_PUT = """
+INSERT INTO notifications.outbox (id, subscription, obligation_id, due, message)
+VALUES (%(id)s, %(subscription)s, %(obligation)s, %(due)s, %(message)s)
+ON CONFLICT (id) DO NOTHING
+"""
+
+# Put off before it is sent, in a transaction of its own: nobody else takes it meanwhile, and if
+# this process dies it is sent again.
+_TAKE = """
+UPDATE notifications.outbox SET attempts = attempts + 1, next_attempt_at = now() + %(lease)s
+WHERE id = (
+    SELECT id FROM notifications.outbox
+    WHERE sent_at IS NULL AND next_attempt_at <= now() AND NOT subscription = ANY(%(without)s)
+    ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING id, subscription, message, attempts
+"""
+
+# What is not owed any more, or by another time, or was to go where nobody is told any more.
+_DROP = """
+DELETE FROM notifications.outbox n
+WHERE n.sent_at IS NULL AND (
+    NOT n.subscription = ANY(%(known)s)
+    OR NOT EXISTS (
+        SELECT FROM views.obligations o
+        WHERE o.slot = views.live_slot('obligations') AND o.id = n.obligation_id
+          AND o.state = 'open' AND o.due = n.due))
+"""
+
+# One that is open still is kept: by it we know that it was told.
+_FORGET = """
+DELETE FROM notifications.outbox n
+WHERE n.sent_at < now() - %(age)s AND NOT EXISTS (
+    SELECT FROM views.obligations o
+    WHERE o.slot = views.live_slot('obligations') AND o.id = n.obligation_id
+      AND o.state = 'open')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A notice that is this process's to send."""
+
+    id: UUID
+    subscription: UUID
+    message: dict[str, Any]
+    attempts: int
+
+
+class NoticeOutbox:
+    """Notices, each sent at least once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def owed(self, earliest: datetime, latest: datetime) -> list[Owed]:
+        """Open obligations that are due between two moments."""
+        with self._database.connection() as connection:
+            rows = connection.execute(_OWED, {"earliest": earliest, "latest": latest}).fetchall()
+        return [
+            Owed(Obligation.model_validate(row["document"]), row["due"], row["parties"])
+            for row in rows
+        ]
+
+    def put(self, notices: Iterable[Notice]) -> int:
+        """Put in those that are not in. Returns how many."""
+        rows = [
+            {
+                "id": notice.id,
+                "subscription": notice.subscription,
+                "obligation": notice.obligation,
+                "due": notice.due,
+                "message": Jsonb(dict(notice.message)),
+            }
+            for notice in notices
+        ]
+        with self._database.transaction() as connection, connection.cursor() as cursor:
+            if rows:
+                cursor.executemany(_PUT, rows)
+            return max(cursor.rowcount, 0)
+
+    def take(self, lease: timedelta, without: Collection[UUID] = ()) -> Taken | None:
+        """The next notice to be sent, which for ``lease`` nobody else takes.
+
+        ``None`` where there is none but for the subscriptions ``without`` which it is asked.
+        """
+        with self._database.connection() as connection:
+            row = connection.execute(_TAKE, {"lease": lease, "without": list(without)}).fetchone()
+        return None if row is None else Taken(**row)
+
+    def mark_sent(self, notice_id: UUID) -> None:
+        """It was received."""
+        with self._database.connection() as connection:
+            connection.execute(
+                "UPDATE notifications.outbox SET sent_at = now() WHERE id = %s", (notice_id,)
+            )
+
+    def put_off(self, notice_id: UUID, pause: timedelta) -> None:
+        """It was not received; try again after ``pause``."""
+        with self._database.connection() as connection:
+            connection.execute(
+                "UPDATE notifications.outbox SET next_attempt_at = now() + %s WHERE id = %s",
+                (pause, notice_id),
+            )
+
+    def drop(self, known: Collection[UUID]) -> int:
+        """Remove what is not to be sent any more; ``known`` are the subscriptions there are."""
+        with self._database.connection() as connection:
+            return connection.execute(_DROP, {"known": list(known)}).rowcount
+
+    def forget(self, age: timedelta) -> int:
+        """Remove what was sent longer ago than ``age``, of what is not owed any more."""
+        with self._database.connection() as connection:
+            return connection.execute(_FORGET, {"age": age}).rowcount

@@ -1,0 +1,62 @@
+"""A case recorded without a database, for tests of folds."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from hypothesis import strategies as st
+
+from ledger import signing
+from ledger.case import Case, decide
+from ledger.case_state import Act
+from ledger.event import ActionRecorded
+from ledger.refusals import Refusal
+from ledger.vocabulary import Action
+from tests.support.agencies import Agencies
+from tests.support.strategies import proposals
+
+
+@dataclass
+class RecordedCase:
+    """One case, whose actions the rules decide."""
+
+    agencies: Agencies
+    case_id: UUID = field(default_factory=uuid4)
+    case: Case | None = None
+    events: list[ActionRecorded] = field(default_factory=list)
+    second_persons: Agencies | None = None
+    """Keys of the persons who approve an erasure."""
+
+    @property
+    def acts(self) -> list[Act]:
+        return [event.as_act() for event in self.events]
+
+    def take(self, agency: str, action: Action) -> UUID:
+        """Record an action, a second after it was done. Raises ``Refusal``."""
+        second = self.second_persons if action.kind == "erasure_approved" else None
+        signed = (second or self.agencies).sign(agency, action, self.case_id)
+        read = signing.read_recorded(signed.without_disclosures())
+        decided = decide(self.case, read, self.case_id, self.agencies.protocol, action.acted_at)
+        event = ActionRecorded(
+            self.case_id,
+            decided.originator_version,
+            decided.action,
+            3 * decided.originator_version,  # other cases' events lie between
+            action.acted_at + timedelta(seconds=1),
+        )
+        self.case = Case.projector(self.agencies.protocol)(self.case, [event])
+        self.events.append(event)
+        return read.id
+
+    def propose(self, data: st.DataObject, now: datetime) -> bool:
+        """Whether something that an agency proposes was recorded."""
+        known = [act.id for act in self.acts]
+        state = self.case.state if self.case else None
+        agency, action = data.draw(
+            proposals(state, self.agencies.protocol, known, now), label="proposal"
+        )
+        try:
+            self.take(agency, action)
+        except (Refusal, KeyError):
+            return False
+        return True
