@@ -18,7 +18,7 @@ from ledger.vocabulary.action import Action, field_adapter
 from ledger.vocabulary.levels import FieldGroup, Level
 
 NOT_BY_FORM = frozenset({"information_released"})
-"""What names digests of opened fields, and so is made from these."""
+"""What names digests of opened fields, and so is made on the page that shows these."""
 _SHORT = 200
 _LISTED = 12
 Options = tuple[tuple[str, str], ...]

@@ -1,44 +1,32 @@
-"""What countries owe each other now, over all cases that the viewer sees.
+"""What countries owe each other now, over all cases that the viewer sees."""
 
-The one place to change when obligations have a view of their own.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from api.web.telling import Urgency, urgency
-from projections.case_view import CaseView
+from projections.obligations import Obligation, ObligationState
+from projections.reading import ViewReader
+
+_PAGE, _AT_MOST = 200, 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """One thing that a country, or an agency of it, owes."""
+    """One open obligation, and how near its date is."""
 
-    case_id: UUID
-    action: str
-    debtor: str | None
-    """The country; ``None`` where any party to the case may do it."""
-    agency: str | None
-    creditors: tuple[str, ...]
-    due: datetime | None
+    obligation: Obligation
     urgency: Urgency
 
 
-def owed(cases: Iterable[CaseView], now: datetime) -> Sequence[Owed]:
-    """Open obligations, what is overdue longest first."""
-    found = [
-        Owed(
-            case_id=view.case_id,
-            action=step.action,
-            debtor=step.party,
-            agency=step.agency,
-            creditors=tuple(p for p in view.parties if p != step.party),
-            due=step.due,
-            urgency=urgency(step.due, now),
-        )
-        for view in cases
-        for step in view.expected
-    ]
-    return sorted(found, key=lambda o: (o.due is None, o.due or now, o.action))
+def owed(views: ViewReader, viewer: str, now: datetime) -> Sequence[Owed]:
+    """Open obligations, what is overdue longest first; as many as a page can show."""
+    found: list[Obligation] = []
+    while len(found) < _AT_MOST:
+        last = found[-1] if found else None
+        more = views.obligations(viewer, limit=_PAGE, after=last, state=ObligationState.OPEN)
+        found += more
+        if len(more) < _PAGE:
+            break
+    found.sort(key=lambda one: (one.due is None, one.due or now, one.action))
+    return [Owed(one, urgency(one.due, now)) for one in found]

@@ -45,6 +45,7 @@ def _templates() -> Environment:
     made = Environment(
         loader=PackageLoader("api.web"),
         autoescape=True,
+        auto_reload=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -105,6 +105,32 @@ def test_personal_fields_open_for_a_purpose_and_that_is_written_down(
     police.picture("personal")
 
 
+def test_opened_fields_are_released_on_a_basis_that_covers_them(
+    person: People, story: Told, node: Server
+) -> None:
+    police = person(POLICE)
+    page = police.goto(f"/cases/{story.cases['A']}/personal")
+    page.get_by_label("Identity", exact=False).check()
+    page.get_by_label("Exploitation", exact=False).check()
+    page.get_by_label("Purpose").select_option("return")
+    page.get_by_role("button", name="Open, and be written down").click()
+    form = page.locator("#release-form")
+    form.get_by_label("First name", exact=False).first.check()
+    expect(form.locator("input[data-group=exploitation]")).to_have_count(0)
+    form.locator("#release-basis option", has_text="Duty").first.wait_for(state="attached")
+    form.locator("#release-basis").select_option(index=1)
+    form.locator("#release-purpose").select_option("return")
+    police.sees_no_barrier()
+    police.picture("release")
+    form.get_by_role("button", name="Sign and release").click()
+    page.wait_for_url(re.compile("at_least="))
+    with node.client(POLICE) as client:
+        last = list(client.trail(story.cases["A"]))[-1]
+    assert (last.kind, last.fields["recipient"]) == ("information_released", "ME")
+    assert last.fields["groups"] == ["identity"]
+    assert last.signature.value == "valid"
+
+
 def test_without_a_basis_nothing_opens_and_that_is_written_down(
     person: People, story: Told
 ) -> None:

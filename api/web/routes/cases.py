@@ -15,6 +15,7 @@ from api.node import Node
 from api.parameters import AtLeast, CaseId, wait_for
 from api.routes.personal import trail_of
 from api.web.errors import PageRoute
+from api.web.releasing import Release, releasable, releases
 from api.web.rendering import Words, page
 from api.web.telling import by_due, dues, names, rows, told
 from api.web.timeline import handovers, timeline
@@ -118,7 +119,19 @@ async def open_personal(
             return _personal(request, node, caller, case_id, refused=refusal.rule)
         history = opened.case.history
         fields = [PersonalField.of(one, history[one.action_id]) for one in opened.fields]
-        return _personal(request, node, caller, case_id, opened=opened.reading, fields=fields)
+        offered = releases(
+            opened.case, caller.agency, caller.registry.protocol, asked.groups, _now()
+        )
+        return _personal(
+            request,
+            node,
+            caller,
+            case_id,
+            opened=opened.reading,
+            fields=fields,
+            offered=offered,
+            version=opened.case.version,
+        )
 
     return await run_in_threadpool(read)
 
@@ -132,6 +145,8 @@ def _personal(
     opened: Reading | None = None,
     fields: Sequence[PersonalField] = (),
     refused: str | None = None,
+    offered: Sequence[Release] = (),
+    version: int = 0,
 ) -> Response:
     view = own_case(node, caller, case_id)
     trail, words = trail_of(node, case_id), Words.of(request).things
@@ -156,6 +171,10 @@ def _personal(
         opened=opened,
         fields=shown,
         refused=refused,
+        releases=offered,
+        releasable=releasable(fields, offered),
+        version=version,
+        protocol=protocol.id,
         readings=_readings(node, caller, case_id),
         named=named,
     )

@@ -27,15 +27,15 @@ def board(request: Request, node: TheNode, caller: TheCaller) -> Response:
         )
     now, protocol = datetime.now(UTC), caller.registry.protocol
     cases, own = all_cases(node, caller.viewer), caller.agency.party
-    things = owed(cases, now)
+    things = owed(node.views, caller.viewer, now)
     parties = sorted({p.code for p in protocol.parties}, key=lambda code: (code != own, code))
-    columns = [(code, [one for one in things if one.debtor == code]) for code in parties]
+    columns = [(code, [one for one in things if one.obligation.debtor == code]) for code in parties]
     return page(
         request,
         "board.html",
         caller,
         columns=[(code, some) for code, some in columns if some or code == own],
-        anyones=[one for one in things if one.debtor is None],
+        anyones=[one for one in things if one.obligation.debtor is None],
         late=sum(one.urgency is Urgency.LATE for one in things),
         requests=[(v, one) for v in cases for one in v.open_requests],
         bases=[v for v in cases if v.consents or v.sharing or "consent_return" in v.facts],

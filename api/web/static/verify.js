@@ -96,17 +96,25 @@ async function checkAll(shown, progress) {
   const agencies = shown.length ? await asked("/v1/agencies", "json") : [];
   let done = 0;
   const left = [...shown];
-  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+  let failed = false;
+  const stop = (error) => {
+    // The first thing that does not hold is the verdict: nothing is said after it.
+    failed = true;
+    left.length = 0;
+    throw error;
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, () => (async () => {
     for (let one = left.shift(); one; one = left.shift()) {
       const covered = await checkEvent(one, trusted.policy, agencies);
+      if (failed) return;
       // A receipt's checkpoint may be newer than the one that was compared; it has to continue it.
       if (covered.size !== checkpoint.size || base64(covered.root) !== base64(checkpoint.root)) {
         await checkConsistency({ size: checkpoint.size, root: base64(checkpoint.root) }, covered);
       }
       done += 1;
-      progress(done, shown.length);
+      if (!failed) progress(done, shown.length);
     }
-  }));
+  })().catch(stop)));
   await store.put("pins", {
     origin: trusted.origin,
     policy: trusted.told,
