@@ -12,11 +12,11 @@ for (const place of document.querySelectorAll("[data-chart]")) {
   const picture = document.createElement("div");
   picture.setAttribute("aria-hidden", "true"); // the table says the same, in words
   place.append(picture);
-  place.hidden = false;
   const view = new vega.View(runtime, {
     expr: expressionInterpreter,
     renderer: "svg",
     container: picture,
   });
   await view.runAsync();
+  place.hidden = false; // what could not be drawn leaves no gap
 }
