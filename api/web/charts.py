@@ -19,6 +19,8 @@ _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _COLOURS = ("#17456b", "#d98a1f", "#5b9aa0", "#8a1c1c", "#8f9f6b", "#6b5b95")
 """Told apart by lightness too, for those who see no hues and for paper."""
 _WIDTH = 460
+_BESIDE = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 4, "titleY": -8}
+"""The title of rows stands above them and is read without turning one's head."""
 _FONT = "system-ui, Segoe UI, Roboto, Liberation Sans, sans-serif"
 _COLUMNS = ("cases", "shortest", "lower", "median", "upper", "longest")
 _LOOKS = {
@@ -179,7 +181,13 @@ def _data(name: str) -> dict[str, Any]:
 
 
 def _axis(field: str, title: str, order: Sequence[str]) -> dict[str, Any]:
-    return {"field": field, "type": "nominal", "title": title, "scale": {"domain": list(order)}}
+    return {
+        "field": field,
+        "type": "nominal",
+        "title": title,
+        "axis": _BESIDE,
+        "scale": {"domain": list(order)},
+    }
 
 
 def _numbers(field: str, title: str) -> dict[str, Any]:
