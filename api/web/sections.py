@@ -17,6 +17,7 @@ class Section:
 
 CASES = Section("nav.cases", "/cases")
 BOARD = Section("nav.board", "/board")
+FIGURES = Section("nav.figures", "/charts")
 VERIFY = Section("nav.verify", "/verify")
 KEYS = Section("nav.keys", "/keys")
 NEW = Section("nav.new", "/cases/new")
@@ -31,7 +32,7 @@ def sections(caller: Caller) -> Sequence[Section]:
     return (
         CASES,
         *((NEW,) if opens else ()),
-        *((BOARD,) if role in (COORDINATOR, OVERSIGHT) else ()),
+        *((BOARD, FIGURES) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((KEYS,) if role == COORDINATOR else ()),
         VERIFY,
     )

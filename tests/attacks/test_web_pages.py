@@ -15,7 +15,7 @@ from tests.support.actions import opening
 from tests.support.web import FROM_HERE, signed_in
 
 OF_A_CASE = ("", "/act", "/act/risk_assessed", "/personal", "/replay", "/trail", "/verify")
-FOR_COORDINATORS = ("/board", "/keys")
+FOR_COORDINATORS = ("/board", "/charts", "/keys")
 SCRIPT = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}'
 
 
@@ -52,7 +52,7 @@ def test_coordinators_pages_are_theirs(target: Target, path: str, agency: str) -
 
 def test_a_node_has_no_pages(target: Target) -> None:
     """API5:2023: neither by a session, which it cannot begin, nor by assertions."""
-    for path in ("/cases", f"/cases/{target.case}", "/board", "/keys", "/verify"):
+    for path in ("/cases", f"/cases/{target.case}", "/board", "/charts", "/keys", "/verify"):
         assert target.ask(path, "xk-node").status_code == 403, path
 
 
@@ -119,7 +119,7 @@ def test_pages_hold_no_script_and_no_style_of_their_own(target: Target, language
     """ASVS V3.4: nothing that the policy would have to allow."""
     with signed_in(target.server, "xk-nac") as browser:
         browser.cookies.set("case-ledger-language", language)
-        paths = ["/cases", "/cases?show=all", "/cases/new", "/board", "/keys", "/verify"]
+        paths = ["/cases", "/cases?show=all", "/cases/new", "/board", "/charts", "/keys", "/verify"]
         paths += [f"/cases/{target.case}{path}" for path in OF_A_CASE if "risk" not in path]
         for path in paths:
             answer = browser.get(path)

@@ -10,9 +10,9 @@ from tests.browser.conftest import Person
 from tests.support.story import Told
 
 People = Callable[[str], Person]
-PAGES = ("/cases?show=all", "/cases/new", "/board", "/keys", "/verify", "/cases/{}",
-         "/cases/{}/act", "/cases/{}/act/meeting_held", "/cases/{}/personal", "/cases/{}/replay",
-         "/cases/{}/trail", "/cases/{}/verify", "/sign-in")  # fmt: skip
+PAGES = ("/cases?show=all", "/cases/new", "/board", "/charts", "/keys", "/verify",
+         "/cases/{}", "/cases/{}/act", "/cases/{}/act/meeting_held", "/cases/{}/personal",
+         "/cases/{}/replay", "/cases/{}/trail", "/cases/{}/verify", "/sign-in")  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PAGES)

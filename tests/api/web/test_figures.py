@@ -1,0 +1,191 @@
+"""Figures of the cases that a coordinator sees: counted right, and of no other case."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from html import unescape
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from api.schema import migrate_all
+from ledger.application import Ledger, environment
+from ledger.protocol import shipped_protocol
+from ledger.vocabulary.coordination import Correction
+from ledger.vocabulary.picklists import CaseStatus, CorrectionEffect, CorrectionReason, Stage
+from projections.figures import Caseload, Flow, Tally, TimeToReturn, figures
+from tests.support.actions import opening
+from tests.support.agencies import Agencies
+from tests.support.databases import new_database
+from tests.support.serving import Server, serving
+from tests.support.story import Told, tell
+from tests.support.web import signed_in
+
+NAMES = {"XK": "Kosovo", "ME": "Montenegro", "AL": "Albania"}
+Table = dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def node(server: str, agencies: Agencies) -> Iterator[Server]:
+    with new_database(server) as conninfo:
+        migrate_all(conninfo, agencies.protocol)
+        with Ledger(environment(conninfo)) as ledger:
+            agencies.begin(ledger)
+        with serving(conninfo, agencies) as served:
+            yield served
+
+
+@pytest.fixture(scope="module")
+def story(node: Server) -> Told:
+    return tell(node)
+
+
+def shown(node: Server, agency: str) -> dict[str, Table]:
+    """The page's tables: by chart, then by row, then by column."""
+    with signed_in(node, agency) as browser:
+        page = browser.get("/charts").text
+    found = {}
+    for name in ("caseload", "flow", "returns"):
+        section = re.search(rf'<section aria-labelledby="{name}">.*?</section>', page, re.DOTALL)
+        assert section, page
+        columns = re.findall(r'<th scope="col">(.*?)</th>', section[0])
+        rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', section[0])
+        found[name] = {
+            row: dict(zip(columns[1:], re.findall(r"<td>(.*?)</td>", cells), strict=True))
+            for row, cells in rows
+        }
+    return found
+
+
+def specifications(node: Server, agency: str) -> dict[str, Any]:
+    with signed_in(node, agency) as browser:
+        page = browser.get("/charts").text
+    found = re.findall(r'<pre id="specification-(\w+)"[^>]*>(.*?)</pre>', page, re.DOTALL)
+    return {name: json.loads(unescape(text)) for name, text in found}
+
+
+@pytest.mark.parametrize("agency", ["xk-nac", "me-nac", "xk-ombudsperson"])
+def test_the_figures_are_a_simple_count_of_the_story(
+    node: Server, story: Told, agency: str
+) -> None:
+    loads: Counter[tuple[str, str]] = Counter()
+    days = []
+    with node.client(agency) as client:
+        for case_id in story.cases.values():
+            view = client.case(case_id, at_least=story.position).view
+            assert (view.parties[0], view.status) == ("XK", CaseStatus.FOLLOW_UP)
+            loads[view.stage, NAMES[view.lead_agency[:2].upper()]] += 1
+            waited = view.facts["received"].since - view.facts["victim_identified"].since
+            days.append(waited.days)
+    tables = shown(node, agency)
+    assert sum(int(row["All"]) for row in tables["caseload"].values()) == len(story.cases)
+    for (_, country), cases in loads.items():
+        assert str(cases) in [row[country] for row in tables["caseload"].values()]
+    assert [row["All"] for row in tables["flow"].values()] == [str(len(story.cases))]
+    assert list(tables["flow"]) == ["Kosovo → Montenegro"]
+    returns = tables["returns"]["Montenegro"]
+    assert returns["Cases"] == str(len(days))
+    assert (returns["Shortest"], returns["Longest"]) == (str(min(days)), str(max(days)))
+    assert Decimal(returns["Median"]) == Decimal(sum(days)) / 2
+
+
+def test_what_is_drawn_has_the_numbers_of_the_tables(
+    node: Server,
+    story: Told,  # noqa: ARG001
+) -> None:
+    tables, drawn = shown(node, "xk-nac"), specifications(node, "xk-nac")
+    assert drawn.keys() == tables.keys()
+    for name in ("caseload", "flow"):
+        rows = drawn[name]["datasets"]["rows"]
+        assert {row["bar"] for row in rows} == tables[name].keys()
+        for row in rows:
+            assert tables[name][row["bar"]][row["series"]] == str(row["cases"])
+    for row in drawn["returns"]["datasets"]["quartiles"]:
+        told = tables["returns"][row["destination"]]
+        assert Decimal(told["Median"]) == Decimal(str(row["median"]))
+        assert Decimal(told["Lower quartile"]) == Decimal(str(row["lower"]))
+
+
+@pytest.mark.parametrize("agency", ["xk-dhtqnj", "me-police-thb", "xk-csw-peja", "me-ngo-support"])
+def test_figures_are_for_coordinators_and_oversight(node: Server, agency: str) -> None:
+    with signed_in(node, agency) as browser:
+        answer = browser.get("/charts")
+        assert 'href="/charts"' not in browser.get("/cases").text
+    assert answer.status_code == 403
+    assert "<table" not in answer.text
+
+
+def test_another_countrys_case_does_not_count(node: Server, story: Told) -> None:  # noqa: ARG001
+    before = {agency: shown(node, agency) for agency in ("xk-nac", "me-nac")}
+    with node.client("xk-dhtqnj") as police:
+        receipt = police.open_case(opening(("XK",), acted_at=datetime.now(UTC)))
+        police.case(receipt.case_id, at_least=receipt.position)
+    assert shown(node, "me-nac") == before["me-nac"]
+    assert shown(node, "al-nac") == {"caseload": {}, "flow": {}, "returns": {}}
+    after = shown(node, "xk-nac")
+    assert after["flow"] == before["xk-nac"]["flow"]  # it is of one country alone
+    assert after["caseload"]["Identification"]["Kosovo"] == "1"
+
+
+def test_what_was_annulled_does_not_count(node: Server, story: Told) -> None:
+    case_id: UUID = story.cases["B"]
+    with node.client("me-nac") as coordinator:
+        receipt = coordinator.append(
+            Correction(
+                acted_at=datetime.now(UTC),
+                corrects=story.ids["B.received"],
+                effect=CorrectionEffect.ANNULLED,
+                reason=CorrectionReason.ENTRY_ERROR,
+            ),
+            case_id,
+            coordinator.case(case_id).view.version,
+        )
+        coordinator.case(case_id, at_least=receipt.position)
+    tables = shown(node, "me-nac")
+    assert tables["returns"]["Montenegro"]["Cases"] == "1"
+    assert tables["flow"]["Kosovo → Montenegro"]["All"] == "2"  # the return is still decided
+
+
+def alike(cases: int = 1, **other: Any) -> Tally:
+    told: dict[str, Any] = {
+        "stage": Stage.RETURN,
+        "status": CaseStatus.ACTIVE,
+        "lead_agency": "xk-dhtqnj",
+        "opened_by": "XK",
+        "parties": ("XK", "ME"),
+        "destination": None,
+        "received_by": None,
+        "days": None,
+    }
+    return Tally(**told | other, cases=cases)
+
+
+def test_closed_cases_are_no_caseload_and_still_a_flow() -> None:
+    closed = [alike(2, status=status) for status in CaseStatus if "Closed" in status]
+    told = figures([alike(3), *closed], shipped_protocol())
+    assert told.caseload == (Caseload(Stage.RETURN, "XK", 3),)
+    assert told.flows == (Flow("XK", "ME", Stage.RETURN, 7),)
+
+
+def test_a_case_goes_where_the_return_goes_or_to_every_other_country() -> None:
+    parties = ("XK", "ME", "AL")
+    told = figures(
+        [alike(parties=parties), alike(4, parties=parties, destination="AL")], shipped_protocol()
+    )
+    assert {(one.destination, one.cases) for one in told.flows} == {("AL", 5), ("ME", 1)}
+    home = figures([alike(parties=parties, destination="XK")], shipped_protocol())
+    assert {one.destination for one in home.flows} == {"AL", "ME"}
+    assert figures([alike(parties=("XK",))], shipped_protocol()).flows == ()
+
+
+def test_quartiles_of_days() -> None:
+    days = [alike(n, received_by="ME", days=d) for d, n in ((10, 1), (20, 2), (50, 1), (-1, 9))]
+    told = figures([*days, alike(received_by="AL", days=7)], shipped_protocol())
+    assert told.times == (
+        TimeToReturn("AL", 1, 7, Decimal(7), Decimal(7), Decimal(7), 7),
+        TimeToReturn("ME", 4, 10, Decimal("17.5"), Decimal(20), Decimal("27.5"), 50),
+    )
