@@ -5,11 +5,18 @@ from collections.abc import Iterator
 from starlette.routing import BaseRoute
 
 from api.web.errors import as_page
-from api.web.routes import acts, cases, coordination, entry, oversight
+from api.web.routes import acts, cases, coordination, entry, oversight, printing
 
 __all__ = ["as_page", "routes"]
 
-_ROUTERS = (entry.router, acts.router, cases.router, oversight.router, coordination.router)
+_ROUTERS = (
+    entry.router,
+    acts.router,
+    cases.router,
+    oversight.router,
+    printing.router,
+    coordination.router,
+)
 
 
 def routes() -> Iterator[BaseRoute]:
