@@ -8,16 +8,16 @@ from importlib import resources
 from typing import Any
 from uuid import UUID
 
-import typst
-
+from api.printing.glyphs import Line, has_codes, shown
+from api.printing.setting import Frame, NotRendered, set_pages
 from api.subject_access.document import Access, HeldField, SubjectFile, agency_names
-from api.subject_access.glyphs import Line, has_codes, shown
 from api.subject_access.wording import Wording, wording
 from ledger.registry import SignatureState
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.picklists import CorrectionEffect
 from projections.audit_trail import TrailEntry
 
+__all__ = ["NotRendered", "render"]
 Shown = tuple[Line, ...]
 
 _RIGHTS = (
@@ -30,26 +30,17 @@ _RIGHTS = (
 )
 
 
-class NotRendered(RuntimeError):
-    """The document could not be set. It says nothing of what the document holds."""
-
-
 def render(file: SubjectFile) -> bytes:
     """The PDF, the same bytes for the same file. Raises ``NotRendered``."""
-    try:
-        content = typst.compile(
-            _template(),
-            font_paths=_fonts(),
-            sys_inputs={"file": json.dumps(_Page(file, wording(file.language)).content())},
-            format="pdf",
-            pdf_standards=["ua-1"],
-            timestamp=file.made_at.replace(microsecond=0),
-        )
-    except typst.TypstError:
-        content = None
-    if not isinstance(content, bytes):
-        raise NotRendered("the document could not be set")
-    return content
+    words = wording(file.language)
+    frame = Frame(
+        language=file.language,
+        title=words.text("title"),
+        number=str(file.case_id),
+        page=words.text("page", page="\0", pages="\0"),
+        made_at=file.made_at,
+    )
+    return set_pages(_template(), frame, _Page(file, words).content())
 
 
 @dataclass(frozen=True)
@@ -62,12 +53,7 @@ class _Page:
     def content(self) -> dict[str, Any]:
         file, text = self.file, self._text
         return {
-            "language": file.language,
-            "title": self.words.text("title"),
-            "made": [getattr(file.made_at, part) for part in _PARTS],
             "protocol": shown(self.words.proper_name(file.protocol_title)),
-            "number": str(file.case_id),
-            "footer": self.words.text("page", page="\0", pages="\0").split("\0"),
             "erased": file.erased_at and text("about.erased", moment=self._moment(file.erased_at)),
             "about": [
                 text("about.what", country=self.words.country(file.country)),
@@ -203,7 +189,6 @@ class _Page:
         return has_codes(values)
 
 
-_PARTS = ("year", "month", "day", "hour", "minute", "second")
 _HEADINGS = (
     "about.heading",
     "rights.heading",
@@ -232,9 +217,3 @@ _HEADINGS = (
 @cache
 def _template() -> bytes:
     return (resources.files("api.subject_access") / "subject_file.typ").read_bytes()
-
-
-@cache
-def _fonts() -> typst.Fonts:
-    """The typesetter's own fonts alone, so that every machine sets the same pages."""
-    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True)

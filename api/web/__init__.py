@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from starlette.routing import BaseRoute
 
 from api.web.errors import as_page
-from api.web.routes import acts, cases, coordination, entry, figures, oversight
+from api.web.routes import acts, cases, coordination, entry, figures, oversight, printing
 
 __all__ = ["as_page", "routes"]
 
@@ -14,6 +14,7 @@ _ROUTERS = (
     acts.router,
     cases.router,
     oversight.router,
+    printing.router,
     coordination.router,
     figures.router,
 )

@@ -18,9 +18,9 @@ from pydantic import JsonValue, ValidationError
 from pypdf import PdfReader
 
 from api.demo.story import STORY
+from api.printing.glyphs import _RANGES, shown
 from api.subject_access import catalogues
 from api.subject_access.document import Access, HeldField, SubjectFile, labelled
-from api.subject_access.glyphs import _RANGES, shown
 from api.subject_access.messages import LANGUAGES, picklists, required
 from api.subject_access.pdf import NotRendered, render
 from api.subject_access.shapes import Plain, shape

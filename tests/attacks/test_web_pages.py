@@ -15,11 +15,12 @@ from tests.support.actions import opening
 from tests.support.web import FROM_HERE, signed_in
 
 OF_A_CASE = ("", "/act", "/act/risk_assessed", "/personal", "/replay", "/trail", "/verify")
+PRINTED = ("/summary.pdf", "/trail.pdf")
 FOR_COORDINATORS = ("/board", "/charts", "/keys")
 SCRIPT = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}'
 
 
-@pytest.mark.parametrize("path", OF_A_CASE)
+@pytest.mark.parametrize("path", [*OF_A_CASE, *PRINTED])
 def test_another_countrys_case_has_no_pages(target: Target, path: str) -> None:
     """API1:2023; ASVS V8.2.2: the same page as for a case that there is not."""
     with signed_in(target.server, MONTENEGRO) as browser, target.untouched():
@@ -52,7 +53,8 @@ def test_coordinators_pages_are_theirs(target: Target, path: str, agency: str) -
 
 def test_a_node_has_no_pages(target: Target) -> None:
     """API5:2023: neither by a session, which it cannot begin, nor by assertions."""
-    for path in ("/cases", f"/cases/{target.case}", "/board", "/charts", "/keys", "/verify"):
+    pages = ("/cases", f"/cases/{target.case}", "/board", "/charts", "/keys", "/verify")
+    for path in (*pages, *(f"/cases/{target.case}{one}" for one in PRINTED)):
         assert target.ask(path, "xk-node").status_code == 403, path
 
 

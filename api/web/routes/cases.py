@@ -69,7 +69,7 @@ def show_case(
         dues=dues(view, caller.agency, protocol, _now()),
         picture=timeline(trail, lanes(view, caller)),
         lanes=lanes(view, caller),
-        rows=rows(trail, _case_fields(node, caller, case_id), dict(handovers(trail)),
+        rows=rows(trail, case_fields(node, caller, case_id), dict(handovers(trail)),
                   protocol, words),
         named=names(protocol, trail, words),
         position=node.views.position("case_views"),
@@ -213,7 +213,7 @@ def all_cases(node: Node, viewer: str, awaits_us: bool | None = None) -> list[Ca
     return found
 
 
-def _case_fields(node: Node, caller: Caller, case_id: UUID) -> Sequence[Held]:
+def case_fields(node: Node, caller: Caller, case_id: UUID) -> Sequence[Held]:
     """What the caller's country holds at ``case`` level; oversight reads the ledger's alone."""
     party = caller.agency.party
     if caller.agency.role == OVERSIGHT or not node.vaults.has(party):

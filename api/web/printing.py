@@ -1,0 +1,218 @@
+"""A case's summary and its audit trail on paper: what their pages tell, as tagged PDFs."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import JsonValue
+
+from api.access import Caller
+from api.printing.glyphs import Line, shown
+from api.printing.setting import Frame, set_pages, template
+from api.web.reasons import fact
+from api.web.rendering import Words
+from api.web.telling import Due, Row, Told, Urgency
+from ledger.protocol import OVERSIGHT
+from projections.case_view import CaseView, RequestView, StepView
+
+Shown = tuple[Line, ...]
+_NOTHING = "—"
+
+
+@dataclass(frozen=True, slots=True)
+class Printing:
+    """Who prints a case, in which words, when, and up to where in the ledger."""
+
+    caller: Caller
+    words: Words
+    at: datetime
+    case: CaseView
+    position: int
+    rows: Sequence[Row]
+    named: Mapping[str, str]
+    """What agencies and the case's actions are called."""
+
+    def summary(self, dues: Iterable[Due]) -> bytes:
+        """What stands in the case, and its actions. Raises ``NotRendered``."""
+        texts, case = self.words.texts, self.case
+        content = {
+            "about": [*self._about(), shown(self._levels())],
+            "texts": {name: shown(texts.text(text)) for name, text in _SUMMARY.items()},
+            "state": [[shown(label), shown(value)] for label, value in self._state()],
+            "due": [[shown(cell) for cell in self._due(one)] for one in dues],
+            "facts": [[shown(label), shown(value)] for label, value in self._facts()],
+            "requests": [self._request(one) for one in case.open_requests],
+            "actions": [self._action(row) for row in self.rows],
+        }
+        frame = self._frame(texts.text("print.summary"))
+        return set_pages(template("case_summary.typ"), frame, content)
+
+    def trail(self) -> bytes:
+        """Every event of the case, with what it changed. Raises ``NotRendered``."""
+        texts = self.words.texts
+        content = {
+            "about": [shown(f"{texts.text('case')} {self.case.case_id}"), *self._about()],
+            "head": [shown(texts.text(text)) for text in _TRAIL],
+            "events": [self._event(row) for row in self.rows],
+        }
+        frame = self._frame(texts.text("tab.trail"), wide=True)
+        return set_pages(template("audit_trail.typ"), frame, content)
+
+    def _frame(self, title: str, *, wide: bool = False) -> Frame:
+        things = self.words.things
+        return Frame(
+            language=things.language,
+            title=title,
+            number=str(self.case.case_id),
+            page=things.text("page", page="\0", pages="\0"),
+            made_at=self.at,
+            wide=wide,
+        )
+
+    def _about(self) -> list[Shown]:
+        text, things = self.words.texts.text, self.words.things
+        agency = things.proper_name(self.caller.agency.name)
+        return [
+            shown(text("print.by", agency=agency, moment=things.moment(self.at))),
+            shown(text("print.stands", position=self.position)),
+        ]
+
+    def _levels(self) -> str:
+        agency, text = self.caller.agency, self.words.texts.text
+        if agency.role == OVERSIGHT:
+            return text("print.what_ledger")
+        return text("print.what", country=self.words.things.country(agency.party))
+
+    def _state(self) -> Iterator[tuple[str, str]]:
+        text, things, case = self.words.texts.text, self.words.things, self.case
+        yield things.text("case.number"), str(case.case_id)
+        yield text("stage"), things.picked(case.stage)
+        yield text("replay.status"), things.picked(case.status)
+        yield text("replay.priority"), things.picked(case.priority)
+        yield text("countries"), ", ".join(things.country(party) for party in case.parties)
+        yield text("case.lead"), self._name(case.lead_agency)
+        yield text("case.opened"), things.day(case.opened_at.date())
+
+    def _due(self, one: Due) -> tuple[str, str, str]:
+        text, things = self.words.texts.text, self.words.things
+        what, due = things.kind(one.step.action), one.step.due
+        if due is None:
+            return what, text("due.none"), self._owes(one.step)
+        when = "due.late" if one.urgency is Urgency.LATE else "due.by"
+        return what, text(when, day=things.day(due.date())), self._owes(one.step)
+
+    def _owes(self, step: StepView) -> str:
+        """By name: on paper, no reader is "your country"."""
+        things = self.words.things
+        country = things.country(step.party) if step.party else self.words.texts.text("turn.any")
+        if step.agency is not None:
+            return f"{country}: {self._name(step.agency)}"
+        roles = ", ".join(things.role(role) for role in step.roles)
+        return f"{country}: {roles}" if roles else country
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        things = self.words.things
+        kinds = {row.entry.action_id: row.what for row in self.rows}
+        for name, held in self.case.facts.items():
+            label = fact(name, self.words)
+            # A fact without words of its own is told by the action that brought it.
+            yield (
+                kinds.get(held.action, name) if label == name else label,
+                f"{self._since(held.since)}, {things.country(held.party)}",
+            )
+
+    def _request(self, one: RequestView) -> list[Shown]:
+        things = self.words.things
+
+        def told(field: str, value: JsonValue) -> str:
+            return ", ".join(things.value("information_requested", field, value, self.named))
+
+        lines = [told("topics", list(one.topics)), told("purpose", one.purpose)]
+        lines.append(self._since(one.since))
+        if one.answer_by is not None:
+            lines.append(f"{things.field('answer_by')}: {told('answer_by', one.answer_by)}")
+        who = f"{self._name(one.by)} → {self._name(one.addressee)}"
+        return [shown(who), shown("\n".join(lines))]
+
+    def _action(self, row: Row) -> dict[str, Any]:
+        text, things, entry = self.words.texts.text, self.words.things, row.entry
+        by = (
+            f"{row.who}, {things.country(entry.party)} · {things.day(entry.acted_at.date())} · "
+            f"{text('trail.recorded')} {things.moment(entry.recorded_at)}"
+        )
+        levels = (("level.ledger", row.fields), ("level.case", row.disclosed))
+        return {
+            "heading": shown(f"{entry.version}. {row.what}"),
+            "by": shown(by),
+            "notes": list(self._notes(row)),
+            "levels": [[shown(text(name)), _told(fields)] for name, fields in levels if fields],
+        }
+
+    def _event(self, row: Row) -> dict[str, Any]:
+        things, entry = self.words.things, row.entry
+        return {
+            "version": shown(str(entry.version)),
+            "position": shown(str(entry.position)),
+            "recorded": shown(things.moment(entry.recorded_at)),
+            "acted": shown(things.moment(entry.acted_at)),
+            "agency": shown(row.who),
+            "country": shown(things.country(entry.party)),
+            "what": shown(row.what),
+            "fields": _told(row.fields, "; "),
+            "notes": list(self._notes(row)),
+            "signature": shown(things.picked(entry.signature)),
+            "key": shown(f"{entry.key_id[:12]}…"),
+            "changes": [
+                shown(f"{change.path}: {_plain(change.before)} → {_plain(change.after)}")
+                for change in entry.changes
+            ],
+        }
+
+    def _notes(self, row: Row) -> Iterator[Shown]:
+        text = self.words.texts.text
+        if row.answers is not None:
+            yield shown(text("trail.answers", number=row.answers))
+        if row.annulled:
+            yield shown(text("trail.annulled"))
+
+    def _since(self, moment: datetime) -> str:
+        day = self.words.things.day(moment.date())
+        return self.words.texts.text("print.since", day=day)
+
+    def _name(self, agency: str) -> str:
+        return self.named.get(agency, agency)
+
+
+def _told(fields: Iterable[Told], between: str = "\n") -> list[list[Shown]]:
+    return [[shown(one.name), shown(between.join(one.lines) or _NOTHING)] for one in fields]
+
+
+def _plain(value: JsonValue) -> str:
+    if value is None:
+        return _NOTHING
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+_SUMMARY = {
+    "due": "case.next",
+    "nothing_due": "cases.nothing",
+    "what": "trail.what",
+    "by_when": "cases.when",
+    "whose": "cases.whose",
+    "facts": "print.facts",
+    "requests": "board.requests",
+    "none": "print.none",
+    "actions": "trail.title",
+}
+_TRAIL = (
+    "trail.number",
+    "print.position",
+    "trail.recorded_on",
+    "trail.acted",
+    "sign_in.agency",
+    "trail.kind",
+    "trail.signature",
+    "trail.changes",
+)

@@ -1,0 +1,80 @@
+"""On paper: a case's summary, and its audit trail, for whoever may see their pages."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request, Response
+
+from api.access import Caller, TheCaller, TheNode
+from api.parameters import AtLeast, CaseId, wait_for
+from api.routes.personal import trail_of
+from api.web.errors import PageRoute
+from api.web.printing import Printing
+from api.web.rendering import PAGE_HEADERS, Words
+from api.web.routes.cases import case_fields, own_case
+from api.web.telling import dues, names, rows
+from api.web.timeline import handovers
+from ledger.vault.disclosures import Held
+from projections.audit_trail import TrailEntry
+from projections.case_view import CaseView
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+# These are plain functions, and so in a thread of their own: to set pages takes the processor.
+
+
+@router.get("/cases/{case_id}/summary.pdf")
+def print_summary(
+    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
+) -> Response:
+    """What stands in a case, and its actions in order."""
+    wait_for(node, "case_views", at_least)
+    seen = node.views.position("case_views")
+    view = own_case(node, caller, case_id)
+    # Both views of the case tell of the same moment.
+    wait_for(node, "audit_trail", view.position)
+    trail = [entry for entry in trail_of(node, case_id) if entry.position <= view.position]
+    position = max(seen, view.position)
+    held = case_fields(node, caller, case_id)
+    printing = _printing(request, caller, view, position, trail, held)
+    steps = dues(view, caller.agency, caller.registry.protocol, printing.at)
+    return _pdf(printing.summary(steps), "case-summary")
+
+
+@router.get("/cases/{case_id}/trail.pdf")
+def print_trail(
+    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
+) -> Response:
+    """Every event of a case, with what it changed."""
+    wait_for(node, "audit_trail", at_least)
+    view = own_case(node, caller, case_id)
+    wait_for(node, "audit_trail", view.position)
+    position = node.views.position("audit_trail")
+    trail = [entry for entry in trail_of(node, case_id) if entry.position <= position]
+    return _pdf(_printing(request, caller, view, position, trail, ()).trail(), "audit-trail")
+
+
+def _printing(
+    request: Request,
+    caller: Caller,
+    view: CaseView,
+    position: int,
+    trail: Sequence[TrailEntry],
+    held: Sequence[Held],
+) -> Printing:
+    words, protocol = Words.of(request), caller.registry.protocol
+    return Printing(
+        caller=caller,
+        words=words,
+        at=datetime.now(UTC),
+        case=view,
+        position=position,
+        rows=rows(trail, held, dict(handovers(trail)), protocol, words.things),
+        named=names(protocol, trail, words.things),
+    )
+
+
+def _pdf(content: bytes, name: str) -> Response:
+    """Shown in the browser; the file's name says nothing of the case."""
+    headers = {**PAGE_HEADERS, "Content-Disposition": f'inline; filename="{name}.pdf"'}
+    return Response(content, headers=headers, media_type="application/pdf")

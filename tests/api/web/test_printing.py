@@ -1,0 +1,275 @@
+"""On paper: a case's summary and its audit trail, in three languages, for who may see them."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from pypdf import PdfReader
+
+from api.access import Caller
+from api.demo.story import STORY
+from api.schema import migrate_all
+from api.subject_access.shapes import Plain, shape
+from api.subject_access.wording import Language, wording
+from api.web.languages import LANGUAGES
+from api.web.printing import _TRAIL, Printing
+from api.web.reasons import fact
+from api.web.rendering import Words
+from api.web.telling import names, rows
+from api.web.texts import texts
+from ledger.application import Ledger, environment
+from ledger.protocol import OVERSIGHT
+from ledger.registry import Registry
+from ledger.vocabulary.levels import Level
+from projections.case_view import CaseView
+from tests.api.test_subject_access import CASE, MADE_AT, entry, squeezed, structure, text_of
+from tests.support.actions import opening
+from tests.support.agencies import Agencies
+from tests.support.databases import new_database
+from tests.support.serving import Server, serving
+from tests.support.story import Told, tell
+from tests.support.web import signed_in
+
+KOSOVO, MONTENEGRO, ALBANIA = "xk-dhtqnj", "me-nac", "al-nac"
+MARKUP = '#import "/etc/passwd": * \n#panic() *bold* _thin_ $x^2$ @ref <label> `raw` = Heading //'
+LETTERS = {"sq": "ëç", "cnr": "čšž", "en": "Aa"}
+PRINTED = ("summary.pdf", "trail.pdf")
+each_language = pytest.mark.parametrize("language", LANGUAGES)
+
+
+@pytest.fixture(scope="module")
+def node(server: str, agencies: Agencies) -> Iterator[Server]:
+    with new_database(server) as conninfo:
+        migrate_all(conninfo, agencies.protocol)
+        with Ledger(environment(conninfo)) as ledger:
+            agencies.begin(ledger)
+        with serving(conninfo, agencies) as served:
+            yield served
+
+
+@pytest.fixture(scope="module")
+def story(node: Server) -> Told:
+    return tell(node)
+
+
+def asked(
+    node: Server, agency: str, case: UUID, name: str, language: str = "en", query: str = ""
+) -> httpx.Response:
+    with signed_in(node, agency) as browser:
+        browser.cookies.set("case-ledger-language", language)
+        return browser.get(f"/cases/{case}/{name}{query}")
+
+
+def printed(
+    node: Server, agency: str, case: UUID, name: str, language: Language = "en", query: str = ""
+) -> str:
+    answer = asked(node, agency, case, name, language, query)
+    assert answer.status_code == 200, answer.text
+    return whole(answer.content, language)
+
+
+def whole(content: bytes, language: Language) -> str:
+    """The text of all pages as one, without what stands at their heads and feet."""
+    pages, told = PdfReader(BytesIO(content)).pages, ""
+    titles = "|".join(squeezed(texts(language).text(t)) for t in ("print.summary", "tab.trail"))
+    for number, page in enumerate(pages, start=1):
+        foot = wording(language).text("page", page=str(number), pages=str(len(pages)))
+        text = squeezed(page.extract_text())
+        assert squeezed(foot) in text
+        told += re.sub(rf"({titles})[0-9a-f-]{{36}}", "", text.replace(squeezed(foot), ""))
+    return told
+
+
+def disclosed(level: Level, country: str) -> set[str]:
+    """Free texts of the girl's case that agencies of a country recorded at a level."""
+    ids = {step.name: uuid4() for step in STORY}
+    found = set()
+    for step in STORY:
+        action = step.action(ids)
+        for field, value in action.disclosable_claims().items():
+            if (
+                step.case == "A"
+                and step.agency.startswith(country.lower())
+                and type(action).level(field).level is level
+                and shape(action.kind, field) is Plain.TEXT
+                and isinstance(value, str)
+            ):
+                found.add(squeezed(value))
+    return found
+
+
+@each_language
+def test_a_summary_tells_what_the_case_page_does(
+    node: Server, story: Told, language: Language
+) -> None:
+    text = printed(node, KOSOVO, story.cases["A"], "summary.pdf", language)
+    words = Words(texts(language), wording(language))
+    with node.client(KOSOVO) as client:
+        view = client.case(story.cases["A"]).view
+        trail = list(client.trail(story.cases["A"]))
+    things, protocol = words.things, node.agencies.protocol
+    named = names(protocol, trail, things)
+    expected = [str(view.case_id), named[KOSOVO], named[view.lead_agency]]
+    expected += [things.picked(one) for one in (view.stage, view.status, view.priority)]
+    expected += [things.country(party) for party in view.parties]
+    expected += [things.kind(step.action) for step in view.expected]
+    expected += [fact(name, words) for name in view.facts]
+    expected += [named[one.addressee] for one in view.open_requests]
+    for step in trail:
+        expected += [f"{step.version}. {things.kind(step.kind)}", named[step.agency]]
+        expected += [things.day(step.acted_at.date()), things.country(step.party)]
+        for field, value in step.fields.items():
+            expected += [things.field(field), *things.value(step.kind, field, value, named)]
+    assert [one for one in expected if squeezed(one) not in text] == []
+    assert squeezed(words.texts.text("print.stands", position=story.position)) in text
+    assert all(letter in text for letter in LETTERS[language])
+    assert len(view.facts) > 5
+
+
+@each_language
+@pytest.mark.parametrize("name", PRINTED)
+def test_no_personal_field_is_printed(
+    node: Server, story: Told, name: str, language: Language
+) -> None:
+    personal = disclosed(Level.PERSONAL, "xk") | disclosed(Level.PERSONAL, "me")
+    assert len(personal) > 5
+    for agency in (KOSOVO, MONTENEGRO, oversight(node)):
+        text = printed(node, agency, story.cases["A"], name, language)
+        assert [one for one in personal if one in text] == []
+        assert "Izmišljenović" not in text
+
+
+def test_case_fields_are_those_that_the_country_holds(node: Server, story: Told) -> None:
+    ours, theirs = disclosed(Level.CASE, "xk"), disclosed(Level.CASE, "me")
+    assert len(ours) > 3
+    case = story.cases["A"]
+    here = printed(node, KOSOVO, case, "summary.pdf")
+    assert {one for one in ours if one in here} == ours
+    above = printed(node, oversight(node), case, "summary.pdf")
+    assert [one for one in ours | theirs if one in above] == []
+    assert "fieldsoftheledgeralone" in above
+    for agency in (KOSOVO, oversight(node)):
+        trail = printed(node, agency, case, "trail.pdf")
+        assert [one for one in ours | theirs if one in trail] == []
+
+
+@each_language
+def test_a_trail_has_every_event(node: Server, story: Told, language: Language) -> None:
+    text = printed(node, KOSOVO, story.cases["A"], "trail.pdf", language)
+    things = wording(language)
+    with node.client(KOSOVO) as client:
+        trail = list(client.trail(story.cases["A"]))
+    named = names(node.agencies.protocol, trail, things)
+    expected = [named[KOSOVO]]
+    for step in trail:
+        expected += [str(step.version), str(step.position), things.kind(step.kind)]
+        expected += [things.moment(step.recorded_at), things.moment(step.acted_at)]
+        expected += [named[step.agency], things.picked(step.signature)]
+        for change in step.changes:
+            expected += [change.path, "→"]
+            expected += [one for one in (change.before, change.after) if isinstance(one, str)]
+    assert len(trail) > 20
+    assert [one for one in expected if squeezed(one) not in text] == []
+    assert squeezed(texts(language).text("print.stands", position=story.position)) in text
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_it_is_a_tagged_document_with_the_headers_of_pages(
+    node: Server, story: Told, name: str
+) -> None:
+    answer = asked(node, KOSOVO, story.cases["A"], name, "sq", f"?at_least={story.position}")
+    assert answer.headers["content-type"] == "application/pdf"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    page = asked(node, KOSOVO, story.cases["A"], "trail")
+    for header in ("content-security-policy", "cross-origin-opener-policy"):
+        assert answer.headers[header] == page.headers[header]
+    said = answer.headers["content-disposition"]
+    assert re.fullmatch(r'inline; filename="(case-summary|audit-trail)\.pdf"', said)
+    catalogue: Any = PdfReader(BytesIO(answer.content)).trailer["/Root"]
+    assert catalogue["/Lang"] == "sq"
+    assert catalogue["/MarkInfo"]["/Marked"]
+    assert b"pdfuaid" in catalogue["/Metadata"].get_object().get_data()
+    assert {"/Table", "/TH", "/TD"} & set(structure(catalogue["/StructTreeRoot"]["/K"]))
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_another_countrys_case_is_not_printed(node: Server, story: Told, name: str) -> None:
+    theirs = asked(node, ALBANIA, story.cases["A"], name)
+    none = asked(node, ALBANIA, uuid4(), name)
+    assert theirs.status_code == none.status_code == 404
+    assert theirs.text == none.text
+    assert theirs.headers["content-type"].startswith("text/html")
+    assert "content-disposition" not in theirs.headers
+
+
+def test_who_is_not_signed_in_is_sent_to_do_that_and_back(node: Server, story: Told) -> None:
+    path = f"/cases/{story.cases['A']}/summary.pdf"
+    answer = httpx.get(node.url + path)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/sign-in?return_to={path}")
+    assert httpx.get(node.url + answer.headers["location"]).status_code == 200
+
+
+@pytest.mark.parametrize(("page", "name"), [("", "summary.pdf"), ("/trail", "trail.pdf")])
+def test_the_pages_lead_to_it(node: Server, story: Told, page: str, name: str) -> None:
+    case = story.cases["A"]
+    with signed_in(node, KOSOVO) as browser:
+        told = browser.get(f"/cases/{case}{page}").text
+    assert f'<a href="/cases/{case}/{name}">Print (PDF)</a>' in told
+
+
+def test_markup_is_printed_as_text(node: Server) -> None:
+    with node.client(KOSOVO) as police:
+        receipt = police.open_case(opening(indicators_note=MARKUP))
+    query = f"?at_least={receipt.position}"
+    text = printed(node, KOSOVO, receipt.case_id, "summary.pdf", "en", query)
+    assert squeezed(MARKUP) in text
+    assert "None." in text
+
+
+@each_language
+def test_a_long_trail_repeats_its_head_on_every_page(
+    agencies: Agencies, language: Language
+) -> None:
+    trail = [
+        entry(n, MARKUP if n == 7 else "risk_assessed", "xk-nac", MADE_AT + timedelta(hours=n), {})
+        for n in range(1, 301)
+    ]
+    printing = a_printing(agencies, language, trail)
+    content = printing.trail()
+    pages = PdfReader(BytesIO(content)).pages
+    assert len(pages) > 10
+    head = [squeezed(texts(language).text(name)) for name in _TRAIL]
+    for number, page in enumerate(pages, start=1):
+        text = squeezed(page.extract_text())
+        assert [one for one in head if one not in text] == []
+        foot = wording(language).text("page", page=str(number), pages=str(len(pages)))
+        assert squeezed(foot) in text
+        assert float(page.mediabox.width) > float(page.mediabox.height)
+    text = text_of(content)
+    assert squeezed(MARKUP) in text
+    for step in trail:
+        assert squeezed(wording(language).moment(step.acted_at)) in text
+    assert content == printing.trail()
+
+
+def a_printing(agencies: Agencies, language: Language, trail: Any) -> Printing:
+    protocol, words = agencies.protocol, Words(texts(language), wording(language))
+    return Printing(
+        caller=Caller(protocol.agencies_by_id["xk-nac"], Registry(protocol, {}, 1)),
+        words=words,
+        at=datetime(2026, 6, 1, 8, tzinfo=UTC),
+        case=CaseView.model_construct(case_id=CASE),
+        position=len(trail),
+        rows=rows(trail, (), {}, protocol, words.things),
+        named=names(protocol, trail, words.things),
+    )
+
+
+def oversight(node: Server) -> str:
+    return next(a.id for a in node.agencies.protocol.agencies if a.role == OVERSIGHT)
