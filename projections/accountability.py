@@ -13,7 +13,7 @@ from itertools import combinations
 
 from ledger.vocabulary.action import LedgerModel
 from projections.expected_steps import ObligationKind
-from projections.obligations import Obligation, ObligationState, Outcome
+from projections.obligations import Obligation, ObligationOutcome, ObligationState
 
 ANY = "any"
 """Stands for a country or an agency where any may do what is owed."""
@@ -57,7 +57,7 @@ class Debt:
     @classmethod
     def of(cls, obligation: Obligation) -> "Debt | None":
         """``None`` for one that stood on what was annulled: it was never owed."""
-        if obligation.outcome is Outcome.ANNULLED:
+        if obligation.outcome is ObligationOutcome.ANNULLED:
             return None
         closed = obligation.closed
         return cls(

@@ -27,7 +27,7 @@ class ObligationState(StrEnum):
     """It is owed no more, and nobody did it."""
 
 
-class Outcome(StrEnum):
+class ObligationOutcome(StrEnum):
     """How an obligation was closed."""
 
     DONE = "done"
@@ -42,7 +42,7 @@ class Outcome(StrEnum):
     """What it stood on holds no more: an offer was replaced, a return was called off."""
 
 
-_DISCHARGING = (Outcome.DONE, Outcome.DECLINED)
+_DISCHARGING = (ObligationOutcome.DONE, ObligationOutcome.DECLINED)
 
 
 class Deed(LedgerModel):
@@ -79,14 +79,14 @@ class Obligation(LedgerModel):
     opened: Deed
     due: UtcDatetime | None = None
     state: ObligationState = ObligationState.OPEN
-    outcome: Outcome | None = None
+    outcome: ObligationOutcome | None = None
     closed: Deed | None = None
     late: bool | None = None
     """Whether it was discharged, by when that was done, after it was due."""
 
     def is_overdue(self, moment: datetime) -> bool:
         """Whether it was due before ``moment`` and open then, by what is known now."""
-        if self.due is None or self.due >= moment or self.outcome is Outcome.ANNULLED:
+        if self.due is None or self.due >= moment or self.outcome is ObligationOutcome.ANNULLED:
             return False
         was_closed = self.closed is not None and self.closed.acted_at <= moment
         return self.opened.acted_at <= moment and not was_closed
@@ -179,8 +179,8 @@ def _refolded(
             folded = _following(folded, state, act, protocol)
     deed = _deed(acts[-1], protocol)
     gone = {
-        obligation_id: _closed(obligation, deed, Outcome.ANNULLED)
-        if obligation.outcome is not Outcome.ANNULLED
+        obligation_id: _closed(obligation, deed, ObligationOutcome.ANNULLED)
+        if obligation.outcome is not ObligationOutcome.ANNULLED
         else obligation
         for obligation_id, obligation in known.by_id.items()
         if obligation_id not in folded.by_id
@@ -195,23 +195,23 @@ def _keyed(steps: Iterable[OwedStep]) -> Iterator[tuple[Key, OwedStep]]:
 
 def _outcome(
     key: Key, owing: Owing, are: Mapping[Key, OwedStep], state: CaseState, act: Act
-) -> Outcome:
+) -> ObligationOutcome:
     """How ``act`` closed what was owed, and is no longer among what is."""
     owed = owing.owed
     if owed.kind is ObligationKind.PROCEDURE:
         fact = state.facts.get(owed.until or "")
         if fact is not None and fact.action == act.id:
-            return Outcome.DONE
+            return ObligationOutcome.DONE
     elif act.kind == owed.step.action or act.kind == "information_provided":
-        return Outcome.DONE
+        return ObligationOutcome.DONE
     elif act.kind == "information_declined":
-        return Outcome.DECLINED
+        return ObligationOutcome.DECLINED
     if state.is_closed:
-        return Outcome.CASE_CLOSED
+        return ObligationOutcome.CASE_CLOSED
     action, _, _, basis = key
     if any((other, on) == (action, basis) for other, _, _, on in are):
-        return Outcome.PASSED_ON
-    return Outcome.NOT_EXPECTED
+        return ObligationOutcome.PASSED_ON
+    return ObligationOutcome.NOT_EXPECTED
 
 
 def _opened(
@@ -248,7 +248,7 @@ def _as_it_stands(
     return obligation.model_copy(update={"due": due, "creditors": creditors})
 
 
-def _closed(obligation: Obligation, deed: Deed, outcome: Outcome) -> Obligation:
+def _closed(obligation: Obligation, deed: Deed, outcome: ObligationOutcome) -> Obligation:
     discharged = outcome in _DISCHARGING
     state = ObligationState.DISCHARGED if discharged else ObligationState.LAPSED
     judged = discharged and obligation.due is not None

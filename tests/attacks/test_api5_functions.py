@@ -178,4 +178,4 @@ def test_another_address_in_a_header(target: Target, headers: dict[str, str]) ->
     with target.untouched():
         told = target.ask("/v1/cases", None, headers=headers)
         target.refuses(told, 401, "assertion-missing")
-        target.refuses(target.ask("/", None, headers=headers), 404, "no-such-resource")
+        target.refuses(target.ask("/nowhere", None, headers=headers), 404, "no-such-resource")

@@ -18,7 +18,7 @@ from projections.accountability import (
     tally,
 )
 from projections.expected_steps import ObligationKind
-from projections.obligations import Deed, Obligation, ObligationState, Outcome
+from projections.obligations import Deed, Obligation, ObligationOutcome, ObligationState
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -158,7 +158,7 @@ def test_every_one_is_counted_once(debts: list[Debt], days: int) -> None:
     assert reciprocity(debts[::-1], moment, ("AL", "ME", "XK")) == balances
 
 
-def obligation(due: datetime | None, outcome: Outcome | None = None) -> Obligation:
+def obligation(due: datetime | None, outcome: ObligationOutcome | None = None) -> Obligation:
     deed = Deed(
         position=1,
         action=uuid4(),
@@ -168,7 +168,7 @@ def obligation(due: datetime | None, outcome: Outcome | None = None) -> Obligati
         acted_at=START,
         recorded_at=START,
     )
-    done = outcome in (Outcome.DONE, Outcome.DECLINED)
+    done = outcome in (ObligationOutcome.DONE, ObligationOutcome.DECLINED)
     lapsed = ObligationState.DISCHARGED if done else ObligationState.LAPSED
     return Obligation(
         id=uuid4(),
@@ -190,8 +190,8 @@ def test_the_longest_overdue_is_the_first() -> None:
     others = [
         obligation(None),
         obligation(START + 20 * DAY),
-        obligation(START, Outcome.DONE),
-        obligation(START, Outcome.CASE_CLOSED),
+        obligation(START, ObligationOutcome.DONE),
+        obligation(START, ObligationOutcome.CASE_CLOSED),
     ]
     found = overdue([*others, *late], START + 10 * DAY)
     assert found == [late[1], late[2], late[0]]
@@ -199,7 +199,7 @@ def test_the_longest_overdue_is_the_first() -> None:
 
 
 def test_what_was_annulled_was_never_owed() -> None:
-    assert Debt.of(obligation(START, Outcome.ANNULLED)) is None
-    known = Debt.of(obligation(START, Outcome.CASE_CLOSED))
+    assert Debt.of(obligation(START, ObligationOutcome.ANNULLED)) is None
+    known = Debt.of(obligation(START, ObligationOutcome.CASE_CLOSED))
     assert known is not None
     assert known.standing(LATER) is Standing.LAPSED
