@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
+# One more than there are cores: many tests wait for processes and disks.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 .PHONY: demo demo-nodes serve test check format messages bench lock clean
 .DEFAULT_GOAL := demo
@@ -35,7 +37,7 @@ serve: $(RUNTIME) ## the same, and leave the server running
 	$(BIN)/case-ledger demo --keep-running
 
 test: check ## lint, types, layers, then every test
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(DEV)
 	$(BIN)/ruff check .
