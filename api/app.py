@@ -15,7 +15,8 @@ from api import problems, web
 from api.access import ASKED_FOR, asserting, bearer, caller
 from api.feed import Feed
 from api.lanes import Lanes
-from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications, RequestLog
+from api.measuring import Requests
+from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications
 from api.node import Node
 from api.problem_details import ProblemDetails
 from api.rates import Places
@@ -34,7 +35,6 @@ from api.routes import (
     sign_in,
 )
 from api.settings import Settings
-from api.telemetry import Requests
 from ledger.vocabulary import build_models
 
 MAX_BODY = 512 * 1024
@@ -83,7 +83,6 @@ def create_app(settings: Settings, conninfo: str) -> FastAPI:
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
     app.add_middleware(AnswerHeaders)
-    app.add_middleware(RequestLog)
     app.state.requests = CollectorRegistry()
     app.add_middleware(Requests, registry=app.state.requests)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -62,6 +62,7 @@ from projections.obligations import Obligation, ObligationState
 
 ACCEPTED = 202
 D = TypeVar("D", bound=BaseModel)
+P = TypeVar("P", CasePage, ObligationPage, TrailPage)
 
 
 class RefusedError(Exception):
@@ -201,21 +202,16 @@ class LedgerClient:
         page: int = 100,
     ) -> Iterator[CaseView]:
         """Every case of this agency's country that fits, the last opened first."""
-        before = None
-        while True:
-            params = {
-                "status": status,
-                "stage": stage,
-                "priority": priority,
-                "lead_agency": lead_agency,
-                "awaits_us": awaits_us,
-                "limit": page,
-                "before": before,
-            }
-            found = self._get("/v1/cases", CasePage, params)
+        params = {
+            "status": status,
+            "stage": stage,
+            "priority": priority,
+            "lead_agency": lead_agency,
+            "awaits_us": awaits_us,
+            "limit": page,
+        }
+        for found in self._pages("/v1/cases", CasePage, params, "before"):
             yield from found.cases
-            if (before := found.next) is None:
-                return
 
     def read(
         self,
@@ -313,25 +309,20 @@ class LedgerClient:
 
         The last opened first, or with ``overdue`` the longest overdue, now or ``as_of`` a moment.
         """
-        after = None
-        while True:
-            params = {
-                "party": party,
-                "creditor": creditor,
-                "agency": agency,
-                "kind": kind,
-                "state": state,
-                "case_id": case_id,
-                "overdue": overdue,
-                "as_of": as_of and as_of.isoformat(),
-                "at_least": at_least,
-                "limit": page,
-                "after": after,
-            }
-            found = self._get("/v1/obligations", ObligationPage, params)
+        params = {
+            "party": party,
+            "creditor": creditor,
+            "agency": agency,
+            "kind": kind,
+            "state": state,
+            "case_id": case_id,
+            "overdue": overdue,
+            "as_of": as_of and as_of.isoformat(),
+            "at_least": at_least,
+            "limit": page,
+        }
+        for found in self._pages("/v1/obligations", ObligationPage, params, "after"):
             yield from found.obligations
-            if (after := found.next) is None:
-                return
 
     def response_times(
         self, by: Iterable[Dimension] = (), *, as_of: datetime | None = None
@@ -418,13 +409,16 @@ class LedgerClient:
         return self._get("/ready", Readiness)
 
     def _trail(self, path: str, at_least: int | None) -> Iterator[TrailEntry]:
-        after = 0
-        while True:
-            page = self._get(path, TrailPage, {"after": after, "at_least": at_least})
+        for page in self._pages(path, TrailPage, {"at_least": at_least}, "after"):
             yield from page.entries
-            if page.next is None:
-                return
-            after = page.next
+
+    def _pages(self, path: str, model: type[P], params: dict[str, Any], cursor: str) -> Iterator[P]:
+        """Every page of a list; ``cursor`` is the parameter that takes what a page calls next."""
+        page = self._get(path, model, params)
+        yield page
+        while page.next is not None:
+            page = self._get(path, model, {**params, cursor: page.next})
+            yield page
 
     def _get(self, path: str, model: type[D], params: dict[str, Any] | None = None) -> D:
         present = {name: value for name, value in (params or {}).items() if value is not None}

@@ -151,6 +151,9 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        await self._watch(scope, receive, send)
+
+    async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 500
         began = time.perf_counter()
 
@@ -164,6 +167,10 @@ class RequestLog:
             await self._app(scope, receive, noting)
         finally:
             route = getattr(scope.get("route"), "path", "(none)")
-            took = round((time.perf_counter() - began) * 1000, 1)
-            method = scope["method"] if scope["method"] in _METHODS else "(other)"
-            _log.info("request", method=method, route=route, status=status, ms=took)
+            method = scope["method"] if scope["method"] in _METHODS else None
+            self._tell(method, route, status, time.perf_counter() - began)
+
+    def _tell(self, method: str | None, route: str, status: int, seconds: float) -> None:
+        """``method`` is ``None`` where it is none that HTTP knows."""
+        ms = round(seconds * 1000, 1)
+        _log.info("request", method=method or "(other)", route=route, status=status, ms=ms)

@@ -12,7 +12,6 @@ import psycopg
 from ledger import registry as registries
 from ledger.application import Ledger
 from ledger.case_state import Act
-from ledger.event import ActionRecorded, recorded
 from ledger.merkle import Frontier, leaf_hash
 from ledger.protocol import Protocol
 from ledger.store.database import Database, set_role
@@ -75,7 +74,7 @@ def report_of_export(
         first = first or row
         frontier, _ = frontier.extend([row.leaf_hash])
         if row.position > 1 and row.originator_id != first.originator_id:
-            cases.setdefault(row.originator_id, []).append(_event(row).as_act())
+            cases.setdefault(row.originator_id, []).append(row.event().as_act())
         if row.position == size:
             break
     if first is None or row is None or row.position != size:
@@ -114,14 +113,10 @@ def _whole(rows: Iterable[RecordedRow], progress: Progress) -> Iterator[Recorded
 
 
 def _protocol(row: RecordedRow) -> Protocol:
-    event = _event(row)
+    event = row.event()
     adopted = registries.evolve(None, event.action, row.recorded_at, row.position)
     return adopted.protocol
 
 
 def _acts(rows: Iterable[RecordedRow]) -> Sequence[Act]:
-    return [_event(row).as_act() for row in rows]
-
-
-def _event(row: RecordedRow) -> ActionRecorded:
-    return recorded(row.state, row.originator_id, row.version, row.position)
+    return [row.event().as_act() for row in rows]

@@ -110,26 +110,15 @@ class Ledger(Application[UUID]):
             )
         return registry
 
-    def case(
-        self,
-        case_id: UUID,
-        *,
-        upto_position: int | None = None,
-        upto_time: datetime | None = None,
-    ) -> Case | None:
-        """The case as it is, or as it was at a position or a time of recording."""
+    def case(self, case_id: UUID, *, upto_position: int | None = None) -> Case | None:
+        """The case as it is, or as it was at a position."""
         registry = self.adopted()
         project = Case.projector(registry.protocol)
         if case_id == registry.protocol.ledger_id:
             return None
-        if upto_position is not None or upto_time is not None:
-            events = [
-                event
-                for event in self._events(case_id)
-                if (upto_position is None or _position(event) <= upto_position)
-                and (upto_time is None or _recorded_at(event) <= upto_time)
-            ]
-            return project(None, events)
+        if upto_position is not None:
+            events = self._events(case_id)
+            return project(None, [e for e in events if _position(e) <= upto_position])
         return self._read(case_id, registry)
 
     def case_events(self, case_id: UUID) -> Sequence[ActionRecorded]:

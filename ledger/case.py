@@ -80,7 +80,7 @@ class Case:
 
         def project(case: Case | None, events: Iterable[ActionRecorded]) -> Case | None:
             for event in events:
-                case = _after(case, event.as_act(), protocol)
+                case = after(case, event.as_act(), protocol)
             return case
 
         return project
@@ -124,7 +124,8 @@ def decide(
     return ActionRecorded(case_id, version, action)
 
 
-def _after(case: Case | None, act: Act, protocol: Protocol) -> Case:
+def after(case: Case | None, act: Act, protocol: Protocol) -> Case:
+    """The case once ``act`` is recorded: one that annuls has all before it folded anew."""
     if case is None:
         state = evolve(None, act, protocol)
         return Case(act.case_id, act.version, state, History().followed_by(act))

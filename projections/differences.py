@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -81,7 +80,7 @@ def difference(
     # As valid, an annulled action is not there; its correction is why, though it changes nothing.
     why = {a.id: a for a in came.values() if annuls(a)} if went else {}
     found = []
-    for path, old, new in differences("", _document(was.state), _document(is_now.state)):
+    for path, old, new in differences("", state_document(was.state), state_document(is_now.state)):
         reasons = [a for a in came.values() if _bears(is_now.changed[a.id], path)]
         gone = [a for a in went.values() if _bears(was.changed[a.id], path)]
         reasons += gone
@@ -110,12 +109,8 @@ def _side(acts: Sequence[Act], protocol: Protocol, moment: Moment) -> _Side:
 
 
 def _paths(before: CaseState | None, after: CaseState) -> Iterator[str]:
-    for path, _, _ in differences("", _document(before), _document(after)):
+    for path, _, _ in differences("", state_document(before), state_document(after)):
         yield path
-
-
-def _document(state: CaseState | None) -> dict[str, Any]:
-    return state_document(state)
 
 
 def _bears(changed: frozenset[str], path: str) -> bool:

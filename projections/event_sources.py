@@ -7,7 +7,7 @@ from uuid import UUID
 
 import psycopg
 
-from ledger.event import ActionRecorded, recorded
+from ledger.event import ActionRecorded
 from ledger.store.database import set_role
 from ledger.store.recorder import RecordedRow
 from ledger.store.streaming import rows_by_position, rows_of
@@ -35,12 +35,12 @@ class DatabaseSource:
     def events(self) -> Iterator[ActionRecorded]:
         with psycopg.connect(self._conninfo) as connection:
             set_role(connection)
-            yield from map(_event, rows_by_position(connection))
+            yield from map(RecordedRow.event, rows_by_position(connection))
 
     def case(self, case_id: UUID) -> Sequence[ActionRecorded]:
         with psycopg.connect(self._conninfo) as connection:
             set_role(connection)
-            return [_event(row) for row in rows_of(connection, case_id, upto=_EVERYTHING)]
+            return [row.event() for row in rows_of(connection, case_id, upto=_EVERYTHING)]
 
 
 class ExportSource:
@@ -54,13 +54,9 @@ class ExportSource:
 
     def events(self) -> Iterator[ActionRecorded]:
         """Raises ``ExportError`` where a file is missing."""
-        return map(_event, read_export(self._directory))
+        return map(RecordedRow.event, read_export(self._directory))
 
     def case(self, case_id: UUID) -> Sequence[ActionRecorded]:
         """Reads all of the export. Raises ``ExportError`` where a file is missing."""
         rows = read_export(self._directory)
-        return [_event(row) for row in rows if row.originator_id == case_id]
-
-
-def _event(row: RecordedRow) -> ActionRecorded:
-    return recorded(row.state, row.originator_id, row.version, row.position)
+        return [row.event() for row in rows if row.originator_id == case_id]

@@ -6,16 +6,20 @@ what was reported late happened when it did.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from ledger.case_state import Act, CaseState, annulled_ids, annuls, evolve, fold
+from ledger.case import Case, after
+from ledger.case_state import Act, CaseState, annulled_ids
 from ledger.event import ActionRecorded
 from ledger.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
+
+_NEWEST = ("version", "position", "last_recorded_at")
+"""Parts of a state that say how new it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,8 @@ def state_at(acts: Iterable[Act], protocol: Protocol, moment: Moment) -> CaseSta
 def folded(counted: Sequence[Act], protocol: Protocol) -> CaseState | None:
     """The state that :func:`acts_at` makes; ``None`` where nothing counts."""
     state: CaseState | None = None
-    for _, _, after in steps(counted, protocol):
-        state = after
+    for _, _, later in steps(counted, protocol):
+        state = later
     return state
 
 
@@ -100,20 +104,18 @@ def acts_of(events: Iterable[ActionRecorded]) -> list[Act]:
 
 
 def steps(
-    acts: Sequence[Act], protocol: Protocol
+    counted: Iterable[Act], protocol: Protocol
 ) -> Iterator[tuple[Act, CaseState | None, CaseState]]:
     """Each of the actions that make a state, with the state before it and after it."""
-    before: CaseState | None = None
-    for count, act in enumerate(acts, 1):
-        after = evolve(before, act, protocol)
-        if annuls(act):
-            after = fold(acts[:count], protocol) or after
+    case: Case | None = None
+    for act in counted:
+        before = case.state if case else None
+        case = after(case, act, protocol)
         if before is not None and before.position > act.position:
             # Taken earlier and recorded later: the state is as new as the newest.
-            newest = ("version", "position", "last_recorded_at")
-            after = after.model_copy(update={name: getattr(before, name) for name in newest})
-        yield act, before, after
-        before = after
+            newest = {name: getattr(before, name) for name in _NEWEST}
+            case = replace(case, state=case.state.model_copy(update=newest))
+        yield act, before, case.state
 
 
 def corrections_at(acts: Sequence[Act], moment: Moment) -> tuple[CorrectionShown, ...]:

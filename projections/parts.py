@@ -12,7 +12,7 @@ import psycopg
 from psycopg import Connection
 
 from ledger.case import Case
-from ledger.event import ActionRecorded, recorded
+from ledger.event import ActionRecorded
 from ledger.store.database import set_role
 from ledger.store.recorder import LedgerDatastore, RecordedRow
 from ledger.store.streaming import rows_by_case, rows_of
@@ -111,7 +111,7 @@ class PartFolder:
     def _steps(self, rows: Iterable[RecordedRow]) -> Iterator[CaseStep]:
         before: Case | None = None
         for row in rows:
-            event = _event(row)
+            event = row.event()
             registry = self._history.at(row.position)
             after = Case.projector(registry.protocol)(before, [event])
             if after is None or after.version != row.version:
@@ -120,7 +120,9 @@ class PartFolder:
             before = after
 
     def _registry_events(self) -> Iterator[ActionRecorded]:
-        return map(_event, rows_of(self._reading, self._plan.ledger_id, upto=self._plan.target))
+        return map(
+            RecordedRow.event, rows_of(self._reading, self._plan.ledger_id, upto=self._plan.target)
+        )
 
     def _begin(self, copies: ExitStack) -> list[tuple[View, Write]]:
         return [
@@ -175,7 +177,3 @@ def _lock(connection: Connection[Any], function: str, name: str) -> None:
     ).fetchone()
     if row is None or True not in (row.values() if isinstance(row, dict) else row):
         raise RebuildRunsError(f"{name} is being rebuilt already; wait for that to end")
-
-
-def _event(row: RecordedRow) -> ActionRecorded:
-    return recorded(row.state, row.originator_id, row.version, row.position)

@@ -13,6 +13,7 @@ from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import case_list, case_panel, event_table, outcome_table, trail_table
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
+from projections.moments import Moment
 
 app = typer.Typer()
 
@@ -94,15 +95,12 @@ def case(
             else:
                 out.print(case_list(found, now))
             return
-        position = int(as_of) if as_of and as_of.isdigit() else None
-        moment = datetime.fromisoformat(as_of) if as_of and position is None else None
-        if moment is not None and moment.tzinfo is None:
-            fail("give the time with its offset, such as 2026-02-10T12:00:00Z")
-        seen = client.case(case_id, as_of_position=position, as_of_time=moment)
+        then = Moment.parse(as_of) if as_of else Moment()
+        seen = client.case(case_id, as_of_position=then.position, as_of_time=then.time)
         if as_json:
             print_json(seen)
         else:
-            out.print(case_panel(seen.view, moment or now, seen.disclosed))
+            out.print(case_panel(seen.view, then.time or now, seen.disclosed))
 
 
 @app.command()

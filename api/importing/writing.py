@@ -1,12 +1,13 @@
 """Writes cases as HTCDS: a CSV, or JSON lines, whole or not at all, for its owner alone."""
 
 import csv
+import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from ledger.keys import write_private
 
 SEPARATOR = ";"
 _JSON_LINES = (".jsonl", ".ndjson")
@@ -27,22 +28,15 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     :func:`check_writable` does; then there is no file.
     """
     check_writable(path)
-    written = list(rows)
-    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".export-")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            if path.suffix.lower() in _JSON_LINES:
-                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in written)
-            else:
-                columns = list(dict.fromkeys(name for row in written for name in row))
-                table = csv.writer(file)
-                table.writerow(columns)
-                table.writerows([[_cell(n, row.get(n)) for n in columns] for row in written])
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(unfinished, path)
-    finally:
-        Path(unfinished).unlink()
+    written, file = list(rows), io.StringIO(newline="")
+    if path.suffix.lower() in _JSON_LINES:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in written)
+    else:
+        columns = list(dict.fromkeys(name for row in written for name in row))
+        table = csv.writer(file)
+        table.writerow(columns)
+        table.writerows([[_cell(n, row.get(n)) for n in columns] for row in written])
+    write_private(path, file.getvalue().encode())
     return len(written)
 
 

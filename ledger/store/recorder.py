@@ -33,7 +33,7 @@ from psycopg.sql import SQL
 from psycopg_pool import ConnectionPool
 
 from ledger import entry, merkle
-from ledger.event import UnsealedEvent
+from ledger.event import ActionRecorded, UnsealedEvent, recorded
 from ledger.merkle import Frontier, Tree
 from ledger.store.arrays import Bigints, Byteas, Texts, Uuids
 from ledger.store.database import APP_ROLE, set_role
@@ -176,6 +176,10 @@ class RecordedRow:
             recorded_at=row["recorded_at"],
             leaf_hash=bytes(row["leaf_hash"]),
         )
+
+    def event(self) -> ActionRecorded:
+        """The event that the row holds, read back. Raises as ``ledger.event.recorded`` does."""
+        return recorded(self.state, self.originator_id, self.version, self.position)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class KeyFiles:
         It costs a tenth of reading it.
         """
         try:
-            found = os.stat(f"{self._directory}/{key_id.hex[:2]}/{key_id}.key")  # noqa: PTH116
+            found = self._path(key_id).stat()
         except FileNotFoundError:
             return None
         return found.st_ino, found.st_mtime_ns

@@ -10,7 +10,6 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import scalar_row
 
-from ledger.event import recorded
 from ledger.merkle import HASH_SIZE, TILE_WIDTH, Tree
 from ledger.protocol import Protocol
 from ledger.store.database import set_role
@@ -146,7 +145,7 @@ def database_source(conninfo: str) -> Iterator[DatabaseSource]:
 def protocol_of(source: Source) -> Protocol:
     """The protocol that a ledger adopted. Raises ``NoLedgerError``."""
     for row in list(source.rows(0, 1)):
-        act = recorded(row.state, row.originator_id, row.version, row.position).action
+        act = row.event().action
         if act.kind == "protocol_adopted":
             return Protocol.model_validate(act.fields["protocol"])
     raise NoLedgerError("there is no ledger to read yet: no protocol is adopted")

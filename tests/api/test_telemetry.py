@@ -144,11 +144,11 @@ def test_a_collector_gets_both_by_otlp(tmp_path: Path) -> None:
     thread.start()
     program = (
         "from api.exporting import exporting\n"
-        "from api.telemetry import _duration\n"
+        "from api.measuring import request_duration\n"
         "from ledger.telemetry import span\n"
         "with exporting() as is_on:\n"
         "    assert is_on\n"
-        "    with span('work'): _duration.record(0.1, {'http.route': '/x'})\n"
+        "    with span('work'): request_duration.record(0.1, {'http.route': '/x'})\n"
     )
     endpoint = f"http://127.0.0.1:{server.server_port}"
     try:

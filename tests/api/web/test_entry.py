@@ -7,28 +7,15 @@ import httpx
 import pytest
 
 from api.assertions import make_assertion
-from api.schema import migrate_all
 from api.web.assets import assets
 from api.web.languages import accepted
 from ledger import keys
-from ledger.application import Ledger, environment
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
-from tests.support.agencies import PAST, Agencies
-from tests.support.databases import new_database
-from tests.support.serving import Server, serving
+from tests.support.agencies import PAST
+from tests.support.serving import Server
 from tests.support.web import FROM_HERE, signed_in
 
 POLICE, COORDINATOR = "xk-dhtqnj", "xk-nac"
-
-
-@pytest.fixture(scope="module")
-def node(server: str, agencies: Agencies) -> Iterator[Server]:
-    with new_database(server) as conninfo:
-        migrate_all(conninfo, agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger:
-            agencies.begin(ledger)
-        with serving(conninfo, agencies) as served:
-            yield served
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from html import unescape
@@ -12,36 +11,17 @@ from uuid import UUID
 
 import pytest
 
-from api.schema import migrate_all
-from ledger.application import Ledger, environment
 from ledger.protocol import shipped_protocol
 from ledger.vocabulary.coordination import Correction
 from ledger.vocabulary.picklists import CaseStatus, CorrectionEffect, CorrectionReason, Stage
 from projections.figures import Caseload, Flow, Tally, TimeToReturn, figures
 from tests.support.actions import opening
-from tests.support.agencies import Agencies
-from tests.support.databases import new_database
-from tests.support.serving import Server, serving
-from tests.support.story import Told, tell
+from tests.support.serving import Server
+from tests.support.story import Told
 from tests.support.web import signed_in
 
 NAMES = {"XK": "Kosovo", "ME": "Montenegro", "AL": "Albania"}
 Table = dict[str, dict[str, str]]
-
-
-@pytest.fixture(scope="module")
-def node(server: str, agencies: Agencies) -> Iterator[Server]:
-    with new_database(server) as conninfo:
-        migrate_all(conninfo, agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger:
-            agencies.begin(ledger)
-        with serving(conninfo, agencies) as served:
-            yield served
-
-
-@pytest.fixture(scope="module")
-def story(node: Server) -> Told:
-    return tell(node)
 
 
 def shown(node: Server, agency: str) -> dict[str, Table]:

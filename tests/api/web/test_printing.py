@@ -1,7 +1,6 @@
 """On paper: a case's summary and its audit trail, in three languages, for who may see them."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
@@ -13,7 +12,6 @@ from pypdf import PdfReader
 
 from api.access import Caller
 from api.demo.story import STORY
-from api.schema import migrate_all
 from api.subject_access.shapes import Plain, shape
 from api.subject_access.wording import Language, wording
 from api.web.languages import LANGUAGES
@@ -22,7 +20,6 @@ from api.web.reasons import fact
 from api.web.rendering import Words
 from api.web.telling import names, rows
 from api.web.texts import texts
-from ledger.application import Ledger, environment
 from ledger.protocol import OVERSIGHT
 from ledger.registry import Registry
 from ledger.vocabulary.levels import Level
@@ -30,9 +27,8 @@ from projections.case_view import CaseView
 from tests.api.test_subject_access import CASE, MADE_AT, entry, squeezed, structure, text_of
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
-from tests.support.databases import new_database
-from tests.support.serving import Server, serving
-from tests.support.story import Told, tell
+from tests.support.serving import Server
+from tests.support.story import Told
 from tests.support.web import signed_in
 
 KOSOVO, MONTENEGRO, ALBANIA = "xk-dhtqnj", "me-nac", "al-nac"
@@ -40,21 +36,6 @@ MARKUP = '#import "/etc/passwd": * \n#panic() *bold* _thin_ $x^2$ @ref <label> `
 LETTERS = {"sq": "ëç", "cnr": "čšž", "en": "Aa"}
 PRINTED = ("summary.pdf", "trail.pdf")
 each_language = pytest.mark.parametrize("language", LANGUAGES)
-
-
-@pytest.fixture(scope="module")
-def node(server: str, agencies: Agencies) -> Iterator[Server]:
-    with new_database(server) as conninfo:
-        migrate_all(conninfo, agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger:
-            agencies.begin(ledger)
-        with serving(conninfo, agencies) as served:
-            yield served
-
-
-@pytest.fixture(scope="module")
-def story(node: Server) -> Told:
-    return tell(node)
 
 
 def asked(
