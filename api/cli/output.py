@@ -11,6 +11,7 @@ import typer
 from eventsourcing.persistence import PersistenceError
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 
 from api.client import RefusedError, WaitingError
@@ -36,13 +37,14 @@ def print_json(content: BaseModel | list[Any] | dict[str, Any]) -> None:
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """Say what is wrong and what to do, and exit."""
-    err.print(f"[bold red]case-ledger:[/] {message}", highlight=False)
+    # A person copies paths and commands from it: no line break, no markup read in it.
+    err.print(f"[bold red]case-ledger:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
 def show_problem(problem: ProblemDetails) -> Panel:
     """A refusal, for people."""
-    lines = [problem.detail or problem.title, f"[dim]rule[/] {problem.rule}"]
+    lines = [escape(problem.detail or problem.title), f"[dim]rule[/] {problem.rule}"]
     if problem.field:
         lines.append(f"[dim]field[/] {problem.field}")
     return Panel("\n".join(lines), title=f"Refused: {problem.title}", border_style="red")
@@ -73,7 +75,8 @@ def failures(as_json: bool = False) -> Iterator[None]:
             )
         raise typer.Exit(WAITING) from None
     except Refusal as refusal:
-        err.print(f"[red]Refused[/] ({refusal.rule}): {refusal.message}", highlight=False)
+        refused = f"[red]Refused[/] ({refusal.rule}): {escape(refusal.message)}"
+        err.print(refused, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except httpx.TransportError as error:
         fail(f"the node does not answer ({type(error).__name__}); is `case-ledger serve` running?")
