@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,21 +88,20 @@ def prepare(
     keys = DataKeys(directory, "XK", FileCountryKey.generate())
     mapper = Mapper(load_map(MAP.encode(), Path("map")), "XK")
     clock, ready = Clock(), []
-    with ThreadPoolExecutor(16) as threads:
-        preparer = Preparer(uuid4(), signer, mapper, keys, threads)
-        content = [Row(index, row) for index, row in enumerate(rows(number), 2)]
-        began = time.process_time()
-        with (
-            patch.object(signing, "sign", clock.timed("sign", signing.sign)),
-            patch.object(signing, "verify", clock.timed("verify", signing.verify)),
-            patch.object(keys, "make_all", clock.timed(DATA_KEYS, keys.make_all)),
-            patch.object(preparing, "seal_all", clock.timed("seal", preparing.seal_all)),
-        ):
-            for at in range(0, number, BATCH):
-                prepared = preparer.prepare(content[at : at + BATCH])
-                assert not prepared.refused
-                ready += prepared.ready
-        whole = time.process_time() - began
+    preparer = Preparer(uuid4(), signer, mapper, keys)
+    content = [Row(index, row) for index, row in enumerate(rows(number), 2)]
+    began = time.process_time()
+    with (
+        patch.object(signing, "sign", clock.timed("sign", signing.sign)),
+        patch.object(signing, "verify", clock.timed("verify", signing.verify)),
+        patch.object(keys, "make_all", clock.timed(DATA_KEYS, keys.make_all)),
+        patch.object(preparing, "seal_all", clock.timed("seal", preparing.seal_all)),
+    ):
+        for at in range(0, number, BATCH):
+            prepared = preparer.prepare(content[at : at + BATCH])
+            assert not prepared.refused
+            ready += prepared.ready
+    whole = time.process_time() - began
     parts = dict(clock.seconds)
     waiting = parts.pop(f"{DATA_KEYS}, with the disk")
     parts["read, build, check and decide"] = whole - sum(parts.values())

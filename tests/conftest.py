@@ -5,13 +5,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from api.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.store.embedded import EmbeddedServer
 from tests.support.agencies import Agencies
-from tests.support.databases import new_database
+from tests.support.databases import name_of, new_database
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,6 +30,10 @@ def server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="case-ledger-test-") as directory:
         Path(directory).chmod(0o755)
         embedded = EmbeddedServer(Path(directory) / "postgresql")
+        # What a test kills are processes; only a machine that loses power loses unsynced pages.
+        with psycopg.connect(embedded.conninfo, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
         try:
             yield embedded.conninfo
         finally:
@@ -48,17 +53,34 @@ def directory() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture
-def database(server: str, agencies: Agencies) -> Iterator[str]:
-    """A new database with every migration applied."""
+@pytest.fixture(scope="session")
+def migrated(server: str, agencies: Agencies) -> Iterator[str]:
+    """The name of a database to copy: every migration is applied, and nothing is in it."""
     with new_database(server) as conninfo:
         migrate_all(conninfo, agencies.protocol)
+        yield name_of(conninfo)
+
+
+@pytest.fixture(scope="session")
+def begun(server: str, migrated: str, agencies: Agencies) -> Iterator[str]:
+    """Another to copy, where the protocol is adopted and every agency's key registered."""
+    with new_database(server, migrated) as conninfo:
+        with Ledger(environment(conninfo)) as application:
+            agencies.begin(application)
+        yield name_of(conninfo)
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, server: str, migrated: str) -> Iterator[str]:
+    """A new database with every migration applied; what ``ledger`` is in, for who asks for both."""
+    has_begun = "ledger" in request.fixturenames
+    template = request.getfixturevalue("begun") if has_begun else migrated
+    with new_database(server, template) as conninfo:
         yield conninfo
 
 
 @pytest.fixture
-def ledger(database: str, agencies: Agencies) -> Iterator[Ledger]:
+def ledger(database: str) -> Iterator[Ledger]:
     """A ledger that adopted the protocol, with every agency's key registered."""
     with Ledger(environment(database)) as application:
-        agencies.begin(application)
         yield application

@@ -4,7 +4,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from multiprocessing import get_context, parent_process
@@ -21,8 +21,6 @@ from ledger.importing.mapping import Mapper
 from ledger.importing.preparing import Prepared, Preparer, Row, Signer
 from ledger.protocol import Protocol
 
-_FILES_AT_ONCE = 16
-"""Data keys that wait for the disk together."""
 _ALONE = 2
 """Up to so many batches, starting processes costs more than it gains."""
 _prepare: Callable[[Sequence[Row]], Prepared]
@@ -46,11 +44,10 @@ class Work:
 
     def preparer(self) -> Preparer:
         """Raises ``ValueError`` where the country's key does not open, or the map does not hold."""
-        keys, threads = None, None
+        keys = None
         if self.seals:
             own = {self.party: country_key(self.settings, self.party)}
             keys = person_keys(self.settings, own)[self.party]
-            threads = ThreadPoolExecutor(_FILES_AT_ONCE)
         signer = Signer(
             self.agency,
             OKPKey.import_key(self.private),
@@ -58,7 +55,7 @@ class Work:
             self.protocol,
         )
         mapper = Mapper(self.import_map, self.party)
-        return Preparer(self.import_id, signer, mapper, keys, threads)
+        return Preparer(self.import_id, signer, mapper, keys)
 
 
 def prepare_all(

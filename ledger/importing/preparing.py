@@ -4,7 +4,6 @@ All that needs no lock of the ledger, so that it can be done on every core.
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -108,13 +107,11 @@ class Preparer:
         signer: Signer,
         mapper: Mapper,
         keys: DataKeys | None,
-        threads: Executor | None = None,
     ) -> None:
         self._import_id = import_id
         self._signer = signer
         self._mapper = mapper
         self._keys = keys
-        self._threads = threads
 
     def prepare(self, rows: Sequence[Row]) -> Prepared:
         """Judge each row by itself. Its person's data key is durable on return."""
@@ -182,9 +179,9 @@ class Preparer:
 
     def _sealed(self, accepted: Sequence[_Judged]) -> list[ReadyCase]:
         data_keys: Mapping[UUID, bytes] = {}
-        if self._keys is not None and self._threads is not None:
+        if self._keys is not None:
             persons = [one.case_id for one in accepted if any(d for _, d in one.signed)]
-            data_keys = self._keys.make_all(persons, self._threads)
+            data_keys = self._keys.make_all(persons)
         made = []
         for row, case_id, signed, *_ in accepted:
             events = [

@@ -30,10 +30,16 @@ ROUNDS = 300_000
 ROUNDS_FOR_RANDOM = 1_000
 """For one of 256 random bits, which no number of rounds makes any harder to guess."""
 _ML_KEM_BYTES = 1184
+_ENCAPSULATED_BYTES, _TAG_BYTES = 1088 + 32, 16
 
 
 class SealError(ValueError):
     """What is sealed does not open here: with another key, or it was altered."""
+
+
+def sealed_size(content: int) -> int:
+    """How many bytes so many become when they are sealed."""
+    return _ENCAPSULATED_BYTES + content + _TAG_BYTES
 
 
 @dataclass(frozen=True, slots=True)

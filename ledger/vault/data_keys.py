@@ -1,49 +1,63 @@
-"""Each person's own data key, sealed to the country's key, in a file of its own."""
+"""Each person's own data key, sealed to the country's key, apart from the database."""
 
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 from cachetools import TTLCache
 
-from ledger.vault.country_key import CountryKey, CountryPublicKey
-from ledger.vault.key_files import KeyFiles, Stamp
+from ledger.store.grouping import Group
+from ledger.vault.country_key import CountryKey, CountryPublicKey, sealed_size
+from ledger.vault.key_book import KeyBook
+from ledger.vault.key_files import KeyFiles
 
 _BYTES = 32
+_AT_MOST = 256
 _OPENED_AT_MOST = 512
 _OPENED_SECONDS = 60.0
 """For so long a key that was opened is known; opening one takes 25 times a field's sealing."""
+
+
+class _New(NamedTuple):
+    case_id: UUID
+    key: bytes
+    sealed: bytes
 
 
 class DataKeys:
     """The data keys of one country's vault."""
 
     def __init__(self, directory: Path, party: str, key: CountryKey) -> None:
+        self._book = KeyBook(directory / "data-keys", sealed_size(_BYTES))
         self._files = KeyFiles(directory)
+        """Where an earlier version kept each key, which are left there."""
         self._party = party
         self._key = key
-        self._opened: TTLCache[UUID, tuple[Stamp, bytes]] = TTLCache(
+        self._opened: TTLCache[UUID, tuple[object, bytes]] = TTLCache(
             _OPENED_AT_MOST, _OPENED_SECONDS
         )
         self._lock = threading.Lock()
+        self._group = Group(self._make_together, at_most=_AT_MOST)
 
     def get(self, case_id: UUID) -> bytes | None:
         """The person's key; ``None`` where there never was one, or it was destroyed.
 
         Raises ``SealError`` where it is not this country's.
         """
-        stamp = self._files.stamp(case_id)
+        stamp = self._book.stamp(case_id) or self._files.stamp(case_id)
         with self._lock:
             known = self._opened.get(case_id)
             if known is not None and known[0] == stamp:
                 return known[1]
             self._opened.pop(case_id, None)  # destroyed, or another, since
-        sealed = self._files.read(case_id) if stamp is not None else None
-        if stamp is None or sealed is None:
+        if stamp is None:
+            return None
+        sealed = self._book.read(case_id) or self._files.read(case_id)
+        if sealed is None:
             return None
         opened = self._key.open(sealed, self._context(case_id))
         self._keep(case_id, stamp, opened)
@@ -51,42 +65,48 @@ class DataKeys:
 
     def make(self, case_id: UUID) -> bytes:
         """A person's key, new unless another process was first. It is durable on return."""
-        made = secrets.token_bytes(_BYTES)
-        try:
-            self._files.write(case_id, self._public.seal(made, self._context(case_id)))
-        except FileExistsError:
-            found = self.get(case_id)
-            if found is None:
-                raise
-            return found
-        if (stamp := self._files.stamp(case_id)) is not None:
-            self._keep(case_id, stamp, made)
-        return made
+        return self._group.call(self._new(case_id))
 
-    def make_all(self, case_ids: Sequence[UUID], threads: Executor) -> Mapping[UUID, bytes]:
-        """As :meth:`make` for each of many persons. All are durable on return."""
-        made = {case_id: secrets.token_bytes(_BYTES) for case_id in case_ids}
-        seal = self._public.seal
-        sealed = {case_id: seal(key, self._context(case_id)) for case_id, key in made.items()}
-        for case_id in self._files.write_all(sealed, threads):
-            found = self.get(case_id)
-            if found is None:
-                raise FileNotFoundError("a person's key was destroyed at this very moment")
-            made[case_id] = found
-        return made
+    def make_all(self, case_ids: Sequence[UUID]) -> Mapping[UUID, bytes]:
+        """As :meth:`make` for each of many persons."""
+        made = self._make_together([self._new(case_id) for case_id in case_ids])
+        return dict(zip(case_ids, made, strict=True))
 
     def destroy(self, case_id: UUID) -> bool:
         """Remove a person's key, durably. Returns whether there was one."""
-        had_one = self._files.destroy(case_id)
+        had_one = self._book.destroy(case_id) | self._files.destroy(case_id)
         with self._lock:
             self._opened.pop(case_id, None)
         return had_one
+
+    def _new(self, case_id: UUID) -> _New:
+        key = secrets.token_bytes(_BYTES)
+        return _New(case_id, key, self._public.seal(key, self._context(case_id)))
+
+    def _make_together(self, wanted: Sequence[_New]) -> list[bytes]:
+        """The keys that hold, which wait for the disk together."""
+        known = {one.case_id for one in wanted if self._files.stamp(one.case_id) is not None}
+        new = {one.case_id: one for one in wanted if one.case_id not in known}
+        known |= self._book.add({case_id: one.sealed for case_id, one in new.items()})
+        for case_id in new.keys() - known:
+            if (stamp := self._book.stamp(case_id)) is not None:
+                self._keep(case_id, stamp, new[case_id].key)
+        return [
+            self._there(one.case_id) if one.case_id in known else new[one.case_id].key
+            for one in wanted
+        ]
+
+    def _there(self, case_id: UUID) -> bytes:
+        found = self.get(case_id)
+        if found is None:
+            raise FileNotFoundError("a person's key was destroyed at this very moment")
+        return found
 
     @cached_property
     def _public(self) -> CountryPublicKey:
         return self._key.public
 
-    def _keep(self, case_id: UUID, stamp: Stamp, opened: bytes) -> None:
+    def _keep(self, case_id: UUID, stamp: object, opened: bytes) -> None:
         with self._lock:
             self._opened[case_id] = (stamp, opened)
 

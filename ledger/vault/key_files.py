@@ -5,8 +5,6 @@ backup too.
 """
 
 import os
-from collections.abc import Mapping
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
@@ -44,27 +42,14 @@ class KeyFiles:
 
     def write(self, key_id: UUID, content: bytes) -> None:
         """Write a new file, durable on return. Raises ``FileExistsError``."""
-        self._put(key_id, content)
-        own = self._path(key_id).parent
+        path = self._path(key_id)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(path, content)
+        own = path.parent
         _sync(own)
         if own not in self._lasting:
             _sync(self._directory)
             self._lasting.add(own)
-
-    def write_all(self, contents: Mapping[UUID, bytes], threads: Executor) -> set[UUID]:
-        """Write many new files, which wait for the disk together, and each directory once.
-
-        All are durable on return. Gives the ids that had a file before, which is left as it is.
-        """
-        known = {
-            key_id
-            for key_id in threads.map(self._put_unless_known, contents.keys(), contents.values())
-            if key_id
-        }
-        directories = {self._path(key_id).parent for key_id in contents}
-        if directories:
-            list(threads.map(_sync, (*directories, self._directory)))
-        return known
 
     def destroy(self, key_id: UUID) -> bool:
         """Remove a file, durably. Returns whether there was one."""
@@ -75,18 +60,6 @@ class KeyFiles:
             return False
         _sync(path.parent)
         return True
-
-    def _put(self, key_id: UUID, content: bytes) -> None:
-        path = self._path(key_id)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(path, content)
-
-    def _put_unless_known(self, key_id: UUID, content: bytes) -> UUID | None:
-        try:
-            self._put(key_id, content)
-        except FileExistsError:
-            return key_id
-        return None
 
     def _path(self, key_id: UUID) -> Path:
         return self._directory / key_id.hex[:2] / f"{key_id}.key"

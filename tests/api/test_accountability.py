@@ -9,8 +9,6 @@ import pytest
 
 from api.assertions import make_assertion
 from api.client import LedgerClient, RefusedError
-from api.schema import migrate_all
-from ledger.application import Ledger, environment
 from ledger.store.database import Database
 from ledger.vocabulary.coordination import (
     Correction,
@@ -107,17 +105,13 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(server: str, agencies: Agencies) -> Iterator[World]:
-    with new_database(server) as conninfo:
-        migrate_all(conninfo, agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger:
-            agencies.begin(ledger)
-        with serving(conninfo, agencies) as running:
-            world = World(running, conninfo)
-            world.seen_by("xk-nac")  # the view is there
-            with running.client("xk-nac") as client:
-                client.case(world.three, at_least=world.last)
-            yield world
+def world(server: str, begun: str, agencies: Agencies) -> Iterator[World]:
+    with new_database(server, begun) as conninfo, serving(conninfo, agencies) as running:
+        world = World(running, conninfo)
+        world.seen_by("xk-nac")  # the view is there
+        with running.client("xk-nac") as client:
+            client.case(world.three, at_least=world.last)
+        yield world
 
 
 def test_a_coordinator_sees_the_cases_of_its_country(world: World) -> None:

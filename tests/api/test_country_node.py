@@ -15,10 +15,8 @@ import pytest
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.country_keys import country_key
 from api.log_keys import log_key, trusted_policy, witness_key
-from api.schema import migrate_all
 from api.settings import Settings
 from ledger import keys
-from ledger.application import Ledger, environment
 from ledger.protocol import shipped_protocol
 from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.vault.country_key import FileCountryKey
@@ -90,13 +88,11 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes(server: str, agencies: Agencies, directory: Path) -> Iterator[Nodes]:
+def nodes(
+    server: str, begun: str, migrated: str, agencies: Agencies, directory: Path
+) -> Iterator[Nodes]:
     with ExitStack() as stack:
-        conninfos = [stack.enter_context(new_database(server)) for _ in range(2)]
-        for conninfo in conninfos:
-            migrate_all(conninfo, agencies.protocol)
-        with Ledger(environment(conninfos[0])) as ledger:
-            agencies.begin(ledger)
+        conninfos = [stack.enter_context(new_database(server, name)) for name in (begun, migrated)]
         port = free_port()
         policy = directory / "policy"
         here = Settings(data_directory=directory / "ledger", port=port, countries=(), policy=policy)
@@ -347,10 +343,11 @@ def test_a_node_without_its_key_or_policy_says_so(directory: Path) -> None:
     assert not (directory / "postgresql").exists()
 
 
-def test_fields_travel_sealed_between_two_countries_nodes(nodes: Nodes, server: str) -> None:
+def test_fields_travel_sealed_between_two_countries_nodes(
+    nodes: Nodes, server: str, migrated: str
+) -> None:
     """Kosovo's node to Montenegro's, through a ledger node that keeps neither's vault."""
-    with new_database(server) as conninfo, ExitStack() as stack:
-        migrate_all(conninfo, nodes.agencies.protocol)
+    with new_database(server, migrated) as conninfo, ExitStack() as stack:
         settings = nodes.country_settings.model_copy(
             update={
                 "data_directory": nodes.country_settings.data_directory.parent / "me",

@@ -26,7 +26,6 @@ from schemathesis.specs.openapi.checks import (
 
 from api.app import create_app
 from api.assertions import make_assertion
-from api.schema import migrate_all
 from api.settings import Settings
 from ledger import keys
 from ledger.application import Ledger, environment
@@ -122,18 +121,18 @@ class Fuzzed:
 
 
 @pytest.fixture(scope="module")
-def fuzzed(server: str, agencies: Agencies) -> Iterator[Fuzzed]:
+def fuzzed(server: str, begun: str, agencies: Agencies) -> Iterator[Fuzzed]:
     """A server whose database lives as long as this module's tests."""
-    with new_database(server) as conninfo:
-        migrate_all(conninfo, agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger:
-            agencies.begin(ledger)
-            with serving(conninfo, agencies) as running:
-                world = Fuzzed(running, ledger)
-                with running.client("xk-dhtqnj") as police:
-                    for case_id in world.cases[1:]:
-                        police.open_case(OPENING, case_id)
-                yield world
+    with (
+        new_database(server, begun) as conninfo,
+        Ledger(environment(conninfo)) as ledger,
+        serving(conninfo, agencies) as running,
+    ):
+        world = Fuzzed(running, ledger)
+        with running.client("xk-dhtqnj") as police:
+            for case_id in world.cases[1:]:
+                police.open_case(OPENING, case_id)
+        yield world
 
 
 def sorts() -> Iterator[tuple[str, GenerationMode]]:

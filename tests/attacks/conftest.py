@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.schema import migrate_all
 from api.settings import Settings
-from ledger.application import Ledger, environment
 from tests.attacks.target import Target
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
@@ -19,16 +17,17 @@ from tests.support.serving import running
 
 
 @pytest.fixture(scope="package")
-def target(server: str, agencies: Agencies) -> Iterator[Target]:
-    with attacked(server, agencies) as made:
+def target(server: str, begun: str, agencies: Agencies) -> Iterator[Target]:
+    with attacked(server, begun, agencies) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def narrow(server: str, agencies: Agencies) -> Iterator[Target]:
+def narrow(server: str, begun: str, agencies: Agencies) -> Iterator[Target]:
     """A server whose bounds are soon met."""
     with attacked(
         server,
+        begun,
         agencies,
         streams=5,
         streams_per_agency=3,
@@ -39,17 +38,14 @@ def narrow(server: str, agencies: Agencies) -> Iterator[Target]:
 
 
 @contextmanager
-def attacked(server: str, agencies: Agencies, **settings: int) -> Iterator[Target]:
+def attacked(server: str, begun: str, agencies: Agencies, **settings: int) -> Iterator[Target]:
     for ours in ("httpx", "httpcore"):  # the attacker's own log
         logging.getLogger(ours).setLevel(logging.WARNING)
     with (
-        new_database(server) as conninfo,
+        new_database(server, begun) as conninfo,
         everything_logged() as log,
         tempfile.TemporaryDirectory(prefix="case-ledger-keys-") as directory,
     ):
-        migrate_all(conninfo, agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger:
-            agencies.begin(ledger)
         named = Settings(data_directory=Path(directory), port=0, **settings)
         with running(named, conninfo, agencies) as served:
             target = Target(served, conninfo, log)

@@ -18,6 +18,7 @@ from ledger.store.database import Database
 from ledger.vault.country_key import CountryPublicKey, FileCountryKey, SealError
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import KeyMissingError, Vault
+from ledger.vault.key_files import KeyFiles
 from ledger.vault.sealing import seal, unseal
 from ledger.vocabulary.levels import Level
 from tests.support.actions import opening
@@ -190,10 +191,9 @@ def test_another_country_opens_nothing(world: World, tmp_path: Path) -> None:
     with pytest.raises(SealError):
         DataKeys(tmp_path / "persons", "ME", COUNTRY).get(case_id)
     other = uuid4()
-    path = tmp_path / "persons" / case_id.hex[:2] / f"{case_id}.key"
-    moved = tmp_path / "persons" / other.hex[:2] / f"{other}.key"
-    moved.parent.mkdir(exist_ok=True)
-    path.rename(moved)
+    sealed = world.keys._book.read(case_id)
+    assert sealed is not None
+    world.keys._book.add({other: sealed})
     with pytest.raises(SealError):
         world.keys.get(other)
 
@@ -220,9 +220,19 @@ def test_a_service_may_hold_the_countrys_key(world: World, tmp_path: Path) -> No
 
 def test_keys_are_for_their_owner_alone(world: World, tmp_path: Path) -> None:
     world.deposit(uuid4())
-    for path in (tmp_path / "persons").rglob("*.key"):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    (path,) = (tmp_path / "persons").iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_keys_in_files_of_an_earlier_version_open_and_are_destroyed(tmp_path: Path) -> None:
+    keys, case_id, made = DataKeys(tmp_path, "XK", COUNTRY), uuid4(), secrets.token_bytes(32)
+    context = f"case-ledger data key 1\nXK\n{case_id}\n".encode()
+    KeyFiles(tmp_path).write(case_id, COUNTRY.public.seal(made, context))
+    assert keys.get(case_id) == keys.make(case_id) == keys.make_all([case_id])[case_id] == made
+    assert keys.destroy(case_id)
+    assert keys.get(case_id) is None
+    assert not list(tmp_path.rglob("*.key"))
 
 
 def test_two_processes_make_one_key(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ By the commands that people use; the server is a real one.
 """
 
 import json
+import re
 import time
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
@@ -30,7 +31,7 @@ from ledger.case_state import CaseState
 from ledger.legal_basis import retention_over
 from ledger.protocol import Protocol
 from ledger.store.database import Database
-from ledger.vault.country_key import FileCountryKey, SealError
+from ledger.vault.country_key import FileCountryKey, SealError, sealed_size
 from ledger.vault.disclosures import KeyMissingError, Vaults
 from ledger.vault.parcels import Parcel, ParcelError, unpack
 from ledger.vault.sealing import unseal
@@ -198,8 +199,12 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
                 assert montenegro.case(case_id).view.erasure is None
                 assert montenegro.case(case_id).disclosed
     # The database is gone by now; so are the person's keys, and no others.
-    left = {path.stem for path in there.settings.key_directory.rglob("persons/[xm]*/*/*.key")}
-    assert left == {str(held), str(kept_longer)}
+    for party in ("xk", "me"):
+        book = (there.settings.key_directory / "persons" / party / "data-keys").read_bytes()
+        assert {c for c in (over, held, kept_longer) if str(c).encode() in book} == {
+            held,
+            kept_longer,
+        }
 
 
 def keep_every_parcel(database: str) -> None:
@@ -303,13 +308,17 @@ def every_key(there: Installation, case_id: UUID) -> list[bytes]:
     opened = []
     for party, key in country_keys(there.settings, ["XK", "ME"]).items():
         assert isinstance(key, FileCountryKey)
-        for path in (there.settings.key_directory / "persons" / party.lower()).rglob("*.key"):
-            for person in (UUID(path.stem), case_id):
-                context = f"case-ledger data key 1\n{party}\n{person}\n".encode()
-                try:
-                    opened.append(key.open(path.read_bytes(), context))
-                except SealError:
-                    continue
+        for path in (there.settings.key_directory / "persons" / party.lower()).rglob("*"):
+            content = path.read_bytes() if path.is_file() else b""
+            named = {UUID(found.decode()) for found in re.findall(rb"[0-9a-f-]{36}(?= )", content)}
+            # Wherever in a file one may begin, whatever stands before it.
+            for start in range(len(content) - sealed_size(32) + 1):
+                for person in named | {case_id}:
+                    context = f"case-ledger data key 1\n{party}\n{person}\n".encode()
+                    try:
+                        opened.append(key.open(content[start : start + sealed_size(32)], context))
+                    except SealError:
+                        continue
     return opened
 
 

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.schema import migrate_all
-from ledger.application import Ledger, environment
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
 from tests.support.serving import Server, serving
@@ -13,13 +11,9 @@ from tests.support.story import Told, tell
 
 
 @pytest.fixture(scope="module")
-def node(server: str, agencies: Agencies) -> Iterator[Server]:
-    with new_database(server) as conninfo:
-        migrate_all(conninfo, agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger:
-            agencies.begin(ledger)
-        with serving(conninfo, agencies) as served:
-            yield served
+def node(server: str, begun: str, agencies: Agencies) -> Iterator[Server]:
+    with new_database(server, begun) as conninfo, serving(conninfo, agencies) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")

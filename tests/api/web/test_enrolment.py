@@ -6,11 +6,9 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.demo.enrolment import Enrolment, of_each_role
-from api.schema import migrate_all
 from api.server import serving
 from api.settings import Settings
 from ledger import keys
-from ledger.application import Ledger, environment
 from ledger.vocabulary.registration import PublicKey
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
@@ -32,14 +30,15 @@ def test_every_role_that_has_an_agency_has_a_link(agencies: Agencies) -> None:
 
 @pytest.mark.parametrize("sent", [{}, {"Sec-Fetch-Site": "cross-site"}])
 def test_a_link_is_good_for_one_key_of_its_own_page(
-    server: str, agencies: Agencies, sent: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    server: str,
+    begun: str,
+    agencies: Agencies,
+    sent: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     registered: list[tuple[str, PublicKey]] = []
     enrolment = Enrolment(agencies.protocol)
-    with new_database(server) as conninfo:
-        migrate_all(conninfo, agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger:
-            agencies.begin(ledger)
+    with new_database(server, begun) as conninfo:
         settings = Settings(data_directory=tmp_path_factory.mktemp("demo"), port=0)
         with serving(settings, conninfo, enrolment.add_to) as url:
             enrolment.open(lambda agency, key: registered.append((agency, key)))
