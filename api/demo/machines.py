@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any
 import httpx
 
 from api.demo import DemoError
+from api.demo.forked import Forked, run
 
-PROGRAM = Path(sys.executable).with_name("case-ledger")
 _PATIENCE_SECONDS = 60.0
 _LEFT_BEHIND = (".s.PGSQL*", "postmaster.pid", ".handle_pids*")
 
@@ -34,7 +33,7 @@ class Machine:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings: dict[str, str] = {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o755)
 
@@ -50,9 +49,7 @@ class Machine:
 
     def run(self, *words: str) -> str:
         """What a command prints that is run here. Raises ``MachineError`` where it fails."""
-        done = subprocess.run(
-            [PROGRAM, *words], env=self._environment(), capture_output=True, text=True, check=False
-        )
+        done = run(words, self._environment())
         if done.returncode != 0:
             raise MachineError(f"{self.name}: {' '.join(words)}: {done.stderr or done.stdout}")
         return done.stdout.strip()
@@ -63,13 +60,8 @@ class Machine:
 
     def start(self) -> None:
         """Start the node, and wait until it lives."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [PROGRAM, "serve", "--port", str(self.port)],
-                env=self._environment(),
-                stdout=log,
-                stderr=log,
-            )
+        serve = ("serve", "--port", str(self.port))
+        self._process = Forked(serve, self._environment(), out=self.log, err=self.log)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self._lives():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -85,13 +77,12 @@ class Machine:
         """Stop it in order."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(timeout=_PATIENCE_SECONDS)
+            self._process.wait(_PATIENCE_SECONDS)
 
     def kill(self) -> None:
         """Kill the node and its PostgreSQL, as losing power does."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
         pid_file = self.home / "postgresql" / "postmaster.pid"
         if pid_file.exists():
             pid = int(pid_file.read_text().split()[0])

@@ -1,12 +1,12 @@
 """`case-ledger` as people and programs run it."""
 
 import json
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.process import PROGRAM, environment
+from api.demo.forked import Done, run
+from tests.support.process import environment
 
 ACT = [
     "case_opened",
@@ -30,12 +30,8 @@ class CommandLine:
     def env(self) -> dict[str, str]:
         return environment(self.directory, **self.more)
 
-    def run(
-        self, *words: str, code: int = 0, timeout: float = 120
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [PROGRAM, *words], env=self.env, capture_output=True, text=True, timeout=timeout
-        )
+    def run(self, *words: str, code: int = 0, timeout: float = 120) -> Done:
+        done = run(words, self.env, timeout=timeout)
         assert done.returncode == code, done.stderr + done.stdout
         return done
 

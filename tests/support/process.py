@@ -2,7 +2,7 @@
 
 import os
 import signal
-import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,11 @@ from typing import Self
 
 import httpx
 
-from api.demo.machines import PROGRAM, free_port
+from api.demo.forked import Forked
+from api.demo.machines import free_port
+
+PROGRAM = Path(sys.executable).with_name("case-ledger")
+"""As it is installed: for a test that is about that, or kills what it starts."""
 
 
 def environment(data_directory: Path, **more: str) -> dict[str, str]:
@@ -32,7 +36,7 @@ class ServeProcess:
         self.command = command
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -48,13 +52,8 @@ class ServeProcess:
         self.stop()
 
     def start(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [PROGRAM, *self.command, "--port", str(self.port)],
-                env=self.env,
-                stdout=log,
-                stderr=log,
-            )
+        words = (*self.command, "--port", str(self.port))
+        self._process = Forked(words, self.env, out=self.log, err=self.log)
 
     def wait_until_ready(self, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
@@ -77,14 +76,12 @@ class ServeProcess:
         """As a crash or the kernel does it: with no chance to clean up."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait()
 
     def stop(self) -> int:
         """Ask it to stop. Returns its exit code."""
         assert self._process is not None
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(timeout=60)
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(60)
 
 
 def kill_postgresql(data_directory: Path) -> None:

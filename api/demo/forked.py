@@ -1,0 +1,105 @@
+"""`case-ledger` in processes of its own, each forked from one that has loaded it already.
+
+To load the program takes longer than most commands run.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+_FORKS = multiprocessing.get_context("forkserver")
+_LOADED = "api.demo.loaded"
+
+
+class TookTooLongError(TimeoutError):
+    """A process did not end in the time that it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Forked:
+    """A command that runs, with ``env`` and nothing else as its environment.
+
+    What it prints goes into files, after what they hold.
+    """
+
+    def __init__(
+        self, words: Sequence[str], env: Mapping[str, str], *, out: Path, err: Path
+    ) -> None:
+        _FORKS.set_forkserver_preload([_LOADED])
+        self._process = _FORKS.Process(
+            target=_main, args=(list(words), dict(env), str(Path.cwd()), str(out), str(err))
+        )
+        # Whether it prints to a terminal is found out while it is loaded: it does not.
+        with patch.dict(os.environ, TERM="dumb"):
+            self._process.start()
+
+    @property
+    def pid(self) -> int:
+        pid = self._process.pid
+        if pid is None:
+            raise RuntimeError("it was never started")
+        return pid
+
+    def poll(self) -> int | None:
+        """Its exit code, or that less than zero of the signal that ended it; or ``None``."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code. Raises ``TookTooLongError``, and lets it go on."""
+        self._process.join(timeout)
+        code = self._process.exitcode
+        if code is None:
+            raise TookTooLongError(f"it still runs after {timeout} seconds")
+        return code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Nothing, where it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """As a crash or the kernel does it: with no chance to clean up. It is gone on return."""
+        self.send_signal(signal.SIGKILL)
+        self._process.join()
+
+
+def run(words: Sequence[str], env: Mapping[str, str], *, timeout: float | None = None) -> Done:
+    """Run a command to its end. Raises ``TookTooLongError``, and kills it."""
+    with tempfile.TemporaryDirectory(prefix="case-ledger-said-") as directory:
+        out, err = Path(directory) / "out", Path(directory) / "err"
+        command = Forked(words, env, out=out, err=err)
+        try:
+            code = command.wait(timeout)
+        except BaseException:
+            command.kill()
+            raise
+        return Done(code, out.read_text(), err.read_text())
+
+
+def _main(words: list[str], env: dict[str, str], directory: str, out: str, err: str) -> None:
+    """In the new process: be the command that was typed."""
+    from api.cli import app
+
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(directory)
+    for number, name in ((1, out), (2, err)):
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.argv = ["case-ledger", *words]
+    app(prog_name="case-ledger")

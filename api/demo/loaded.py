@@ -1,0 +1,20 @@
+"""Loads what most commands need, for processes to be forked from.
+
+Not what keeps threads of its own, which a fork would lose: the analysts' commands.
+"""
+
+import gc
+from importlib import import_module
+
+from api.app import create_app
+from api.cli.main import WHERE
+from ledger.vocabulary import build_models
+
+__all__ = ["create_app"]
+
+_WITH_THREADS = ("columnar", "statistics", "view")
+
+for name in sorted(set(WHERE.values()) - set(_WITH_THREADS)):
+    import_module(f"api.cli.{name}")
+build_models()
+gc.freeze()  # their memory stays shared
