@@ -1,6 +1,7 @@
 """A real PostgreSQL for the tests: embedded, or the one that the environment names."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from ledger.application import Ledger, environment
 from ledger.store.embedded import EmbeddedServer
 from tests.support.agencies import Agencies
 from tests.support.databases import name_of, new_database
+
+_MEMORY, _ROOM = Path("/dev/shm"), 4 * 2**30
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,7 +30,7 @@ def server() -> Iterator[str]:
     if named:
         yield named
         return
-    with tempfile.TemporaryDirectory(prefix="case-ledger-test-") as directory:
+    with tempfile.TemporaryDirectory(prefix="case-ledger-test-", dir=_in_memory()) as directory:
         Path(directory).chmod(0o755)
         embedded = EmbeddedServer(Path(directory) / "postgresql")
         # What a test kills are processes; only a machine that loses power loses unsynced pages.
@@ -38,6 +41,13 @@ def server() -> Iterator[str]:
             yield embedded.conninfo
         finally:
             embedded.stop()
+
+
+def _in_memory() -> Path | None:
+    """Where files are made in no time, if there is such a place, and room for databases."""
+    if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK):
+        return None
+    return _MEMORY if shutil.disk_usage(_MEMORY).free > _ROOM else None
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ import pytest
 
 from api.annual_report import markdown
 from api.reporting import NoReportError, report_of_database, report_of_export
-from api.schema import migrate_all
 from api.subject_access.messages import LANGUAGES
 from ledger.application import Ledger, environment
 from ledger.mirror import Mirror
@@ -71,17 +70,19 @@ def request(to: str) -> InformationRequested:
 
 
 @contextmanager
-def mirror_of(server: str, log: Log) -> Iterator[Node]:
+def mirror_of(server: str, migrated: str, log: Log) -> Iterator[Node]:
     """A country's node that copied all, and what was published."""
     source = LogSource(log)
-    with new_database(server) as conninfo:
-        migrate_all(conninfo, log.agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger, Database(conninfo) as pool:
-            mirror = Mirror(ledger, pool, log.policy)
-            while mirror.step(source):
-                pass
-            assert mirror.step_published(source)
-            yield Node(conninfo, ledger, pool)
+    with (
+        new_database(server, migrated) as conninfo,
+        Ledger(environment(conninfo)) as ledger,
+        Database(conninfo) as pool,
+    ):
+        mirror = Mirror(ledger, pool, log.policy)
+        while mirror.step(source):
+            pass
+        assert mirror.step_published(source)
+        yield Node(conninfo, ledger, pool)
 
 
 def export_of(node: Node, directory: Path) -> Path:
@@ -92,10 +93,10 @@ def export_of(node: Node, directory: Path) -> Path:
 
 
 def test_who_has_the_same_events_has_the_same_bytes(
-    node: Node, log: Log, server: str, tmp_path: Path
+    node: Node, log: Log, server: str, migrated: str, tmp_path: Path
 ) -> None:
     told = node.report()
-    with mirror_of(server, log) as mirror:
+    with mirror_of(server, migrated, log) as mirror:
         assert canonical(mirror.report()) == canonical(told)
     exported = report_of_export(export_of(node, tmp_path), START.year, None, lambda _: None)
     assert canonical(exported) == canonical(told)
@@ -106,7 +107,7 @@ def test_who_has_the_same_events_has_the_same_bytes(
 
 
 def test_what_comes_later_changes_no_report_of_before(
-    node: Node, log: Log, server: str, tmp_path: Path
+    node: Node, log: Log, server: str, migrated: str, tmp_path: Path
 ) -> None:
     before = canonical(node.report())
     size = node.report().checkpoint.size
@@ -127,7 +128,7 @@ def test_what_comes_later_changes_no_report_of_before(
     assert canonical(node.report(at=size)) == before
     exported = export_of(node, tmp_path)
     assert canonical(report_of_export(exported, START.year, size, lambda _: None)) == before
-    with mirror_of(server, log) as mirror:
+    with mirror_of(server, migrated, log) as mirror:
         assert canonical(mirror.report(at=size)) == before
         assert canonical(mirror.report()) == canonical(node.report())
 

@@ -42,10 +42,8 @@ from api.assertions import make_assertion
 from api.client import LedgerClient
 from api.id_tokens import proves_second_factor, pseudonym
 from api.node import Node, check_settings
-from api.schema import migrate_all
 from api.server import tls_context
 from api.settings import Settings
-from ledger.application import Ledger, environment
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
@@ -81,7 +79,7 @@ class Place:
 
 @contextmanager
 def place(
-    server: str, agencies: Agencies, directory: Path, issuer: str, **more: object
+    server: str, begun: str, agencies: Agencies, directory: Path, issuer: str, **more: object
 ) -> Iterator[Place]:
     """A ledger node where people sign in at ``issuer``."""
     port = free_port()
@@ -95,12 +93,8 @@ def place(
     }
     chosen = Settings(**(defaults | more))  # type: ignore[arg-type]
     check_settings(chosen)
-    with new_database(server) as conninfo:
-        migrate_all(conninfo, agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger:
-            agencies.begin(ledger)
-        with running(chosen, conninfo, agencies) as node:
-            yield Place(node, conninfo)
+    with new_database(server, begun) as conninfo, running(chosen, conninfo, agencies) as node:
+        yield Place(node, conninfo)
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +111,13 @@ def provider(providers: Provider) -> Provider:
 
 @pytest.fixture(scope="module")
 def node(
-    server: str, agencies: Agencies, providers: Provider, tmp_path_factory: pytest.TempPathFactory
+    server: str,
+    begun: str,
+    agencies: Agencies,
+    providers: Provider,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Place]:
-    with place(server, agencies, tmp_path_factory.mktemp("node"), providers.url) as made:
+    with place(server, begun, agencies, tmp_path_factory.mktemp("node"), providers.url) as made:
         yield made
 
 
@@ -151,7 +149,7 @@ def own_page(node: Place) -> dict[str, str]:
 
 
 def test_a_person_signs_in_at_a_provider_that_others_wrote(
-    server: str, agencies: Agencies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: str, begun: str, agencies: Agencies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # the provider's, on this machine
     with oidc_provider_mock.run_server_in_thread() as provider:
@@ -159,7 +157,7 @@ def test_a_person_signs_in_at_a_provider_that_others_wrote(
         told = {"agency": "xk-nac", "amr": ["pwd", "otp"], "email": "zq.person@example.org"}
         assert httpx.put(f"{issuer}/users/zq-1", json=told).is_success
         assert httpx.put(f"{issuer}/users/zq-2", json=told | {"amr": ["pwd"]}).is_success
-        with place(server, agencies, tmp_path, issuer) as node, node.browser() as browser:
+        with place(server, begun, agencies, tmp_path, issuer) as node, node.browser() as browser:
             form = browser.get("/auth/login", params={"return_to": "/auth/me?from=login"})
             assert form.url.host == "localhost"
             back = browser.post(form.url, data={"sub": "zq-1"})
@@ -243,22 +241,22 @@ def test_algorithms_that_are_accepted(
 
 
 def test_a_provider_changes_its_keys(
-    server: str, agencies: Agencies, provider: Provider, tmp_path: Path,
+    server: str, begun: str, agencies: Agencies, provider: Provider, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("api.sign_in._ASK_AGAIN_AFTER_SECONDS", 0.0)
-    with place(server, agencies, tmp_path, provider.url) as node, node.browser() as browser:
+    with place(server, begun, agencies, tmp_path, provider.url) as node, node.browser() as browser:
         sign_in(browser)
         monkeypatch.setitem(provider.keys, "RS256", RSAKey.generate_key(2048, {"kid": "new"}))
         assert sign_in(browser)["agency"] == "xk-nac"
 
 
 def test_a_second_factor_is_asked_for(
-    server: str, agencies: Agencies, provider: Provider, tmp_path: Path
+    server: str, begun: str, agencies: Agencies, provider: Provider, tmp_path: Path
 ) -> None:
     acr = "https://refeds.org/profile/mfa"
     with (
-        place(server, agencies, tmp_path, provider.url, oidc_acr=acr) as node,
+        place(server, begun, agencies, tmp_path, provider.url, oidc_acr=acr) as node,
         node.browser() as browser,
     ):
         provider.claims |= {"amr": None, "acr": acr}
@@ -522,9 +520,9 @@ def node_url(node: Place) -> str:
 
 
 def test_a_provider_that_does_not_answer_as_it_should(
-    server: str, agencies: Agencies, provider: Provider, tmp_path: Path
+    server: str, begun: str, agencies: Agencies, provider: Provider, tmp_path: Path
 ) -> None:
-    with place(server, agencies, tmp_path, provider.url) as node, node.browser() as browser:
+    with place(server, begun, agencies, tmp_path, provider.url) as node, node.browser() as browser:
         for wrong in (
             {"issuer": "https://other.example"},
             {"token_endpoint": "http://other.example/token"},
@@ -540,7 +538,7 @@ def test_a_provider_that_does_not_answer_as_it_should(
             assert PENDING not in browser.cookies
         sign_in(browser)
     gone = f"http://localhost:{free_port()}"
-    with place(server, agencies, tmp_path, gone) as node, node.browser() as browser:
+    with place(server, begun, agencies, tmp_path, gone) as node, node.browser() as browser:
         assert rule(browser.get("/auth/login")) == (503, "provider-unavailable")
         assert browser.get("/ready").is_success
 
@@ -738,10 +736,12 @@ def test_without_an_address_of_its_own_nothing_is_from_here(method: str) -> None
 # --- Settings, logs, TLS -----------------------------------------------------------------
 
 
-def test_where_no_provider_is_configured(server: str, agencies: Agencies, tmp_path: Path) -> None:
+def test_where_no_provider_is_configured(
+    server: str, begun: str, agencies: Agencies, tmp_path: Path
+) -> None:
     nothing = {"oidc_client_id": None, "oidc_client_secret": None, "public_url": None}
     with (
-        place(server, agencies, tmp_path, None, **nothing) as node,  # type: ignore[arg-type]
+        place(server, begun, agencies, tmp_path, None, **nothing) as node,  # type: ignore[arg-type]
         node.browser() as browser,
     ):
         expected = (404, "sign-in-not-configured")
@@ -865,7 +865,7 @@ class Authority:
 
 
 def test_over_https_the_cookies_are_this_hosts_alone(
-    server: str, agencies: Agencies, provider: Provider, tmp_path: Path
+    server: str, begun: str, agencies: Agencies, provider: Provider, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path, "authority")
     certificate, key = authority.issue("node")
@@ -873,7 +873,7 @@ def test_over_https_the_cookies_are_this_hosts_alone(
     url = f"https://127.0.0.1:{port}"
     tls = {"port": port, "public_url": url, "tls_certificate": certificate, "tls_key": key}
     with (
-        place(server, agencies, tmp_path, provider.url, **tls) as node,
+        place(server, begun, agencies, tmp_path, provider.url, **tls) as node,
         httpx.Client(base_url=url, verify=authority.context(), follow_redirects=False) as browser,
     ):
         assert node.url == url
@@ -896,7 +896,7 @@ def test_over_https_the_cookies_are_this_hosts_alone(
 
 
 def test_a_client_shows_a_certificate_of_the_named_authority(
-    server: str, agencies: Agencies, provider: Provider, tmp_path: Path
+    server: str, begun: str, agencies: Agencies, provider: Provider, tmp_path: Path
 ) -> None:
     authority, stranger = Authority(tmp_path, "authority"), Authority(tmp_path, "stranger")
     certificate, key = authority.issue("node")
@@ -905,7 +905,7 @@ def test_a_client_shows_a_certificate_of_the_named_authority(
         "tls_key": key,
         "tls_client_roots": authority.roots,
     }
-    with place(server, agencies, tmp_path, provider.url, **tls) as node:
+    with place(server, begun, agencies, tmp_path, provider.url, **tls) as node:
         assert node.url.startswith("https://")
 
         def ask(context: ssl.SSLContext) -> list[str]:

@@ -12,7 +12,6 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from api.schema import migrate_all
 from ledger import entry, keys, signing
 from ledger.application import Ledger, environment
 from ledger.merkle import leaf_hash
@@ -69,19 +68,21 @@ def source(log: Log) -> LogSource:
 
 
 @pytest.fixture
-def copy(server: str, log: Log) -> Iterator[Copy]:
-    with one_copy(server, log) as made:
+def copy(server: str, migrated: str, log: Log) -> Iterator[Copy]:
+    with one_copy(server, migrated, log) as made:
         yield made
 
 
 @contextmanager
-def one_copy(server: str, log: Log, adoption: bytes | None = None) -> Iterator[Copy]:
+def one_copy(server: str, migrated: str, log: Log, adoption: bytes | None = None) -> Iterator[Copy]:
     """An empty copy in a database of its own."""
-    with new_database(server) as conninfo:
-        migrate_all(conninfo, log.agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger, Database(conninfo) as database:
-            mirror = Mirror(ledger, database, log.policy, adoption=adoption)
-            yield Copy(conninfo, ledger, database, mirror)
+    with (
+        new_database(server, migrated) as conninfo,
+        Ledger(environment(conninfo)) as ledger,
+        Database(conninfo) as database,
+    ):
+        mirror = Mirror(ledger, database, log.policy, adoption=adoption)
+        yield Copy(conninfo, ledger, database, mirror)
 
 
 def test_a_copy_is_the_ledger(log: Log, source: LogSource, copy: Copy, database: str) -> None:
@@ -371,14 +372,14 @@ def test_what_the_log_did_not_sign_proves_nothing(log: Log, source: LogSource, c
 
 
 def test_a_copy_begins_with_the_adoption_that_was_compared(
-    server: str, log: Log, source: LogSource
+    server: str, migrated: str, log: Log, source: LogSource
 ) -> None:
     first = log.ledger.rows.select_rows(0, 1)[0].leaf_hash
-    with one_copy(server, log, adoption=bytes(32)) as copy:
+    with one_copy(server, migrated, log, adoption=bytes(32)) as copy:
         with pytest.raises(SourceError, match="another adoption"):
             copy.mirror.step(source)
         assert copy.mirror.size == 0
-    with one_copy(server, log, adoption=first) as copy:
+    with one_copy(server, migrated, log, adoption=first) as copy:
         copy.catch_up(source)
         assert copy.mirror.size == log.ledger.rows.frontier().size
 
@@ -413,13 +414,15 @@ def test_a_witness_cosigns_only_what_its_node_has(log: Log, source: LogSource, c
     assert witness.add_checkpoint(sent).status == 200
 
 
-def test_a_copy_takes_the_ledger_over(server: str, log: Log, source: LogSource, copy: Copy) -> None:
+def test_a_copy_takes_the_ledger_over(
+    server: str, migrated: str, log: Log, source: LogSource, copy: Copy
+) -> None:
     case_id = log.open_case()
     log.publication.step()
     copy.catch_up(source)
     copy.mirror.step_published(source)
     size = copy.mirror.size
-    with one_copy(server, log) as third:
+    with one_copy(server, migrated, log) as third:
         third.catch_up(source)
         third.mirror.step_published(source)
         # The ledger node is gone; what follows is without it.

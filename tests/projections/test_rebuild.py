@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_fixed
 
-from api.schema import migrate_all
 from ledger import keys, sd_jwt
 from ledger.application import Ledger, environment
 from ledger.case import Case, decide
@@ -186,16 +185,14 @@ def follow(database: str, pages: Sequence[int]) -> None:
 
 
 @contextmanager
-def new_ledger(server: str) -> Iterator[tuple[str, Ledger, Agencies]]:
+def new_ledger(server: str, migrated: str) -> Iterator[tuple[str, Ledger, Agencies]]:
     agencies = Agencies()
-    with new_database(server) as database:
-        migrate_all(database, agencies.protocol)
-        with Ledger(environment(database)) as ledger:
-            agencies.begin(ledger)
-            yield database, ledger, agencies
+    with new_database(server, migrated) as database, Ledger(environment(database)) as ledger:
+        agencies.begin(ledger)
+        yield database, ledger, agencies
 
 
-def test_rebuilt_rows_are_those_that_following_wrote(server: str) -> None:
+def test_rebuilt_rows_are_those_that_following_wrote(server: str, migrated: str) -> None:
     seen: set[str] = set()
     left: list[bool] = []
 
@@ -208,7 +205,7 @@ def test_rebuilt_rows_are_those_that_following_wrote(server: str) -> None:
     )
     @given(st.data())
     def each_ledger(data: st.DataObject) -> None:
-        with new_ledger(server) as (database, ledger, agencies):
+        with new_ledger(server, migrated) as (database, ledger, agencies):
             recorder = record_anything(data, ledger, agencies)
             follow(database, pages=(1,))
             followed = {name: view_rows(database, name) for name in VIEWS}
@@ -260,9 +257,9 @@ def check_documents(database: str) -> None:
 
 
 @pytest.fixture
-def followed(server: str) -> Iterator[str]:
+def followed(server: str, migrated: str) -> Iterator[str]:
     """A database with some cases, followed to the end."""
-    with new_ledger(server) as (database, ledger, agencies):
+    with new_ledger(server, migrated) as (database, ledger, agencies):
         recorder = Recorder(ledger, agencies, {uuid4(): None for _ in range(30)})
         for case_id in recorder.cases:
             recorder.put("xk-dhtqnj", opening(), case_id)
