@@ -141,9 +141,9 @@ def _known_references(act: Act, protocol: Protocol) -> None:
 
 def _references(fields: Mapping[str, Any], names: Iterable[str]) -> Iterable[tuple[str, str]]:
     for name in names:
-        value = fields.get(name) or ()
-        for item in (value,) if isinstance(value, str) else value:
-            yield name, item
+        if value := fields.get(name):
+            for item in (value,) if isinstance(value, str) else value:
+                yield name, item
 
 
 def _reopened(p: Proposal) -> None:

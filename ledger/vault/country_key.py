@@ -8,6 +8,7 @@ import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -84,11 +85,15 @@ class CountryPublicKey:
 
     def seal(self, content: bytes, context: bytes) -> bytes:
         """Seal to this country (RFC 9180 section 6.1); it opens in the same ``context`` alone."""
-        key = hpke.MLKEM768X25519PublicKey(
-            MLKEM768PublicKey.from_public_bytes(self.ml_kem),
-            X25519PublicKey.from_public_bytes(self.x25519),
-        )
-        return _SUITE.encrypt(content, key, info=context)
+        return _SUITE.encrypt(content, _read(self.ml_kem, self.x25519), info=context)
+
+
+@lru_cache(maxsize=64)
+def _read(ml_kem: bytes, x25519: bytes) -> hpke.MLKEM768X25519PublicKey:
+    """Raises ``ValueError`` where they are no keys."""
+    return hpke.MLKEM768X25519PublicKey(
+        MLKEM768PublicKey.from_public_bytes(ml_kem), X25519PublicKey.from_public_bytes(x25519)
+    )
 
 
 class CountryKey(Protocol):
