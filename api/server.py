@@ -19,6 +19,8 @@ from api.connections import BoundedProtocol
 from api.middleware import Contained
 from api.settings import Settings
 from api.telemetry import in_log
+from ledger.collector import collect_seldom
+from ledger.vocabulary import build_models
 
 MAX_CONNECTIONS = 1000
 """Besides those that streams are sent on."""
@@ -65,6 +67,8 @@ def run(app: FastAPI, settings: Settings) -> None:
     # Of all commands this one alone exports; the others need not wait for its libraries.
     from api.exporting import exporting
 
+    build_models()
+    collect_seldom()
     with exporting():
         server(app, settings).run(sockets=[listen(settings)])
 

@@ -5,13 +5,13 @@ answers each with a line. It ends when its input does, so that it never outlives
 longer than a part takes. Run by :mod:`projections.rebuild` alone.
 """
 
-import gc
 import json
 import signal
 import sys
 from typing import Any
 from uuid import UUID
 
+from ledger.collector import collect_seldom
 from projections.parts import Part, PartFolder, Plan
 
 
@@ -46,9 +46,8 @@ def read_answer(line: bytes) -> int:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rebuild ends its processes itself
-    # What is loaded by now stays, and a fold makes no cycles to speak of: look for them seldom.
-    gc.freeze()
-    gc.set_threshold(50_000)
+    # A fold makes no cycles to speak of.
+    collect_seldom()
     try:
         with PartFolder(_plan(json.loads(sys.stdin.readline()))) as folder:
             _say(0)

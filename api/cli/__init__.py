@@ -1,5 +1,9 @@
 """The command line ``case-ledger``: tables for people, ``--json`` for programs."""
 
-from api.cli.main import app
+from ledger.collector import collect_seldom
+
+collect_seldom()  # loading makes a great many objects, and no garbage
+
+from api.cli.main import app  # noqa: E402
 
 __all__ = ["app"]

@@ -3,11 +3,11 @@
 Not what keeps threads of its own, which a fork would lose: the analysts' commands.
 """
 
-import gc
 from importlib import import_module
 
 from api.app import create_app
 from api.cli.main import WHERE
+from ledger.collector import collect_seldom
 from ledger.vocabulary import build_models
 
 __all__ = ["create_app"]
@@ -17,4 +17,4 @@ _WITH_THREADS = ("columnar", "statistics", "view")
 for name in sorted(set(WHERE.values()) - set(_WITH_THREADS)):
     import_module(f"api.cli.{name}")
 build_models()
-gc.freeze()  # their memory stays shared
+collect_seldom()  # so that their memory stays shared
