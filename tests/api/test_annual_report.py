@@ -1,20 +1,24 @@
 """Two nodes and an auditor make the annual report by themselves, and have the same bytes."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from api.annual_report import markdown
 from api.reporting import NoReportError, report_of_database, report_of_export
 from api.subject_access.messages import LANGUAGES
 from ledger.application import Ledger, environment
 from ledger.mirror import Mirror
+from ledger.signing import read_recorded
 from ledger.store.database import Database
 from ledger.transparency.export import ExportError, write_export
 from ledger.transparency.publication import published
@@ -30,6 +34,10 @@ from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
 from tests.support.logs import Log, LogSource
+from tests.support.recorded import BEGAN, random_ledger
+
+CASES = int(os.environ.get("CASE_LEDGER_TEST_CASES", "25"))
+TOGETHER = 4
 
 
 @dataclass
@@ -104,6 +112,40 @@ def test_who_has_the_same_events_has_the_same_bytes(
     assert last is not None
     assert (told.checkpoint.size, told.checkpoint.root) == (last[1].size, str(last[1]).split()[2])
     assert [c.cases for c in told.cases.opened] == [2]
+
+
+def test_it_is_so_whatever_happened(
+    ledger: Ledger, log: Log, database: str, server: str, migrated: str, tmp_path: Path
+) -> None:
+    """Of cases that went through the procedure at random, several at a time."""
+    taken: set[UUID] = set()
+
+    @settings(
+        max_examples=-(-CASES // TOGETHER),
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def fill(data: st.DataObject) -> None:
+        walk = random_ledger(data, log.agencies, cases=TOGETHER, steps=10 * TOGETHER)
+        for row in walk.ledger.recorded:
+            if row.originator_id in walk.cases:
+                action = read_recorded(row.event().action.sd_jwt)
+                ledger.append(action, row.originator_id, row.version - 1)
+                taken.add(row.originator_id)
+
+    fill()
+    assert len(taken) > CASES / 2
+    log.publication.step()
+    node = Node(database, ledger, log.database)
+    told = node.report(year=BEGAN.year)
+    assert sum(opened.cases for opened in told.cases.opened) >= len(taken)
+    with mirror_of(server, migrated, log) as mirror:
+        assert canonical(mirror.report(year=BEGAN.year)) == canonical(told)
+    exported = report_of_export(export_of(node, tmp_path), BEGAN.year, None, lambda _: None)
+    assert canonical(exported) == canonical(told)
 
 
 def test_what_comes_later_changes_no_report_of_before(

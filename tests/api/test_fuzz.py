@@ -36,7 +36,7 @@ from tests.support.databases import new_database
 from tests.support.serving import Server, serving
 from tests.support.strategies import proposals
 
-REQUESTS = int(os.environ.get("CASE_LEDGER_TEST_REQUESTS", "40"))
+REQUESTS = int(os.environ.get("CASE_LEDGER_TEST_REQUESTS", "20"))
 LONGEST_ADDRESS = 15_000
 """A head of a request has 16 KiB, of which some are its other lines'."""
 schemathesis.serializer.alias("application/sd-jwt", "text/plain")

@@ -16,6 +16,7 @@ from tests.support.agencies import Agencies
 from tests.support.recorded import MemoryLedger
 from tests.support.stories import tell
 
+CASES = int(os.environ.get("CASE_LEDGER_TEST_CASES", "25"))
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "views").glob("*.sql"))
 MORE = {
     "of_all_events": "SELECT kind, party, count(*) AS n, max(recorded_at) AS latest"
@@ -58,7 +59,7 @@ def spark() -> Iterator[Any]:
 def columns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger, directory = MemoryLedger(Agencies()), tmp_path_factory.mktemp("columns")
     ledger.begin()
-    tell(ledger, Random(11), 30)
+    tell(ledger, Random(11), max(CASES, 30))
     for upto in (80, None):
         export(ledger, directory, upto=upto)
     return directory

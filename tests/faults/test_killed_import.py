@@ -14,7 +14,7 @@ from tests.support.databases import new_database
 from tests.support.htcds import rows, write_csv, write_map
 from tests.support.process import PROGRAM
 
-KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "6")) // 2
+KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "3")) // 2 + 1
 ROWS = 450
 COORDINATORS = ("xk-nac", "me-nac", "al-nac")
 

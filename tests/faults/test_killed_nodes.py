@@ -28,7 +28,7 @@ from tests.faults.test_killed_while_writing import check_recorded_once
 from tests.support.agencies import Agencies
 from tests.support.writing import Writer, wait_for_progress, writing
 
-KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "3"))
 WRITERS = 4
 
 

@@ -27,7 +27,7 @@ from tests.support.process import ServeProcess, kill_postgresql
 from tests.support.views import wait_for
 from tests.support.writing import Writer, wait_for_progress, writing
 
-KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "3"))
 WRITERS = 8
 
 
