@@ -9,11 +9,11 @@ from uuid import UUID
 
 import psycopg
 
-from ledger import registry as registries
 from ledger.application import Ledger
 from ledger.case_state import Act
 from ledger.merkle import Frontier, leaf_hash
 from ledger.protocol import Protocol
+from ledger.registry import protocol_adopted_by
 from ledger.store.database import Database, set_role
 from ledger.store.recorder import RecordedRow
 from ledger.store.streaming import rows_by_case
@@ -113,9 +113,7 @@ def _whole(rows: Iterable[RecordedRow], progress: Progress) -> Iterator[Recorded
 
 
 def _protocol(row: RecordedRow) -> Protocol:
-    event = row.event()
-    adopted = registries.evolve(None, event.action, row.recorded_at, row.position)
-    return adopted.protocol
+    return protocol_adopted_by(row.event().action)
 
 
 def _acts(rows: Iterable[RecordedRow]) -> Sequence[Act]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from typing import Protocol as Interface
 from uuid import UUID
 
 from pydantic import ConfigDict
@@ -228,12 +229,22 @@ def fold(acts: Sequence[Act], protocol: Protocol) -> CaseState | None:
     return state
 
 
-def annulled_ids(acts: Iterable[Act]) -> frozenset[UUID]:
+class Taken(Interface):
+    """An action in any of its forms, as an act or as the audit trail has it."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def fields(self) -> Mapping[str, Any]: ...
+
+
+def annulled_ids(acts: Iterable[Taken]) -> frozenset[UUID]:
     """The ids of the actions that corrections among ``acts`` annul."""
     return frozenset(UUID(act.fields["corrects"]) for act in acts if annuls(act))
 
 
-def annuls(act: Act) -> bool:
+def annuls(act: Taken) -> bool:
     """Whether ``act`` annuls an earlier one, so that the case must be folded anew."""
     return act.kind == "correction" and act.fields["effect"] == CorrectionEffect.ANNULLED
 

@@ -143,14 +143,20 @@ def policy_in_force(registry: Registry | None, size: int, trusted: Policy) -> Po
     return agreed or trusted
 
 
+def protocol_adopted_by(action: SignedAction) -> Protocol:
+    """The protocol of the act that a ledger begins with. Raises ``ValueError`` for another act."""
+    if action.kind != "protocol_adopted":
+        raise ValueError("the registry begins with the adoption of a protocol")
+    return Protocol.model_validate(action.fields["protocol"])
+
+
 def evolve(
     registry: Registry | None, action: SignedAction, recorded_at: datetime, position: int
 ) -> Registry:
     """Fold one accepted act, recorded at ``position``, into the registry."""
     if action.kind == "protocol_adopted":
-        protocol = Protocol.model_validate(action.fields["protocol"])
         grants = [KeyGrant.model_validate(g) for g in action.fields["keys"]]
-        return Registry(protocol, {k.id: k for k in map(_registered, grants)}, 1)
+        return Registry(protocol_adopted_by(action), {k.id: k for k in map(_registered, grants)}, 1)
     if registry is None:
         raise ValueError("the registry begins with the adoption of a protocol")
     if action.kind == "log_policy_adopted":

@@ -19,9 +19,9 @@ from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import case_panel, words
 from api.settings import Settings
 from api.store import open_store
-from ledger import registry as registries
 from ledger.event import ActionRecorded
 from ledger.protocol import Protocol
+from ledger.registry import protocol_adopted_by
 from ledger.vocabulary.types import format_utc
 from projections.case_view import OVERSIGHT_VIEWER, CaseView, case_view
 from projections.differences import CaseDifference, difference
@@ -214,9 +214,9 @@ def _asking(agency: str | None) -> str:
 def _protocol(source: EventSource) -> Protocol:
     """The protocol that the ledger begins with."""
     first = next(iter(source.events()), None)
-    if first is None or first.recorded_at is None or first.position is None:
+    if first is None:
         fail("there is no event here")
-    return registries.evolve(None, first.action, first.recorded_at, first.position).protocol
+    return protocol_adopted_by(first.action)
 
 
 def _show_case(view: CaseView, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from api.access import Caller
 from api.subject_access.wording import Wording
+from ledger.case_state import annulled_ids
 from ledger.protocol import Agency, Protocol
 from ledger.vault.disclosures import Held
 from projections.audit_trail import TrailEntry
@@ -133,11 +134,7 @@ def rows(
     """The trail in words; ``pairs`` are handovers, by the action that answers."""
     named = names(protocol, trail, words)
     numbers = {entry.action_id: entry.version for entry in trail}
-    annulled = {
-        UUID(str(entry.fields["corrects"]))
-        for entry in trail
-        if entry.kind == "correction" and entry.fields.get("effect") == "annulled"
-    }
+    annulled = annulled_ids(trail)
     disclosed: dict[UUID, list[Held]] = {}
     for one in held:
         disclosed.setdefault(one.action_id, []).append(one)

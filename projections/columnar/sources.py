@@ -12,6 +12,7 @@ from psycopg.rows import scalar_row
 
 from ledger.merkle import HASH_SIZE, TILE_WIDTH, Tree
 from ledger.protocol import Protocol
+from ledger.registry import protocol_adopted_by
 from ledger.store.database import set_role
 from ledger.store.evidence import one_moment
 from ledger.store.recorder import RecordedRow
@@ -145,7 +146,5 @@ def database_source(conninfo: str) -> Iterator[DatabaseSource]:
 def protocol_of(source: Source) -> Protocol:
     """The protocol that a ledger adopted. Raises ``NoLedgerError``."""
     for row in list(source.rows(0, 1)):
-        act = row.event().action
-        if act.kind == "protocol_adopted":
-            return Protocol.model_validate(act.fields["protocol"])
+        return protocol_adopted_by(row.event().action)
     raise NoLedgerError("there is no ledger to read yet: no protocol is adopted")

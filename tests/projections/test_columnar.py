@@ -40,11 +40,6 @@ from tests.support.strategies import actions, found_in, markers
 NOW = datetime(2026, 1, 5, 8, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def agencies() -> Agencies:
-    return Agencies()
-
-
 @pytest.fixture
 def ledger_of_two(agencies: Agencies) -> MemoryLedger:
     made = MemoryLedger(agencies)
