@@ -39,3 +39,11 @@ export async function find(id) {
 }
 
 export const drop = (id) => store.remove("drafts", id);
+
+/** Drop the drafts whose ids differ from this one in their last part alone: of what is over. */
+export async function dropOthers(id) {
+  const same = id.slice(0, id.lastIndexOf("/") + 1);
+  for (const row of await store.all("drafts")) {
+    if (row.id.startsWith(same) && row.id !== id) await drop(row.id);
+  }
+}
