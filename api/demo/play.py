@@ -313,9 +313,10 @@ def _stay(
         )
     )
     console.print(
-        f"In a browser: [bold]{url}[/], with a link for each role, and for the coordinators of "
+        f"In a browser: [bold]{url}[/] with a link for each role, and for the coordinators of "
         "every country. Each is good once; open two in two browser profiles to meet at /meeting:",
         soft_wrap=True,
+        highlight=False,
     )
     for agency, link in links.items():
         role = protocol.agencies_by_id[agency].role
