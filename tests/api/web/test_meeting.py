@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from io import BytesIO
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import httpx
@@ -44,6 +45,7 @@ def opened(node: Server, days_ago: int = 0, countries: tuple[str, ...] = ("XK", 
     acted_at = datetime.now(UTC) - timedelta(days=days_ago, hours=1)
     with node.client("xk-dhtqnj") as police:
         receipt = police.open_case(opening(countries, acted_at=acted_at))
+        police.case(receipt.case_id, at_least=receipt.position)
     return receipt.case_id
 
 
@@ -210,6 +212,13 @@ def test_a_sitting_begins_at_the_moment_in_the_address(node: Server) -> None:
     since = f"{yesterday - timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"
     assert "not yet" not in row(shown(node, KOSOVO, "/ME", receipt.position, since), case)
     assert asked(node, KOSOVO, "/ME?since=yesterday").status_code == 422
+    own = urlencode({"since": since})
+    for place in ("/ME", "/ME/summary", f"/ME/{case}"):  # it stays so in another language
+        told = shown(node, KOSOVO, place, since=since)
+        assert f'name="return_to" value="/meeting{place}?{own}"' in told
+        elsewhere = re.findall(r'href="(/meeting/[^"]*)"', told)
+        assert elsewhere
+        assert [one for one in elsewhere if not one.endswith(f"?{own}")] == []
 
 
 def test_a_meeting_that_was_annulled_was_none(node: Server) -> None:
