@@ -192,14 +192,33 @@ def kept(page: Page) -> str:
     return found
 
 
-def test_a_sitting_of_another_day_begins_empty(person: People, cases: Sequence[UUID]) -> None:
-    page = person(KOSOVO).goto(f"/meeting/ME/{cases[2]}")
-    part = form(page, "meeting_held")
-    expect(part("f-participants")).to_have_value(SOMEBODY)
-    page.goto(f"{page.url}?since=2026-01-01T00%3A00%3A00Z")
-    expect(part("act")).to_be_visible()
-    page.wait_for_timeout(300)  # what would be filled in is by then
-    expect(part("f-participants")).to_have_value("")
+def test_who_was_present_at_an_earlier_sitting_is_forgotten(
+    person: People, cases: Sequence[UUID]
+) -> None:
+    coordinator = person(KOSOVO)
+    today = f"/meeting/ME/{cases[2]}"
+    earlier = f"{today}?since=2026-01-01T00%3A00%3A00Z"
+    page = coordinator.goto(earlier)
+    participants = form(page, "meeting_held")("f-participants")
+    settled(page)
+    expect(participants).to_have_value("")
+    participants.fill("somebody else")
+    page.wait_for_timeout(600)
+    coordinator.goto(today)  # which has its own still
+    expect(participants).to_have_value(SOMEBODY)
+    settled(page)
+    coordinator.goto(earlier)
+    settled(page)
+    expect(participants).to_have_value("")
+    # What was typed for the case itself is this case's draft, as on every form.
+    page.locator("#meeting_held-draft-drop").click()
+    expect(page.locator("#meeting_held-draft")).to_be_hidden()
+
+
+def settled(page: Page) -> None:
+    """What would be filled in is by then."""
+    expect(form(page, "meeting_held")("act")).to_be_visible()
+    page.wait_for_timeout(300)
 
 
 def test_it_is_done_by_keyboard_alone(person: People, cases: Sequence[UUID]) -> None:

@@ -256,7 +256,7 @@ function begin(form) {
   const now = new Date(Date.now() - new Date().getTimezoneOffset() * 60_000);
   moment.value = now.toISOString().slice(0, 16);
   if (carry) {
-    drafts.dropOthers(carry);
+    drafts.dropEarlier(carry);
     drafts.find(carry).then((found) => found && refill(found.fields));
   }
   drafts.find(draft).then(offer);
