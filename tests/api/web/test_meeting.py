@@ -209,7 +209,12 @@ def test_a_sitting_begins_at_the_moment_in_the_address(node: Server) -> None:
     page = shown(node, KOSOVO, "/ME", receipt.position)
     assert "not yet discussed" in row(page, case)
     assert f"{yesterday:%-d %B %Y}" in row(page, case)
+    # The rules would allow a joint action by now; it belongs to a meeting of this sitting.
+    today = shown(node, KOSOVO, f"/ME/{case}")
+    assert "First comes: Meeting of the teams held" in today
+    assert '<div data-when="true" hidden>' in today
     since = f"{yesterday - timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"
+    assert '<div data-when="true">' in shown(node, KOSOVO, f"/ME/{case}", since=since)
     assert "not yet" not in row(shown(node, KOSOVO, "/ME", receipt.position, since), case)
     assert asked(node, KOSOVO, "/ME?since=yesterday").status_code == 422
     own = urlencode({"since": since})
