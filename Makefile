@@ -27,13 +27,13 @@ $(BENCH): $(RUNTIME) requirements/bench.txt
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	touch $@
 
-demo: $(RUNTIME) ## play the story of two children through the real API
+demo: $(RUNTIME) ## play the story of two children through the real API; at a terminal, leave the server running
 	$(BIN)/case-ledger demo
 
 demo-nodes: $(RUNTIME) ## a ledger node and three countries' nodes, and what happens when they fail
 	$(BIN)/case-ledger demo-nodes
 
-serve: $(RUNTIME) ## the same, and leave the server running
+serve: $(RUNTIME) ## the same, and leave the server running wherever it is started
 	$(BIN)/case-ledger demo --keep-running
 
 test: check ## lint, types, layers, then every test

@@ -22,6 +22,7 @@ from projections.expected_steps import ObligationKind
 from projections.figures import Figures, Tally, figures
 from projections.ledger_moment import COUNTED, LedgerMoment, moment_of
 from projections.obligations import Obligation, ObligationState
+from projections.sittings import CLOSED, MEETING, RECORDED, SharedCase, Sitting, agenda
 
 _ONE_CASE = """
 SELECT document FROM views.case_views
@@ -116,6 +117,30 @@ FROM views.case_views
 WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 """
+# One row for a case: those that are open, and those that were met on since and closed then.
+_SHARED = """
+SELECT document FROM views.case_views
+WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
+  AND document -> 'parties' ? %(other)s
+  AND (status <> ALL(%(closed)s)
+      OR (document #>> '{facts,meeting_held,since}')::timestamptz >= %(since)s)
+ORDER BY opened_position DESC LIMIT %(limit)s
+"""
+_SHARED_WITH = """
+SELECT party, count(*) AS cases
+FROM views.case_views v, jsonb_array_elements_text(v.document -> 'parties') party
+WHERE v.slot = views.live_slot(%(projection)s) AND v.viewer = %(viewer)s
+  AND v.status <> ALL(%(closed)s) AND party <> %(viewer)s
+GROUP BY party ORDER BY cases DESC, party
+"""
+_OF_SITTING = """
+SELECT document FROM views.audit_trail
+WHERE slot = views.live_slot(%(projection)s) AND case_id = ANY(%(cases)s)
+  AND (document ->> 'kind' = %(meeting)s OR document #>> '{fields,effect}' = 'annulled'
+      OR (document ->> 'kind' = ANY(%(kinds)s)
+          AND (document ->> 'acted_at')::timestamptz >= %(since)s))
+ORDER BY position
+"""
 _RECORDED_AT = "SELECT recorded_at FROM ledger.events WHERE notification_id = %(position)s"
 # A country sees the obligations of the cases that it has a view of, and no others.
 _OBLIGATIONS: LiteralString = """
@@ -160,6 +185,16 @@ ORDER BY o.due, o.id LIMIT %(limit)s
 """
 )
 
+_OWED_BETWEEN = (
+    _OBLIGATIONS
+    + """
+  AND o.state = 'open' AND (
+      (o.debtor = %(viewer)s AND %(other)s = ANY(o.creditors))
+      OR (o.debtor = %(other)s AND %(viewer)s = ANY(o.creditors)))
+ORDER BY o.due NULLS LAST, o.id LIMIT %(limit)s
+"""
+)
+
 _ONE_OBLIGATION = _OBLIGATIONS + " AND o.id = %(after)s"
 
 # Never owed is what stood on an annulled action.
@@ -187,6 +222,8 @@ _DEBTS_BETWEEN = (
 """
 )
 _AT_ONCE = 5_000
+_CLOSED = [status.value for status in CLOSED]
+_NO_FILTER = dict.fromkeys(("case_id", "party", "creditor", "agency", "kind", "state"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,8 +362,7 @@ class ViewReader:
 
     def obligation(self, viewer: str, obligation_id: UUID) -> Obligation | None:
         """An obligation by its id; ``None`` where the viewer sees none."""
-        names = ("case_id", "party", "creditor", "agency", "kind", "state")
-        asked = {"viewer": viewer, "after": obligation_id, **dict.fromkeys(names)}
+        asked = {"viewer": viewer, "after": obligation_id, **_NO_FILTER}
         rows = self._rows(_ONE_OBLIGATION, "obligations", asked)
         return Obligation.model_validate(rows[0]["document"]) if rows else None
 
@@ -416,6 +452,41 @@ class ViewReader:
                 )
                 for row in rows
             ),
+            protocol,
+        )
+
+    def shared_with(self, viewer: str) -> Mapping[str, int]:
+        """How many open cases the viewer's country shares with each other, the most first."""
+        asked = {"viewer": viewer, "closed": _CLOSED}
+        rows = self._rows(_SHARED_WITH, "case_views", asked)
+        return {row["party"]: row["cases"] for row in rows}
+
+    def sitting(
+        self, sitting: Sitting, protocol: Protocol, *, limit: int
+    ) -> tuple[SharedCase, ...]:
+        """The agenda of a sitting, in three statements whatever the number of cases.
+
+        ``limit`` is how many cases there are at most, the newest.
+        """
+        asked = {"viewer": sitting.own, "other": sitting.other, "since": sitting.since}
+        found = self._rows(_SHARED, "case_views", asked | {"closed": _CLOSED, "limit": limit})
+        cases = [CaseView.model_validate(row["document"]) for row in found]
+        owed = self._rows(_OWED_BETWEEN, "obligations", asked | _NO_FILTER | {"limit": _AT_ONCE})
+        told = self._rows(
+            _OF_SITTING,
+            "audit_trail",
+            {
+                "cases": [view.case_id for view in cases],
+                "meeting": MEETING,
+                "kinds": list(RECORDED),
+                "since": sitting.since,
+            },
+        )
+        return agenda(
+            sitting,
+            cases,
+            [Obligation.model_validate(row["document"]) for row in owed],
+            [TrailEntry.model_validate(row["document"]) for row in told],
             protocol,
         )
 

@@ -1,5 +1,6 @@
 """Commands that play the story of two children, on one node or across several."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,16 +18,23 @@ app = typer.Typer()
 @app.command()
 def demo(
     keep_running: Annotated[
-        bool, typer.Option("--keep-running", help="Leave the server running afterwards.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--keep-running/--no-keep-running",
+            help="Leave the server running afterwards, until Ctrl-C, with links for a browser. "
+            "Without either, it is left running at a terminal, and not with --json.",
+            show_default=False,
+        ),
+    ] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw what is printed, as SVG.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Play the story of two children through the real API, and show what each country sees."""
     log_nothing()
     leave_when_told()
+    stays = sys.stdout.isatty() and not as_json if keep_running is None else keep_running
     with failures(as_json):
-        play(Settings(), keep_running=keep_running, as_json=as_json, picture=picture)
+        play(Settings(), keep_running=stays, as_json=as_json, picture=picture)
 
 
 @app.command("demo-nodes")

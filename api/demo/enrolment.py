@@ -6,7 +6,7 @@ that is served has neither: there a coordinator registers a key, who compared it
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Body, FastAPI, Path, Request, Response
@@ -15,7 +15,7 @@ from api.access import TheNode, check_same_origin
 from api.demo.story import STORY
 from api.web.errors import PageRoute
 from api.web.rendering import page
-from ledger.protocol import NODE, Protocol
+from ledger.protocol import COORDINATOR, NODE, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary.registration import PublicKey
 
@@ -27,7 +27,7 @@ class Enrolment:
     """Links for the agencies of a protocol, each good for one key."""
 
     def __init__(self, protocol: Protocol) -> None:
-        self._agencies = {secrets.token_urlsafe(16): a for a in of_each_role(protocol).values()}
+        self._agencies = {secrets.token_urlsafe(16): a for a in enrolled(protocol)}
         self._lock = threading.Lock()
         self._register: Register | None = None
 
@@ -74,6 +74,15 @@ class Enrolment:
         if agency is None:
             raise _unknown()
         return agency
+
+
+def enrolled(protocol: Protocol) -> Sequence[str]:
+    """The agencies that have a link: one of each role, and the coordinators of every country.
+
+    These meet each other, and so are to be tried from either side.
+    """
+    coordinators = [a.id for a in protocol.agencies if a.role == COORDINATOR]
+    return tuple(dict.fromkeys((*coordinators, *of_each_role(protocol).values())))
 
 
 def of_each_role(protocol: Protocol) -> Mapping[str, str]:

@@ -27,7 +27,7 @@ from api.demo.picture import save
 from api.demo.story import FORBIDDEN, STORY, Forbidden
 from api.problem_details import ProblemDetails
 from api.schema import migrate_all
-from api.server import serving
+from api.server import listen, serving
 from api.settings import Settings
 from api.store import create_database, open_store
 from ledger import keys, signing
@@ -81,6 +81,8 @@ def play(
     wide = picture is not None or not Console().is_terminal
     console = Console(width=_WIDE if wide else None, record=picture is not None)
     protocol = settings.load_protocol()
+    if keep_running:
+        _check_address(settings)  # before the database of who has it is made anew
     with open_store(settings) as server:
         create_database(server.owner_conninfo, DATABASE, anew=True)
     # A log key of its own: the demo's ledger begins anew each time.
@@ -107,7 +109,7 @@ def play(
                 save(console, picture, "make demo")
             if keep_running:
                 enrolment.open(partial(_enrol, players, protocol))
-                _stay(console, url, directory, enrolment)
+                _stay(console, url, directory, enrolment.links(url), protocol)
             elif not as_json:
                 console.print("`make serve` shows all this in a browser, as each role sees it.")
         finally:
@@ -286,7 +288,20 @@ def _refusals(refused: list[tuple[Forbidden, ProblemDetails]]) -> Table:
     return table
 
 
-def _stay(console: Console, url: str, directory: Path, enrolment: Enrolment) -> None:
+def _check_address(settings: Settings) -> None:
+    """Raises ``DemoError`` where another process serves there, such as another demonstration."""
+    try:
+        listen(settings).close()
+    except OSError as error:
+        raise DemoError(
+            f"cannot serve at {settings.host}:{settings.port} ({error.strerror}): end what is "
+            "there, set CASE_LEDGER_PORT to another port, or take --no-keep-running"
+        ) from error
+
+
+def _stay(
+    console: Console, url: str, directory: Path, links: Mapping[str, str], protocol: Protocol
+) -> None:
     console.print(
         Panel(
             f"The ledger is served at [bold]{url}[/] with the demo's cases. Try:\n"
@@ -297,9 +312,15 @@ def _stay(console: Console, url: str, directory: Path, enrolment: Enrolment) -> 
             border_style="green",
         )
     )
-    console.print(f"In a browser: [bold]{url}[/], with a link for each role, good once:")
-    for agency, link in enrolment.links(url).items():
-        console.print(f"  {agency:<26} {link}", soft_wrap=True)
+    console.print(
+        f"In a browser: [bold]{url}[/] with a link for each role, and for the coordinators of "
+        "every country. Each is good once; open two in two browser profiles to meet at /meeting:",
+        soft_wrap=True,
+        highlight=False,
+    )
+    for agency, link in links.items():
+        role = protocol.agencies_by_id[agency].role
+        console.print(f"  {role:<16} {agency:<26} {link}", soft_wrap=True)
     try:
         signal.pause()
     except (KeyboardInterrupt, SystemExit):

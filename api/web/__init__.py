@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from starlette.routing import BaseRoute
 
 from api.web.errors import as_page
-from api.web.routes import acts, cases, coordination, entry, figures, oversight, printing
+from api.web.routes import acts, cases, coordination, entry, figures, meeting, oversight, printing
 
 __all__ = ["as_page", "routes"]
 
@@ -16,6 +16,7 @@ _ROUTERS = (
     oversight.router,
     printing.router,
     coordination.router,
+    meeting.router,
     figures.router,
 )
 

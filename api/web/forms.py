@@ -202,7 +202,8 @@ def _options(
             known = offered or [a for a in named if a not in protocol.agencies_by_id]
             return tuple((a, named[a]) for a in known if a in named)
         case Plain.COUNTRY:
-            return _countries(kind, name, protocol, words)
+            countries = _countries(kind, name, protocol, words)
+            return tuple(one for one in countries if offered is None or one[0] in offered)
         case Plain.LANGUAGE:
             return _languages(words)
         case Plain():

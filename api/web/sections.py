@@ -17,6 +17,7 @@ class Section:
 
 CASES = Section("nav.cases", "/cases")
 BOARD = Section("nav.board", "/board")
+MEETING = Section("nav.meeting", "/meeting")
 FIGURES = Section("nav.figures", "/charts")
 VERIFY = Section("nav.verify", "/verify")
 KEYS = Section("nav.keys", "/keys")
@@ -32,7 +33,9 @@ def sections(caller: Caller) -> Sequence[Section]:
     return (
         CASES,
         *((NEW,) if opens else ()),
-        *((BOARD, FIGURES) if role in (COORDINATOR, OVERSIGHT) else ()),
+        *((BOARD,) if role in (COORDINATOR, OVERSIGHT) else ()),
+        *((MEETING,) if role == COORDINATOR else ()),
+        *((FIGURES,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((KEYS,) if role == COORDINATOR else ()),
         VERIFY,
     )

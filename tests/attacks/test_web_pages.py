@@ -16,7 +16,8 @@ from tests.support.web import FROM_HERE, signed_in
 
 OF_A_CASE = ("", "/act", "/act/risk_assessed", "/personal", "/replay", "/trail", "/verify")
 PRINTED = ("/summary.pdf", "/trail.pdf")
-FOR_COORDINATORS = ("/board", "/charts", "/keys")
+OF_A_MEETING = ("/meeting", "/meeting/ME", "/meeting/ME/summary", "/meeting/ME/summary.pdf")
+FOR_COORDINATORS = ("/board", "/charts", "/keys", *OF_A_MEETING)
 SCRIPT = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}'
 
 
@@ -54,7 +55,8 @@ def test_coordinators_pages_are_theirs(target: Target, path: str, agency: str) -
 def test_a_node_has_no_pages(target: Target) -> None:
     """API5:2023: neither by a session, which it cannot begin, nor by assertions."""
     pages = ("/cases", f"/cases/{target.case}", "/board", "/charts", "/keys", "/verify")
-    for path in (*pages, *(f"/cases/{target.case}{one}" for one in PRINTED)):
+    pages += (*OF_A_MEETING, *(f"/cases/{target.case}{one}" for one in PRINTED))
+    for path in pages:
         assert target.ask(path, "xk-node").status_code == 403, path
 
 
@@ -122,6 +124,7 @@ def test_pages_hold_no_script_and_no_style_of_their_own(target: Target, language
     with signed_in(target.server, "xk-nac") as browser:
         browser.cookies.set("case-ledger-language", language)
         paths = ["/cases", "/cases?show=all", "/cases/new", "/board", "/charts", "/keys", "/verify"]
+        paths += OF_A_MEETING[:3]
         paths += [f"/cases/{target.case}{path}" for path in OF_A_CASE if "risk" not in path]
         for path in paths:
             answer = browser.get(path)

@@ -10,7 +10,7 @@ from tests.browser.conftest import Person
 from tests.support.story import Told
 
 People = Callable[[str], Person]
-PAGES = ("/cases?show=all", "/cases/new", "/board", "/charts", "/keys", "/verify",
+PAGES = ("/cases?show=all", "/cases/new", "/board", "/meeting", "/charts", "/keys", "/verify",
          "/cases/{}", "/cases/{}/act", "/cases/{}/act/meeting_held", "/cases/{}/personal",
          "/cases/{}/replay", "/cases/{}/trail", "/cases/{}/verify", "/sign-in")  # fmt: skip
 

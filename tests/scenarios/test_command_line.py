@@ -2,17 +2,27 @@
 
 import json
 import os
+import pty
+import re
+import select
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from api.demo.enrolment import enrolled
+from api.demo.machines import free_port
+from ledger.protocol import shipped_protocol
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
 from tests.support.process import PROGRAM, ServeProcess
+
+LINK = r"([a-z]{2}-[a-z-]+) +(http://127\.0\.0\.1:\d+/demo/enrol/[\w-]{22})"
 
 
 @pytest.fixture(params=["embedded", "named"])
@@ -166,3 +176,57 @@ def test_the_demonstration(directory: Path) -> None:
     picture = (directory / "demo.svg").read_text()
     assert "@font-face" not in picture
     assert picture.count("http") == picture.count("http://www.w3.org")
+
+
+@pytest.mark.parametrize("leave", [(), ("--no-keep-running",)])
+def test_at_a_terminal_the_demonstration_goes_on_until_it_is_ended(
+    directory: Path, leave: tuple[str, ...]
+) -> None:
+    more = {k: v for k, v in os.environ.items() if k == "CASE_LEDGER_DATABASE_URL"}
+    port = free_port()
+    cli = CommandLine(directory, {**more, "CASE_LEDGER_PORT": str(port), "COLUMNS": "200"})
+    ours, theirs = pty.openpty()
+    running = subprocess.Popen(
+        [PROGRAM, "demo", *leave], env=cli.env, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    said = ""
+    try:
+        # The links stand at the end; the first of them is tried while it is said to be served.
+        while chunk := _read(ours):
+            said += chunk
+            links = re.findall(LINK, _plain(said))
+            if len(links) == len(enrolled(shipped_protocol())):
+                assert httpx.get(links[0][1], timeout=20).status_code == 200
+                again = cli.run("demo", "--keep-running", code=1)  # it does not end the other
+                assert f"127.0.0.1:{port}" in again.stderr
+                running.send_signal(signal.SIGINT)
+                break
+        while chunk := _read(ours):
+            said += chunk
+        assert running.wait(60) == 0, said
+    finally:
+        running.kill()
+        os.close(ours)
+    assert "Case A" in said
+    named = {agency for agency, _ in links}
+    if leave:
+        assert named == set()
+        assert "make serve" in said
+    else:
+        assert {"xk-nac", "me-nac", "al-nac"} <= named
+        assert "Stopped." in said
+
+
+def _read(terminal: int) -> str:
+    """What was written to a terminal; nothing once its programs have ended."""
+    assert select.select([terminal], [], [], 120)[0], "nothing was written"
+    try:
+        return os.read(terminal, 65536).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _plain(written: str) -> str:
+    """Without colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written)

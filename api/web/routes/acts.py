@@ -37,7 +37,7 @@ def list_acts(request: Request, node: TheNode, caller: TheCaller, case_id: CaseI
     """Every action that the agency's role may take, by stage: possible now, or why not."""
     _check_acts(caller)
     view = own_case(node, caller, case_id)
-    case, words = _case(node, case_id), Words.of(request)
+    case, words = recorded_case(node, case_id), Words.of(request)
     told = offers(
         case.state, case.history, caller.agency, caller.registry.protocol, _now(),
         caller.key_id or "",
@@ -71,7 +71,7 @@ def _form(
     protocol, words = caller.registry.protocol, Words.of(request)
     if kind not in protocol.actions or kind in NOT_BY_FORM:
         raise Refusal(Ground.UNKNOWN, "unknown-kind", "There is no such form.", "kind")
-    case = _case(node, case_id) if case_id is not None else None
+    case = recorded_case(node, case_id) if case_id is not None else None
     offer = offers(
         case.state if case else None,
         case.history if case else {},
@@ -113,7 +113,8 @@ def _check_acts(caller: Caller) -> None:
         )
 
 
-def _case(node: Node, case_id: UUID) -> Case:
+def recorded_case(node: Node, case_id: UUID) -> Case:
+    """A case as the ledger has it now. Raises ``Refusal`` (``unknown-case``)."""
     case = node.ledger.case(case_id)
     if case is None:
         raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case.")

@@ -64,6 +64,12 @@ def _remember(node: Node, answer: Response, language: str) -> None:
     )  # fmt: skip
 
 
+@router.get("/favicon.ico")
+def icon() -> Response:
+    """The icon, which browsers look for here beside what is no page, such as a PDF."""
+    return RedirectResponse(assets().url("icon.svg"), 303, dict(PAGE_HEADERS))
+
+
 @router.get(PREFIX + "/{version}/{name:path}")
 def static_file(
     version: Annotated[str, Path(max_length=64)], name: Annotated[str, Path(max_length=200)]

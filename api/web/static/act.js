@@ -1,17 +1,18 @@
-// The form of an action: shows what will be signed, signs it here, sends it, keeps what is not sent.
+// The forms of actions: show what will be signed, sign it here, send it, keep what is not sent.
 
 import * as drafts from "./drafts.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
 import { announce, text } from "./texts.js";
 
-const form = document.getElementById("act");
-if (form) begin();
+for (const form of document.querySelectorAll("form[data-kind]")) begin(form);
 
-function begin() {
-  const { kind, agency, protocol } = form.dataset;
+function begin(form) {
+  const { kind, agency, protocol, carry } = form.dataset;
   const draft = `${agency}/${form.dataset.case || "new"}/${kind}`;
-  const part = (id) => document.getElementById(id);
+  const part = (name) => document.getElementById(form.dataset.id + name);
+  // Of a page that follows the ledger: the version that is looked at now.
+  const version = () => document.getElementById("live")?.dataset.version ?? form.dataset.version;
   const fields = [...form.querySelectorAll("[data-field]")];
   const controls = (field) => [...field.querySelectorAll("input, select, textarea")];
   let busy = false;
@@ -117,6 +118,14 @@ function begin() {
     }
   }
 
+  /** What is the same in the next case's form, such as who is present, is typed once. */
+  async function keepCarried() {
+    if (!carry) return;
+    const carried = form.dataset.carried.split(" ");
+    const own = Object.entries(keptFields()).filter(([name]) => carried.includes(name));
+    await drafts.keep(carry, { fields: Object.fromEntries(own) });
+  }
+
   async function signAndSend() {
     const key = await keys.of(agency);
     if (!key) {
@@ -135,9 +144,10 @@ function begin() {
     });
     // Kept before it is sent: whatever happens on the way, the same bytes are sent again.
     const kept = {
-      fields: keptFields(), caseId, version: form.dataset.version, text: signed.text,
+      fields: keptFields(), caseId, version: version(), text: signed.text,
     };
     await drafts.keep(draft, kept);
+    await keepCarried();
     await send(kept);
   }
 
@@ -167,9 +177,12 @@ function begin() {
     const told = await answer.json().catch(() => ({}));
     if (answer.ok) {
       await drafts.drop(draft);
-      const query = told.position ? `?at_least=${told.position}` : "";
-      if (answer.status === 202) announce(text("act.waits"));
-      location.assign(answer.status === 202 ? "/cases" : `/cases/${kept.caseId}${query}`);
+      const waits = answer.status === 202;
+      if (waits) announce(text("act.waits"));
+      const own = form.dataset.next ?? (waits ? "/cases" : `/cases/${kept.caseId}`);
+      const next = new URL(own, location.origin);
+      if (told.position && !waits) next.searchParams.set("at_least", told.position);
+      location.assign(next);
     } else if (answer.status >= 500 || answer.status === 429 || answer.status === 401) {
       await keepForLater(kept);
     } else {
@@ -218,7 +231,10 @@ function begin() {
   });
   form.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => drafts.keep(draft, { fields: keptFields() }), 400);
+    typing = setTimeout(async () => {
+      await drafts.keep(draft, { fields: keptFields() });
+      await keepCarried();
+    }, 400);
   });
   part("back").addEventListener("click", () => show(false));
   part("sign").addEventListener("click", () => {
@@ -239,5 +255,9 @@ function begin() {
   const moment = form.querySelector('[data-field="acted_at"] input');
   const now = new Date(Date.now() - new Date().getTimezoneOffset() * 60_000);
   moment.value = now.toISOString().slice(0, 16);
+  if (carry) {
+    drafts.dropEarlier(carry);
+    drafts.find(carry).then((found) => found && refill(found.fields));
+  }
   drafts.find(draft).then(offer);
 }

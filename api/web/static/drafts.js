@@ -39,3 +39,11 @@ export async function find(id) {
 }
 
 export const drop = (id) => store.remove("drafts", id);
+
+/** Drop the drafts whose ids differ from this one by an earlier last part: of what is over. */
+export async function dropEarlier(id) {
+  const same = id.slice(0, id.lastIndexOf("/") + 1);
+  for (const row of await store.all("drafts")) {
+    if (row.id.startsWith(same) && row.id < id) await drop(row.id);
+  }
+}

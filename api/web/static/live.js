@@ -12,7 +12,11 @@ let again = 0;
 
 function changed() {
   clearTimeout(due); // several events at once are one change of the page
-  due = setTimeout(() => globalThis.htmx.trigger(place(), "ledger-changed"), 400);
+  due = setTimeout(() => {
+    // The views may be behind what was told: the answer waits for them.
+    place().setAttribute("hx-vals", JSON.stringify({ at_least: after }));
+    globalThis.htmx.trigger(place(), "ledger-changed");
+  }, 400);
 }
 
 function follow() {

@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.demo.enrolment import Enrolment, of_each_role
+from api.demo.enrolment import Enrolment, enrolled, of_each_role
 from api.server import serving
 from api.settings import Settings
 from ledger import keys
@@ -26,6 +26,17 @@ def test_no_node_that_is_served_enrols_anyone() -> None:
 def test_every_role_that_has_an_agency_has_a_link(agencies: Agencies) -> None:
     by_role = of_each_role(agencies.protocol)
     assert set(by_role) == {a.role for a in agencies.protocol.agencies} - {"node"}
+
+
+def test_every_countrys_coordinator_has_a_link_and_every_link_another_agency(
+    agencies: Agencies,
+) -> None:
+    own = enrolled(agencies.protocol)
+    assert {"xk-nac", "me-nac", "al-nac", *of_each_role(agencies.protocol).values()} == set(own)
+    assert len(set(own)) == len(own)
+    links = Enrolment(agencies.protocol).links("http://127.0.0.1")
+    assert set(links) == set(own)
+    assert len(set(links.values())) == len(own)
 
 
 @pytest.mark.parametrize("sent", [{}, {"Sec-Fetch-Site": "cross-site"}])

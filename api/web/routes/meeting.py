@@ -1,0 +1,230 @@
+"""The meeting of two countries' teams: its agenda, each case in turn, and what was recorded."""
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api.access import Caller, TheCaller, TheNode
+from api.node import Node
+from api.parameters import AtLeast, CaseId, wait_for
+from api.routes.personal import trail_of
+from api.web.errors import PageRoute
+from api.web.forms import is_long
+from api.web.printing_sitting import print_sitting
+from api.web.rendering import PAGE_HEADERS, Words, page
+from api.web.routes.acts import recorded_case
+from api.web.routes.cases import case_fields
+from api.web.sitting import CARRIED, address, draft, owing, recorded, recordings
+from api.web.telling import names, rows, urgency
+from api.web.timeline import handovers
+from ledger.offering import offers
+from ledger.protocol import COORDINATOR
+from ledger.refusals import Ground, Refusal
+from ledger.vocabulary.types import Country, UtcDatetime
+from projections.sittings import SharedCase, Sitting, next_case
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+Since = Annotated[UtcDatetime | None, Query()]
+_AT_MOST = 1_000
+_LAST = 6
+"""How many of a case's actions its page tells of."""
+
+
+@router.get("/meeting")
+def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Response:
+    """With which country: those with which open cases are shared."""
+    _check_coordinator(caller)
+    own, now = caller.agency.party, _now()
+    shared = node.views.shared_with(own)
+    return page(
+        request,
+        "meeting.html",
+        caller,
+        countries=[
+            (address(Sitting(own, other, _day_of(now))), other, cases)
+            for other, cases in shared.items()
+        ],
+    )
+
+
+@router.get("/meeting/{country}")
+def show_agenda(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    country: Country,
+    since: Since = None,
+    at_least: AtLeast = None,
+) -> Response:
+    """The open cases that both countries are party to, in the order to go through them."""
+    sitting = _sitting(caller, country, since)
+    cases, position = _agenda(node, caller, sitting, at_least)
+    now, words = _now(), Words.of(request)
+    left = [one for one in cases if one.is_open and not one.discussed]
+    return page(
+        request,
+        "meeting_agenda.html",
+        caller,
+        sitting=sitting,
+        at=partial(address, sitting),
+        cases=[
+            (one, [owing(one.owed_by(party), now) for party in (sitting.own, sitting.other)])
+            for one in cases
+        ],
+        discussed=sum(one.discussed for one in cases),
+        left=len(left),
+        first=left[0] if left else None,
+        named=names(caller.registry.protocol, (), words.things),
+        urgency=urgency,
+        end_of=_end_of,
+        position=position,
+        full=len(cases) >= _AT_MOST,
+    )
+
+
+@router.get("/meeting/{country}/summary")
+def show_summary(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    country: Country,
+    since: Since = None,
+    at_least: AtLeast = None,
+) -> Response:
+    """What was recorded of each case in the sitting, and which cases were not reached."""
+    sitting = _sitting(caller, country, since)
+    cases, position = _agenda(node, caller, sitting, at_least)
+    words = Words.of(request).things
+    named = names(caller.registry.protocol, (), words)
+    return page(
+        request,
+        "meeting_summary.html",
+        caller,
+        sitting=sitting,
+        at=partial(address, sitting),
+        discussed=[(one, recorded(one.recorded, named, words)) for one in cases if one.discussed],
+        left=[one for one in cases if not one.discussed],
+        position=position,
+    )
+
+
+@router.get("/meeting/{country}/summary.pdf")
+def print_summary(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    country: Country,
+    since: Since = None,
+    at_least: AtLeast = None,
+) -> Response:
+    """The same to print."""
+    sitting = _sitting(caller, country, since)
+    cases, position = _agenda(node, caller, sitting, at_least)
+    content = print_sitting(caller, sitting, cases, position, Words.of(request), _now())
+    headers = {**PAGE_HEADERS, "Content-Disposition": 'inline; filename="meeting-summary.pdf"'}
+    return Response(content, headers=headers, media_type="application/pdf")
+
+
+@router.get("/meeting/{country}/{case_id}")
+def show_case(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    country: Country,
+    case_id: CaseId,
+    since: Since = None,
+    at_least: AtLeast = None,
+) -> Response:
+    """One case: what the teams need to discuss it, and the forms of what they agree."""
+    sitting = _sitting(caller, country, since)
+    cases, position = _agenda(node, caller, sitting, at_least)
+    shared = _shared(cases, case_id)
+    protocol, words, now = caller.registry.protocol, Words.of(request), _now()
+    case, trail = recorded_case(node, case_id), trail_of(node, case_id)
+    told = rows(
+        trail, case_fields(node, caller, case_id), dict(handovers(trail)), protocol, words.things
+    )
+    offered = offers(case.state, case.history, caller.agency, protocol, now, caller.key_id or "")
+    named = names(protocol, trail, words.things)
+    return page(
+        request,
+        "meeting_case.html",
+        caller,
+        sitting=sitting,
+        at=partial(address, sitting),
+        shared=shared,
+        case=shared.view,
+        number=cases.index(shared) + 1,
+        total=len(cases),
+        next_one=next_case(cases, case_id),
+        owed=[(party, shared.owed_by(party)) for party in (sitting.own, sitting.other)],
+        recorded=recorded(shared.recorded, named, words.things),
+        rows=told[: -_LAST - 1 : -1],
+        forms=recordings(sitting, offered, shared.discussed, protocol, words),
+        case_id=case_id,
+        version=shared.view.version,
+        protocol=protocol.id,
+        is_long=is_long,
+        draft=draft(sitting, caller.agency.id),
+        carried=" ".join(CARRIED),
+        named=named,
+        urgency=urgency,
+        end_of=_end_of,
+        position=position,
+    )
+
+
+def _check_coordinator(caller: Caller) -> None:
+    """Raises ``Refusal`` (``coordinators-only``)."""
+    if caller.agency.role != COORDINATOR:
+        raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
+
+
+def _sitting(caller: Caller, country: str, since: datetime | None) -> Sitting:
+    """The sitting that an address names: since a moment, or since the day began (UTC).
+
+    Raises ``Refusal`` for who is no coordinator, and for what is no other country of the protocol.
+    """
+    _check_coordinator(caller)
+    own = caller.agency.party
+    if country == own or country not in caller.registry.protocol.party_codes:
+        raise Refusal(
+            Ground.UNKNOWN, "no-such-resource", "This is no other country of the protocol."
+        )
+    return Sitting(own, country, since or _day_of(_now()))
+
+
+def _agenda(
+    node: Node, caller: Caller, sitting: Sitting, at_least: int | None
+) -> tuple[tuple[SharedCase, ...], int]:
+    """The agenda, and up to where in the ledger it reaches for certain."""
+    views = ("case_views", "obligations", "audit_trail")
+    for view in views:
+        wait_for(node, view, at_least)
+    position = min(node.views.position(view) for view in views)
+    return node.views.sitting(sitting, caller.registry.protocol, limit=_AT_MOST), position
+
+
+def _shared(cases: tuple[SharedCase, ...], case_id: UUID) -> SharedCase:
+    found = next((one for one in cases if one.view.case_id == case_id), None)
+    if found is None:
+        raise Refusal(Ground.UNKNOWN, "unknown-case", "The two countries share no such open case.")
+    return found
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _day_of(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _end_of(day: str | None) -> datetime | None:
+    """When a day is over on which something is due."""
+    if day is None:
+        return None
+    return datetime.fromisoformat(day).replace(hour=23, minute=59, second=59, tzinfo=UTC)
