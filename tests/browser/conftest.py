@@ -13,8 +13,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from api.schema import migrate_all
-from ledger.application import Ledger, environment
 from ledger.vocabulary.registration import KeyRegistered, PublicKey
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import new_database
@@ -109,14 +107,10 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def node(server: str, agencies: Agencies) -> Iterator[Server]:
-    with new_database(server) as conninfo:
-        migrate_all(conninfo, agencies.protocol)
-        with Ledger(environment(conninfo)) as ledger:
-            agencies.begin(ledger)
-        with serving(conninfo, agencies) as served:
-            register_country_keys(served)
-            yield served
+def node(server: str, begun: str, agencies: Agencies) -> Iterator[Server]:
+    with new_database(server, begun) as conninfo, serving(conninfo, agencies) as served:
+        register_country_keys(served)
+        yield served
 
 
 @pytest.fixture(scope="session")
