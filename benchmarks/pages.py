@@ -76,7 +76,7 @@ class Served:
 
     def ask(self, who: str, page: str, *, counts: bool) -> None:
         """Ask for a page once, of some case. Raises ``RuntimeError`` where it is refused."""
-        path = page.format(case=random.choice(self.cases))  # noqa: S311
+        path = page.format(case=random.choice(self.cases))
         began = time.perf_counter()
         answer = self.browsers[who].get(path)
         took = time.perf_counter() - began
@@ -218,7 +218,7 @@ def summary(ledgers: Sequence[Served]) -> list[dict[str, Any]]:
 def table(found: Sequence[dict[str, Any]]) -> Table:
     """Milliseconds of each page (median / 95th percentile) and the ratios."""
     sizes = list(found[0]["sizes"])
-    shown = Table("page", "who", *(f"{int(s):,} (ms, kB)" for s in sizes), "× p50", "× p95")
+    shown = Table("page", "who", *(f"{int(s):,} (ms, kB)" for s in sizes), "p50 ratio", "p95 ratio")
     for one in found:
         cells = [
             f"{1e3 * of['p50_seconds']:.1f} / {1e3 * of['p95_seconds']:.1f}, {of['bytes'] // 1000}"

@@ -17,6 +17,7 @@ from projections.waiting import keys_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_POSITIONS = 2**63
 
 
 class Section(IntEnum):
@@ -49,9 +50,15 @@ class Place:
     def parse(cls, text: str) -> "Place":
         """The place that was written so. Raises ``ValueError``."""
         moment, section, due, position = text.split(".")
+        opened_position = int(position)
+        if not 0 <= opened_position < _POSITIONS:
+            raise ValueError(text)
         try:
             return cls(
-                _moment(moment), Section(int(section)), _moment(due) if due else None, int(position)
+                _moment(moment),
+                Section(int(section)),
+                _moment(due) if due else None,
+                opened_position,
             )
         except OverflowError as error:
             raise ValueError(text) from error
@@ -79,8 +86,8 @@ class Mark(StrEnum):
 _LIST: LiteralString = """
 SELECT next_due, opened_position, case_id FROM views.case_views
 WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
-  AND (NOT %(due_only)s OR awaits_us)
 """
+_DUE_ONLY: LiteralString = " AND awaits_us"
 # Cheap first: only of a case that waits for the agency at all is it asked until when.
 _OWN: LiteralString = """ AND waits_for && %(keys)s AND EXISTS (
       SELECT FROM unnest(waits_for, waits_until) AS waits (key, until)
@@ -152,12 +159,11 @@ class CaseLists:
         asked = {
             "viewer": viewer,
             "keys": list(keys_of(agency)),
-            "due_only": due_only,
             "moment": moment,
         }
         places: list[tuple[Place, Any]] = []
         with self._database.transaction() as connection:
-            for section, statement, behind in _statements(after):
+            for section, statement, behind in _statements(after, due_only=due_only):
                 found = connection.execute(
                     statement, asked | behind | {"limit": limit + 1 - len(places)}, prepare=True
                 ).fetchall()
@@ -190,16 +196,14 @@ class CaseLists:
 
 
 def _statements(
-    after: Place | None,
+    after: Place | None, *, due_only: bool
 ) -> Iterator[tuple[Section, LiteralString, dict[str, Any]]]:
     """What to ask for each section from a place on."""
+    order = (_DUE_ONLY if due_only else "") + _IN_ORDER
     for section in Section:
         if after is None or section > after.section:
-            yield section, _OF_SECTION[section] + _IN_ORDER, {}
+            yield section, _OF_SECTION[section] + order, {}
         elif section is after.section:
             behind = _NOTHING_BEHIND if after.next_due is None else _BEHIND
-            yield (
-                section,
-                _OF_SECTION[section] + behind + _IN_ORDER,
-                {"due": after.next_due, "opened": after.opened_position},
-            )
+            place = {"due": after.next_due, "opened": after.opened_position}
+            yield section, _OF_SECTION[section] + behind + order, place

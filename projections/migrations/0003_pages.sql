@@ -24,6 +24,10 @@ COMMENT ON COLUMN views.case_views.counted_as IS
 CREATE INDEX case_views_due ON views.case_views
     (slot, viewer, next_due, (-opened_position))
     INCLUDE (opened_position, case_id, awaits_us, waits_for, waits_until);
+CREATE INDEX case_views_awaiting ON views.case_views
+    (slot, viewer, next_due, (-opened_position))
+    INCLUDE (opened_position, case_id, awaits_us, waits_for, waits_until)
+    WHERE awaits_us;
 CREATE INDEX case_views_counted ON views.case_views (slot, viewer, counted_as);
 CREATE INDEX case_views_requests ON views.case_views (slot, viewer, opened_position DESC)
     WHERE has_request;
