@@ -274,8 +274,7 @@ def multiply_views(source: str, target: str, times: int) -> None:
         " has_basis, has_danger, document"
     )
     columns = (
-        "viewer, case_id, version, position, opened_position, status, stage, priority,"
-        f" {unchanged}"
+        f"viewer, case_id, version, position, opened_position, status, stage, priority, {unchanged}"
     )
     with psycopg.connect(target) as connection:
         live = connection.execute("SELECT views.live_slot('case_views')").fetchone()

@@ -144,7 +144,10 @@ def node(directory: Path, size: int, conninfo: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()  # what it still does in the background is of no figure here
 
 
 def signed_in(url: str, agencies: Agencies, agency: str) -> httpx.Client:
