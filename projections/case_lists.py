@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 
 from ledger.protocol import Agency
 from ledger.store.database import Database
-from projections.case_view import CaseView
+from projections.case_view import OVERSIGHT_VIEWER, CaseView
 from projections.waiting import keys_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -102,9 +102,10 @@ _BEHIND: LiteralString = """ AND (next_due, -opened_position) > (%(due)s, -%(ope
 _IN_ORDER: LiteralString = """
 ORDER BY next_due, -opened_position LIMIT %(limit)s
 """
+_ALL_OVERDUE: LiteralString = _LIST + " AND next_due < %(moment)s"
 _OF_SECTION: dict[Section, LiteralString] = {
-    Section.OWN_OVERDUE: _LIST + " AND next_due < %(moment)s" + _OWN,
-    Section.OVERDUE: _LIST + " AND next_due < %(moment)s" + _NOT_OWN,
+    Section.OWN_OVERDUE: _ALL_OVERDUE + _OWN,
+    Section.OVERDUE: _ALL_OVERDUE + _NOT_OWN,
     Section.DUE: _LIST + " AND next_due >= %(moment)s",
     Section.NOTHING: _LIST + " AND next_due IS NULL",
 }
@@ -163,7 +164,9 @@ class CaseLists:
         }
         places: list[tuple[Place, Any]] = []
         with self._database.transaction() as connection:
-            for section, statement, behind in _statements(after, due_only=due_only):
+            for section, statement, behind in _statements(
+                after, due_only=due_only, acts=viewer != OVERSIGHT_VIEWER
+            ):
                 found = connection.execute(
                     statement, asked | behind | {"limit": limit + 1 - len(places)}, prepare=True
                 ).fetchall()
@@ -196,14 +199,19 @@ class CaseLists:
 
 
 def _statements(
-    after: Place | None, *, due_only: bool
+    after: Place | None, *, due_only: bool, acts: bool
 ) -> Iterator[tuple[Section, LiteralString, dict[str, Any]]]:
-    """What to ask for each section from a place on."""
+    """What to ask for each section from a place on; ``acts``: whether any step can be one's own."""
     order = (_DUE_ONLY if due_only else "") + _IN_ORDER
     for section in Section:
+        statement = _OF_SECTION[section]
+        if not acts and section is Section.OWN_OVERDUE:
+            continue
+        if not acts and section is Section.OVERDUE:
+            statement = _ALL_OVERDUE
         if after is None or section > after.section:
-            yield section, _OF_SECTION[section] + order, {}
+            yield section, statement + order, {}
         elif section is after.section:
             behind = _NOTHING_BEHIND if after.next_due is None else _BEHIND
             place = {"due": after.next_due, "opened": after.opened_position}
-            yield section, _OF_SECTION[section] + behind + order, place
+            yield section, statement + behind + order, place

@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 from ledger.store.database import Database
 from projections.obligations import Obligation
 
-AT_MOST = 1_000
+AT_MOST = 500
 """Counting ends here: whoever owes more than that need not be told how much more."""
 
 # In the order of the index, and each case is looked up by its key: a page ends the search.
