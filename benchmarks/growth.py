@@ -269,9 +269,12 @@ def multiply_views(source: str, target: str, times: int) -> None:
 
     Where there was no time to fold them; what reading one costs depends on how many there are.
     """
+    unchanged = (
+        "lead_agency, awaits_us, next_due, waits_for, waits_until, counted_as, has_request,"
+        " has_basis, has_danger, document"
+    )
     columns = (
-        "viewer, case_id, version, position, opened_position, status, stage, priority,"
-        " lead_agency, awaits_us, document"
+        f"viewer, case_id, version, position, opened_position, status, stage, priority, {unchanged}"
     )
     with psycopg.connect(target) as connection:
         live = connection.execute("SELECT views.live_slot('case_views')").fetchone()
@@ -293,7 +296,7 @@ def multiply_views(source: str, target: str, times: int) -> None:
         write.execute(
             f"INSERT INTO views.case_views (slot, {columns}) SELECT slot, viewer,"
             " md5(case_id::text || n)::uuid, version, position + n, opened_position + n, status,"
-            " stage, priority, lead_agency, awaits_us, document"
+            f" stage, priority, {unchanged}"
             f" FROM views.case_views CROSS JOIN generate_series(1, {times - 1}) AS n"
         )
     with psycopg.connect(target, autocommit=True) as write:

@@ -31,6 +31,7 @@ from ledger.vocabulary.picklists import (
 from ledger.vocabulary.types import UtcDatetime, format_utc
 from projections.documents import STATE_FIELDS, Document, document, state_document
 from projections.expected_steps import ExpectedStep, expected_steps
+from projections.waiting import Waiting, waiting
 
 OVERSIGHT_VIEWER = "oversight"
 """The viewer that is no party and sees the ``ledger`` level of every case."""
@@ -178,9 +179,12 @@ class CaseDocuments:
             (part | {"action": action}, self._parties(part["responsible"]))
             for action, part in told["joint_actions"].items()
         ]
-        self._expected = [
-            (document(step), {step.party}) for step in expected_steps(state, protocol)
-        ]
+        self._steps = expected_steps(state, protocol)
+        self._expected = [(document(step), {step.party}) for step in self._steps]
+
+    def waiting(self, viewer: str) -> Waiting:
+        """Whom of the viewer's the case waits for."""
+        return waiting(self._steps, viewer, self._protocol)
 
     def of(self, viewer: str) -> Document:
         """The :class:`CaseView` of ``viewer`` as its JSON document."""

@@ -9,6 +9,7 @@ from psycopg.rows import DictRow
 from pydantic_core import to_json
 
 from projections.case_view import CaseDocuments, Turn, viewers
+from projections.counting import counted_as
 from projections.folding import CaseStep, Step
 from projections.registry_history import RegistryHistory
 from projections.view import Row, View
@@ -37,6 +38,13 @@ class CaseViews(View):
         "priority": "text",
         "lead_agency": "text",
         "awaits_us": "bool",
+        "next_due": "timestamptz",
+        "waits_for": "text[]",
+        "waits_until": "timestamptz[]",
+        "counted_as": "text",
+        "has_request": "bool",
+        "has_basis": "bool",
+        "has_danger": "bool",
         "document": "jsonb",
     }
     key: ClassVar[tuple[str, ...]] = ("slot", "viewer", "case_id")
@@ -55,8 +63,9 @@ class CaseViews(View):
     def _rows(self, step: CaseStep) -> Iterator[Row]:
         state = step.after.state
         documents = CaseDocuments(state, step.registry.protocol, step.document_after)
+        alike = counted_as(state)
         for viewer in viewers(state):
-            view = documents.of(viewer)
+            view, waits = documents.of(viewer), documents.waiting(viewer)
             yield (
                 self.slot,
                 viewer,
@@ -69,6 +78,13 @@ class CaseViews(View):
                 view["priority"],
                 view["lead_agency"],
                 any(step["turn"] == Turn.OURS for step in view["expected"]),
+                waits.next_due,
+                list(waits.until),
+                list(waits.until.values()),
+                alike,
+                bool(state.open_requests),
+                bool(state.consents or state.sharing or "consent_return" in state.facts),
+                bool(state.break_glass),
                 to_json(view),
             )
 

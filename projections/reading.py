@@ -14,14 +14,16 @@ from ledger.protocol import Protocol
 from ledger.store.database import Database
 from ledger.store.lane import Lane
 from ledger.store.together import Together
-from ledger.vocabulary.picklists import CaseStatus, Stage
 from projections.accountability import Debt
 from projections.audit_trail import TrailEntry
+from projections.case_lists import CaseLists
 from projections.case_view import CaseView
+from projections.counting import tally
 from projections.expected_steps import ObligationKind
-from projections.figures import Figures, Tally, figures
+from projections.figures import Figures, figures
 from projections.ledger_moment import COUNTED, LedgerMoment, moment_of
 from projections.obligations import Obligation, ObligationState
+from projections.owed_lists import OwedLists
 from projections.sittings import CLOSED, MEETING, RECORDED, SharedCase, Sitting, agenda
 
 _ONE_CASE = """
@@ -102,20 +104,11 @@ _KINDS = """
 SELECT topic, count(*) AS events FROM ledger.events
 WHERE notification_id <= %(position)s GROUP BY topic
 """
-# One statement, so that all figures are of one moment; it gives a row for cases that are alike.
+# One statement, so that all figures are of one moment, and along an index alone.
 _TALLIES = """
-SELECT stage, status, lead_agency,
-    COALESCE(document #>> '{facts,case_opened,party}', document #>> '{parties,0}') AS opened_by,
-    document -> 'parties' AS parties,
-    COALESCE(document #>> '{planned_return,destination}',
-             document #>> '{facts,received,party}') AS destination,
-    document #>> '{facts,received,party}' AS received_by,
-    floor(extract(epoch FROM (document #>> '{facts,received,since}')::timestamptz
-        - (document #>> '{facts,victim_identified,since}')::timestamptz) / 86400)::int AS days,
-    count(*) AS cases
-FROM views.case_views
+SELECT counted_as, count(*) AS cases FROM views.case_views
 WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+GROUP BY counted_as
 """
 # One row for a case: those that are open, and those that were met on since and closed then.
 _SHARED = """
@@ -281,6 +274,8 @@ class ViewReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.lists = CaseLists(database)
+        self.owed = OwedLists(database)
 
     def case(self, viewer: str, case_id: UUID) -> CaseView | None:
         """The current view, or ``None`` where the viewer has none of this case."""
@@ -437,23 +432,7 @@ class ViewReader:
     def figures(self, viewer: str, protocol: Protocol) -> Figures:
         """Caseload, flow and time to return of the cases that the viewer sees, as they stand."""
         rows = self._rows(_TALLIES, "case_views", {"viewer": viewer})
-        return figures(
-            (
-                Tally(
-                    stage=Stage(row["stage"]),
-                    status=CaseStatus(row["status"]),
-                    lead_agency=row["lead_agency"],
-                    opened_by=row["opened_by"],
-                    parties=tuple(row["parties"]),
-                    destination=row["destination"],
-                    received_by=row["received_by"],
-                    days=row["days"],
-                    cases=row["cases"],
-                )
-                for row in rows
-            ),
-            protocol,
-        )
+        return figures((tally(row["counted_as"], row["cases"]) for row in rows), protocol)
 
     def shared_with(self, viewer: str) -> Mapping[str, int]:
         """How many open cases the viewer's country shares with each other, the most first."""

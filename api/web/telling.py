@@ -8,13 +8,13 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from api.access import Caller
 from api.subject_access.wording import Wording
 from ledger.case_state import annulled_ids
 from ledger.protocol import Agency, Protocol
 from ledger.vault.disclosures import Held
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView, StepView, Turn
+from projections.waiting import takers
 
 _SOON = timedelta(days=3)
 
@@ -92,30 +92,7 @@ def is_own(step: StepView, agency: Agency, protocol: Protocol) -> bool:
         return False
     if step.agency is not None:
         return step.agency == agency.id
-    rule = protocol.actions.get(step.action)
-    roles = step.roles or (rule.roles if rule is not None else ())
-    return agency.role in roles
-
-
-def by_due(
-    cases: Iterable[CaseView], caller: Caller, now: datetime
-) -> list[tuple[CaseView, tuple[Due, ...]]]:
-    """Cases with their steps: what is overdue for the agency first, and then for its country."""
-    protocol = caller.registry.protocol
-    told = [(view, dues(view, caller.agency, protocol, now)) for view in cases]
-
-    def rank(one: tuple[CaseView, tuple[Due, ...]]) -> tuple[bool, bool, float, float]:
-        view, steps = one
-        first = steps[0] if steps else None
-        due = first.step.due.timestamp() if first is not None and first.step.due else 1e12
-        return (
-            first is None or not first.mine,
-            first is None or not first.ours,
-            due,
-            -view.last_recorded_at.timestamp(),
-        )
-
-    return sorted(told, key=rank)
+    return agency.role in takers(step, protocol)
 
 
 def names(protocol: Protocol, trail: Sequence[TrailEntry], words: Wording) -> Mapping[str, str]:

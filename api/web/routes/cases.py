@@ -17,7 +17,7 @@ from api.routes.personal import trail_of
 from api.web.errors import PageRoute
 from api.web.releasing import Release, releasable, releases
 from api.web.rendering import Words, page
-from api.web.telling import by_due, dues, names, rows, told
+from api.web.telling import dues, names, rows, told
 from api.web.timeline import handovers, timeline
 from ledger.protocol import OVERSIGHT, Operation
 from ledger.refusals import Ground, Refusal
@@ -25,13 +25,25 @@ from ledger.vault.disclosures import Held
 from ledger.vault.readings import Reading
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
+from projections.case_lists import Place
 from projections.case_view import OVERSIGHT_VIEWER, CaseView
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-_PAGE, _AT_MOST = 200, 1_000
+PAGE = 50
+"""Cases on a page."""
 _MAX_FORM = 4_000
 PURPOSES = tuple(p for p in Purpose if p is not Purpose.SUBJECT_ACCESS)
 """What a person may open fields for; the person's own file is another matter."""
+
+
+def _place(
+    after: Annotated[str | None, Query(max_length=100, pattern=r"^[0-9.-]+$")] = None,
+) -> Place | None:
+    """Where a page begins, as the page before it wrote it. Raises ``Refusal``."""
+    try:
+        return None if after is None else Place.parse(after)
+    except ValueError:
+        raise Refusal(Ground.INVALID, "request", "This is no place in the list.", "after") from None
 
 
 @router.get("/cases")
@@ -39,15 +51,19 @@ def list_cases(
     request: Request,
     node: TheNode,
     caller: TheCaller,
+    after: Annotated[Place | None, Depends(_place)],
     show: Annotated[str, Query(pattern="^(due|all)$")] = "due",
 ) -> Response:
     """The cases of the caller's country: those in which something is due, or all."""
-    viewer = caller.viewer
-    waits = True if show == "due" and viewer != OVERSIGHT_VIEWER else None
-    found = by_due(all_cases(node, viewer, waits), caller, _now())
+    viewer, now, agency = caller.viewer, _now(), caller.agency
+    due_only = show == "due" and viewer != OVERSIGHT_VIEWER
+    position = node.views.position("case_views")
+    found = node.views.lists.by_due(viewer, agency, now, limit=PAGE, after=after, due_only=due_only)
+    protocol = caller.registry.protocol
     return page(
-        request, "cases.html", caller, cases=found, show="all" if waits is None else "due",
-        full=len(found) >= _AT_MOST, position=node.views.position("case_views"),
+        request, "cases.html", caller, show="due" if due_only else "all", position=position,
+        cases=[(view, dues(view, agency, protocol, now)) for view in found.cases],
+        after=after, following=found.following,
     )  # fmt: skip
 
 
@@ -198,19 +214,6 @@ def lanes(view: CaseView, caller: Caller) -> tuple[str, ...]:
     """The countries of a case, the caller's own first."""
     own = caller.agency.party
     return tuple(sorted(view.parties, key=lambda party: (party != own, party)))
-
-
-def all_cases(node: Node, viewer: str, awaits_us: bool | None = None) -> list[CaseView]:
-    """The viewer's cases, the newest first, as many as a page can show."""
-    found: list[CaseView] = []
-    before = None
-    while len(found) < _AT_MOST:
-        more = node.views.cases(viewer, limit=_PAGE, before=before, awaits_us=awaits_us)
-        found += more
-        if len(more) < _PAGE:
-            break
-        before = more[-1].opened_position
-    return found
 
 
 def case_fields(node: Node, caller: Caller, case_id: UUID) -> Sequence[Held]:

@@ -1,48 +1,68 @@
 """For coordinators: what countries owe each other, requests, bases, duplicates, and keys."""
 
 from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.access import Caller, TheCaller, TheNode
 from api.node import Node
+from api.web.board import column, marked, total
 from api.web.errors import PageRoute
-from api.web.owed import owed
 from api.web.rendering import Words, page
-from api.web.routes.cases import all_cases
-from api.web.telling import Urgency, names, urgency
+from api.web.telling import names
 from ledger.duplicates.store import Duplicate
 from ledger.protocol import COORDINATOR, NODE, OVERSIGHT
 from ledger.refusals import Ground, Refusal
+from projections.case_lists import Mark
+from projections.owed_lists import AT_MOST
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
 @router.get("/board")
-def board(request: Request, node: TheNode, caller: TheCaller) -> Response:
-    """Both sides' obligations, open requests, legal bases in force, and duplicates."""
+def board(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    show: Annotated[str | None, Query(pattern="^(owes|requests|bases|danger)$")] = None,
+    party: Annotated[str | None, Query(pattern="^[A-Z]{2}$")] = None,
+    after: UUID | None = None,
+    before: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+) -> Response:
+    """Both sides' obligations, open requests, legal bases in force, and duplicates.
+
+    With ``show`` one list alone, from a place on: ``owes`` of a country, or of any party.
+    """
     if caller.agency.role not in (COORDINATOR, OVERSIGHT):
         raise Refusal(
             Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators and oversight."
         )
     now, protocol = datetime.now(UTC), caller.registry.protocol
-    cases, own = all_cases(node, caller.viewer), caller.agency.party
-    things = owed(node.views, caller.viewer, now)
-    parties = sorted({p.code for p in protocol.parties}, key=lambda code: (code != own, code))
-    columns = [(code, [one for one in things if one.obligation.debtor == code]) for code in parties]
+    views, viewer, own = node.views, caller.viewer, caller.agency.party
+    if show is None:
+        countries = sorted({p.code for p in protocol.parties}, key=lambda code: (code != own, code))
+        columns = [column(views, viewer, code, now) for code in (*countries, None)]
+    else:
+        columns = [column(views, viewer, party, now, after)] if show == "owes" else []
+    lists = {
+        mark.value: marked(views, viewer, mark, before)
+        for mark in Mark
+        if show is None or show == mark.value
+    }
     return page(
         request,
         "board.html",
         caller,
-        columns=[(code, some) for code, some in columns if some or code == own],
-        anyones=[one for one in things if one.obligation.debtor is None],
-        late=sum(one.urgency is Urgency.LATE for one in things),
-        requests=[(v, one) for v in cases for one in v.open_requests],
-        bases=[v for v in cases if v.consents or v.sharing or "consent_return" in v.facts],
-        danger=[(v, one) for v in cases for one in v.break_glass],
-        duplicates=_duplicates(node, caller),
+        show=show,
+        within=after is not None or before is not None,
+        columns=[one for one in columns if one.owed or one.party == own or show is not None],
+        total=total(columns),
+        at_most=AT_MOST,
+        lists=lists,
+        duplicates=_duplicates(node, caller) if show is None else None,
         named=names(protocol, (), Words.of(request).things),
-        urgency=urgency,
         own=own,
     )
 

@@ -1,0 +1,83 @@
+"""What the board shows: of each list a page, with where the next begins, however long it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from api.web.telling import Urgency, urgency
+from projections.case_lists import Mark
+from projections.case_view import CaseView
+from projections.obligations import Obligation
+from projections.owed_lists import AT_MOST, Counted
+from projections.reading import ViewReader
+
+PAGE = 50
+"""Obligations, or cases, of a list on a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """One open obligation, and how near its date is."""
+
+    obligation: Obligation
+    urgency: Urgency
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one country owes, or any party where that is ``None``."""
+
+    party: str | None
+    owed: Sequence[Owed]
+    counted: Counted
+    following: UUID | None
+    """The obligation behind which the next page begins, if there is more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Cases that have something for the board, the newest first."""
+
+    mark: Mark
+    cases: Sequence[CaseView]
+    following: int | None
+    """The opening position below which the next page begins, if there is more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many are overdue, of all columns; at least that many where they were not all counted."""
+
+    overdue: int
+    is_least: bool
+
+
+def column(
+    views: ViewReader, viewer: str, party: str | None, now: datetime, after: UUID | None = None
+) -> Column:
+    """A page of what a country owes, the longest overdue first."""
+    behind = None if after is None else views.obligation(viewer, after)
+    found = views.owed.of(viewer, party, limit=PAGE + 1, after=behind)
+    shown = found[:PAGE]
+    return Column(
+        party,
+        [Owed(one, urgency(one.due, now)) for one in shown],
+        views.owed.count(viewer, party, now),
+        shown[-1].id if len(found) > PAGE else None,
+    )
+
+
+def marked(views: ViewReader, viewer: str, mark: Mark, before: int | None = None) -> Marked:
+    """A page of the cases that have it."""
+    found = views.lists.marked(viewer, mark, limit=PAGE + 1, before=before)
+    shown = found[:PAGE]
+    return Marked(mark, shown, shown[-1].opened_position if len(found) > PAGE else None)
+
+
+def total(columns: Sequence[Column]) -> Total:
+    """The sum of what is overdue, as far as it was counted."""
+    return Total(
+        sum(min(one.counted.overdue, AT_MOST) for one in columns),
+        any(one.counted.overdue > AT_MOST for one in columns),
+    )

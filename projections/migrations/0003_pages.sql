@@ -1,0 +1,40 @@
+-- What pages ask of many cases, in columns of their own: in which order cases wait for whom, which
+-- have something for the board, and what each counts as in the figures. A row that was written
+-- without them could not be in its place: the view is folded again from the first event.
+
+TRUNCATE views.case_views;
+DELETE FROM views.tracking WHERE projection = 'case_views';
+
+ALTER TABLE views.case_views
+    ADD COLUMN next_due    timestamptz,
+    ADD COLUMN waits_for   text[]        NOT NULL,
+    ADD COLUMN waits_until timestamptz[] NOT NULL,
+    ADD COLUMN counted_as  text          NOT NULL,
+    ADD COLUMN has_request boolean       NOT NULL,
+    ADD COLUMN has_basis   boolean       NOT NULL,
+    ADD COLUMN has_danger  boolean       NOT NULL;
+COMMENT ON COLUMN views.case_views.next_due IS
+    'When the first step that may be the viewer''s is due; the year 9999: without a date. NULL: none.';
+COMMENT ON COLUMN views.case_views.waits_for IS
+    'Roles and agencies that may take such steps; waits_until has the first date for each.';
+COMMENT ON COLUMN views.case_views.counted_as IS
+    'All that figures distinguish, as JSON: cases with the same text are alike.';
+
+-- The rest of a row is long: pages find their cases in the index alone, and then read only those.
+CREATE INDEX case_views_due ON views.case_views
+    (slot, viewer, next_due, (-opened_position))
+    INCLUDE (opened_position, case_id, awaits_us, waits_for, waits_until);
+CREATE INDEX case_views_awaiting ON views.case_views
+    (slot, viewer, next_due, (-opened_position))
+    INCLUDE (opened_position, case_id, awaits_us, waits_for, waits_until)
+    WHERE awaits_us;
+CREATE INDEX case_views_counted ON views.case_views (slot, viewer, counted_as);
+CREATE INDEX case_views_requests ON views.case_views (slot, viewer, opened_position DESC)
+    WHERE has_request;
+CREATE INDEX case_views_bases ON views.case_views (slot, viewer, opened_position DESC)
+    WHERE has_basis;
+CREATE INDEX case_views_danger ON views.case_views (slot, viewer, opened_position DESC)
+    WHERE has_danger;
+
+CREATE INDEX obligations_owed ON views.obligations (slot, debtor, due, id) INCLUDE (case_id)
+    WHERE state = 'open';

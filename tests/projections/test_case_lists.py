@@ -1,0 +1,246 @@
+"""Cases come in the order of what is overdue, each once, whatever pages they are read in."""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from api.schema import migrate_all
+from ledger.application import Ledger, environment
+from ledger.event import UnsealedEvent
+from ledger.protocol import Agency
+from ledger.signing import read_recorded
+from ledger.store.database import Database
+from ledger.vocabulary import Action
+from ledger.vocabulary.coordination import InformationRequested
+from ledger.vocabulary.picklists import InformationTopic, Purpose
+from projections.case_lists import CaseLists, Mark, Place, Section
+from projections.case_view import OVERSIGHT_VIEWER, CaseView, Turn
+from projections.obligations import Obligation, ObligationState
+from projections.owed_lists import Counted, OwedLists
+from projections.reading import ViewReader
+from projections.rebuild import rebuild_views
+from tests.support.actions import opening
+from tests.support.agencies import Agencies
+from tests.support.databases import new_database
+
+START = datetime(2026, 1, 5, 8, tzinfo=UTC)
+NOW = START + timedelta(days=40)
+CASES = 60
+ASKED = ("me-nac", "me-police-thb", "me-csw-podgorica", "al-nac")
+
+
+def put(ledger: Ledger, agencies: Agencies, case_id: UUID, version: int, *said: object) -> None:
+    agency, action = said
+    assert isinstance(agency, str)
+    assert isinstance(action, Action)
+    text = agencies.sign(agency, action, case_id).without_disclosures()
+    read = read_recorded(text)
+    ledger.rows.insert_events([UnsealedEvent(case_id, version, read.kind, text.encode(), read.id)])
+
+
+def asking(to: str, due: date | None) -> InformationRequested:
+    return InformationRequested(
+        acted_at=START + timedelta(hours=1),
+        addressee=to,
+        topics=(InformationTopic.FAMILY,),
+        purpose=Purpose.IDENTIFICATION,
+        answer_by=due,
+    )
+
+
+@pytest.fixture(scope="module")
+def told(server: str, agencies: Agencies) -> Iterator[str]:
+    """Cases that wait for different agencies until different days; the first longest overdue."""
+    drawn = random.Random(20260105)
+    with new_database(server) as conninfo:
+        migrate_all(conninfo, agencies.protocol)
+        with Ledger(environment(conninfo)) as ledger:
+            agencies.begin(ledger)
+            for number in range(CASES):
+                case_id, version = uuid4(), 1
+                countries = drawn.choice((("XK",), ("XK", "ME"), ("XK", "ME", "AL")))
+                put(ledger, agencies, case_id, version, "xk-dhtqnj",
+                    opening(countries, acted_at=START))  # fmt: skip
+                asked = 1 if number == 0 else drawn.choice((0, 1, 1, 2))
+                for _ in range(asked):
+                    version += 1
+                    to = ASKED[0] if number == 0 else drawn.choice(ASKED)
+                    days = -1 if number == 0 else drawn.choice((3, 3, 10, 39, 40, 41, 60, None))
+                    due = None if days is None else (START + timedelta(days=days)).date()
+                    put(ledger, agencies, case_id, version, "xk-nac", asking(to, due))
+        rebuild_views(conninfo, processes=0)
+        yield conninfo
+
+
+@pytest.fixture
+def database(told: str) -> Iterator[Database]:
+    with Database(told) as pool:
+        yield pool
+
+
+def expected_order(
+    views: list[CaseView], agency: Agency, agencies: Agencies, *, due_only: bool
+) -> list[UUID]:
+    """By a simple sort of documents, which knows nothing of columns."""
+    rules = agencies.protocol.actions
+    latest = datetime.max.replace(tzinfo=UTC)
+
+    def rank(view: CaseView) -> tuple[int, datetime, int]:
+        ours = [step for step in view.expected if step.turn is not Turn.THEIRS]
+        own = [
+            step
+            for step in ours
+            if (step.agency == agency.id if step.agency else
+                agency.role in (step.roles or rules[step.action].roles))
+        ]  # fmt: skip
+        if not ours:
+            return 3, latest, -view.opened_position
+        first = min(step.due or latest for step in ours)
+        late = any(step.due is not None and step.due < NOW for step in own)
+        section = 0 if late else 1 if first < NOW else 2
+        return section, first, -view.opened_position
+
+    kept = [view for view in views if view.awaits_us or not due_only]
+    return [view.case_id for view in sorted(kept, key=rank)]
+
+
+def every(database: Database, viewer: str) -> list[CaseView]:
+    return ViewReader(database).cases(viewer, limit=1_000)
+
+
+def paged(
+    database: Database, viewer: str, agency: Agency, limit: int, *, due_only: bool
+) -> list[UUID]:
+    lists, found, after = CaseLists(database), list[UUID](), None
+    while True:
+        page = lists.by_due(viewer, agency, NOW, limit=limit, after=after, due_only=due_only)
+        assert len(page.cases) <= limit
+        found += [view.case_id for view in page.cases]
+        if page.following is None:
+            return found
+        assert len(page.cases) == limit
+        after = Place.parse(str(page.following))
+        assert after == page.following
+
+
+@pytest.mark.parametrize("due_only", [False, True])
+@pytest.mark.parametrize(
+    "agency", ["me-nac", "me-police-thb", "me-court", "al-nac", "xk-nac", "xk-dhtqnj"]
+)
+def test_pages_are_a_simple_sort_of_all_cases(
+    database: Database, agencies: Agencies, agency: str, *, due_only: bool
+) -> None:
+    own = agencies.protocol.agencies_by_id.get(agency)
+    if own is None:
+        own = next(a for a in agencies.protocol.agencies if a.party == "ME" and a.role == "court")
+    views = every(database, own.party)
+    wanted = expected_order(views, own, agencies, due_only=due_only)
+    for limit in (1, 7, 50, 1_000):
+        assert paged(database, own.party, own, limit, due_only=due_only) == wanted
+
+
+def test_the_cases_are_of_every_section(database: Database, agencies: Agencies) -> None:
+    """The tests of the order would hold of fewer."""
+    found = set()
+    for name in ("me-nac", "me-police-thb", "al-nac"):
+        agency, after = agencies.protocol.agencies_by_id[name], None
+        lists = CaseLists(database)
+        while True:
+            page = lists.by_due(agency.party, agency, NOW, limit=1, after=after)
+            if page.following is None:
+                break
+            after = page.following
+            found.add(after.section)
+    assert found >= {Section.OWN_OVERDUE, Section.OVERDUE, Section.DUE}
+
+
+def test_what_is_overdue_longest_stands_first_however_old(
+    database: Database, agencies: Agencies
+) -> None:
+    oldest = min(every(database, "ME"), key=lambda view: view.opened_position)
+    assert any(step.agency == "me-nac" for step in oldest.expected)
+    agency = agencies.protocol.agencies_by_id["me-nac"]
+    for due_only in (False, True):
+        page = CaseLists(database).by_due("ME", agency, NOW, limit=3, due_only=due_only)
+        assert page.cases[0].case_id == oldest.case_id
+
+
+def test_oversight_sees_every_case_once(database: Database, agencies: Agencies) -> None:
+    watcher = agencies.protocol.agencies_by_id["xk-ombudsperson"]
+    found = paged(database, OVERSIGHT_VIEWER, watcher, 11, due_only=False)
+    assert len(found) == len(set(found)) == CASES
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1.2", "1.7..3", "a.1.2.3", "1.1.1.1.1", f"1.1.{10**30}.1", f"1.3..{2**63}"]
+)
+def test_what_is_no_place_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        Place.parse(text)
+
+
+@pytest.mark.parametrize("viewer", ["XK", "ME", OVERSIGHT_VIEWER])
+@pytest.mark.parametrize("mark", list(Mark))
+def test_marked_cases_are_those_whose_documents_say_so(
+    database: Database, viewer: str, mark: Mark
+) -> None:
+    has = {
+        Mark.REQUEST: lambda v: v.open_requests,
+        Mark.BASIS: lambda v: v.consents or v.sharing or "consent_return" in v.facts,
+        Mark.DANGER: lambda v: v.break_glass,
+    }[mark]
+    wanted = [view.case_id for view in every(database, viewer) if has(view)]
+    assert wanted or mark is not Mark.REQUEST
+    lists, found, before = CaseLists(database), list[UUID](), None
+    while page := lists.marked(viewer, mark, limit=4, before=before):
+        found += [view.case_id for view in page]
+        before = page[-1].opened_position
+    assert found == wanted
+
+
+@pytest.mark.parametrize("viewer", ["XK", "ME", "AL", OVERSIGHT_VIEWER])
+def test_what_is_owed_comes_by_date_each_once(database: Database, viewer: str) -> None:
+    reader, owed, latest = ViewReader(database), OwedLists(database), datetime.max
+    all_open = reader.obligations(viewer, limit=10_000, state=ObligationState.OPEN)
+    for debtor in ("XK", "ME", "AL", None):
+        wanted = sorted(
+            (one for one in all_open if one.debtor == debtor),
+            key=lambda one: ((one.due or latest).replace(tzinfo=UTC), one.id),
+        )
+        found: list[Obligation] = []
+        while more := owed.of(viewer, debtor, limit=7, after=found[-1] if found else None):
+            found += more
+        assert [one.id for one in found] == [one.id for one in wanted]
+        late = sum(one.due is not None and one.due < NOW for one in wanted)
+        assert owed.count(viewer, debtor, NOW) == Counted(len(wanted), late)
+    assert {one.debtor for one in all_open} >= {"ME"}
+
+
+def test_counting_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = OwedLists(database).count("XK", "ME", NOW)
+    monkeypatch.setattr("projections.owed_lists.AT_MOST", 4)
+    assert whole.open > whole.overdue > 5
+    assert OwedLists(database).count("XK", "ME", NOW) == Counted(5, 5)
+
+
+def test_a_page_asks_few_questions(
+    database: Database, agencies: Agencies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    execute = psycopg.Connection.execute
+
+    def counting(self: object, query: object, *more: object, **named: object) -> object:
+        asked.append(query)
+        return execute(self, query, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(psycopg.Connection, "execute", counting)
+    agency = agencies.protocol.agencies_by_id["me-nac"]
+    for limit in (1, 5, 1_000):
+        asked.clear()
+        CaseLists(database).by_due("ME", agency, NOW, limit=limit)
+        of_views = [query for query in asked if "views.case_views" in str(query)]
+        assert 2 <= len(of_views) <= len(Section) + 1
