@@ -45,6 +45,8 @@ class CaseViews(View):
         "has_request": "bool",
         "has_basis": "bool",
         "has_danger": "bool",
+        "shares_with": "text[]",
+        "met_at": "timestamptz",
         "document": "jsonb",
     }
     key: ClassVar[tuple[str, ...]] = ("slot", "viewer", "case_id")
@@ -63,7 +65,7 @@ class CaseViews(View):
     def _rows(self, step: CaseStep) -> Iterator[Row]:
         state = step.after.state
         documents = CaseDocuments(state, step.registry.protocol, step.document_after)
-        alike = counted_as(state)
+        alike, met = counted_as(state), state.facts.get("meeting_held")
         for viewer in viewers(state):
             view, waits = documents.of(viewer), documents.waiting(viewer)
             yield (
@@ -85,6 +87,8 @@ class CaseViews(View):
                 bool(state.open_requests),
                 bool(state.consents or state.sharing or "consent_return" in state.facts),
                 bool(state.break_glass),
+                [] if state.is_closed else [p for p in state.parties if p != viewer],
+                met.since if met is not None else None,
                 to_json(view),
             )
 

@@ -14,6 +14,7 @@ from ledger.protocol import Protocol
 from ledger.store.database import Database
 from ledger.store.lane import Lane
 from ledger.store.together import Together
+from ledger.vocabulary.picklists import Priority
 from projections.accountability import Debt
 from projections.audit_trail import TrailEntry
 from projections.case_lists import CaseLists
@@ -24,7 +25,7 @@ from projections.figures import Figures, figures
 from projections.ledger_moment import COUNTED, LedgerMoment, moment_of
 from projections.obligations import Obligation, ObligationState
 from projections.owed_lists import OwedLists
-from projections.sittings import CLOSED, MEETING, RECORDED, SharedCase, Sitting, agenda
+from projections.sittings import MEETING, RECORDED, SharedCase, Sitting, agenda
 
 _ONE_CASE = """
 SELECT document FROM views.case_views
@@ -110,20 +111,29 @@ SELECT counted_as, count(*) AS cases FROM views.case_views
 WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
 GROUP BY counted_as
 """
-# One row for a case: those that are open, and those that were met on since and closed then.
+# Open cases that were not met on since, the most urgent of them; and all that were, closed or not.
 _SHARED = """
-SELECT document FROM views.case_views
-WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
-  AND document -> 'parties' ? %(other)s
-  AND (status <> ALL(%(closed)s)
-      OR (document #>> '{facts,meeting_held,since}')::timestamptz >= %(since)s)
-ORDER BY opened_position DESC LIMIT %(limit)s
+WITH chosen AS MATERIALIZED (
+    (SELECT case_id FROM views.case_views
+    WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s AND shares_with <> '{}'
+      AND %(other)s = ANY(shares_with) AND (met_at IS NULL OR met_at < %(since)s)
+    ORDER BY array_position(%(priorities)s::text[], priority) DESC, next_due, opened_position
+    LIMIT %(limit)s)
+    UNION
+    SELECT case_id FROM views.case_views
+    WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
+      AND met_at >= %(since)s AND document -> 'parties' ? %(other)s
+    UNION
+    SELECT case_id FROM views.case_views
+    WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
+      AND case_id = %(also)s AND %(other)s = ANY(shares_with))
+SELECT v.document FROM chosen c JOIN views.case_views v ON v.case_id = c.case_id
+WHERE v.slot = views.live_slot(%(projection)s) AND v.viewer = %(viewer)s
 """
 _SHARED_WITH = """
-SELECT party, count(*) AS cases
-FROM views.case_views v, jsonb_array_elements_text(v.document -> 'parties') party
-WHERE v.slot = views.live_slot(%(projection)s) AND v.viewer = %(viewer)s
-  AND v.status <> ALL(%(closed)s) AND party <> %(viewer)s
+SELECT party, count(*) AS cases FROM views.case_views v, unnest(v.shares_with) party
+WHERE v.slot = views.live_slot(%(projection)s) AND v.viewer = %(viewer)s AND v.shares_with <> '{}'
+  AND party <> %(viewer)s
 GROUP BY party ORDER BY cases DESC, party
 """
 _OF_SITTING = """
@@ -181,10 +191,10 @@ ORDER BY o.due, o.id LIMIT %(limit)s
 _OWED_BETWEEN = (
     _OBLIGATIONS
     + """
-  AND o.state = 'open' AND (
+  AND o.case_id = ANY(%(cases)s) AND o.state = 'open' AND (
       (o.debtor = %(viewer)s AND %(other)s = ANY(o.creditors))
       OR (o.debtor = %(other)s AND %(viewer)s = ANY(o.creditors)))
-ORDER BY o.due NULLS LAST, o.id LIMIT %(limit)s
+ORDER BY o.due NULLS LAST, o.id
 """
 )
 
@@ -215,7 +225,6 @@ _DEBTS_BETWEEN = (
 """
 )
 _AT_ONCE = 5_000
-_CLOSED = [status.value for status in CLOSED]
 _NO_FILTER = dict.fromkeys(("case_id", "party", "creditor", "agency", "kind", "state"))
 
 
@@ -436,29 +445,35 @@ class ViewReader:
 
     def shared_with(self, viewer: str) -> Mapping[str, int]:
         """How many open cases the viewer's country shares with each other, the most first."""
-        asked = {"viewer": viewer, "closed": _CLOSED}
-        rows = self._rows(_SHARED_WITH, "case_views", asked)
+        rows = self._rows(_SHARED_WITH, "case_views", {"viewer": viewer})
         return {row["party"]: row["cases"] for row in rows}
 
     def sitting(
-        self, sitting: Sitting, protocol: Protocol, *, limit: int
+        self, sitting: Sitting, protocol: Protocol, *, limit: int, also: UUID | None = None
     ) -> tuple[SharedCase, ...]:
         """The agenda of a sitting, in three statements whatever the number of cases.
 
-        ``limit`` is how many cases there are at most, the newest.
+        ``limit`` is how many cases there are at most that were not met on in it: the most urgent,
+        and ``also`` wherever it would stand.
         """
         asked = {"viewer": sitting.own, "other": sitting.other, "since": sitting.since}
-        found = self._rows(_SHARED, "case_views", asked | {"closed": _CLOSED, "limit": limit})
+        urgency = {
+            "priorities": [priority.value for priority in Priority],
+            "limit": limit,
+            "also": also,
+        }
+        found = self._rows(_SHARED, "case_views", asked | urgency)
         cases = [CaseView.model_validate(row["document"]) for row in found]
-        owed = self._rows(_OWED_BETWEEN, "obligations", asked | _NO_FILTER | {"limit": _AT_ONCE})
+        of_cases = {"cases": [view.case_id for view in cases]}
+        owed = self._rows(_OWED_BETWEEN, "obligations", asked | _NO_FILTER | of_cases)
         told = self._rows(
             _OF_SITTING,
             "audit_trail",
             {
-                "cases": [view.case_id for view in cases],
                 "meeting": MEETING,
                 "kinds": list(RECORDED),
                 "since": sitting.since,
+                **of_cases,
             },
         )
         return agenda(

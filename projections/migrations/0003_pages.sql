@@ -12,13 +12,18 @@ ALTER TABLE views.case_views
     ADD COLUMN counted_as  text          NOT NULL,
     ADD COLUMN has_request boolean       NOT NULL,
     ADD COLUMN has_basis   boolean       NOT NULL,
-    ADD COLUMN has_danger  boolean       NOT NULL;
+    ADD COLUMN has_danger  boolean       NOT NULL,
+    ADD COLUMN shares_with text[]        NOT NULL,
+    ADD COLUMN met_at      timestamptz;
 COMMENT ON COLUMN views.case_views.next_due IS
     'When the first step that may be the viewer''s is due; the year 9999: without a date. NULL: none.';
 COMMENT ON COLUMN views.case_views.waits_for IS
     'Roles and agencies that may take such steps; waits_until has the first date for each.';
 COMMENT ON COLUMN views.case_views.counted_as IS
     'All that figures distinguish, as JSON: cases with the same text are alike.';
+COMMENT ON COLUMN views.case_views.shares_with IS
+    'The other parties of a case that is open; of a closed one, none.';
+COMMENT ON COLUMN views.case_views.met_at IS 'When teams met on it, by the last meeting recorded.';
 
 -- The rest of a row is long: pages find their cases in the index alone, and then read only those.
 CREATE INDEX case_views_due ON views.case_views
@@ -35,6 +40,9 @@ CREATE INDEX case_views_bases ON views.case_views (slot, viewer, opened_position
     WHERE has_basis;
 CREATE INDEX case_views_danger ON views.case_views (slot, viewer, opened_position DESC)
     WHERE has_danger;
+CREATE INDEX case_views_shared ON views.case_views (slot, viewer, opened_position)
+    INCLUDE (case_id, shares_with, priority, next_due, met_at) WHERE shares_with <> '{}';
+CREATE INDEX case_views_met ON views.case_views (slot, viewer, met_at) WHERE met_at IS NOT NULL;
 
 CREATE INDEX obligations_owed ON views.obligations (slot, debtor, due, id) INCLUDE (case_id)
     WHERE state = 'open';

@@ -28,7 +28,8 @@ from projections.sittings import SharedCase, Sitting, next_case
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Since = Annotated[UtcDatetime | None, Query()]
-_AT_MOST = 1_000
+_AT_MOST = 100
+"""Open cases that a page has, of those that were not discussed yet."""
 _LAST = 6
 """How many of a case's actions its page tells of."""
 
@@ -81,7 +82,7 @@ def show_agenda(
         urgency=urgency,
         end_of=_end_of,
         position=position,
-        full=len(cases) >= _AT_MOST,
+        full=len(left) >= _AT_MOST,
     )
 
 
@@ -140,7 +141,7 @@ def show_case(
 ) -> Response:
     """One case: what the teams need to discuss it, and the forms of what they agree."""
     sitting = _sitting(caller, country, since)
-    cases, position = _agenda(node, caller, sitting, at_least)
+    cases, position = _agenda(node, caller, sitting, at_least, case_id)
     shared = _shared(cases, case_id)
     protocol, words, now = caller.registry.protocol, Words.of(request), _now()
     case, trail = recorded_case(node, case_id), trail_of(node, case_id)
@@ -198,14 +199,15 @@ def _sitting(caller: Caller, country: str, since: datetime | None) -> Sitting:
 
 
 def _agenda(
-    node: Node, caller: Caller, sitting: Sitting, at_least: int | None
+    node: Node, caller: Caller, sitting: Sitting, at_least: int | None, also: UUID | None = None
 ) -> tuple[tuple[SharedCase, ...], int]:
     """The agenda, and up to where in the ledger it reaches for certain."""
     views = ("case_views", "obligations", "audit_trail")
     for view in views:
         wait_for(node, view, at_least)
     position = min(node.views.position(view) for view in views)
-    return node.views.sitting(sitting, caller.registry.protocol, limit=_AT_MOST), position
+    protocol = caller.registry.protocol
+    return node.views.sitting(sitting, protocol, limit=_AT_MOST, also=also), position
 
 
 def _shared(cases: tuple[SharedCase, ...], case_id: UUID) -> SharedCase:

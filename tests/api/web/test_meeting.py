@@ -14,6 +14,7 @@ import httpx
 import pytest
 from pypdf import PdfReader
 
+from api.web.routes import meeting as routes
 from api.web.texts import texts
 from ledger.application import Ledger
 from ledger.vocabulary.coordination import (
@@ -115,6 +116,27 @@ def test_the_most_urgent_comes_first_then_the_longest_overdue(node: Server) -> N
         assert "was due" in row(page, late)
         assert "Urgent" in row(page, urgent)
         assert "not yet discussed" in row(page, late)
+
+
+def test_of_many_the_most_urgent_are_listed_and_others_follow(
+    node: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urgent, late = opened(node), opened(node, 500)
+    receipt = record(
+        node, MONTENEGRO, urgent,
+        CasePrioritised(acted_at=datetime.now(UTC), priority=Priority.URGENT),
+    )  # fmt: skip
+    every = order(shown(node, KOSOVO, "/ME", receipt.position))
+    monkeypatch.setattr(routes, "_AT_MOST", 1 + every.index(urgent))
+    page = shown(node, KOSOVO, "/ME")
+    assert urgent in order(page)
+    assert late not in order(page)
+    assert "Only the most urgent ones are listed" in page
+    assert str(late) in shown(node, KOSOVO, f"/ME/{late}")
+    met_on = record(node, KOSOVO, urgent, meeting())
+    monkeypatch.setattr(routes, "_AT_MOST", every.index(late))
+    page = shown(node, KOSOVO, "/ME", met_on.position)
+    assert {urgent, late} <= set(order(page))  # one is discussed, so that another follows
 
 
 def test_only_open_cases_of_both_countries_are_on_it(node: Server) -> None:
