@@ -24,7 +24,8 @@ def as_page(request: Request, problem: Problem) -> Response | None:
     status = problem.status
     reading = request.method in ("GET", "HEAD")
     if status == 401 and reading and isinstance(request.scope.get("route"), PageRoute):
-        back = quote(request.url.path, safe="/")
+        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        back = quote(asked, safe="/")
         return RedirectResponse(f"/sign-in?return_to={back}", 303, dict(PAGE_HEADERS))
     rule = str(problem.extras.get("rule", "")) if hasattr(problem, "extras") else ""
     answer = page(request, "problem.html", None, status=status, status_code=status, rule=rule)

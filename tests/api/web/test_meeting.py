@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from io import BytesIO
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
 import httpx
@@ -196,7 +196,10 @@ def test_a_case_that_they_do_not_share_is_not_shown(node: Server, story: Told) -
 
 def test_who_is_not_signed_in_is_sent_to_do_that_and_back(node: Server) -> None:
     answer = httpx.get(f"{node.url}/meeting/ME?since=2026-06-01T00:00:00Z")
-    assert answer.headers["location"] == "/sign-in?return_to=/meeting/ME"
+    back = quote("/meeting/ME?since=2026-06-01T00:00:00Z", safe="/")
+    assert answer.headers["location"] == f"/sign-in?return_to={back}"
+    page = httpx.get(node.url + answer.headers["location"])
+    assert (page.status_code, 'data-return="/meeting/ME?since=2026' in page.text) == (200, True)
 
 
 def test_what_either_country_records_is_seen_by_both(node: Server) -> None:
