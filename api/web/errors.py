@@ -9,6 +9,8 @@ from starlette.responses import RedirectResponse
 
 from api.web.rendering import PAGE_HEADERS, page
 
+_LONGEST = 500
+
 
 class PageRoute(APIRoute):
     """A route whose answers are for people."""
@@ -24,8 +26,7 @@ def as_page(request: Request, problem: Problem) -> Response | None:
     status = problem.status
     reading = request.method in ("GET", "HEAD")
     if status == 401 and reading and isinstance(request.scope.get("route"), PageRoute):
-        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        back = quote(asked, safe="/")
+        back = quote(_asked(request), safe="/")
         return RedirectResponse(f"/sign-in?return_to={back}", 303, dict(PAGE_HEADERS))
     rule = str(problem.extras.get("rule", "")) if hasattr(problem, "extras") else ""
     answer = page(request, "problem.html", None, status=status, status_code=status, rule=rule)
@@ -39,3 +40,9 @@ def _for_a_person(request: Request) -> bool:
     if route is not None:
         return isinstance(route, PageRoute)
     return request.method == "GET" and "text/html" in request.headers.get("accept", "")
+
+
+def _asked(request: Request) -> str:
+    """The page that was asked for, with its query where that is of a length that is kept."""
+    path, query = request.url.path, quote(request.url.query, safe="=&%")
+    return f"{path}?{query}" if query and len(path) + len(query) < _LONGEST else path

@@ -196,10 +196,12 @@ def test_a_case_that_they_do_not_share_is_not_shown(node: Server, story: Told) -
 
 def test_who_is_not_signed_in_is_sent_to_do_that_and_back(node: Server) -> None:
     answer = httpx.get(f"{node.url}/meeting/ME?since=2026-06-01T00:00:00Z")
-    back = quote("/meeting/ME?since=2026-06-01T00:00:00Z", safe="/")
+    back = quote("/meeting/ME?since=2026-06-01T00%3A00%3A00Z", safe="/")
     assert answer.headers["location"] == f"/sign-in?return_to={back}"
     page = httpx.get(node.url + answer.headers["location"])
     assert (page.status_code, 'data-return="/meeting/ME?since=2026' in page.text) == (200, True)
+    long = httpx.get(f"{node.url}/meeting/ME?since={'0' * 500}")
+    assert long.headers["location"] == "/sign-in?return_to=/meeting/ME"
 
 
 def test_what_either_country_records_is_seen_by_both(node: Server) -> None:
