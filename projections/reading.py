@@ -285,6 +285,7 @@ class ViewReader:
         self._database = database
         self.lists = CaseLists(database)
         self.owed = OwedLists(database)
+        self._figures: dict[str, tuple[int, Figures]] = {}
 
     def case(self, viewer: str, case_id: UUID) -> CaseView | None:
         """The current view, or ``None`` where the viewer has none of this case."""
@@ -439,9 +440,19 @@ class ViewReader:
         )
 
     def figures(self, viewer: str, protocol: Protocol) -> Figures:
-        """Caseload, flow and time to return of the cases that the viewer sees, as they stand."""
+        """Caseload, flow and time to return of the cases that the viewer sees, as they stand.
+
+        They are counted anew once the view has moved on.
+        """
+        position = self.position("case_views")
+        known = self._figures.get(viewer)
+        if known is not None and known[0] == position:
+            return known[1]
         rows = self._rows(_TALLIES, "case_views", {"viewer": viewer})
-        return figures((tally(row["counted_as"], row["cases"]) for row in rows), protocol)
+        counted = figures((tally(row["counted_as"], row["cases"]) for row in rows), protocol)
+        if self.position("case_views") == position:
+            self._figures[viewer] = (position, counted)
+        return counted
 
     def shared_with(self, viewer: str) -> Mapping[str, int]:
         """How many open cases the viewer's country shares with each other, the most first."""

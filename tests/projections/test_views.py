@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import psycopg
@@ -81,6 +82,24 @@ def request(to: str) -> InformationRequested:
         purpose=Purpose.IDENTIFICATION,
         answer_by=(START + timedelta(days=8)).date(),
     )
+
+
+def test_figures_are_counted_anew_once_the_view_has_moved_on(
+    database: str, ledger: Ledger, agencies: Agencies, player: Player, reader: ViewReader
+) -> None:
+    def counted() -> tuple[int, int]:
+        found = reader.figures("XK", agencies.protocol)
+        return sum(one.cases for one in found.caseload), asked.call_count
+
+    with Followers(database), patch.object(reader, "_rows", wraps=reader._rows) as asked:
+        wait_for(reader, player.position)
+        first, questions = counted()
+        assert first == 1
+        assert counted() == (1, questions + 1)  # where the view stands is asked, and no more
+        other = Player(ledger, agencies)
+        other.take("xk-dhtqnj", opening(acted_at=START))
+        wait_for(reader, other.position)
+        assert counted()[0] == 2
 
 
 def test_a_country_sees_a_case_from_when_it_is_addressed(
