@@ -156,7 +156,7 @@ def node(directory: Path, size: int, conninfo: str) -> Iterator[str]:
 
 
 def rest(pid: int) -> None:
-    """Wait until a node has followed what it had not yet: what pages cost is asked of one at rest."""
+    """Wait until a node has followed what it had not yet: pages are asked of one at rest."""
     for _ in range(_PATIENCE):
         before = cpu_seconds(pid)
         time.sleep(_LOOK_SECONDS)
