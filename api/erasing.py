@@ -6,8 +6,7 @@ coordinator signs it.
 """
 
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 import structlog
@@ -23,7 +22,6 @@ from ledger.protocol import Protocol
 from ledger.refusals import Refusal
 from ledger.vault.disclosures import Vault, Vaults
 from ledger.vocabulary.erasure import ErasureConfirmed
-from ledger.vocabulary.picklists import CaseStatus
 from projections.reading import ViewReader
 
 _BATCH = 500
@@ -77,29 +75,41 @@ class Erasing(Background):
             return 0
         count = 0
         for vault in self._vaults:
-            while rows := self._ledger.rows.select_rows(after=vault.progress(_WORK), limit=_BATCH):
+            while not self._stopping.is_set():
+                rows = self._ledger.rows.select_rows(after=vault.progress(_WORK), limit=_BATCH)
+                if not rows:
+                    break
                 for row in rows:
                     if row.kind == "erasure_approved":
                         count += self._erase(vault, row.originator_id)
                 vault.advance(_WORK, rows[-1].position)
-        self._obeyed = head
+        if not self._stopping.is_set():
+            self._obeyed = head
         return count
 
     def retire(self, now: datetime) -> int:
         """Erase whose period of retention is over. Returns how many persons."""
         registry = self._ledger.registry()
-        if registry is None:
+        if registry is None or not registry.protocol.retention:
             return 0
+        shortest = timedelta(days=min(rule.days for rule in registry.protocol.retention))
         count = 0
         for vault in self._vaults:
-            for case_id in self._closed(vault.party):
-                case = self._ledger.case(case_id)
-                if case is None or vault.erased([case_id]):
-                    continue
-                over = retention_over(case.state, registry.protocol)
-                if over is not None and over <= now:
-                    count += self._erase(vault, case_id)
+            for closed in self._views.lists.closed(vault.party, now - shortest, at_once=_BATCH):
+                if self._stopping.is_set():
+                    return count
+                erased = vault.erased(closed)
+                count += sum(
+                    self._erase(vault, case_id)
+                    for case_id in closed
+                    if case_id not in erased and self._is_over(case_id, registry.protocol, now)
+                )
         return count
+
+    def _is_over(self, case_id: UUID, protocol: Protocol, now: datetime) -> bool:
+        case = self._ledger.case(case_id)
+        over = retention_over(case.state, protocol) if case is not None else None
+        return over is not None and over <= now
 
     def confirm(self) -> int:
         """Sign that what was erased is gone. Returns how many confirmations were handed in."""
@@ -150,10 +160,3 @@ class Erasing(Background):
         held = vault.erase(case_id)
         _log.info("what was held on a person is erased", party=vault.party, held=held)
         return held
-
-    def _closed(self, party: str) -> Iterator[UUID]:
-        for status in (CaseStatus.CLOSED, CaseStatus.CLOSED_REFERRED):
-            before = None
-            while page := self._views.cases(party, limit=200, before=before, status=status):
-                yield from (view.case_id for view in page)
-                before = page[-1].opened_position

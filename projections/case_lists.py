@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, LiteralString
+from uuid import UUID
 
 from ledger.protocol import Agency
 from ledger.store.database import Database
@@ -124,6 +125,13 @@ _MARKED: dict[Mark, LiteralString] = {
     Mark.BASIS: " AND has_basis",
     Mark.DANGER: " AND has_danger",
 }
+_CLOSED = """
+SELECT closed_at, case_id FROM views.case_views
+WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
+  AND closed_at <= %(upto)s AND (closed_at, case_id) > (%(after)s, %(case)s)
+ORDER BY closed_at, case_id LIMIT %(limit)s
+"""
+_NOBODY = UUID(int=0)
 _NEWEST_FIRST: LiteralString = " ORDER BY opened_position DESC LIMIT %(limit)s"
 
 
@@ -185,6 +193,18 @@ class CaseLists:
             [by_id[case_id] for _, case_id in shown if case_id in by_id],
             shown[-1][0] if len(places) > limit else None,
         )
+
+    def closed(self, viewer: str, upto: datetime, *, at_once: int) -> Iterator[list[UUID]]:
+        """The viewer's cases that are closed since ``upto`` or longer, so many at once."""
+        after, case = datetime.min.replace(tzinfo=UTC), _NOBODY
+        while True:
+            asked = {"viewer": viewer, "upto": upto, "after": after, "case": case, "limit": at_once}
+            with self._database.connection() as connection:
+                rows = connection.execute(_CLOSED, asked, prepare=True).fetchall()
+            if not rows:
+                return
+            yield [row["case_id"] for row in rows]
+            after, case = rows[-1]["closed_at"], rows[-1]["case_id"]
 
     def marked(
         self, viewer: str, mark: Mark, *, limit: int, before: int | None = None

@@ -47,6 +47,7 @@ class CaseViews(View):
         "has_danger": "bool",
         "shares_with": "text[]",
         "met_at": "timestamptz",
+        "closed_at": "timestamptz",
         "document": "jsonb",
     }
     key: ClassVar[tuple[str, ...]] = ("slot", "viewer", "case_id")
@@ -89,6 +90,7 @@ class CaseViews(View):
                 bool(state.break_glass),
                 [] if state.is_closed else [p for p in state.parties if p != viewer],
                 met.since if met is not None else None,
+                state.closed_at,
                 to_json(view),
             )
 

@@ -1,5 +1,6 @@
--- What pages ask of many cases, in columns of their own: in which order cases wait for whom, which
--- have something for the board, and what each counts as in the figures. A row that was written
+-- What is asked of many cases, in columns of their own: in which order cases wait for whom, which
+-- have something for the board or for a meeting, what each counts as in the figures, and since when
+-- it is closed. A row that was written
 -- without them could not be in its place: the view is folded again from the first event.
 
 TRUNCATE views.case_views;
@@ -14,7 +15,8 @@ ALTER TABLE views.case_views
     ADD COLUMN has_basis   boolean       NOT NULL,
     ADD COLUMN has_danger  boolean       NOT NULL,
     ADD COLUMN shares_with text[]        NOT NULL,
-    ADD COLUMN met_at      timestamptz;
+    ADD COLUMN met_at      timestamptz,
+    ADD COLUMN closed_at   timestamptz;
 COMMENT ON COLUMN views.case_views.next_due IS
     'When the first step that may be the viewer''s is due; the year 9999: without a date. NULL: none.';
 COMMENT ON COLUMN views.case_views.waits_for IS
@@ -42,6 +44,8 @@ CREATE INDEX case_views_danger ON views.case_views (slot, viewer, opened_positio
     WHERE has_danger;
 CREATE INDEX case_views_shared ON views.case_views (slot, viewer, opened_position)
     INCLUDE (case_id, shares_with, priority, next_due, met_at) WHERE shares_with <> '{}';
+CREATE INDEX case_views_closed ON views.case_views (slot, viewer, closed_at, case_id)
+    WHERE closed_at IS NOT NULL;
 CREATE INDEX case_views_met ON views.case_views (slot, viewer, met_at) WHERE met_at IS NOT NULL;
 
 CREATE INDEX obligations_owed ON views.obligations (slot, debtor, due, id) INCLUDE (case_id)

@@ -23,6 +23,7 @@ from typer.testing import CliRunner, Result
 
 from api.cli import app
 from api.country_keys import country_keys, person_keys
+from api.erasing import Erasing
 from api.schema import migrate_all
 from api.settings import Settings
 from ledger import keys
@@ -46,6 +47,7 @@ from tests.support.serving import Server, running
 from tests.support.sharing import register_country_keys, until
 from tests.support.vaults import everything
 
+ID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?= )"
 NAME, NOTE = "zqNameNobodyElseHas", "zqNoteNobodyElseHas"
 
 
@@ -179,8 +181,9 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
             due = retention_over(state, protocol)
             return due and due - timedelta(days=366)
 
-        for module in ("ledger.rules", "api.erasing"):
-            monkeypatch.setattr(f"{module}.retention_over", a_year_later)
+        retire = Erasing.retire
+        monkeypatch.setattr("ledger.rules.retention_over", a_year_later)
+        monkeypatch.setattr(Erasing, "retire", lambda s, now: retire(s, now + timedelta(days=366)))
         with (
             running(there.settings, database, agencies) as served,
             served.client("me-nac") as montenegro,
@@ -310,7 +313,7 @@ def every_key(there: Installation, case_id: UUID) -> list[bytes]:
         assert isinstance(key, FileCountryKey)
         for path in (there.settings.key_directory / "persons" / party.lower()).rglob("*"):
             content = path.read_bytes() if path.is_file() else b""
-            named = {UUID(found.decode()) for found in re.findall(rb"[0-9a-f-]{36}(?= )", content)}
+            named = {UUID(found.decode()) for found in re.findall(ID, content)}
             # Wherever in a file one may begin, whatever stands before it.
             for start in range(len(content) - sealed_size(32) + 1):
                 for person in named | {case_id}:
