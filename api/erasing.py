@@ -28,7 +28,7 @@ _BATCH = 500
 _EVERY_SECONDS = 1.0
 _AFTER_TROUBLE_SECONDS = 2.0
 _RETENTION_EVERY_SECONDS = 3600.0
-_WORK = "erase"
+WORK = "erase"
 _log = structlog.get_logger(__name__)
 
 
@@ -76,13 +76,13 @@ class Erasing(Background):
         count = 0
         for vault in self._vaults:
             while not self._stopping.is_set():
-                rows = self._ledger.rows.select_rows(after=vault.progress(_WORK), limit=_BATCH)
+                rows = self._ledger.rows.select_rows(after=vault.progress(WORK), limit=_BATCH)
                 if not rows:
                     break
                 for row in rows:
                     if row.kind == "erasure_approved":
                         count += self._erase(vault, row.originator_id)
-                vault.advance(_WORK, rows[-1].position)
+                vault.advance(WORK, rows[-1].position)
         if not self._stopping.is_set():
             self._obeyed = head
         return count

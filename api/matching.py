@@ -48,7 +48,7 @@ _BETWEEN_BATCHES_SECONDS = 0.05
 _AT_LEAST_EVERY_SECONDS = 3.0
 _AFTER_TROUBLE_SECONDS = 2.0
 _NOTED = 4_000
-_WORK = "match"
+WORK = "match"
 _COMPARED = ("first_name", "second_name", "birthdate", "citizenship")
 _IDENTITY = TypeAdapter(Identity)
 _log = structlog.get_logger(__name__)
@@ -126,7 +126,7 @@ class Matching(Background):
 
     def _follow(self, vault: Vault, protocol: Protocol) -> bool:
         """Note the country's own cases, and who is party to them by now."""
-        rows = self._ledger.rows.select_rows(after=vault.progress(_WORK), limit=_BATCH)
+        rows = self._ledger.rows.select_rows(after=vault.progress(WORK), limit=_BATCH)
         if not rows:
             return False
         for case_id in dict.fromkeys(row.originator_id for row in rows):
@@ -137,7 +137,7 @@ class Matching(Background):
                 vault.duplicates.add_case(case_id, protocol.party_codes - {vault.party})
                 vault.duplicates.joined(case_id, case.state.parties)
             self._noted.put((vault.party, case_id), case.state.parties)
-        vault.advance(_WORK, rows[-1].position)
+        vault.advance(WORK, rows[-1].position)
         return True
 
     def _noted_parties(self, vault: Vault, case_id: UUID) -> tuple[str, ...] | None:

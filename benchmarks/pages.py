@@ -17,9 +17,10 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+import api.erasing
+import api.matching
 from api.assertions import make_assertion
 from api.demo.machines import free_port
 from api.schema import migrate_all
@@ -117,6 +120,18 @@ def bring_views(conninfo: str) -> None:
         connection.execute("VACUUM (ANALYZE)")
 
 
+def follow_all(conninfo: str, parties: Iterable[str]) -> None:
+    """Let the vaults be those of a node that has followed the ledger all along."""
+    with psycopg.connect(conninfo) as connection:
+        for party, work in product(sorted(parties), (api.erasing.WORK, api.matching.WORK)):
+            connection.execute(
+                f"INSERT INTO vault_{party.lower()}.progress (work, position)"
+                " SELECT %s, max(notification_id) FROM ledger.events"
+                " ON CONFLICT (work) DO UPDATE SET position = EXCLUDED.position",
+                (work,),
+            )
+
+
 @contextmanager
 def node(directory: Path, size: int, conninfo: str) -> Iterator[str]:
     """``case-ledger serve`` in a process of its own. Gives its address."""
@@ -195,6 +210,7 @@ def measure(directory: Path, sizes: Sequence[int], rounds: int) -> list[Served]:
             conninfo = database_of(server, size)
             migrate_all(conninfo, agencies.protocol)
             bring_views(conninfo)
+            follow_all(conninfo, agencies.protocol.party_codes)
             url = stack.enter_context(node(directory, size, conninfo))
             browsers = {
                 who: stack.enter_context(signed_in(url, agencies, who))

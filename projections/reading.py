@@ -131,10 +131,13 @@ SELECT v.document FROM chosen c JOIN views.case_views v ON v.case_id = c.case_id
 WHERE v.slot = views.live_slot(%(projection)s) AND v.viewer = %(viewer)s
 """
 _SHARED_WITH = """
-SELECT party, count(*) AS cases FROM views.case_views v, unnest(v.shares_with) party
-WHERE v.slot = views.live_slot(%(projection)s) AND v.viewer = %(viewer)s AND v.shares_with <> '{}'
-  AND party <> %(viewer)s
-GROUP BY party ORDER BY cases DESC, party
+SELECT party, (
+    SELECT count(*) FROM (
+        SELECT FROM views.case_views
+        WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
+          AND shares_with <> '{}' AND party = ANY(shares_with)
+        LIMIT %(limit)s) counted) AS cases
+FROM unnest(%(others)s::text[]) party ORDER BY cases DESC, party
 """
 _OF_SITTING = """
 SELECT document FROM views.audit_trail
@@ -454,10 +457,14 @@ class ViewReader:
             self._figures[viewer] = (position, counted)
         return counted
 
-    def shared_with(self, viewer: str) -> Mapping[str, int]:
-        """How many open cases the viewer's country shares with each other, the most first."""
-        rows = self._rows(_SHARED_WITH, "case_views", {"viewer": viewer})
-        return {row["party"]: row["cases"] for row in rows}
+    def shared_with(self, viewer: str, others: Collection[str], *, limit: int) -> Mapping[str, int]:
+        """How many open cases the viewer's country shares with each other, the most first.
+
+        Counting ends at ``limit``; with whom none is shared is left out.
+        """
+        asked = {"viewer": viewer, "others": sorted(others), "limit": limit}
+        rows = self._rows(_SHARED_WITH, "case_views", asked)
+        return {row["party"]: row["cases"] for row in rows if row["cases"]}
 
     def sitting(
         self, sitting: Sitting, protocol: Protocol, *, limit: int, also: UUID | None = None

@@ -28,8 +28,10 @@ from projections.sittings import SharedCase, Sitting, next_case
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Since = Annotated[UtcDatetime | None, Query()]
-_AT_MOST = 100
+_AT_MOST = 50
 """Open cases that a page has, of those that were not discussed yet."""
+_COUNTED = 500
+"""Counting the cases that are shared ends here."""
 _LAST = 6
 """How many of a case's actions its page tells of."""
 
@@ -39,7 +41,8 @@ def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Respon
     """With which country: those with which open cases are shared."""
     _check_coordinator(caller)
     own, now = caller.agency.party, _now()
-    shared = node.views.shared_with(own)
+    others = caller.registry.protocol.party_codes - {own}
+    shared = node.views.shared_with(own, others, limit=_COUNTED + 1)
     return page(
         request,
         "meeting.html",
@@ -48,6 +51,7 @@ def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Respon
             (address(Sitting(own, other, _day_of(now))), other, cases)
             for other, cases in shared.items()
         ],
+        counted=_COUNTED,
     )
 
 
