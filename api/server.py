@@ -19,7 +19,7 @@ from api.connections import BoundedProtocol
 from api.middleware import Contained
 from api.settings import Settings
 from api.telemetry import in_log
-from ledger.collector import collect_seldom
+from ledger.collector import SERVING, collect_seldom
 from ledger.vocabulary import build_models
 
 MAX_CONNECTIONS = 1000
@@ -68,7 +68,7 @@ def run(app: FastAPI, settings: Settings) -> None:
     from api.exporting import exporting
 
     build_models()
-    collect_seldom()
+    collect_seldom(SERVING)
     with exporting():
         server(app, settings).run(sockets=[listen(settings)])
 

@@ -15,7 +15,7 @@ from api.documents import Health
 from api.middleware import Contained
 from api.server import listen, log_as_json, server
 from api.settings import Settings
-from ledger.collector import collect_seldom
+from ledger.collector import SERVING, collect_seldom
 from ledger.vocabulary import build_models
 
 cores = {int(core) for core in os.environ.get("BENCHMARK_CORES", "").split(",") if core}
@@ -23,7 +23,7 @@ if cores:
     os.sched_setaffinity(0, cores)
 log_as_json()
 build_models()
-collect_seldom()
+collect_seldom(SERVING)
 settings = Settings()
 assert settings.database_url is not None
 node_app: FastAPI = create_app(settings, settings.database_url.get_secret_value())

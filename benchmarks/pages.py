@@ -65,7 +65,7 @@ PAGES = (
 """Who asks, and for what."""
 LIMIT = 3.0
 """How many times a page's 95th percentile may be that of the smallest ledger."""
-_WARM = 3
+_WARM = 10
 _LOOK_SECONDS, _AT_REST, _PATIENCE = 2.0, 0.2, 600
 _CASES = 500
 console = Console()
