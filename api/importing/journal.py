@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID, uuid4
 
+from ledger.durable import sync_directory
 from ledger.keys import write_private
 
 _VERSION = 1
@@ -72,7 +73,7 @@ class Journal:
             self._file.close()
             raise
         if is_new:
-            _sync(self.path.parent)
+            sync_directory(self.path.parent)
         return self
 
     def __exit__(
@@ -126,18 +127,10 @@ class Journal:
         path = self._memory / name
         if not path.exists():
             write_private(path, str(uuid4()).encode("ascii"))
-            _sync(path.parent)
+            sync_directory(path.parent)
         return UUID(path.read_text(encoding="ascii"))
 
     def _append(self, content: dict[str, Any]) -> None:
         self._file.write(json.dumps(content, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

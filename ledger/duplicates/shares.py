@@ -14,6 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from ledger.durable import sync_directory
 from ledger.vault.country_key import CountryKey
 
 SHARE_BYTES = 32
@@ -98,11 +99,7 @@ class Shares:
             file.flush()
             os.fsync(file.fileno())
         Path(written).replace(path)
-        directory = os.open(self._directory, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(self._directory)
 
     def _path(self, whose: str, other: str) -> Path:
         return self._directory / f"{other.lower()}.{whose}"

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
 
+from ledger.durable import sync_directory
+
 Stamp: TypeAlias = bytes
 
 _ID, _CHECK = 36, 8
@@ -77,8 +79,8 @@ class KeyBook:
                 _write_at(descriptor, records, begin)
                 os.fdatasync(descriptor)
                 if not begin:
-                    _sync(self._path.parent)
-                    _sync(self._path.parent.parent)
+                    sync_directory(self._path.parent)
+                    sync_directory(self._path.parent.parent)
             except BaseException:
                 with self._lock:
                     self._known_to = begin
@@ -180,11 +182,3 @@ def _write_at(descriptor: int, content: bytes, place: int) -> None:
     while content:
         written = os.pwrite(descriptor, content, place)
         content, place = content[written:], place + written
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,11 +4,11 @@ What was written under a key that is destroyed stays closed in every copy of the
 backup too.
 """
 
-import os
 from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
 
+from ledger.durable import sync_directory
 from ledger.keys import write_private
 
 Stamp: TypeAlias = tuple[int, int]
@@ -46,9 +46,9 @@ class KeyFiles:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(path, content)
         own = path.parent
-        _sync(own)
+        sync_directory(own)
         if own not in self._lasting:
-            _sync(self._directory)
+            sync_directory(self._directory)
             self._lasting.add(own)
 
     def destroy(self, key_id: UUID) -> bool:
@@ -58,16 +58,8 @@ class KeyFiles:
             path.unlink()
         except FileNotFoundError:
             return False
-        _sync(path.parent)
+        sync_directory(path.parent)
         return True
 
     def _path(self, key_id: UUID) -> Path:
         return self._directory / key_id.hex[:2] / f"{key_id}.key"
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

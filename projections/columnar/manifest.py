@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from ledger.durable import sync_directory
 from ledger.vocabulary.action import LedgerModel
 
 MANIFEST = "manifest.json"
@@ -112,15 +113,6 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     unfinished.replace(path)
     sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names of files in a directory durable."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def remove_unnamed(directory: Path, manifest: Manifest | None) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from pyarrow import parquet  # type: ignore[import-untyped]
 
-from projections.columnar.manifest import FileEntry, sync_directory
+from ledger.durable import sync_directory
+from projections.columnar.manifest import FileEntry
 
 
 class _HashingFile:
