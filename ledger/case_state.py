@@ -16,6 +16,7 @@ from ledger.protocol import Protocol
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.picklists import (
+    CLOSED,
     AgeGroup,
     CaseStatus,
     ClosureReason,
@@ -194,7 +195,7 @@ class CaseState(_Part):
 
     @property
     def is_closed(self) -> bool:
-        return self.status in (CaseStatus.CLOSED, CaseStatus.CLOSED_REFERRED)
+        return self.status in CLOSED
 
     @property
     def is_child(self) -> bool:

@@ -11,9 +11,8 @@ from decimal import Decimal
 from statistics import quantiles
 
 from ledger.protocol import Protocol
-from ledger.vocabulary.picklists import CaseStatus, Stage
+from ledger.vocabulary.picklists import CLOSED, CaseStatus, Stage
 
-_CLOSED = (CaseStatus.CLOSED, CaseStatus.CLOSED_REFERRED)
 _STAGES = tuple(Stage)
 
 
@@ -90,7 +89,7 @@ def figures(tallies: Iterable[Tally], protocol: Protocol) -> Figures:
     flows: Counter[tuple[str, str, Stage]] = Counter()
     returned: Counter[tuple[str, int]] = Counter()
     for tally in tallies:
-        if tally.status not in _CLOSED:
+        if tally.status not in CLOSED:
             caseload[tally.stage, _country(tally.lead_agency, protocol)] += tally.cases
         for destination in _destinations(tally):
             flows[tally.opened_by, destination, tally.stage] += tally.cases

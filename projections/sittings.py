@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from ledger.protocol import COORDINATOR, Protocol
-from ledger.vocabulary.picklists import CaseStatus, CorrectionEffect, Priority
+from ledger.vocabulary.picklists import CLOSED, CorrectionEffect, Priority
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
 from projections.obligations import Obligation
@@ -18,7 +18,6 @@ from projections.obligations import Obligation
 MEETING, JOINT_ACTION, PRIORITY = "meeting_held", "joint_action_agreed", "case_prioritised"
 RECORDED = (MEETING, JOINT_ACTION, PRIORITY)
 """What coordinators record of a case in a sitting."""
-CLOSED = (CaseStatus.CLOSED, CaseStatus.CLOSED_REFERRED)
 _URGENCY = tuple(Priority)
 _NEVER, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 

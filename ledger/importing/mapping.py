@@ -29,11 +29,16 @@ from ledger.importing.fields import (
 from ledger.importing.import_map import ImportMap
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.action import field_adapter
-from ledger.vocabulary.picklists import AgeGroup, CaseStatus, ClosureReason, TraffickingStatus
+from ledger.vocabulary.picklists import (
+    CLOSED,
+    AgeGroup,
+    CaseStatus,
+    ClosureReason,
+    TraffickingStatus,
+)
 
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no"})
-_CLOSED = (CaseStatus.CLOSED, CaseStatus.CLOSED_REFERRED)
 _OF_ANY_FINDING = ("acted_at", "decided_by")
 """What is said of the decision on a status, whichever it was."""
 ADULT_AT = 18
@@ -264,7 +269,7 @@ class Mapper:
                 status = CaseStatus(text)
             except ValueError:
                 draft.faults.append(Fault("value", column))
-            if status in _CLOSED:
+            if status in CLOSED:
                 draft.touch("case_closed", column)
             if status is CaseStatus.CLOSED_REFERRED and not draft.has(*reason[:2]):
                 draft.put(reason, column, ClosureReason.REFERRED)

@@ -35,6 +35,10 @@ class CaseStatus(StrEnum):
     CLOSED_REFERRED = "ClosedReferred"
 
 
+CLOSED = (CaseStatus.CLOSED, CaseStatus.CLOSED_REFERRED)
+"""The statuses of a case in which nothing more is done."""
+
+
 class TraffickingStatus(StrEnum):
     """HTCDS ``vic_TraffickingStatus``."""
 
