@@ -1,7 +1,7 @@
 """The HTTP application of a node."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -35,6 +35,7 @@ from api.routes import (
     sign_in,
 )
 from api.settings import Settings
+from api.work import Work
 from ledger.vocabulary import build_models
 
 MAX_BODY = 512 * 1024
@@ -46,13 +47,17 @@ Refusals are problem details (RFC 9457) that name the rule and the field.
 """
 
 
-def create_app(settings: Settings, conninfo: str) -> FastAPI:
-    """The application, serving the ledger in this database."""
+def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> FastAPI:
+    """The application, serving the ledger in this database.
+
+    Where it ``works`` it also does what the node does without being asked; else another process
+    does (:mod:`api.work`).
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         build_models()
-        with Node(settings, conninfo) as node:
+        with Node(settings, conninfo) as node, Work(node) if works else nullcontext():
             async with Lanes(node) as lanes, Feed(node) as feed:
                 app.state.node = node
                 app.state.lanes = lanes

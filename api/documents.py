@@ -365,6 +365,8 @@ class Readiness(Document):
     """The size that each witness cosigned last, as this node knows it."""
     following: Following | None = None
     """``None`` on the ledger node."""
+    worked_at: UtcDatetime | None
+    """When the process that follows, publishes and folds said anything last: seconds ago."""
 
 
 def etag(case_version: int) -> str:

@@ -21,6 +21,7 @@ import structlog
 from sse_starlette import ServerSentEvent
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
+from api import told
 from api.access import Caller
 from api.documents import Event
 from api.node import Node
@@ -138,10 +139,14 @@ class Feed:
         connection = await psycopg.AsyncConnection.connect(self._node.conninfo, autocommit=True)
         async with connection:
             await connection.execute("SET ROLE case_ledger_app")
-            await connection.execute(f"LISTEN {CHANNEL}")
+            await connection.execute(f"LISTEN {CHANNEL}; LISTEN {told.CHANNEL}")
+            await self._in_thread(self._node.told.read)
             self._grown.set()
-            async for _ in connection.notifies():
-                self._grown.set()
+            async for notice in connection.notifies():
+                if notice.channel == CHANNEL:
+                    self._grown.set()
+                else:
+                    self._node.told.hear(notice.payload)
 
     async def _read(self) -> None:
         lag = 0

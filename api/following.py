@@ -1,6 +1,5 @@
 """A country's node follows the ledger node: it copies, verifies, and says how far it is."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -14,7 +13,6 @@ from ledger.mirror import DivergedError, Mirror, Source, SourceError
 
 _WAIT_SECONDS = 1.0
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
-_COPY_SECONDS = 4.0
 _PUBLISHED_SECONDS = 0.5
 _PAGE = 500
 _log = structlog.get_logger(__name__)
@@ -86,25 +84,10 @@ class Follower(Background):
         self.size = 0
         """How many events are copied, as this process knows it."""
         self.when_grown: Callable[[], None] = lambda: None
+        self.when_changed: Callable[[], None] = lambda: None
         self._mirror = mirror
         self._source = source
-        self._grown = threading.Condition()
         super().__init__(follow=self._run)
-
-    def wait(self, seconds: float) -> None:
-        """Return when the copy has grown, at the latest after ``seconds``."""
-        with self._grown:
-            self._grown.wait(seconds)
-
-    def root_at(self, size: int) -> bytes | None:
-        """The root of the first ``size`` events, which are waited for a little.
-
-        A diverged copy vouches for nothing more.
-        """
-        deadline = time.monotonic() + _COPY_SECONDS
-        while self.size < size and time.monotonic() < deadline and not self._stopping.is_set():
-            self.wait(0.25)
-        return None if self.diverged else self._mirror.root_at(size)
 
     def _run(self) -> None:
         failures = 0
@@ -121,11 +104,13 @@ class Follower(Background):
                 continue
             except ConnectionError:
                 self.reachable = False
+                self.when_changed()
             except DivergedError as error:
                 if not self.diverged:
                     _log.error("the log contradicts itself: copying stops", what=str(error))
                 self.diverged = True
                 self.trouble = str(error)
+                self.when_changed()
             except SourceError as error:
                 _log.warning("nothing is copied", why=str(error))
                 self._heard(str(error))
@@ -135,12 +120,11 @@ class Follower(Background):
             failures += 1
 
     def _tell(self) -> None:
-        with self._grown:
-            self.size = self._mirror.size
-            self._grown.notify_all()
+        self.size = self._mirror.size
         self.when_grown()
 
     def _heard(self, trouble: str | None) -> None:
         self.reachable, self.diverged = True, False
         self.heard_at = datetime.now(UTC)
         self.trouble = trouble
+        self.when_changed()

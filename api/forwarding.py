@@ -35,6 +35,7 @@ class Forwarder(Background):
         ledger: Ledger,
         client: LedgerClient,
         is_believed: Callable[[], bool],
+        when_decided: Callable[[], None],
     ) -> None:
         self.reachable = True
         """Whether the ledger node answered last time."""
@@ -43,23 +44,18 @@ class Forwarder(Background):
         self._ledger = ledger
         self._client = client
         self._is_believed = is_believed
+        self._when_decided = when_decided
         self._put = threading.Event()
-        self._decided = threading.Condition()
         super().__init__(forward=self._run)
 
     def put(self) -> None:
         """Say that there is something to send."""
         self._put.set()
 
-    def wait(self, seconds: float) -> None:
-        """Return when an outcome may be known, at the latest after ``seconds``."""
-        with self._decided:
-            self._decided.wait(seconds)
-
     def copied(self) -> None:
         """The copy of the ledger has grown: mark what of the outbox has come into it."""
         self._outbox.confirm()
-        self._tell()
+        self._when_decided()
 
     def _wake(self) -> None:
         self._put.set()
@@ -79,6 +75,7 @@ class Forwarder(Background):
                         continue
                 except Exception as error:
                     self.reachable = False
+                    self._when_decided()
                     _log.warning("forwarding interrupted", error=type(error).__name__)
                 if self.reachable:
                     self._put.wait(1.0)
@@ -123,7 +120,3 @@ class Forwarder(Background):
             write_down_refused(self._vaults, agency, signed, action.case_id, problem["rule"])
         if action.deposit_id is not None:
             self._vaults.of(action.party).withdraw(action.action_id, action.deposit_id)
-
-    def _tell(self) -> None:
-        with self._decided:
-            self._decided.notify_all()

@@ -45,8 +45,14 @@ class _Standing(Collector):
         yield _gauge(
             "not_to_be_relied_on",
             "1 where history changed, the log forked, or its key is another",
-            float(node.trouble is not None or node.diverged),
+            float(node.trouble is not None),
         )
+        if (worked_at := node.told.said_at()) is not None:
+            yield _gauge(
+                "work_silent_seconds",
+                "Since when the process that follows, publishes and folds has said nothing",
+                max(0.0, (datetime.now(UTC) - worked_at).total_seconds()),
+            )
         if (following := node.following()) is not None:
             yield _gauge("outbox_waiting", "Actions without an outcome", following.waiting)
             yield _gauge("ledger_reachable", "1 where it answers", float(following.reachable))

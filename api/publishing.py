@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -24,18 +25,18 @@ _log = structlog.get_logger(__name__)
 class Publisher(Background):
     """Signs in one thread, so that no witness delays it, and gathers in another."""
 
-    def __init__(self, ledger: Ledger, publication: Publication) -> None:
+    def __init__(
+        self, ledger: Ledger, publication: Publication, when_changed: Callable[[], None]
+    ) -> None:
         self.trouble: HistoryChangedError | AnotherKeyError | None = None
         """Why nothing more is signed, if so."""
         self._ledger = ledger
         self._publication = publication
         self.signed = 0
         """The last signed size, as this process knows it."""
+        self._when_changed = when_changed
         self._grown = threading.Event()
         super().__init__(sign=self._sign, gather=self._gather)
-
-    def standing(self) -> Standing:
-        return self._publication.standing()
 
     def grown(self) -> None:
         """Say that there is something to sign, so that it is not only found at the next look."""
@@ -49,6 +50,7 @@ class Publisher(Background):
 
     def _sign(self) -> None:
         while not self._stopping.is_set():
+            before = self.signed, self.trouble
             try:
                 head = self._ledger.rows.max_notification_id() or 0
                 if head != self.signed or self.trouble is not None:
@@ -60,6 +62,8 @@ class Publisher(Background):
                 self.trouble = error
             except Exception as error:
                 _log.warning("signing interrupted", error=type(error).__name__)
+            if before != (self.signed, self.trouble):
+                self._when_changed()
             self._stopping.wait(_AT_MOST_EVERY_SECONDS)
             self._grown.wait(_EVERY_SECONDS)
             self._grown.clear()

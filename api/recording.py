@@ -10,11 +10,9 @@ from uuid import UUID
 
 from api.disclosing import write_down_refused
 from api.documents import Outcome, Receipt
-from api.following import Follower
-from api.forwarding import Forwarder
 from api.outcomes import Outcomes
 from api.problem_details import problem
-from api.publishing import Publisher
+from api.told import Told
 from ledger import signing
 from ledger.application import Ledger, check_case
 from ledger.outbox import Outbox
@@ -24,6 +22,7 @@ from ledger.sd_jwt import SdJwt
 from ledger.vault.disclosures import Vault, Vaults
 
 _PATIENCE_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
 
 
 class Recording(Protocol):
@@ -49,10 +48,9 @@ class Recording(Protocol):
 class DirectRecording:
     """The ledger node records at once. Other nodes pass actions on without disclosures."""
 
-    def __init__(self, ledger: Ledger, vaults: Vaults, publisher: Publisher) -> None:
+    def __init__(self, ledger: Ledger, vaults: Vaults) -> None:
         self._ledger = ledger
         self._vaults = vaults
-        self._publisher = publisher
 
     def on_case(self, sender: Agency, sent: str, case_id: UUID, case_version: int) -> Receipt:
         """Nothing of a refused action is kept, neither in the ledger nor in a vault.
@@ -79,7 +77,7 @@ class DirectRecording:
     ) -> Receipt:
         if sender.role == NODE:
             _check_bare(parsed)
-            return self._recorded(action, case_id, case_version)
+            return Receipt.of(self._ledger.append(action, case_id, case_version))
         signing.check_disclosures(action, parsed.disclosures)
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
@@ -98,7 +96,6 @@ class DirectRecording:
             raise
         if not is_new:  # what it disclosed is in the vault since then
             self._take_back(vault, parsed, action, deposit)
-        self._publisher.grown()
         return Receipt.of(recorded)
 
     @staticmethod
@@ -112,9 +109,7 @@ class DirectRecording:
         parsed = signing.parse(sent)
         action = _senders_action(self._ledger, parsed, sender)
         signing.check_disclosures(action, parsed.disclosures)
-        receipt = Receipt.of(self._ledger.append_to_registry(action))
-        self._publisher.grown()
-        return receipt
+        return Receipt.of(self._ledger.append_to_registry(action))
 
     def of_node(
         self,
@@ -123,16 +118,10 @@ class DirectRecording:
         case_id: UUID | None,
         case_version: int,
     ) -> None:
-        if case_id is not None:
-            self._recorded(action, case_id, case_version)
-            return
-        self._ledger.append_to_registry(action)
-        self._publisher.grown()
-
-    def _recorded(self, action: signing.SignedAction, case_id: UUID, case_version: int) -> Receipt:
-        receipt = Receipt.of(self._ledger.append(action, case_id, case_version))
-        self._publisher.grown()
-        return receipt
+        if case_id is None:
+            self._ledger.append_to_registry(action)
+        else:
+            self._ledger.append(action, case_id, case_version)
 
 
 class OutboxRecording:
@@ -143,16 +132,14 @@ class OutboxRecording:
         ledger: Ledger,
         vaults: Vaults,
         outbox: Outbox,
-        forwarder: Forwarder,
-        follower: Follower,
         outcomes: Outcomes,
+        told: Told,
     ) -> None:
         self._ledger = ledger
         self._vaults = vaults
         self._outbox = outbox
-        self._forwarder = forwarder
-        self._follower = follower
         self._outcomes = outcomes
+        self._told = told
 
     def on_case(
         self, sender: Agency, sent: str, case_id: UUID, case_version: int
@@ -193,7 +180,6 @@ class OutboxRecording:
     ) -> None:
         if not self._is_waiting(action) and self._ledger.receipt_of(action) is None:
             self._outbox.put(action, node, case_id, case_version, None)
-            self._forwarder.put()
 
     def _is_waiting(self, action: signing.SignedAction) -> bool:
         found = self._outbox.find(action)
@@ -201,7 +187,6 @@ class OutboxRecording:
 
     def _await(self, action_id: UUID) -> Receipt | Outcome:
         """Wait a little for the outcome, where the ledger node answers at all."""
-        self._forwarder.put()
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             outcome = self._outcomes.of(action_id)
@@ -209,10 +194,14 @@ class OutboxRecording:
                 raise RuntimeError("an action that was put into the outbox is not there")
             if outcome.receipt is not None:
                 return outcome.receipt
-            away = not self._forwarder.reachable or self._follower.diverged
-            if outcome.problem is not None or away or time.monotonic() > deadline:
+            if outcome.problem is not None or self._is_away() or time.monotonic() > deadline:
                 return outcome
-            self._forwarder.wait(0.1)
+            self._told.wait(_LOOK_SECONDS)
+
+    def _is_away(self) -> bool:
+        """Whether the ledger node does not answer, or is not believed."""
+        said = self._told.now
+        return said.trouble is not None or (said.heard is not None and not said.heard.takes_actions)
 
 
 def _senders_action(ledger: Ledger, parsed: SdJwt, sender: Agency) -> signing.SignedAction:

@@ -1,13 +1,15 @@
 """Runs the HTTP server of a node."""
 
 import logging
-import signal
+import os
 import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import NoReturn
 
 import structlog
@@ -17,11 +19,16 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.connections import BoundedProtocol
 from api.middleware import Contained
+from api.node import Node
+from api.processes import EndedError, run_together
 from api.settings import Settings
 from api.telemetry import in_log
+from api.work import Work
 from ledger.collector import SERVING, collect_seldom
 from ledger.vocabulary import build_models
 
+_NICE = 5
+_LOOK_SECONDS = 0.5
 MAX_CONNECTIONS = 1000
 """Besides those that streams are sent on."""
 
@@ -48,28 +55,52 @@ def log_nothing() -> None:
     structlog.configure(processors=[_drop])
 
 
-def leave_when_told() -> None:
-    """Make SIGTERM and SIGINT an ordinary exit, so that what was opened is closed.
+def serve(
+    settings: Settings, conninfo: str, meanwhile: Callable[[], None] = lambda: None
+) -> NoReturn:
+    """Be a node until told to stop: a process for each role that the settings give it.
 
-    The HTTP server finishes its requests first, then hands the signal on to this.
+    ``meanwhile`` is called now and then. Raises ``SystemExit``.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+    prepare()
+    parts: dict[str, Callable[[], None]] = {}
+    with ExitStack() as stack:
+        if "api" in settings.roles:
+            listening = stack.enter_context(listen(settings))
+            parts["api"] = partial(_answer, settings, conninfo, listening)
+        if "work" in settings.roles:
+            parts["work"] = partial(work, settings, conninfo)
+        try:
+            run_together(parts, meanwhile)
+        except EndedError as error:
+            structlog.get_logger(__name__).error("the node stops", why=str(error))
+            raise SystemExit(error.code or 1) from None
 
 
-def serve(settings: Settings, conninfo: str) -> None:
-    """Serve until the process is told to stop."""
-    run(create_app(settings, conninfo), settings)
+def prepare() -> None:
+    """Load all that serving needs, before processes are forked that share it."""
+    build_models()
+    collect_seldom(SERVING)
+
+
+def work(settings: Settings, conninfo: str) -> None:
+    """Do what a node does without being asked, until told to stop. Requests come first."""
+    os.nice(_NICE)
+    with _exporting(), Node(settings, conninfo) as node, Work(node):
+        while True:  # a signal that another thread is given is seen when this one wakes
+            time.sleep(_LOOK_SECONDS)
+
+
+def _answer(settings: Settings, conninfo: str, listening: socket.socket) -> None:
+    app = create_app(settings, conninfo, works=False)
+    with _exporting():
+        server(app, settings).run(sockets=[listening])
 
 
 def run(app: FastAPI, settings: Settings) -> None:
-    """Serve any application, as :func:`serve` does a node's."""
-    # Of all commands this one alone exports; the others need not wait for its libraries.
-    from api.exporting import exporting
-
-    build_models()
-    collect_seldom(SERVING)
-    with exporting():
+    """Serve any application in this process, until it is told to stop."""
+    prepare()
+    with _exporting():
         server(app, settings).run(sockets=[listen(settings)])
 
 
@@ -159,8 +190,11 @@ def server(app: FastAPI, settings: Settings, *, grace: int = 5) -> uvicorn.Serve
     return uvicorn.Server(config)
 
 
-def _leave(*_: object) -> NoReturn:
-    raise SystemExit(0)
+def _exporting() -> AbstractContextManager[bool]:
+    # Of all commands these alone export; the others need not wait for its libraries.
+    from api.exporting import exporting
+
+    return exporting()
 
 
 def _drop(*_: object) -> dict[str, object]:

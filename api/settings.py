@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     """A protocol file. Unset: the trilateral protocol that ships with this program."""
     countries: tuple[str, ...] | None = None
     """Whose node this is, with their vaults and witnesses. Unset: every party's; ``[]``: none's."""
+    roles: Annotated[tuple[Literal["api", "work"], ...], Field(min_length=1)] = ("api", "work")
+    """What ``serve`` does here, each in a process of its own: answer requests, and all the rest."""
     audience: str = "case-ledger"
     """What an agency's assertion must name as ``aud``: this ledger, and no other."""
     host: str = "127.0.0.1"

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import psycopg
@@ -16,6 +16,7 @@ from ledger.store.database import APP_ROLE
 from ledger.store.embedded import EmbeddedServer
 
 DATABASE = "case_ledger"
+_LOOK_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 
@@ -29,35 +30,47 @@ class Store:
 
     conninfo: str
     owner_conninfo: str
-    embedded: bool
+    server: EmbeddedServer | None = None
+    """Unless it is one that is named."""
+
+    @property
+    def embedded(self) -> bool:
+        return self.server is not None
+
+    def look_after(self) -> None:
+        """Start an embedded server again where it is gone."""
+        try:
+            if self.server is not None and self.server.ensure_running():
+                _log.warning("the embedded PostgreSQL had stopped and was started again")
+        except Exception as error:
+            _log.error("the embedded PostgreSQL cannot be started", error=type(error).__name__)
 
 
 @contextmanager
-def open_store(settings: Settings, *, database: str | None = None) -> Iterator[Store]:
+def open_store(
+    settings: Settings, *, database: str | None = None, watch: bool = True
+) -> Iterator[Store]:
     """The store, for as long as the block runs. Raises ``StoreError``.
 
     ``database`` picks another database of the same server. An embedded server is
-    started where none runs yet, and started again if it dies.
+    started where none runs yet, and started again if it dies: by a thread that may ``watch``, or
+    else by who calls :meth:`Store.look_after` now and then.
     """
     if settings.database_url is not None:
         named = settings.database_url.get_secret_value()
         owner = (settings.owner_database_url or settings.database_url).get_secret_value()
         if database is not None:
             named, owner = (make_conninfo(url, dbname=database) for url in (named, owner))
-        yield Store(named, owner, embedded=False)
+        yield Store(named, owner)
         return
     server = EmbeddedServer(settings.data_directory / "postgresql")
-    stopping = threading.Event()
-    watchdog = threading.Thread(target=_watch, args=(server, stopping), name="watchdog")
     try:
         create_database(server.conninfo, database or DATABASE)
         conninfo = make_conninfo(server.conninfo, dbname=database or DATABASE)
-        watchdog.start()
-        yield Store(conninfo, conninfo, embedded=True)
+        store = Store(conninfo, conninfo, server)
+        with _watched(store) if watch else nullcontext():
+            yield store
     finally:
-        stopping.set()
-        if watchdog.is_alive():
-            watchdog.join()
         server.stop()
 
 
@@ -92,6 +105,7 @@ def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
             connection.execute("SELECT FROM access.assertions LIMIT 0")
             connection.execute("SELECT FROM access.sessions LIMIT 0")
             connection.execute("SELECT FROM notifications.outbox LIMIT 0")
+            connection.execute("SELECT FROM node.work LIMIT 0")
             connection.execute("SELECT FROM views.projections LIMIT 0")
             connection.execute("SELECT FROM ledger.events LIMIT 0")
             connection.execute("SELECT FROM log.signed LIMIT 0")
@@ -104,10 +118,18 @@ def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
         ) from error
 
 
-def _watch(server: EmbeddedServer, stopping: threading.Event) -> None:
-    while not stopping.wait(0.5):
-        try:
-            if server.ensure_running():
-                _log.warning("the embedded PostgreSQL had stopped and was started again")
-        except Exception as error:
-            _log.error("the embedded PostgreSQL cannot be started", error=type(error).__name__)
+@contextmanager
+def _watched(store: Store) -> Iterator[None]:
+    stopping = threading.Event()
+
+    def watch() -> None:
+        while not stopping.wait(_LOOK_SECONDS):
+            store.look_after()
+
+    thread = threading.Thread(target=watch, name="watchdog")
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()

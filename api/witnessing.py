@@ -1,6 +1,7 @@
 """The witnesses of the countries whose node this is, and how to reach those of others."""
 
 import hashlib
+import time
 from collections.abc import Collection, Mapping, Sequence
 
 import httpx
@@ -8,7 +9,9 @@ import httpx
 from api.answers import AS_IT_IS, bounded
 from api.log_keys import own_parties, witness_keys
 from api.settings import Settings
+from api.told import Told
 from ledger.store.database import Database
+from ledger.store.recorder import LedgerRecorder
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, VerifierKey
 from ledger.transparency.policy import TrustedWitness
@@ -17,6 +20,8 @@ from ledger.transparency.witness import Answer, Copy, Witness, WitnessClient
 
 _LATEST = 2**62
 _ANSWER_BYTES = 64 * 1024
+_COPY_SECONDS = 4.0
+_LOOK_SECONDS = 0.25
 
 
 class HttpWitness:
@@ -36,6 +41,24 @@ class HttpWitness:
 
     def close(self) -> None:
         self._http.close()
+
+
+class Copied:
+    """The events that a country's node has copied, which its witnesses compare with."""
+
+    def __init__(self, rows: LedgerRecorder, told: Told) -> None:
+        self._rows = rows
+        self._told = told
+
+    def root_at(self, size: int) -> bytes | None:
+        """The root of the first ``size`` events, which are waited for a little.
+
+        A copy of a log that contradicts itself vouches for nothing more.
+        """
+        deadline = time.monotonic() + _COPY_SECONDS
+        while (tree := self._rows.tree()).size < size and time.monotonic() < deadline:
+            self._told.wait(_LOOK_SECONDS)
+        return tree.root(size) if size <= tree.size and self._told.now.trouble is None else None
 
 
 class Witnesses:

@@ -5,6 +5,7 @@ python -m benchmarks.http_app uvloop | asyncio
 
 import os
 import sys
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -13,20 +14,20 @@ from api.access import TheCaller
 from api.app import create_app
 from api.documents import Health
 from api.middleware import Contained
-from api.server import listen, log_as_json, server
+from api.processes import beside, leave_when_told
+from api.server import listen, log_as_json, prepare, server, work
 from api.settings import Settings
-from ledger.collector import SERVING, collect_seldom
-from ledger.vocabulary import build_models
 
 cores = {int(core) for core in os.environ.get("BENCHMARK_CORES", "").split(",") if core}
 if cores:
     os.sched_setaffinity(0, cores)
 log_as_json()
-build_models()
-collect_seldom(SERVING)
+prepare()
 settings = Settings()
 assert settings.database_url is not None
-node_app: FastAPI = create_app(settings, settings.database_url.get_secret_value())
+conninfo = settings.database_url.get_secret_value()
+# As a node is served: its work is done by a process beside, on the same cores here.
+node_app: FastAPI = create_app(settings, conninfo, works=__name__ != "__main__")
 
 
 @node_app.get("/benchmark/empty", response_model=Health)
@@ -41,6 +42,8 @@ routes.insert(0, routes.pop())
 application = Contained(node_app)
 
 if __name__ == "__main__":
-    running: uvicorn.Server = server(node_app, settings)
-    running.config.loop = sys.argv[1]
-    running.run(sockets=[listen(settings)])
+    leave_when_told()
+    with beside("work", partial(work, settings, conninfo)):
+        running: uvicorn.Server = server(node_app, settings)
+        running.config.loop = sys.argv[1]
+        running.run(sockets=[listen(settings)])

@@ -15,6 +15,9 @@ from ledger.refusals import Ground, Refusal
 from ledger.signing import SignedAction
 from ledger.store.database import Database
 
+CHANNEL = "outbox_actions"
+"""Notified of each action that is put in."""
+
 _PUT = """
 INSERT INTO outbox.actions (
     action_id, agency, party, case_id, case_version, sd_jwt, deposit_id, state)
@@ -25,7 +28,7 @@ ON CONFLICT (action_id) DO UPDATE
 SET case_version = EXCLUDED.case_version, deposit_id = EXCLUDED.deposit_id, state = 'waiting',
     answer = NULL, received_at = now(), sent_at = NULL, decided_at = NULL
 WHERE actions.state = 'refused' AND actions.sd_jwt = EXCLUDED.sd_jwt
-RETURNING *
+RETURNING action_id, pg_notify(%(channel)s, '')
 """
 
 # What a case's agencies did goes in the order in which it came. What was sent, but is not to
@@ -133,6 +136,7 @@ class Outbox:
                     "case_version": case_version,
                     "sd_jwt": action.sd_jwt,
                     "deposit_id": deposit_id,
+                    "channel": CHANNEL,
                 },
                 prepare=True,
             ).fetchone()

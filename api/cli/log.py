@@ -16,7 +16,8 @@ from api.log_keys import (
     trusted_policy,
     witness_key,
 )
-from api.server import leave_when_told, log_as_json, run
+from api.processes import leave_when_told
+from api.server import log_as_json, run
 from api.settings import Settings
 from api.store import open_store
 from api.witness_app import create_witness_app

@@ -19,8 +19,9 @@ from api.agency_keys import own_key
 from api.cli.connection import KeyFile
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.node import check_settings
+from api.processes import leave_when_told
 from api.schema import migrate_all
-from api.server import leave_when_told, log_as_json, tls_context
+from api.server import log_as_json, tls_context
 from api.server import serve as run_server
 from api.settings import Settings
 from api.store import check_migrated, open_store
@@ -40,14 +41,14 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Serve the ledger: every role of a node in one process."""
+    """Serve the ledger: answer requests, and do a node's work in a process beside."""
     log_as_json()
     leave_when_told()
     with failures():
         settings = Settings().listening_on(host, port)
         check_settings(settings)
         tls_context(settings)
-    with failures(), open_store(settings) as store:
+    with failures(), open_store(settings, watch=False) as store:
         if store.embedded or settings.owner_database_url is not None:
             login = conninfo_to_dict(store.conninfo).get("user")
             migrate_all(
@@ -56,7 +57,7 @@ def serve(
                 grant_to=None if store.embedded or login is None else str(login),
             )
         check_migrated(store.conninfo, settings.load_protocol().party_codes)
-        run_server(settings, store.conninfo)
+        run_server(settings, store.conninfo, store.look_after)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from api.access import Caller, TheCaller, TheNode
 from api.documents import DuplicateAssessment, DuplicateDocument, DuplicatePage
 from api.node import Node
 from api.problems import responses
+from api.told import ASSESSED, notify
 from ledger.duplicates.store import Duplicates
 from ledger.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
@@ -48,7 +49,7 @@ def assess_duplicate(
     kept = _of_coordinator(node, caller)
     now = datetime.now(UTC)
     assessed = kept.assess(duplicate_id, assessment.finding, caller.agency.id, now)
-    node.matching.look()
+    notify(node.database, ASSESSED)
     if assessed is None:
         raise Refusal(
             Ground.UNKNOWN, "unknown-duplicate", "This country has no duplicate with this id."

@@ -8,9 +8,9 @@ from api.documents import Health, Readiness
 from api.metrics import metrics
 from api.problem_details import problem
 from api.problems import responses
-from ledger.transparency.publication import AnotherKeyError, HistoryChangedError
 from projections.views import VIEWS
 
+_UNRELIABLE = "Not to be relied on"
 router = APIRouter(tags=["health"])
 
 
@@ -34,15 +34,9 @@ def ready(node: TheNode) -> Readiness:
         raise problem(
             503, "Not available now", "not-adopted", "No protocol is adopted; adopt one first."
         )
-    if node.follower is not None and node.diverged:
-        raise problem(
-            503, "Not to be relied on", "log-diverged", node.follower.trouble or "The log forked."
-        )
-    match node.trouble:
-        case HistoryChangedError() as error:
-            raise problem(503, "Not to be relied on", "history-changed", str(error))
-        case AnotherKeyError() as error:
-            raise problem(503, "Nothing is published", "another-log-key", str(error))
+    if (trouble := node.trouble) is not None:
+        title = "Nothing is published" if trouble.rule == "another-log-key" else _UNRELIABLE
+        raise problem(503, title, trouble.rule, trouble.message)
     standing = node.standing()
     return Readiness(
         status="ready",
@@ -52,6 +46,7 @@ def ready(node: TheNode) -> Readiness:
         published=standing.published,
         witnesses=standing.witnesses,
         following=node.following(),
+        worked_at=node.told.said_at(),
     )
 
 

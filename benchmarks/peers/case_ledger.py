@@ -5,9 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from importlib import metadata
-from typing import cast
 
-from api.publishing import Publisher
 from api.recording import DirectRecording
 from api.schema import migrate_all
 from benchmarks.peers import servers
@@ -103,7 +101,7 @@ class LedgerStore(_CaseLedger):
 class EverythingOn(_CaseLedger):
     """An action as its agency hands it in, by the way that the API takes.
 
-    Publication and the sharing between countries follow behind in threads of their own, on a
+    Publication and the sharing between countries follow behind in a process of their own, on a
     real node; they are not in this.
     """
 
@@ -126,8 +124,7 @@ class EverythingOn(_CaseLedger):
             database,
             {p: DataKeys(directory / p.lower(), p, key) for p, key in self._country_keys.items()},
         )
-        publisher = cast("Publisher", _NoPublisher())
-        self._recording = DirectRecording(self._ledger, vaults, publisher)
+        self._recording = DirectRecording(self._ledger, vaults)
 
     @cached_property
     def _country_keys(self) -> dict[str, FileCountryKey]:
@@ -137,13 +134,6 @@ class EverythingOn(_CaseLedger):
         for event in events:
             sender = self._agencies.protocol.agencies_by_id[event.agency]
             self._recording.on_case(sender, event.sent, event.case_id, event.version - 1)
-
-
-class _NoPublisher:
-    """Stands for the thread that would publish."""
-
-    def grown(self) -> None:
-        pass
 
 
 def _exists(server: str, database: str) -> bool:

@@ -131,8 +131,7 @@ class Publication:
 
     def standing(self) -> Standing:
         """Where the log stands, as stored."""
-        signed, published = sizes(self._database)
-        return Standing(signed, published, self._cosigned_sizes(self.policy_at(signed)))
+        return standing(self._database, self.policy_at)
 
     def _last_signed(self) -> tuple[Note, Checkpoint] | None:
         with self._database.connection() as connection:
@@ -154,7 +153,7 @@ class Publication:
             )
 
     def _ask_all(self, policy: Policy, note: Note, checkpoint: Checkpoint) -> set[Future[None]]:
-        sizes = self._cosigned_sizes(policy)
+        sizes = _cosigned_sizes(self._database, policy)
         tree = Tree(checkpoint.size, self._rows.read_hashes)
         for name, trusted in policy.witnesses.items():
             under_way = name in self._asked and not self._asked[name].done()
@@ -242,17 +241,6 @@ class Publication:
             keep_published(connection, checkpoint, whole)
         return True
 
-    def _cosigned_sizes(self, policy: Policy) -> dict[str, int]:
-        """The size that each witness of the policy cosigned last: one index probe each."""
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                "SELECT witness, COALESCE((SELECT max(size) FROM log.cosignatures c"
-                " WHERE c.witness = w.witness), 0) AS size"
-                " FROM unnest(%s::text[]) AS w (witness)",
-                (list(policy.witnesses),),
-            ).fetchall()
-        return {row["witness"]: row["size"] for row in rows}
-
 
 def keep_signed(connection: Connection[DictRow], checkpoint: Checkpoint, note: Note) -> None:
     """Store what the log signed; the first note of a size stays."""
@@ -282,6 +270,12 @@ def sizes(database: Database) -> tuple[int, int]:
     return (row["signed"], row["published"]) if row else (0, 0)
 
 
+def standing(database: Database, policy_at: PolicyAt) -> Standing:
+    """How far the log is signed, cosigned and published, as the ledger node stored it."""
+    signed, published = sizes(database)
+    return Standing(signed, published, _cosigned_sizes(database, policy_at(signed)))
+
+
 def published(database: Database) -> tuple[Note, Checkpoint] | None:
     """The last published checkpoint, with its cosignatures."""
     with database.connection() as connection:
@@ -301,6 +295,18 @@ def signed_after(database: Database, size: int) -> tuple[Note, Checkpoint] | Non
             _SIGNED_AFTER, {"size": size, "stride": STRIDE}, prepare=True
         ).fetchone()
     return None if row is None or row["note"] is None else _read(row["note"])
+
+
+def _cosigned_sizes(database: Database, policy: Policy) -> dict[str, int]:
+    """The size that each witness of the policy cosigned last: one index probe each."""
+    with database.connection() as connection:
+        rows = connection.execute(
+            "SELECT witness, COALESCE((SELECT max(size) FROM log.cosignatures c"
+            " WHERE c.witness = w.witness), 0) AS size"
+            " FROM unnest(%s::text[]) AS w (witness)",
+            (list(policy.witnesses),),
+        ).fetchall()
+    return {row["witness"]: row["size"] for row in rows}
 
 
 def _strides(signed: int, size: int) -> Iterable[int]:

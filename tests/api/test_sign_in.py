@@ -44,6 +44,7 @@ from api.id_tokens import proves_second_factor, pseudonym
 from api.node import Node, check_settings
 from api.server import tls_context
 from api.settings import Settings
+from api.sweeping import Sweeping
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
@@ -600,9 +601,8 @@ def test_what_is_over_is_swept_away(node: Place, browser: httpx.Client, tmp_path
     node.execute("UPDATE access.sign_ins SET expires_at = now()")
     with node.browser() as other:
         set_out(other)
-    sweeper = Node(Settings(data_directory=tmp_path), node.database)
-    with sweeper.database, sweeper.ledger:
-        sweeper.sweep()
+    with Node(Settings(data_directory=tmp_path), node.database) as swept:
+        Sweeping(swept.ledger, swept.vaults, swept.outbox, swept.assertions, swept.sessions).sweep()
     assert (node.count("sessions"), node.count("sign_ins")) == (1, 1)
 
 

@@ -1,9 +1,10 @@
-"""`kill -9` of the API and of PostgreSQL while eight agencies write.
+"""`kill -9` of a node, of PostgreSQL, or of one of the node's processes while eight agencies write.
 
 ``CASE_LEDGER_TEST_KILLS`` sets how many times; each kind of kill comes in turn.
 """
 
 import os
+import signal
 import time
 from collections import Counter
 from itertools import cycle, islice
@@ -27,7 +28,7 @@ from tests.support.process import ServeProcess, kill_postgresql
 from tests.support.views import wait_for
 from tests.support.writing import Writer, wait_for_progress, writing
 
-KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "4"))
 WRITERS = 8
 
 
@@ -58,15 +59,17 @@ def kill_again_and_again(
 ) -> Counter[str]:
     random = Random(7)
     kills: Counter[str] = Counter()
-    for kind in islice(cycle(("api", "postgresql", "both")), KILLS):
+    for kind in islice(cycle(("node", "postgresql", "both", "part")), KILLS):
         wait_for_progress(writers, node.said)
         time.sleep(random.uniform(0, 0.7))
-        if kind in ("api", "both"):
+        if kind in ("node", "both"):
             node.kill()
         if kind in ("postgresql", "both"):
             kill_postgresql(data_directory)
-        if kind in ("api", "both"):
+        if kind in ("node", "both"):
             node.start()
+        if kind == "part":  # the one that answers requests, or the one that does the rest
+            os.kill(random.choice(node.parts()), signal.SIGKILL)
         kills[kind] += 1
     wait_for_progress(writers, node.said)
     return kills

@@ -68,6 +68,11 @@ class ServeProcess:
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.05)
 
+    def parts(self) -> list[int]:
+        """The ids of the processes that it runs: they that answer requests, and the work."""
+        assert self._process is not None
+        return children(self._process.pid)
+
     def said(self) -> str:
         """The end of its log."""
         return self.log.read_text()[-4000:]
@@ -82,6 +87,11 @@ class ServeProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(60)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started and that still run."""
+    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def kill_postgresql(data_directory: Path) -> None:

@@ -1,0 +1,180 @@
+"""What a node does without being asked: it publishes or copies, folds, exchanges and erases.
+
+It is done by one process, beside those that answer requests: :mod:`api.told` says how they hear of
+each other. All of it stands in the database, and every step may be repeated, so that it goes on
+where it was whenever it ends.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from joserfc.jwk import OKPKey
+
+from api import told
+from api.agency_keys import own_key
+from api.anchoring import Anchoring
+from api.country_keys import pair_shares
+from api.erasing import Erasing
+from api.following import Follower, HttpSource
+from api.forwarding import Forwarder
+from api.log_keys import log_keys, trusted_policy
+from api.mailing import HttpPostOffice, PostOffice
+from api.matching import Matching
+from api.node import Node, node_client
+from api.notifying.notifier import Notifier
+from api.publishing import Publisher
+from api.sharing import Sharing
+from api.sweeping import Sweeping
+from api.timestamping import Stamper
+from api.told import Heard, Listener, Said, Teller, Trouble
+from ledger import outbox
+from ledger.mirror import Mirror
+from ledger.protocol import Agency
+from ledger.store import recorder
+from ledger.transparency.publication import HistoryChangedError, Publication
+from projections.runner import Followers
+
+
+class Work:
+    """A node's work goes on for as long as the block runs."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._decided = 0
+        self._publisher: Publisher | None = None
+        self._follower: Follower | None = None
+        self._forwarder: Forwarder | None = None
+        self._works: dict[str, Callable[[], None]] = {}
+        """What is to be done when another process notifies of something."""
+        self._teller = Teller(node.database, self._said)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._begin()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _begin(self) -> None:
+        node, enter = self._node, self._stack.enter_context
+        enter(Followers(node.conninfo))
+        if node.settings.ledger_url is None:
+            self._publish()
+            self._correspond(node.mailbox, "itself")
+        else:
+            self._follow(node.settings.ledger_url)
+        enter(Erasing(node.ledger, node.vaults, node.views, node.recording, self._node_key))
+        enter(Anchoring(node.ledger, node.vaults, node.recording, self._node_key))
+        enter(Sweeping(node.ledger, node.vaults, node.outbox, node.assertions, node.sessions))
+        if (stamper := Stamper.of(node.settings, node.database)) is not None:
+            enter(stamper)
+        if (notifier := Notifier.of(node.settings, node.database)) is not None:
+            enter(notifier)
+        enter(self._teller)
+        enter(Listener(node.conninfo, self._works))
+
+    def _publish(self) -> None:
+        """Be the ledger node."""
+        node = self._node
+        publication = Publication(
+            node.ledger.rows,
+            node.database,
+            log_keys(node.settings),
+            node.witnesses.client,
+            node.policy_at,
+        )
+        publisher = Publisher(node.ledger, publication, self._teller.tell)
+        self._publisher = self._stack.enter_context(publisher)
+        self._works[recorder.CHANNEL] = publisher.grown
+
+    def _follow(self, url: str) -> None:
+        """Be a country's node."""
+        node = self._node
+        client = self._stack.enter_context(node_client(node.settings, url))
+        adoption = node.settings.adoption
+        mirror = Mirror(
+            node.ledger,
+            node.database,
+            trusted_policy(node.settings),
+            adoption=bytes.fromhex(adoption) if adoption else None,
+        )
+        follower = Follower(mirror, HttpSource(url, client))
+        forwarder = Forwarder(
+            node.outbox,
+            node.vaults,
+            node.ledger,
+            client,
+            lambda: not follower.diverged,
+            self._when_decided,
+        )
+        follower.size = node.ledger.rows.frontier().size
+        follower.when_grown = forwarder.copied
+        follower.when_changed = self._teller.tell
+        self._forwarder = self._stack.enter_context(forwarder)
+        self._follower = self._stack.enter_context(follower)
+        self._correspond(HttpPostOffice(client), url)
+        self._works[outbox.CHANNEL] = forwarder.put
+
+    def _correspond(self, post: PostOffice, via: str) -> None:
+        """Exchange parcels with the other countries' nodes, by way of the ledger node ``via``."""
+        node = self._node
+        shares = pair_shares(node.settings, node.country_keys)
+        matching = Matching(node.ledger, node.vaults, shares, post, via)
+        sharing = Sharing(node.ledger, node.vaults, node.country_keys, post, via, matching.take_in)
+        self._stack.enter_context(sharing)
+        self._stack.enter_context(matching)
+        self._works[told.ASSESSED] = matching.look
+
+    def _when_decided(self) -> None:
+        self._decided += 1
+        self._teller.tell()
+
+    def _node_key(self, node: Agency) -> OKPKey | None:
+        try:
+            return own_key(self._node.settings, node.id, None)
+        except ValueError:
+            return None
+
+    def _said(self) -> Said:
+        if self._publisher is not None:
+            return Said(size=self._publisher.signed, trouble=_publishing(self._publisher))
+        follower, forwarder = self._follower, self._forwarder
+        if follower is None or forwarder is None:
+            return Said()
+        return Said(
+            size=follower.size,
+            trouble=_copying(follower),
+            heard=Heard(
+                reachable=follower.reachable,
+                takes_actions=forwarder.reachable,
+                heard_at=follower.heard_at,
+                trouble=follower.trouble,
+            ),
+            decided=self._decided,
+        )
+
+
+def _publishing(publisher: Publisher) -> Trouble | None:
+    error = publisher.trouble
+    if error is None:
+        return None
+    changed = isinstance(error, HistoryChangedError)
+    return Trouble(rule="history-changed" if changed else "another-log-key", message=str(error))
+
+
+def _copying(follower: Follower) -> Trouble | None:
+    if not follower.diverged:
+        return None
+    return Trouble(rule="log-diverged", message=follower.trouble or "The log forked.")

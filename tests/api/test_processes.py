@@ -1,0 +1,243 @@
+"""A node is several processes: one answers requests, one does the rest, one looks after both."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from api.client import LedgerClient
+from api.processes import EndedError, beside, leave_when_told, run_together
+from api.store import DATABASE
+from api.told import CHANNEL, Listener, Said, Teller, Told, notify
+from ledger.application import Ledger, environment
+from ledger.store.database import Database
+from tests.support import process
+from tests.support.actions import opening
+from tests.support.agencies import Agencies
+from tests.support.process import ServeProcess, children
+
+FORKS = multiprocessing.get_context("fork")
+
+
+def until(holds: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def note(file: Path) -> None:
+    """Say that one began, and go on."""
+    with file.open("a") as out:
+        out.write(f"{os.getpid()}\n")
+    while True:
+        time.sleep(0.5)
+
+
+def noted(file: Path) -> list[int]:
+    return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Iterator[Callable[[dict[str, Callable[[], None]]], int]]:
+    """Runs parts under a parent of their own. Gives the parent's id."""
+    started: list[multiprocessing.process.BaseProcess] = []
+
+    def start(parts: dict[str, Callable[[], None]]) -> int:
+        def be_the_parent() -> None:
+            leave_when_told()
+            try:
+                run_together(parts, partial(count, tmp_path / "looks"))
+            except EndedError as ended:
+                (tmp_path / "ended").write_text(str(ended))
+                raise SystemExit(7) from None
+
+        made = FORKS.Process(target=be_the_parent)
+        made.start()
+        started.append(made)
+        assert made.pid is not None
+        return made.pid
+
+    yield start
+    for made in started:
+        made.terminate()
+        made.join(20)
+        assert made.exitcode in (0, 7, -signal.SIGKILL)
+
+
+def count(file: Path) -> None:
+    with file.open("a") as out:
+        out.write(".")
+
+
+def test_who_is_killed_is_started_again(
+    parent: Callable[[dict[str, Callable[[], None]]], int], tmp_path: Path
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    parent({"one": partial(note, one), "other": partial(note, other)})
+    until(lambda: noted(one) and noted(other))
+    for times in (1, 2):
+        os.kill(noted(one)[-1], signal.SIGKILL)
+        until(lambda n=times: len(noted(one)) == n + 1)  # type: ignore[misc]
+    assert len(noted(other)) == 1  # nobody else is disturbed
+    assert is_alive(noted(other)[0])
+    assert (tmp_path / "looks").read_text()
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_where_one_ends_by_itself_all_do(
+    code: int, parent: Callable[[dict[str, Callable[[], None]]], int], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+
+    def end() -> None:
+        until(lambda: noted(other))
+        raise SystemExit(code)
+
+    parent({"one": end, "other": partial(note, other)})
+    until((tmp_path / "ended").exists)
+    assert f"process one ended with code {code}" in (tmp_path / "ended").read_text()
+    assert not is_alive(noted(other)[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_nobody_outlives_the_parent(
+    number: signal.Signals,
+    parent: Callable[[dict[str, Callable[[], None]]], int],
+    tmp_path: Path,
+) -> None:
+    one = tmp_path / "one"
+    pid = parent({"one": partial(note, one)})
+    until(lambda: noted(one))
+    os.kill(pid, number)
+    until(lambda: not is_alive(noted(one)[0]))
+    assert len(noted(one)) == 1
+
+
+def test_one_beside_ends_with_the_block(tmp_path: Path) -> None:
+    with beside("one", partial(note, tmp_path / "one")) as pid:
+        until(lambda: noted(tmp_path / "one") == [pid])
+    assert not is_alive(pid)
+
+
+@pytest.fixture
+def node(directory: Path, agencies: Agencies) -> Iterator[ServeProcess]:
+    """A node in which a protocol is adopted."""
+    serve = ServeProcess(process.environment(directory), directory / "serve.log")
+    with serve:
+        with Ledger(environment(conninfo(directory))) as ledger:
+            agencies.begin(ledger)
+        yield serve
+
+
+def conninfo(directory: Path) -> str:
+    return f"postgresql://postgres@/{DATABASE}?host={directory / 'postgresql'}"
+
+
+def client(node: ServeProcess, agencies: Agencies) -> LedgerClient:
+    return LedgerClient(
+        node.url,
+        agency="xk-dhtqnj",
+        key=agencies.keys["xk-dhtqnj"],
+        protocol=agencies.protocol.id,
+        patience=20,
+    )
+
+
+def test_a_node_goes_on_whichever_of_its_processes_is_killed(
+    node: ServeProcess, agencies: Agencies
+) -> None:
+    with client(node, agencies) as asking:
+        for _ in range(2):
+            for pid in node.parts():
+                os.kill(pid, signal.SIGKILL)
+                case_id = uuid4()
+                receipt = asking.append(opening(), case_id, 0)
+                assert asking.case(case_id, at_least=receipt.position).view.version == 1
+                until(lambda: len(node.parts()) == 2)
+                until(lambda r=receipt: asking.ready().published >= r.position)  # type: ignore[misc]
+    assert node.stop() == 0
+
+
+def test_roles_may_be_on_machines_of_their_own(
+    database: str, agencies: Agencies, directory: Path
+) -> None:
+    """Both are configured alike, but for what they do; here they share a directory of keys."""
+    with Ledger(environment(database)) as ledger:
+        agencies.begin(ledger)
+    api, work = (
+        ServeProcess(
+            process.environment(
+                directory, CASE_LEDGER_DATABASE_URL=database, CASE_LEDGER_ROLES=f'["{role}"]'
+            ),
+            directory / f"{role}.log",
+        )
+        for role in ("api", "work")
+    )
+    with api, client(api, agencies) as asking:
+        assert len(api.parts()) == 1
+        receipt = asking.append(opening(), uuid4(), 0)
+        assert asking.ready().published == 0
+        assert asking.ready().worked_at is None
+        work.start()
+        until(lambda: asking.ready().published >= receipt.position)
+        assert asking.ready().worked_at is not None
+        assert len(work.parts()) == 1
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{work.url}/health")
+        assert (work.stop(), api.stop()) == (0, 0)
+
+
+def test_what_is_said_is_heard_and_kept(database: str) -> None:
+    said = [Said(size=1)]
+    with Database(database) as pool, ExitStack() as stack:
+        told = Told(pool)
+        told.read()
+        assert told.now == Said()
+        assert told.said_at() is None
+        heard: list[str] = []
+        stack.enter_context(Listener(database, {CHANNEL: lambda: heard.append("")}))
+        until(lambda: heard)  # once, for what may have been missed
+        teller = stack.enter_context(Teller(pool, lambda: said[-1]))
+        until(lambda: len(heard) == 2)
+        told.read()
+        assert told.now == Said(size=1)
+        assert told.said_at() is not None
+        said.append(Said(size=2))
+        teller.tell()
+        until(lambda: len(heard) == 3)
+        told.read()
+        assert told.now.size == 2
+        told.hear(Said(size=3).model_dump_json())
+        assert told.now.size == 3
+        told.hear("no such thing")
+        assert told.now.size == 3
+        notify(pool, CHANNEL)
+        until(lambda: len(heard) == 4)
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+            )
+        until(lambda: len(heard) >= 5)  # the connection was lost, and all may have been missed
+
+
+def test_children_of_a_process_are_found() -> None:
+    with beside("one", signal.pause) as pid:
+        assert pid in children(os.getpid())
