@@ -75,16 +75,15 @@ class Erasing(Background):
             return 0
         count = 0
         for vault in self._vaults:
-            while not self._stopping.is_set():
-                rows = self._ledger.rows.select_rows(after=vault.progress(WORK), limit=_BATCH)
-                if not rows:
-                    break
-                for row in rows:
-                    if row.kind == "erasure_approved":
-                        count += self._erase(vault, row.originator_id)
-                vault.advance(WORK, rows[-1].position)
-        if not self._stopping.is_set():
-            self._obeyed = head
+            ordered = self._ledger.rows.originators_of(
+                ["erasure_approved"], after=vault.progress(WORK), upto=head
+            )
+            for case_id in ordered:
+                if self._stopping.is_set():
+                    return count
+                count += self._erase(vault, case_id)
+            vault.advance(WORK, head)
+        self._obeyed = head
         return count
 
     def retire(self, now: datetime) -> int:

@@ -13,13 +13,13 @@ from itertools import groupby
 from uuid import UUID
 
 import structlog
-from eventsourcing.application import LRUCache
 from pydantic import TypeAdapter
 
 from api.background import Background
 from api.mailing import PostOffice
 from ledger.application import Ledger
 from ledger.case import Case
+from ledger.case_state import CHANGES_PARTIES
 from ledger.duplicates.messages import (
     DuplicateAssessed,
     DuplicateFound,
@@ -41,13 +41,13 @@ from ledger.vault.readings import Asked
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
 
-_BATCH = 200
+_BATCH = 2_000
 _AT_ONCE = 50
 _EVERY_SECONDS = 1.0
-_BETWEEN_BATCHES_SECONDS = 0.05
+_BETWEEN_BATCHES_SECONDS = 0.25
+"""A look asks many questions: what comes meanwhile is answered by one."""
 _AT_LEAST_EVERY_SECONDS = 3.0
 _AFTER_TROUBLE_SECONDS = 2.0
-_NOTED = 4_000
 WORK = "match"
 _COMPARED = ("first_name", "second_name", "birthdate", "citizenship")
 _IDENTITY = TypeAdapter(Identity)
@@ -73,8 +73,6 @@ class Matching(Background):
         self._told = threading.Event()
         self._unread: set[UUID] = set()
         """Cases whose disclosures do not open here; each is logged, and tried, once."""
-        self._noted: LRUCache[tuple[str, UUID], tuple[str, ...]] = LRUCache(maxsize=_NOTED)
-        """Who was party to a case when it was last noted, by vault and case."""
         super().__init__(match=self._run)
 
     def _run(self) -> None:
@@ -126,26 +124,17 @@ class Matching(Background):
 
     def _follow(self, vault: Vault, protocol: Protocol) -> bool:
         """Note the country's own cases, and who is party to them by now."""
-        rows = self._ledger.rows.select_rows(after=vault.progress(WORK), limit=_BATCH)
-        if not rows:
+        after, head = vault.progress(WORK), self._ledger.rows.max_notification_id() or 0
+        upto = min(head, after + _BATCH)
+        if upto <= after:
             return False
-        for case_id in dict.fromkeys(row.originator_id for row in rows):
-            case = self._ledger.case(case_id)
-            if case is None or self._noted_parties(vault, case_id) == case.state.parties:
-                continue
+        changed = self._ledger.rows.originators_of(CHANGES_PARTIES, after=after, upto=upto)
+        for case in self._ledger.cases(changed).values():
             if opened_by(case, protocol) == vault.party:
-                vault.duplicates.add_case(case_id, protocol.party_codes - {vault.party})
-                vault.duplicates.joined(case_id, case.state.parties)
-            self._noted.put((vault.party, case_id), case.state.parties)
-        vault.advance(WORK, rows[-1].position)
+                vault.duplicates.add_case(case.id, protocol.party_codes - {vault.party})
+                vault.duplicates.joined(case.id, case.state.parties)
+        vault.advance(WORK, upto)
         return True
-
-    def _noted_parties(self, vault: Vault, case_id: UUID) -> tuple[str, ...] | None:
-        """Whom this process noted last as party to a case: most actions change nothing of that."""
-        try:
-            return self._noted.get((vault.party, case_id))
-        except KeyError:
-            return None
 
     def _exchange(self, vault: Vault, other: str, registry: Registry) -> PairKey | None:
         """Give ``other`` this country's share. Returns the key of both, once both gave theirs."""

@@ -5,7 +5,8 @@ cursor for each recipient follows the ledger; it moves once what lies before it 
 that nothing is left out, and what is sent twice is taken in once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -39,6 +40,17 @@ _AFTER_TROUBLE_SECONDS = 2.0
 _log = structlog.get_logger(__name__)
 
 
+class _Way(NamedTuple):
+    """From one country's vault to another country."""
+
+    vault: Vault
+    recipient: str
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.vault.party, self.recipient
+
+
 class Sharing(Background):
     """One thread sends, one fetches, for each country whose node this process is."""
 
@@ -58,6 +70,8 @@ class Sharing(Background):
         self._via = via
         self._done = -1
         """The ledger's head when all before it had been handed in."""
+        self._reached: dict[tuple[str, str], int] = {}
+        """What :meth:`_stands` knows."""
         self._take_message = take_message
         super().__init__(send=self._send_regularly, fetch=self._fetch_regularly)
 
@@ -84,66 +98,87 @@ class Sharing(Background):
             self._stopping.wait(pause)
 
     def send(self) -> bool:
-        """Hand in what one more batch of events asks for. Returns whether there was any event."""
+        """Hand in what one more batch of events asks for. Returns whether more may wait."""
         head = self._ledger.rows.max_notification_id() or 0
         registry = self._ledger.registry() if head != self._done else None
         if registry is None:
             return False
-        moved = False
+        behind: dict[int, list[_Way]] = {}
+        for way in self._ways(registry):
+            if (stands := self._stands(way)) < head:
+                behind.setdefault(stands, []).append(way)
+        is_full = False
+        for after, ways in behind.items():
+            is_full |= self._send_batch(after, ways, registry)
+        if not behind:
+            self._done = head
+        return is_full
+
+    def _ways(self, registry: Registry) -> Iterator[_Way]:
+        """From each country whose node this is to each other that can receive."""
         for vault in self._vaults:
             for recipient in registry.country_keys:
                 if recipient != vault.party:
-                    moved |= self._send_to(vault, recipient, registry)
-        if not moved:
-            self._done = head
-        return moved
+                    yield _Way(vault, recipient)
 
-    def _send_to(self, vault: Vault, recipient: str, registry: Registry) -> bool:
-        # At another ledger node all is handed in again: the old one's mailbox may be lost.
-        work = f"send to {recipient} via {self._via}"
-        after = vault.progress(work)
+    def _stands(self, way: _Way) -> int:
+        """Up to which event all was handed in. A crash may take back what the database has of it:
+        then it is handed in again, once this process begins anew.
+        """
+        if way.name not in self._reached:
+            # At another ledger node all is handed in again: the old one's mailbox may be lost.
+            self._reached[way.name] = way.vault.progress(self._work(way))
+        return self._reached[way.name]
+
+    def _work(self, way: _Way) -> str:
+        return f"send to {way.recipient} via {self._via}"
+
+    def _send_batch(self, after: int, ways: Sequence[_Way], registry: Registry) -> bool:
         rows = self._ledger.rows.select_rows(after=after, limit=_BATCH)
-        if not rows:
-            return False
-        for case_id, of_case in _by_case(rows, registry.protocol.ledger_id).items():
-            case = self._ledger.case(case_id, upto_position=rows[-1].position)
-            if case is not None and recipient in case.state.parties:
-                self._send_case(vault, recipient, registry, case, of_case)
-        vault.advance(work, rows[-1].position)
-        return True
+        of_cases = _by_case(rows, registry.protocol.ledger_id)
+        cases = self._ledger.cases(of_cases.keys())
+        for way in ways:
+            self._send_rows(way, registry, of_cases, cases)
+            way.vault.advance(self._work(way), rows[-1].position)
+            self._reached[way.name] = rows[-1].position
+        return len(rows) == _BATCH
 
-    def _send_case(
+    def _send_rows(
         self,
-        vault: Vault,
-        recipient: str,
+        way: _Way,
         registry: Registry,
-        case: Case,
-        rows: Sequence[RecordedRow],
+        of_cases: Mapping[UUID, Sequence[RecordedRow]],
+        cases: Mapping[UUID, Case],
     ) -> None:
-        protocol = registry.protocol
-        acts = [case.history[row.action_id] for row in rows]
-        joins = any(recipient in addressed_parties(act, protocol) for act in acts)
-        sent = case.history.values() if joins else acts
-        own = [act for act in sent if protocol.agencies_by_id[act.agency].party == vault.party]
-        if not own:
-            return
-        held = [one for one in vault.case_fields(case.id) if one.received_from is None]
-        wanted = {act.id for act in own}
-        self._hand_in(vault, recipient, registry, [h for h in held if h.action_id in wanted], None)
-        for act in acts:
-            if act in own and _releases_to(act, recipient):
-                self._release(vault, recipient, registry, case, act)
+        """What of these events the recipient is to have: fields first, then what was released."""
+        wanted: list[UUID] = []
+        releases: list[tuple[Case, Act]] = []
+        for case_id, rows in of_cases.items():
+            case = cases.get(case_id)
+            if case is None or way.recipient not in case.state.parties:
+                continue
+            acts = [case.history[row.action_id] for row in rows]
+            joins = any(way.recipient in addressed_parties(a, registry.protocol) for a in acts)
+            sent = case.history.values() if joins else acts
+            wanted += [act.id for act in sent if _is_own(way, act, registry) and act.digests]
+            releases += [
+                (case, act)
+                for act in acts
+                if _is_own(way, act, registry) and _releases_to(act, way.recipient)
+            ]
+        if wanted:
+            self._hand_in(way, registry, way.vault.own_case_fields(wanted), None)
+        for case, release in releases:
+            self._release(way, registry, case, release)
 
-    def _release(
-        self, vault: Vault, recipient: str, registry: Registry, case: Case, release: Act
-    ) -> None:
+    def _release(self, way: _Way, registry: Registry, case: Case, release: Act) -> None:
         """Take out what a release names, which is written into the access log, and send it."""
         agency = registry.protocol.agencies_by_id[release.agency]
         groups = tuple(FieldGroup(group) for group in release.fields["groups"])
         basis = BasisNamed(
             kind=LegalBasis(release.fields["basis"]), action=UUID(release.fields["basis_action"])
         )
-        reading = vault.readings.record(
+        reading = way.vault.readings.record(
             Asked(
                 agency=agency.id,
                 role=agency.role,
@@ -159,39 +194,35 @@ class Sharing(Background):
         named = parcels.released_digests(release)
         held = [
             one
-            for one in vault.personal_fields(reading)
+            for one in way.vault.personal_fields(reading)
             if one.received_from is None and one.digest in named.get(one.action_id, ())
         ]
-        self._hand_in(vault, recipient, registry, held, release.id)
+        self._hand_in(way, registry, held, release.id)
 
     def _hand_in(
-        self,
-        vault: Vault,
-        recipient: str,
-        registry: Registry,
-        held: Iterable[Held],
-        release: UUID | None,
+        self, way: _Way, registry: Registry, held: Iterable[Held], release: UUID | None
     ) -> None:
+        sender, recipient = way.vault.party, way.recipient
+        key = registry.country_keys[recipient]
         for action_id, presentation in presentations_by_action(self._ledger.rows, held).items():
             content = Presentation(presentation=presentation, release=release)
-            key = registry.country_keys[recipient]
             self._post.put(
-                parcels.pack(content, action_id, registry.protocol, vault.party, recipient, key)
+                parcels.pack(content, action_id, registry.protocol, sender, recipient, key)
             )
 
     def fetch(self) -> bool:
-        """Take in what waits. Returns whether anything was taken out of the mailbox."""
+        """Take in what waits. Returns whether more may wait."""
         registry = self._ledger.registry()
         if registry is None:
             return False
-        moved = False
+        is_full = False
         for vault in self._vaults:
             waiting = self._post.waiting(vault.party, _FETCH)
             done = [parcel.id for parcel in waiting if self._take_in(vault, parcel, registry)]
             if done:
                 self._post.remove(vault.party, done)
-                moved = True
-        return moved
+                is_full |= len(waiting) == _FETCH
+        return is_full
 
     def _take_in(self, vault: Vault, parcel: Parcel, registry: Registry) -> bool:
         """Returns whether the parcel can be removed: it was taken in, or never can be."""
@@ -262,6 +293,11 @@ def recorded_text(row: RecordedRow) -> str:
     """The SD-JWT of a recorded action, without disclosures."""
     text, _ = entry.unseal(row.state)
     return text
+
+
+def _is_own(way: _Way, act: Act, registry: Registry) -> bool:
+    """Whether an agency of the vault's country did it."""
+    return registry.protocol.agencies_by_id[act.agency].party == way.vault.party
 
 
 def _releases_to(act: Act, recipient: str) -> bool:

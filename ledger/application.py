@@ -1,8 +1,9 @@
 """The ledger as an ``eventsourcing`` application: decide, append, read back."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Self, cast
 from uuid import UUID
 
@@ -120,6 +121,19 @@ class Ledger(Application[UUID]):
             events = self._events(case_id)
             return project(None, [e for e in events if _position(e) <= upto_position])
         return self._read(case_id, registry)
+
+    def cases(self, case_ids: Collection[UUID]) -> Mapping[UUID, Case]:
+        """Many cases as they are, those that there are: what came to them since is read at once."""
+        registry = self.adopted()
+        known = {case_id: self._known(case_id) for case_id in case_ids}
+        known.pop(registry.protocol.ledger_id, None)
+        later = self.rows.select_later({i: _version(case) for i, case in known.items()})
+        events = (cast("ActionRecorded", self.mapper.to_domain_event(row)) for row in later)
+        project = Case.projector(registry.protocol)
+        for case_id, of_case in groupby(events, lambda event: event.originator_id):
+            known[case_id] = case = project(known[case_id], of_case)
+            self._keep(case_id, case)
+        return {case_id: case for case_id, case in known.items() if case is not None}
 
     def case_events(self, case_id: UUID) -> Sequence[ActionRecorded]:
         """All events of a case, in order."""

@@ -299,6 +299,20 @@ def facts_named(patterns: Iterable[str], fields: Mapping[str, Any]) -> tuple[str
     return tuple(names)
 
 
+CHANGES_PARTIES = frozenset(
+    {
+        "case_opened",
+        "meeting_held",
+        "return_decided",
+        "information_requested",
+        "lead_transfer_offered",
+        "joint_action_agreed",
+        "correction",
+    }
+)
+"""The kinds of actions after which other countries may be party to a case than before."""
+
+
 def addressed_parties(act: Act, protocol: Protocol) -> tuple[str, ...]:
     """The countries that an action brings into the case by addressing them."""
     fields = act.fields

@@ -1,19 +1,24 @@
-"""Keeps views in step with the ledger, through crashes of either side."""
+"""Keeps views in step with the ledger, through crashes of either side.
+
+One thread and two connections for all views: each page of events is read and folded once for all
+that stand at the same position. What comes while a page is written is the next page.
+"""
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psycopg
 import structlog
-from eventsourcing.persistence import IntegrityError, Tracking
-from eventsourcing.projection import Projection, ProjectionRunner
+from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
 
-from ledger.application import Ledger, environment
-from ledger.event import ActionRecorded
-from ledger.store.recorder import LedgerFactory
+from ledger.store.database import set_role
+from ledger.store.recorder import CHANNEL, LedgerDatastore
 from ledger.telemetry import span
 from projections.folding import Folder, Step
 from projections.view import (
@@ -27,115 +32,114 @@ from projections.views import VIEWS
 
 PAGE = 500
 """How many events are written at once, at most."""
-_BEHIND = timedelta(seconds=1)
+_GATHER_SECONDS = 0.04
+"""So long is waited after a page: where events are many, those that come are folded together."""
+_LOOK_SECONDS = 0.25
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+_AWAY = (psycopg.OperationalError, OperationalError, InterfaceError)
 _log = structlog.get_logger(__name__)
 
 
-class FoldIntoView(Projection[View]):
-    """Folds events into a view: each as it comes, or a page at once where it is behind."""
+@dataclass(slots=True)
+class _Followed:
+    """One view, where it stands, and how often it failed since it was last written."""
 
-    def __init__(self, view: View) -> None:
-        super().__init__(view)
-        self._history = EventHistory(view.datastore)
-        self._folder = Folder(self._history)
-        self._stands = 0
-
-    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
-        if not isinstance(domain_event, ActionRecorded):
-            raise TypeError(f"{type(domain_event).__name__} is not an action")
-        position = tracking.notification_id
-        if position <= self._stands:
-            return  # it was on a page
-        events: Sequence[ActionRecorded] = [domain_event]
-        if _is_old(domain_event):
-            events = self._history.page(position - 1, PAGE) or events
-        with span("view.write", {"view": self.view.name, "events": len(events)}):
-            self._record(self._folder.steps(events))
-        self._stands = events[-1].position or position
-
-    def _record(self, steps: Sequence[Step]) -> None:
-        while steps:
-            try:
-                self.view.record(steps)
-                return
-            except (IntegrityError, LostStepsError):
-                # Another process may follow into the same view, and be in the midst of these.
-                stands = self.view.position()
-                later = [s for s in steps if s.event.position and s.event.position > stands]
-                if len(later) == len(steps):
-                    raise
-                steps = later
+    view: View
+    stands: int
+    failures: int = 0
+    again_at: float = 0.0
 
 
-def _is_old(event: ActionRecorded) -> bool:
-    """Whether an event was recorded so long ago that others are likely to wait behind it."""
-    return event.recorded_at is None or datetime.now(UTC) - event.recorded_at > _BEHIND
+class PageFolder:
+    """Folds the ledger into views, a page at a time."""
 
+    def __init__(self, datastore: LedgerDatastore, views: Iterable[type[View]]) -> None:
+        self._datastore = datastore
+        self._history = EventHistory(datastore)
+        self._followed = [self._begun(view) for view in views]
+        self._folders: dict[frozenset[str], Folder] = {}
+        """One for those that stand at the same position, which their cases are folded up to."""
 
-def projector_environment(conninfo: str) -> dict[str, str]:
-    """The ``eventsourcing`` environment of a projection: reads events, writes views."""
-    return environment(conninfo, pool_size=4) | {LedgerFactory.ROLE: PROJECTOR_ROLE}
+    def step(self) -> bool:
+        """Fold one page into each view that is behind. Returns whether there was any.
 
+        A view that fails is logged and left out for a while; the others go on. Raises the driver's
+        or the library's ``OperationalError`` where the database is away.
+        """
+        now = time.monotonic()
+        groups: dict[int, list[_Followed]] = {}
+        for one in self._followed:
+            if one.again_at <= now:
+                groups.setdefault(one.stands, []).append(one)
+        moved = [self._fold(after, group) for after, group in groups.items()]
+        return any(moved)
 
-class Follower:
-    """One view's runner, started again whenever it stops for an error."""
+    def _fold(self, after: int, group: Sequence[_Followed]) -> bool:
+        events = self._history.page(after, PAGE)
+        if not events:
+            return False
+        names = frozenset(one.view.name for one in group)
+        folder = self._folders.pop(names, None) or Folder(self._history)
+        for other in [one for one in self._folders if one & names]:
+            del self._folders[other]  # those stood together once
+        steps = folder.steps(events)
+        for one in group:
+            self._write(one, steps)
+        if all(one.stands == events[-1].position for one in group):
+            self._folders[names] = folder
+        return True
 
-    def __init__(self, view: type[View], conninfo: str) -> None:
-        self.name = view.name
-        self._view = view
-        self._conninfo = conninfo
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name=f"follow-{view.name}")
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _follow(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            try:
-                # A runner opens pools before it first asks: ask first.
-                psycopg.connect(self._conninfo, connect_timeout=5).close()
-                self._run()
-                failures = 0
-            except SlotMovedError:
-                failures = 0
-            except Exception as error:
-                _log.warning("projection interrupted", view=self.name, error=type(error).__name__)
-                pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
-                failures += 1
-                self._stopping.wait(pause)
-
-    def _run(self) -> None:
-        runner = ProjectionRunner(
-            application_class=Ledger,
-            projection_class=FoldIntoView,
-            view_class=self._view,
-            env=projector_environment(self._conninfo),
-        )
+    def _write(self, one: _Followed, steps: Sequence[Step]) -> None:
         try:
-            with runner:
-                while not self._stopping.is_set() and not runner.is_interrupted.is_set():
-                    self._stopping.wait(0.2)
-        finally:
-            runner.view.datastore.close()
+            with span("view.write", {"view": one.view.name, "events": len(steps)}):
+                record_rest(one.view, steps)
+        except SlotMovedError:
+            again = self._begun(type(one.view))
+            one.view, one.stands = again.view, again.stands
+        except _AWAY:
+            raise
+        except Exception as error:
+            _log.warning("projection interrupted", view=one.view.name, error=type(error).__name__)
+            one.stands = one.view.position()
+            one.again_at = time.monotonic() + _PAUSES[min(one.failures, len(_PAUSES) - 1)]
+            one.failures += 1
+        else:
+            one.stands, one.failures = steps[-1].event.position or 0, 0
+
+    def _begun(self, view: type[View]) -> _Followed:
+        begun = view(self._datastore)
+        return _Followed(begun, begun.position())
+
+
+def record_rest(view: View, steps: Sequence[Step]) -> None:
+    """Write the steps that a view has not got yet.
+
+    Raises ``LostStepsError`` where others before them are missing.
+    """
+    while steps:
+        try:
+            view.record(steps)
+            return
+        except (IntegrityError, LostStepsError):
+            # Another process may follow into the same view, and be in the midst of these.
+            stands = view.position()
+            later = [s for s in steps if s.event.position and s.event.position > stands]
+            if len(later) == len(steps):
+                raise
+            steps = later
 
 
 class Followers:
-    """The runners of every view, as a context manager."""
+    """Follows into views for as long as the block runs."""
 
     def __init__(self, conninfo: str, views: Iterable[type[View]] = tuple(VIEWS.values())) -> None:
-        self._followers = [Follower(view, conninfo) for view in views]
+        self._conninfo = conninfo
+        self._views = tuple(views)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follow")
 
     def __enter__(self) -> Self:
-        for follower in self._followers:
-            follower.start()
+        self._thread.start()
         return self
 
     def __exit__(
@@ -144,5 +148,36 @@ class Followers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for follower in self._followers:
-            follower.stop()
+        self._stopping.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                # Its pool waits where there is no server: ask first.
+                with psycopg.connect(self._conninfo, connect_timeout=5) as listening:
+                    set_role(listening, PROJECTOR_ROLE)
+                    listening.execute(SQL("LISTEN {}").format(Identifier(CHANNEL)))
+                    self._run(listening)
+            except Exception as error:
+                _log.warning("projections interrupted", error=type(error).__name__)
+                failures = 0 if time.monotonic() - began > _PAUSES[-1] else failures
+                self._stopping.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+                failures += 1
+
+    def _run(self, listening: Connection) -> None:
+        datastore = LedgerDatastore(self._conninfo, pool_size=2, role=PROJECTOR_ROLE)
+        try:
+            pages = PageFolder(datastore, self._views)
+            while not self._stopping.is_set():
+                if pages.step():
+                    self._stopping.wait(_GATHER_SECONDS)
+                    continue
+                for _ in listening.notifies(timeout=_LOOK_SECONDS, stop_after=1):
+                    pass
+                for _ in listening.notifies(timeout=0):
+                    pass  # of what the next page has too
+        finally:
+            datastore.close()

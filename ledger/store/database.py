@@ -1,12 +1,14 @@
 """Connections in the application's least-privileged role."""
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from psycopg import Connection
+import psycopg
+from psycopg import BaseConnection, Connection
 from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool
@@ -24,6 +26,25 @@ def set_role(connection: Connection[Any], role: str = APP_ROLE) -> None:
 def set_local_role(connection: Connection[Any], role: str) -> None:
     """Take ``role`` for what is left of the transaction."""
     connection.execute(SQL("SET LOCAL ROLE {}").format(Identifier(role)))
+
+
+def is_over(connection: BaseConnection[Any]) -> bool:
+    """Whether the server went away, found out without asking it: nothing comes unasked but that."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def check_is_there(connection: Connection[Any]) -> None:
+    """For a pool, before it gives a connection away. Raises ``psycopg.OperationalError``.
+
+    One whose server went away is closed, or the pool would keep it.
+    """
+    if is_over(connection):
+        connection.close()
+        raise psycopg.OperationalError("the server closed the connection")
 
 
 class Database:
@@ -47,7 +68,7 @@ class Database:
             max_size=max_size,
             open=False,
             configure=partial(set_role, role=role),
-            check=ConnectionPool.check_connection if is_checked else None,
+            check=check_is_there if is_checked else None,
             timeout=10.0,
             name="case-ledger",
         )
@@ -70,7 +91,7 @@ class Database:
     def apart(self, role: str) -> "Database":
         """One more connection, in another role, that is closed with this pool.
 
-        It is not asked first whether it still answers: who uses it tries again.
+        It is not looked at first whether it is still there: who uses it tries again.
         """
         made = Database(self.conninfo, max_size=1, role=role, is_checked=False)
         self._apart.append(made)

@@ -1,7 +1,6 @@
 """One connection that an event loop asks, in one role, opened anew where it was lost."""
 
 import asyncio
-import select
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Identifier
 
-from ledger.store.database import APP_ROLE
+from ledger.store.database import APP_ROLE, is_over
 
 _PATIENCE_SECONDS = 10.0
 _PAUSE_SECONDS = 0.1
@@ -63,7 +62,7 @@ class Lane:
 
     async def _usable(self) -> AsyncConnection[DictRow]:
         rested = time.monotonic() - self._used_at > _RESTED_SECONDS
-        if self._connection is not None and rested and _is_over(self._connection):
+        if self._connection is not None and rested and is_over(self._connection):
             await self._drop()
         if self._connection is None:
             self._connection = await self._open()
@@ -98,12 +97,3 @@ class Lane:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
-
-
-def _is_over(connection: AsyncConnection[DictRow]) -> bool:
-    """Whether the server went away: nothing comes on a connection that was asked nothing."""
-    if connection.closed:
-        return True
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))

@@ -5,7 +5,7 @@ Extends ``PostgresApplicationRecorder`` where it is meant to be extended: ``inse
 from the recorder.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -36,7 +36,7 @@ from ledger import entry, merkle
 from ledger.event import ActionRecorded, UnsealedEvent, recorded
 from ledger.merkle import Frontier, Tree
 from ledger.store.arrays import Bigints, Byteas, Texts, Uuids
-from ledger.store.database import APP_ROLE, set_role
+from ledger.store.database import APP_ROLE, check_is_there, set_role
 from ledger.store.grouping import Group
 from ledger.telemetry import span
 
@@ -108,6 +108,14 @@ _STATEMENTS = {
 _LEAVES = """
 SELECT leaf_hash AS hash FROM ledger.events
 WHERE notification_id > %(start)s AND notification_id <= %(end)s ORDER BY notification_id
+"""
+
+_LATER = """
+SELECT notification_id, e.originator_id, originator_version, topic, state
+FROM unnest(%(originators)b::uuid[], %(versions)b::bigint[]) AS known (originator_id, version)
+JOIN ledger.events e
+ON e.originator_id = known.originator_id AND e.originator_version > known.version
+ORDER BY e.originator_id, originator_version
 """
 
 _TILE_HASHES = """
@@ -269,7 +277,7 @@ class LedgerDatastore(PostgresDatastore):
             max_size=pool_size,
             open=False,
             configure=partial(set_role, role=role),
-            check=ConnectionPool.check_connection if is_checked else None,
+            check=check_is_there if is_checked else None,
             timeout=10.0,
             name="case-ledger-events",
         )
@@ -278,8 +286,8 @@ class LedgerDatastore(PostgresDatastore):
     def appends(self) -> "LedgerDatastore":
         """One more connection, for appends alone.
 
-        It is not asked first whether it still answers, which costs a round trip: an append that
-        finds it gone is tried again.
+        It is not looked at first whether it is still there: an append that finds it gone is tried
+        again.
         """
         return LedgerDatastore(self._conninfo, pool_size=1, role=self._role, is_checked=False)
 
@@ -435,6 +443,36 @@ class LedgerRecorder(PostgresApplicationRecorder):
                 )
                 for row in curs.fetchall()
             ]
+
+    def select_later(self, versions: Mapping[UUID, int]) -> Sequence[Notification]:
+        """The events of many aggregates after a version of each: one's after another's."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                _LATER,
+                {"originators": Uuids(versions), "versions": Bigints(versions.values())},
+                prepare=True,
+            ).fetchall()
+        return [
+            Notification(
+                id=row["notification_id"],
+                originator_id=row["originator_id"],
+                originator_version=row["originator_version"],
+                topic=row["topic"],
+                state=bytes(row["state"]),
+            )
+            for row in rows
+        ]
+
+    def originators_of(self, kinds: Collection[str], *, after: int, upto: int) -> Sequence[UUID]:
+        """The aggregate of each event of these kinds, from position ``after + 1`` to ``upto``."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT originator_id FROM ledger.events WHERE notification_id > %s"
+                " AND notification_id <= %s AND topic = ANY(%s) ORDER BY notification_id",
+                (after, upto, list(kinds)),
+                prepare=True,
+            ).fetchall()
+        return [row["originator_id"] for row in rows]
 
     def find_action(self, action_id: UUID) -> RecordedRow | None:
         """The event of an action, if it was recorded."""

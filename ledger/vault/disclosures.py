@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -107,6 +108,21 @@ class Vault:
         Raises ``KeyMissingError``, and ``SealError`` where one does not open at its place.
         """
         return self._open(case_id, SQL("level = 'case'"), {})
+
+    def own_case_fields(self, action_ids: Sequence[UUID]) -> Sequence[Held]:
+        """The ``case`` fields of the country's own actions that are named, of any case.
+
+        Raises as :meth:`case_fields` does.
+        """
+        select = SQL(
+            "SELECT case_id, action_id, digest, field, level, field_group, received_from, sealed"
+            " FROM {} WHERE action_id = ANY(%s) AND level = 'case' AND received_from IS NULL"
+            " AND sealed IS NOT NULL ORDER BY case_id, received_at, action_id, field"
+        ).format(self._table)
+        with self._database.transaction(role=self._reader) as connection:
+            rows = connection.execute(select, (list(action_ids),), prepare=True).fetchall()
+        of_cases = groupby(rows, key=lambda row: row["case_id"])
+        return [held for case_id, of_case in of_cases for held in self.opened(case_id, [*of_case])]
 
     def case_rows(self, lane: Lane) -> Together[UUID, Sequence[DictRow]]:
         """Asks for the rows of persons' ``case`` fields, as they are: :meth:`opened` opens them.

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from ledger import signing
 from ledger.case import Case, decide
-from ledger.case_state import Act, fold
+from ledger.case_state import CHANGES_PARTIES, Act, fold
 from ledger.event import ActionRecorded
 from ledger.refusals import Refusal
 from ledger.sd_jwt import _unb64
@@ -121,12 +121,15 @@ class Walk:
             self.case_id, version, accepted.action, position, self.now + timedelta(seconds=1)
         )
         project = Case.projector(PROTOCOL)
+        before = self.case.state.parties if self.case else None
         self.case = project(self.case, [recorded])
         self.events.append(recorded)
         assert self.case is not None
         assert self.case.state == fold(self.acts, PROTOCOL)
         assert list(self.case.history.values()) == self.acts
         assert (self.case.state.version, self.case.state.position) == (version, position)
+        if self.case.state.parties != before:
+            assert accepted.action.kind in CHANGES_PARTIES
 
 
 def check_refusal(refusal: Refusal, marks: frozenset[str]) -> None:

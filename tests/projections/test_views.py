@@ -1,6 +1,5 @@
 """Views follow the ledger exactly once, are rebuilt identically, and show no stranger a case."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +8,9 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from eventsourcing.persistence import IntegrityError, Tracking
+from eventsourcing.persistence import IntegrityError
+from psycopg import Cursor
+from psycopg.rows import DictRow
 
 from ledger import signing
 from ledger.application import Ledger
@@ -27,13 +28,14 @@ from ledger.vocabulary.picklists import (
 )
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import KeyCompromised, KeyRevoked
+from projections import runner
 from projections.audit_trail import state_after
 from projections.audit_trails import AuditTrails
 from projections.case_view import OVERSIGHT_VIEWER, Turn, case_view
 from projections.folding import Folder, Step
 from projections.reading import ViewReader
 from projections.rebuild import RebuildError, rebuild
-from projections.runner import FoldIntoView, Followers
+from projections.runner import Followers, PageFolder, record_rest
 from projections.view import PROJECTOR_ROLE, EventHistory, LostStepsError, View
 from projections.views import VIEWS
 from tests.support.actions import opening
@@ -254,7 +256,6 @@ def test_a_runner_that_is_behind_writes_pages(
 ) -> None:
     for n in range(20):
         player.take("xk-nac", request("me-nac" if n % 2 else "al-nac"))
-    time.sleep(1.1)
     written: dict[str, list[int]] = {name: [] for name in VIEWS}
     record = View.record
 
@@ -272,6 +273,56 @@ def test_a_runner_that_is_behind_writes_pages(
     assert [e.version for e in reader.trail(player.case_id)] == list(range(1, 23))
 
 
+def test_a_view_that_fails_keeps_no_other_back(
+    player: Player, reader: ViewReader, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = [True]
+    write = AuditTrails.write
+
+    def failing(self: AuditTrails, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
+        if fails:
+            raise ValueError
+        write(self, curs, steps)
+
+    monkeypatch.setattr(AuditTrails, "write", failing)
+    with Followers(database):
+        for _ in range(3):
+            player.take("xk-nac", request("me-nac"))
+            wait_for(reader, player.position, names=("case_views", "obligations"))
+        assert reader.position("audit_trail") == 0
+        fails.clear()
+        wait_for(reader, player.position)
+    assert [e.version for e in reader.trail(player.case_id)] == [1, 2, 3, 4]
+
+
+def test_views_that_stand_apart_meet_again(
+    player: Player, reader: ViewReader, database: str
+) -> None:
+    datastore = LedgerDatastore(database, pool_size=3, role=PROJECTOR_ROLE)
+    try:
+        with patch.object(runner, "PAGE", 4):
+            PageFolder(datastore, [AuditTrails]).step()
+            pages = PageFolder(datastore, VIEWS.values())
+            assert {name: reader.position(name) for name in VIEWS} == {
+                "case_views": 0, "audit_trail": 4, "obligations": 0,
+            }  # fmt: skip
+            while pages.step():
+                pass
+        for _ in range(3):
+            player.take("xk-nac", request("me-nac"))
+            page = EventHistory.page
+            with patch.object(EventHistory, "page", autospec=True, side_effect=page) as read:
+                assert pages.step()
+                assert read.call_count == 1  # for all of them
+    finally:
+        datastore.close()
+    assert {reader.position(name) for name in VIEWS} == {player.position}
+    for name in VIEWS:
+        before = rows_of(database, name)
+        rebuild(database, name)
+        assert rows_of(database, name) == before
+
+
 def test_pages_that_another_runner_has_begun_are_written_once(
     player: Player, reader: ViewReader, database: str
 ) -> None:
@@ -279,19 +330,18 @@ def test_pages_that_another_runner_has_begun_are_written_once(
         player.take("xk-nac", request("me-nac"))
     datastore = LedgerDatastore(database, pool_size=3, role=PROJECTOR_ROLE)
     try:
-        view, history = AuditTrails(datastore), EventHistory(datastore)
+        pages, history = PageFolder(datastore, [AuditTrails]), EventHistory(datastore)
         another = AuditTrails(datastore)
         events = history.page(0, 100)
-        another.record(Folder(history).steps(events[:7]))
-        time.sleep(1.1)  # so that it is behind, and takes a page
-        runner = FoldIntoView(view)
-        for event in events[:3]:
-            runner.process_event(event, Tracking("ledger", event.position or 0))
-        assert view.position() == player.position
+        steps = Folder(history).steps(events)
+        another.record(steps[:7])
+        assert pages.step()
+        assert not pages.step()
+        assert another.position() == player.position
         # Rows that a crash took back are no page of another's.
         later = replace(events[-1], position=player.position + 2)
         with pytest.raises(LostStepsError):
-            runner.process_event(later, Tracking("ledger", player.position + 2))
+            record_rest(another, [replace(steps[-1], event=later)])
     finally:
         datastore.close()
     assert len(rows_of(database, "audit_trail")) == len(events)

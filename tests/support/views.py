@@ -1,6 +1,7 @@
 """Reading views in tests."""
 
 import time
+from collections.abc import Collection
 
 import psycopg
 
@@ -8,10 +9,12 @@ from projections.reading import ViewReader
 from projections.views import VIEWS
 
 
-def wait_for(reader: ViewReader, position: int, seconds: float = 20) -> None:
-    """Wait until every view stands at ``position``."""
+def wait_for(
+    reader: ViewReader, position: int, seconds: float = 20, names: Collection[str] = tuple(VIEWS)
+) -> None:
+    """Wait until every view stands at ``position``, or those that are named."""
     deadline = time.monotonic() + seconds
-    while any(reader.position(view) < position for view in VIEWS):
+    while any(reader.position(view) < position for view in names):
         assert time.monotonic() < deadline, f"views did not reach {position}"
         time.sleep(0.02)
 
