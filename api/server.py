@@ -27,7 +27,7 @@ from api.work import Work
 from ledger.collector import SERVING, collect_seldom
 from ledger.vocabulary import build_models
 
-_NICE = 5
+_NICE = 10
 _LOOK_SECONDS = 0.5
 MAX_CONNECTIONS = 1000
 """Besides those that streams are sent on."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
+from ledger.store.database import Database
 from ledger.store.lane import Lane
 from ledger.store.together import Together
 
@@ -69,3 +70,17 @@ def test_a_lane_opens_a_connection_anew_where_it_was_lost(server: str) -> None:
             assert lane.opened == 3
 
     asyncio.run(ask())
+
+
+def test_a_pool_gives_no_connection_away_whose_server_is_gone(server: str) -> None:
+    with Database(server, max_size=2, role="pg_monitor") as pool:
+        with pool.connection() as one, pool.connection() as other:
+            pids = [one.info.backend_pid, other.info.backend_pid]
+        with psycopg.connect(server, autocommit=True) as killing:
+            for pid in pids:
+                killing.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        for _ in range(3):
+            with pool.connection() as connection:
+                found = connection.execute("SELECT pg_backend_pid() AS pid").fetchone()
+            assert found is not None
+            assert found["pid"] not in pids
