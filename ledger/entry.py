@@ -5,6 +5,7 @@ re-serialises them.
 """
 
 from datetime import datetime
+from functools import lru_cache
 
 from pydantic_core import from_json
 
@@ -22,6 +23,7 @@ def seal(sd_jwt: str, recorded_at: datetime) -> bytes:
     return f'{{"recorded_at":"{format_utc(recorded_at)}","sd_jwt":"{sd_jwt}"}}'.encode("ascii")
 
 
+@lru_cache(maxsize=4)
 def around(recorded_at: datetime) -> tuple[bytes, bytes]:
     """What :func:`seal` puts before and after the signed text, which needs no escape in JSON.
 

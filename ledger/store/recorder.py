@@ -610,21 +610,18 @@ class _Verdict:
         """Why a proposal is refused; ``None`` counts it as accepted."""
         guard = proposal.guard
         known = self.versions.get(guard.originator_id) if guard else None
+        if guard is not None and known is not None and known != guard.version:
+            return RegistryMovedError("the registry changed meanwhile")
+        if proposal.until is not None and recorded_at >= proposal.until:
+            return TooLateError("it would be recorded after the time that it holds for")
         actions = {event.action_id for event in proposal.events}
         places = {(_uuid(event), event.originator_version) for event in proposal.events}
-        error: IntegrityError | None = None
-        if guard is not None and known is not None and known != guard.version:
-            error = RegistryMovedError("the registry changed meanwhile")
-        elif proposal.until is not None and recorded_at >= proposal.until:
-            error = TooLateError("it would be recorded after the time that it holds for")
-        elif (
+        if (
             len(actions) != len(proposal.events)
             or not actions.isdisjoint(self.actions)
             or not places.isdisjoint(self.places)
         ):
-            error = TakenError("an action id, or a version of a case, is taken")
-        if error is not None:
-            return error
+            return TakenError("an action id, or a version of a case, is taken")
         self.actions |= actions
         self.places |= places
         for originator, version in places:
@@ -678,7 +675,10 @@ def _uuid(event: UnsealedEvent) -> UUID:
 
 
 def _sealed(event: UnsealedEvent, position: int, recorded_at: datetime) -> RecordedRow:
-    state = entry.seal(event.state.decode("ascii"), recorded_at)
+    if not event.state.isascii():
+        raise ValueError("a signed action is written in ASCII")
+    before, after = entry.around(recorded_at)
+    state = before + event.state + after
     return RecordedRow(
         position=position,
         originator_id=_uuid(event),
