@@ -1,11 +1,12 @@
 """The meeting of two countries' teams: its agenda, each case in turn, and what was recorded."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.access import Caller, TheCaller, TheNode
 from api.node import Node
@@ -36,6 +37,49 @@ _LAST = 6
 """How many of a case's actions its page tells of."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """What an address of a sitting names, and who asks."""
+
+    node: Node
+    caller: Caller
+    sitting: Sitting
+    at_least: int | None
+
+    def agenda(self, also: UUID | None = None) -> tuple[tuple[SharedCase, ...], int]:
+        """The agenda, and up to where in the ledger it reaches for certain."""
+        views = ("case_views", "obligations", "audit_trail")
+        for view in views:
+            wait_for(self.node, view, self.at_least)
+        position = min(self.node.views.position(view) for view in views)
+        protocol = self.caller.registry.protocol
+        found = self.node.views.sitting(self.sitting, protocol, limit=_AT_MOST, also=also)
+        return found, position
+
+
+def the_meeting(
+    node: TheNode,
+    caller: TheCaller,
+    country: Country,
+    since: Since = None,
+    at_least: AtLeast = None,
+) -> _Meeting:
+    """The sitting with a country: since a moment, or since the day began (UTC).
+
+    Raises ``Refusal`` for who is no coordinator, and for what is no other country of the protocol.
+    """
+    _check_coordinator(caller)
+    own = caller.agency.party
+    if country == own or country not in caller.registry.protocol.party_codes:
+        raise Refusal(
+            Ground.UNKNOWN, "no-such-resource", "This is no other country of the protocol."
+        )
+    return _Meeting(node, caller, Sitting(own, country, since or _day_of(_now())), at_least)
+
+
+TheMeeting = Annotated[_Meeting, Depends(the_meeting)]
+
+
 @router.get("/meeting")
 def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Response:
     """With which country: those with which open cases are shared."""
@@ -56,17 +100,10 @@ def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Respon
 
 
 @router.get("/meeting/{country}")
-def show_agenda(
-    request: Request,
-    node: TheNode,
-    caller: TheCaller,
-    country: Country,
-    since: Since = None,
-    at_least: AtLeast = None,
-) -> Response:
+def show_agenda(request: Request, meeting: TheMeeting) -> Response:
     """The open cases that both countries are party to, in the order to go through them."""
-    sitting = _sitting(caller, country, since)
-    cases, position = _agenda(node, caller, sitting, at_least)
+    caller, sitting = meeting.caller, meeting.sitting
+    cases, position = meeting.agenda()
     now, words = _now(), Words.of(request)
     left = [one for one in cases if one.is_open and not one.discussed]
     return page(
@@ -91,17 +128,10 @@ def show_agenda(
 
 
 @router.get("/meeting/{country}/summary")
-def show_summary(
-    request: Request,
-    node: TheNode,
-    caller: TheCaller,
-    country: Country,
-    since: Since = None,
-    at_least: AtLeast = None,
-) -> Response:
+def show_summary(request: Request, meeting: TheMeeting) -> Response:
     """What was recorded of each case in the sitting, and which cases were not reached."""
-    sitting = _sitting(caller, country, since)
-    cases, position = _agenda(node, caller, sitting, at_least)
+    caller, sitting = meeting.caller, meeting.sitting
+    cases, position = meeting.agenda()
     words = Words.of(request).things
     named = names(caller.registry.protocol, (), words)
     return page(
@@ -117,35 +147,20 @@ def show_summary(
 
 
 @router.get("/meeting/{country}/summary.pdf")
-def print_summary(
-    request: Request,
-    node: TheNode,
-    caller: TheCaller,
-    country: Country,
-    since: Since = None,
-    at_least: AtLeast = None,
-) -> Response:
+def print_summary(request: Request, meeting: TheMeeting) -> Response:
     """The same to print."""
-    sitting = _sitting(caller, country, since)
-    cases, position = _agenda(node, caller, sitting, at_least)
+    caller, sitting = meeting.caller, meeting.sitting
+    cases, position = meeting.agenda()
     content = print_sitting(caller, sitting, cases, position, Words.of(request), _now())
     headers = {**PAGE_HEADERS, "Content-Disposition": 'inline; filename="meeting-summary.pdf"'}
     return Response(content, headers=headers, media_type="application/pdf")
 
 
 @router.get("/meeting/{country}/{case_id}")
-def show_case(
-    request: Request,
-    node: TheNode,
-    caller: TheCaller,
-    country: Country,
-    case_id: CaseId,
-    since: Since = None,
-    at_least: AtLeast = None,
-) -> Response:
+def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Response:
     """One case: what the teams need to discuss it, and the forms of what they agree."""
-    sitting = _sitting(caller, country, since)
-    cases, position = _agenda(node, caller, sitting, at_least, case_id)
+    node, caller, sitting = meeting.node, meeting.caller, meeting.sitting
+    cases, position = meeting.agenda(case_id)
     shared = _shared(cases, case_id)
     protocol, words, now = caller.registry.protocol, Words.of(request), _now()
     case, trail = recorded_case(node, case_id), trail_of(node, case_id)
@@ -186,32 +201,6 @@ def _check_coordinator(caller: Caller) -> None:
     """Raises ``Refusal`` (``coordinators-only``)."""
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
-
-
-def _sitting(caller: Caller, country: str, since: datetime | None) -> Sitting:
-    """The sitting that an address names: since a moment, or since the day began (UTC).
-
-    Raises ``Refusal`` for who is no coordinator, and for what is no other country of the protocol.
-    """
-    _check_coordinator(caller)
-    own = caller.agency.party
-    if country == own or country not in caller.registry.protocol.party_codes:
-        raise Refusal(
-            Ground.UNKNOWN, "no-such-resource", "This is no other country of the protocol."
-        )
-    return Sitting(own, country, since or _day_of(_now()))
-
-
-def _agenda(
-    node: Node, caller: Caller, sitting: Sitting, at_least: int | None, also: UUID | None = None
-) -> tuple[tuple[SharedCase, ...], int]:
-    """The agenda, and up to where in the ledger it reaches for certain."""
-    views = ("case_views", "obligations", "audit_trail")
-    for view in views:
-        wait_for(node, view, at_least)
-    position = min(node.views.position(view) for view in views)
-    protocol = caller.registry.protocol
-    return node.views.sitting(sitting, protocol, limit=_AT_MOST, also=also), position
 
 
 def _shared(cases: tuple[SharedCase, ...], case_id: UUID) -> SharedCase:
