@@ -8,6 +8,8 @@ import time
 from typing import Protocol
 from uuid import UUID
 
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
+
 from api.disclosing import write_down_refused
 from api.documents import Outcome, Receipt
 from api.outcomes import Outcomes
@@ -19,6 +21,7 @@ from ledger.outbox import Outbox
 from ledger.protocol import NODE, Agency
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import SdJwt
+from ledger.store.database import ReconnectedError
 from ledger.vault.disclosures import Vault, Vaults
 
 _PATIENCE_SECONDS = 5.0
@@ -83,14 +86,46 @@ class DirectRecording:
         check_case(action, case_id)
         _check_release(vault, action)
         try:
-            # The event is committed after them, to the same database's log, and waits for the disk.
+            return self._deposited_and_recorded(vault, parsed, action, case_id, case_version)
+        except ReconnectedError:
+            return self._again(vault, parsed, action, case_id, case_version)
+
+    @retry(
+        retry=retry_if_exception_type(ReconnectedError), stop=stop_after_attempt(9), reraise=True
+    )
+    def _again(
+        self,
+        vault: Vault,
+        parsed: SdJwt,
+        action: signing.SignedAction,
+        case_id: UUID,
+        case_version: int,
+    ) -> Receipt:
+        return self._deposited_and_recorded(vault, parsed, action, case_id, case_version)
+
+    def _deposited_and_recorded(
+        self,
+        vault: Vault,
+        parsed: SdJwt,
+        action: signing.SignedAction,
+        case_id: UUID,
+        case_version: int,
+    ) -> Receipt:
+        """Disclosures first: the event is committed after them, to the same database's log, and
+        waits for the disk.
+
+        Raises ``ReconnectedError`` where the database may have crashed between: then both are to be
+        done again, though the event may be there.
+        """
+        since = time.monotonic() if parsed.disclosures else None
+        try:
             deposit = vault.deposit(action, case_id, parsed.disclosures, durably=False)
         except Refusal:  # the person was erased, after this was recorded or before
             if (receipt := self._ledger.receipt_of(action)) is not None:
                 return Receipt.of(receipt)
             raise
         try:
-            recorded, is_new = self._ledger.record(action, case_id, case_version)
+            recorded, is_new = self._ledger.record(action, case_id, case_version, since=since)
         except Refusal:
             self._take_back(vault, parsed, action, deposit)
             raise
@@ -159,7 +194,7 @@ class OutboxRecording:
         if (receipt := self._ledger.receipt_of(action)) is not None:
             return Receipt.of(receipt)
         if not self._is_waiting(action):
-            deposit = vault.deposit(action, case_id, parsed.disclosures, durably=False)
+            deposit = vault.deposit(action, case_id, parsed.disclosures)
             if not self._outbox.put(action, sender, case_id, case_version, deposit):
                 vault.withdraw(action.id, deposit)  # the same came in at the same moment
         return self._await(action.id)

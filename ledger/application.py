@@ -149,14 +149,23 @@ class Ledger(Application[UUID]):
         return receipt
 
     def record(
-        self, action: SignedAction, case_id: UUID, case_version: int
+        self,
+        action: SignedAction,
+        case_id: UUID,
+        case_version: int,
+        *,
+        since: float | None = None,
     ) -> tuple[Receipt, bool]:
-        """As :meth:`append`; also whether it was recorded just now, and not before."""
+        """As :meth:`append`; also whether it was recorded just now, and not before.
+
+        ``since`` is when, by the monotonic clock, was begun what was committed for it without
+        waiting for the disk. Raises ``ReconnectedError`` where that may be lost: do it again.
+        """
         with span("ledger.record", {"kind": action.kind}):
             try:
-                return self._append(action, case_id, case_version)
+                return self._append(action, case_id, case_version, since)
             except (RegistryMovedError, TooLateError):
-                return self._append_again(action, case_id, case_version)
+                return self._append_again(action, case_id, case_version, since)
 
     @retry(
         retry=retry_if_exception_type((RegistryMovedError, TooLateError)),
@@ -165,12 +174,12 @@ class Ledger(Application[UUID]):
         reraise=True,
     )
     def _append_again(
-        self, action: SignedAction, case_id: UUID, case_version: int
+        self, action: SignedAction, case_id: UUID, case_version: int, since: float | None
     ) -> tuple[Receipt, bool]:
-        return self._append(action, case_id, case_version)
+        return self._append(action, case_id, case_version, since)
 
     def _append(
-        self, action: SignedAction, case_id: UUID, case_version: int
+        self, action: SignedAction, case_id: UUID, case_version: int, since: float | None
     ) -> tuple[Receipt, bool]:
         check_case(action, case_id)
         # By what is known here, without asking the database. Where that is old, either this
@@ -189,7 +198,7 @@ class Ledger(Application[UUID]):
                 raise
             known, case = now_known, now_case
             event = _decide(action, case, case_id, case_version, known)
-        row = self._commit(event, known)
+        row = self._commit(event, known, since)
         if isinstance(row, Receipt):
             return row, False
         recorded = replace(event, position=row.position, recorded_at=row.recorded_at)
@@ -259,7 +268,9 @@ class Ledger(Application[UUID]):
         if case is not None:
             self._known_cases.put(case_id, case)
 
-    def _commit(self, event: ActionRecorded, registry: Registry | None) -> RecordedRow | Receipt:
+    def _commit(
+        self, event: ActionRecorded, registry: Registry | None, since: float | None = None
+    ) -> RecordedRow | Receipt:
         """The row that the event became; the receipt of the same action recorded before."""
         if len(event.action.sd_jwt) > MAX_BYTES - 100:  # the time of recording comes to it
             raise Refusal(
@@ -271,7 +282,7 @@ class Ledger(Application[UUID]):
         key = registry.keys.get(event.action.key_id) if registry else None
         until = key.valid_until if key else None
         try:
-            rows: Placed = self.rows.append((stored,), guard, until)
+            rows: Placed = self.rows.append((stored,), guard, until, since)
             return rows[0]
         except (RegistryMovedError, TooLateError):
             self.registry()

@@ -1,6 +1,8 @@
 """Connections in the application's least-privileged role."""
 
+import math
 import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +16,33 @@ from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool
 
 APP_ROLE = "case_ledger_app"
+
+
+class ReconnectedError(psycopg.OperationalError):
+    """What was to be committed stands on an earlier commit that did not wait for the disk.
+
+    The connection is younger than that: the server may have crashed between, and taken it back.
+    """
+
+
+class PooledConnection(Connection[DictRow]):
+    """A connection that knows how long it has been there."""
+
+    opened_at: float = math.inf
+    """By the monotonic clock. What was committed since then was not taken back by a crash, which
+    would have ended this connection."""
+
+
+def check_since(connection: Connection[Any], since: float | None) -> None:
+    """Raises ``ReconnectedError`` where a connection was opened after a moment."""
+    if since is not None and getattr(connection, "opened_at", math.inf) > since:
+        raise ReconnectedError("the connection was opened meanwhile")
+
+
+def configure(connection: PooledConnection, role: str) -> None:
+    """What a pool does with each new connection."""
+    set_role(connection, role)
+    connection.opened_at = time.monotonic()
 
 
 def set_role(connection: Connection[Any], role: str = APP_ROLE) -> None:
@@ -60,14 +89,14 @@ class Database:
     ) -> None:
         self.conninfo = conninfo
         self._apart: list[Database] = []
-        self._pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
+        self._pool: ConnectionPool[PooledConnection] = ConnectionPool(
             conninfo,
-            connection_class=Connection[DictRow],
+            connection_class=PooledConnection,
             kwargs={"row_factory": dict_row},
             min_size=1,
             max_size=max_size,
             open=False,
-            configure=partial(set_role, role=role),
+            configure=partial(configure, role=role),
             check=check_is_there if is_checked else None,
             timeout=10.0,
             name="case-ledger",

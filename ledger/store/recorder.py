@@ -36,7 +36,14 @@ from ledger import entry, merkle
 from ledger.event import ActionRecorded, UnsealedEvent, recorded
 from ledger.merkle import Frontier, Tree
 from ledger.store.arrays import Bigints, Byteas, Texts, Uuids
-from ledger.store.database import APP_ROLE, check_is_there, set_role
+from ledger.store.database import (
+    APP_ROLE,
+    PooledConnection,
+    ReconnectedError,
+    check_is_there,
+    check_since,
+    configure,
+)
 from ledger.store.grouping import Group
 from ledger.telemetry import span
 
@@ -156,6 +163,8 @@ class Proposal:
     guard: Guard | None = None
     until: datetime | None = None
     """They are recorded before this moment, or not at all."""
+    since: float | None = None
+    """Recorded on a connection that was there then, by the monotonic clock, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +280,12 @@ class LedgerDatastore(PostgresDatastore):
         self._role = role
         self.pool = ConnectionPool(  # type: ignore[assignment]
             conninfo,
-            connection_class=Connection[DictRow],
+            connection_class=PooledConnection,
             kwargs={"row_factory": dict_row},
             min_size=1,
             max_size=pool_size,
             open=False,
-            configure=partial(set_role, role=role),
+            configure=partial(configure, role=role),
             check=check_is_there if is_checked else None,
             timeout=10.0,
             name="case-ledger-events",
@@ -328,17 +337,20 @@ class LedgerRecorder(PostgresApplicationRecorder):
         stored_events: Sequence[StoredEvent],
         guard: Guard | None = None,
         until: datetime | None = None,
+        since: float | None = None,
         **_: Any,
     ) -> Placed:
         """Append events at the next positions, together or not at all. Durable on return.
 
         What other threads append at the same time shares the transaction. Raises
         ``RegistryMovedError`` where the guard does not hold, ``TooLateError`` where they would
-        not be recorded before ``until``, and ``TakenError``.
+        not be recorded before ``until``, ``TakenError``, and ``ReconnectedError`` where a crash may
+        have taken back what was committed ``since``.
         """
         if not stored_events:
             return ()
-        return self._appends.call(Proposal(tuple(map(_unsealed, stored_events)), guard, until))
+        events = tuple(map(_unsealed, stored_events))
+        return self._appends.call(Proposal(events, guard, until, since))
 
     def _append_together(self, proposals: Sequence[Proposal]) -> Sequence[Placed | Exception]:
         with (
@@ -346,9 +358,28 @@ class LedgerRecorder(PostgresApplicationRecorder):
             self._appending() as connection,
             connection.cursor() as curs,
         ):
-            if (rows := self._append_at_once(curs, proposals)) is not None:
-                return rows
-            return self._append_one_by_one(curs, proposals)
+            outcomes: dict[int, Placed | Exception] = {}
+            standing: list[Proposal] = []
+            for place, proposal in enumerate(proposals):
+                try:
+                    check_since(connection, proposal.since)
+                    standing.append(proposal)
+                except ReconnectedError as error:
+                    outcomes[place] = error
+            if not outcomes:
+                return self._append_standing(curs, proposals)
+            rest = iter(self._append_standing(curs, standing) if standing else ())
+            return [
+                outcomes[place] if place in outcomes else next(rest)
+                for place in range(len(proposals))
+            ]
+
+    def _append_standing(
+        self, curs: Cursor[DictRow], proposals: Sequence[Proposal]
+    ) -> Sequence[Placed | Exception]:
+        if (rows := self._append_at_once(curs, proposals)) is not None:
+            return rows
+        return self._append_one_by_one(curs, proposals)
 
     def _append_at_once(
         self, curs: Cursor[DictRow], proposals: Sequence[Proposal]

@@ -84,10 +84,11 @@ class Vault:
     ) -> UUID:
         """Store disclosures that were checked against ``action``. Durable on return.
 
-        Where not ``durably``, they are durable once anything is that this process commits to the
-        same database afterwards: its log has them before. Returns the deposit's id, by which
-        :meth:`withdraw` takes out just these. Raises
-        ``KeyMissingError`` where the person has disclosures here and no key any more, and
+        Where not ``durably``, they are durable once anything is that is committed to the same
+        database afterwards, on a connection that was open before: its log has them before, and
+        a crash, which may take them back, would have ended that connection. Returns the deposit's
+        id, by which :meth:`withdraw` takes out just these. Raises ``KeyMissingError`` where the
+        person has disclosures here and no key any more, and
         ``Refusal`` (``erased-case``) where the person was erased.
         """
         deposit_id = received.parcel_id if received else uuid4()

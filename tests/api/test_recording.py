@@ -1,0 +1,142 @@
+"""An action is recorded with its disclosures or not at all, whenever the database crashes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from api.recording import DirectRecording
+from ledger import signing
+from ledger.application import Ledger, environment
+from ledger.store.database import Database, ReconnectedError, check_since
+from ledger.store.recorder import LedgerRecorder
+from ledger.vault.country_key import FileCountryKey
+from ledger.vault.data_keys import DataKeys
+from ledger.vault.disclosures import Vault, Vaults
+from tests.support.actions import opening
+from tests.support.agencies import Agencies
+
+OURS = "xk-dhtqnj"
+NOTE = "seen at the border"
+
+
+class Place:
+    """The ledger node's way of recording, and a database that can seem to crash."""
+
+    def __init__(self, database: str, pool: Database, ledger: Ledger, directory: Path) -> None:
+        self.database = database
+        self.ledger = ledger
+        keys = DataKeys(directory / "xk", "XK", FileCountryKey.generate())
+        self.vaults = Vaults(pool, {"XK": keys})
+        self.recording = DirectRecording(ledger, self.vaults)
+
+    def record(self, agencies: Agencies, case_id: UUID) -> int:
+        sent = str(agencies.sign(OURS, opening(indicators_note=NOTE), case_id))
+        sender = agencies.protocol.agencies_by_id[OURS]
+        return self.recording.on_case(sender, sent, case_id, 0).position
+
+    def crash(self) -> None:
+        """What did not wait for the disk is gone, and so is every connection."""
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            connection.execute("DELETE FROM vault_xk.disclosures WHERE case_id = ANY(%s)",
+                               (list(self.unrecorded(connection)),))  # fmt: skip
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    def unrecorded(self, connection: psycopg.Connection[tuple[UUID]]) -> set[UUID]:
+        rows = connection.execute(
+            "SELECT case_id FROM vault_xk.disclosures d WHERE NOT EXISTS"
+            " (SELECT FROM ledger.events e WHERE e.action_id = d.action_id)"
+        ).fetchall()
+        return {case_id for (case_id,) in rows}
+
+    def held(self, case_id: UUID) -> set[object]:
+        fields = self.vaults.of("XK").case_fields(case_id)
+        return {one.value for one in fields if one.field == "indicators_note"}
+
+
+@pytest.fixture
+def place(database: str, ledger: Ledger, tmp_path: Path) -> Iterator[Place]:
+    with Database(database) as pool:
+        yield Place(database, pool, ledger, tmp_path)
+
+
+@pytest.mark.parametrize("reconnected", ["by itself", "by another"])
+def test_what_a_crash_takes_back_between_is_deposited_again(
+    reconnected: str, place: Place, agencies: Agencies
+) -> None:
+    """By another request, too: then nothing but its age tells of a connection that it is new."""
+    assert place.held(one := case_of(place, agencies)) == {NOTE}
+    crashes = [place.crash]
+    deposit = Vault.deposit
+
+    def deposit_and_crash(vault: Vault, *given: object, **named: object) -> UUID:
+        made = deposit(vault, *given, **named)  # type: ignore[arg-type]
+        if crashes:
+            crashes.pop()()
+            if reconnected == "by another":
+                with_none = opening()
+                case_id = uuid4()
+                signed = signing.read(agencies.sign(OURS, with_none, case_id))
+                place.ledger.append(signed, case_id, 0)
+        return made
+
+    with patch.object(Vault, "deposit", deposit_and_crash):
+        other = case_of(place, agencies)
+    assert not crashes
+    assert place.held(other) == place.held(one) == {NOTE}
+    assert [row.version for row in place.ledger.rows.select_rows(0, 1_000) if
+            row.originator_id == other] == [1]  # fmt: skip
+
+
+def case_of(place: Place, agencies: Agencies) -> UUID:
+    case_id = uuid4()
+    place.record(agencies, case_id)
+    return case_id
+
+
+def test_a_crash_that_hides_whether_it_was_recorded_loses_nothing(
+    place: Place, agencies: Agencies
+) -> None:
+    case_of(place, agencies)
+    crashes = [place.crash]
+    append = LedgerRecorder._append_standing
+
+    def append_and_crash(recorder: LedgerRecorder, *given: object) -> object:
+        outcomes = append(recorder, *given)  # type: ignore[arg-type]
+        if crashes:
+            crashes.pop()()
+            raise psycopg.OperationalError("the server closed the connection")
+        return outcomes
+
+    with patch.object(LedgerRecorder, "_append_standing", append_and_crash):
+        case_id = case_of(place, agencies)
+    assert not crashes
+    assert place.held(case_id) == {NOTE}
+    rows = [row for row in place.ledger.rows.select_rows(0, 1_000) if row.originator_id == case_id]
+    assert len(rows) == 1
+
+
+def test_others_of_a_group_are_recorded_all_the_same(
+    database: str, agencies: Agencies, ledger: Ledger
+) -> None:
+    with Ledger(environment(database)) as other:
+        cases = [uuid4() for _ in range(3)]
+        signed = [signing.read(agencies.sign(OURS, opening(), case_id)) for case_id in cases]
+        other.append(signed[0], cases[0], 0)
+        with pytest.raises(ReconnectedError):
+            other.record(signed[1], cases[1], 0, since=0.0)
+        other.append(signed[2], cases[2], 0)
+    assert [ledger.case(case_id) is not None for case_id in cases] == [True, False, True]
+
+
+def test_a_connection_of_no_pool_vouches_for_nothing(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        check_since(connection, None)
+        with pytest.raises(ReconnectedError):
+            check_since(connection, 10.0**12)
