@@ -67,7 +67,7 @@ class Node:
             settings,
             self.database,
             self.policy_at,
-            None if self.leads else Copied(self.ledger.rows, self.told),
+            None if self.leads else Copied(self.ledger.rows, self.database, self.told),
         )
         self._stack = ExitStack()
 

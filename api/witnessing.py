@@ -10,6 +10,7 @@ from api.answers import AS_IT_IS, bounded
 from api.log_keys import own_parties, witness_keys
 from api.settings import Settings
 from api.told import Told
+from ledger.mirror import unsettled
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
 from ledger.transparency.checkpoint import Checkpoint
@@ -46,8 +47,9 @@ class HttpWitness:
 class Copied:
     """The events that a country's node has copied, which its witnesses compare with."""
 
-    def __init__(self, rows: LedgerRecorder, told: Told) -> None:
+    def __init__(self, rows: LedgerRecorder, database: Database, told: Told) -> None:
         self._rows = rows
+        self._database = database
         self._told = told
 
     def root_at(self, size: int) -> bytes | None:
@@ -58,7 +60,9 @@ class Copied:
         deadline = time.monotonic() + _COPY_SECONDS
         while (tree := self._rows.tree()).size < size and time.monotonic() < deadline:
             self._told.wait(_LOOK_SECONDS)
-        return tree.root(size) if size <= tree.size and self._told.now.trouble is None else None
+        if size > tree.size or unsettled(self._database) is not None:
+            return None
+        return tree.root(size)
 
 
 class Witnesses:

@@ -75,6 +75,16 @@ class Evidence:
         return cls(**row)
 
 
+def unsettled(database: Database) -> str | None:
+    """What was found first of the log contradicting itself, and nobody has settled."""
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT what FROM log.evidence WHERE settled_at IS NULL ORDER BY id LIMIT 1",
+            prepare=True,
+        ).fetchone()
+    return None if row is None else str(row["what"])
+
+
 class Mirror:
     """The copy in one database. ``trusted`` is believed until the ledger records a policy."""
 
@@ -173,12 +183,8 @@ class Mirror:
 
     def check_unsettled(self) -> None:
         """Raises ``DivergedError`` while there is evidence that nobody has settled."""
-        with self._database.connection() as connection:
-            row = connection.execute(
-                "SELECT what FROM log.evidence WHERE settled_at IS NULL ORDER BY id LIMIT 1"
-            ).fetchone()
-        if row is not None:
-            raise DivergedError(row["what"])
+        if (what := unsettled(self._database)) is not None:
+            raise DivergedError(what)
 
     def _compare(self, source: Source, note: Note, checkpoint: Checkpoint) -> None:
         """A note of events that are copied already: it says the same, or the log forked."""
