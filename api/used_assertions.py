@@ -22,6 +22,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from ledger.store.arrays import Texts
 from ledger.store.lane import Lane
 from ledger.store.together import Together
 
@@ -39,7 +40,8 @@ WITH moved AS (
     RETURNING issued_until
 ), used AS (
     INSERT INTO access.used_assertions (agency, jti, expires_at)
-    SELECT t.* FROM unnest(%(agencies)s::text[], %(jtis)s::text[], %(expiries)s::timestamptz[])
+    SELECT t.* FROM unnest(
+            %(agencies)b::text[], %(jtis)b::text[], %(expiries)b::text[]::timestamptz[])
         AS t (agency, jti, expires_at)
     WHERE EXISTS (SELECT FROM access.uncrashed)
     ORDER BY 1, 2
@@ -113,9 +115,9 @@ class UsedAssertions:
     async def _ask(self, connection: AsyncConnection[DictRow], some: Sequence[Using]) -> DictRow:
         latest = max(one.issued_at for one in some)
         asked: dict[str, Any] = {
-            "agencies": [one.agency for one in some],
-            "jtis": [one.jti for one in some],
-            "expiries": [one.keep_until for one in some],
+            "agencies": Texts(one.agency for one in some),
+            "jtis": Texts(one.jti for one in some),
+            "expiries": Texts(one.keep_until.isoformat() for one in some),
             "latest": latest,
             "ahead": latest + AHEAD,
             "known": self._known,
