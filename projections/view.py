@@ -14,10 +14,12 @@ from eventsourcing.persistence import IntegrityError
 from eventsourcing.postgres import PostgresDatastore, PostgresTrackingRecorder
 from psycopg import Connection, Cursor
 from psycopg.rows import DictRow
-from psycopg.sql import SQL, Composed, Identifier, Literal, Placeholder
+from psycopg.sql import SQL, Composed, Identifier, Literal
+from pydantic_core import to_json
 
 from ledger.application import Ledger
 from ledger.event import ActionMapper, ActionRecorded, recorded
+from ledger.store.arrays import Texts
 from ledger.store.recorder import LedgerRecorder
 from projections.folding import Step
 from projections.registry_history import RegistryHistory
@@ -148,9 +150,17 @@ class View(PostgresTrackingRecorder):
         """
 
     def insert(self, curs: Cursor[DictRow], rows: Sequence[Row]) -> None:
-        """Write rows, in place of those with the same key where there is one."""
+        """Write rows, in place of those with the same key where there is one.
+
+        No two of ``rows`` have the same key.
+        """
         if rows:
-            curs.executemany(self._insert, [(*row[:-1], row[-1].decode()) for row in rows])
+            *names, _ = self.columns
+            values = {
+                "rows": to_json([dict(zip(names, row, strict=False)) for row in rows]).decode(),
+                "documents": Texts(row[-1].decode() for row in rows),
+            }
+            curs.execute(self._insert, values, prepare=True)
 
     @contextmanager
     def copying(self, connection: Connection[Any]) -> Iterator[Callable[[Row], None]]:
@@ -237,7 +247,10 @@ class View(PostgresTrackingRecorder):
 
 
 def _insert(table: str, columns: Mapping[str, str], key: Sequence[str]) -> Composed:
-    """The statement that writes one row, in place of the one with its key, if it has one."""
+    """The statement that writes many rows, each in place of the one with its key, if it has one.
+
+    One parameter has the rows as JSON, the other their documents, which are JSON already.
+    """
     instead: Composed | SQL = SQL("")
     if key:
         instead = SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(
@@ -248,9 +261,18 @@ def _insert(table: str, columns: Mapping[str, str], key: Sequence[str]) -> Compo
                 if name not in key
             ),
         )
-    return SQL("INSERT INTO views.{} ({}) VALUES ({}){}").format(
+    names = SQL(", ").join(map(Identifier, columns))
+    *plain, document = columns
+    return SQL(
+        "INSERT INTO views.{} ({}) SELECT {}, {}::jsonb FROM ROWS FROM ("
+        " jsonb_to_recordset(%(rows)s::text::jsonb) AS ({}), unnest(%(documents)b::text[])"
+        ") AS t ({}){}"
+    ).format(
         Identifier(table),
-        SQL(", ").join(map(Identifier, columns)),
-        SQL(", ").join(SQL("{}::{}").format(Placeholder(), SQL(kind)) for kind in columns.values()),
+        names,
+        SQL(", ").join(map(Identifier, plain)),
+        Identifier(document),
+        SQL(", ").join(SQL("{} {}").format(Identifier(n), SQL(columns[n])) for n in plain),
+        names,
         instead,
     )
