@@ -1,12 +1,12 @@
 """A node is several processes: one answers requests, one does the rest, one looks after both."""
 
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,7 +15,6 @@ import psycopg
 import pytest
 
 from api.client import LedgerClient
-from api.processes import EndedError, beside, leave_when_told, run_together
 from api.store import DATABASE
 from api.told import CHANNEL, Listener, Said, Teller, Told, notify
 from ledger.application import Ledger, environment
@@ -23,9 +22,9 @@ from ledger.store.database import Database
 from tests.support import process
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
-from tests.support.process import ServeProcess, children
+from tests.support.process import ServeProcess
 
-FORKS = multiprocessing.get_context("fork")
+ROOT = Path(__file__).parents[2]
 
 
 def until(holds: Callable[[], object], seconds: float = 20) -> None:
@@ -33,14 +32,6 @@ def until(holds: Callable[[], object], seconds: float = 20) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def note(file: Path) -> None:
-    """Say that one began, and go on."""
-    with file.open("a") as out:
-        out.write(f"{os.getpid()}\n")
-    while True:
-        time.sleep(0.5)
 
 
 def noted(file: Path) -> list[int]:
@@ -55,84 +46,59 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def parent(tmp_path: Path) -> Iterator[Callable[[dict[str, Callable[[], None]]], int]]:
-    """Runs parts under a parent of their own. Gives the parent's id."""
-    started: list[multiprocessing.process.BaseProcess] = []
+def program(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a program of two parts, which write their ids into files."""
+    started: list[subprocess.Popen[bytes]] = []
 
-    def start(parts: dict[str, Callable[[], None]]) -> int:
-        def be_the_parent() -> None:
-            leave_when_told()
-            try:
-                run_together(parts, partial(count, tmp_path / "looks"))
-            except EndedError as ended:
-                (tmp_path / "ended").write_text(str(ended))
-                raise SystemExit(7) from None
-
-        made = FORKS.Process(target=be_the_parent)
-        made.start()
-        started.append(made)
-        assert made.pid is not None
-        return made.pid
+    def start(*how: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "tests.support.parts", str(tmp_path), *how]
+        started.append(subprocess.Popen(command, cwd=ROOT))
+        return started[-1]
 
     yield start
-    for made in started:
-        made.terminate()
-        made.join(20)
-        assert made.exitcode in (0, 7, -signal.SIGKILL)
+    for one in started:
+        one.terminate()
+        assert one.wait(20) in (0, 7, -signal.SIGKILL)
 
 
-def count(file: Path) -> None:
-    with file.open("a") as out:
-        out.write(".")
+Program = Callable[..., subprocess.Popen[bytes]]
 
 
-def test_who_is_killed_is_started_again(
-    parent: Callable[[dict[str, Callable[[], None]]], int], tmp_path: Path
-) -> None:
+def test_who_is_killed_is_started_again(program: Program, tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
-    parent({"one": partial(note, one), "other": partial(note, other)})
+    program()
     until(lambda: noted(one) and noted(other))
     for times in (1, 2):
         os.kill(noted(one)[-1], signal.SIGKILL)
         until(lambda n=times: len(noted(one)) == n + 1)  # type: ignore[misc]
     assert len(noted(other)) == 1  # nobody else is disturbed
     assert is_alive(noted(other)[0])
-    assert (tmp_path / "looks").read_text()
+    assert (tmp_path / "l").read_text()  # it was looked at something meanwhile
 
 
-@pytest.mark.parametrize("code", [0, 3])
-def test_where_one_ends_by_itself_all_do(
-    code: int, parent: Callable[[dict[str, Callable[[], None]]], int], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("code", ["0", "3"])
+def test_where_one_ends_by_itself_all_do(code: str, program: Program, tmp_path: Path) -> None:
     other = tmp_path / "other"
-
-    def end() -> None:
-        until(lambda: noted(other))
-        raise SystemExit(code)
-
-    parent({"one": end, "other": partial(note, other)})
-    until((tmp_path / "ended").exists)
+    assert program(code).wait(20) == 7
     assert f"process one ended with code {code}" in (tmp_path / "ended").read_text()
     assert not is_alive(noted(other)[0])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nobody_outlives_the_parent(
-    number: signal.Signals,
-    parent: Callable[[dict[str, Callable[[], None]]], int],
-    tmp_path: Path,
+    number: signal.Signals, program: Program, tmp_path: Path
 ) -> None:
     one = tmp_path / "one"
-    pid = parent({"one": partial(note, one)})
+    parent = program()
     until(lambda: noted(one))
-    os.kill(pid, number)
+    parent.send_signal(number)
     until(lambda: not is_alive(noted(one)[0]))
     assert len(noted(one)) == 1
 
 
-def test_one_beside_ends_with_the_block(tmp_path: Path) -> None:
-    with beside("one", partial(note, tmp_path / "one")) as pid:
-        until(lambda: noted(tmp_path / "one") == [pid])
+def test_one_beside_ends_with_the_block(program: Program, tmp_path: Path) -> None:
+    assert program("beside").wait(20) == 0
+    (pid,) = noted(tmp_path / "one")
     assert not is_alive(pid)
 
 
@@ -236,8 +202,3 @@ def test_what_is_said_is_heard_and_kept(database: str) -> None:
                 " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
             )
         until(lambda: len(heard) >= 5)  # the connection was lost, and all may have been missed
-
-
-def test_children_of_a_process_are_found() -> None:
-    with beside("one", signal.pause) as pid:
-        assert pid in children(os.getpid())
