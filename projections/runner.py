@@ -32,7 +32,7 @@ from projections.views import VIEWS
 
 PAGE = 500
 """How many events are written at once, at most."""
-_GATHER_SECONDS = 0.04
+_GATHER_SECONDS = 0.02
 """So long is waited after a page: where events are many, those that come are folded together."""
 _LOOK_SECONDS = 0.25
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)

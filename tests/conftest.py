@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from api.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.store.embedded import EmbeddedServer
+from projections import runner
 from tests.support.agencies import Agencies
 from tests.support.databases import name_of, new_database
 
@@ -53,6 +55,13 @@ def _in_memory() -> Path | None:
 @pytest.fixture(scope="session")
 def agencies() -> Agencies:
     return Agencies()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def views_follow_at_once() -> Iterator[None]:
+    """Most tests act once and look: there is nothing to fold together with it."""
+    with patch.object(runner, "_GATHER_SECONDS", 0.0):
+        yield
 
 
 @pytest.fixture

@@ -91,8 +91,9 @@ def test_a_trace_is_passed_on_and_named_in_the_log() -> None:
 
 def test_requests_are_counted_by_route_and_tell_nothing_else(served: Server) -> None:
     case = uuid4()
-    served.client("xk-dhtqnj").append(opening(acted_at=START, first_name=NAME), case, 0)
-    served.client("xk-dhtqnj").case(case)
+    police = served.client("xk-dhtqnj")
+    receipt = police.append(opening(acted_at=START, first_name=NAME), case, 0)
+    police.case(case, at_least=receipt.position)
     httpx.get(f"{served.url}/v1/cases/{case}?name={NAME}")
     httpx.request("BREW", f"{served.url}/{NAME}")
     text = httpx.get(f"{served.url}/metrics").text
