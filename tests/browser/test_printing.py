@@ -30,7 +30,8 @@ def test_a_click_on_its_link_shows_the_document(person: People, story: Told, pat
     page.wait_for_url(f"**{document}*".format(story.cases["A"]), timeout=SECONDS)
     toolbar = viewer(page).locator("viewer-toolbar")
     expect(toolbar).to_contain_text(title, timeout=SECONDS)
-    assert re.search(r"[1-9]", toolbar.locator("#pagelength").inner_text())
+    pages = toolbar.locator("#pagelength")
+    expect(pages).to_have_text(re.compile(r"[1-9]"), timeout=SECONDS)
     assert coordinator.complained() == []
 
 
