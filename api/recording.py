@@ -8,7 +8,7 @@ import time
 from typing import Protocol
 from uuid import UUID
 
-from tenacity import retry, retry_if_exception_type, stop_after_attempt
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from api.disclosing import write_down_refused
 from api.documents import Outcome, Receipt
@@ -26,6 +26,9 @@ from ledger.vault.disclosures import Vault, Vaults
 
 _PATIENCE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
+_AGAIN = Retrying(
+    retry=retry_if_exception_type(ReconnectedError), stop=stop_after_attempt(9), reraise=True
+)
 
 
 class Recording(Protocol):
@@ -85,23 +88,11 @@ class DirectRecording:
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
         _check_release(vault, action)
+        given = (vault, parsed, action, case_id, case_version)
         try:
-            return self._deposited_and_recorded(vault, parsed, action, case_id, case_version)
+            return self._deposited_and_recorded(*given)
         except ReconnectedError:
-            return self._again(vault, parsed, action, case_id, case_version)
-
-    @retry(
-        retry=retry_if_exception_type(ReconnectedError), stop=stop_after_attempt(9), reraise=True
-    )
-    def _again(
-        self,
-        vault: Vault,
-        parsed: SdJwt,
-        action: signing.SignedAction,
-        case_id: UUID,
-        case_version: int,
-    ) -> Receipt:
-        return self._deposited_and_recorded(vault, parsed, action, case_id, case_version)
+            return _AGAIN.copy()(self._deposited_and_recorded, *given)
 
     def _deposited_and_recorded(
         self,

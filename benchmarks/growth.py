@@ -158,10 +158,9 @@ class Measured:
     appends: list[float] = field(default_factory=list)
     """Events a second."""
     readings: list[float] = field(default_factory=list)
-    """Of a case that nobody read lately: of a large ledger, some of its pages are on the disk."""
+    """Seconds for one case view that nobody read lately: of a large ledger, some is on the disk."""
     readings_again: list[float] = field(default_factory=list)
     """Of the same cases once more, as of those that people work on."""
-    """Seconds for one case view."""
     load: list[float] = field(default_factory=list)
     """Processes that wanted to run while this was measured."""
 

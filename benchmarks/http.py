@@ -52,6 +52,7 @@ from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
+from tests.support.process import children
 
 RESULTS = Path(__file__).parent / "results" / "http.json"
 CASES = 100
@@ -375,14 +376,10 @@ def _medians(found: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, di
 def cpu_seconds(pid: int) -> float:
     """What a process and its children have used of processors: others' load does not change it."""
     used = 0.0
-    for each in (pid, *_children(pid)):
+    for each in (pid, *children(pid)):
         fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
         used += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return used
-
-
-def _children(pid: int) -> list[int]:
-    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def measure_appends(place: Place, given: argparse.Namespace) -> dict[str, Any]:

@@ -609,7 +609,6 @@ class LedgerFactory(PostgresFactory):
 
     CONNINFO = "CASE_LEDGER_CONNINFO"
     POOL_SIZE = "CASE_LEDGER_POOL_SIZE"
-    ROLE = "CASE_LEDGER_ROLE"
 
     def __init__(self, env: Any) -> None:
         # Past the library's own Postgres factory, which asks for one variable per
@@ -618,11 +617,8 @@ class LedgerFactory(PostgresFactory):
         conninfo = self.env.get(self.CONNINFO)
         if not conninfo:
             raise OSError(f"{self.CONNINFO} names no database")
-        self.datastore = LedgerDatastore(
-            conninfo,
-            pool_size=int(self.env.get(self.POOL_SIZE) or 10),
-            role=self.env.get(self.ROLE) or APP_ROLE,
-        )
+        pool_size = int(self.env.get(self.POOL_SIZE) or 10)
+        self.datastore = LedgerDatastore(conninfo, pool_size=pool_size)
 
     def application_recorder(self) -> LedgerRecorder:
         return LedgerRecorder(self.datastore)
