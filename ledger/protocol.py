@@ -21,6 +21,9 @@ Fact = Annotated[str, Field(pattern=r"^[A-Za-z_{}]{1,60}$")]
 """Something that holds of a case while it is in force. A pattern such as
 ``consent_{scopes}`` stands for one fact per value of that ``ledger`` field."""
 
+LATEST_EDITION = 2
+"""The newest edition of the rules in Python that this program has."""
+
 COORDINATOR: Role = "coordinator"
 OVERSIGHT: Role = "oversight"
 NODE: Role = "node"
@@ -102,6 +105,10 @@ class Protocol(LedgerModel):
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{2,60}$")]
     title: Name
     version: Annotated[int, Field(ge=1)]
+    edition: Annotated[int, Field(ge=1)] = 1
+    """The edition of the rules written in Python that judges this protocol's events.
+
+    A stricter rule is a new edition, so that it does not condemn what earlier ones allowed."""
     parties: tuple[Party, ...]
     agencies: tuple[Agency, ...]
     roles: dict[Role, Name]
@@ -114,6 +121,11 @@ class Protocol(LedgerModel):
 
     @model_validator(mode="after")
     def _refers_only_to_what_it_declares(self) -> Self:
+        if self.edition > LATEST_EDITION:
+            raise ValueError(
+                f"edition {self.edition} of the rules is newer than this program, which has"
+                f" {LATEST_EDITION}; update it"
+            )
         parties = {party.code for party in self.parties}
         if len(parties) < 2 or len(parties) != len(self.parties):
             raise ValueError("a protocol has two or more parties, each once")
@@ -160,8 +172,8 @@ class Protocol(LedgerModel):
     def check_complete(self) -> None:
         """Raises ``ValueError`` where an action has no rule.
 
-        Asked when a protocol is adopted; one adopted before an action was invented goes on
-        without it.
+        Asked of a protocol file. A recorded protocol is not asked: an action that was added to
+        the program later is not allowed in that ledger, and its events still verify.
         """
         if missing := CASE_ACTIONS.keys() - self.actions.keys():
             raise ValueError(f"no rule for {', '.join(sorted(missing))}")

@@ -252,7 +252,6 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
 def _decide_adoption(action: SignedAction) -> None:
     try:
         protocol = Protocol.model_validate(action.fields["protocol"])
-        protocol.check_complete()
     except ValueError as error:
         raise Refusal(
             Ground.INVALID, "protocol", f"The protocol does not hold: {error}", "act.protocol"
