@@ -19,7 +19,7 @@ from api.measuring import Requests
 from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications
 from api.node import Node
 from api.problem_details import ProblemDetails
-from api.rates import Places
+from api.rates import Places, Rate
 from api.routes import (
     accountability,
     cases,
@@ -64,6 +64,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
                 app.state.feed = feed
                 app.state.streams = Places(settings.streams, settings.streams_per_agency)
                 app.state.waits = Places(settings.streams, settings.streams_per_agency)
+                app.state.submissions = Rate(settings.submissions_per_minute)
                 yield
 
     app = FastAPI(

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import ANSWER_HEADERS, PAGE_POLICY, respond
-from api.rates import Rate, network
+from api.rates import Rate, asking_network
 
 _log = structlog.get_logger("api.access")
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -110,8 +110,7 @@ class FailedAuthentications:
         if scope["type"] != "http" or not any(n == b"authorization" for n, _ in scope["headers"]):
             await self._app(scope, receive, send)
             return
-        client = scope.get("client")
-        asks = network(client[0] if client else "")
+        asks = asking_network(scope)
         if self._failed.is_met(asks):
             await respond(self._failed.too_many(asks))(scope, receive, send)
             return

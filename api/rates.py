@@ -5,9 +5,10 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 from rfc9457 import Problem
 
@@ -59,6 +60,11 @@ class Rate:
         for key in [key for key, over_at in self._over_at.items() if over_at <= now]:
             del self._over_at[key], self._counts[key]
 
+    def check(self, key: str) -> None:
+        """Count one more. Raises a problem (429) where it is past the limit."""
+        if not self.count(key):
+            raise self.too_many(key)
+
     def too_many(self, key: str) -> Problem:
         """The problem to answer with."""
         wait = self.seconds(key)
@@ -100,6 +106,12 @@ class Places:
             self._taken[agency] -= 1
             if not self._taken[agency]:
                 del self._taken[agency]
+
+
+def asking_network(scope: Mapping[str, Any]) -> str:
+    """Return the network that an ASGI request comes from, as :func:`network` names it."""
+    client = scope.get("client")
+    return network(client[0] if client else "")
 
 
 @lru_cache(maxsize=1024)

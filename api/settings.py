@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     """What one agency may ask of one process in a minute."""
     failures_per_minute: Annotated[int, Field(ge=1)] = 3_000
     """Requests from one address whose assertion is refused, before all of its are for a while."""
+    submissions_per_minute: Annotated[int, Field(ge=1)] = 600
+    """Checkpoints that one address may submit to the witnesses here in a minute."""
     streams: Annotated[int, Field(ge=1)] = 256
     """Streams of events that are open at once, and as many requests that wait for a signed head."""
     streams_per_agency: Annotated[int, Field(ge=1)] = 16

@@ -5,19 +5,24 @@ from fastapi import FastAPI, Request, Response
 from api import problems
 from api.documents import Health
 from api.middleware import AnswerHeaders, BodyLimit, RequestLog
+from api.rates import Rate
 from api.routes.log import OriginHash, answer, witnessed
 from ledger.transparency.witness import Witness
 
 MAX_BODY = 128 * 1024
 
 
-def create_witness_app(witness: Witness) -> FastAPI:
-    """A witness at ``/add-checkpoint`` and ``/{origin hash}/checkpoint`` (C2SP tlog-witness)."""
+def create_witness_app(witness: Witness, submissions_per_minute: int) -> FastAPI:
+    """Make a witness at ``/add-checkpoint`` and ``/{origin hash}/checkpoint``.
+
+    Both are as C2SP tlog-witness specifies. An address may submit so many times in a minute.
+    """
+    submissions = Rate(submissions_per_minute)
     app = FastAPI(title="Witness", openapi_url=None, docs_url=None, redoc_url=None)
 
     @app.post("/add-checkpoint")
     async def add_checkpoint(request: Request) -> Response:
-        return await answer(witness, request)
+        return await answer(witness, request, submissions)
 
     @app.get("/{origin_hash}/checkpoint")
     def get_witnessed(origin_hash: OriginHash) -> Response:

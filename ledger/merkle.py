@@ -196,9 +196,32 @@ def check_consistency(
         if old_root != (EMPTY_ROOT if old == 0 else new_root):
             raise ProofError("the trees have one size and two roots")
         return
-    hashes = list(proof)
-    if old & (old - 1) == 0:
-        hashes.insert(0, old_root)
+    seed = [old_root] if _is_power_of_two(old) else []
+    older, newer = _walk(old, new, [*seed, *proof])
+    if older != old_root:
+        raise ProofError("the proof does not begin at the older root")
+    if newer != new_root:
+        raise ProofError("the proof leads to another root")
+
+
+def proven_older_root(old: int, new: int, proof: Sequence[bytes], new_root: bytes) -> bytes | None:
+    """Return the root that the first ``old`` leaves of the newer tree certainly have.
+
+    The hashes of a consistency proof that lead to ``new_root`` are nodes of that tree, and the
+    older root is computed from the same hashes. Returns ``None`` where the proof does not lead to
+    ``new_root``, and where ``old`` is a power of two: such a proof does not contain the older root.
+    """
+    if not 0 < old < new or _is_power_of_two(old):
+        return None
+    try:
+        older, newer = _walk(old, new, proof)
+    except ProofError:
+        return None
+    return older if newer == new_root else None
+
+
+def _walk(old: int, new: int, hashes: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Return the older and the newer root to which a consistency proof leads."""
     if not hashes:
         raise ProofError("the proof is too short")
     node, last = old - 1, new - 1
@@ -221,10 +244,11 @@ def check_consistency(
         last >>= 1
     if last != 0:
         raise ProofError("the proof is too short")
-    if older != old_root:
-        raise ProofError("the proof does not begin at the older root")
-    if newer != new_root:
-        raise ProofError("the proof leads to another root")
+    return older, newer
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0
 
 
 def _fold(peaks: Sequence[bytes]) -> bytes:

@@ -183,4 +183,4 @@ def serve_witness(
             witness = Witness(
                 database, code, witness_key(settings, code), lambda origin: logs.get(origin, ())
             )
-            run(create_witness_app(witness), settings)
+            run(create_witness_app(witness, settings.submissions_per_minute), settings)

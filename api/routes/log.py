@@ -13,7 +13,7 @@ from api.access import TheCaller, TheNode, bearer, caller, session_cookie
 from api.node import Node
 from api.parameters import MAX_POSITION
 from api.problems import responses
-from api.rates import Places
+from api.rates import Places, Rate, asking_network
 from api.timestamping import REPLY_TYPE
 from ledger.merkle import TILE_HEIGHT, Tree
 from ledger.refusals import Ground, Refusal
@@ -196,14 +196,14 @@ def get_proof(
 @router.post(
     "/witness/{party}/add-checkpoint",
     response_class=Response,
-    responses={**WITNESS_ANSWERS, **responses(413, 503)},
+    responses={**WITNESS_ANSWERS, **responses(413, 429, 503)},
 )
 async def add_checkpoint(party: PartyCode, request: Request, node: TheNode) -> Response:
     """A witness of this node (C2SP tlog-witness), which answers as the specification says."""
     witness = node.witnesses.of(party.upper())
     if witness is None:
         return PlainTextResponse("this node has no such witness\n", 404)
-    return await answer(witness, request)
+    return await answer(witness, request, request.app.state.submissions)
 
 
 @router.get(
@@ -217,8 +217,12 @@ def get_witnessed(party: PartyCode, origin_hash: OriginHash, node: TheNode) -> R
     return witnessed(witness, origin_hash)
 
 
-async def answer(witness: Witness, request: Request) -> Response:
-    """Hand a submission to a witness. Its refusals are the specification's, not problems."""
+async def answer(witness: Witness, request: Request, submissions: Rate) -> Response:
+    """Hand a submission to a witness. Its refusals are the specification's, not problems.
+
+    Anybody may submit, so ``submissions`` limits each address. Raises a problem (429) past it.
+    """
+    submissions.check(asking_network(request.scope))
     body = await request.body()
     made = await run_in_threadpool(witness.add_checkpoint, body)
     return Response(made.body, made.status, media_type=made.media_type)

@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
-from ledger.merkle import EMPTY_ROOT, ProofError, check_consistency
+from ledger.merkle import EMPTY_ROOT, ProofError, check_consistency, proven_older_root
 from ledger.store.database import Database
 from ledger.store.migrate import witness_role, witness_schema
 from ledger.transparency.checkpoint import Checkpoint, read_hash, read_number, write_hash
@@ -18,6 +18,8 @@ from ledger.transparency.note import Note, NoteError, SignerKey, VerifierKey, ve
 from ledger.transparency.proof import MAX_PATH
 
 SIZE_TYPE = "text/x.tlog.size"
+MAX_EVIDENCE_ROWS = 64
+"""So many contradictions of one log are kept. Only the log's own key can sign one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,11 @@ class Witness:
         return None if row is None else str(row["note"])
 
     def evidence(self) -> Sequence[Mapping[str, object]]:
-        """Each refused checkpoint beside the one that it contradicts, the oldest first."""
+        """Return each refused checkpoint beside the one that it contradicts, the oldest first.
+
+        ``proof`` is the consistency proof that shows the contradiction, a hash a line. It is empty
+        where the two sizes are equal, and where this party's copy of the events shows it.
+        """
         select = SQL("SELECT * FROM {}.evidence ORDER BY received_at").format(self._schema)
         with self._database.transaction(role=self._role) as connection:
             return connection.execute(select).fetchall()
@@ -155,24 +161,23 @@ class Witness:
             (f"{witness_schema(self.party)} {checkpoint.origin}",),
         )
         held = self._held(connection, checkpoint.origin)
+        if _contradicts(sent, checkpoint, held, copied):
+            status = 422 if sent.old == held.size else 409
+            self._keep_evidence(connection, checkpoint, status, held, sent, keys)
         if sent.old != held.size:
-            if checkpoint.size < held.size:
-                self._keep_evidence(connection, checkpoint.origin, 409, held, sent.note)
             return Answer(409, f"{held.size}\n", SIZE_TYPE)
         if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
             return Answer(422, "an empty tree has another root\n")
         try:
             check_consistency(held.size, checkpoint.size, sent.proof, held.root, checkpoint.root)
         except ProofError as error:
-            self._keep_evidence(connection, checkpoint.origin, 422, held, sent.note)
             return Answer(422, f"{error}\n")
         if copied not in (None, checkpoint.root):
-            self._keep_evidence(connection, checkpoint.origin, 422, held, sent.note)
             return Answer(422, "these are not the events that were copied here\n")
         now = datetime.now(UTC)
         cosignature = self.signer.sign(sent.note.text, now)
-        trusted = [s for s in sent.note.signatures if any(key.made(s) for key in keys)]
-        note = Note(sent.note.text, (*trusted, cosignature))
+        note = _only_by(keys, sent.note)
+        note = Note(note.text, (*note.signatures, cosignature))
         self._store(connection, checkpoint, note, now)
         return Answer(200, str(cosignature))
 
@@ -207,10 +212,54 @@ class Witness:
         )
 
     def _keep_evidence(
-        self, connection: Connection[DictRow], origin: str, status: int, held: _Held, note: Note
+        self,
+        connection: Connection[DictRow],
+        checkpoint: Checkpoint,
+        status: int,
+        held: _Held,
+        sent: Submission,
+        keys: Collection[VerifierKey],
     ) -> None:
+        # The caller holds the lock of this log: two requests cannot insert the same one.
         insert = SQL(
-            "INSERT INTO {}.evidence (received_at, origin, status, held, refused)"
-            " VALUES (now(), %s, %s, %s, %s)"
-        ).format(self._schema)
-        connection.execute(insert, (origin, status, held.note, str(note)))
+            "INSERT INTO {schema}.evidence (received_at, origin, status, held, refused, proof)"
+            " SELECT now(), %(origin)s, %(status)s, %(held)s, %(refused)s, %(proof)s"
+            " WHERE NOT EXISTS (SELECT FROM {schema}.evidence WHERE origin = %(origin)s"
+            "   AND split_part(refused, E'\\n\\n', 1) = %(text)s)"
+            " AND (SELECT count(*) FROM {schema}.evidence WHERE origin = %(origin)s) < %(most)s"
+        ).format(schema=self._schema)
+        needed = sent.old == held.size and 0 < sent.old < checkpoint.size
+        connection.execute(
+            insert,
+            {
+                "origin": checkpoint.origin,
+                "status": status,
+                "held": held.note,
+                "refused": str(_only_by(keys, sent.note)),
+                "proof": "\n".join(map(write_hash, sent.proof)) if needed else "",
+                "text": sent.note.text.removesuffix("\n"),
+                "most": MAX_EVIDENCE_ROWS,
+            },
+        )
+
+
+def _contradicts(
+    sent: Submission, checkpoint: Checkpoint, held: _Held, copied: bytes | None
+) -> bool:
+    """Whether a signed checkpoint certainly belongs to another history than the one held.
+
+    Anybody may send an old checkpoint, or a new one with a wrong proof: that shows nothing.
+    """
+    if copied not in (None, checkpoint.root):
+        return True
+    if checkpoint.size == held.size:
+        return checkpoint.root != held.root
+    if sent.old != held.size:
+        return False
+    older = proven_older_root(held.size, checkpoint.size, sent.proof, checkpoint.root)
+    return older not in (None, held.root)
+
+
+def _only_by(keys: Collection[VerifierKey], note: Note) -> Note:
+    """Return a note with the signatures of these keys alone: anybody can add other lines."""
+    return Note(note.text, tuple(s for s in note.signatures if any(k.made(s) for k in keys)))

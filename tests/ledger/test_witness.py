@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import keys, signing
 from ledger.application import Ledger
-from ledger.merkle import EMPTY_ROOT, Tree, leaf_hash
+from ledger.merkle import EMPTY_ROOT, Tree, leaf_hash, proven_older_root
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
 from ledger.transparency.checkpoint import Checkpoint
@@ -137,19 +137,76 @@ def test_each_refusal_of_the_specification(witness: Witness, log: Log) -> None:
     assert witness.add_checkpoint(bytes(fresh)).status == 409
 
 
-def test_a_fork_and_a_rollback_leave_evidence(witness: Witness, log: Log) -> None:
+def test_contradictions_are_kept_with_what_proves_them(witness: Witness, log: Log) -> None:
     assert witness.add_checkpoint(bytes(log.submission(0, 20))).status == 200
     assert list(witness.evidence()) == []
     forked = log.fork(5)
-    assert witness.add_checkpoint(bytes(forked.submission(20, 30))).status == 422
-    assert witness.add_checkpoint(bytes(log.submission(10, 15))).status == 409
-    for kept, at in zip(witness.evidence(), ("fork", "rollback"), strict=True):
+    later, same = forked.submission(20, 30), Submission(0, (), forked.note(20))
+    assert witness.add_checkpoint(bytes(later)).status == 422
+    assert witness.add_checkpoint(bytes(same)).status == 409
+    by_proof, by_size = witness.evidence()
+    for kept, size in ((by_proof, 30), (by_size, 20)):
         held, refused = Note.parse(str(kept["held"])), Note.parse(str(kept["refused"]))
         # Both are signed by the log: together they show what it did, whoever looks.
         assert log.key.verifier in verify(held, [log.key.verifier])
         assert log.key.verifier in verify(refused, [log.key.verifier])
         assert Checkpoint.parse(held.text).size == 20
-        assert Checkpoint.parse(refused.text).size == (30 if at == "fork" else 15)
+        assert Checkpoint.parse(refused.text).size == size
+    assert by_size["proof"] == ""
+    proof = [base64.b64decode(line) for line in str(by_proof["proof"]).split("\n")]
+    old_root = proven_older_root(20, 30, proof, forked.tree.root(30))
+    assert old_root == forked.tree.root(20) != log.tree.root(20)
+
+
+def test_what_anybody_can_send_is_no_evidence(witness: Witness, log: Log) -> None:
+    """Published checkpoints, and any proof beside them, show nothing against an honest log."""
+    assert witness.add_checkpoint(bytes(log.submission(0, 21))).status == 200
+    genuine = log.submission(21, 30)
+    sent = [
+        log.submission(0, 9), log.submission(9, 15), log.submission(21, 21),
+        replace(genuine, proof=()), replace(genuine, proof=genuine.proof[:-1]),
+        replace(genuine, proof=(EMPTY_ROOT, *genuine.proof[1:])),
+        replace(genuine, proof=tuple(reversed(genuine.proof))),
+        replace(genuine, proof=(*genuine.proof, EMPTY_ROOT)),
+        log.submission(20, 30), replace(log.submission(15, 30), old=21),
+    ]  # fmt: skip
+    for submission in sent:
+        witness.add_checkpoint(bytes(submission))
+    assert list(witness.evidence()) == []
+    assert witness.add_checkpoint(bytes(genuine)).status == 200
+
+
+def test_a_contradiction_is_kept_once_and_they_are_bounded(
+    witness: Witness, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert witness.add_checkpoint(bytes(log.submission(0, 20))).status == 200
+    monkeypatch.setattr("ledger.transparency.witness.MAX_EVIDENCE_ROWS", 3)
+    forked = Submission(0, (), log.fork(5).note(20))
+    for _ in range(4):
+        # Anybody can add signature lines to a note of the log's.
+        by_anybody = signer("anybody.example").sign(forked.note.text)
+        varied = replace(forked, note=forked.note.with_signatures([by_anybody]))
+        assert witness.add_checkpoint(bytes(varied)).status == 409
+    (kept,) = witness.evidence()
+    assert Note.parse(str(kept["refused"])) == forked.note
+    for at in range(6, 12):
+        witness.add_checkpoint(bytes(Submission(0, (), log.fork(at).note(20))))
+    assert len(witness.evidence()) == 3
+
+
+def test_a_copy_shows_which_shorter_checkpoint_is_of_another_history(
+    pool: Database, log: Log
+) -> None:
+    class Copied:
+        def root_at(self, size: int) -> bytes | None:
+            return log.tree.root(size)
+
+    witness = Witness(pool, "ME", signer("witness.example/me"), trusted(log.key), Copied())
+    assert witness.add_checkpoint(bytes(log.submission(0, 20))).status == 200
+    assert witness.add_checkpoint(bytes(Submission(0, (), log.note(11)))).status == 409
+    assert list(witness.evidence()) == []
+    assert witness.add_checkpoint(bytes(Submission(0, (), log.fork(5).note(11)))).status == 409
+    assert len(witness.evidence()) == 1
 
 
 def test_a_witness_never_cosigns_two_histories_at_once(witness: Witness, log: Log) -> None:
