@@ -46,6 +46,71 @@ class Plan:
     """The position up to which all is folded."""
 
 
+class PartReader:
+    """Reads whole cases out of the ledger's order, each event as a step with its case around it.
+
+    Every part is folded up to the same position. Not for several threads.
+    """
+
+    def __init__(self, connection: Connection[Any], ledger_id: UUID, target: int) -> None:
+        """``connection`` may read events; it is the reader's while a part is read."""
+        self._connection = connection
+        self._ledger_id = ledger_id
+        self._target = target
+        self._documents = StateDocuments(keep=1)
+        self.history = RegistryHistory()
+        """What the acts on the protocol up to the target make of each step."""
+        for _ in self.history.fold(self._registry_events()):
+            pass
+
+    def cases(self, part: Part) -> Iterator[tuple[UUID, Iterator[tuple[Step, bool]]]]:
+        """Each case of a part by its id: its steps, each with whether it is the case's last.
+
+        The next case begins once the steps of the one before are read, or given up. The steps
+        raise ``ValueError`` where an event of the case is missing.
+        """
+        rows = rows_by_case(
+            self._connection, above=part.above, upto_case=part.upto, upto=self._target
+        )
+        for case_id, of_case in groupby(rows, attrgetter("originator_id")):
+            if case_id != self._ledger_id:
+                yield case_id, _with_last(self._steps(of_case))
+
+    def acts(self) -> Iterator[tuple[Step, bool]]:
+        """The acts on the protocol as steps, each with whether it is the last."""
+        return _with_last(RegistryHistory().fold(self._registry_events()))
+
+    def _steps(self, rows: Iterable[RecordedRow]) -> Iterator[CaseStep]:
+        before: Case | None = None
+        for row in rows:
+            event = row.event()
+            registry = self.history.at(row.position)
+            after = Case.projector(registry.protocol)(before, [event])
+            if after is None or after.version != row.version:
+                raise ValueError(f"case {row.originator_id} has a gap")
+            yield CaseStep(event, before, after, registry, self._documents)
+            before = after
+
+    def _registry_events(self) -> Iterator[ActionRecorded]:
+        return map(RecordedRow.event, rows_of(self._connection, self._ledger_id, upto=self._target))
+
+
+def _with_last(steps: Iterable[Step]) -> Iterator[tuple[Step, bool]]:
+    last: Step | None = None
+    for step in steps:
+        if last is not None:
+            yield last, False
+        last = step
+    if last is not None:
+        yield last, True
+
+
+def read_case_by_case(connection: Connection[Any]) -> None:
+    """Prepare a connection to read whole cases."""
+    # A case's events lie apart: what is best by the planner's numbers may be to read all.
+    connection.execute("SET enable_seqscan = off; SET jit = off; SET work_mem = '16MB'")
+
+
 class PartFolder:
     """Folds one part after another. Not for several threads.
 
@@ -58,71 +123,37 @@ class PartFolder:
         datastore = LedgerDatastore(plan.conninfo, pool_size=1, role=PROJECTOR_ROLE)  # unused
         self._views = [VIEWS[name](datastore, slot=slot) for name, slot in plan.slots.items()]
         try:
-            self._reading = self._connect()
-            lock_shared(self._reading, plan.slots)
-            # A case's events lie apart: what is best by the planner's numbers may be to read all.
-            self._reading.execute("SET enable_seqscan = off; SET jit = off; SET work_mem = '16MB'")
+            reading = self._connect()
+            lock_shared(reading, plan.slots)
+            read_case_by_case(reading)
             self._writing = [(view, self._connect()) for view in self._views]
             for _, connection in self._writing:
                 # What is lost with power is folded again.
                 connection.execute("SET synchronous_commit = off")
-            self._documents = StateDocuments(keep=1)
-            self._history = RegistryHistory()
-            for _ in self._history.fold(self._registry_events()):
-                pass
+            self._cases = PartReader(reading, plan.ledger_id, plan.target)
         except BaseException:
             self._open.close()
             raise
 
     def fold(self, part: Part) -> int:
         """Fold the cases of a part and write their rows. Returns how many events that were."""
-        plan, folded = self._plan, 0
-        rows = rows_by_case(self._reading, above=part.above, upto_case=part.upto, upto=plan.target)
         with ExitStack() as copies:
             writing = self._begin(copies)
-            for case_id, of_case in groupby(rows, attrgetter("originator_id")):
-                if case_id == plan.ledger_id:
-                    continue
-                folded += self._write(self._steps(of_case), writing)
-        return folded
+            return sum(self._write(steps, writing) for _, steps in self._cases.cases(part))
 
     def fold_registry(self) -> int:
         """Fold the acts on the protocol and write their rows. Returns how many those were."""
         with ExitStack() as copies:
-            steps = RegistryHistory().fold(self._registry_events())
-            return self._write(steps, self._begin(copies))
+            return self._write(self._cases.acts(), self._begin(copies))
 
-    def _write(self, steps: Iterable[Step], writing: list[tuple[View, Write]]) -> int:
-        folded, last = 0, None
-        for step in steps:
-            if last is not None:
-                self._write_step(last, writing, is_last=False)
-            last = step
+    def _write(self, steps: Iterable[tuple[Step, bool]], writing: list[tuple[View, Write]]) -> int:
+        folded = 0
+        for step, is_last in steps:
             folded += 1
-        if last is not None:
-            self._write_step(last, writing, is_last=True)
+            for view, write in writing:
+                for row in view.lasting(step, self._cases.history, is_last=is_last):
+                    write(row)
         return folded
-
-    def _write_step(self, step: Step, writing: list[tuple[View, Write]], *, is_last: bool) -> None:
-        for view, write in writing:
-            for row in view.lasting(step, self._history, is_last=is_last):
-                write(row)
-
-    def _steps(self, rows: Iterable[RecordedRow]) -> Iterator[CaseStep]:
-        before: Case | None = None
-        for row in rows:
-            event = row.event()
-            registry = self._history.at(row.position)
-            after = Case.projector(registry.protocol)(before, [event])
-            if after is None or after.version != row.version:
-                raise ValueError(f"case {row.originator_id} has a gap")
-            yield CaseStep(event, before, after, registry, self._documents)
-            before = after
-
-    def _registry_events(self) -> Iterator[ActionRecorded]:
-        return map(
-            RecordedRow.event, rows_of(self._reading, self._plan.ledger_id, upto=self._plan.target)
-        )
 
     def _begin(self, copies: ExitStack) -> list[tuple[View, Write]]:
         return [
