@@ -1,7 +1,8 @@
 """A typed client: builds, signs and appends an agency's actions, and reads its cases."""
 
+import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from types import TracebackType
@@ -61,6 +62,11 @@ from projections.moments import Moment
 from projections.obligations import Obligation, ObligationState
 
 ACCEPTED = 202
+SILENCE_SECONDS = 90.0
+"""A stream on which nothing came for so long, no keep-alive either, is lost."""
+FOLLOW_PAUSE_SECONDS = 10.0
+"""The longest pause before a lost stream is opened again."""
+_random = random.SystemRandom()
 D = TypeVar("D", bound=BaseModel)
 P = TypeVar("P", CasePage, ObligationPage, TrailPage)
 
@@ -348,18 +354,43 @@ class LedgerClient:
         """A page of events by position."""
         return self._get("/v1/events", EventPage, {"after": after, "limit": limit})
 
-    def follow(self, after: int = 0) -> Iterator[Event]:
-        """Events as they come; goes on for as long as the connection holds."""
-        headers = {**self._authorization(), "Accept": "text/event-stream"}
-        timeout = httpx.Timeout(15.0, read=60.0)
+    def follow(self, after: int = 0, *, lost: Callable[[], None] = lambda: None) -> Iterator[Event]:
+        """Yield the events after a position as they come, without end.
+
+        A connection that is lost, such as by a restart of the node, is opened again after the last
+        event that came. ``lost`` is called each time before that. Raises ``RefusedError`` where the
+        node refuses for good, such as once this agency's key is revoked.
+        """
+        position, attempts = after, 0
+        while True:
+            opened_at = time.monotonic()
+            try:
+                for event in self._stream(position):
+                    position = event.position
+                    yield event
+            except (httpx.TransportError, RefusedError) as error:
+                if not _no_answer(error):
+                    raise
+            if time.monotonic() - opened_at > FOLLOW_PAUSE_SECONDS:
+                attempts = 0
+            lost()
+            longest = min(FOLLOW_PAUSE_SECONDS, 0.1 * 2**attempts)
+            time.sleep(longest * (0.5 + _random.random() / 2))
+            attempts += 1
+
+    def _stream(self, after: int) -> Iterator[Event]:
+        """Yield events for as long as one connection holds."""
+        headers = {**self._authorization(), "Last-Event-ID": str(after)}
+        timeout = httpx.Timeout(15.0, read=SILENCE_SECONDS)
         with connect_sse(
-            self._http, "GET", "/v1/events", params={"after": after}, headers=headers,
-            timeout=timeout,
-        ) as stream:  # fmt: skip
+            self._http, "GET", "/v1/events", headers=headers, timeout=timeout
+        ) as stream:
             if stream.response.is_error:
                 raise RefusedError(_problem(read_bounded(stream.response)))
             for message in stream.iter_sse():
-                yield Event.model_validate_json(message.data)
+                # The library yields a message for each keep-alive comment, with no data.
+                if message.data:
+                    yield Event.model_validate_json(message.data)
 
     def agencies(self) -> list[AgencyWithKeys]:
         """Every agency of the protocol, with its keys."""
@@ -470,7 +501,7 @@ class LedgerClient:
 
 def _no_answer(error: BaseException) -> bool:
     if isinstance(error, RefusedError):
-        return error.problem.status in (429, 503)
+        return error.problem.status in (429, 502, 503, 504)
     return isinstance(error, httpx.TransportError)
 
 

@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     """Streams of events that are open at once, and as many requests that wait for a signed head."""
     streams_per_agency: Annotated[int, Field(ge=1)] = 16
     """The same of one agency."""
+    stream_keepalive_seconds: Annotated[float, Field(gt=0, le=30)] = 15
+    """A stream of events sends a comment when nothing came for so long, so that proxies keep it."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     def listening_on(self, host: str | None, port: int | None) -> Self:

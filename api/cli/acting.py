@@ -1,16 +1,21 @@
 """Commands that act, and that show cases, trails, events and what waits."""
 
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 from uuid import UUID, uuid4
 
+import httpx
 import typer
 
 from api.cli.building import build, fields_table, kinds_table
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
-from api.cli.output import AsJson, fail, failures, out, print_json
+from api.cli.output import OUTCOME_UNKNOWN, AsJson, err, fail, failures, out, print_json
 from api.cli.tables import case_list, case_panel, event_table, outcome_table, trail_table
+from api.cli.unsent import UnsentAction, UnsentActions
+from api.client import LedgerClient, RefusedError, WaitingError
+from api.settings import Settings
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from projections.moments import Moment
@@ -30,6 +35,13 @@ def act(
     ] = None,
     file: Annotated[Path | None, typer.Option(help="A JSON file with the fields.")] = None,
     list_kinds: Annotated[bool, typer.Option("--list", help="List every action.")] = False,
+    resend: Annotated[
+        bool,
+        typer.Option("--resend", help="Send again what was signed before and has no outcome yet."),
+    ] = False,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Send again for so many seconds where no answer comes.")
+    ] = 10.0,
     agency: Annotated[
         str | None,
         typer.Option("--agency", "-a", envvar="CASE_LEDGER_AGENCY", help="The agency that acts."),
@@ -38,8 +50,17 @@ def act(
     key: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign an action and record it. With a kind alone, show its fields."""
+    """Sign an action and record it. With a kind alone, show its fields.
+
+    Where the node's answer does not come, the action may be recorded or not. The signed action is
+    kept, and --resend completes it: it is recorded once, however often it is sent.
+    """
     with failures(as_json):
+        if resend:
+            if kind is not None or case is not None or file is not None:
+                fail("--resend takes no action: it sends what was signed before")
+            _resend(connect(url, _acting(agency), key, patience), url, as_json)
+            return
         if list_kinds or kind is None:
             if as_json:
                 print_json(sorted(CASE_ACTIONS))
@@ -49,23 +70,78 @@ def act(
         if not assignments and file is None:
             out.print(fields_table(kind))
             return
-        if agency is None:
-            fail("say which agency acts: --agency, or CASE_LEDGER_AGENCY")
+        acting = _acting(agency)
         action = build(kind, assignments or [], file)
-        with connect(url, agency, key) as client:
+        with connect(url, acting, key, patience) as client:
             if case is None:
-                receipt = client.append(action, uuid4(), 0)
+                case_id, acted_on = uuid4(), 0
             else:
+                case_id = case
                 acted_on = version if version is not None else client.case(case).view.version
-                receipt = client.append(action, case, acted_on)
-        if as_json:
-            print_json(receipt)
-        else:
-            out.print(
-                f"[green]Recorded[/] {kind} at position {receipt.position}: "
-                f"case {receipt.case_id}, version {receipt.case_version}",
-                soft_wrap=True,
+            action_id = uuid4()
+            unsent = UnsentAction(
+                action_id=action_id,
+                kind=kind,
+                agency=acting,
+                url=url,
+                case_id=case_id,
+                case_version=acted_on,
+                signed=str(client.sign(action, case_id, action_id)),
             )
+            kept = UnsentActions(Settings().data_directory)
+            kept.keep(unsent)
+            _send(client, kept, unsent, as_json)
+
+
+def _acting(agency: str | None) -> str:
+    if agency is None:
+        fail("say which agency acts: --agency, or CASE_LEDGER_AGENCY")
+    return agency
+
+
+def _resend(client: LedgerClient, url: str, as_json: bool) -> None:
+    """Send each kept action of the client's agency to its node, the first kept first."""
+    kept = UnsentActions(Settings().data_directory)
+    with client:
+        waiting = kept.of(client.agency, url)
+        if not waiting and not as_json:
+            out.print(f"Nothing of {client.agency} waits to be sent to {url}.", soft_wrap=True)
+        for unsent in waiting:
+            _send(client, kept, unsent, as_json)
+
+
+def _send(client: LedgerClient, kept: UnsentActions, unsent: UnsentAction, as_json: bool) -> None:
+    """Send a kept action. Its file is removed once the node answers for good."""
+    try:
+        receipt = unsent.send(client)
+    except RefusedError as error:
+        if error.problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.problem.rule == "http":
+            _say_not_known(unsent, f"it answered {error.problem.status}")
+        kept.forget(unsent)
+        raise
+    except WaitingError:
+        kept.forget(unsent)  # the node has it in its outbox
+        raise
+    except httpx.TransportError as error:
+        _say_not_known(unsent, type(error).__name__)
+    kept.forget(unsent)
+    if as_json:
+        print_json(receipt)
+    else:
+        out.print(
+            f"[green]Recorded[/] {unsent.kind} at position {receipt.position}: "
+            f"case {receipt.case_id}, version {receipt.case_version}",
+            soft_wrap=True,
+        )
+
+
+def _say_not_known(unsent: UnsentAction, why: str) -> NoReturn:
+    fail(
+        f"{unsent.url} gave no receipt ({why}). {unsent.kind} (action {unsent.action_id}, "
+        f"case {unsent.case_id}) may be recorded or not. The signed action is kept: complete it "
+        f"with `case-ledger act --resend -a {unsent.agency}`, which records it once.",
+        OUTCOME_UNKNOWN,
+    )
 
 
 @app.command()
@@ -135,7 +211,7 @@ def events(
     """Show the ledger's events by position."""
     with failures(as_json), connect(url, agency, key) as client:
         if follow:
-            for event in client.follow(after):
+            for event in client.follow(after, lost=_say_lost):
                 if as_json:
                     print_json(event)
                 else:
@@ -146,6 +222,10 @@ def events(
             print_json(page)
         else:
             out.print(event_table(page.events))
+
+
+def _say_lost() -> None:
+    err.print("[dim]The connection is lost; it is opened again.[/]")
 
 
 @app.command()

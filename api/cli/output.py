@@ -24,7 +24,8 @@ from projections.rebuild import RebuildError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
-WAITING = 4
+OUTCOME_UNKNOWN = 4
+"""The exit code where an action may be recorded or not."""
 
 out = Console()
 err = Console(stderr=True)
@@ -73,7 +74,7 @@ def failures(as_json: bool = False) -> Iterator[None]:
                 f"is back. Ask with: case-ledger outbox {error.outcome.action_id}",
                 soft_wrap=True,
             )
-        raise typer.Exit(WAITING) from None
+        raise typer.Exit(OUTCOME_UNKNOWN) from None
     except Refusal as refusal:
         refused = f"[red]Refused[/] ({refusal.rule}): {escape(refusal.message)}"
         err.print(refused, highlight=False, soft_wrap=True)

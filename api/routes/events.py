@@ -50,15 +50,20 @@ async def get_events(
     if _EVENT_STREAM in accept:
         feed: Feed = request.app.state.feed
         start = after if last_event_id is None else _position(last_event_id)
-        return _Stream(_follow(node, feed, caller, start), caller, request.app.state.streams)
+        streams: Places = request.app.state.streams
+        every = node.settings.stream_keepalive_seconds
+        return _Stream(_follow(node, feed, caller, start), caller, streams, every)
     return await run_in_threadpool(_page, node, caller, after, limit)
 
 
 class _Stream(EventSourceResponse):
     """Events for one caller, who takes a place for as long as they are sent."""
 
-    def __init__(self, events: AsyncIterator[bytes], caller: Caller, places: Places) -> None:
-        super().__init__(events, ping=15, send_timeout=_SEND_SECONDS)
+    def __init__(
+        self, events: AsyncIterator[bytes], caller: Caller, places: Places, keepalive: float
+    ) -> None:
+        super().__init__(events, send_timeout=_SEND_SECONDS)
+        self.ping_interval = keepalive  # its constructor is typed for whole seconds
         self._agency = caller.agency.id
         self._places = places
 
