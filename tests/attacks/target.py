@@ -126,13 +126,19 @@ class Target:
         assert (answer.status_code, answer.json()["rule"]) == (status, rule), answer.text[:300]
         assert_silent(answer.text, *answer.headers.values())
 
-    def raw(self, data: bytes, *, seconds: float = 3.0, rest: float = 0.5) -> bytes:
-        """Send bytes as they are. Returns all that comes until it is closed, or still."""
+    def raw(self, data: bytes, *, seconds: float = 30.0, rest: float = 0.5) -> bytes:
+        """Send bytes as they are. Returns all that comes until it is closed, or still.
+
+        The server may close the connection before it took all of ``data``.
+        """
         with self.connection(seconds) as connection:
-            connection.sendall(data)
+            try:
+                connection.sendall(data)
+            except ConnectionError:
+                return drain(connection, rest) + b"(reset)"
             return drain(connection, rest)
 
-    def connection(self, seconds: float = 3.0) -> socket.socket:
+    def connection(self, seconds: float = 30.0) -> socket.socket:
         address = urlsplit(self.server.url)
         return socket.create_connection((address.hostname, address.port), timeout=seconds)
 

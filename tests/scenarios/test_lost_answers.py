@@ -108,8 +108,8 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CommandLin
     directory = tmp_path_factory.mktemp("lost-answers")
     cli = CommandLine(directory, {"CASE_LEDGER_STREAM_KEEPALIVE_SECONDS": KEEPALIVE})
     made = {a: cli.json("keys", "new", a) for a in ("xk-nac", "me-nac", "al-nac", "xk-dhtqnj")}
-    others = [w for a in ("me-nac", "al-nac") for w in ("--coordinator", f"{a}={made[a]['public']}")]
-    cli.json("adopt", "--as", "xk-nac", *others)
+    me, al = (f"{agency}={made[agency]['public']}" for agency in ("me-nac", "al-nac"))
+    cli.json("adopt", "--as", "xk-nac", "--coordinator", me, "--coordinator", al)
     with ServeProcess(cli.env, directory / "serve.log") as node:
         cli.more["CASE_LEDGER_URL"] = node.url
         cli.json("keys", "register", "-a", "xk-nac", "xk-dhtqnj", made["xk-dhtqnj"]["public"])
@@ -140,7 +140,9 @@ def test_an_answer_that_is_lost_is_completed_later_by_the_same_action(
 
 def test_what_the_node_refuses_is_not_kept(begun: tuple[CommandLine, ServeProcess]) -> None:
     cli, _ = begun
-    said = cli.run("act", "-a", "xk-dhtqnj", *ACT[:1], "acted_at=2999-01-01T00:00:00Z", *ACT[2:], code=2)
+    kind, _, *fields = ACT
+    in_future = "acted_at=2999-01-01T00:00:00Z"
+    said = cli.run("act", "-a", "xk-dhtqnj", kind, in_future, *fields, code=2)
     assert "acted-in-future" in said.stderr
     assert list((cli.directory / "unsent").iterdir()) == []
 
