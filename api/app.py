@@ -20,6 +20,7 @@ from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications
 from api.node import Node
 from api.problem_details import ProblemDetails
 from api.rates import Places, Rate
+from api.readiness import HEADER, Effect, of_effect
 from api.routes import (
     accountability,
     cases,
@@ -88,11 +89,18 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     problems.install(app, web.as_page)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
-    app.add_middleware(AnswerHeaders)
+    app.add_middleware(AnswerHeaders, added=lambda: _trouble_headers(app))
     app.state.requests = CollectorRegistry()
     app.add_middleware(Requests, registry=app.state.requests)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _trouble_headers(app: FastAPI) -> list[tuple[bytes, bytes]]:
+    """The header that marks the answers of a node that is not ready."""
+    node: Node | None = getattr(app.state, "node", None)
+    grave = () if node is None else of_effect(node.troubles, at_least=Effect.NOT_READY)
+    return [(HEADER.lower().encode(), ", ".join(t.rule for t in grave).encode())] if grave else []
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.problem_details import ProblemDetails
+from api.readiness import Effect
 from api.subject_access.wording import Language
 from ledger import application
 from ledger.case_state import Act
@@ -350,6 +351,14 @@ class Health(Document):
     status: str
 
 
+class ReadinessTrouble(Document):
+    """One thing that is wrong with a node."""
+
+    rule: str
+    effect: Effect
+    message: str
+
+
 class Readiness(Document):
     """Whether this node can serve, and where it stands."""
 
@@ -367,6 +376,8 @@ class Readiness(Document):
     """``None`` on the ledger node."""
     worked_at: UtcDatetime | None
     """When the process that follows, publishes and folds said anything last: seconds ago."""
+    troubles: tuple[ReadinessTrouble, ...] = ()
+    """What the operator should look at, though the node is ready."""
 
 
 def etag(case_version: int) -> str:

@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.node import Node
+from api.readiness import Effect, worst
 from projections.views import VIEWS
 
 
@@ -44,9 +45,13 @@ class _Standing(Collector):
         yield views
         yield _gauge(
             "not_to_be_relied_on",
-            "1 where history changed, the log forked, or its key is another",
-            float(node.trouble is not None),
+            "1 where a trouble makes the node not ready",
+            float(worst(node.troubles, at_least=Effect.NOT_READY) is not None),
         )
+        troubles = _gauge("trouble", "1 for each thing that is wrong", labels=("rule", "effect"))
+        for trouble in node.troubles:
+            troubles.add_metric((trouble.rule, trouble.effect.value), 1.0)
+        yield troubles
         if (worked_at := node.told.said_at()) is not None:
             yield _gauge(
                 "work_silent_seconds",

@@ -62,11 +62,13 @@ class BodyLimit:
 class AnswerHeaders:
     """What every answer says: believe its media type, run and embed nothing, pass on no address.
 
-    What needs an assertion is kept in no cache, unless it is for anyone.
+    What needs an assertion is kept in no cache, unless it is for anyone. ``added`` gives headers
+    that depend on how the node stands.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, added: Callable[[], Iterable[RawHeader]] = lambda: ()) -> None:
         self._app = app
+        self._added = added
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,7 +78,8 @@ class AnswerHeaders:
 
         async def saying(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = _guarded(message.get("headers", ()), by_someone)
+                guarded = _guarded(message.get("headers", ()), by_someone)
+                message["headers"] = [*guarded, *self._added()]
             await send(message)
 
         await self._app(scope, receive, saying)

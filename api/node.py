@@ -14,12 +14,13 @@ from api.log_keys import own_parties, policy_at, trusted_policy
 from api.notifying.notifier import check_notifications
 from api.outcomes import Outcomes
 from api.rates import Rate
-from api.recording import DirectRecording, OutboxRecording, Recording
+from api.readiness import Checks, Trouble
+from api.recording import DirectRecording, GuardedRecording, OutboxRecording, Recording
 from api.sessions import Sessions
 from api.settings import Settings
 from api.sign_in import Relying, SignIn
 from api.timestamping import trusted_roots
-from api.told import Told, Trouble
+from api.told import Told
 from api.witnessing import Copied, Witnesses
 from ledger.application import Ledger, environment
 from ledger.mailbox import Mailbox
@@ -58,10 +59,14 @@ class Node:
         self.mailbox = Mailbox(self.database, parcel_keys(settings))
         self.outcomes = Outcomes(self.ledger, self.outbox)
         self.told = Told(self.database)
-        self.recording: Recording = (
+        self.checks = Checks()
+        """What this process itself finds wrong with the node."""
+        self.recording: Recording = GuardedRecording(
+            self.ledger,
             DirectRecording(self.ledger, self.vaults)
             if self.leads
-            else OutboxRecording(self.ledger, self.vaults, self.outbox, self.outcomes, self.told)
+            else OutboxRecording(self.ledger, self.vaults, self.outbox, self.outcomes, self.told),
+            lambda: self.troubles,
         )
         self.witnesses = Witnesses(
             settings,
@@ -82,9 +87,10 @@ class Node:
         return self.told.now.size
 
     @property
-    def trouble(self) -> Trouble | None:
-        """Why this node is not to be relied on, or publishes nothing, if so."""
-        return self.told.now.trouble
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What is wrong with this node, as its background work and this process see it."""
+        told = self.told.now.troubles
+        return (*told, *(trouble for trouble in self.checks.now if trouble not in told))
 
     def serves(self, agency: Agency) -> bool:
         """Whether an agency may ask here: a country's node is for its own country's agencies.
@@ -125,6 +131,7 @@ class Node:
             self._stack.callback(self.sign_in.close)
         self._stack.enter_context(self.database)
         self._stack.enter_context(self.ledger)
+        self._stack.enter_context(self.checks)
         return self
 
     def __exit__(

@@ -61,7 +61,8 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         422: "The request does not hold",
         428: "A precondition is missing",
         429: "Too many requests, streams or waiting requests of one agency",
-        503: "The store, the view or the protocol is not there yet",
+        503: "The store, the view or the protocol is not there yet, or nothing may be recorded now",
+        507: "The disk is almost full: nothing new is taken",
     }
     implied = {429 for s in statuses if s == 401} | {408 for s in statuses if s == 413}
     return {

@@ -5,15 +5,18 @@ answers with the outcome where it is known soon.
 """
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from uuid import UUID
 
+from rfc9457 import Problem
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from api.disclosing import write_down_refused
 from api.documents import Outcome, Receipt
 from api.outcomes import Outcomes
 from api.problem_details import problem
+from api.readiness import Trouble, check_may_record
 from api.told import Told
 from ledger import signing
 from ledger.application import Ledger, check_case
@@ -227,7 +230,53 @@ class OutboxRecording:
     def _is_away(self) -> bool:
         """Whether the ledger node does not answer, or is not believed."""
         said = self._told.now
-        return said.trouble is not None or (said.heard is not None and not said.heard.takes_actions)
+        diverged = any(trouble.rule == "log-diverged" for trouble in said.troubles)
+        return diverged or (said.heard is not None and not said.heard.takes_actions)
+
+
+class GuardedRecording:
+    """Records as ``recording`` does, unless a trouble of the node forbids it.
+
+    An action that is recorded already gets its receipt all the same.
+    """
+
+    def __init__(
+        self, ledger: Ledger, recording: Recording, troubles: Callable[[], Sequence[Trouble]]
+    ) -> None:
+        self._ledger = ledger
+        self._recording = recording
+        self._troubles = troubles
+
+    def on_case(
+        self, sender: Agency, sent: str, case_id: UUID, case_version: int
+    ) -> Receipt | Outcome:
+        return self._recorded_before(sender, sent) or self._recording.on_case(
+            sender, sent, case_id, case_version
+        )
+
+    def on_protocol(self, sender: Agency, sent: str) -> Receipt | Outcome:
+        return self._recorded_before(sender, sent) or self._recording.on_protocol(sender, sent)
+
+    def of_node(
+        self, node: Agency, action: signing.SignedAction, case_id: UUID | None, case_version: int
+    ) -> None:
+        check_may_record(self._troubles())
+        self._recording.of_node(node, action, case_id, case_version)
+
+    def _recorded_before(self, sender: Agency, sent: str) -> Receipt | None:
+        """The receipt of an action that is not recorded now, but was before.
+
+        ``None`` where recording is allowed. Raises ``Problem`` where it is not.
+        """
+        troubles = self._troubles()
+        try:
+            check_may_record(troubles)
+        except Problem:
+            action = _senders_action(self._ledger, signing.parse(sent), sender)
+            if (receipt := self._ledger.receipt_of(action)) is None:
+                raise
+            return Receipt.of(receipt)
+        return None
 
 
 def _senders_action(ledger: Ledger, parsed: SdJwt, sender: Agency) -> signing.SignedAction:

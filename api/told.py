@@ -8,7 +8,6 @@ notice alone is enough: there is something to do, which is in the database.
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Literal
 
 import psycopg
 import structlog
@@ -16,6 +15,7 @@ from psycopg.sql import SQL, Identifier
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from api.background import Background
+from api.readiness import Trouble
 from ledger.store.database import APP_ROLE, Database
 
 CHANNEL = "node_work"
@@ -32,15 +32,6 @@ INSERT INTO node.work (said, said_at) VALUES (%(said)s::text::jsonb, now())
 ON CONFLICT (is_only) DO UPDATE SET said = EXCLUDED.said, said_at = EXCLUDED.said_at
 RETURNING pg_notify(%(channel)s, %(said)s)
 """
-
-
-class Trouble(BaseModel):
-    """Why a node is not to be relied on, or publishes nothing."""
-
-    model_config = ConfigDict(frozen=True)
-
-    rule: Literal["history-changed", "another-log-key", "log-diverged"]
-    message: str
 
 
 class Heard(BaseModel):
@@ -63,7 +54,8 @@ class Said(BaseModel):
 
     size: int = 0
     """The last signed size that this node has."""
-    trouble: Trouble | None = None
+    troubles: tuple[Trouble, ...] = ()
+    """What the background work finds wrong."""
     heard: Heard | None = None
     """``None`` on the ledger node."""
     decided: int = 0

@@ -5,7 +5,7 @@ each other. All of it stands in the database, and every step may be repeated, so
 where it was whenever it ends.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -25,10 +25,11 @@ from api.matching import Matching
 from api.node import Node, node_client
 from api.notifying.notifier import Notifier
 from api.publishing import Publisher
+from api.readiness import Checks, Trouble
 from api.sharing import Sharing
 from api.sweeping import Sweeping
 from api.timestamping import Stamper
-from api.told import Heard, Listener, Said, Teller, Trouble
+from api.told import Heard, Listener, Said, Teller
 from ledger import outbox
 from ledger.mirror import Mirror
 from ledger.protocol import Agency
@@ -49,6 +50,8 @@ class Work:
         self._works: dict[str, Callable[[], None]] = {}
         """What is to be done when another process notifies of something."""
         self._teller = Teller(node.database, self._said)
+        self.checks = Checks(self._teller.tell)
+        """What the background work finds wrong with the node."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -82,6 +85,7 @@ class Work:
             enter(stamper)
         if (notifier := Notifier.of(node.settings, node.database)) is not None:
             enter(notifier)
+        enter(self.checks)
         enter(self._teller)
         enter(Listener(node.conninfo, self._works))
 
@@ -97,6 +101,7 @@ class Work:
         )
         publisher = Publisher(node.ledger, publication, self._teller.tell)
         self._publisher = self._stack.enter_context(publisher)
+        self.checks.add(lambda: _publishing(publisher))
         self._works[recorder.CHANNEL] = publisher.grown
 
     def _follow(self, url: str) -> None:
@@ -124,6 +129,7 @@ class Work:
         follower.when_changed = self._teller.tell
         self._forwarder = self._stack.enter_context(forwarder)
         self._follower = self._stack.enter_context(follower)
+        self.checks.add(lambda: _copying(follower))
         self._correspond(HttpPostOffice(client), url)
         self._works[outbox.CHANNEL] = forwarder.put
 
@@ -149,13 +155,13 @@ class Work:
 
     def _said(self) -> Said:
         if self._publisher is not None:
-            return Said(size=self._publisher.signed, trouble=_publishing(self._publisher))
+            return Said(size=self._publisher.signed, troubles=self.checks.now)
         follower, forwarder = self._follower, self._forwarder
         if follower is None or forwarder is None:
-            return Said()
+            return Said(troubles=self.checks.now)
         return Said(
             size=follower.size,
-            trouble=_copying(follower),
+            troubles=self.checks.now,
             heard=Heard(
                 reachable=follower.reachable,
                 takes_actions=forwarder.reachable,
@@ -166,15 +172,16 @@ class Work:
         )
 
 
-def _publishing(publisher: Publisher) -> Trouble | None:
+def _publishing(publisher: Publisher) -> Sequence[Trouble]:
     error = publisher.trouble
     if error is None:
-        return None
-    changed = isinstance(error, HistoryChangedError)
-    return Trouble(rule="history-changed" if changed else "another-log-key", message=str(error))
+        return ()
+    if isinstance(error, HistoryChangedError):
+        return (Trouble(rule="history-changed", message=str(error)),)
+    return (Trouble(rule="another-log-key", message=str(error), title="Nothing is published"),)
 
 
-def _copying(follower: Follower) -> Trouble | None:
+def _copying(follower: Follower) -> Sequence[Trouble]:
     if not follower.diverged:
-        return None
-    return Trouble(rule="log-diverged", message=follower.trouble or "The log forked.")
+        return ()
+    return (Trouble(rule="log-diverged", message=follower.trouble or "The log forked."),)

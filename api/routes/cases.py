@@ -35,7 +35,7 @@ router = APIRouter(prefix="/v1/cases", tags=["cases"])
     "/{case_id}/actions",
     status_code=201,
     response_model=Receipt,
-    responses={**ACCEPTED, **responses(401, 403, 404, 409, 412, 413, 422, 428, 503)},
+    responses={**ACCEPTED, **responses(401, 403, 404, 409, 412, 413, 422, 428, 503, 507)},
 )
 def append(
     case_id: CaseId,

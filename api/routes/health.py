@@ -4,13 +4,13 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.access import TheNode
-from api.documents import Health, Readiness
+from api.documents import Health, Readiness, ReadinessTrouble
 from api.metrics import metrics
 from api.problem_details import problem
 from api.problems import responses
+from api.readiness import Effect, worst
 from projections.views import VIEWS
 
-_UNRELIABLE = "Not to be relied on"
 router = APIRouter(tags=["health"])
 
 
@@ -34,9 +34,10 @@ def ready(node: TheNode) -> Readiness:
         raise problem(
             503, "Not available now", "not-adopted", "No protocol is adopted; adopt one first."
         )
-    if (trouble := node.trouble) is not None:
-        title = "Nothing is published" if trouble.rule == "another-log-key" else _UNRELIABLE
-        raise problem(503, title, trouble.rule, trouble.message)
+    troubles = node.troubles
+    if (trouble := worst(troubles, at_least=Effect.NOT_READY)) is not None:
+        told = [t.model_dump(include={"rule", "effect", "message"}) for t in troubles]
+        raise trouble.problem(503, troubles=told)
     standing = node.standing()
     return Readiness(
         status="ready",
@@ -47,6 +48,9 @@ def ready(node: TheNode) -> Readiness:
         witnesses=standing.witnesses,
         following=node.following(),
         worked_at=node.told.said_at(),
+        troubles=tuple(
+            ReadinessTrouble(rule=t.rule, effect=t.effect, message=t.message) for t in troubles
+        ),
     )
 
 

@@ -57,7 +57,7 @@ def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
     "/protocol/actions",
     status_code=201,
     response_model=Receipt,
-    responses={**ACCEPTED, **responses(401, 403, 404, 409, 413, 422, 503)},
+    responses={**ACCEPTED, **responses(401, 403, 404, 409, 413, 422, 503, 507)},
 )
 def append_to_registry(sd_jwt: SignedActionBody, node: TheNode, caller: TheCaller) -> Response:
     """Register or revoke an agency's key, or adopt a policy of the log.

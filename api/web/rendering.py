@@ -10,7 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from api.access import Caller
+from api.node import Node
 from api.problems import ANSWER_HEADERS, PAGE_POLICY
+from api.readiness import Effect, Trouble, of_effect
 from api.subject_access.wording import Wording, wording
 from api.web.assets import assets
 from api.web.languages import LANGUAGES, NAMES, TAGS, language_of
@@ -59,6 +61,12 @@ def _templates() -> Environment:
     return made
 
 
+def _troubles(request: Request) -> list[Trouble]:
+    """What makes this node not ready; every page says it."""
+    node: Node | None = getattr(request.app.state, "node", None)
+    return [] if node is None else of_effect(node.troubles, at_least=Effect.NOT_READY)
+
+
 def page(
     request: Request, template: str, caller: Caller | None, *, status: int = 200, **values: Any
 ) -> HTMLResponse:
@@ -81,6 +89,7 @@ def page(
             caller=caller,
             sections=sections(caller) if caller is not None else (),
             now=datetime.now(UTC),
+            troubles=_troubles(request),
             **values,
         )
     )

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastapi import FastAPI
+
 from api.app import create_app
 from api.client import LedgerClient
+from api.node import Node
 from api.server import base_url, listen
 from api.server import server as http_server
 from api.settings import Settings
@@ -23,6 +26,13 @@ class Server:
     url: str
     agencies: Agencies
     settings: Settings
+    app: FastAPI
+
+    @property
+    def node(self) -> Node:
+        """The node that the server answers from."""
+        node: Node = self.app.state.node
+        return node
 
     def client(self, agency: str, **options: object) -> LedgerClient:
         return LedgerClient(
@@ -55,7 +65,7 @@ def running(settings: Settings, conninfo: str, agencies: Agencies) -> Iterator[S
         while not serving.started:
             assert thread.is_alive(), "the server did not start"
             time.sleep(0.01)
-        yield Server(base_url(listening, settings), agencies, settings)
+        yield Server(base_url(listening, settings), agencies, settings, app)
     finally:
         serving.should_exit = True
         thread.join()

@@ -1,0 +1,84 @@
+"""Troubles of a node: what each does to ``/ready``, metrics, answers, pages and recording."""
+
+from collections.abc import Sequence
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.client import RefusedError
+from api.readiness import HEADER, Checks, Effect, Trouble, worst
+from ledger.application import Ledger
+from tests.support.actions import opening
+from tests.support.agencies import Agencies
+from tests.support.serving import serving
+
+WARNING = Trouble(rule="something-later", message="Act next month.", effect=Effect.WARNING)
+GRAVE = Trouble(rule="log-diverged", message="The log forked.")
+FULL = Trouble(
+    rule="disk-low", message="Make space.", effect=Effect.NO_RECORDING, title="Full", status=507
+)
+
+
+def test_the_worst_of_several_troubles_decides() -> None:
+    assert worst((WARNING, GRAVE, FULL), at_least=Effect.WARNING) is FULL
+    assert worst((WARNING, GRAVE), at_least=Effect.NOT_READY) is GRAVE
+    assert worst((WARNING,), at_least=Effect.NOT_READY) is None
+
+
+def test_a_check_that_raises_hides_no_other() -> None:
+    def broken() -> Sequence[Trouble]:
+        raise OSError
+
+    changes: list[int] = []
+    checks = Checks(lambda: changes.append(1))
+    checks.add(broken)
+    checks.add(lambda: [GRAVE])
+    checks.look()
+    checks.look()
+    assert (checks.now, len(changes)) == ((GRAVE,), 1)
+
+
+def test_what_each_effect_does(ledger: Ledger, database: str, agencies: Agencies) -> None:
+    assert ledger.registry() is not None
+    with serving(database, agencies) as served:
+        found: list[Trouble] = []
+        checks = served.node.checks
+        checks.add(lambda: found)
+
+        def seen(*troubles: Trouble) -> httpx.Response:
+            found[:] = troubles
+            checks.look()
+            return httpx.get(f"{served.url}/ready")
+
+        before = opening()
+        with served.client("xk-dhtqnj") as police:
+            receipt = police.open_case(before)
+
+            answer = seen(WARNING)
+            assert answer.status_code == 200
+            assert [t["rule"] for t in answer.json()["troubles"]] == [WARNING.rule]
+            assert HEADER not in answer.headers
+
+            answer = seen(GRAVE, WARNING)
+            assert (answer.status_code, answer.json()["rule"]) == (503, GRAVE.rule)
+            assert len(answer.json()["troubles"]) == 2
+            police.open_case(opening())
+
+            answer = seen(GRAVE, FULL)
+            assert (answer.status_code, answer.json()["rule"]) == (503, FULL.rule)
+            assert answer.headers[HEADER] == f"{GRAVE.rule}, {FULL.rule}"
+            with pytest.raises(RefusedError) as refused:
+                police.open_case(opening())
+            assert (refused.value.problem.status, refused.value.problem.rule) == (507, FULL.rule)
+            assert refused.value.problem.detail == FULL.message
+            assert police.case(receipt.case_id).view.case_id == receipt.case_id
+
+        page = httpx.get(f"{served.url}/sign-in", headers={"Accept-Language": "en"}).text
+        assert "The server&#39;s disk is almost full." in page
+        assert "Nothing new can be recorded" in page
+        metrics = text_string_to_metric_families(httpx.get(f"{served.url}/metrics").text)
+        told = {m.name: m.samples for m in metrics}
+        assert told["case_ledger_not_to_be_relied_on"][0].value == 1
+        assert {s.labels["rule"] for s in told["case_ledger_trouble"]} == {GRAVE.rule, FULL.rule}
+        assert seen().json()["troubles"] == []
