@@ -159,12 +159,20 @@ def entries_of(directory: Path, size: int) -> list[bytes]:
     return entries
 
 
-def check_signatures(entries: list[bytes]) -> None:
-    """Each event's signature, by a key that was registered for its agency before."""
+def check_signatures(entries: list[bytes]) -> list[str]:
+    """Each event's signature, by a key that was registered for its agency before.
+
+    Returns what is to be said of events that hold. By edition 1 of the rules, a node whose clock
+    was behind the ledger's last time took a revoked key, and stored that time once more.
+    """
     keys: dict[str, tuple[str, bytes]] = {}
     revoked: set[str] = set()
+    marks: list[str] = []
+    edition, last_time = 1, None
     for position, entry in enumerate(entries, 1):
-        header, payload, signature = json.loads(entry)["sd_jwt"].rstrip("~").split(".")
+        event = json.loads(entry)
+        stood_still, last_time = event["recorded_at"] == last_time, event["recorded_at"]
+        header, payload, signature = event["sd_jwt"].rstrip("~").split(".")
         claims = json.loads(unbase64url(payload))
         kid, act = json.loads(unbase64url(header))["kid"], claims["act"]
         grants = act.get("keys", []) if claims["kind"] == "protocol_adopted" else []
@@ -174,16 +182,22 @@ def check_signatures(entries: list[bytes]) -> None:
         agency, public = keys.get(kid, ("", b""))
         message = f"{header}.{payload}".encode()
         need(agency == claims["iss"], f"position {position}: no key of {claims['iss']}")
-        need(kid not in revoked, f"position {position}: its key was revoked")
+        if kid in revoked and edition == 1 and stood_still:
+            marks.append(f"position {position}: recorded after its key was revoked (edition 1)")
+        else:
+            need(kid not in revoked, f"position {position}: its key was revoked")
         need(
             verifies(public, unbase64url(signature), message),
             f"position {position}: the signature does not verify",
         )
-        if claims["kind"] == "key_registered":
+        if claims["kind"] == "protocol_adopted":
+            edition = act["protocol"].get("edition", 1)
+        elif claims["kind"] == "key_registered":
             key = act["grant"]["key"]["x"]
             keys[thumbprint(key)] = act["grant"]["agency"], unbase64url(key)
         elif claims["kind"] in ("key_revoked", "key_compromised"):
             revoked.add(act["key_id"])
+    return marks
 
 
 def thumbprint(x: str) -> str:
@@ -198,8 +212,8 @@ def verify_export(directory: Path, policy: str) -> str:
     entries = entries_of(directory, size)
     leaves = [sha256(b"\x00", entry) for entry in entries]
     need(root_of(leaves) == root, "the events are not those of the checkpoint")
-    check_signatures(entries)
-    return f"the export holds: {size} events, cosigned by {', '.join(cosigned)}"
+    marks = "".join(f"\nmarked: {mark}" for mark in check_signatures(entries))
+    return f"the export holds: {size} events, cosigned by {', '.join(cosigned)}{marks}"
 
 
 def verify_receipt(file: Path, policy: str) -> str:

@@ -1,8 +1,8 @@
 """The ledger as an ``eventsourcing`` application: decide, append, read back."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from typing import Self, cast
 from uuid import UUID
@@ -27,7 +27,7 @@ from ledger.store.recorder import (
     Placed,
     RecordedRow,
     RegistryMovedError,
-    TooLateError,
+    TimeMovedError,
 )
 from ledger.telemetry import span
 
@@ -164,11 +164,11 @@ class Ledger(Application[UUID]):
         with span("ledger.record", {"kind": action.kind}):
             try:
                 return self._append(action, case_id, case_version, since)
-            except (RegistryMovedError, TooLateError):
+            except (RegistryMovedError, TimeMovedError):
                 return self._append_again(action, case_id, case_version, since)
 
     @retry(
-        retry=retry_if_exception_type((RegistryMovedError, TooLateError)),
+        retry=retry_if_exception_type((RegistryMovedError, TimeMovedError)),
         stop=stop_after_attempt(10),
         wait=wait_random(0, 0.05),
         reraise=True,
@@ -188,17 +188,23 @@ class Ledger(Application[UUID]):
         case = self._known(case_id)
         if _version(case) < case_version:
             case = self._read(case_id, known)
+        at = self.rows.next_time()
         try:
-            event = _decide(action, case, case_id, case_version, known)
+            event = _decide(action, case, case_id, case_version, known, at)
         except Refusal:
             if (receipt := self.receipt_of(action)) is not None:
                 return receipt, False
             now_known, now_case = self.adopted(), self._read(case_id, known)
-            if now_known is known and now_case is case:
+            now_at = self.rows.next_time(ask=True)
+            if now_known is known and now_case is case and now_at == at:
                 raise
-            known, case = now_known, now_case
-            event = _decide(action, case, case_id, case_version, known)
-        row = self._commit(event, known, since)
+            known, case, at = now_known, now_case, now_at
+            event = _decide(action, case, case_id, case_version, known, at)
+
+        def holds_at(moment: datetime) -> bool:
+            return moment == at or _holds(action, case, case_id, known, moment)
+
+        row = self._commit(event, known, holds_at, since)
         if isinstance(row, Receipt):
             return row, False
         recorded = replace(event, position=row.position, recorded_at=row.recorded_at)
@@ -206,7 +212,7 @@ class Ledger(Application[UUID]):
         return Receipt.of(row), True
 
     @retry(
-        retry=retry_if_exception_type((RegistryMovedError, TooLateError)),
+        retry=retry_if_exception_type((RegistryMovedError, TimeMovedError)),
         stop=stop_after_attempt(10),
         wait=wait_random(0, 0.05),
         reraise=True,
@@ -217,16 +223,19 @@ class Ledger(Application[UUID]):
             return receipt
         registry = self.registry()
         registries.decide(registry, action)
-        now = datetime.now(UTC)
+        at = self.rows.next_time(ask=True)
         if registry is None:
-            registry = registries.evolve(None, action, now, 1)
-            version = 0
+            judging, version = registries.evolve(None, action, at, 1), 0
         else:
-            version = registry.version
-        _check_protocol(action, registry)
-        _authenticate(action, registry, now)
-        event = ActionRecorded(registry.protocol.ledger_id, version + 1, action)
-        row = self._commit(event, registry if version else None)
+            judging, version = registry, registry.version
+        _check_protocol(action, judging)
+        _authenticate(action, judging, at)
+        event = ActionRecorded(judging.protocol.ledger_id, version + 1, action)
+
+        def holds_at(moment: datetime) -> bool:
+            return moment == at or _may_sign(action, judging, moment)
+
+        row = self._commit(event, registry, holds_at)
         self.registry()  # so that the next append knows it
         return row if isinstance(row, Receipt) else Receipt.of(row)
 
@@ -269,23 +278,28 @@ class Ledger(Application[UUID]):
             self._known_cases.put(case_id, case)
 
     def _commit(
-        self, event: ActionRecorded, registry: Registry | None, since: float | None = None
+        self,
+        event: ActionRecorded,
+        registry: Registry | None,
+        holds_at: Callable[[datetime], bool],
+        since: float | None = None,
     ) -> RecordedRow | Receipt:
-        """The row that the event became; the receipt of the same action recorded before."""
+        """The row that the event became; the receipt of the same action recorded before.
+
+        ``holds_at`` says whether the decision is the same by the time that will be stored.
+        """
         if len(event.action.sd_jwt) > MAX_BYTES - 100:  # the time of recording comes to it
             raise Refusal(
                 Ground.INVALID, "too-large", f"A signed action has at most {MAX_BYTES - 100} bytes."
             )
         stored = self.mapper.to_stored_event(event)
         guard = Guard(registry.protocol.ledger_id, registry.version) if registry else None
-        # A signature counts by the key's validity when it is recorded.
-        key = registry.keys.get(event.action.key_id) if registry else None
-        until = key.valid_until if key else None
         try:
-            rows: Placed = self.rows.append((stored,), guard, until, since)
+            rows: Placed = self.rows.append((stored,), guard, holds_at, since)
             return rows[0]
-        except (RegistryMovedError, TooLateError):
+        except (RegistryMovedError, TimeMovedError):
             self.registry()
+            self.rows.next_time(ask=True)
             raise
         except IntegrityError:
             if (receipt := self.receipt_of(event.action)) is not None:
@@ -315,12 +329,15 @@ def _decide(
     case_id: UUID,
     case_version: int,
     registry: Registry,
+    at: datetime,
 ) -> ActionRecorded:
-    """What the action becomes, by this registry and this case. Raises ``Refusal``."""
+    """What the action becomes, by this registry, this case, and the time that will be stored.
+
+    Raises ``Refusal``.
+    """
     _check_protocol(action, registry)
-    now = datetime.now(UTC)
-    _authenticate(action, registry, now)
-    event = cases.decide(case, action, case_id, registry.protocol, now)
+    _authenticate(action, registry, at)
+    event = cases.decide(case, action, case_id, registry.protocol, at)
     if case_version != _version(case):
         raise _stale(_version(case))
     return event
@@ -330,9 +347,31 @@ def _version(case: Case | None) -> int:
     return case.version if case else 0
 
 
-def _authenticate(action: SignedAction, registry: Registry, now: datetime) -> None:
+def _holds(
+    action: SignedAction, case: Case | None, case_id: UUID, registry: Registry, at: datetime
+) -> bool:
+    """Whether an action that was accepted is accepted by another time too.
+
+    Its signature is not verified again, which no time changes.
+    """
+    try:
+        cases.decide(case, action, case_id, registry.protocol, at)
+    except Refusal:
+        return False
+    return _may_sign(action, registry, at)
+
+
+def _may_sign(action: SignedAction, registry: Registry, at: datetime) -> bool:
+    try:
+        registry.signing_key(action.key_id, action.agency, at)
+    except Refusal:
+        return False
+    return True
+
+
+def _authenticate(action: SignedAction, registry: Registry, at: datetime) -> None:
     registry.agency(action.agency)
-    verify(action, registry.signing_key(action.key_id, action.agency, now))
+    verify(action, registry.signing_key(action.key_id, action.agency, at))
 
 
 def _stale(current: int | None) -> Refusal:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import NoReturn, Protocol, Self
 from uuid import UUID
 
+import structlog
 from psycopg.rows import DictRow
 
 from ledger.application import Ledger
@@ -24,6 +25,7 @@ from ledger.transparency.note import Note, NoteError, verify
 from ledger.transparency.policy import Policy
 from ledger.transparency.publication import keep_published, keep_signed
 
+_log = structlog.get_logger(__name__)
 _KEEP_CASES = 5_000
 _PATIENCE = 3
 """So many times in a row events may not fit their note: a broken transfer is no fork."""
@@ -206,11 +208,12 @@ class Mirror:
         rows = [reader.row(size + place, entry) for place, entry in enumerate(entries, 1)]
         if size == 0 and self._adoption not in (None, rows[0].leaf_hash):
             raise SourceError("the ledger begins with another adoption than the one agreed on")
-        problems = [
-            f"position {row.position}: {problem}"
-            for row in rows
-            for problem in replay.judge(row.position, inspect(row))
-        ]
+        problems: list[str] = []
+        for row in rows:
+            found = replay.judge(row.position, inspect(row))
+            problems += [f"position {row.position}: {problem}" for problem in found]
+            for mark in replay.marks:
+                _log.warning("an event is marked", position=row.position, mark=mark)
         # Judged first: these events may be what makes the key count that signed the note.
         policy = policy_in_force(replay.registry, checkpoint.size, self._trusted)
         _check_signed(note, policy)

@@ -1,4 +1,8 @@
-"""The registry: a fold of the acts on the protocol into whose keys and whose log count, when."""
+"""The registry: a fold of the acts on the protocol into whose keys and whose log count, when.
+
+Order decides before clocks do. A revocation and a log policy count from their positions. Only a
+key's own validity is held against a time, which is the one stored with the event.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -40,12 +44,22 @@ class RegisteredKey:
     valid_from: datetime
     valid_until: datetime
     revoked_at: datetime | None = None
+    """When the revocation was recorded. It is told to people; it decides nothing."""
     compromised_since: datetime | None = None
+    revoked_position: int | None = None
+    """The position of the first revocation. Later positions do not count, whatever their times."""
+
+    def is_revoked_before(self, position: int) -> bool:
+        """Whether the key was revoked when the event at ``position`` was recorded."""
+        return self.revoked_position is not None and self.revoked_position < position
+
+    def lasts_at(self, moment: datetime) -> bool:
+        """Whether ``moment`` is within the key's validity, leaving revocation aside."""
+        return self.valid_from <= moment < self.valid_until
 
     def valid_at(self, moment: datetime) -> bool:
-        if self.revoked_at is not None and moment >= self.revoked_at:
-            return False
-        return self.valid_from <= moment < self.valid_until
+        """Whether the key may sign the next event, if ``moment`` is stored with it."""
+        return self.revoked_position is None and self.lasts_at(moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +116,33 @@ class Registry:
         return held[-1] if held else None
 
     def signing_key(self, kid: str, agency: str, at: datetime) -> OKPKey:
-        """The key to verify with. Raises ``Refusal`` where it may not sign for ``agency``."""
+        """Return the key to verify the next event's signature with.
+
+        ``at`` is the time that is stored with the event. It is held against the key's validity.
+        A revocation counts from its position: each one that this registry has came before.
+        Raises ``Refusal`` where the key may not sign for ``agency``.
+        """
         registered = self.keys.get(kid)
         if registered is None:
             raise _key_refusal("unknown-key", "This key is not registered; register it first.")
         if registered.agency != agency:
             raise _key_refusal("key-of-another-agency", "This key belongs to another agency.")
-        if registered.revoked_at is not None and at >= registered.revoked_at:
+        if registered.revoked_position is not None:
             raise _key_refusal("revoked-key", "This key was revoked; sign with a current one.")
-        if not registered.valid_at(at):
+        if not registered.lasts_at(at):
             raise _key_refusal(
                 "key-not-valid", "This key is not within its validity; sign with a current one."
             )
         return registered.key
 
-    def signature_state(self, action: SignedAction, recorded_at: datetime) -> SignatureState:
-        """Verify a recorded action again, by the key's validity when it was recorded."""
+    def signature_state(
+        self, action: SignedAction, recorded_at: datetime, position: int
+    ) -> SignatureState:
+        """Verify again the action recorded at ``position``.
+
+        The registry may be of a later position. A revocation before ``position`` counts, and
+        validity is held against ``recorded_at``.
+        """
         registered = self.keys.get(action.key_id)
         if registered is None:
             return SignatureState.KEY_UNKNOWN
@@ -127,7 +152,7 @@ class Registry:
             verify(action, registered.key)
         except Refusal:
             return SignatureState.DOES_NOT_VERIFY
-        if not registered.valid_at(recorded_at):
+        if registered.is_revoked_before(position) or not registered.lasts_at(recorded_at):
             return SignatureState.KEY_NOT_VALID_THEN
         since = registered.compromised_since
         if since is not None and recorded_at >= since:
@@ -176,13 +201,14 @@ def evolve(
         keys[registered.id] = registered
     elif action.kind == "key_revoked":
         kid = action.fields["key_id"]
-        keys[kid] = replace(keys[kid], revoked_at=recorded_at)
+        keys[kid] = replace(keys[kid], revoked_at=recorded_at, revoked_position=position)
     elif action.kind == "key_compromised":
         kid, since = action.fields["key_id"], datetime.fromisoformat(action.fields["since"])
         known = keys[kid]
         keys[kid] = replace(
             known,
             revoked_at=known.revoked_at or recorded_at,
+            revoked_position=known.revoked_position or position,
             compromised_since=min(since, known.compromised_since or since),
         )
     return replace(registry, keys=keys, version=registry.version + 1)

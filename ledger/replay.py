@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from ledger import case as cases
@@ -28,9 +29,13 @@ from ledger.vocabulary.registration import PublicKey
 
 _NOWHERE = UUID(int=0)
 _NEVER = datetime.fromtimestamp(0, UTC)
+BY_STORED_TIME = 2
+"""From this edition on, an action is decided by the very time that is stored with it."""
 DECIDED_WITHIN = timedelta(hours=1)
-"""An event was decided so long before it was recorded, at most: a legal basis that ended in between
-held when it was decided."""
+"""Before, an action was decided at most so long before the time stored: a legal basis that ended in
+between held when it was decided."""
+CLOCK_BEHIND = "it was recorded by a clock that was behind the ledger's last time"
+"""A mark on an event that was decided by that clock, before ``BY_STORED_TIME``."""
 
 
 @dataclass
@@ -127,9 +132,12 @@ class Replay:
     """The version of each case, and of the registry."""
     actions: set[UUID] = field(default_factory=set)
     recorded_at: datetime | None = None
+    marks: list[str] = field(default_factory=list)
+    """What is to be said of the event judged last, though it holds."""
 
     def judge(self, position: int, inspected: Inspected) -> Iterable[str]:
         """What does not hold of the next event; nothing, where all does."""
+        self.marks = []
         row = inspected.row
         if row.position != position:
             yield f"the event at this place says that it is at {row.position}"
@@ -140,11 +148,12 @@ class Replay:
             yield inspected.problem or "the event cannot be read"
             return
         yield from self._check_columns(row, action, recorded_at)
-        if self.recorded_at is not None and recorded_at < self.recorded_at:
+        before, self.recorded_at = self.recorded_at, recorded_at
+        if before is not None and recorded_at < before:
             yield "it is recorded before the event that it follows"
-        self.recorded_at = recorded_at
         try:
-            yield from self._decide(position, inspected, action, recorded_at)
+            stood_still = recorded_at == before
+            yield from self._decide(position, inspected, action, recorded_at, stood_still)
         except Refusal as refusal:
             yield f"the rules refuse it ({refusal.rule})"
         except (ValueError, KeyError, TypeError) as error:
@@ -172,13 +181,28 @@ class Replay:
         self.actions.add(action.id)
 
     def _decide(
-        self, position: int, inspected: Inspected, action: SignedAction, recorded_at: datetime
+        self,
+        position: int,
+        inspected: Inspected,
+        action: SignedAction,
+        recorded_at: datetime,
+        stood_still: bool,
     ) -> Iterable[str]:
+        """Decide the next event again, by the time that is stored with it.
+
+        Before ``BY_STORED_TIME`` the program took a key for valid by its own clock. While that was
+        behind the head's time, it took a revoked key, or a basis that was over. It then stored the
+        head's time once more. An event with the same time as the one before is only marked for
+        these two, since an honest ledger may have it.
+        """
         registry = self.registry
+        by_stored = registry is None or registry.protocol.edition >= BY_STORED_TIME
+        is_lenient = stood_still and not by_stored
         if action.kind in REGISTRY_ACTIONS:
             registries.decide(registry, action)
             after = registries.evolve(registry, action, recorded_at, position)
-            yield from _check_signature(inspected, action, registry or after, recorded_at)
+            judging = registry or after
+            yield from self._check_signature(inspected, action, judging, recorded_at, is_lenient)
             if inspected.row.originator_id != after.protocol.ledger_id:
                 yield "the stored case is not the event's"
             self.registry = after
@@ -186,38 +210,45 @@ class Replay:
         if registry is None:
             yield "a ledger begins with the adoption of its protocol"
             return
-        yield from _check_signature(inspected, action, registry, recorded_at)
+        yield from self._check_signature(inspected, action, registry, recorded_at, is_lenient)
         if action.protocol != registry.protocol.id:
             yield "it was signed for another protocol"
         case_id = inspected.row.originator_id
         case = self.cases.get(case_id)
-        decided = cases.decide(
-            case,
-            action,
-            case_id,
-            registry.protocol,
-            recorded_at,
-            not_before=recorded_at - DECIDED_WITHIN,
-        )
+        decide = partial(cases.decide, case, action, case_id, registry.protocol, recorded_at)
+        try:
+            decided = decide(not_before=recorded_at if by_stored else recorded_at - DECIDED_WITHIN)
+        except Refusal as refusal:
+            if not is_lenient or refusal.rule != "no-legal-basis":
+                raise
+            decided = decide(not_before=min(action.acted_at, recorded_at))
+            self.marks.append(f"{CLOCK_BEHIND}, after its legal basis was over")
         event = ActionRecorded(case_id, decided.originator_version, action, position, recorded_at)
         if (after_case := Case.projector(registry.protocol)(case, [event])) is not None:
             self.cases[case_id] = after_case
 
-
-def _check_signature(
-    inspected: Inspected, action: SignedAction, registry: Registry, recorded_at: datetime
-) -> Iterable[str]:
-    try:
-        key = registry.signing_key(action.key_id, action.agency, recorded_at)
-    except Refusal as refusal:
-        yield f"its signature does not count ({refusal.rule})"
-        return
-    is_signed = inspected.is_signed
-    if is_signed is None:
+    def _check_signature(
+        self,
+        inspected: Inspected,
+        action: SignedAction,
+        registry: Registry,
+        recorded_at: datetime,
+        is_lenient: bool,
+    ) -> Iterable[str]:
         try:
-            signing.verify(action, key)
-            is_signed = True
-        except Refusal:
-            is_signed = False
-    if not is_signed:
-        yield "its signature does not verify"
+            key = registry.signing_key(action.key_id, action.agency, recorded_at)
+        except Refusal as refusal:
+            if not is_lenient or refusal.rule != "revoked-key":
+                yield f"its signature does not count ({refusal.rule})"
+                return
+            self.marks.append(f"{CLOCK_BEHIND}, after its key was revoked")
+            key = registry.keys[action.key_id].key
+        is_signed = inspected.is_signed
+        if is_signed is None:
+            try:
+                signing.verify(action, key)
+                is_signed = True
+            except Refusal:
+                is_signed = False
+        if not is_signed:
+            yield "its signature does not verify"

@@ -56,6 +56,8 @@ class Report:
     covered: int
     """The size of the largest of them: later events stand on signatures alone."""
     findings: tuple[Finding, ...]
+    marks: tuple[Finding, ...] = ()
+    """What is to be said of events that hold, such as what an earlier edition let in."""
     timestamps: int = 0
     """How many timestamps verify."""
 
@@ -98,6 +100,7 @@ class _State:
     kept: Kept
     replay: Replay = field(default_factory=Replay)
     findings: list[Finding] = field(default_factory=list)
+    marks: list[Finding] = field(default_factory=list)
     frontier: Frontier = field(default_factory=Frontier)
     expected: dict[int, list[_Expected]] = field(default_factory=dict)
     timestamps: dict[int, list[StoredTimestamp]] = field(default_factory=dict)
@@ -142,6 +145,7 @@ def verify_ledger(
         checkpoints=state.agreed,
         covered=state.covered,
         findings=tuple(sorted(set(state.findings), key=lambda f: (f.first, f.last, f.what))),
+        marks=tuple(state.marks),
         timestamps=state.stamped,
     )
 
@@ -165,6 +169,7 @@ def _check(state: _State, inspected: Inspected) -> None:
     position = state.frontier.size + 1
     for problem in state.replay.judge(position, inspected):
         state.find(position, problem)
+    state.marks += [Finding(position, position, what) for what in state.replay.marks]
     state.frontier, completed = state.frontier.extend([inspected.leaf])
     for made in completed:
         state.tiles[made.level, made.index] = made.hash

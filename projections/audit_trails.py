@@ -1,14 +1,12 @@
 """The table of the audit trail: one row for each event."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, ClassVar
 
 from psycopg import Cursor
 from psycopg.rows import DictRow
 from pydantic_core import to_json
 
-from ledger.event import ActionRecorded
 from ledger.registry import Registry, SignatureState
 from projections.audit_trail import RegistryDocuments, trail_document
 from projections.documents import Document
@@ -48,7 +46,7 @@ class AuditTrails(View):
     def write(self, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
         pending: list[Row] = []
         for step in steps:
-            told = _signing(step).signature_state(step.event.action, _recorded_at(step.event))
+            told = _signature_state(step)
             pending.append(self._row(step, told))
             if step.event.action.kind in ("key_revoked", "key_compromised"):
                 self.insert(curs, pending)
@@ -57,7 +55,7 @@ class AuditTrails(View):
         self.insert(curs, pending)
 
     def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:  # noqa: ARG002
-        told = _signing(step).signature_state(step.event.action, _recorded_at(step.event))
+        told = _signature_state(step)
         yield self._row(step, history.marked(told, step.event))
 
     def _row(self, step: Step, signature: SignatureState) -> Row:
@@ -97,7 +95,8 @@ def _signing(step: Step) -> Registry:
     return step.before or step.after
 
 
-def _recorded_at(event: ActionRecorded) -> datetime:
-    if event.recorded_at is None:
+def _signature_state(step: Step) -> SignatureState:
+    event = step.event
+    if event.recorded_at is None or event.position is None:
         raise ValueError("the event is not recorded yet")
-    return event.recorded_at
+    return _signing(step).signature_state(event.action, event.recorded_at, event.position)

@@ -228,6 +228,7 @@ def _verify(
                 "findings": [
                     {"first": f.first, "last": f.last, "what": f.what} for f in report.findings
                 ],
+                "marks": [{"position": m.first, "what": m.what} for m in report.marks],
             }
         )
     else:
@@ -248,6 +249,11 @@ def _show(report: Report) -> None:
                 else f"{finding.first} to {finding.last}"
             )
             table.add_row(span, finding.what)
+        out.print(table)
+    if report.marks:
+        table = Table("Position", "What to know of it", title="[yellow]Events that are marked[/]")
+        for mark in report.marks:
+            table.add_row(str(mark.first), mark.what)
         out.print(table)
     out.print(f"{report.checkpoints} checkpoints agree; the last covers {report.covered} events.")
     if report.timestamps:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b
 from json import dumps
 from pathlib import Path
@@ -220,7 +221,9 @@ class Importer:
             registry = self._ledger.adopted()
             guard = Guard(registry.protocol.ledger_id, registry.version)
             try:
-                stretch = record_cases(self._database, self._party, cases, guard, self._check_key)
+                stretch = record_cases(
+                    self._database, self._party, cases, guard, partial(self._check, cases)
+                )
             except RegistryMovedError:
                 if attempt == _TRIES:
                     raise
@@ -235,8 +238,13 @@ class Importer:
             self._recorded_now += len(cases)
             return
 
-    def _check_key(self, at: datetime) -> None:
-        """The key that verified every signature is the agency's at the time of recording too."""
+    def _check(self, cases: Sequence[ReadyCase], at: datetime) -> None:
+        """What was decided, and with which key, holds at the time of recording too."""
+        if at < max(case.decided_at for case in cases):
+            raise ImportConflictError(
+                "this machine's clock went back while cases were prepared, and nothing of this "
+                "chunk was recorded. Set the clock right, then run this again."
+            )
         if self._key_now(at).as_dict(private=False) != self._registered.as_dict(private=False):
             raise RuntimeError("a key changed under its own thumbprint")
 

@@ -5,14 +5,14 @@ All that needs no lock of the ledger, so that it can be done on every core.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from joserfc.jwk import OKPKey
 
 from ledger import case as cases
-from ledger import signing
+from ledger import clock, signing
 from ledger.application import check_case
 from ledger.case import Case
 from ledger.entry import MAX_BYTES
@@ -43,6 +43,8 @@ class ReadyCase(NamedTuple):
     case_id: UUID
     events: list[NewEvent]
     disclosures: list[Sealed]
+    decided_at: datetime
+    """By which time its actions were decided: they are not recorded with an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class _Judged(NamedTuple):
     signed: list[_Signed]
     refused: Refused | None
     not_imported: Sequence[str]
+    decided_at: datetime
 
 
 def case_id_of(import_id: UUID, row: int) -> UUID:
@@ -128,19 +131,22 @@ class Preparer:
         def action_id(kind: str, number: int) -> UUID:
             return action_id_of(self._import_id, row.number, kind, number)
 
+        now = clock.now()
         try:
             mapped = self._mapper.read(row.values, action_id)
             faults = list(mapped.faults)
-            signed = [] if faults else self._decided(mapped, case_id, faults)
+            signed = [] if faults else self._decided(mapped, case_id, faults, now)
         except Exception as error:
             # Its message may hold a value; its class does not.
             raise RowError(f"row {row.number} cannot be read ({type(error).__name__})") from None
         refused = Refused(row.number, faults) if faults else None
-        return _Judged(row.number, case_id, signed, refused, mapped.not_imported)
+        return _Judged(row.number, case_id, signed, refused, mapped.not_imported, now)
 
-    def _decided(self, mapped: Mapped, case_id: UUID, faults: list[Fault]) -> list[_Signed]:
+    def _decided(
+        self, mapped: Mapped, case_id: UUID, faults: list[Fault], now: datetime
+    ) -> list[_Signed]:
         """The row's actions as signed, each decided upon those before it."""
-        signer, now = self._signer, datetime.now(UTC)
+        signer = self._signer
         project = Case.projector(signer.protocol)
         case: Case | None = None
         signed: list[_Signed] = []
@@ -183,7 +189,7 @@ class Preparer:
             persons = [one.case_id for one in accepted if any(d for _, d in one.signed)]
             data_keys = self._keys.make_all(persons)
         made = []
-        for row, case_id, signed, *_ in accepted:
+        for row, case_id, signed, _, _, decided_at in accepted:
             events = [
                 NewEvent(case_id, version, action.kind, action.id, action.sd_jwt.encode("ascii"))
                 for version, (action, _) in enumerate(signed, 1)
@@ -194,5 +200,5 @@ class Preparer:
                 if case_id in data_keys
                 for sealed in seal_all(action, case_id, disclosed, data_keys[case_id])
             ]
-            made.append(ReadyCase(row, case_id, events, disclosures))
+            made.append(ReadyCase(row, case_id, events, disclosures, decided_at))
         return made

@@ -16,7 +16,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
-from ledger import entry
+from ledger import clock, entry
 from ledger.merkle import Frontier, leaf_hash
 from ledger.store.recorder import CHANNEL, Guard, RegistryMovedError, lock_head
 
@@ -85,7 +85,7 @@ def record_new(
         found = cursor.fetchone()
         if found is None or found["version"] != guard.version:
             raise RegistryMovedError("the registry changed meanwhile")
-        recorded_at = max(datetime.now(UTC), head.recorded_at)
+        recorded_at = max(clock.now(), head.recorded_at)
         leaves: list[bytes] = []
         with cursor.copy(_COPY) as copy:
             for block in _packed(events, head.position, recorded_at, leaves):

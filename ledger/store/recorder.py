@@ -5,7 +5,7 @@ Extends ``PostgresApplicationRecorder`` where it is meant to be extended: ``inse
 from the recorder.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -32,7 +32,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL
 from psycopg_pool import ConnectionPool
 
-from ledger import entry, merkle
+from ledger import clock, entry, merkle
 from ledger.event import ActionRecorded, UnsealedEvent, recorded
 from ledger.merkle import Frontier, Tree
 from ledger.store.arrays import Bigints, Byteas, Texts, Uuids
@@ -139,8 +139,8 @@ class TakenError(IntegrityError):
     """Another event has this action's id, or this version of its case."""
 
 
-class TooLateError(IntegrityError):
-    """What holds only for a time was to be recorded after it; decide again."""
+class TimeMovedError(IntegrityError):
+    """The decision does not hold at the time that would be stored; decide again by that time."""
 
 
 class HeadMovedError(IntegrityError):
@@ -161,8 +161,8 @@ class Proposal:
 
     events: tuple[UnsealedEvent, ...]
     guard: Guard | None = None
-    until: datetime | None = None
-    """They are recorded before this moment, or not at all."""
+    holds_at: Callable[[datetime], bool] | None = None
+    """Whether they were decided rightly, if this time is stored with them. It asks no database."""
     since: float | None = None
     """Recorded on a connection that was there then, by the monotonic clock, or not at all."""
 
@@ -321,6 +321,8 @@ class LedgerRecorder(PostgresApplicationRecorder):
         self._head: Head | None = None
         """Where the ledger ends, as far as is known; whoever leads a group has it alone."""
         self._detours = 0
+        self._last_at = datetime.fromtimestamp(0, UTC)
+        """The time of the last event that this process saw at the head."""
 
     def create_table(self) -> None:
         """Nothing to do: tables are made by migrations, which this role cannot run."""
@@ -336,21 +338,21 @@ class LedgerRecorder(PostgresApplicationRecorder):
         self,
         stored_events: Sequence[StoredEvent],
         guard: Guard | None = None,
-        until: datetime | None = None,
+        holds_at: Callable[[datetime], bool] | None = None,
         since: float | None = None,
         **_: Any,
     ) -> Placed:
         """Append events at the next positions, together or not at all. Durable on return.
 
         What other threads append at the same time shares the transaction. Raises
-        ``RegistryMovedError`` where the guard does not hold, ``TooLateError`` where they would
-        not be recorded before ``until``, ``TakenError``, and ``ReconnectedError`` where a crash may
-        have taken back what was committed ``since``.
+        ``RegistryMovedError`` where the guard does not hold, ``TimeMovedError`` where the time that
+        would be stored fails ``holds_at``, ``TakenError``, and ``ReconnectedError`` where a crash
+        may have taken back what was committed ``since``.
         """
         if not stored_events:
             return ()
         events = tuple(map(_unsealed, stored_events))
-        return self._appends.call(Proposal(events, guard, until, since))
+        return self._appends.call(Proposal(events, guard, holds_at, since))
 
     def _append_together(self, proposals: Sequence[Proposal]) -> Sequence[Placed | Exception]:
         with (
@@ -402,6 +404,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
         if self._head is None:
             self._detours = _DETOURS  # another process appends too: do not guess for a while
             return None
+        self._last_at = self._head.recorded_at
         return rows
 
     def _append_one_by_one(
@@ -414,7 +417,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
             outcomes = _place(proposals, head, verdict)
             rows = _flat(outcomes)
             moved = _insert_locked(curs, head, rows) if rows else head
-        self._head = moved
+        self._head, self._last_at = moved, moved.recorded_at
         return outcomes
 
     def _versions(self, curs: Cursor[DictRow], proposals: Sequence[Proposal]) -> dict[UUID, int]:
@@ -570,6 +573,16 @@ class LedgerRecorder(PostgresApplicationRecorder):
             ).fetchall()
         return {row["action_id"] for row in rows}
 
+    def next_time(self, *, ask: bool = False) -> datetime:
+        """Return the time that an event would be stored with now: the later of clock and head.
+
+        With ``ask`` the head is read from the database. Without, it is the one that this process
+        saw last.
+        """
+        if ask:
+            self._last_at = self.last_recorded_at()
+        return max(clock.now(), self._last_at)
+
     def last_recorded_at(self) -> datetime:
         """When the last event was recorded; long ago, where there is none."""
         with self.datastore.get_connection() as connection:
@@ -639,8 +652,8 @@ class _Verdict:
         known = self.versions.get(guard.originator_id) if guard else None
         if guard is not None and known is not None and known != guard.version:
             return RegistryMovedError("the registry changed meanwhile")
-        if proposal.until is not None and recorded_at >= proposal.until:
-            return TooLateError("it would be recorded after the time that it holds for")
+        if proposal.holds_at is not None and not proposal.holds_at(recorded_at):
+            return TimeMovedError("it was decided by another time than the one to be stored")
         actions = {event.action_id for event in proposal.events}
         places = {(_uuid(event), event.originator_version) for event in proposal.events}
         if (
@@ -661,7 +674,7 @@ def _place(
     proposals: Sequence[Proposal], head: Head, verdict: _Verdict
 ) -> list[Placed | Exception]:
     """Give each accepted proposal its positions after ``head``, and its bytes their time."""
-    recorded_at = max(datetime.now(UTC), head.recorded_at)
+    recorded_at = max(clock.now(), head.recorded_at)
     position = head.position
     outcomes: list[Placed | Exception] = []
     for proposal in proposals:

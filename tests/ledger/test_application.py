@@ -109,7 +109,8 @@ def test_an_unregistered_and_a_revoked_key_are_refused(ledger: Ledger, agencies:
     registry = ledger.adopted()
     event = ledger.case_events(case_id)[0]
     assert event.recorded_at is not None
-    state = registry.signature_state(event.action, event.recorded_at)
+    assert event.position is not None
+    state = registry.signature_state(event.action, event.recorded_at, event.position)
     assert state == "valid, key since revoked"
 
 

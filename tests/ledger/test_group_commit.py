@@ -27,7 +27,7 @@ from ledger.store.recorder import (
     Proposal,
     RegistryMovedError,
     TakenError,
-    TooLateError,
+    TimeMovedError,
 )
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
@@ -359,8 +359,9 @@ def test_a_key_that_ends_while_its_action_waits_signs_no_event(
 def test_what_holds_for_a_time_is_recorded_before_it_ends(
     ledger: Ledger, agencies: Agencies
 ) -> None:
+    begun = datetime.now(UTC)
     event = unsealed(opened(agencies, uuid4()), 1)
-    with pytest.raises(TooLateError):
-        ledger.rows.append([event], until=datetime.now(UTC))
-    assert ledger.rows.append([event], until=datetime.now(UTC) + timedelta(minutes=1))
+    with pytest.raises(TimeMovedError):
+        ledger.rows.append([event], holds_at=lambda at: at < begun)
+    assert ledger.rows.append([event], holds_at=lambda at: at >= begun)
     check_whole(ledger)

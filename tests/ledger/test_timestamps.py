@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import ledger.store.recorder
+from ledger import clock
 from ledger.application import Ledger
 from ledger.merkle import Tree
 from ledger.store.database import Database
@@ -298,18 +298,10 @@ def test_nothing_waits_for_an_authority_that(log: Log, authority: Authority, how
     assert sizes(log) == [*before, last_published(log)[1]]
 
 
-class Ahead(datetime):
-    """A clock that is an hour ahead."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) + timedelta(hours=1)
-
-
 def test_a_moment_before_what_it_covers_is_refused_and_found(
     log: Log, authority: Authority, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger.store.recorder, "datetime", Ahead)
+    monkeypatch.setattr(clock, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
     log.open_case()
     log.publication.step()
     with structlog.testing.capture_logs() as said:
