@@ -38,6 +38,7 @@ class AuditTrails(View):
         "signature": "text",
         "document": "jsonb",
     }
+    identity: ClassVar[tuple[str, ...]] = ("slot", "case_id", "version")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -51,6 +51,7 @@ class CaseViews(View):
         "document": "jsonb",
     }
     key: ClassVar[tuple[str, ...]] = ("slot", "viewer", "case_id")
+    identity: ClassVar[tuple[str, ...]] = key
 
     def write(self, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
         last_of_case = {s.after.id: s for s in steps if isinstance(s, CaseStep)}

@@ -42,6 +42,7 @@ class ObligationViews(View):
         "document": "jsonb",
     }
     key: ClassVar[tuple[str, ...]] = ("slot", "id")
+    identity: ClassVar[tuple[str, ...]] = key
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -52,16 +52,26 @@ class PartReader:
     Every part is folded up to the same position. Not for several threads.
     """
 
-    def __init__(self, connection: Connection[Any], ledger_id: UUID, target: int) -> None:
-        """``connection`` may read events; it is the reader's while a part is read."""
+    def __init__(
+        self,
+        connection: Connection[Any],
+        ledger_id: UUID,
+        target: int,
+        history: RegistryHistory | None = None,
+    ) -> None:
+        """``connection`` may read events; it is the reader's while a part is read.
+
+        ``history`` has the acts up to ``target``, where they were folded before.
+        """
         self._connection = connection
         self._ledger_id = ledger_id
         self._target = target
         self._documents = StateDocuments(keep=1)
-        self.history = RegistryHistory()
+        self.history = RegistryHistory() if history is None else history
         """What the acts on the protocol up to the target make of each step."""
-        for _ in self.history.fold(self._registry_events()):
-            pass
+        if history is None:
+            for _ in self.history.fold(self._registry_events()):
+                pass
 
     def cases(self, part: Part) -> Iterator[tuple[UUID, Iterator[tuple[Step, bool]]]]:
         """Each case of a part by its id: its steps, each with whether it is the case's last.

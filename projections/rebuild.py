@@ -115,7 +115,8 @@ def _rebuild(
             curs.execute(
                 "SELECT FROM views.projections WHERE name = %s FOR NO KEY UPDATE", (view.name,)
             )
-        last = max(view.position() for view in (*live, *beside))
+        # No further than the ledger goes, whatever a changed position says.
+        last = min(max(view.position() for view in (*live, *beside)), history.head())
         _catch_up(beside, history, folder, last, progress)
         for view in beside:
             curs.execute(

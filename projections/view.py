@@ -112,6 +112,8 @@ class View(PostgresTrackingRecorder):
     """The table's columns, with their types, in the order of a :data:`Row`."""
     key: ClassVar[tuple[str, ...]] = ()
     """The columns of a row that a later one takes the place of; of none, where rows stay."""
+    identity: ClassVar[tuple[str, ...]]
+    """The columns that tell a row from every other row."""
 
     def __init__(
         self, datastore: PostgresDatastore, *, slot: str | None = None, **kwargs: Any
@@ -119,7 +121,7 @@ class View(PostgresTrackingRecorder):
         super().__init__(datastore, **kwargs)
         self.slot = slot or self.live_slot()
         self._is_live = slot is None
-        self._insert = _insert(self.table, self.columns, self.key)
+        self._insert = self._insertion()
         names = {"projection": Literal(self.name), "slot": Literal(self.slot)}
         # From just before the first step to the last: no step is ever passed over.
         self._advance = SQL(
@@ -155,12 +157,30 @@ class View(PostgresTrackingRecorder):
         No two of ``rows`` have the same key.
         """
         if rows:
-            *names, _ = self.columns
-            values = {
-                "rows": to_json([dict(zip(names, row, strict=False)) for row in rows]).decode(),
-                "documents": Texts(row[-1].decode() for row in rows),
-            }
-            curs.execute(self._insert, values, prepare=True)
+            curs.execute(self._insert, self.values(rows), prepare=True)
+
+    @classmethod
+    def source(cls) -> Composed:
+        """Rows that a statement has as parameters, as what follows its ``FROM``.
+
+        The parameters are those of :meth:`values`; the document is text.
+        """
+        *plain, _ = cls.columns
+        return SQL(
+            "ROWS FROM (jsonb_to_recordset(%(rows)s::text::jsonb) AS ({}),"
+            " unnest(%(documents)b::text[]))"
+        ).format(
+            SQL(", ").join(SQL("{} {}").format(Identifier(n), SQL(cls.columns[n])) for n in plain)
+        )
+
+    @classmethod
+    def values(cls, rows: Sequence[Row]) -> dict[str, Any]:
+        """Rows as the parameters of :meth:`source`."""
+        *names, _ = cls.columns
+        return {
+            "rows": to_json([dict(zip(names, row, strict=False)) for row in rows]).decode(),
+            "documents": Texts(row[-1].decode() for row in rows),
+        }
 
     @contextmanager
     def copying(self, connection: Connection[Any]) -> Iterator[Callable[[Row], None]]:
@@ -172,6 +192,31 @@ class View(PostgresTrackingRecorder):
             # The driver's own form of jsonb is an object: these are its bytes already.
             copy.set_types(["bytea" if t == "jsonb" else t for t in self.columns.values()])
             yield lambda row: copy.write_row((*row[:-1], _JSONB_VERSION + row[-1]))
+
+    @classmethod
+    def _insertion(cls) -> Composed:
+        """The statement that writes rows, each in place of the one with its key, if it has one."""
+        instead: Composed | SQL = SQL("")
+        if cls.key:
+            instead = SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(
+                SQL(", ").join(map(Identifier, cls.key)),
+                SQL(", ").join(
+                    SQL("{0} = EXCLUDED.{0}").format(Identifier(name))
+                    for name in cls.columns
+                    if name not in cls.key
+                ),
+            )
+        names = SQL(", ").join(map(Identifier, cls.columns))
+        *plain, document = cls.columns
+        return SQL("INSERT INTO views.{} ({}) SELECT {}, {}::jsonb FROM {} AS t ({}){}").format(
+            Identifier(cls.table),
+            names,
+            SQL(", ").join(map(Identifier, plain)),
+            Identifier(document),
+            cls.source(),
+            names,
+            instead,
+        )
 
     def record(self, steps: Sequence[Step]) -> None:
         """Write ``steps`` and the position of the last, once.
@@ -244,35 +289,3 @@ class View(PostgresTrackingRecorder):
         row = curs.fetchone()
         if row is None or row["live_slot"] != self.slot:
             raise SlotMovedError(self.name)
-
-
-def _insert(table: str, columns: Mapping[str, str], key: Sequence[str]) -> Composed:
-    """The statement that writes many rows, each in place of the one with its key, if it has one.
-
-    One parameter has the rows as JSON, the other their documents, which are JSON already.
-    """
-    instead: Composed | SQL = SQL("")
-    if key:
-        instead = SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(
-            SQL(", ").join(map(Identifier, key)),
-            SQL(", ").join(
-                SQL("{0} = EXCLUDED.{0}").format(Identifier(name))
-                for name in columns
-                if name not in key
-            ),
-        )
-    names = SQL(", ").join(map(Identifier, columns))
-    *plain, document = columns
-    return SQL(
-        "INSERT INTO views.{} ({}) SELECT {}, {}::jsonb FROM ROWS FROM ("
-        " jsonb_to_recordset(%(rows)s::text::jsonb) AS ({}), unnest(%(documents)b::text[])"
-        ") AS t ({}){}"
-    ).format(
-        Identifier(table),
-        names,
-        SQL(", ").join(map(Identifier, plain)),
-        Identifier(document),
-        SQL(", ").join(SQL("{} {}").format(Identifier(n), SQL(columns[n])) for n in plain),
-        names,
-        instead,
-    )

@@ -139,7 +139,7 @@ def adopt(
 @app.command()
 def rebuild(
     name: Annotated[
-        str | None, typer.Argument(help="The view: case_views or audit_trail; none for all.")
+        str | None, typer.Argument(help=f"The view: {', '.join(VIEWS)}; none for all.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every view, in one pass.")] = False,
     as_json: AsJson = False,

@@ -1,13 +1,17 @@
-"""Commands that verify: a ledger, an export, a receipt, a log of readings; 3 where one fails."""
+"""Commands that verify: a ledger, its views, an export, a receipt, a log of readings.
 
-from collections.abc import Callable, Iterable, Iterator
+They exit with 3 where something does not hold.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import psycopg
 import typer
 from cryptography.x509 import load_pem_x509_certificates
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -46,7 +50,11 @@ from ledger.transparency.proof import TlogProof
 from ledger.transparency.timestamp import TimestampError, check
 from ledger.vault.readings import Readings
 from ledger.verification import Kept, Report, verify_ledger
+from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.registration import PublicKey
+from projections.comparing import Difference, DifferenceKind
+from projections.view_check import EVENTS, ViewChecker
+from projections.views import VIEWS
 
 app = typer.Typer(
     name="verify",
@@ -55,6 +63,19 @@ app = typer.Typer(
 )
 
 DOES_NOT_HOLD = 3
+_PART_EVENTS = 5_000
+"""About so many events are folded and compared at once."""
+_CATCH_UP_SECONDS = 5.0
+"""So long a view may take to reach the event that was the last when the comparison began."""
+_SHOWN_CHARACTERS = 60
+_DIFFERENCES = {
+    DifferenceKind.CHANGED: "fields were changed",
+    DifferenceKind.MISSING: "the row is missing",
+    DifferenceKind.SURPLUS: "the ledger has no such row",
+    DifferenceKind.UNFOLDED: "the case's events cannot be folded",
+    DifferenceKind.EVENT: "the event's bytes are not those that were hashed",
+    DifferenceKind.POSITION: "the view does not stand where the ledger ends",
+}
 PolicyFile = Annotated[
     Path | None,
     typer.Option("--policy", "-p", help="Trusted log and witness keys (C2SP tlog-policy)."),
@@ -65,21 +86,116 @@ Held = Annotated[
 ]
 
 
+class LedgerFinding(LedgerModel):
+    """What does not hold, from one position to another."""
+
+    first: int
+    last: int
+    what: str
+
+
+class LedgerMark(LedgerModel):
+    """What is noted of one event, which holds all the same."""
+
+    position: int
+    what: str
+
+
+class LedgerVerified(LedgerModel):
+    """What a verification of events found."""
+
+    holds: bool
+    events: int
+    root: str
+    checkpoints: int
+    covered: int
+    timestamps: int
+    findings: tuple[LedgerFinding, ...]
+    marks: tuple[LedgerMark, ...]
+
+    @classmethod
+    def of(cls, report: Report) -> Self:
+        return cls(
+            holds=report.holds,
+            events=report.events,
+            root=report.root.hex(),
+            checkpoints=report.checkpoints,
+            covered=report.covered,
+            timestamps=report.timestamps,
+            findings=tuple(
+                LedgerFinding(first=f.first, last=f.last, what=f.what) for f in report.findings
+            ),
+            marks=tuple(LedgerMark(position=m.first, what=m.what) for m in report.marks),
+        )
+
+
+class ViewsVerified(LedgerModel):
+    """What a comparison of the views with the ledger found."""
+
+    holds: bool
+    """Whether the events hold, where they were verified, and every row is as they say."""
+    ledger: LedgerVerified | None
+    """What the verification of the events found; ``None`` where it was skipped."""
+    events: int
+    """Events that were folded anew."""
+    rows: Mapping[str, int]
+    """Rows that the ledger folds to, by view: each was compared."""
+    differing: Mapping[str, int]
+    """Rows that differ, by view; ``events`` stands for the ledger's own."""
+    differences: tuple[Difference, ...]
+    """The first of those that differ, each with its fields."""
+
+
 @app.command()
 def ledger(policy: PolicyFile = None, held: Held = None, as_json: AsJson = False) -> None:
     """Verify every event of this database: bytes, order, signatures, rules, tree, checkpoints."""
     settings = Settings()
     with failures(as_json), open_store(settings) as store:
         trusted = _policy(policy) if policy else trusted_policy(settings)
-        notes = _notes(held)
-        roots = trusted_roots(settings)
-        with psycopg.connect(store.conninfo) as connection:
-            set_role(connection)
-            with one_moment(connection):
-                keys = stored_keys(connection)
-                kept = kept_in(connection, trusted, notes, roots)
-                count = stored_count(connection)
-                _verify(stored_rows(connection), kept, keys, count, as_json)
+        _report(_ledger_report(store.conninfo, settings, trusted, _notes(held), as_json), as_json)
+
+
+@app.command()
+def views(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Views to compare; all where none is named.")
+    ] = None,
+    policy: PolicyFile = None,
+    held: Held = None,
+    skip_ledger: Annotated[
+        bool,
+        typer.Option("--skip-ledger", help="Compare only; the events were verified just before."),
+    ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of what --json prints.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Verify every event, fold all of them anew, and compare every field of every view with that.
+
+    Reads alone. Nothing is repaired: `case-ledger rebuild` writes a view that differs anew.
+    """
+    if schema:
+        print_json(ViewsVerified.model_json_schema())
+        return
+    settings = Settings()
+    chosen = tuple(names or VIEWS)
+    if unknown := sorted(set(chosen) - set(VIEWS)):
+        fail(f"there is no view {unknown[0]}; there are {', '.join(VIEWS)}")
+    with failures(as_json), open_store(settings) as store:
+        report = None
+        if not skip_ledger:
+            trusted = _policy(policy) if policy else trusted_policy(settings)
+            report = _ledger_report(store.conninfo, settings, trusted, _notes(held), as_json)
+        verified = _check_views(store.conninfo, chosen, report, as_json)
+    if as_json:
+        print_json(verified)
+    else:
+        if report is not None:
+            _show(report)
+        _show_views(verified)
+    if not verified.holds:
+        raise typer.Exit(DOES_NOT_HOLD)
 
 
 @app.command()
@@ -95,7 +211,7 @@ def export(
         try:
             kept = Kept(trusted, (read_checkpoint(directory),), _notes(held))
             keys = registered_keys(read_export(directory))
-            _verify(read_export(directory), kept, keys, None, as_json)
+            _report(_verified(read_export(directory), kept, keys, None, as_json), as_json)
         except ExportError as error:
             fail(str(error), DOES_NOT_HOLD)
 
@@ -207,30 +323,39 @@ def _policy(file: Path | None) -> Policy:
         fail(f"{file}: {error}")
 
 
-def _verify(
+def _ledger_report(
+    conninfo: str,
+    settings: Settings,
+    trusted: Policy | None,
+    notes: tuple[str, ...],
+    as_json: bool,
+) -> Report:
+    """Verify every event of a database, of one moment."""
+    roots = trusted_roots(settings)
+    with psycopg.connect(conninfo) as connection:
+        set_role(connection)
+        with one_moment(connection):
+            keys = stored_keys(connection)
+            kept = kept_in(connection, trusted, notes, roots)
+            count = stored_count(connection)
+            return _verified(stored_rows(connection), kept, keys, count, as_json)
+
+
+def _verified(
     rows: Iterable[RecordedRow],
     kept: Kept,
     keys: dict[str, PublicKey],
     count: int | None,
     as_json: bool,
-) -> None:
-    with _progress(count, as_json) as progress:
-        report = verify_ledger(rows, kept, keys=keys, progress=progress)
+) -> Report:
+    with _progress("Verifying", count, as_json) as progress:
+        return verify_ledger(rows, kept, keys=keys, progress=progress)
+
+
+def _report(report: Report, as_json: bool) -> None:
+    """Print what was found of events. Exits where they do not hold."""
     if as_json:
-        print_json(
-            {
-                "holds": report.holds,
-                "events": report.events,
-                "root": report.root.hex(),
-                "checkpoints": report.checkpoints,
-                "covered": report.covered,
-                "timestamps": report.timestamps,
-                "findings": [
-                    {"first": f.first, "last": f.last, "what": f.what} for f in report.findings
-                ],
-                "marks": [{"position": m.first, "what": m.what} for m in report.marks],
-            }
-        )
+        print_json(LedgerVerified.of(report))
     else:
         _show(report)
     if not report.holds:
@@ -265,15 +390,79 @@ def _show(report: Report) -> None:
         )
 
 
+def _check_views(
+    conninfo: str, names: Sequence[str], report: Report | None, as_json: bool
+) -> ViewsVerified:
+    with (
+        ViewChecker(conninfo, names) as checker,
+        _progress("Comparing", checker.head(), as_json) as progress,
+    ):
+        head = checker.head()
+        checked = checker.check_acts()
+        for part in checker.parts(_PART_EVENTS):
+            progress(checked.events)
+            checked.merge(checker.check(part))
+        checked.merge(checker.behind(head, seconds=_CATCH_UP_SECONDS))
+    return ViewsVerified(
+        holds=not checked.differing and (report is None or report.holds),
+        ledger=LedgerVerified.of(report) if report is not None else None,
+        events=checked.events,
+        rows={name: checked.rows[name] for name in names},
+        differing=dict(checked.differing),
+        differences=tuple(checked.described),
+    )
+
+
+def _show_views(verified: ViewsVerified) -> None:
+    rows = ", ".join(f"{name} {count}" for name, count in verified.rows.items())
+    if not verified.differing:
+        out.print(
+            f"[green]Every view is as the ledger says:[/] {verified.events} events folded anew; "
+            f"rows compared: {rows}.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    title = "[red]Views differ from the ledger[/]"
+    table = Table("View", "Row", "What differs", "Shown", "By the ledger", title=title)
+    for one in verified.differences:
+        row = "\n".join(f"{name} {value}" for name, value in one.row.items())
+        said = escape(_DIFFERENCES[one.kind])
+        if not one.fields:
+            table.add_row(one.view, escape(row), said, "", "")
+        for field in one.fields:
+            shown, folded = (escape(_short(value)) for value in (field.shown, field.folded))
+            table.add_row(one.view, escape(row), escape(field.field), shown, folded)
+    out.print(table)
+    for name, count in verified.differing.items():
+        out.print(f"[red]{name}[/]: {count} rows differ.", highlight=False)
+    damaged = [name for name in verified.differing if name in VIEWS]
+    if damaged:
+        out.print(
+            "Find out who could write to the database, and write these views anew: "
+            + "; ".join(f"case-ledger rebuild {name}" for name in damaged),
+            highlight=False,
+            soft_wrap=True,
+        )
+    if EVENTS in verified.differing:
+        out.print("Events themselves were changed: see `case-ledger verify ledger`.")
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "(none)"
+    return value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "…"
+
+
 @contextmanager
-def _progress(count: int | None, as_json: bool) -> Iterator[Callable[[int], None]]:
+def _progress(what: str, count: int | None, as_json: bool) -> Iterator[Callable[[int], None]]:
     columns = (
         SpinnerColumn(),
-        TextColumn("Verifying"),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=out, disable=as_json, transient=True) as progress:
-        task = progress.add_task("", total=count)
+        task = progress.add_task(what, total=count)
         yield lambda done: progress.update(task, completed=done)
