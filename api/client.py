@@ -15,7 +15,7 @@ from joserfc.jwk import OKPKey
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
-from api.answers import AS_IT_IS, bounded, read_bounded
+from api.answers import AS_IT_IS, bounded, bounded_client, read_bounded
 from api.assertions import make_assertion
 from api.documents import (
     AgencyWithKeys,
@@ -110,8 +110,10 @@ class LedgerClient:
         self._protocol = protocol
         self._audience = audience
         self._patience = patience
-        self._http = httpx.Client(
-            base_url=base_url, timeout=15.0, transport=transport, headers=AS_IT_IS
+        self._http = (
+            bounded_client(base_url=base_url)
+            if transport is None
+            else httpx.Client(base_url=base_url, transport=transport, headers=AS_IT_IS)
         )
 
     def __enter__(self) -> Self:

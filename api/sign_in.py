@@ -4,11 +4,11 @@ import hmac
 import threading
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,6 +17,7 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.oauth2.client import OAuth2Client
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from api.answers import bounded_client
 from api.id_tokens import Expected, Identity, ProviderKey, UnknownKeyError, provider_keys, verify
 from api.sessions import PendingSignIns
 from api.settings import Settings
@@ -26,9 +27,13 @@ from ledger.store.database import Database
 CALLBACK = "/auth/callback"
 _SCOPE = "openid"  # a name or an e-mail address is not asked for
 _SECONDS = 5.0
-_AT_ONCE = 4
+_ANSWER_BYTES = 256 * 1024
+_CODES_AT_ONCE = 8
+_WAIT_SECONDS = 2.0
 _TOKEN_ERRORS = ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client")
-_BELIEVED_FOR_SECONDS = 3600.0
+_METADATA_GOOD_SECONDS = 600.0
+_KEYS_GOOD_SECONDS = 120.0
+"""A key that left the provider's key set is refused after so long at the latest."""
 _ASK_AGAIN_AFTER_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
 
@@ -102,36 +107,70 @@ class SetOut:
     secret: str
 
 
+T = TypeVar("T")
+
+
+class _Fetched(Generic[T]):
+    """A document of the provider's, which one thread at a time fetches for all.
+
+    Other threads that need it meanwhile wait briefly.
+    """
+
+    def __init__(self, fetch: Callable[[], T]) -> None:
+        self._fetch = fetch
+        self._place = threading.BoundedSemaphore(1)
+        self._known: tuple[T, float] | None = None
+
+    def get(self, good_seconds: float) -> T:
+        """Return the document, at most so old. Raises ``ProviderUnavailableError``."""
+        known = self._known
+        if known is not None and _age(known[1]) <= good_seconds:
+            return known[0]
+        with _place(self._place):
+            known = self._known  # as another thread may have fetched it meanwhile
+            if known is not None and _age(known[1]) <= good_seconds:
+                return known[0]
+            begun = time.monotonic()
+            fetched = self._fetch()
+            self._known = fetched, begun
+            return fetched
+
+
 class Provider:
-    """An OpenID provider at its issuer's address: its metadata, its keys, its tokens."""
+    """An OpenID provider at its issuer's address: its metadata, its keys, its tokens.
+
+    Each of the three has places of its own, so that requests for one do not hold up another.
+    """
 
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer
-        self._http = httpx.Client(timeout=_SECONDS, headers={"Accept": "application/json"})
-        self._asking = threading.BoundedSemaphore(_AT_ONCE)
-        self._metadata: tuple[_Metadata, float] | None = None
-        self._keys: tuple[Sequence[ProviderKey], float] | None = None
+        self._http = bounded_client(
+            timeout=_SECONDS,
+            headers={"Accept": "application/json"},
+            limit=_ANSWER_BYTES,
+            seconds=_SECONDS,
+        )
+        self._exchanging = threading.BoundedSemaphore(_CODES_AT_ONCE)
+        self._metadata = _Fetched(self._fetch_metadata)
+        self._keys = _Fetched(self._fetch_keys)
 
     def metadata(self) -> _Metadata:
         """OpenID Connect Discovery 1.0 section 4. Raises ``ProviderUnavailableError``."""
-        known = self._metadata
-        if known is None or _age(known[1]) > _BELIEVED_FOR_SECONDS:
-            url = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
-            known = _read_metadata(self._get(url), self._issuer), time.monotonic()
-            self._metadata = known
-        return known[0]
+        return self._metadata.get(_METADATA_GOOD_SECONDS)
 
     def keys(self, *, anew: bool = False) -> Sequence[ProviderKey]:
         """The keys that it signs with. Raises ``ProviderUnavailableError``.
 
         ``anew`` is for a key that is not known yet, and asks no more than every few seconds.
         """
-        known = self._keys
-        good_for = _ASK_AGAIN_AFTER_SECONDS if anew else _BELIEVED_FOR_SECONDS
-        if known is None or _age(known[1]) > good_for:
-            known = provider_keys(self._get(self.metadata().jwks_uri)), time.monotonic()
-            self._keys = known
-        return known[0]
+        return self._keys.get(_ASK_AGAIN_AFTER_SECONDS if anew else _KEYS_GOOD_SECONDS)
+
+    def _fetch_metadata(self) -> _Metadata:
+        url = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
+        return _read_metadata(self._get(url), self._issuer)
+
+    def _fetch_keys(self) -> Sequence[ProviderKey]:
+        return provider_keys(self._get(self.metadata().jwks_uri))
 
     def tokens(self, relying: Relying, code: str, verifier: str) -> dict[str, Any]:
         """The tokens for a code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
@@ -141,7 +180,7 @@ class Provider:
         metadata = self.metadata()
         client = _client(relying, self._http)
         auth, secret = _client_authentication(relying, metadata)
-        with self._one_of_few():
+        with _place(self._exchanging), _answering():
             try:
                 answer = client.fetch_token(
                     metadata.token_endpoint,
@@ -159,26 +198,33 @@ class Provider:
         return dict(answer)
 
     def _get(self, url: str) -> dict[str, Any]:
-        with self._one_of_few():
+        with _answering():
             document = self._http.get(url).raise_for_status().json()
         if not isinstance(document, dict):
             raise ProviderUnavailableError("no JSON object")
         return document
 
-    @contextmanager
-    def _one_of_few(self) -> Iterator[None]:
-        # A provider that hangs must not hold every thread that serves others.
-        if not self._asking.acquire(blocking=False):
-            raise ProviderUnavailableError("too many ask at once")
-        try:
-            yield
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise ProviderUnavailableError(type(error).__name__) from None
-        finally:
-            self._asking.release()
-
     def close(self) -> None:
         self._http.close()
+
+
+@contextmanager
+def _place(places: threading.BoundedSemaphore) -> Iterator[None]:
+    """Take one of a few places, for which it waits briefly."""
+    if not places.acquire(timeout=_WAIT_SECONDS):
+        raise ProviderUnavailableError("too many ask at once")
+    try:
+        yield
+    finally:
+        places.release()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
+        raise ProviderUnavailableError(type(error).__name__) from None
 
 
 class SignIn:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import httpx
 
-from api.answers import AS_IT_IS, bounded
+from api.answers import bounded_client
 from api.log_keys import own_parties, witness_keys
 from api.settings import Settings
 from api.told import Told
@@ -21,6 +21,7 @@ from ledger.transparency.witness import Answer, Copy, Witness, WitnessClient
 
 _LATEST = 2**62
 _ANSWER_BYTES = 64 * 1024
+_ANSWER_SECONDS = 10.0
 _COPY_SECONDS = 4.0
 _LOOK_SECONDS = 0.25
 
@@ -30,11 +31,11 @@ class HttpWitness:
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/") + "/add-checkpoint"
-        self._http = httpx.Client(timeout=8.0, headers=AS_IT_IS)
+        self._http = bounded_client(timeout=8.0, limit=_ANSWER_BYTES, seconds=_ANSWER_SECONDS)
 
     def add_checkpoint(self, request: bytes) -> Answer:
         try:
-            response = bounded(self._http, "POST", self._url, content=request, limit=_ANSWER_BYTES)
+            response = self._http.post(self._url, content=request)
         except httpx.TransportError as error:
             raise ConnectionError(type(error).__name__) from error
         media_type = response.headers.get("content-type", "")

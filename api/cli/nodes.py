@@ -10,6 +10,7 @@ import typer
 from rich.panel import Panel
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
+from api.answers import bounded_client
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.following import HttpSource
 from api.log_keys import log_keys, trusted_policy
@@ -21,6 +22,7 @@ from ledger.mirror import DivergedError, Mirror, SourceError
 from ledger.store.database import Database
 from ledger.takeover import take_over as record_takeover
 
+_HEALTH_BYTES = 64 * 1024
 app = typer.Typer(name="node", help="A country's node.", no_args_is_help=True)
 
 
@@ -138,6 +140,7 @@ def _answers(url: str | None) -> bool:
     if url is None:
         return False
     try:
-        return httpx.get(f"{url}/health", timeout=5).is_success
+        with bounded_client(timeout=5, limit=_HEALTH_BYTES, seconds=5) as http:
+            return http.get(f"{url}/health").is_success
     except httpx.TransportError:
         return False

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from api.answers import bounded_client
 from api.demo import DemoError
 from api.demo.forked import Forked, run
 
@@ -70,7 +71,8 @@ class Machine:
 
     def ready(self) -> Mapping[str, Any]:
         """What it says of itself."""
-        answer: dict[str, Any] = httpx.get(f"{self.url}/ready", timeout=10).json()
+        with bounded_client(seconds=10) as http:
+            answer: dict[str, Any] = http.get(f"{self.url}/ready").json()
         return answer
 
     def stop(self) -> None:
@@ -108,7 +110,8 @@ class Machine:
 
     def _lives(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health", timeout=2).is_success
+            with bounded_client(seconds=2) as http:
+                return http.get(f"{self.url}/health").is_success
         except httpx.TransportError:
             return False
 

@@ -2,8 +2,11 @@
 
 import json
 import smtplib
+import socket
 import ssl
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -15,11 +18,12 @@ import httpx
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
-from api.answers import AS_IT_IS, bounded
+from api.answers import bounded_client
 from api.notifying.subscriptions import Subscription
 from api.settings import Settings
 
 _SECONDS = 10.0
+_MAIL_SECONDS = 60.0
 _MAX_ANSWER = 64 * 1024
 
 
@@ -37,7 +41,7 @@ class WebhookChannel:
 
     def __init__(self) -> None:
         # A redirect would lead where nobody chose: it counts as not received.
-        self._http = httpx.Client(timeout=_SECONDS, headers=AS_IT_IS, follow_redirects=False)
+        self._http = bounded_client(timeout=_SECONDS, limit=_MAX_ANSWER, seconds=_SECONDS)
 
     def send(self, subscription: Subscription, notice_id: UUID, message: Mapping[str, Any]) -> None:
         if subscription.webhook is None or subscription.secret is None:
@@ -52,15 +56,7 @@ class WebhookChannel:
             "webhook-signature": signature,
         }
         try:
-            answer = bounded(
-                self._http,
-                "POST",
-                subscription.webhook,
-                content=body,
-                headers=headers,
-                limit=_MAX_ANSWER,
-                seconds=_SECONDS,
-            )
+            answer = self._http.post(subscription.webhook, content=body, headers=headers)
         except httpx.HTTPError as error:
             raise NotReceivedError(type(error).__name__) from None
         if not answer.is_success:
@@ -134,8 +130,8 @@ class MailChannel:
     def _connected(self) -> smtplib.SMTP:
         server = self._server
         if server.security == "tls":
-            return smtplib.SMTP_SSL(server.host, server.port, timeout=_SECONDS, context=self._tls)
-        smtp = smtplib.SMTP(server.host, server.port, timeout=_SECONDS)
+            return _TimedSMTPS(server.host, server.port, timeout=_SECONDS, context=self._tls)
+        smtp = _TimedSMTP(server.host, server.port, timeout=_SECONDS)
         if server.security == "starttls":
             try:
                 smtp.starttls(context=self._tls)
@@ -143,6 +139,35 @@ class MailChannel:
                 smtp.close()
                 raise
         return smtp
+
+
+class _TimedSMTP(smtplib.SMTP):
+    """Ends the connection after ``_MAIL_SECONDS``: ``smtplib`` limits each single wait alone."""
+
+    def __init__(self, host: str, port: int, **more: Any) -> None:
+        self.sock = None
+        self._end = threading.Timer(_MAIL_SECONDS, self._shut_down)
+        self._end.daemon = True
+        self._end.start()
+        try:
+            super().__init__(host, port, **more)
+        except BaseException:
+            self._end.cancel()
+            raise
+
+    def close(self) -> None:
+        self._end.cancel()
+        super().close()
+
+    def _shut_down(self) -> None:
+        if self.sock is not None:
+            with suppress(OSError):
+                # Not the TLS socket's own method, after which a write would go out in clear.
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+
+class _TimedSMTPS(_TimedSMTP, smtplib.SMTP_SSL):
+    """The same with TLS from the first byte."""
 
 
 def email_of(

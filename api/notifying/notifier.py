@@ -1,6 +1,8 @@
 """Looks at what is owed, and sends what is to be told, for as long as a node runs."""
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Self
 from uuid import UUID
@@ -52,6 +54,7 @@ class Notifier(Background):
         self._channels = channels
         self._ahead = ahead
         self._lease = lease
+        self._sending: dict[Hashable, threading.Thread] = {}
         super().__init__(notify=self._run)
 
     @classmethod
@@ -77,7 +80,7 @@ class Notifier(Background):
         while not self._stopping.is_set():
             try:
                 self.look()
-                self.send()
+                self.start_sending()
             except Exception as error:
                 _log.warning("notifying interrupted", error=type(error).__name__)
             self._stopping.wait(_LOOK_SECONDS)
@@ -96,19 +99,47 @@ class Notifier(Background):
 
         Where one is not received, that subscription's others wait for the next time.
         """
+        counts: list[int] = []
+        for thread in self.start_sending(counts):
+            thread.join()
+        return sum(counts)
+
+    def start_sending(self, counts: list[int] | None = None) -> Sequence[threading.Thread]:
+        """Start to send what waits, in a thread for each webhook and one for all e-mail.
+
+        So a slow webhook delays no other notice. A thread that is still busy from the last time
+        goes on alone. Each adds to ``counts`` how many it sent. Returns the threads that began.
+        """
+        counts = [] if counts is None else counts
+        lanes: dict[Hashable, set[UUID]] = defaultdict(set)
+        for due in self._outbox.due() & self._subscriptions.keys():
+            lanes[due if self._subscriptions[due].webhook is not None else "email"].add(due)
+        self._sending = {lane: t for lane, t in self._sending.items() if t.is_alive()}
+        begun = []
+        for lane in lanes.keys() - self._sending.keys():
+            work = threading.Thread(target=self._send_all, args=(lanes[lane], counts), name="send")
+            self._sending[lane] = work
+            work.start()
+            begun.append(work)
+        return begun
+
+    def _send_all(self, subscriptions: set[UUID], counts: list[int]) -> None:
         sent = 0
-        away: set[UUID] = set()
-        while not self._stopping.is_set():
-            taken = self._outbox.take(self._lease, away)
-            if taken is None:
-                break
-            if self._send(taken):
-                self._outbox.mark_sent(taken.id)
-                sent += 1
-            else:
-                self._outbox.put_off(taken.id, pause_after(taken.attempts))
-                away.add(taken.subscription)
-        return sent
+        try:
+            while subscriptions and not self._stopping.is_set():
+                taken = self._outbox.take(self._lease, subscriptions)
+                if taken is None:
+                    break
+                if self._send(taken):
+                    self._outbox.mark_sent(taken.id)
+                    sent += 1
+                else:
+                    self._outbox.put_off(taken.id, pause_after(taken.attempts))
+                    subscriptions.discard(taken.subscription)
+        except Exception as error:
+            _log.warning("notifying interrupted", error=type(error).__name__)
+        finally:
+            counts.append(sent)
 
     def _send(self, taken: Taken) -> bool:
         subscription = self._subscriptions.get(taken.subscription)
@@ -129,6 +160,8 @@ class Notifier(Background):
         return True
 
     def _close(self) -> None:
+        for thread in self._sending.values():
+            thread.join()  # a notice under way takes seconds
         for channel in self._channels.values():
             if isinstance(channel, WebhookChannel):
                 channel.close()

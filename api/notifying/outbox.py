@@ -34,9 +34,14 @@ _TAKE = """
 UPDATE notifications.outbox SET attempts = attempts + 1, next_attempt_at = now() + %(lease)s
 WHERE id = (
     SELECT id FROM notifications.outbox
-    WHERE sent_at IS NULL AND next_attempt_at <= now() AND NOT subscription = ANY(%(without)s)
+    WHERE sent_at IS NULL AND next_attempt_at <= now() AND subscription = ANY(%(among)s)
     ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING id, subscription, message, attempts
+"""
+
+_DUE = """
+SELECT DISTINCT subscription FROM notifications.outbox
+WHERE sent_at IS NULL AND next_attempt_at <= now()
 """
 
 # What is not owed any more, or by another time, or was to go where nobody is told any more.
@@ -102,13 +107,19 @@ class NoticeOutbox:
                 cursor.executemany(_PUT, rows)
             return max(cursor.rowcount, 0)
 
-    def take(self, lease: timedelta, without: Collection[UUID] = ()) -> Taken | None:
-        """The next notice to be sent, which for ``lease`` nobody else takes.
+    def due(self) -> set[UUID]:
+        """Return the subscriptions that have a notice to be sent now."""
+        with self._database.connection() as connection:
+            rows = connection.execute(_DUE).fetchall()
+        return {row["subscription"] for row in rows}
 
-        ``None`` where there is none but for the subscriptions ``without`` which it is asked.
+    def take(self, lease: timedelta, among: Collection[UUID]) -> Taken | None:
+        """Take the next notice of these subscriptions, which for ``lease`` nobody else takes.
+
+        Returns ``None`` where none is due.
         """
         with self._database.connection() as connection:
-            row = connection.execute(_TAKE, {"lease": lease, "without": list(without)}).fetchone()
+            row = connection.execute(_TAKE, {"lease": lease, "among": list(among)}).fetchone()
         return None if row is None else Taken(**row)
 
     def mark_sent(self, notice_id: UUID) -> None:

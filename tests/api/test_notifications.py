@@ -318,6 +318,18 @@ def assert_silent(said: Sequence[Any]) -> None:
         assert secret not in str(said)
 
 
+def test_a_slow_webhook_delays_no_other_notice(case: Case) -> None:
+    case.ask(NOW - 3 * DAY)
+    let_go, others_came = threading.Event(), threading.Event()
+    with webhook() as slow, webhook() as other:
+        slow.when_it_comes = lambda: let_go.wait(20) and None
+        other.when_it_comes = lambda: others_came.set() if len(other.came) == 2 else None
+        with case.notifier([to(slow), to(other)]):
+            assert others_came.wait(15)
+            assert len(slow.came) == 1  # it is still being answered
+            let_go.set()
+
+
 def test_nothing_of_an_address_is_logged(case: Case) -> None:
     case.ask(NOW - 3 * DAY)
     gone = Subscription("me-nac", webhook="http://127.0.0.1:9/token=x", secret=SecretStr(SECRET))

@@ -252,6 +252,22 @@ def test_a_provider_changes_its_keys(
         assert sign_in(browser)["agency"] == "xk-nac"
 
 
+def test_a_key_that_left_the_providers_set_is_refused_within_minutes(
+    server: str, begun: str, agencies: Agencies, provider: Provider, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with place(server, begun, agencies, tmp_path, provider.url) as node, node.browser() as browser:
+        sign_in(browser)
+        leaked = provider.keys["RS256"]
+        provider.sign = lambda claims: jwt.encode(
+            {"alg": "RS256", "kid": leaked.kid}, claims, leaked, registry=REGISTRY
+        )
+        sign_in(browser)
+        monkeypatch.setitem(provider.keys, "RS256", RSAKey.generate_key(2048, {"kid": "new"}))
+        monkeypatch.setattr("api.sign_in._age", lambda since: time.monotonic() - since + 180)
+        assert rule(browser.get("/auth/login")) == (401, "id-token")
+
+
 def test_a_second_factor_is_asked_for(
     server: str, begun: str, agencies: Agencies, provider: Provider, tmp_path: Path
 ) -> None:
