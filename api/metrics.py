@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from api.node import Node
 from api.readiness import Effect, worst
+from projections.continuous_check import check_standing, differing_rows
 from projections.views import VIEWS
 
 
@@ -43,6 +44,7 @@ class _Standing(Collector):
         for name in VIEWS:
             views.add_metric((name,), node.views.position(name))
         yield views
+        yield from self._checked_views()
         yield _gauge(
             "not_to_be_relied_on",
             "1 where a trouble makes the node not ready",
@@ -61,6 +63,20 @@ class _Standing(Collector):
         if (following := node.following()) is not None:
             yield _gauge("outbox_waiting", "Actions without an outcome", following.waiting)
             yield _gauge("ledger_reachable", "1 where it answers", float(following.reachable))
+
+    def _checked_views(self) -> Iterator[Metric]:
+        differing = differing_rows(self._node.database)
+        rows = _gauge("view_rows_differing", "Rows not as the ledger says", labels=("view",))
+        for name in sorted({*VIEWS, *differing}):
+            rows.add_metric((name,), differing.get(name, 0))
+        yield rows
+        finished_at = check_standing(self._node.database).finished_at
+        if finished_at is not None:
+            yield _gauge(
+                "views_checked_seconds",
+                "Since when the last check of all rows is over",
+                max(0.0, (datetime.now(UTC) - finished_at).total_seconds()),
+            )
 
     def _waited(self, published: int) -> float:
         rows = self._node.ledger.rows.select_positions([published + 1])

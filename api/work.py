@@ -30,6 +30,7 @@ from api.sharing import Sharing
 from api.sweeping import Sweeping
 from api.timestamping import Stamper
 from api.told import Heard, Listener, Said, Teller
+from api.view_checking import ViewChecking, view_troubles
 from ledger import outbox
 from ledger.mirror import Mirror
 from ledger.protocol import Agency
@@ -73,6 +74,8 @@ class Work:
     def _begin(self) -> None:
         node, enter = self._node, self._stack.enter_context
         enter(Followers(node.conninfo))
+        enter(ViewChecking(node.database))
+        self.checks.add(lambda: view_troubles(node.database))
         if node.settings.ledger_url is None:
             self._publish()
             self._correspond(node.mailbox, "itself")

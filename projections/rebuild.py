@@ -123,6 +123,8 @@ def _rebuild(
                 "UPDATE views.projections SET live_slot = %s WHERE name = %s",
                 (view.slot, view.name),
             )
+            # What a check found of the old rows is over.
+            curs.execute("DELETE FROM views.differences WHERE view = %s", (view.name,))
     for view in live:
         view.empty()
     return {view.name: view.position() for view in beside}
