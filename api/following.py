@@ -85,6 +85,8 @@ class Follower(Background):
         """How many events are copied, as this process knows it."""
         self.when_grown: Callable[[], None] = lambda: None
         self.when_changed: Callable[[], None] = lambda: None
+        self.may_copy: Callable[[], bool] = lambda: True
+        """Asked before each step: whether this node may take in anything new."""
         self._mirror = mirror
         self._source = source
         super().__init__(follow=self._run)
@@ -93,6 +95,9 @@ class Follower(Background):
         failures = 0
         look_again = 0.0
         while not self._stopping.is_set():
+            if not self.may_copy():
+                self._stopping.wait(_PAUSES[-1])
+                continue
             try:
                 if self._mirror.step(self._source):
                     self._tell()

@@ -54,6 +54,10 @@ class _Standing(Collector):
         for trouble in node.troubles:
             troubles.add_metric((trouble.rule, trouble.effect.value), 1.0)
         yield troubles
+        free = _gauge("disk_free_mebibytes", "Free space for the node", labels=("where",))
+        for name, mebibytes in node.room.free_mebibytes().items():
+            free.add_metric((name,), mebibytes)
+        yield free
         if (worked_at := node.told.said_at()) is not None:
             yield _gauge(
                 "work_silent_seconds",

@@ -9,6 +9,7 @@ from api.assertions import Assertions
 from api.client import LedgerClient
 from api.country_keys import country_keys, parcel_keys, person_keys
 from api.disclosing import Disclosing
+from api.disk import Room
 from api.documents import Following
 from api.log_keys import own_parties, policy_at, trusted_policy
 from api.notifying.notifier import check_notifications
@@ -59,6 +60,7 @@ class Node:
         self.mailbox = Mailbox(self.database, parcel_keys(settings))
         self.outcomes = Outcomes(self.ledger, self.outbox)
         self.told = Told(self.database)
+        self.room = Room(settings)
         self.checks = Checks()
         """What this process itself finds wrong with the node."""
         self.recording: Recording = GuardedRecording(
@@ -90,7 +92,8 @@ class Node:
     def troubles(self) -> tuple[Trouble, ...]:
         """What is wrong with this node, as its background work and this process see it."""
         told = self.told.now.troubles
-        return (*told, *(trouble for trouble in self.checks.now if trouble not in told))
+        own = (trouble for trouble in self.checks.now if trouble not in told)
+        return (*self.room.look(), *told, *own)
 
     def serves(self, agency: Agency) -> bool:
         """Whether an agency may ask here: a country's node is for its own country's agencies.

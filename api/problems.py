@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from rfc9457 import Problem
 from starlette.exceptions import HTTPException
 
+from api import disk
 from api.problem_details import problem
 from ledger.refusals import Ground, Refusal
 from ledger.vault.disclosures import KeyMissingError
@@ -86,7 +87,7 @@ def install(app: FastAPI, as_page: AsPage = no_page) -> None:
 
     def answering(told: Callable[[Exception], Problem]) -> Handler:
         async def answer(request: Request, error: Exception) -> Response:
-            problem = told(error)
+            problem = _told_full(request, error) or told(error)
             page = as_page(request, problem)
             return respond(problem) if page is None else page
 
@@ -105,6 +106,19 @@ def respond(error: Problem) -> JSONResponse:
         headers={"Cache-Control": "no-store", **ANSWER_HEADERS, **(error.headers or {})},
         media_type=MEDIA_TYPE,
     )
+
+
+def _told_full(request: Request, error: Exception) -> Problem | None:
+    """The problem of a disk that is full: the database's, or that of a file of keys."""
+    node = getattr(request.app.state, "node", None)
+    if node is None or not node.room.note(error):
+        return None
+    _log.error("the disk is full", error=type(error).__name__)
+    detail = (
+        f"{disk.NOT_TAKEN} Send the same action again later, unchanged: "
+        "if it was recorded, you get its receipt."
+    )
+    return problem(507, disk.TITLE, disk.RULE, detail, {"Retry-After": "10"})
 
 
 def _told_problem(error: Exception) -> Problem:

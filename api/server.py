@@ -1,5 +1,6 @@
 """Runs the HTTP server of a node."""
 
+import io
 import logging
 import os
 import socket
@@ -8,9 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 import structlog
 import uvicorn
@@ -45,9 +46,25 @@ def log_as_json() -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Tolerant(sys.stderr))),
         cache_logger_on_first_use=True,
     )
+
+
+class _Tolerant(io.TextIOBase):
+    """Writes what it can: a line of the log that finds the disk full fails no request."""
+
+    def __init__(self, to: TextIO) -> None:
+        self._to = to
+
+    def write(self, text: str, /) -> int:
+        with suppress(OSError):
+            self._to.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._to.flush()
 
 
 def log_nothing() -> None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from ledger.store.database import Database
+from ledger.store.disk import until_given_way
 from ledger.store.lane import Lane
 
 LIFETIME = timedelta(hours=8)
@@ -46,6 +47,7 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @until_given_way
     def begin(self, agency: str, person: str, key_id: str | None = None) -> str:
         """A new session. Returns its secret, which is kept nowhere here."""
         secret = secrets.token_urlsafe(32)
@@ -96,6 +98,7 @@ class SessionsInUse:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
 
+    @until_given_way
     async def seen(self, secret: str, ledger_id: UUID) -> tuple[Session | None, int]:
         """The session of a secret, ``None`` if there is none any more, and the registry's version.
 
@@ -120,6 +123,7 @@ class PendingSignIns:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @until_given_way
     def begin(self, return_to: str) -> str:
         """Note that a browser sets out. Returns the secret that it keeps."""
         secret = secrets.token_urlsafe(32)

@@ -92,6 +92,12 @@ class Settings(BaseSettings):
     """The same of one agency."""
     stream_keepalive_seconds: Annotated[float, Field(gt=0, le=30)] = 15
     """A stream of events sends a comment when nothing came for so long, so that proxies keep it."""
+    disk_low_mebibytes: Annotated[int | None, Field(ge=0)] = None
+    """Nothing new is taken while less is free. Unset: 256, or a twentieth of a small disk."""
+    disk_reserve_mebibytes: Annotated[int | None, Field(ge=0)] = None
+    """Held in files, and given up when the disk is full. Unset: 64, or an eightieth."""
+    disk_directories: tuple[Path, ...] = ()
+    """Further directories whose free space counts, such as that of a database on this machine."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     def listening_on(self, host: str | None, port: int | None) -> Self:

@@ -5,7 +5,7 @@ cursor for each recipient follows the ledger; it moves once what lies before it 
 that nothing is left out, and what is sent twice is taken in once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -73,6 +73,8 @@ class Sharing(Background):
         self._reached: dict[tuple[str, str], int] = {}
         """What :meth:`_stands` knows."""
         self._take_message = take_message
+        self.may_take: Callable[[], bool] = lambda: True
+        """Whether this node may take in anything new; what waits for it stays in the mailbox."""
         super().__init__(send=self._send_regularly, fetch=self._fetch_regularly)
 
     def _send_regularly(self) -> None:
@@ -90,7 +92,7 @@ class Sharing(Background):
         while not self._stopping.is_set():
             pause = _EVERY_SECONDS
             try:
-                if self.fetch():
+                if self.may_take() and self.fetch():
                     pause = _BETWEEN_BATCHES_SECONDS
             except Exception as error:
                 _log.warning("fetching interrupted", error=type(error).__name__)

@@ -23,6 +23,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from ledger.store.arrays import Texts
+from ledger.store.disk import until_given_way
 from ledger.store.lane import Lane
 from ledger.store.together import Together
 
@@ -100,6 +101,7 @@ class UsedAssertions:
         """Use an assertion. Raises ``psycopg.OperationalError``."""
         return await self._together.ask(assertion)
 
+    @until_given_way
     async def _use_all(self, some: Sequence[Using]) -> Sequence[Used]:
         for _ in range(_ATTEMPTS):
             async with self._lane.connection() as connection:

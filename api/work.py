@@ -130,6 +130,7 @@ class Work:
         follower.size = node.ledger.rows.frontier().size
         follower.when_grown = forwarder.copied
         follower.when_changed = self._teller.tell
+        follower.may_copy = self._has_room
         self._forwarder = self._stack.enter_context(forwarder)
         self._follower = self._stack.enter_context(follower)
         self.checks.add(lambda: _copying(follower))
@@ -142,9 +143,14 @@ class Work:
         shares = pair_shares(node.settings, node.country_keys)
         matching = Matching(node.ledger, node.vaults, shares, post, via)
         sharing = Sharing(node.ledger, node.vaults, node.country_keys, post, via, matching.take_in)
+        sharing.may_take = self._has_room
         self._stack.enter_context(sharing)
         self._stack.enter_context(matching)
         self._works[told.ASSESSED] = matching.look
+
+    def _has_room(self) -> bool:
+        """Whether the disk has room for anything new."""
+        return not self._node.room.look()
 
     def _when_decided(self) -> None:
         self._decided += 1

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from api import disk
 from api.agency_keys import own_key
 from api.cli.connection import KeyFile
 from api.cli.output import AsJson, fail, failures, out, print_json
@@ -57,7 +58,13 @@ def serve(
                 grant_to=None if store.embedded or login is None else str(login),
             )
         check_migrated(store.conninfo, settings.load_protocol().party_codes)
-        run_server(settings, store.conninfo, store.look_after)
+        reserve = disk.reserve(settings)
+
+        def look_after() -> None:
+            reserve.look()  # first: a server that stopped on a full disk needs room to start
+            store.look_after()
+
+        run_server(settings, store.conninfo, look_after)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from joserfc.jwk import OKPKey
 from psycopg.errors import UniqueViolation
 
+from api.disk import Room
 from api.importing.errors import ErrorFile
 from api.importing.files import ReadRow, digest, read_rows
 from api.importing.journal import Journal, JournalError, Mark, Source
@@ -108,6 +109,7 @@ class Importer:
     ) -> None:
         """Raises ``Refusal`` where the agency or its key may not sign now, ``ValueError`` else."""
         self._settings = settings
+        self._room = Room(settings)
         self._ledger = ledger
         self._database = database
         self._order = order
@@ -216,7 +218,15 @@ class Importer:
         return mark
 
     def _record(self, cases: Sequence[ReadyCase]) -> None:
-        """Record a chunk under the registry as it is, whose keys count at that time."""
+        """Record a chunk under the registry as it is, whose keys count at that time.
+
+        Raises ``OSError`` where the disk is almost full.
+        """
+        if self._room.look():
+            raise OSError(
+                "the disk is almost full, so nothing more is imported; what is imported so far "
+                "stays. Make space, and run this again."
+            )
         for attempt in range(1, _TRIES + 1):
             registry = self._ledger.adopted()
             guard = Guard(registry.protocol.ledger_id, registry.version)

@@ -10,6 +10,7 @@ from api.access import Caller, TheCaller, TheNode
 from api.documents import DuplicateAssessment, DuplicateDocument, DuplicatePage
 from api.node import Node
 from api.problems import responses
+from api.readiness import check_may_record
 from api.told import ASSESSED, notify
 from ledger.duplicates.store import Duplicates
 from ledger.protocol import COORDINATOR
@@ -33,7 +34,7 @@ def list_duplicates(
 @router.post(
     "/{duplicate_id}/assessment",
     response_model=DuplicateDocument,
-    responses=responses(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=responses(400, 401, 403, 404, 409, 413, 422, 503, 507),
 )
 def assess_duplicate(
     duplicate_id: Annotated[UUID, Path(description="The duplicate's id")],
@@ -47,6 +48,7 @@ def assess_duplicate(
     the other country knows: this gives no access to anything.
     """
     kept = _of_coordinator(node, caller)
+    check_may_record(node.room.look())
     now = datetime.now(UTC)
     assessed = kept.assess(duplicate_id, assessment.finding, caller.agency.id, now)
     notify(node.database, ASSESSED)

@@ -10,6 +10,7 @@ from api.documents import ParcelDocument, ParcelPage
 from api.mailing import from_document, to_document
 from api.node import Node
 from api.problems import responses
+from api.readiness import check_may_record
 from ledger.mailbox import Mailbox
 from ledger.protocol import NODE
 from ledger.refusals import Ground, Refusal
@@ -17,11 +18,12 @@ from ledger.refusals import Ground, Refusal
 router = APIRouter(prefix="/v1/parcels", tags=["nodes"])
 
 
-@router.post("", status_code=204, responses=responses(401, 403, 409, 413, 422, 503))
+@router.post("", status_code=204, responses=responses(401, 403, 409, 413, 422, 503, 507))
 def send_parcel(
     node: TheNode, caller: TheCaller, document: Annotated[ParcelDocument, Body()]
 ) -> Response:
     """Hand in a parcel for another country's node. The same again changes nothing."""
+    check_may_record(node.room.look())
     mailbox = _mailbox(node, caller)
     if document.sender != caller.agency.party:
         raise Refusal(

@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 from ledger.protocol import Operation
 from ledger.store.database import Database
+from ledger.store.disk import until_given_way
 from ledger.store.migrate import vault_role, vault_schema
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.levels import FieldGroup
@@ -69,6 +70,7 @@ class Readings:
         self._role = vault_role(party)
         self._table = SQL("{}.readings").format(Identifier(vault_schema(party)))
 
+    @until_given_way
     def record(
         self,
         asked: Asked,

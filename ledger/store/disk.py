@@ -1,0 +1,123 @@
+"""Room on the disk: how much is free, and a reserve that is given up before nothing is left.
+
+A full disk stops PostgreSQL: an entry of the access log cannot be written, and so nothing can be
+read. The reserve is space that is held by files of its own. They are deleted when the disk is
+full, so that the database goes on writing what reading needs.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import structlog
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+PIECE_BYTES = 8 * 1024 * 1024
+MEBIBYTE = 1024 * 1024
+_LOW_BYTES = 256 * MEBIBYTE
+_RESERVE_BYTES = 64 * MEBIBYTE
+_PART_OF_SMALL_DISK = 20
+"""Of a small file system, the low-water mark is a twentieth; the reserve is a quarter of that."""
+_FEW_FILES = 1_000
+_log = structlog.get_logger(__name__)
+
+until_given_way = retry(
+    retry=retry_if_exception_type(psycopg.errors.DiskFull),
+    stop=stop_after_delay(5.0),
+    wait=wait_fixed(0.1),
+    reraise=True,
+)
+"""Calls a function again while the disk is full: within half a second, the process that looks after
+the reserve gives up a piece of it. It is for what reading needs written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """One file system, as any user may fill it."""
+
+    device: int
+    size_bytes: int
+    free_bytes: int
+    is_short_of_files: bool
+
+    @classmethod
+    def of(cls, path: Path) -> "Space":
+        """The file system that ``path`` is on, or would be. Raises ``OSError``."""
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        found = os.statvfs(path)
+        return cls(
+            device=path.stat().st_dev,
+            size_bytes=found.f_blocks * found.f_frsize,
+            free_bytes=found.f_bavail * found.f_frsize,
+            is_short_of_files=found.f_files > 0 and found.f_favail < _FEW_FILES,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is kept free. Unset values depend on the size of the file system."""
+
+    low_bytes: int | None = None
+    reserve_bytes: int | None = None
+
+    def low(self, space: Space) -> int:
+        """Free bytes below which nothing new is taken."""
+        if self.low_bytes is not None:
+            return self.low_bytes
+        return min(_LOW_BYTES, space.size_bytes // _PART_OF_SMALL_DISK)
+
+    def reserve(self, space: Space) -> int:
+        """Bytes that the reserve holds when it is whole."""
+        if self.reserve_bytes is not None:
+            return self.reserve_bytes
+        return min(_RESERVE_BYTES, space.size_bytes // _PART_OF_SMALL_DISK // 4)
+
+    def is_low(self, space: Space) -> bool:
+        """Whether nothing new may be taken."""
+        return space.free_bytes < self.low(space) or space.is_short_of_files
+
+
+class Reserve:
+    """Files of 8 MiB each that hold space. One process looks after them."""
+
+    def __init__(self, directory: Path, marks: Marks) -> None:
+        self._directory = directory
+        self._marks = marks
+
+    def look(self) -> None:
+        """Give up pieces while the disk is full; take one back while there is room again."""
+        try:
+            self._look()
+        except OSError as error:
+            _log.warning("the reserve cannot be looked after", error=error.strerror)
+
+    def pieces(self) -> list[Path]:
+        """The files that hold space now."""
+        return sorted(self._directory.glob("piece-*"))
+
+    def _look(self) -> None:
+        space, pieces = Space.of(self._directory), self.pieces()
+        while pieces and space.free_bytes < PIECE_BYTES:
+            pieces.pop().unlink(missing_ok=True)
+            _log.error("the disk is full: a piece of the reserve is given up", left=len(pieces))
+            space = Space.of(self._directory)
+        missing = self._marks.reserve(space) // PIECE_BYTES - len(pieces)
+        if missing > 0 and space.free_bytes >= self._marks.low(space) + 2 * PIECE_BYTES:
+            self._take(pieces)
+
+    def _take(self, pieces: Iterable[Path]) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        taken = {piece.name for piece in pieces}
+        number = next(n for n in range(len(taken) + 1) if f"piece-{n:03}" not in taken)
+        path = self._directory / f"piece-{number:03}"
+        file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+        try:
+            os.posix_fallocate(file, 0, PIECE_BYTES)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(file)

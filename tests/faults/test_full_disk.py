@@ -1,0 +1,275 @@
+"""The disk under two nodes is filled, at random moments, while agencies write and read.
+
+``CASE_LEDGER_TEST_FULL_DISKS`` sets how many times. The file system is one of the test's own, which
+only root may make.
+"""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from random import Random
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from api.client import LedgerClient, RefusedError
+from api.demo.machines import Machine
+from api.documents import Receipt
+from api.schema import migrate_all
+from api.settings import Settings
+from api.store import open_store
+from ledger import keys
+from ledger.application import Ledger, environment
+from ledger.store.disk import MEBIBYTE
+from ledger.store.evidence import kept_in, stored_rows
+from ledger.transparency.note import VerifierKey
+from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.verification import verify_ledger
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import Purpose, RiskLevel
+from ledger.vocabulary.protection import RiskAssessed
+from tests.support.actions import START, opening
+from tests.support.agencies import Agencies
+
+FILLED = int(os.environ.get("CASE_LEDGER_TEST_FULL_DISKS", "2"))
+SIZE_MEBIBYTES = 700
+READ_SECONDS = 5.0
+TOLD_SECONDS = 10.0
+
+
+@pytest.fixture
+def small_disk(directory: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    mounted = directory / "disk"
+    mounted.mkdir()
+    size = f"size={SIZE_MEBIBYTES}m,mode=755"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", mounted], check=True)
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", "--lazy", mounted], check=True)
+
+
+@pytest.fixture
+def machines(small_disk: Path, agencies: Agencies) -> Iterator[tuple[Machine, Machine]]:
+    ledger, country = Machine(small_disk / "ledger"), Machine(small_disk / "xk")
+    keys.save(agencies.keys["xk-node"], country.keys / "xk-node.jwk")
+    witness = VerifierKey.parse(country.run("witness", "key", "XK"))
+    log = VerifierKey.parse(ledger.run("log", "key"))
+    policy = small_disk / "policy"
+    trusted = TrustedWitness(witness, f"{country.url}/witness/XK")
+    policy.write_text(str(Policy.of(log, {"XK": trusted})))
+    small = {"disk_low_mebibytes": "48", "disk_reserve_mebibytes": "32", "policy": str(policy)}
+    ledger.settings |= {"countries": "[]", **small}
+    country.settings |= {"countries": '["XK"]', "ledger_url": ledger.url, **small}
+    with opened(ledger) as conninfo:
+        migrate_all(conninfo, agencies.protocol)
+        with Ledger(environment(conninfo)) as application:
+            agencies.begin(application)
+    try:
+        ledger.start()
+        country.start()
+        yield ledger, country
+    finally:
+        ledger.kill()
+        country.kill()
+
+
+@contextmanager
+def opened(machine: Machine) -> Iterator[str]:
+    with open_store(Settings(data_directory=machine.home, database_url=None)) as store:
+        yield store.conninfo
+
+
+class Loop(threading.Thread):
+    """Does the same again and again until it is told to stop, or fails."""
+
+    def __init__(self, once: Callable[[], None]) -> None:
+        super().__init__()
+        self.done = 0
+        self.error: BaseException | None = None
+        self.stopping = threading.Event()
+        self._once = once
+
+    def run(self) -> None:
+        try:
+            while not self.stopping.is_set():
+                self._once()
+                self.done += 1
+        except BaseException as error:
+            self.error = error
+
+
+class Writing:
+    """Opens cases and acts on them; what is refused for want of space is sent again, unchanged."""
+
+    def __init__(self, client: LedgerClient) -> None:
+        self.receipts: list[Receipt] = []
+        self.stopping = threading.Event()
+        self._client = client
+
+    def once(self) -> None:
+        case_id = uuid4()
+        self._send(opening(indicators_note="a note that must not be lost"), case_id, 0)
+        self._send(RiskAssessed(acted_at=START, risk_level=RiskLevel.HIGH), case_id, 1)
+
+    def _send(self, action: object, case_id: UUID, version: int) -> None:
+        signed = self._client.sign(action, case_id)  # type: ignore[arg-type]
+        while not self.stopping.is_set():
+            try:
+                self.receipts.append(self._client.send(signed, case_id, version))
+                return
+            except RefusedError as error:
+                told = error.problem
+                assert (told.status, told.rule) == (507, "disk-low"), told
+                time.sleep(0.2)
+
+
+class Filler:
+    """A file that takes what is left of a disk."""
+
+    def __init__(self, disk: Path) -> None:
+        self._path = disk / "filler"
+
+    def fill(self) -> None:
+        with self._path.open("wb", buffering=0) as file:
+            for size in (MEBIBYTE, 4096):
+                with suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
+        space = os.statvfs(self._path)
+        assert space.f_bavail * space.f_frsize < MEBIBYTE
+
+    def empty(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+def until(what: str, holds: Callable[[], bool], seconds: float) -> float:
+    """How many seconds it took until something held."""
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began < seconds, what
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def told(machine: Machine) -> tuple[int, str]:
+    answer = httpx.get(f"{machine.url}/ready", timeout=10)
+    return answer.status_code, answer.json().get("rule", "")
+
+
+def test_a_full_disk_stops_what_is_new_and_nothing_else(
+    machines: tuple[Machine, Machine], small_disk: Path, agencies: Agencies
+) -> None:
+    ledger, country = machines
+    registered = len(agencies.protocol.agencies) - 2
+    until("the first copy", lambda: country.ready().get("head", 0) >= registered, 30)
+
+    def client(machine: Machine, agency: str, patience: float) -> LedgerClient:
+        return LedgerClient(
+            machine.url,
+            agency=agency,
+            key=agencies.keys[agency],
+            protocol=agencies.protocol.id,
+            patience=patience,
+        )
+
+    with ExitStack() as stack:
+        police, reader = (
+            stack.enter_context(client(country, "xk-dhtqnj", patience))
+            for patience in (120, READ_SECONDS)
+        )
+        follower = stack.enter_context(client(ledger, "xk-node", READ_SECONDS))
+        first = police.open_case(opening(indicators_note="a note"))
+        writing = Writing(police)
+
+        def read_view() -> None:
+            assert reader.case(first.case_id, at_least=first.position).view.case_id == first.case_id
+
+        def read_personal() -> None:
+            fields = reader.read(first.case_id, [FieldGroup.EXPLOITATION], Purpose.PROTECTION)
+            assert fields.reading.granted
+
+        def read_ledger() -> None:
+            assert follower.events(first.position - 1, limit=1).events
+            assert follower.proof(1)
+
+        until("publication", lambda: ledger.ready().get("published", 0) >= first.position, 30)
+        readers = [Loop(once) for once in (read_view, read_personal, read_ledger)]
+        writer = Loop(writing.once)
+        loops = [writer, *readers]
+        for loop in loops:
+            loop.start()
+        stack.callback(stop, loops, writing)
+
+        filler, random = Filler(small_disk), Random(11)
+        stack.callback(filler.empty)
+        for _ in range(FILLED):
+            written = len(writing.receipts)
+            until("progress", lambda w=written: len(writing.receipts) > w, 60)  # type: ignore[misc]
+            time.sleep(random.uniform(0, 1.0))
+            filler.fill()
+            for machine in machines:
+                until("told", lambda m=machine: told(m) == (503, "disk-low"), TOLD_SECONDS)  # type: ignore[misc]
+            before = [loop.done for loop in readers]
+            case_id = uuid4()
+            late = police.sign(opening(indicators_note="not taken at first"), case_id)
+            with pytest.raises(RefusedError) as refused:
+                police.send(late, case_id, 0)
+            assert (refused.value.problem.status, refused.value.problem.rule) == (507, "disk-low")
+            time.sleep(random.uniform(0.5, 1.5))
+            for loop, count in zip(readers, before, strict=True):
+                assert loop.error is None, repr(loop.error)
+                until("reading", lambda loop=loop, n=count: loop.done > n + 3, READ_SECONDS)  # type: ignore[misc]
+            assert told(ledger) == told(country) == (503, "disk-low")
+            filler.empty()
+            for machine in machines:
+                until("room again", lambda m=machine: told(m)[0] == 200, 60)  # type: ignore[misc]
+            writing.receipts.append(police.send(late, case_id, 0))
+        written = len(writing.receipts)
+        until("progress in the end", lambda: len(writing.receipts) > written + 2, 60)
+    assert [loop.error for loop in loops] == [None] * len(loops)
+    size = ledger.ready()["head"]
+    until("the copy", lambda: country.ready().get("published", 0) >= size, 30)
+    check(machines, [first, *writing.receipts])
+
+
+def stop(loops: list[Loop], writing: Writing) -> None:
+    for loop in loops:
+        loop.stopping.set()
+    until("the last action", lambda: not loops[0].is_alive(), 60)
+    writing.stopping.set()
+    for loop in loops:
+        loop.join()
+
+
+def check(machines: tuple[Machine, Machine], receipts: list[Receipt]) -> None:
+    ledger, country = machines
+    country.stop()
+    ledger.stop()
+    with opened(ledger) as conninfo, Ledger(environment(conninfo)) as application:
+        rows = application.rows.select_rows(0, 10**6)
+    by_action = {row.action_id: row for row in rows}
+    for receipt in receipts:
+        row = by_action[receipt.action_id]
+        assert (row.position, row.version) == (receipt.position, receipt.case_version)
+    with opened(country) as conninfo:
+        with Ledger(environment(conninfo)) as application:
+            assert application.rows.select_rows(0, 10**6) == rows
+        with psycopg.connect(conninfo) as connection:
+            held = connection.execute(
+                "SELECT count(DISTINCT case_id) FROM vault_xk.disclosures"
+                " WHERE field = 'indicators_note'"
+            ).fetchone()
+            policy = Policy.parse((country.home.parent / "policy").read_text())
+            report = verify_ledger(stored_rows(connection), kept_in(connection, policy))
+    assert held is not None
+    assert held[0] == len({receipt.case_id for receipt in receipts})
+    assert report.holds, report.findings
