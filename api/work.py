@@ -35,6 +35,7 @@ from ledger import outbox
 from ledger.mirror import Mirror
 from ledger.protocol import Agency
 from ledger.store import recorder
+from ledger.transparency.policy_history import keep_trusted
 from ledger.transparency.publication import HistoryChangedError, Publication
 from projections.runner import Followers
 
@@ -73,6 +74,7 @@ class Work:
 
     def _begin(self) -> None:
         node, enter = self._node, self._stack.enter_context
+        keep_trusted(node.database, trusted_policy(node.settings))
         enter(Followers(node.conninfo))
         enter(ViewChecking(node.database))
         self.checks.add(lambda: view_troubles(node.database))

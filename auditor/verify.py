@@ -1,35 +1,60 @@
 #!/usr/bin/env python3
-"""Verifies an export or a receipt of the ledger, apart from all of its other code.
+"""Verify an export or a receipt of the ledger, with nothing but this file and Python 3.11.
 
-    python verify.py export  DIRECTORY  POLICY
-    python verify.py receipt FILE       POLICY
+    python3 verify.py export  DIRECTORY [--policy FILE] [--held CHECKPOINT] [--show POSITION]
+    python3 verify.py receipt FILE       --policy FILE  [--policies FILE]
 
-Needs Python 3.11 and `cryptography`. It is meant to be read in one sitting. It checks that
+It is meant to be read in one sitting. It checks that
 
-1. the checkpoint is signed by the policy's log, and cosigned by the policy's witnesses, each
-   of which vouches that the ledger it saw only ever grew (C2SP signed-note, tlog-cosignature);
-2. the events are exactly those of which the checkpoint is the root (RFC 6962);
-3. for an export, each event is signed by a key that an earlier event registered for its agency.
+1. the checkpoint is signed by the log's key and cosigned by the witnesses, each of which vouches
+   that the ledger that it saw only ever grew (C2SP signed-note, tlog-checkpoint, tlog-cosignature);
+2. where the parties changed these keys since, the change is recorded: `policies.json` leads from
+   the policy that you trust to the one that holds for the checkpoint's size;
+3. the events and the hash tiles are exactly those of the checkpoint (RFC 6962, C2SP tlog-tiles),
+   and every checkpoint that you kept (`--held`) is one of the same ledger;
+4. for an export, each event is signed by a key that an earlier event registered for its agency.
 
 It does not replay the procedure's rules; `case-ledger verify` does.
+
+It ends with 0 where all holds, with 3 where something does not, with 1 where it cannot tell (a
+file that you named cannot be read), and with 2 where it is called wrongly. If the Python package
+`cryptography` is installed it is used, which is about fifty times faster.
 """
 
+import argparse
 import base64
 import hashlib
 import json
 import re
+import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+except ImportError:
+    Ed25519PublicKey = None  # type: ignore[assignment,misc]
+
+HOLDS, CANNOT_TELL, DOES_NOT_HOLD = 0, 1, 3
+TILE = 256
+MAX_NOTE = 64 * 1024
+MAX_BUNDLE = TILE * (2 + 65_535)
+MAX_JSON = 64 * 1024 * 1024
+COSIGNATURE = 4
 
 
 class Failed(Exception):
     """Something does not hold."""
 
 
-def need(condition: bool, what: str) -> None:
+class Unreadable(Exception):
+    """A file that was named cannot be read."""
+
+
+def need(condition: object, what: str) -> None:
     if not condition:
         raise Failed(what)
 
@@ -38,91 +63,279 @@ def sha256(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
+def unbase64(text: object, length: int | None = None) -> bytes:
+    """RFC 4648 section 4, in its one form."""
+    try:
+        content = base64.b64decode(str(text), validate=True)
+    except ValueError:
+        raise Failed("something is not base64") from None
+    need(base64.b64encode(content).decode() == text, "something is not canonical base64")
+    need(length is None or len(content) == length, "a hash has another length than SHA-256")
+    return content
+
+
 def unbase64url(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def verifies(public: bytes, signature: bytes, message: bytes) -> bool:
+def spoken(digest: bytes) -> str:
+    """A fingerprint for the telephone: 40 decimal digits of a SHA-256, in groups of five."""
+    digits = f"{int.from_bytes(digest, 'big') % 10**40:040}"
+    return " ".join(digits[at : at + 5] for at in range(0, 40, 5))
+
+
+def read(path: Path, limit: int) -> bytes:
+    """A file's content. A link, a device and a file that is too long are not read."""
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
-    except InvalidSignature:
+        found = path.lstat()
+        need(stat.S_ISREG(found.st_mode), f"{path} is no ordinary file")
+        need(found.st_size <= limit, f"{path} is longer than {limit} bytes")
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise Failed(f"{path} cannot be read ({error.strerror})") from None
+    need(len(content) <= limit, f"{path} is longer than {limit} bytes")
+    return content
+
+
+def read_text(path: Path, limit: int) -> str:
+    try:
+        return read(path, limit).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Failed(f"{path} is not UTF-8") from None
+
+
+def named(path: Path, limit: int) -> str:
+    """A file that the caller named: where it cannot be read, nothing can be said."""
+    try:
+        return read_text(path, limit)
+    except Failed as error:
+        raise Unreadable(str(error)) from None
+
+
+# --- Ed25519 (RFC 8032 section 5.1.7), for where the package `cryptography` is not installed ---
+
+P = 2**255 - 19
+Q = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+Point = tuple[int, int, int, int]
+
+
+def plus(a: Point, b: Point) -> Point:
+    e, f = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    g, h = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    e, f, g, h = f - e, h - g, h + g, f + e
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def times(factor: int, point: Point) -> Point:
+    made: Point = (0, 1, 1, 0)
+    while factor:
+        if factor & 1:
+            made = plus(made, point)
+        point, factor = plus(point, point), factor >> 1
+    return made
+
+
+def point_of(content: bytes) -> Point | None:
+    """Section 5.1.3."""
+    y = int.from_bytes(content, "little")
+    sign, y = y >> 255, y & (2**255 - 1)
+    if y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (x * x - square) % P or (x == 0 and sign):
+        return None
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+BASE = point_of((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
+
+
+def verifies(public: bytes, signature: bytes, message: bytes) -> bool:
+    if len(public) != 32 or len(signature) != 64:
         return False
-    return True
+    if Ed25519PublicKey is not None:
+        try:
+            Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+    key, commitment = point_of(public), point_of(signature[:32])
+    scalar = int.from_bytes(signature[32:], "little")
+    if key is None or commitment is None or BASE is None or scalar >= Q:
+        return False
+    digest = hashlib.sha512(signature[:32] + public + message).digest()
+    left = times(scalar, BASE)
+    right = plus(commitment, times(int.from_bytes(digest, "little") % Q, key))
+    crossed = left[0] * right[2] - right[0] * left[2], left[1] * right[2] - right[1] * left[2]
+    return not any(number % P for number in crossed)
 
 
-# --- Whom to believe (C2SP tlog-policy) and what they signed (signed-note) ---
+# --- Signed notes and checkpoints (C2SP signed-note, tlog-checkpoint) ---
+
+SIGNATURE_LINE = re.compile(r"\N{EM DASH} ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
+NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+class Note(NamedTuple):
+    """A checkpoint with its signature lines, none of which is verified yet."""
+
+    text: str
+    signatures: tuple[tuple[str, bytes], ...]
+    origin: str
+    size: int
+    root: bytes
+
+
+def note_of(content: str) -> Note:
+    """Read a checkpoint exactly as the specifications have it."""
+    need(not re.search(r"[\x00-\x09\x0b-\x1f]", content), "a checkpoint has a control character")
+    text, blank, lines = content.rpartition("\n\n")
+    need(blank and lines.endswith("\n"), "a checkpoint is a text, an empty line, and signatures")
+    signatures = []
+    for line in lines[:-1].split("\n"):
+        found = SIGNATURE_LINE.fullmatch(line)
+        need(found, "a checkpoint has a malformed signature line")
+        signatures.append((found[1], unbase64(found[2])))  # type: ignore[index]
+        need(len(signatures[-1][1]) > 4, "a checkpoint has a malformed signature line")
+    body = text.split("\n")
+    need(len(body) >= 3 and all(body), "a checkpoint has three lines: origin, size and root")
+    need(NUMBER.fullmatch(body[1]), "a checkpoint's size is no decimal number")
+    return Note(text + "\n", tuple(signatures), body[0], int(body[1]), unbase64(body[2], 32))
 
 
 class Key:
     """NAME+ID+BASE64(type, public key). Type 1 signs; type 4 cosigns with a time."""
 
     def __init__(self, vkey: str) -> None:
-        self.name, key_id, material = vkey.split("+", 2)
-        content = base64.b64decode(material)
+        self.name, _, rest = vkey.partition("+")
+        key_id, _, material = rest.partition("+")
+        content = unbase64(material)
+        need(len(content) == 33 and content[0] in (1, COSIGNATURE), f"{vkey} is no Ed25519 key")
         self.type, self.public = content[0], content[1:]
         self.id = sha256(self.name.encode(), b"\n", content)[:4]
         need(self.id.hex() == key_id, f"the key of {self.name} has another id")
 
-    def signed(self, note: str) -> bool:
-        """Whether a note carries this key's signature, and it verifies."""
-        text, _, lines = note.rpartition("\n\n")
-        text += "\n"
-        for line in lines.splitlines():
-            _, name, encoded = line.split(" ")
-            content = base64.b64decode(encoded)
+    def signed(self, note: Note) -> bool:
+        """Whether a note carries this key's signature. One that does not verify is refused."""
+        found = False
+        for name, content in note.signatures:
             if (name, content[:4]) != (self.name, self.id):
                 continue
-            if self.type == 1:
-                return verifies(self.public, content[4:], text.encode())
-            seconds = int.from_bytes(content[4:12], "big")
-            message = f"cosignature/v1\ntime {seconds}\n{text}"
-            return verifies(self.public, content[12:], message.encode())
-        return False
+            message, signature = note.text, content[4:]
+            if self.type == COSIGNATURE:
+                seconds, signature = int.from_bytes(content[4:12], "big"), content[12:]
+                message = f"cosignature/v1\ntime {seconds}\n{note.text}"
+            good = verifies(self.public, signature, message.encode())
+            need(good, f"the signature of {self.name} does not verify")
+            found = True
+        return found
 
 
-def checked(note: str, policy: str) -> tuple[int, bytes, list[str]]:
-    """Size and root of a checkpoint, and who cosigned it, if the policy is met."""
-    logs, witnesses, groups, quorum = [], {}, {}, None
-    for words in (line.split() for line in policy.splitlines()):
-        if not words or words[0].startswith("#"):
-            continue
-        if words[0] == "log":
-            logs.append(Key(words[1]))
-        elif words[0] == "witness":
-            witnesses[words[1]] = Key(words[2])
-        elif words[0] == "group":
-            members = words[3:]
-            threshold = {"all": len(members), "any": 1}.get(words[2]) or int(words[2])
-            groups[words[1]] = (threshold, members)
-        elif words[0] == "quorum":
-            quorum = words[1]
-    origin, size, root = note.split("\n")[:3]
-    need(any(k.name == origin and k.signed(note) for k in logs), "the log did not sign it")
-    cosigned = [name for name, key in witnesses.items() if key.signed(note)]
+class Policy:
+    """Whose signatures make a checkpoint believed (C2SP tlog-policy)."""
 
-    def met(name: str) -> bool:
-        if name in groups:
-            return sum(map(met, groups[name][1])) >= groups[name][0]
-        return name in cosigned
+    def __init__(self, text: str) -> None:
+        self.logs: list[Key] = []
+        self.witnesses: dict[str, Key] = {}
+        groups: dict[str, tuple[int, list[str]]] = {}
+        quorum = None
+        for words in (re.split(r"[ \t]+", line.strip(" \t")) for line in text.split("\n")):
+            if words == [""] or words[0].startswith("#"):
+                continue
+            match words:
+                case ["log", vkey, *url] if len(url) <= 1:
+                    self.logs.append(Key(vkey))
+                    need(self.logs[-1].type == 1, "a log's key has another type")
+                case ["witness", name, vkey, *url] if len(url) <= 1:
+                    need(name not in {"none", *self.witnesses, *groups}, f"{name} is named twice")
+                    self.witnesses[name] = Key(vkey)
+                    need(self.witnesses[name].type == COSIGNATURE, f"{name}'s key cannot cosign")
+                case ["group", name, threshold, *members] if members:
+                    need(name not in {"none", *self.witnesses, *groups}, f"{name} is named twice")
+                    need(set(members) <= {*self.witnesses, *groups}, f"{name} has unknown members")
+                    counts = {"all": str(len(members)), "any": "1"}
+                    count = counts.get(threshold, threshold)
+                    need(NUMBER.fullmatch(count), f"{threshold} is no threshold")
+                    need(1 <= int(count) <= len(members), f"the group {name} can have no quorum")
+                    groups[name] = int(count), members
+                case ["quorum", name] if quorum is None:
+                    need(name in {"none", *self.witnesses, *groups}, f"{name} is not defined")
+                    quorum = name
+                case _:
+                    raise Failed(f"this is no line of a policy: {words[0][:40]}")
+        keys = [key.public for key in (*self.logs, *self.witnesses.values())]
+        need(len(set(keys)) == len(keys), "the policy names a key twice")
+        need(quorum is not None, "the policy has no quorum")
+        self.groups, self.quorum = groups, str(quorum)
+        named_keys = [f"log {k.name}+{k.public.hex()}" for k in self.logs]
+        named_keys += [f"{n} {k.name}+{k.public.hex()}" for n, k in self.witnesses.items()]
+        self.trust = repr((sorted(named_keys), sorted(groups.items()), quorum))
+        """What two policies that believe the same have in common, wherever the witnesses are."""
 
-    need(quorum is not None, "the policy has no quorum")
-    need(quorum == "none" or met(str(quorum)), f"only {cosigned} cosigned it: no quorum")
-    return int(size), base64.b64decode(root), cosigned
+    def check(self, note: Note) -> list[str]:
+        """Who cosigned a checkpoint, if the log signed it and the quorum is met."""
+        self.check_log(note)
+        cosigned = [name for name, key in self.witnesses.items() if key.signed(note)]
+
+        def met(name: str) -> bool:
+            if name in self.groups:
+                count, members = self.groups[name]
+                return sum(map(met, members)) >= count
+            return name in cosigned
+
+        told = ", ".join(cosigned) or "nobody"
+        need(self.quorum == "none" or met(self.quorum), f"only {told} cosigned it: no quorum")
+        return cosigned
+
+    def check_log(self, note: Note) -> None:
+        keys = [key for key in self.logs if key.name == note.origin]
+        need([key for key in keys if key.signed(note)], "no log key of the policy signed it")
 
 
 # --- The tree (RFC 6962) ---
 
 
-def root_of(leaves: list[bytes]) -> bytes:
-    """The root, by the definition."""
-    if len(leaves) == 1:
-        return leaves[0]
-    middle = 1 << ((len(leaves) - 1).bit_length() - 1)
-    return sha256(b"\x01", root_of(leaves[:middle]), root_of(leaves[middle:]))
+class Tree:
+    """Grows by leaf hashes; keeps the hashes of full tiles to compare, and roots that are asked."""
+
+    def __init__(self, wanted: set[int]) -> None:
+        self.size = 0
+        self.peaks: list[bytes] = []
+        """The roots of the perfect subtrees that make up the tree, the largest first."""
+        self.levels: list[bytearray] = []
+        """Of tile levels 1 and above: the root of each full tile below."""
+        self.roots: dict[int, bytes] = {}
+        self.wanted = wanted
+
+    def add(self, leaf: bytes) -> None:
+        made, index, height = leaf, self.size, 0
+        while index & 1:
+            made, index, height = sha256(b"\x01", self.peaks.pop(), made), index >> 1, height + 1
+            if height % 8 == 0:
+                while len(self.levels) < height // 8:
+                    self.levels.append(bytearray())
+                self.levels[height // 8 - 1] += made
+        self.peaks.append(made)
+        self.size += 1
+        if self.size in self.wanted:
+            self.roots[self.size] = self.root()
+
+    def root(self) -> bytes:
+        made = self.peaks[-1] if self.peaks else sha256()
+        for peak in self.peaks[-2::-1]:
+            made = sha256(b"\x01", peak, made)
+        return made
 
 
 def root_by_path(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
     """The root that a path leads to (RFC 9162 section 2.1.3.2)."""
+    need(0 <= index < size, "the event is not in the checkpoint's tree")
     last, made = size - 1, leaf
     for sibling in path:
         need(last > 0, "the path is too long")
@@ -137,67 +350,64 @@ def root_by_path(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes
     return made
 
 
+def check_continues(old: Note, new: Note, proof: list[bytes]) -> None:
+    """That the tree of one checkpoint begins with that of another (RFC 9162 section 2.1.4.2)."""
+    what = f"the checkpoint of {old.size} events is not of the same ledger"
+    need(0 < old.size <= new.size, what)
+    if old.size == new.size:
+        need(old.root == new.root and not proof, what)
+        return
+    hashes = ([old.root] if old.size & (old.size - 1) == 0 else []) + proof
+    need(hashes, what)
+    node, last = old.size - 1, new.size - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    older = newer = hashes[0]
+    for sibling in hashes[1:]:
+        need(last > 0, what)
+        if node & 1 or node == last:
+            older, newer = sha256(b"\x01", sibling, older), sha256(b"\x01", sibling, newer)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            newer = sha256(b"\x01", newer, sibling)
+        node, last = node >> 1, last >> 1
+    need(last == 0 and older == old.root and newer == new.root, what)
+
+
 # --- The events ---
 
 
-def entries_of(directory: Path, size: int) -> list[bytes]:
-    """Every event's bytes, from the bundles (C2SP tlog-tiles)."""
-    entries: list[bytes] = []
-    for index in range(-(-size // 256)):
-        groups = [f"{index % 1000:03}"]
-        while index := index // 1000:
-            groups.insert(0, f"x{index % 1000:03}")
-        width = min(256, size - len(entries))
-        name = "/".join(groups) + ("" if width == 256 else f".p/{width}")
-        content = (directory / "tile" / "entries" / name).read_bytes()
-        at = 0
-        while at < len(content):
-            length = int.from_bytes(content[at : at + 2], "big")
-            entries.append(content[at + 2 : at + 2 + length])
-            at += 2 + length
-    need(len(entries) == size, f"there are {len(entries)} events, not {size}")
-    return entries
+class Event(NamedTuple):
+    """What an event says in the clear."""
+
+    kind: str
+    agency: str
+    key_id: str
+    case: str | None
+    action_id: str
+    act: dict[str, Any]
+    recorded_at: str
+    signed: bytes
+    signature: bytes
 
 
-def check_signatures(entries: list[bytes]) -> list[str]:
-    """Each event's signature, by a key that was registered for its agency before.
-
-    Returns what is to be said of events that hold. By edition 1 of the rules, a node whose clock
-    was behind the ledger's last time took a revoked key, and stored that time once more.
-    """
-    keys: dict[str, tuple[str, bytes]] = {}
-    revoked: set[str] = set()
-    marks: list[str] = []
-    edition, last_time = 1, None
-    for position, entry in enumerate(entries, 1):
-        event = json.loads(entry)
-        stood_still, last_time = event["recorded_at"] == last_time, event["recorded_at"]
-        header, payload, signature = event["sd_jwt"].rstrip("~").split(".")
-        claims = json.loads(unbase64url(payload))
-        kid, act = json.loads(unbase64url(header))["kid"], claims["act"]
-        grants = act.get("keys", []) if claims["kind"] == "protocol_adopted" else []
-        need(not grants or position == 1, f"position {position}: a second adoption")
-        for grant in grants:
-            keys[thumbprint(grant["key"]["x"])] = grant["agency"], unbase64url(grant["key"]["x"])
-        agency, public = keys.get(kid, ("", b""))
-        message = f"{header}.{payload}".encode()
-        need(agency == claims["iss"], f"position {position}: no key of {claims['iss']}")
-        if kid in revoked and edition == 1 and stood_still:
-            marks.append(f"position {position}: recorded after its key was revoked (edition 1)")
-        else:
-            need(kid not in revoked, f"position {position}: its key was revoked")
-        need(
-            verifies(public, unbase64url(signature), message),
-            f"position {position}: the signature does not verify",
-        )
-        if claims["kind"] == "protocol_adopted":
-            edition = act["protocol"].get("edition", 1)
-        elif claims["kind"] == "key_registered":
-            key = act["grant"]["key"]["x"]
-            keys[thumbprint(key)] = act["grant"]["agency"], unbase64url(key)
-        elif claims["kind"] in ("key_revoked", "key_compromised"):
-            revoked.add(act["key_id"])
-    return marks
+def event_of(entry: bytes) -> Event:
+    """Read an event's bytes: the time of recording and a signed action (an SD-JWT)."""
+    try:
+        content = json.loads(entry)
+        header, payload, signature = content["sd_jwt"].removesuffix("~").split(".")
+        head, claims = json.loads(unbase64url(header)), json.loads(unbase64url(payload))
+        texts = [claims["kind"], claims["iss"], head["kid"], claims["jti"], content["recorded_at"]]
+        need(all(isinstance(text, str) for text in texts), "a claim is no text")
+        need(isinstance(claims["act"], dict), "there is no act")
+        kind, agency, key_id, action_id, recorded_at = texts
+        signed = f"{header}.{payload}".encode()
+        case = claims.get("case")
+        act, made = claims["act"], unbase64url(signature)
+        return Event(kind, agency, key_id, case, action_id, act, recorded_at, signed, made)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise Failed("its bytes are not those of an event") from None
 
 
 def thumbprint(x: str) -> str:
@@ -206,40 +416,329 @@ def thumbprint(x: str) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def verify_export(directory: Path, policy: str) -> str:
-    note = (directory / "checkpoint").read_text(encoding="utf-8")
-    size, root, cosigned = checked(note, policy)
-    entries = entries_of(directory, size)
-    leaves = [sha256(b"\x00", entry) for entry in entries]
-    need(root_of(leaves) == root, "the events are not those of the checkpoint")
-    marks = "".join(f"\nmarked: {mark}" for mark in check_signatures(entries))
-    return f"the export holds: {size} events, cosigned by {', '.join(cosigned)}{marks}"
+class Registry:
+    """Whose keys count, and which policies the parties adopted, as the events tell it."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, tuple[str, bytes]] = {}
+        self.revoked: set[str] = set()
+        self.parties: set[str] = set()
+        self.coordinators: dict[str, str] = {}
+        self.votes: dict[str, str] = {}
+        self.policies: list[tuple[int, Policy]] = []
+        """From which size on each adopted policy holds."""
+        self.edition = 1
+        self.recorded_at = ""
+        self.marks: list[str] = []
+        """What is to be said of events that hold."""
+
+    def take(self, position: int, event: Event) -> None:
+        """Check an event's signature, and take in what it changes."""
+        try:
+            self._take(position, event)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise Failed(f"position {position}: the act on the protocol is malformed") from None
+        except Failed as failed:
+            raise Failed(f"position {position}: {failed}") from None
+
+    def _take(self, position: int, event: Event) -> None:
+        act = event.act
+        stood_still, self.recorded_at = event.recorded_at == self.recorded_at, event.recorded_at
+        if event.kind == "protocol_adopted":
+            self.edition = act["protocol"].get("edition", 1)
+            need(not self.parties, "a second adoption")
+            self.parties = {party["code"] for party in act["protocol"]["parties"]}
+            agencies = act["protocol"]["agencies"]
+            self.coordinators = {
+                a["id"]: a["party"] for a in agencies if a["role"] == "coordinator"
+            }
+            for grant in act["keys"]:
+                self._register(grant)
+        agency, public = self.keys.get(event.key_id, ("", b""))
+        need(agency == event.agency, f"no key of {event.agency[:60]} signed it")
+        if event.key_id in self.revoked and self.edition == 1 and stood_still:
+            # By edition 1 of the rules, a node whose clock was behind the ledger's last time took a
+            # revoked key, and stored that time once more.
+            self.marks.append(f"position {position}: recorded after its key was revoked (edition 1)")
+        else:
+            need(event.key_id not in self.revoked, "its key was revoked")
+        need(verifies(public, event.signature, event.signed), "the signature does not verify")
+        if event.kind == "key_registered":
+            self._register(act["grant"])
+        elif event.kind in ("key_revoked", "key_compromised"):
+            self.revoked.add(act["key_id"])
+        elif event.kind == "log_policy_adopted":
+            self.votes[self.coordinators[event.agency]] = act["policy"]
+            if {p for p, t in self.votes.items() if t == act["policy"]} == self.parties:
+                self.policies.append((position, Policy(act["policy"])))
+                self.votes = {}
+
+    def _register(self, grant: dict[str, Any]) -> None:
+        x = grant["key"]["x"]
+        self.keys[thumbprint(x)] = grant["agency"], unbase64url(x)
 
 
-def verify_receipt(file: Path, policy: str) -> str:
-    head, _, note = file.read_text(encoding="utf-8").partition("\n\n")
-    first, extra, index, *path = head.split("\n")
+# --- Which policy holds for which size ---
+
+GET_POLICIES = "give the recorded policies (--policies FILE, from `case-ledger log policies`)"
+
+
+class Trust:
+    """The policy that you trust, and how the recorded ones follow from it (`policies.json`).
+
+    A newer policy follows from the trusted one by the parties' own signed decisions. For an older
+    one, a proof shows that its checkpoint is a beginning of the ledger that is believed.
+    """
+
+    def __init__(self, trusted: Policy, policies: str | None) -> None:
+        self.trusted = trusted
+        self.periods: list[tuple[int, Policy]] = [(0, trusted)]
+        self.first = 0
+        self.head: Note | None = None
+        self.bridges: dict[int, list[bytes]] = {}
+        if policies is not None:
+            try:
+                self._read(json.loads(policies))
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+                raise Failed("the file of recorded policies is malformed") from None
+
+    def _read(self, content: dict[str, Any]) -> None:
+        need(content["format"] == "case-ledger policies 1", "the policies have another format")
+        periods = [(int(p["since"]), Policy(p["policy"])) for p in content["periods"]]
+        notes = [note_of(p["checkpoint"]) if p["checkpoint"] else None for p in content["periods"]]
+        begins = [since for since, _ in periods]
+        need(begins and begins[0] == 0, "the recorded policies do not begin at the first event")
+        need(begins == sorted(set(begins)), "the recorded policies are not in their order")
+        for bridge in content["bridges"]:
+            self.bridges[bridge["size"]] = [unbase64(step, 32) for step in bridge["proof"]]
+        trusted = self.trusted.trust
+        found = [n for n, (_, p) in enumerate(periods) if p.trust == trusted and notes[n]]
+        need(found, "the recorded policies do not lead from the policy that you trust")
+        self.first, self.periods = found[0], periods
+        self.head = next(note for note in reversed(notes) if note is not None)
+        for n in range(self.first, len(periods)):
+            if (note := notes[n]) is not None:
+                self._check_period(n, note)
+                check_continues(note, self.head, self.bridges[note.size])
+        registry = Registry()
+        for act in content["acts"]:
+            event, index = unbase64(act["event"]), int(act["position"]) - 1
+            path = [unbase64(step, 32) for step in act["path"]]
+            made = root_by_path(sha256(b"\x00", event), index, self.head.size, path)
+            need(made == self.head.root, f"the act at position {index + 1} is not in the ledger")
+            registry.take(index + 1, event_of(event))
+        need(len(registry.policies) == len(periods) - 1, "acts that adopt a policy are missing")
+        self.check_recorded(registry.policies)
+
+    def _check_period(self, n: int, note: Note) -> None:
+        ends = self.periods[n + 1][0] if n + 1 < len(self.periods) else note.size + 1
+        need(self.periods[n][0] <= note.size < ends, "a checkpoint is of another policy's time")
+        self.periods[n][1].check(note)
+
+    def check_recorded(self, recorded: list[tuple[int, Policy]]) -> None:
+        """The policies that events adopt are those that are believed here."""
+        found = [(since, policy.trust) for since, policy in recorded]
+        if self.head is None:
+            latest = found[-1][1] if found else self.trusted.trust
+            need(latest == self.trusted.trust, "the events adopt another policy; " + GET_POLICIES)
+            return
+        told = [(since, policy.trust) for since, policy in self.periods[1:]]
+        need(found == told[: len(found)], "the events adopt other policies than `policies.json`")
+
+    def check(self, note: Note, quorum: bool = True) -> list[str]:
+        """Who cosigned a checkpoint that is to be believed."""
+        n = max(n for n, (since, _) in enumerate(self.periods) if since <= note.size)
+        since, policy = self.periods[n]
+        if n >= self.first:
+            if quorum:
+                return policy.check(note)
+            policy.check_log(note)
+            return []
+        if self.head is None or note.size not in self.bridges:
+            since = self.periods[self.first][0]
+            raise Failed(
+                f"the checkpoint of {note.size} events is older than the policy that you trust, "
+                f"which holds from size {since} on; the proof that it is of the same ledger is "
+                f"missing: get `policies.json` by `case-ledger log policies --size {note.size}`"
+            )
+        check_continues(note, self.head, self.bridges[note.size])
+        return [name for name, key in policy.witnesses.items() if key.signed(note)]
+
+
+# --- What is verified ---
+
+
+def entries_of(directory: Path, size: int) -> Iterator[bytes]:
+    """Every event's bytes, from the bundles (C2SP tlog-tiles)."""
+    for index in range(-(-size // TILE)):
+        width = min(TILE, size - index * TILE)
+        path = directory / "tile" / "entries" / tile_name(index, width)
+        content, at, found = read(path, MAX_BUNDLE), 0, 0
+        while at < len(content):
+            length = int.from_bytes(content[at : at + 2], "big")
+            need(at + 2 + length <= len(content), f"{path} ends within an event")
+            yield content[at + 2 : at + 2 + length]
+            at, found = at + 2 + length, found + 1
+        need(found == width, f"{path} has {found} events, not {width}")
+
+
+def tile_name(index: int, width: int) -> str:
+    groups = [f"{index % 1000:03}"]
+    while index := index // 1000:
+        groups.insert(0, f"x{index % 1000:03}")
+    return "/".join(groups) + ("" if width == TILE else f".p/{width}")
+
+
+def check_tiles(directory: Path, level: int, hashes: bytes, first: int = 0) -> None:
+    """The hash tiles of a level are those of the events; `first` is the index of the first tile."""
+    for at in range(0, len(hashes), TILE * 32):
+        made = hashes[at : at + TILE * 32]
+        name = tile_name(first + at // (TILE * 32), len(made) // 32)
+        path = directory / "tile" / str(level) / name
+        need(read(path, TILE * 32) == made, f"{path} has other hashes than the events")
+
+
+def verify_export(arguments: argparse.Namespace) -> list[str]:
+    directory = arguments.path
+    policy_file = arguments.policy or directory / "policy"
+    policy_text = named(policy_file, MAX_NOTE)
+    trust = Trust(Policy(policy_text), recorded_policies(arguments.policies or directory))
+    note = note_of(read_text(directory / "checkpoint", MAX_NOTE))
+    held = [(file, note_of(named(file, MAX_NOTE))) for file in arguments.held]
+    cosigned = trust.check(note)
+    for file, kept in held:
+        trust.check(kept, quorum=False)
+        what = f"{file} is of {kept.size} events and the export of {note.size}: events are missing"
+        need(kept.size <= note.size, what)
+    tree, registry = Tree({kept.size for _, kept in held}), Registry()
+    told, adoption, leaves = [], b"", bytearray()
+    for position, entry in enumerate(entries_of(directory, note.size), 1):
+        leaf = sha256(b"\x00", entry)
+        tree.add(leaf)
+        leaves += leaf
+        if position % TILE == 0 or position == note.size:
+            check_tiles(directory, 0, bytes(leaves), (position - 1) // TILE)
+            leaves.clear()
+        adoption = adoption or leaf
+        try:
+            event = event_of(entry)
+        except Failed as failed:
+            raise Failed(f"position {position}: {failed}") from None
+        registry.take(position, event)
+        if position == arguments.show:
+            told = described(position, event, leaf)
+    need(tree.root() == note.root, "the events are not those of the checkpoint")
+    for level, hashes in enumerate(tree.levels, 1):
+        check_tiles(directory, level, bytes(hashes))
+    for file, kept in held:
+        need(tree.roots.get(kept.size, sha256()) == kept.root, f"{file} is of another ledger")
+    trust.check_recorded([(since, p) for since, p in registry.policies if since <= note.size])
+    need(not arguments.show or told, f"there is no event at position {arguments.show}")
+    own = ", which came with the export: compare it" if arguments.policy is None else ""
+    return [
+        f"the export holds: {note.size} events, cosigned by {', '.join(cosigned) or 'nobody'}",
+        f"ledger    {note.origin}",
+        f"root      {note.root.hex()}",
+        f"          by telephone: {spoken(note.root)}",
+        f"adoption  {adoption.hex()}",
+        f"          by telephone: {spoken(adoption)}",
+        f"policy    {policy_file}{own}",
+        f"          by telephone: {spoken(sha256(policy_text.encode()))}",
+        *(f"held      {file}: {kept.size} events, a beginning of these" for file, kept in held),
+        *(f"marked    {mark}" for mark in registry.marks),
+        *told,
+    ]
+
+
+def verify_receipt(arguments: argparse.Namespace) -> list[str]:
+    need(not arguments.held, "--held is for an export: a receipt is of one event")
+    if arguments.policy is None:
+        raise Unreadable("say whom you trust: --policy FILE")
+    policy_text = named(arguments.policy, MAX_NOTE)
+    policies = recorded_policies(arguments.policies) if arguments.policies else None
+    trust = Trust(Policy(policy_text), policies)
+    head, _, rest = named(arguments.path, MAX_JSON).partition("\n\n")
+    first, extra, index, *path = [*head.split("\n"), "", ""]
+    path = path[:-2]
     need(first == "c2sp.org/tlog-proof@v1", "this is no receipt")
-    entry = base64.b64decode(extra.removeprefix("extra "))
-    number = int(re.fullmatch(r"index (\d+)", index)[1])  # type: ignore[index]
-    size, root, cosigned = checked(note, policy)
-    need(number < size, "the event is not in the checkpoint's tree")
+    need(extra.startswith("extra "), "the receipt has not the event's bytes")
+    entry = unbase64(extra.removeprefix("extra "))
+    number = re.fullmatch(r"index (0|[1-9][0-9]{0,18})", index)
+    need(number, "the receipt has no index")
+    note = note_of(rest)
+    need(len(rest.encode()) <= MAX_NOTE, "the receipt's checkpoint is too long")
+    try:
+        cosigned = trust.check(note)
+    except Failed as failed:
+        hint = f" (if the parties changed keys since: {GET_POLICIES})" if policies is None else ""
+        raise Failed(f"{failed}{hint}") from None
+    position = int(number[1]) + 1  # type: ignore[index]
     leaf = sha256(b"\x00", entry)
-    made = root_by_path(leaf, number, size, [base64.b64decode(step) for step in path])
-    need(made == root, "the path leads to another root")
-    return f"the receipt holds: position {number + 1} of {size}, cosigned by {', '.join(cosigned)}"
+    made = root_by_path(leaf, position - 1, note.size, [unbase64(step, 32) for step in path])
+    need(made == note.root, "the path leads to another root")
+    return [
+        f"the receipt holds: position {position} of {note.size}, cosigned by "
+        f"{', '.join(cosigned) or 'nobody'}",
+        f"ledger    {note.origin}",
+        f"root      {note.root.hex()}",
+        *described(position, event_of(entry), leaf),
+    ]
+
+
+def recorded_policies(path: Path) -> str | None:
+    """The file of recorded policies, or the one in an export; none where an export has none."""
+    if not path.is_dir():
+        return named(path, MAX_JSON)
+    file = path / "policies.json"
+    return read_text(file, MAX_JSON) if file.exists() or file.is_symlink() else None
+
+
+def described(position: int, event: Event, leaf: bytes) -> list[str]:
+    """What an event is, in lines."""
+    acted = event.act.get("acted_at")
+    told = {
+        "event": f"position {position}: {event.kind}",
+        "agency": event.agency,
+        "case": event.case or "none: it is an act on the protocol",
+        "acted": str(acted),
+        "recorded": event.recorded_at,
+        "id": event.action_id,
+        "key": event.key_id,
+        "leaf": leaf.hex(),
+    }
+    return [f"{name:<9} {printable(str(value))}" for name, value in told.items()]
+
+
+def printable(text: str) -> str:
+    """One line, with nothing in it that a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:1000]
 
 
 def main() -> int:
-    what, path, policy_file = sys.argv[1:]
-    policy = Path(policy_file).read_text(encoding="utf-8")
-    verify = {"export": verify_export, "receipt": verify_receipt}[what]
+    parser = argparse.ArgumentParser(description="Verify an export or a receipt of the ledger.")
+    parser.add_argument("what", choices=("export", "receipt"))
+    parser.add_argument("path", type=Path, help="the export's directory, or the receipt's file")
+    parser.add_argument("trusted", type=Path, nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("--policy", type=Path, help="whom you trust; of an export: its own")
+    parser.add_argument("--policies", type=Path, help="recorded policies: a file, or an export")
+    parser.add_argument("--held", type=Path, action="append", default=[], help="a kept checkpoint")
+    parser.add_argument("--show", type=int, help="the position of an event to describe")
+    arguments = parser.parse_args()
+    arguments.policy = arguments.policy or arguments.trusted
+    verify = {"export": verify_export, "receipt": verify_receipt}[arguments.what]
     try:
-        print(verify(Path(path), policy))
-    except (Failed, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        print(f"does not hold: {error}", file=sys.stderr)
-        return 1
-    return 0
+        told = verify(arguments)
+    except Unreadable as error:
+        print(printable(f"cannot tell: {error}"), file=sys.stderr)
+        return CANNOT_TELL
+    except Failed as error:
+        print(printable(f"does not hold: {error}"), file=sys.stderr)
+        return DOES_NOT_HOLD
+    except Exception as error:  # what it reads may be anything, and an auditor needs one line
+        print(f"does not hold: it cannot be read ({type(error).__name__})", file=sys.stderr)
+        return DOES_NOT_HOLD
+    print("\n".join(told))
+    return HOLDS
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from ledger.store.recorder import RecordedRow
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, NoteError, verify
 from ledger.transparency.policy import Policy
+from ledger.transparency.policy_history import BelievedPolicies
 from ledger.transparency.timestamp import StoredTimestamp, TimestampError, check, is_before
 from ledger.vocabulary.registration import PublicKey
 
@@ -71,6 +72,8 @@ class Kept:
     """What the events must agree with."""
 
     policy: Policy | None = None
+    policies: BelievedPolicies | None = None
+    """The recorded policies, as they follow from ``policy`` by a file that came with the events."""
     published: Sequence[str] = ()
     """Checkpoints that must have a quorum's cosignatures."""
     held: Sequence[str] = ()
@@ -195,11 +198,13 @@ def _believed(state: _State, size: int) -> set[bytes]:
     roots = set()
     for expected in state.expected.pop(size, ()):
         try:
-            if policy is not None:
+            if state.kept.policies is not None:
+                state.kept.policies.check(expected.note, quorum=expected.needs_quorum)
+            elif policy is not None:
                 _check_note(policy, expected)
         except NoteError as error:
             what = f"a checkpoint is not to be believed: {error}"
-            if agreed is None:
+            if agreed is None and state.kept.policies is None:
                 state.doubted.append(Finding(max(size, 1), max(size, 1), what))
             else:
                 state.find(size, what)
@@ -265,6 +270,12 @@ def _check_end(state: _State) -> None:
 def _check_policies(state: _State) -> None:
     """The policy that was given is the first one, or one of those that are recorded."""
     registry = state.replay.registry
+    policies = state.kept.policies
+    if policies is not None:
+        if registry and not policies.matches(registry.policies):
+            what = "the policies recorded here are others than the file of policies tells"
+            state.find(registry.policies[0].since, what)
+        return
     recorded = {str(agreed.policy) for agreed in registry.policies} if registry else set()
     if str(state.kept.policy) not in recorded:
         state.findings += state.doubted  # else they were signed before its time

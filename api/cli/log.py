@@ -1,18 +1,23 @@
 """Commands on the transparency log: its keys, an export, receipts, a witness."""
 
+import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import httpx
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from api.answers import AS_IT_IS, bounded
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.log_keys import (
     log_key,
     new_log_key,
     new_witness_key,
+    policy_at,
     trusted_policy,
     witness_key,
 )
@@ -25,12 +30,31 @@ from ledger.application import Ledger, environment
 from ledger.store.database import Database
 from ledger.store.migrate import migrate, witness_component, witness_role
 from ledger.transparency.export import write_export
+from ledger.transparency.fingerprint import spoken
 from ledger.transparency.note import SignatureType, VerifierKey
 from ledger.transparency.policy import Policy
+from ledger.transparency.policy_history import MAX_BYTES, policy_history
 from ledger.transparency.publication import published
+from ledger.transparency.stand_alone import stand_alone_files
 from ledger.transparency.timestamping import earliest_timestamps
 from ledger.transparency.witness import Witness
 from ledger.vocabulary.registration import LogPolicyAdopted
+
+
+def recorded_policies(url: str, sizes: Sequence[int]) -> str:
+    """Ask a node for the file of recorded policies. Raises ``httpx.TransportError``."""
+    with httpx.Client(timeout=60, headers=AS_IT_IS) as http:
+        at = f"{url.rstrip('/')}/log/policies"
+        answer = bounded(http, "GET", at, params={"size": list(sizes)}, limit=MAX_BYTES)
+    if not answer.is_success:
+        fail(f"the node at {url} answers {answer.status_code} to /log/policies")
+    return answer.text
+
+
+def adoption(ledger: Ledger) -> bytes:
+    """Return the leaf hash of the first event, the adoption of the protocol."""
+    return ledger.rows.read_hashes(0, 0, 1)[0]
+
 
 app = typer.Typer(name="log", help="The ledger as a transparency log.", no_args_is_help=True)
 witness_app = typer.Typer(name="witness", help="A party's witness.", no_args_is_help=True)
@@ -91,16 +115,83 @@ def adopt_policy(
             out.print(f"[green]Recorded[/] at position {receipt.position}.")
 
 
+@app.command()
+def policies(
+    size: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Prove also an older checkpoint of this size. May be repeated."),
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it.")] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Get every policy that the parties adopted, with proofs, for `verify … --policies`.
+
+    With it a receipt or an export verifies by any policy that was ever in force. It comes from the
+    node at --url, which needs no key; every export holds one as `policies.json`.
+    """
+    with failures():
+        text = recorded_policies(url, size or [])
+        if file is None:
+            typer.echo(text, nl=False)
+        else:
+            file.write_bytes(text.encode())
+            out.print(f"Written to {file}", soft_wrap=True)
+
+
+@app.command()
+def fingerprints(
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Of the ledger at this size. [default: published]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what parties and auditors compare by telephone: of policy, adoption and root.
+
+    Run it on the machine of a node whose copy you trust.
+    """
+    settings = Settings()
+    with (
+        failures(as_json),
+        open_store(settings) as store,
+        Ledger(environment(store.conninfo)) as ledger,
+        Database(store.conninfo) as database,
+    ):
+        last = published(database)
+        if size is None and last is None:
+            fail("no checkpoint is published yet; name a --size")
+        at = size or (last[1].size if last else 0)
+        tree = ledger.rows.tree()
+        if at > tree.size:
+            fail(f"there are {tree.size} events here, not {at}")
+        policy = str(policy_at(ledger, trusted_policy(settings))(at))
+        digests = {
+            "policy": hashlib.sha256(policy.encode()).digest(),
+            "adoption": adoption(ledger),
+            "root": tree.root(at),
+        }
+        told = {name: spoken(digest) for name, digest in digests.items()}
+        if as_json:
+            print_json({"size": at, **told})
+            return
+        for name, text in told.items():
+            of = f"   (of {at} events)" if name == "root" else ""
+            out.print(f"{name:<9} {text}{of}", highlight=False, soft_wrap=True)
+
+
 @app.command("export")
 def export_log(
     directory: Annotated[Path, typer.Argument(help="Where to write; may hold an older export.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write what the last published checkpoint covers as a directory of static files."""
+    """Write what the last published checkpoint covers as a directory that stands alone.
+
+    It holds static files, the recorded policies, a verifier and instructions (README.md).
+    """
+    settings = Settings()
     columns = (TextColumn("Writing"), BarColumn(), MofNCompleteColumn())
     with (
         failures(as_json),
-        open_store(Settings()) as store,
+        open_store(settings) as store,
         Ledger(environment(store.conninfo)) as ledger,
         Database(store.conninfo) as database,
         Progress(*columns, console=out, disable=as_json, transient=True) as progress,
@@ -110,12 +201,16 @@ def export_log(
             fail("no checkpoint is published yet; a quorum of witnesses must cosign one")
         note, checkpoint = last
         task = progress.add_task("", total=None)
+        trusted = trusted_policy(settings)
+        history = policy_history(ledger.rows, database, ledger.registry(), trusted)
+        policy = policy_at(ledger, trusted)(checkpoint.size)
         written = write_export(
             ledger.rows,
             note,
             directory,
             lambda done, of: progress.update(task, completed=done, total=of),
             earliest_timestamps(database, 1, checkpoint.size),
+            stand_alone_files(note, policy, history, adoption(ledger)),
         )
         if as_json:
             print_json({"size": checkpoint.size, "files": written})

@@ -46,6 +46,12 @@ from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.export import ExportError, read_checkpoint, read_export
 from ledger.transparency.note import Note, NoteError
 from ledger.transparency.policy import Policy, PolicyError
+from ledger.transparency.policy_history import (
+    FILE_NAME,
+    MAX_BYTES,
+    BelievedPolicies,
+    PolicyHistory,
+)
 from ledger.transparency.proof import TlogProof
 from ledger.transparency.timestamp import TimestampError, check
 from ledger.vault.readings import Readings
@@ -80,6 +86,11 @@ PolicyFile = Annotated[
     Path | None,
     typer.Option("--policy", "-p", help="Trusted log and witness keys (C2SP tlog-policy)."),
 ]
+PoliciesFile = Annotated[
+    Path | None,
+    typer.Option(help="Policies that the parties adopted: `log policies`' file, or an export."),
+]
+_GET_POLICIES = "give the recorded policies, --policies FILE, from `case-ledger log policies`"
 Held = Annotated[
     list[Path] | None,
     typer.Option(help="A checkpoint that you kept, such as your witness's. May be repeated."),
@@ -202,6 +213,7 @@ def views(
 def export(
     directory: Annotated[Path, typer.Argument(help="What `case-ledger log export` wrote.")],
     policy: PolicyFile = None,
+    policies: PoliciesFile = None,
     held: Held = None,
     as_json: AsJson = False,
 ) -> None:
@@ -209,10 +221,11 @@ def export(
     with failures(as_json):
         trusted = _policy(policy)
         try:
-            kept = Kept(trusted, (read_checkpoint(directory),), _notes(held))
+            believed = _believed(trusted, policies or directory)
+            kept = Kept(trusted, believed, (read_checkpoint(directory),), _notes(held))
             keys = registered_keys(read_export(directory))
             _report(_verified(read_export(directory), kept, keys, None, as_json), as_json)
-        except ExportError as error:
+        except (ExportError, NoteError) as error:
             fail(str(error), DOES_NOT_HOLD)
 
 
@@ -220,18 +233,21 @@ def export(
 def receipt(
     file: Annotated[Path, typer.Argument(help="A receipt (C2SP tlog-proof).")],
     policy: PolicyFile = None,
+    policies: PoliciesFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify offline that an event is in the ledger, as every needed witness saw it."""
     with failures(as_json):
         trusted = _policy(policy)
         try:
-            proof = TlogProof.parse(file.read_text(encoding="utf-8"))
-            checkpoint, cosigned = proof.check(leaf_hash(proof.extra), trusted)
+            believed = _believed(trusted, policies)
+            proof = TlogProof.parse(_text(file))
+            checkpoint, cosigned = proof.check(leaf_hash(proof.extra), believed or trusted)
             text, recorded_at = unseal(proof.extra)
             action = read_recorded(text)
         except (NoteError, ProofError, ValueError, KeyError) as error:
-            fail(f"the receipt does not hold: {error}", DOES_NOT_HOLD)
+            hint = "" if policies else f" (if the parties changed keys since: {_GET_POLICIES})"
+            fail(f"the receipt does not hold: {error}{hint}", DOES_NOT_HOLD)
         told = {
             "position": proof.index + 1,
             "kind": action.kind,
@@ -310,8 +326,26 @@ def readings(
             raise typer.Exit(DOES_NOT_HOLD)
 
 
+def _text(file: Path) -> str:
+    """Read a text as it is: its line ends are part of what was signed."""
+    try:
+        return file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not UTF-8") from None
+
+
 def _notes(files: list[Path] | None) -> tuple[str, ...]:
-    return tuple(file.read_text(encoding="utf-8") for file in files or ())
+    return tuple(map(_text, files or ()))
+
+
+def _believed(trusted: Policy, path: Path | None) -> BelievedPolicies | None:
+    """The recorded policies of a file, or of an export that has them. Raises ``NoteError``."""
+    file = path / FILE_NAME if path is not None and path.is_dir() else path
+    if file is None or (file != path and not file.exists()):
+        return None
+    if file.stat().st_size > MAX_BYTES:
+        raise NoteError(f"{file} has more than {MAX_BYTES} bytes")
+    return PolicyHistory.parse(_text(file)).believed(trusted)
 
 
 def _policy(file: Path | None) -> Policy:

@@ -2,14 +2,18 @@
 
 import asyncio
 import time
+from threading import Lock
 from typing import Annotated, Any
 
+from cachetools import TTLCache, cached
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
 
 from api.access import TheCaller, TheNode, bearer, caller, session_cookie
+from api.log_keys import trusted_policy
 from api.node import Node
 from api.parameters import MAX_POSITION
 from api.problems import responses
@@ -20,6 +24,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.export import tile_content
 from ledger.transparency.note import Note
+from ledger.transparency.policy_history import PolicyHistory, policy_history, with_bridges
 from ledger.transparency.proof import TlogProof
 from ledger.transparency.publication import published, signed_after
 from ledger.transparency.tiles import TileError, TileName
@@ -31,6 +36,10 @@ router = APIRouter(tags=["log"])
 _PLAIN = "text/plain"
 _TEXT = f"{_PLAIN}; charset=utf-8"
 _BYTES = "application/octet-stream"
+_JSON = "application/json"
+_BRIDGED = "Prove also that an older checkpoint of this size is of the same ledger"
+_POLICIES_SECONDS = 5.0
+_policies: TTLCache[str, PolicyHistory] = TTLCache(16, _POLICIES_SECONDS)
 _FOR_EVER = "max-age=31536000, immutable"
 
 
@@ -57,6 +66,7 @@ _UNPROCESSABLE: dict[str, Any] = {
 }
 WITNESS_ANSWERS = {**_answers(_PLAIN, 200, 400, 403, 404), 409: _SIZE, 422: _UNPROCESSABLE}
 PartyCode = Annotated[str, Path(pattern=r"^[A-Za-z]{2}$")]
+OneSize = Annotated[int, Field(ge=1, le=MAX_POSITION)]
 OriginHash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -110,6 +120,30 @@ async def _wait_until_signed(node: Node, after: int, seconds: float) -> None:
 def get_policy(node: TheNode) -> Response:
     """The keys that this node believes. Compare them by another channel before relying on them."""
     return _changing(str(node.policy_at(node.signed)))
+
+
+@router.get(
+    "/log/policies",
+    response_class=Response,
+    responses={**_answers(_JSON, 200), **responses(422, 503)},
+)
+def get_policies(
+    node: TheNode,
+    size: Annotated[list[OneSize] | None, Query(max_length=16, description=_BRIDGED)] = None,
+) -> Response:
+    """Every policy that the parties adopted, with what proves it: `policies.json` of an export.
+
+    With it a receipt or an export verifies by any policy that was ever in force.
+    """
+    made = with_bridges(_recorded_policies(node), node.ledger.rows, size or ())
+    return Response(str(made), media_type=_JSON, headers={"Cache-Control": "no-cache"})
+
+
+@cached(_policies, key=lambda node: node.conninfo, lock=Lock())
+def _recorded_policies(node: Node) -> PolicyHistory:
+    """Making it takes some queries for each act on the protocol, and anyone may ask for it."""
+    trusted = trusted_policy(node.settings)
+    return policy_history(node.ledger.rows, node.database, node.ledger.registry(), trusted)
 
 
 @router.get(

@@ -1,7 +1,7 @@
 """The ledger as a directory of static files (C2SP ``tlog-tiles``): written, and read back."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ledger.merkle import HASH_SIZE, TILE_WIDTH
@@ -26,10 +26,12 @@ def write_export(
     directory: Path,
     progress: Callable[[int, int], None],
     timestamps: Iterable[StoredTimestamp] = (),
+    beside: Mapping[str, bytes] | None = None,
 ) -> int:
     """Write what a checkpoint covers; full tiles that are there already are kept.
 
-    A timestamp is ``timestamp/SIZE``, beside it ``timestamp/SIZE.checkpoint`` that it is of.
+    ``beside`` are further files by name. A timestamp is ``timestamp/SIZE``, and the checkpoint that
+    it is of is ``timestamp/SIZE.checkpoint``.
     The checkpoint is written last, so that a directory with one is whole. Returns how many
     files were written.
     """
@@ -48,6 +50,9 @@ def write_export(
             _write(path.with_suffix(".checkpoint"), stamped.note.encode())
             _write(path, stamped.token)
             written += 2
+    for name, content in (beside or {}).items():
+        _write(directory / name, content)
+        written += 1
     _write(directory / CHECKPOINT, str(note).encode())
     return written + 1
 
@@ -62,7 +67,8 @@ def tile_content(rows: LedgerRecorder, tile: TileName) -> bytes:
 def read_checkpoint(directory: Path) -> str:
     """The checkpoint of an export. Raises ``ExportError``."""
     try:
-        return (directory / CHECKPOINT).read_text(encoding="utf-8")
+        # As bytes: a text would have its line ends changed, and CRLF is no checkpoint.
+        return (directory / CHECKPOINT).read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"{directory} has no readable checkpoint") from error
 

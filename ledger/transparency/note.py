@@ -74,7 +74,7 @@ class Note:
         text, blank, lines = note.rpartition("\n\n")
         if not blank or not lines.endswith("\n") or _CONTROL.search(note):
             raise NoteError("a note is a text, an empty line, and signature lines")
-        signatures = tuple(map(NoteSignature.parse, lines.splitlines()))
+        signatures = tuple(map(NoteSignature.parse, lines[:-1].split("\n")))
         if not 0 < len(signatures) <= MAX_SIGNATURES:
             raise NoteError(f"a note here has 1 to {MAX_SIGNATURES} signatures")
         return cls(text + "\n", signatures)
@@ -183,6 +183,9 @@ def _base64(content: bytes) -> str:
 
 def _unbase64(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise NoteError("this is not base64 (RFC 4648 section 4)") from None
+    if _base64(content) != text:
+        raise NoteError("this is not canonical base64 (RFC 4648 section 3.5)")
+    return content

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
@@ -75,6 +75,12 @@ class Policy:
         lines += [f"witness {n} {w.key} {w.url or ''}".rstrip() for n, w in self.witnesses.items()]
         lines += [f"group {n} {g.threshold} {' '.join(g.members)}" for n, g in self.groups.items()]
         return "\n".join((*lines, f"quorum {self.quorum}", ""))
+
+    @property
+    def trust(self) -> str:
+        """What two policies that believe the same have in common, wherever the witnesses are."""
+        known = {name: TrustedWitness(witness.key) for name, witness in self.witnesses.items()}
+        return str(replace(self, witnesses=known))
 
     def check(self, note: Note) -> tuple[Checkpoint, dict[str, datetime]]:
         """The checkpoint, and when each witness cosigned it. Raises ``NoteError``."""

@@ -3,12 +3,19 @@
 import base64
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Protocol, Self
 
 from ledger.merkle import check_inclusion
 from ledger.transparency.checkpoint import Checkpoint, read_hash, read_number, write_hash
 from ledger.transparency.note import Note, NoteError
-from ledger.transparency.policy import Policy
+
+
+class Believed(Protocol):
+    """Whose signatures are believed: a policy, or the recorded ones."""
+
+    def check(self, note: Note) -> tuple[Checkpoint, dict[str, datetime]]:
+        """The checkpoint, and when which witness cosigned it. Raises ``NoteError``."""
+
 
 _FIRST = "c2sp.org/tlog-proof@v1"
 MAX_PATH = 63
@@ -51,7 +58,7 @@ class TlogProof:
             raise NoteError(f"a path has at most {MAX_PATH} hashes")
         return cls(index, tuple(map(read_hash, lines)), Note.parse(note), extra)
 
-    def check(self, leaf: bytes, policy: Policy) -> tuple[Checkpoint, dict[str, datetime]]:
+    def check(self, leaf: bytes, policy: Believed) -> tuple[Checkpoint, dict[str, datetime]]:
         """Verify the whole of it for a leaf hash. Raises ``NoteError`` or ``ProofError``."""
         checkpoint, cosigned = policy.check(self.checkpoint)
         check_inclusion(leaf, self.index, checkpoint.size, self.path, checkpoint.root)

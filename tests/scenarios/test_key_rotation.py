@@ -2,13 +2,31 @@
 
 import base64
 from pathlib import Path
+from typing import cast
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ledger import keys
+from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.note import Note, SignatureType, SignerKey
+from tests.support.auditor import run_auditor
 from tests.support.command_line import ACT, CommandLine
 from tests.support.process import ServeProcess, wait_until_published
 
 COORDINATORS = ("xk-nac", "me-nac", "al-nac")
+
+
+class Proofs:
+    """A receipt and an export, as they are taken now."""
+
+    def __init__(self, directory: Path, cli: CommandLine, position: int) -> None:
+        directory.mkdir()
+        self.position = position
+        self.receipt = directory / "receipt"
+        self.export = directory / "export"
+        cli.run("log", "receipt", "-a", "xk-dhtqnj", str(position), "-o", str(self.receipt))
+        self.size = cli.json("log", "export", str(self.export))["size"]
 
 
 def test_the_parties_replace_keys_of_the_log_and_of_a_witness(directory: Path) -> None:
@@ -37,6 +55,7 @@ def test_the_parties_replace_keys_of_the_log_and_of_a_witness(directory: Path) -
         wait_until_published(node.url, position)
         checkpoint = httpx.get(f"{node.url}/log/checkpoint").text
         assert key_id(old_log) in key_ids(checkpoint)
+        old = Proofs(directory / "old", cli, position)
         assert httpx.get(f"{node.url}/log/policy").text == before.read_text()
         for agency in COORDINATORS:
             receipt = cli.json("log", "adopt-policy", "-a", agency, str(after))
@@ -52,14 +71,62 @@ def test_the_parties_replace_keys_of_the_log_and_of_a_witness(directory: Path) -
         trail = cli.json("trail", "-a", "me-nac")
         assert [e["kind"] for e in trail[-3:]] == ["log_policy_adopted"] * 3
         # A receipt of an event from before holds by the policy of now.
-        receipt_file = directory / "receipt"
-        cli.run("log", "receipt", "-a", "xk-dhtqnj", str(position), "-o", str(receipt_file))
-        cli.run("verify", "receipt", str(receipt_file), "--policy", str(after))
-        cli.run("verify", "receipt", str(receipt_file), "--policy", str(before), code=3)
+        new = Proofs(directory / "new", cli, position)
+        policies = directory / "policies.json"
+        cli.run("log", "policies", "--size", str(old.size), "-o", str(policies))
     for policy in (before, after):
         report = cli.json("verify", "ledger", "--policy", str(policy))
         assert report["holds"], report
         assert report["covered"] == report["events"]
+    check_offline(directory, before, after, old, new)
+
+
+def check_offline(directory: Path, before: Path, after: Path, old: Proofs, new: Proofs) -> None:
+    """Old and new proofs verify by either policy, with no server and no database."""
+    alone = CommandLine(directory / "offline")
+    policies = directory / "policies.json"
+    for proofs in (old, new):
+        for policy in (before, after):
+            trust = ("--policy", str(policy), "--policies", str(policies))
+            told = alone.json("verify", "receipt", str(proofs.receipt), *trust)
+            assert told["position"] == proofs.position
+            told = alone.json("verify", "export", str(proofs.export), *trust)
+            assert told["holds"], told
+            for what, path in (("receipt", proofs.receipt), ("export", proofs.export)):
+                done = run_auditor(what, path, *trust)
+                assert done.returncode == 0, done.stderr
+    # What came with the new export is enough for it.
+    assert alone.json("verify", "export", str(new.export), "--policy", str(before))["holds"]
+    assert run_auditor("export", new.export, "--policy", str(before)).returncode == 0
+    # Where something is missing, it is said what.
+    for path, policy, what in (
+        (new.receipt, before, "--policies"),
+        (old.receipt, after, "--policies"),
+    ):
+        trust = ("--policy", str(policy))
+        assert what in alone.run("verify", "receipt", str(path), *trust, code=3).stderr
+        done = run_auditor("receipt", path, *trust)
+        assert done.returncode == 3
+        assert what in done.stderr
+    of_new = ("--policy", str(after), "--policies", str(new.export))
+    needed = f"case-ledger log policies --size {old.size}"
+    assert needed in alone.run("verify", "receipt", str(old.receipt), *of_new, code=3).stderr
+    assert needed in run_auditor("receipt", old.receipt, *of_new).stderr
+    # A key that counts no more signs a checkpoint of a size that the new policy is for.
+    held = directory / "stale"
+    held.write_text(signed_again(new.export / "checkpoint", directory / "keys" / "log.jwk"))
+    trust = ("--policy", str(after), "--held", str(held))
+    assert alone.run("verify", "export", str(new.export), *trust, code=3)
+    assert "no log key" in run_auditor("export", new.export, *trust).stderr
+
+
+def signed_again(checkpoint: Path, key: Path) -> str:
+    """The same checkpoint, signed by another key of the log."""
+    note = Note.parse(checkpoint.read_bytes())
+    private = cast("Ed25519PrivateKey", keys.load(key).private_key)
+    origin = Checkpoint.parse(note.text).origin
+    signature = SignerKey(origin, SignatureType.ED25519, private).sign(note.text)
+    return str(Note(note.text, (signature,)))
 
 
 def key_id(vkey: str) -> str:
