@@ -459,7 +459,9 @@ class Registry:
         if event.key_id in self.revoked and self.edition == 1 and stood_still:
             # By edition 1 of the rules, a node whose clock was behind the ledger's last time took a
             # revoked key, and stored that time once more.
-            self.marks.append(f"position {position}: recorded after its key was revoked (edition 1)")
+            self.marks.append(
+                f"position {position}: recorded after its key was revoked (edition 1)"
+            )
         else:
             need(event.key_id not in self.revoked, "its key was revoked")
         need(verifies(public, event.signature, event.signed), "the signature does not verify")
