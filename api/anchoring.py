@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from uuid import uuid5
 
 import structlog
@@ -10,7 +9,7 @@ from joserfc.jwk import OKPKey
 
 from api.background import Background
 from api.recording import Recording
-from ledger import signing
+from ledger import clock, signing
 from ledger.application import Ledger
 from ledger.protocol import NODE, Agency, Protocol
 from ledger.refusals import Refusal
@@ -67,7 +66,7 @@ class Anchoring(Background):
         if node is None or key is None:
             return False
         signed = signing.sign(
-            ReadingsAnchored(acted_at=datetime.now(UTC), entries=entries, head=head.hex()),
+            ReadingsAnchored(acted_at=clock.now(), entries=entries, head=head.hex()),
             agency=node.id,
             key=key,
             protocol=protocol.id,

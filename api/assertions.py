@@ -1,9 +1,12 @@
 """Who is asking: short-lived JWT assertions (RFC 7519, after RFC 7523) by an agency's key."""
 
 import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from joserfc import jwt
@@ -12,8 +15,8 @@ from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.problem_details import problem
-from api.used_assertions import Use, Used, Using
-from ledger import sd_jwt
+from api.used_assertions import LATEST, Use, Used, Using
+from ledger import clock, sd_jwt
 from ledger.keys import key_id
 from ledger.protocol import Agency
 from ledger.refusals import Ground, Refusal
@@ -26,8 +29,9 @@ from ledger.vocabulary.types import AgencyId, UnixTime
 TYPE = "agency-assertion+jwt"  # explicit typing, RFC 8725 section 3.11
 LIFETIME = timedelta(minutes=1)
 MAX_LIFETIME = timedelta(minutes=5)
-CLOCK_SKEW = timedelta(seconds=30)
+CLOCK_SKEW = LATEST
 _MAX_BYTES = 4096
+T = TypeVar("T")
 _JWS = JWSRegistry(algorithms=["Ed25519"])
 
 
@@ -85,19 +89,26 @@ class Assertion:
 class Assertions:
     """Verifies assertions. That each is used once is :mod:`api.used_assertions`'s."""
 
-    def __init__(self, database: Database, audience: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        audience: str,
+        moments: Callable[[], Sequence[datetime]] = lambda: (clock.now(),),
+    ) -> None:
+        """``moments`` returns what time it may be now: more than one, where clocks differ."""
         self._database = database
         self._audience = audience
+        self._moments = moments
 
     def check(self, assertion: Assertion, registry: Registry) -> Agency:
         """Who made this assertion. Raises ``Refusal`` (unauthentic)."""
-        now = datetime.now(UTC)
-        key = self._key(assertion, registry, now)
+        moments = self._moments()
+        key = _at_any(moments, partial(self._key, assertion, registry))
         try:
             sd_jwt.verify(assertion.signed, key)
         except SdJwtError:
             raise _refused("assertion-signature", "The signature does not verify.") from None
-        self._check_claims(assertion, now)
+        _at_any(moments, partial(self._check_claims, assertion))
         agency = registry.protocol.agencies_by_id.get(assertion.agency)
         if agency is None:
             raise _refused("unknown-agency", "This is no agency of the protocol.")
@@ -105,7 +116,7 @@ class Assertions:
 
     def check_key(self, assertion: Assertion, registry: Registry) -> None:
         """Whether a key that was known is still good, by a later registry. Raises ``Refusal``."""
-        self._key(assertion, registry, datetime.now(UTC))
+        _at_any(self._moments(), partial(self._key, assertion, registry))
 
     def _key(self, assertion: Assertion, registry: Registry, now: datetime) -> OKPKey:
         try:
@@ -135,13 +146,30 @@ class Assertions:
             ).rowcount
 
 
+def _at_any(moments: Sequence[datetime], check: Callable[[datetime], T]) -> T:
+    """Return what ``check`` gives at the first of the moments that it does not refuse.
+
+    Raises the first moment's ``Refusal`` where it refuses at each. So a node whose clock differs
+    from others goes on answering those whose clocks are right.
+    """
+    first, *others = moments
+    try:
+        return check(first)
+    except Refusal:
+        for moment in others:
+            with suppress(Refusal):
+                return check(moment)
+        raise
+
+
 def check_used(used: Used) -> None:
     """Raises ``Refusal`` (``assertion-replayed``), and a problem (503) where nobody knows."""
     match used.use:
         case Use.REPLAYED:
             raise _refused("assertion-replayed", "This assertion was used; make a new one.")
         case Use.UNSURE:
-            wait = math.ceil((used.refused_until - datetime.now(UTC)).total_seconds())
+            wait = math.ceil((used.refused_until - clock.now()).total_seconds())
+            wait = min(wait, int(CLOCK_SKEW.total_seconds()))
             raise problem(
                 503,
                 "Not available now",

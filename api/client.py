@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from types import TracebackType
@@ -104,7 +104,9 @@ class LedgerClient:
         audience: str = "case-ledger",
         patience: float = 30.0,
         transport: httpx.BaseTransport | None = None,
+        heard: Callable[[Mapping[str, str]], None] | None = None,
     ) -> None:
+        """``heard`` is called with the headers of each answer."""
         self.agency = agency
         self._key = key
         self._protocol = protocol
@@ -115,6 +117,8 @@ class LedgerClient:
             if transport is None
             else httpx.Client(base_url=base_url, transport=transport, headers=AS_IT_IS)
         )
+        if heard is not None:
+            self._http.event_hooks = {"response": [lambda response: heard(response.headers)]}
 
     def __enter__(self) -> Self:
         return self

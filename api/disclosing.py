@@ -1,12 +1,12 @@
 """Opens personal fields to who may read them, and writes down who asked, granted or refused."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
-from ledger import signing
+from ledger import clock, signing
 from ledger.application import Ledger
 from ledger.case import Case, decide
 from ledger.case_state import CaseState, evolve
@@ -43,7 +43,15 @@ class Opened:
 class Disclosing:
     """The only way to a personal field: matrix, basis, entry in the access log, then the field."""
 
-    def __init__(self, ledger: Ledger, vaults: Vaults, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        vaults: Vaults,
+        outbox: Outbox,
+        moments: Callable[[], Sequence[datetime]] = lambda: (clock.now(),),
+    ) -> None:
+        """``moments`` returns what time it may be now: more than one, where clocks differ."""
+        self._moments = moments
         self._ledger = ledger
         self._vaults = vaults
         self._outbox = outbox
@@ -70,7 +78,7 @@ class Disclosing:
         try:
             check_matrix(protocol, reader.agency, operation, asked.groups)
             state = self._in_danger(case, reader, protocol) if in_danger else case.state
-            bases = _bases(state, protocol, reader.agency, asked.groups, basis)
+            bases = _bases(state, protocol, reader.agency, asked.groups, basis, self._moments())
         except Refusal as refusal:
             vault.readings.record(asked, refused_by=refusal.rule)
             raise
@@ -211,8 +219,12 @@ def _bases(
     agency: Agency,
     groups: Iterable[FieldGroup],
     named: LegalBasis | None,
+    moments: Sequence[datetime],
 ) -> Mapping[FieldGroup, BasisNamed]:
-    """The basis of each group: the one that is named, or any but danger to life."""
+    """The basis of each group: the one that is named, or any but danger to life.
+
+    It must hold at each of the ``moments`` that it may be now.
+    """
 
     def fits(basis: Basis) -> bool:
         if named is None:
@@ -221,7 +233,8 @@ def _bases(
 
     found: dict[FieldGroup, BasisNamed] = {}
     for group in groups:
-        bases = reading_bases(state, protocol, agency, group, datetime.now(UTC))
+        first, *others = (list(reading_bases(state, protocol, agency, group, m)) for m in moments)
+        bases = (basis for basis in first if all(basis in other for other in others))
         basis = next(filter(fits, bases), None)
         if basis is None:
             raise Refusal(

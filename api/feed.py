@@ -258,9 +258,10 @@ class Feed:
                 _log.warning("sessions are not judged", error=type(error).__name__)
 
     def _judge_keys(self, registry: Registry) -> None:
+        moments = self._node.clock.moments()
         for follower in self._followers:
             by_key = follower.caller.session is None or follower.caller.key_id is not None
-            if by_key and not follower.caller.key_counts(registry):
+            if by_key and not follower.caller.key_counts(registry, moments):
                 follower.over = True
                 follower.woken.set()
 

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import httpx
 import structlog
 
 from api.background import Background
 from api.client import LedgerClient, RefusedError
+from ledger import clock
 from ledger.mirror import DivergedError, Mirror, Source, SourceError
 
 _WAIT_SECONDS = 1.0
@@ -130,6 +131,6 @@ class Follower(Background):
 
     def _heard(self, trouble: str | None) -> None:
         self.reachable, self.diverged = True, False
-        self.heard_at = datetime.now(UTC)
+        self.heard_at = clock.now()
         self.trouble = trouble
         self.when_changed()

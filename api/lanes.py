@@ -32,7 +32,7 @@ class Lanes:
         entering, reading = Lane(node.conninfo), Lane(node.conninfo)
         vaults = {v.party: Lane(node.conninfo, role=reader_role(v.party)) for v in node.vaults}
         self.registry = KnownRegistry(node.ledger)
-        self.assertions = UsedAssertions(entering)
+        self.assertions = UsedAssertions(entering, node.clock.moments)
         self.sessions = SessionsInUse(reading)
         self.cases = CaseReader(reading)
         self.case_rows = {v.party: v.case_rows(vaults[v.party]) for v in node.vaults}

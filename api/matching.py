@@ -8,7 +8,6 @@ coordinators. Every step may be repeated: what is still to be done is in the vau
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from pydantic import TypeAdapter
 
 from api.background import Background
 from api.mailing import PostOffice
+from ledger import clock
 from ledger.application import Ledger
 from ledger.case import Case
 from ledger.case_state import CHANGES_PARTIES
@@ -293,7 +293,7 @@ TakeMessage = Callable[[Vault, Parcel, Message, Registry], bool]
 def keep(vault: Vault, matches: Iterable[Match]) -> None:
     """Store what was found here; the other country is told later."""
     for match in matches:
-        if vault.duplicates.found(match, datetime.now(UTC), told=False):
+        if vault.duplicates.found(match, clock.now(), told=False):
             _log.info("a possible duplicate is found", party=vault.party, other=match.other)
 
 

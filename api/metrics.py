@@ -1,7 +1,6 @@
 """How a node stands, as numbers for a collector (Prometheus text format). Nothing of any case."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -9,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from api.node import Node
 from api.readiness import Effect, worst
+from ledger import clock
 from projections.continuous_check import check_standing, differing_rows
 from projections.views import VIEWS
 
@@ -62,7 +62,7 @@ class _Standing(Collector):
             yield _gauge(
                 "work_silent_seconds",
                 "Since when the process that follows, publishes and folds has said nothing",
-                max(0.0, (datetime.now(UTC) - worked_at).total_seconds()),
+                max(0.0, (clock.now() - worked_at).total_seconds()),
             )
         if (following := node.following()) is not None:
             yield _gauge("outbox_waiting", "Actions without an outcome", following.waiting)
@@ -79,14 +79,14 @@ class _Standing(Collector):
             yield _gauge(
                 "views_checked_seconds",
                 "Since when the last check of all rows is over",
-                max(0.0, (datetime.now(UTC) - finished_at).total_seconds()),
+                max(0.0, (clock.now() - finished_at).total_seconds()),
             )
 
     def _waited(self, published: int) -> float:
         rows = self._node.ledger.rows.select_positions([published + 1])
         if not rows:
             return 0.0
-        return max(0.0, (datetime.now(UTC) - rows[0].recorded_at).total_seconds())
+        return max(0.0, (clock.now() - rows[0].recorded_at).total_seconds())
 
 
 def _gauge(

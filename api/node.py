@@ -1,12 +1,15 @@
 """What a node answers requests from: the ledger or its copy of it, its vaults, and the views."""
 
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 from api.agency_keys import own_key
 from api.assertions import Assertions
 from api.client import LedgerClient
+from api.clock_watch import ClockWatch, database_clock
 from api.country_keys import country_keys, parcel_keys, person_keys
 from api.disclosing import Disclosing
 from api.disk import Room
@@ -50,9 +53,14 @@ class Node:
         self.country_keys = country_keys(settings, self.parties)
         self.vaults = Vaults(self.database, person_keys(settings, self.country_keys))
         self.outbox = Outbox(self.database)
-        self.disclosing = Disclosing(self.ledger, self.vaults, self.outbox)
+        self.clock = ClockWatch(
+            database_clock(self.database),
+            timedelta(seconds=settings.clock_tolerance_seconds),
+            lambda: self.witnesses.cosigned_elsewhere_at(),
+        )
+        self.disclosing = Disclosing(self.ledger, self.vaults, self.outbox, self.clock.moments)
         self.views = ViewReader(self.database)
-        self.assertions = Assertions(self.database, settings.audience)
+        self.assertions = Assertions(self.database, settings.audience, self.clock.moments)
         self.sessions = Sessions(self.database)
         self.sign_in = SignIn.of(settings, self.database)
         self.asked = Rate(settings.requests_per_minute)
@@ -63,12 +71,13 @@ class Node:
         self.room = Room(settings)
         self.checks = Checks()
         """What this process itself finds wrong with the node."""
+        self.checks.add(self.clock.check)
         self.recording: Recording = GuardedRecording(
             self.ledger,
             DirectRecording(self.ledger, self.vaults)
             if self.leads
             else OutboxRecording(self.ledger, self.vaults, self.outbox, self.outcomes, self.told),
-            lambda: self.troubles,
+            lambda: (*self.troubles, *self.clock.at_once()),
         )
         self.witnesses = Witnesses(
             settings,
@@ -134,6 +143,7 @@ class Node:
             self._stack.callback(self.sign_in.close)
         self._stack.enter_context(self.database)
         self._stack.enter_context(self.ledger)
+        self.checks.look()  # nothing is recorded before the clocks are compared
         self._stack.enter_context(self.checks)
         return self
 
@@ -158,8 +168,13 @@ def check_settings(settings: Settings) -> None:
         node_client(settings, settings.ledger_url).close()
 
 
-def node_client(settings: Settings, url: str) -> LedgerClient:
-    """A client in the name of this country's node. Raises ``ValueError`` without its key."""
+def node_client(
+    settings: Settings, url: str, heard: Callable[[Mapping[str, str]], None] | None = None
+) -> LedgerClient:
+    """A client in the name of this country's node. Raises ``ValueError`` without its key.
+
+    ``heard`` is called with the headers of each answer.
+    """
     protocol = settings.load_protocol()
     own = [a.id for a in protocol.agencies if a.role == NODE and a.party in own_parties(settings)]
     if not own:
@@ -171,4 +186,5 @@ def node_client(settings: Settings, url: str) -> LedgerClient:
         protocol=protocol.id,
         audience=settings.audience,
         patience=0,
+        heard=heard,
     )

@@ -15,13 +15,17 @@ LIFETIME = timedelta(hours=8)
 IDLE = timedelta(minutes=30)
 SIGN_IN_LIFETIME = timedelta(minutes=10)
 _NOTED = timedelta(seconds=30)
+_LONGEST = LIFETIME + timedelta(minutes=5)
+"""A session that would last longer was begun while the database's clock was ahead; it is over."""
 _SEEN = """
 WITH living AS (
     SELECT digest, agency, person, key_id, expires_at, last_seen_at FROM access.sessions
     WHERE digest = %(digest)s AND expires_at > now() AND last_seen_at > now() - %(idle)s
+        AND expires_at <= now() + %(longest)s
 ), noted AS (
     UPDATE access.sessions s SET last_seen_at = now() FROM living
-    WHERE s.digest = living.digest AND living.last_seen_at < now() - %(noted)s
+    WHERE s.digest = living.digest
+        AND living.last_seen_at NOT BETWEEN now() - %(noted)s AND now() + %(noted)s
 )
 SELECT living.*, (SELECT COALESCE(max(originator_version), 0) FROM ledger.events
     WHERE originator_id = %(ledger)s) AS registry_version
@@ -65,8 +69,9 @@ class Sessions:
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT digest FROM access.sessions"
-                " WHERE digest = ANY(%s) AND expires_at > now() AND last_seen_at > now() - %s",
-                (list(digests), IDLE),
+                " WHERE digest = ANY(%s) AND expires_at > now() AND last_seen_at > now() - %s"
+                " AND expires_at <= now() + %s",
+                (list(digests), IDLE, _LONGEST),
                 prepare=True,
             ).fetchall()
         return {bytes(row["digest"]) for row in rows}
@@ -105,7 +110,13 @@ class SessionsInUse:
         That it is in use is noted twice a minute, which is exact enough for half an hour.
         """
         digest = _digest(secret)
-        asked = {"digest": digest, "idle": IDLE, "noted": _NOTED, "ledger": ledger_id}
+        asked = {
+            "digest": digest,
+            "idle": IDLE,
+            "longest": _LONGEST,
+            "noted": _NOTED,
+            "ledger": ledger_id,
+        }
         async with self._lane.connection() as connection:
             cursor = await connection.execute(_SEEN, asked, prepare=True)
             row = await cursor.fetchone()

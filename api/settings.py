@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     """Held in files, and given up when the disk is full. Unset: 64, or an eightieth."""
     disk_directories: tuple[Path, ...] = ()
     """Further directories whose free space counts, such as that of a database on this machine."""
+    clock_tolerance_seconds: Annotated[float, Field(ge=1, le=300)] = 5.0
+    """How far clocks may differ: beyond it, this node records nothing, and ``/ready`` says so."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     def listening_on(self, host: str | None, port: int | None) -> Self:

@@ -7,7 +7,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from api.answers import bounded_client
 from api.id_tokens import Expected, Identity, ProviderKey, UnknownKeyError, provider_keys, verify
 from api.sessions import PendingSignIns
 from api.settings import Settings
+from ledger import clock
 from ledger.refusals import Ground, Refusal
 from ledger.store.database import Database
 
@@ -359,7 +360,7 @@ def _age(moment: float) -> float:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return clock.now()
 
 
 def _no_state() -> Refusal:

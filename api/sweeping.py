@@ -1,11 +1,14 @@
 """Removes what a node need not keep: what is over, and disclosures of what was never recorded."""
 
+import time
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
 from api.assertions import Assertions
 from api.background import Background
+from api.readiness import Check
 from api.sessions import Sessions
 from ledger.application import Ledger
 from ledger.outbox import Outbox
@@ -27,7 +30,18 @@ class Sweeping(Background):
         outbox: Outbox,
         assertions: Assertions,
         sessions: Sessions,
+        troubles: Check = tuple,
+        *,
+        patience: timedelta = _ORPHAN_AGE,
     ) -> None:
+        """``troubles`` finds those of the clock, while which nothing is removed.
+
+        ``patience`` is how long disclosures must have been seen without their action.
+        """
+        self._troubles = troubles
+        self._patience = patience
+        self._seen: dict[tuple[str, UUID], float] = {}
+        """Since when, by the monotonic clock, disclosures are seen without their action."""
         self._ledger = ledger
         self._vaults = vaults
         self._outbox = outbox
@@ -47,9 +61,13 @@ class Sweeping(Background):
     def sweep(self) -> int:
         """Remove what is over, and disclosures of actions that were never recorded.
 
-        A crash between taking in disclosures and recording their action leaves such.
+        A crash between taking in disclosures and recording their action leaves such. They are
+        removed once this process has seen them twice, ten minutes apart by the monotonic clock, so
+        that no clock that jumps removes those of an action that is just being recorded.
         Returns how many actions' disclosures were removed.
         """
+        if self._troubles():
+            return 0
         self._assertions.forget_expired()
         self._sessions.forget_expired()
         self._outbox.forget(_DECIDED_AGE)
@@ -62,6 +80,14 @@ class Sweeping(Background):
         # In this order: an action that is decided in between is in one or the other.
         waiting = self._outbox.undecided(held)
         orphans = set(held) - waiting - self._ledger.rows.recorded_action_ids(held)
-        if orphans:
-            vault.discard(sorted(orphans))
-        return len(orphans)
+        now, seen = time.monotonic(), self._seen
+        first_seen = {action: seen.get((vault.party, action), now) for action in orphans}
+        over = sorted(
+            a for a, at in first_seen.items() if now - at >= self._patience.total_seconds()
+        )
+        self._seen = {key: at for key, at in seen.items() if key[0] != vault.party} | {
+            (vault.party, action): at for action, at in first_seen.items() if action not in over
+        }
+        if over:
+            vault.discard(over)
+        return len(over)

@@ -11,7 +11,7 @@ Everything is decided in one statement, on one connection. A crash ends all conn
 decision stands on what was there before one and on what is there after it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -22,6 +22,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from ledger import clock
 from ledger.store.arrays import Texts
 from ledger.store.disk import until_given_way
 from ledger.store.lane import Lane
@@ -29,6 +30,8 @@ from ledger.store.together import Together
 
 AHEAD = timedelta(seconds=2)
 """How far the bound is moved ahead: as long as nobody gets in after a crash, at most."""
+LATEST = timedelta(seconds=30)
+"""How far ahead of the node's clock an agency's clock may be, at most."""
 _ATTEMPTS = 3
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -91,8 +94,12 @@ class Used:
 class UsedAssertions:
     """Uses assertions, those of concurrent requests in one statement."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(
+        self, lane: Lane, moments: Callable[[], Sequence[datetime]] = lambda: (clock.now(),)
+    ) -> None:
+        """``moments`` returns what time it may be now: more than one, where clocks differ."""
         self._lane = lane
+        self._moments = moments
         self._together = Together(self._use_all)
         self._known = _LONG_AGO
         self._known_on = 0
@@ -110,7 +117,7 @@ class UsedAssertions:
                 found = await self._ask(connection, some)
                 if found["complete"]:
                     self._known = found["issued_until"]
-                    return list(_told(some, found))
+                    return list(_told(some, await self._bounded(connection, found)))
                 await _recover(connection)
         raise psycopg.OperationalError("the database crashes again and again")
 
@@ -130,6 +137,20 @@ class UsedAssertions:
         if found is None:
             raise RuntimeError("access.assertions has no row; run the migrations")
         return found
+
+    async def _bounded(self, connection: AsyncConnection[DictRow], found: DictRow) -> DictRow:
+        """Bring back a bound that a clock made which was ahead. Durable.
+
+        No right clock is further than ``LATEST`` ahead of this one. A bound beyond it would lock
+        everybody out until its time has come.
+        """
+        latest = max(self._moments()) + LATEST
+        if found["refused_until"] <= latest:
+            return found
+        await connection.execute(
+            "UPDATE access.assertions SET refused_until = LEAST(refused_until, %s)", (latest,)
+        )
+        return {**found, "refused_until": latest}
 
 
 async def _recover(connection: AsyncConnection[DictRow]) -> None:

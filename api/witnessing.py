@@ -3,6 +3,8 @@
 import hashlib
 import time
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from statistics import median
 
 import httpx
 
@@ -14,9 +16,9 @@ from ledger.mirror import unsettled
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
 from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note, VerifierKey
+from ledger.transparency.note import Note, VerifierKey, verify
 from ledger.transparency.policy import TrustedWitness
-from ledger.transparency.publication import PolicyAt
+from ledger.transparency.publication import PolicyAt, published
 from ledger.transparency.witness import Answer, Copy, Witness, WitnessClient
 
 _LATEST = 2**62
@@ -76,6 +78,7 @@ class Witnesses:
         policy_at: PolicyAt,
         copy: Copy | None = None,
     ) -> None:
+        self._database = database
         self._policy_at = policy_at
         self._own: Mapping[str, Sequence[Witness]] = {
             party: [
@@ -100,6 +103,24 @@ class Witnesses:
         witness = self.of(party)
         note = witness and witness.latest(hashlib.sha256(origin.encode()).hexdigest())
         return Checkpoint.parse(Note.parse(note).text).size if note else 0
+
+    def cosigned_elsewhere_at(self) -> datetime | None:
+        """When witnesses of other machines cosigned the last published checkpoint.
+
+        It is the time in the middle of theirs; ``None`` where none of them did.
+        """
+        found = published(self._database)
+        if found is None:
+            return None
+        note, checkpoint = found
+        trusted = self._policy_at(checkpoint.size).witnesses.values()
+        elsewhere = [one.key for one in trusted if one.key not in self._by_key]
+        times = [at.timestamp() for at in verify(note, elsewhere).values() if at is not None]
+        return datetime.fromtimestamp(median(times), UTC) if times else None
+
+    def is_here(self, trusted: TrustedWitness) -> bool:
+        """Whether a witness of the policy is in this process."""
+        return trusted.key in self._by_key
 
     def client(self, _name: str, trusted: TrustedWitness) -> WitnessClient | None:
         """How to reach a witness of the policy: in this process, or at its address."""

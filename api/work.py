@@ -7,6 +7,7 @@ where it was whenever it ends.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -35,6 +36,7 @@ from ledger import outbox
 from ledger.mirror import Mirror
 from ledger.protocol import Agency
 from ledger.store import recorder
+from ledger.transparency.policy import TrustedWitness
 from ledger.transparency.policy_history import keep_trusted
 from ledger.transparency.publication import HistoryChangedError, Publication
 from projections.runner import Followers
@@ -54,6 +56,7 @@ class Work:
         self._teller = Teller(node.database, self._said)
         self.checks = Checks(self._teller.tell)
         """What the background work finds wrong with the node."""
+        self.checks.add(node.clock.check)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -85,7 +88,16 @@ class Work:
             self._follow(node.settings.ledger_url)
         enter(Erasing(node.ledger, node.vaults, node.views, node.recording, self._node_key))
         enter(Anchoring(node.ledger, node.vaults, node.recording, self._node_key))
-        enter(Sweeping(node.ledger, node.vaults, node.outbox, node.assertions, node.sessions))
+        enter(
+            Sweeping(
+                node.ledger,
+                node.vaults,
+                node.outbox,
+                node.assertions,
+                node.sessions,
+                node.clock.check,
+            )
+        )
         if (stamper := Stamper.of(node.settings, node.database)) is not None:
             enter(stamper)
         if (notifier := Notifier.of(node.settings, node.database)) is not None:
@@ -103,6 +115,7 @@ class Work:
             log_keys(node.settings),
             node.witnesses.client,
             node.policy_at,
+            self._heard,
         )
         publisher = Publisher(node.ledger, publication, self._teller.tell)
         self._publisher = self._stack.enter_context(publisher)
@@ -112,7 +125,9 @@ class Work:
     def _follow(self, url: str) -> None:
         """Be a country's node."""
         node = self._node
-        client = self._stack.enter_context(node_client(node.settings, url))
+        client = self._stack.enter_context(
+            node_client(node.settings, url, node.clock.heard_from(url))
+        )
         adoption = node.settings.adoption
         mirror = Mirror(
             node.ledger,
@@ -153,6 +168,10 @@ class Work:
     def _has_room(self) -> bool:
         """Whether the disk has room for anything new."""
         return not self._node.room.look()
+
+    def _heard(self, witness: TrustedWitness, moment: datetime) -> None:
+        if not self._node.witnesses.is_here(witness):
+            self._node.clock.heard(witness.key.name, moment)
 
     def _when_decided(self) -> None:
         self._decided += 1

@@ -8,13 +8,14 @@ notes are kept as evidence.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NoReturn, Protocol, Self
 from uuid import UUID
 
 import structlog
 from psycopg.rows import DictRow
 
+from ledger import clock
 from ledger.application import Ledger
 from ledger.merkle import Frontier
 from ledger.registry import policy_in_force
@@ -272,7 +273,7 @@ class Mirror:
             connection.execute(
                 "INSERT INTO log.evidence (found_at, source, what, held, refused)"
                 " VALUES (%s, %s, %s, %s, %s)",
-                (datetime.now(UTC), source.name, what, held["note"] if held else "", str(refused)),
+                (clock.now(), source.name, what, held["note"] if held else "", str(refused)),
             )
         raise DivergedError(what)
 

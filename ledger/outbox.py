@@ -32,11 +32,13 @@ RETURNING action_id, pg_notify(%(channel)s, '')
 """
 
 # What a case's agencies did goes in the order in which it came. What was sent, but is not to
-# be seen in the copy of the ledger, goes again: the ledger node records an action once.
+# be seen in the copy of the ledger, goes again: the ledger node records an action once. It goes
+# again at once where it was sent after now, by a clock that was ahead.
 _DUE = """
 SELECT * FROM (
     SELECT DISTINCT ON (case_id) * FROM outbox.actions
-    WHERE state = 'waiting' OR (state = 'sent' AND sent_at < now() - %(again)s::interval)
+    WHERE state = 'waiting'
+        OR (state = 'sent' AND sent_at NOT BETWEEN now() - %(again)s::interval AND now())
     ORDER BY case_id, seq
 ) AS first_of_case ORDER BY seq LIMIT %(limit)s
 """

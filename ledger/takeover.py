@@ -1,7 +1,6 @@
 """A copy of the ledger becomes the ledger, where the parties decided so and signed it."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from ledger import registry as registries
 from ledger import signing
@@ -27,7 +26,9 @@ def take_over(
     _check(registry, actions, own_keys)
     for action in actions:
         if ledger.receipt_of(action) is None:  # else it was recorded before
-            key = registry.signing_key(action.key_id, action.agency, datetime.now(UTC))
+            key = registry.signing_key(
+                action.key_id, action.agency, ledger.rows.next_time(ask=True)
+            )
             signing.verify(action, key)
             registries.decide(registry, action)
     return [ledger.append_to_registry(action) for action in actions]

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from functools import partial
 from hashlib import blake2b
 from json import dumps
@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from joserfc.jwk import OKPKey
 from psycopg.errors import UniqueViolation
 
+from api.clock_watch import ClockWatch, database_clock
 from api.disk import Room
 from api.importing.errors import ErrorFile
 from api.importing.files import ReadRow, digest, read_rows
@@ -40,7 +41,10 @@ _TRIES = 10
 
 
 class ImportConflictError(RuntimeError):
-    """What is to be recorded is there already, by an import that this one does not know of."""
+    """What is to be recorded is there already, by another import, or this machine's clock is off.
+
+    Its message says which, and what to do.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ class Importer:
         self._room = Room(settings)
         self._ledger = ledger
         self._database = database
+        tolerance = timedelta(seconds=settings.clock_tolerance_seconds)
+        self._watch = ClockWatch(database_clock(database), tolerance)
         self._order = order
         self._expected = expected
         registry = ledger.adopted()
@@ -121,7 +127,7 @@ class Importer:
         self._party = agency.party
         self._protocol = registry.protocol
         self._key_id = key_id(order.private)
-        self._registered = self._key_now(datetime.now(UTC))
+        self._registered = self._key_now(ledger.rows.next_time(ask=True))
         Mapper(order.import_map, agency.party)
         self._first: int | None = None
         self._last: int | None = None
@@ -227,6 +233,8 @@ class Importer:
                 "the disk is almost full, so nothing more is imported; what is imported so far "
                 "stays. Make space, and run this again."
             )
+        if troubles := self._watch.check():
+            raise ImportConflictError(troubles[0].message)
         for attempt in range(1, _TRIES + 1):
             registry = self._ledger.adopted()
             guard = Guard(registry.protocol.ledger_id, registry.version)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from standardwebhooks import Webhook
 from api.answers import bounded_client
 from api.notifying.subscriptions import Subscription
 from api.settings import Settings
+from ledger import clock
 
 _SECONDS = 10.0
 _MAIL_SECONDS = 60.0
@@ -47,7 +48,7 @@ class WebhookChannel:
         if subscription.webhook is None or subscription.secret is None:
             raise NotReceivedError("the subscription has no webhook")
         body = json.dumps(message, separators=(",", ":"), sort_keys=True)
-        now = datetime.now(UTC)
+        now = clock.now()
         signature = Webhook(subscription.secret.get_secret_value()).sign(str(notice_id), now, body)
         headers = {
             "Content-Type": "application/json",

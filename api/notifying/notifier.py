@@ -3,7 +3,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Self
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from api.notifying.notices import LONGEST_OVERDUE, notices
 from api.notifying.outbox import NoticeOutbox, Taken
 from api.notifying.subscriptions import Subscription, read_subscriptions
 from api.settings import Settings
+from ledger import clock
 from ledger.protocol import Protocol
 from ledger.store.database import Database
 
@@ -87,7 +88,7 @@ class Notifier(Background):
 
     def look(self) -> int:
         """Put in what is to be told now, take out what is not. Returns how many are new."""
-        now = datetime.now(UTC)
+        now = clock.now()
         self._outbox.drop(self._subscriptions.keys())
         self._outbox.forget(_SENT_KEPT)
         owed = self._outbox.owed(now - LONGEST_OVERDUE, now + self._ahead)

@@ -28,20 +28,24 @@ VALUES (%(id)s, %(subscription)s, %(obligation)s, %(due)s, %(message)s)
 ON CONFLICT (id) DO NOTHING
 """
 
+_LONGEST = timedelta(hours=12)
+"""Longer than any pause: what is put off further was put off by a clock that was ahead."""
+
 # Put off before it is sent, in a transaction of its own: nobody else takes it meanwhile, and if
 # this process dies it is sent again.
 _TAKE = """
 UPDATE notifications.outbox SET attempts = attempts + 1, next_attempt_at = now() + %(lease)s
 WHERE id = (
     SELECT id FROM notifications.outbox
-    WHERE sent_at IS NULL AND next_attempt_at <= now() AND subscription = ANY(%(among)s)
+    WHERE sent_at IS NULL AND subscription = ANY(%(among)s)
+        AND (next_attempt_at <= now() OR next_attempt_at > now() + %(longest)s)
     ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING id, subscription, message, attempts
 """
 
 _DUE = """
 SELECT DISTINCT subscription FROM notifications.outbox
-WHERE sent_at IS NULL AND next_attempt_at <= now()
+WHERE sent_at IS NULL AND (next_attempt_at <= now() OR next_attempt_at > now() + %(longest)s)
 """
 
 # What is not owed any more, or by another time, or was to go where nobody is told any more.
@@ -110,7 +114,7 @@ class NoticeOutbox:
     def due(self) -> set[UUID]:
         """Return the subscriptions that have a notice to be sent now."""
         with self._database.connection() as connection:
-            rows = connection.execute(_DUE).fetchall()
+            rows = connection.execute(_DUE, {"longest": _LONGEST}).fetchall()
         return {row["subscription"] for row in rows}
 
     def take(self, lease: timedelta, among: Collection[UUID]) -> Taken | None:
@@ -119,7 +123,9 @@ class NoticeOutbox:
         Returns ``None`` where none is due.
         """
         with self._database.connection() as connection:
-            row = connection.execute(_TAKE, {"lease": lease, "among": list(among)}).fetchone()
+            row = connection.execute(
+                _TAKE, {"lease": lease, "longest": _LONGEST, "among": list(among)}
+            ).fetchone()
         return None if row is None else Taken(**row)
 
     def mark_sent(self, notice_id: UUID) -> None:

@@ -1,6 +1,5 @@
 """Who owes whom what, and how it is answered: for coordinators and oversight, and nobody else."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from api.access import Caller, TheCaller, TheNode
 from api.documents import ObligationPage, Reciprocity, ResponseTimesOf
 from api.parameters import AtLeast, wait_for
 from api.problems import responses
+from ledger import clock
 from ledger.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary.types import AgencyId, Country
@@ -68,7 +68,7 @@ def list_obligations(
         viewer,
         limit=limit,
         after=last,
-        overdue_now=datetime.now(UTC) if overdue else None,
+        overdue_now=clock.now() if overdue else None,
         overdue_then=as_of,
         case_id=case_id,
         party=party,
@@ -98,7 +98,7 @@ def get_response_times(
     """How fast obligations were discharged in the cases that the caller's country is party to."""
     viewer = _viewer(caller)
     wait_for(node, _VIEW, at_least)
-    moment = as_of or datetime.now(UTC)
+    moment = as_of or clock.now()
     asked = tuple(dict.fromkeys(by)) if by else (Dimension.COUNTRY, Dimension.KIND)
     times = response_times(node.views.debts(viewer), moment, asked)
     return ResponseTimesOf(as_of=moment, response_times=tuple(times))
@@ -118,7 +118,7 @@ def get_reciprocity(
     """
     viewer = _viewer(caller)
     wait_for(node, _VIEW, at_least)
-    moment = as_of or datetime.now(UTC)
+    moment = as_of or clock.now()
     own = viewer if viewer != OVERSIGHT_VIEWER else None
     parties = caller.registry.protocol.party_codes
     balances = reciprocity(node.views.debts_between(own), moment, parties)

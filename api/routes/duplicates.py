@@ -1,6 +1,5 @@
 """Cases of two countries that may be one person's: for the two coordinators, and nobody else."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from api.node import Node
 from api.problems import responses
 from api.readiness import check_may_record
 from api.told import ASSESSED, notify
+from ledger import clock
 from ledger.duplicates.store import Duplicates
 from ledger.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
@@ -49,7 +49,7 @@ def assess_duplicate(
     """
     kept = _of_coordinator(node, caller)
     check_may_record(node.room.look())
-    now = datetime.now(UTC)
+    now = clock.now()
     assessed = kept.assess(duplicate_id, assessment.finding, caller.agency.id, now)
     notify(node.database, ASSESSED)
     if assessed is None:

@@ -1,6 +1,6 @@
 """People signing in, at their agency's OpenID provider or by its key, and out again."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import structlog
@@ -26,6 +26,7 @@ from api.problem_details import problem
 from api.problems import responses
 from api.sessions import LIFETIME, SIGN_IN_LIFETIME
 from api.sign_in import CALLBACK, Answer, ProviderUnavailableError, SignIn
+from ledger import clock
 
 PENDING_COOKIE = "case-ledger-sign-in"
 _NOT_KEPT = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
@@ -138,7 +139,7 @@ def sign_in_by_key(request: Request, node: TheNode, caller: ByAssertion, respons
     secret = node.sessions.begin(agency.id, key_id, key_id)
     response.headers.update(_NOT_KEPT)
     _give_cookie(node, response, SESSION_COOKIE, secret, int(LIFETIME.total_seconds()))
-    return Me(agency=agency.id, person=key_id, until=datetime.now(UTC) + LIFETIME)
+    return Me(agency=agency.id, person=key_id, until=clock.now() + LIFETIME)
 
 
 @router.post("/auth/logout", status_code=204, responses=responses(403, 503))

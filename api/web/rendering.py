@@ -1,7 +1,6 @@
 """Makes pages of templates: everything escaped, in one language, kept in no cache."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -18,6 +17,7 @@ from api.web.assets import assets
 from api.web.languages import LANGUAGES, NAMES, TAGS, language_of
 from api.web.sections import sections
 from api.web.texts import Texts, texts
+from ledger import clock
 from ledger.vocabulary import ALL_ACTIONS
 
 PAGE_HEADERS = {
@@ -88,7 +88,7 @@ def page(
             here=request.url.path if status == 200 else "/",
             caller=caller,
             sections=sections(caller) if caller is not None else (),
-            now=datetime.now(UTC),
+            now=clock.now(),
             troubles=_troubles(request),
             **values,
         )

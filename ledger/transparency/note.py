@@ -13,6 +13,8 @@ from typing import Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from ledger import clock
+
 MAX_BYTES = 64 * 1024
 MAX_SIGNATURES = 64
 _NAME = re.compile(r"[^\s+]+")
@@ -153,7 +155,7 @@ class SignerKey:
         """Sign a note's text; a cosignature says that it did so ``now``."""
         head, signed = b"", text
         if self.type is SignatureType.COSIGNATURE:
-            seconds = int((now or datetime.now(UTC)).timestamp())
+            seconds = int((now or clock.now()).timestamp())
             head, signed = seconds.to_bytes(8), _cosigned(text, seconds)
         signature = head + self.private.sign(signed.encode())
         return NoteSignature(self.name, self.verifier.key_id, signature)

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from psycopg import Connection
 from psycopg.rows import DictRow
 
+from ledger import clock
 from ledger.merkle import Tree
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
@@ -22,6 +23,8 @@ STRIDE = 1000
 
 PolicyAt = Callable[[int], Policy]
 """The policy for a checkpoint of some size."""
+Heard = Callable[[TrustedWitness, datetime], None]
+"""Told when a witness says that it cosigned just now."""
 ClientOf = Callable[[str, TrustedWitness], WitnessClient | None]
 """How to reach a witness of the policy; ``None`` where there is no way."""
 
@@ -64,8 +67,10 @@ class Publication:
         signers: Sequence[SignerKey],
         client_of: ClientOf,
         policy_at: PolicyAt,
+        heard: Heard = lambda _witness, _moment: None,
     ) -> None:
         self.policy_at = policy_at
+        self._heard = heard
         self._rows = rows
         self._database = database
         self._signers = signers
@@ -211,12 +216,14 @@ class Publication:
         for line in answer.body.splitlines():
             signature = NoteSignature.parse(line)
             if key.made(signature):
-                key.verify(note.text, signature)
+                cosigned_at = key.verify(note.text, signature)
+                if cosigned_at is not None:
+                    self._heard(trusted, cosigned_at)
                 with self._database.connection() as connection:
                     connection.execute(
                         "INSERT INTO log.cosignatures (size, witness, line, received_at)"
                         " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                        (checkpoint.size, name, str(signature), datetime.now(UTC)),
+                        (checkpoint.size, name, str(signature), clock.now()),
                     )
                 return
         raise NoteError("the answer has no cosignature by the witness's key")
@@ -247,7 +254,7 @@ def keep_signed(connection: Connection[DictRow], checkpoint: Checkpoint, note: N
     connection.execute(
         "INSERT INTO log.signed (size, root, note, signed_at) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT DO NOTHING",
-        (checkpoint.size, checkpoint.root, str(note), datetime.now(UTC)),
+        (checkpoint.size, checkpoint.root, str(note), clock.now()),
     )
 
 
@@ -256,7 +263,7 @@ def keep_published(connection: Connection[DictRow], checkpoint: Checkpoint, note
     connection.execute(
         "INSERT INTO log.published (size, note, published_at) VALUES (%s, %s, %s)"
         " ON CONFLICT DO NOTHING",
-        (checkpoint.size, str(note), datetime.now(UTC)),
+        (checkpoint.size, str(note), clock.now()),
     )
 
 

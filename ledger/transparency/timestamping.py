@@ -1,11 +1,12 @@
 """Has published checkpoints timestamped by an authority outside, and keeps what it answered."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from cryptography.x509 import Certificate
 
+from ledger import clock
 from ledger.store.database import Database
 from ledger.transparency.note import Note
 from ledger.transparency.timestamp import (
@@ -68,7 +69,7 @@ class Timestamping:
         with self._database.connection() as connection:
             due = connection.execute(
                 _DUE,
-                {"authority": self._name, "every": self._every, "now": datetime.now(UTC)},
+                {"authority": self._name, "every": self._every, "now": clock.now()},
             ).fetchone()
         if due is None:
             return None
@@ -85,7 +86,7 @@ class Timestamping:
             connection.execute(
                 "INSERT INTO log.timestamps (size, authority, token, moment, received_at)"
                 " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                (due["size"], self._name, made.token, made.moment, datetime.now(UTC)),
+                (due["size"], self._name, made.token, made.moment, clock.now()),
             )
         return made
 

@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 from psycopg import Connection
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
+from ledger import clock
 from ledger.merkle import EMPTY_ROOT, ProofError, check_consistency, proven_older_root
 from ledger.store.database import Database
 from ledger.store.migrate import witness_role, witness_schema
@@ -174,7 +175,7 @@ class Witness:
             return Answer(422, f"{error}\n")
         if copied not in (None, checkpoint.root):
             return Answer(422, "these are not the events that were copied here\n")
-        now = datetime.now(UTC)
+        now = clock.now()
         cosignature = self.signer.sign(sent.note.text, now)
         note = _only_by(keys, sent.note)
         note = Note(note.text, (*note.signatures, cosignature))

@@ -6,7 +6,7 @@ one. Each entry's hash covers the one before, so that none is changed or left ou
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -80,7 +80,11 @@ class Readings:
         concerning: UUID | None = None,
     ) -> Reading:
         """Write an entry; granted, unless a rule refused it. Durable on return."""
-        last = SQL("SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1").format(self._table)
+        # By the database's clock, since row-level security holds it against that clock.
+        last = SQL(
+            "SELECT clock_timestamp() AS at, last.seq, last.hash FROM (VALUES (1)) AS one"
+            " LEFT JOIN (SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1) AS last ON true"
+        ).format(self._table)
         insert = SQL(
             "INSERT INTO {} (seq, recorded_at, agency, agency_role, case_id, operation, groups,"
             " granted, entry, hash) VALUES (%(seq)s, %(at)s, %(agency)s, %(role)s, %(case)s,"
@@ -91,9 +95,11 @@ class Readings:
                 "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"readings {self._role}",)
             )
             before = connection.execute(last).fetchone()
+            if before is None:
+                raise RuntimeError("a question for one row has no answer")
             reading = Reading(
-                seq=before["seq"] + 1 if before else 1,
-                at=datetime.now(UTC),
+                seq=(before["seq"] or 0) + 1,
+                at=before["at"].astimezone(UTC),
                 asked=asked,
                 granted=refused_by is None,
                 refused_by=refused_by,
@@ -113,7 +119,7 @@ class Readings:
                     "groups": [group.value for group in asked.groups],
                     "granted": reading.granted,
                     "entry": entry,
-                    "hash": _chained(bytes(before["hash"]) if before else None, entry),
+                    "hash": _chained(bytes(before["hash"]) if before["hash"] else None, entry),
                 },
             )
         return reading

@@ -595,6 +595,20 @@ def test_a_session_ends_by_itself(node: Place, browser: httpx.Client, change: st
     assert rule(browser.get("/v1/cases")) == (401, "session-over")
 
 
+def test_a_session_of_a_clock_that_was_ahead_is_over_and_one_used_then_goes_on(
+    node: Place, browser: httpx.Client
+) -> None:
+    node.execute("DELETE FROM access.sessions")
+    sign_in(browser)
+    node.execute("UPDATE access.sessions SET last_seen_at = now() + interval '1 year'")
+    assert browser.get("/auth/me").is_success  # it was begun by a right clock
+    assert node.execute("SELECT FROM access.sessions WHERE last_seen_at > now()") == 0
+    node.execute("UPDATE access.sessions SET expires_at = now() + interval '1 year'")
+    assert rule(browser.get("/auth/me")) == (401, "session-over")
+    sign_in(browser)
+    assert browser.get("/auth/me").is_success
+
+
 def test_a_session_lasts_eight_hours_however_much_it_is_used(
     node: Place, browser: httpx.Client
 ) -> None:

@@ -61,6 +61,17 @@ def test_one_action_of_a_case_goes_at_a_time_in_the_order_of_coming(
     assert [o.action_id for o in outbox.due(1, AT_ONCE)] == [a]
 
 
+def test_what_was_sent_by_a_clock_that_was_ahead_goes_again(
+    outbox: Outbox, put: Put, database: str
+) -> None:
+    sent = put(uuid4())
+    outbox.mark_sent(sent)
+    assert not outbox.due(10, SOON)
+    with psycopg.connect(database) as connection:
+        connection.execute("UPDATE outbox.actions SET sent_at = now() + interval '1 year'")
+    assert [o.action_id for o in outbox.due(10, SOON)] == [sent]
+
+
 def test_the_same_action_is_in_once(outbox: Outbox, put: Put) -> None:
     case_id = uuid4()
     action = put.action(case_id)

@@ -1,6 +1,6 @@
 """Recording actions: what is possible now and why the rest is not, and a form for each."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from api.web.forms import NOT_BY_FORM, form, is_long
 from api.web.reasons import reason
 from api.web.rendering import Words, page
 from api.web.routes.cases import own_case
+from ledger import clock
 from ledger.case import Case
 from ledger.case_state import Act
 from ledger.offering import offers
@@ -122,4 +123,4 @@ def recorded_case(node: Node, case_id: UUID) -> Case:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return clock.now()

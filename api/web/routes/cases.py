@@ -1,7 +1,7 @@
 """For caseworkers: their cases by what is due, one case with its timeline, and personal fields."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -19,6 +19,7 @@ from api.web.releasing import Release, releasable, releases
 from api.web.rendering import Words, page
 from api.web.telling import dues, names, rows, told
 from api.web.timeline import handovers, timeline
+from ledger import clock
 from ledger.protocol import OVERSIGHT, Operation
 from ledger.refusals import Ground, Refusal
 from ledger.vault.disclosures import Held
@@ -197,7 +198,7 @@ def _personal(
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return clock.now()
 
 
 def own_case(node: Node, caller: Caller, case_id: UUID) -> CaseView:

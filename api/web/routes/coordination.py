@@ -1,6 +1,5 @@
 """For coordinators: what countries owe each other, requests, bases, duplicates, and keys."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from api.web.board import column, marked, total
 from api.web.errors import PageRoute
 from api.web.rendering import Words, page
 from api.web.telling import names
+from ledger import clock
 from ledger.duplicates.store import Duplicate
 from ledger.protocol import COORDINATOR, NODE, OVERSIGHT
 from ledger.refusals import Ground, Refusal
@@ -39,7 +39,7 @@ def board(
         raise Refusal(
             Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators and oversight."
         )
-    now, protocol = datetime.now(UTC), caller.registry.protocol
+    now, protocol = clock.now(), caller.registry.protocol
     views, viewer, own = node.views, caller.viewer, caller.agency.party
     if show is None:
         countries = sorted({p.code for p in protocol.parties}, key=lambda code: (code != own, code))
@@ -72,7 +72,7 @@ def keys(request: Request, caller: TheCaller) -> Response:
     """The country's keys, and registering one that a person made in a browser."""
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
-    now, protocol = datetime.now(UTC), caller.registry.protocol
+    now, protocol = clock.now(), caller.registry.protocol
     agencies = [a for a in protocol.agencies if a.party == caller.agency.party and a.role != NODE]
     own = {a.id for a in agencies}
     held = sorted(

@@ -21,6 +21,7 @@ from api.web.routes.cases import case_fields
 from api.web.sitting import CARRIED, address, draft, owing, recorded, recordings
 from api.web.telling import names, rows, urgency
 from api.web.timeline import handovers
+from ledger import clock
 from ledger.offering import offers
 from ledger.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
@@ -211,7 +212,7 @@ def _shared(cases: tuple[SharedCase, ...], case_id: UUID) -> SharedCase:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return clock.now()
 
 
 def _day_of(moment: datetime) -> datetime:

@@ -1,7 +1,6 @@
 """On paper: a case's summary, and its audit trail, for whoever may see their pages."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 
@@ -14,6 +13,7 @@ from api.web.rendering import PAGE_HEADERS, Words
 from api.web.routes.cases import case_fields, own_case
 from api.web.telling import dues, names, rows
 from api.web.timeline import handovers
+from ledger import clock
 from ledger.vault.disclosures import Held
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
@@ -66,7 +66,7 @@ def _printing(
     return Printing(
         caller=caller,
         words=words,
-        at=datetime.now(UTC),
+        at=clock.now(),
         case=view,
         position=position,
         rows=rows(trail, held, dict(handovers(trail)), protocol, words.things),

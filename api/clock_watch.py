@@ -1,0 +1,193 @@
+"""Watches this machine's clock, since the times that are recorded come from it.
+
+No single clock is believed. This one is compared with four things:
+
+- **the database's clock**, which decides about sessions and about what is to be tried again;
+- **the count of seconds since the machine started**, which never jumps: a clock that moved against
+  it was set, or jumped;
+- **other nodes' clocks**: the time of a witness's cosignature as it arrives, and the time of the
+  ledger node's answers;
+- **the last published checkpoint**: the clock cannot be behind the times at which the witnesses of
+  other machines cosigned it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from statistics import median
+
+from api.readiness import Effect, Trouble
+from ledger import clock
+from ledger.store.database import Database
+
+RULE = "clock-differs"
+SETTLED_AFTER_SECONDS = 30.0
+"""After a clock was set back, and nothing contradicts it, recording goes on so much later."""
+_FRESH_SECONDS = 60.0
+"""Another node's time counts for so long after it was heard."""
+_ADVICE = (
+    "Nothing is recorded until they agree again; reading goes on. Set the clock right (NTP). "
+    "If it is right now, start this node again."
+)
+
+Floor = Callable[[], datetime | None]
+"""The time at which other machines' witnesses cosigned the last published checkpoint, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a clock said, and the count of seconds at that moment."""
+
+    moment: datetime
+    count: float
+
+    def at(self, count: float) -> datetime:
+        """What the clock says at another count, if it has not jumped since."""
+        return self.moment + timedelta(seconds=count - self.count)
+
+
+class ClockWatch:
+    """Compares the clocks of one process's node. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        database: Callable[[], datetime],
+        tolerance: timedelta,
+        floor: Floor = lambda: None,
+        count: Callable[[], float] = clock.count,
+    ) -> None:
+        self._ask_database = database
+        self._tolerance = tolerance
+        self._floor = floor
+        self._count = count
+        self._own = self._read()
+        """The last reading that was not contradicted, which later ones are held against."""
+        self._database: _Reading | None = None
+        """The same of the database's clock."""
+        self._jumped_at: float | None = None
+        self._heard: Mapping[str, _Reading] = {}
+
+    def heard(self, source: str, moment: datetime) -> None:
+        """Take in the time that another machine told just now."""
+        self._heard = {**self._heard, source: _Reading(moment, self._count())}
+
+    def heard_from(self, source: str) -> Callable[[Mapping[str, str]], None]:
+        """Return a function that takes in the ``Date`` of an HTTP answer's headers."""
+
+        def hear(headers: Mapping[str, str]) -> None:
+            try:
+                moment = parsedate_to_datetime(headers.get("date", ""))
+            except ValueError:
+                return
+            self.heard(source, moment.astimezone(UTC))
+
+        return hear
+
+    def moments(self) -> tuple[datetime, ...]:
+        """Return what time it is now: by this clock, and where it is in doubt by the others too.
+
+        A request that one of them accepts is accepted, so that a clock that jumped locks nobody out
+        of reading.
+        """
+        own, database = self._read(), self._database
+        told = [self._own.at(own.count)]
+        if database is not None:
+            told.append(database.at(own.count))
+        if (peers := self._peers(own.count)) is not None:
+            told.append(peers)
+        doubts = [moment for moment in told if abs(moment - own.moment) > self._tolerance]
+        return (own.moment, *doubts)
+
+    def at_once(self) -> Sequence[Trouble]:
+        """Return the trouble that can be seen without asking anyone: the clock jumped."""
+        moved = self._moved(self._read())
+        return (_jumped(moved),) if abs(moved) > self._tolerance else ()
+
+    def check(self) -> Sequence[Trouble]:
+        """Compare the clocks, and return what differs. Raises what asking the database does."""
+        before = self._count()
+        database_moment = self._ask_database()
+        own = self._read()
+        tolerance = self._tolerance + timedelta(seconds=own.count - before)  # asking takes a while
+        database = _Reading(database_moment, (before + own.count) / 2)
+        differs = own.moment - database.at(own.count)
+        if abs(differs) > tolerance:
+            return (_differs(differs, "the database's"),)
+        if (floor := self._floor()) is not None and own.moment < floor - tolerance:
+            return (_differs(own.moment - floor, "the last published checkpoint's"),)
+        peers = self._peers(own.count)
+        if peers is not None and abs(own.moment - peers) > tolerance:
+            return (_differs(own.moment - peers, "the other nodes'"),)
+        moved = self._moved(own)
+        if abs(moved) > tolerance and not self._is_confirmed(own, database, moved, tolerance):
+            return (_jumped(moved),)
+        self._own, self._database, self._jumped_at = own, database, None
+        return ()
+
+    def _is_confirmed(
+        self, own: _Reading, database: _Reading, moved: timedelta, tolerance: timedelta
+    ) -> bool:
+        """Whether a clock that jumped is right now, as far as can be known.
+
+        A clock that jumped ahead needs another that says so: what it dates can never be taken back.
+        A clock that went back does no such harm, since times of recording never go back.
+        """
+        if self._jumped_at is None:
+            self._jumped_at = own.count
+        known = self._database
+        if known is not None and abs(database.moment - known.at(database.count)) <= tolerance:
+            return True  # the database's clock ran on evenly, and they agree
+        if self._peers(own.count, since=self._jumped_at) is not None:
+            return True  # the others' time was compared above
+        return moved < timedelta() and own.count - self._jumped_at >= SETTLED_AFTER_SECONDS
+
+    def _moved(self, own: _Reading) -> timedelta:
+        """How far the clock moved against the count of seconds."""
+        return own.moment - self._own.at(own.count)
+
+    def _peers(self, count: float, since: float = 0.0) -> datetime | None:
+        """The time by other nodes, heard lately and after ``since``: the one in the middle."""
+        earliest = max(since, count - _FRESH_SECONDS)
+        told = [r.at(count).timestamp() for r in self._heard.values() if r.count >= earliest]
+        return datetime.fromtimestamp(median(told), UTC) if told else None
+
+    def _read(self) -> _Reading:
+        return _Reading(clock.now(), self._count())
+
+
+def database_clock(database: Database) -> Callable[[], datetime]:
+    """Return a function that asks the database what time it is. It raises ``psycopg.Error``."""
+
+    def ask() -> datetime:
+        with database.connection() as connection:
+            row = connection.execute("SELECT clock_timestamp() AS now", prepare=True).fetchone()
+        if row is None:
+            raise RuntimeError("a question for one row has no answer")
+        now: datetime = row["now"]
+        return now.astimezone(UTC)
+
+    return ask
+
+
+def _differs(by: timedelta, whose: str) -> Trouble:
+    direction = "ahead of" if by > timedelta() else "behind"
+    return _trouble(f"This node's clock is {_span(by)} {direction} {whose}.")
+
+
+def _jumped(by: timedelta) -> Trouble:
+    direction = "ahead" if by > timedelta() else "back"
+    return _trouble(f"This node's clock jumped {direction} by {_span(by)}.")
+
+
+def _trouble(what: str) -> Trouble:
+    return Trouble(
+        rule=RULE,
+        message=f"{what} {_ADVICE}",
+        effect=Effect.NO_RECORDING,
+        title="The clock is not to be relied on",
+    )
+
+
+def _span(by: timedelta) -> str:
+    return f"{round(abs(by).total_seconds()):,} seconds"
