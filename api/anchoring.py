@@ -90,8 +90,9 @@ def anchored_readings(ledger: Ledger, party: str) -> Mapping[int, bytes]:
     """Every head of a country's access log that the ledger recorded, by number of entries."""
     registry = ledger.adopted()
     found: dict[int, bytes] = {}
+    agencies = registry.protocol.agencies_by_id
     for event in ledger.case_events(registry.protocol.ledger_id):
-        action = event.action
-        if action.kind == "readings_anchored" and registry.agency(action.agency).party == party:
+        action, agency = event.action, agencies.get(event.action.agency)
+        if action.kind == "readings_anchored" and agency is not None and agency.party == party:
             found[action.fields["entries"]] = bytes.fromhex(action.fields["head"])
     return found

@@ -6,10 +6,8 @@ from api.documents import Outcome, Receipt
 from api.problem_details import ProblemDetails
 from ledger import application
 from ledger.application import Ledger
-from ledger.entry import unseal
 from ledger.outbox import Outbox, OutboxState, Outgoing
 from ledger.protocol import COORDINATOR, Agency
-from ledger.signing import read_recorded
 
 
 class Outcomes:
@@ -38,7 +36,7 @@ class Outcomes:
         row = self._ledger.rows.find_action(action_id)
         if row is None:
             return None
-        action = read_recorded(unseal(row.state)[0])
+        action = row.event().action
         return Outcome(
             action_id=row.action_id,
             agency=action.agency,

@@ -14,7 +14,6 @@ import structlog
 from api.background import Background
 from api.mailing import PostOffice
 from api.matching import TakeMessage
-from ledger import entry
 from ledger.application import Ledger
 from ledger.case import Case
 from ledger.case_state import Act, addressed_parties
@@ -293,13 +292,13 @@ def presentations_by_action(rows: LedgerRecorder, held: Iterable[Held]) -> Mappi
 
 def recorded_text(row: RecordedRow) -> str:
     """The SD-JWT of a recorded action, without disclosures."""
-    text, _ = entry.unseal(row.state)
-    return text
+    return row.event().action.sd_jwt
 
 
 def _is_own(way: _Way, act: Act, registry: Registry) -> bool:
     """Whether an agency of the vault's country did it."""
-    return registry.protocol.agencies_by_id[act.agency].party == way.vault.party
+    agency = registry.protocol.agencies_by_id.get(act.agency)
+    return agency is not None and agency.party == way.vault.party
 
 
 def _releases_to(act: Act, recipient: str) -> bool:

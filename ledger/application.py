@@ -94,9 +94,7 @@ class Ledger(Application[UUID]):
         else:
             ledger_id, version = registry.protocol.ledger_id, registry.version
         for event in self._events(ledger_id, gt=version):
-            registry = registries.evolve(
-                registry, event.action, _recorded_at(event), _position(event)
-            )
+            registry, _ = registries.applied(registry, event)
         self._registry = registry
         return registry
 
@@ -232,6 +230,8 @@ class Ledger(Application[UUID]):
         _authenticate(action, judging, at)
         event = ActionRecorded(judging.protocol.ledger_id, version + 1, action)
 
+        _check_applied(registry, event, at)
+
         def holds_at(moment: datetime) -> bool:
             return moment == at or _may_sign(action, judging, moment)
 
@@ -316,6 +316,18 @@ def check_case(action: SignedAction, case_id: UUID) -> None:
         raise Refusal(Ground.INVALID, "case-id", "The action was signed for another case.", "case")
 
 
+def _check_applied(registry: Registry | None, event: ActionRecorded, now: datetime) -> None:
+    """What is recorded must be readable: an act that no fold can apply is not recorded."""
+    _, mark = registries.applied(registry, replace(event, position=1, recorded_at=now))
+    if mark is not None:
+        raise Refusal(
+            Ground.INVALID,
+            mark.value,
+            "The act cannot be applied to the protocol as it stands; check its fields.",
+            "act",
+        )
+
+
 def _check_protocol(action: SignedAction, registry: Registry) -> None:
     if action.protocol != registry.protocol.id:
         raise Refusal(
@@ -388,12 +400,6 @@ def _position(event: ActionRecorded) -> int:
     if event.position is None:
         raise ValueError("the event is not recorded yet")
     return event.position
-
-
-def _recorded_at(event: ActionRecorded) -> datetime:
-    if event.recorded_at is None:
-        raise ValueError("the event is not recorded yet")
-    return event.recorded_at
 
 
 def _stored(row: RecordedRow) -> Notification:

@@ -1,15 +1,17 @@
 """The Case aggregate: its state, its history, and the one decision it takes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from ledger import rules
-from ledger.case_state import Act, CaseState, annuls, evolve, fold
+from ledger.case_state import Act, CaseState, annuls, applied, fold
 from ledger.event import ActionRecorded
 from ledger.protocol import Protocol
-from ledger.signing import SignedAction
+from ledger.refusals import Ground, Refusal
+from ledger.signing import Mark, SignedAction
+from ledger.vocabulary import NOT_UNDERSTOOD
 
 
 class History(Mapping[UUID, Act]):
@@ -80,7 +82,7 @@ class Case:
 
         def project(case: Case | None, events: Iterable[ActionRecorded]) -> Case | None:
             for event in events:
-                case = after(case, event.as_act(), protocol)
+                case, _ = after_event(case, event, protocol)
             return case
 
         return project
@@ -121,18 +123,42 @@ def decide(
         now,
         not_before,
     )
+    # What is recorded must be readable: an action that no fold can apply is not recorded.
+    _, is_applied = applied(case.state if case else None, proposed, protocol)
+    if not is_applied:
+        raise Refusal(
+            Ground.INVALID,
+            "no-effect",
+            "The action cannot be applied to the case as it stands; check its fields.",
+            "act",
+        )
     return ActionRecorded(case_id, version, action)
 
 
-def after(case: Case | None, act: Act, protocol: Protocol) -> Case:
-    """The case once ``act`` is recorded: one that annuls has all before it folded anew."""
+def after_event(
+    case: Case | None, event: ActionRecorded, protocol: Protocol
+) -> tuple[Case | None, Mark | None]:
+    """The case once ``event`` is recorded, and what is remarkable about the event."""
+    case, is_applied = after(case, event.as_act(), protocol)
+    mark = event.action.mark
+    return case, mark if is_applied or not event.action.is_understood else Mark.NO_EFFECT
+
+
+def after(case: Case | None, act: Act, protocol: Protocol) -> tuple[Case | None, bool]:
+    """The case once ``act`` is recorded, and whether the act was applied.
+
+    An act that annuls has all before it folded anew. An act that cannot be applied stays in the
+    history as one that is not understood.
+    """
     if case is None:
-        state = evolve(None, act, protocol)
-        return Case(act.case_id, act.version, state, History().followed_by(act))
-    history = case.history.followed_by(act)
-    if annuls(act):
-        folded = fold(tuple(history.values()), protocol)
-        if folded is None:
-            raise ValueError(f"case {act.case_id} has no opening")
-        return Case(case.id, act.version, folded, history)
-    return Case(case.id, act.version, evolve(case.state, act, protocol), history)
+        state, is_applied = applied(None, act, protocol)
+        if state is None:
+            return None, False
+        return Case(act.case_id, act.version, state, History().followed_by(act)), is_applied
+    state, is_applied = applied(case.state, act, protocol)
+    history = case.history.followed_by(
+        act if is_applied else replace(act, kind=NOT_UNDERSTOOD, fields={})
+    )
+    if is_applied and annuls(act):
+        state = fold(tuple(history.values()), protocol)
+    return Case(case.id, act.version, state or case.state, history), is_applied

@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import ConfigDict
 
 from ledger.protocol import Protocol
-from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary import CASE_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.picklists import (
     CLOSED,
@@ -226,8 +226,33 @@ def fold(acts: Sequence[Act], protocol: Protocol) -> CaseState | None:
     annulled = annulled_ids(acts)
     state: CaseState | None = None
     for act in acts:
-        state = evolve(state, act, protocol, annulled=act.id in annulled)
+        state, _ = applied(state, act, protocol, annulled=act.id in annulled)
     return state
+
+
+def applied(
+    state: CaseState | None, act: Act, protocol: Protocol, *, annulled: bool = False
+) -> tuple[CaseState | None, bool]:
+    """Fold one recorded action, whatever it is. Returns the state, and whether it was applied.
+
+    An action that is not understood, or does not fit the case as it stands, counts as recorded
+    and changes nothing else. Before the opening of the case it leaves no state. An honest node
+    records no such action.
+    """
+    try:
+        if act.kind != NOT_UNDERSTOOD and act.agency in protocol.agencies_by_id:
+            return evolve(state, act, protocol, annulled=annulled), True
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        pass
+    return (None if state is None else state.model_copy(update=_as_recorded(act))), False
+
+
+def _as_recorded(act: Act) -> dict[str, Any]:
+    return {
+        "version": act.version,
+        "position": act.position,
+        "last_recorded_at": act.recorded_at,
+    }
 
 
 class Taken(Interface):
@@ -255,17 +280,14 @@ def evolve(
 ) -> CaseState:
     """Fold one action. An ``annulled`` one counts as recorded and changes nothing else.
 
-    Raises ``ValueError`` where the first action is not the opening of the case.
+    Raises ``ValueError`` where the first action is not the opening of the case, and other errors
+    for an action that the rules would refuse; see :func:`applied`.
     """
     if state is None:
         if act.kind != "case_opened":
             raise ValueError(f"case {act.case_id} does not begin with its opening")
         return _opened(act, protocol)
-    recorded = {
-        "version": act.version,
-        "position": act.position,
-        "last_recorded_at": act.recorded_at,
-    }
+    recorded = _as_recorded(act)
     if annulled:
         return state.model_copy(update=recorded)
     rule = protocol.actions[act.kind]

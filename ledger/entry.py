@@ -34,9 +34,15 @@ def around(recorded_at: datetime) -> tuple[bytes, bytes]:
 
 
 def unseal(entry: bytes) -> tuple[str, datetime]:
-    """The signed action and the time of recording. Raises ``ValueError`` for other bytes."""
+    """The signed action and the time of recording.
+
+    Raises ``ValueError`` for bytes that :func:`seal` does not make.
+    """
     try:
         content = from_json(entry)
-        return content["sd_jwt"], datetime.fromisoformat(content["recorded_at"])
-    except (KeyError, TypeError) as error:
+        sd_jwt, recorded_at = content["sd_jwt"], datetime.fromisoformat(content["recorded_at"])
+        if seal(sd_jwt, recorded_at) == entry:
+            return sd_jwt, recorded_at
+    except (KeyError, TypeError, OverflowError) as error:
         raise ValueError("these are not the bytes of an event") from error
+    raise ValueError("these bytes are not written as those of an event")

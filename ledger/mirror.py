@@ -17,9 +17,11 @@ from psycopg.rows import DictRow
 
 from ledger import clock
 from ledger.application import Ledger
+from ledger.event import readable
 from ledger.merkle import Frontier
 from ledger.registry import policy_in_force
-from ledger.replay import Replay, RowReader, inspect, readable
+from ledger.replay import Replay, RowReader, inspect
+from ledger.signing import Mark
 from ledger.store.database import Database
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, NoteError, verify
@@ -28,6 +30,8 @@ from ledger.transparency.publication import keep_published, keep_signed
 
 _log = structlog.get_logger(__name__)
 _KEEP_CASES = 5_000
+_NEWER = (Mark.UNKNOWN_KIND, Mark.UNKNOWN_VERSION)
+"""Of events that only a later program understands."""
 _PATIENCE = 3
 """So many times in a row events may not fit their note: a broken transfer is no fork."""
 
@@ -226,7 +230,7 @@ class Mirror:
             what = f"the events given after position {size} are not those that the log signed"
             self._diverge(source, what, note)
         self._misfits = 0
-        if any("(unknown-kind)" in problem for problem in problems):
+        if any(f"({mark})" in problem for problem in problems for mark in _NEWER):
             raise SourceError("there are kinds of actions unknown here; update this program")
         if problems:
             self._diverge(source, problems[0], note)
@@ -244,7 +248,7 @@ class Mirror:
             replay = Replay(registry=replay.registry, recorded_at=replay.recorded_at)
         if replay.registry is not None:
             replay.versions[replay.registry.protocol.ledger_id] = replay.registry.version
-        actions = [action for action, _ in map(readable, entries) if action is not None]
+        actions = [action for action, _ in map(readable, entries)]
         for case_id in {action.case_id for action in actions if action.case_id}:
             self._load(replay, case_id)
         replay.actions = self._ledger.rows.recorded_action_ids([action.id for action in actions])

@@ -12,14 +12,17 @@ from typing import Any
 
 from joserfc.jwk import OKPKey
 
+from ledger.event import ActionRecorded
 from ledger.keys import check_grantable, from_public, key_id
 from ledger.protocol import COORDINATOR, NODE, Agency, Protocol
 from ledger.refusals import Ground, Refusal
-from ledger.signing import SignedAction, verify
+from ledger.signing import Mark, SignedAction, verify
 from ledger.transparency.policy import NONE, Policy, PolicyError
 from ledger.vault.country_key import CountryPublicKey
 from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import KeyGrant
+
+_UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class SignatureState(StrEnum):
@@ -212,6 +215,31 @@ def evolve(
             compromised_since=min(since, known.compromised_since or since),
         )
     return replace(registry, keys=keys, version=registry.version + 1)
+
+
+def applied(registry: Registry | None, event: ActionRecorded) -> tuple[Registry, Mark | None]:
+    """The registry once ``event`` of the protocol is recorded, and what is remarkable about it.
+
+    An event that is not understood, or does not fit the registry, counts as recorded and changes
+    nothing else. Raises ``ValueError`` where the ledger does not begin with the adoption of a
+    protocol that this program has: then there is no registry.
+    """
+    action, recorded_at, position = event.action, event.recorded_at, event.position
+    if recorded_at is None or position is None:
+        raise ValueError("the event is not recorded yet")
+    if registry is None:
+        try:
+            return evolve(None, action, recorded_at, position), action.mark
+        except _UNFIT as error:
+            raise ValueError("the ledger does not begin with the adoption of a protocol") from error
+    fits = action.kind in REGISTRY_ACTIONS and action.kind != "protocol_adopted"
+    try:
+        if fits:
+            return evolve(registry, action, recorded_at, position), action.mark
+    except (Refusal, *_UNFIT):
+        pass
+    mark = Mark.NO_EFFECT if action.is_understood else action.mark
+    return replace(registry, version=registry.version + 1), mark
 
 
 def decide(registry: Registry | None, action: SignedAction) -> None:

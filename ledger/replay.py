@@ -7,28 +7,28 @@ the time, and the procedure's rules are held against them.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
 from ledger import case as cases
-from ledger import entry as entries
 from ledger import registry as registries
 from ledger import sd_jwt, signing
 from ledger.case import Case
-from ledger.event import ActionRecorded
+from ledger.event import ActionRecorded, readable
 from ledger.keys import from_public
 from ledger.merkle import leaf_hash
-from ledger.protocol import Protocol
+from ledger.protocol import LATEST_EDITION, Protocol
 from ledger.refusals import Refusal
 from ledger.registry import Registry
-from ledger.signing import SignedAction
+from ledger.signing import Mark, SignedAction
 from ledger.store.recorder import RecordedRow
 from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import PublicKey
 
 _NOWHERE = UUID(int=0)
-_NEVER = datetime.fromtimestamp(0, UTC)
+_CANONICAL_SINCE = 2
+"""From this edition on, an honest node records the canonical form alone."""
 BY_STORED_TIME = 2
 """From this edition on, an action is decided by the very time that is stored with it."""
 DECIDED_WITHIN = timedelta(hours=1)
@@ -42,7 +42,8 @@ CLOCK_BEHIND = "it was recorded by a clock that was behind the ledger's last tim
 class RowReader:
     """Makes rows of events' bytes alone, in ledger order: what else a row has, they tell.
 
-    Bytes that cannot be read make a row all the same, whose event is found wanting later.
+    Bytes that are not understood make a row all the same: an event of the case that they claim,
+    or else of the protocol.
     """
 
     versions: Counter[UUID] = field(default_factory=Counter)
@@ -52,36 +53,33 @@ class RowReader:
     def row(self, position: int, state: bytes, leaf: bytes | None = None) -> RecordedRow:
         """The row of the event at ``position``; ``leaf`` is the leaf hash that someone gave."""
         action, recorded_at = readable(state)
-        if action is not None and action.kind == "protocol_adopted":
+        if action.kind == "protocol_adopted":
             self.ledger_id = _ledger_id(action)
-        originator = (action.case_id or self.ledger_id) if action is not None else _NOWHERE
+        originator = action.case_id or self.ledger_id
         self.versions[originator] += 1
         return RecordedRow(
             position=position,
             originator_id=originator,
             version=self.versions[originator],
-            kind=action.kind if action else "",
+            kind=action.kind,
             state=state,
-            action_id=action.id if action else _NOWHERE,
+            action_id=action.id,
             recorded_at=recorded_at,
             leaf_hash=leaf_hash(state) if leaf is None else leaf,
         )
 
 
-def readable(state: bytes) -> tuple[SignedAction | None, datetime]:
-    """The action in an event's bytes and its time of recording, as far as they can be read."""
-    try:
-        text, recorded_at = entries.unseal(state)
-        return signing.read_recorded(text), recorded_at
-    except (ValueError, KeyError, TypeError):
-        return None, _NEVER
-
-
 def _ledger_id(action: SignedAction) -> UUID:
+    protocol = _adopted(action)
+    return _NOWHERE if protocol is None else protocol.ledger_id
+
+
+def _adopted(action: SignedAction) -> Protocol | None:
+    """The protocol that an action adopts, if it does."""
     try:
-        return Protocol.model_validate(action.fields["protocol"]).ledger_id
+        return registries.protocol_adopted_by(action)
     except (ValueError, KeyError):
-        return _NOWHERE
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,33 +88,25 @@ class Inspected:
 
     row: RecordedRow
     leaf: bytes
-    action: SignedAction | None
-    recorded_at: datetime | None
+    action: SignedAction
+    recorded_at: datetime
     is_signed: bool | None
     """Whether the signature verifies; ``None`` where the key was not known yet."""
     problem: str | None = None
+    """Why the event is not understood, where it is not."""
 
 
 def inspect(row: RecordedRow, keys: Mapping[str, PublicKey] | None = None) -> Inspected:
     """Read an event's bytes, and check its signature where ``keys`` (by thumbprint) has its key."""
     leaf = leaf_hash(row.state)
-    try:
-        text, recorded_at = entries.unseal(row.state)
-        if entries.seal(text, recorded_at) != row.state:
-            raise ValueError("the bytes are not written as events are")
-        parsed = signing.parse(text)
-        action = signing.read(parsed)
-        if action.sd_jwt != text:
-            raise ValueError("the event carries disclosures")
-    except Refusal as refusal:
-        return Inspected(row, leaf, None, None, None, f"it is malformed ({refusal.rule})")
-    except (ValueError, TypeError):
-        return Inspected(row, leaf, None, None, None, "its bytes are not those of an event")
+    action, recorded_at = readable(row.state)
+    if not action.is_understood:
+        problem = f"it is not an event that this program understands ({action.mark})"
+        return Inspected(row, leaf, action, recorded_at, None, problem)
     is_signed: bool | None = None
     if (key := (keys or {}).get(action.key_id)) is not None:
         try:
-            sd_jwt.verify(parsed, from_public(key))
-            is_signed = True
+            is_signed = sd_jwt.verifies(action.sd_jwt, from_public(key))
         except ValueError:
             is_signed = False
     return Inspected(row, leaf, action, recorded_at, is_signed)
@@ -144,13 +134,15 @@ class Replay:
         if inspected.leaf != row.leaf_hash:
             yield "the stored leaf hash is not that of the event's bytes"
         action, recorded_at = inspected.action, inspected.recorded_at
-        if action is None or recorded_at is None:
-            yield inspected.problem or "the event cannot be read"
+        if inspected.problem is not None:
+            yield inspected.problem
+            self._keep_place(position, row, action, recorded_at)
             return
         yield from self._check_columns(row, action, recorded_at)
         before, self.recorded_at = self.recorded_at, recorded_at
         if before is not None and recorded_at < before:
             yield "it is recorded before the event that it follows"
+        yield from self._check_form(action)
         try:
             stood_still = recorded_at == before
             yield from self._decide(position, inspected, action, recorded_at, stood_still)
@@ -158,6 +150,34 @@ class Replay:
             yield f"the rules refuse it ({refusal.rule})"
         except (ValueError, KeyError, TypeError) as error:
             yield f"it cannot be replayed ({type(error).__name__})"
+
+    def _check_form(self, action: SignedAction) -> Iterable[str]:
+        """An honest node records the canonical form, from edition 2 on."""
+        if action.mark is not Mark.NOT_CANONICAL:
+            return
+        protocol = self.registry.protocol if self.registry else _adopted(action)
+        edition = protocol.edition if protocol is not None else LATEST_EDITION
+        if edition >= _CANONICAL_SINCE:
+            yield f"it is not in canonical form ({action.mark})"
+        else:
+            self.marks.append(f"it was recorded in another form than the canonical ({action.mark})")
+
+    def _keep_place(
+        self, position: int, row: RecordedRow, action: SignedAction, recorded_at: datetime
+    ) -> None:
+        """An event that is not understood counts as recorded, so that the next ones have theirs."""
+        originator = row.originator_id
+        self.versions[originator] = self.versions.get(originator, 0) + 1
+        event = ActionRecorded(originator, self.versions[originator], action, position, recorded_at)
+        registry = self.registry
+        if registry is None:
+            return
+        if originator == registry.protocol.ledger_id:
+            self.registry, _ = registries.applied(registry, event)
+        elif (case := self.cases.get(originator)) is not None:
+            after_case, _ = cases.after_event(case, event, registry.protocol)
+            if after_case is not None:
+                self.cases[originator] = after_case
 
     def _check_columns(
         self, row: RecordedRow, action: SignedAction, recorded_at: datetime
@@ -224,7 +244,8 @@ class Replay:
             decided = decide(not_before=min(action.acted_at, recorded_at))
             self.marks.append(f"{CLOCK_BEHIND}, after its legal basis was over")
         event = ActionRecorded(case_id, decided.originator_version, action, position, recorded_at)
-        if (after_case := Case.projector(registry.protocol)(case, [event])) is not None:
+        after_case, _ = cases.after_event(case, event, registry.protocol)
+        if after_case is not None:
             self.cases[case_id] = after_case
 
     def _check_signature(

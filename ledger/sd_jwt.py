@@ -19,6 +19,7 @@ from typing import Any
 from joserfc import jws
 from joserfc.jwk import OKPKey
 from joserfc.util import urlsafe_b64encode
+from pydantic_core import from_json, to_json
 
 from ledger import ed25519
 
@@ -110,7 +111,7 @@ def parse(text: str) -> SdJwt:
     parts = jwt.split(".")
     if len(parts) != 3:
         raise SdJwtError("must begin with a JWT of three parts")
-    header = _header(parts[0])
+    header = header_of(parts[0])
     payload = _json_object(_unb64(parts[1]), "the payload")
     _unb64(parts[2])
     disclosures = tuple(parse_disclosure(encoded) for encoded in rest[:-1])
@@ -118,8 +119,11 @@ def parse(text: str) -> SdJwt:
 
 
 @lru_cache(maxsize=1024)
-def _header(encoded: str) -> Mapping[str, Any]:
-    """A key signs under one header: what was read once is the same again."""
+def header_of(encoded: str) -> Mapping[str, Any]:
+    """Decode a JWT's header. A key signs under one header, so that it is read once.
+
+    Raises ``SdJwtError``.
+    """
     if len(encoded) > _MAX_HEADER:
         raise SdJwtError(f"has a header longer than {_MAX_HEADER} bytes")
     return MappingProxyType(_json_object(_unb64(encoded), "the header"))
@@ -184,9 +188,19 @@ def _unb64(text: str) -> bytes:
 
 def _json(data: bytes, what: str) -> Any:
     try:
-        return _DECODER.decode(data.decode())
+        # Content that is written in the compact way gives the same bytes again: it has no
+        # repeated name, and nothing that the strict decoder refuses. It is read in half the time.
+        content = from_json(data, allow_inf_nan=False)
+        if to_json(content) == data:
+            return content
+    except ValueError:
+        pass
+    try:
+        content = _DECODER.decode(data.decode())
+        to_json(content)  # an escaped half of a surrogate pair has no UTF-8
     except (ValueError, RecursionError) as error:
         raise SdJwtError(f"{what} is not valid JSON") from error
+    return content
 
 
 def _json_object(data: bytes, what: str) -> dict[str, Any]:

@@ -3,46 +3,74 @@
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from hashlib import sha256
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from joserfc.jwk import OKPKey
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ledger import sd_jwt
 from ledger.keys import key_id
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import Disclosure, SdJwt, SdJwtError
 from ledger.upcasting import upcasters
-from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS, Action
+from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS, NOT_UNDERSTOOD, Action
 from ledger.vocabulary.action import LedgerModel, field_adapter, ledger_part
+from ledger.vocabulary.canonical import CanonicalUuid, check_canonical, moments_normalised
 from ledger.vocabulary.registration import KeyId
-from ledger.vocabulary.types import AgencyId, UnixTime
+from ledger.vocabulary.types import AgencyId, UnixTime, format_utc
 
 TYPE = "case-action+sd-jwt"
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")
 _UNKNOWN = "(unknown)"  # the name of a field that there is not could be anything
+_MODEL, _NOT_CANONICAL = "model", "not-canonical"
+_UNKNOWN_KIND, _UNKNOWN_VERSION = "unknown-kind", "unknown-version"
+_NEVER = datetime.fromtimestamp(0, UTC)
+_CLAIMED: Mapping[str, TypeAdapter[Any]] = {
+    "jti": TypeAdapter(UUID),
+    "case": TypeAdapter(UUID),
+    "iss": TypeAdapter(AgencyId),
+    "kid": TypeAdapter(KeyId),
+}
 _random = random.SystemRandom()
 M = TypeVar("M", bound=LedgerModel)
 
 
 class ActionClaims(LedgerModel):
-    """The payload that an agency signs (RFC 7519 names where there are any)."""
+    """The payload that an agency signs (RFC 7519 names where there are any), in canonical form.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    A claim that is left out is absent, not null.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True)
 
     iss: AgencyId
     iat: UnixTime
-    jti: UUID
+    jti: CanonicalUuid
     protocol: str
-    case: UUID | None = None
+    case: CanonicalUuid | None = None
     kind: str
-    version: Annotated[int, Field(ge=2, strict=True)] | None = None
+    version: Annotated[int, Field(ge=2)] | None = None
     """Of the kind's schema; left out for the first."""
     act: dict[str, Any]
     sd_alg: Literal["sha-256"] = Field(alias="_sd_alg")
+
+
+class _EarlierClaims(ActionClaims):
+    """The claims in every form that earlier programs recorded: other texts of an id, a number as
+    text, null for a claim that is left out.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=False)
+
+    jti: UUID
+    case: UUID | None = None
+    version: Annotated[int, Field(ge=2, strict=True)] | None = None
 
 
 class ActionHeader(LedgerModel):
@@ -51,6 +79,28 @@ class ActionHeader(LedgerModel):
     alg: Literal["Ed25519"]
     typ: Literal["case-action+sd-jwt"]
     kid: KeyId
+
+
+class Mark(StrEnum):
+    """What is remarkable about how a recorded event can be read."""
+
+    NOT_CANONICAL = "not-canonical"
+    """It is understood, and written in another form than the canonical one.
+
+    Programs of edition 1 recorded such events."""
+    NOT_UNDERSTOOD = "not-understood"
+    """Its bytes are not those of a signed action. The event has no effect."""
+    UNKNOWN_KIND = "unknown-kind"
+    """It is an action of a kind that this program does not have. The event has no effect here."""
+    UNKNOWN_VERSION = "unknown-version"
+    """It follows a version of its kind that this program does not have, and has no effect here."""
+    NO_EFFECT = "no-effect"
+    """It is understood, and cannot be applied to the case or protocol as it stood."""
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether the event changed the case or protocol all the same."""
+        return self is Mark.NOT_CANONICAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +118,23 @@ class SignedAction:
     case_id: UUID | None
     kind: str
     fields: Mapping[str, Any]
-    """The ``ledger`` fields as JSON values, in today's version of the kind's schema."""
+    """The ``ledger`` fields as JSON values, in today's version of the kind's schema.
+
+    Times are as ``format_utc`` writes them, however they were signed."""
     digests: Sequence[str]
     version: int = 1
     """The version that was signed."""
+    mark: Mark | None = None
+    """How the action was read back; ``None`` for one in canonical form."""
+
+    @property
+    def is_understood(self) -> bool:
+        """Whether the kind and fields are those of an action that this program has."""
+        return self.kind != NOT_UNDERSTOOD
 
     @property
     def model(self) -> type[Action]:
+        """Raises ``KeyError`` where the action is not understood."""
         return ALL_ACTIONS[self.kind]
 
     @property
@@ -130,24 +190,98 @@ def parse(text: str) -> SdJwt:
 
 
 def read(parsed: SdJwt) -> SignedAction:
-    """Read the signed part. Raises ``Refusal`` naming the claim that is wrong.
+    """Read the signed part, which must be in canonical form.
 
-    The signature is not checked here; see :func:`verify`.
+    The signature is not checked here; see :func:`verify`. Raises ``Refusal`` naming the claim
+    that is wrong.
     """
+    text = parsed.without_disclosures()
+    try:
+        return _read_canonical(parsed, text)
+    except Refusal as refusal:
+        if refusal.rule != _NOT_CANONICAL:
+            raise
+        try:
+            _read_earlier(parsed, text)
+        except Refusal as earlier:  # it has no meaning in any form
+            if earlier.rule == _MODEL:
+                raise Refusal(refusal.ground, _MODEL, refusal.message, refusal.field) from None
+            raise
+        raise
+
+
+def read_recorded(text: str, recorded_at: datetime = _NEVER) -> SignedAction:
+    """Read back the signed text of a recorded event. This is the one definition of its meaning.
+
+    Every text is read: ``mark`` says what is remarkable, and a text that is not understood
+    becomes an action of kind ``not_understood`` without fields, of the time of recording.
+    """
+    try:
+        parsed = sd_jwt.parse(text)
+    except SdJwtError:
+        return _not_understood(text, Mark.NOT_UNDERSTOOD, {}, {}, recorded_at)
+    if parsed.disclosures:
+        return _not_understood(
+            text, Mark.NOT_UNDERSTOOD, parsed.header, parsed.payload, recorded_at
+        )
+    try:
+        return _read_canonical(parsed, text)
+    except Refusal as refusal:
+        mark = _MARKS.get(refusal.rule, Mark.NOT_UNDERSTOOD)
+        if refusal.rule == _NOT_CANONICAL:
+            try:
+                return replace(_read_earlier(parsed, text), mark=Mark.NOT_CANONICAL)
+            except Refusal as earlier:
+                mark = _MARKS.get(earlier.rule, Mark.NOT_UNDERSTOOD)
+    return _not_understood(text, mark, parsed.header, parsed.payload, recorded_at)
+
+
+_MARKS = {_UNKNOWN_KIND: Mark.UNKNOWN_KIND, _UNKNOWN_VERSION: Mark.UNKNOWN_VERSION}
+
+
+def _read_canonical(parsed: SdJwt, text: str) -> SignedAction:
+    header = _canonical_header(parsed.jwt.partition(".")[0])
+    claims = _canonical(ActionClaims, parsed.payload, "payload")
+    model, version, fields, digests = _split(claims)
+    try:
+        check_canonical(model, fields)
+    except ValidationError as error:
+        raise _not_canonical(error, "act") from None
+    return _signed(header, claims, text, version, moments_normalised(model, fields), digests)
+
+
+@lru_cache(maxsize=4096)
+def _canonical_header(encoded: str) -> ActionHeader:
+    """An agency's actions all have the same header. Raises ``Refusal``."""
+    return _canonical(ActionHeader, sd_jwt.header_of(encoded), "header")
+
+
+def _read_earlier(parsed: SdJwt, text: str) -> SignedAction:
+    """Read an action in any form that an earlier program recorded. Raises ``Refusal``."""
     header = _validate(ActionHeader, parsed.header, "header")
-    claims = _validate(ActionClaims, parsed.payload, "payload")
-    model = ALL_ACTIONS.get(claims.kind)
-    if model is None:
+    claims = _validate(_EarlierClaims, parsed.payload, "payload")
+    model, version, fields, digests = _split(claims)
+    fields = _validate(model, fields, "act").model_dump(mode="json", exclude_none=True)
+    return _signed(header, claims, text, version, fields, digests)
+
+
+def _split(claims: ActionClaims) -> tuple[type[LedgerModel], int, dict[str, Any], tuple[str, ...]]:
+    """The model of the ``ledger`` fields, their version, themselves in today's, and the digests.
+
+    Raises ``Refusal`` for an unknown kind or version, and for other digests than it carries.
+    """
+    kind = ALL_ACTIONS.get(claims.kind)
+    if kind is None:
         known = ", ".join(sorted(CASE_ACTIONS))
         raise Refusal(
-            Ground.INVALID, "unknown-kind", f"There is no such action. Known: {known}.", "kind"
+            Ground.INVALID, _UNKNOWN_KIND, f"There is no such action. Known: {known}.", "kind"
         )
     fields = dict(claims.act)
     version = claims.version or 1
     if version > upcasters().version(claims.kind):
         raise Refusal(
             Ground.INVALID,
-            "unknown-version",
+            _UNKNOWN_VERSION,
             f"{claims.kind} is of version {version}; this node knows "
             f"{upcasters().version(claims.kind)}, and must be updated.",
             "version",
@@ -155,7 +289,7 @@ def read(parsed: SdJwt) -> SignedAction:
     digests = fields.pop("_sd", [])
     count = upcasters().digests(claims.kind, version)
     if count is None:
-        count = len(model.disclosable_fields())
+        count = len(kind.disclosable_fields())
     if not isinstance(digests, list) or len(digests) != count:
         raise Refusal(
             Ground.INVALID,
@@ -168,13 +302,19 @@ def read(parsed: SdJwt) -> SignedAction:
         raise Refusal(
             Ground.INVALID, "digest-form", "Digests are distinct base64url SHA-256.", "act._sd"
         )
-    todays = _todays(claims.kind, version, fields)
-    canonical = _validate(ledger_part(model), todays, "act").model_dump(
-        mode="json", exclude_none=True
-    )
-    _check_canonical(todays, canonical)
+    return ledger_part(kind), version, _todays(claims.kind, version, fields), tuple(digests)
+
+
+def _signed(
+    header: ActionHeader,
+    claims: ActionClaims,
+    text: str,
+    version: int,
+    fields: Mapping[str, Any],
+    digests: tuple[str, ...],
+) -> SignedAction:
     return SignedAction(
-        sd_jwt=parsed.without_disclosures(),
+        sd_jwt=text,
         algorithm=header.alg,
         id=claims.jti,
         agency=claims.iss,
@@ -183,62 +323,39 @@ def read(parsed: SdJwt) -> SignedAction:
         protocol=claims.protocol,
         case_id=claims.case,
         kind=claims.kind,
-        fields=canonical,
-        digests=tuple(digests),
+        fields=fields,
+        digests=digests,
         version=version,
     )
 
 
-def _check_canonical(signed: Mapping[str, Any], canonical: Mapping[str, Any]) -> None:
-    """Raises ``Refusal`` (``not-canonical``) for values written in another way than models write.
-
-    Whoever reads the event later takes what was signed as it stands: a number for a time, or a text
-    for yes or no, would be one thing to the rules and another to a reader.
-    """
-    for name in (*canonical, *signed):
-        value, written = signed.get(name), canonical.get(name)
-        if name not in signed or name not in canonical or not _is_same(value, written):
-            raise Refusal(
-                Ground.INVALID,
-                "not-canonical",
-                f"Write {name} as the models do: times as RFC 3339 in UTC with a Z and no zeros at"
-                " the end, yes and no as true and false, numbers as numbers, and no null.",
-                f"act.{name}",
-            )
-
-
-def _is_same(value: Any, written: Any) -> bool:
-    """Whether two JSON values are equal, and of the same types: ``true`` is not 1."""
-    if isinstance(value, dict) and isinstance(written, dict):
-        return value.keys() == written.keys() and all(
-            _is_same(part, written[name]) for name, part in value.items()
-        )
-    if isinstance(value, list) and isinstance(written, list):
-        return len(value) == len(written) and all(map(_is_same, value, written))
-    return type(value) is type(written) and value == written
-
-
-def read_recorded(text: str) -> SignedAction:
-    """Read back an action that the ledger accepted before, without validating it again."""
-    parsed = sd_jwt.parse(text)
-    payload = parsed.payload
-    act = dict(payload["act"])
-    digests = act.pop("_sd", ())
-    case = payload.get("case")
-    version = payload.get("version", 1)
+def _not_understood(
+    text: str,
+    mark: Mark,
+    header: Mapping[str, Any],
+    payload: Mapping[str, Any],
+    recorded_at: datetime,
+) -> SignedAction:
+    """The action that stands for a text: what its claims say is kept where it has the form."""
+    claimed: dict[str, Any] = {}
+    for name, adapter in _CLAIMED.items():
+        try:
+            claimed[name] = adapter.validate_python((header if name == "kid" else payload)[name])
+        except (KeyError, ValidationError):
+            claimed[name] = None
     return SignedAction(
         sd_jwt=text,
-        algorithm=parsed.header["alg"],
-        id=UUID(payload["jti"]),
-        agency=payload["iss"],
-        key_id=parsed.header["kid"],
-        signed_at=datetime.fromtimestamp(payload["iat"], UTC),
-        protocol=payload["protocol"],
-        case_id=UUID(case) if case else None,
-        kind=payload["kind"],
-        fields=upcasters().upcast(payload["kind"], version, act),
-        digests=tuple(digests),
-        version=version,
+        algorithm=str(header.get("alg", "")),
+        id=claimed["jti"] or UUID(bytes=sha256(text.encode()).digest()[:16]),
+        agency=claimed["iss"] or "",
+        key_id=claimed["kid"] or "",
+        signed_at=recorded_at,
+        protocol="",
+        case_id=claimed["case"],
+        kind=NOT_UNDERSTOOD,
+        fields={"acted_at": format_utc(recorded_at)},
+        digests=(),
+        mark=mark,
     )
 
 
@@ -292,8 +409,30 @@ def _todays(kind: str, version: int, fields: dict[str, Any]) -> dict[str, Any]:
         return upcasters().upcast(kind, version, fields)
     except (KeyError, TypeError, ValueError) as error:
         raise Refusal(
-            Ground.INVALID, "model", f"act is not {kind} of version {version}.", "act"
+            Ground.INVALID, _MODEL, f"act is not {kind} of version {version}.", "act"
         ) from error
+
+
+def _canonical(model: type[M], content: Mapping[str, Any], where: str) -> M:
+    """Raises ``Refusal`` (``not-canonical``) for content in any other form."""
+    for name, value in content.items():
+        if value is None:
+            named = name if name in model.model_fields else _UNKNOWN
+            raise Refusal(
+                Ground.INVALID,
+                _NOT_CANONICAL,
+                f"{where}.{named}: Leave out what has no value; do not write null.",
+                f"{where}.{named}",
+            )
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise _not_canonical(error, where) from None
+
+
+def _not_canonical(error: ValidationError, where: str) -> Refusal:
+    refusal = _refusal(error, where)
+    return Refusal(refusal.ground, _NOT_CANONICAL, refusal.message, refusal.field)
 
 
 def _validate(model: type[M], content: object, where: str) -> M:
@@ -309,7 +448,7 @@ def _refusal(error: ValidationError, where: str | None) -> Refusal:
     if first["type"] == "extra_forbidden":
         named[-1] = _UNKNOWN
     path = ".".join(named)
-    return Refusal(Ground.INVALID, "model", f"{path}: {first['msg']}.", path)
+    return Refusal(Ground.INVALID, _MODEL, f"{path}: {first['msg']}.", path)
 
 
 def _is_digest(item: object) -> bool:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from ledger.case_state import Act, annulled_ids, fold
 from ledger.protocol import Protocol
+from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.picklists import (
     CaseStatus,
@@ -244,7 +245,9 @@ class _Told:
     debts: list[Debt] = field(default_factory=list)
 
     def add(self, acts: Sequence[Act]) -> None:
-        """Count a case."""
+        """Count a case. Events that are not understood, or of no agency, count as nothing."""
+        acts = [act for act in acts if act.agency in self.protocol.agencies_by_id]
+        acts = [act for act in acts if act.kind != NOT_UNDERSTOOD]
         annulled = annulled_ids(acts)
         kinds = {act.id: act.kind for act in acts}
         stand = [act for act in acts if act.id not in annulled]
@@ -259,7 +262,7 @@ class _Told:
                 case "case_closed":
                     self.closed[agency.party, act.fields["reason"]] += 1
                 case "correction":
-                    mistaken = kinds[UUID(act.fields["corrects"])]
+                    mistaken = kinds.get(UUID(act.fields["corrects"]), NOT_UNDERSTOOD)
                     effect, reason = act.fields["effect"], act.fields["reason"]
                     self.corrections[mistaken, agency.party, effect, reason] += 1
         self._identified(stand)

@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from ledger.case_state import CaseState
 from ledger.event import ActionRecorded
 from ledger.registry import RegisteredKey, Registry, SignatureState
+from ledger.signing import Mark
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime, format_utc
 from projections.documents import Document
@@ -47,6 +48,12 @@ class TrailEntry(LedgerModel):
     """The action's ``ledger`` fields."""
     changes: tuple[Change, ...]
     """What it changed: the fewest values whose replacement gives the state after it."""
+    mark: Mark | None = Field(default=None, exclude_if=lambda mark: mark is None)
+    """What is remarkable about how the event can be read; see ``ledger.signing.Mark``.
+
+    A document has this member only where there is something to say. The kind of an event that is
+    not understood is ``not_understood``. Its times are that of recording, and its agency is the
+    one that it claims, or empty."""
 
 
 def trail_document(
@@ -55,6 +62,7 @@ def trail_document(
     signature: SignatureState,
     before: Mapping[str, Any],
     after: Mapping[str, Any],
+    mark: Mark | None,
 ) -> Document:
     """The :class:`TrailEntry` of a recorded event as its JSON document.
 
@@ -65,7 +73,7 @@ def trail_document(
         raise ValueError("the event is not recorded yet")
     action = event.action
     agency = registry.protocol.agencies_by_id.get(action.agency)
-    return {
+    document: Document = {
         "case_id": str(event.originator_id),
         "version": event.originator_version,
         "position": event.position,
@@ -84,6 +92,7 @@ def trail_document(
             for path, was, is_now in differences("", before, after)
         ],
     }
+    return document if mark is None else document | {"mark": mark.value}
 
 
 class RegistryDocuments:
@@ -146,6 +155,8 @@ def state_after(trail: Sequence[TrailEntry]) -> CaseState | None:
     for entry in trail:
         for change in entry.changes:
             _apply(document, change)
+    if not document:
+        return None  # no event that is understood has opened the case
     last = trail[-1]
     return CaseState.model_validate(
         document

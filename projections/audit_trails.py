@@ -10,8 +10,8 @@ from pydantic_core import to_json
 from ledger.registry import Registry, SignatureState
 from projections.audit_trail import RegistryDocuments, trail_document
 from projections.documents import Document
-from projections.folding import CaseStep, Step
-from projections.registry_history import RegistryHistory
+from projections.folding import CaseStep, RegistryStep, Step
+from projections.registry_history import RegistryHistory, marks_signatures
 from projections.view import Row, View
 
 # The state of a signature is the one thing about an event that a later event tells.
@@ -49,7 +49,7 @@ class AuditTrails(View):
         for step in steps:
             told = _signature_state(step)
             pending.append(self._row(step, told))
-            if step.event.action.kind in ("key_revoked", "key_compromised"):
+            if isinstance(step, RegistryStep) and marks_signatures(step.event.action, step.mark):
                 self.insert(curs, pending)
                 pending.clear()
                 self._mark(curs, step.event.action.fields)
@@ -69,7 +69,7 @@ class AuditTrails(View):
             event.position,
             event.action.key_id,
             signature.value,
-            to_json(trail_document(event, _signing(step), signature, before, after)),
+            to_json(trail_document(event, _signing(step), signature, before, after, step.mark)),
         )
 
     def _documents(self, step: Step) -> tuple[Document, Document]:

@@ -54,10 +54,10 @@ class CaseViews(View):
     identity: ClassVar[tuple[str, ...]] = key
 
     def write(self, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
-        last_of_case = {s.after.id: s for s in steps if isinstance(s, CaseStep)}
+        last_of_case = {s.event.originator_id: s for s in steps if isinstance(s, CaseStep)}
         left = [s for s in steps if isinstance(s, CaseStep) and _a_party_left(s)]
         self.insert(curs, [row for step in last_of_case.values() for row in self._rows(step)])
-        for case_id in {step.after.id for step in left}:
+        for case_id in {step.event.originator_id for step in left}:
             curs.execute(_LEAVE, self._remaining(case_id, last_of_case[case_id]))
 
     def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:  # noqa: ARG002
@@ -65,6 +65,8 @@ class CaseViews(View):
             yield from self._rows(step)
 
     def _rows(self, step: CaseStep) -> Iterator[Row]:
+        if step.after is None:
+            return
         state = step.after.state
         documents = CaseDocuments(state, step.registry.protocol, step.document_after)
         alike, met = counted_as(state), state.facts.get("meeting_held")
@@ -96,10 +98,11 @@ class CaseViews(View):
             )
 
     def _remaining(self, case_id: UUID, step: CaseStep) -> dict[str, Any]:
-        return {"slot": self.slot, "case_id": case_id, "viewers": list(viewers(step.after.state))}
+        remaining = list(viewers(step.after.state)) if step.after is not None else []
+        return {"slot": self.slot, "case_id": case_id, "viewers": remaining}
 
 
 def _a_party_left(step: CaseStep) -> bool:
-    return step.before is not None and not set(step.before.state.parties) <= set(
-        step.after.state.parties
-    )
+    if step.before is None or step.after is None:
+        return False
+    return not set(step.before.state.parties) <= set(step.after.state.parties)

@@ -8,10 +8,10 @@ from typing import Protocol as Interface
 from uuid import UUID
 
 from ledger import registry as registries
-from ledger.case import Case
+from ledger.case import Case, after_event
 from ledger.event import ActionRecorded
 from ledger.registry import Registry
-from ledger.vocabulary import REGISTRY_ACTIONS
+from ledger.signing import Mark
 from projections.documents import Document, StateDocuments
 
 
@@ -31,10 +31,13 @@ class CaseStep:
 
     event: ActionRecorded
     before: Case | None
-    after: Case
+    after: Case | None
+    """``None`` while no event that is understood has opened the case."""
     registry: Registry
     documents: StateDocuments
     """Of the case's states, so that they are made once for all views."""
+    mark: Mark | None = None
+    """What is remarkable about the event."""
 
     @property
     def document_before(self) -> Document:
@@ -44,7 +47,7 @@ class CaseStep:
     @property
     def document_after(self) -> Document:
         """The state after it."""
-        return self.documents.of(self.after.state)
+        return self.documents.of(self.after.state if self.after else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class RegistryStep:
     event: ActionRecorded
     before: Registry | None
     after: Registry
+    mark: Mark | None = None
+    """What is remarkable about the event."""
 
 
 Step = CaseStep | RegistryStep
@@ -90,30 +95,27 @@ class Folder:
     def step(self, event: ActionRecorded) -> Step:
         """Fold the next event in ledger order."""
         position = event.position
-        if position is None or event.recorded_at is None:
+        if position is None:
             raise ValueError("the event is not recorded yet")
         self._begin(position)
-        if event.action.kind in REGISTRY_ACTIONS:
-            before = self._registry
-            self._registry = registries.evolve(before, event.action, event.recorded_at, position)
-            return RegistryStep(event, before, self._registry)
-        if self._registry is None:
-            raise ValueError("the ledger does not begin with the adoption of a protocol")
-        return self._case_step(event, position, self._registry)
+        before = self._registry
+        if before is None or event.originator_id == before.protocol.ledger_id:
+            self._registry, mark = registries.applied(before, event)
+            return RegistryStep(event, before, self._registry, mark)
+        return self._case_step(event, position, before)
 
     def _case_step(self, event: ActionRecorded, position: int, registry: Registry) -> CaseStep:
-        project = Case.projector(registry.protocol)
-        if self._version(event.originator_id) != event.originator_version - 1:
-            self._cases.pop(event.originator_id, None)
-            self._load([event.originator_id], position, registry)
-        before = self._cases.pop(event.originator_id, None)
-        after = project(before, [event])
-        if after is None:
-            raise ValueError("an event leaves its case")
-        self._cases[after.id] = after
-        while len(self._cases) > self._keep:
-            self._cases.popitem(last=False)
-        return CaseStep(event, before, after, registry, self._documents)
+        case_id = event.originator_id
+        if self._version(case_id) != event.originator_version - 1:
+            self._cases.pop(case_id, None)
+            self._load([case_id], position, registry)
+        before = self._cases.pop(case_id, None)
+        after, mark = after_event(before, event, registry.protocol)
+        if after is not None:
+            self._cases[case_id] = after
+            while len(self._cases) > self._keep:
+                self._cases.popitem(last=False)
+        return CaseStep(event, before, after, registry, self._documents, mark)
 
     def _version(self, case_id: UUID) -> int:
         case = self._cases.get(case_id)
@@ -133,8 +135,5 @@ class Folder:
     def _registry_before(self, position: int) -> Registry | None:
         registry: Registry | None = None
         for event in self._history.acts(before=position):
-            if event.recorded_at is not None and event.position is not None:
-                registry = registries.evolve(
-                    registry, event.action, event.recorded_at, event.position
-                )
+            registry, _ = registries.applied(registry, event)
         return registry

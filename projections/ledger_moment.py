@@ -11,7 +11,6 @@ from ledger.case import Case
 from ledger.event import ActionRecorded
 from ledger.protocol import Protocol
 from ledger.registry import Registry
-from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 from projections.moments import Moment
@@ -70,13 +69,9 @@ class Seen:
             raise ValueError("the event is not recorded yet")
         self.position, self.last = event.position, event
         self.kinds[event.action.kind] += 1
-        if event.action.kind in REGISTRY_ACTIONS:
-            self.registry = registries.evolve(
-                self.registry, event.action, event.recorded_at, event.position
-            )
+        if self.registry is None or event.originator_id == self.registry.protocol.ledger_id:
+            self.registry, _ = registries.applied(self.registry, event)
             return
-        if self.registry is None:
-            raise ValueError("a ledger begins with the adoption of its protocol")
         known = self.cases.get(event.originator_id)
         case = Case.projector(self.registry.protocol)(known, (event,))
         if case is not None:

@@ -110,7 +110,9 @@ def steps(
     case: Case | None = None
     for act in counted:
         before = case.state if case else None
-        case = after(case, act, protocol)
+        case, _ = after(case, act, protocol)
+        if case is None:
+            continue  # nothing that is understood has opened the case
         if before is not None and before.position > act.position:
             # Taken earlier and recorded later: the state is as new as the newest.
             newest = {name: getattr(before, name) for name in _NEWEST}

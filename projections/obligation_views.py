@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -55,11 +56,11 @@ class ObligationViews(View):
                 before = self._before(step)
                 after = _after(before, step)
                 changed |= {obligation.id: obligation for obligation in after.since(before)}
-                self._keep(step.after.id, after)
+                self._keep(step.event.originator_id, after)
         self.insert(curs, [self._row(obligation) for obligation in changed.values()])
 
     def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:  # noqa: ARG002
-        if is_last and isinstance(step, CaseStep):
+        if is_last and isinstance(step, CaseStep) and step.after is not None:
             acts = tuple(step.after.history.values())
             for obligation in obligations(acts, step.registry.protocol).by_id.values():
                 yield self._row(obligation)
@@ -99,4 +100,6 @@ class ObligationViews(View):
 
 
 def _after(before: CaseObligations, step: CaseStep) -> CaseObligations:
+    if step.after is None or (step.mark is not None and not step.mark.has_effect):
+        return replace(before, version=step.event.originator_version)
     return after_act(before, step.after, step.event.as_act(), step.registry.protocol)

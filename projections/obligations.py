@@ -6,14 +6,14 @@ not. Whether it is overdue is asked of a moment, and never stored.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 from uuid import UUID, uuid5
 
 from ledger.case import Case
-from ledger.case_state import Act, CaseState, annulled_ids, annuls, evolve
+from ledger.case_state import Act, CaseState, annulled_ids, annuls, applied
 from ledger.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
@@ -128,8 +128,8 @@ def obligations(acts: Sequence[Act], protocol: Protocol) -> CaseObligations:
         if annuls(act):
             folded, state = _refolded(folded, acts[: place + 1], protocol)
         else:
-            state = evolve(state, act, protocol)
-            folded = _following(folded, state, act, protocol)
+            state, is_applied = applied(state, act, protocol)
+            folded = _after(folded, state, act, protocol, is_applied=is_applied)
     return folded
 
 
@@ -138,6 +138,20 @@ def after_act(known: CaseObligations, case: Case, act: Act, protocol: Protocol) 
     if annuls(act):
         return _refolded(known, tuple(case.history.values()), protocol)[0]
     return _following(known, case.state, act, protocol)
+
+
+def _after(
+    known: CaseObligations,
+    state: CaseState | None,
+    act: Act,
+    protocol: Protocol,
+    *,
+    is_applied: bool,
+) -> CaseObligations:
+    """The obligations after ``act``, which opens and closes none where it was not applied."""
+    if state is None or not is_applied:
+        return replace(known, version=act.version)
+    return _following(known, state, act, protocol)
 
 
 def _following(
@@ -174,9 +188,9 @@ def _refolded(
     folded = CaseObligations()
     state: CaseState | None = None
     for act in acts:
-        state = evolve(state, act, protocol, annulled=act.id in annulled)
+        state, is_applied = applied(state, act, protocol, annulled=act.id in annulled)
         if act.id not in annulled:
-            folded = _following(folded, state, act, protocol)
+            folded = _after(folded, state, act, protocol, is_applied=is_applied)
     deed = _deed(acts[-1], protocol)
     gone = {
         obligation_id: _closed(obligation, deed, ObligationOutcome.ANNULLED)
@@ -267,12 +281,13 @@ def _creditors(owed: OwedStep, state: CaseState, protocol: Protocol) -> tuple[st
 
 
 def _deed(act: Act, protocol: Protocol) -> Deed:
+    agency = protocol.agencies_by_id.get(act.agency)
     return Deed.model_construct(
         position=act.position,
         action=act.id,
         kind=act.kind,
         agency=act.agency,
-        party=protocol.agencies_by_id[act.agency].party,
+        party=agency.party if agency is not None else "",
         acted_at=act.acted_at,
         recorded_at=act.recorded_at,
     )

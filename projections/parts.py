@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 from psycopg import Connection
 
-from ledger.case import Case
+from ledger.case import Case, after_event
 from ledger.event import ActionRecorded
 from ledger.store.database import set_role
 from ledger.store.recorder import LedgerDatastore, RecordedRow
@@ -92,13 +92,13 @@ class PartReader:
 
     def _steps(self, rows: Iterable[RecordedRow]) -> Iterator[CaseStep]:
         before: Case | None = None
-        for row in rows:
+        for version, row in enumerate(rows, 1):
+            if row.version != version:
+                raise ValueError(f"case {row.originator_id} has a gap")
             event = row.event()
             registry = self.history.at(row.position)
-            after = Case.projector(registry.protocol)(before, [event])
-            if after is None or after.version != row.version:
-                raise ValueError(f"case {row.originator_id} has a gap")
-            yield CaseStep(event, before, after, registry, self._documents)
+            after, mark = after_event(before, event, registry.protocol)
+            yield CaseStep(event, before, after, registry, self._documents, mark)
             before = after
 
     def _registry_events(self) -> Iterator[ActionRecorded]:

@@ -8,10 +8,16 @@ from datetime import datetime
 from ledger import registry as registries
 from ledger.event import ActionRecorded
 from ledger.registry import Registry, SignatureState
+from ledger.signing import Mark, SignedAction
 from projections.folding import RegistryStep
 
 _CHANGES_NO_RULE = "readings_anchored"
 """The one act that comes often, and that no case's fold asks for."""
+
+
+def marks_signatures(action: SignedAction, mark: Mark | None) -> bool:
+    """Whether an act on the protocol says something about signatures made with a key."""
+    return action.kind in ("key_revoked", "key_compromised") and mark is not Mark.NO_EFFECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +46,16 @@ class RegistryHistory:
             if event.position is None or event.recorded_at is None:
                 raise ValueError("the event is not recorded yet")
             before = registry
-            registry = registries.evolve(before, event.action, event.recorded_at, event.position)
+            registry, noted = registries.applied(before, event)
             if event.action.kind != _CHANGES_NO_RULE:
                 self._positions.append(event.position)
                 self._registries.append(registry)
-            if event.action.kind in ("key_revoked", "key_compromised"):
+            if marks_signatures(event.action, noted):
                 fields = event.action.fields
                 since = fields.get("since")
                 mark = _Mark(event.position, datetime.fromisoformat(since) if since else None)
                 self._marks.setdefault(fields["key_id"], []).append(mark)
-            yield RegistryStep(event, before, registry)
+            yield RegistryStep(event, before, registry, noted)
 
     def at(self, position: int) -> Registry:
         """The registry that the event at ``position`` met. Raises ``ValueError`` for none."""

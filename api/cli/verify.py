@@ -244,7 +244,7 @@ def receipt(
             proof = TlogProof.parse(_text(file))
             checkpoint, cosigned = proof.check(leaf_hash(proof.extra), believed or trusted)
             text, recorded_at = unseal(proof.extra)
-            action = read_recorded(text)
+            action = read_recorded(text, recorded_at)
         except (NoteError, ProofError, ValueError, KeyError) as error:
             hint = "" if policies else f" (if the parties changed keys since: {_GET_POLICIES})"
             fail(f"the receipt does not hold: {error}{hint}", DOES_NOT_HOLD)
@@ -254,6 +254,7 @@ def receipt(
             "agency": action.agency,
             "case": str(action.case_id) if action.case_id else None,
             "recorded_at": recorded_at.isoformat(),
+            **({"mark": action.mark.value} if action.mark else {}),
             "ledger": checkpoint.origin,
             "size": checkpoint.size,
             "cosigned": {name: moment.isoformat() for name, moment in cosigned.items()},

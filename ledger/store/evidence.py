@@ -8,9 +8,7 @@ from cryptography.x509 import Certificate
 from psycopg import Connection
 from psycopg.rows import dict_row, scalar_row
 
-from ledger.entry import unseal
 from ledger.keys import from_public, key_id
-from ledger.signing import read_recorded
 from ledger.store.recorder import RecordedRow
 from ledger.store.streaming import rows_by_position
 from ledger.transparency.policy import Policy
@@ -92,7 +90,7 @@ def registered_keys(rows: Iterable[RecordedRow]) -> dict[str, PublicKey]:
         if row.kind not in _NAMING_KEYS:
             continue
         try:
-            fields = read_recorded(unseal(row.state)[0]).fields
+            fields = row.event().action.fields
             for content in fields.get("keys", [fields.get("grant")]):
                 public = KeyGrant.model_validate(content).key
                 found[key_id(from_public(public))] = public

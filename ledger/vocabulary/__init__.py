@@ -147,7 +147,10 @@ REGISTRY_ACTIONS = actions_by_kind(
 
 ALL_ACTIONS = {**CASE_ACTIONS, **REGISTRY_ACTIONS}
 
-__all__ = ["ALL_ACTIONS", "CASE_ACTIONS", "REGISTRY_ACTIONS", "Action"]
+NOT_UNDERSTOOD = "not_understood"
+"""The kind of a recorded event that this program cannot understand; no agency can sign it."""
+
+__all__ = ["ALL_ACTIONS", "CASE_ACTIONS", "NOT_UNDERSTOOD", "REGISTRY_ACTIONS", "Action"]
 
 
 def build_models() -> None:

@@ -13,7 +13,7 @@ from ledger import entry
 from ledger.case import History
 from ledger.case_state import Act
 from ledger.event import recorded
-from ledger.signing import read_recorded
+from ledger.signing import NOT_UNDERSTOOD, Mark, read_recorded
 from ledger.vocabulary import CASE_ACTIONS
 from tests.support.agencies import Agencies
 from tests.support.strategies import actions
@@ -42,9 +42,10 @@ def test_what_is_read_back_is_what_was_signed(agencies: Agencies, data: st.DataO
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"recorded_at":"x","sd_jwt":"a"}'])
-def test_other_bytes_are_no_event(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        recorded(content, uuid4(), 1, 1)
+def test_other_bytes_keep_their_place_and_are_not_understood(content: bytes) -> None:
+    event = recorded(content, uuid4(), 1, 1)
+    assert event.action.mark is Mark.NOT_UNDERSTOOD
+    assert event.as_act().kind == NOT_UNDERSTOOD
 
 
 def act(version: int) -> Act:

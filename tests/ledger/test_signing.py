@@ -14,8 +14,10 @@ from ledger.sd_jwt import SdJwt
 from ledger.vocabulary.coordination import InformationProvided
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround
+from ledger.vocabulary.types import format_utc
 
 KEY = keys.generate()
+LATER = datetime(2026, 1, 5, 8, tzinfo=UTC)
 
 
 def opened() -> CaseOpened:
@@ -110,7 +112,11 @@ def test_algorithm_and_type_confusion_is_refused(header: dict[str, str]) -> None
     [
         ("acted_at", 1764756000),
         ("acted_at", "1764756000"),
-        ("acted_at", "2025-12-03T10:00:00.000Z"),
+        ("acted_at", "2025-12-03T10:00:00.0000000Z"),
+        ("acted_at", "2025-12-03T10:00:00.Z"),
+        ("acted_at", "2025-12-03T10:00:60Z"),
+        ("acted_at", "2025-12-03T10:00:00z"),
+        ("acted_at", "2025-12-03T10:00:00+00:00"),
         ("acted_at", "2025-12-03T11:00:00+01:00"),
         ("acted_at", "2025-12-03 10:00:00Z"),
         ("request", None),
@@ -131,11 +137,106 @@ def test_a_value_that_readers_would_take_otherwise_is_refused(field: str, value:
         answer, agency="xk-nac", key=KEY, protocol="some-protocol", case_id=uuid4()
     )
     signing.read(signing.parse(str(honest)))
-    payload = dict(honest.payload)
-    payload["act"] = {**payload["act"], field: value}
-    header = {name: value for name, value in honest.header.items() if name != "alg"}
-    forged = sd_jwt.issue(header, payload, honest.disclosures, KEY)
+    forged = signed_again(honest, act={**honest.payload["act"], field: value})
     with pytest.raises(Refusal) as caught:
         signing.read(signing.parse(str(forged)))
     assert caught.value.rule in ("not-canonical", "model")
     assert (caught.value.field or "").startswith(f"act.{field}")
+
+
+def signed_again(honest: sd_jwt.SdJwt, **claims: object) -> sd_jwt.SdJwt:
+    """The same action with other claims, signed by the same key."""
+    header = {name: value for name, value in honest.header.items() if name != "alg"}
+    return sd_jwt.issue(header, {**honest.payload, **claims}, honest.disclosures, KEY)
+
+
+@pytest.mark.parametrize(
+    ("claim", "value", "says"),
+    [
+        ("iat", "1795987022", "valid integer"),
+        ("iat", 1795987022.0, "valid integer"),
+        ("iat", True, "valid integer"),
+        ("iat", None, "do not write null"),
+        ("version", None, "do not write null"),
+        ("version", "2", "valid integer"),
+        ("version", 1, "greater than or equal to 2"),
+        ("jti", "5788E8C5-BD03-44DD-B797-E60364499767", "lower case, with hyphens"),
+        ("jti", "5788e8c5bd0344ddb797e60364499767", "lower case, with hyphens"),
+        ("case", "urn:uuid:5788e8c5-bd03-44dd-b797-e60364499767", "lower case, with hyphens"),
+        ("case", "{5788e8c5-bd03-44dd-b797-e60364499767}", "lower case, with hyphens"),
+        ("case", None, "do not write null"),
+        ("nbf", 0, "not permitted"),
+    ],
+)
+def test_a_claim_in_another_form_is_refused_and_the_message_says_what_is_wrong(
+    claim: str, value: object, says: str
+) -> None:
+    with pytest.raises(Refusal, match=says) as caught:
+        signing.read(signing.parse(str(signed_again(signed(), **{claim: value}))))
+    assert caught.value.rule in ("not-canonical", "model")
+    assert (caught.value.field or "").startswith("payload.")
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("2025-12-03T10:00:00Z", datetime(2025, 12, 3, 10, tzinfo=UTC)),
+        ("2025-12-03T10:00:00.0Z", datetime(2025, 12, 3, 10, tzinfo=UTC)),
+        ("2025-12-03T10:00:00.170Z", datetime(2025, 12, 3, 10, 0, 0, 170_000, tzinfo=UTC)),
+        ("2025-12-03T10:00:00.17Z", datetime(2025, 12, 3, 10, 0, 0, 170_000, tzinfo=UTC)),
+        ("2025-12-03T10:00:00.000001Z", datetime(2025, 12, 3, 10, 0, 0, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_time_stands_for_its_moment_however_many_digits_it_is_written_with(
+    written: str, moment: datetime
+) -> None:
+    honest = signed()
+    other = signed_again(honest, act={**honest.payload["act"], "acted_at": written})
+    action = signing.read(signing.parse(str(other)))
+    assert action.acted_at == moment
+    assert action.fields["acted_at"] == format_utc(moment)
+    assert signing.parse(action.sd_jwt).payload["act"]["acted_at"] == written
+    assert signing.read_recorded(action.sd_jwt) == action
+
+
+def test_what_earlier_programs_recorded_in_another_form_is_understood_and_marked() -> None:
+    honest = signed()
+    case = honest.payload["case"]
+    other = signed_again(
+        honest,
+        iat=str(honest.payload["iat"]),
+        jti=honest.payload["jti"].upper(),
+        case=f"urn:uuid:{case}",
+        version=None,
+    )
+    action = signing.read_recorded(other.without_disclosures())
+    assert action.mark is signing.Mark.NOT_CANONICAL
+    known = signing.read(honest)
+    assert (action.id, action.case_id, action.kind) == (known.id, known.case_id, known.kind)
+    assert (action.signed_at, action.fields) == (known.signed_at, known.fields)
+
+
+@pytest.mark.parametrize(
+    ("claims", "mark"),
+    [
+        ({"kind": "of_a_later_program"}, signing.Mark.UNKNOWN_KIND),
+        ({"version": 99}, signing.Mark.UNKNOWN_VERSION),
+        ({"iat": -1}, signing.Mark.NOT_UNDERSTOOD),
+        ({"act": {}}, signing.Mark.NOT_UNDERSTOOD),
+    ],
+)
+def test_what_is_not_understood_is_read_as_such_and_says_whose_it_is(
+    claims: dict[str, object], mark: signing.Mark
+) -> None:
+    honest = signed()
+    action = signing.read_recorded(signed_again(honest, **claims).without_disclosures(), LATER)
+    assert (action.kind, action.mark) == (signing.NOT_UNDERSTOOD, mark)
+    assert (str(action.id), action.agency) == (honest.payload["jti"], honest.payload["iss"])
+    assert action.acted_at == action.signed_at == LATER
+
+
+@pytest.mark.parametrize("text", ["", "~", "e30.e30.AA~", "a.b.c~", "e30.W10.AA~", "\x00\xff"])
+def test_any_text_is_read_back(text: str) -> None:
+    action = signing.read_recorded(text, LATER)
+    assert (action.kind, action.mark) == (signing.NOT_UNDERSTOOD, signing.Mark.NOT_UNDERSTOOD)
+    assert action == signing.read_recorded(text, LATER)

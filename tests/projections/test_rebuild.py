@@ -239,6 +239,7 @@ def check_documents(database: str) -> None:
         for step in folder.steps(history.page(0, 10_000)):
             if not isinstance(step, CaseStep):
                 continue
+            assert step.after is not None
             state = step.after.state
             dumped = state.model_dump(mode="json")
             for own in ("version", "position", "last_recorded_at"):
