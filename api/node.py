@@ -25,7 +25,7 @@ from api.settings import Settings
 from api.sign_in import Relying, SignIn
 from api.timestamping import trusted_roots
 from api.told import Told
-from api.witnessing import Copied, Witnesses
+from api.witnessing import Copied, Recorded, Witnesses
 from ledger.application import Ledger, environment
 from ledger.mailbox import Mailbox
 from ledger.outbox import Outbox
@@ -83,7 +83,9 @@ class Node:
             settings,
             self.database,
             self.policy_at,
-            None if self.leads else Copied(self.ledger.rows, self.database, self.told),
+            Recorded(self.ledger.rows)
+            if self.leads
+            else Copied(self.ledger.rows, self.database, self.told),
         )
         self._stack = ExitStack()
 

@@ -68,6 +68,21 @@ class Copied:
         return tree.root(size)
 
 
+class Recorded:
+    """The events of the ledger node itself: its witnesses cosign none that it has not recorded."""
+
+    def __init__(self, rows: LedgerRecorder) -> None:
+        self._rows = rows
+
+    def root_at(self, size: int) -> bytes | None:
+        """The root of the first ``size`` events; ``None`` where there are fewer.
+
+        A submission of more was signed with this log's key elsewhere.
+        """
+        tree = self._rows.tree()
+        return tree.root(size) if size <= tree.size else None
+
+
 class Witnesses:
     """One witness for each key of each own party; the policy in force says which one counts."""
 

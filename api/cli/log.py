@@ -28,16 +28,18 @@ from api.store import open_store
 from api.witness_app import create_witness_app
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
+from ledger.store.evidence import registered_keys
 from ledger.store.migrate import migrate, witness_component, witness_role
-from ledger.transparency.export import write_export
+from ledger.transparency.adoption import adopted_in, adopted_in_export
+from ledger.transparency.export import read_checkpoint, read_export, write_export
 from ledger.transparency.fingerprint import spoken
 from ledger.transparency.note import SignatureType, VerifierKey
 from ledger.transparency.policy import Policy
 from ledger.transparency.policy_history import MAX_BYTES, policy_history
-from ledger.transparency.publication import published
+from ledger.transparency.publication import published, signed
 from ledger.transparency.stand_alone import stand_alone_files
 from ledger.transparency.timestamping import earliest_timestamps
-from ledger.transparency.witness import Witness
+from ledger.transparency.witness import Adopted, Witness
 from ledger.vocabulary.registration import LogPolicyAdopted
 
 
@@ -181,11 +183,18 @@ def fingerprints(
 @app.command("export")
 def export_log(
     directory: Annotated[Path, typer.Argument(help="Where to write; may hold an older export.")],
+    signed_only: Annotated[
+        bool,
+        typer.Option(
+            "--signed", help="Up to what the log signed last, though no quorum cosigned it."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write what the last published checkpoint covers as a directory that stands alone.
 
-    It holds static files, the recorded policies, a verifier and instructions (README.md).
+    It holds static files, the recorded policies, a verifier and instructions (README.md). With
+    --signed it is for `witness follow`: while witnesses refuse, nothing new is published.
     """
     settings = Settings()
     columns = (TextColumn("Writing"), BarColumn(), MofNCompleteColumn())
@@ -196,7 +205,7 @@ def export_log(
         Database(store.conninfo) as database,
         Progress(*columns, console=out, disable=as_json, transient=True) as progress,
     ):
-        last = published(database)
+        last = signed(database) if signed_only else published(database)
         if last is None:
             fail("no checkpoint is published yet; a quorum of witnesses must cosign one")
         note, checkpoint = last
@@ -252,6 +261,76 @@ def make_witness_key(
         typer.echo(str(new_witness_key(Settings(), party).verifier))
 
 
+@witness_app.command()
+def follow(
+    party: Annotated[str, typer.Argument(help="The party whose witness it is.")],
+    ledger_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="An export (`log export --signed`). [default: this node's own events]"
+        ),
+    ] = None,
+    adopted: Annotated[
+        str | None,
+        typer.Option("--adoption", help="The adoption's hash. [default: CASE_LEDGER_ADOPTION]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow the log policy that the parties adopted: its log keys count, and no others.
+
+    Run it on the witness's machine after a log key was rotated. If a leaked key led the witness
+    astray, this resets it: it goes back to the verified events, and keeps the forged note as
+    evidence. It may run while the witness serves.
+    """
+    settings, code = Settings(), party.upper()
+    with failures(as_json), open_store(settings) as store:
+        migrate(store.owner_conninfo, [witness_component(code)], roles=[witness_role(code)])
+        if ledger_from is not None:
+            first = adopted or settings.adoption
+            if first is None:
+                fail("name the adoption's hash that the parties compared: --adoption HASH")
+            decided = _adopted_in_export(ledger_from, bytes.fromhex(first))
+        else:
+            decided = _adopted_here(store.conninfo)
+        with Database(store.conninfo) as database:
+            witness = Witness(database, code, witness_key(settings, code), lambda _: ())
+            applied = witness.follow(decided)
+        if as_json:
+            print_json(
+                {
+                    "since": decided.since,
+                    "log_keys": [str(key) for key in decided.policy.logs],
+                    "size": applied.size,
+                    "reset_from": applied.reset_from,
+                }
+            )
+            return
+        keys = ", ".join(str(key) for key in decided.policy.logs)
+        out.print(f"The witness believes the policy since size {decided.since}: {keys}")
+        if applied.reset_from is not None:
+            out.print(
+                f"[yellow]It was led astray[/] and held {applied.reset_from} events of another "
+                f"history. It stands at size {applied.size} again; the forged note is kept as "
+                "evidence in its schema.",
+                soft_wrap=True,
+            )
+
+
+def _adopted_in_export(directory: Path, first: bytes) -> Adopted:
+    keys = registered_keys(read_export(directory))
+    return adopted_in_export(
+        lambda: read_export(directory), keys, read_checkpoint(directory), first
+    )
+
+
+def _adopted_here(conninfo: str) -> Adopted:
+    with Ledger(environment(conninfo)) as ledger, Database(conninfo) as database:
+        last = signed(database)
+        if last is None:
+            fail("there are no signed events here; name an export with --from")
+        return adopted_in(ledger.registry(), last[0], ledger.rows.tree())
+
+
 @witness_app.command("serve")
 def serve_witness(
     party: Annotated[str, typer.Argument(help="The party whose witness it is.")],
@@ -261,7 +340,11 @@ def serve_witness(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Run a witness alone, with a database of its own (C2SP tlog-witness)."""
+    """Run a witness alone, with a database of its own (C2SP tlog-witness).
+
+    Once it was told to follow an adopted policy (`witness follow`), that policy's log keys count
+    and --log does not.
+    """
     log_as_json()
     leave_when_told()
     settings = Settings().listening_on(host, port)

@@ -292,6 +292,15 @@ def published(database: Database) -> tuple[Note, Checkpoint] | None:
     return None if row is None else _read(row["note"])
 
 
+def signed(database: Database) -> tuple[Note, Checkpoint] | None:
+    """The last checkpoint that the log signed, whoever cosigned it."""
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT note FROM log.signed ORDER BY size DESC LIMIT 1", prepare=True
+        ).fetchone()
+    return None if row is None else _read(row["note"])
+
+
 def signed_after(database: Database, size: int) -> tuple[Note, Checkpoint] | None:
     """What the log signed next after ``size``, as far as one stride; or else what it signed last.
 

@@ -16,6 +16,7 @@ from ledger.store.database import Database
 from ledger.store.migrate import witness_role, witness_schema
 from ledger.transparency.checkpoint import Checkpoint, read_hash, read_number, write_hash
 from ledger.transparency.note import Note, NoteError, SignerKey, VerifierKey, verify
+from ledger.transparency.policy import Policy
 from ledger.transparency.proof import MAX_PATH
 
 SIZE_TYPE = "text/x.tlog.size"
@@ -78,6 +79,36 @@ class Submission:
         return cls(old, tuple(map(read_hash, lines)), Note.parse(note))
 
 
+class AnotherDecisionError(ValueError):
+    """What the parties adopted does not allow the witness to follow it, or to go back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A policy that every party adopted, with the ledger in which its adoption is recorded.
+
+    Whoever makes one has verified the events, their signatures and the adoption by all parties.
+    """
+
+    policy: Policy
+    since: int
+    """The size from which on it holds."""
+    note: Note
+    """A checkpoint of ``since`` events or more, of the verified events."""
+    root_at: Callable[[int], bytes | None]
+    """The root of the first so many of them; ``None`` where there are fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What following an adopted policy changed."""
+
+    size: int
+    """The size that the witness holds now."""
+    reset_from: int | None
+    """The size that it held of another history, if it did; that note is kept as evidence."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     size: int
@@ -115,7 +146,7 @@ class Witness:
             checkpoint = Checkpoint.parse(sent.note.text)
         except NoteError as error:
             return Answer(400, f"{error}\n")
-        keys = self._logs(checkpoint.origin)
+        keys = self._recorded_keys(checkpoint.origin) or self._logs(checkpoint.origin)
         if not keys:
             return Answer(404, "this log is not known here\n")
         try:
@@ -130,6 +161,37 @@ class Witness:
             return Answer(503, "the events are not copied here yet\n")
         with self._database.transaction(role=self._role) as connection:
             return self._decide(connection, sent, checkpoint, keys, copied)
+
+    def follow(self, adopted: Adopted) -> Applied:
+        """Believe the log keys of an adopted policy from now on, and no others.
+
+        A leaked log key can make a witness cosign events that the log never had. Where the last
+        note that it cosigned is of another history than the verified events, and by a key that
+        counts no more, the witness goes back to those events. It keeps that note as evidence.
+        Raises ``AnotherDecisionError``, and changes nothing then.
+        """
+        checkpoint = Checkpoint.parse(adopted.note.text)
+        own = [key for key in adopted.policy.logs if key.name == checkpoint.origin]
+        if checkpoint.size < adopted.since or adopted.root_at(checkpoint.size) != checkpoint.root:
+            raise AnotherDecisionError("the checkpoint is not of the events that were given")
+        try:
+            if not verify(adopted.note, own):
+                raise NoteError("no log key of the adopted policy signed the checkpoint")
+        except NoteError as error:
+            raise AnotherDecisionError(str(error)) from error
+        with self._database.transaction(role=self._role) as connection:
+            self._lock(connection, checkpoint.origin)
+            self._believe(connection, checkpoint.origin, own, adopted.since)
+            held = self._held(connection, checkpoint.origin)
+            if adopted.root_at(held.size) == held.root:
+                return Applied(held.size, None)
+            if verify(Note.parse(held.note), own):
+                raise AnotherDecisionError(
+                    f"the witness holds {held.size} events that a key still in force signed, and "
+                    "these are others: get newer ones, or let the parties adopt another log key"
+                )
+            self._reset(connection, held, checkpoint, adopted, own)
+            return Applied(checkpoint.size, held.size)
 
     def latest(self, origin_hash: str) -> str | None:
         """The last checkpoint of the log whose origin has this SHA-256, cosigned."""
@@ -156,11 +218,7 @@ class Witness:
         keys: Collection[VerifierKey],
         copied: bytes | None,
     ) -> Answer:
-        # One request on a log at a time: checked and stored as one step.
-        connection.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-            (f"{witness_schema(self.party)} {checkpoint.origin}",),
-        )
+        self._lock(connection, checkpoint.origin)
         held = self._held(connection, checkpoint.origin)
         if _contradicts(sent, checkpoint, held, copied):
             status = 422 if sent.old == held.size else 409
@@ -181,6 +239,79 @@ class Witness:
         note = Note(note.text, (*note.signatures, cosignature))
         self._store(connection, checkpoint, note, now)
         return Answer(200, str(cosignature))
+
+    def _lock(self, connection: Connection[DictRow], origin: str) -> None:
+        """One request on a log at a time: checked and stored as one step."""
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            (f"{witness_schema(self.party)} {origin}",),
+        )
+
+    def _recorded_keys(self, origin: str) -> list[VerifierKey]:
+        """The log keys of the last policy that the witness was told to follow."""
+        select = SQL("SELECT vkey FROM {}.log_keys WHERE origin = %s ORDER BY vkey")
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select.format(self._schema), (origin,)).fetchall()
+        return [VerifierKey.parse(row["vkey"]) for row in rows]
+
+    def _believe(
+        self,
+        connection: Connection[DictRow],
+        origin: str,
+        own: Sequence[VerifierKey],
+        since: int,
+    ) -> None:
+        of = SQL("{}.log_keys").format(self._schema)
+        newest = connection.execute(
+            SQL("SELECT max(since) AS since FROM {} WHERE origin = %s").format(of), (origin,)
+        ).fetchone()
+        if newest is not None and newest["since"] is not None and newest["since"] > since:
+            raise AnotherDecisionError(
+                f"the witness follows a policy since size {newest['since']}; this one is older"
+            )
+        connection.execute(SQL("DELETE FROM {} WHERE origin = %s").format(of), (origin,))
+        for key in own:
+            connection.execute(
+                SQL("INSERT INTO {} (origin, vkey, since) VALUES (%s, %s, %s)").format(of),
+                (origin, str(key), since),
+            )
+
+    def _reset(
+        self,
+        connection: Connection[DictRow],
+        held: _Held,
+        checkpoint: Checkpoint,
+        adopted: Adopted,
+        own: Sequence[VerifierKey],
+    ) -> None:
+        now = clock.now()
+        cosignature = self.signer.sign(adopted.note.text, now)
+        note = _only_by(own, adopted.note)
+        note = Note(note.text, (*note.signatures, cosignature))
+        connection.execute(
+            SQL(
+                "INSERT INTO {}.evidence (received_at, origin, status, held, refused)"
+                " VALUES (now(), %s, 409, %s, %s)"
+            ).format(self._schema),
+            (checkpoint.origin, str(note), held.note),
+        )
+        connection.execute(
+            SQL(
+                "INSERT INTO {}.resets (origin, since, from_size, from_root, from_note,"
+                " to_size, to_root, to_note) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+            ).format(self._schema),
+            (
+                checkpoint.origin,
+                adopted.since,
+                held.size,
+                held.root,
+                held.note,
+                checkpoint.size,
+                checkpoint.root,
+                str(note),
+            ),
+        )
+        self._store(connection, checkpoint, note, now)
 
     def _held(self, connection: Connection[DictRow], origin: str) -> _Held:
         select = SQL("SELECT size, root, note FROM {}.cosigned WHERE origin = %s")
