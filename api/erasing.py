@@ -1,12 +1,16 @@
 """Erases what this country holds on a person when that is owed, and confirms it on the ledger.
 
-It is owed once two persons ordered it, or the protocol's period of retention is over. The
-confirmation is signed with the country's node's key; where that is not on this machine, the
-coordinator signs it.
+An erasure is owed once two persons ordered it. It is owed too once the protocol's period of
+retention is over, the erasure was announced on the ledger, and the days of grace have passed by
+the times that witnesses cosigned. This node's own clock decides nothing of that.
+
+Announcements and confirmations are signed with the country's node's key. Where that key is not on
+this machine, the coordinator signs them.
 """
 
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
 import structlog
@@ -14,20 +18,32 @@ import structlog
 from api.anchoring import NodeKey, node_of
 from api.background import Background
 from api.recording import Recording
-from ledger import signing
+from ledger import clock, signing
 from ledger.application import Ledger
 from ledger.case import Case
-from ledger.legal_basis import retention_over
 from ledger.protocol import Protocol
 from ledger.refusals import Refusal
+from ledger.retention import (
+    is_to_be_announced,
+    may_be_erased,
+    retention_over,
+    retention_rule,
+)
+from ledger.transparency.cosigned_times import CosignedTimes
 from ledger.vault.disclosures import Vault, Vaults
-from ledger.vocabulary.erasure import ErasureConfirmed
+from ledger.vocabulary.erasure import ErasureConfirmed, RetentionAnnounced
 from projections.reading import ViewReader
 
 _BATCH = 500
 _EVERY_SECONDS = 1.0
 _AFTER_TROUBLE_SECONDS = 2.0
 _RETENTION_EVERY_SECONDS = 3600.0
+_ANNOUNCE_AGAIN_SECONDS = 6 * 3600.0
+_OTHERS_WAIT = timedelta(days=1)
+"""For so long other countries' nodes leave the announcement to the lead country's."""
+_MARGIN = timedelta(days=1)
+"""The ledger node's clock may be ahead of the cosigned times, which are some hours old."""
+ANNOUNCEMENT = RetentionAnnounced.kind
 WORK = "erase"
 _log = structlog.get_logger(__name__)
 
@@ -42,12 +58,16 @@ class Erasing(Background):
         views: ViewReader,
         recording: Recording,
         node_key: NodeKey,
+        times: Callable[[], CosignedTimes],
     ) -> None:
         self._ledger = ledger
         self._vaults = vaults
         self._views = views
         self._recording = recording
         self._node_key = node_key
+        self._times = times
+        self._announced: dict[tuple[str, UUID], float] = {}
+        """When an announcement was last handed in, by ``time.monotonic()`` in seconds."""
         self._unsigned: set[UUID] = set()
         self._obeyed = -1
         """The ledger's head when every order before it had been carried out."""
@@ -60,7 +80,7 @@ class Erasing(Background):
             try:
                 self.obey()
                 if time.monotonic() - looked >= _RETENTION_EVERY_SECONDS:
-                    self.retire(datetime.now(UTC))
+                    self.retire(self._times())
                     looked = time.monotonic()
                 self.confirm()
             except Exception as error:
@@ -86,29 +106,73 @@ class Erasing(Background):
         self._obeyed = head
         return count
 
-    def retire(self, now: datetime) -> int:
-        """Erase whose period of retention is over. Returns how many persons."""
-        registry = self._ledger.registry()
-        if registry is None or not registry.protocol.retention:
+    def retire(self, times: CosignedTimes) -> int:
+        """Erase what is over its period and was announced long enough; announce what is next.
+
+        Returns how many persons were erased.
+        """
+        registry, now = self._ledger.registry(), times.now
+        if registry is None or not registry.protocol.retention or now is None:
             return 0
-        shortest = timedelta(days=min(rule.days for rule in registry.protocol.retention))
+        protocol = registry.protocol
+        ahead = timedelta(days=max(rule.grace_days for rule in protocol.retention))
         count = 0
         for vault in self._vaults:
-            for closed in self._views.lists.closed(vault.party, now - shortest, at_once=_BATCH):
-                if self._stopping.is_set():
-                    return count
-                erased = vault.erased(closed)
-                count += sum(
-                    self._erase(vault, case_id)
-                    for case_id in closed
-                    if case_id not in erased and self._is_over(case_id, registry.protocol, now)
-                )
+            for case_ids in self._retained(vault.party, now + ahead):
+                erased = vault.erased(case_ids)
+                for case_id in case_ids:
+                    case = None if case_id in erased else self._ledger.case(case_id)
+                    if self._stopping.is_set():
+                        return count
+                    if case is None:
+                        continue
+                    if may_be_erased(case.state, protocol, times):
+                        count += self._erase(vault, case_id)
+                    elif self._announces(vault.party, case, protocol, now):
+                        self._announce(vault.party, case, protocol, now)
         return count
 
-    def _is_over(self, case_id: UUID, protocol: Protocol, now: datetime) -> bool:
-        case = self._ledger.case(case_id)
-        over = retention_over(case.state, protocol) if case is not None else None
-        return over is not None and over <= now
+    def _retained(self, party: str, upto: datetime) -> Iterator[list[UUID]]:
+        page = self._views.lists.retained(party, upto, limit=_BATCH)
+        while page:
+            yield [one.case.case_id for one in page]
+            last = page[-1].due, page[-1].case.case_id
+            page = self._views.lists.retained(party, upto, limit=_BATCH, after=last)
+
+    def _announces(self, party: str, case: Case, protocol: Protocol, now: datetime) -> bool:
+        """Whether this country's node announces the erasure: the others wait for the lead's."""
+        if ANNOUNCEMENT not in protocol.actions or party not in case.state.parties:
+            return False
+        lead = protocol.agencies_by_id[case.state.lead_agency].party
+        waits = timedelta() if party == lead else _OTHERS_WAIT
+        return is_to_be_announced(case.state, protocol, now - waits)
+
+    def _announce(self, party: str, case: Case, protocol: Protocol, now: datetime) -> None:
+        tried = self._announced.get((party, case.id))
+        if tried is not None and time.monotonic() - tried < _ANNOUNCE_AGAIN_SECONDS:
+            return
+        node = node_of(protocol, party)
+        key = self._node_key(node) if node is not None else None
+        rule, over = retention_rule(case.state, protocol), retention_over(case.state, protocol)
+        if rule is None or over is None or case.state.closed_at is None:
+            return
+        self._announced[party, case.id] = time.monotonic()
+        if node is None or key is None:
+            _log.warning("an erasure must be announced by the coordinator", party=party)
+            return
+        announced = RetentionAnnounced(
+            acted_at=clock.now(),
+            closed_at=case.state.closed_at,
+            kept_days=rule.days,
+            erase_from=max(over, now + timedelta(days=rule.grace_days) + _MARGIN),
+        )
+        signed = signing.sign(
+            announced, agency=node.id, key=key, protocol=protocol.id, case_id=case.id
+        )
+        try:
+            self._recording.of_node(node, signing.read(signed), case.id, case.version)
+        except Refusal as refusal:
+            _log.warning("an erasure is not announced yet", rule=refusal.rule)
 
     def confirm(self) -> int:
         """Sign that what was erased is gone. Returns how many confirmations were handed in."""

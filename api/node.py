@@ -25,16 +25,20 @@ from api.settings import Settings
 from api.sign_in import Relying, SignIn
 from api.timestamping import trusted_roots
 from api.told import Told
-from api.witnessing import Copied, Recorded, Witnesses
+from api.witnessing import LATEST, Copied, Recorded, Witnesses
 from ledger.application import Ledger, environment
 from ledger.mailbox import Mailbox
 from ledger.outbox import Outbox
 from ledger.protocol import NODE, Agency
 from ledger.store.database import Database
 from ledger.transparency import publication
+from ledger.transparency.cosigned_times import CosignedTimes
+from ledger.transparency.dated_checkpoints import KEPT_APART, cosigned_times
 from ledger.transparency.publication import Standing, sizes
 from ledger.vault.disclosures import Vaults
 from projections.reading import ViewReader
+
+_DAYS_BESIDE_GRACE = 30
 
 
 class Node:
@@ -125,6 +129,20 @@ class Node:
         origin = self.policy_at(signed).logs[0].name
         witnesses = {party: self.witnesses.size(party, origin) for party in self.parties}
         return Standing(signed, published, witnesses)
+
+    def cosigned_times(self) -> CosignedTimes:
+        """Return the times that witnesses cosigned, as many as the longest days of grace need."""
+        registry = self.ledger.registry()
+        rules = registry.protocol.retention if registry is not None else ()
+        days = max((rule.grace_days for rule in rules), default=0) + _DAYS_BESIDE_GRACE
+        own = [
+            name
+            for name, trusted in self.policy_at(LATEST).witnesses.items()
+            if self.witnesses.is_here(trusted)
+        ]
+        return cosigned_times(
+            self.database, self.policy_at, own, latest=days * timedelta(days=1) // KEPT_APART
+        )
 
     def following(self) -> Following | None:
         """How this node stands to the ledger node, where it is not that itself."""

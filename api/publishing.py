@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from api.background import Background
+from ledger import clock
 from ledger.application import Ledger
 from ledger.transparency.publication import (
     AnotherKeyError,
@@ -17,6 +18,7 @@ from ledger.transparency.publication import (
 
 _EVERY_SECONDS = 0.2
 _AT_LEAST_EVERY_SECONDS = 2.0
+_REFRESH_LOOK_SECONDS = 60.0
 _AT_MOST_EVERY_SECONDS = 0.05
 """Signing costs a commit of its own, which appends must not wait for."""
 _log = structlog.get_logger(__name__)
@@ -71,11 +73,15 @@ class Publisher(Background):
     def _gather(self) -> None:
         done: Standing | None = None
         pause = _EVERY_SECONDS
+        look_again = 0.0
         while not self._stopping.is_set():
             try:
                 now = self._publication.standing()
                 if self.trouble is None and not (now == done and _is_complete(now)):
                     done = self._publication.gather()
+                if self.trouble is None and time.monotonic() >= look_again:
+                    look_again = time.monotonic() + _REFRESH_LOOK_SECONDS
+                    self._publication.refresh(clock.now())
                 pause = _EVERY_SECONDS if now != done else min(2 * pause, _AT_LEAST_EVERY_SECONDS)
             except Exception as error:
                 _log.warning("publication interrupted", error=type(error).__name__)

@@ -21,7 +21,8 @@ from ledger.transparency.policy import TrustedWitness
 from ledger.transparency.publication import PolicyAt, published
 from ledger.transparency.witness import Answer, Copy, Witness, WitnessClient
 
-_LATEST = 2**62
+LATEST = 2**62
+"""A size beyond all others, at which the policy is the one in force now."""
 _ANSWER_BYTES = 64 * 1024
 _ANSWER_SECONDS = 10.0
 _COPY_SECONDS = 4.0
@@ -110,7 +111,7 @@ class Witnesses:
         own = self._own.get(party)
         if own is None:
             return None
-        named = {trusted.key for trusted in self._policy_at(_LATEST).witnesses.values()}
+        named = {trusted.key for trusted in self._policy_at(LATEST).witnesses.values()}
         return next((witness for witness in own if witness.signer.verifier in named), own[0])
 
     def size(self, party: str, origin: str) -> int:
@@ -151,4 +152,4 @@ class Witnesses:
             remote.close()
 
     def _trusted(self, origin: str) -> Collection[VerifierKey]:
-        return [key for key in self._policy_at(_LATEST).logs if key.name == origin]
+        return [key for key in self._policy_at(LATEST).logs if key.name == origin]

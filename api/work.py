@@ -86,7 +86,16 @@ class Work:
             self._correspond(node.mailbox, "itself")
         else:
             self._follow(node.settings.ledger_url)
-        enter(Erasing(node.ledger, node.vaults, node.views, node.recording, self._node_key))
+        enter(
+            Erasing(
+                node.ledger,
+                node.vaults,
+                node.views,
+                node.recording,
+                self._node_key,
+                node.cosigned_times,
+            )
+        )
         enter(Anchoring(node.ledger, node.vaults, node.recording, self._node_key))
         enter(
             Sweeping(

@@ -138,6 +138,19 @@ class HoldInForce(_Part):
     since: UtcDatetime
 
 
+class AnnouncedErasure(_Part):
+    """An announcement, in force, that what is held will be erased by the period of retention."""
+
+    announcement: UUID
+    by: str
+    position: int
+    announced_at: UtcDatetime
+    """When the announcement was recorded."""
+    closed_at: UtcDatetime
+    kept_days: int
+    erase_from: UtcDatetime
+
+
 class Erasure(_Part):
     """The erasure of all that is held on the person: proposed, then owed, then confirmed."""
 
@@ -185,6 +198,7 @@ class CaseState(_Part):
     sharing: Mapping[UUID, SharingInForce] = {}
     break_glass: Mapping[UUID, BreakGlass] = {}
     holds: Mapping[UUID, HoldInForce] = {}
+    retention: AnnouncedErasure | None = None
     erasure: Erasure | None = None
 
     @property
@@ -533,11 +547,16 @@ def _closed(_: CaseState, act: Act) -> dict[str, Any]:
     reason = ClosureReason(act.fields["reason"])
     referred = reason is ClosureReason.REFERRED
     status = CaseStatus.CLOSED_REFERRED if referred else CaseStatus.CLOSED
-    return {"status": status, "closure": reason, "closed_at": act.recorded_at}
+    return {
+        "status": status,
+        "closure": reason,
+        "closed_at": act.recorded_at,
+        "retention": None,
+    }
 
 
 def _reopened(_: CaseState, __: Act) -> dict[str, Any]:
-    return {"closure": None, "closed_at": None, "erasure": None}
+    return {"closure": None, "closed_at": None, "retention": None, "erasure": None}
 
 
 def _consent_given(state: CaseState, act: Act) -> dict[str, Any]:
@@ -607,11 +626,24 @@ def _hold_placed(state: CaseState, act: Act) -> dict[str, Any]:
     hold = HoldInForce.model_construct(
         party=_party(act), ground=act.fields["ground"], since=act.acted_at
     )
-    return {"holds": {**state.holds, act.id: hold}}
+    return {"holds": {**state.holds, act.id: hold}, "retention": None}
 
 
 def _hold_lifted(state: CaseState, act: Act) -> dict[str, Any]:
     return {"holds": _without(state.holds, act.fields["hold"])}
+
+
+def _retention_announced(_: CaseState, act: Act) -> dict[str, Any]:
+    announced = AnnouncedErasure.model_construct(
+        announcement=act.id,
+        by=act.agency,
+        position=act.position,
+        announced_at=act.recorded_at,
+        closed_at=datetime.fromisoformat(act.fields["closed_at"]),
+        kept_days=act.fields["kept_days"],
+        erase_from=datetime.fromisoformat(act.fields["erase_from"]),
+    )
+    return {"retention": announced}
 
 
 def _erasure_proposed(_: CaseState, act: Act) -> dict[str, Any]:
@@ -677,6 +709,7 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "break_glass_reviewed": _break_glass_reviewed,
     "legal_hold_placed": _hold_placed,
     "legal_hold_lifted": _hold_lifted,
+    "retention_announced": _retention_announced,
     "erasure_proposed": _erasure_proposed,
     "erasure_approved": _erasure_approved,
     "erasure_confirmed": _erasure_confirmed,

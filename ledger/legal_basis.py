@@ -6,11 +6,11 @@ that it may do so in this case and now. Both are needed.
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 from ledger.case_state import CaseState
-from ledger.protocol import Agency, Protocol, Retention
+from ledger.protocol import Agency, Protocol
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import ConsentScope, LegalBasis
 
@@ -86,20 +86,6 @@ def release_bases(
     for basis in _dangers(state, agency, group, at):
         if names(state.break_glass[basis.action].groups):
             yield basis
-
-
-def retention_over(state: CaseState, protocol: Protocol) -> datetime | None:
-    """When what is held on the person must be erased; ``None`` while that cannot be said."""
-    if state.closed_at is None or state.closure is None or state.holds:
-        return None
-    rule = _retention(protocol.retention, state)
-    return None if rule is None else state.closed_at + timedelta(days=rule.days)
-
-
-def _retention(rules: Iterable[Retention], state: CaseState) -> Retention | None:
-    of_reason = [r for r in rules if state.closure in r.reasons]
-    of_others = [r for r in rules if not r.reasons]
-    return next(iter((*of_reason, *of_others)), None)
 
 
 def _duties(

@@ -24,6 +24,7 @@ from ledger.replay import Replay, RowReader, inspect
 from ledger.signing import Mark
 from ledger.store.database import Database
 from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.dated_checkpoints import keep_dated
 from ledger.transparency.note import Note, NoteError, verify
 from ledger.transparency.policy import Policy
 from ledger.transparency.publication import keep_published, keep_signed
@@ -162,6 +163,7 @@ class Mirror:
         with self._database.connection() as connection:
             keep_signed(connection, checkpoint, note)
             keep_published(connection, checkpoint, note)
+            keep_dated(connection, checkpoint.size, note)
         return True
 
     def root_at(self, size: int) -> bytes | None:

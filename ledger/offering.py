@@ -14,8 +14,10 @@ from ledger import rules
 from ledger.case_state import Act, CaseState
 from ledger.protocol import NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.refusals import Ground, Refusal
+from ledger.retention import retention_rule
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CorrectionEffect
+from ledger.vocabulary.types import format_utc
 
 _NOBODY = UUID(int=0)
 
@@ -120,6 +122,8 @@ class _Asked:
                 return "access", _ids(s.break_glass)
             case "legal_hold_lifted":
                 return "hold", _ids(s.holds)
+            case "retention_announced":
+                return "closed_at", [format_utc(s.closed_at)] if s.closed_at is not None else []
             case "erasure_approved":
                 proposal = s.erasure.proposal if s.erasure is not None else None
                 return "proposal", _ids([proposal] if proposal is not None else [])
@@ -132,6 +136,8 @@ class _Asked:
         match kind:
             case "correction":
                 return {"effect": CorrectionEffect.CLARIFIED.value}
+            case "retention_announced":
+                return self._announcement()
             case "case_opened" | "meeting_held":
                 return {"countries": [self.agency.party]}
             case "joint_action_agreed":
@@ -160,6 +166,19 @@ class _Asked:
                     "released": [],
                 }
         return {}
+
+    def _announcement(self) -> dict[str, Any]:
+        """The earliest announcement of an erasure that the rules accept now."""
+        rule = retention_rule(self.state, self.protocol) if self.state is not None else None
+        if self.state is None or rule is None or self.state.closed_at is None:
+            return {"kept_days": 0, "erase_from": self.now.isoformat()}
+        announced = self.state.retention
+        times = [
+            self.state.closed_at + timedelta(days=rule.days),
+            self.now + timedelta(days=rule.grace_days),
+            *([announced.erase_from + timedelta(days=1)] if announced is not None else []),
+        ]
+        return {"kept_days": rule.days, "erase_from": max(times).isoformat()}
 
     def _groups(self, kind: str) -> Mapping[str, tuple[str, ...]]:
         """The field groups that the access matrix lets the agency's role ask for."""

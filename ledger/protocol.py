@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.erasure import RetentionDays
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, ClosureReason
 from ledger.vocabulary.types import AgencyId, Country, Name
@@ -94,9 +95,13 @@ class Duty(LedgerModel):
 class Retention(LedgerModel):
     """How long what is held on a person is kept after the case was closed."""
 
-    days: Annotated[int, Field(ge=1, le=36600)]
+    days: RetentionDays
     reasons: tuple[ClosureReason, ...] = ()
     """For cases closed for these reasons; without any, for all others."""
+    grace_days: Annotated[int, Field(ge=1, le=3660)] = 30
+    """For how many days an erasure by this rule stands announced on the ledger before it.
+
+    The default is an assumption of this program, not a period that an authority set."""
 
 
 class Protocol(LedgerModel):

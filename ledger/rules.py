@@ -7,11 +7,18 @@ from typing import Any
 from uuid import UUID
 
 from ledger.case_state import Act, CaseState, addressed_parties, annulled_ids
-from ledger.legal_basis import Basis, release_bases, retention_over
+from ledger.legal_basis import Basis, release_bases
 from ledger.protocol import COORDINATOR, Agency, Operation, Protocol
 from ledger.refusals import Ground, Refusal
+from ledger.retention import (
+    erasable_from,
+    must_be_announced,
+    retention_over,
+    retention_rule,
+)
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis
+from ledger.vocabulary.types import format_utc
 
 CLOCK_SKEW = timedelta(minutes=5)
 
@@ -166,10 +173,19 @@ def _correction(p: Proposal) -> None:
         raise _not_allowed(
             "own-action", "An action is corrected by its agency or that country's coordinator."
         )
-    if p.act.fields["effect"] == "annulled" and mistaken.kind in _LASTING:
+    if p.act.fields["effect"] == "annulled" and _is_lasting(mistaken, p):
         raise _out("not-annullable", f"{mistaken.kind} cannot be annulled; clarify it instead.")
     if any(_annuls(earlier, mistaken.id) for earlier in p.history.values()):
         raise _out("already-annulled", "This action is annulled already.", "act.corrects")
+
+
+def _is_lasting(act: Act, p: Proposal) -> bool:
+    if act.kind == "legal_hold_placed":
+        # Its country lifts it. To annul it would bring back the announcement that it ended.
+        return p.protocol.edition >= 2
+    if act.kind == "retention_announced":
+        return p.state.is_erased
+    return act.kind in _LASTING
 
 
 def _annuls(act: Act, action: UUID) -> bool:
@@ -387,6 +403,47 @@ def _erasable(p: Proposal) -> None:
         raise _out("legal-hold", "A legal hold is in force; nothing may be erased.")
 
 
+def _retention_announced(p: Proposal) -> None:
+    _erasable(p)
+    rule, over = retention_rule(p.state, p.protocol), retention_over(p.state, p.protocol)
+    if rule is None or over is None or p.state.closed_at is None:
+        raise _out(
+            "no-retention-rule", "The protocol sets no period of retention for this closing."
+        )
+    fields = p.act.fields
+    if datetime.fromisoformat(fields["closed_at"]) != p.state.closed_at:
+        raise _invalid(
+            "no-such-closing",
+            f"The case was closed at {format_utc(p.state.closed_at)}; name that time.",
+            "closed_at",
+        )
+    if fields["kept_days"] != rule.days:
+        raise _invalid("retention-rule", f"The protocol's period is {rule.days} days.", "kept_days")
+    erase_from = datetime.fromisoformat(fields["erase_from"])
+    if erase_from < over:
+        raise _invalid(
+            "retention", f"The period of retention ends at {format_utc(over)}.", "erase_from"
+        )
+    graced = p.now + timedelta(days=rule.grace_days)
+    if erase_from + CLOCK_SKEW < graced:
+        raise _invalid(
+            "retention-grace",
+            f"An erasure is announced {rule.grace_days} days before it, so that people can stop"
+            f" it: name a time after {format_utc(graced)}.",
+            "erase_from",
+        )
+    announced = p.state.retention
+    if announced is not None and (
+        p.agency.role != COORDINATOR or erase_from <= announced.erase_from
+    ):
+        raise _out(
+            "already-announced",
+            f"The erasure is announced from {format_utc(announced.erase_from)} on; a coordinator"
+            " may announce a later time.",
+            "act.erase_from",
+        )
+
+
 def _erasure_proposed(p: Proposal) -> None:
     _erasable(p)
     lead = p.protocol.agencies_by_id[p.state.lead_agency]
@@ -421,6 +478,23 @@ def _erasure_confirmed(p: Proposal) -> None:
     due = retention_over(p.state, p.protocol)
     if due is None or p.now + CLOCK_SKEW < due:
         raise _out("retention", "The period of retention is not over, or a hold is in force.")
+    if must_be_announced(p.protocol):
+        _announced_long_enough(p)
+
+
+def _announced_long_enough(p: Proposal) -> None:
+    allowed = erasable_from(p.state, p.protocol)
+    if allowed is None:
+        raise _out(
+            "not-announced",
+            "No erasure is announced in this case; record retention_announced first, and wait for"
+            " the days of grace.",
+        )
+    if p.now + CLOCK_SKEW < allowed:
+        raise _out(
+            "retention-grace",
+            f"The announcement allows the erasure from {format_utc(allowed)} on.",
+        )
 
 
 _CHECKS: Mapping[str, Check] = {
@@ -448,6 +522,7 @@ _CHECKS: Mapping[str, Check] = {
     "break_glass_opened": _break_glass_opened,
     "break_glass_reviewed": _break_glass_reviewed,
     "legal_hold_lifted": _hold_lifted,
+    "retention_announced": _retention_announced,
     "erasure_proposed": _erasure_proposed,
     "erasure_approved": _erasure_approved,
     "erasure_confirmed": _erasure_confirmed,

@@ -125,11 +125,11 @@ _MARKED: dict[Mark, LiteralString] = {
     Mark.BASIS: " AND has_basis",
     Mark.DANGER: " AND has_danger",
 }
-_CLOSED = """
-SELECT closed_at, case_id FROM views.case_views
+_RETAINED = """
+SELECT retention_due, case_id, document FROM views.case_views
 WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
-  AND closed_at <= %(upto)s AND (closed_at, case_id) > (%(after)s, %(case)s)
-ORDER BY closed_at, case_id LIMIT %(limit)s
+  AND retention_due <= %(upto)s AND (retention_due, case_id) > (%(after)s, %(case)s)
+ORDER BY retention_due, case_id LIMIT %(limit)s
 """
 _NOBODY = UUID(int=0)
 _NEWEST_FIRST: LiteralString = " ORDER BY opened_position DESC LIMIT %(limit)s"
@@ -141,6 +141,14 @@ class CasePage:
 
     cases: Sequence[CaseView]
     following: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """A closed case, and when its period of retention ends."""
+
+    due: datetime
+    case: CaseView
 
 
 class CaseLists:
@@ -194,17 +202,26 @@ class CaseLists:
             shown[-1][0] if len(places) > limit else None,
         )
 
-    def closed(self, viewer: str, upto: datetime, *, at_once: int) -> Iterator[list[UUID]]:
-        """The viewer's cases that are closed since ``upto`` or longer, so many at once."""
-        after, case = datetime.min.replace(tzinfo=UTC), _NOBODY
-        while True:
-            asked = {"viewer": viewer, "upto": upto, "after": after, "case": case, "limit": at_once}
-            with self._database.connection() as connection:
-                rows = connection.execute(_CLOSED, asked, prepare=True).fetchall()
-            if not rows:
-                return
-            yield [row["case_id"] for row in rows]
-            after, case = rows[-1]["closed_at"], rows[-1]["case_id"]
+    def retained(
+        self,
+        viewer: str,
+        upto: datetime,
+        *,
+        limit: int,
+        after: tuple[datetime, UUID] = (datetime.min.replace(tzinfo=UTC), _NOBODY),
+    ) -> list[Retained]:
+        """Return closed cases whose period of retention ends by ``upto``, the earliest first.
+
+        Cases that have a hold are among them. Cases whose erasure the viewer owes or has
+        confirmed are not. The page begins behind ``after``: the end of a period and a case.
+        """
+        due, case = after
+        asked = {"viewer": viewer, "upto": upto, "after": due, "case": case, "limit": limit}
+        with self._database.connection() as connection:
+            rows = connection.execute(_RETAINED, asked, prepare=True).fetchall()
+        return [
+            Retained(row["retention_due"], CaseView.model_validate(row["document"])) for row in rows
+        ]
 
     def marked(
         self, viewer: str, mark: Mark, *, limit: int, before: int | None = None

@@ -5,6 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from ledger.case_state import (
+    AnnouncedErasure,
     BreakGlass,
     CaseState,
     ConsentInForce,
@@ -133,6 +134,8 @@ class CaseView(LedgerModel):
     break_glass: tuple[BreakGlassView, ...] = ()
     """Accesses in danger to life that are not reviewed by every party."""
     holds: tuple[HoldView, ...] = ()
+    retention: AnnouncedErasure | None = None
+    """The announced erasure by the period of retention, while nothing stops it."""
     erasure: Erasure | None = None
     expected: tuple[StepView, ...]
     """Next steps that the procedure or another agency expects, the first due first."""

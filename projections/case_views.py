@@ -8,6 +8,7 @@ from psycopg import Cursor
 from psycopg.rows import DictRow
 from pydantic_core import to_json
 
+from ledger.retention import is_owed_erasure, period_end
 from projections.case_view import CaseDocuments, Turn, viewers
 from projections.counting import counted_as
 from projections.folding import CaseStep, Step
@@ -47,7 +48,7 @@ class CaseViews(View):
         "has_danger": "bool",
         "shares_with": "text[]",
         "met_at": "timestamptz",
-        "closed_at": "timestamptz",
+        "retention_due": "timestamptz",
         "document": "jsonb",
     }
     key: ClassVar[tuple[str, ...]] = ("slot", "viewer", "case_id")
@@ -70,6 +71,7 @@ class CaseViews(View):
         state = step.after.state
         documents = CaseDocuments(state, step.registry.protocol, step.document_after)
         alike, met = counted_as(state), state.facts.get("meeting_held")
+        due = period_end(state, step.registry.protocol)
         for viewer in viewers(state):
             view, waits = documents.of(viewer), documents.waiting(viewer)
             yield (
@@ -93,7 +95,7 @@ class CaseViews(View):
                 bool(state.break_glass),
                 [] if state.is_closed else [p for p in state.parties if p != viewer],
                 met.since if met is not None else None,
-                state.closed_at,
+                None if is_owed_erasure(state, viewer) else due,
                 to_json(view),
             )
 

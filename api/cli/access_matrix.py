@@ -44,10 +44,11 @@ def access_page(protocol: Protocol) -> str:
         "## Retention",
         "",
         "How long what is held on a person is kept after the case was closed, if no legal hold is "
-        "in force.",
+        "in force. The erasure stands announced on the ledger for the days of grace before it. "
+        "Both are readings of the procedure, not periods that an authority set.",
         "",
-        "| closed for | days |",
-        "|---|---|",
+        "| closed for | days | days of grace |",
+        "|---|---|---|",
         *_retention(protocol),
         "",
         "## Actions",
@@ -82,7 +83,7 @@ def _duties(protocol: Protocol) -> Iterator[str]:
 
 def _retention(protocol: Protocol) -> Iterator[str]:
     for rule in protocol.retention:
-        yield f"| {_names(rule.reasons) or 'any other reason'} | {rule.days} |"
+        yield f"| {_names(rule.reasons) or 'any other reason'} | {rule.days} | {rule.grace_days} |"
 
 
 def _names(names: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ from api.timestamping import REPLY_TYPE
 from ledger.merkle import TILE_HEIGHT, Tree
 from ledger.refusals import Ground, Refusal
 from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.dated_checkpoints import freshest
 from ledger.transparency.export import tile_content
 from ledger.transparency.note import Note
 from ledger.transparency.policy_history import PolicyHistory, policy_history, with_bridges
@@ -77,8 +78,8 @@ OriginHash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 )
 def get_checkpoint(node: TheNode) -> Response:
     """The last checkpoint that a quorum of the parties' witnesses cosigned."""
-    note, _ = _published(node)
-    return _changing(str(note))
+    note, checkpoint = _published(node)
+    return _changing(str(freshest(node.database, checkpoint.size) or note))
 
 
 @router.get(

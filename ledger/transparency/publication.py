@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from psycopg import Connection
@@ -14,12 +14,17 @@ from ledger.merkle import Tree
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
 from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.dated_checkpoints import is_stale, keep_dated
 from ledger.transparency.note import Note, NoteError, NoteSignature, SignerKey
 from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.transparency.witness import SIZE_TYPE, Answer, Submission, WitnessClient
 
 STRIDE = 1000
 """At most so many events lie between two signed sizes, for those who copy from one to the next."""
+
+REFRESHED_AFTER = timedelta(hours=6)
+"""Times of the last published checkpoint that differ so much from the clock are asked for anew."""
+_REFRESH_SECONDS = 10.0
 
 PolicyAt = Callable[[int], Policy]
 """The policy for a checkpoint of some size."""
@@ -246,7 +251,54 @@ class Publication:
         policy.check(whole)
         with self._database.connection() as connection:
             keep_published(connection, checkpoint, whole)
+            keep_dated(connection, checkpoint.size, whole)
         return True
+
+    def refresh(self, now: datetime) -> bool:
+        """Have the last published checkpoint cosigned again if its times are not of ``now``.
+
+        So a log that does not grow shows that time passes. Returns whether there are new times.
+        """
+        last, signed = published(self._database), self._last_signed()
+        if last is None or signed is None or last[1].size != signed[1].size:
+            return False
+        if not is_stale(self._database, now, REFRESHED_AFTER):
+            return False
+        note, checkpoint = last
+        policy = self.policy_at(checkpoint.size)
+        by_log = [one for one in note.signatures if any(key.made(one) for key in policy.logs)]
+        plain = Note(note.text, tuple(by_log))
+        lines = self._cosigned_again(policy, plain, checkpoint)
+        if not policy.is_met(lines):
+            return False
+        whole = plain.with_signatures(lines.values())
+        _, times = policy.check(whole)
+        for name, moment in times.items():
+            self._heard(policy.witnesses[name], moment)
+        with self._database.connection() as connection:
+            return keep_dated(connection, checkpoint.size, whole)
+
+    def _cosigned_again(
+        self, policy: Policy, note: Note, checkpoint: Checkpoint
+    ) -> Mapping[str, NoteSignature]:
+        """Ask all witnesses at once; wait for all, for some seconds at most."""
+        request = bytes(Submission(checkpoint.size, (), note))
+        asked = {
+            name: self._workers.submit(client.add_checkpoint, request)
+            for name, trusted in policy.witnesses.items()
+            if (client := self._client_of(name, trusted)) is not None
+        }
+        wait(asked.values(), timeout=_REFRESH_SECONDS)
+        lines: dict[str, NoteSignature] = {}
+        for name, future in asked.items():
+            if not future.done() or future.exception() is not None:
+                continue
+            answer, key = future.result(), policy.witnesses[name].key
+            if answer.status == 200:
+                found = filter(key.made, map(NoteSignature.parse, answer.body.splitlines()))
+                for line in found:
+                    lines[name] = line
+        return lines
 
 
 def keep_signed(connection: Connection[DictRow], checkpoint: Checkpoint, note: Note) -> None:

@@ -180,10 +180,15 @@ class Vault:
         return self.opened(case_id, rows)
 
     def opened(self, case_id: UUID, rows: Sequence[DictRow]) -> Sequence[Held]:
-        """The disclosures of a person's rows. Raises as :meth:`case_fields` does."""
+        """The disclosures of a person's rows; none of a person who is erased meanwhile.
+
+        Raises as :meth:`case_fields` does.
+        """
         if not rows:
             return ()
         data_key = self._keys.get(case_id)
+        if data_key is None and self.erased_at(case_id) is not None:
+            return ()  # The rows were read while an erasure was under way: their key is gone.
         if data_key is None:
             raise missing(self.party)
         opened: dict[tuple[UUID, str], Held] = {}

@@ -24,6 +24,7 @@ from ledger.vocabulary.erasure import (
     ErasureProposed,
     LegalHoldLifted,
     LegalHoldPlaced,
+    RetentionAnnounced,
 )
 from ledger.vocabulary.identification import (
     CaseOpened,
@@ -125,6 +126,7 @@ CASE_ACTIONS = actions_by_kind(
         BreakGlassReviewed,
         LegalHoldPlaced,
         LegalHoldLifted,
+        RetentionAnnounced,
         ErasureProposed,
         ErasureApproved,
         ErasureConfirmed,

@@ -1,11 +1,16 @@
 """The end of what is held on a person: legal holds, erasure, and each country's confirmation."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from ledger.vocabulary.action import Action, OnCase, OnLedger
 from ledger.vocabulary.picklists import ErasureGround, HoldGround
 from ledger.vocabulary.picklists import Stage as S
-from ledger.vocabulary.types import ActionId, Text
+from ledger.vocabulary.types import ActionId, Text, UtcDatetime
+
+RetentionDays = Annotated[int, Field(ge=1, le=36600)]
+"""For how many days after the closing what is held on a person is kept."""
 
 
 class LegalHoldPlaced(Action):
@@ -25,6 +30,24 @@ class LegalHoldLifted(Action):
     stage: ClassVar[S] = S.COORDINATION
 
     hold: OnLedger[ActionId]
+
+
+class RetentionAnnounced(Action):
+    """The period of retention ends: what is held on the person will be erased, from when on.
+
+    A later announcement by a coordinator, with a later ``erase_from``, takes the place of the
+    one before it. A legal hold, or the reopening of the case, ends an announcement.
+    """
+
+    kind: ClassVar[str] = "retention_announced"
+    stage: ClassVar[S] = S.COORDINATION
+
+    closed_at: OnLedger[UtcDatetime]
+    """When the closing was recorded from which the period runs."""
+    kept_days: OnLedger[RetentionDays]
+    """The protocol's period for the reason of that closing."""
+    erase_from: OnLedger[UtcDatetime]
+    """Nothing is erased before this moment."""
 
 
 class ErasureProposed(Action):

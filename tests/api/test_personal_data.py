@@ -16,10 +16,11 @@ from api.client import LedgerClient, RefusedError
 from api.country_keys import country_keys, person_keys
 from api.documents import PersonalField, ReadingResult
 from api.erasing import Erasing
-from api.recording import Recording
+from api.recording import DirectRecording, Recording
 from api.subject_access.document import LabelledFile
 from ledger import keys
 from ledger.application import Ledger
+from ledger.case_state import AnnouncedErasure
 from ledger.protocol import Agency, Operation
 from ledger.signing import SignedAction
 from ledger.store.database import Database
@@ -77,6 +78,7 @@ from projections.case_view import CaseView
 from projections.reading import ViewReader
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
+from tests.support.cosigned import cosigned
 from tests.support.serving import Server, serving
 from tests.support.sharing import register_country_keys, until
 from tests.support.vaults import everything
@@ -496,10 +498,34 @@ def test_what_is_kept_too_long_is_erased_without_being_asked(
     with Database(database) as pool:
         countries = country_keys(shared.settings, ["XK"])
         vaults = Vaults(pool, person_keys(shared.settings, countries))
-        erasing = Erasing(ledger, vaults, ViewReader(pool), NoRecording(), lambda _: None)
-        until(lambda: ViewReader(pool).case("XK", held.id).holds)  # type: ignore[union-attr]
-        assert erasing.retire(datetime.now(UTC) + timedelta(days=364)) == 0
-        assert erasing.retire(datetime.now(UTC) + timedelta(days=366)) == 1
+        views, at_first = ViewReader(pool), datetime.now(UTC)
+
+        def erased(*days: int) -> int:
+            """How many are erased where witnesses cosigned after so many days each."""
+            return erasing.retire(cosigned(at_first, days))
+
+        erasing = Erasing(
+            ledger,
+            vaults,
+            views,
+            DirectRecording(ledger, vaults),
+            lambda node: shared.agencies.keys[node.id],
+            lambda: cosigned(at_first, ()),
+        )
+        until(lambda: views.case("XK", held.id).holds)  # type: ignore[union-attr]
+        assert erased(*range(330)) == 0
+        assert announced(ledger, over) is None
+        # A clock that is a year ahead announces too early, and erases nothing.
+        assert erased(0, 366) == 0
+        assert erased(0, 366, 367, 368) == 0
+        announcement = announced(ledger, over)
+        assert announcement is not None
+        assert announcement.by == "xk-node"
+        assert (announced(ledger, kept), announced(ledger, held)) == (None, None)
+        assert everything(vaults.of("XK"), over.id)
+        assert erased(*range(366)) == 0  # not before the time that it said
+        assert erased(*range(366, 396)) == 0
+        assert erased(*range(366, 400)) == 1
         left = {
             child: len(everything(vaults.of("XK"), child.id)) for child in (kept, held, open_one)
         }
@@ -509,8 +535,10 @@ def test_what_is_kept_too_long_is_erased_without_being_asked(
     assert over.refuse("xk-nac", confirm) == "retention"
 
 
-class NoRecording(Recording):
-    """Nothing is to be recorded."""
+def announced(ledger: Ledger, child: Child) -> AnnouncedErasure | None:
+    case = ledger.case(child.id)
+    assert case is not None
+    return case.state.retention
 
 
 def register_second_key(server: Server, agency: str) -> LedgerClient:
@@ -592,7 +620,7 @@ def test_an_access_log_that_was_fixed_cannot_be_written_anew(
 def anchor(ledger: Ledger, vaults: Vaults, server: Server) -> int:
     """What the node does once an hour."""
 
-    class Direct(NoRecording):
+    class Direct(Recording):
         def of_node(
             self, node: Agency, action: SignedAction, case_id: UUID | None, case_version: int
         ) -> None:

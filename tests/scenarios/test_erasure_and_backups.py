@@ -7,7 +7,7 @@ import json
 import re
 import time
 from contextlib import ExitStack, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,13 @@ from typer.testing import CliRunner, Result
 
 from api.cli import app
 from api.country_keys import country_keys, person_keys
-from api.erasing import Erasing
+from api.node import Node
 from api.schema import migrate_all
 from api.settings import Settings
 from ledger import keys
 from ledger.application import Ledger, environment
-from ledger.case_state import CaseState
-from ledger.legal_basis import retention_over
-from ledger.protocol import Protocol
 from ledger.store.database import Database
+from ledger.transparency.cosigned_times import CosignedTimes
 from ledger.vault.country_key import FileCountryKey, SealError, sealed_size
 from ledger.vault.disclosures import KeyMissingError, Vaults
 from ledger.vault.parcels import Parcel, ParcelError, unpack
@@ -42,6 +40,7 @@ from ledger.vocabulary.picklists import ClosureReason, HoldGround
 from ledger.vocabulary.registration import KeyRegistered
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
+from tests.support.cosigned import cosigned
 from tests.support.databases import new_database
 from tests.support.serving import Server, running
 from tests.support.sharing import register_country_keys, until
@@ -177,13 +176,15 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
             time.sleep(2)  # what is not over its time stays, though the nodes have looked
             assert all(there.sealed(database, case_id) for case_id in reasons)
 
-        def a_year_later(state: CaseState, protocol: Protocol) -> datetime | None:
-            due = retention_over(state, protocol)
-            return due and due - timedelta(days=366)
+        began, looks = datetime.now(UTC), iter((336, 336, 380))
 
-        retire = Erasing.retire
-        monkeypatch.setattr("ledger.rules.retention_over", a_year_later)
-        monkeypatch.setattr(Erasing, "retire", lambda s, now: retire(s, now + timedelta(days=366)))
+        def as_time_passes(_: Node) -> CosignedTimes:
+            return cosigned(began, range(next(looks, 420)), *sorted(agencies.protocol.party_codes))
+
+        monkeypatch.setattr(Node, "cosigned_times", as_time_passes)
+        monkeypatch.setattr("api.erasing._RETENTION_EVERY_SECONDS", 1.0)
+        # The ledger node's own clock goes on as it does; its rules see the time to come.
+        monkeypatch.setattr("ledger.rules.CLOCK_SKEW", timedelta(days=420))
         with (
             running(there.settings, database, agencies) as served,
             served.client("me-nac") as montenegro,
@@ -197,6 +198,10 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
             erasure = montenegro.case(over).view.erasure
             assert erasure is not None
             assert (erasure.ground, erasure.pending) == (None, ())
+            retention = montenegro.case(over).view.retention
+            assert retention is not None
+            assert (retention.by, retention.kept_days) == ("xk-node", 365)
+            assert retention.erase_from >= began + timedelta(days=365)
             assert montenegro.case(over).disclosed == ()
             for case_id in (held, kept_longer):
                 assert montenegro.case(case_id).view.erasure is None

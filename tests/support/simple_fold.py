@@ -8,6 +8,7 @@ from typing import Any
 
 from ledger.case_state import Act, CaseState
 from ledger.protocol import Protocol
+from ledger.vocabulary.types import format_utc
 
 _STAGES = {
     "victim_identified": 0, "victim_status_changed": 0, "not_a_victim": 0,
@@ -54,6 +55,7 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
                 "status": "Active", "stage": 0, "trafficking_status": "PossibleVictimOfTrafficking",
                 "priority": "normal", "lead": act.agency, "parties": [own, *fields["countries"]],
                 "shelter": None, "closure": None, "return_to": None, "offered_to": None,
+                "erase_from": None,
                 "measures": set(), "services": set(), "open_requests": set(),
                 "joint_actions": set(), "holds": set(), "sharing": set(),
             }  # fmt: skip
@@ -88,11 +90,16 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
         elif act.kind == "return_decided":
             told["return_to"] = fields["destination"]
             joined = [fields["destination"]]
+        elif act.kind == "retention_announced":
+            told["erase_from"] = fields["erase_from"]
+        elif act.kind == "legal_hold_placed":
+            told["erase_from"] = None
         elif act.kind == "case_closed":
+            told["erase_from"] = None
             told["closure"] = fields["reason"]
             told["status"] = "ClosedReferred" if fields["reason"] == "referred" else "Closed"
         elif act.kind == "case_reopened":
-            told["closure"], told["status"] = None, "Active"
+            told["closure"], told["status"], told["erase_from"] = None, "Active", None
         elif act.kind == "meeting_held":
             joined = list(fields["countries"])
         elif act.kind == "information_requested":
@@ -127,5 +134,6 @@ def told_of(state: CaseState | None) -> dict[str, Any] | None:
         "closure": state.closure.value if state.closure else None,
         "return_to": state.planned_return.destination if state.planned_return else None,
         "offered_to": state.lead_offer.to if state.lead_offer else None,
+        "erase_from": format_utc(state.retention.erase_from) if state.retention else None,
         **{name: set(map(str, getattr(state, name))) for name in sets},
     }

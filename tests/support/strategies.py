@@ -27,6 +27,7 @@ from pydantic.fields import FieldInfo
 from ledger.case_state import CaseState
 from ledger.legal_basis import release_bases
 from ledger.protocol import COORDINATOR, ActionRule, Operation, Protocol
+from ledger.retention import retention_over, retention_rule
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import ConsentScope, LegalBasis
@@ -605,6 +606,23 @@ def _of_erasable(
     return chosen
 
 
+def _retention_announced(
+    able: Sequence[str], state: CaseState, protocol: Protocol
+) -> Iterable[Choice]:
+    rule, over = retention_rule(state, protocol), retention_over(state, protocol)
+    if rule is None or over is None:
+        return
+    said = {"closed_at": state.closed_at, "kept_days": rule.days}
+    for days in (31, 60):
+        erase_from = over + timedelta(days=days)
+        announced = state.retention
+        if announced is None:
+            yield able, {**said, "erase_from": erase_from}
+        elif erase_from > announced.erase_from:
+            coordinators = [a for a in able if protocol.agencies_by_id[a].role == COORDINATOR]
+            yield coordinators, {**said, "erase_from": erase_from}
+
+
 def _erasure_proposed(
     able: Sequence[str], state: CaseState, protocol: Protocol
 ) -> Iterable[Choice]:
@@ -648,6 +666,7 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
     "sharing_ended": _in_force("decision", "sharing"),
     "break_glass_reviewed": _reviewed,
     "legal_hold_lifted": _in_force("hold", "holds"),
+    "retention_announced": _of_erasable(_retention_announced),
     "erasure_proposed": _of_erasable(_erasure_proposed),
     "erasure_approved": _of_erasable(_erasure_approved),
     "erasure_confirmed": _erasure_confirmed,
@@ -668,6 +687,7 @@ _REFERRING = frozenset(
         "information_released",
         "break_glass_reviewed",
         "legal_hold_lifted",
+        "retention_announced",
         "erasure_proposed",
         "erasure_approved",
         "erasure_confirmed",

@@ -1,0 +1,96 @@
+"""Keeps published checkpoints for the times of their cosignatures, about one an hour."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from psycopg import Connection
+from psycopg.rows import DictRow
+
+from ledger.store.database import Database
+from ledger.transparency.cosigned_times import CosignedTimes, DatedCheckpoint
+from ledger.transparency.note import Note, NoteError
+from ledger.transparency.policy import Policy
+
+KEPT_APART = timedelta(hours=1)
+"""A checkpoint is kept if some witness's time differs by so much from the last one kept."""
+_COSIGNATURE_BYTES = 8 + 64
+
+_LATEST = """
+SELECT size, note FROM log.dated_checkpoints ORDER BY id DESC LIMIT %s
+"""
+_LAST_OF_SIZE = """
+SELECT note FROM log.dated_checkpoints WHERE size = %s ORDER BY id DESC LIMIT 1
+"""
+
+
+def keep_dated(connection: Connection[DictRow], size: int, note: Note) -> bool:
+    """Keep a published checkpoint for its times, unless the last one kept has nearly the same.
+
+    The caller has checked the note by its policy. Returns whether it was kept.
+    """
+    times, last = _stated(note), _last(connection)
+    if last is not None and not _differ(times, last):
+        return False
+    connection.execute(
+        "INSERT INTO log.dated_checkpoints (size, note) VALUES (%s, %s)", (size, str(note))
+    )
+    return True
+
+
+def is_stale(database: Database, now: datetime, oldest: timedelta) -> bool:
+    """Return whether no checkpoint is kept whose times are all within ``oldest`` of ``now``."""
+    with database.connection() as connection:
+        last = _last(connection)
+    if not last:
+        return True
+    return any(abs(now - datetime.fromtimestamp(time, UTC)) >= oldest for time in last.values())
+
+
+def freshest(database: Database, size: int) -> Note | None:
+    """Return the checkpoint of a size that was cosigned last, if one was kept."""
+    with database.connection() as connection:
+        row = connection.execute(_LAST_OF_SIZE, (size,), prepare=True).fetchone()
+    return None if row is None else Note.parse(row["note"])
+
+
+def cosigned_times(
+    database: Database,
+    policy_at: Callable[[int], Policy],
+    own: Iterable[str] = (),
+    *,
+    latest: int,
+) -> CosignedTimes:
+    """Read the ``latest`` checkpoints that were kept, each checked by the policy at its size.
+
+    ``own`` names the witnesses that run in this node.
+    """
+    with database.connection() as connection:
+        rows = connection.execute(_LATEST, (latest,)).fetchall()
+    checkpoints = []
+    for row in reversed(rows):
+        try:
+            _, times = policy_at(row["size"]).check(Note.parse(row["note"]))
+        except NoteError:
+            continue  # Its policy was replaced, or the row was tampered with: it proves no time.
+        checkpoints.append(DatedCheckpoint(row["size"], times))
+    size = checkpoints[-1].size if checkpoints else 0
+    return CosignedTimes(checkpoints, policy_at(size), frozenset(own))
+
+
+def _last(connection: Connection[DictRow]) -> Mapping[tuple[str, bytes], int] | None:
+    row = connection.execute(_LATEST, (1,), prepare=True).fetchone()
+    return None if row is None else _stated(Note.parse(row["note"]))
+
+
+def _stated(note: Note) -> Mapping[tuple[str, bytes], int]:
+    """Return the times that cosignatures state, in seconds since 1970, by name and key."""
+    return {
+        (one.name, one.key_id): int.from_bytes(one.signature[:8])
+        for one in note.signatures
+        if len(one.signature) == _COSIGNATURE_BYTES
+    }
+
+
+def _differ(new: Mapping[tuple[str, bytes], int], old: Mapping[tuple[str, bytes], int]) -> bool:
+    apart = KEPT_APART.total_seconds()
+    return any(key not in old or abs(time - old[key]) >= apart for key, time in new.items())
