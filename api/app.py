@@ -13,10 +13,16 @@ from prometheus_client import CollectorRegistry
 
 from api import problems, web
 from api.access import ASKED_FOR, asserting, bearer, caller
+from api.costly import Costly
 from api.feed import Feed
 from api.lanes import Lanes
 from api.measuring import Requests
-from api.middleware import AnswerHeaders, BodyLimit, FailedAuthentications
+from api.middleware import (
+    AnswerHeaders,
+    BodyLimit,
+    FailedAuthentications,
+    RequestsOfAddresses,
+)
 from api.node import Node
 from api.problem_details import ProblemDetails
 from api.rates import Places, Rate
@@ -40,6 +46,9 @@ from api.work import Work
 from ledger.vocabulary import build_models
 
 MAX_BODY = 512 * 1024
+_PRINT_WAIT_SECONDS = 20.0
+_SIGN_INS = 8, 2, 2.0
+"""Sign-ins that wait for the provider at once, those of one address, and seconds for a place."""
 DESCRIPTION = """One signed, append-only record of anti-trafficking case actions across countries.
 
 Every request but those on health carries an assertion signed with the agency's key, or, from
@@ -63,9 +72,15 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
                 app.state.node = node
                 app.state.lanes = lanes
                 app.state.feed = feed
-                app.state.streams = Places(settings.streams, settings.streams_per_agency)
-                app.state.waits = Places(settings.streams, settings.streams_per_agency)
+                app.state.streams = _places(settings)
+                app.state.waits = _places(settings)
                 app.state.submissions = Rate(settings.submissions_per_minute)
+                app.state.signing_in = Rate(settings.sign_ins_per_minute)
+                app.state.setting_out = Costly(*_SIGN_INS)
+                app.state.coming_back = Costly(*_SIGN_INS)
+                app.state.costly = Costly(
+                    settings.prints, settings.prints_per_agency, _PRINT_WAIT_SECONDS
+                )
                 yield
 
     app = FastAPI(
@@ -89,6 +104,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     problems.install(app, web.as_page)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
+    app.add_middleware(RequestsOfAddresses, most=settings.connections_per_address)
     app.add_middleware(AnswerHeaders, added=lambda: _trouble_headers(app))
     app.state.requests = CollectorRegistry()
     app.add_middleware(Requests, registry=app.state.requests)
@@ -101,6 +117,10 @@ def _trouble_headers(app: FastAPI) -> list[tuple[bytes, bytes]]:
     node: Node | None = getattr(app.state, "node", None)
     grave = () if node is None else of_effect(node.troubles, at_least=Effect.NOT_READY)
     return [(HEADER.lower().encode(), ", ".join(t.rule for t in grave).encode())] if grave else []
+
+
+def _places(settings: Settings) -> Places:
+    return Places(settings.streams, settings.streams_per_agency, settings.streams_reserved)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.connections import Forwarders
+from api.problem_details import problem
 from api.problems import ANSWER_HEADERS, PAGE_POLICY, respond
-from api.rates import Rate, asking_network
+from api.rates import STATUS, TITLE, Rate, asking_network
 
 _log = structlog.get_logger("api.access")
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -124,6 +127,44 @@ class FailedAuthentications:
             await send(message)
 
         await self._app(scope, receive, counting)
+
+
+class RequestsOfAddresses:
+    """Answers 429 to an address that has too many requests under way, streams among them.
+
+    Behind a proxy each client's address counts; the proxy's own does not.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._forwarders = Forwarders()
+        self._under_way: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope.get("client")
+        address = client[0] if client else ""
+        if scope["type"] != "http" or not address or address in self._forwarders:
+            await self._app(scope, receive, send)
+            return
+        asks = asking_network(scope)
+        if self._under_way[asks] >= self._most:
+            refusal = problem(
+                STATUS,
+                TITLE,
+                "too-many-at-once",
+                "Too many requests of this address are under way; wait for their answers.",
+                {"Retry-After": "5"},
+            )
+            await respond(refusal)(scope, receive, send)
+            return
+        self._under_way[asks] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._under_way[asks] -= 1
+            if not self._under_way[asks]:
+                del self._under_way[asks]
 
 
 class Contained:

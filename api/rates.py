@@ -13,10 +13,11 @@ from typing import Any
 from rfc9457 import Problem
 
 from api.problem_details import problem
+from ledger.protocol import NODE, OVERSIGHT, Agency
 
 STATUS = 429
 _WINDOW_SECONDS = 60.0
-_TITLE = "Too much at once"
+TITLE = "Too much at once"
 
 
 class Rate:
@@ -70,7 +71,7 @@ class Rate:
         wait = self.seconds(key)
         return problem(
             STATUS,
-            _TITLE,
+            TITLE,
             "too-many-requests",
             f"Ask again in {wait} seconds, and less often.",
             {"Retry-After": str(wait)},
@@ -80,32 +81,43 @@ class Rate:
 class Places:
     """What is open at the same time: at most ``total``, and ``each`` of one agency.
 
+    The last ``reserve`` places, half of all at most, are for oversight bodies and nodes alone: no
+    number of other agencies keeps these from following the ledger.
     It is used from the event loop alone, so that nothing needs a lock.
     """
 
-    def __init__(self, total: int, each: int) -> None:
+    def __init__(self, total: int, each: int, reserve: int = 0) -> None:
         self._total = total
         self._each = each
+        self._reserve = min(reserve, total // 2)
         self._taken: Counter[str] = Counter()
+        self._taken_by_others = 0
 
     @contextmanager
-    def taken(self, agency: str) -> Iterator[None]:
+    def taken(self, agency: Agency) -> Iterator[None]:
         """Take a place while the block runs. Raises a problem (429) where none is left."""
-        if self._taken[agency] >= self._each or self._taken.total() >= self._total:
+        is_other = agency.role not in (OVERSIGHT, NODE)
+        if (
+            self._taken[agency.id] >= self._each
+            or self._taken.total() >= self._total
+            or (is_other and self._taken_by_others >= self._total - self._reserve)
+        ):
             raise problem(
                 STATUS,
-                _TITLE,
+                TITLE,
                 "too-many-streams",
                 "Too many streams or waiting requests are open; end some, and then ask again.",
                 {"Retry-After": "5"},
             )
-        self._taken[agency] += 1
+        self._taken[agency.id] += 1
+        self._taken_by_others += is_other
         try:
             yield
         finally:
-            self._taken[agency] -= 1
-            if not self._taken[agency]:
-                del self._taken[agency]
+            self._taken_by_others -= is_other
+            self._taken[agency.id] -= 1
+            if not self._taken[agency.id]:
+                del self._taken[agency.id]
 
 
 def asking_network(scope: Mapping[str, Any]) -> str:

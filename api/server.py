@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.connections import BoundedProtocol
+from api.connections import bounded_protocol
 from api.middleware import Contained
 from api.node import Node
 from api.processes import EndedError, run_together
@@ -195,7 +195,7 @@ def server(app: FastAPI, settings: Settings, *, grace: int = 5) -> uvicorn.Serve
     context = tls_context(settings)
     config = uvicorn.Config(
         Contained(app),
-        http=BoundedProtocol,
+        http=bounded_protocol(settings.connections_per_address),
         ws="none",
         log_config=None,
         access_log=False,  # a path would be logged whole; see api.middleware

@@ -14,6 +14,8 @@ from ledger.store.lane import Lane
 LIFETIME = timedelta(hours=8)
 IDLE = timedelta(minutes=30)
 SIGN_IN_LIFETIME = timedelta(minutes=10)
+MAX_PENDING = 5_000
+"""Unfinished sign-ins that are noted at once."""
 _NOTED = timedelta(seconds=30)
 _LONGEST = LIFETIME + timedelta(minutes=5)
 """A session that would last longer was begun while the database's clock was ahead; it is over."""
@@ -136,13 +138,21 @@ class PendingSignIns:
 
     @until_given_way
     def begin(self, return_to: str) -> str:
-        """Note that a browser sets out. Returns the secret that it keeps."""
+        """Note that a browser sets out. Returns the secret that it keeps.
+
+        The oldest notes beyond ``MAX_PENDING`` are dropped: anybody can set out and not come back.
+        """
         secret = secrets.token_urlsafe(32)
         with self._database.connection() as connection:
             connection.execute(
                 "INSERT INTO access.sign_ins (digest, return_to, expires_at)"
                 " VALUES (%s, %s, now() + %s)",
                 (_digest(secret), return_to, SIGN_IN_LIFETIME),
+            )
+            connection.execute(
+                "DELETE FROM access.sign_ins WHERE digest IN"
+                " (SELECT digest FROM access.sign_ins ORDER BY expires_at DESC OFFSET %s)",
+                (MAX_PENDING,),
             )
         return secret
 

@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     """Requests from one address whose assertion is refused, before all of its are for a while."""
     submissions_per_minute: Annotated[int, Field(ge=1)] = 600
     """Checkpoints that one address may submit to the witnesses here in a minute."""
+    connections_per_address: Annotated[int, Field(ge=1)] = 256
+    """Connections, and requests under way, of one address. A proxy's own has no such limit."""
     streams: Annotated[int, Field(ge=1)] = 256
     """Streams of events that are open at once, and as many requests that wait for a signed head."""
     streams_per_agency: Annotated[int, Field(ge=1)] = 16
@@ -100,6 +102,14 @@ class Settings(BaseSettings):
     """Further directories whose free space counts, such as that of a database on this machine."""
     clock_tolerance_seconds: Annotated[float, Field(ge=1, le=300)] = 5.0
     """How far clocks may differ: beyond it, this node records nothing, and ``/ready`` says so."""
+    streams_reserved: Annotated[int, Field(ge=0)] = 32
+    """So many of the streams, half at most, are for oversight bodies and nodes alone."""
+    sign_ins_per_minute: Annotated[int, Field(ge=1)] = 120
+    """Sign-ins at the OpenID provider that one address may begin in a minute."""
+    prints: Annotated[int, Field(ge=1)] = 2
+    """PDFs and figures of the whole ledger that are made at once; the others wait."""
+    prints_per_agency: Annotated[int, Field(ge=1)] = 4
+    """The same of one agency, made or waited for."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     def listening_on(self, host: str | None, port: int | None) -> Self:

@@ -64,7 +64,7 @@ class _Stream(EventSourceResponse):
     ) -> None:
         super().__init__(events, send_timeout=_SEND_SECONDS)
         self.ping_interval = keepalive  # its constructor is typed for whole seconds
-        self._agency = caller.agency.id
+        self._agency = caller.agency
         self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

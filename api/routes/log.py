@@ -99,7 +99,7 @@ async def get_head(
         raise _whole_ledger()
     if node.signed <= after and wait:
         places: Places = request.app.state.waits
-        with places.taken(caller.agency.id):
+        with places.taken(caller.agency):
             await _wait_until_signed(node, after, wait)
     signed = await run_in_threadpool(signed_after, node.database, after)
     if signed is None:

@@ -5,9 +5,11 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
-from api.access import TheCaller, TheNode
+from api.access import Caller, TheCaller, TheNode
+from api.costly import Costly
 from api.documents import (
     PersonalField,
     ReadingPage,
@@ -19,7 +21,7 @@ from api.node import Node
 from api.parameters import CaseId
 from api.problems import responses
 from api.sharing import presentations
-from api.subject_access.document import LabelledFile, labelled
+from api.subject_access.document import LabelledFile, SubjectFile, labelled
 from api.subject_access.gathering import subject_file
 from api.subject_access.pdf import render
 from projections.audit_trail import TrailEntry
@@ -83,7 +85,8 @@ def list_readings(case_id: CaseId, node: TheNode, caller: TheCaller) -> ReadingP
     response_model=LabelledFile,
     responses={**_FILE, **responses(401, 403, 404, 409, 413, 422, 503)},
 )
-def give_to_the_person(
+async def give_to_the_person(
+    request: Request,
     case_id: CaseId,
     node: TheNode,
     caller: TheCaller,
@@ -95,9 +98,29 @@ def give_to_the_person(
     With it goes who has asked for it so far, and the whole trail. It is written into the access
     log too.
     """
+    if file_format is FileFormat.PDF:
+        costly: Costly = request.app.state.costly
+        return await costly.run(caller.agency.id, _file_as_pdf, node, caller, case_id, asked)
+    return await run_in_threadpool(_file_as_json, node, caller, case_id, asked)
+
+
+def _file_as_pdf(
+    node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
+) -> Response:
+    return Response(render(_file(node, caller, case_id, asked)), 201, media_type=_PDF)
+
+
+def _file_as_json(
+    node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
+) -> Response:
+    told = labelled(_file(node, caller, case_id, asked)).model_dump_json()
+    return Response(told, 201, media_type="application/json")
+
+
+def _file(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest) -> SubjectFile:
     opened = node.disclosing.subject_access(caller.reader, case_id)
     vault = node.vaults.of(caller.agency.party)
-    file = subject_file(
+    return subject_file(
         opened,
         vault.case_fields(case_id),
         trail_of(node, case_id),
@@ -107,9 +130,6 @@ def give_to_the_person(
         protocol=caller.registry.protocol,
         erased_at=vault.erased_at(case_id),
     )
-    if file_format is FileFormat.PDF:
-        return Response(render(file), 201, media_type=_PDF)
-    return Response(labelled(file).model_dump_json(), 201, media_type="application/json")
 
 
 def trail_of(node: Node, case_id: UUID) -> Sequence[TrailEntry]:

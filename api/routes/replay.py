@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime
 
 from api.access import Caller, TheCaller, TheNode
+from api.costly import Costly
 from api.node import Node
 from api.parameters import MAX_POSITION, CaseId
 from api.problems import responses
@@ -55,7 +56,8 @@ def get_difference(
 @router.get(
     "/ledger/moment", response_model=LedgerMoment, responses=responses(401, 403, 409, 422, 503)
 )
-def get_ledger_moment(
+async def get_ledger_moment(
+    request: Request,
     node: TheNode,
     caller: TheCaller,
     as_of_position: AtPosition = None,
@@ -64,7 +66,11 @@ def get_ledger_moment(
     """The whole ledger at a moment, in numbers. For coordinators and oversight."""
     _check_sees_everything(caller)
     moment = _moment(as_of_position, as_of_time, None, "as_of_position")
-    return node.views.ledger_moment(_position(node, moment), caller.registry.protocol)
+    costly: Costly = request.app.state.costly
+    return await costly.run(
+        caller.agency.id,
+        lambda: node.views.ledger_moment(_position(node, moment), caller.registry.protocol),
+    )
 
 
 def _moment(

@@ -20,10 +20,12 @@ from api.access import (
     person_agency,
     session_secret,
 )
+from api.costly import Costly
 from api.node import Node
 from api.parameters import ReturnTo
 from api.problem_details import problem
 from api.problems import responses
+from api.rates import Rate, asking_network
 from api.sessions import LIFETIME, SIGN_IN_LIFETIME
 from api.sign_in import CALLBACK, Answer, ProviderUnavailableError, SignIn
 from ledger import clock
@@ -72,12 +74,18 @@ class Me(BaseModel):
     dependencies=_BY_PROVIDER,
     status_code=303,
     response_class=RedirectResponse,
-    responses={**_REDIRECT, **responses(404, 422, 503)},
+    responses={**_REDIRECT, **responses(404, 422, 429, 503)},
 )
-def log_in(node: TheNode, sign_in: TheSignIn, return_to: ReturnTo = "/auth/me") -> Response:
+async def log_in(
+    request: Request, node: TheNode, sign_in: TheSignIn, return_to: ReturnTo = "/auth/me"
+) -> Response:
     """Send a browser to the provider, to come back signed in."""
+    address = asking_network(request.scope)
+    signing_in: Rate = request.app.state.signing_in
+    signing_in.check(address)
+    setting_out: Costly = request.app.state.setting_out
     try:
-        out = sign_in.begin(return_to)
+        out = await setting_out.run(address, sign_in.begin, return_to)
     except ProviderUnavailableError as error:
         raise _unavailable(error) from None
     answer = RedirectResponse(out.url, 303, _NOT_KEPT)
@@ -91,9 +99,9 @@ def log_in(node: TheNode, sign_in: TheSignIn, return_to: ReturnTo = "/auth/me") 
     dependencies=_BY_PROVIDER,
     status_code=303,
     response_class=RedirectResponse,
-    responses={**_REDIRECT, **responses(401, 403, 404, 409, 422, 503)},
+    responses={**_REDIRECT, **responses(401, 403, 404, 409, 422, 429, 503)},
 )
-def come_back(
+async def come_back(
     request: Request,
     node: TheNode,
     sign_in: TheSignIn,
@@ -103,10 +111,17 @@ def come_back(
     iss: FromProvider = None,
 ) -> Response:
     """Take the provider's answer: a session begins, and one that this browser had ends."""
+    coming_back: Costly = request.app.state.coming_back
+    answer = Answer(code, state, error, iss)
+    address = asking_network(request.scope)
+    return await coming_back.run(address, _come_back, request, node, sign_in, answer)
+
+
+def _come_back(request: Request, node: Node, sign_in: SignIn, brought: Answer) -> Response:
     registry = node.ledger.adopted()
     held = request.cookies.get(cookie_name(node, PENDING_COOKIE))
     try:
-        identity, return_to = sign_in.finish(held, Answer(code, state, error, iss))
+        identity, return_to = sign_in.finish(held, brought)
     except ProviderUnavailableError as failure:
         raise _unavailable(failure) from None
     agency = person_agency(node, registry, identity.agency)

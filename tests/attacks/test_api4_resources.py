@@ -191,6 +191,12 @@ def test_streams_are_hoarded(narrow: Target) -> None:
             narrow.refuses(told, 429, "too-many-streams")
             assert int(told.headers["retry-after"]) > 0
         assert narrow.ask("/v1/events", "al-nac").is_success  # pages are no streams
+        # The last place is for oversight bodies and nodes.
+        assert status(stack.enter_context(closing(stream(narrow, "xk-ombudsperson")))) == 200
+        told = narrow.ask(
+            "/v1/events?after=1", "me-ombudsman", headers={"Accept": "text/event-stream"}
+        )
+        narrow.refuses(told, 429, "too-many-streams")
     deadline = time.monotonic() + 10
     while True:
         with closing(stream(narrow, "xk-nac")) as again:

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.access import Caller, TheCaller, TheNode
+from api.costly import Costly
 from api.node import Node
 from api.parameters import AtLeast, CaseId, wait_for
 from api.routes.personal import trail_of
@@ -148,8 +149,13 @@ def show_summary(request: Request, meeting: TheMeeting) -> Response:
 
 
 @router.get("/meeting/{country}/summary.pdf")
-def print_summary(request: Request, meeting: TheMeeting) -> Response:
+async def print_summary(request: Request, meeting: TheMeeting) -> Response:
     """The same to print."""
+    costly: Costly = request.app.state.costly
+    return await costly.run(meeting.caller.agency.id, _printed_summary, request, meeting)
+
+
+def _printed_summary(request: Request, meeting: _Meeting) -> Response:
     caller, sitting = meeting.caller, meeting.sitting
     cases, position = meeting.agenda()
     content = print_sitting(caller, sitting, cases, position, Words.of(request), _now())

@@ -1,10 +1,13 @@
 """On paper: a case's summary, and its audit trail, for whoever may see their pages."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
 from api.access import Caller, TheCaller, TheNode
+from api.costly import Costly
+from api.node import Node
 from api.parameters import AtLeast, CaseId, wait_for
 from api.routes.personal import trail_of
 from api.web.errors import PageRoute
@@ -20,14 +23,21 @@ from projections.case_view import CaseView
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-# These are plain functions, and so in a thread of their own: to set pages takes the processor.
+# To set pages takes the processor, and some 50 MB of memory: few are set at once.
 
 
 @router.get("/cases/{case_id}/summary.pdf")
-def print_summary(
+async def print_summary(
     request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
 ) -> Response:
     """What stands in a case, and its actions in order."""
+    costly: Costly = request.app.state.costly
+    return await costly.run(caller.agency.id, _summary, request, node, caller, case_id, at_least)
+
+
+def _summary(
+    request: Request, node: Node, caller: Caller, case_id: UUID, at_least: int | None
+) -> Response:
     wait_for(node, "case_views", at_least)
     seen = node.views.position("case_views")
     view = own_case(node, caller, case_id)
@@ -42,10 +52,17 @@ def print_summary(
 
 
 @router.get("/cases/{case_id}/trail.pdf")
-def print_trail(
+async def print_trail(
     request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
 ) -> Response:
     """Every event of a case, with what it changed."""
+    costly: Costly = request.app.state.costly
+    return await costly.run(caller.agency.id, _trail, request, node, caller, case_id, at_least)
+
+
+def _trail(
+    request: Request, node: Node, caller: Caller, case_id: UUID, at_least: int | None
+) -> Response:
     wait_for(node, "audit_trail", at_least)
     view = own_case(node, caller, case_id)
     wait_for(node, "audit_trail", view.position)
