@@ -20,6 +20,7 @@ from api.readiness import Trouble, check_may_record
 from api.told import Told
 from ledger import signing
 from ledger.application import Ledger, check_case
+from ledger.disclosed_agencies import check_agencies
 from ledger.outbox import Outbox
 from ledger.protocol import NODE, Agency
 from ledger.refusals import Ground, Refusal
@@ -88,6 +89,7 @@ class DirectRecording:
             _check_bare(parsed)
             return Receipt.of(self._ledger.append(action, case_id, case_version))
         signing.check_disclosures(action, parsed.disclosures)
+        check_agencies(action, parsed.disclosures, self._ledger.adopted().protocol)
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
         _check_release(vault, action)
@@ -178,6 +180,7 @@ class OutboxRecording:
         parsed = signing.parse(sent)
         action = _senders_action(self._ledger, parsed, sender)
         signing.check_disclosures(action, parsed.disclosures)
+        check_agencies(action, parsed.disclosures, self._ledger.adopted().protocol)
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
         try:

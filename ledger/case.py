@@ -11,6 +11,7 @@ from ledger.event import ActionRecorded
 from ledger.protocol import Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing import Mark, SignedAction
+from ledger.upcasting import upcasters
 from ledger.vocabulary import NOT_UNDERSTOOD
 
 
@@ -101,6 +102,8 @@ def decide(
 
     ``not_before`` is when it was decided at the earliest, where that was before ``now``.
     """
+    if protocol.edition >= 2:
+        _check_nothing_in_clear(action)
     version = (case.version if case else 0) + 1
     proposed = Act(
         id=action.id,
@@ -133,6 +136,18 @@ def decide(
             "act",
         )
     return ActionRecorded(case_id, version, action)
+
+
+def _check_nothing_in_clear(action: SignedAction) -> None:
+    """Raise ``Refusal`` where an old version signs a ``case`` field in the clear."""
+    if upcasters().signs_in_clear(action.kind, action.version):
+        raise Refusal(
+            Ground.INVALID,
+            "outdated-version",
+            f"Version {action.version} of {action.kind} shows to every country what only the"
+            " countries of the case may see. Update the program and sign the action again.",
+            "version",
+        )
 
 
 def after_event(

@@ -46,7 +46,6 @@ class FactInForce(_Part):
 
 class ServiceInForce(_Part):
     service: str
-    provider: str
     party: str
     since: UtcDatetime
 
@@ -59,8 +58,8 @@ class MeasureInForce(_Part):
 
 
 class ShelterInForce(_Part):
-    shelter_kind: str
-    provider: str
+    """That a country shelters the person. Which shelter it is, the case's countries alone know."""
+
     party: str
     since: UtcDatetime
 
@@ -94,8 +93,6 @@ class LeadOffer(_Part):
 
 class PlannedReturn(_Part):
     destination: str
-    receiving_agency: str
-    planned_for: str | None = None
     departed_from: str | None = None
 
 
@@ -419,8 +416,6 @@ def _not_a_victim(_: CaseState, __: Act) -> dict[str, Any]:
 
 def _sheltered(_: CaseState, act: Act) -> dict[str, Any]:
     shelter = ShelterInForce.model_construct(
-        shelter_kind=act.fields["shelter_kind"],
-        provider=act.fields["provider"],
         party=_party(act),
         since=act.acted_at,
     )
@@ -449,7 +444,6 @@ def _measure_ended(state: CaseState, act: Act) -> dict[str, Any]:
 def _service_started(state: CaseState, act: Act) -> dict[str, Any]:
     service = ServiceInForce.model_construct(
         service=act.fields["service"],
-        provider=act.fields["provider"],
         party=_party(act),
         since=act.acted_at,
     )
@@ -524,11 +518,7 @@ def _lead_accepted(_: CaseState, act: Act) -> dict[str, Any]:
 
 
 def _return_decided(_: CaseState, act: Act) -> dict[str, Any]:
-    planned = PlannedReturn.model_construct(
-        destination=act.fields["destination"],
-        receiving_agency=act.fields["receiving_agency"],
-        planned_for=act.fields.get("planned_for"),
-    )
+    planned = PlannedReturn.model_construct(destination=act.fields["destination"])
     return {"planned_return": planned}
 
 

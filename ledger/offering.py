@@ -149,8 +149,7 @@ class _Asked:
             case "break_glass_opened":
                 return {"until": (self.now + timedelta(hours=1)).isoformat()}
             case "return_decided":
-                party = self.agency.party
-                return {"destination": party, "receiving_agency": self.agency.id}
+                return {"destination": self.agency.party}
             case "information_released":
                 others = (
                     [p for p in self.state.parties if p != self.agency.party]

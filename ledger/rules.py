@@ -122,14 +122,7 @@ _LASTING = frozenset(
 """What cannot be annulled: what was released, opened or erased stays so."""
 BREAK_GLASS_LASTS = timedelta(hours=24)
 
-_AGENCY_FIELDS = (
-    "provider",
-    "addressee",
-    "to_agency",
-    "receiving_agency",
-    "responsible",
-    "agencies",
-)
+_AGENCY_FIELDS = ("addressee", "to_agency", "responsible")
 
 _COUNTRY_FIELDS = ("host", "destination", "recipient", "recipients")
 
@@ -270,14 +263,6 @@ def _lead_accepted(p: Proposal) -> None:
     if offer.to != p.agency.id:
         raise _not_allowed(
             "handover-by-the-receiver", f"Only {offer.to}, to which it was offered, accepts it."
-        )
-
-
-def _return_decided(p: Proposal) -> None:
-    receiving = p.protocol.agencies_by_id[p.act.fields["receiving_agency"]]
-    if receiving.party != p.act.fields["destination"]:
-        raise _invalid(
-            "receiving-agency", "It is not of the country of destination.", "receiving_agency"
         )
 
 
@@ -512,7 +497,6 @@ _CHECKS: Mapping[str, Check] = {
     "meeting_held": _met,
     "lead_transfer_offered": _lead_offered,
     "lead_transfer_accepted": _lead_accepted,
-    "return_decided": _return_decided,
     "departed": _departed,
     "received": _received,
     "consent_given": _whereabouts_apart,

@@ -359,6 +359,17 @@ def _not_understood(
     )
 
 
+def signed_in_clear(action: SignedAction) -> dict[str, Any]:
+    """Return the ``case`` fields that an older version of the kind's schema signed in the clear.
+
+    An action of today's version has none.
+    """
+    if not upcasters().signs_in_clear(action.kind, action.version):
+        return {}
+    act = sd_jwt.parse(action.sd_jwt).payload["act"]
+    return upcasters().in_clear(action.kind, action.version, act)
+
+
 def verify(action: SignedAction, key: OKPKey) -> None:
     """Check the agency's signature. Raises ``Refusal`` (``signature``)."""
     try:
@@ -398,7 +409,7 @@ def check_disclosures(
     if partial:
         return None
     try:
-        return model.model_validate({**action.fields, **values})
+        return model.model_validate({**action.fields, **signed_in_clear(action), **values})
     except ValidationError as error:
         raise _refusal(error, None) from None
 
@@ -406,11 +417,18 @@ def check_disclosures(
 def _todays(kind: str, version: int, fields: dict[str, Any]) -> dict[str, Any]:
     """The fields as today's model has them; what an upcaster cannot read is refused as well."""
     try:
-        return upcasters().upcast(kind, version, fields)
+        in_clear = upcasters().in_clear(kind, version, fields)
+        todays = upcasters().upcast(kind, version, fields)
     except (KeyError, TypeError, ValueError) as error:
         raise Refusal(
             Ground.INVALID, _MODEL, f"act is not {kind} of version {version}.", "act"
         ) from error
+    for name, value in in_clear.items():
+        try:
+            field_adapter(ALL_ACTIONS[kind], name).validate_python(value)
+        except ValidationError as error:
+            raise _refusal(error, f"act.{name}") from None
+    return todays
 
 
 def _canonical(model: type[M], content: Mapping[str, Any], where: str) -> M:

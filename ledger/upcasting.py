@@ -7,6 +7,10 @@ the old bytes.
 
 ``case`` and ``personal`` fields are not touched: a vault knows them by the names and digests of
 their time. A later version may add such fields, and gives none of the old ones another meaning.
+
+A later version may also move a ``ledger`` field to the ``case`` level. Events of the older version
+still have its value in the clear. Rules, folds and exports do not see that value any more;
+:meth:`Upcasters.in_clear` returns it, for the countries of the case.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,6 +34,8 @@ class Upcaster:
     """Makes new fields of the old ones, which it leaves as they are."""
     digests: int
     """How many digests an action of the old version carries."""
+    to_case: tuple[str, ...] = ()
+    """The ``ledger`` fields of the old version that are ``case`` fields in the next."""
 
 
 class Upcasters:
@@ -53,6 +59,18 @@ class Upcasters:
         of_kind = self._steps.get(kind, ())
         return of_kind[version - 1].digests if version <= len(of_kind) else None
 
+    def in_clear(self, kind: str, version: int, fields: Fields) -> dict[str, Any]:
+        """Return the ``case`` fields of today that an action of ``version`` signed in the clear."""
+        found: dict[str, Any] = {}
+        for step in self._steps.get(kind, ())[max(version, 1) - 1 :]:
+            found |= {name: fields[name] for name in step.to_case if name in fields}
+            fields = step.change(fields)
+        return found
+
+    def signs_in_clear(self, kind: str, version: int) -> bool:
+        """Return whether ``version`` has a ``case`` field of today in the clear."""
+        return any(step.to_case for step in self._steps.get(kind, ())[max(version, 1) - 1 :])
+
     def upcast(self, kind: str, version: int, fields: dict[str, Any]) -> dict[str, Any]:
         """The ``ledger`` fields in today's version. Raises ``UnknownVersionError``."""
         of_kind = self._steps.get(kind, ())
@@ -65,8 +83,27 @@ class Upcasters:
         return fields
 
 
-UPCASTERS = Upcasters()
-"""What every reader uses. Every kind is in its first version yet."""
+def moved_to_case(kind: str, from_version: int, *names: str, digests: int) -> Upcaster:
+    """Return the step that moves the fields ``names`` from the ``ledger`` to the ``case`` level."""
+
+    def change(fields: Fields) -> dict[str, Any]:
+        return {name: value for name, value in fields.items() if name not in names}
+
+    return Upcaster(kind, from_version, change, digests, names)
+
+
+UPCASTERS = Upcasters(
+    # No rule reads these fields. At ledger level they told every country of the protocol where a
+    # person stays, and when and to whom the person travels.
+    moved_to_case("sheltered", 1, "shelter_kind", "provider", digests=2),
+    moved_to_case("shelter_left", 1, "planned", digests=1),
+    moved_to_case("service_started", 1, "provider", digests=3),
+    moved_to_case("reintegration_monitored", 1, "next_visit", digests=3),
+    moved_to_case("return_decided", 1, "planned_for", "receiving_agency", digests=1),
+    moved_to_case("departed", 1, "escort", digests=3),
+    moved_to_case("meeting_held", 1, "agencies", digests=2),
+)
+"""The steps that every reader uses."""
 
 
 def upcasters() -> Upcasters:

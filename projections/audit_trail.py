@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue
 from ledger.case_state import CaseState
 from ledger.event import ActionRecorded
 from ledger.registry import RegisteredKey, Registry, SignatureState
-from ledger.signing import Mark
+from ledger.signing import Mark, signed_in_clear
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime, format_utc
 from projections.documents import Document
@@ -46,6 +46,8 @@ class TrailEntry(LedgerModel):
     signature: SignatureState
     fields: Mapping[str, JsonValue]
     """The action's ``ledger`` fields."""
+    in_clear: Mapping[str, JsonValue] = {}
+    """The ``case`` fields that an older version of the kind signed in the clear."""
     changes: tuple[Change, ...]
     """What it changed: the fewest values whose replacement gives the state after it."""
     mark: Mark | None = Field(default=None, exclude_if=lambda mark: mark is None)
@@ -87,6 +89,7 @@ def trail_document(
         "key_id": action.key_id,
         "signature": signature.value,
         "fields": {k: v for k, v in action.fields.items() if k not in ("acted_at", "protocol")},
+        "in_clear": signed_in_clear(action),
         "changes": [
             {"path": path, "before": was, "after": is_now}
             for path, was, is_now in differences("", before, after)

@@ -111,6 +111,7 @@ def _rows(
                     {
                         "acted_at": entry.acted_at.isoformat(),
                         **entry.fields,
+                        **entry.in_clear,
                         **disclosed.get(entry.action_id, {}),
                     },
                 )

@@ -199,14 +199,13 @@ def _dangers(view: CaseView, now: datetime) -> Iterable[Text]:
 
 def _in_force(view: CaseView) -> Iterable[Text]:
     if view.shelter is not None:
-        yield Text(f"{words(view.shelter.shelter_kind)} shelter, {view.shelter.provider}")
+        yield Text(f"sheltered, {view.shelter.party}")
     for service in view.services:
-        yield Text(f"{words(service.service)}, {service.provider}")
+        yield Text(f"{words(service.service)}, {service.party}")
     for measure in view.measures:
         yield Text(f"{words(measure.measure)}, {measure.party}")
     if view.planned_return is not None:
-        planned = view.planned_return
-        yield Text(f"return to {planned.destination}, {planned.receiving_agency}")
+        yield Text(f"return to {view.planned_return.destination}")
     if view.lead_offer is not None:
         yield Text(f"lead offered to {view.lead_offer.to}")
     for hold in view.holds:

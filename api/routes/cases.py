@@ -19,6 +19,7 @@ from api.parameters import MAX_POSITION, AtLeast, CaseId, Position, SignedAction
 from api.problem_details import problem
 from api.problems import responses
 from api.routes.outbox import ACCEPTED, answer
+from api.routes.personal import at_levels_of
 from ledger.refusals import Ground, Refusal
 from ledger.vault.disclosures import Vault
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
@@ -152,7 +153,7 @@ def get_trail(
     _current(node, caller, case_id)
     entries = node.views.trail(case_id, after=after, limit=limit)
     more = entries[-1].version if len(entries) == limit else None
-    return TrailPage(entries=tuple(entries), next=more)
+    return TrailPage(entries=tuple(at_levels_of(caller, entries)), next=more)
 
 
 def _acted_on(if_match: str | None, if_none_match: str | None) -> int:

@@ -25,6 +25,7 @@ from api.subject_access.document import LabelledFile, SubjectFile, labelled
 from api.subject_access.gathering import subject_file
 from api.subject_access.pdf import render
 from projections.audit_trail import TrailEntry
+from projections.case_view import OVERSIGHT_VIEWER
 
 router = APIRouter(prefix="/v1/cases", tags=["personal data"])
 
@@ -123,7 +124,7 @@ def _file(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
     return subject_file(
         opened,
         vault.case_fields(case_id),
-        trail_of(node, case_id),
+        trail_of(node, caller, case_id),
         vault.readings.of_case(case_id),
         country=caller.agency.party,
         language=asked.language,
@@ -132,9 +133,16 @@ def _file(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
     )
 
 
-def trail_of(node: Node, case_id: UUID) -> Sequence[TrailEntry]:
-    """The whole audit trail of a case."""
+def trail_of(node: Node, caller: Caller, case_id: UUID) -> Sequence[TrailEntry]:
+    """Return the whole audit trail of a case, at the levels that the caller may see."""
     entries: list[TrailEntry] = []
     while page := node.views.trail(case_id, after=len(entries), limit=_PAGE):
         entries += page
-    return entries
+    return at_levels_of(caller, entries)
+
+
+def at_levels_of(caller: Caller, entries: Sequence[TrailEntry]) -> Sequence[TrailEntry]:
+    """Return the entries without ``case`` fields where the caller reads the ``ledger`` level."""
+    if caller.viewer != OVERSIGHT_VIEWER:
+        return entries
+    return [entry.model_copy(update={"in_clear": {}}) for entry in entries]

@@ -1,6 +1,6 @@
 """Makes a person's file of what was opened for it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from api.disclosing import Opened
@@ -10,6 +10,7 @@ from ledger.case import Case
 from ledger.protocol import Protocol
 from ledger.vault.disclosures import Held
 from ledger.vault.readings import Reading
+from ledger.vocabulary.levels import Level
 from projections.audit_trail import TrailEntry
 
 
@@ -36,12 +37,32 @@ def subject_file(
         parties=case.state.parties,
         status=case.state.status,
         stage=case.state.stage,
-        held=tuple(_held(one, case) for one in held if one.action_id in case.history),
+        held=(
+            *_in_clear(trail),
+            *(_held(one, case) for one in held if one.action_id in case.history),
+        ),
         trail=tuple(trail),
         accesses=tuple(map(_access, readings)),
         erased_at=erased_at,
         agencies=protocol.agencies,
     )
+
+
+def _in_clear(trail: Iterable[TrailEntry]) -> Iterator[HeldField]:
+    """Yield the ``case`` fields that old actions signed in the clear, so that no vault has them."""
+    for entry in trail:
+        for field, value in entry.in_clear.items():
+            yield HeldField(
+                action_id=entry.action_id,
+                kind=entry.kind,
+                agency=entry.agency,
+                acted_at=entry.acted_at,
+                field=field,
+                level=Level.CASE,
+                group=None,
+                value=value,
+                received_from=None,
+            )
 
 
 def _held(one: Held, case: Case) -> HeldField:

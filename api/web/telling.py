@@ -112,9 +112,7 @@ def rows(
     named = names(protocol, trail, words)
     numbers = {entry.action_id: entry.version for entry in trail}
     annulled = annulled_ids(trail)
-    disclosed: dict[UUID, list[Held]] = {}
-    for one in held:
-        disclosed.setdefault(one.action_id, []).append(one)
+    disclosed = case_values(trail, held)
     return tuple(
         Row(
             entry=entry,
@@ -123,7 +121,7 @@ def rows(
             fields=told(entry.kind, entry.fields, named, words),
             disclosed=told(
                 entry.kind,
-                {one.field: one.value for one in disclosed.get(entry.action_id, ())},
+                disclosed[entry.action_id],
                 named,
                 words,
             ),
@@ -132,6 +130,30 @@ def rows(
         )
         for entry in trail
     )
+
+
+def case_values(
+    trail: Iterable[TrailEntry], held: Iterable[Held]
+) -> Mapping[UUID, Mapping[str, JsonValue]]:
+    """Return the ``case`` fields of each action of the trail, by the action's id.
+
+    ``held`` is what the reader's vault holds. An old action may have some in the clear.
+    """
+    values: dict[UUID, dict[str, JsonValue]] = {e.action_id: dict(e.in_clear) for e in trail}
+    for one in held:
+        if one.action_id in values:
+            values[one.action_id][one.field] = one.value
+    return values
+
+
+def of_fact(
+    fact: str, view: CaseView, trail: Iterable[TrailEntry], held: Iterable[Held]
+) -> Mapping[str, JsonValue]:
+    """Return the ``case`` fields of the action by which ``fact`` holds of the case now."""
+    in_force = view.facts.get(fact)
+    if in_force is None:
+        return {}
+    return case_values(trail, held).get(in_force.action, {})
 
 
 def told(

@@ -15,6 +15,7 @@ from ledger import case as cases
 from ledger import clock, signing
 from ledger.application import check_case
 from ledger.case import Case
+from ledger.disclosed_agencies import check_agencies
 from ledger.entry import MAX_BYTES
 from ledger.event import ActionRecorded
 from ledger.importing.mapping import Fault, Mapped, Mapper, Told
@@ -180,6 +181,7 @@ class Preparer:
             raise Refusal(Ground.INVALID, "too-large", "What is signed is too long.")
         check_case(action, case_id)
         signing.check_disclosures(action, issued.disclosures)
+        check_agencies(action, issued.disclosures, signer.protocol)
         signing.verify(action, signer.registered)
         return action, issued.disclosures
 

@@ -114,7 +114,7 @@ class MeetingHeld(Action):
 
     host: OnLedger[Country]
     countries: OnLedger[Annotated[tuple[Country, ...], Field(min_length=1, max_length=8)]]
-    agencies: OnLedger[Annotated[tuple[AgencyId, ...], Field(min_length=1, max_length=40)]]
+    agencies: OnCase[Annotated[tuple[AgencyId, ...], Field(min_length=1, max_length=40)]]
     minutes: OnCase[Text | None] = None
     participants: Identity[Text | None] = None
 

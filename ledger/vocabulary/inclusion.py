@@ -30,7 +30,7 @@ class ReintegrationMonitored(Action):
     stage: ClassVar[S] = S.INCLUSION
 
     finding: OnLedger[MonitoringFinding]
-    next_visit: OnLedger[date | None] = None
+    next_visit: OnCase[date | None] = None
     report: OnCase[Text | None] = None
     care_note: Care[Text | None] = None
     home_address: Whereabouts[Text | None] = None

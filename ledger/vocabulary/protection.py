@@ -69,8 +69,8 @@ class Sheltered(Action):
     kind: ClassVar[str] = "sheltered"
     stage: ClassVar[S] = S.PROTECTION
 
-    shelter_kind: OnLedger[ShelterKind]
-    provider: OnLedger[AgencyId]
+    shelter_kind: OnCase[ShelterKind]
+    provider: OnCase[AgencyId]
     address: Whereabouts[Text | None] = None
     intake_note: Care[Text | None] = None
 
@@ -81,7 +81,7 @@ class ShelterLeft(Action):
     kind: ClassVar[str] = "shelter_left"
     stage: ClassVar[S] = S.PROTECTION
 
-    planned: OnLedger[bool]
+    planned: OnCase[bool]
     destination: Whereabouts[Text | None] = None
 
 
@@ -113,7 +113,7 @@ class ServiceStarted(Action):
     stage: ClassVar[S] = S.PROTECTION
 
     service: OnLedger[ServiceKind]
-    provider: OnLedger[AgencyId]
+    provider: OnCase[AgencyId]
     description: OnCase[Text | None] = None
     health_note: Health[Text | None] = None
     worker_name: Identity[Name | None] = None

@@ -37,8 +37,9 @@ class ReturnDecided(Action):
     stage: ClassVar[S] = S.RETURN
 
     destination: OnLedger[Country]
-    planned_for: OnLedger[date | None] = None
-    receiving_agency: OnLedger[AgencyId]
+    planned_for: OnCase[date | None] = None
+    receiving_agency: OnCase[AgencyId]
+    """An agency of the country of destination. The country's node checks this."""
     reasoning: OnCase[Text | None] = None
 
 
@@ -59,7 +60,7 @@ class Departed(Action):
     kind: ClassVar[str] = "departed"
     stage: ClassVar[S] = S.RETURN
 
-    escort: OnLedger[EscortKind]
+    escort: OnCase[EscortKind]
     border_crossing: OnCase[Name | None] = None
     route: Whereabouts[Text | None] = None
     escort_names: Identity[Text | None] = None

@@ -165,10 +165,8 @@ def _key_id(header: str) -> str:
 
 def _read_at_once(kind: str, payloads: Sequence[bytes]) -> tuple[_Claims, list[Any]]:
     """Raises ``NotCanonicalError`` or ``ArrowInvalid`` where rows must be read one by one."""
-    own_shapes = shapes(ALL_ACTIONS[kind])
-    if upcasters().version(kind) > 1 or not all(
-        of.is_readable_at_once for of in own_shapes.values()
-    ):
+    own_shapes, todays = shapes(ALL_ACTIONS[kind]), upcasters().version(kind)
+    if not all(of.is_readable_at_once for of in own_shapes.values()):
         raise NotCanonicalError(f"{kind} is read row by row")
     content = b"\n".join((*payloads, b""))
     table = arrow_json.read_json(
@@ -183,20 +181,28 @@ def _read_at_once(kind: str, payloads: Sequence[bytes]) -> tuple[_Claims, list[A
     versions = columns["version"]
     if (
         table.num_rows != len(payloads)
-        or versions.null_count != len(payloads)
+        or not _all_of_version(versions, todays)
         or act.null_count
         or pc.all(pc.equal(columns["kind"], kind)).as_py() is not True
     ):
-        raise NotCanonicalError("what is signed is not of this kind's first version")
+        raise NotCanonicalError("what is signed is not of this kind's version of today")
     claims = _Claims(
         agency=columns["iss"],
         acted_at=from_wire(act.field("acted_at"), _MOMENT_SHAPE),
         signed_at=pc.cast(pc.cast(columns["iat"], pa.timestamp("s", "UTC")), MOMENT),
-        version=pa.repeat(pa.scalar(1, pa.int16()), len(payloads)),
+        version=pa.repeat(pa.scalar(todays, pa.int16()), len(payloads)),
     )
     if claims.agency.null_count or claims.acted_at.null_count or claims.signed_at.null_count:
         raise NotCanonicalError("a claim that every action has is missing")
     return claims, [from_wire(act.field(name), of) for name, of in own_shapes.items()]
+
+
+def _all_of_version(versions: Any, todays: int) -> bool:
+    """Whether every action follows today's version; an action of the first does not name it."""
+    if todays == 1:
+        return bool(versions.null_count == len(versions))
+    is_todays = pc.all(pc.equal(versions, todays)).as_py()
+    return versions.null_count == 0 and is_todays is True
 
 
 def _whole(column: Any) -> Any:

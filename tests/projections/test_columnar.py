@@ -22,6 +22,7 @@ from ledger.keys import generate, key_id
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.export import write_export
 from ledger.transparency.note import Note, SignatureType, SignerKey
+from ledger.upcasting import upcasters
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS
 from ledger.vocabulary.action import ledger_part
 from projections.columnar import cases, decoding, exporting
@@ -116,6 +117,8 @@ def test_kinds_that_are_read_at_once() -> None:
             "iat": 1,
             "act": {"acted_at": "2026-01-05T08:00:00Z"},
         }
+        if (version := upcasters().version(kind)) > 1:
+            action["version"] = version
         payload = json.dumps(action).encode()
         claims, _ = decoding._read_at_once(kind, [payload] * 2)
         assert claims.agency.to_pylist() == ["xk-nac"] * 2

@@ -73,7 +73,7 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
         elif act.kind == "not_a_victim":
             told["trafficking_status"] = "NotAVictimOfTrafficking"
         elif act.kind == "sheltered":
-            told["shelter"] = fields["provider"]
+            told["shelter"] = own
         elif act.kind == "shelter_left" or act.kind == "departed":
             told["shelter"] = None
         elif act.kind == "received":
@@ -130,7 +130,7 @@ def told_of(state: CaseState | None) -> dict[str, Any] | None:
         "priority": state.priority.value,
         "lead": state.lead_agency,
         "parties": sorted(state.parties),
-        "shelter": state.shelter.provider if state.shelter else None,
+        "shelter": state.shelter.party if state.shelter else None,
         "closure": state.closure.value if state.closure else None,
         "return_to": state.planned_return.destination if state.planned_return else None,
         "offered_to": state.lead_offer.to if state.lead_offer else None,

@@ -17,7 +17,7 @@ from api.routes.personal import trail_of
 from api.web.errors import PageRoute
 from api.web.releasing import Release, releasable, releases
 from api.web.rendering import Words, page
-from api.web.telling import dues, names, rows, told
+from api.web.telling import dues, names, of_fact, rows, told
 from api.web.timeline import handovers, timeline
 from ledger import clock
 from ledger.protocol import OVERSIGHT, Operation
@@ -76,8 +76,8 @@ def show_case(
     for projection in ("case_views", "audit_trail"):
         wait_for(node, projection, at_least)
     view = own_case(node, caller, case_id)
-    trail, words = trail_of(node, case_id), Words.of(request).things
-    protocol = caller.registry.protocol
+    trail, words = trail_of(node, caller, case_id), Words.of(request).things
+    protocol, held = caller.registry.protocol, case_fields(node, caller, case_id)
     return page(
         request,
         "case.html",
@@ -86,8 +86,9 @@ def show_case(
         dues=dues(view, caller.agency, protocol, _now()),
         picture=timeline(trail, lanes(view, caller)),
         lanes=lanes(view, caller),
-        rows=rows(trail, case_fields(node, caller, case_id), dict(handovers(trail)),
-                  protocol, words),
+        rows=rows(trail, held, dict(handovers(trail)), protocol, words),
+        shelter=of_fact("sheltered", view, trail, held),
+        planned=of_fact("return_decided", view, trail, held),
         named=names(protocol, trail, words),
         position=node.views.position("case_views"),
     )  # fmt: skip
@@ -166,7 +167,7 @@ def _personal(
     version: int = 0,
 ) -> Response:
     view = own_case(node, caller, case_id)
-    trail, words = trail_of(node, case_id), Words.of(request).things
+    trail, words = trail_of(node, caller, case_id), Words.of(request).things
     protocol = caller.registry.protocol
     named = names(protocol, trail, words)
     shown = [

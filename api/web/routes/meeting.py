@@ -170,7 +170,7 @@ def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Respons
     cases, position = meeting.agenda(case_id)
     shared = _shared(cases, case_id)
     protocol, words, now = caller.registry.protocol, Words.of(request), _now()
-    case, trail = recorded_case(node, case_id), trail_of(node, case_id)
+    case, trail = recorded_case(node, case_id), trail_of(node, caller, case_id)
     told = rows(
         trail, case_fields(node, caller, case_id), dict(handovers(trail)), protocol, words.things
     )

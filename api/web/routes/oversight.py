@@ -31,7 +31,7 @@ def replay(
 ) -> Response:
     """The case as it was known after each of its actions."""
     view = own_case(node, caller, case_id)
-    trail = trail_of(node, case_id)
+    trail = trail_of(node, caller, case_id)
     seen = min(version or len(trail), len(trail))
     entry = trail[seen - 1]
     case = node.ledger.case(case_id, upto_position=entry.position)
@@ -68,7 +68,7 @@ def audit_trail(
 ) -> Response:
     """Who did what, when, under which signature, and what it changed; filtered."""
     view = own_case(node, caller, case_id)
-    trail = trail_of(node, case_id)
+    trail = trail_of(node, caller, case_id)
     words, protocol = Words.of(request).things, caller.registry.protocol
     told = rows(trail, (), dict(handovers(trail)), protocol, words)
     asked = {"kind": kind, "agency": agency, "party": party, "stage": stage}
@@ -101,7 +101,7 @@ def audit_trail(
 def verify_case(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
     """Have the browser check that each action of a case is in the log as it was signed."""
     view = own_case(node, caller, case_id)
-    return page(request, "verify.html", caller, case=view, trail=trail_of(node, case_id))
+    return page(request, "verify.html", caller, case=view, trail=trail_of(node, caller, case_id))
 
 
 @router.get("/verify")

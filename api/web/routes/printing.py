@@ -43,7 +43,7 @@ def _summary(
     view = own_case(node, caller, case_id)
     # Both views of the case tell of the same moment.
     wait_for(node, "audit_trail", view.position)
-    trail = [entry for entry in trail_of(node, case_id) if entry.position <= view.position]
+    trail = [entry for entry in trail_of(node, caller, case_id) if entry.position <= view.position]
     position = max(seen, view.position)
     held = case_fields(node, caller, case_id)
     printing = _printing(request, caller, view, position, trail, held)
@@ -67,7 +67,7 @@ def _trail(
     view = own_case(node, caller, case_id)
     wait_for(node, "audit_trail", view.position)
     position = node.views.position("audit_trail")
-    trail = [entry for entry in trail_of(node, case_id) if entry.position <= position]
+    trail = [entry for entry in trail_of(node, caller, case_id) if entry.position <= position]
     return _pdf(_printing(request, caller, view, position, trail, ()).trail(), "audit-trail")
 
 
