@@ -266,6 +266,7 @@ LEDGER_LEVEL = {
     "break_glass_reviewed": {"access": "rule", "finding": "account"},
     "legal_hold_placed": {"ground": "rule"},
     "legal_hold_lifted": {"hold": "rule"},
+    "retention_announced": {"closed_at": "rule", "kept_days": "rule", "erase_from": "rule"},
     "erasure_proposed": {"ground": "rule"},
     "erasure_approved": {"proposal": "rule"},
     "erasure_confirmed": {"order": "rule"},
