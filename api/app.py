@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from api import problems, web
 from api.access import ASKED_FOR, asserting, bearer, caller
+from api.conditional import ConditionalGet
 from api.costly import Costly
 from api.feed import Feed
 from api.lanes import Lanes
@@ -102,6 +103,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
         app.router.routes.extend(resource.router.routes)
     app.router.routes.extend(web.routes())
     problems.install(app, web.as_page)
+    app.add_middleware(ConditionalGet)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
     app.add_middleware(RequestsOfAddresses, most=settings.connections_per_address)

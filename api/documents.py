@@ -1,6 +1,7 @@
 """What the API answers with: frozen models, from which the OpenAPI document is made."""
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Annotated
 from uuid import UUID
@@ -380,9 +381,15 @@ class Readiness(Document):
     """What the operator should look at, though the node is ready."""
 
 
-def etag(case_version: int) -> str:
-    """A case's version as an entity tag."""
-    return f'"{case_version}"'
+def etag(case_version: int, content: bytes | None = None) -> str:
+    """Return the tag of a case at a version, for ``If-Match``.
+
+    With ``content``, what a caller is shown of the case, the tag differs for other content: what
+    another country disclosed may arrive while the version stays the same.
+    """
+    if content is None:
+        return f'"{case_version}"'
+    return f'"{case_version}.{hashlib.sha256(content).hexdigest()[:22]}"'
 
 
 def _base64(content: bytes) -> str:

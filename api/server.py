@@ -22,6 +22,7 @@ from api.connections import bounded_protocol
 from api.middleware import Contained
 from api.node import Node
 from api.processes import EndedError, run_together
+from api.request_id import RequestId
 from api.settings import Settings
 from api.telemetry import in_log
 from api.work import Work
@@ -194,7 +195,7 @@ def server(app: FastAPI, settings: Settings, *, grace: int = 5) -> uvicorn.Serve
     """The HTTP server. Raises as :func:`tls_context`."""
     context = tls_context(settings)
     config = uvicorn.Config(
-        Contained(app),
+        Contained(RequestId(app)),
         http=bounded_protocol(settings.connections_per_address),
         ws="none",
         log_config=None,

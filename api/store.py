@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 
 from api.schema import needed_roles
 from api.settings import Settings
-from ledger.store.database import APP_ROLE
+from ledger.store.database import APP_ROLE, ServerTooOldError, check_server
 from ledger.store.embedded import EmbeddedServer
 
 DATABASE = "case_ledger"
@@ -81,6 +81,7 @@ def create_database(conninfo: str, name: str, *, anew: bool = False) -> None:
     """
     try:
         with psycopg.connect(conninfo, autocommit=True) as connection:
+            check_server(connection)
             if anew:
                 connection.execute(
                     SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name))
@@ -88,6 +89,8 @@ def create_database(conninfo: str, name: str, *, anew: bool = False) -> None:
             exists = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
             if exists.fetchone() is None:
                 connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    except ServerTooOldError as error:
+        raise StoreError(str(error)) from error
     except psycopg.OperationalError as error:
         raise StoreError(f"the database server does not answer: {error}") from error
     except psycopg.errors.InsufficientPrivilege as error:
@@ -99,6 +102,7 @@ def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
     roles = (*needed_roles(sorted(parties)), APP_ROLE)
     try:
         with psycopg.connect(conninfo, connect_timeout=10) as connection:
+            check_server(connection)
             for role in roles:
                 connection.execute(SQL("SET ROLE {}").format(Identifier(role)))
             connection.execute("SELECT FROM access.used_assertions LIMIT 0")
@@ -109,6 +113,8 @@ def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
             connection.execute("SELECT FROM views.projections LIMIT 0")
             connection.execute("SELECT FROM ledger.events LIMIT 0")
             connection.execute("SELECT FROM log.signed LIMIT 0")
+    except ServerTooOldError as error:
+        raise StoreError(str(error)) from error
     except psycopg.OperationalError as error:
         raise StoreError(f"the database does not answer: {error}") from error
     except psycopg.ProgrammingError as error:

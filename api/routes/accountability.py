@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
 from api.access import Caller, TheCaller, TheNode
+from api.declared_parameters import DeclaredParametersRoute
 from api.documents import ObligationPage, Reciprocity, ResponseTimesOf
 from api.parameters import AtLeast, wait_for
 from api.problems import responses
@@ -19,7 +20,7 @@ from projections.case_view import OVERSIGHT_VIEWER
 from projections.expected_steps import ObligationKind
 from projections.obligations import ObligationState
 
-router = APIRouter(prefix="/v1", tags=["accountability"])
+router = APIRouter(prefix="/v1", tags=["accountability"], route_class=DeclaredParametersRoute)
 
 _VIEW = "obligations"
 AsOf = Annotated[

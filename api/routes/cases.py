@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, JsonValue, TypeAdapter
 from starlette.concurrency import run_in_threadpool
 
 from api.access import Caller, TheCaller, TheLanes, TheNode
+from api.declared_parameters import DeclaredParametersRoute
 from api.documents import Case, CasePage, DisclosedFields, Receipt, TrailPage, etag
 from api.lanes import Lanes
 from api.node import Node
@@ -29,7 +30,7 @@ from projections.moments import Moment, acts_at, acts_of, folded
 from projections.reading import StoredCase
 
 _DISCLOSED = TypeAdapter(tuple[DisclosedFields, ...])
-router = APIRouter(prefix="/v1/cases", tags=["cases"])
+router = APIRouter(prefix="/v1/cases", tags=["cases"], route_class=DeclaredParametersRoute)
 
 
 @router.post(
@@ -133,7 +134,7 @@ async def get_case(
         disclosed = await _disclosed(lanes, vault, case_id, rows, stored.position, counted)
     # The view is what our own projection wrote: it is not read and validated again.
     content = b'{"view":%b,"disclosed":%b}' % (stored.document.encode(), disclosed)
-    headers = {"ETag": etag(stored.version)}
+    headers = {"ETag": etag(stored.version, content)}
     return Response(content, media_type="application/json", headers=headers)
 
 
@@ -169,7 +170,7 @@ def _acted_on(if_match: str | None, if_none_match: str | None) -> int:
     if if_match is None and if_none_match == "*":
         return 0
     if if_none_match is None and if_match is not None:
-        quoted = re.fullmatch(r'"(\d{1,15})"', if_match)
+        quoted = re.fullmatch(r'"(\d{1,15})(\.[0-9a-f]{22})?"', if_match)
         if quoted:
             return int(quoted[1])
     raise Refusal(

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Path, Query
 
 from api.access import Caller, TheCaller, TheNode
+from api.declared_parameters import DeclaredParametersRoute
 from api.documents import DuplicateAssessment, DuplicateDocument, DuplicatePage
 from api.node import Node
 from api.problems import responses
@@ -16,7 +17,9 @@ from ledger.duplicates.store import Duplicates
 from ledger.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 
-router = APIRouter(prefix="/v1/duplicates", tags=["duplicates"])
+router = APIRouter(
+    prefix="/v1/duplicates", tags=["duplicates"], route_class=DeclaredParametersRoute
+)
 
 
 @router.get("", response_model=DuplicatePage, responses=responses(401, 403, 409, 422, 503))

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.access import Caller, TheCaller, TheNode
+from api.declared_parameters import DeclaredParametersRoute
 from api.documents import Event, EventPage
 from api.feed import PAGE, Feed, Follower, frame
 from api.node import Node
@@ -19,7 +20,7 @@ from api.problems import responses
 from api.rates import Places
 from ledger.refusals import Ground, Refusal
 
-router = APIRouter(prefix="/v1/events", tags=["events"])
+router = APIRouter(prefix="/v1/events", tags=["events"], route_class=DeclaredParametersRoute)
 
 _SEND_SECONDS = 30.0
 _EVENT_STREAM = "text/event-stream"

@@ -20,12 +20,6 @@ async def health() -> Health:
     return Health(status="alive")
 
 
-@router.head("/health", status_code=200, response_class=Response)
-async def head_health() -> Response:
-    """The process answers, and that is all."""
-    return Response(media_type="application/json")
-
-
 @router.get("/ready", response_model=Readiness, responses=responses(503))
 def ready(node: TheNode) -> Readiness:
     """The store answers, a protocol is adopted, and its history is the one that was signed."""

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
 
 from api.access import TheCaller, TheNode, bearer, caller, session_cookie
+from api.declared_parameters import DeclaredParametersRoute
 from api.log_keys import trusted_policy
 from api.node import Node
 from api.parameters import MAX_POSITION
@@ -32,7 +33,7 @@ from ledger.transparency.tiles import TileError, TileName
 from ledger.transparency.timestamping import earliest_timestamps
 from ledger.transparency.witness import SIZE_TYPE, Witness
 
-router = APIRouter(tags=["log"])
+router = APIRouter(tags=["log"], route_class=DeclaredParametersRoute)
 
 _PLAIN = "text/plain"
 _TEXT = f"{_PLAIN}; charset=utf-8"

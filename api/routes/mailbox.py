@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Path, Query, Response
 
 from api.access import Caller, TheCaller, TheNode
+from api.declared_parameters import DeclaredParametersRoute
 from api.documents import ParcelDocument, ParcelPage
 from api.mailing import from_document, to_document
 from api.node import Node
@@ -15,7 +16,7 @@ from ledger.mailbox import Mailbox
 from ledger.protocol import NODE
 from ledger.refusals import Ground, Refusal
 
-router = APIRouter(prefix="/v1/parcels", tags=["nodes"])
+router = APIRouter(prefix="/v1/parcels", tags=["nodes"], route_class=DeclaredParametersRoute)
 
 
 @router.post("", status_code=204, responses=responses(401, 403, 409, 413, 422, 503, 507))

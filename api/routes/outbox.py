@@ -7,12 +7,13 @@ from fastapi import APIRouter, Path, Query
 from starlette.responses import JSONResponse
 
 from api.access import Caller, TheCaller, TheNode
+from api.declared_parameters import DeclaredParametersRoute
 from api.documents import OutboxPage, Outcome, Receipt, etag
 from api.problems import MEDIA_TYPE, responses
 from ledger.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 
-router = APIRouter(prefix="/v1/outbox", tags=["outbox"])
+router = APIRouter(prefix="/v1/outbox", tags=["outbox"], route_class=DeclaredParametersRoute)
 
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {"model": Outcome, "description": "It is kept here, and waits for the ledger node"}

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.access import Caller, TheCaller, TheNode
 from api.costly import Costly
+from api.declared_parameters import DeclaredParametersRoute
 from api.documents import (
     PersonalField,
     ReadingPage,
@@ -27,7 +28,7 @@ from api.subject_access.pdf import render
 from projections.audit_trail import TrailEntry
 from projections.case_view import OVERSIGHT_VIEWER
 
-router = APIRouter(prefix="/v1/cases", tags=["personal data"])
+router = APIRouter(prefix="/v1/cases", tags=["personal data"], route_class=DeclaredParametersRoute)
 
 _PAGE = 500
 _PDF = "application/pdf"

@@ -3,13 +3,14 @@
 from fastapi import APIRouter, Response
 
 from api.access import TheCaller, TheNode
+from api.declared_parameters import DeclaredParametersRoute
 from api.documents import AgencyKey, AgencyWithKeys, ProtocolDocument, Receipt, TrailPage
 from api.parameters import AtLeast, Position, SignedActionBody, wait_for
 from api.problems import responses
 from api.routes.outbox import ACCEPTED, answer
 from ledger.keys import public_part
 
-router = APIRouter(prefix="/v1", tags=["protocol"])
+router = APIRouter(prefix="/v1", tags=["protocol"], route_class=DeclaredParametersRoute)
 
 
 @router.get("/protocol", response_model=ProtocolDocument, responses=responses(401, 403, 409, 503))

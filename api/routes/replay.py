@@ -7,6 +7,7 @@ from pydantic import AwareDatetime
 
 from api.access import Caller, TheCaller, TheNode
 from api.costly import Costly
+from api.declared_parameters import DeclaredParametersRoute
 from api.node import Node
 from api.parameters import MAX_POSITION, CaseId
 from api.problems import responses
@@ -16,7 +17,7 @@ from projections.differences import CaseDifference, difference
 from projections.ledger_moment import LedgerMoment
 from projections.moments import Moment, acts_of
 
-router = APIRouter(prefix="/v1", tags=["replay"])
+router = APIRouter(prefix="/v1", tags=["replay"], route_class=DeclaredParametersRoute)
 
 AtPosition = Annotated[int | None, Query(ge=0, le=MAX_POSITION)]
 AtTime = Annotated[AwareDatetime | None, Query()]

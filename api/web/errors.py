@@ -3,16 +3,17 @@
 from urllib.parse import quote
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from rfc9457 import Problem
 from starlette.responses import RedirectResponse
 
+from api.declared_parameters import DeclaredParametersRoute
+from api.request_id import request_id
 from api.web.rendering import PAGE_HEADERS, page
 
 _LONGEST = 500
 
 
-class PageRoute(APIRoute):
+class PageRoute(DeclaredParametersRoute):
     """A route whose answers are for people."""
 
 
@@ -29,7 +30,8 @@ def as_page(request: Request, problem: Problem) -> Response | None:
         back = quote(_asked(request), safe="/")
         return RedirectResponse(f"/sign-in?return_to={back}", 303, dict(PAGE_HEADERS))
     rule = str(problem.extras.get("rule", "")) if hasattr(problem, "extras") else ""
-    answer = page(request, "problem.html", None, status=status, status_code=status, rule=rule)
+    named = {"status_code": status, "rule": rule, "reference": request_id()}
+    answer = page(request, "problem.html", None, status=status, **named)
     for name, value in (problem.headers or {}).items():
         answer.headers[name] = value
     return answer

@@ -16,6 +16,23 @@ from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool
 
 APP_ROLE = "case_ledger_app"
+OLDEST_SERVER = 16
+"""The first PostgreSQL that can do what is asked of it: roles that are taken, not inherited."""
+
+
+class ServerTooOldError(RuntimeError):
+    """The database server is older than what this program needs."""
+
+
+def check_server(connection: BaseConnection[Any]) -> None:
+    """Raises ``ServerTooOldError`` naming the version of a PostgreSQL that is too old."""
+    found = connection.info.server_version
+    if found < OLDEST_SERVER * 10_000:
+        raise ServerTooOldError(
+            f"the database server is PostgreSQL {found // 10_000}.{found % 10_000}, and this "
+            f"program needs {OLDEST_SERVER} or newer; name a newer server, or none to use the "
+            "private one. Nothing was changed on this server"
+        )
 
 
 class ReconnectedError(psycopg.OperationalError):

@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Composable, Identifier
 
 from ledger.protocol import Protocol
-from ledger.store.database import APP_ROLE
+from ledger.store.database import APP_ROLE, ServerTooOldError, check_server
 
 _LOCK = 7_205_301_446  # any number, the same in every process
 _CREATE = """
@@ -114,6 +114,10 @@ def migrate(
     applied: list[str] = []
     with psycopg.connect(conninfo, autocommit=True) as connection:
         _check_encoding(connection)
+        try:
+            check_server(connection)
+        except ServerTooOldError as error:
+            raise MigrationError(str(error)) from error
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         try:
             with connection.transaction():

@@ -69,7 +69,8 @@ def test_no_method_answers_that_is_not_described(target: Target) -> None:
     with target.untouched():
         for path, operations in paths.items():
             for method in METHODS:
-                if method.lower() not in operations:
+                as_get = method == "HEAD" and "get" in operations
+                if method.lower() not in operations and not as_get:
                     told = target.ask(path.format(**filled), KOSOVO, method=method)
                     assert told.status_code == 405, (method, path)
 

@@ -17,3 +17,8 @@ def signed_in(server: Server, agency: str) -> httpx.Client:
     return httpx.Client(
         base_url=server.url, cookies=answer.cookies, timeout=20, headers={"Accept": "text/html"}
     )
+
+
+def page_text(answer: httpx.Response) -> str:
+    """A page without the reference of its request, which is another one each time."""
+    return answer.text.replace(answer.headers["x-request-id"], "")

@@ -29,7 +29,7 @@ from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.serving import Server
 from tests.support.story import Told
-from tests.support.web import signed_in
+from tests.support.web import page_text, signed_in
 
 KOSOVO, MONTENEGRO, ALBANIA = "xk-dhtqnj", "me-nac", "al-nac"
 MARKUP = '#import "/etc/passwd": * \n#panic() *bold* _thin_ $x^2$ @ref <label> `raw` = Heading //'
@@ -184,7 +184,7 @@ def test_another_countrys_case_is_not_printed(node: Server, story: Told, name: s
     theirs = asked(node, ALBANIA, story.cases["A"], name)
     none = asked(node, ALBANIA, uuid4(), name)
     assert theirs.status_code == none.status_code == 404
-    assert theirs.text == none.text
+    assert page_text(theirs) == page_text(none)
     assert theirs.headers["content-type"].startswith("text/html")
     assert "content-disposition" not in theirs.headers
 
