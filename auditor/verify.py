@@ -28,7 +28,9 @@ import json
 import re
 import stat
 import sys
+import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -387,27 +389,101 @@ class Event(NamedTuple):
     case: str | None
     action_id: str
     act: dict[str, Any]
+    acted_at: str
+    signed_at: int
+    """Seconds since 1970."""
+    version: int
     recorded_at: str
     signed: bytes
     signature: bytes
+    canonical: bool
+    """Whether the claims are in canonical form, as from edition 2 of the rules on."""
+
+
+REQUIRED = {"iss", "iat", "jti", "protocol", "kind", "act", "_sd_alg"}
+UUID_TEXT = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+KEY_ID = re.compile(r"[A-Za-z0-9_-]{43}")
+AGENCY = re.compile(r"[a-z]{2}-[a-z0-9][a-z0-9-]{1,40}")
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
+YEAR_10000 = 253_402_300_800
 
 
 def event_of(entry: bytes) -> Event:
     """Read an event's bytes: the time of recording and a signed action (an SD-JWT)."""
     try:
-        content = json.loads(entry)
-        header, payload, signature = content["sd_jwt"].removesuffix("~").split(".")
-        head, claims = json.loads(unbase64url(header)), json.loads(unbase64url(payload))
-        texts = [claims["kind"], claims["iss"], head["kid"], claims["jti"], content["recorded_at"]]
+        content = strict_json(entry)
+        text = content["sd_jwt"]
+        header, payload, signature = text.removesuffix("~").split(".")
+        head, claims = strict_json(unbase64url(header)), strict_json(unbase64url(payload))
+        texts = [claims["kind"], claims["iss"], head["kid"], content["recorded_at"]]
         need(all(isinstance(text, str) for text in texts), "a claim is no text")
-        need(isinstance(claims["act"], dict), "there is no act")
-        kind, agency, key_id, action_id, recorded_at = texts
-        signed = f"{header}.{payload}".encode()
-        case = claims.get("case")
-        act, made = claims["act"], unbase64url(signature)
-        return Event(kind, agency, key_id, case, action_id, act, recorded_at, signed, made)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        kind, agency, key_id, recorded_at = texts
+        act, case = claims["act"], claims.get("case")
+        need(isinstance(act, dict), "there is no act")
+        return Event(
+            kind,
+            agency,
+            key_id,
+            # Earlier programs recorded other texts of an id, numbers as text, and null.
+            None if case is None else str(uuid.UUID(case)),
+            str(uuid.UUID(claims["jti"])),
+            act,
+            moment(act["acted_at"]),
+            int(claims["iat"]),
+            claims.get("version") or 1,
+            recorded_at,
+            f"{header}.{payload}".encode(),
+            unbase64url(signature),
+            text.endswith("~") and is_canonical(head, claims),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise Failed("its bytes are not those of an event") from None
+
+
+def is_canonical(head: dict[str, Any], claims: dict[str, Any]) -> bool:
+    """Whether each claim has its one form: whole numbers as numbers, ids in lower case, no null."""
+
+    def is_text(value: object, form: re.Pattern[str]) -> bool:
+        return isinstance(value, str) and form.fullmatch(value) is not None
+
+    return (
+        head.keys() == {"alg", "typ", "kid"}
+        and (head["alg"], head["typ"]) == ("Ed25519", "case-action+sd-jwt")
+        and is_text(head["kid"], KEY_ID)
+        and REQUIRED <= claims.keys() <= REQUIRED | {"case", "version"}
+        and is_text(claims["iss"], AGENCY)
+        and type(claims["iat"]) is int
+        and 0 <= claims["iat"] < YEAR_10000
+        and is_text(claims["jti"], UUID_TEXT)
+        and ("case" not in claims or is_text(claims["case"], UUID_TEXT))
+        and ("version" not in claims or (type(claims["version"]) is int and claims["version"] > 1))
+        and isinstance(claims["protocol"], str)
+        and claims["_sd_alg"] == "sha-256"
+        and is_text(claims["act"]["acted_at"], TIME)
+    )
+
+
+def moment(text: str) -> str:
+    """A time in one form for each moment: RFC 3339 in UTC, microseconds where there are any."""
+    if TIME.fullmatch(text) is None:
+        return text
+    return datetime.fromisoformat(text).isoformat().replace("+00:00", "Z")
+
+
+def strict_json(content: bytes) -> dict[str, Any]:
+    """A JSON object in which no name is repeated."""
+
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        need(len(found) == len(pairs), "a name is repeated")
+        return found
+
+    def refuse(name: str) -> None:
+        raise Failed(f"{name} is not JSON")
+
+    made = json.loads(content, object_pairs_hook=distinct, parse_constant=refuse)
+    need(isinstance(made, dict), "it is no JSON object")
+    return made  # type: ignore[no-any-return]
 
 
 def thumbprint(x: str) -> str:
@@ -454,6 +530,9 @@ class Registry:
             }
             for grant in act["keys"]:
                 self._register(grant)
+        if not event.canonical:
+            need(self.edition == 1, "its claims are not in canonical form")
+            self.marks.append(f"position {position}: not in canonical form (edition 1)")
         agency, public = self.keys.get(event.key_id, ("", b""))
         need(agency == event.agency, f"no key of {event.agency[:60]} signed it")
         if event.key_id in self.revoked and self.edition == 1 and stood_still:
@@ -697,12 +776,11 @@ def recorded_policies(path: Path) -> str | None:
 
 def described(position: int, event: Event, leaf: bytes) -> list[str]:
     """What an event is, in lines."""
-    acted = event.act.get("acted_at")
     told = {
         "event": f"position {position}: {event.kind}",
         "agency": event.agency,
         "case": event.case or "none: it is an act on the protocol",
-        "acted": str(acted),
+        "acted": event.acted_at,
         "recorded": event.recorded_at,
         "id": event.action_id,
         "key": event.key_id,

@@ -196,17 +196,19 @@ def _json(data: bytes, what: str) -> Any:
     except ValueError:
         pass
     try:
-        content = _DECODER.decode(data.decode())
-        to_json(content)  # an escaped half of a surrogate pair has no UTF-8
+        return _DECODER.decode(data.decode())
     except (ValueError, RecursionError) as error:
         raise SdJwtError(f"{what} is not valid JSON") from error
-    return content
 
 
 def _json_object(data: bytes, what: str) -> dict[str, Any]:
     content = _json(data, what)
     if not isinstance(content, dict):
         raise SdJwtError(f"{what} is not a JSON object")
+    try:
+        to_json(content)
+    except ValueError as error:  # an escaped half of a surrogate pair has no UTF-8
+        raise SdJwtError(f"{what} has half of a character") from error
     return content
 
 

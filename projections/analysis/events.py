@@ -14,8 +14,7 @@ from typing import Any, Protocol
 
 from pyarrow import parquet  # type: ignore[import-untyped]
 
-from ledger.vocabulary import ALL_ACTIONS
-from projections.columnar.decoding import COMMON, Decoder
+from projections.columnar.decoding import COMMON, KINDS, Decoder
 from projections.columnar.exporting import export
 from projections.columnar.manifest import existing_manifest
 from projections.columnar.sources import (
@@ -134,7 +133,7 @@ class _FromParquet:
         return self._manifest.root if size == self.head else None
 
     def read(self, after: int, upto: int, kinds: Collection[str] | None = None) -> Iterator[Event]:
-        chosen = [kind for kind in ALL_ACTIONS if kinds is None or kind in kinds]
+        chosen = [kind for kind in KINDS if kinds is None or kind in kinds]
         yield from merge(*(self._of_kind(kind, after, upto) for kind in chosen), key=_POSITION)
 
     def _of_kind(self, kind: str, after: int, upto: int) -> Iterator[Event]:

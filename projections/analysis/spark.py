@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from ledger.vocabulary import ALL_ACTIONS
 from projections.analysis.definition import Definition, ViewError
 from projections.columnar.cases import CASES
-from projections.columnar.decoding import COMMON, schema_of
+from projections.columnar.decoding import COMMON, KINDS, schema_of
 from projections.columnar.manifest import FileEntry, Manifest, existing_manifest
 from projections.columnar.tables import LATEST_CASES
 
@@ -65,7 +64,7 @@ def put_tables(
     named = set(_WORD.findall(text))
     whole = first <= 1 and (last is None or last >= manifest.upto)
     upto = manifest.upto if last is None else last
-    kinds = [kind for kind in ALL_ACTIONS if kind in named or "events" in named]
+    kinds = [kind for kind in KINDS if kind in named or "events" in named]
     parts: list[str] = []
     for kind in kinds:
         files = manifest.of_table(f"events/{kind}")

@@ -18,7 +18,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from duckdb import DuckDBPyConnection
 
 from ledger.protocol import Protocol
-from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary import CASE_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.picklists import Stage
 from projections.columnar.manifest import SPILL, FileEntry
 from projections.columnar.shapes import MOMENT
@@ -115,8 +115,8 @@ _COLUMNS = "case_id, position, case_version, recorded_at, acted_at, action_id, a
 _CASES = """
 WITH standing AS MATERIALIZED (
     SELECT a.* FROM acts a
-    WHERE a.kind = 'case_opened' OR NOT EXISTS (
-        SELECT 1 FROM corrections c WHERE c.case_id = a.case_id AND c.corrects = a.action_id)
+    WHERE a.kind = 'case_opened' OR (a.kind <> 'not_understood' AND NOT EXISTS (
+        SELECT 1 FROM corrections c WHERE c.case_id = a.case_id AND c.corrects = a.action_id))
 ), joined AS (
     SELECT case_id, party FROM standing WHERE kind = 'case_opened'
     UNION SELECT case_id, unnest(countries) FROM standing
@@ -181,6 +181,7 @@ WITH standing AS MATERIALIZED (
     LEFT JOIN statuses st ON st.kind = s.kind
     LEFT JOIN stages t ON t.kind = s.kind
     GROUP BY s.case_id
+    HAVING bool_or(s.kind = 'case_opened')
 )
 SELECT f.case_id, l.case_version, l.position, f.opened_position, f.opened_at, l.last_recorded_at,
     f.age_group, f.home, f.countries,
@@ -208,6 +209,8 @@ LEFT JOIN accepted r USING (case_id)
 ORDER BY f.case_id
 """
 
+_OF_CASES = frozenset({*CASE_ACTIONS, NOT_UNDERSTOOD})
+"""Kinds that a case's row is made of: events that are not understood count to its version."""
 _PLACES = (Stage.IDENTIFICATION, Stage.PROTECTION, Stage.INCLUSION, Stage.RETURN)
 """The stages that a case passes through, and never back."""
 
@@ -221,7 +224,7 @@ def write_cases(
     last: int,
 ) -> list[FileEntry]:
     """Write the rows, as of ``last``, of the cases that the files ``made`` have events of."""
-    if not any(_kind(file) in CASE_ACTIONS for file in made):
+    if not any(_kind(file) in _OF_CASES for file in made):
         return []
     path = f"cases/{first:012}-{last:012}.parquet"
     writer = TableWriter(directory, CASES.name, path, first)
@@ -243,7 +246,10 @@ def _rows(
 ) -> Iterator[Any]:
     _put_facts(connection, protocol)
     _view_of_acts(connection, "touching", directory, made)
-    connection.execute("CREATE TEMP TABLE touched AS SELECT DISTINCT case_id FROM touching")
+    connection.execute(
+        "CREATE TEMP TABLE touched AS SELECT DISTINCT case_id FROM touching"
+        " WHERE case_id IS NOT NULL"
+    )
     touched = connection.execute("SELECT count(*) FROM touched").fetchall()[0][0]
     _view_of_acts(connection, "every_act", directory, events)
     parts = -(-touched // AT_ONCE)
@@ -285,7 +291,7 @@ def _view_of_acts(
     """What rows need of the case actions in these files, one column for each detail."""
     paths: dict[str, list[str]] = {}
     for file in files:
-        if (kind := _kind(file)) in CASE_ACTIONS:
+        if (kind := _kind(file)) in _OF_CASES:
             paths.setdefault(kind, []).append(str(directory / file.path))
     parts = [f"SELECT * FROM ({_NOTHING})"]  # noqa: S608
     for kind, of_kind in sorted(paths.items()):

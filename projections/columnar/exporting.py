@@ -11,9 +11,8 @@ from typing import Any
 
 from ledger.protocol import Protocol
 from ledger.upcasting import upcasters
-from ledger.vocabulary import ALL_ACTIONS
 from projections.columnar.cases import CASES, CASES_VERSION, write_cases
-from projections.columnar.decoding import COMMON, Decoder, schema_of
+from projections.columnar.decoding import COMMON, KINDS, Decoder, schema_of, shapes_of
 from projections.columnar.manifest import (
     ColumnarError,
     ColumnDescription,
@@ -25,7 +24,6 @@ from projections.columnar.manifest import (
     remove_unnamed,
     write_manifest,
 )
-from projections.columnar.shapes import shapes
 from projections.columnar.sources import NoLedgerError, Source, protocol_of
 from projections.columnar.writing import TableWriter
 
@@ -86,7 +84,7 @@ def descriptions() -> dict[str, TableDescription]:
         f"events/{kind}": TableDescription(
             version=upcasters().version(kind), columns=tuple(_described(kind))
         )
-        for kind in ALL_ACTIONS
+        for kind in KINDS
     }
     made[CASES.name] = TableDescription(
         version=CASES_VERSION,
@@ -96,7 +94,7 @@ def descriptions() -> dict[str, TableDescription]:
 
 
 def _described(kind: str) -> Iterator[ColumnDescription]:
-    of_kind = shapes(ALL_ACTIONS[kind])
+    of_kind = shapes_of(kind)
     for field in schema_of(kind):
         shape = of_kind.get(field.name) if field.name not in COMMON.names else None
         values = shape.values or (shape.parts[0][1].values if shape.parts else ()) if shape else ()

@@ -9,8 +9,7 @@ from duckdb import DuckDBPyConnection
 from pyarrow import parquet  # type: ignore[import-untyped]
 
 from ledger.protocol import Protocol
-from ledger.vocabulary import ALL_ACTIONS
-from projections.columnar.decoding import COMMON, schema_of
+from projections.columnar.decoding import COMMON, KINDS, schema_of
 from projections.columnar.manifest import ColumnarError, Manifest
 
 MEMORY = "1GB"
@@ -64,7 +63,7 @@ def put_tables(
     whole = first <= 1 and (last is None or last >= manifest.upto)
     parts: list[str] = []
     common = ", ".join(COMMON.names)
-    for kind in ALL_ACTIONS:
+    for kind in KINDS:
         files = [str(directory / file.path) for file in manifest.of_table(f"events/{kind}")]
         if files:
             relation = connection.read_parquet(files, hive_partitioning=False)
