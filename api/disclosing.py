@@ -16,8 +16,8 @@ from ledger.outbox import Outbox
 from ledger.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing import SignedAction
-from ledger.vault.disclosures import Held, Vaults
-from ledger.vault.readings import Asked, BasisNamed, Reading
+from ledger.vault.disclosures import Damaged, Held, Vaults
+from ledger.vault.readings import Asked, BasisNamed, CaseReadings, Reading
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 
@@ -38,6 +38,8 @@ class Opened:
     reading: Reading
     case: Case
     fields: Sequence[Held]
+    damaged: Sequence[Damaged] = ()
+    """Fields of the groups that do not open at their place."""
 
 
 class Disclosing:
@@ -103,7 +105,7 @@ class Disclosing:
             raise
         return self._open(reader, vault.readings.record(asked), case)
 
-    def readings(self, reader: Reader, case_id: UUID) -> Sequence[Reading]:
+    def readings(self, reader: Reader, case_id: UUID) -> CaseReadings:
         """Who asked for the person's fields in this country. An agency sees its own requests;
         coordinator and oversight, and who hands the list to the person, see all.
         """
@@ -117,7 +119,8 @@ class Disclosing:
         )
         if reader.agency.role in (COORDINATOR, OVERSIGHT) or hands_out:
             return found
-        return [reading for reading in found if reading.asked.agency == reader.agency.id]
+        own = (reading for reading in found if reading.asked.agency == reader.agency.id)
+        return CaseReadings(own, found.changed)
 
     def _in_danger(self, case: Case, reader: Reader, protocol: Protocol) -> CaseState:
         """The state with what the reader handed in and the ledger node has yet to record.
@@ -150,7 +153,12 @@ class Disclosing:
     def _open(self, reader: Reader, reading: Reading, case: Case) -> Opened:
         held = self._vaults.of(reader.agency.party).personal_fields(reading)
         recorded = case.history.keys()
-        return Opened(reading, case, [one for one in held if one.action_id in recorded])
+        return Opened(
+            reading,
+            case,
+            [one for one in held if one.action_id in recorded],
+            [one for one in held.damaged if one.action_id in recorded],
+        )
 
 
 _ASKING = {

@@ -64,6 +64,8 @@ class DisclosedFields(Document):
 
     action_id: UUID
     fields: Mapping[str, JsonValue]
+    damaged: tuple[str, ...] = ()
+    """Fields that do not open at their place: somebody changed the vault's rows."""
 
 
 class Case(Document):
@@ -121,6 +123,8 @@ class ReadingResult(Document):
     presentations: tuple[str, ...]
     """The same fields as SD-JWTs (RFC 9901), one for each action, as its agency signed them:
     any SD-JWT verifier checks them with that agency's public key."""
+    damaged: tuple[DisclosedFields, ...] = ()
+    """Fields that do not open at their place, by action: somebody changed the vault's rows."""
 
 
 class SubjectAccessRequest(Document):
@@ -133,6 +137,8 @@ class ReadingPage(Document):
     """Entries of the access log, the first one first."""
 
     readings: tuple[Reading, ...]
+    changed: tuple[int, ...] = ()
+    """The numbers of entries on this person that do not hold: somebody changed the log."""
 
 
 class DuplicateDocument(Document):

@@ -16,7 +16,7 @@ from api.used_assertions import UsedAssertions
 from ledger.store.lane import Lane
 from ledger.store.migrate import reader_role
 from ledger.store.together import Together
-from ledger.vault.disclosures import Held, Vault
+from ledger.vault.disclosures import HeldFields, Vault
 from projections.reading import CaseReader
 
 _Sealed: TypeAlias = tuple[Vault, UUID, Sequence[DictRow]]
@@ -40,7 +40,7 @@ class Lanes:
         self._lanes = (entering, reading, *vaults.values())
         self._stack = AsyncExitStack()
 
-    async def opened(self, vault: Vault, case_id: UUID, rows: Sequence[DictRow]) -> Sequence[Held]:
+    async def opened(self, vault: Vault, case_id: UUID, rows: Sequence[DictRow]) -> HeldFields:
         """What a vault's rows hold, those of concurrent requests by one thread.
 
         Raises as :meth:`Vault.case_fields`.
@@ -64,11 +64,11 @@ class Lanes:
         await self._stack.aclose()
 
 
-async def _open_all(some: Sequence[_Sealed]) -> Sequence[Sequence[Held] | Exception]:
+async def _open_all(some: Sequence[_Sealed]) -> Sequence[HeldFields | Exception]:
     return await run_in_threadpool(lambda: [_open(*one) for one in some])
 
 
-def _open(vault: Vault, case_id: UUID, rows: Sequence[DictRow]) -> Sequence[Held] | Exception:
+def _open(vault: Vault, case_id: UUID, rows: Sequence[DictRow]) -> HeldFields | Exception:
     try:
         return vault.opened(case_id, rows)
     except Exception as error:  # that of one person is not the others'

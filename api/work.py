@@ -31,6 +31,7 @@ from api.sharing import Sharing
 from api.sweeping import Sweeping
 from api.timestamping import Stamper
 from api.told import Heard, Listener, Said, Teller
+from api.vault_checking import VaultChecking
 from api.view_checking import ViewChecking, view_troubles
 from ledger import outbox
 from ledger.mirror import Mirror
@@ -107,6 +108,10 @@ class Work:
                 node.clock.check,
             )
         )
+        matrix_of = node.settings.load_protocol()
+        vaults = VaultChecking(node.ledger, node.database, node.outbox, node.vaults, matrix_of)
+        self.checks.add(vaults.troubles)
+        enter(vaults)
         if (stamper := Stamper.of(node.settings, node.database)) is not None:
             enter(stamper)
         if (notifier := Notifier.of(node.settings, node.database)) is not None:

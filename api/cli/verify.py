@@ -1,4 +1,4 @@
-"""Commands that verify: a ledger, its views, an export, a receipt, a log of readings.
+"""Commands that verify: a ledger, its views, an export, a receipt, a vault, its access log.
 
 They exit with 3 where something does not hold.
 """
@@ -24,13 +24,16 @@ from rich.table import Table
 
 from api.anchoring import anchored_readings
 from api.cli.output import AsJson, fail, failures, out, print_json
+from api.country_keys import country_keys, person_keys
 from api.log_keys import own_parties, trusted_policy
 from api.settings import Settings
 from api.store import open_store
 from api.timestamping import trusted_roots
+from api.vault_checking import vault_check
 from ledger.application import Ledger, environment
 from ledger.entry import unseal
 from ledger.merkle import ProofError, leaf_hash
+from ledger.outbox import Outbox
 from ledger.signing import read_recorded
 from ledger.store.database import Database, set_role
 from ledger.store.evidence import (
@@ -55,6 +58,7 @@ from ledger.transparency.policy_history import (
 from ledger.transparency.proof import TlogProof
 from ledger.transparency.timestamp import TimestampError, check
 from ledger.vault.readings import Readings
+from ledger.vault.vault_check import VaultFinding
 from ledger.verification import Kept, Report, verify_ledger
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.registration import PublicKey
@@ -155,6 +159,13 @@ class ViewsVerified(LedgerModel):
     """Rows that differ, by view; ``events`` stands for the ledger's own."""
     differences: tuple[Difference, ...]
     """The first of those that differ, each with its fields."""
+
+
+class VaultVerified(LedgerModel):
+    """What a verification of a vault found; nothing, where all holds."""
+
+    actions: int
+    findings: tuple[VaultFinding, ...]
 
 
 @app.command()
@@ -333,6 +344,46 @@ def _text(file: Path) -> str:
         return file.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
         raise ValueError(f"{file} is not UTF-8") from None
+
+
+@app.command()
+def vault(
+    party: Annotated[str, typer.Argument(help="The country whose vault it is, such as XK.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify a country's vault: every disclosure is there, as it was deposited and signed.
+
+    Opens nothing. Each row is held against the vault's inventory, which is authenticated under the
+    person's data key, and against the digests that the ledger has.
+    """
+    settings = Settings()
+    with failures(as_json), open_store(settings) as store:
+        if party not in own_parties(settings):
+            raise ValueError(f"this is no node of {party} (CASE_LEDGER_COUNTRIES)")
+        keys = person_keys(settings, country_keys(settings, [party]))[party]
+        with (
+            Ledger(environment(store.conninfo)) as ledger,
+            Database(store.conninfo) as database,
+            _progress("Checking", None, as_json) as progress,
+        ):
+            check = vault_check(ledger, database, Outbox(database), party, keys)
+            findings = []
+            for finding in check.findings(ledger.adopted().protocol, settings.load_protocol()):
+                findings.append(finding)
+                progress(check.actions)
+    if as_json:
+        print_json(VaultVerified(actions=check.actions, findings=tuple(findings)))
+    elif findings:
+        table = Table("Case", "Action", "Kind", "Field", "What does not hold")
+        table.title = "[red]The vault does not hold[/]"
+        for one in findings:
+            named = (one.case_id, one.action, one.kind, one.field, one.what)
+            table.add_row(*("" if part is None else escape(str(part)) for part in named))
+        out.print(table)
+    else:
+        out.print(f"[green]Holds[/]: the disclosures of {check.actions} actions.")
+    if findings:
+        raise typer.Exit(DOES_NOT_HOLD)
 
 
 def _notes(files: list[Path] | None) -> tuple[str, ...]:

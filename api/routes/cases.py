@@ -20,7 +20,7 @@ from api.parameters import MAX_POSITION, AtLeast, CaseId, Position, SignedAction
 from api.problem_details import problem
 from api.problems import responses
 from api.routes.outbox import ACCEPTED, answer
-from api.routes.personal import at_levels_of
+from api.routes.personal import at_levels_of, damaged_fields
 from ledger.refusals import Ground, Refusal
 from ledger.vault.disclosures import Vault
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
@@ -234,7 +234,13 @@ async def _disclosed(
     fields: dict[UUID, dict[str, JsonValue]] = {}
     for one in held:
         fields.setdefault(one.action_id, {})[one.field] = one.value
-    found = tuple(DisclosedFields(action_id=a, fields=values) for a, values in fields.items())
+    by_action = {one.action_id: one.damaged for one in damaged_fields(held.damaged)}
+    found = tuple(
+        DisclosedFields(
+            action_id=action, fields=fields.get(action, {}), damaged=by_action.get(action, ())
+        )
+        for action in dict.fromkeys((*fields, *by_action))
+    )
     return _DISCLOSED.dump_json(found)
 
 

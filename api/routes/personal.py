@@ -1,6 +1,6 @@
 """Personal fields of a case: opened for a purpose, each time written down."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from api.access import Caller, TheCaller, TheNode
 from api.costly import Costly
 from api.declared_parameters import DeclaredParametersRoute
 from api.documents import (
+    DisclosedFields,
     PersonalField,
     ReadingPage,
     ReadingRequest,
@@ -25,6 +26,7 @@ from api.sharing import presentations
 from api.subject_access.document import LabelledFile, SubjectFile, labelled
 from api.subject_access.gathering import subject_file
 from api.subject_access.pdf import render
+from ledger.vault.disclosures import Damaged
 from projections.audit_trail import TrailEntry
 from projections.case_view import OVERSIGHT_VIEWER
 
@@ -68,6 +70,7 @@ def read_personal_fields(
         reading=opened.reading,
         fields=tuple(PersonalField.of(one, history[one.action_id]) for one in opened.fields),
         presentations=presentations(node.ledger.rows, opened.fields),
+        damaged=damaged_fields(opened.damaged),
     )
 
 
@@ -78,7 +81,8 @@ def read_personal_fields(
 )
 def list_readings(case_id: CaseId, node: TheNode, caller: TheCaller) -> ReadingPage:
     """Who asked for the person's personal fields in the caller's country, and what for."""
-    return ReadingPage(readings=tuple(node.disclosing.readings(caller.reader, case_id)))
+    found = node.disclosing.readings(caller.reader, case_id)
+    return ReadingPage(readings=tuple(found), changed=found.changed)
 
 
 @router.post(
@@ -131,6 +135,17 @@ def _file(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
         language=asked.language,
         protocol=caller.registry.protocol,
         erased_at=vault.erased_at(case_id),
+    )
+
+
+def damaged_fields(damaged: Iterable[Damaged]) -> tuple[DisclosedFields, ...]:
+    """Return the fields that do not open, by action."""
+    by_action: dict[UUID, list[str]] = {}
+    for one in damaged:
+        by_action.setdefault(one.action_id, []).append(one.field)
+    return tuple(
+        DisclosedFields(action_id=action, fields={}, damaged=tuple(fields))
+        for action, fields in by_action.items()
     )
 
 

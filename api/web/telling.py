@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from api.subject_access.wording import Wording
 from ledger.case_state import annulled_ids
 from ledger.protocol import Agency, Protocol
-from ledger.vault.disclosures import Held
+from ledger.vault.disclosures import Held, HeldFields
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView, StepView, Turn
 from projections.waiting import takers
@@ -46,6 +46,8 @@ class Row:
     fields: tuple[Told, ...]
     disclosed: tuple[Told, ...]
     """What the reader's country holds at ``case`` level."""
+    damaged: tuple[str, ...]
+    """Fields of these that do not open: somebody changed the vault's rows."""
     annulled: bool
     answers: int | None
     """The number of the other country's action that this one takes over or answers."""
@@ -103,7 +105,7 @@ def names(protocol: Protocol, trail: Sequence[TrailEntry], words: Wording) -> Ma
 
 def rows(
     trail: Sequence[TrailEntry],
-    held: Iterable[Held],
+    held: HeldFields,
     pairs: Mapping[UUID, UUID],
     protocol: Protocol,
     words: Wording,
@@ -124,6 +126,9 @@ def rows(
                 disclosed[entry.action_id],
                 named,
                 words,
+            ),
+            damaged=tuple(
+                words.field(one.field) for one in held.damaged if one.action_id == entry.action_id
             ),
             annulled=entry.action_id in annulled,
             answers=numbers.get(pairs[entry.action_id]) if entry.action_id in pairs else None,

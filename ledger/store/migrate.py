@@ -86,17 +86,22 @@ def reader_role(party: str) -> str:
 
 def write_access_matrix(conninfo: str, protocol: Protocol, parties: Iterable[str]) -> None:
     """Write the protocol's access matrix into each vault, as the owner."""
-    rows = [
-        (role, operation.value, group.value)
-        for role, operations in protocol.access.items()
-        for operation, groups in operations.items()
-        for group in groups
-    ]
+    rows = sorted(access_rows(protocol))
     with psycopg.connect(conninfo) as connection, connection.cursor() as cursor:
         for party in parties:
             table = SQL("{}.access_matrix").format(Identifier(vault_schema(party)))
             cursor.execute(SQL("DELETE FROM {}").format(table))
             cursor.executemany(SQL("INSERT INTO {} VALUES (%s, %s, %s)").format(table), rows)
+
+
+def access_rows(protocol: Protocol) -> set[tuple[str, str, str]]:
+    """The protocol's access matrix as rows of a vault's table: role, operation, field group."""
+    return {
+        (role, operation.value, group.value)
+        for role, operations in protocol.access.items()
+        for operation, groups in operations.items()
+        for group in groups
+    }
 
 
 def migrate(

@@ -538,6 +538,16 @@ class LedgerRecorder(PostgresApplicationRecorder):
             ).fetchall()
         return [RecordedRow.of(row) for row in rows]
 
+    def select_actions(self, action_ids: Sequence[UUID]) -> list[RecordedRow]:
+        """The rows of those of these actions that were recorded, in order."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT * FROM ledger.events WHERE action_id = ANY(%s) ORDER BY notification_id",
+                (list(action_ids),),
+                prepare=True,
+            ).fetchall()
+        return [RecordedRow.of(row) for row in rows]
+
     def position_at(self, moment: datetime) -> int:
         """The last position that was recorded by then; 0 before the first.
 

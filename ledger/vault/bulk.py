@@ -1,5 +1,6 @@
 """Deposits what many new cases disclose, sealed beforehand, in one statement."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID, uuid4
@@ -12,6 +13,7 @@ from ledger.sd_jwt import Disclosure
 from ledger.signing import SignedAction
 from ledger.store.arrays import Byteas, Texts, Uuids
 from ledger.store.migrate import vault_schema
+from ledger.vault.inventory import Kept, list_mac, row_mac
 from ledger.vault.sealing import seal
 
 # COPY is not for tables with row-level security, which a vault's have.
@@ -21,6 +23,15 @@ SELECT t.action_id, %(deposit)s, t.digest, t.case_id, t.field, t.level, t.field_
 FROM unnest(%(actions)s::uuid[], %(digests)s::text[], %(cases)s::uuid[], %(fields)s::text[],
     %(levels)s::text[], %(groups)s::text[], %(sealed)s::bytea[])
     AS t (action_id, digest, case_id, field, level, field_group, sealed)
+"""
+_INVENTORY = """
+INSERT INTO {} (action_id, deposit_id, case_id, digests, fields, macs, mac)
+SELECT t.action_id, %(deposit)s, t.case_id, array_agg(t.digest ORDER BY digest),
+    array_agg(t.field ORDER BY digest), array_agg(t.row_mac ORDER BY digest), t.list_mac
+FROM unnest(%(actions)s::uuid[], %(digests)s::text[], %(cases)s::uuid[], %(fields)s::text[],
+    %(row_macs)s::bytea[], %(list_macs)s::bytea[])
+    AS t (action_id, digest, case_id, field, row_mac, list_mac)
+GROUP BY t.action_id, t.case_id, t.list_mac
 """
 _KNOWN = """
 SELECT case_id FROM {erased} WHERE case_id = ANY(%(cases)s)
@@ -43,16 +54,47 @@ class Sealed(NamedTuple):
     level: str
     group: str | None
     sealed: bytes
+    row_mac: bytes
+    list_mac: bytes
+    """The inventory's; the list's is the same for all disclosures of a deposit."""
 
 
 def seal_all(
-    action: SignedAction, case_id: UUID, disclosures: Sequence[Disclosure], data_key: bytes
+    action: SignedAction,
+    case_id: UUID,
+    disclosures: Sequence[Disclosure],
+    data_key: bytes,
+    received_from: str | None = None,
 ) -> list[Sealed]:
-    """Seal disclosures that were checked against ``action`` under the person's key."""
+    """Seal disclosures that were checked against ``action`` under the person's key.
+
+    ``received_from`` is the country that released them, where that is another.
+    """
     made = []
+    digests = {disclosure.digest for disclosure in disclosures}
+    of_list = list_mac(data_key, action.id, case_id, received_from, digests)
     for disclosure in disclosures:
         digest, field = disclosure.digest, disclosure.name
         level = action.model.level(field)
+        group = level.group.value if level.group else None
+        sealed = seal(
+            data_key,
+            disclosure.encoded,
+            case_id=case_id,
+            action_id=action.id,
+            digest=digest,
+            field=field,
+        )
+        kept = Kept(
+            action.id,
+            case_id,
+            digest,
+            field,
+            level.level.value,
+            group,
+            received_from,
+            hashlib.sha256(sealed).digest(),
+        )
         made.append(
             Sealed(
                 action_id=action.id,
@@ -60,15 +102,10 @@ def seal_all(
                 digest=digest,
                 field=field,
                 level=level.level.value,
-                group=level.group.value if level.group else None,
-                sealed=seal(
-                    data_key,
-                    disclosure.encoded,
-                    case_id=case_id,
-                    action_id=action.id,
-                    digest=digest,
-                    field=field,
-                ),
+                group=group,
+                sealed=sealed,
+                row_mac=row_mac(data_key, kept),
+                list_mac=of_list,
             )
         )
     return made
@@ -90,17 +127,18 @@ def deposit_new(
         raise KnownPersonError(f"{party}'s vault knows a case that is to be imported as new")
     if not rows:
         return
-    connection.execute(
-        SQL(_INSERT).format(disclosures),
-        {
-            "deposit": uuid4(),
-            "actions": Uuids(row.action_id for row in rows),
-            "cases": Uuids(row.case_id for row in rows),
-            "digests": Texts(row.digest for row in rows),
-            "fields": Texts(row.field for row in rows),
-            "levels": Texts(row.level for row in rows),
-            "groups": Texts(row.group for row in rows),
-            "sealed": Byteas(row.sealed for row in rows),
-        },
-        prepare=True,
-    )
+    content = {
+        "deposit": uuid4(),
+        "actions": Uuids(row.action_id for row in rows),
+        "cases": Uuids(row.case_id for row in rows),
+        "digests": Texts(row.digest for row in rows),
+        "fields": Texts(row.field for row in rows),
+        "levels": Texts(row.level for row in rows),
+        "groups": Texts(row.group for row in rows),
+        "sealed": Byteas(row.sealed for row in rows),
+        "row_macs": Byteas(row.row_mac for row in rows),
+        "list_macs": Byteas(row.list_mac for row in rows),
+    }
+    inventory = SQL("{}.deposits").format(schema)
+    connection.execute(SQL(_INVENTORY).format(inventory), content, prepare=True)
+    connection.execute(SQL(_INSERT).format(disclosures), content, prepare=True)

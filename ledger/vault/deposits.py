@@ -30,7 +30,8 @@ SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s) AS erased,
 _DEPOSIT = """
 SELECT {schema}.deposit(%(persons)b::uuid[], %(actions)b::uuid[], %(deposits)b::uuid[],
     %(digests)b::text[], %(cases)b::uuid[], %(fields)b::text[], %(levels)b::text[],
-    %(groups)b::text[], %(senders)b::text[], %(sealed)b::bytea[], %(durably)s) AS erased
+    %(groups)b::text[], %(senders)b::text[], %(sealed)b::bytea[], %(row_macs)b::bytea[],
+    %(list_macs)b::bytea[], %(durably)s) AS erased
 """
 
 
@@ -80,7 +81,9 @@ class Deposits:
         """
         case_id = deposit.case_id
         data_key = self._keys.get(case_id) or self._first_key(case_id)
-        rows = seal_all(deposit.action, case_id, deposit.disclosures, data_key)
+        rows = seal_all(
+            deposit.action, case_id, deposit.disclosures, data_key, deposit.received_from
+        )
         try:
             self._group.call(_Ready(deposit, rows))
         except Refusal:
@@ -129,6 +132,8 @@ def _columns(ready: Sequence[_Ready]) -> dict[str, Any]:
         "groups": Texts(row.group for _, row in rows),
         "senders": Texts(deposit.received_from for deposit, _ in rows),
         "sealed": Byteas(row.sealed for _, row in rows),
+        "row_macs": Byteas(row.row_mac for _, row in rows),
+        "list_macs": Byteas(row.list_mac for _, row in rows),
         "durably": any(one.deposit.durably for one in ready),
     }
 

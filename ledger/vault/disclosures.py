@@ -1,12 +1,14 @@
 """What a country holds on persons, encrypted, in a schema and roles of its own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import groupby
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid4
 
+import structlog
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
@@ -18,14 +20,17 @@ from ledger.store.database import Database
 from ledger.store.lane import Lane
 from ledger.store.migrate import reader_role, vault_role, vault_schema
 from ledger.store.together import Together
+from ledger.vault.country_key import SealError
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposit, Deposits, KeyMissingError, missing
 from ledger.vault.readings import Reading, Readings
 from ledger.vault.sealing import seal, unseal
+from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.levels import FieldGroup, Level
 
-__all__ = ["Held", "KeyMissingError", "Received", "Vault", "Vaults"]
+__all__ = ["Damaged", "Held", "HeldFields", "KeyMissingError", "Received", "Vault", "Vaults"]
 _PAGE = 500
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,43 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Damaged:
+    """A disclosure that does not open at its place: it was changed, or exchanged with another."""
+
+    action_id: UUID
+    field: str
+
+
+class HeldFields(tuple[Held, ...]):
+    """The disclosures that were opened. ``damaged`` has those that could not be."""
+
+    damaged: tuple[Damaged, ...]
+
+    def __new__(cls, held: Iterable[Held] = (), damaged: tuple[Damaged, ...] = ()) -> Self:
+        made = super().__new__(cls, held)
+        made.damaged = damaged
+        return made
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """By which parcel of which country disclosures came."""
 
     party: str
     parcel_id: UUID
+
+
+@cache
+def declared_levels() -> frozenset[tuple[str, str, str | None]]:
+    """Each field of any action with its level and group.
+
+    A row of another level was changed: a personal field would be shown without an entry.
+    """
+    return frozenset(
+        (field, at.level.value, at.group.value if at.group else None)
+        for model in ALL_ACTIONS.values()
+        for field, at in ((name, model.level(name)) for name in model.disclosable_fields())
+    )
 
 
 class Vault:
@@ -63,7 +100,7 @@ class Vault:
     def __init__(self, database: Database, party: str, keys: DataKeys) -> None:
         self.party = party
         self._database = database
-        self._keys = keys
+        self.keys = keys
         self._deposits = Deposits(database, party, keys)
         self.readings = Readings(database, party)
         self.duplicates = Duplicates(database, party)
@@ -72,6 +109,7 @@ class Vault:
         self._erased = SQL("{}.erased").format(Identifier(vault_schema(party)))
         self._progress = SQL("{}.progress").format(Identifier(vault_schema(party)))
         self._table = SQL("{}.disclosures").format(Identifier(vault_schema(party)))
+        self._inventory = SQL("{}.deposits").format(Identifier(vault_schema(party)))
 
     def deposit(
         self,
@@ -99,14 +137,15 @@ class Vault:
 
     def withdraw(self, action_id: UUID, deposit_id: UUID) -> None:
         """Take out what a refused action had put in."""
-        delete = SQL("DELETE FROM {} WHERE action_id = %s AND deposit_id = %s").format(self._table)
+        delete = SQL("DELETE FROM {} WHERE action_id = %s AND deposit_id = %s")
         with self._database.transaction(role=self._role) as connection:
-            connection.execute(delete, (action_id, deposit_id))
+            for table in (self._table, self._inventory):
+                connection.execute(delete.format(table), (action_id, deposit_id))
 
-    def case_fields(self, case_id: UUID) -> Sequence[Held]:
+    def case_fields(self, case_id: UUID) -> "HeldFields":
         """The ``case`` fields held on a person, the country's own and those received.
 
-        Raises ``KeyMissingError``, and ``SealError`` where one does not open at its place.
+        Raises ``KeyMissingError``. What does not open at its place is named in the result.
         """
         return self._open(case_id, SQL("level = 'case'"), {})
 
@@ -146,7 +185,7 @@ class Vault:
 
         return Together(answer)
 
-    def personal_fields(self, reading: Reading) -> Sequence[Held]:
+    def personal_fields(self, reading: Reading) -> "HeldFields":
         """The personal fields that an entry of the access log opens, and no others.
 
         The database holds them to that entry, which must be of this very minute. Raises as
@@ -165,7 +204,7 @@ class Vault:
         condition: SQL,
         parameters: Mapping[str, Any],
         reading: Reading | None = None,
-    ) -> Sequence[Held]:
+    ) -> "HeldFields":
         select = SQL(
             "SELECT action_id, digest, field, level, field_group, received_from, received_at,"
             " sealed FROM {} WHERE case_id = %(case)s AND {} AND sealed IS NOT NULL"
@@ -179,32 +218,43 @@ class Vault:
             rows = connection.execute(select, {"case": case_id, **parameters}).fetchall()
         return self.opened(case_id, rows)
 
-    def opened(self, case_id: UUID, rows: Sequence[DictRow]) -> Sequence[Held]:
-        """The disclosures of a person's rows; none of a person who is erased meanwhile.
+    def opened(self, case_id: UUID, rows: Sequence[DictRow]) -> "HeldFields":
+        """The disclosures of a person's rows that open, and those that do not.
 
-        Raises as :meth:`case_fields` does.
+        None of a person who is erased meanwhile. Raises ``KeyMissingError`` where the person's key
+        is not there.
         """
         if not rows:
-            return ()
-        data_key = self._keys.get(case_id)
+            return HeldFields()
+        data_key = self.keys.get(case_id)
         if data_key is None and self.erased_at(case_id) is not None:
-            return ()  # The rows were read while an erasure was under way: their key is gone.
+            # The rows were read while an erasure was under way: their key is gone.
+            return HeldFields()
         if data_key is None:
             raise missing(self.party)
         opened: dict[tuple[UUID, str], Held] = {}
+        damaged: dict[tuple[UUID, str], Damaged] = {}
         for row in rows:
             place = {name: row[name] for name in ("action_id", "digest", "field")}
-            encoded = unseal(data_key, row["sealed"], case_id=case_id, **place)
-            opened[row["action_id"], row["digest"]] = Held(
-                action_id=row["action_id"],
-                digest=row["digest"],
-                field=row["field"],
-                level=Level(row["level"]),
-                group=FieldGroup(row["field_group"]) if row["field_group"] else None,
-                received_from=row["received_from"],
-                encoded=encoded,
-            )
-        return tuple(opened.values())
+            try:
+                if (row["field"], row["level"], row["field_group"]) not in declared_levels():
+                    raise ValueError("no action has this field at this level")
+                opened[row["action_id"], row["digest"]] = Held(
+                    action_id=row["action_id"],
+                    digest=row["digest"],
+                    field=row["field"],
+                    level=Level(row["level"]),
+                    group=FieldGroup(row["field_group"]) if row["field_group"] else None,
+                    received_from=row["received_from"],
+                    encoded=unseal(data_key, row["sealed"], case_id=case_id, **place),
+                )
+            except (SealError, ValueError):
+                damaged[row["action_id"], row["digest"]] = Damaged(row["action_id"], row["field"])
+        # The same disclosure may lie there twice, by two deposits.
+        lost = tuple(one for place, one in damaged.items() if place not in opened)
+        if lost:
+            _log.error("disclosures do not open at their place", party=self.party, count=len(lost))
+        return HeldFields(opened.values(), lost)
 
     def own_groups(
         self, action_ids: Sequence[UUID]
@@ -234,16 +284,17 @@ class Vault:
         forever = SQL("INSERT INTO {} (case_id) VALUES (%s) ON CONFLICT DO NOTHING").format(
             self._erased
         )
-        delete = SQL("DELETE FROM {} WHERE case_id = %s").format(self._table)
+        delete = SQL("DELETE FROM {} WHERE case_id = %s")
         with self._database.transaction(role=self._role) as connection:
             connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (str(case_id),)
             )
             connection.execute(forever, (case_id,))
         # The key first: from then on no copy of the rows opens, wherever it is.
-        had_key = self._keys.destroy(case_id)
+        had_key = self.keys.destroy(case_id)
         with self._database.transaction(role=self._role) as connection:
-            removed = connection.execute(delete, (case_id,)).rowcount
+            removed = connection.execute(delete.format(self._table), (case_id,)).rowcount
+            connection.execute(delete.format(self._inventory), (case_id,))
             self.duplicates.forget(connection, case_id)
         return had_key or removed > 0
 
@@ -311,7 +362,7 @@ class Vault:
                 rows = connection.execute(select, (_PAGE,)).fetchall()
                 for row in rows:
                     place = {name: row[name] for name in ("case_id", "action_id", "digest")}
-                    data_key = self._keys.get(row["case_id"]) or self._keys.make(row["case_id"])
+                    data_key = self.keys.get(row["case_id"]) or self.keys.make(row["case_id"])
                     sealed = seal(data_key, row["disclosure"], field=row["field"], **place)
                     connection.execute(
                         update, (sealed, row["action_id"], row["digest"], row["deposit_id"])
@@ -330,9 +381,10 @@ class Vault:
 
     def discard(self, action_ids: Sequence[UUID]) -> int:
         """Remove all disclosures of actions that the ledger never recorded."""
-        delete = SQL("DELETE FROM {} WHERE action_id = ANY(%s)").format(self._table)
+        delete = SQL("DELETE FROM {} WHERE action_id = ANY(%s)")
         with self._database.transaction(role=self._role) as connection:
-            return connection.execute(delete, (list(action_ids),)).rowcount
+            connection.execute(delete.format(self._inventory), (list(action_ids),))
+            return connection.execute(delete.format(self._table), (list(action_ids),)).rowcount
 
 
 class Vaults:

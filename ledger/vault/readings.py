@@ -5,13 +5,14 @@ one. Each entry's hash covers the one before, so that none is changed or left ou
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from psycopg.sql import SQL, Identifier
+from pydantic import ValidationError
 
 from ledger.protocol import Operation
 from ledger.store.database import Database
@@ -23,6 +24,8 @@ from ledger.vocabulary.picklists import LegalBasis, Purpose
 from ledger.vocabulary.types import UtcDatetime
 
 _BEFORE_THE_FIRST = bytes(32)
+_WORK = "readings"
+"""Under this name the vault's progress counts the entries."""
 _PAGE = 500
 
 
@@ -62,6 +65,14 @@ class Reading(LedgerModel):
     """The release that the fields were taken out for."""
 
 
+class CaseReadings(list[Reading]):
+    """The entries on a person that hold. ``changed`` has the numbers of those that do not."""
+
+    def __init__(self, holding: Iterable[Reading] = (), changed: tuple[int, ...] = ()) -> None:
+        super().__init__(holding)
+        self.changed = changed
+
+
 class Readings:
     """One country's access log."""
 
@@ -69,6 +80,7 @@ class Readings:
         self._database = database
         self._role = vault_role(party)
         self._table = SQL("{}.readings").format(Identifier(vault_schema(party)))
+        self._progress = SQL("{}.progress").format(Identifier(vault_schema(party)))
 
     @until_given_way
     def record(
@@ -85,6 +97,11 @@ class Readings:
             "SELECT clock_timestamp() AS at, last.seq, last.hash FROM (VALUES (1)) AS one"
             " LEFT JOIN (SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1) AS last ON true"
         ).format(self._table)
+        counted = SQL("SELECT position FROM {} WHERE work = %s").format(self._progress)
+        count = SQL(
+            "INSERT INTO {} (work, position) VALUES (%s, %s)"
+            " ON CONFLICT (work) DO UPDATE SET position = EXCLUDED.position"
+        ).format(self._progress)
         insert = SQL(
             "INSERT INTO {} (seq, recorded_at, agency, agency_role, case_id, operation, groups,"
             " granted, entry, hash) VALUES (%(seq)s, %(at)s, %(agency)s, %(role)s, %(case)s,"
@@ -97,8 +114,11 @@ class Readings:
             before = connection.execute(last).fetchone()
             if before is None:
                 raise RuntimeError("a question for one row has no answer")
+            known = connection.execute(counted, (_WORK,)).fetchone()
+            # After entries that were deleted a gap stays.
+            seq = max(before["seq"] or 0, known["position"] if known else 0) + 1
             reading = Reading(
-                seq=(before["seq"] or 0) + 1,
+                seq=seq,
                 at=before["at"].astimezone(UTC),
                 asked=asked,
                 granted=refused_by is None,
@@ -122,14 +142,26 @@ class Readings:
                     "hash": _chained(bytes(before["hash"]) if before["hash"] else None, entry),
                 },
             )
+            connection.execute(count, (_WORK, seq))
         return reading
 
-    def of_case(self, case_id: UUID) -> Sequence[Reading]:
-        """Every entry on a person, the first one first."""
-        select = SQL("SELECT entry FROM {} WHERE case_id = %s ORDER BY seq").format(self._table)
+    def of_case(self, case_id: UUID) -> "CaseReadings":
+        """The entries on a person that hold, the first one first, and the numbers of the others."""
+        select = SQL(
+            "SELECT r.*, (SELECT b.hash FROM {table} b WHERE b.seq < r.seq ORDER BY b.seq DESC"
+            " LIMIT 1) AS hash_before FROM {table} r WHERE r.case_id = %s ORDER BY r.seq"
+        ).format(table=self._table)
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select, (case_id,)).fetchall()
-        return [Reading.model_validate_json(row["entry"]) for row in rows]
+        holding, changed = [], []
+        for row in rows:
+            before = bytes(row["hash_before"]) if row["hash_before"] is not None else None
+            reading = _read(row)
+            if reading is not None and _chained(before, row["entry"]) == bytes(row["hash"]):
+                holding.append(reading)
+            else:
+                changed.append(row["seq"])
+        return CaseReadings(holding, tuple(changed))
 
     def head(self) -> tuple[int, bytes]:
         """The number of entries, and the hash that covers them all."""
@@ -145,21 +177,31 @@ class Readings:
         """
         seq, chained = 0, _BEFORE_THE_FIRST
         for row in self._rows():
-            seq += 1
-            if row["seq"] != seq:
-                yield f"entry {seq} is missing"
-                seq = row["seq"]
+            if row["seq"] != seq + 1:
+                yield _missing(seq + 1, row["seq"] - 1)
+            seq = row["seq"]
             chained = _chained(chained, row["entry"])
             if chained != bytes(row["hash"]):
                 yield f"entry {seq} or one before it was changed"
                 chained = bytes(row["hash"])
-            if not _agrees(row):
-                yield f"the columns of entry {seq} are not the entry's"
+            if _read(row) is None:
+                yield f"entry {seq} cannot be read, or its columns are not the entry's"
             if anchored.get(seq, chained) != chained:
                 yield f"the first {seq} entries are not those that the ledger recorded"
+        counted = self._counted()
+        if counted > seq:
+            yield _missing(seq + 1, counted)
+        elif counted < seq:
+            yield f"the vault counted {counted} entries, and {seq} are here"
         for entries in anchored:
             if entries > seq:
                 yield f"the ledger recorded {entries} entries, and {seq} are here"
+
+    def _counted(self) -> int:
+        counted = SQL("SELECT position FROM {} WHERE work = %s").format(self._progress)
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(counted, (_WORK,)).fetchone()
+        return row["position"] if row else 0
 
     def _rows(self) -> Iterator[Mapping[str, Any]]:
         page = SQL("SELECT * FROM {} WHERE seq > %s ORDER BY seq LIMIT %s").format(self._table)
@@ -177,10 +219,20 @@ def _chained(before: bytes | None, entry: str) -> bytes:
     return hashlib.sha256((before or _BEFORE_THE_FIRST) + entry.encode()).digest()
 
 
-def _agrees(row: Mapping[str, Any]) -> bool:
-    reading = Reading.model_validate_json(row["entry"])
+def _missing(first: int, last: int) -> str:
+    return (
+        f"entry {first} is missing" if first == last else f"entries {first} to {last} are missing"
+    )
+
+
+def _read(row: Mapping[str, Any]) -> Reading | None:
+    """The entry of a row; ``None`` where it cannot be read, or the row's columns are not its."""
+    try:
+        reading = Reading.model_validate_json(row["entry"])
+    except ValidationError:
+        return None
     asked = reading.asked
-    return bool(
+    agrees = (
         reading.seq == row["seq"]
         and reading.at == row["recorded_at"]
         and asked.agency == row["agency"]
@@ -190,3 +242,4 @@ def _agrees(row: Mapping[str, Any]) -> bool:
         and [group.value for group in asked.groups] == row["groups"]
         and reading.granted == row["granted"]
     )
+    return reading if agrees else None

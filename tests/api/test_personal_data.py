@@ -599,6 +599,7 @@ def test_an_access_log_that_was_fixed_cannot_be_written_anew(
         assert list(log.findings(anchored)) == []
         with psycopg.connect(database) as connection:
             connection.execute("DELETE FROM vault_xk.readings WHERE seq >= 3")
+            connection.execute("UPDATE vault_xk.progress SET position = 2 WHERE work = 'readings'")
         everything(vaults.of("XK"), child.id)  # as if it had been the third
         assert list(log.findings()) == []
         assert list(log.findings(anchored)) == [
@@ -606,7 +607,10 @@ def test_an_access_log_that_was_fixed_cannot_be_written_anew(
         ]
         with psycopg.connect(database) as connection:
             connection.execute("DELETE FROM vault_xk.readings")
-        assert list(log.findings(anchored)) == ["the ledger recorded 3 entries, and 0 are here"]
+        assert list(log.findings(anchored)) == [
+            "entries 1 to 3 are missing",
+            "the ledger recorded 3 entries, and 0 are here",
+        ]
     forged = ReadingsAnchored(acted_at=START, entries=4, head="0" * 64)
     for agency, rule in (("xk-nac", "nodes-only"), ("xk-ombudsperson", "nodes-only")):
         with server.client(agency) as client, pytest.raises(RefusedError) as refused:

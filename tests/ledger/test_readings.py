@@ -185,5 +185,5 @@ def test_erasure_leaves_nothing_and_lets_nothing_in_again(world: World) -> None:
     with pytest.raises(Refusal) as refused:
         world.vault.deposit(signing.read(signed), case_id, signed.disclosures)
     assert refused.value.rule == "erased-case"
-    assert world.vault._keys.get(case_id) is None
+    assert world.vault.keys.get(case_id) is None
     assert len(world.vault.readings.of_case(case_id)) == 1

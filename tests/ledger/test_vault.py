@@ -24,7 +24,7 @@ from ledger.vocabulary.levels import Level
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.leaks import tables_with
-from tests.support.vaults import everything, values
+from tests.support.vaults import everything, reading, values
 
 NAME, NOTE = "zqNameNobodyElseHas", "zqNoteNobodyElseHas"
 COUNTRY = FileCountryKey.generate()
@@ -114,8 +114,13 @@ def test_whoever_moves_rows_about_is_found_out(world: World) -> None:
         one,
         other,
     )
-    with pytest.raises(SealError):
-        everything(world.vault, one)
+    held = world.vault.case_fields(one)
+    assert (tuple(held), {d.field for d in held.damaged}) == (
+        (),
+        {"ground", "indicators", "indicators_note"},
+    )
+    personal = world.vault.personal_fields(reading(world.vault, one))
+    assert (tuple(personal), [d.field for d in personal.damaged]) == ((), ["first_name"])
     assert world.values(other, Level.PERSONAL)["first_name"] == NAME
 
 

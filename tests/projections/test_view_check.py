@@ -117,8 +117,8 @@ def test_every_change_of_a_row_is_found(told: str, monkeypatch: pytest.MonkeyPat
          "audit_trail", DifferenceKind.CHANGED, "document/fields"),
         ("UPDATE views.audit_trail SET document = jsonb_set(document, '{version}', '1.0')"
          " WHERE version = 1", "audit_trail", DifferenceKind.CHANGED, "document/version"),
-        ("UPDATE views.case_views SET closed_at = 'infinity' WHERE viewer = 'oversight'",
-         "case_views", DifferenceKind.CHANGED, "closed_at"),
+        ("UPDATE views.case_views SET met_at = 'infinity' WHERE viewer = 'oversight'",
+         "case_views", DifferenceKind.CHANGED, "met_at"),
         ("UPDATE views.tracking SET notification_id = notification_id + 1"
          " WHERE projection = 'case_views'", "case_views", DifferenceKind.POSITION, None),
         ("UPDATE views.tracking SET notification_id = notification_id - 5"

@@ -22,8 +22,8 @@ from api.web.timeline import handovers, timeline
 from ledger import clock
 from ledger.protocol import OVERSIGHT, Operation
 from ledger.refusals import Ground, Refusal
-from ledger.vault.disclosures import Held
-from ledger.vault.readings import Reading
+from ledger.vault.disclosures import HeldFields
+from ledger.vault.readings import CaseReadings, Reading
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 from projections.case_lists import Place
@@ -147,6 +147,7 @@ async def open_personal(
             case_id,
             opened=opened.reading,
             fields=fields,
+            damaged=[one.field for one in opened.damaged],
             offered=offered,
             version=opened.case.version,
         )
@@ -162,6 +163,7 @@ def _personal(
     *,
     opened: Reading | None = None,
     fields: Sequence[PersonalField] = (),
+    damaged: Sequence[str] = (),
     refused: str | None = None,
     offered: Sequence[Release] = (),
     version: int = 0,
@@ -188,6 +190,7 @@ def _personal(
         purposes=PURPOSES,
         opened=opened,
         fields=shown,
+        damaged=[words.field(name) for name in damaged],
         refused=refused,
         releases=offered,
         releasable=releasable(fields, offered),
@@ -218,15 +221,15 @@ def lanes(view: CaseView, caller: Caller) -> tuple[str, ...]:
     return tuple(sorted(view.parties, key=lambda party: (party != own, party)))
 
 
-def case_fields(node: Node, caller: Caller, case_id: UUID) -> Sequence[Held]:
+def case_fields(node: Node, caller: Caller, case_id: UUID) -> HeldFields:
     """What the caller's country holds at ``case`` level; oversight reads the ledger's alone."""
     party = caller.agency.party
     if caller.agency.role == OVERSIGHT or not node.vaults.has(party):
-        return ()
+        return HeldFields()
     return node.vaults.of(party).case_fields(case_id)
 
 
-def _readings(node: Node, caller: Caller, case_id: UUID) -> Sequence[Reading]:
+def _readings(node: Node, caller: Caller, case_id: UUID) -> CaseReadings:
     if not node.vaults.has(caller.agency.party):
-        return ()
+        return CaseReadings()
     return node.disclosing.readings(caller.reader, case_id)

@@ -13,6 +13,7 @@ from api.web.routes.cases import lanes, own_case
 from api.web.telling import names, rows
 from api.web.timeline import handovers, stage_of, timeline
 from ledger.refusals import Ground, Refusal
+from ledger.vault.disclosures import HeldFields
 from ledger.vocabulary.picklists import Stage
 from ledger.vocabulary.types import AgencyId, Country
 from projections.case_view import case_view, viewers
@@ -70,7 +71,7 @@ def audit_trail(
     view = own_case(node, caller, case_id)
     trail = trail_of(node, caller, case_id)
     words, protocol = Words.of(request).things, caller.registry.protocol
-    told = rows(trail, (), dict(handovers(trail)), protocol, words)
+    told = rows(trail, HeldFields(), dict(handovers(trail)), protocol, words)
     asked = {"kind": kind, "agency": agency, "party": party, "stage": stage}
     chosen = {name: value or "" for name, value in asked.items()}
     shown = [

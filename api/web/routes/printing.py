@@ -17,7 +17,7 @@ from api.web.routes.cases import case_fields, own_case
 from api.web.telling import dues, names, rows
 from api.web.timeline import handovers
 from ledger import clock
-from ledger.vault.disclosures import Held
+from ledger.vault.disclosures import HeldFields
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
 
@@ -68,7 +68,8 @@ def _trail(
     wait_for(node, "audit_trail", view.position)
     position = node.views.position("audit_trail")
     trail = [entry for entry in trail_of(node, caller, case_id) if entry.position <= position]
-    return _pdf(_printing(request, caller, view, position, trail, ()).trail(), "audit-trail")
+    printing = _printing(request, caller, view, position, trail, HeldFields())
+    return _pdf(printing.trail(), "audit-trail")
 
 
 def _printing(
@@ -77,7 +78,7 @@ def _printing(
     view: CaseView,
     position: int,
     trail: Sequence[TrailEntry],
-    held: Sequence[Held],
+    held: HeldFields,
 ) -> Printing:
     words, protocol = Words.of(request), caller.registry.protocol
     return Printing(

@@ -1,0 +1,48 @@
+"""The inventory of a vault: which disclosures were deposited, authenticated under a person's key.
+
+The owner of a database has no data key: the owner can delete a deposit and its inventory, but
+cannot make an inventory that holds.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import NamedTuple
+from uuid import UUID
+
+
+class Kept(NamedTuple):
+    """One disclosure's row, but for the id of its deposit and its time."""
+
+    action_id: UUID
+    case_id: UUID
+    digest: str
+    field: str
+    level: str
+    group: str | None
+    received_from: str | None
+    sealed_hash: bytes
+    """SHA-256 of what is sealed."""
+
+
+def row_mac(data_key: bytes, row: Kept) -> bytes:
+    """Authenticate one row."""
+    parts = (*map(str, row[:5]), row.group or "", row.received_from or "", row.sealed_hash.hex())
+    return _mac(data_key, ("case-ledger disclosure row 1", *parts))
+
+
+def list_mac(
+    data_key: bytes,
+    action_id: UUID,
+    case_id: UUID,
+    received_from: str | None,
+    digests: Iterable[str],
+) -> bytes:
+    """Authenticate which digests of an action came in together."""
+    of = (str(action_id), str(case_id), received_from or "", *sorted(digests))
+    return _mac(data_key, ("case-ledger deposit 1", *of))
+
+
+def _mac(data_key: bytes, parts: Iterable[str]) -> bytes:
+    # No part has a line break: ids, digests, names of fields and codes.
+    return hmac.digest(data_key, "\n".join(parts).encode(), hashlib.sha256)

@@ -1,0 +1,193 @@
+"""The owner of the database changes any row of a view, a vault or an access log: it is found.
+
+``CASE_LEDGER_TEST_ROW_CHANGES`` sets how many random changes are made (default 60).
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+import psycopg
+import pytest
+
+from api.anchoring import anchored_readings
+from api.client import RefusedError
+from api.country_keys import country_keys, person_keys
+from api.vault_checking import VaultChecking, vault_check
+from ledger.application import Ledger, environment
+from ledger.outbox import Outbox
+from ledger.store.database import Database
+from ledger.vault.disclosures import Vaults
+from ledger.vault.readings import Readings
+from ledger.vault.vault_check import VaultCheck
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import Purpose
+from projections.view_check import ViewChecker
+from projections.views import VIEWS
+from tests.support.agencies import Agencies
+from tests.support.databases import new_database
+from tests.support.row_changes import Changed, Table, changed
+from tests.support.serving import Server, serving
+from tests.support.sharing import register_country_keys
+from tests.support.story import Told, tell
+
+CHANGES = int(os.environ.get("CASE_LEDGER_TEST_ROW_CHANGES", "60"))
+
+
+@dataclass
+class World:
+    """A node's database after the whole story, some fields read; the node has ended."""
+
+    database: str
+    server: Server
+    told: Told
+    tables: tuple[Table, ...]
+
+    def found(self, change: Changed) -> bool:
+        """Whether the check that is for the table finds the change."""
+        if change.table.schema == "views":
+            with ViewChecker(self.database) as checker:
+                found = checker.check_acts()
+                for part in checker.parts(5_000):
+                    found.merge(checker.check(part))
+            return change.table.name in found.differing
+        party = change.table.schema[-2:].upper()
+        if change.table.name in ("readings", "progress"):
+            return bool(self.reading_findings(party))
+        return bool(self.vault_findings(party))
+
+    def reading_findings(self, party: str) -> list[str]:
+        with Ledger(environment(self.database)) as ledger, Database(self.database) as database:
+            return list(Readings(database, party).findings(anchored_readings(ledger, party)))
+
+    def troubles(self) -> set[str]:
+        """What the worker's daily check says."""
+        settings = self.server.settings
+        keys = person_keys(settings, country_keys(settings, ["XK"]))
+        with Ledger(environment(self.database)) as ledger, Database(self.database) as database:
+            checking = VaultChecking(
+                ledger,
+                database,
+                Outbox(database),
+                Vaults(database, keys),
+                self.server.agencies.protocol,
+            )
+            checking.check()
+            return {trouble.rule for trouble in checking.troubles()}
+
+    def vault_findings(self, party: str) -> list[str]:
+        settings = self.server.settings
+        keys = person_keys(settings, country_keys(settings, [party]))[party]
+        with Ledger(environment(self.database)) as ledger, Database(self.database) as database:
+            check: VaultCheck = vault_check(ledger, database, Outbox(database), party, keys)
+            protocol = ledger.adopted().protocol
+            return [str(one) for one in check.findings(protocol, protocol)]
+
+
+@pytest.fixture(scope="module")
+def world(server: str, begun: str, agencies: Agencies) -> Iterator[World]:
+    with new_database(server, begun) as database, serving(database, agencies) as served:
+        register_country_keys(served)
+        told = tell(served)
+        with served.client("xk-dhtqnj") as police:
+            for case_id in told.cases.values():
+                for group in (FieldGroup.IDENTITY, FieldGroup.FAMILY):
+                    try:
+                        police.read(case_id, [group], Purpose.PROTECTION)
+                    except RefusedError:  # it is written down all the same
+                        continue
+        views = [Table("views", name, fixed=("slot",)) for name in VIEWS]
+        vaults = [
+            Table(f"vault_{party}", name, where, fixed)
+            for party in ("xk", "me")
+            for name, where, fixed in (
+                ("disclosures", "true", ()),
+                ("deposits", "true", ()),
+                ("readings", "true", ()),
+                ("progress", "work = 'readings'", ("work",)),
+                ("access_matrix", "true", ()),
+            )
+        ]
+        yield World(database, served, told, (*views, *vaults))
+
+
+def test_untouched_all_of_it_holds(world: World) -> None:
+    with ViewChecker(world.database) as checker:
+        assert not checker.check_acts().differing
+        for part in checker.parts(100):
+            assert not checker.check(part).differing
+    for party in ("XK", "ME", "AL"):
+        assert world.vault_findings(party) == []
+        assert world.reading_findings(party) == []
+
+
+def test_each_random_change_of_a_row_is_found(world: World) -> None:
+    random = Random(2026)
+    hit: set[tuple[str, str]] = set()
+    for number in range(CHANGES):
+        with changed(world.database, world.tables, random) as change:
+            assert world.found(change), f"{number}: {change}"
+            hit.add((change.table.name, change.kind))
+    test_untouched_all_of_it_holds(world)
+    assert CHANGES < 60 or {name for name, _ in hit} >= {
+        *VIEWS,
+        "disclosures",
+        "deposits",
+        "readings",
+    }
+
+
+def test_what_was_changed_is_named_and_the_rest_stays_readable(world: World) -> None:
+    case_id = world.told.cases["A"]
+    with (
+        world.server.client("xk-dhtqnj") as police,
+        psycopg.connect(world.database, autocommit=True) as owner,
+    ):
+        before = police.case(case_id)
+        entries = len(police.readings(case_id).readings)
+        owner.execute("SET session_replication_role = replica")
+        owner.execute("CREATE TEMP TABLE disclosures AS SELECT * FROM vault_xk.disclosures")
+        owner.execute("CREATE TEMP TABLE readings AS SELECT * FROM vault_xk.readings")
+        # A personal field is not shown where its row says that it is no personal one.
+        owner.execute(
+            "UPDATE vault_xk.disclosures SET sealed = sealed || '\\x00'::bytea"
+            " WHERE case_id = %s AND field IN ('indicators', 'first_name')",
+            (case_id,),
+        )
+        owner.execute(
+            "UPDATE vault_xk.disclosures SET level = 'case', field_group = NULL"
+            " WHERE case_id = %s AND field = 'birthdate'",
+            (case_id,),
+        )
+        owner.execute(
+            "UPDATE vault_xk.readings SET entry = replace(entry, 'protection', 'proceedings')"
+            " WHERE seq = (SELECT min(seq) FROM vault_xk.readings"
+            " WHERE case_id = %s AND agency = 'xk-dhtqnj')",
+            (case_id,),
+        )
+        now = police.case(case_id)
+        damaged = {field for one in now.disclosed for field in one.damaged}
+        assert damaged == {"indicators", "birthdate"}
+        shown = {field for one in now.disclosed for field in one.fields}
+        assert shown | damaged == {f for one in before.disclosed for f in one.fields} | {
+            "birthdate"
+        }
+        opened = police.read(case_id, [FieldGroup.IDENTITY], Purpose.PROTECTION)
+        assert {field for one in opened.damaged for field in one.damaged} == {"first_name"}
+        assert {one.field for one in opened.fields} & {"second_name", "gender"}
+        log = police.readings(case_id)
+        assert len(log.changed) == 1
+        assert len(log.readings) == entries  # the changed one is out, this reading is in
+        named = world.vault_findings("XK")
+        for field in ("indicators", "first_name", "birthdate"):
+            assert any(f"field {field}" in one for one in named), named
+        assert any("entry" in one for one in world.reading_findings("XK"))
+        assert world.troubles() == {"vault-differs", "access-log-differs"}
+        added = "SELECT * FROM vault_xk.readings WHERE seq > (SELECT max(seq) FROM readings)"
+        owner.execute("DELETE FROM vault_xk.disclosures")
+        owner.execute("INSERT INTO vault_xk.disclosures SELECT * FROM disclosures")
+        owner.execute(f"INSERT INTO readings {added}".encode())
+        owner.execute("DELETE FROM vault_xk.readings")
+        owner.execute("INSERT INTO vault_xk.readings SELECT * FROM readings")
+    test_untouched_all_of_it_holds(world)
