@@ -22,6 +22,7 @@ from api.middleware import (
     AnswerHeaders,
     BodyLimit,
     FailedAuthentications,
+    PlainParameters,
     RequestsOfAddresses,
 )
 from api.node import Node
@@ -106,6 +107,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     app.add_middleware(ConditionalGet)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
+    app.add_middleware(PlainParameters)
     app.add_middleware(RequestsOfAddresses, most=settings.connections_per_address)
     app.add_middleware(AnswerHeaders, added=lambda: _trouble_headers(app))
     app.state.requests = CollectorRegistry()

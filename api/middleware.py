@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from urllib.parse import unquote_plus
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -14,6 +15,7 @@ from api.connections import Forwarders
 from api.problem_details import problem
 from api.problems import ANSWER_HEADERS, PAGE_POLICY, respond
 from api.rates import STATUS, TITLE, Rate, asking_network
+from ledger.vocabulary.characters import is_plain
 
 _log = structlog.get_logger("api.access")
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -127,6 +129,32 @@ class FailedAuthentications:
             await send(message)
 
         await self._app(scope, receive, counting)
+
+
+class PlainParameters:
+    """Refuses an address with a control character, of direction neither, however it is escaped."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not _is_plain(scope):
+            refusal = problem(
+                422,
+                "The request does not hold",
+                "request",
+                "The address has a character that nobody can see; leave it out.",
+            )
+            await respond(refusal)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _is_plain(scope: Scope) -> bool:
+    query: bytes = scope.get("query_string", b"")
+    return is_plain(scope["path"]) and (
+        not query or is_plain(unquote_plus(query.decode("utf-8", "replace")))
+    )
 
 
 class RequestsOfAddresses:

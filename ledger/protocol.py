@@ -12,10 +12,11 @@ from pydantic import Field, model_validator
 
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.characters import checked_name
 from ledger.vocabulary.erasure import RetentionDays
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, ClosureReason
-from ledger.vocabulary.types import AgencyId, Country, Name
+from ledger.vocabulary.types import AgencyId, Country, RecordedName
 
 Role = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
 Fact = Annotated[str, Field(pattern=r"^[A-Za-z_{}]{1,60}$")]
@@ -25,6 +26,8 @@ Fact = Annotated[str, Field(pattern=r"^[A-Za-z_{}]{1,60}$")]
 LATEST_EDITION = 2
 """The newest edition of the rules in Python that this program has."""
 
+_VISIBLE_SINCE = 2
+"""From this edition on, a name has no character that nobody can see."""
 COORDINATOR: Role = "coordinator"
 OVERSIGHT: Role = "oversight"
 NODE: Role = "node"
@@ -33,15 +36,15 @@ NODE: Role = "node"
 
 class Party(LedgerModel):
     code: Country
-    name: Name
+    name: RecordedName
 
 
 class Agency(LedgerModel):
     id: AgencyId
-    name: Name
+    name: RecordedName
     party: Country
     role: Role
-    city: Name | None = None
+    city: RecordedName | None = None
 
 
 class ActionRule(LedgerModel):
@@ -108,7 +111,7 @@ class Protocol(LedgerModel):
     """An agreement between countries, from a file: another corridor is another file."""
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{2,60}$")]
-    title: Name
+    title: RecordedName
     version: Annotated[int, Field(ge=1)]
     edition: Annotated[int, Field(ge=1)] = 1
     """The edition of the rules written in Python that judges this protocol's events.
@@ -116,7 +119,7 @@ class Protocol(LedgerModel):
     A stricter rule is a new edition, so that it does not condemn what earlier ones allowed."""
     parties: tuple[Party, ...]
     agencies: tuple[Agency, ...]
-    roles: dict[Role, Name]
+    roles: dict[Role, RecordedName]
     actions: dict[str, ActionRule]
     expected: tuple[Expectation, ...] = ()
     access: dict[Role, dict[Operation, tuple[FieldGroup, ...]]] = Field(default_factory=dict)
@@ -131,6 +134,8 @@ class Protocol(LedgerModel):
                 f"edition {self.edition} of the rules is newer than this program, which has"
                 f" {LATEST_EDITION}; update it"
             )
+        if self.edition >= _VISIBLE_SINCE:
+            self._check_names()
         parties = {party.code for party in self.parties}
         if len(parties) < 2 or len(parties) != len(self.parties):
             raise ValueError("a protocol has two or more parties, each once")
@@ -173,6 +178,16 @@ class Protocol(LedgerModel):
             if step.action not in CASE_ACTIONS:
                 raise ValueError(f"expected: unknown action {step.action}")
         return self
+
+    def _check_names(self) -> None:
+        """Raises ``ValueError`` for a name with a character that nobody can see."""
+        cities = (agency.city for agency in self.agencies if agency.city is not None)
+        names = [party.name for party in self.parties] + [one.name for one in self.agencies]
+        for name in (self.title, *self.roles.values(), *names, *cities):
+            try:
+                checked_name(name)
+            except ValueError as error:
+                raise ValueError(f"a name {error}") from None
 
     def check_complete(self) -> None:
         """Raises ``ValueError`` where an action has no rule.

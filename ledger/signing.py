@@ -23,7 +23,7 @@ from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS, NOT_UNDERSTOOD, Action
 from ledger.vocabulary.action import LedgerModel, field_adapter, ledger_part
 from ledger.vocabulary.canonical import CanonicalUuid, check_canonical, moments_normalised
 from ledger.vocabulary.registration import KeyId
-from ledger.vocabulary.types import AgencyId, UnixTime, format_utc
+from ledger.vocabulary.types import RECORDED, AgencyId, UnixTime, format_utc
 
 TYPE = "case-action+sd-jwt"
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -402,7 +402,9 @@ def check_disclosures(
                 Ground.INVALID, "disclosure", f"{model.kind} has no such field.", _UNKNOWN
             )
         try:
-            field_adapter(model, field).validate_python(disclosure.value)
+            # Another country's node took in a partial one before, perhaps by an earlier program.
+            context = RECORDED if partial else None
+            field_adapter(model, field).validate_python(disclosure.value, context=context)
         except ValidationError as error:
             raise _refusal(error, field) from None
         values[field] = disclosure.value

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from ledger.csv_cells import neutral, original
 from ledger.importing.mapping import Fault
 
 HEADER = ("row", "column", "action", "field", "rule", "expected")
@@ -53,7 +54,8 @@ class ErrorFile:
         for fault in faults:
             is_named = fault.rule in ("value", "missing") and fault.field
             what = self._expected(fault.action, fault.field) if is_named else ""
-            self._writer.writerow((row, fault.column, fault.action, fault.field, fault.rule, what))
+            reason = (row, fault.column, fault.action, fault.field, fault.rule, what)
+            self._writer.writerow([neutral(cell) for cell in reason])
 
     def sync(self) -> int:
         """Make what was written durable. Returns the file's length."""
@@ -67,5 +69,6 @@ def reasons(path: Path) -> list[tuple[Reason, int]]:
     counted: Counter[Reason] = Counter()
     with path.open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
-            counted[Reason(line["rule"], line["column"], line["action"])] += 1
+            rule, column, action = (original(line[n]) for n in ("rule", "column", "action"))
+            counted[Reason(rule, column, action)] += 1
     return counted.most_common()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ledger.csv_cells import original
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Fault
 from ledger.importing.preparing import Row
@@ -69,7 +70,7 @@ def _csv(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
                 values = {
                     column: text
                     for column, cell in zip(columns, cells, strict=False)
-                    if column and (text := cell.strip())
+                    if column and (text := original(cell.strip()).strip())
                 }
                 yield ReadRow(Row(number, values), fault, content.tell())
         except csv.Error:
@@ -80,7 +81,7 @@ def _csv(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
 
 def _columns(header: list[str], import_map: ImportMap) -> list[str]:
     """The columns' names, empty for those that are not read."""
-    named = [name.strip() for name in header]
+    named = [original(name.strip()).strip() for name in header]
     unknown = [
         index
         for index, name in enumerate(named, 1)

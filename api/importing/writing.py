@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ledger.csv_cells import neutral
 from ledger.keys import write_private
 
 SEPARATOR = ";"
@@ -35,7 +36,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
         columns = list(dict.fromkeys(name for row in written for name in row))
         table = csv.writer(file)
         table.writerow(columns)
-        table.writerows([[_cell(n, row.get(n)) for n in columns] for row in written])
+        table.writerows([[neutral(_cell(n, row.get(n))) for n in columns] for row in written])
     write_private(path, file.getvalue().encode())
     return len(written)
 

@@ -1,11 +1,21 @@
 """Field types shared by the vocabulary: codes, identifiers and times."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 import pycountry
-from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationInfo,
+)
+
+from ledger.vocabulary.characters import checked_name, checked_text
 
 _COUNTRIES = frozenset(c.alpha_2 for c in pycountry.countries) | {"XK"}
 _LANGUAGES = frozenset(lang.alpha_3 for lang in pycountry.languages)
@@ -59,5 +69,25 @@ UtcDatetime = Annotated[
 UnixTime = Annotated[int, Field(ge=0, lt=253_402_300_800)]
 """Seconds since 1970, up to the last year that a date here can have (RFC 7519 NumericDate)."""
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+RECORDED: Mapping[str, bool] = {"recorded": True}
+"""The validation context of what was taken in before: its characters are not judged again."""
+
+
+def _text(value: str, info: ValidationInfo) -> str:
+    return value if info.context == RECORDED else checked_text(value)
+
+
+def _name(value: str, info: ValidationInfo) -> str:
+    return value if info.context == RECORDED else checked_name(value)
+
+
+Text = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=4000),
+    AfterValidator(_text),
+]
+RecordedName = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)
+]
+"""A name in what is recorded for ever, whose reader judges it by the edition in force."""
+Name = Annotated[RecordedName, AfterValidator(_name)]

@@ -13,6 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import parquet
 from pydantic import Field, ValidationError
 
+from ledger.csv_cells import neutral
 from ledger.vocabulary.action import LedgerModel
 from projections.columnar.manifest import write_durably
 from projections.statistics import ctdc
@@ -157,8 +158,8 @@ def _write_table(
 ) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(["" if value is None else value for value in row] for row in rows)
+    writer.writerow(map(neutral, names))
+    writer.writerows(["" if value is None else neutral(value) for value in row] for row in rows)
     write_durably(path.with_suffix(".csv"), text.getvalue().encode())
     schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
     columns = [pa.array([row[n] for row in rows], schema.types[n]) for n in range(len(names))]

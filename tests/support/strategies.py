@@ -42,9 +42,20 @@ _TAILS = st.sampled_from(
         " \"quoted\" \\ '%s' {0} $1",
         "\n<script>alert(1)</script>",
         "~e30.e30.~",
-        " \N{RIGHT-TO-LEFT OVERRIDE}\N{PILE OF POO}\x00.",
+        " \N{RIGHT-TO-LEFT MARK}\N{PILE OF POO}.",
     )
 )
+_TAILS_OF_NAMES = st.sampled_from(
+    (
+        "",
+        " in Nikšić, pranë Pejës",
+        " \"quoted\" \\ '%s' {0} $1",
+        "<script>alert(1)</script>",
+        "~e30.e30.~",
+        " \N{ARABIC LETTER MEEM}\N{ZERO WIDTH NON-JOINER}\N{ARABIC LETTER MEEM} \N{PILE OF POO}.",
+    )
+)
+_LONGEST_NAME = 200
 _ISO_COUNTRIES: st.SearchStrategy[str] = st.sampled_from(
     sorted(country.alpha_2 for country in pycountry.countries)
 )
@@ -228,7 +239,8 @@ class _Maker:
         for mark in (f"zq{secrets.token_hex(8)}", f"+999{_digits(12)}", f"999{_digits(12)}"):
             if len(mark) > most or (pattern and not re.search(pattern, mark)):
                 continue
-            tail = "" if pattern else self.draw(_TAILS)
+            tails = _TAILS if most > _LONGEST_NAME else _TAILS_OF_NAMES
+            tail = "" if pattern else self.draw(tails)
             return mark + tail if len(mark + tail) <= most else mark
         raise TypeError(f"no recognisable text within {dict(bounds)}; give markers another form")
 

@@ -1,0 +1,51 @@
+"""Which characters a name or a text may have: what a reader could not see is refused.
+
+A character that is not seen can make two names look like one, or a name look like another
+(Unicode Technical Report 36). Letters of every script are welcome, those written from right to left
+too: only the *controls* of direction are refused.
+"""
+
+import re
+import unicodedata
+
+_DIRECTIONS = "\u202a-\u202e\u2066-\u2069"
+_CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
+_IN_NO_TEXT = re.compile(f"[{_CONTROLS}{_DIRECTIONS}]")
+_JOINERS = "\u200c\u200d"
+"""Zero width non-joiner and joiner: some scripts need them between letters."""
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and symbols by their category, of which nothing is seen."""
+
+
+def checked_text(text: str) -> str:
+    """Return a text of several lines. Raises ``ValueError`` that names no character."""
+    if _IN_NO_TEXT.search(text):
+        raise ValueError("has a control character, which nobody can see; leave it out")
+    return _with_something_to_see(text)
+
+
+def checked_name(name: str) -> str:
+    """Return a name, of one line. Raises ``ValueError`` that names no character."""
+    for index, character in enumerate(name):
+        category = unicodedata.category(character)
+        if category in ("Cc", "Cs", "Zl", "Zp"):
+            raise ValueError("has a control character, which nobody can see; leave it out")
+        if category == "Cf" and not (character in _JOINERS and _is_between_letters(name, index)):
+            raise ValueError("has a character of direction or format, which nobody can see")
+    return _with_something_to_see(name)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text has no control, of direction neither: for parameters of a request."""
+    return _IN_NO_TEXT.search(text) is None
+
+
+def _is_between_letters(name: str, index: int) -> bool:
+    around = name[max(0, index - 1) : index] + name[index + 1 : index + 2]
+    return len(around) == 2 and all(unicodedata.category(c)[0] in "LM" for c in around)
+
+
+def _with_something_to_see(text: str) -> str:
+    if not any(unicodedata.category(c)[0] in "LNPS" and c not in _BLANK for c in text):
+        raise ValueError("has nothing that can be seen")
+    return text
