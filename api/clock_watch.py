@@ -63,6 +63,8 @@ class ClockWatch:
         self._count = count
         self._own = self._read()
         """The last reading that was not contradicted, which later ones are held against."""
+        self._set_back: _Reading | None = None
+        """The last reading of a clock that was set back, while nothing told whether it is right."""
         self._database: _Reading | None = None
         """The same of the database's clock."""
         self._jumped_at: float | None = None
@@ -120,31 +122,51 @@ class ClockWatch:
         if peers is not None and abs(own.moment - peers) > tolerance:
             return (_differs(own.moment - peers, "the other nodes'"),)
         moved = self._moved(own)
-        if abs(moved) > tolerance and not self._is_confirmed(own, database, moved, tolerance):
+        if abs(moved) <= tolerance:
+            self._keep(own, tolerance)
+        elif self._is_confirmed(own, database, tolerance):
+            self._own, self._set_back = own, None
+        elif moved < timedelta() and self._is_settled(own):
+            self._set_back = own
+        else:
             return (_jumped(moved),)
-        self._own, self._database, self._jumped_at = own, database, None
+        self._database, self._jumped_at = database, None
         return ()
 
-    def _is_confirmed(
-        self, own: _Reading, database: _Reading, moved: timedelta, tolerance: timedelta
-    ) -> bool:
-        """Whether a clock that jumped is right now, as far as can be known.
+    def _keep(self, own: _Reading, tolerance: timedelta) -> None:
+        """Hold later readings against this one, which was not contradicted."""
+        if abs(own.moment - self._own.at(own.count)) <= tolerance:
+            self._own, self._set_back = own, None
+        else:
+            self._set_back = own
 
-        A clock that jumped ahead needs another that says so: what it dates can never be taken back.
-        A clock that went back does no such harm, since times of recording never go back.
+    def _is_confirmed(self, own: _Reading, database: _Reading, tolerance: timedelta) -> bool:
+        """Whether another clock, which did not jump, tells the same time as one that jumped.
+
+        A clock that jumped ahead needs that: what it dates can never be taken back.
         """
         if self._jumped_at is None:
             self._jumped_at = own.count
         known = self._database
         if known is not None and abs(database.moment - known.at(database.count)) <= tolerance:
             return True  # the database's clock ran on evenly, and they agree
-        if self._peers(own.count, since=self._jumped_at) is not None:
-            return True  # the others' time was compared above
-        return moved < timedelta() and own.count - self._jumped_at >= SETTLED_AFTER_SECONDS
+        # The others' time was compared before.
+        return self._peers(own.count, since=self._jumped_at) is not None
+
+    def _is_settled(self, own: _Reading) -> bool:
+        """Whether a clock was set back so long ago that recording goes on by it.
+
+        That does no harm, since times of recording never go back. The time before is kept: who asks
+        by it is answered too, and the clock may return to it.
+        """
+        return self._jumped_at is not None and (
+            own.count - self._jumped_at >= SETTLED_AFTER_SECONDS
+        )
 
     def _moved(self, own: _Reading) -> timedelta:
         """How far the clock moved against the count of seconds."""
-        return own.moment - self._own.at(own.count)
+        held = [self._own] if self._set_back is None else [self._own, self._set_back]
+        return min((own.moment - reading.at(own.count) for reading in held), key=abs)
 
     def _peers(self, count: float, since: float = 0.0) -> datetime | None:
         """The time by other nodes, heard lately and after ``since``: the one in the middle."""

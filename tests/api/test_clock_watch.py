@@ -117,6 +117,16 @@ def test_a_whole_machine_that_is_set_back_goes_on_after_thirty_seconds(world: Wo
     assert "jumped back" in (world.look() or "")
     assert world.look(SETTLED_AFTER_SECONDS - 1) is not None
     assert world.look(1) is None
+    assert world.look() is None
+    assert not world.watch.at_once()
+    # By which of the two times a request is signed is all the same.
+    assert {world.now, world.now + YEAR} <= set(world.watch.moments())
+    # And it may return to the time that it had, but to no other.
+    world.jump(HOUR)
+    assert world.look(1e6) is not None
+    world.jump(YEAR - HOUR)
+    assert world.look() is None
+    assert world.watch.moments() == (world.now + YEAR,)
 
 
 def test_a_clock_that_is_set_right_by_a_database_that_ran_evenly_counts_at_once(
