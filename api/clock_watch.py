@@ -26,6 +26,8 @@ SETTLED_AFTER_SECONDS = 30.0
 """After a clock was set back, and nothing contradicts it, recording goes on so much later."""
 _FRESH_SECONDS = 60.0
 """Another node's time counts for so long after it was heard."""
+_HELD = 4
+"""So many readings are kept of a clock that was set back again and again."""
 _ADVICE = (
     "Nothing is recorded until they agree again; reading goes on. Set the clock right (NTP). "
     "If it is right now, start this node again."
@@ -61,10 +63,9 @@ class ClockWatch:
         self._tolerance = tolerance
         self._floor = floor
         self._count = count
-        self._own = self._read()
-        """The last reading that was not contradicted, which later ones are held against."""
-        self._set_back: _Reading | None = None
-        """The last reading of a clock that was set back, while nothing told whether it is right."""
+        self._held: tuple[_Reading, ...] = (self._read(),)
+        """What later readings are held against: the last one that was not contradicted. After it
+        those of a clock that was set back, while nothing told whether it is right."""
         self._database: _Reading | None = None
         """The same of the database's clock."""
         self._jumped_at: float | None = None
@@ -93,7 +94,7 @@ class ClockWatch:
         of reading.
         """
         own, database = self._read(), self._database
-        told = [self._own.at(own.count)]
+        told = [reading.at(own.count) for reading in self._held]
         if database is not None:
             told.append(database.at(own.count))
         if (peers := self._peers(own.count)) is not None:
@@ -123,22 +124,21 @@ class ClockWatch:
             return (_differs(own.moment - peers, "the other nodes'"),)
         moved = self._moved(own)
         if abs(moved) <= tolerance:
-            self._keep(own, tolerance)
+            self._keep(own)
         elif self._is_confirmed(own, database, tolerance):
-            self._own, self._set_back = own, None
-        elif moved < timedelta() and self._is_settled(own):
-            self._set_back = own
+            self._held = (own,)
+        elif own.moment < self._held[0].at(own.count) and self._is_settled(own):
+            first, *others = self._held
+            self._held = (first, *others[1 - _HELD :], own)
         else:
             return (_jumped(moved),)
         self._database, self._jumped_at = database, None
         return ()
 
-    def _keep(self, own: _Reading, tolerance: timedelta) -> None:
-        """Hold later readings against this one, which was not contradicted."""
-        if abs(own.moment - self._own.at(own.count)) <= tolerance:
-            self._own, self._set_back = own, None
-        else:
-            self._set_back = own
+    def _keep(self, own: _Reading) -> None:
+        """Put a reading in the place of the one that it agrees with best."""
+        nearest = min(self._held, key=lambda reading: abs(own.moment - reading.at(own.count)))
+        self._held = tuple(own if reading is nearest else reading for reading in self._held)
 
     def _is_confirmed(self, own: _Reading, database: _Reading, tolerance: timedelta) -> bool:
         """Whether another clock, which did not jump, tells the same time as one that jumped.
@@ -165,8 +165,7 @@ class ClockWatch:
 
     def _moved(self, own: _Reading) -> timedelta:
         """How far the clock moved against the count of seconds."""
-        held = [self._own] if self._set_back is None else [self._own, self._set_back]
-        return min((own.moment - reading.at(own.count) for reading in held), key=abs)
+        return min((own.moment - reading.at(own.count) for reading in self._held), key=abs)
 
     def _peers(self, count: float, since: float = 0.0) -> datetime | None:
         """The time by other nodes, heard lately and after ``since``: the one in the middle."""

@@ -81,7 +81,7 @@ class Node:
             DirectRecording(self.ledger, self.vaults)
             if self.leads
             else OutboxRecording(self.ledger, self.vaults, self.outbox, self.outcomes, self.told),
-            lambda: (*self.troubles, *self.clock.at_once()),
+            lambda: self.troubles,
         )
         self.witnesses = Witnesses(
             settings,
@@ -107,8 +107,10 @@ class Node:
     def troubles(self) -> tuple[Trouble, ...]:
         """What is wrong with this node, as its background work and this process see it."""
         told = self.told.now.troubles
-        own = (trouble for trouble in self.checks.now if trouble not in told)
-        return (*self.room.look(), *told, *own)
+        own = [trouble for trouble in self.checks.now if trouble not in told]
+        rules = {trouble.rule for trouble in (*told, *own)}
+        at_once = (trouble for trouble in self.clock.at_once() if trouble.rule not in rules)
+        return (*self.room.look(), *told, *own, *at_once)
 
     def serves(self, agency: Agency) -> bool:
         """Whether an agency may ask here: a country's node is for its own country's agencies.

@@ -126,7 +126,7 @@ def test_a_whole_machine_that_is_set_back_goes_on_after_thirty_seconds(world: Wo
     assert world.look(1e6) is not None
     world.jump(YEAR - HOUR)
     assert world.look() is None
-    assert world.watch.moments() == (world.now + YEAR,)
+    assert set(world.watch.moments()) == {world.now, world.now + YEAR}
 
 
 def test_a_clock_that_is_set_right_by_a_database_that_ran_evenly_counts_at_once(
