@@ -1,37 +1,75 @@
 """Where a country's key, its persons' data keys and those of parcels are on this machine."""
 
+import os
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from api.lost_keys import mark_used, refuse_lost
 from api.settings import Settings
 from ledger.duplicates.shares import Shares
+from ledger.durable import sync_directory
 from ledger.keys import write_private
-from ledger.vault.country_key import ROUNDS, ROUNDS_FOR_RANDOM, CountryKey, FileCountryKey
+from ledger.vault.country_key import (
+    ROUNDS,
+    ROUNDS_FOR_RANDOM,
+    CountryPublicKey,
+    FileCountryKey,
+)
 from ledger.vault.data_keys import DataKeys
+from ledger.vault.rotating_key import (
+    RotatingCountryKey,
+    country_key_files,
+    next_country_key_file,
+)
 
 
-def country_key(settings: Settings, party: str) -> CountryKey:
-    """A country's key, made where there is none yet. Raises ``ValueError``.
+def country_key(settings: Settings, party: str) -> RotatingCountryKey:
+    """A country's keys; the first one is made at a new node's first start. Raises ``ValueError``.
 
-    Its file is encrypted with the passphrase of the settings, or else with one that is made and
-    kept beside it, for a first try on one machine.
+    Their files are encrypted with the passphrase of the settings, or else with one that is made and
+    kept beside them, for a first try on one machine. A key that was used before and is missing is
+    not replaced: whatever was sealed to it would stay closed without a word.
     """
-    path = settings.key_directory / f"country-{party.lower()}.jwe"
-    passphrase, rounds = _passphrase(settings)
-    if not path.exists():
+    directory = settings.key_directory
+    if not country_key_files(directory, party):
+        refuse_lost(settings, f"country-{party.lower()}", _sealed_before(settings, party))
         with suppress(FileExistsError):  # another process may be first
-            FileCountryKey.generate().save(path, passphrase, rounds=rounds)
-    return FileCountryKey.load(path, passphrase)
+            _make(settings, party)
+    key = RotatingCountryKey(directory, party, _passphrase(settings)[0])
+    mark_used(settings, f"country-{party.lower()}", str(key.public))
+    return key
 
 
-def country_keys(settings: Settings, parties: Iterable[str]) -> Mapping[str, CountryKey]:
+def new_country_key(settings: Settings, party: str) -> CountryPublicKey:
+    """Make another key for a country, on purpose. The earlier ones stay, to open what they must."""
+    made = _make(settings, party)
+    mark_used(settings, f"country-{party.lower()}", str(made))
+    return made
+
+
+def retire_country_keys(settings: Settings, party: str) -> list[Path]:
+    """Overwrite and remove all but the newest key of a country. Gives the files that are gone."""
+    old = country_key_files(settings.key_directory, party)[:-1]
+    for path in old:
+        with path.open("r+b") as file:
+            file.write(bytes(path.stat().st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+    sync_directory(settings.key_directory)
+    return old
+
+
+def country_keys(settings: Settings, parties: Iterable[str]) -> Mapping[str, RotatingCountryKey]:
     """The keys of the countries whose node this is. Raises ``ValueError``."""
     return {party: country_key(settings, party) for party in parties}
 
 
-def person_keys(settings: Settings, keys: Mapping[str, CountryKey]) -> Mapping[str, DataKeys]:
+def person_keys(
+    settings: Settings, keys: Mapping[str, RotatingCountryKey]
+) -> Mapping[str, DataKeys]:
     """The data keys of each country's vault, in a directory apart from the database."""
     root = _apart(settings)
     return {party: DataKeys(root / party.lower(), party, key) for party, key in keys.items()}
@@ -42,10 +80,23 @@ def parcel_keys(settings: Settings) -> Path:
     return _apart(settings) / "parcels"
 
 
-def pair_shares(settings: Settings, keys: Mapping[str, CountryKey]) -> Mapping[str, Shares]:
+def pair_shares(settings: Settings, keys: Mapping[str, RotatingCountryKey]) -> Mapping[str, Shares]:
     """Each country's shares of the keys with other countries, apart from the database."""
     root = settings.key_directory / "shares"
     return {party: Shares(root / party.lower(), party, key) for party, key in keys.items()}
+
+
+def _make(settings: Settings, party: str) -> CountryPublicKey:
+    passphrase, rounds = _passphrase(settings)
+    key = FileCountryKey.generate()
+    key.save(next_country_key_file(settings.key_directory, party), passphrase, rounds=rounds)
+    return key.public
+
+
+def _sealed_before(settings: Settings, party: str) -> bool:
+    """Whether there are files that only the country's key opens."""
+    places = (_apart(settings) / party.lower(), settings.key_directory / "shares" / party.lower())
+    return any(path.is_file() for place in places if place.is_dir() for path in place.rglob("*"))
 
 
 def _apart(settings: Settings) -> Path:
@@ -58,6 +109,11 @@ def _passphrase(settings: Settings) -> tuple[str, int]:
         return settings.country_key_passphrase.get_secret_value(), ROUNDS
     path: Path = settings.key_directory / "passphrase"
     if not path.exists():
+        if any(settings.key_directory.glob("country-*.jwe")):
+            raise ValueError(
+                f"{path} is missing, which opens the countries' keys: put it back from its backup, "
+                "or set CASE_LEDGER_COUNTRY_KEY_PASSPHRASE"
+            )
         with suppress(FileExistsError):
             write_private(path, secrets.token_urlsafe(32).encode("ascii"))
     return path.read_text(encoding="ascii"), ROUNDS_FOR_RANDOM

@@ -7,6 +7,7 @@ from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from api.lost_keys import mark_used, refuse_lost
 from api.settings import Settings
 from ledger import keys
 from ledger.application import Ledger
@@ -17,10 +18,15 @@ from ledger.transparency.publication import PolicyAt
 
 
 def log_key(settings: Settings) -> SignerKey:
-    """The first key that signs this ledger's checkpoints; made where there is none yet."""
+    """The first key that signs this ledger's checkpoints; made where there never was one.
+
+    Raises ``ValueError`` where it is lost.
+    """
     path = settings.key_directory / "log.jwk"
-    _make(path)
-    return _log_signer(settings, path)
+    _make(settings, path)
+    key = _log_signer(settings, path)
+    mark_used(settings, path.stem, str(key.verifier))
+    return key
 
 
 def log_keys(settings: Settings) -> Sequence[SignerKey]:
@@ -29,10 +35,18 @@ def log_keys(settings: Settings) -> Sequence[SignerKey]:
 
 
 def witness_key(settings: Settings, party: str) -> SignerKey:
-    """The first key that a party's witness cosigns with; made where there is none yet."""
+    """The first key that a party's witness cosigns with; made where there never was one.
+
+    Raises ``ValueError`` where it is lost.
+    """
     path = settings.key_directory / f"witness-{party.lower()}.jwk"
-    _make(path)
-    return _witness_signer(settings, party, path)
+    files = _files(settings, path.stem)
+    if files and not path.exists():
+        path = files[0]  # the first one was replaced and removed
+    _make(settings, path)
+    key = _witness_signer(settings, party, path)
+    mark_used(settings, f"witness-{party.lower()}", str(key.verifier))
+    return key
 
 
 def witness_keys(settings: Settings, party: str) -> Sequence[SignerKey]:
@@ -105,8 +119,9 @@ def _number(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
 
 
-def _make(path: Path) -> None:
+def _make(settings: Settings, path: Path) -> None:
     if not path.exists():
+        refuse_lost(settings, path.stem)
         with suppress(FileExistsError):  # another process may be first
             keys.save(keys.generate(), path)
 

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from api.key_ends import TLS, certificate_end, counting_keys
 from api.node import Node
 from api.readiness import Effect, worst
 from ledger import clock
@@ -58,6 +59,7 @@ class _Standing(Collector):
         for name, mebibytes in node.room.free_mebibytes().items():
             free.add_metric((name,), mebibytes)
         yield free
+        yield self._key_ends()
         if (worked_at := node.told.said_at()) is not None:
             yield _gauge(
                 "work_silent_seconds",
@@ -81,6 +83,23 @@ class _Standing(Collector):
                 "Since when the last check of all rows is over",
                 max(0.0, (clock.now() - finished_at).total_seconds()),
             )
+
+    def _key_ends(self) -> Metric:
+        """When the next key of each agency ends: it is announced months before."""
+        now, registry = clock.now(), self._node.ledger.registry()
+        ends = _gauge(
+            "key_ends_seconds", "Until the next key of an agency ends", labels=("agency",)
+        )
+        first: dict[str, float] = {}
+        for key in counting_keys(registry, self._node.parties, now) if registry else ():
+            seconds = (key.valid_until - now).total_seconds()
+            first[key.agency] = min(seconds, first.get(key.agency, seconds))
+        certificate = certificate_end(self._node.settings.tls_certificate)
+        if certificate is not None:
+            first[TLS] = (certificate - now).total_seconds()
+        for agency, seconds in sorted(first.items()):
+            ends.add_metric((agency,), seconds)
+        return ends
 
     def _waited(self, published: int) -> float:
         rows = self._node.ledger.rows.select_positions([published + 1])

@@ -15,6 +15,7 @@ from api.disclosing import Disclosing
 from api.disk import Room
 from api.documents import Following
 from api.log_keys import own_parties, policy_at, trusted_policy
+from api.lost_keys import check_none_lost
 from api.notifying.notifier import check_notifications
 from api.outcomes import Outcomes
 from api.rates import Rate
@@ -52,6 +53,7 @@ class Node:
         self.settings = settings
         self.conninfo = conninfo
         self.parties = own_parties(settings)
+        check_none_lost(settings, conninfo, own_key_names(settings, leads=self.leads))
         self.database = Database(conninfo, max_size=settings.pool_size)
         self.ledger = Ledger(environment(conninfo, pool_size=settings.pool_size))
         self.country_keys = country_keys(settings, self.parties)
@@ -176,6 +178,12 @@ class Node:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+
+def own_key_names(settings: Settings, *, leads: bool) -> list[str]:
+    """The names of the keys that a node makes at its first start, and must not lose."""
+    own = [f"{kind}-{p.lower()}" for p in own_parties(settings) for kind in ("country", "witness")]
+    return [*own, "log"] if leads else own
 
 
 def check_settings(settings: Settings) -> None:

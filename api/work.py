@@ -20,7 +20,9 @@ from api.country_keys import pair_shares
 from api.erasing import Erasing
 from api.following import Follower, HttpSource
 from api.forwarding import Forwarder
-from api.log_keys import log_keys, trusted_policy
+from api.key_ends import key_troubles
+from api.log_keys import log_keys, trusted_policy, witness_key
+from api.lost_keys import keep_used
 from api.mailing import HttpPostOffice, PostOffice
 from api.matching import Matching
 from api.node import Node, node_client
@@ -79,9 +81,11 @@ class Work:
     def _begin(self) -> None:
         node, enter = self._node, self._stack.enter_context
         keep_trusted(node.database, trusted_policy(node.settings))
+        keep_used(node.database, self._used_keys())
         enter(Followers(node.conninfo))
         enter(ViewChecking(node.database))
         self.checks.add(lambda: view_troubles(node.database))
+        self.checks.add(lambda: key_troubles(node.ledger.registry(), node.parties, node.settings))
         if node.settings.ledger_url is None:
             self._publish()
             self._correspond(node.mailbox, "itself")
@@ -114,11 +118,24 @@ class Work:
         enter(vaults)
         if (stamper := Stamper.of(node.settings, node.database)) is not None:
             enter(stamper)
-        if (notifier := Notifier.of(node.settings, node.database)) is not None:
+        if (
+            notifier := Notifier.of(node.settings, node.database, node.ledger.registry)
+        ) is not None:
             enter(notifier)
         enter(self.checks)
         enter(self._teller)
         enter(Listener(node.conninfo, self._works))
+
+    def _used_keys(self) -> dict[str, str]:
+        """The ids of this node's own keys, by name."""
+        node = self._node
+        used = {f"country-{p.lower()}": k.public.id for p, k in node.country_keys.items()}
+        for party in node.parties:
+            key = witness_key(node.settings, party)
+            used[f"witness-{party.lower()}"] = str(key.verifier)
+        if node.leads and (of_log := log_keys(node.settings)):
+            used["log"] = str(of_log[-1].verifier)
+        return used
 
     def _publish(self) -> None:
         """Be the ledger node."""

@@ -8,11 +8,19 @@ import typer
 
 from api.agency_keys import key_path, own_key
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
-from api.cli.output import AsJson, failures, out, print_json
+from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import agency_table
-from api.country_keys import country_key
+from api.country_keys import (
+    country_key,
+    new_country_key,
+    pair_shares,
+    person_keys,
+    retire_country_keys,
+)
 from api.log_keys import own_parties
 from api.settings import Settings
+from api.store import open_store
+from ledger.application import Ledger, environment
 from ledger.keys import from_public, generate, key_id, public_part, save
 from ledger.vault.country_key import CountryPublicKey
 from ledger.vocabulary.registration import (
@@ -163,13 +171,84 @@ def register_country(
             out.print(f"[green]Registered[/] the country's key {public_part_of.id}", soft_wrap=True)
 
 
+@app.command("new-country")
+def make_country_key(
+    party: Annotated[str, typer.Argument(help="The country whose node this is, such as XK.")],
+) -> None:
+    """Make another key for a country, and print its public part. The earlier ones stay.
+
+    A running node seals to it from then on, and opens with all of them. Register it next
+    (`keys register-country`), then seal the data keys to it (`keys reseal`).
+    """
+    with failures():
+        settings = _of_own_country(party)
+        typer.echo(str(new_country_key(settings, party)))
+
+
+@app.command()
+def reseal(
+    party: Annotated[str, typer.Argument(help="The country whose node this is, such as XK.")],
+    as_json: AsJson = False,
+) -> None:
+    """Seal every person's data key, and the shares with other countries, to the newest key.
+
+    The node may run meanwhile. Repeating it is harmless.
+    """
+    with failures(as_json):
+        settings = _of_own_country(party)
+        held = {party: country_key(settings, party)}
+        persons = person_keys(settings, held)[party].reseal()
+        shares = pair_shares(settings, held)[party].reseal()
+        if as_json:
+            print_json({"data_keys": persons, "shares": shares, "key": held[party].public.id})
+        else:
+            out.print(
+                f"{persons} data keys and {shares} shares are sealed to {held[party].public.id}",
+                soft_wrap=True,
+            )
+
+
+@app.command("retire-country")
+def retire_country(
+    party: Annotated[str, typer.Argument(help="The country whose node this is, such as XK.")],
+    as_json: AsJson = False,
+) -> None:
+    """Destroy the earlier keys of a country on this machine, once nothing needs them.
+
+    Refused while the newest key is not the registered one, or a data key is sealed to an earlier
+    one. Parcels that others sealed to an earlier key and that were not fetched stay closed.
+    """
+    settings = Settings()
+    with failures(as_json), open_store(settings) as store:
+        _of_own_country(party)
+        held = {party: country_key(settings, party)}
+        with Ledger(environment(store.conninfo)) as ledger:
+            registered = ledger.adopted().country_keys.get(party)
+        if registered != held[party].public:
+            fail(f"the newest key is not registered: case-ledger keys register-country for {party}")
+        left = person_keys(settings, held)[party].check_each(held[party].opens_with_newest)
+        if left:
+            fail(f"{left} data keys are sealed to an earlier key: case-ledger keys reseal {party}")
+        gone = [path.name for path in retire_country_keys(settings, party)]
+        if as_json:
+            print_json({"destroyed": gone})
+        else:
+            out.print("Destroyed: " + (", ".join(gone) or "nothing"))
+
+
+def _of_own_country(party: str) -> Settings:
+    """The settings, of a node of this country. Raises ``ValueError``."""
+    settings = Settings()
+    if party not in own_parties(settings):
+        raise ValueError(f"this is no node of {party} (CASE_LEDGER_COUNTRIES)")
+    return settings
+
+
 @app.command()
 def country(
     party: Annotated[str, typer.Argument(help="The country whose node this is, such as XK.")],
 ) -> None:
     """Print the public part of the country's key on this machine, for its coordinator."""
     with failures():
-        settings = Settings()
-        if party not in own_parties(settings):
-            raise ValueError(f"this is no node of {party} (CASE_LEDGER_COUNTRIES)")
+        settings = _of_own_country(party)
         typer.echo(str(country_key(settings, party).public))

@@ -176,17 +176,35 @@ def email_of(
 ) -> EmailMessage:
     """A notice as an e-mail in plain words, whose ``Message-ID`` stays the same."""
     data = message["data"]
-    is_overdue = message["type"] == "obligation.overdue"
-    said = "Overdue" if is_overdue else "Due soon"
-    what = data["action"].replace("_", " ")
+    if message["type"] == "key.ending":
+        subject, content = _of_key(data)
+    else:
+        subject, content = _of_obligation(message["type"], data)
     letter = EmailMessage()
     letter["From"], letter["To"] = sender, recipient
-    letter["Subject"] = f"[case ledger] {said}: {what}, {data['due'][:10]}"
+    letter["Subject"] = f"[case ledger] {subject}"
     letter["Message-ID"] = f"<{notice_id}@{sender.rpartition('@')[2]}>"
     letter["Date"] = datetime.fromisoformat(message["timestamp"])
     letter["Auto-Submitted"] = "auto-generated"
     letter["X-Webhook-Id"] = str(notice_id)
-    letter.set_content(
+    letter.set_content(f"{content}Nobody reads answers to this message.\n")
+    return letter
+
+
+def _of_key(data: Mapping[str, Any]) -> tuple[str, str]:
+    return f"A key ends: {data['agency']}, {data['ends'][:10]}", (
+        f"A key of {data['agency']} ends on {data['ends'][:10]}. After that it signs nothing.\n\n"
+        f"Key        {data['key_id']}\n"
+        f"Ends       {data['ends']}\n\n"
+        "Make another key, let the coordinator register it, and revoke this one. "
+    )
+
+
+def _of_obligation(kind: str, data: Mapping[str, Any]) -> tuple[str, str]:
+    is_overdue = kind == "obligation.overdue"
+    said = "Overdue" if is_overdue else "Due soon"
+    what = data["action"].replace("_", " ")
+    return f"{said}: {what}, {data['due'][:10]}", (
         f"{said}: {what}\n\n"
         f"Owed by    {data['debtor_agency'] or data['debtor'] or 'any party to the case'}\n"
         f"Due        {data['due']}\n"
@@ -194,6 +212,4 @@ def email_of(
         f"Case       {data['case_id']}\n"
         f"Obligation {data['obligation_id']}\n\n"
         "It is discharged by recording the action in the case ledger. "
-        "Nobody reads answers to this message.\n"
     )
-    return letter

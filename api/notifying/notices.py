@@ -7,8 +7,10 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
+from api.key_ends import concerns, ending_keys, step_before
 from api.notifying.subscriptions import Subscription
 from ledger.protocol import COORDINATOR, Agency, Protocol
+from ledger.registry import Registry
 from ledger.vocabulary.types import format_utc
 from projections.obligations import Obligation
 
@@ -37,9 +39,36 @@ class Notice:
 
     id: UUID
     subscription: UUID
-    obligation: UUID
+    obligation: UUID | None
+    """``None`` where it is of a key."""
     due: datetime
     message: Mapping[str, Any]
+
+
+def key_notices(
+    registry: Registry, subscriptions: Sequence[Subscription], now: datetime
+) -> Iterator[Notice]:
+    """What is to be told ``now`` of keys that end, once for each step before the end."""
+    agencies = registry.protocol.agencies_by_id
+    known = [one for one in subscriptions if one.agency in agencies]
+    parties = {agencies[one.agency].party for one in known}
+    for key in ending_keys(registry, parties, now):
+        step = step_before(key.ends, now)
+        for subscription in known:
+            if step is None or not concerns(agencies[subscription.agency], key, registry):
+                continue
+            ends = format_utc(key.ends)
+            yield Notice(
+                id=uuid5(subscription.id, f"key {key.key_id} {ends} {step}"),
+                subscription=subscription.id,
+                obligation=None,
+                due=key.ends,
+                message={
+                    "type": "key.ending",
+                    "timestamp": format_utc(now),
+                    "data": {"agency": key.agency, "key_id": key.key_id, "ends": ends},
+                },
+            )
 
 
 def notices(

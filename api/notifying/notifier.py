@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
 from typing import Self
 from uuid import UUID
@@ -18,12 +18,13 @@ from api.notifying.channels import (
     NotReceivedError,
     WebhookChannel,
 )
-from api.notifying.notices import LONGEST_OVERDUE, notices
+from api.notifying.notices import LONGEST_OVERDUE, key_notices, notices
 from api.notifying.outbox import NoticeOutbox, Taken
 from api.notifying.subscriptions import Subscription, read_subscriptions
 from api.settings import Settings
 from ledger import clock
 from ledger.protocol import Protocol
+from ledger.registry import Registry
 from ledger.store.database import Database
 
 LEASE = timedelta(minutes=5)
@@ -48,6 +49,7 @@ class Notifier(Background):
         channels: Mapping[str, Channel],
         ahead: timedelta,
         lease: timedelta = LEASE,
+        registry: Callable[[], Registry | None] = lambda: None,
     ) -> None:
         self._outbox = NoticeOutbox(database)
         self._protocol = protocol
@@ -55,11 +57,14 @@ class Notifier(Background):
         self._channels = channels
         self._ahead = ahead
         self._lease = lease
+        self._registry = registry
         self._sending: dict[Hashable, threading.Thread] = {}
         super().__init__(notify=self._run)
 
     @classmethod
-    def of(cls, settings: Settings, database: Database) -> Self | None:
+    def of(
+        cls, settings: Settings, database: Database, registry: Callable[[], Registry | None]
+    ) -> Self | None:
         """As the settings say; ``None`` where nobody is told.
 
         Raises ``OSError``, and ``ValueError`` saying what is wrong.
@@ -69,7 +74,7 @@ class Notifier(Background):
             return None
         ahead = timedelta(days=settings.notify_days_before)
         protocol, channels = settings.load_protocol(), cls.channels(server)
-        return cls(database, protocol, subscriptions, channels, ahead)
+        return cls(database, protocol, subscriptions, channels, ahead, registry=registry)
 
     @staticmethod
     def channels(server: MailServer | None) -> Mapping[str, Channel]:
@@ -89,11 +94,14 @@ class Notifier(Background):
     def look(self) -> int:
         """Put in what is to be told now, take out what is not. Returns how many are new."""
         now = clock.now()
-        self._outbox.drop(self._subscriptions.keys())
+        subscriptions = tuple(self._subscriptions.values())
+        registry = self._registry()
+        of_keys = list(key_notices(registry, subscriptions, now)) if registry is not None else []
+        self._outbox.drop(self._subscriptions.keys(), [notice.id for notice in of_keys])
         self._outbox.forget(_SENT_KEPT)
         owed = self._outbox.owed(now - LONGEST_OVERDUE, now + self._ahead)
-        subscriptions = tuple(self._subscriptions.values())
-        return self._outbox.put(notices(owed, subscriptions, self._protocol, now, self._ahead))
+        of_obligations = notices(owed, subscriptions, self._protocol, now, self._ahead)
+        return self._outbox.put([*of_keys, *of_obligations])
 
     def send(self) -> int:
         """Send what waits. Returns how many were received.

@@ -53,7 +53,8 @@ _DROP = """
 DELETE FROM notifications.outbox n
 WHERE n.sent_at IS NULL AND (
     NOT n.subscription = ANY(%(known)s)
-    OR NOT EXISTS (
+    OR n.obligation_id IS NULL AND NOT n.id = ANY(%(of_keys)s)
+    OR n.obligation_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM views.obligations o
         WHERE o.slot = views.live_slot('obligations') AND o.id = n.obligation_id
           AND o.state = 'open' AND o.due = n.due))
@@ -62,7 +63,8 @@ WHERE n.sent_at IS NULL AND (
 # One that is open still is kept: by it we know that it was told.
 _FORGET = """
 DELETE FROM notifications.outbox n
-WHERE n.sent_at < now() - %(age)s AND NOT EXISTS (
+WHERE n.sent_at < now() - %(age)s AND (n.obligation_id IS NOT NULL OR n.due < now())
+  AND NOT EXISTS (
     SELECT FROM views.obligations o
     WHERE o.slot = views.live_slot('obligations') AND o.id = n.obligation_id
       AND o.state = 'open')
@@ -143,10 +145,14 @@ class NoticeOutbox:
                 (pause, notice_id),
             )
 
-    def drop(self, known: Collection[UUID]) -> int:
-        """Remove what is not to be sent any more; ``known`` are the subscriptions there are."""
+    def drop(self, known: Collection[UUID], of_keys: Collection[UUID] = ()) -> int:
+        """Remove what is not to be sent any more.
+
+        ``known`` are the subscriptions there are, ``of_keys`` the notices of keys that still hold.
+        """
         with self._database.connection() as connection:
-            return connection.execute(_DROP, {"known": list(known)}).rowcount
+            wanted = {"known": list(known), "of_keys": list(of_keys)}
+            return connection.execute(_DROP, wanted).rowcount
 
     def forget(self, age: timedelta) -> int:
         """Remove what was sent longer ago than ``age``, of what is not owed any more."""

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from api.access import Caller
+from api.key_ends import EndingKey, concerns, ending_keys
 from api.node import Node
 from api.problems import ANSWER_HEADERS, PAGE_POLICY
 from api.readiness import Effect, Trouble, of_effect
@@ -67,6 +68,15 @@ def _troubles(request: Request) -> list[Trouble]:
     return [] if node is None else of_effect(node.troubles, at_least=Effect.NOT_READY)
 
 
+def _keys_end(caller: Caller | None) -> list[EndingKey]:
+    """The keys that end soon, of whose end the caller is to know."""
+    if caller is None:
+        return []
+    registry = caller.registry
+    found = ending_keys(registry, {caller.agency.party}, clock.now())
+    return [key for key in found if concerns(caller.agency, key, registry)]
+
+
 def page(
     request: Request, template: str, caller: Caller | None, *, status: int = 200, **values: Any
 ) -> HTMLResponse:
@@ -90,6 +100,7 @@ def page(
             sections=sections(caller) if caller is not None else (),
             now=clock.now(),
             troubles=_troubles(request),
+            keys_end=_keys_end(caller),
             **values,
         )
     )

@@ -79,6 +79,19 @@ class Shares:
         self._put(_THEIRS, other, share)
         return True
 
+    def reseal(self) -> int:
+        """Seal every share to the country's newest key. Gives how many there are.
+
+        Raises ``SealError``.
+        """
+        count = 0
+        for path in sorted(self._directory.glob("*.*s")):
+            other, whose = path.stem.upper(), path.suffix[1:]
+            if whose in (_OURS, _THEIRS) and (share := self._get(whose, other)) is not None:
+                self._put(whose, other, share)
+                count += 1
+        return count
+
     def _get(self, whose: str, other: str) -> bytes | None:
         try:
             sealed = self._path(whose, other).read_bytes()

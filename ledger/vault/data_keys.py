@@ -2,8 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -72,6 +71,30 @@ class DataKeys:
         made = self._make_together([self._new(case_id) for case_id in case_ids])
         return dict(zip(case_ids, made, strict=True))
 
+    def reseal(self) -> int:
+        """Seal every data key to the country's newest key. Gives how many there are.
+
+        Raises ``SealError`` where one does not open with any key that is here; nothing is changed
+        in its file then. Repeating it is harmless.
+        """
+        return self._book.rewrite(self._resealed) + self._files.rewrite(self._resealed)
+
+    def _resealed(self, case_id: UUID, sealed: bytes) -> bytes:
+        context = self._context(case_id)
+        return self._key.public.seal(self._key.open(sealed, context), context)
+
+    def check_each(self, holds: Callable[[bytes, bytes], bool]) -> int:
+        """Count the data keys of which ``holds`` is false, by what is sealed and its context."""
+        wrong: list[UUID] = []
+
+        def look(case_id: UUID, sealed: bytes) -> None:
+            if not holds(sealed, self._context(case_id)):
+                wrong.append(case_id)
+
+        self._book.each(look)
+        self._files.each(look)
+        return len(wrong)
+
     def destroy(self, case_id: UUID) -> bool:
         """Remove a person's key, durably. Returns whether there was one."""
         had_one = self._book.destroy(case_id) | self._files.destroy(case_id)
@@ -102,7 +125,7 @@ class DataKeys:
             raise FileNotFoundError("a person's key was destroyed at this very moment")
         return found
 
-    @cached_property
+    @property
     def _public(self) -> CountryPublicKey:
         return self._key.public
 

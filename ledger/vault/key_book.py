@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -63,8 +63,7 @@ class KeyBook:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Always the file's lock first and then the process's: two orders would wait for ever.
-        with self._opened(os.O_RDWR | os.O_CREAT) as descriptor:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with self._locked(os.O_RDWR | os.O_CREAT) as descriptor:
             with self._lock:
                 self._learn(descriptor)
                 known = {i for i in new if self._holds(descriptor, i)}
@@ -95,8 +94,7 @@ class KeyBook:
         """Overwrite a record, durably. Returns whether there was one."""
         wanted = str(key_id).encode()
         try:
-            with self._opened(os.O_RDWR) as descriptor:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with self._locked(os.O_RDWR) as descriptor:
                 with self._lock:
                     self._learn(descriptor)
                     if not self._holds(descriptor, wanted):
@@ -108,21 +106,86 @@ class KeyBook:
         except FileNotFoundError:
             return False
 
+    def each(self, look: Callable[[UUID, bytes], None]) -> None:
+        """Show every key's id and what is kept of it."""
+        try:
+            with self._locked(os.O_RDWR) as descriptor:
+                for place in range(0, self._reach(descriptor), self._length):
+                    record = os.pread(descriptor, self._length, place)
+                    if self._is_live(record):
+                        look(UUID(record[:_ID].decode()), record[_HEAD:-1])
+        except FileNotFoundError:
+            return
+
+    def rewrite(self, change: Callable[[UUID, bytes], bytes]) -> int:
+        """Replace what every record keeps, durably. Gives how many records there are.
+
+        ``change`` gets a key's id and what is kept of it. The new file takes the old one's place at
+        once, and the old one is overwritten: what it kept is gone from this disk's files.
+        """
+        try:
+            with self._locked(os.O_RDWR) as descriptor:
+                size, count = self._reach(descriptor), 0
+                beside = self._path.with_name(f".{self._path.name}.new")
+                beside.unlink(missing_ok=True)  # of a process that was stopped
+                new = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                try:
+                    # Each record keeps its place: what other processes know of places stays true.
+                    for place in range(0, size, self._length):
+                        record = os.pread(descriptor, self._length, place)
+                        if self._is_live(record):
+                            record = self._changed(record[:_ID], record[_HEAD:-1], change)
+                            count += 1
+                        _write_at(new, record, place)
+                    os.fsync(new)
+                finally:
+                    os.close(new)
+                beside.replace(self._path)
+                sync_directory(self._path.parent)
+                _write_at(descriptor, bytes(size), 0)
+                os.fdatasync(descriptor)
+                return count
+        except FileNotFoundError:
+            return 0
+
+    def _reach(self, descriptor: int) -> int:
+        """How far there are whole records."""
+        with self._lock:
+            self._learn(descriptor)
+            return self._known_to
+
+    def _is_live(self, record: bytes) -> bool:
+        """Whether a record is whole, and was not destroyed."""
+        return record[:_ID] != _GONE and record == self._record(record[:_ID], record[_HEAD:-1])
+
+    def _changed(self, key_id: bytes, kept: bytes, change: Callable[[UUID, bytes], bytes]) -> bytes:
+        content = change(UUID(key_id.decode()), kept)
+        if len(content) != self._size:
+            raise ValueError(f"a record of this file keeps {self._size} bytes")
+        return self._record(key_id, content)
+
     def _found(self, key_id: UUID, length: int) -> bytes:
         """So much of a record, or nothing."""
+        while True:
+            found, is_current = self._found_once(key_id, length)
+            if found or is_current:
+                return found
+
+    def _found_once(self, key_id: UUID, length: int) -> tuple[bytes, bool]:
+        """So much of a record, and whether the file that was read is still the one in place."""
         wanted = str(key_id).encode()
         try:
             with self._opened(os.O_RDONLY) as descriptor:
                 while (place := self._place(descriptor, wanted)) is not None:
                     record = os.pread(descriptor, length, place)
                     if record[:_ID] == wanted:
-                        return record
+                        return record, True
                     with self._lock:  # another process destroyed it, and may have made another
                         if self._places.get(wanted) == place:
                             del self._places[wanted]
+                return b"", self._is_current(descriptor)
         except FileNotFoundError:
-            pass
-        return b""
+            return b"", True
 
     def _place(self, descriptor: int, wanted: bytes) -> int | None:
         """Where the record is, as far as anybody has written."""
@@ -158,7 +221,7 @@ class KeyBook:
                 break
             for start in range(0, whole, self._length):
                 record = part[start : start + self._length]
-                if record == self._record(record[:_ID], record[_HEAD:-1]) and record[:_ID] != _GONE:
+                if self._is_live(record):
                     self._places[record[:_ID]] = self._known_to + start
             self._known_to += whole
         if self._known_to > begun_at:
@@ -168,6 +231,22 @@ class KeyBook:
         """A record whose check holds. One that a power cut tore has another."""
         check = hashlib.blake2b(key_id + content, digest_size=_CHECK).digest()
         return b"".join((key_id, b" ", check, content, b"\n"))
+
+    @contextmanager
+    def _locked(self, flags: int) -> Iterator[int]:
+        """The file that is in place, locked: another process may replace it before."""
+        while True:
+            with self._opened(flags) as descriptor:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if self._is_current(descriptor):
+                    yield descriptor
+                    return
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return self._path.stat().st_ino == os.fstat(descriptor).st_ino
+        except FileNotFoundError:
+            return False
 
     @contextmanager
     def _opened(self, flags: int) -> Iterator[int]:

@@ -4,6 +4,7 @@ What was written under a key that is destroyed stays closed in every copy of the
 backup too.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
@@ -50,6 +51,28 @@ class KeyFiles:
         if own not in self._lasting:
             sync_directory(self._directory)
             self._lasting.add(own)
+
+    def each(self, look: Callable[[UUID, bytes], None]) -> None:
+        """Show every key's id and what its file holds."""
+        for path in sorted(self._directory.glob("[0-9a-f][0-9a-f]/*.key")):
+            if (content := self.read(UUID(path.stem))) is not None:
+                look(UUID(path.stem), content)
+
+    def rewrite(self, change: Callable[[UUID, bytes], bytes]) -> int:
+        """Replace what every file holds, each durably. Gives how many files there are."""
+        count = 0
+        for path in sorted(self._directory.glob("[0-9a-f][0-9a-f]/*.key")):
+            key_id = UUID(path.stem)
+            beside = path.with_name(f".{path.name}.new")
+            beside.unlink(missing_ok=True)  # of a process that was stopped
+            try:
+                write_private(beside, change(key_id, path.read_bytes()))
+            except FileNotFoundError:
+                continue  # destroyed at this very moment
+            beside.replace(path)
+            sync_directory(path.parent)
+            count += 1
+        return count
 
     def destroy(self, key_id: UUID) -> bool:
         """Remove a file, durably. Returns whether there was one."""

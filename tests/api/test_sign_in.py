@@ -618,7 +618,7 @@ def test_a_session_lasts_eight_hours_however_much_it_is_used(
     assert node.execute(shorter) == 0
 
 
-def test_what_is_over_is_swept_away(node: Place, browser: httpx.Client, tmp_path: Path) -> None:
+def test_what_is_over_is_swept_away(node: Place, browser: httpx.Client) -> None:
     node.execute("DELETE FROM access.sessions")
     node.execute("DELETE FROM access.sign_ins")
     set_out(browser)
@@ -631,7 +631,7 @@ def test_what_is_over_is_swept_away(node: Place, browser: httpx.Client, tmp_path
     node.execute("UPDATE access.sign_ins SET expires_at = now()")
     with node.browser() as other:
         set_out(other)
-    with Node(Settings(data_directory=tmp_path), node.database) as swept:
+    with Node(node.server.settings, node.database) as swept:
         Sweeping(swept.ledger, swept.vaults, swept.outbox, swept.assertions, swept.sessions).sweep()
     assert (node.count("sessions"), node.count("sign_ins")) == (1, 1)
 

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,17 +14,22 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ledger.application import Ledger
 from ledger.merkle import TILE_WIDTH, Frontier, Tree, check_consistency, check_inclusion, leaf_hash
+from ledger.store.database import Database
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.export import write_export
 from ledger.transparency.note import Note, SignatureType, SignerKey, VerifierKey, verify
 from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.transparency.proof import TlogProof
 from ledger.transparency.witness import Submission
+from tests.support.agencies import Agencies
+from tests.support.exports import receipt_of, recorded_policies
+from tests.support.logs import Log, signer
 
 ORIGIN = "ledger.example/crosscheck"
 GOCODE = Path("/usr/share/gocode")
-PROGRAM = Path(__file__).with_name("read_log.go")
+PROGRAMS = Path(__file__).parent
 
 
 def has_go() -> bool:
@@ -37,10 +42,20 @@ if not has_go() and os.environ.get("CASE_LEDGER_TEST_CROSSCHECK") != "required":
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    built = tmp_path_factory.mktemp("go") / "read_log"
+    return build(tmp_path_factory.mktemp("go") / "read_log")
+
+
+@pytest.fixture(scope="module")
+def policy_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("go") / "read_policies")
+
+
+def build(built: Path) -> Path:
+    """Compile the program of this name."""
     env = os.environ | {"GO111MODULE": "off", "GOPATH": str(GOCODE), "GOFLAGS": ""}
     env["GOCACHE"] = str(built.parent / "cache")
-    subprocess.run(["go", "build", "-o", built, PROGRAM], check=True, env=env, cwd=built.parent)
+    sources = [PROGRAMS / f"{built.name}.go", PROGRAMS / "formats.go"]
+    subprocess.run(["go", "build", "-o", built, *sources], check=True, env=env, cwd=built.parent)
     return built
 
 
@@ -180,3 +195,46 @@ def test_it_refuses_what_was_tampered_with(program: Path, tmp_path: Path, name: 
     assert written.read_by(program).returncode == 0
     TAMPERINGS[name](tmp_path)
     assert written.read_by(program).returncode == 1
+
+
+@pytest.fixture
+def log(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[Log]:
+    with Database(database) as pool:
+        made = Log(ledger, pool, agencies)
+        made.publication.step()
+        yield made
+
+
+def test_another_implementation_follows_recorded_policies(
+    policy_reader: Path, log: Log, tmp_path: Path
+) -> None:
+    """A receipt from before a rotation and one from after hold by either policy, there too."""
+    files = {name: tmp_path / name for name in ("before", "after", "old", "new", "policies")}
+    log.register("xk-nac")
+    log.publication.step()
+    old_size = log.ledger.rows.tree().size
+    files["before"].write_text(str(log.policy))
+    files["old"].write_text(receipt_of(log, 3))
+    log.later_keys = [signer()]
+    new_policy = log.policy_of(log.later_keys[0])
+    log.adopt(new_policy)
+    log.register("xk-nac")
+    log.publication.step()
+    files["after"].write_text(str(new_policy))
+    files["new"].write_text(receipt_of(log, 3))
+
+    def read(trusted: str, receipt: str) -> subprocess.CompletedProcess[str]:
+        words = [policy_reader, files[trusted], files["policies"], files[receipt]]
+        return subprocess.run(words, capture_output=True, text=True, timeout=60)
+
+    files["policies"].write_text(str(recorded_policies(log)))
+    assert "is missing" in read("after", "old").stderr
+    history = recorded_policies(log, old_size)
+    files["policies"].write_text(str(history))
+    for trusted in ("before", "after"):
+        for receipt in ("old", "new"):
+            done = read(trusted, receipt)
+            assert done.returncode == 0, (trusted, receipt, done.stderr)
+            assert done.stdout.startswith("position 3 of ")
+    files["policies"].write_text(str(history.model_copy(update={"acts": history.acts[:-1]})))
+    assert read("before", "new").returncode == 1

@@ -210,3 +210,54 @@ def test_any_sequence(tmp_path: Path) -> None:
     case = Books.TestCase
     case.settings = settings(max_examples=40, stateful_step_count=20, deadline=None, database=None)
     case().runTest()
+
+
+def test_what_is_rewritten_is_new_for_everyone_and_nowhere_as_it_was(path: Path) -> None:
+    ours, theirs = KeyBook(path, SIZE), KeyBook(path, SIZE)
+    ids = [uuid4() for _ in range(5)]
+    ours.add({key_id: content(n) for n, key_id in enumerate(ids)})
+    assert theirs.read(ids[4]) == content(4)
+    ours.destroy(ids[1])
+    with path.open("rb") as before:
+        assert theirs.rewrite(lambda _, kept: bytes(byte + 100 for byte in kept)) == 4
+        assert before.read().strip(b"\0") == b""
+    for book in (ours, theirs, KeyBook(path, SIZE)):
+        assert [book.read(i) for i in ids] == [
+            None if n == 1 else content(n + 100) for n in range(5)
+        ]
+    assert ours.destroy(ids[2])
+    ours.add({ids[1]: content(50)})
+    assert (theirs.read(ids[2]), theirs.read(ids[1])) == (None, content(50))
+    assert theirs.rewrite(lambda _, kept: kept) == 4
+    seen: dict[UUID, bytes] = {}
+    ours.each(lambda key_id, kept: seen.update({key_id: kept}))
+    assert seen.keys() == set(ids) - {ids[2]}
+    # One that cannot be changed leaves all as it was.
+    with pytest.raises(ValueError, match="40 bytes"):
+        ours.rewrite(lambda _, __: b"short")
+    assert theirs.read(ids[3]) == content(103)
+
+
+def test_writers_meanwhile_lose_nothing(path: Path) -> None:
+    """A key that is added or destroyed while the file is replaced is so in the new file."""
+    book = KeyBook(path, SIZE)
+    kept, gone = [uuid4() for _ in range(100)], [uuid4() for _ in range(100)]
+    book.add(dict.fromkeys(gone, content(1)))
+    missed: list[UUID] = []
+
+    def write() -> None:
+        own = KeyBook(path, SIZE)
+        for one, other in zip(kept, gone, strict=True):
+            own.add({one: content(2)})
+            own.destroy(other)
+            if own.read(one) is None or own.read(other) is not None:
+                missed.append(one)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while writer.is_alive():
+        KeyBook(path, SIZE).rewrite(lambda _, kept_of_it: kept_of_it)
+    writer.join()
+    assert not missed
+    assert [book.read(one) for one in kept] == [content(2)] * 100
+    assert [book.read(one) for one in gone] == [None] * 100

@@ -30,7 +30,7 @@ from ledger import keys
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
 from ledger.transparency.cosigned_times import CosignedTimes
-from ledger.vault.country_key import FileCountryKey, SealError, sealed_size
+from ledger.vault.country_key import SealError, sealed_size
 from ledger.vault.disclosures import KeyMissingError, Vaults
 from ledger.vault.parcels import Parcel, ParcelError, unpack
 from ledger.vault.sealing import unseal
@@ -315,7 +315,6 @@ def every_key(there: Installation, case_id: UUID) -> list[bytes]:
     """Every data key that any file on the node opens to, tried at the erased person's place too."""
     opened = []
     for party, key in country_keys(there.settings, ["XK", "ME"]).items():
-        assert isinstance(key, FileCountryKey)
         for path in (there.settings.key_directory / "persons" / party.lower()).rglob("*"):
             content = path.read_bytes() if path.is_file() else b""
             named = {UUID(found.decode()) for found in re.findall(ID, content)}

@@ -1,0 +1,308 @@
+// Verifies a receipt by a policy that another one replaced since, or before, with the file of
+// recorded policies. It uses the Go project's own signed notes and Merkle proofs.
+//
+//	read_policies TRUSTED_POLICY POLICIES RECEIPT
+//
+// Ends with 1 and a reason where anything does not hold.
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sort"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+type policy struct {
+	logs      []note.Verifier
+	witnesses map[string]note.Verifier
+	groups    map[string][]string
+	needed    map[string]int
+	quorum    string
+	trust     string
+}
+
+func readPolicy(text string) policy {
+	p := policy{witnesses: map[string]note.Verifier{}, groups: map[string][]string{}, needed: map[string]int{}}
+	var trust []string
+	for _, line := range strings.Split(text, "\n") {
+		words := strings.Fields(line)
+		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+			continue
+		}
+		switch words[0] {
+		case "log":
+			p.logs = append(p.logs, verifier(words[1]))
+			words = words[:2]
+		case "witness":
+			p.witnesses[words[1]] = verifier(words[2])
+			words = words[:3]
+		case "group":
+			members := words[3:]
+			p.groups[words[1]] = members
+			switch words[2] {
+			case "all":
+				p.needed[words[1]] = len(members)
+			case "any":
+				p.needed[words[1]] = 1
+			default:
+				p.needed[words[1]] = int(number("threshold "+words[2], "threshold"))
+			}
+			words[2] = strconv.Itoa(p.needed[words[1]])
+		case "quorum":
+			p.quorum = words[1]
+		default:
+			refuse("this is no line of a policy: %s", words[0])
+		}
+		trust = append(trust, strings.Join(words, " "))
+	}
+	sort.Strings(trust)
+	p.trust = strings.Join(trust, "\n")
+	return p
+}
+
+type checkpoint struct {
+	origin string
+	size   int64
+	root   tlog.Hash
+}
+
+// parse reads a checkpoint's text, whoever signed it.
+func parse(content string) checkpoint {
+	lines := strings.Split(content, "\n")
+	if len(lines) < 5 || lines[3] != "" {
+		refuse("a checkpoint has three lines")
+	}
+	size, err := strconv.ParseInt(lines[1], 10, 64)
+	check(err, "size")
+	return checkpoint{lines[0], size, readHash(lines[2])}
+}
+
+// verify is whether the log signed a checkpoint and a quorum cosigned it.
+func (p policy) verify(content string) checkpoint {
+	found := parse(content)
+	_, err := note.Open([]byte(content), note.VerifierList(p.logs...))
+	check(err, "no log key of the policy in force")
+	met := func(name string) bool { return false }
+	met = func(name string) bool {
+		if members, ok := p.groups[name]; ok {
+			count := 0
+			for _, member := range members {
+				if met(member) {
+					count++
+				}
+			}
+			return count >= p.needed[name]
+		}
+		_, err := note.Open([]byte(content), note.VerifierList(p.witnesses[name]))
+		return err == nil
+	}
+	if p.quorum != "none" && !met(p.quorum) {
+		refuse("no quorum cosigned the checkpoint of %d events", found.size)
+	}
+	return found
+}
+
+type history struct {
+	Format  string
+	Periods []struct {
+		Since      int64
+		Policy     string
+		Checkpoint *string
+	}
+	Acts []struct {
+		Position int64
+		Event    []byte
+		Path     []string
+	}
+	Bridges []struct {
+		Size  int64
+		Proof []string
+	}
+}
+
+type act struct {
+	Agency string `json:"iss"`
+	Kind   string
+	Act    struct {
+		Protocol struct {
+			Parties  []struct{ Code string }
+			Agencies []struct{ ID, Party, Role string }
+		}
+		Keys   []grant
+		Grant  grant
+		KeyID  string `json:"key_id"`
+		Policy string
+	}
+}
+
+type grant struct {
+	Agency string
+	Key    struct{ X string }
+}
+
+func unbase64url(text string) []byte {
+	content, err := base64.RawURLEncoding.DecodeString(text)
+	check(err, "base64url")
+	return content
+}
+
+func thumbprint(x string) string {
+	sum := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + x + `"}`))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+type key struct {
+	agency string
+	public ed25519.PublicKey
+}
+
+type adopted struct {
+	since int64
+	trust string
+}
+
+// fold gives the policies that the acts adopt, each of which a registered key must have signed.
+func fold(h history, head checkpoint) []adopted {
+	keys, party, votes := map[string]key{}, map[string]string{}, map[string]string{}
+	var found []adopted
+	parties := 0
+	for _, one := range h.Acts {
+		err := tlog.CheckRecord(hashes(one.Path), head.size, head.root, one.Position-1, tlog.RecordHash(one.Event))
+		check(err, fmt.Sprintf("position %d", one.Position))
+		var event struct {
+			Text string `json:"sd_jwt"`
+		}
+		check(json.Unmarshal(one.Event, &event), "event")
+		parts := strings.Split(strings.TrimSuffix(event.Text, "~"), ".")
+		var header struct{ Kid string }
+		var claims act
+		check(json.Unmarshal(unbase64url(parts[0]), &header), "header")
+		check(json.Unmarshal(unbase64url(parts[1]), &claims), "claims")
+		register := func(g grant) {
+			keys[thumbprint(g.Key.X)] = key{g.Agency, unbase64url(g.Key.X)}
+		}
+		if claims.Kind == "protocol_adopted" {
+			parties = len(claims.Act.Protocol.Parties)
+			for _, agency := range claims.Act.Protocol.Agencies {
+				if agency.Role == "coordinator" {
+					party[agency.ID] = agency.Party
+				}
+			}
+			for _, g := range claims.Act.Keys {
+				register(g)
+			}
+		}
+		by := keys[header.Kid]
+		signed := []byte(parts[0] + "." + parts[1])
+		if by.agency != claims.Agency || !ed25519.Verify(by.public, signed, unbase64url(parts[2])) {
+			refuse("the act at position %d is not signed by a registered key", one.Position)
+		}
+		switch claims.Kind {
+		case "key_registered":
+			register(claims.Act.Grant)
+		case "key_revoked", "key_compromised":
+			delete(keys, claims.Act.KeyID)
+		case "log_policy_adopted":
+			votes[party[claims.Agency]] = claims.Act.Policy
+			agreeing := 0
+			for _, text := range votes {
+				if text == claims.Act.Policy {
+					agreeing++
+				}
+			}
+			if agreeing == parties {
+				found = append(found, adopted{one.Position, readPolicy(claims.Act.Policy).trust})
+				votes = map[string]string{}
+			}
+		}
+	}
+	return found
+}
+
+func main() {
+	trusted := readPolicy(string(readFile(os.Args[1])))
+	var h history
+	check(json.Unmarshal(readFile(os.Args[2]), &h), "policies")
+	if h.Format != "case-ledger policies 1" {
+		refuse("the policies have another format")
+	}
+	bridges := map[int64][]tlog.Hash{}
+	for _, one := range h.Bridges {
+		bridges[one.Size] = hashes(one.Proof)
+	}
+	first, head := -1, checkpoint{}
+	for n, period := range h.Periods {
+		if period.Checkpoint == nil {
+			continue
+		}
+		head = parse(*period.Checkpoint)
+		if first < 0 && readPolicy(period.Policy).trust == trusted.trust {
+			first = n
+		}
+	}
+	if first < 0 {
+		refuse("the recorded policies do not lead from the trusted one")
+	}
+	continues := func(old checkpoint) {
+		proof, known := bridges[old.size]
+		if !known {
+			refuse("the proof is missing that the checkpoint of %d events is of the same ledger", old.size)
+		}
+		if old.size == head.size {
+			if old.root != head.root {
+				refuse("two roots of one size")
+			}
+			return
+		}
+		check(tlog.CheckTree(proof, head.size, head.root, old.size, old.root), "another ledger")
+	}
+	for n := first; n < len(h.Periods); n++ {
+		period := h.Periods[n]
+		if period.Checkpoint == nil {
+			continue
+		}
+		found := readPolicy(period.Policy).verify(*period.Checkpoint)
+		if found.size < period.Since || n+1 < len(h.Periods) && found.size >= h.Periods[n+1].Since {
+			refuse("a checkpoint is of another policy's time")
+		}
+		continues(found)
+	}
+	recorded := fold(h, head)
+	if len(recorded) != len(h.Periods)-1 {
+		refuse("the acts adopt %d policies, and the file tells %d", len(recorded), len(h.Periods)-1)
+	}
+	for n, one := range recorded {
+		period := h.Periods[n+1]
+		if one.since != period.Since || one.trust != readPolicy(period.Policy).trust {
+			refuse("the acts adopt another policy at %d", one.since)
+		}
+	}
+
+	lines, content := blank(readFile(os.Args[3]))
+	found := parse(string(content))
+	at := 0
+	for n, period := range h.Periods {
+		if period.Since <= found.size {
+			at = n
+		}
+	}
+	if at >= first {
+		readPolicy(h.Periods[at].Policy).verify(string(content))
+	} else {
+		continues(found)
+	}
+	entry, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(lines[1], "extra "))
+	check(err, "extra")
+	index := number(lines[2], "index")
+	check(tlog.CheckRecord(hashes(lines[3:]), found.size, found.root, index, tlog.RecordHash(entry)), "receipt")
+	fmt.Printf("position %d of %d holds\n", index+1, found.size)
+}
