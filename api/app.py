@@ -41,6 +41,7 @@ from api.routes import (
     personal,
     protocol,
     replay,
+    retention,
     sign_in,
 )
 from api.settings import Settings
@@ -97,7 +98,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
         lifespan=lifespan,
     )
     for resource in (
-        cases, replay, personal, duplicates, accountability, events, protocol,
+        cases, replay, personal, duplicates, retention, accountability, events, protocol,
         outbox, mailbox, log, sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.

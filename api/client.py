@@ -24,6 +24,8 @@ from api.documents import (
     DuplicateAssessment,
     DuplicateDocument,
     DuplicatePage,
+    ErasedCase,
+    ErasedPage,
     Event,
     EventPage,
     ObligationPage,
@@ -40,6 +42,8 @@ from api.documents import (
     Receipt,
     Reciprocity,
     ResponseTimesOf,
+    RetainedCase,
+    RetentionPage,
     SubjectAccessRequest,
     TrailPage,
 )
@@ -68,7 +72,7 @@ FOLLOW_PAUSE_SECONDS = 10.0
 """The longest pause before a lost stream is opened again."""
 _random = random.SystemRandom()
 D = TypeVar("D", bound=BaseModel)
-P = TypeVar("P", CasePage, ObligationPage, TrailPage)
+P = TypeVar("P", CasePage, ErasedPage, ObligationPage, RetentionPage, TrailPage)
 
 
 class RefusedError(Exception):
@@ -288,6 +292,19 @@ class LedgerClient:
     def readings(self, case_id: UUID) -> ReadingPage:
         """Who asked for the person's personal fields in this agency's country."""
         return self._get(f"/v1/cases/{case_id}/readings", ReadingPage)
+
+    def retention(
+        self, *, within_days: int = 90, case_id: UUID | None = None, page: int = 200
+    ) -> Iterator[RetainedCase]:
+        """Yield closed cases whose period of retention ends, the first first, or one of them."""
+        params = {"within_days": within_days, "limit": page, "case_id": case_id}
+        for found in self._pages("/v1/retention", RetentionPage, params, "after"):
+            yield from found.cases
+
+    def erased_cases(self, *, page: int = 200) -> Iterator[ErasedCase]:
+        """Yield the cases whose data this coordinator's country erased, the last first."""
+        for found in self._pages("/v1/retention/erased", ErasedPage, {"limit": page}, "before"):
+            yield from found.cases
 
     def duplicates(self, limit: int = 100) -> DuplicatePage:
         """Cases that may be of a person whose case another country opened too."""

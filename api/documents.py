@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -16,18 +17,19 @@ from ledger.case_state import Act
 from ledger.duplicates import store as duplicates
 from ledger.duplicates.messages import Finding
 from ledger.duplicates.tokens import Agreement
+from ledger.erased import ErasedData
 from ledger.outbox import OutboxState
 from ledger.protocol import Party, Role
 from ledger.store.recorder import RecordedRow
 from ledger.vault.disclosures import Held
 from ledger.vault.readings import Reading
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import LegalBasis, Purpose
+from ledger.vocabulary.picklists import ClosureReason, LegalBasis, Purpose
 from ledger.vocabulary.registration import PublicKey
 from ledger.vocabulary.types import AgencyId, Country, Name, UtcDatetime
 from projections.accountability import Balance, ResponseTimes
 from projections.audit_trail import TrailEntry
-from projections.case_view import CaseView
+from projections.case_view import CaseView, HoldView
 from projections.obligations import Obligation
 
 LeafHash = Annotated[str, Field(description="RFC 6962 leaf hash of the event, base64")]
@@ -125,6 +127,68 @@ class ReadingResult(Document):
     any SD-JWT verifier checks them with that agency's public key."""
     damaged: tuple[DisclosedFields, ...] = ()
     """Fields that do not open at their place, by action: somebody changed the vault's rows."""
+    erased: ErasedData | None = None
+    """When and why what this country held on the person was erased, if it was."""
+
+
+class RetentionStatus(StrEnum):
+    """How a closed case stands to the end of its period of retention."""
+
+    KEPT = "kept"
+    """The period is not over, and nothing is announced."""
+    DUE = "due"
+    """The period is over, and no erasure is announced."""
+    ANNOUNCED = "announced"
+    HELD = "held"
+    """A legal hold stops any erasure."""
+    ERASED = "erased"
+    """This country's vault has erased it, and its confirmation is on its way."""
+
+
+class RetainedCase(Document):
+    """A closed case whose period of retention ends or is over."""
+
+    case_id: UUID
+    status: RetentionStatus
+    closure: ClosureReason | None
+    closed_at: UtcDatetime | None
+    kept_days: int
+    grace_days: int
+    """For so many days an erasure stands announced before it."""
+    period_ends: UtcDatetime
+    erase_from: UtcDatetime | None
+    """Nothing is erased before this moment, nor before witnesses have cosigned it."""
+    announcement: UUID | None
+    announced_at: UtcDatetime | None
+    announced_by: AgencyId | None
+    holds: tuple[HoldView, ...]
+    confirmed_by: tuple[Country, ...]
+    """The countries that have confirmed the erasure."""
+
+
+class RetentionPage(Document):
+    """Cases whose period of retention ends, the earliest first."""
+
+    cosigned_until: UtcDatetime | None
+    """The time that a quorum of witnesses cosigned last. Periods count by it."""
+    cases: tuple[RetainedCase, ...]
+    next: str | None
+
+
+class ErasedCase(Document):
+    """A case of whose person this country's vault holds nothing any more."""
+
+    case_id: UUID
+    erased: ErasedData
+    confirmed_by: tuple[Country, ...]
+    pending: tuple[Country, ...]
+
+
+class ErasedPage(Document):
+    """What this country's vault erased, the last first."""
+
+    cases: tuple[ErasedCase, ...]
+    next: UtcDatetime | None
 
 
 class SubjectAccessRequest(Document):

@@ -156,8 +156,8 @@ class Erasing(Background):
         rule, over = retention_rule(case.state, protocol), retention_over(case.state, protocol)
         if rule is None or over is None or case.state.closed_at is None:
             return
-        self._announced[party, case.id] = time.monotonic()
         if node is None or key is None:
+            self._announced[party, case.id] = time.monotonic()
             _log.warning("an erasure must be announced by the coordinator", party=party)
             return
         announced = RetentionAnnounced(
@@ -173,6 +173,7 @@ class Erasing(Background):
             self._recording.of_node(node, signing.read(signed), case.id, case.version)
         except Refusal as refusal:
             _log.warning("an erasure is not announced yet", rule=refusal.rule)
+        self._announced[party, case.id] = time.monotonic()
 
     def confirm(self) -> int:
         """Sign that what was erased is gone. Returns how many confirmations were handed in."""

@@ -28,6 +28,8 @@ from api.timestamping import trusted_roots
 from api.told import Told
 from api.witnessing import LATEST, Copied, Recorded, Witnesses
 from ledger.application import Ledger, environment
+from ledger.case import Case
+from ledger.erased import ErasedData, erased_data
 from ledger.mailbox import Mailbox
 from ledger.outbox import Outbox
 from ledger.protocol import NODE, Agency
@@ -147,6 +149,12 @@ class Node:
         return cosigned_times(
             self.database, self.policy_at, own, latest=days * timedelta(days=1) // KEPT_APART
         )
+
+    def erased_data(self, case: Case, party: str) -> ErasedData | None:
+        """Return when and why a country's vault erased a case's data, if it did."""
+        if not self.vaults.has(party):
+            return None
+        return erased_data(case.state, self.vaults.of(party).erased_at(case.id))
 
     def following(self) -> Following | None:
         """How this node stands to the ledger node, where it is not that itself."""

@@ -15,6 +15,7 @@ from ledger.case_state import Act, CaseState
 from ledger.protocol import NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.retention import retention_rule
+from ledger.vocabulary.erasure import RetentionAnnounced
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CorrectionEffect
 from ledger.vocabulary.types import format_utc
@@ -180,7 +181,9 @@ class _Asked:
         return {"kept_days": rule.days, "erase_from": max(times).isoformat()}
 
     def _groups(self, kind: str) -> Mapping[str, tuple[str, ...]]:
-        """The field groups that the access matrix lets the agency's role ask for."""
+        """What else is chosen from: field groups that the access matrix lets the role ask for."""
+        if kind == RetentionAnnounced.kind:
+            return {"kept_days": (str(self._announcement()["kept_days"]),)}
         operation = {
             "information_requested": Operation.REQUEST,
             "information_released": Operation.RELEASE,

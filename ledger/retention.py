@@ -2,18 +2,30 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Protocol as Interface
 
 from ledger.case_state import CaseState
 from ledger.protocol import Protocol, Retention
 from ledger.transparency.cosigned_times import CosignedTimes
+from ledger.vocabulary.picklists import ClosureReason
 
 
-def retention_rule(state: CaseState, protocol: Protocol) -> Retention | None:
+class Closed(Interface):
+    """A case in any of its forms, as a state or as a view."""
+
+    @property
+    def closure(self) -> ClosureReason | None: ...
+
+    @property
+    def closed_at(self) -> datetime | None: ...
+
+
+def retention_rule(state: Closed, protocol: Protocol) -> Retention | None:
     """Return the protocol's rule for the reason for which the case was closed, if any."""
     return _rule(protocol.retention, state) if state.closure is not None else None
 
 
-def period_end(state: CaseState, protocol: Protocol) -> datetime | None:
+def period_end(state: Closed, protocol: Protocol) -> datetime | None:
     """Return when the period of retention ends, whether a hold is in force or not."""
     rule = retention_rule(state, protocol)
     if rule is None or state.closed_at is None:
@@ -83,7 +95,7 @@ def is_to_be_announced(state: CaseState, protocol: Protocol, moment: datetime) -
     )
 
 
-def _rule(rules: Iterable[Retention], state: CaseState) -> Retention | None:
+def _rule(rules: Iterable[Retention], state: Closed) -> Retention | None:
     of_reason = [r for r in rules if state.closure in r.reasons]
     of_others = [r for r in rules if not r.reasons]
     return next(iter((*of_reason, *of_others)), None)

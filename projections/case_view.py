@@ -119,6 +119,8 @@ class CaseView(LedgerModel):
     last_acted_at: UtcDatetime
     last_recorded_at: UtcDatetime
     closure: ClosureReason | None = None
+    closed_at: UtcDatetime | None = None
+    """When the closing was recorded."""
     facts: Mapping[str, FactInForce]
     """What holds of the case by the procedure, since when, by which action."""
     shelter: ShelterInForce | None = None

@@ -28,6 +28,7 @@ WHERE: Mapping[str, str] = {
     "subject-access": "personal",
     "release": "personal",
     "erase": "personal",
+    "retention": "retention",
     "access": "personal",
     "import": "importing",
     "export-cases": "exporting",

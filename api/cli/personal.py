@@ -14,11 +14,12 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from api.cli.access_matrix import access_page
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.cli.tables import words
+from api.cli.tables import why_erased, words
 from api.client import LedgerClient
 from api.documents import PersonalField, Receipt
 from api.settings import Settings
 from api.subject_access.wording import Language
+from ledger.erased import ErasedData
 from ledger.keys import write_private
 from ledger.vault.readings import Reading
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
@@ -59,7 +60,10 @@ def read(
         if as_json:
             print_json(opened)
         else:
-            out.print(fields_table(opened.fields))
+            if opened.erased is not None:
+                out.print(erased_line(opened.erased), style="yellow", soft_wrap=True)
+            else:
+                out.print(fields_table(opened.fields))
             for of_group, on in opened.reading.bases.items():
                 out.print(f"{of_group}: on {words(on.kind)}, action {on.action}", soft_wrap=True)
             out.print(f"Written down as reading {opened.reading.seq}.")
@@ -218,6 +222,14 @@ def _find_basis(
             "for a duty or danger to life give --basis-action"
         )
     return fitting[-1]
+
+
+def erased_line(erased: ErasedData) -> str:
+    """When and why what was held on a person was erased."""
+    return (
+        f"What this country held on the person was erased on"
+        f" {erased.erased_at:%d %b %Y %H:%M} UTC: {why_erased(erased)}."
+    )
 
 
 def fields_table(fields: Iterable[PersonalField]) -> Table:

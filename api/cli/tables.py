@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.documents import AgencyWithKeys, DisclosedFields, Event, Outcome
+from ledger.erased import ErasedData, ErasureReason, erased_data
 from projections.audit_trail import Change, TrailEntry
 from projections.case_view import CaseView, Turn
 
@@ -212,9 +213,34 @@ def _in_force(view: CaseView) -> Iterable[Text]:
         yield Text(f"legal hold of {hold.party}: {words(hold.ground)}")
     if view.erasure is not None:
         if view.erasure.confirmed or view.erasure.order:
-            yield Text(f"erased by {', '.join(view.erasure.confirmed) or 'none yet'}")
+            said = erased_data(view, view.erasure.since)
+            why = why_erased(said) if said is not None else ""
+            yield Text(
+                f"erased since {view.erasure.since:%d %b %Y}: {why};"
+                f" confirmed by {', '.join(view.erasure.confirmed) or 'none yet'}"
+            )
         else:
             yield Text("erasure proposed, not approved")
+    elif view.retention is not None:
+        announced = view.retention
+        yield Text(
+            f"erased from {announced.erase_from:%d %b %Y} on, announced by {announced.by}:"
+            f" the period of {announced.kept_days} days ends",
+            style="yellow",
+        )
+
+
+def why_erased(data: ErasedData) -> str:
+    """Why a person's data was erased, in words."""
+    if data.reason is ErasureReason.ORDER:
+        ground = f" ({words(data.ground)})" if data.ground is not None else ""
+        return f"two persons ordered it{ground}"
+    if data.kept_days is None or data.announced_at is None:
+        return "the period of retention was over"
+    return (
+        f"the period of retention of {data.kept_days} days was over, announced on"
+        f" {data.announced_at:%d %b %Y}"
+    )
 
 
 def _requests(view: CaseView) -> Iterable[Text]:

@@ -71,6 +71,7 @@ def read_personal_fields(
         fields=tuple(PersonalField.of(one, history[one.action_id]) for one in opened.fields),
         presentations=presentations(node.ledger.rows, opened.fields),
         damaged=damaged_fields(opened.damaged),
+        erased=node.erased_data(opened.case, caller.agency.party),
     )
 
 
@@ -134,7 +135,7 @@ def _file(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
         country=caller.agency.party,
         language=asked.language,
         protocol=caller.registry.protocol,
-        erased_at=vault.erased_at(case_id),
+        erased=node.erased_data(opened.case, caller.agency.party),
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from api.subject_access.shapes import Plain, shape
 from api.subject_access.wording import Language, Wording, wording
+from ledger.erased import ErasedData
 from ledger.protocol import Agency
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.levels import FieldGroup, Level
@@ -73,6 +74,8 @@ class SubjectFile(_Personal):
     trail: tuple[TrailEntry, ...]
     accesses: tuple[Access, ...]
     erased_at: UtcDatetime | None = None
+    erased: ErasedData | None = None
+    """Why it was erased, and by which action."""
     agencies: tuple[Agency, ...] = ()
     """The protocol's agencies, for their names; one that is not here is shown by its id."""
 

@@ -1,12 +1,12 @@
 """Makes a person's file of what was opened for it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 
 from api.disclosing import Opened
 from api.subject_access.document import Access, HeldField, SubjectFile
 from api.subject_access.wording import Language
 from ledger.case import Case
+from ledger.erased import ErasedData
 from ledger.protocol import Protocol
 from ledger.vault.disclosures import Held
 from ledger.vault.readings import Reading
@@ -23,7 +23,7 @@ def subject_file(
     country: str,
     language: Language,
     protocol: Protocol,
-    erased_at: datetime | None,
+    erased: ErasedData | None,
 ) -> SubjectFile:
     """All that ``country`` holds on the person of a case, with who has asked for it."""
     case = opened.case
@@ -43,7 +43,8 @@ def subject_file(
         ),
         trail=tuple(trail),
         accesses=tuple(map(_access, readings)),
-        erased_at=erased_at,
+        erased_at=erased.erased_at if erased is not None else None,
+        erased=erased,
         agencies=protocol.agencies,
     )
 

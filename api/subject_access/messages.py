@@ -22,6 +22,8 @@ LANGUAGES: tuple[Literal["sq", "cnr", "en"], ...] = ("sq", "cnr", "en")
 
 TEXTS = (
     "about.erased",
+    "about.erased_order",
+    "about.erased_retention",
     "about.heading",
     "about.made",
     "about.others",

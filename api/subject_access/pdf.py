@@ -12,9 +12,10 @@ from api.printing.glyphs import Line, has_codes, shown
 from api.printing.setting import Frame, NotRendered, set_pages
 from api.subject_access.document import Access, HeldField, SubjectFile, agency_names
 from api.subject_access.wording import Wording, wording
+from ledger.erased import ErasedData, ErasureReason
 from ledger.registry import SignatureState
 from ledger.vocabulary.levels import FieldGroup, Level
-from ledger.vocabulary.picklists import CorrectionEffect
+from ledger.vocabulary.picklists import CorrectionEffect, ErasureGround
 from projections.audit_trail import TrailEntry
 
 __all__ = ["NotRendered", "render"]
@@ -54,7 +55,7 @@ class _Page:
         file, text = self.file, self._text
         return {
             "protocol": shown(self.words.proper_name(file.protocol_title)),
-            "erased": file.erased_at and text("about.erased", moment=self._moment(file.erased_at)),
+            "erased": self._erased(),
             "about": [
                 text("about.what", country=self.words.country(file.country)),
                 text("about.record"),
@@ -69,6 +70,19 @@ class _Page:
             "trail": [self._entry(entry) for entry in file.trail],
             "texts": {name.replace(".", "_"): text(name) for name in _HEADINGS},
         }
+
+    def _erased(self) -> Shown | None:
+        """When and why the data was erased, in one paragraph."""
+        file, text = self.file, self.words.text
+        if file.erased_at is None:
+            return None
+        said = [text("about.erased", moment=self._moment(file.erased_at))]
+        match file.erased:
+            case ErasedData(reason=ErasureReason.ORDER, ground=ErasureGround() as ground):
+                said.append(text("about.erased_order", ground=self.words.picked(ground)))
+            case ErasedData(reason=ErasureReason.RETENTION):
+                said.append(text("about.erased_retention"))
+        return shown(" ".join(said))
 
     def _facts(self) -> Iterable[tuple[str, str]]:
         file, words = self.file, self.words

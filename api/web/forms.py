@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -105,13 +106,18 @@ def _field(
     several = schema.get("type") == "array"
     item = _resolved(schema.get("items", {}), schema) if several else schema
     options = _options(model.kind, name, item, offer, named, protocol, words)
+    control = _control(model.kind, name, item, several=several)
+    sent = _sent(model.kind, name, item, several=several)
+    if (found := _fixed(shape(model.kind, name), offer.choices.get(name), words)) is not None:
+        control, options = Control.ONE, found
+        sent = Sent.STRING if sent is Sent.MOMENT else sent
     return FormField(
         name=name,
         label=words.field(name),
         level=declared.level,
         group=declared.group,
-        control=_control(model.kind, name, item, several=several),
-        sent=_sent(model.kind, name, item, several=several),
+        control=control,
+        sent=sent,
         required=model.model_fields[name].is_required(),
         options=options,
         minimum=item.get("minimum"),
@@ -211,6 +217,20 @@ def _options(
         case picklist:
             codes = offered or item.get("enum") or [item.get("const")]
             return tuple((v.value, words.picked(v)) for v in picklist if v.value in codes)
+
+
+def _fixed(
+    of: type[StrEnum] | Plain, offered: Sequence[str] | None, words: Wording
+) -> Options | None:
+    """The values of a moment or a number that the rules accept, where they accept only these."""
+    if offered is None:
+        return None
+    match of:
+        case Plain.MOMENT:
+            return tuple((one, words.moment(datetime.fromisoformat(one))) for one in offered)
+        case Plain.NUMBER:
+            return tuple((one, one) for one in offered)
+    return None
 
 
 def _countries(kind: str, name: str, protocol: Protocol, words: Wording) -> Options:

@@ -20,6 +20,7 @@ BOARD = Section("nav.board", "/board")
 MEETING = Section("nav.meeting", "/meeting")
 FIGURES = Section("nav.figures", "/charts")
 VERIFY = Section("nav.verify", "/verify")
+RETENTION = Section("nav.retention", "/retention")
 KEYS = Section("nav.keys", "/keys")
 NEW = Section("nav.new", "/cases/new")
 
@@ -36,6 +37,7 @@ def sections(caller: Caller) -> Sequence[Section]:
         *((BOARD,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((MEETING,) if role == COORDINATOR else ()),
         *((FIGURES,) if role in (COORDINATOR, OVERSIGHT) else ()),
+        *((RETENTION,) if role == COORDINATOR else ()),
         *((KEYS,) if role == COORDINATOR else ()),
         VERIFY,
     )

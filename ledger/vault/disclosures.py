@@ -78,6 +78,14 @@ class Received:
     parcel_id: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class ErasedRow:
+    """When a person was erased in a vault."""
+
+    case_id: UUID
+    erased_at: datetime
+
+
 @cache
 def declared_levels() -> frozenset[tuple[str, str, str | None]]:
     """Each field of any action with its level and group.
@@ -304,6 +312,17 @@ class Vault:
         with self._database.transaction(role=self._role) as connection:
             row = connection.execute(select, (case_id,)).fetchone()
         return row["erased_at"] if row else None
+
+    def erasures(self, limit: int, before: datetime | None = None) -> list[ErasedRow]:
+        """Return who was erased here, the last first, before a time."""
+        select = SQL(
+            "SELECT case_id, erased_at FROM {}"
+            " WHERE %(before)s::timestamptz IS NULL OR erased_at < %(before)s"
+            " ORDER BY erased_at DESC LIMIT %(limit)s"
+        ).format(self._erased)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, {"before": before, "limit": limit}).fetchall()
+        return [ErasedRow(row["case_id"], row["erased_at"]) for row in rows]
 
     def unconfirmed(self) -> Mapping[UUID, datetime]:
         """When each person was erased whose erasure is not confirmed on the ledger yet."""

@@ -20,6 +20,7 @@ from api.web.rendering import Words, page
 from api.web.telling import dues, names, of_fact, rows, told
 from api.web.timeline import handovers, timeline
 from ledger import clock
+from ledger.erased import ErasedData
 from ledger.protocol import OVERSIGHT, Operation
 from ledger.refusals import Ground, Refusal
 from ledger.vault.disclosures import HeldFields
@@ -150,6 +151,7 @@ async def open_personal(
             damaged=[one.field for one in opened.damaged],
             offered=offered,
             version=opened.case.version,
+            erased=node.erased_data(opened.case, caller.agency.party),
         )
 
     return await run_in_threadpool(read)
@@ -167,6 +169,7 @@ def _personal(
     refused: str | None = None,
     offered: Sequence[Release] = (),
     version: int = 0,
+    erased: ErasedData | None = None,
 ) -> Response:
     view = own_case(node, caller, case_id)
     trail, words = trail_of(node, caller, case_id), Words.of(request).things
@@ -195,6 +198,7 @@ def _personal(
         releases=offered,
         releasable=releasable(fields, offered),
         version=version,
+        erased=erased,
         protocol=protocol.id,
         readings=_readings(node, caller, case_id),
         named=named,

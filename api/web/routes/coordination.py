@@ -1,5 +1,6 @@
 """For coordinators: what countries owe each other, requests, bases, duplicates, and keys."""
 
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.access import Caller, TheCaller, TheNode
 from api.node import Node
+from api.retaining import coming, erased_cases
 from api.web.board import column, marked, total
 from api.web.errors import PageRoute
 from api.web.rendering import Words, page
@@ -18,6 +20,8 @@ from ledger.refusals import Ground, Refusal
 from projections.case_lists import Mark
 from projections.owed_lists import AT_MOST
 
+_AHEAD = timedelta(days=90)
+_RETAINED = 200
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
@@ -64,6 +68,26 @@ def board(
         duplicates=_duplicates(node, caller) if show is None else None,
         named=names(protocol, (), Words.of(request).things),
         own=own,
+    )
+
+
+@router.get("/retention")
+def retention(request: Request, node: TheNode, caller: TheCaller) -> Response:
+    """What will be erased because its period of retention ends, what is held, what is erased."""
+    if caller.agency.role != COORDINATOR:
+        raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
+    party, protocol = caller.agency.party, caller.registry.protocol
+    found = coming(node, party, protocol, within=_AHEAD, limit=_RETAINED)
+    return page(
+        request,
+        "retention.html",
+        caller,
+        cosigned_until=found.cosigned_until,
+        coming=found.cases,
+        at_most=_RETAINED,
+        erased=list(erased_cases(node, party, limit=_RETAINED)) if node.vaults.has(party) else [],
+        days=_AHEAD.days,
+        named=names(protocol, (), Words.of(request).things),
     )
 
 
