@@ -72,6 +72,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
         build_models()
         with Node(settings, conninfo) as node, Work(node) if works else nullcontext():
             async with Lanes(node) as lanes, Feed(node) as feed:
+                node.history.when_outdated = getattr(app.state, "when_outdated", lambda: None)
                 app.state.node = node
                 app.state.lanes = lanes
                 app.state.feed = feed

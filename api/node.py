@@ -14,6 +14,7 @@ from api.country_keys import country_keys, parcel_keys, person_keys
 from api.disclosing import Disclosing
 from api.disk import Room
 from api.documents import Following
+from api.history import History, mark_file
 from api.log_keys import own_parties, policy_at, trusted_policy
 from api.lost_keys import check_none_lost
 from api.notifying.notifier import check_notifications
@@ -80,8 +81,11 @@ class Node:
         self.checks = Checks()
         """What this process itself finds wrong with the node."""
         self.checks.add(self.clock.check)
+        self.history = History(self.ledger, mark_file(settings))
+        self.checks.add(self.history.look)
         self.recording: Recording = GuardedRecording(
             self.ledger,
+            self.history,
             DirectRecording(self.ledger, self.vaults)
             if self.leads
             else OutboxRecording(self.ledger, self.vaults, self.outbox, self.outcomes, self.told),
@@ -110,11 +114,11 @@ class Node:
     @property
     def troubles(self) -> tuple[Trouble, ...]:
         """What is wrong with this node, as its background work and this process see it."""
-        told = self.told.now.troubles
+        told = (*self.history.now, *self.told.now.troubles)
         own = [trouble for trouble in self.checks.now if trouble not in told]
         rules = {trouble.rule for trouble in (*told, *own)}
         at_once = (trouble for trouble in self.clock.at_once() if trouble.rule not in rules)
-        return (*self.room.look(), *told, *own, *at_once)
+        return tuple(dict.fromkeys((*self.room.look(), *told, *own, *at_once)))
 
     def serves(self, agency: Agency) -> bool:
         """Whether an agency may ask here: a country's node is for its own country's agencies.
@@ -175,7 +179,7 @@ class Node:
             self._stack.callback(self.sign_in.close)
         self._stack.enter_context(self.database)
         self._stack.enter_context(self.ledger)
-        self.checks.look()  # nothing is recorded before the clocks are compared
+        self.checks.look()  # nothing is recorded before clocks and history are compared
         self._stack.enter_context(self.checks)
         return self
 

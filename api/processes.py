@@ -17,6 +17,8 @@ _FORKS = get_context("fork")
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 30.0
 _SOON_SECONDS = 1.0
+AGAIN = 75
+"""The exit code of a part that asks to be started again."""
 _log = structlog.get_logger(__name__)
 
 
@@ -89,13 +91,16 @@ class _Part:
         self._start()
 
     def look(self) -> None:
-        """Start it again where a signal ended it. Raises ``EndedError`` where it ended itself."""
+        """Start it again where a signal ended it, or where it asks for that.
+
+        Raises ``EndedError`` where it ended itself.
+        """
         code = self.process.exitcode
         if code is None:
             return
-        if code >= 0:
+        if code >= 0 and code != AGAIN:
             raise EndedError(self._name, code)
-        _log.error("a process was killed and is started again", part=self._name, signal=-code)
+        _log.error("a process is started again", part=self._name, code=code)
         if time.monotonic() - self._began < _SOON_SECONDS:
             time.sleep(_SOON_SECONDS)
         self._start()

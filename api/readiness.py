@@ -51,6 +51,8 @@ class Trouble(BaseModel):
     title: str = _UNRELIABLE
     status: int = 503
     """The HTTP status of an action that is refused because of it."""
+    protocol_goes_on: bool = False
+    """Acts on the protocol are recorded all the same: they are what may mend it."""
 
     def problem(
         self, status: int, headers: dict[str, str] | None = None, **extras: object

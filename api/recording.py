@@ -5,15 +5,18 @@ answers with the outcome where it is known soon.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 from uuid import UUID
 
+from eventsourcing.persistence import PersistenceError
 from rfc9457 import Problem
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from api.disclosing import write_down_refused
 from api.documents import Outcome, Receipt
+from api.history import History
 from api.outcomes import Outcomes
 from api.problem_details import problem
 from api.readiness import Trouble, check_may_record
@@ -244,21 +247,31 @@ class GuardedRecording:
     """
 
     def __init__(
-        self, ledger: Ledger, recording: Recording, troubles: Callable[[], Sequence[Trouble]]
+        self,
+        ledger: Ledger,
+        history: History,
+        recording: Recording,
+        troubles: Callable[[], Sequence[Trouble]],
     ) -> None:
         self._ledger = ledger
+        self._history = history
         self._recording = recording
         self._troubles = troubles
 
     def on_case(
         self, sender: Agency, sent: str, case_id: UUID, case_version: int
     ) -> Receipt | Outcome:
-        return self._recorded_before(sender, sent) or self._recording.on_case(
-            sender, sent, case_id, case_version
-        )
+        with self._by_this_history():
+            return self._recorded_before(sender, sent, self._troubles()) or self._recording.on_case(
+                sender, sent, case_id, case_version
+            )
 
     def on_protocol(self, sender: Agency, sent: str) -> Receipt | Outcome:
-        return self._recorded_before(sender, sent) or self._recording.on_protocol(sender, sent)
+        troubles = [trouble for trouble in self._troubles() if not trouble.protocol_goes_on]
+        with self._by_this_history():
+            return self._recorded_before(sender, sent, troubles) or self._recording.on_protocol(
+                sender, sent
+            )
 
     def of_node(
         self, node: Agency, action: signing.SignedAction, case_id: UUID | None, case_version: int
@@ -266,12 +279,26 @@ class GuardedRecording:
         check_may_record(self._troubles())
         self._recording.of_node(node, action, case_id, case_version)
 
-    def _recorded_before(self, sender: Agency, sent: str) -> Receipt | None:
+    @contextmanager
+    def _by_this_history(self) -> Iterator[None]:
+        """What an older copy of the database explains is no refusal, and no error of ours.
+
+        Raises ``Problem`` (``history-changed``) instead.
+        """
+        try:
+            yield
+        except (Refusal, PersistenceError):
+            if self._history.is_shorter():
+                check_may_record(self._history.look())
+            raise
+
+    def _recorded_before(
+        self, sender: Agency, sent: str, troubles: Sequence[Trouble]
+    ) -> Receipt | None:
         """The receipt of an action that is not recorded now, but was before.
 
         ``None`` where recording is allowed. Raises ``Problem`` where it is not.
         """
-        troubles = self._troubles()
         try:
             check_may_record(troubles)
         except Problem:

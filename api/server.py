@@ -21,7 +21,7 @@ from api.app import create_app
 from api.connections import bounded_protocol
 from api.middleware import Contained
 from api.node import Node
-from api.processes import EndedError, run_together
+from api.processes import AGAIN, EndedError, run_together
 from api.request_id import RequestId
 from api.settings import Settings
 from api.telemetry import in_log
@@ -104,15 +104,31 @@ def prepare() -> None:
 def work(settings: Settings, conninfo: str) -> None:
     """Do what a node does without being asked, until told to stop. Requests come first."""
     os.nice(_NICE)
-    with _exporting(), Node(settings, conninfo) as node, Work(node):
-        while True:  # a signal that another thread is given is seen when this one wakes
-            time.sleep(_LOOK_SECONDS)
+    outdated = threading.Event()
+    with _exporting(), Node(settings, conninfo) as node:
+        node.history.when_outdated = outdated.set
+        with Work(node):
+            while not outdated.is_set():
+                # A signal that another thread is given is seen when this one wakes.
+                time.sleep(_LOOK_SECONDS)
+    raise SystemExit(AGAIN)
 
 
 def _answer(settings: Settings, conninfo: str, listening: socket.socket) -> None:
+    """Answer requests until told to stop, or until the history is another."""
     app = create_app(settings, conninfo, works=False)
+    running = server(app, settings)
+    outdated = threading.Event()
+
+    def end() -> None:
+        outdated.set()
+        running.should_exit = True
+
+    app.state.when_outdated = end
     with _exporting():
-        server(app, settings).run(sockets=[listening])
+        running.run(sockets=[listening])
+    if outdated.is_set():
+        raise SystemExit(AGAIN)
 
 
 def run(app: FastAPI, settings: Settings) -> None:

@@ -20,7 +20,9 @@ from api.country_keys import pair_shares
 from api.erasing import Erasing
 from api.following import Follower, HttpSource
 from api.forwarding import Forwarder
+from api.history import Marking, mark_file
 from api.key_ends import key_troubles
+from api.key_faults import KeyCheck
 from api.log_keys import log_keys, trusted_policy, witness_key
 from api.lost_keys import keep_used
 from api.mailing import HttpPostOffice, PostOffice
@@ -86,32 +88,16 @@ class Work:
         enter(ViewChecking(node.database))
         self.checks.add(lambda: view_troubles(node.database))
         self.checks.add(lambda: key_troubles(node.ledger.registry(), node.parties, node.settings))
+        enter(Marking(node.history))
+        self.checks.add(KeyCheck(node.settings, node.vaults, mark_file(node.settings)).look)
         if node.settings.ledger_url is None:
             self._publish()
             self._correspond(node.mailbox, "itself")
         else:
             self._follow(node.settings.ledger_url)
-        enter(
-            Erasing(
-                node.ledger,
-                node.vaults,
-                node.views,
-                node.recording,
-                self._node_key,
-                node.cosigned_times,
-            )
-        )
+        if not node.history.is_in_doubt:  # a legal hold may be among the events that are missing
+            self._remove()
         enter(Anchoring(node.ledger, node.vaults, node.recording, self._node_key))
-        enter(
-            Sweeping(
-                node.ledger,
-                node.vaults,
-                node.outbox,
-                node.assertions,
-                node.sessions,
-                node.clock.check,
-            )
-        )
         matrix_of = node.settings.load_protocol()
         vaults = VaultChecking(node.ledger, node.database, node.outbox, node.vaults, matrix_of)
         self.checks.add(vaults.troubles)
@@ -137,6 +123,30 @@ class Work:
             used["log"] = str(of_log[-1].verifier)
         return used
 
+    def _remove(self) -> None:
+        """Erase whom it is decided to erase, and remove what is over."""
+        node, enter = self._node, self._stack.enter_context
+        enter(
+            Erasing(
+                node.ledger,
+                node.vaults,
+                node.views,
+                node.recording,
+                self._node_key,
+                node.cosigned_times,
+            )
+        )
+        enter(
+            Sweeping(
+                node.ledger,
+                node.vaults,
+                node.outbox,
+                node.assertions,
+                node.sessions,
+                node.clock.check,
+            )
+        )
+
     def _publish(self) -> None:
         """Be the ledger node."""
         node = self._node
@@ -147,6 +157,7 @@ class Work:
             node.witnesses.client,
             node.policy_at,
             self._heard,
+            node.history,
         )
         publisher = Publisher(node.ledger, publication, self._teller.tell)
         self._publisher = self._stack.enter_context(publisher)

@@ -83,6 +83,12 @@ class Ledger(Application[UUID]):
     def construct_mapper(self) -> Mapper[UUID]:
         return ActionMapper()
 
+    def forget(self) -> None:
+        """Forget all that is known by heart of events: the database may be another by now."""
+        self._registry = None
+        self._known_cases = LRUCache(maxsize=KNOWN_CASES)
+        self.rows.forget()
+
     def registry(self) -> Registry | None:
         """The registry as it is now, or ``None`` before a protocol is adopted."""
         registry = self._registry

@@ -109,6 +109,8 @@ class Mirror:
         self._trusted = trusted
         self._adoption = adoption
         self._replay: Replay | None = None
+        self._replayed = 0
+        """Up to which position the fold goes."""
         self._misfits = 0
 
     @property
@@ -210,6 +212,8 @@ class Mirror:
         entries = source.entries(size, checkpoint.size)
         if len(entries) != checkpoint.size - size:
             raise SourceError(f"the source gave {len(entries)} events of {checkpoint.size - size}")
+        if self._replayed != size:
+            self._replay = None  # the copy is not where it was left
         replay = self._loaded(entries)
         reader = RowReader(Counter(replay.versions), _ledger_id(replay))
         rows = [reader.row(size + place, entry) for place, entry in enumerate(entries, 1)]
@@ -239,6 +243,7 @@ class Mirror:
         with self._database.transaction() as connection:
             self._ledger.rows.copy(connection, rows)
             keep_signed(connection, checkpoint, note)
+        self._replayed = checkpoint.size
 
     def _loaded(self, entries: Sequence[bytes]) -> Replay:
         """The fold up to now, with what the next events need of older ones."""

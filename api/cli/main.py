@@ -43,7 +43,7 @@ WHERE: Mapping[str, str] = {
     "duplicates": "duplicates",
     "log": "log",
     "witness": "log",
-    "node": "nodes",
+    "node": "history",
 }
 """The module of ``api.cli`` that each command is in."""
 

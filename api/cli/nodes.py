@@ -1,7 +1,8 @@
-"""Commands on a country's node: what it found, and how its copy becomes the ledger."""
+"""Commands on a node: what it found, and how its copy becomes the ledger."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,19 +19,19 @@ from api.node import node_client
 from api.settings import Settings
 from api.store import open_store
 from ledger.application import Ledger, environment
-from ledger.mirror import DivergedError, Mirror, SourceError
+from ledger.mirror import DivergedError, Mirror, Source, SourceError
 from ledger.store.database import Database
 from ledger.takeover import take_over as record_takeover
 
 _HEALTH_BYTES = 64 * 1024
-app = typer.Typer(name="node", help="A country's node.", no_args_is_help=True)
+app = typer.Typer(name="node", help="A node: what it found, and its history.", no_args_is_help=True)
 
 
 @app.command()
 def evidence(as_json: AsJson = False) -> None:
     """Show every pair of signed notes that cannot both be true."""
-    with failures(as_json), _own_copy(Settings()) as (_, mirror):
-        found = mirror.evidence()
+    with failures(as_json), own_copy(Settings()) as copy:
+        found = copy.mirror.evidence()
         if as_json:
             print_json(
                 [
@@ -62,8 +63,8 @@ def settle(
     as_json: AsJson = False,
 ) -> None:
     """Let copying go on, after a person has looked at the evidence. It stays on record."""
-    with failures(as_json), _own_copy(Settings()) as (_, mirror):
-        count = mirror.settle(why)
+    with failures(as_json), own_copy(Settings()) as copy:
+        count = copy.mirror.settle(why)
         if as_json:
             print_json({"settled": count})
         else:
@@ -90,36 +91,46 @@ def take_over(
     has seen must not be lost. Then start `serve` without CASE_LEDGER_LEDGER_URL.
     """
     settings = Settings()
-    with failures(as_json), _own_copy(settings) as (ledger, mirror):
+    with failures(as_json), own_copy(settings) as copy:
         if not although_it_answers and _answers(settings.ledger_url):
             fail("the ledger node still answers: two ledgers would grow apart; stop it first")
         for url in also_from or []:
-            _copy(mirror, HttpSource(url, node_client(settings, url), wait=0), as_json)
+            copy_from(copy.mirror, HttpSource(url, node_client(settings, url), wait=0), as_json)
         texts = [path.read_text(encoding="ascii").strip() for path in decisions]
         own = [signer.verifier for signer in log_keys(settings)]
-        receipts = record_takeover(ledger, texts, own)
+        receipts = record_takeover(copy.ledger, texts, own)
         last = max(receipt.position for receipt in receipts)
         if as_json:
-            print_json({"events": mirror.size, "decision": last})
+            print_json({"events": copy.mirror.size, "decision": last})
         else:
             out.print(
-                f"[green]This node has the ledger:[/] {mirror.size} events, the decision at "
+                f"[green]This node has the ledger:[/] {copy.mirror.size} events, the decision at "
                 f"position {last}. Start `case-ledger serve` without CASE_LEDGER_LEDGER_URL."
             )
 
 
+@dataclass(frozen=True, slots=True)
+class OwnCopy:
+    """This node's ledger or copy of it, and what copies into it."""
+
+    database: Database
+    ledger: Ledger
+    mirror: Mirror
+
+
 @contextmanager
-def _own_copy(settings: Settings) -> Iterator[tuple[Ledger, Mirror]]:
+def own_copy(settings: Settings) -> Iterator[OwnCopy]:
     """This node's copy of the ledger, while the node itself need not run."""
     with (
         open_store(settings) as store,
         Ledger(environment(store.conninfo)) as ledger,
         Database(store.conninfo) as database,
     ):
-        yield ledger, Mirror(ledger, database, trusted_policy(settings))
+        yield OwnCopy(database, ledger, Mirror(ledger, database, trusted_policy(settings)))
 
 
-def _copy(mirror: Mirror, source: HttpSource, as_json: bool) -> None:
+def copy_from(mirror: Mirror, source: Source, as_json: bool) -> None:
+    """Copy what a source has and this copy lacks. Says why and exits where it cannot."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=out, disable=as_json, transient=True) as progress:
         task = progress.add_task("", total=None)

@@ -18,6 +18,7 @@ from eventsourcing.persistence import (
     InterfaceError,
     Notification,
     OperationalError,
+    PersistenceError,
     StoredEvent,
 )
 from eventsourcing.postgres import (
@@ -141,6 +142,10 @@ class TakenError(IntegrityError):
 
 class TimeMovedError(IntegrityError):
     """The decision does not hold at the time that would be stored; decide again by that time."""
+
+
+class HistoryWentBackError(PersistenceError):
+    """The ledger has fewer events than this process saw in it. Nothing is appended."""
 
 
 class HeadMovedError(IntegrityError):
@@ -323,6 +328,16 @@ class LedgerRecorder(PostgresApplicationRecorder):
         self._detours = 0
         self._last_at = datetime.fromtimestamp(0, UTC)
         """The time of the last event that this process saw at the head."""
+        self.noted_size = 0
+        """The most events that this process saw in the ledger."""
+
+    def note_size(self, size: int) -> None:
+        """Append no more where the ledger is found with fewer events than this."""
+        self.noted_size = max(self.noted_size, size)
+
+    def forget(self) -> None:
+        """Forget where the ledger ended: it may be another by now."""
+        self._head, self._last_at = None, datetime.fromtimestamp(0, UTC)
 
     def create_table(self) -> None:
         """Nothing to do: tables are made by migrations, which this role cannot run."""
@@ -405,6 +420,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
             self._detours = _DETOURS  # another process appends too: do not guess for a while
             return None
         self._last_at = self._head.recorded_at
+        self.note_size(self._head.position)
         return rows
 
     def _append_one_by_one(
@@ -413,11 +429,16 @@ class LedgerRecorder(PostgresApplicationRecorder):
         """Append what can be, under the head's lock; say of each other why it cannot."""
         with curs.connection.transaction():
             head = lock_head(curs)
+            if head.position < self.noted_size:
+                raise HistoryWentBackError(
+                    f"the ledger has {head.position} events, and had {self.noted_size}"
+                )
             verdict = _Verdict(self._versions(curs, proposals), *self._taken(curs, proposals))
             outcomes = _place(proposals, head, verdict)
             rows = _flat(outcomes)
             moved = _insert_locked(curs, head, rows) if rows else head
         self._head, self._last_at = moved, moved.recorded_at
+        self.note_size(moved.position)
         return outcomes
 
     def _versions(self, curs: Cursor[DictRow], proposals: Sequence[Proposal]) -> dict[UUID, int]:

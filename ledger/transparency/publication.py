@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import structlog
 from psycopg import Connection
@@ -62,6 +63,19 @@ class Standing:
     witnesses: Mapping[str, int]
 
 
+class WitnessWatch(Protocol):
+    """It is told where a witness does not stand where this log left it."""
+
+    def witness_is_ahead(self, name: str, size: int) -> None:
+        """A witness holds more events than this ledger has."""
+
+    def witness_went_back(self, name: str, cosigned: int, holds: int) -> None:
+        """A witness holds fewer events than it cosigned."""
+
+    def witness_follows(self, name: str) -> None:
+        """A witness cosigned what it was asked for."""
+
+
 class Publication:
     """One log's checkpoints. Every step is safe to repeat, and to run in several processes."""
 
@@ -73,9 +87,11 @@ class Publication:
         client_of: ClientOf,
         policy_at: PolicyAt,
         heard: Heard = lambda _witness, _moment: None,
+        watch: WitnessWatch | None = None,
     ) -> None:
         self.policy_at = policy_at
         self._heard = heard
+        self._watch = watch
         self._rows = rows
         self._database = database
         self._signers = signers
@@ -144,11 +160,7 @@ class Publication:
         return standing(self._database, self.policy_at)
 
     def _last_signed(self) -> tuple[Note, Checkpoint] | None:
-        with self._database.connection() as connection:
-            row = connection.execute(
-                "SELECT note FROM log.signed ORDER BY size DESC LIMIT 1", prepare=True
-            ).fetchone()
-        return None if row is None else _read(row["note"])
+        return signed(self._database)
 
     def _signer(self, size: int) -> SignerKey | None:
         accepted = self.policy_at(size).logs
@@ -168,7 +180,9 @@ class Publication:
         for name, trusted in policy.witnesses.items():
             under_way = name in self._asked and not self._asked[name].done()
             client = self._client_of(name, trusted)
-            if sizes[name] < checkpoint.size and not under_way and client is not None:
+            # Each is asked once in any case: it may know of more than this database does.
+            is_due = sizes[name] < checkpoint.size or name not in self._asked
+            if is_due and not under_way and client is not None:
                 self._asked[name] = self._workers.submit(
                     self._ask, name, trusted, client, sizes[name], tree, note, checkpoint
                 )
@@ -188,8 +202,8 @@ class Publication:
             answer = self._submit(witness, old, tree, note, checkpoint)
             if answer.status == 409 and answer.media_type.startswith(SIZE_TYPE):
                 held = int(answer.body)
+                self._compare(name, trusted, old, held)
                 if held > checkpoint.size:
-                    _log.error("a witness holds a larger tree", witness=name, size=held)
                     return
                 answer = self._submit(witness, held, tree, note, checkpoint)
             if answer.status == 503:
@@ -199,9 +213,28 @@ class Publication:
                 _log.error("a witness refused the checkpoint", witness=name, status=answer.status)
                 return
             self._keep(name, trusted, checkpoint, note, answer)
+            if self._watch is not None:
+                self._watch.witness_follows(name)
         except Exception as error:
             # Publication waits for the witness; appends do not.
             _log.warning("no cosignature", witness=name, error=type(error).__name__)
+
+    def _compare(self, name: str, trusted: TrustedWitness, cosigned: int, held: int) -> None:
+        """Tell where a witness holds more than this ledger has, or less than it cosigned."""
+        if self._watch is None:
+            return
+        if held > self._rows.frontier().size:  # another process may have asked it meanwhile
+            self._watch.witness_is_ahead(name, held)
+        elif held < cosigned and self._cosigned_by(name, trusted, cosigned):
+            self._watch.witness_went_back(name, cosigned, held)
+
+    def _cosigned_by(self, name: str, trusted: TrustedWitness, size: int) -> bool:
+        """Whether it was the key that a witness has now that cosigned a size."""
+        with self._database.connection() as connection:
+            row = connection.execute(
+                "SELECT line FROM log.cosignatures WHERE size = %s AND witness = %s", (size, name)
+            ).fetchone()
+        return row is not None and trusted.key.made(NoteSignature.parse(row["line"]))
 
     def _submit(
         self, witness: WitnessClient, old: int, tree: Tree, note: Note, checkpoint: Checkpoint

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -61,6 +61,25 @@ class DataKeys:
         opened = self._key.open(sealed, self._context(case_id))
         self._keep(case_id, stamp, opened)
         return opened
+
+    def has(self, case_id: UUID) -> bool:
+        """Whether the person's key is there, which is not opened."""
+        return (self._book.stamp(case_id) or self._files.stamp(case_id)) is not None
+
+    def identity(self) -> tuple[int, int] | None:
+        """The inode and the size of the file of keys; ``None`` where there is no file."""
+        return self._book.identity()
+
+    def copy_from(self, directory: Path, case_ids: Iterable[UUID]) -> int:
+        """Take in the keys of persons from a copy of this directory, durably. Returns how many.
+
+        A key that is here already stays. Raises ``SealError`` where one is not this country's.
+        """
+        other = KeyBook(directory / "data-keys", sealed_size(_BYTES))
+        found = {i: sealed for i in case_ids if (sealed := other.read(i)) is not None}
+        for case_id, sealed in found.items():
+            self._key.open(sealed, self._context(case_id))
+        return len(found.keys() - self._book.add(found)) if found else 0
 
     def make(self, case_id: UUID) -> bytes:
         """A person's key, new unless another process was first. It is durable on return."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Self
 from uuid import UUID, uuid4
 
@@ -149,6 +150,31 @@ class Vault:
         with self._database.transaction(role=self._role) as connection:
             for table in (self._table, self._inventory):
                 connection.execute(delete.format(table), (action_id, deposit_id))
+
+    def key_faults(self) -> tuple[set[UUID], set[UUID]]:
+        """Persons with disclosures whose key is missing, and erased ones whose key is back."""
+        persons = SQL("SELECT DISTINCT case_id FROM {}").format(self._table)
+        erased = SQL("SELECT case_id FROM {}").format(self._erased)
+        with self._database.transaction(role=self._role) as connection:
+            held = {row["case_id"] for row in connection.execute(persons).fetchall()}
+            gone = {row["case_id"] for row in connection.execute(erased).fetchall()}
+        missing = {case_id for case_id in held - gone if not self.keys.has(case_id)}
+        return missing, {case_id for case_id in gone if self.keys.has(case_id)}
+
+    def key_identity(self) -> tuple[int, int] | None:
+        """The inode and the size of the file of data keys; ``None`` where there is no file."""
+        return self.keys.identity()
+
+    def restore_keys(self, copy: Path, case_ids: Iterable[UUID]) -> int:
+        """Take in persons' keys from a copy of their directory. Returns how many.
+
+        Raises as :meth:`DataKeys.copy_from`.
+        """
+        return self.keys.copy_from(copy, case_ids)
+
+    def destroy_keys(self, case_ids: Iterable[UUID]) -> int:
+        """Destroy the keys of persons who were erased, again. Returns how many there were."""
+        return sum(self.keys.destroy(case_id) for case_id in case_ids)
 
     def case_fields(self, case_id: UUID) -> "HeldFields":
         """The ``case`` fields held on a person, the country's own and those received.

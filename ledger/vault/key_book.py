@@ -52,6 +52,14 @@ class KeyBook:
         """What is kept; ``None`` where there never was anything, or it was destroyed."""
         return self._found(key_id, self._length)[_HEAD:-1] or None
 
+    def identity(self) -> tuple[int, int] | None:
+        """The file's inode and size; ``None`` where there is no file."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_size
+
     def add(self, contents: Mapping[UUID, bytes]) -> set[UUID]:
         """Write many new records, all durable on return.
 

@@ -1,5 +1,6 @@
 """Databases that live as long as a test needs them."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
@@ -24,9 +25,33 @@ def new_database(server: str, template: str = "template0") -> Iterator[str]:
         yield make_conninfo(server, dbname=name)
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+            connection.execute(
+                SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name))
+            )
 
 
 def name_of(conninfo: str) -> str:
     """The name of the database that a connection string names."""
     return str(conninfo_to_dict(conninfo)["dbname"])
+
+
+def put_back(server: str, conninfo: str, older: str) -> None:
+    """Put the database ``older`` in the place of another one, under whoever is connected to it."""
+    current = name_of(conninfo)
+    with psycopg.connect(server, autocommit=True) as connection:
+        named, gone = Identifier(current), Identifier(f"{current}_gone")
+        connection.execute(SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(named))
+        for attempt in range(50):
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                (current,),
+            )
+            try:
+                connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(named, gone))
+                break
+            except psycopg.errors.ObjectInUse:
+                if attempt == 49:
+                    raise
+                time.sleep(0.1)
+        connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(older), named))
+        connection.execute(SQL("DROP DATABASE {}").format(gone))

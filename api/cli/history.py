@@ -1,0 +1,161 @@
+"""Commands for a node whose database was put back to an older copy."""
+
+from datetime import datetime
+from getpass import getuser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from api.cli.nodes import app, copy_from, own_copy
+from api.cli.output import AsJson, failures, out, print_json
+from api.country_keys import country_keys, person_keys
+from api.following import HttpSource
+from api.history import accept, mark_file, troubles_of
+from api.key_faults import find
+from api.log_keys import own_parties
+from api.node import node_client
+from api.settings import Settings
+from ledger.history_mark import Decision
+from ledger.store.database import Database
+from ledger.transparency.export_source import ExportSource
+from ledger.vault.disclosures import Vaults
+
+NAME = "The person who decides, for the record."
+
+
+@app.command()
+def history(as_json: AsJson = False) -> None:
+    """Show how far the ledger had come, what the database has, and what was decided before."""
+    settings = Settings()
+    with failures(as_json), own_copy(settings) as copy:
+        mark = mark_file(settings).read()
+        tree = copy.ledger.rows.tree()
+        found = [trouble.message for trouble in troubles_of(mark)] if mark else []
+        decisions = mark.decisions if mark else ()
+        reached = mark.reached.size if mark else None
+        if as_json:
+            print_json(
+                {
+                    "reached": reached,
+                    "database": tree.size,
+                    "needs_decision": mark is not None and mark.needs_decision,
+                    "troubles": found,
+                    "decisions": [one.model_dump(mode="json") for one in decisions],
+                }
+            )
+            return
+        out.print(f"The mark: {'none' if reached is None else f'{reached} events'}.")
+        out.print(f"The database: {tree.size} events.")
+        for message in found:
+            out.print(f"[red]{message}[/]", soft_wrap=True)
+        if mark is None or not mark.needs_decision:
+            out.print("[green]There is nothing to decide.[/]")
+        if decisions:
+            out.print(_table(decisions))
+
+
+@app.command("accept-history")
+def accept_history(
+    why: Annotated[str, typer.Option(help="What happened and what was done, for the record.")],
+    by: Annotated[str | None, typer.Option(help=NAME)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide to go on from what the database has now. It is recorded for good.
+
+    Complete the ledger from other nodes' copies first: what is then still missing is lost. A
+    running node records again within seconds.
+    """
+    settings = Settings()
+    file = mark_file(settings)
+    with failures(as_json), own_copy(settings) as copy:
+        faults = find(settings.key_directory, file.read(), _vaults(settings, copy.database))
+        decision = accept(copy.database, copy.ledger.rows.tree, file, faults, by or getuser(), why)
+        if as_json:
+            print_json(decision)
+            return
+        lost = decision.seen - decision.goes_on_from.size
+        out.print(f"[green]Decided.[/] The node goes on from {decision.goes_on_from.size} events.")
+        if lost > 0:
+            out.print(
+                f"{lost} events that were recorded here are lost. Agencies that have a receipt of "
+                "one send the same signed action again.",
+                soft_wrap=True,
+            )
+
+
+@app.command()
+def complete(
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Another node's address, or a directory made by `log export`."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Copy the events that this database lacks from other nodes' copies, and verify them.
+
+    Each event is judged, and the log must have signed all of them. It may run while the node runs.
+    """
+    settings = Settings()
+    with failures(as_json), own_copy(settings) as copy:
+        before = copy.mirror.size
+        for source in sources:
+            if source.startswith(("http://", "https://")):
+                client = node_client(settings, source)
+                copy_from(copy.mirror, HttpSource(source, client, wait=0), as_json)
+            else:
+                copy_from(copy.mirror, ExportSource(Path(source)), as_json)
+        size = copy.mirror.size
+        if as_json:
+            print_json({"events": size, "copied": size - before})
+        else:
+            out.print(f"{size - before} events copied; this database has {size} now.")
+
+
+@app.command("restore-keys")
+def restore_keys(
+    copy_of: Annotated[
+        Path | None,
+        typer.Option("--from", help="A newer copy of the directory of persons' keys."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take in the data keys that are missing, and destroy again those of erased persons."""
+    settings = Settings()
+    restored = destroyed = left = 0
+    with failures(as_json), own_copy(settings) as copy:
+        for vault in _vaults(settings, copy.database):
+            missing, returned = vault.key_faults()
+            if copy_of is not None:
+                restored += vault.restore_keys(copy_of / vault.party.lower(), missing)
+            destroyed += vault.destroy_keys(returned)
+            left += len(vault.key_faults()[0])
+        if as_json:
+            print_json({"restored": restored, "destroyed": destroyed, "missing": left})
+            return
+        out.print(f"{restored} keys restored, {destroyed} of erased persons destroyed again.")
+        if left:
+            out.print(f"[red]{left} keys are still missing.[/] Try another copy with --from.")
+
+
+def _vaults(settings: Settings, database: Database) -> Vaults:
+    keys = country_keys(settings, own_parties(settings))
+    return Vaults(database, person_keys(settings, keys))
+
+
+def _table(decisions: tuple[Decision, ...]) -> Table:
+    table = Table("decided", "by", "why", "reached", "goes on from")
+    for one in decisions:
+        table.add_row(
+            _told(one.decided_at),
+            one.decided_by,
+            one.why,
+            str(one.seen),
+            str(one.goes_on_from.size),
+        )
+    return table
+
+
+def _told(moment: datetime) -> str:
+    return f"{moment:%d %b %Y %H:%M:%S} UTC"
