@@ -30,7 +30,7 @@ import stat
 import sys
 import uuid
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -503,6 +503,7 @@ class Registry:
         self.votes: dict[str, str] = {}
         self.policies: list[tuple[int, Policy]] = []
         """From which size on each adopted policy holds."""
+        self.recoveries: dict[str, tuple[dict[str, Any], datetime, set[str]]] = {}
         self.edition = 1
         self.recorded_at = ""
         self.marks: list[str] = []
@@ -544,8 +545,16 @@ class Registry:
         else:
             need(event.key_id not in self.revoked, "its key was revoked")
         need(verifies(public, event.signature, event.signed), "the signature does not verify")
+        if event.case is None:  # a coordinator that signs has a key: none is recovered for it
+            self.recoveries = {
+                key: begun
+                for key, begun in self.recoveries.items()
+                if begun[0]["agency"] != event.agency
+            }
         if event.kind == "key_registered":
             self._register(act["grant"])
+        elif event.kind == "coordinator_key_recovered":
+            self._recover(event)
         elif event.kind in ("key_revoked", "key_compromised"):
             self.revoked.add(act["key_id"])
         elif event.kind == "log_policy_adopted":
@@ -553,6 +562,20 @@ class Registry:
             if {p for p, t in self.votes.items() if t == act["policy"]} == self.parties:
                 self.policies.append((position, Policy(act["policy"])))
                 self.votes = {}
+
+    def _recover(self, event: Event) -> None:
+        """The other parties register a key for a coordinator that lost every one.
+
+        Each signs it, and one of them again seven days after the first.
+        """
+        grant = event.act["grant"]
+        key = thumbprint(grant["key"]["x"])
+        at = datetime.fromisoformat(event.recorded_at)
+        _, since, parties = self.recoveries.setdefault(key, (grant, at, set()))
+        parties.add(self.coordinators[event.agency])
+        others = self.parties - {self.coordinators[grant["agency"]]}
+        if parties >= others and at >= since + timedelta(days=7):
+            self._register(self.recoveries.pop(key)[0])
 
     def _register(self, grant: dict[str, Any]) -> None:
         x = grant["key"]["x"]

@@ -13,6 +13,7 @@ from typing import Any
 from joserfc.jwk import OKPKey
 
 from ledger.event import ActionRecorded
+from ledger.key_recovery import KeyRecovery
 from ledger.keys import check_grantable, from_public, key_id
 from ledger.protocol import COORDINATOR, NODE, Agency, Protocol
 from ledger.refusals import Ground, Refusal
@@ -23,6 +24,10 @@ from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import KeyGrant
 
 _UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+_RECOVERY_EDITION = 2
+"""The edition of the rules from which on other parties can register a coordinator's key."""
 
 
 class SignatureState(StrEnum):
@@ -96,6 +101,8 @@ class Registry:
     """What others seal to, by the party's code."""
     readings: Mapping[str, AnchoredReadings] = field(default_factory=dict)
     """How far each party's access log was fixed last."""
+    recoveries: Mapping[str, KeyRecovery] = field(default_factory=dict)
+    """Keys for coordinators that other parties propose, by the key's id."""
 
     @property
     def id(self) -> Any:
@@ -187,6 +194,9 @@ def evolve(
         return Registry(protocol_adopted_by(action), {k.id: k for k in map(_registered, grants)}, 1)
     if registry is None:
         raise ValueError("the registry begins with the adoption of a protocol")
+    registry = _without_recoveries_of(registry, action.agency)
+    if action.kind == "coordinator_key_recovered":
+        return _with_recovery(registry, action, recorded_at)
     if action.kind == "log_policy_adopted":
         return _with_vote(registry, action, position)
     if action.kind == "country_key_registered":
@@ -265,6 +275,9 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
             Ground.OUT_OF_PROCEDURE, "not-adopted", "No protocol is adopted yet; adopt one first."
         )
     actor = registry.agency(action.agency)
+    if action.kind == "coordinator_key_recovered":
+        _decide_recovery(registry, action, actor)
+        return
     if action.kind == "log_policy_adopted":
         _decide_policy(registry, action, actor)
         return
@@ -300,6 +313,59 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
     if action.kind == "key_revoked" and known is not None and known.revoked_at is not None:
         raise Refusal(
             Ground.CONFLICT, "already-revoked", "This key is revoked already.", "act.key_id"
+        )
+
+
+def _without_recoveries_of(registry: Registry, agency: str) -> Registry:
+    """A coordinator that signs has a key: no other party registers one for it."""
+    left = {k: r for k, r in registry.recoveries.items() if r.grant.agency != agency}
+    if len(left) == len(registry.recoveries):
+        return registry
+    return replace(registry, recoveries=left)
+
+
+def _with_recovery(registry: Registry, action: SignedAction, recorded_at: datetime) -> Registry:
+    grant = KeyGrant.model_validate(action.fields["grant"])
+    registered, party = _registered(grant), registry.agency(action.agency).party
+    begun = registry.recoveries.get(registered.id)
+    if begun is None or begun.grant.agency != grant.agency:
+        begun = KeyRecovery(grant, recorded_at, frozenset())
+    recovery = begun.with_word_of(party)
+    others = registry.protocol.party_codes - {registry.agency(grant.agency).party}
+    recoveries = {**registry.recoveries, registered.id: recovery}
+    keys = registry.keys
+    if recovery.counts(frozenset(others), recorded_at):
+        del recoveries[registered.id]
+        keys = {**keys, registered.id: _registered(recovery.grant)}
+    return replace(registry, keys=keys, recoveries=recoveries, version=registry.version + 1)
+
+
+def _decide_recovery(registry: Registry, action: SignedAction, actor: Agency) -> None:
+    grant = _grant(action.fields["grant"], "act.grant")
+    owner, kid = registry.agency(grant.agency), _registered(grant).id
+    if registry.protocol.edition < _RECOVERY_EDITION:
+        raise Refusal(
+            Ground.NOT_ALLOWED, "edition", "The rules in force here know no such act.", "kind"
+        )
+    if owner.role != COORDINATOR or actor.role != COORDINATOR or actor.party == owner.party:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "other-parties-coordinators",
+            "A coordinator that lost its keys gets another by the coordinators of the other "
+            "parties; for every other agency its own country's coordinator registers one.",
+            "iss",
+        )
+    if kid in registry.keys:
+        raise Refusal(
+            Ground.CONFLICT, "key-known", "This key is registered already.", "act.grant.key"
+        )
+    begun = registry.recoveries.get(kid)
+    if begun is not None and begun.grant.agency != grant.agency:
+        raise Refusal(
+            Ground.CONFLICT,
+            "key-known",
+            "This key is proposed for another agency.",
+            "act.grant.key",
         )
 
 

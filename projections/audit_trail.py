@@ -124,6 +124,15 @@ class RegistryDocuments:
             },
             "country_keys": {party: key.id for party, key in registry.country_keys.items()},
         }
+        if registry.recoveries:  # so that documents of before stay as they are
+            made["key_recoveries"] = {
+                kid: {
+                    "agency": recovery.grant.agency,
+                    "since": format_utc(recovery.since),
+                    "parties": sorted(recovery.parties),
+                }
+                for kid, recovery in registry.recoveries.items()
+            }
         self._last = (registry, made)
         return made
 

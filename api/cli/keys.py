@@ -21,9 +21,11 @@ from api.log_keys import own_parties
 from api.settings import Settings
 from api.store import open_store
 from ledger.application import Ledger, environment
+from ledger.key_recovery import GRACE
 from ledger.keys import from_public, generate, key_id, public_part, save
 from ledger.vault.country_key import CountryPublicKey
 from ledger.vocabulary.registration import (
+    CoordinatorKeyRecovered,
     CountryKeyRegistered,
     KeyCompromised,
     KeyGrant,
@@ -143,6 +145,42 @@ def compromised(
             print_json(receipt)
         else:
             out.print(f"[green]Declared[/] at position {receipt.position}", soft_wrap=True)
+
+
+@app.command()
+def recover(
+    agency: Agency,
+    owner: Annotated[str, typer.Argument(help="The coordinator that lost every key.")],
+    public_key: Annotated[Path, typer.Argument(help="Its new public key, a JWK.")],
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a key for another country's coordinator that lost every one of its keys.
+
+    The coordinators of all other parties sign the same key. It counts seven days after the first of
+    them did, once one of them signs it again. An act that the coordinator signs itself ends it.
+    """
+    with failures(as_json), connect(url, agency, key) as client:
+        now = datetime.now(UTC)
+        grant = KeyGrant(
+            agency=owner,
+            key=PublicKey.model_validate_json(public_key.read_text()),
+            valid_from=now,
+            valid_until=now + timedelta(days=days),
+        )
+        receipt = client.append_to_registry(CoordinatorKeyRecovered(acted_at=now, grant=grant))
+        if as_json:
+            print_json(receipt)
+        else:
+            kid = key_id(from_public(grant.key))
+            out.print(
+                f"Recorded at position {receipt.position}: {kid} for {owner}. It counts once every "
+                f"other party signed it and {GRACE.days} days are over since the first; sign it "
+                "again then.",
+                soft_wrap=True,
+            )
 
 
 @app.command("register-country")

@@ -39,8 +39,8 @@ from ledger.vocabulary import REGISTRY_ACTIONS
 
 FILE_NAME = "policies.json"
 MAX_BYTES = 64 * 1024 * 1024
-_UNIMPORTANT = {"readings_anchored", "country_key_registered"}
-"""Acts on the protocol that have no say in whose policy holds."""
+_UNIMPORTANT = {"readings_anchored"}
+"""The acts on the protocol that come often, and have no say in whose policy holds."""
 ACTS = frozenset(REGISTRY_ACTIONS) - _UNIMPORTANT
 _CANDIDATES = 20
 _FIRST_PUBLISHED = """

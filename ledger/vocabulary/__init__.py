@@ -52,6 +52,7 @@ from ledger.vocabulary.protection import (
     ShelterLeft,
 )
 from ledger.vocabulary.registration import (
+    CoordinatorKeyRecovered,
     CountryKeyRegistered,
     KeyCompromised,
     KeyRegistered,
@@ -141,6 +142,7 @@ REGISTRY_ACTIONS = actions_by_kind(
         KeyRevoked,
         KeyCompromised,
         LogPolicyAdopted,
+        CoordinatorKeyRecovered,
         CountryKeyRegistered,
         ReadingsAnchored,
     )

@@ -75,6 +75,20 @@ class KeyCompromised(Action):
     since: OnLedger[UtcDatetime]
 
 
+class CoordinatorKeyRecovered(Action):
+    """Another party's coordinator registers a key for a coordinator that lost every one.
+
+    The key counts once the coordinator of every other party has signed it, and not before seven
+    days are over since the first: one of them signs it then, which completes it. Any act on the
+    protocol that the coordinator itself signs meanwhile ends the attempt.
+    """
+
+    kind: ClassVar[str] = "coordinator_key_recovered"
+    stage: ClassVar[S] = S.COORDINATION
+
+    grant: OnLedger[KeyGrant]
+
+
 class LogPolicyAdopted(Action):
     """A party's coordinator adopts a policy: the log's key and address, the witnesses, the quorum.
 

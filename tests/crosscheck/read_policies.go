@@ -16,6 +16,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -165,6 +166,12 @@ type key struct {
 	public ed25519.PublicKey
 }
 
+type recovery struct {
+	grant   grant
+	since   time.Time
+	parties map[string]bool
+}
+
 type adopted struct {
 	since int64
 	trust string
@@ -174,12 +181,14 @@ type adopted struct {
 func fold(h history, head checkpoint) []adopted {
 	keys, party, votes := map[string]key{}, map[string]string{}, map[string]string{}
 	var found []adopted
+	recoveries := map[string]*recovery{}
 	parties := 0
 	for _, one := range h.Acts {
 		err := tlog.CheckRecord(hashes(one.Path), head.size, head.root, one.Position-1, tlog.RecordHash(one.Event))
 		check(err, fmt.Sprintf("position %d", one.Position))
 		var event struct {
 			Text string `json:"sd_jwt"`
+			At   string `json:"recorded_at"`
 		}
 		check(json.Unmarshal(one.Event, &event), "event")
 		parts := strings.Split(strings.TrimSuffix(event.Text, "~"), ".")
@@ -206,9 +215,29 @@ func fold(h history, head checkpoint) []adopted {
 		if by.agency != claims.Agency || !ed25519.Verify(by.public, signed, unbase64url(parts[2])) {
 			refuse("the act at position %d is not signed by a registered key", one.Position)
 		}
+		for id, begun := range recoveries {
+			if begun.grant.Agency == claims.Agency {
+				delete(recoveries, id)
+			}
+		}
 		switch claims.Kind {
 		case "key_registered":
 			register(claims.Act.Grant)
+		case "coordinator_key_recovered":
+			id, of := thumbprint(claims.Act.Grant.Key.X), claims.Act.Grant.Agency
+			at, err := time.Parse(time.RFC3339Nano, event.At)
+			check(err, "time of recording")
+			begun, known := recoveries[id]
+			if !known {
+				begun = &recovery{claims.Act.Grant, at, map[string]bool{}}
+				recoveries[id] = begun
+			}
+			begun.parties[party[claims.Agency]] = true
+			delete(begun.parties, party[of])
+			if len(begun.parties) == parties-1 && !at.Before(begun.since.Add(7*24*time.Hour)) {
+				register(begun.grant)
+				delete(recoveries, id)
+			}
 		case "key_revoked", "key_compromised":
 			delete(keys, claims.Act.KeyID)
 		case "log_policy_adopted":

@@ -38,6 +38,7 @@ from ledger.vocabulary import (
     Action,
 )
 from ledger.vocabulary.registration import (
+    CoordinatorKeyRecovered,
     CountryKeyRegistered,
     KeyCompromised,
     KeyRegistered,
@@ -283,6 +284,7 @@ def _some(kind: str, agencies: Agencies, data: st.DataObject) -> Action:
     kid = key_id(agencies.keys["xk-dhtqnj"])
     acts: dict[str, Any] = {
         "key_registered": lambda: KeyRegistered(acted_at=PAST, grant=grant),
+        "coordinator_key_recovered": lambda: CoordinatorKeyRecovered(acted_at=PAST, grant=grant),
         "key_revoked": lambda: KeyRevoked(acted_at=PAST, key_id=kid),
         "key_compromised": lambda: KeyCompromised(acted_at=PAST, key_id=kid, since=PAST),
         "log_policy_adopted": lambda: LogPolicyAdopted(acted_at=PAST, policy="quorum none\n"),
