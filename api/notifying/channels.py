@@ -176,10 +176,13 @@ def email_of(
 ) -> EmailMessage:
     """A notice as an e-mail in plain words, whose ``Message-ID`` stays the same."""
     data = message["data"]
-    if message["type"] == "key.ending":
-        subject, content = _of_key(data)
-    else:
-        subject, content = _of_obligation(message["type"], data)
+    match message["type"]:
+        case "key.ending":
+            subject, content = _of_key(data)
+        case "retention.announced":
+            subject, content = _of_erasure(data)
+        case kind:
+            subject, content = _of_obligation(kind, data)
     letter = EmailMessage()
     letter["From"], letter["To"] = sender, recipient
     letter["Subject"] = f"[case ledger] {subject}"
@@ -197,6 +200,18 @@ def _of_key(data: Mapping[str, Any]) -> tuple[str, str]:
         f"Key        {data['key_id']}\n"
         f"Ends       {data['ends']}\n\n"
         "Make another key, let the coordinator register it, and revoke this one. "
+    )
+
+
+def _of_erasure(data: Mapping[str, Any]) -> tuple[str, str]:
+    return f"Erasure announced: {data['erase_from'][:10]}", (
+        f"What is held on the person of a case will be erased from {data['erase_from']} on: the "
+        f"period of retention of {data['kept_days']} days ends.\n\n"
+        f"Case       {data['case_id']}\n"
+        f"By         {data['announced_by']}\n"
+        f"Action     {data['announcement']}\n\n"
+        "A hold by a court or prosecutor stops it; a coordinator may announce a later time. "
+        "case-ledger retention list shows all. "
     )
 
 

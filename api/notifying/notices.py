@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 
 from api.key_ends import concerns, ending_keys, step_before
 from api.notifying.subscriptions import Subscription
+from ledger.case_state import AnnouncedErasure
 from ledger.protocol import COORDINATOR, Agency, Protocol
 from ledger.registry import Registry
 from ledger.vocabulary.types import format_utc
@@ -40,9 +41,50 @@ class Notice:
     id: UUID
     subscription: UUID
     obligation: UUID | None
-    """``None`` where it is of a key."""
+    """``None`` where it is of a key, or of an announced erasure."""
     due: datetime
     message: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """An erasure by retention that is announced, in a case of ``party``."""
+
+    party: str
+    case_id: UUID
+    retention: AnnouncedErasure
+
+
+def retention_notices(
+    announced: Iterable[Announced],
+    subscriptions: Sequence[Subscription],
+    protocol: Protocol,
+    now: datetime,
+) -> Iterator[Notice]:
+    """Yield what coordinators are told of announced erasures, once for each announcement."""
+    for one in announced:
+        told = one.retention
+        for subscription in subscriptions:
+            agency = protocol.agencies_by_id[subscription.agency]
+            if (agency.party, agency.role) != (one.party, COORDINATOR):
+                continue
+            yield Notice(
+                id=uuid5(subscription.id, f"retention {told.announcement}"),
+                subscription=subscription.id,
+                obligation=None,
+                due=told.erase_from,
+                message={
+                    "type": "retention.announced",
+                    "timestamp": format_utc(now),
+                    "data": {
+                        "case_id": str(one.case_id),
+                        "announcement": str(told.announcement),
+                        "announced_by": told.by,
+                        "kept_days": told.kept_days,
+                        "erase_from": format_utc(told.erase_from),
+                    },
+                },
+            )
 
 
 def key_notices(

@@ -18,7 +18,7 @@ from api.notifying.channels import (
     NotReceivedError,
     WebhookChannel,
 )
-from api.notifying.notices import LONGEST_OVERDUE, key_notices, notices
+from api.notifying.notices import LONGEST_OVERDUE, key_notices, notices, retention_notices
 from api.notifying.outbox import NoticeOutbox, Taken
 from api.notifying.subscriptions import Subscription, read_subscriptions
 from api.settings import Settings
@@ -97,11 +97,16 @@ class Notifier(Background):
         subscriptions = tuple(self._subscriptions.values())
         registry = self._registry()
         of_keys = list(key_notices(registry, subscriptions, now)) if registry is not None else []
-        self._outbox.drop(self._subscriptions.keys(), [notice.id for notice in of_keys])
+        agencies = self._protocol.agencies_by_id
+        parties = {agencies[one.agency].party for one in subscriptions}
+        announced = self._outbox.announced(parties, now)
+        of_erasures = list(retention_notices(announced, subscriptions, self._protocol, now))
+        standing = [notice.id for notice in (*of_keys, *of_erasures)]
+        self._outbox.drop(self._subscriptions.keys(), standing)
         self._outbox.forget(_SENT_KEPT)
         owed = self._outbox.owed(now - LONGEST_OVERDUE, now + self._ahead)
         of_obligations = notices(owed, subscriptions, self._protocol, now, self._ahead)
-        return self._outbox.put([*of_keys, *of_obligations])
+        return self._outbox.put([*of_keys, *of_erasures, *of_obligations])
 
     def send(self) -> int:
         """Send what waits. Returns how many were received.

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from api.notifying.notices import Notice, Owed
+from api.notifying.notices import Announced, Notice, Owed
+from ledger.case_state import AnnouncedErasure
 from ledger.store.database import Database
 from projections.obligations import Obligation
 
@@ -20,6 +21,14 @@ FROM views.obligations o
 WHERE o.slot = views.live_slot('obligations') AND o.state = 'open'
   AND o.due BETWEEN %(earliest)s AND %(latest)s
 ORDER BY o.due, o.id
+"""
+
+_ANNOUNCED = """
+SELECT v.viewer, v.case_id, v.document -> 'retention' AS retention FROM views.case_views v
+WHERE v.slot = views.live_slot('case_views') AND v.viewer = ANY(%(parties)s)
+  AND v.retention_due IS NOT NULL AND v.document ->> 'retention' IS NOT NULL
+  AND (v.document -> 'retention' ->> 'erase_from')::timestamptz > %(now)s
+ORDER BY v.retention_due, v.case_id
 """
 
 _PUT = """
@@ -53,7 +62,7 @@ _DROP = """
 DELETE FROM notifications.outbox n
 WHERE n.sent_at IS NULL AND (
     NOT n.subscription = ANY(%(known)s)
-    OR n.obligation_id IS NULL AND NOT n.id = ANY(%(of_keys)s)
+    OR n.obligation_id IS NULL AND NOT n.id = ANY(%(standing)s)
     OR n.obligation_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM views.obligations o
         WHERE o.slot = views.live_slot('obligations') AND o.id = n.obligation_id
@@ -93,6 +102,17 @@ class NoticeOutbox:
             rows = connection.execute(_OWED, {"earliest": earliest, "latest": latest}).fetchall()
         return [
             Owed(Obligation.model_validate(row["document"]), row["due"], row["parties"])
+            for row in rows
+        ]
+
+    def announced(self, parties: Collection[str], now: datetime) -> list[Announced]:
+        """Return announced erasures of ``parties`` that are still to come."""
+        with self._database.connection() as connection:
+            rows = connection.execute(_ANNOUNCED, {"parties": list(parties), "now": now}).fetchall()
+        return [
+            Announced(
+                row["viewer"], row["case_id"], AnnouncedErasure.model_validate(row["retention"])
+            )
             for row in rows
         ]
 
@@ -145,13 +165,14 @@ class NoticeOutbox:
                 (pause, notice_id),
             )
 
-    def drop(self, known: Collection[UUID], of_keys: Collection[UUID] = ()) -> int:
+    def drop(self, known: Collection[UUID], standing: Collection[UUID] = ()) -> int:
         """Remove what is not to be sent any more.
 
-        ``known`` are the subscriptions there are, ``of_keys`` the notices of keys that still hold.
+        ``known`` are the subscriptions there are, ``standing`` the notices of no obligation
+        that still hold: of keys, and of announced erasures.
         """
         with self._database.connection() as connection:
-            wanted = {"known": list(known), "of_keys": list(of_keys)}
+            wanted = {"known": list(known), "standing": list(standing)}
             return connection.execute(_DROP, wanted).rowcount
 
     def forget(self, age: timedelta) -> int:

@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -16,12 +17,16 @@ from typer.testing import CliRunner
 from api.cli import app
 from api.client import RefusedError
 from api.documents import RetentionStatus
+from api.notifying.channels import email_of
+from api.notifying.notifier import Notifier
+from api.notifying.subscriptions import Subscription
 from api.schema import migrate_all
 from api.settings import Settings
 from ledger import clock, keys
 from ledger.application import Ledger, environment
 from ledger.erased import ErasureReason
 from ledger.protocol import Protocol
+from ledger.store.database import Database
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.erasure import LegalHoldPlaced
 from ledger.vocabulary.levels import FieldGroup
@@ -250,6 +255,29 @@ def test_what_was_announced_is_erased_after_its_days_and_says_so(
     assert file["erased"]["reason"] == "retention"
 
 
+def check_notices(there: There, case_id: UUID) -> None:
+    """Coordinators of the case's countries are told once, and nobody else is."""
+    sent: list[tuple[str, UUID, Mapping[str, Any]]] = []
+
+    class Letters:
+        def send(self, to: Subscription, notice: UUID, message: Mapping[str, Any]) -> None:
+            sent.append((to.agency, notice, message))
+
+    agencies = ("xk-nac", "me-nac", "al-nac", "xk-dhtqnj")
+    to = [Subscription(agency=one, email=f"{one}@office.example") for one in agencies]
+    with Database(there.database) as pool:
+        protocol = there.server.agencies.protocol
+        notifier = Notifier(pool, protocol, to, {"email": Letters()}, timedelta(days=1))
+        for _ in range(2):
+            notifier.look()
+            notifier.send()
+    told = [one for one in sent if one[2]["type"] == "retention.announced"]
+    assert sorted(agency for agency, _, _ in told) == ["me-nac", "xk-nac"]
+    letter = email_of("node@office.example", "x@office.example", told[0][1], told[0][2])
+    assert "Erasure announced" in letter["Subject"]
+    assert str(case_id) in letter.get_content()
+
+
 def test_a_coordinator_announces_and_extends_by_command(there: There) -> None:
     case_id = there.closed(ClosureReason.REINTEGRATED)
     until(lambda: there.server.client("xk-nac").case(case_id).view.closed_at)
@@ -257,6 +285,8 @@ def test_a_coordinator_announces_and_extends_by_command(there: There) -> None:
     assert '<option value="3650"' in form
     told = there.command("retention", "announce", "-a", "me-nac", str(case_id))
     assert "Announced" in told
+    until(lambda: there.server.client("xk-nac").case(case_id).view.retention)
+    check_notices(there, case_id)
     later = (datetime.now(UTC) + timedelta(days=5000)).strftime("%Y-%m-%d")
     until(lambda: there.server.client("xk-nac").case(case_id).view.retention)
     there.command("retention", "announce", "-a", "xk-nac", str(case_id), "--erase-from", later)
