@@ -8,7 +8,7 @@ No single clock is believed. This one is compared with four things:
 - **other nodes' clocks**: the time of a witness's cosignature as it arrives, and the time of the
   ledger node's answers;
 - **the last published checkpoint**: the clock cannot be behind the times at which the witnesses of
-  other machines cosigned it.
+  other machines cosigned it, unless they tell another time by now.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +24,9 @@ from ledger.store.database import Database
 RULE = "clock-differs"
 SETTLED_AFTER_SECONDS = 30.0
 """After a clock was set back, and nothing contradicts it, recording goes on so much later."""
-_FRESH_SECONDS = 60.0
-"""Another node's time counts for so long after it was heard."""
+_FRESH_SECONDS = 90.0
+"""Another node's time counts for so long after it was heard: longer than witnesses are asked again
+whose times are ahead."""
 _HELD = 4
 """So many readings are kept of a clock that was set back again and again."""
 _ADVICE = (
@@ -117,11 +118,12 @@ class ClockWatch:
         differs = own.moment - database.at(own.count)
         if abs(differs) > tolerance:
             return (_differs(differs, "the database's"),)
-        if (floor := self._floor()) is not None and own.moment < floor - tolerance:
-            return (_differs(own.moment - floor, "the last published checkpoint's"),)
         peers = self._peers(own.count)
-        if peers is not None and abs(own.moment - peers) > tolerance:
-            return (_differs(own.moment - peers, "the other nodes'"),)
+        if peers is not None:
+            if abs(own.moment - peers) > tolerance:
+                return (_differs(own.moment - peers, "the other nodes'"),)
+        elif (floor := self._floor()) is not None and own.moment < floor - tolerance:
+            return (_differs(own.moment - floor, "the last published checkpoint's"),)
         moved = self._moved(own)
         if abs(moved) <= tolerance:
             self._keep(own)

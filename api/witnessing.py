@@ -16,6 +16,7 @@ from ledger.mirror import unsettled
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
 from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.dated_checkpoints import freshest
 from ledger.transparency.note import Note, VerifierKey, verify
 from ledger.transparency.policy import TrustedWitness
 from ledger.transparency.publication import PolicyAt, published
@@ -129,6 +130,8 @@ class Witnesses:
         if found is None:
             return None
         note, checkpoint = found
+        # Cosigned again since, maybe: by a witness whose clock was put right.
+        note = freshest(self._database, checkpoint.size) or note
         trusted = self._policy_at(checkpoint.size).witnesses.values()
         elsewhere = [one.key for one in trusted if one.key not in self._by_key]
         times = [at.timestamp() for at in verify(note, elsewhere).values() if at is not None]

@@ -11,6 +11,7 @@ from ledger.transparency.cosigned_times import CosignedTimes, DatedCheckpoint
 from ledger.transparency.note import Note, NoteError
 from ledger.transparency.policy import Policy
 
+_AHEAD = timedelta(minutes=1)
 KEPT_APART = timedelta(hours=1)
 """A checkpoint is kept if some witness's time differs by so much from the last one kept."""
 _COSIGNATURE_BYTES = 8 + 64
@@ -38,12 +39,16 @@ def keep_dated(connection: Connection[DictRow], size: int, note: Note) -> bool:
 
 
 def is_stale(database: Database, now: datetime, oldest: timedelta) -> bool:
-    """Return whether no checkpoint is kept whose times are all within ``oldest`` of ``now``."""
+    """Return whether no checkpoint is kept whose times are all of the time before ``now``.
+
+    They may be ``oldest`` old. One that is ahead was given by a clock that was wrong then.
+    """
     with database.connection() as connection:
         last = _last(connection)
     if not last:
         return True
-    return any(abs(now - datetime.fromtimestamp(time, UTC)) >= oldest for time in last.values())
+    ages = [now - datetime.fromtimestamp(time, UTC) for time in last.values()]
+    return any(age >= oldest or age <= -_AHEAD for age in ages)
 
 
 def freshest(database: Database, size: int) -> Note | None:

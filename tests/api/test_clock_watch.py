@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -11,14 +12,18 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from api.client import RefusedError
+from api.client import LedgerClient, RefusedError
 from api.clock_watch import RULE, SETTLED_AFTER_SECONDS, ClockWatch
 from api.readiness import Effect, Trouble
+from api.settings import Settings
 from api.sweeping import Sweeping
+from api.witnessing import Witnesses
 from ledger import clock, signing
 from ledger.application import Ledger
+from ledger.store.database import Database
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
+from tests.support.logs import Log
 from tests.support.serving import Server, serving
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -154,7 +159,7 @@ def test_other_nodes_say_what_time_it_is(world: World) -> None:
     hear({"date": "yesterday"})
     hear({})
     assert world.look() is not None
-    assert world.look(70) is None  # not heard for a while
+    assert world.look(100) is None  # not heard for a while
     # One of three that is wrong stops nobody.
     for name, by in (("AL", timedelta()), ("ME", YEAR), ("XK", timedelta())):
         world.watch.heard(name, world.now + by)
@@ -176,7 +181,10 @@ def test_a_clock_behind_the_last_published_checkpoint_is_wrong(world: World) -> 
     assert "behind the last published checkpoint's" in (world.look() or "")
     world.start()  # it is on disk: starting again does not help
     assert world.look() is not None
-    assert world.look(3600) is None
+    world.watch.heard("AL", world.now)  # the witness's clock was ahead, and is right now
+    assert world.look() is None
+    assert world.look(100) is not None
+    assert world.look(3700) is None
 
 
 def test_moments_are_more_than_one_while_clocks_differ(world: World) -> None:
@@ -267,3 +275,44 @@ def test_the_sweep_needs_two_looks_and_a_clock_that_is_right(
     assert sweeping.sweep() == 0
     found.clear()
     assert sweeping.sweep() == 1
+
+
+def test_a_countrys_node_hears_the_ledger_nodes_clock_with_each_answer(
+    world: World, agencies: Agencies
+) -> None:
+    def answer(_request: httpx.Request) -> httpx.Response:
+        dated = {"Date": "Sun, 01 Mar 2026 05:00:00 GMT"}
+        return httpx.Response(404, headers=dated, stream=httpx.ByteStream(b"{}"))
+
+    with (
+        LedgerClient(
+            "https://ledger.example",
+            agency="xk-node",
+            key=agencies.keys["xk-node"],
+            protocol=agencies.protocol.id,
+            transport=httpx.MockTransport(answer),
+            heard=world.watch.heard_from("https://ledger.example"),
+        ) as client,
+        pytest.raises(RefusedError),
+    ):
+        client.checkpoint()
+    assert "behind the other nodes'" in (world.look(0) or "")
+
+
+def test_the_ledger_node_hears_each_witness_of_another_machine(
+    ledger: Ledger, database: str, agencies: Agencies, directory: Path
+) -> None:
+    heard: dict[str, datetime] = {}
+    with Database(database) as pool:
+        log = Log(ledger, pool, agencies)
+        publication = log.publication
+        publication._heard = lambda witness, moment: heard.update({witness.key.name: moment})
+        log.open_case()
+        publication.step()
+        names = {key.name for key in log.witness_keys.values()}
+        assert heard.keys() == names
+        assert all(abs(moment - datetime.now(UTC)) < 60 * SECONDS for moment in heard.values())
+        settings = Settings(data_directory=directory, countries=())
+        elsewhere = Witnesses(settings, pool, log.policy_at)
+        assert elsewhere.cosigned_elsewhere_at() == sorted(heard.values())[1]
+        assert not any(elsewhere.is_here(w) for w in log.policy.witnesses.values())
