@@ -9,6 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from ledger.reading_files import read_ordinary
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.levels import Level
 
@@ -24,7 +25,7 @@ def build(kind: str, assignments: Iterable[str], file: Path | None) -> Action:
         raise ValueError(f"there is no action {kind}; see `case-ledger act --list`")
     content: dict[str, Any] = {}
     if file is not None:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_ordinary(file))
         if not isinstance(content, dict):
             raise ValueError(f"{file} does not hold a JSON object")
     for assignment in assignments:

@@ -20,6 +20,7 @@ from api.settings import Settings
 from api.store import check_migrated, open_store
 from ledger.application import Ledger, environment
 from ledger.importing.import_map import ImportMap, load_map
+from ledger.reading_files import read_ordinary
 from ledger.store.database import Database
 
 REFUSED = 2
@@ -67,7 +68,7 @@ def import_cases(
         if not source.is_file():
             raise ValueError(f"there is no file {source}")
         private = own_key(settings, agency, key)
-        content = map_file.read_bytes() if map_file else b""
+        content = read_ordinary(map_file) if map_file else b""
         order = Order(
             source=source,
             agency=agency,

@@ -23,6 +23,7 @@ from api.store import open_store
 from ledger.application import Ledger, environment
 from ledger.key_recovery import GRACE
 from ledger.keys import from_public, generate, key_id, public_part, save
+from ledger.reading_files import read_ordinary
 from ledger.vault.country_key import CountryPublicKey
 from ledger.vocabulary.registration import (
     CoordinatorKeyRecovered,
@@ -96,7 +97,7 @@ def register(
         now = datetime.now(UTC)
         grant = KeyGrant(
             agency=owner,
-            key=PublicKey.model_validate_json(public_key.read_text()),
+            key=PublicKey.model_validate_json(read_ordinary(public_key)),
             valid_from=now,
             valid_until=now + timedelta(days=days),
         )
@@ -200,7 +201,9 @@ def register_country(
             party = Settings().load_protocol().agencies_by_id[agency].party
             public_part_of = country_key(Settings(), party).public
         else:
-            public_part_of = CountryPublicKey.from_text(public_key.read_text().strip())
+            public_part_of = CountryPublicKey.from_text(
+                read_ordinary(public_key).decode("ascii").strip()
+            )
         registered = CountryKeyRegistered(acted_at=datetime.now(UTC), key=str(public_part_of))
         receipt = client.append_to_registry(registered)
         if as_json:

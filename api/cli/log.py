@@ -27,6 +27,7 @@ from api.settings import Settings
 from api.store import open_store
 from api.witness_app import create_witness_app
 from ledger.application import Ledger, environment
+from ledger.reading_files import read_ordinary
 from ledger.store.database import Database
 from ledger.store.evidence import registered_keys
 from ledger.store.migrate import migrate, witness_component, witness_role
@@ -103,7 +104,7 @@ def adopt_policy(
     So keys of the log and of witnesses change, and another node takes the ledger over.
     """
     with failures(as_json), connect(url, agency, key) as client:
-        text = file.read_text(encoding="utf-8")
+        text = read_ordinary(file, MAX_BYTES).decode("utf-8")
         Policy.parse(text)
         action = LogPolicyAdopted(acted_at=datetime.now(UTC), policy=text)
         if out_file is not None:

@@ -20,6 +20,7 @@ from api.settings import Settings
 from api.store import open_store
 from ledger.application import Ledger, environment
 from ledger.mirror import DivergedError, Mirror, Source, SourceError
+from ledger.reading_files import read_ordinary
 from ledger.store.database import Database
 from ledger.takeover import take_over as record_takeover
 
@@ -96,7 +97,7 @@ def take_over(
             fail("the ledger node still answers: two ledgers would grow apart; stop it first")
         for url in also_from or []:
             copy_from(copy.mirror, HttpSource(url, node_client(settings, url), wait=0), as_json)
-        texts = [path.read_text(encoding="ascii").strip() for path in decisions]
+        texts = [read_ordinary(path).decode("ascii").strip() for path in decisions]
         own = [signer.verifier for signer in log_keys(settings)]
         receipts = record_takeover(copy.ledger, texts, own)
         last = max(receipt.position for receipt in receipts)

@@ -30,6 +30,7 @@ from ledger import signing
 from ledger.application import Ledger, environment
 from ledger.keys import public_part
 from ledger.protocol import COORDINATOR
+from ledger.reading_files import read_ordinary
 from ledger.vocabulary.registration import KeyGrant, ProtocolAdopted, PublicKey
 from projections.rebuild import rebuild_views
 from projections.views import VIEWS
@@ -112,7 +113,7 @@ def adopt(
             agency, equals, file = pair.partition("=")
             if not equals:
                 fail(f"{pair!r} is not AGENCY=FILE")
-            public[agency] = PublicKey.model_validate_json(Path(file).read_text())
+            public[agency] = PublicKey.model_validate_json(read_ordinary(Path(file)))
         needed = {a.id for a in protocol.agencies if a.role == COORDINATOR}
         if missing := needed - public.keys():
             fail(f"public keys are missing: --coordinator {' '.join(sorted(missing))}")

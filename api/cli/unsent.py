@@ -13,6 +13,7 @@ from api.client import LedgerClient
 from api.documents import Receipt
 from ledger.durable import sync_directory
 from ledger.keys import write_private
+from ledger.reading_files import read_ordinary
 
 
 class UnsentAction(BaseModel):
@@ -65,6 +66,6 @@ class UnsentActions:
 
 def _read(path: Path) -> UnsentAction:
     try:
-        return UnsentAction.model_validate_json(path.read_bytes())
+        return UnsentAction.model_validate_json(read_ordinary(path))
     except ValidationError:
         raise ValueError(f"{path} is no unsent action; move it away") from None

@@ -34,6 +34,7 @@ from ledger.application import Ledger, environment
 from ledger.entry import unseal
 from ledger.merkle import ProofError, leaf_hash
 from ledger.outbox import Outbox
+from ledger.reading_files import read_ordinary
 from ledger.signing import read_recorded
 from ledger.store.database import Database, set_role
 from ledger.store.evidence import (
@@ -295,11 +296,11 @@ def timestamp(
     The checkpoint's own signatures are not looked at: `verify export --held` does that.
     """
     with failures(as_json):
-        trusted = load_pem_x509_certificates(roots.read_bytes())
+        trusted = load_pem_x509_certificates(read_ordinary(roots))
         try:
-            text = Note.parse(checkpoint.read_bytes()).text
+            text = Note.parse(read_ordinary(checkpoint)).text
             head = Checkpoint.parse(text)
-            moment = check(token.read_bytes(), text, trusted)
+            moment = check(read_ordinary(token), text, trusted)
         except (NoteError, TimestampError) as error:
             fail(f"the timestamp does not hold: {error}", DOES_NOT_HOLD)
         if as_json:
@@ -341,7 +342,7 @@ def readings(
 def _text(file: Path) -> str:
     """Read a text as it is: its line ends are part of what was signed."""
     try:
-        return file.read_bytes().decode("utf-8")
+        return read_ordinary(file).decode("utf-8")
     except UnicodeDecodeError:
         raise ValueError(f"{file} is not UTF-8") from None
 
@@ -404,7 +405,7 @@ def _policy(file: Path | None) -> Policy:
     if file is None:
         fail("say whom you trust: --policy FILE")
     try:
-        return Policy.parse(file.read_text(encoding="utf-8"))
+        return Policy.parse(_text(file))
     except PolicyError as error:
         fail(f"{file}: {error}")
 

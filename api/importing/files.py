@@ -14,9 +14,12 @@ from ledger.csv_cells import original
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Fault
 from ledger.importing.preparing import Row
+from ledger.reading_files import open_ordinary
 
 _READ = 1 << 20
 _LONGEST_CELL = 1 << 20
+_LONGEST_ROW = 4 << 20
+"""Characters of a row; a case with every field takes some hundreds of thousands."""
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
@@ -36,7 +39,7 @@ class ReadRow:
 def digest(path: Path, encoding: str) -> str:
     """The file's SHA-256. Raises ``ImportFileError`` where it is not in this encoding."""
     hashed, decoder = hashlib.sha256(), codecs.getincrementaldecoder(encoding)()
-    with path.open("rb") as file:
+    with open_ordinary(path) as file:
         while content := file.read(_READ):
             hashed.update(content)
             _decode(decoder, content, encoding)
@@ -56,14 +59,17 @@ def read_rows(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
 def _csv(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
     csv.field_size_limit(_LONGEST_CELL)
     with (
-        path.open("rb") as content,
+        open_ordinary(path) as content,
         io.TextIOWrapper(content, encoding=import_map.encoding, newline="") as file,
     ):
-        reader = csv.reader(file, delimiter=import_map.delimiter, strict=True)
+        lines = _BoundedLines(file)
+        reader = csv.reader(lines, delimiter=import_map.delimiter, strict=True)
         number = 1
         try:
             columns = _columns(next(reader, []), import_map)
+            lines.begin(2)
             for number, cells in enumerate(reader, 2):
+                lines.begin(number + 1)
                 if not any(cell.strip() for cell in cells):
                     continue
                 fault = Fault("row-shape") if len(cells) != len(columns) else None
@@ -77,6 +83,34 @@ def _csv(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
             raise ImportFileError(
                 f"this is no CSV from row {number} on; does the map name its delimiter?"
             ) from None
+
+
+class _BoundedLines:
+    """The lines of a file, of which those of one row together have a bounded length.
+
+    Raises ``ImportFileError`` past that, with no more of the line in memory than the bound.
+    """
+
+    def __init__(self, file: io.TextIOWrapper) -> None:
+        self._file = file
+        self.begin(1)
+
+    def begin(self, row: int) -> None:
+        """What is read from now on is of this row."""
+        self._row = row
+        self._left = _LONGEST_ROW
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(self._left + 1)
+        if not line:
+            raise StopIteration
+        self._left -= len(line)
+        if self._left < 0:
+            raise ImportFileError(f"row {self._row} has more than {_LONGEST_ROW} characters")
+        return line
 
 
 def _columns(header: list[str], import_map: ImportMap) -> list[str]:
@@ -102,12 +136,16 @@ def _columns(header: list[str], import_map: ImportMap) -> list[str]:
 
 
 def _json_lines(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            text = line.decode(import_map.encoding).strip()
-            if text:
+    with (
+        open_ordinary(path) as content,
+        io.TextIOWrapper(content, encoding=import_map.encoding, newline="\n") as file,
+    ):
+        lines = _BoundedLines(file)
+        for number, line in enumerate(lines, 1):
+            lines.begin(number + 1)
+            if text := line.strip():
                 values, fault = _json_row(text, import_map)
-                yield ReadRow(Row(number, values), fault, file.tell())
+                yield ReadRow(Row(number, values), fault, content.tell())
 
 
 def _json_row(text: str, import_map: ImportMap) -> tuple[Mapping[str, Any], Fault | None]:

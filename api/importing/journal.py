@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,8 @@ from ledger.durable import sync_directory
 from ledger.keys import write_private
 
 _VERSION = 1
+_MAX_BYTES = 256 * 1024 * 1024
+"""A journal has a line of some 200 bytes for each chunk of rows."""
 
 
 class JournalError(ValueError):
@@ -62,7 +65,16 @@ class Journal:
     def __enter__(self) -> Self:
         """Begin, or go on. Raises ``JournalError``."""
         is_new = not self.path.exists()
-        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path, flags, 0o600)
+        except OSError as error:
+            raise JournalError(f"{self.path} cannot be opened: {error.strerror}") from error
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_BYTES:
+            os.close(descriptor)
+            raise JournalError(f"{self.path} is no ordinary file of at most {_MAX_BYTES} bytes")
+        self._file = os.fdopen(descriptor, "r+b")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._read()

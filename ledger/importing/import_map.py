@@ -1,7 +1,9 @@
 """What a country's file calls things: a TOML file beside it."""
 
 import codecs
+import re
 import tomllib
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
@@ -10,6 +12,18 @@ from pydantic import Field, field_validator, model_validator
 
 from ledger.importing.fields import is_known, place
 from ledger.vocabulary.action import LedgerModel
+
+ENCODINGS = frozenset(
+    {
+        "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "ascii", "koi8-r", "koi8-u",
+        "mac-latin2", "mac-cyrillic", "mac-croatian", "mac-roman",
+        *(f"iso8859-{n}" for n in (1, 2, 3, 4, 5, 7, 9, 10, 13, 14, 15, 16)),
+        *(f"cp{n}" for n in (437, 737, 850, 852, 855, 857, 858, 866, 1250, 1251, 1252, 1253, 1254)),
+    }
+)  # fmt: skip
+"""What spreadsheets and databases write here. Others that Python knows decompress, or take long."""
+_LONGEST_DATE_FORMAT = 40
+_DATE_FORMAT = re.compile(r"(?:[^%]|%[aAbBdmyYjHIMSpfzZ%])+")
 
 
 class ImportMap(LedgerModel):
@@ -28,7 +42,7 @@ class ImportMap(LedgerModel):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """Between the cells of a CSV."""
     encoding: str = "utf-8-sig"
-    date_format: str | None = None
+    date_format: Annotated[str | None, Field(max_length=_LONGEST_DATE_FORMAT)] = None
     """How days are written, as for ``strptime``. Unset: 2024-03-01."""
     time_zone: str = "UTC"
     """Of moments without an offset; a day stands for its beginning there."""
@@ -37,9 +51,18 @@ class ImportMap(LedgerModel):
     @classmethod
     def _decodes(cls, value: str) -> str:
         try:
-            codecs.lookup(value)
-        except LookupError:
+            name = codecs.lookup(value).name
+        except (LookupError, ValueError):
             raise ValueError("is no encoding") from None
+        if name not in ENCODINGS:
+            raise ValueError("is no encoding of text that is read here")
+        return value
+
+    @field_validator("date_format")
+    @classmethod
+    def _writes_a_day(cls, value: str | None) -> str | None:
+        if value is not None and not (_DATE_FORMAT.fullmatch(value) and _reads_back(value)):
+            raise ValueError("does not name day, month and year once each, as %d.%m.%Y does")
         return value
 
     @field_validator("time_zone")
@@ -75,9 +98,17 @@ class ImportMap(LedgerModel):
         return (mapped,) if isinstance(mapped, str) else mapped
 
 
+def _reads_back(date_format: str) -> bool:
+    day = date(2024, 3, 17)
+    try:
+        return datetime.strptime(day.strftime(date_format), date_format).date() == day
+    except (ValueError, re.error):
+        return False
+
+
 def load_map(content: bytes, path: Path) -> ImportMap:
     """Read a map's file. Raises ``ValueError`` saying what is wrong with it."""
     try:
         return ImportMap.model_validate(tomllib.loads(content.decode("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is no TOML: {error}") from error

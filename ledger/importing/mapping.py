@@ -111,6 +111,9 @@ class _Draft:
         return name in self.values.get((kind, 1), {})
 
 
+_LONGEST_DATE = 64
+
+
 class Mapper:
     """Reads rows by one map, for an agency of one country.
 
@@ -225,6 +228,8 @@ class Mapper:
         return value
 
     def _day(self, text: str) -> date:
+        if len(text) > _LONGEST_DATE:
+            raise ValueError("is no day")
         if self._map.date_format is None:
             return date.fromisoformat(text)
         return datetime.strptime(text, self._map.date_format).date()

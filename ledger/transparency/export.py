@@ -5,14 +5,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ledger.merkle import HASH_SIZE, TILE_WIDTH
+from ledger.reading_files import NotReadableError, read_within
 from ledger.replay import RowReader
 from ledger.store.recorder import LedgerRecorder, RecordedRow
 from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.note import MAX_BYTES as MAX_NOTE_BYTES
 from ledger.transparency.note import Note, NoteError
-from ledger.transparency.tiles import TileName, bundle, read_bundle, tiles_of
+from ledger.transparency.tiles import TileError, TileName, bundle, read_bundle, tiles_of
 from ledger.transparency.timestamp import StoredTimestamp
 
 CHECKPOINT = "checkpoint"
+_MAX_TILE_BYTES = TILE_WIDTH * (2 + 0xFFFF)
+"""A bundle of the longest entries."""
 TIMESTAMPS = "timestamp"
 
 
@@ -68,9 +72,9 @@ def read_checkpoint(directory: Path) -> str:
     """The checkpoint of an export. Raises ``ExportError``."""
     try:
         # As bytes: a text would have its line ends changed, and CRLF is no checkpoint.
-        return (directory / CHECKPOINT).read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"{directory} has no readable checkpoint") from error
+        return read_within(directory, CHECKPOINT, MAX_NOTE_BYTES).decode("utf-8")
+    except (NotReadableError, UnicodeDecodeError) as error:
+        raise ExportError(f"{directory} has no readable checkpoint: {error}") from error
 
 
 def read_export(directory: Path) -> Iterator[RecordedRow]:
@@ -84,8 +88,11 @@ def read_export(directory: Path) -> Iterator[RecordedRow]:
         raise ExportError(f"the checkpoint of {directory} is malformed: {error}") from error
     reader = RowReader()
     for tile in (t for t in tiles_of(size) if t.level is None):
-        leaves = _read(directory, TileName(0, tile.index, tile.width))
-        stored = read_bundle(_read(directory, tile))
+        leaves = read_tile(directory, TileName(0, tile.index, tile.width))
+        try:
+            stored = read_bundle(read_tile(directory, tile))
+        except TileError as error:
+            raise ExportError(f"{tile.path} is malformed: {error}") from error
         if len(stored) != tile.width or len(leaves) != HASH_SIZE * tile.width:
             raise ExportError(f"{tile.path} has not the number of entries that it must have")
         for place, state in enumerate(stored):
@@ -93,11 +100,14 @@ def read_export(directory: Path) -> Iterator[RecordedRow]:
             yield reader.row(position, state, leaves[place * HASH_SIZE : (place + 1) * HASH_SIZE])
 
 
-def _read(directory: Path, tile: TileName) -> bytes:
+def read_tile(directory: Path, tile: TileName) -> bytes:
+    """Return the content of a tile of an export. Raises ``ExportError``."""
     try:
-        return (directory / tile.path).read_bytes()
-    except OSError as error:
-        raise ExportError(f"{tile.path} is missing") from error
+        return read_within(directory, tile.path, _MAX_TILE_BYTES)
+    except NotReadableError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise ExportError(f"{tile.path} is missing") from error
+        raise ExportError(str(error)) from error
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from ledger.durable import sync_directory
+from ledger.reading_files import NotReadableError, read_ordinary
 from ledger.vocabulary.action import LedgerModel
 
 MANIFEST = "manifest.json"
@@ -23,6 +24,9 @@ SPILL = ".sorting-"
 _LOCK = ".lock"
 _OURS = re.compile(r"\d{12}-\d{12}\.parquet")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+_MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 
 
 class ColumnarError(ValueError):
@@ -80,9 +84,11 @@ class Manifest(LedgerModel):
 def read_manifest(directory: Path) -> Manifest | None:
     """The manifest of an export; ``None`` where there is none yet. Raises ``ColumnarError``."""
     try:
-        content = (directory / MANIFEST).read_bytes()
-    except FileNotFoundError:
-        return None
+        content = read_ordinary(directory / MANIFEST, _MAX_MANIFEST_BYTES)
+    except NotReadableError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise ColumnarError(str(error)) from error
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:

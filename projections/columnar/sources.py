@@ -18,7 +18,7 @@ from ledger.store.evidence import one_moment
 from ledger.store.recorder import RecordedRow
 from ledger.store.streaming import rows_by_position
 from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.export import ExportError, read_checkpoint, read_export
+from ledger.transparency.export import ExportError, read_checkpoint, read_export, read_tile
 from ledger.transparency.note import Note, NoteError
 from ledger.transparency.tiles import TileName
 
@@ -124,10 +124,7 @@ class DirectorySource:
             index = at // TILE_WIDTH
             total = self._head.size >> (8 * level)
             tile = TileName(level, index, min(TILE_WIDTH, total - index * TILE_WIDTH))
-            try:
-                content = (self._directory / tile.path).read_bytes()
-            except OSError as error:
-                raise ExportError(f"{tile.path} is missing") from error
+            content = read_tile(self._directory, tile)
             first, last = at - tile.start, min(start + count - tile.start, tile.width)
             hashes += [content[n * HASH_SIZE : (n + 1) * HASH_SIZE] for n in range(first, last)]
             at = tile.start + last
