@@ -26,6 +26,7 @@ from api.key_faults import KeyCheck
 from api.log_keys import log_keys, trusted_policy, witness_key
 from api.lost_keys import keep_used
 from api.mailing import HttpPostOffice, PostOffice
+from api.marked_events import marked_troubles
 from api.matching import Matching
 from api.node import Node, node_client
 from api.notifying.notifier import Notifier
@@ -90,6 +91,7 @@ class Work:
         self.checks.add(lambda: key_troubles(node.ledger.registry(), node.parties, node.settings))
         enter(Marking(node.history))
         self.checks.add(KeyCheck(node.settings, node.vaults, mark_file(node.settings)).look)
+        self.checks.add(lambda: marked_troubles(node.database))
         if node.settings.ledger_url is None:
             self._publish()
             self._correspond(node.mailbox, "itself")

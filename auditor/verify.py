@@ -429,7 +429,7 @@ def event_of(entry: bytes) -> Event:
             str(uuid.UUID(claims["jti"])),
             act,
             moment(act["acted_at"]),
-            int(claims["iat"]),
+            int(float(claims["iat"])),
             claims.get("version") or 1,
             recorded_at,
             f"{header}.{payload}".encode(),
@@ -463,8 +463,9 @@ def is_canonical(head: dict[str, Any], claims: dict[str, Any]) -> bool:
     )
 
 
-def moment(text: str) -> str:
+def moment(value: object) -> str:
     """A time in one form for each moment: RFC 3339 in UTC, microseconds where there are any."""
+    text = str(value)
     if TIME.fullmatch(text) is None:
         return text
     return datetime.fromisoformat(text).isoformat().replace("+00:00", "Z")
@@ -481,7 +482,7 @@ def strict_json(content: bytes) -> dict[str, Any]:
     def refuse(name: str) -> None:
         raise Failed(f"{name} is not JSON")
 
-    made = json.loads(content, object_pairs_hook=distinct, parse_constant=refuse)
+    made = json.loads(content.decode(), object_pairs_hook=distinct, parse_constant=refuse)
     need(isinstance(made, dict), "it is no JSON object")
     return made  # type: ignore[no-any-return]
 

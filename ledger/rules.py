@@ -16,6 +16,7 @@ from ledger.retention import (
     retention_over,
     retention_rule,
 )
+from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis
 from ledger.vocabulary.types import format_utc
@@ -160,6 +161,10 @@ def _correction(p: Proposal) -> None:
     mistaken = p.history.get(UUID(p.act.fields["corrects"]))
     if mistaken is None:
         raise _invalid("unknown-action", "No such action in this case.", "corrects")
+    if mistaken.kind == NOT_UNDERSTOOD:
+        raise _out(
+            "not-understood", "This event had no effect: there is nothing to correct.", "corrects"
+        )
     author = p.protocol.agencies_by_id[mistaken.agency]
     its_coordinator = p.agency.role == COORDINATOR and p.agency.party == author.party
     if author.id != p.agency.id and not its_coordinator:
@@ -349,7 +354,7 @@ def _released(p: Proposal) -> None:
     for index, released in enumerate(fields["released"]):
         action = p.history.get(UUID(released["action"]))
         where = f"released.{index}"
-        if action is None or action.id in annulled:
+        if action is None or action.id in annulled or action.kind == NOT_UNDERSTOOD:
             raise _invalid("unknown-action", "No such action in this case.", where)
         if p.protocol.agencies_by_id[action.agency].party != p.agency.party:
             raise _not_allowed("own-country", "A country releases what its own agencies recorded.")

@@ -13,6 +13,7 @@ from ledger.vocabulary.types import UtcDatetime
 
 _REVIEW_WITHIN = timedelta(days=3)
 _ERASE_WITHIN = timedelta(days=7)
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 class ExpectedStep(LedgerModel):
@@ -64,8 +65,7 @@ class OwedStep:
 def expected_steps(state: CaseState, protocol: Protocol) -> tuple[ExpectedStep, ...]:
     """The next steps of a case, the one due first at the head."""
     steps = [owed.step for owed in owed_steps(state, protocol) if owed.is_next]
-    latest = datetime.max.replace(tzinfo=UTC)
-    return tuple(sorted(steps, key=lambda s: (s.due or latest, s.action, str(s.concerning))))
+    return tuple(sorted(steps, key=lambda s: (s.due or _LAST, s.action, str(s.concerning))))
 
 
 def owed_steps(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
@@ -93,7 +93,7 @@ def _of_procedure(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
             action=expectation.action,
             party=_turn(expectation, state, protocol),
             roles=expectation.roles,
-            due=None if days is None else since + timedelta(days=days),
+            due=None if days is None else _later(since, timedelta(days=days)),
         )
         basis = f"{'+'.join(expectation.after)} until {expectation.until}"
         yield OwedStep(ObligationKind.PROCEDURE, step, basis, until=expectation.until)
@@ -123,7 +123,7 @@ def _of_accountability(state: CaseState) -> Iterator[OwedStep]:
                 action="break_glass_reviewed",
                 party=party,
                 roles=(COORDINATOR,),
-                due=access.since + _REVIEW_WITHIN,
+                due=_later(access.since, _REVIEW_WITHIN),
                 concerning=opened,
             )
             yield _asked(ObligationKind.BREAK_GLASS_REVIEW, step)
@@ -132,7 +132,7 @@ def _of_accountability(state: CaseState) -> Iterator[OwedStep]:
             step = ExpectedStep(
                 action="erasure_confirmed",
                 party=party,
-                due=state.erasure.since + _ERASE_WITHIN,
+                due=_later(state.erasure.since, _ERASE_WITHIN),
                 concerning=state.erasure.order,
             )
             yield _asked(ObligationKind.ERASURE, step)
@@ -163,6 +163,17 @@ def _owed(
         due=_end_of(due),
         concerning=concerning,
     )
+
+
+def _later(since: datetime, within: timedelta) -> datetime:
+    """``since`` and ``within``; the last moment that there is for a time beyond it.
+
+    A hostile node may have recorded any time.
+    """
+    try:
+        return since + within
+    except OverflowError:
+        return _LAST
 
 
 def _end_of(day: str | None) -> datetime | None:

@@ -7,7 +7,8 @@ from typing import Literal
 from api.subject_access.shapes import Plain, shapes
 from ledger.protocol import shipped_protocol
 from ledger.registry import SignatureState
-from ledger.vocabulary import ALL_ACTIONS
+from ledger.signing import Mark
+from ledger.vocabulary import ALL_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.picklists import (
     CaseStatus,
@@ -144,6 +145,7 @@ _PICKLISTS: tuple[type[StrEnum], ...] = (
     Level,
     ObligationKind,
     Purpose,
+    Mark,
     SignatureState,
     Stage,
     TraffickingStatus,
@@ -172,6 +174,7 @@ def _texts() -> Iterator[str]:
 
 
 def _actions() -> Iterator[str]:
+    yield f"kind.{NOT_UNDERSTOOD}"
     for kind in ALL_ACTIONS:
         yield f"kind.{kind}"
         yield from (f"field.{name}" for name in shapes(kind))

@@ -176,6 +176,8 @@ class Printing:
             yield shown(text("trail.answers", number=row.answers))
         if row.annulled:
             yield shown(text("trail.annulled"))
+        if row.entry.mark is not None:
+            yield shown(self.words.things.picked(row.entry.mark))
 
     def _since(self, moment: datetime) -> str:
         day = self.words.things.day(moment.date())

@@ -18,8 +18,8 @@ from api.web.assets import assets
 from api.web.languages import LANGUAGES, NAMES, TAGS, language_of
 from api.web.sections import sections
 from api.web.texts import Texts, texts
+from api.web.timeline import stage_of
 from ledger import clock
-from ledger.vocabulary import ALL_ACTIONS
 
 PAGE_HEADERS = {
     **ANSWER_HEADERS,
@@ -57,7 +57,7 @@ def _templates() -> Environment:
         "asset": assets().url,
         "language_names": NAMES,
         "languages": LANGUAGES,
-        "stage_of": lambda kind: ALL_ACTIONS[kind].stage.value,
+        "stage_of": lambda entry: stage_of(entry).value,
     }
     return made
 

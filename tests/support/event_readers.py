@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import runpy
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -28,6 +30,9 @@ from projections.views import VIEWS
 from tests.support.views import rows_of
 
 ROOT = Path(__file__).parents[2]
+HAS_NODE = (
+    shutil.which("node") is not None or os.environ.get("CASE_LEDGER_TEST_CROSSCHECK") == "required"
+)
 
 
 class Fact(NamedTuple):
