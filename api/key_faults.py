@@ -46,7 +46,8 @@ class KeyFaults:
 def find(directory: Path, mark: HistoryMark | None, vaults: Iterable[Vault]) -> KeyFaults:
     """Compare the key files with the mark and with the vaults' rows."""
     there = fingerprints(directory)
-    known = mark.key_files if mark else {}
+    retired = mark.retired_key_files if mark else ()
+    known = {n: one for n, one in mark.key_files.items() if n not in retired} if mark else {}
     lost = mark.lost_keys if mark else {}
     missing: dict[str, frozenset[UUID]] = {}
     returned: dict[str, frozenset[UUID]] = {}

@@ -91,6 +91,8 @@ class HistoryMark(BaseModel):
     witnesses_back: Mapping[str, WitnessWentBack] = {}
     key_files: Mapping[str, str] = {}
     """Each file of keys that was there, with what tells its key from another."""
+    retired_key_files: tuple[str, ...] = ()
+    """Files of keys that a command removed on purpose."""
     lost_keys: Mapping[str, tuple[UUID, ...]] = {}
     """The persons, by country, whose data keys an operator gave up."""
     decisions: tuple[Decision, ...] = ()

@@ -17,6 +17,7 @@ from api.country_keys import (
     person_keys,
     retire_country_keys,
 )
+from api.history import mark_file
 from api.log_keys import own_parties
 from api.settings import Settings
 from api.store import open_store
@@ -271,6 +272,11 @@ def retire_country(
         if left:
             fail(f"{left} data keys are sealed to an earlier key: case-ledger keys reseal {party}")
         gone = [path.name for path in retire_country_keys(settings, party)]
+        mark_file(settings).change(
+            lambda mark: (
+                mark.changed(retired_key_files=(*mark.retired_key_files, *gone)) if mark else None
+            )
+        )
         if as_json:
             print_json({"destroyed": gone})
         else:

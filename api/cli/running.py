@@ -19,7 +19,10 @@ from api import disk
 from api.agency_keys import own_key
 from api.cli.connection import KeyFile
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.node import check_settings
+from api.country_keys import country_keys
+from api.log_keys import own_parties
+from api.lost_keys import check_none_lost
+from api.node import check_settings, own_key_names
 from api.processes import leave_when_told
 from api.schema import migrate_all
 from api.server import log_as_json, tls_context
@@ -59,6 +62,9 @@ def serve(
                 grant_to=None if store.embedded or login is None else str(login),
             )
         check_migrated(store.conninfo, settings.load_protocol().party_codes)
+        leads = settings.ledger_url is None
+        check_none_lost(settings, store.conninfo, own_key_names(settings, leads=leads))
+        country_keys(settings, own_parties(settings))  # made here, or refused in one line
         reserve = disk.reserve(settings)
 
         def look_after() -> None:
