@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from statistics import median
+from typing import Self
 
 from api.readiness import Effect, Trouble
+from api.settings import Settings
 from ledger import clock
 from ledger.store.database import Database
 
@@ -71,6 +73,12 @@ class ClockWatch:
         """The same of the database's clock."""
         self._jumped_at: float | None = None
         self._heard: Mapping[str, _Reading] = {}
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database, floor: Floor = lambda: None) -> Self:
+        """Return one that compares with this database's clock, as far as the settings say."""
+        tolerance = timedelta(seconds=settings.clock_tolerance_seconds)
+        return cls(database_clock(database), tolerance, floor)
 
     def heard(self, source: str, moment: datetime) -> None:
         """Take in the time that another machine told just now."""

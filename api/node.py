@@ -9,7 +9,7 @@ from typing import Self
 from api.agency_keys import own_key
 from api.assertions import Assertions
 from api.client import LedgerClient
-from api.clock_watch import ClockWatch, database_clock
+from api.clock_watch import ClockWatch
 from api.country_keys import country_keys, parcel_keys, person_keys
 from api.disclosing import Disclosing
 from api.disk import Room
@@ -62,10 +62,8 @@ class Node:
         self.country_keys = country_keys(settings, self.parties)
         self.vaults = Vaults(self.database, person_keys(settings, self.country_keys))
         self.outbox = Outbox(self.database)
-        self.clock = ClockWatch(
-            database_clock(self.database),
-            timedelta(seconds=settings.clock_tolerance_seconds),
-            lambda: self.witnesses.cosigned_elsewhere_at(),
+        self.clock = ClockWatch.of(
+            settings, self.database, lambda: self.witnesses.cosigned_elsewhere_at()
         )
         self.disclosing = Disclosing(self.ledger, self.vaults, self.outbox, self.clock.moments)
         self.views = ViewReader(self.database)

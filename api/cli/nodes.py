@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from api.answers import bounded_client
 from api.cli.output import AsJson, fail, failures, out, print_json
+from api.clock_watch import ClockWatch
 from api.following import HttpSource
 from api.log_keys import log_keys, trusted_policy
 from api.node import node_client
@@ -95,8 +96,12 @@ def take_over(
     with failures(as_json), own_copy(settings) as copy:
         if not although_it_answers and _answers(settings.ledger_url):
             fail("the ledger node still answers: two ledgers would grow apart; stop it first")
+        watch = ClockWatch.of(settings, copy.database)
         for url in also_from or []:
-            copy_from(copy.mirror, HttpSource(url, node_client(settings, url), wait=0), as_json)
+            client = node_client(settings, url, watch.heard_from(url))
+            copy_from(copy.mirror, HttpSource(url, client, wait=0), as_json)
+        if troubles := watch.check():
+            fail(troubles[0].message)
         texts = [read_ordinary(path).decode("ascii").strip() for path in decisions]
         own = [signer.verifier for signer in log_keys(settings)]
         receipts = record_takeover(copy.ledger, texts, own)

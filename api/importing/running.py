@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from json import dumps
@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from joserfc.jwk import OKPKey
 from psycopg.errors import UniqueViolation
 
-from api.clock_watch import ClockWatch, database_clock
+from api.clock_watch import ClockWatch
 from api.disk import Room
 from api.importing.errors import ErrorFile
 from api.importing.files import ReadRow, digest, read_rows
@@ -116,8 +116,7 @@ class Importer:
         self._room = Room(settings)
         self._ledger = ledger
         self._database = database
-        tolerance = timedelta(seconds=settings.clock_tolerance_seconds)
-        self._watch = ClockWatch(database_clock(database), tolerance)
+        self._watch = ClockWatch.of(settings, database)
         self._order = order
         self._expected = expected
         registry = ledger.adopted()
