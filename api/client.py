@@ -28,6 +28,7 @@ from api.documents import (
     ErasedPage,
     Event,
     EventPage,
+    KeyProposalDocument,
     ObligationPage,
     OutboxPage,
     Outcome,
@@ -419,6 +420,11 @@ class LedgerClient:
         """Every agency of the protocol, with its keys."""
         response = self._request("GET", "/v1/agencies")
         return TypeAdapter(list[AgencyWithKeys]).validate_json(response.content)
+
+    def key_proposals(self) -> list[KeyProposalDocument]:
+        """Return the changes of keys that wait for another party."""
+        response = self._request("GET", "/v1/key-proposals")
+        return TypeAdapter(list[KeyProposalDocument]).validate_json(response.content)
 
     def protocol(self) -> ProtocolDocument:
         """The protocol that the ledger adopted."""

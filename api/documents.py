@@ -19,7 +19,7 @@ from ledger.duplicates.messages import Finding
 from ledger.duplicates.tokens import Agreement
 from ledger.erased import ErasedData
 from ledger.outbox import OutboxState
-from ledger.protocol import Party, Role
+from ledger.protocol import KeyChange, Party, Role
 from ledger.store.recorder import RecordedRow
 from ledger.vault.disclosures import Held
 from ledger.vault.readings import Reading
@@ -352,6 +352,24 @@ class AgencyWithKeys(Document):
     role: Role
     city: Name | None
     keys: tuple[AgencyKey, ...]
+
+
+class KeyProposalDocument(Document):
+    """A change of a key that waits until another party has confirmed or declined it."""
+
+    id: UUID
+    """The id of the action that proposed the change."""
+    change: KeyChange
+    key_id: str
+    agency: AgencyId
+    """The agency whose key it is."""
+    by: AgencyId
+    """The agency that proposed the change."""
+    compromised_since: UtcDatetime | None
+    valid_from: UtcDatetime
+    valid_until: UtcDatetime
+    yours: bool
+    """Whether the caller may confirm it."""
 
 
 class ProtocolDocument(Document):

@@ -501,6 +501,12 @@ class Registry:
         self.revoked: set[str] = set()
         self.parties: set[str] = set()
         self.coordinators: dict[str, str] = {}
+        self.roles: dict[str, str] = {}
+        """Each agency's role."""
+        self.confirmed: list[dict[str, Any]] = []
+        """Whose keys change only once another party has confirmed the change."""
+        self.proposals: dict[str, tuple[str, dict[str, Any]]] = {}
+        """Changes of keys that wait: the kind of the act and its fields, by the act's id."""
         self.votes: dict[str, str] = {}
         self.policies: list[tuple[int, Policy]] = []
         """From which size on each adopted policy holds."""
@@ -527,6 +533,8 @@ class Registry:
             need(not self.parties, "a second adoption")
             self.parties = {party["code"] for party in act["protocol"]["parties"]}
             agencies = act["protocol"]["agencies"]
+            self.roles = {a["id"]: a["role"] for a in agencies}
+            self.confirmed = act["protocol"].get("confirmed_keys", [])
             self.coordinators = {
                 a["id"]: a["party"] for a in agencies if a["role"] == "coordinator"
             }
@@ -552,12 +560,17 @@ class Registry:
                 for key, begun in self.recoveries.items()
                 if begun[0]["agency"] != event.agency
             }
-        if event.kind == "key_registered":
-            self._register(act["grant"])
+        if event.kind in ("key_registered", "key_revoked", "key_compromised"):
+            if self._waits(event):
+                self.proposals[event.action_id] = event.kind, act
+            else:
+                self._change(event.kind, act)
+        elif event.kind == "key_change_confirmed":
+            self._change(*self.proposals.pop(act["proposal"]))
+        elif event.kind == "key_change_declined":
+            del self.proposals[act["proposal"]]
         elif event.kind == "coordinator_key_recovered":
             self._recover(event)
-        elif event.kind in ("key_revoked", "key_compromised"):
-            self.revoked.add(act["key_id"])
         elif event.kind == "log_policy_adopted":
             self.votes[self.coordinators[event.agency]] = act["policy"]
             if {p for p, t in self.votes.items() if t == act["policy"]} == self.parties:
@@ -577,6 +590,22 @@ class Registry:
         others = self.parties - {self.coordinators[grant["agency"]]}
         if parties >= others and at >= since + timedelta(days=7):
             self._register(self.recoveries.pop(key)[0])
+
+    def _waits(self, event: Event) -> bool:
+        """Whether a change of a key waits for another party. An agency ends its own key at once."""
+        act, registers = event.act, event.kind == "key_registered"
+        owner = act["grant"]["agency"] if registers else self.keys[act["key_id"]][0]
+        change = "registration" if registers else "revocation"
+        return owner != event.agency and any(
+            self.roles[owner] in rule["roles"] and change in rule["changes"]
+            for rule in self.confirmed
+        )
+
+    def _change(self, kind: str, act: dict[str, Any]) -> None:
+        if kind == "key_registered":
+            self._register(act["grant"])
+        else:
+            self.revoked.add(act["key_id"])
 
     def _register(self, grant: dict[str, Any]) -> None:
         x = grant["key"]["x"]

@@ -95,6 +95,24 @@ class Duty(LedgerModel):
     """Whether these roles may also release the groups on this duty."""
 
 
+class KeyChange(StrEnum):
+    """What a coordinator does with the key of an agency."""
+
+    REGISTRATION = "registration"
+    REVOCATION = "revocation"
+    """A declaration that the key was compromised revokes it too."""
+
+
+class KeyConfirmation(LedgerModel):
+    """Whose keys no country changes alone: an agency of another party confirms the change."""
+
+    roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+    """The roles of the agencies whose keys these are."""
+    changes: Annotated[tuple[KeyChange, ...], Field(min_length=1)]
+    by: Annotated[tuple[Role, ...], Field(min_length=1)] = (COORDINATOR,)
+    """The roles that confirm, in another party than that of the key's agency."""
+
+
 class Retention(LedgerModel):
     """How long what is held on a person is kept after the case was closed."""
 
@@ -126,6 +144,8 @@ class Protocol(LedgerModel):
     """The access matrix: what is not named here is denied."""
     duties: tuple[Duty, ...] = ()
     retention: tuple[Retention, ...] = ()
+    confirmed_keys: tuple[KeyConfirmation, ...] = ()
+    """Without one, each country changes the keys of all its agencies alone."""
 
     @model_validator(mode="after")
     def _refers_only_to_what_it_declares(self) -> Self:
@@ -174,6 +194,9 @@ class Protocol(LedgerModel):
                     raise ValueError(f"duties: no action establishes {fact!r}")
             if duty.to_other_countries and FieldGroup.WHEREABOUTS in duty.groups:
                 raise ValueError("duties: whereabouts leave a country on no duty")
+        for confirmation in self.confirmed_keys:
+            if undeclared := {*confirmation.roles, *confirmation.by} - self.roles.keys():
+                raise ValueError(f"confirmed_keys: roles {sorted(undeclared)} are not declared")
         for step in self.expected:
             if step.action not in CASE_ACTIONS:
                 raise ValueError(f"expected: unknown action {step.action}")
@@ -197,10 +220,26 @@ class Protocol(LedgerModel):
         """
         if missing := CASE_ACTIONS.keys() - self.actions.keys():
             raise ValueError(f"no rule for {', '.join(sorted(missing))}")
+        if self.edition >= 2 and OVERSIGHT in self.roles:
+            for change in KeyChange:
+                if not self.confirming_roles(OVERSIGHT, change):
+                    raise ValueError(
+                        f"confirmed_keys: the {change} of an oversight body's key needs a second"
+                        " party, so that no country chooses its own oversight alone"
+                    )
 
     def allows(self, role: Role, operation: Operation, group: FieldGroup) -> bool:
         """Whether the access matrix has this cell. A legal basis is needed besides."""
         return group in self.access.get(role, {}).get(operation, ())
+
+    def confirming_roles(self, role: Role, change: KeyChange) -> frozenset[Role]:
+        """Return the roles of which another party confirms a change of a key of ``role``."""
+        return frozenset(
+            by
+            for confirmation in self.confirmed_keys
+            if role in confirmation.roles and change in confirmation.changes
+            for by in confirmation.by
+        )
 
     @cached_property
     def ledger_id(self) -> UUID:

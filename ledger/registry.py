@@ -4,18 +4,20 @@ Order decides before clocks do. A revocation and a log policy count from their p
 key's own validity is held against a time, which is the one stored with the event.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from joserfc.jwk import OKPKey
 
 from ledger.event import ActionRecorded
+from ledger.key_possession import check_proof
 from ledger.key_recovery import KeyRecovery
 from ledger.keys import check_grantable, from_public, key_id
-from ledger.protocol import COORDINATOR, NODE, Agency, Protocol
+from ledger.protocol import COORDINATOR, NODE, Agency, KeyChange, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing import Mark, SignedAction, verify
 from ledger.transparency.policy import NONE, Policy, PolicyError
@@ -71,6 +73,26 @@ class RegisteredKey:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyProposal:
+    """A change of a key that another party has not confirmed yet. It has no effect."""
+
+    action: UUID
+    change: KeyChange
+    key: RegisteredKey
+    """The key as it is before the change; one to be registered, as it would be."""
+    compromised_since: datetime | None
+    by: str
+    """The agency that proposed the change."""
+    party: str
+    """The party of the key's agency, and of who proposed the change."""
+    confirming_roles: frozenset[str]
+
+    def may_be_confirmed_by(self, agency: Agency) -> bool:
+        """Whether ``agency`` is of another party, and of a role that confirms."""
+        return agency.party != self.party and agency.role in self.confirming_roles
+
+
+@dataclass(frozen=True, slots=True)
 class AgreedPolicy:
     """A policy that every party adopted: it holds for checkpoints of ``since`` events or more."""
 
@@ -103,6 +125,8 @@ class Registry:
     """How far each party's access log was fixed last."""
     recoveries: Mapping[str, KeyRecovery] = field(default_factory=dict)
     """Keys for coordinators that other parties propose, by the key's id."""
+    proposals: Mapping[UUID, KeyProposal] = field(default_factory=dict)
+    """Changes of keys that wait for another party, by the action that proposed them."""
 
     @property
     def id(self) -> Any:
@@ -134,6 +158,11 @@ class Registry:
         """
         registered = self.keys.get(kid)
         if registered is None:
+            if any(one.key.id == kid for one in self.proposals.values()):
+                raise _key_refusal(
+                    "key-not-confirmed",
+                    "This key was registered, and waits for another party to confirm it.",
+                )
             raise _key_refusal("unknown-key", "This key is not registered; register it first.")
         if registered.agency != agency:
             raise _key_refusal("key-of-another-agency", "This key belongs to another agency.")
@@ -208,23 +237,67 @@ def evolve(
         anchored = AnchoredReadings(action.fields["entries"], bytes.fromhex(action.fields["head"]))
         readings = {**registry.readings, party: anchored}
         return replace(registry, readings=readings, version=registry.version + 1)
-    keys = dict(registry.keys)
+    if action.kind in ("key_change_confirmed", "key_change_declined"):
+        proposal = registry.proposals[UUID(action.fields["proposal"])]
+        left = {k: v for k, v in registry.proposals.items() if k != proposal.action}
+        settled = replace(registry, proposals=left, version=registry.version + 1)
+        if action.kind == "key_change_declined":
+            return settled
+        return _changed(settled, proposal, recorded_at, position)
+    proposal = _proposal(registry, action)
+    registry = replace(registry, version=registry.version + 1)
+    if proposal.confirming_roles:
+        return replace(registry, proposals={**registry.proposals, proposal.action: proposal})
+    return _changed(registry, proposal, recorded_at, position)
+
+
+def ended_keys(before: Registry | None, after: Registry) -> Iterator[tuple[str, datetime | None]]:
+    """Yield each key that an act ended, and since when it is declared to be compromised."""
+    known = before.keys if before is not None else {}
+    if known is after.keys:
+        return
+    for kid, key in after.keys.items():
+        was = known.get(kid)
+        if was is None or was is key:
+            continue
+        is_revoked = was.revoked_position is None and key.revoked_position is not None
+        if is_revoked or was.compromised_since != key.compromised_since:
+            yield kid, key.compromised_since
+
+
+def _proposal(registry: Registry, action: SignedAction) -> KeyProposal:
+    """Return what an act would change of a key. Raises ``KeyError`` for an unknown key."""
+    since = None
     if action.kind == "key_registered":
-        registered = _registered(KeyGrant.model_validate(action.fields["grant"]))
-        keys[registered.id] = registered
-    elif action.kind == "key_revoked":
-        kid = action.fields["key_id"]
-        keys[kid] = replace(keys[kid], revoked_at=recorded_at, revoked_position=position)
-    elif action.kind == "key_compromised":
-        kid, since = action.fields["key_id"], datetime.fromisoformat(action.fields["since"])
-        known = keys[kid]
-        keys[kid] = replace(
-            known,
-            revoked_at=known.revoked_at or recorded_at,
-            revoked_position=known.revoked_position or position,
-            compromised_since=min(since, known.compromised_since or since),
-        )
-    return replace(registry, keys=keys, version=registry.version + 1)
+        change = KeyChange.REGISTRATION
+        key = _registered(KeyGrant.model_validate(action.fields["grant"]))
+    else:
+        change, key = KeyChange.REVOCATION, registry.keys[action.fields["key_id"]]
+        if action.kind == "key_compromised":
+            since = datetime.fromisoformat(action.fields["since"])
+    owner = registry.agency(key.agency)
+    # An agency ends its own key at once: whoever has it could do no less harm by signing.
+    is_own = owner.id == action.agency
+    roles = frozenset() if is_own else registry.protocol.confirming_roles(owner.role, change)
+    return KeyProposal(action.id, change, key, since, action.agency, owner.party, roles)
+
+
+def _changed(
+    registry: Registry, proposal: KeyProposal, recorded_at: datetime, position: int
+) -> Registry:
+    """Apply a change of a key at the position of the act that completes it."""
+    kid, since = proposal.key.id, proposal.compromised_since
+    if proposal.change is KeyChange.REGISTRATION:
+        return replace(registry, keys={**registry.keys, kid: proposal.key})
+    known = registry.keys[kid]
+    earlier = known.compromised_since
+    ended = replace(
+        known,
+        revoked_at=known.revoked_at or recorded_at,
+        revoked_position=known.revoked_position or position,
+        compromised_since=min(since, earlier or since) if since is not None else earlier,
+    )
+    return replace(registry, keys={**registry.keys, kid: ended})
 
 
 def applied(registry: Registry | None, event: ActionRecorded) -> tuple[Registry, Mark | None]:
@@ -287,9 +360,14 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
     if action.kind == "readings_anchored":
         _decide_anchor(registry, action, actor)
         return
+    if action.kind in ("key_change_confirmed", "key_change_declined"):
+        _decide_settlement(registry, action, actor)
+        return
     if action.kind == "key_registered":
         grant = _grant(action.fields["grant"], "act.grant")
         owner, kid = registry.agency(grant.agency), _registered(grant).id
+        if registry.protocol.edition >= 2:
+            check_proof(grant, registry.protocol.id, "act.grant")
     else:
         kid = action.fields["key_id"]
         if kid not in registry.keys:
@@ -313,6 +391,56 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
     if action.kind == "key_revoked" and known is not None and known.revoked_at is not None:
         raise Refusal(
             Ground.CONFLICT, "already-revoked", "This key is revoked already.", "act.key_id"
+        )
+    asked = _proposal(registry, action)
+    if any(_is_same(asked, one) for one in registry.proposals.values()):
+        raise Refusal(
+            Ground.CONFLICT,
+            "change-proposed",
+            "This change of the key waits for another party to confirm it already.",
+            "act.grant.key" if action.kind == "key_registered" else "act.key_id",
+        )
+
+
+def _is_same(one: KeyProposal, other: KeyProposal) -> bool:
+    def told(proposal: KeyProposal) -> tuple[str, KeyChange, datetime | None]:
+        return proposal.key.id, proposal.change, proposal.compromised_since
+
+    return bool(one.confirming_roles) and told(one) == told(other)
+
+
+def _decide_settlement(registry: Registry, action: SignedAction, actor: Agency) -> None:
+    """Decide whether an agency may confirm or decline a change. Raises ``Refusal``."""
+    proposal = registry.proposals.get(UUID(action.fields["proposal"]))
+    if proposal is None:
+        raise Refusal(
+            Ground.UNKNOWN,
+            "unknown-proposal",
+            "No change of a key waits under this id; it may be confirmed or declined already.",
+            "act.proposal",
+        )
+    withdraws = action.kind == "key_change_declined" and (
+        actor.role == COORDINATOR and actor.party == proposal.party
+    )
+    if not withdraws and not proposal.may_be_confirmed_by(actor):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "second-party",
+            f"A change of this key is confirmed or declined by another party than"
+            f" {proposal.party}: by its {' or '.join(sorted(proposal.confirming_roles))}.",
+            "iss",
+        )
+    if action.kind == "key_change_declined":
+        return
+    known = registry.keys.get(proposal.key.id)
+    if proposal.change is KeyChange.REGISTRATION:
+        if known is not None:
+            raise Refusal(
+                Ground.CONFLICT, "key-known", "This key is registered already.", "act.proposal"
+            )
+    elif known is not None and known.revoked_position and proposal.compromised_since is None:
+        raise Refusal(
+            Ground.CONFLICT, "already-revoked", "This key is revoked already.", "act.proposal"
         )
 
 
@@ -355,6 +483,7 @@ def _decide_recovery(registry: Registry, action: SignedAction, actor: Agency) ->
             "parties; for every other agency its own country's coordinator registers one.",
             "iss",
         )
+    check_proof(grant, registry.protocol.id, "act.grant")
     if kid in registry.keys:
         raise Refusal(
             Ground.CONFLICT, "key-known", "This key is registered already.", "act.grant.key"
@@ -377,6 +506,9 @@ def _decide_adoption(action: SignedAction) -> None:
             Ground.INVALID, "protocol", f"The protocol does not hold: {error}", "act.protocol"
         ) from error
     granted = [_grant(g, "act.keys") for g in action.fields["keys"]]
+    if protocol.edition >= 2:
+        for place, grant in enumerate(granted):
+            check_proof(grant, protocol.id, f"act.keys.{place}")
     covered = set()
     for grant in granted:
         agency = protocol.agencies_by_id.get(grant.agency)

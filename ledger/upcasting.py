@@ -102,6 +102,9 @@ UPCASTERS = Upcasters(
     moved_to_case("return_decided", 1, "planned_for", "receiving_agency", digests=1),
     moved_to_case("departed", 1, "escort", digests=3),
     moved_to_case("meeting_held", 1, "agencies", digests=2),
+    # A grant may carry a proof that the agency holds the key.
+    Upcaster("protocol_adopted", 1, dict, digests=0),
+    Upcaster("key_registered", 1, dict, digests=0),
 )
 """The steps that every reader uses."""
 

@@ -123,6 +123,15 @@ class RegistryDocuments:
                 for party, anchored in registry.readings.items()
             },
             "country_keys": {party: key.id for party, key in registry.country_keys.items()},
+            "key_proposals": {
+                str(action): {
+                    "change": proposal.change.value,
+                    "key_id": proposal.key.id,
+                    "agency": proposal.key.agency,
+                    "by": proposal.by,
+                }
+                for action, proposal in registry.proposals.items()
+            },
         }
         if registry.recoveries:  # so that documents of before stay as they are
             made["key_recoveries"] = {

@@ -1,17 +1,18 @@
 """The table of the audit trail: one row for each event."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
 from psycopg import Cursor
 from psycopg.rows import DictRow
 from pydantic_core import to_json
 
-from ledger.registry import Registry, SignatureState
+from ledger.registry import Registry, SignatureState, ended_keys
 from projections.audit_trail import RegistryDocuments, trail_document
 from projections.documents import Document
 from projections.folding import CaseStep, RegistryStep, Step
-from projections.registry_history import RegistryHistory, marks_signatures
+from projections.registry_history import RegistryHistory
 from projections.view import Row, View
 
 # The state of a signature is the one thing about an event that a later event tells.
@@ -49,10 +50,12 @@ class AuditTrails(View):
         for step in steps:
             told = _signature_state(step)
             pending.append(self._row(step, told))
-            if isinstance(step, RegistryStep) and marks_signatures(step.event.action, step.mark):
+            ended = [*ended_keys(step.before, step.after)] if isinstance(step, RegistryStep) else []
+            if ended:
                 self.insert(curs, pending)
                 pending.clear()
-                self._mark(curs, step.event.action.fields)
+            for key_id, since in ended:
+                self._mark(curs, key_id, since)
         self.insert(curs, pending)
 
     def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:  # noqa: ARG002
@@ -77,13 +80,13 @@ class AuditTrails(View):
             return step.document_before, step.document_after
         return self._registries.of(step.before), self._registries.of(step.after)
 
-    def _mark(self, curs: Cursor[DictRow], fields: Mapping[str, Any]) -> None:
+    def _mark(self, curs: Cursor[DictRow], key_id: str, since: datetime | None) -> None:
         """Tell what was signed with a key that it is revoked, and since when compromised."""
         valid = [SignatureState.VALID.value]
         revoked = SignatureState.VALID_KEY_SINCE_REVOKED.value
-        key = {"slot": self.slot, "key_id": fields["key_id"]}
+        key = {"slot": self.slot, "key_id": key_id}
         curs.execute(_MARK, key | {"before": valid, "state": revoked, "since": None})
-        if (since := fields.get("since")) is not None:
+        if since is not None:
             compromised = SignatureState.KEY_COMPROMISED_THEN.value
             curs.execute(_MARK, key | {"before": [revoked], "state": compromised, "since": since})
 

@@ -8,16 +8,10 @@ from datetime import datetime
 from ledger import registry as registries
 from ledger.event import ActionRecorded
 from ledger.registry import Registry, SignatureState
-from ledger.signing import Mark, SignedAction
 from projections.folding import RegistryStep
 
 _CHANGES_NO_RULE = "readings_anchored"
 """The one act that comes often, and that no case's fold asks for."""
-
-
-def marks_signatures(action: SignedAction, mark: Mark | None) -> bool:
-    """Whether an act on the protocol says something about signatures made with a key."""
-    return action.kind in ("key_revoked", "key_compromised") and mark is not Mark.NO_EFFECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +44,8 @@ class RegistryHistory:
             if event.action.kind != _CHANGES_NO_RULE:
                 self._positions.append(event.position)
                 self._registries.append(registry)
-            if marks_signatures(event.action, noted):
-                fields = event.action.fields
-                since = fields.get("since")
-                mark = _Mark(event.position, datetime.fromisoformat(since) if since else None)
-                self._marks.setdefault(fields["key_id"], []).append(mark)
+            for key_id, since in registries.ended_keys(before, registry):
+                self._marks.setdefault(key_id, []).append(_Mark(event.position, since))
             yield RegistryStep(event, before, registry, noted)
 
     def at(self, position: int) -> Registry:

@@ -3,13 +3,17 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
+from joserfc.jwk import OKPKey
+from pydantic import ValidationError
 
 from api.agency_keys import key_path, own_key
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import agency_table
+from api.client import LedgerClient
 from api.country_keys import (
     country_key,
     new_country_key,
@@ -18,25 +22,60 @@ from api.country_keys import (
     retire_country_keys,
 )
 from api.history import mark_file
+from api.documents import Receipt
 from api.log_keys import own_parties
 from api.settings import Settings
 from api.store import open_store
 from ledger.application import Ledger, environment
+from ledger.key_possession import grant_of, request_of
 from ledger.key_recovery import GRACE
-from ledger.keys import from_public, generate, key_id, public_part, save
+from ledger.keys import from_public, generate, key_id, save
 from ledger.reading_files import read_ordinary
 from ledger.vault.country_key import CountryPublicKey
 from ledger.vocabulary.registration import (
     CoordinatorKeyRecovered,
     CountryKeyRegistered,
+    KeyChangeConfirmed,
+    KeyChangeDeclined,
     KeyCompromised,
-    KeyGrant,
     KeyRegistered,
+    KeyRequest,
     KeyRevoked,
-    PublicKey,
 )
 
 app = typer.Typer(name="keys", help="Make, register, list and revoke keys.", no_args_is_help=True)
+
+
+def read_request(file: Path, owner: str) -> KeyRequest:
+    """Read what an agency hands to its coordinator. Raises ``ValueError`` for anything else."""
+    try:
+        request = KeyRequest.model_validate_json(read_ordinary(file))
+    except ValidationError:
+        raise ValueError(
+            f"{file} is no public key with its proof: let {owner} write it with"
+            f" `case-ledger keys public {owner}`"
+        ) from None
+    if request.agency != owner:
+        raise ValueError(f"{file} is of {request.agency}, not of {owner}")
+    return request
+
+
+def _request(key: OKPKey, agency: str) -> KeyRequest:
+    return request_of(key, protocol=Settings().load_protocol().id, agency=agency)
+
+
+def _tell(client: LedgerClient, receipt: Receipt, done: str, as_json: bool) -> None:
+    """Print the receipt, and whether the change waits for another party."""
+    if as_json:
+        print_json(receipt)
+        return
+    out.print(done, soft_wrap=True)
+    if any(one.id == receipt.action_id for one in client.key_proposals()):
+        out.print(
+            "[yellow]It has no effect yet[/]: a coordinator of another country must confirm it"
+            f" with `case-ledger keys confirm {receipt.action_id}`.",
+            soft_wrap=True,
+        )
 
 
 @app.command()
@@ -51,7 +90,7 @@ def new(
         key = generate()
         save(key, path)
         public = path.with_suffix(".public.json")
-        public.write_text(public_part(key).model_dump_json() + "\n")
+        public.write_text(_request(key, agency).model_dump_json() + "\n")
         if as_json:
             print_json({"key_id": key_id(key), "private": str(path), "public": str(public)})
         else:
@@ -65,9 +104,9 @@ def public(
     agency: Annotated[str, typer.Argument(help="The agency whose key it is.")],
     file: Annotated[Path | None, typer.Option(help="Where the private key is kept.")] = None,
 ) -> None:
-    """Print the public part of a key, as a JWK."""
+    """Print the public part of a key for the coordinator, with the proof that you hold the key."""
     with failures():
-        print_json(public_part(own_key(Settings(), agency, file)))
+        print_json(_request(own_key(Settings(), agency, file), agency))
 
 
 @app.command("list")
@@ -87,7 +126,9 @@ def list_keys(
 def register(
     agency: Agency,
     owner: Annotated[str, typer.Argument(help="The agency that will sign with the key.")],
-    public_key: Annotated[Path, typer.Argument(help="Its public key, a JWK.")],
+    public_key: Annotated[
+        Path, typer.Argument(help="What `keys public`, or the page of sign-in, shows.")
+    ],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
     url: Url = DEFAULT_URL,
     key: KeyFile = None,
@@ -96,18 +137,11 @@ def register(
     """Register a key, as the coordinator of the agency's country."""
     with failures(as_json), connect(url, agency, key) as client:
         now = datetime.now(UTC)
-        grant = KeyGrant(
-            agency=owner,
-            key=PublicKey.model_validate_json(read_ordinary(public_key)),
-            valid_from=now,
-            valid_until=now + timedelta(days=days),
-        )
+        request = read_request(public_key, owner)
+        grant = grant_of(request, valid_from=now, valid_until=now + timedelta(days=days))
         receipt = client.append_to_registry(KeyRegistered(acted_at=now, grant=grant))
-        if as_json:
-            print_json(receipt)
-        else:
-            kid = key_id(from_public(grant.key))
-            out.print(f"[green]Registered[/] {kid} for {owner}", soft_wrap=True)
+        kid = key_id(from_public(grant.key))
+        _tell(client, receipt, f"[green]Registered[/] {kid} for {owner}", as_json)
 
 
 @app.command()
@@ -122,10 +156,7 @@ def revoke(
     with failures(as_json), connect(url, agency, key) as client:
         revoked = KeyRevoked(acted_at=datetime.now(UTC), key_id=kid)
         receipt = client.append_to_registry(revoked)
-        if as_json:
-            print_json(receipt)
-        else:
-            out.print(f"[green]Revoked[/] {kid} at position {receipt.position}", soft_wrap=True)
+        _tell(client, receipt, f"[green]Revoked[/] {kid} at position {receipt.position}", as_json)
 
 
 @app.command()
@@ -143,17 +174,65 @@ def compromised(
             acted_at=datetime.now(UTC), key_id=kid, since=datetime.fromisoformat(since)
         )
         receipt = client.append_to_registry(declared)
+        _tell(client, receipt, f"[green]Declared[/] at position {receipt.position}", as_json)
+
+
+@app.command()
+def proposals(
+    agency: Agency, url: Url = DEFAULT_URL, key: KeyFile = None, as_json: AsJson = False
+) -> None:
+    """List the changes of keys that wait until another party has confirmed them."""
+    with failures(as_json), connect(url, agency, key) as client:
+        waiting = client.key_proposals()
         if as_json:
-            print_json(receipt)
-        else:
-            out.print(f"[green]Declared[/] at position {receipt.position}", soft_wrap=True)
+            print_json([one.model_dump(mode="json") for one in waiting])
+            return
+        for one in waiting:
+            mark = "[yellow]yours to confirm[/]" if one.yours else "waits"
+            out.print(
+                f"{one.id}  {one.change.value} of {one.key_id} for {one.agency}, by {one.by}:"
+                f" {mark}",
+                soft_wrap=True,
+            )
+        if not waiting:
+            out.print("No change of a key waits.")
+
+
+@app.command()
+def confirm(
+    agency: Agency,
+    proposal: Annotated[UUID, typer.Argument(help="As `keys proposals` lists it.")],
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Confirm a change of another party's key. Compare the thumbprint with its holder before."""
+    with failures(as_json), connect(url, agency, key) as client:
+        confirmed = KeyChangeConfirmed(acted_at=datetime.now(UTC), proposal=proposal)
+        receipt = client.append_to_registry(confirmed)
+        _tell(client, receipt, f"[green]Confirmed[/] at position {receipt.position}", as_json)
+
+
+@app.command()
+def decline(
+    agency: Agency,
+    proposal: Annotated[UUID, typer.Argument(help="As `keys proposals` lists it.")],
+    url: Url = DEFAULT_URL,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decline a change of another party's key, or withdraw one of your own."""
+    with failures(as_json), connect(url, agency, key) as client:
+        declined = KeyChangeDeclined(acted_at=datetime.now(UTC), proposal=proposal)
+        receipt = client.append_to_registry(declined)
+        _tell(client, receipt, f"[green]Declined[/] at position {receipt.position}", as_json)
 
 
 @app.command()
 def recover(
     agency: Agency,
     owner: Annotated[str, typer.Argument(help="The coordinator that lost every key.")],
-    public_key: Annotated[Path, typer.Argument(help="Its new public key, a JWK.")],
+    public_key: Annotated[Path, typer.Argument(help="What `keys public` prints of its new key.")],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
     url: Url = DEFAULT_URL,
     key: KeyFile = None,
@@ -166,12 +245,8 @@ def recover(
     """
     with failures(as_json), connect(url, agency, key) as client:
         now = datetime.now(UTC)
-        grant = KeyGrant(
-            agency=owner,
-            key=PublicKey.model_validate_json(public_key.read_text()),
-            valid_from=now,
-            valid_until=now + timedelta(days=days),
-        )
+        request = read_request(public_key, owner)
+        grant = grant_of(request, valid_from=now, valid_until=now + timedelta(days=days))
         receipt = client.append_to_registry(CoordinatorKeyRecovered(acted_at=now, grant=grant))
         if as_json:
             print_json(receipt)

@@ -18,6 +18,7 @@ from rich.progress import (
 from api import disk
 from api.agency_keys import own_key
 from api.cli.connection import KeyFile
+from api.cli.keys import read_request
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.country_keys import country_keys
 from api.log_keys import own_parties
@@ -31,10 +32,9 @@ from api.settings import Settings
 from api.store import check_migrated, open_store
 from ledger import signing
 from ledger.application import Ledger, environment
-from ledger.keys import public_part
+from ledger.key_possession import grant_of, request_of
 from ledger.protocol import COORDINATOR
-from ledger.reading_files import read_ordinary
-from ledger.vocabulary.registration import KeyGrant, ProtocolAdopted, PublicKey
+from ledger.vocabulary.registration import ProtocolAdopted
 from projections.rebuild import rebuild_views
 from projections.views import VIEWS
 
@@ -98,7 +98,7 @@ def adopt(
     signer: Annotated[str, typer.Option("--as", help="The coordinator that signs the adoption.")],
     coordinator: Annotated[
         list[str] | None,
-        typer.Option(help="AGENCY=FILE with a coordinator's public key; its own is known."),
+        typer.Option(help="AGENCY=FILE with what `keys public` printed; its own is known."),
     ] = None,
     key: KeyFile = None,
     years: Annotated[int, typer.Option(min=1, max=10, help="How long the keys are valid.")] = 2,
@@ -114,27 +114,26 @@ def adopt(
     with failures(as_json), open_store(settings) as store:
         protocol = settings.load_protocol()
         private = own_key(settings, signer, key)
-        public = {signer: public_part(private)}
+        requests = {signer: request_of(private, protocol=protocol.id, agency=signer)}
         for pair in coordinator or []:
             agency, equals, file = pair.partition("=")
             if not equals:
                 fail(f"{pair!r} is not AGENCY=FILE")
-            public[agency] = PublicKey.model_validate_json(read_ordinary(Path(file)))
+            requests[agency] = read_request(Path(file), agency)
         needed = {a.id for a in protocol.agencies if a.role == COORDINATOR}
-        if missing := needed - public.keys():
+        if missing := needed - requests.keys():
             fail(f"public keys are missing: --coordinator {' '.join(sorted(missing))}")
         now = datetime.now(UTC)
         adopted = ProtocolAdopted(
             acted_at=now,
             protocol=protocol.model_dump(mode="json", exclude_none=True),
             keys=tuple(
-                KeyGrant(
-                    agency=agency,
-                    key=public_key,
+                grant_of(
+                    request,
                     valid_from=now - timedelta(minutes=5),
                     valid_until=now + timedelta(days=365 * years),
                 )
-                for agency, public_key in public.items()
+                for request in requests.values()
             ),
         )
         signed = signing.sign(

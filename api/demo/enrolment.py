@@ -17,9 +17,9 @@ from api.web.errors import PageRoute
 from api.web.rendering import page
 from ledger.protocol import COORDINATOR, NODE, Protocol
 from ledger.refusals import Ground, Refusal
-from ledger.vocabulary.registration import PublicKey
+from ledger.vocabulary.registration import KeyRequest
 
-Register = Callable[[str, PublicKey], None]
+Register = Callable[[KeyRequest], None]
 Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{22}$")]
 
 
@@ -46,18 +46,27 @@ class Enrolment:
         @router.get("/demo/enrol/{token}")
         def show(request: Request, node: TheNode, token: Token) -> Response:
             agency = self._agency(token)
-            name = node.ledger.adopted().protocol.agencies_by_id[agency].name
-            audience = node.settings.audience
-            return page(request, "enrol.html", None, agency=agency, name=name, audience=audience)
+            protocol = node.ledger.adopted().protocol
+            return page(
+                request,
+                "enrol.html",
+                None,
+                agency=agency,
+                name=protocol.agencies_by_id[agency].name,
+                audience=node.settings.audience,
+                protocol=protocol.id,
+            )
 
         @router.post("/demo/enrol/{token}")
         def enrol(
-            request: Request, node: TheNode, token: Token, key: Annotated[PublicKey, Body()]
+            request: Request, node: TheNode, token: Token, asked: Annotated[KeyRequest, Body()]
         ) -> Response:
             check_same_origin(node, request)
-            agency = self._take(token)
+            if asked.agency != self._agency(token):
+                raise Refusal(Ground.INVALID, "request", "The key is of another agency.", "agency")
+            self._take(token)
             if self._register is not None:
-                self._register(agency, key)
+                self._register(asked)
             return Response(status_code=204)
 
         app.router.routes.extend(router.routes)

@@ -32,14 +32,15 @@ from api.settings import Settings
 from api.store import create_database, open_store
 from ledger import keys, signing
 from ledger.application import Ledger, environment
-from ledger.keys import from_public
-from ledger.protocol import COORDINATOR, Protocol
+from ledger.key_possession import grant_of, request_of
+from ledger.protocol import COORDINATOR, KeyChange, Protocol
 from ledger.vocabulary.registration import (
     CountryKeyRegistered,
+    KeyChangeConfirmed,
     KeyGrant,
     KeyRegistered,
+    KeyRequest,
     ProtocolAdopted,
-    PublicKey,
 )
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView
@@ -131,7 +132,7 @@ def _prepared(owner: str, conninfo: str, protocol: Protocol, directory: Path) ->
     adopted = ProtocolAdopted(
         acted_at=_BEFORE,
         protocol=protocol.model_dump(mode="json", exclude_none=True),
-        keys=tuple(_grant(agency, key) for agency, key in held.items()),
+        keys=tuple(_grant(protocol, agency, key) for agency, key in held.items()),
     )
     first = coordinators[0]
     signed = signing.sign(
@@ -143,23 +144,28 @@ def _prepared(owner: str, conninfo: str, protocol: Protocol, directory: Path) ->
 
 
 def _register(players: Players, protocol: Protocol, held: Mapping[str, OKPKey]) -> None:
-    coordinator = {a.party: a.id for a in protocol.agencies if a.role == COORDINATOR}
     for agency in protocol.agencies:
         if agency.role != COORDINATOR:
-            grant = _grant(agency.id, held[agency.id])
-            players[coordinator[agency.party]].append_to_registry(
-                KeyRegistered(acted_at=_BEFORE, grant=grant)
-            )
+            _register_one(players, protocol, _grant(protocol, agency.id, held[agency.id]), _BEFORE)
 
 
-def _enrol(players: Players, protocol: Protocol, agency: str, key: PublicKey) -> None:
+def _enrol(players: Players, protocol: Protocol, request: KeyRequest) -> None:
     """Register a key that a browser made, as the coordinator of the agency's country."""
-    party = protocol.agencies_by_id[agency].party
-    coordinator = next(
-        a.id for a in protocol.agencies if a.role == COORDINATOR and a.party == party
-    )
-    grant = _grant(agency, from_public(key))
-    players[coordinator].append_to_registry(KeyRegistered(acted_at=datetime.now(UTC), grant=grant))
+    _register_one(players, protocol, _granted(request), datetime.now(UTC))
+
+
+def _register_one(
+    players: Players, protocol: Protocol, grant: KeyGrant, acted_at: datetime
+) -> None:
+    """Register a key; where the protocol asks for it, confirm it as another coordinator."""
+    owner = protocol.agencies_by_id[grant.agency]
+    coordinators = [a for a in protocol.agencies if a.role == COORDINATOR]
+    own = next(a.id for a in coordinators if a.party == owner.party)
+    receipt = players[own].append_to_registry(KeyRegistered(acted_at=acted_at, grant=grant))
+    if protocol.confirming_roles(owner.role, KeyChange.REGISTRATION):
+        other = next(a.id for a in coordinators if a.party != owner.party)
+        confirmed = KeyChangeConfirmed(acted_at=acted_at, proposal=receipt.action_id)
+        players[other].append_to_registry(confirmed)
 
 
 def _register_countries(players: Players, protocol: Protocol, settings: Settings) -> None:
@@ -171,13 +177,14 @@ def _register_countries(players: Players, protocol: Protocol, settings: Settings
             )
 
 
-def _grant(agency: str, key: OKPKey) -> KeyGrant:
+def _grant(protocol: Protocol, agency: str, key: OKPKey) -> KeyGrant:
+    return _granted(request_of(key, protocol=protocol.id, agency=agency))
+
+
+def _granted(request: KeyRequest) -> KeyGrant:
     now = datetime.now(UTC)
-    return KeyGrant(
-        agency=agency,
-        key=keys.public_part(key),
-        valid_from=now - timedelta(days=1),
-        valid_until=now + timedelta(days=365),
+    return grant_of(
+        request, valid_from=now - timedelta(days=1), valid_until=now + timedelta(days=365)
     )
 
 

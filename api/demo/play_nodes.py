@@ -20,13 +20,14 @@ from api.demo.machines import Machine
 from api.demo.story import FORBIDDEN, STORY, Step
 from api.settings import Settings
 from ledger import keys
-from ledger.protocol import COORDINATOR, NODE, Protocol
+from ledger.key_possession import grant_of, request_of
+from ledger.protocol import COORDINATOR, NODE, KeyChange, Protocol
 from ledger.transparency.note import VerifierKey
 from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.vocabulary.levels import Level
 from ledger.vocabulary.registration import (
     CountryKeyRegistered,
-    KeyGrant,
+    KeyChangeConfirmed,
     KeyRegistered,
     LogPolicyAdopted,
 )
@@ -223,7 +224,13 @@ def _set_up(directory: Path, protocol: Protocol, told: Told) -> Iterator[World]:
         for agency in protocol.agencies:
             if agency.role not in (COORDINATOR, NODE):
                 with world.client(f"{agency.party.lower()}-nac") as client:
-                    client.append_to_registry(_registration(world, agency.id))
+                    receipt = client.append_to_registry(_registration(world, agency.id))
+                if protocol.confirming_roles(agency.role, KeyChange.REGISTRATION):
+                    other = next(c for c in protocol.party_codes if c != agency.party)
+                    now = datetime.now(UTC)
+                    confirmed = KeyChangeConfirmed(acted_at=now, proposal=receipt.action_id)
+                    with world.client(f"{other.lower()}-nac") as client:
+                        client.append_to_registry(confirmed)
                 registered += 1
         told.shown(f"{registered} agencies' keys registered through their own countries' nodes")
         for code, machine in countries.items():
@@ -443,7 +450,8 @@ def _adopt(world: World) -> str:
     words = []
     for agency in others:
         path = world.directory / f"{agency}.public.json"
-        path.write_text(keys.public_part(world.held[agency]).model_dump_json())
+        request = request_of(world.held[agency], protocol=world.protocol.id, agency=agency)
+        path.write_text(request.model_dump_json())
         words += ["--coordinator", f"{agency}={path}"]
     own = world.directory / f"{first}.jwk"
     keys.save(world.held[first], own)
@@ -453,11 +461,9 @@ def _adopt(world: World) -> str:
 
 def _registration(world: World, agency: str, key: OKPKey | None = None) -> KeyRegistered:
     now = datetime.now(UTC)
-    grant = KeyGrant(
-        agency=agency,
-        key=keys.public_part(key or world.held[agency]),
-        valid_from=now - timedelta(days=1),
-        valid_until=now + timedelta(days=365),
+    request = request_of(key or world.held[agency], protocol=world.protocol.id, agency=agency)
+    grant = grant_of(
+        request, valid_from=now - timedelta(days=1), valid_until=now + timedelta(days=365)
     )
     return KeyRegistered(acted_at=now, grant=grant)
 

@@ -4,7 +4,14 @@ from fastapi import APIRouter, Response
 
 from api.access import TheCaller, TheNode
 from api.declared_parameters import DeclaredParametersRoute
-from api.documents import AgencyKey, AgencyWithKeys, ProtocolDocument, Receipt, TrailPage
+from api.documents import (
+    AgencyKey,
+    AgencyWithKeys,
+    KeyProposalDocument,
+    ProtocolDocument,
+    Receipt,
+    TrailPage,
+)
 from api.parameters import AtLeast, Position, SignedActionBody, wait_for
 from api.problems import responses
 from api.routes.outbox import ACCEPTED, answer
@@ -54,6 +61,29 @@ def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
     ]
 
 
+@router.get(
+    "/key-proposals",
+    response_model=list[KeyProposalDocument],
+    responses=responses(401, 403, 409, 503),
+)
+def get_key_proposals(caller: TheCaller) -> list[KeyProposalDocument]:
+    """The changes of keys that wait until another party has confirmed or declined them."""
+    return [
+        KeyProposalDocument(
+            id=one.action,
+            change=one.change,
+            key_id=one.key.id,
+            agency=one.key.agency,
+            by=one.by,
+            compromised_since=one.compromised_since,
+            valid_from=one.key.valid_from,
+            valid_until=one.key.valid_until,
+            yours=one.may_be_confirmed_by(caller.agency),
+        )
+        for one in caller.registry.proposals.values()
+    ]
+
+
 @router.post(
     "/protocol/actions",
     status_code=201,
@@ -61,7 +91,7 @@ def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
     responses={**ACCEPTED, **responses(401, 403, 404, 409, 413, 422, 503, 507)},
 )
 def append_to_registry(sd_jwt: SignedActionBody, node: TheNode, caller: TheCaller) -> Response:
-    """Register or revoke an agency's key, or adopt a policy of the log.
+    """Register or revoke an agency's key, confirm such a change, or adopt a policy of the log.
 
     A country's node answers 202 while the ledger node is away, as for an action on a case.
     """

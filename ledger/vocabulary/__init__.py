@@ -54,6 +54,8 @@ from ledger.vocabulary.protection import (
 from ledger.vocabulary.registration import (
     CoordinatorKeyRecovered,
     CountryKeyRegistered,
+    KeyChangeConfirmed,
+    KeyChangeDeclined,
     KeyCompromised,
     KeyRegistered,
     KeyRevoked,
@@ -141,6 +143,8 @@ REGISTRY_ACTIONS = actions_by_kind(
         KeyRegistered,
         KeyRevoked,
         KeyCompromised,
+        KeyChangeConfirmed,
+        KeyChangeDeclined,
         LogPolicyAdopted,
         CoordinatorKeyRecovered,
         CountryKeyRegistered,

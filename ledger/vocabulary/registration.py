@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ledger.vocabulary.action import Action, LedgerModel, OnLedger
 from ledger.vocabulary.picklists import Stage as S
-from ledger.vocabulary.types import AgencyId, UtcDatetime
+from ledger.vocabulary.types import ActionId, AgencyId, UtcDatetime
 
 MAX_POLICY = 8 * 1024
 KeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
@@ -21,6 +21,20 @@ class PublicKey(LedgerModel):
     x: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 
 
+Proof = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{86}$", max_length=1024)
+]
+"""A compact JWS by the key itself; see ``ledger.key_possession``."""
+
+
+class KeyRequest(LedgerModel):
+    """A new public key with its proof, as an agency hands it to its coordinator."""
+
+    agency: AgencyId
+    key: PublicKey
+    proof: Proof
+
+
 class KeyGrant(LedgerModel):
     """A key that an agency may sign with, from ``valid_from`` until ``valid_until``."""
 
@@ -28,6 +42,8 @@ class KeyGrant(LedgerModel):
     key: PublicKey
     valid_from: UtcDatetime
     valid_until: UtcDatetime
+    proof: Proof | None = None
+    """Required from edition 2 of the rules on."""
 
 
 class ProtocolAdopted(Action):
@@ -44,7 +60,10 @@ class ProtocolAdopted(Action):
 
 
 class KeyRegistered(Action):
-    """A coordinator registers a key for an agency of the coordinator's own country."""
+    """A coordinator registers a key for an agency of the coordinator's own country.
+
+    Where the protocol asks for a second party, the key counts once that party has confirmed it.
+    """
 
     kind: ClassVar[str] = "key_registered"
     stage: ClassVar[S] = S.COORDINATION
@@ -53,7 +72,11 @@ class KeyRegistered(Action):
 
 
 class KeyRevoked(Action):
-    """A coordinator revokes a key; what it signed before stays valid."""
+    """A coordinator revokes a key; what it signed before stays valid.
+
+    Where the protocol asks for a second party, the key counts until that party has confirmed the
+    revocation. The agency itself revokes its own key at once.
+    """
 
     kind: ClassVar[str] = "key_revoked"
     stage: ClassVar[S] = S.COORDINATION
@@ -87,6 +110,25 @@ class CoordinatorKeyRecovered(Action):
     stage: ClassVar[S] = S.COORDINATION
 
     grant: OnLedger[KeyGrant]
+
+
+class KeyChangeConfirmed(Action):
+    """Another party confirms the registration or the revocation of a key, which then counts."""
+
+    kind: ClassVar[str] = "key_change_confirmed"
+    stage: ClassVar[S] = S.COORDINATION
+
+    proposal: OnLedger[ActionId]
+    """The action that registered, revoked or declared the key compromised."""
+
+
+class KeyChangeDeclined(Action):
+    """Another party declines a change that waits for it, or its coordinator withdraws it."""
+
+    kind: ClassVar[str] = "key_change_declined"
+    stage: ClassVar[S] = S.COORDINATION
+
+    proposal: OnLedger[ActionId]
 
 
 class LogPolicyAdopted(Action):

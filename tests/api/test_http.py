@@ -23,7 +23,7 @@ from ledger.vocabulary.picklists import (
     ShelterKind,
 )
 from ledger.vocabulary.protection import RiskAssessed, Sheltered
-from ledger.vocabulary.registration import KeyGrant, KeyRegistered, KeyRevoked
+from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support import actions
 from tests.support.agencies import PAST
 from tests.support.serving import Server
@@ -341,12 +341,7 @@ def test_assertions_are_checked(served: Server) -> None:
 def test_keys_are_registered_and_revoked_over_http(served: Server) -> None:
     coordinator = served.client("me-nac")
     new_key = keys.generate()
-    grant = KeyGrant(
-        agency="me-border",
-        key=keys.public_part(new_key),
-        valid_from=PAST,
-        valid_until=datetime.now(UTC) + timedelta(days=30),
-    )
+    grant = served.agencies.grant("me-border", new_key)
     coordinator.append_to_registry(KeyRegistered(acted_at=datetime.now(UTC), grant=grant))
     listed = next(a for a in coordinator.agencies() if a.id == "me-border")
     assert keys.key_id(new_key) in {key.id for key in listed.keys}

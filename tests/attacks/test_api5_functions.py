@@ -1,7 +1,6 @@
 """API5:2023: who may do what, whatever the request pretends to be."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -20,19 +19,14 @@ from ledger.vocabulary.registration import (
 )
 from tests.attacks.target import KOSOVO, MARK, Target
 from tests.support.actions import START, opening
-from tests.support.agencies import PAST
+from tests.support.agencies import PAST, Agencies
 
 OVERSIGHT = ("xk-ombudsperson", "me-ombudsman", "al-advocate")
 HELPERS = ("xk-shelter-children", "xk-ngo-support")
 
 
 def grant(agency: str) -> KeyGrant:
-    return KeyGrant(
-        agency=agency,
-        key=keys.public_part(keys.generate()),
-        valid_from=PAST,
-        valid_until=datetime.now(UTC) + timedelta(days=1),
-    )
+    return Agencies().grant(agency, keys.generate())
 
 
 def victim(target: Target) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,7 +13,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from ledger.vocabulary.registration import KeyRegistered, PublicKey
+from ledger.key_possession import grant_of
+from ledger.protocol import KeyChange
+from ledger.vocabulary.registration import KeyChangeConfirmed, KeyRegistered, KeyRequest
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import new_database
 from tests.support.serving import Server, serving
@@ -65,12 +67,19 @@ class Person:
         page.select_option("#agency", self.agency)
         page.click("#make-key")
         page.wait_for_selector("#has-key:not([hidden])")
-        public = PublicKey.model_validate_json(page.input_value("#public-key"))
-        grant = self.server.agencies.grant(self.agency).model_copy(
-            update={"key": public, "valid_from": datetime.now(UTC).replace(microsecond=0)}
-        )
-        with self.server.client(f"{self.agency[:2]}-nac") as coordinator:
-            coordinator.append_to_registry(KeyRegistered(acted_at=PAST, grant=grant))
+        request = KeyRequest.model_validate_json(page.input_value("#public-key"))
+        assert request.agency == self.agency
+        begins = datetime.now(UTC).replace(microsecond=0)
+        grant = grant_of(request, valid_from=begins, valid_until=begins + timedelta(days=365))
+        own, other = self.server.agencies.coordinators_for(self.agency)
+        with self.server.client(own) as coordinator:
+            receipt = coordinator.append_to_registry(KeyRegistered(acted_at=PAST, grant=grant))
+        protocol = self.server.agencies.protocol
+        role = protocol.agencies_by_id[self.agency].role
+        if protocol.confirming_roles(role, KeyChange.REGISTRATION):
+            confirmed = KeyChangeConfirmed(acted_at=PAST, proposal=receipt.action_id)
+            with self.server.client(other) as coordinator:
+                coordinator.append_to_registry(confirmed)
         page.click("#enter")
         page.wait_for_url("**/cases")
 

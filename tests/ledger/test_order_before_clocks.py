@@ -28,7 +28,7 @@ from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Danger, LegalBasis, Priority, Purpose
-from ledger.vocabulary.registration import KeyGrant, KeyRegistered, KeyRevoked
+from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from ledger.vocabulary.sharing import BreakGlassOpened, InformationReleased
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
@@ -148,8 +148,8 @@ def test_a_clock_that_goes_back_before_a_revocation_leaves_what_came_first_valid
 
 def lasting(book: Book, agency: str, begins: datetime, ends: datetime) -> None:
     """A key for an agency that lasts from one moment to another; the agency signs with it."""
-    book.agencies.keys[agency] = key = keys.generate()
-    grant = KeyGrant(agency=agency, key=keys.public_part(key), valid_from=begins, valid_until=ends)
+    book.agencies.keys[agency] = keys.generate()
+    grant = book.agencies.grant_between(agency, begins, ends)
     book.decide("xk-nac", KeyRegistered(acted_at=PAST, grant=grant))
 
 

@@ -40,6 +40,8 @@ from ledger.vocabulary import (
 from ledger.vocabulary.registration import (
     CoordinatorKeyRecovered,
     CountryKeyRegistered,
+    KeyChangeConfirmed,
+    KeyChangeDeclined,
     KeyCompromised,
     KeyRegistered,
     KeyRevoked,
@@ -286,6 +288,8 @@ def _some(kind: str, agencies: Agencies, data: st.DataObject) -> Action:
         "key_registered": lambda: KeyRegistered(acted_at=PAST, grant=grant),
         "coordinator_key_recovered": lambda: CoordinatorKeyRecovered(acted_at=PAST, grant=grant),
         "key_revoked": lambda: KeyRevoked(acted_at=PAST, key_id=kid),
+        "key_change_confirmed": lambda: KeyChangeConfirmed(acted_at=PAST, proposal=UUID(int=7)),
+        "key_change_declined": lambda: KeyChangeDeclined(acted_at=PAST, proposal=UUID(int=7)),
         "key_compromised": lambda: KeyCompromised(acted_at=PAST, key_id=kid, since=PAST),
         "log_policy_adopted": lambda: LogPolicyAdopted(acted_at=PAST, policy="quorum none\n"),
         "country_key_registered": lambda: CountryKeyRegistered(acted_at=PAST, key="A" * 1622),

@@ -8,10 +8,16 @@ from joserfc.jwk import OKPKey
 
 from ledger import keys, signing
 from ledger.application import Ledger
-from ledger.protocol import COORDINATOR, Protocol, shipped_protocol
+from ledger.key_possession import grant_of, request_of
+from ledger.protocol import COORDINATOR, KeyChange, Protocol, shipped_protocol
 from ledger.sd_jwt import SdJwt
 from ledger.vocabulary import Action
-from ledger.vocabulary.registration import KeyGrant, KeyRegistered, ProtocolAdopted
+from ledger.vocabulary.registration import (
+    KeyChangeConfirmed,
+    KeyGrant,
+    KeyRegistered,
+    ProtocolAdopted,
+)
 
 PAST = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -40,12 +46,13 @@ class Agencies:
         )
 
     def grant(self, agency: str, key: OKPKey | None = None) -> KeyGrant:
-        return KeyGrant(
-            agency=agency,
-            key=keys.public_part(key or self.keys[agency]),
-            valid_from=PAST,
-            valid_until=datetime.now(UTC) + timedelta(days=365),
-        )
+        return self.grant_between(agency, PAST, datetime.now(UTC) + timedelta(days=365), key)
+
+    def grant_between(
+        self, agency: str, begins: datetime, ends: datetime, key: OKPKey | None = None
+    ) -> KeyGrant:
+        request = request_of(key or self.keys[agency], protocol=self.protocol.id, agency=agency)
+        return grant_of(request, valid_from=begins, valid_until=ends)
 
     def adoption(self) -> SdJwt:
         coordinators = [a.id for a in self.protocol.agencies if a.role == COORDINATOR]
@@ -62,11 +69,26 @@ class Agencies:
             ledger.append_to_registry(signing.read(signed))
 
     def registrations(self) -> list[SdJwt]:
-        coordinator = {a.party: a.id for a in self.protocol.agencies if a.role == COORDINATOR}
-        return [
-            self.sign(
-                coordinator[a.party], KeyRegistered(acted_at=PAST, grant=self.grant(a.id)), None
-            )
-            for a in self.protocol.agencies
-            if a.role != COORDINATOR
-        ]
+        """Every agency's key, each oversight body's confirmed by another country's coordinator."""
+        signed = []
+        for agency in self.protocol.agencies:
+            if agency.role == COORDINATOR:
+                continue
+            own, other = self.coordinators_for(agency.id)
+            registered = KeyRegistered(acted_at=PAST, grant=self.grant(agency.id))
+            signed.append(self.sign(own, registered, None))
+            if self.protocol.confirming_roles(agency.role, KeyChange.REGISTRATION):
+                signed.append(self.confirmation(other, signed[-1]))
+        return signed
+
+    def confirmation(self, coordinator: str, of: SdJwt) -> SdJwt:
+        """A coordinator's confirmation of a change of a key."""
+        confirmed = KeyChangeConfirmed(acted_at=PAST, proposal=UUID(of.payload["jti"]))
+        return self.sign(coordinator, confirmed, None)
+
+    def coordinators_for(self, agency: str) -> tuple[str, str]:
+        """The coordinator of an agency's country, and one of another country."""
+        party = self.protocol.agencies_by_id[agency].party
+        every = [a for a in self.protocol.agencies if a.role == COORDINATOR]
+        own = next(a.id for a in every if a.party == party)
+        return own, next(a.id for a in every if a.party != party)

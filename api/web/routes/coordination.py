@@ -15,8 +15,9 @@ from api.web.rendering import Words, page
 from api.web.telling import names
 from ledger import clock
 from ledger.duplicates.store import Duplicate
-from ledger.protocol import COORDINATOR, NODE, OVERSIGHT
+from ledger.protocol import COORDINATOR, NODE, OVERSIGHT, KeyChange
 from ledger.refusals import Ground, Refusal
+from ledger.upcasting import upcasters
 from projections.case_lists import Mark
 from projections.owed_lists import AT_MOST
 
@@ -93,7 +94,7 @@ def retention(request: Request, node: TheNode, caller: TheCaller) -> Response:
 
 @router.get("/keys")
 def keys(request: Request, caller: TheCaller) -> Response:
-    """The country's keys, and registering one that a person made in a browser."""
+    """Show the country's keys, the form to register one, and the changes that wait."""
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
     now, protocol = clock.now(), caller.registry.protocol
@@ -103,11 +104,19 @@ def keys(request: Request, caller: TheCaller) -> Response:
         (key for key in caller.registry.keys.values() if key.agency in own),
         key=lambda key: (key.agency, key.valid_from),
     )
+    proposals = [
+        (one, one.party == caller.agency.party)
+        for one in caller.registry.proposals.values()
+        if one.party == caller.agency.party or one.may_be_confirmed_by(caller.agency)
+    ]
     return page(
         request,
         "keys.html",
         caller,
         agencies=agencies,
+        waits={a.id for a in agencies if protocol.confirming_roles(a.role, KeyChange.REGISTRATION)},
+        proposals=proposals,
+        version=upcasters().version("key_registered"),
         held=[(key, key.valid_at(now)) for key in held],
         named=names(protocol, (), Words.of(request).things),
         protocol=protocol.id,

@@ -39,6 +39,7 @@ def sign_in(request: Request, node: TheNode, return_to: ReturnTo = "/cases") -> 
         None,
         return_to=return_to,
         audience=node.settings.audience,
+        protocol=protocol.id,
         by_provider=node.sign_in is not None,
         parties=[(p, [a for a in agencies if a.party == p.code]) for p in parties],
     )

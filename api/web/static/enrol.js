@@ -8,7 +8,7 @@ const button = document.getElementById("enrol");
 
 button.addEventListener("click", async () => {
   button.disabled = true;
-  const { agency, audience } = button.dataset;
+  const { agency, audience, protocol } = button.dataset;
   const say = (message) => { document.getElementById("enrol-said").textContent = message; };
   try {
     // Each demo is another ledger: what was pinned of the last one is of no use.
@@ -17,7 +17,7 @@ button.addEventListener("click", async () => {
     const answer = await fetch(location.pathname, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: keys.publicJwk(key),
+      body: await keys.request(key, protocol),
     });
     if (!answer.ok) {
       say(text("enrol.used"));

@@ -20,8 +20,6 @@ export async function make(agency) {
 /** The key of an agency in this browser, or undefined. */
 export const of = (agency) => store.get("keys", agency);
 
-export const publicJwk = (key) => JSON.stringify({ kty: "OKP", crv: "Ed25519", x: key.x });
-
 /** A compact JWS (RFC 7515) over a payload, signed with a key. */
 export async function sign(key, type, payload) {
   const header = { alg: "Ed25519", typ: type, kid: key.id };
@@ -29,6 +27,14 @@ export async function sign(key, type, payload) {
   const signed = parts.join(".");
   const signature = await crypto.subtle.sign("Ed25519", key.sign, utf8(signed));
   return `${signed}.${base64url(new Uint8Array(signature))}`;
+}
+
+/** What the coordinator registers: the public key, with the proof that this browser holds it. */
+export async function request(key, protocol) {
+  const proof = await sign(key, "key-possession+jwt", { protocol, agency: key.agency });
+  return JSON.stringify({
+    agency: key.agency, key: { kty: "OKP", crv: "Ed25519", x: key.x }, proof,
+  });
 }
 
 /** What API clients send too: good for one request within a minute. */

@@ -14,7 +14,7 @@ async function show() {
   document.getElementById("has-key").hidden = !key;
   if (key) {
     document.getElementById("thumbprint").textContent = key.id;
-    document.getElementById("public-key").value = keys.publicJwk(key);
+    document.getElementById("public-key").value = await keys.request(key, place.dataset.protocol);
   }
 }
 

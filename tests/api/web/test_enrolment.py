@@ -9,7 +9,8 @@ from api.demo.enrolment import Enrolment, enrolled, of_each_role
 from api.server import serving
 from api.settings import Settings
 from ledger import keys
-from ledger.vocabulary.registration import PublicKey
+from ledger.key_possession import request_of
+from ledger.vocabulary.registration import KeyRequest
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
 from tests.support.web import FROM_HERE
@@ -47,20 +48,24 @@ def test_a_link_is_good_for_one_key_of_its_own_page(
     sent: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    registered: list[tuple[str, PublicKey]] = []
+    registered: list[KeyRequest] = []
     enrolment = Enrolment(agencies.protocol)
     with new_database(server, begun) as conninfo:
         settings = Settings(data_directory=tmp_path_factory.mktemp("demo"), port=0)
         with serving(settings, conninfo, enrolment.add_to) as url:
-            enrolment.open(lambda agency, key: registered.append((agency, key)))
+            enrolment.open(registered.append)
             agency, link = next(iter(enrolment.links(url).items()))
-            public = keys.public_part(keys.generate())
+            protocol = agencies.protocol.id
+            public = request_of(keys.generate(), protocol=protocol, agency=agency)
+            other = request_of(keys.generate(), protocol=protocol, agency="xk-border")
             assert httpx.get(link).status_code == 200
             assert httpx.post(link, json=public.model_dump(), headers=sent).status_code == 403
+            foreign = httpx.post(link, json=other.model_dump(), headers=FROM_HERE)
+            assert foreign.status_code == 422
             assert registered == []
             first = httpx.post(link, json=public.model_dump(), headers=FROM_HERE)
             assert first.status_code == 204
-            assert registered == [(agency, public)]
+            assert registered == [public]
             again = httpx.post(link, json=public.model_dump(), headers=FROM_HERE)
             assert again.status_code == 404
             assert httpx.get(link).status_code == 404

@@ -1,0 +1,158 @@
+"""A coordinator against those that oversee it: their keys, and what it did itself."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from joserfc.jwk import OKPKey
+
+from api.assertions import make_assertion
+from ledger import keys
+from ledger.key_possession import proof_of
+from ledger.vocabulary import Action
+from ledger.vocabulary.registration import (
+    KeyChangeConfirmed,
+    KeyChangeDeclined,
+    KeyCompromised,
+    KeyRegistered,
+    KeyRevoked,
+)
+from tests.attacks.conftest import attacked
+from tests.attacks.target import Target
+from tests.support.agencies import PAST, Agencies
+
+OVERSEER, COORDINATOR, OTHER = "xk-ombudsperson", "xk-nac", "me-nac"
+NOT_SECOND = ("xk-nac", "xk-ombudsperson", "me-police-thb", "me-ombudsman", "xk-dhtqnj")
+
+
+@pytest.fixture(scope="module")
+def ledger(server: str, begun: str, agencies: Agencies) -> Iterator[Target]:
+    """A server of its own: keys that are registered here would meet other attacks."""
+    with attacked(server, begun, agencies) as target:
+        yield target
+
+
+def act(target: Target, agency: str, action: Action, status: int, rule: str | None = None) -> UUID:
+    """Hand in an act on the protocol; the answer is as expected. Returns the act's id."""
+    signed = target.sign(agency, action, None)
+    told = target.append(signed, agency=agency)
+    if rule is not None:
+        target.refuses(told, status, rule)
+    assert told.status_code == status, told.text
+    return UUID(signed.payload["jti"])
+
+
+def registered(target: Target, key: OKPKey, agency: str = OVERSEER) -> KeyRegistered:
+    return KeyRegistered(acted_at=PAST, grant=target.server.agencies.grant(agency, key))
+
+
+def reads(target: Target, key: OKPKey, agency: str = OVERSEER) -> tuple[int, str | None]:
+    """What a request that is signed with the key is answered."""
+    token = make_assertion(agency, key, "case-ledger")
+    answer = target.ask("/v1/cases", token=token)
+    return answer.status_code, answer.json().get("rule")
+
+
+def test_a_coordinator_becomes_its_own_overseer(ledger: Target) -> None:
+    """The key that it registers for the ombudsperson reads nothing, and its own word is not two."""
+    own = keys.generate()
+    proposal = act(ledger, COORDINATOR, registered(ledger, own), 201)
+    assert reads(ledger, own) == (401, "key-not-confirmed")
+    for agency in NOT_SECOND:
+        confirmed = KeyChangeConfirmed(acted_at=PAST, proposal=proposal)
+        act(ledger, agency, confirmed, 403, "second-party")
+    assert reads(ledger, own) == (401, "key-not-confirmed")
+    act(ledger, COORDINATOR, registered(ledger, own), 409, "change-proposed")
+    act(ledger, OTHER, KeyChangeDeclined(acted_at=PAST, proposal=proposal), 201)
+    assert reads(ledger, own) == (401, "unknown-key")
+    late = KeyChangeConfirmed(acted_at=PAST, proposal=proposal)
+    act(ledger, OTHER, late, 404, "unknown-proposal")
+
+
+def test_a_key_counts_once_another_country_has_confirmed_it(ledger: Target) -> None:
+    true = keys.generate()
+    proposal = act(ledger, COORDINATOR, registered(ledger, true), 201)
+    waiting = ledger.ask("/v1/key-proposals", OTHER).json()
+    assert [(one["id"], one["yours"], one["change"]) for one in waiting] == [
+        (str(proposal), True, "registration")
+    ]
+    assert not ledger.ask("/v1/key-proposals", COORDINATOR).json()[0]["yours"]
+    act(ledger, OTHER, KeyChangeConfirmed(acted_at=PAST, proposal=proposal), 201)
+    assert reads(ledger, true)[0] == 200
+    assert ledger.ask("/v1/key-proposals", OTHER).json() == []
+    # The body itself ends its own key at once.
+    act(ledger, OVERSEER, KeyRevoked(acted_at=PAST, key_id=keys.key_id(true)), 201)
+    assert reads(ledger, true) == (401, "revoked-key")
+
+
+@pytest.mark.parametrize("how", ["revoked", "compromised"])
+def test_a_coordinator_silences_its_overseer(ledger: Target, how: str) -> None:
+    """The true key goes on until another country has confirmed its end."""
+    true = keys.generate()
+    proposal = act(ledger, COORDINATOR, registered(ledger, true), 201)
+    act(ledger, OTHER, KeyChangeConfirmed(acted_at=PAST, proposal=proposal), 201)
+    kid = keys.key_id(true)
+    ends: Action = KeyRevoked(acted_at=PAST, key_id=kid)
+    if how == "compromised":
+        ends = KeyCompromised(acted_at=PAST, key_id=kid, since=PAST)
+    proposal = act(ledger, COORDINATOR, ends, 201)
+    assert reads(ledger, true)[0] == 200
+    for agency in NOT_SECOND:
+        confirmed = KeyChangeConfirmed(acted_at=PAST, proposal=proposal)
+        act(ledger, agency, confirmed, 403, "second-party")
+    assert reads(ledger, true)[0] == 200
+    act(ledger, COORDINATOR, KeyChangeDeclined(acted_at=PAST, proposal=proposal), 201)
+    assert reads(ledger, true)[0] == 200
+    again = act(ledger, COORDINATOR, ends, 201)
+    act(ledger, "al-nac", KeyChangeConfirmed(acted_at=PAST, proposal=again), 201)
+    assert reads(ledger, true) == (401, "revoked-key")
+
+
+def test_another_country_ends_no_foreign_key(ledger: Target) -> None:
+    """The first word is the own coordinator's; another country only confirms."""
+    kid = keys.key_id(ledger.key(OVERSEER))
+    revoked = KeyRevoked(acted_at=PAST, key_id=kid)
+    act(ledger, OTHER, revoked, 403, "coordinator-of-the-country")
+
+
+@pytest.mark.parametrize("agency", [OVERSEER, "xk-border", "xk-nac"])
+@pytest.mark.parametrize("which", ["none", "another key", "another agency", "another protocol"])
+def test_a_key_whose_holder_did_not_prove_it(ledger: Target, agency: str, which: str) -> None:
+    """A coordinator registers a key that the agency does not hold: another's, or nobody's."""
+    key, protocol = keys.generate(), ledger.server.agencies.protocol.id
+    proofs = {
+        "none": None,
+        "another key": proof_of(keys.generate(), protocol=protocol, agency=agency),
+        "another agency": proof_of(key, protocol=protocol, agency="xk-isf"),
+        "another protocol": proof_of(key, protocol="other-corridor", agency=agency),
+    }
+    grant = ledger.server.agencies.grant(agency, key)
+    forged = grant.model_copy(update={"proof": proofs[which]})
+    with ledger.untouched():
+        rule = "proof-missing" if which == "none" else "proof"
+        act(ledger, COORDINATOR, KeyRegistered(acted_at=PAST, grant=forged), 422, rule)
+        assert reads(ledger, key, agency) == (401, "unknown-key")
+
+
+def test_the_key_of_another_agency_is_not_registered_for_ones_own(ledger: Target) -> None:
+    """Without proof, what Montenegro's police signs could be passed off as Kosovo's."""
+    theirs = ledger.key("me-police-thb")
+    grant = ledger.server.agencies.grant("xk-border", keys.generate())
+    stolen = grant.model_copy(update={"key": keys.public_part(theirs)})
+    with ledger.untouched():
+        act(ledger, COORDINATOR, KeyRegistered(acted_at=PAST, grant=stolen), 422, "proof")
+
+
+def test_confirming_twice_and_what_is_over(ledger: Target) -> None:
+    key = keys.generate()
+    proposal = act(ledger, COORDINATOR, registered(ledger, key), 201)
+    act(ledger, OTHER, KeyChangeConfirmed(acted_at=PAST, proposal=proposal), 201)
+    again = KeyChangeConfirmed(acted_at=PAST, proposal=proposal)
+    act(ledger, OTHER, again, 404, "unknown-proposal")
+    ends = act(ledger, COORDINATOR, KeyRevoked(acted_at=PAST, key_id=keys.key_id(key)), 201)
+    act(ledger, OVERSEER, KeyRevoked(acted_at=PAST, key_id=keys.key_id(key)), 201)
+    late = KeyChangeConfirmed(acted_at=PAST, proposal=ends)
+    act(ledger, OTHER, late, 409, "already-revoked")
+    act(ledger, OTHER, KeyChangeDeclined(acted_at=PAST, proposal=ends), 201)
+    assert ledger.ask("/v1/key-proposals", OTHER).json() == []
