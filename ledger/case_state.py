@@ -126,7 +126,7 @@ class BreakGlass(_Part):
     since: UtcDatetime
     until: UtcDatetime
     to_review: tuple[str, ...]
-    """The parties whose coordinators have not said yet whether it was justified."""
+    """The parties that have not said yet whether it was justified."""
 
 
 class HoldInForce(_Part):
@@ -311,6 +311,8 @@ def evolve(
     stage = CASE_ACTIONS[act.kind].stage
     if stage in _ADVANCES and _ADVANCES.index(stage) > _ADVANCES.index(state.stage):
         changes["stage"] = stage
+    if act.kind == "break_glass_opened":
+        changes |= _break_glass_opened(state, act, protocol)
     if act.kind in _EFFECTS:
         changes |= _EFFECTS[act.kind](state, act)
     joining = [c for c in addressed_parties(act, protocol) if c not in state.parties]
@@ -589,14 +591,18 @@ def _sharing_ended(state: CaseState, act: Act) -> dict[str, Any]:
     return {"sharing": _without(state.sharing, act.fields["decision"])}
 
 
-def _break_glass_opened(state: CaseState, act: Act) -> dict[str, Any]:
+def _break_glass_opened(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
+    own, rule = _party(act), protocol.actions.get("break_glass_reviewed")
+    is_independent = rule is not None and rule.reviews is not None
+    reviewing = tuple(p for p in state.parties if p != own or not is_independent)
     access = BreakGlass.model_construct(
         by=act.agency,
         danger=act.fields["danger"],
         groups=tuple(act.fields["groups"]),
         since=act.acted_at,
         until=datetime.fromisoformat(act.fields["until"]),
-        to_review=state.parties,
+        # Where no other country is party to the case, the own oversight body reviews.
+        to_review=reviewing or (own,),
     )
     return {"break_glass": {**state.break_glass, act.id: access}}
 
@@ -695,7 +701,6 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "consent_withdrawn": _consent_withdrawn,
     "sharing_decided": _sharing_decided,
     "sharing_ended": _sharing_ended,
-    "break_glass_opened": _break_glass_opened,
     "break_glass_reviewed": _break_glass_reviewed,
     "legal_hold_placed": _hold_placed,
     "legal_hold_lifted": _hold_lifted,

@@ -58,6 +58,11 @@ class ActionRule(LedgerModel):
     ends: tuple[Fact, ...] = ()
     on_closed_case: bool = False
     sets_status: CaseStatus | None = None
+    reviews: str | None = None
+    """The field that names the earlier action which this one reviews. The agency that took the
+    earlier action does not review it."""
+    by_another_party: tuple[Role, ...] = ()
+    """The roles that review only what an agency of another party did."""
 
 
 class Expectation(LedgerModel):
@@ -174,6 +179,12 @@ class Protocol(LedgerModel):
         for kind, rule in self.actions.items():
             if undeclared := set(rule.roles) - self.roles.keys():
                 raise ValueError(f"{kind}: roles {sorted(undeclared)} are not declared")
+            if set(rule.by_another_party) - set(rule.roles) or (
+                rule.by_another_party and rule.reviews is None
+            ):
+                raise ValueError(f"{kind}: by_another_party names roles that do not review")
+            if rule.reviews is not None and rule.reviews not in CASE_ACTIONS[kind].ledger_fields():
+                raise ValueError(f"{kind}: there is no ledger field {rule.reviews!r} to review")
             for fact in (*rule.requires, *rule.requires_for_child, *rule.forbidden_while):
                 if not any(_covers(pattern, fact) for pattern in established):
                     raise ValueError(f"{kind}: no action establishes {fact!r}")
@@ -231,6 +242,17 @@ class Protocol(LedgerModel):
     def allows(self, role: Role, operation: Operation, group: FieldGroup) -> bool:
         """Whether the access matrix has this cell. A legal basis is needed besides."""
         return group in self.access.get(role, {}).get(operation, ())
+
+    def reviewing_roles(self, kind: str, party: str, actor: str) -> tuple[Role, ...]:
+        """Return the roles of ``party`` that take ``kind`` to review what ``actor`` did.
+
+        ``actor`` is the party of the agency whose action is reviewed.
+        """
+        rule = self.actions.get(kind)
+        if rule is None:
+            return ()
+        barred = rule.by_another_party if party == actor else ()
+        return tuple(role for role in rule.roles if role not in barred)
 
     def confirming_roles(self, role: Role, change: KeyChange) -> frozenset[Role]:
         """Return the roles of which another party confirms a change of a key of ``role``."""

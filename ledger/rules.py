@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ledger.case_state import Act, CaseState, addressed_parties, annulled_ids
 from ledger.legal_basis import Basis, release_bases
-from ledger.protocol import COORDINATOR, Agency, Operation, Protocol
+from ledger.protocol import COORDINATOR, ActionRule, Agency, Operation, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.retention import (
     erasable_from,
@@ -103,9 +103,11 @@ def decide(
     for fact in rule.forbidden_while:
         if fact in state.facts:
             raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
+    proposal = Proposal(state, history, act, agency, protocol, now, not_before or now)
+    _independent(proposal, rule)
     check = _CHECKS.get(act.kind)
     if check is not None:
-        check(Proposal(state, history, act, agency, protocol, now, not_before or now))
+        check(proposal)
 
 
 _AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed", "correction"})
@@ -126,6 +128,26 @@ BREAK_GLASS_LASTS = timedelta(hours=24)
 _AGENCY_FIELDS = ("addressee", "to_agency", "responsible")
 
 _COUNTRY_FIELDS = ("host", "destination", "recipient", "recipients")
+
+
+def _independent(p: Proposal, rule: ActionRule) -> None:
+    """Raise ``Refusal`` where an agency reviews what it did itself, or its coordinator does."""
+    if rule.reviews is None:
+        return
+    reviewed = p.history.get(UUID(p.act.fields[rule.reviews]))
+    if reviewed is None:
+        return  # the check of the action says so
+    author = p.protocol.agencies_by_id[reviewed.agency]
+    if author.id == p.agency.id or (
+        author.party == p.agency.party and p.agency.role in rule.by_another_party
+    ):
+        others = [role for role in rule.roles if role not in rule.by_another_party]
+        at_home = f", or by {' or '.join(others)}" if others else ""
+        raise _not_allowed(
+            "second-party",
+            f"{author.id} did this; it is reviewed by another country's"
+            f" {' or '.join(rule.by_another_party) or 'agency'}{at_home}.",
+        )
 
 
 def _known_references(act: Act, protocol: Protocol) -> None:
@@ -374,7 +396,17 @@ def _break_glass_reviewed(p: Proposal) -> None:
     access = p.state.break_glass.get(UUID(p.act.fields["access"]))
     if access is None:
         raise _invalid("no-such-access", "No such access waits for a review.", "access")
-    if p.agency.party not in access.to_review:
+    if p.agency.party in access.to_review:
+        return
+    # An oversight body also reviews what its own country opened, where others owe the review.
+    reviews = [act for act in p.history.values() if act.kind == "break_glass_reviewed"]
+    has_reviewed = any(
+        act.fields["access"] == p.act.fields["access"]
+        and p.protocol.agencies_by_id[act.agency].party == p.agency.party
+        for act in reviews
+    )
+    opener = p.protocol.agencies_by_id[access.by]
+    if has_reviewed or opener.party != p.agency.party:
         raise _out("already-reviewed", "This country has reviewed this access.", "act.access")
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from ledger.case_state import CaseState
-from ledger.protocol import COORDINATOR, Expectation, Protocol
+from ledger.protocol import Expectation, Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 
@@ -73,7 +73,7 @@ def owed_steps(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
 
     An answer is owed from when it was asked for, though its acknowledgement is expected first.
     """
-    yield from _of_accountability(state)
+    yield from _of_accountability(state, protocol)
     if not state.is_closed:
         yield from _of_procedure(state, protocol)
         yield from _of_coordination(state, protocol)
@@ -115,14 +115,15 @@ def _of_coordination(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]
         yield _asked(ObligationKind.HANDOVER, step, offer.by)
 
 
-def _of_accountability(state: CaseState) -> Iterator[OwedStep]:
+def _of_accountability(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
     """What countries owe each other whether the case is open or closed."""
     for opened, access in state.break_glass.items():
+        actor = protocol.agencies_by_id[access.by].party
         for party in access.to_review:
             step = ExpectedStep(
                 action="break_glass_reviewed",
                 party=party,
-                roles=(COORDINATOR,),
+                roles=protocol.reviewing_roles("break_glass_reviewed", party, actor),
                 due=_later(access.since, _REVIEW_WITHIN),
                 concerning=opened,
             )

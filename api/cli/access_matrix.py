@@ -58,6 +58,14 @@ def access_page(protocol: Protocol) -> str:
         "| action | roles |",
         "|---|---|",
         *(f"| `{kind}` | {_names(rule.roles)} |" for kind, rule in protocol.actions.items()),
+        "",
+        "## Second parties",
+        "",
+        "What no agency, or no country, decides alone.",
+        "",
+        "| what | who decides with it |",
+        "|---|---|",
+        *_second_parties(protocol),
     ]
     return "\n".join(lines) + "\n"
 
@@ -84,6 +92,20 @@ def _duties(protocol: Protocol) -> Iterator[str]:
 def _retention(protocol: Protocol) -> Iterator[str]:
     for rule in protocol.retention:
         yield f"| {_names(rule.reasons) or 'any other reason'} | {rule.days} | {rule.grace_days} |"
+
+
+def _second_parties(protocol: Protocol) -> Iterator[str]:
+    for one in protocol.confirmed_keys:
+        yield (
+            f"| {_names(one.changes)} of a key: {_names(one.roles)} | {_names(one.by)} of another"
+            " country, unless the agency ends its own key |"
+        )
+    for kind, rule in protocol.actions.items():
+        if rule.reviews is not None:
+            at_home = [role for role in rule.roles if role not in rule.by_another_party]
+            others = f"{_names(rule.by_another_party)} of another country"
+            home = f"{_names(at_home)} of any country of the case"
+            yield f"| `{kind}` | {others}; {home}; never the agency that is reviewed |"
 
 
 def _names(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from api.subject_access.wording import Wording
 from ledger.case_state import annulled_ids
-from ledger.protocol import Agency, Protocol
+from ledger.protocol import OVERSIGHT, Agency, Protocol
 from ledger.vault.disclosures import Held, HeldFields
 from projections.audit_trail import TrailEntry
 from projections.case_view import CaseView, StepView, Turn
@@ -90,6 +90,8 @@ def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> t
 
 def is_own(step: StepView, agency: Agency, protocol: Protocol) -> bool:
     """Whether ``agency`` is whom a step waits for."""
+    if agency.role == OVERSIGHT:  # its view is of no country: no step is that view's turn
+        return step.party == agency.party and OVERSIGHT in step.roles
     if step.turn is Turn.THEIRS:
         return False
     if step.agency is not None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import httpx
 import pytest
 from joserfc.jwk import OKPKey
 
@@ -11,6 +12,8 @@ from api.assertions import make_assertion
 from ledger import keys
 from ledger.key_possession import proof_of
 from ledger.vocabulary import Action
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import Danger, ReviewFinding
 from ledger.vocabulary.registration import (
     KeyChangeConfirmed,
     KeyChangeDeclined,
@@ -18,9 +21,12 @@ from ledger.vocabulary.registration import (
     KeyRegistered,
     KeyRevoked,
 )
+from ledger.vocabulary.sharing import BreakGlassOpened, BreakGlassReviewed
 from tests.attacks.conftest import attacked
 from tests.attacks.target import Target
+from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
+from tests.support.web import signed_in
 
 OVERSEER, COORDINATOR, OTHER = "xk-ombudsperson", "xk-nac", "me-nac"
 NOT_SECOND = ("xk-nac", "xk-ombudsperson", "me-police-thb", "me-ombudsman", "xk-dhtqnj")
@@ -156,3 +162,59 @@ def test_confirming_twice_and_what_is_over(ledger: Target) -> None:
     act(ledger, OTHER, late, 409, "already-revoked")
     act(ledger, OTHER, KeyChangeDeclined(acted_at=PAST, proposal=ends), 201)
     assert ledger.ask("/v1/key-proposals", OTHER).json() == []
+
+
+def opened(target: Target, by: str, countries: tuple[str, ...]) -> tuple[UUID, UUID]:
+    """A case with an access in danger to life. Returns the case and the access."""
+    now = datetime.now(UTC)
+    with target.server.client("xk-dhtqnj") as police:
+        case = police.open_case(opening(countries)).case_id
+    with target.server.client(by) as client:
+        access = BreakGlassOpened(
+            acted_at=now,
+            danger=Danger.MISSING_CHILD,
+            groups=(FieldGroup.CONTACT,),
+            until=now + timedelta(hours=1),
+        )
+        receipt = client.append(access, case, 1)
+        client.case(case, at_least=receipt.position)
+    return case, receipt.action_id
+
+
+def reviews(target: Target, agency: str, case: UUID, access: UUID, version: int) -> httpx.Response:
+    """An agency hands in its review of an access."""
+    reviewed = BreakGlassReviewed(
+        acted_at=datetime.now(UTC), access=access, finding=ReviewFinding.JUSTIFIED
+    )
+    signed = target.sign(agency, reviewed, case)
+    return target.append(signed, case=case, agency=agency, version=version)
+
+
+@pytest.mark.parametrize("by", [COORDINATOR, "xk-border"])
+def test_who_opened_in_danger_reviews_it(ledger: Target, by: str) -> None:
+    """Neither the agency that opened it nor its country's coordinator finds it justified."""
+    case, access = opened(ledger, by, ("XK", "ME"))
+    with ledger.untouched():
+        own = reviews(ledger, COORDINATOR, case, access, 2)
+        ledger.refuses(own, 403, "second-party")
+    owed = ledger.ask(f"/v1/cases/{case}", OTHER).json()["view"]["break_glass"]
+    assert [one["to_review"] for one in owed] == [["ME"]]
+    assert reviews(ledger, OVERSEER, case, access, 2).status_code == 201
+    assert reviews(ledger, OTHER, case, access, 3).status_code == 201
+
+
+def test_the_own_overseer_reviews_where_no_other_country_is(ledger: Target) -> None:
+    case, access = opened(ledger, COORDINATOR, ("XK",))
+    with ledger.untouched():
+        ledger.refuses(reviews(ledger, COORDINATOR, case, access, 2), 403, "second-party")
+    (step,) = [
+        step
+        for step in ledger.ask(f"/v1/cases/{case}", COORDINATOR).json()["view"]["expected"]
+        if step["action"] == "break_glass_reviewed"
+    ]
+    assert (step["party"], step["roles"]) == ("XK", ["oversight"])
+    assert reviews(ledger, OVERSEER, case, access, 2).status_code == 201
+    with signed_in(ledger.server, OVERSEER) as browser:
+        assert browser.get(f"/cases/{case}").status_code == 200
+        assert browser.get(f"/cases/{case}/act/break_glass_reviewed").status_code == 200
+        assert browser.get(f"/cases/{case}/act/case_closed").status_code == 403

@@ -605,8 +605,12 @@ def _break_glass_opened(
 
 def _reviewed(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
     for opened, access in state.break_glass.items():
+        actor = protocol.agencies_by_id[access.by].party
         for party in access.to_review:
-            yield _of(party, able, protocol), {"access": opened}
+            roles = protocol.reviewing_roles("break_glass_reviewed", party, actor)
+            there = _of(party, able, protocol)
+            able_there = [a for a in there if protocol.agencies_by_id[a].role in roles]
+            yield able_there, {"access": opened}
 
 
 def _of_erasable(

@@ -18,7 +18,7 @@ from ledger import clock
 from ledger.case import Case
 from ledger.case_state import Act
 from ledger.offering import offers
-from ledger.protocol import NODE, OVERSIGHT
+from ledger.protocol import NODE
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import Stage
@@ -108,7 +108,8 @@ def _action_name(act: Act, words: Words) -> str:
 
 def _check_acts(caller: Caller) -> None:
     """Raises ``Refusal`` for who records nothing on cases by a page."""
-    if caller.agency.role in (OVERSIGHT, NODE):
+    role, rules = caller.agency.role, caller.registry.protocol.actions.values()
+    if role == NODE or not any(role in rule.roles for rule in rules):
         raise Refusal(
             Ground.NOT_ALLOWED, "role", "Oversight and nodes record no case actions here."
         )
