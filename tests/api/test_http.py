@@ -36,6 +36,7 @@ OPEN = [
     "/auth/logout",
     "/health",
     "/log/checkpoint",
+    "/log/policies",
     "/log/policy",
     "/log/timestamp/{size}",
     "/metrics",

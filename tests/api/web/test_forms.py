@@ -68,4 +68,4 @@ def test_only_what_is_offered_can_be_chosen() -> None:
 
 def test_levels_are_in_the_order_of_who_sees_them() -> None:
     made = form("sheltered", Offer("sheltered"), NAMED, PROTOCOL, wording("sq"))
-    assert [level for level, _ in made.levels] == [Level.LEDGER, Level.PERSONAL]
+    assert [level for level, _ in made.levels] == [Level.LEDGER, Level.CASE, Level.PERSONAL]
