@@ -19,7 +19,7 @@ from api.web.texts import texts
 from ledger import clock, keys, signing
 from ledger.application import Ledger
 from ledger.store.database import Database
-from ledger.vocabulary.registration import KeyGrant, KeyRegistered, KeyRevoked
+from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.agencies import PAST, Agencies
 from tests.support.serving import serving
 
@@ -28,7 +28,7 @@ DAY = timedelta(days=1)
 
 def register(ledger: Ledger, agencies: Agencies, agency: str, ends: datetime) -> str:
     key = keys.generate()
-    grant = KeyGrant(agency=agency, key=keys.public_part(key), valid_from=PAST, valid_until=ends)
+    grant = agencies.grant_between(agency, PAST, ends, key)
     signed = agencies.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
     ledger.append_to_registry(signing.read(signed))
     return keys.key_id(key)
