@@ -21,8 +21,8 @@ from api.country_keys import (
     person_keys,
     retire_country_keys,
 )
-from api.history import mark_file
 from api.documents import Receipt
+from api.history import mark_file
 from api.log_keys import own_parties
 from api.settings import Settings
 from api.store import open_store
