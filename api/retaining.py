@@ -7,6 +7,7 @@ from uuid import UUID
 
 from api.documents import ErasedCase, RetainedCase, RetentionStatus
 from api.node import Node
+from ledger import clock
 from ledger.erased import erased_data
 from ledger.protocol import Protocol, Retention
 from ledger.retention import period_end, retention_rule
@@ -14,6 +15,8 @@ from ledger.transparency.dated_checkpoints import cosigned_times
 from ledger.vault.disclosures import ErasedRow
 from projections.case_lists import Retained
 
+_LOOKED_AT = 12
+"""So many checkpoints are read to find the last that proves a time."""
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -37,11 +40,10 @@ def coming(
 ) -> Coming:
     """Return a country's cases whose period ends ``within`` a time from what was cosigned last.
 
-    Those that its vault has erased already, and has yet to confirm, are left out.
+    Without any cosigned time it is counted from this node's clock, and nothing is erased.
     """
-    now = _cosigned_until(node)
-    if now is None:
-        return Coming(None, ())
+    cosigned = _cosigned_until(node)
+    now = cosigned or clock.now()
     # A clock that is years ahead must not make a date that does not exist.
     upto = now + min(within, _LATEST - now)
     found = (
@@ -49,16 +51,17 @@ def coming(
         if after is None
         else node.views.lists.retained(party, upto, limit=limit, after=after)
     )
-    return Coming(now, _all(node, party, protocol, found, now))
+    return Coming(cosigned, _all(node, party, protocol, found, now))
 
 
 def of_case(node: Node, party: str, protocol: Protocol, case_id: UUID) -> Coming:
     """Return how one case of a country stands; no case where no period runs for it."""
-    now, case = _cosigned_until(node), node.views.case(party, case_id)
+    cosigned, case = _cosigned_until(node), node.views.case(party, case_id)
     due = period_end(case, protocol) if case is not None else None
-    if now is None or case is None or due is None:
-        return Coming(now, ())
-    return Coming(now, _all(node, party, protocol, [Retained(due, case)], now))
+    if case is None or due is None:
+        return Coming(cosigned, ())
+    one = [Retained(due, case)]
+    return Coming(cosigned, _all(node, party, protocol, one, cosigned or clock.now()))
 
 
 def erased_cases(
@@ -71,7 +74,7 @@ def erased_cases(
 
 
 def _cosigned_until(node: Node) -> datetime | None:
-    return cosigned_times(node.database, node.policy_at, latest=1).now
+    return cosigned_times(node.database, node.policy_at, latest=_LOOKED_AT).now
 
 
 def _all(

@@ -1,7 +1,7 @@
 """Keeps published checkpoints for the times of their cosignatures, about one an hour."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from psycopg import Connection
 from psycopg.rows import DictRow
@@ -47,8 +47,8 @@ def is_stale(database: Database, now: datetime, oldest: timedelta) -> bool:
         last = _last(connection)
     if not last:
         return True
-    ages = [now - datetime.fromtimestamp(time, UTC) for time in last.values()]
-    return any(age >= oldest or age <= -_AHEAD for age in ages)
+    ages = [now.timestamp() - time for time in last.values()]
+    return any(age >= oldest.total_seconds() or age <= -_AHEAD.total_seconds() for age in ages)
 
 
 def freshest(database: Database, size: int) -> Note | None:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from ledger import entry, keys, signing
+from ledger import clock, entry, keys, signing
 from ledger.application import Ledger, environment
 from ledger.merkle import leaf_hash
 from ledger.mirror import DivergedError, Mirror, SourceError
@@ -20,6 +20,8 @@ from ledger.refusals import Refusal
 from ledger.store.database import Database
 from ledger.store.evidence import kept_in, stored_rows
 from ledger.takeover import take_over
+from ledger.transparency.cosigned_times import CosignedTimes
+from ledger.transparency.dated_checkpoints import cosigned_times, freshest, keep_dated
 from ledger.transparency.note import Note, verify
 from ledger.transparency.publication import published
 from ledger.transparency.witness import Submission, Witness
@@ -334,6 +336,46 @@ def test_a_published_checkpoint_of_another_history_is_evidence(
     with pytest.raises(DivergedError):
         copy.mirror.step_published(Publishing(log))
     assert copy.mirror.evidence()[0].refused == str(forged)
+
+
+def test_a_log_that_does_not_grow_shows_that_time_passes(
+    log: Log, source: LogSource, copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last checkpoint is cosigned again now and then, and countries keep the times."""
+    now = clock.now()
+    log.publication.step()
+    copy.catch_up(source)
+    copy.mirror.step_published(source)
+
+    class Publishing(LogSource):
+        def published(self) -> str:
+            return str(freshest(log.database, copy.mirror.size))
+
+    def kept() -> CosignedTimes:
+        return cosigned_times(copy.database, copy.mirror.policy_at, latest=10)
+
+    assert len(kept().checkpoints) == 1
+    assert not log.publication.refresh(now)
+    for hours in (7, 14, 24 * 365, 20):
+        then = now + timedelta(hours=hours)
+        monkeypatch.setattr("ledger.clock.now", lambda then=then: then)
+        assert log.publication.refresh(then)
+        assert not log.publication.refresh(then)
+        for _ in range(2):
+            copy.mirror.step_published(Publishing(log))
+    dated = kept()
+    assert [one.size for one in dated.checkpoints] == [copy.mirror.size] * 5
+    hour = timedelta(hours=1)
+    assert dated.now is not None
+    assert abs(dated.now - now - 20 * hour) < hour
+    # The year in between is contradicted by what came after it.
+    assert abs(dated.elapsed(1) - 20 * hour) < hour
+    # Rows that somebody adds prove nothing without the witnesses' signatures.
+    forged = Note.parse(Publishing(log).published())
+    with copy.database.connection() as connection:
+        later = [replace(s, signature=bytes([255]) * 72) for s in forged.signatures]
+        keep_dated(connection, copy.mirror.size, replace(forged, signatures=tuple(later)))
+    assert kept().now == dated.now
 
 
 def test_a_checkpoint_without_a_quorum_is_not_kept(log: Log, source: LogSource, copy: Copy) -> None:
