@@ -31,6 +31,7 @@ _SALT_BYTES = 16  # 128 bits, RFC 9901 section 9.3
 _REGISTRY = jws.JWSRegistry(algorithms=[ALGORITHM])
 _REGISTRY.max_payload_length = MAX_BYTES
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
+_TO_URL = bytes.maketrans(b"+/", b"-_")
 
 
 class SdJwtError(ValueError):
@@ -177,24 +178,31 @@ def _b64(data: bytes) -> str:
 
 def _unb64(text: str) -> bytes:
     try:
-        encoded = text.encode("ascii").translate(_FROM_URL)
+        written = text.encode("ascii")
+        encoded = written.translate(_FROM_URL)
         data = binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4))
     except ValueError as error:
         raise SdJwtError("is not base64url") from error
-    if _b64(data) != text:  # one encoding only, so that one content has one digest
+    again = binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_URL)
+    if again != written:  # one encoding only, so that one content has one digest
         raise SdJwtError("is not canonical base64url")
     return data
 
 
-def _json(data: bytes, what: str) -> Any:
+def _compact_json(data: bytes) -> Any:
+    """The value of JSON in the compact form, or ``None`` for any other.
+
+    Such content gives the same bytes again: it has no repeated name, and nothing that the strict
+    decoder refuses. It is read in half the time.
+    """
     try:
-        # Content that is written in the compact way gives the same bytes again: it has no
-        # repeated name, and nothing that the strict decoder refuses. It is read in half the time.
         content = from_json(data, allow_inf_nan=False)
-        if to_json(content) == data:
-            return content
+        return content if to_json(content) == data else None
     except ValueError:
-        pass
+        return None
+
+
+def _json(data: bytes, what: str) -> Any:
     try:
         return _DECODER.decode(data.decode())
     except (ValueError, RecursionError) as error:
@@ -202,6 +210,8 @@ def _json(data: bytes, what: str) -> Any:
 
 
 def _json_object(data: bytes, what: str) -> dict[str, Any]:
+    if isinstance(content := _compact_json(data), dict):
+        return content
     content = _json(data, what)
     if not isinstance(content, dict):
         raise SdJwtError(f"{what} is not a JSON object")

@@ -247,6 +247,10 @@ def _read_canonical(parsed: SdJwt, text: str) -> SignedAction:
         check_canonical(model, fields)
     except ValidationError as error:
         raise _not_canonical(error, "act") from None
+    except ValueError:
+        raise Refusal(
+            Ground.INVALID, _NOT_CANONICAL, "A text has a NUL character; leave it out.", "act"
+        ) from None
     return _signed(header, claims, text, version, moments_normalised(model, fields), digests)
 
 

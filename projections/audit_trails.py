@@ -72,7 +72,7 @@ class AuditTrails(View):
             event.position,
             event.action.key_id,
             signature.value,
-            to_json(trail_document(event, _signing(step), signature, before, after, step.mark)),
+            _storable(trail_document(event, _signing(step), signature, before, after, step.mark)),
         )
 
     def _documents(self, step: Step) -> tuple[Document, Document]:
@@ -89,6 +89,23 @@ class AuditTrails(View):
         if since is not None:
             compromised = SignatureState.KEY_COMPROMISED_THEN.value
             curs.execute(_MARK, key | {"before": [revoked], "state": compromised, "since": since})
+
+
+def _storable(document: Document) -> bytes:
+    """The document as JSON that ``jsonb`` takes: a NUL in a text is shown as U+FFFD.
+
+    Earlier programs recorded such texts, in comments of a policy.
+    """
+    made = to_json(document)
+    return to_json(_without_nul(document)) if b"\\u0000" in made else made
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd")
+    if isinstance(value, Mapping):
+        return {_without_nul(name): _without_nul(part) for name, part in value.items()}
+    return [_without_nul(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _signing(step: Step) -> Registry:

@@ -9,7 +9,8 @@ the rules and another to a reader in another language. So each type has one form
 - a day is ``YYYY-MM-DD``;
 - a time is RFC 3339 in UTC, with a ``Z`` and zero to six digits of a second: it may be written in
   several ways, and stands for the moment;
-- a field that is left out is absent, not null.
+- a field that is left out is absent, not null;
+- no text has a NUL character.
 """
 
 import re
@@ -101,10 +102,22 @@ def _adapter(model: type[LedgerModel]) -> TypeAdapter[Any]:
 def check_canonical(model: type[LedgerModel], content: Mapping[str, Any]) -> None:
     """Check that JSON content of ``model`` is in canonical form.
 
-    Raises ``pydantic.ValidationError``, which names the member, and ``ValueError`` for text that
-    has no Unicode encoding.
+    Raises ``pydantic.ValidationError``, which names the member, and ``ValueError`` for a text
+    with a NUL character.
     """
-    _adapter(model).validate_json(to_json(content))
+    written = to_json(content)
+    _adapter(model).validate_json(written)
+    if b"\\u0000" in written and _has_nul(content):
+        raise ValueError("a text has a NUL character")
+
+
+def _has_nul(content: Any) -> bool:
+    """Whether a text in JSON content has a NUL, which databases and other programs cannot hold."""
+    if isinstance(content, str):
+        return "\x00" in content
+    if isinstance(content, dict):
+        return any(_has_nul(part) for item in content.items() for part in item)
+    return isinstance(content, list) and any(map(_has_nul, content))
 
 
 def moments_normalised(model: type[LedgerModel], content: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ledger.application import Ledger, environment
 from ledger.event import UnsealedEvent
 from ledger.merkle import leaf_hash
 from ledger.mirror import DivergedError, Mirror
+from ledger.refusals import Refusal
 from ledger.signing import Mark
 from ledger.store.database import Database
 from ledger.store.evidence import stored_rows
@@ -31,7 +32,7 @@ from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import JointActionDone, LeadTransferOffered
 from ledger.vocabulary.picklists import JointActionOutcome, ReferralReason, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
-from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
+from ledger.vocabulary.registration import KeyRegistered, KeyRevoked, LogPolicyAdopted
 from projections.columnar.exporting import export
 from projections.columnar.sources import database_source
 from projections.event_sources import DatabaseSource
@@ -206,6 +207,8 @@ def test_around_events_that_no_honest_node_records_everything_goes_on(
     node.act(None, KeyRevoked(acted_at=START, key_id="A" * 43), Mark.NOT_UNDERSTOOD, act={})
     registry = agencies.protocol.ledger_id
     node.record(registry, agencies.adoption().without_disclosures(), Mark.NO_EFFECT)
+    policy = LogPolicyAdopted(acted_at=START, policy="# \x00\nquorum none\n")
+    node.act(None, policy, Mark.NOT_CANONICAL)
     node.act(case, RISK, None)
 
     with Ledger(environment(database)) as restarted:
@@ -275,3 +278,12 @@ def test_a_copy_stops_at_another_form_where_edition_2_forbids_it(
         with pytest.raises(DivergedError, match="not in canonical form"):
             mirror.step(Given(entries, Note(text, (key.sign(text),))))
         assert mirror.size == 0
+
+
+def test_a_text_with_a_character_that_a_database_cannot_hold_is_refused(
+    agencies: Agencies,
+) -> None:
+    policy = LogPolicyAdopted(acted_at=START, policy="# \x00\nquorum none\n")
+    with pytest.raises(Refusal, match="NUL character") as refusal:
+        signing.read(agencies.sign("xk-nac", policy, None))
+    assert refusal.value.rule == "not-canonical"
