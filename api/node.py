@@ -27,6 +27,7 @@ from api.settings import Settings
 from api.sign_in import Relying, SignIn
 from api.timestamping import trusted_roots
 from api.told import Told
+from api.view_checking import malformed_rows
 from api.witnessing import LATEST, Copied, Recorded, Witnesses
 from ledger.application import Ledger, environment
 from ledger.case import Case
@@ -81,6 +82,7 @@ class Node:
         self.checks.add(self.clock.check)
         self.history = History(self.ledger, mark_file(settings))
         self.checks.add(self.history.look)
+        self.checks.add(lambda: malformed_rows(self.views.documents))
         self.recording: Recording = GuardedRecording(
             self.ledger,
             self.history,

@@ -17,6 +17,7 @@ from api import disk
 from api.problem_details import problem
 from ledger.refusals import Ground, Refusal
 from ledger.vault.disclosures import KeyMissingError
+from projections.stored_documents import DamagedViewError
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS: Mapping[Ground, tuple[int, str]] = {
@@ -174,6 +175,15 @@ def _told_key_missing(error: Exception) -> Problem:
     return problem(503, "Not available now", "vault-key-missing", detail)
 
 
+def _told_damaged(error: Exception) -> Problem:
+    _log.error("the row of a view that was asked for is malformed", view=str(error))
+    detail = (
+        "What is kept here of this case was changed from outside the program; tell the operator. "
+        "The signed events are not touched by that."
+    )
+    return problem(503, "Not available now", "view-damaged", detail)
+
+
 def _told_unexpected(error: Exception) -> Problem:
     # An error's message may carry what an agency sent; where it arose says enough.
     frames = traceback.extract_tb(error.__traceback__)[-6:]
@@ -188,6 +198,7 @@ _TOLD: Mapping[type[Exception], Callable[[Exception], Problem]] = {
     RequestValidationError: _told_invalid,
     HTTPException: _told_http,
     KeyMissingError: _told_key_missing,
+    DamagedViewError: _told_damaged,
     psycopg.OperationalError: _told_unavailable,
     OperationalError: _told_unavailable,
     Exception: _told_unexpected,

@@ -9,6 +9,7 @@ from api.background import Background
 from api.readiness import Trouble
 from ledger.store.database import Database
 from projections.continuous_check import PART_EVENTS, ContinuousCheck, differing_rows
+from projections.stored_documents import StoredDocuments
 
 _PASS_SECONDS = 12 * 3600.0
 """A pass through all rows takes no longer: half a day is left for a node that was stopped."""
@@ -17,6 +18,8 @@ _SHARE = 0.02
 _SHORTEST_SECONDS = 5.0
 _LONGEST_SECONDS = 300.0
 _AGAIN_SECONDS = 30.0
+_REPORTED_SECONDS = 3600.0
+"""So long a malformed row is reported after a request met it."""
 _log = structlog.get_logger(__name__)
 
 
@@ -53,6 +56,21 @@ def pause(seconds: float, head: int) -> float:
     steps = head // PART_EVENTS + 1
     wanted = min(max(seconds / _SHARE, _SHORTEST_SECONDS), _LONGEST_SECONDS)
     return max(0.0, min(wanted, _PASS_SECONDS / steps - seconds))
+
+
+def malformed_rows(documents: StoredDocuments) -> Sequence[Trouble]:
+    """That a request met a row of a view that cannot be read, within the last hour."""
+    met = documents.met_within(_REPORTED_SECONDS)
+    if not met:
+        return ()
+    return (
+        Trouble(
+            rule="view-damaged",
+            message=f"Rows of views cannot be read ({', '.join(met)}), and are left out. Run "
+            "`case-ledger verify views`, find out who wrote to the database, and run "
+            "`case-ledger rebuild`.",
+        ),
+    )
 
 
 def view_troubles(database: Database) -> Sequence[Trouble]:

@@ -14,6 +14,7 @@ from uuid import UUID
 from ledger.protocol import Agency
 from ledger.store.database import Database
 from projections.case_view import OVERSIGHT_VIEWER, CaseView
+from projections.stored_documents import StoredDocuments
 from projections.waiting import keys_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -154,8 +155,9 @@ class Retained:
 class CaseLists:
     """Reads lists of cases, a page at a time."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, documents: StoredDocuments | None = None) -> None:
         self._database = database
+        self._documents = documents or StoredDocuments()
 
     def by_due(
         self,
@@ -196,7 +198,11 @@ class CaseLists:
             rows = connection.execute(
                 _DOCUMENTS, {"viewer": viewer, "cases": [c for _, c in shown]}, prepare=True
             ).fetchall()
-        by_id = {row["case_id"]: CaseView.model_validate(row["document"]) for row in rows}
+        by_id = {
+            row["case_id"]: view
+            for row in rows
+            for view in self._documents.read(CaseView, "case_views", [row])
+        }
         return CasePage(
             [by_id[case_id] for _, case_id in shown if case_id in by_id],
             shown[-1][0] if len(places) > limit else None,
@@ -220,7 +226,9 @@ class CaseLists:
         with self._database.connection() as connection:
             rows = connection.execute(_RETAINED, asked, prepare=True).fetchall()
         return [
-            Retained(row["retention_due"], CaseView.model_validate(row["document"])) for row in rows
+            Retained(row["retention_due"], view)
+            for row in rows
+            for view in self._documents.read(CaseView, "case_views", [row])
         ]
 
     def marked(
@@ -232,7 +240,7 @@ class CaseLists:
         asked = {"viewer": viewer, "before": before, "limit": limit}
         with self._database.connection() as connection:
             rows = connection.execute(statement, asked, prepare=True).fetchall()
-        return [CaseView.model_validate(row["document"]) for row in rows]
+        return self._documents.read(CaseView, "case_views", rows)
 
 
 def _statements(

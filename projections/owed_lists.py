@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 
 from ledger.store.database import Database
 from projections.obligations import Obligation
+from projections.stored_documents import StoredDocuments
 
 AT_MOST = 500
 """Counting ends here: whoever owes more than that need not be told how much more."""
@@ -37,8 +38,9 @@ class Counted:
 class OwedLists:
     """Reads open obligations by debtor; ``None`` stands for any party to the case."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, documents: StoredDocuments | None = None) -> None:
         self._database = database
+        self._documents = documents or StoredDocuments()
 
     def of(
         self, viewer: str, debtor: str | None, *, limit: int, after: Obligation | None = None
@@ -55,7 +57,7 @@ class OwedLists:
                 ).fetchall()
                 if len(found) >= limit:
                     break
-        return [Obligation.model_validate(row["document"]) for row in found]
+        return self._documents.read(Obligation, "obligations", found)
 
     def count(self, viewer: str, debtor: str | None, now: datetime) -> Counted:
         """How many that are."""

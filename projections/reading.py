@@ -26,6 +26,7 @@ from projections.ledger_moment import COUNTED, LedgerMoment, moment_of
 from projections.obligations import Obligation, ObligationState
 from projections.owed_lists import OwedLists
 from projections.sittings import MEETING, RECORDED, SharedCase, Sitting, agenda
+from projections.stored_documents import StoredDocuments
 
 _ONE_CASE = """
 SELECT document FROM views.case_views
@@ -286,14 +287,15 @@ class ViewReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.lists = CaseLists(database)
-        self.owed = OwedLists(database)
+        self.documents = StoredDocuments()
+        self.lists = CaseLists(database, self.documents)
+        self.owed = OwedLists(database, self.documents)
         self._figures: dict[str, tuple[int, Figures]] = {}
 
     def case(self, viewer: str, case_id: UUID) -> CaseView | None:
         """The current view, or ``None`` where the viewer has none of this case."""
         rows = self._rows(_ONE_CASE, "case_views", {"viewer": viewer, "case_id": case_id})
-        return CaseView.model_validate(rows[0]["document"]) if rows else None
+        return self.documents.read_one(CaseView, "case_views", rows)
 
     def cases(
         self,
@@ -319,13 +321,13 @@ class ViewReader:
             "awaits_us": awaits_us,
         }
         rows = self._rows(_CASES, "case_views", filters)
-        return [CaseView.model_validate(row["document"]) for row in rows]
+        return self.documents.read(CaseView, "case_views", rows)
 
     def trail(self, case_id: UUID, *, after: int = 0, limit: int = 1000) -> list[TrailEntry]:
         """Entries of a case's trail, beginning after version ``after``."""
         page = {"case_id": case_id, "after": after, "limit": limit}
         rows = self._rows(_TRAIL, "audit_trail", page)
-        return [TrailEntry.model_validate(row["document"]) for row in rows]
+        return self.documents.read(TrailEntry, "audit_trail", rows)
 
     def obligations(
         self,
@@ -366,13 +368,13 @@ class ViewReader:
         if overdue_then is not None or overdue_now is not None:
             statement = _OVERDUE if overdue_then is None else _OVERDUE_THEN
         rows = self._rows(statement, "obligations", filters)
-        return [Obligation.model_validate(row["document"]) for row in rows]
+        return self.documents.read(Obligation, "obligations", rows)
 
     def obligation(self, viewer: str, obligation_id: UUID) -> Obligation | None:
         """An obligation by its id; ``None`` where the viewer sees none."""
         asked = {"viewer": viewer, "after": obligation_id, **_NO_FILTER}
         rows = self._rows(_ONE_OBLIGATION, "obligations", asked)
-        return Obligation.model_validate(rows[0]["document"]) if rows else None
+        return self.documents.read_one(Obligation, "obligations", rows)
 
     def debts(self, viewer: str) -> Iterator[Debt]:
         """What is or was owed in the viewer's cases."""
@@ -481,7 +483,7 @@ class ViewReader:
             "also": also,
         }
         found = self._rows(_SHARED, "case_views", asked | urgency)
-        cases = [CaseView.model_validate(row["document"]) for row in found]
+        cases = self.documents.read(CaseView, "case_views", found)
         of_cases = {"cases": [view.case_id for view in cases]}
         owed = self._rows(_OWED_BETWEEN, "obligations", asked | _NO_FILTER | of_cases)
         told = self._rows(
@@ -497,8 +499,8 @@ class ViewReader:
         return agenda(
             sitting,
             cases,
-            [Obligation.model_validate(row["document"]) for row in owed],
-            [TrailEntry.model_validate(row["document"]) for row in told],
+            self.documents.read(Obligation, "obligations", owed),
+            self.documents.read(TrailEntry, "audit_trail", told),
             protocol,
         )
 

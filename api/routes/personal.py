@@ -153,8 +153,11 @@ def damaged_fields(damaged: Iterable[Damaged]) -> tuple[DisclosedFields, ...]:
 def trail_of(node: Node, caller: Caller, case_id: UUID) -> Sequence[TrailEntry]:
     """Return the whole audit trail of a case, at the levels that the caller may see."""
     entries: list[TrailEntry] = []
-    while page := node.views.trail(case_id, after=len(entries), limit=_PAGE):
+    after = 0
+    while page := node.views.trail(case_id, after=after, limit=_PAGE):
         entries += page
+        # Not the number of entries: a row may be missing.
+        after = page[-1].version
     return at_levels_of(caller, entries)
 
 

@@ -189,7 +189,9 @@ class Readings:
             if anchored.get(seq, chained) != chained:
                 yield f"the first {seq} entries are not those that the ledger recorded"
         counted = self._counted()
-        if counted > seq:
+        if counted is None:
+            yield "the count of entries is missing"
+        elif counted > seq:
             yield _missing(seq + 1, counted)
         elif counted < seq:
             yield f"the vault counted {counted} entries, and {seq} are here"
@@ -197,11 +199,11 @@ class Readings:
             if entries > seq:
                 yield f"the ledger recorded {entries} entries, and {seq} are here"
 
-    def _counted(self) -> int:
+    def _counted(self) -> int | None:
         counted = SQL("SELECT position FROM {} WHERE work = %s").format(self._progress)
         with self._database.transaction(role=self._role) as connection:
             row = connection.execute(counted, (_WORK,)).fetchone()
-        return row["position"] if row else 0
+        return row["position"] if row else None
 
     def _rows(self) -> Iterator[Mapping[str, Any]]:
         page = SQL("SELECT * FROM {} WHERE seq > %s ORDER BY seq LIMIT %s").format(self._table)

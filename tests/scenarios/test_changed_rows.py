@@ -4,10 +4,16 @@
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from operator import itemgetter
 from random import Random
+from typing import Any
+from uuid import UUID
 
+import httpx
 import psycopg
 import pytest
 
@@ -26,13 +32,27 @@ from ledger.vocabulary.picklists import Purpose
 from projections.view_check import ViewChecker
 from projections.views import VIEWS
 from tests.support.agencies import Agencies
+from tests.support.browser_comparison import Comparison, comparing, shown_in
 from tests.support.databases import new_database
 from tests.support.row_changes import Changed, Table, changed
 from tests.support.serving import Server, serving
 from tests.support.sharing import register_country_keys
 from tests.support.story import Told, tell
+from tests.support.web import signed_in
 
 CHANGES = int(os.environ.get("CASE_LEDGER_TEST_ROW_CHANGES", "60"))
+
+
+READERS = {"XK": "xk-dhtqnj", "ME": "me-nac", "AL": "al-nac", "oversight": "xk-ombudsperson"}
+DERIVED = {
+    "case_views": lambda field: field not in (
+        "expected", "sharing", "break_glass", "holds", "retention", "erasure", "closed_at",
+        "viewer",
+    ),
+    "audit_trail": lambda field: field not in ("changes", "mark"),
+    "obligations": lambda field: field in ("opened", "closed"),
+}  # fmt: skip
+"""The parts of a document that the browser derives, by view."""
 
 
 @dataclass
@@ -43,6 +63,10 @@ class World:
     server: Server
     told: Told
     tables: tuple[Table, ...]
+    browsers: Mapping[str, httpx.Client]
+    """Somebody of each viewer, signed in."""
+    shown: dict[tuple[str, UUID], dict[str, Any]] = field(default_factory=dict)
+    """What each viewer's page of each case shows before anything was changed."""
 
     def found(self, change: Changed) -> bool:
         """Whether the check that is for the table finds the change."""
@@ -56,6 +80,39 @@ class World:
         if change.table.name in ("readings", "progress"):
             return bool(self.reading_findings(party))
         return bool(self.vault_findings(party))
+
+    def page(self, viewer: str, case_id: UUID) -> dict[str, Any] | None:
+        """What the page of a case's verification shows; ``None`` where it says that it cannot."""
+        answer = self.browsers[viewer].get(f"/cases/{case_id}/verify")
+        assert answer.status_code in (200, 404, 503), answer.text
+        assert self.browsers[viewer].get(f"/cases/{case_id}").status_code == answer.status_code
+        if answer.status_code != 200:
+            return None
+        shown = shown_in(answer.text)
+        # In which order obligations stand is no statement about any of them.
+        return shown | {"obligations": sorted(shown["obligations"], key=itemgetter("id"))}
+
+    def page_finds(self, comparison: Comparison, change: Changed) -> bool | None:
+        """Whether the page says that a row was changed; ``None`` where it does not show that."""
+        case_id, viewer = change.before["case_id"], change.before.get("viewer", "XK")
+        if case_id not in self.told.cases.values():
+            return None
+        shown = self.page(viewer, case_id)
+        if shown is None:
+            return True
+        if shown == self.shown[viewer, case_id]:
+            return None
+        with Ledger(environment(self.database)) as ledger:
+            found = comparison.compare(shown, ledger)
+        assert "failed" not in found, found
+        if change.table.name == "obligations" and change.kind != "update":
+            return None
+        if change.kind == "update" and change.column == "document":
+            before = change.before["document"]
+            fields = {f for f in before if before[f] != change.after.get(f)}
+            if not any(map(DERIVED[change.table.name], fields)):
+                return None
+        return bool(found["wrong"])
 
     def reading_findings(self, party: str) -> list[str]:
         with Ledger(environment(self.database)) as ledger, Database(self.database) as database:
@@ -109,7 +166,17 @@ def world(server: str, begun: str, agencies: Agencies) -> Iterator[World]:
                 ("access_matrix", "true", ()),
             )
         ]
-        yield World(database, served, told, (*views, *vaults))
+        with ExitStack() as stack:
+            browsers = {
+                viewer: stack.enter_context(signed_in(served, agency))
+                for viewer, agency in READERS.items()
+            }
+            world = World(database, served, told, (*views, *vaults), browsers)
+            for viewer in READERS:
+                for case_id in told.cases.values():
+                    if (page := world.page(viewer, case_id)) is not None:
+                        world.shown[viewer, case_id] = page
+            yield world
 
 
 def test_untouched_all_of_it_holds(world: World) -> None:
@@ -125,10 +192,17 @@ def test_untouched_all_of_it_holds(world: World) -> None:
 def test_each_random_change_of_a_row_is_found(world: World) -> None:
     random = Random(2026)
     hit: set[tuple[str, str]] = set()
-    for number in range(CHANGES):
-        with changed(world.database, world.tables, random) as change:
-            assert world.found(change), f"{number}: {change}"
-            hit.add((change.table.name, change.kind))
+    pages: Counter[bool | None] = Counter()
+    with comparing() as comparison:
+        for number in range(CHANGES):
+            with changed(world.database, world.tables, random) as change:
+                assert world.found(change), f"{number}: {change}"
+                hit.add((change.table.name, change.kind))
+                if change.table.schema == "views":
+                    told = world.page_finds(comparison, change)
+                    assert told is not False, f"{number}: {change}"
+                    pages[told] += 1
+    assert pages[True] >= CHANGES // 20
     test_untouched_all_of_it_holds(world)
     assert CHANGES < 60 or {name for name, _ in hit} >= {
         *VIEWS,

@@ -8,6 +8,7 @@ from api.access import TheCaller, TheNode
 from api.parameters import CaseId
 from api.routes.personal import trail_of
 from api.web.errors import PageRoute
+from api.web.proving import to_prove
 from api.web.rendering import Words, page
 from api.web.routes.cases import lanes, own_case
 from api.web.telling import names, rows
@@ -102,11 +103,20 @@ def audit_trail(
 def verify_case(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
     """Have the browser check that each action of a case is in the log as it was signed."""
     view = own_case(node, caller, case_id)
-    return page(request, "verify.html", caller, case=view, trail=trail_of(node, caller, case_id))
+    trail = trail_of(node, caller, case_id)
+    words, protocol = Words.of(request).things, caller.registry.protocol
+    return page(
+        request,
+        "verify.html",
+        caller,
+        case=view,
+        shown=to_prove(node, caller, view, trail),
+        named=names(protocol, trail, words),
+    )
 
 
 @router.get("/verify")
 def verify_log(request: Request, caller: TheCaller) -> Response:
     """Have the browser check that the log continues what it saw before."""
     _ = caller.viewer  # a node is nobody's browser
-    return page(request, "verify.html", caller, case=None, trail=())
+    return page(request, "verify.html", caller, case=None)

@@ -1,15 +1,14 @@
 // The "verify" button: everything is checked here, by this browser, against what it pinned before.
 
-import { base64, fromBase64, fromBase64url, utf8 } from "./bytes.js";
-import { readEvent } from "./event.js";
-import { thumbprint } from "./keys.js";
+import { base64, fromBase64 } from "./bytes.js";
 import { continues, includes, leafHash, Tiles } from "./merkle.js";
 import { believed, parsePolicy, parseProof } from "./notes.js";
+import { eventAt } from "./proven_event.js";
+import { compareShown } from "./shown.js";
 import * as store from "./store.js";
 import { text } from "./texts.js";
 
 const AT_ONCE = 4;
-const NOT_UNDERSTOOD = "not_understood";
 
 /** What a check found wrong: a text of the page, and its places. */
 class Wrong extends Error {
@@ -56,49 +55,31 @@ async function checkConsistency(known, checkpoint) {
   return older.size;
 }
 
-/** That one event shown on the page is in the log as its agency signed it. */
-async function checkEvent(shown, policy, agencies) {
-  const number = shown.dataset.number;
-  const proof = parseProof(await asked(`/log/proof/${shown.dataset.position}`));
+/** The event at a position, proved to be in the log; `wrong` is thrown where it is not. */
+async function provedEvent(position, policy, wrong) {
+  const proof = parseProof(await asked(`/log/proof/${position}`));
   const { checkpoint } = await belief(proof.note, policy);
   const leaf = await leafHash(proof.extra ?? new Uint8Array());
-  const there = proof.index === Number(shown.dataset.position) - 1
+  const there = proof.index === position - 1
     && (await includes(leaf, proof.index, checkpoint.size, proof.path, checkpoint.root));
-  if (!there) throw new Wrong("verify.not_included", { number });
-  const event = readEvent(proof.extra ?? new Uint8Array());
-  // Of an event that is not understood the page shows nothing but its place, which holds.
-  if (!event && shown.dataset.kind === NOT_UNDERSTOOD) return checkpoint;
-  const isLater = shown.dataset.kind === NOT_UNDERSTOOD; // of a kind or version of a later program
-  const same = event && event.id === shown.dataset.action && (isLater || event.kind === shown.dataset.kind)
-    && event.agency === shown.dataset.agency && event.caseId === shown.dataset.case;
-  if (!same) throw new Wrong("verify.not_as_shown", { number });
-  await checkSignature(event, agencies, number);
-  return checkpoint;
-}
-
-async function checkSignature(event, agencies, number) {
-  const own = agencies.find((one) => one.id === event.agency)?.keys ?? [];
-  const found = own.find((one) => one.id === event.keyId);
-  const parts = event.jwt.split(".");
-  if (!found || (await thumbprint(found.key.x)) !== event.keyId) {
-    throw new Wrong("verify.signature", { number });
-  }
-  const key = await crypto.subtle.importKey(
-    "raw", fromBase64url(found.key.x), "Ed25519", false, ["verify"],
-  );
-  const signed = utf8(parts.slice(0, 2).join("."));
-  if (!(await crypto.subtle.verify("Ed25519", key, fromBase64url(parts[2]), signed))) {
-    throw new Wrong("verify.signature", { number });
-  }
+  if (!there) throw wrong;
+  return { event: eventAt(proof.extra, position), checkpoint };
 }
 
 async function checkAll(shown, progress) {
   const trusted = await pinned();
   const { checkpoint, cosigned } = await belief(await asked("/log/checkpoint"), trusted.policy);
   const before = await checkConsistency(trusted.checkpoint, checkpoint);
-  const agencies = shown.length ? await asked("/v1/agencies", "json") : [];
-  let done = 0;
-  const left = [...shown];
+  const wanted = shown ? [
+    ...shown.acts.map((position) => ({
+      position, wrong: new Wrong("verify.act_not_included", { position }),
+    })),
+    ...shown.positions.map((position, index) => ({
+      position, wrong: new Wrong("verify.not_included", { number: index + 1 }),
+    })),
+  ] : [];
+  const proved = new Map();
+  const left = [...wanted];
   let failed = false;
   const stop = (error) => {
     // The first thing that does not hold is the verdict: nothing is said after it.
@@ -108,32 +89,85 @@ async function checkAll(shown, progress) {
   };
   await Promise.all(Array.from({ length: AT_ONCE }, () => (async () => {
     for (let one = left.shift(); one; one = left.shift()) {
-      const covered = await checkEvent(one, trusted.policy, agencies);
+      const { event, checkpoint: covered } = await provedEvent(
+        one.position, trusted.policy, one.wrong,
+      );
       if (failed) return;
       // A receipt's checkpoint may be newer than the one that was compared; it has to continue it.
       if (covered.size !== checkpoint.size || base64(covered.root) !== base64(checkpoint.root)) {
         await checkConsistency({ size: checkpoint.size, root: base64(checkpoint.root) }, covered);
       }
-      done += 1;
-      if (!failed) progress(done, shown.length);
+      proved.set(one.position, event);
+      if (!failed) progress(proved.size, wanted.length);
     }
   })().catch(stop)));
+  const events = (positions) => positions.map((position) => proved.get(position));
+  const findings = shown
+    ? await compareShown(shown, events(shown.acts), events(shown.positions)) : null;
+  if (findings?.unsigned) throw new Wrong("verify.signature", { number: findings.unsigned });
   await store.put("pins", {
     origin: trusted.origin,
     policy: trusted.told,
     checkpoint: { size: checkpoint.size, root: base64(checkpoint.root) },
   });
-  return { first: trusted.first, before, checkpoint, cosigned, events: shown.length };
+  return {
+    first: trusted.first, before, checkpoint, cosigned, findings, events: shown?.positions.length,
+  };
 }
 
 function sentence(found) {
   const values = {
     size: found.checkpoint.size, count: found.events, before: found.before,
-    witnesses: found.cosigned.join(", ") || "–",
+    witnesses: found.cosigned.join(", ") || "–", fields: found.findings?.proved,
+    said: found.findings?.said.length, signed: found.findings?.signed,
   };
-  const parts = [found.events ? text("verify.proved", values) : text("verify.proved_log", values)];
+  const parts = [found.findings ? text("verify.proved", values) : text("verify.proved_log", values)];
+  if (found.findings) parts.push(text("verify.said", values));
   parts.push(found.first ? text("verify.first", values) : text("verify.continues", values));
   return parts.join(" ");
+}
+
+const written = (value) => (typeof value === "string" ? value : JSON.stringify(value ?? null));
+const SHOWN_AT_MOST = 5;
+
+/** What differs, the first of it by name. */
+function differences(findings) {
+  const named = findings.wrong.slice(0, SHOWN_AT_MOST).map((one) => text("verify.differs", {
+    where: one.where, field: one.field, shown: written(one.shown), signed: written(one.signed),
+  }));
+  const more = findings.wrong.length - named.length;
+  if (more > 0) named.push(text("verify.differs_more", { count: more }));
+  return named.join(" ");
+}
+
+/** Write into each cell of the page what became of its fields. */
+function mark(findings) {
+  for (const cell of document.querySelectorAll("[data-where]")) {
+    const { where, field } = cell.dataset;
+    const of = (list) => list.filter((one) => one.where === where && (!field || one.field === field));
+    const [wrong, stated] = [of(findings.wrong), of(findings.said)];
+    const names = (list) => [...new Set(list.map((one) => one.field))].join(", ");
+    cell.className = wrong.length ? "late" : "";
+    if (wrong.length) {
+      cell.textContent = text("verify.is_wrong", {
+        fields: names(wrong), signed: wrong.map((one) => written(one.signed)).join(", "),
+      });
+    } else if (field && stated.length) {
+      cell.textContent = text("verify.is_said");
+    } else {
+      cell.textContent = text("verify.is_proved");
+      if (stated.length) {
+        cell.textContent += ` ${text("verify.said_besides", { fields: names(stated) })}`;
+      }
+    }
+  }
+}
+
+function unmark() {
+  for (const cell of document.querySelectorAll("[data-where]")) {
+    cell.textContent = text("verify.nothing");
+    cell.className = "";
+  }
 }
 
 const said = document.getElementById("verify-said");
@@ -156,12 +190,18 @@ async function showPinned() {
 button.addEventListener("click", async () => {
   button.disabled = true;
   said.hidden = true;
-  const shown = [...document.querySelectorAll("[data-position]")];
+  unmark();
+  const embedded = document.getElementById("shown");
   try {
-    const found = await checkAll(shown, (done, all) => {
+    const found = await checkAll(embedded && JSON.parse(embedded.textContent), (done, all) => {
       if (done % 5 === 0) say(text("verify.progress", { done, all }), "");
     });
-    say(sentence(found), "good");
+    if (found.findings) mark(found.findings);
+    if (found.findings?.wrong.length) {
+      say(`${text("verify.wrong")} ${differences(found.findings)}`, "bad");
+    } else {
+      say(sentence(found), "good");
+    }
   } catch (error) {
     say(error instanceof Wrong
       ? `${text("verify.wrong")} ${text(error.message, error.values)}`

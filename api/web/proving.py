@@ -1,0 +1,76 @@
+"""What the browser needs to compare a case's pages with the signed events of the case.
+
+Positions come from the ledger, never from a view: an action that a view lacks is missed so.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from api.access import Caller
+from api.node import Node
+from ledger.event import recorded
+from ledger.keys import from_public, key_id
+from ledger.upcasting import upcasters
+from ledger.vocabulary import ALL_ACTIONS
+from ledger.vocabulary.registration import KeyGrant
+from projections.audit_trail import TrailEntry
+from projections.case_view import CaseView
+
+_OBLIGATIONS_AT_MOST = 1_000
+_KEY_ACTS = ("protocol_adopted", "key_registered", "key_revoked", "key_compromised")
+_ACTS = """
+SELECT notification_id, originator_id, originator_version, state FROM ledger.events
+WHERE originator_id = %(ledger_id)s AND topic = ANY(%(kinds)s) ORDER BY originator_version
+"""
+
+
+def to_prove(
+    node: Node, caller: Caller, view: CaseView, trail: Sequence[TrailEntry]
+) -> dict[str, Any]:
+    """Return what the pages show of a case, and where the log has the events that prove it.
+
+    ``positions`` are those of the case's events, ``acts`` those of the acts on the protocol that
+    name a key of these events.
+    """
+    events = node.ledger.case_events(view.case_id)
+    key_ids = {event.action.key_id for event in events}
+    obligations = node.views.obligations(
+        caller.viewer, limit=_OBLIGATIONS_AT_MOST, case_id=view.case_id
+    )
+    return {
+        "positions": [event.position for event in events],
+        "acts": _acts(node, caller.registry.protocol.ledger_id, key_ids),
+        "trail": [entry.model_dump(mode="json") for entry in trail],
+        "case": view.model_dump(mode="json"),
+        "obligations": [one.model_dump(mode="json") for one in obligations],
+        "schemas": {kind: upcasters().version(kind) for kind in ALL_ACTIONS},
+        "stages": {kind: model.stage.value for kind, model in ALL_ACTIONS.items()},
+    }
+
+
+def _acts(node: Node, ledger_id: UUID, key_ids: Collection[str]) -> list[int]:
+    """The positions of the adoption, and of each act that registers or ends one of the keys."""
+    with node.database.connection() as connection:
+        rows = connection.execute(
+            _ACTS, {"ledger_id": ledger_id, "kinds": list(_KEY_ACTS)}, prepare=True
+        ).fetchall()
+    found = []
+    for row in rows:
+        event = recorded(
+            bytes(row["state"]),
+            row["originator_id"],
+            row["originator_version"],
+            row["notification_id"],
+        )
+        if event.action.kind == "protocol_adopted" or _key_of(event.action.fields) in key_ids:
+            found.append(row["notification_id"])
+    return found
+
+
+def _key_of(fields: Any) -> str | None:
+    """The id of the key that an act is about."""
+    if "grant" in fields:
+        return key_id(from_public(KeyGrant.model_validate(fields["grant"]).key))
+    found: str | None = fields.get("key_id")
+    return found

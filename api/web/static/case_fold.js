@@ -1,0 +1,236 @@
+// Folds the proved events of a case into what its page shows, as ledger/case_state.py does.
+// What is not here is not proved by the browser: obligations' dates, holds, erasure, danger to life.
+
+import { instant } from "./proven_event.js";
+
+const STAGES = [
+  "identification", "first_assistance_and_protection",
+  "long_term_assistance_and_social_inclusion", "return_and_social_inclusion",
+];
+const CLOSED = ["Closed", "ClosedReferred"];
+
+/** The parts of a case's view that the browser derives, by their names there. */
+export const DERIVED = [
+  "case_id", "version", "position", "opened_position", "status", "stage", "age_group",
+  "trafficking_status", "priority", "lead_agency", "parties", "opened_at", "last_acted_at",
+  "last_recorded_at", "closure", "facts", "services", "measures", "open_requests",
+  "joint_actions", "lead_offer", "shelter", "planned_return", "consents",
+];
+
+/** The ids of the actions that corrections among `events` annul. */
+const annulled = (events) => new Set(
+  events.filter((one) => one.kind === "correction" && one.act.effect === "annulled")
+    .map((one) => one.act.corrects),
+);
+
+/**
+ * The state of a case after `events`, which are all of its events; null where they do not begin
+ * with its opening. `registry`
+ * has the protocol and the agencies; `stages` says in which stage each kind of action is.
+ */
+export function fold(events, registry, stages) {
+  const gone = annulled(events);
+  let state = null;
+  for (const [index, event] of events.entries()) {
+    const recorded = {
+      version: index + 1, position: event.position, last_recorded_at: event.recordedAt,
+    };
+    if (state === null) {
+      if (event.kind !== "case_opened") return null;
+      state = { ...opened(event, registry), ...recorded };
+    } else if (gone.has(event.action)) {
+      state = { ...state, ...recorded };
+    } else {
+      state = { ...applied(state, event, registry, stages), ...recorded };
+    }
+  }
+  return state;
+}
+
+const partyOf = (agency, registry) => registry.agencies.get(agency)?.party;
+
+function opened(event, registry) {
+  const own = partyOf(event.agency, registry);
+  return {
+    case_id: event.caseId,
+    opened_position: event.position,
+    status: "Active",
+    stage: STAGES[0],
+    age_group: event.act.age_group,
+    trafficking_status: "PossibleVictimOfTrafficking",
+    priority: "normal",
+    lead_agency: event.agency,
+    parties: [...new Set([own, ...event.act.countries])],
+    opened_at: event.actedAt,
+    last_acted_at: event.actedAt,
+    closure: null,
+    facts: facts({}, event, registry),
+    services: {},
+    measures: {},
+    open_requests: {},
+    joint_actions: {},
+    lead_offer: null,
+    shelter: null,
+    planned_return: null,
+    consents: {},
+  };
+}
+
+/** An action that does not fit the case counts as recorded and changes nothing else. */
+function applied(state, event, registry, stages) {
+  if (!registry.agencies.has(event.agency) || !registry.protocol.actions[event.kind]) return state;
+  try {
+    return evolved(state, event, registry, stages);
+  } catch {
+    return state;
+  }
+}
+
+function evolved(state, event, registry, stages) {
+  const rule = registry.protocol.actions[event.kind];
+  const next = {
+    ...state,
+    last_acted_at: event.actedAt > state.last_acted_at ? event.actedAt : state.last_acted_at,
+    facts: facts(state.facts, event, registry),
+  };
+  if (rule.sets_status) next.status = rule.sets_status;
+  const [now, then] = [STAGES.indexOf(stages[event.kind]), STAGES.indexOf(state.stage)];
+  if (now > then) next.stage = stages[event.kind];
+  Object.assign(next, EFFECTS[event.kind]?.(next, event, event.act) ?? {});
+  const joining = addressed(event, registry).filter((party) => !state.parties.includes(party));
+  next.parties = [...new Set([...state.parties, ...joining])];
+  return next;
+}
+
+/** Fill in patterns such as consent_{scopes} from an action's fields. */
+export function named(patterns, fields) {
+  return (patterns ?? []).flatMap((pattern) => {
+    const at = pattern.indexOf("{");
+    if (at < 0) return [pattern];
+    return [fields[pattern.slice(at + 1, -1)]].flat().map((one) => pattern.slice(0, at) + one);
+  });
+}
+
+function facts(before, event, registry) {
+  const rule = registry.protocol.actions[event.kind] ?? {};
+  const ended = named(rule.ends, event.act);
+  const kept = Object.entries(before).filter(([fact]) => !ended.includes(fact));
+  const since = {
+    action: event.action, since: event.actedAt, party: partyOf(event.agency, registry),
+  };
+  const established = named(rule.establishes, event.act).map((fact) => [fact, since]);
+  return Object.fromEntries([...kept, ...established]);
+}
+
+function addressed(event, registry) {
+  const { act } = event;
+  switch (event.kind) {
+    case "case_opened":
+    case "meeting_held": return act.countries ?? [];
+    case "return_decided": return [act.destination];
+    case "information_requested": return [partyOf(act.addressee, registry)];
+    case "lead_transfer_offered": return [partyOf(act.to_agency, registry)];
+    case "joint_action_agreed": return act.responsible.map((one) => partyOf(one, registry));
+    default: return [];
+  }
+}
+
+const country = (event) => event.agency.slice(0, 2).toUpperCase();
+const without = (parts, key) =>
+  Object.fromEntries(Object.entries(parts).filter(([one]) => one !== key));
+
+function answered(state, request, update) {
+  const known = state.open_requests[request];
+  return known ? { open_requests: { ...state.open_requests, [request]: { ...known, ...update } } } : {};
+}
+
+const EFFECTS = {
+  victim_identified: (_, __, act) => ({ trafficking_status: act.status }),
+  victim_status_changed: (_, __, act) => ({ trafficking_status: act.status }),
+  not_a_victim: () => ({ trafficking_status: "NotAVictimOfTrafficking" }),
+  sheltered: (_, event) => ({ shelter: { party: country(event), since: event.actedAt } }),
+  shelter_left: () => ({ shelter: null }),
+  protection_measure_taken: (state, event, act) => ({
+    measures: {
+      ...state.measures,
+      [event.action]: {
+        measure: act.measure, party: country(event), since: event.actedAt,
+        until: instant(act.until ?? null),
+      },
+    },
+  }),
+  protection_measure_ended: (state, _, act) => ({ measures: without(state.measures, act.measure_action) }),
+  service_started: (state, event, act) => ({
+    services: {
+      ...state.services,
+      [event.action]: { service: act.service, party: country(event), since: event.actedAt },
+    },
+  }),
+  service_ended: (state, _, act) => ({ services: without(state.services, act.service_action) }),
+  information_requested: (state, event, act) => ({
+    open_requests: {
+      ...state.open_requests,
+      [event.action]: {
+        by: event.agency, addressee: act.addressee, topics: act.topics, purpose: act.purpose,
+        since: event.actedAt, answer_by: act.answer_by ?? null, acknowledged: false,
+        partly_answered: false,
+      },
+    },
+  }),
+  information_acknowledged: (state, _, act) => answered(state, act.request, { acknowledged: true }),
+  information_provided: (state, _, act) => (act.complete
+    ? { open_requests: without(state.open_requests, act.request) }
+    : answered(state, act.request, { acknowledged: true, partly_answered: true })),
+  information_declined: (state, _, act) => ({
+    open_requests: without(state.open_requests, act.request),
+  }),
+  joint_action_agreed: (state, event, act) => ({
+    joint_actions: {
+      ...state.joint_actions,
+      [event.action]: {
+        joint_action: act.joint_action, responsible: act.responsible, since: event.actedAt,
+        due: act.due ?? null,
+      },
+    },
+  }),
+  joint_action_done: (state, _, act) => ({
+    joint_actions: without(state.joint_actions, act.agreed_action),
+  }),
+  case_prioritised: (_, __, act) => ({ priority: act.priority }),
+  lead_transfer_offered: (_, event, act) => ({
+    lead_offer: {
+      offer: event.action, by: event.agency, to: act.to_agency, since: event.actedAt,
+    },
+  }),
+  lead_transfer_accepted: (_, event) => ({ lead_agency: event.agency, lead_offer: null }),
+  return_decided: (_, __, act) => ({
+    planned_return: { destination: act.destination, departed_from: null },
+  }),
+  departed: (state, event) => ({
+    shelter: null,
+    ...(state.planned_return
+      ? { planned_return: { ...state.planned_return, departed_from: country(event) } } : {}),
+  }),
+  received: () => ({ planned_return: null }),
+  case_closed: (_, __, act) => ({
+    status: act.reason === "referred" ? "ClosedReferred" : "Closed", closure: act.reason,
+  }),
+  case_reopened: () => ({ closure: null }),
+  consent_given: (state, event, act) => (act.groups?.length ? {
+    consents: {
+      ...state.consents,
+      [event.action]: {
+        party: country(event), scopes: act.scopes, groups: act.groups,
+        recipients: act.recipients ?? [], since: event.actedAt, expires: act.expires ?? null,
+      },
+    },
+  } : {}),
+  consent_withdrawn: (state, _, act) => ({
+    consents: Object.fromEntries(Object.entries(state.consents)
+      .map(([given, consent]) =>
+        [given, { ...consent, scopes: consent.scopes.filter((one) => !act.scopes.includes(one)) }])
+      .filter(([, consent]) => consent.scopes.length)),
+  }),
+};
+
+export const isClosed = (state) => CLOSED.includes(state.status);

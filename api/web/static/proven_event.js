@@ -1,0 +1,108 @@
+// Events at their places in the log, and how their signatures stand by acts on the protocol.
+// Every value here comes from bytes that a proof covers: nothing is the server's word.
+
+import { fromBase64url, utf8 } from "./bytes.js";
+import { moment, readEvent } from "./event.js";
+import { thumbprint } from "./keys.js";
+
+/** How a signature stands, in the words of the audit trail. */
+export const SIGNATURE = {
+  valid: "valid",
+  sinceRevoked: "valid, key since revoked",
+  compromisedThen: "valid, key compromised then",
+  unknown: "key unknown",
+  anotherAgency: "key of another agency",
+  notValidThen: "key not valid then",
+  broken: "does not verify",
+};
+
+export const NOT_UNDERSTOOD = "not_understood";
+
+/** A time in UTC in one form, so that equal moments are equal texts; other values as they are. */
+export const instant = (value) => moment(value) ?? value;
+
+/**
+ * The event in an entry of the log, at a position. Of bytes that are not understood the place alone
+ * is known: the kind says so, and the event has no agency and no fields.
+ */
+export function eventAt(bytes, position) {
+  const found = readEvent(bytes);
+  if (!found) {
+    return {
+      position, kind: NOT_UNDERSTOOD, canonical: false, agency: "", act: {}, digests: [], schema: 1,
+    };
+  }
+  const [head, body, signature] = found.jwt.split(".");
+  return {
+    position,
+    canonical: found.canonical,
+    action: found.id,
+    caseId: found.caseId,
+    kind: found.kind,
+    schema: found.version,
+    agency: found.agency,
+    keyId: found.keyId,
+    signedAt: instant(new Date(found.signedAt * 1000).toISOString()),
+    recordedAt: instant(found.recordedAt),
+    actedAt: found.actedAt,
+    act: found.fields,
+    digests: found.digests,
+    signed: utf8(`${head}.${body}`),
+    signature: fromBase64url(signature),
+  };
+}
+
+/** The protocol and the keys, folded from proved acts on the protocol, in order. */
+export function readRegistry(acts) {
+  const registry = { protocol: null, agencies: new Map(), grants: [], ended: [] };
+  const grant = (content, position) => registry.grants.push({ ...content, position });
+  for (const one of acts) {
+    if (one.kind === "protocol_adopted") {
+      registry.protocol = one.act.protocol;
+      for (const agency of registry.protocol.agencies) registry.agencies.set(agency.id, agency);
+      for (const content of one.act.keys) grant(content, one.position);
+    } else if (one.kind === "key_registered") {
+      grant(one.act.grant, one.position);
+    } else if (one.kind === "key_revoked" || one.kind === "key_compromised") {
+      registry.ended.push({
+        keyId: one.act.key_id, position: one.position, since: instant(one.act.since ?? null),
+      });
+    }
+  }
+  return registry;
+}
+
+/** Keys by thumbprint: whose each is, from where it counts, and what ended it. */
+export async function keysOf(registry) {
+  const keys = new Map();
+  for (const one of registry.grants) {
+    const id = await thumbprint(one.key.x);
+    if (!keys.has(id)) keys.set(id, { ...one, ended: [] });
+  }
+  for (const one of registry.ended) keys.get(one.keyId)?.ended.push(one);
+  return keys;
+}
+
+/** How an event's signature stands by all acts that are known; null where it has none to read. */
+export async function signatureOf(event, keys) {
+  if (!event.signature) return null;
+  const key = keys.get(event.keyId);
+  if (!key || key.position > event.position) return SIGNATURE.unknown;
+  if (key.agency !== event.agency) return SIGNATURE.anotherAgency;
+  const imported = await crypto.subtle.importKey(
+    "raw", fromBase64url(key.key.x), "Ed25519", false, ["verify"],
+  );
+  if (!(await crypto.subtle.verify("Ed25519", imported, event.signature, event.signed))) {
+    return SIGNATURE.broken;
+  }
+  const lasts = instant(key.valid_from) <= event.recordedAt
+    && event.recordedAt < instant(key.valid_until);
+  if (!lasts || key.ended.some((one) => one.position < event.position)) {
+    return SIGNATURE.notValidThen;
+  }
+  const later = key.ended.filter((one) => one.position > event.position);
+  if (later.some((one) => one.since !== null && event.recordedAt >= one.since)) {
+    return SIGNATURE.compromisedThen;
+  }
+  return later.length ? SIGNATURE.sinceRevoked : SIGNATURE.valid;
+}

@@ -1,0 +1,256 @@
+// Compares what the server shows of a case with what its proved events say, field by field.
+//
+// Each field ends as one of three: "proved" (the events say the same), "wrong" (they say something
+// else), or "said" (the browser cannot derive it: it is the server's statement).
+
+import { DERIVED, fold, isClosed, named } from "./case_fold.js";
+import {
+  instant, keysOf, NOT_UNDERSTOOD, readRegistry, SIGNATURE, signatureOf,
+} from "./proven_event.js";
+
+/** Fields of an action that its row in the trail shows elsewhere, or not at all. */
+const ELSEWHERE = ["acted_at", "protocol"];
+/** Parts of a case's state whose changes the trail tells as single values that are derived. */
+const PLAIN = [
+  "status", "stage", "age_group", "trafficking_status", "priority", "lead_agency", "parties",
+  "opened_at", "last_acted_at", "closure",
+];
+
+/** Whether two JSON values are the same, whatever the order of members; moments by their time. */
+export function alike(one, other) {
+  if (one === null || other === null || typeof one !== "object" || typeof other !== "object") {
+    return instant(one) === instant(other);
+  }
+  if (Array.isArray(one) !== Array.isArray(other)) return false;
+  const [names, others] = [Object.keys(one), Object.keys(other)];
+  return names.length === others.length
+    && names.every((name) => Object.hasOwn(other, name) && alike(one[name], other[name]));
+}
+
+/** Collects what became of each field. */
+class Findings {
+  proved = 0;
+  wrong = [];
+  said = [];
+
+  check(where, field, shown, signed) {
+    if (alike(shown ?? null, signed ?? null)) this.proved += 1;
+    else this.wrong.push({ where, field, shown, signed });
+  }
+
+  state(where, field) {
+    this.said.push({ where, field });
+  }
+}
+
+const NOT_SIGNED = [SIGNATURE.broken, SIGNATURE.unknown, SIGNATURE.anotherAgency];
+
+/**
+ * Compare all that a page shows of a case with the proved acts on the protocol and events of the
+ * case. `unsigned` of the findings is the number of the first action that no key of its agency
+ * signed, or 0; `signed` is how many were signed with a key that was valid then.
+ */
+export async function compareShown(shown, acts, proved) {
+  // What a later program signed is not understood here, as it is not by the server.
+  const events = proved.map((one) => (one.schema > (shown.schemas[one.kind] ?? 0)
+    ? { ...one, kind: NOT_UNDERSTOOD } : one));
+  const registry = readRegistry(acts);
+  const keys = await keysOf(registry);
+  const context = { registry, schemas: shown.schemas, stages: shown.stages };
+  const signatures = await Promise.all(events.map((one) => signatureOf(one, keys)));
+  const findings = new Findings();
+  findings.unsigned = signatures.findIndex((one) => NOT_SIGNED.includes(one)) + 1;
+  findings.signed = signatures
+    .filter((one) => ![...NOT_SIGNED, SIGNATURE.notValidThen].includes(one)).length;
+  compareTrail(shown.trail, events, signatures, context, findings);
+  const state = compareCase(shown.case, events, context, findings);
+  if (state) compareObligations(shown.obligations, events, state, context, findings);
+  else for (const one of shown.obligations) findings.state(`obligation.${one.id}`, "all");
+  return findings;
+}
+
+/**
+ * Compare a trail with the proved events of the case, in order. `signatures` has how each event's
+ * signature stands, and `schemas` the version of each kind that the program writes today.
+ */
+function compareTrail(trail, events, signatures, context, findings) {
+  findings.check("trail", "count", trail.length, events.length);
+  for (let index = 0; index < Math.max(trail.length, events.length); index += 1) {
+    const where = `trail.${index + 1}`;
+    const [entry, event] = [trail[index], events[index]];
+    if (!entry || !event) {
+      findings.check(where, "action", entry?.action_id, event?.action);
+    } else if (event.kind === NOT_UNDERSTOOD) {
+      comparePlace(where, index, entry, event, findings);
+    } else {
+      compareEntry(where, index, entry, event, signatures[index], context, findings);
+    }
+  }
+  compareChanges(trail, events, context, findings);
+}
+
+/** Of an event that is not understood the place is proved, and nothing else. */
+function comparePlace(where, index, entry, event, findings) {
+  findings.check(where, "position", entry.position, event.position);
+  findings.check(where, "version", entry.version, index + 1);
+  findings.check(where, "kind", entry.kind, event.kind);
+  for (const name of Object.keys(entry)) {
+    if (!["position", "version", "kind"].includes(name)) findings.state(where, name);
+  }
+}
+
+function compareEntry(where, index, entry, event, signature, context, findings) {
+  const signed = {
+    case_id: event.caseId, version: index + 1, position: event.position,
+    action_id: event.action, kind: event.kind, agency: event.agency,
+    party: context.registry.agencies.get(event.agency)?.party ?? "",
+    acted_at: event.actedAt, signed_at: event.signedAt, recorded_at: event.recordedAt,
+    key_id: event.keyId,
+  };
+  for (const [field, value] of Object.entries(signed)) {
+    findings.check(where, field, entry[field], value);
+  }
+  findings.check(where, "signature", entry.signature, signature);
+  if (signature === SIGNATURE.valid) findings.state(where, "not-revoked");
+  const shown = { ...entry.fields, ...entry.in_clear };
+  const fields = Object.fromEntries(
+    Object.entries(event.act).filter(([name]) => !ELSEWHERE.includes(name)),
+  );
+  const isOlder = event.schema < context.schemas[event.kind] || !event.canonical;
+  for (const name of new Set([...Object.keys(shown), ...Object.keys(fields)])) {
+    // An older form is brought to today's by the server: a field may have another name or place.
+    if (isOlder && !alike(shown[name] ?? null, fields[name] ?? null)) {
+      findings.state(where, `fields/${name}`);
+    } else {
+      findings.check(where, `fields/${name}`, shown[name], fields[name]);
+    }
+  }
+  for (const name of Object.keys(entry)) {
+    const known = Object.hasOwn(signed, name)
+      || ["signature", "fields", "in_clear", "changes"].includes(name);
+    if (!known) findings.state(where, name);
+  }
+}
+
+/** The changes that the trail tells, of the parts that are derived as single values. */
+function compareChanges(trail, events, context, findings) {
+  let before = {};
+  const isFolded = events[0]?.kind === "case_opened"
+    && !events.some((one) => one.kind === NOT_UNDERSTOOD);
+  if (!isFolded) return;
+  for (const [index] of events.entries()) {
+    const where = `trail.${index + 1}`;
+    const after = fold(events.slice(0, index + 1), context.registry, context.stages);
+    const told = new Map((trail[index]?.changes ?? []).map((one) => [one.path, one]));
+    for (const name of PLAIN) {
+      const change = told.get(`/${name}`);
+      const moved = !alike(before[name] ?? null, after[name] ?? null);
+      if (moved || change) {
+        findings.check(where, `changes/${name}`, change && [change.before ?? null, change.after ?? null],
+          moved ? [before[name] ?? null, after[name] ?? null] : undefined);
+      }
+      told.delete(`/${name}`);
+    }
+    for (const path of told.keys()) findings.state(where, `changes${path}`);
+    before = after;
+  }
+}
+
+/** Compare the case's view with the fold of its proved events. */
+function compareCase(view, events, context, findings) {
+  const state = fold(events, context.registry, context.stages);
+  if (!state || events.some((one) => one.kind === NOT_UNDERSTOOD)) {
+    // The server can have understood, or not, what the browser did not: nothing is derived.
+    for (const name of Object.keys(view)) findings.state("case", name);
+    return null;
+  }
+  for (const [name, shown] of Object.entries(view)) {
+    if (!DERIVED.includes(name)) {
+      if (name !== "viewer") findings.state("case", name);
+      continue;
+    }
+    findings.check("case", name, asMapping(shown, name), state[name]);
+  }
+  return state;
+}
+
+/** Lists of parts in a view are a mapping by the action that brought each, without whose turn. */
+function asMapping(shown, name) {
+  const isMapping = ["services", "measures", "consents", "open_requests", "joint_actions"];
+  if (!isMapping.includes(name)) return shown;
+  return Object.fromEntries(shown.map(({ action, turn: _, ...part }) => [action, part]));
+}
+
+/** Compare obligations: by which proved events each was opened and closed, and what is open. */
+function compareObligations(obligations, events, state, context, findings) {
+  const byAction = new Map(events.map((one) => [one.action, one]));
+  for (const one of obligations) {
+    const where = `obligation.${one.id}`;
+    findings.check(where, "case_id", one.case_id, state.case_id);
+    compareDeed(where, "opened", one.opened, byAction, context, findings);
+    if (one.closed) compareDeed(where, "closed", one.closed, byAction, context, findings);
+    findings.check(where, "state", one.state === "open", !one.closed);
+    // What is not owed any more can stand as lapsed, and be owed again by another obligation.
+    const owed = one.state === "open" ? stillOwed(one, state) : null;
+    if (owed !== null) findings.check(where, "open", true, owed);
+    if (one.state === "discharged" && one.closed) {
+      const closing = byAction.get(one.closed.action);
+      findings.check(where, "discharged", true, discharges(closing, one, context));
+    }
+    for (const name of Object.keys(one)) {
+      const known = ["id", "case_id", "opened", "closed", "state"].includes(name);
+      if (!known) findings.state(where, name);
+    }
+  }
+  compareOwed(obligations, state, findings);
+}
+
+function compareDeed(where, what, deed, byAction, context, findings) {
+  const event = byAction.get(deed.action);
+  const signed = event && {
+    position: event.position, action: event.action, kind: event.kind, agency: event.agency,
+    party: context.registry.agencies.get(event.agency)?.party,
+    acted_at: event.actedAt, recorded_at: event.recordedAt,
+  };
+  for (const name of Object.keys(deed)) {
+    findings.check(where, `${what}/${name}`, deed[name], signed?.[name]);
+  }
+}
+
+/** Whether what an open obligation is about is still owed; null where the browser cannot tell. */
+function stillOwed(one, state) {
+  const { concerning } = one;
+  switch (one.action) {
+    case "information_provided": return !isClosed(state) && concerning in state.open_requests;
+    case "information_acknowledged":
+      return !isClosed(state) && state.open_requests[concerning]?.acknowledged === false;
+    case "joint_action_done": return !isClosed(state) && concerning in state.joint_actions;
+    case "lead_transfer_accepted":
+      return !isClosed(state) && state.lead_offer?.offer === concerning;
+    default: return null;
+  }
+}
+
+/** Whether a proved event can discharge an obligation. */
+function discharges(event, one, context) {
+  if (!event) return false;
+  if (one.concerning) return Object.values(event.act).flat().includes(one.concerning);
+  const { protocol } = context.registry;
+  const established = named(protocol.actions[event.kind]?.establishes, event.act);
+  return event.kind === one.action || protocol.expected.some((step) =>
+    step.action === one.action && established.includes(step.until));
+}
+
+/** What the proved events leave open must stand among the open obligations. */
+function compareOwed(obligations, state, findings) {
+  const open = new Set(obligations.filter((one) => one.state === "open")
+    .map((one) => `${one.action} ${one.concerning}`));
+  const owed = [];
+  if (isClosed(state)) return;
+  for (const request of Object.keys(state.open_requests)) {
+    owed.push(`information_provided ${request}`);
+  }
+  for (const agreed of Object.keys(state.joint_actions)) owed.push(`joint_action_done ${agreed}`);
+  if (state.lead_offer) owed.push(`lead_transfer_accepted ${state.lead_offer.offer}`);
+  for (const one of owed) findings.check("obligations", one, open.has(one), true);
+}
