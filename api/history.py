@@ -89,6 +89,11 @@ class History:
         rows = self._ledger.rows
         return rows.frontier().size < rows.noted_size
 
+    def went_back_from(self, size: int) -> None:
+        """Remember that the database had so many events, and has fewer. Raises ``OSError``."""
+        self._ledger.rows.note_size(size)
+        self.look()
+
     def witness_is_ahead(self, name: str, size: int) -> None:
         """Remember a witness that says to hold more events than this database has."""
         if self._ahead.get(name) != size:

@@ -179,6 +179,7 @@ class Work:
             trusted_policy(node.settings),
             adoption=bytes.fromhex(adoption) if adoption else None,
         )
+        mirror.when_shorter = node.history.went_back_from
         follower = Follower(mirror, HttpSource(url, client))
         forwarder = Forwarder(
             node.outbox,

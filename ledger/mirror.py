@@ -6,7 +6,7 @@ notes are kept as evidence.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NoReturn, Protocol, Self
@@ -109,6 +109,10 @@ class Mirror:
         self._trusted = trusted
         self._adoption = adoption
         self._replay: Replay | None = None
+        self.when_shorter: Callable[[int], None] = lambda _: None
+        """Called where this copy has fewer events than it had, with how many it had."""
+        self._seen = 0
+        """How many events were copied at the last step."""
         self._replayed = 0
         """Up to which position the fold goes."""
         self._misfits = 0
@@ -126,6 +130,10 @@ class Mirror:
         """
         self.check_unsettled()
         frontier = self._ledger.rows.frontier()
+        if frontier.size < self._seen:
+            self.when_shorter(self._seen)  # an older copy of the database was put here
+            self._ledger.forget()
+        self._seen = frontier.size
         head = source.head(frontier.size)
         if head is None:
             return False
@@ -200,7 +208,10 @@ class Mirror:
     def _compare(self, source: Source, note: Note, checkpoint: Checkpoint) -> None:
         """A note of events that are copied already: it says the same, or the log forked."""
         _check_signed(note, self.policy_at(checkpoint.size))
-        if checkpoint.root != self.root_at(checkpoint.size):
+        root = self.root_at(checkpoint.size)
+        if root is None:  # an older copy of the database was put here meanwhile: that is no fork
+            raise SourceError(f"this copy no longer has {checkpoint.size} events")
+        if checkpoint.root != root:
             what = (
                 f"the log signed another history of the first {checkpoint.size} events than the "
                 "one copied here"
@@ -234,16 +245,26 @@ class Mirror:
             if self._misfits < _PATIENCE:
                 raise SourceError("the events are not those of the note that the log signed")
             what = f"the events given after position {size} are not those that the log signed"
+            self._check_unmoved(frontier)
             self._diverge(source, what, note)
         self._misfits = 0
         if any(f"({mark})" in problem for problem in problems for mark in _NEWER):
             raise SourceError("there are kinds of actions unknown here; update this program")
         if problems:
+            self._check_unmoved(frontier)
             self._diverge(source, problems[0], note)
         with self._database.transaction() as connection:
             self._ledger.rows.copy(connection, rows)
             keep_signed(connection, checkpoint, note)
         self._replayed = checkpoint.size
+
+    def _check_unmoved(self, frontier: Frontier) -> None:
+        """Raises ``SourceError`` where an older copy of the database was put here meanwhile.
+
+        Then the events were judged by what is here no longer.
+        """
+        if self._ledger.rows.frontier() != frontier:
+            raise SourceError("this copy is not where it was when the events were asked for")
 
     def _loaded(self, entries: Sequence[bytes]) -> Replay:
         """The fold up to now, with what the next events need of older ones."""

@@ -187,15 +187,15 @@ def test_a_full_disk_stops_what_is_new_and_nothing_else(
             for patience in (120, READ_SECONDS)
         )
         follower = stack.enter_context(client(ledger, "xk-node", READ_SECONDS))
-        first = police.open_case(opening(indicators_note="a note"))
+        first = police.open_case(opening(indicators_note="a note", first_name="A name"))
         writing = Writing(police)
 
         def read_view() -> None:
             assert reader.case(first.case_id, at_least=first.position).view.case_id == first.case_id
 
         def read_personal() -> None:
-            fields = reader.read(first.case_id, [FieldGroup.EXPLOITATION], Purpose.PROTECTION)
-            assert fields.reading.granted
+            read = reader.read(first.case_id, [FieldGroup.IDENTITY], Purpose.PROTECTION)
+            assert [field.value for field in read.fields] == ["A name"]
 
         def read_ledger() -> None:
             assert follower.events(first.position - 1, limit=1).events
