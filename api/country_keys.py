@@ -49,6 +49,29 @@ def new_country_key(settings: Settings, party: str) -> CountryPublicKey:
     return made
 
 
+def change_passphrase(settings: Settings, parties: Iterable[str], new: str) -> list[Path]:
+    """Encrypt every key file of these countries with another passphrase. Gives the files.
+
+    A file that has the new one already is left: after a crash, repeating it completes it. Raises
+    ``ValueError`` where a file opens with neither.
+    """
+    old, rounds = _passphrase(settings)
+    done = []
+    for path in [p for one in parties for p in country_key_files(settings.key_directory, one)]:
+        try:
+            key = FileCountryKey.load(path, old)
+        except ValueError:
+            FileCountryKey.load(path, new)
+            continue
+        beside = path.with_name(f".{path.name}.new")
+        beside.unlink(missing_ok=True)  # of a process that was stopped
+        key.save(beside, new, rounds=ROUNDS if settings.country_key_passphrase else rounds)
+        beside.replace(path)
+        sync_directory(path.parent)
+        done.append(path)
+    return done
+
+
 def retire_country_keys(settings: Settings, party: str) -> list[Path]:
     """Overwrite and remove all but the newest key of a country. Gives the files that are gone."""
     old = country_key_files(settings.key_directory, party)[:-1]

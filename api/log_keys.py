@@ -1,6 +1,6 @@
 """The private keys that a node signs checkpoints and cosignatures with, and whom it trusts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -32,6 +32,21 @@ def log_key(settings: Settings) -> SignerKey:
 def log_keys(settings: Settings) -> Sequence[SignerKey]:
     """Every log key of this node: ``log.jwk``, and later ones as ``log-….jwk``."""
     return [_log_signer(settings, path) for path in _files(settings, "log")]
+
+
+class OwnLogKeys:
+    """Every log key of this node, with those whose files are added while it runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._seen: int | None = None
+        self._known: Sequence[SignerKey] = ()
+
+    def __iter__(self) -> Iterator[SignerKey]:
+        seen = self._settings.key_directory.stat().st_mtime_ns
+        if seen != self._seen:
+            self._known, self._seen = log_keys(self._settings), seen
+        return iter(self._known)
 
 
 def witness_key(settings: Settings, party: str) -> SignerKey:

@@ -97,18 +97,35 @@ class Witnesses:
     ) -> None:
         self._database = database
         self._policy_at = policy_at
-        self._own: Mapping[str, Sequence[Witness]] = {
+        self._settings = settings
+        self._copy = copy
+        self._seen: int | None = None
+        self._own: Mapping[str, Sequence[Witness]] = {}
+        self._by_key: Mapping[VerifierKey, Witness] = {}
+        self._look()
+        self._remote: dict[str, HttpWitness] = {}
+
+    def _look(self) -> None:
+        """Take in keys whose files were added since."""
+        for party in own_parties(self._settings) if self._seen is None else ():
+            witness_keys(self._settings, party)  # made at a first start
+        directory = self._settings.key_directory
+        seen = directory.stat().st_mtime_ns if directory.exists() else 0
+        if seen == self._seen:
+            return
+        self._own = {
             party: [
-                Witness(database, party, signer, self._trusted, copy)
-                for signer in witness_keys(settings, party)
+                Witness(self._database, party, signer, self._trusted, self._copy)
+                for signer in witness_keys(self._settings, party)
             ]
-            for party in own_parties(settings)
+            for party in own_parties(self._settings)
         }
         self._by_key = {w.signer.verifier: w for own in self._own.values() for w in own}
-        self._remote: dict[str, HttpWitness] = {}
+        self._seen = seen
 
     def of(self, party: str) -> Witness | None:
         """The witness of a party, with the key that the policy in force names for it."""
+        self._look()
         own = self._own.get(party)
         if own is None:
             return None
@@ -143,6 +160,7 @@ class Witnesses:
 
     def client(self, _name: str, trusted: TrustedWitness) -> WitnessClient | None:
         """How to reach a witness of the policy: in this process, or at its address."""
+        self._look()
         here = self._by_key.get(trusted.key)
         if here is not None or trusted.url is None:
             return here

@@ -23,7 +23,7 @@ from api.forwarding import Forwarder
 from api.history import Marking, mark_file
 from api.key_ends import key_troubles
 from api.key_faults import KeyCheck
-from api.log_keys import log_keys, trusted_policy, witness_key
+from api.log_keys import OwnLogKeys, log_keys, trusted_policy, witness_key
 from api.lost_keys import keep_used
 from api.mailing import HttpPostOffice, PostOffice
 from api.marked_events import marked_troubles
@@ -155,7 +155,7 @@ class Work:
         publication = Publication(
             node.ledger.rows,
             node.database,
-            log_keys(node.settings),
+            OwnLogKeys(node.settings),
             node.witnesses.client,
             node.policy_at,
             self._heard,

@@ -15,6 +15,7 @@ from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import agency_table
 from api.client import LedgerClient
 from api.country_keys import (
+    change_passphrase,
     country_key,
     new_country_key,
     pair_shares,
@@ -42,6 +43,8 @@ from ledger.vocabulary.registration import (
     KeyRequest,
     KeyRevoked,
 )
+
+_PASSPHRASE_CHARACTERS = 16
 
 app = typer.Typer(name="keys", help="Make, register, list and revoke keys.", no_args_is_help=True)
 
@@ -323,6 +326,32 @@ def reseal(
                 f"{persons} data keys and {shares} shares are sealed to {held[party].public.id}",
                 soft_wrap=True,
             )
+
+
+@app.command("change-passphrase")
+def new_passphrase(
+    file: Annotated[Path, typer.Argument(help="A file with the new passphrase in its first line.")],
+    as_json: AsJson = False,
+) -> None:
+    """Encrypt the files of this node's countries' keys with another passphrase.
+
+    Stop the node first, and start it with the new CASE_LEDGER_COUNTRY_KEY_PASSPHRASE. Repeating it
+    after a crash completes it.
+    """
+    with failures(as_json):
+        settings = Settings()
+        if settings.country_key_passphrase is None:
+            raise ValueError(
+                "no passphrase is set: name yours in CASE_LEDGER_COUNTRY_KEY_PASSPHRASE"
+            )
+        new = file.read_text(encoding="utf-8").split("\n")[0]
+        if len(new) < _PASSPHRASE_CHARACTERS:
+            raise ValueError(f"a passphrase has at least {_PASSPHRASE_CHARACTERS} characters")
+        changed = [p.name for p in change_passphrase(settings, own_parties(settings), new)]
+        if as_json:
+            print_json({"changed": changed})
+        else:
+            out.print("Encrypted anew: " + (", ".join(changed) or "nothing"))
 
 
 @app.command("retire-country")

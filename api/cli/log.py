@@ -20,6 +20,7 @@ from api.log_keys import (
     policy_at,
     trusted_policy,
     witness_key,
+    witness_keys,
 )
 from api.processes import leave_when_told
 from api.server import log_as_json, run
@@ -285,8 +286,8 @@ def follow(
     """
     settings, code = Settings(), party.upper()
     with failures(as_json), open_store(settings) as store:
-        migrate(store.owner_conninfo, [witness_component(code)], roles=[witness_role(code)])
         if ledger_from is not None:
+            migrate(store.owner_conninfo, [witness_component(code)], roles=[witness_role(code)])
             first = adopted or settings.adoption
             if first is None:
                 fail("name the adoption's hash that the parties compared: --adoption HASH")
@@ -294,7 +295,8 @@ def follow(
         else:
             decided = _adopted_here(store.conninfo)
         with Database(store.conninfo) as database:
-            witness = Witness(database, code, witness_key(settings, code), lambda _: ())
+            signer, *later = witness_keys(settings, code)
+            witness = Witness(database, code, signer, lambda _: (), also=later)
             applied = witness.follow(decided)
         if as_json:
             print_json(
@@ -359,7 +361,8 @@ def serve_witness(
             logs.setdefault(key.name, []).append(key)
         migrate(store.owner_conninfo, [witness_component(code)], roles=[witness_role(code)])
         with Database(store.conninfo) as database:
+            first, *later = witness_keys(settings, code)
             witness = Witness(
-                database, code, witness_key(settings, code), lambda origin: logs.get(origin, ())
+                database, code, first, lambda origin: logs.get(origin, ()), also=later
             )
             run(create_witness_app(witness, settings.submissions_per_minute), settings)

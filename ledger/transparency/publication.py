@@ -1,6 +1,6 @@
 """Signs the ledger's checkpoints, has them cosigned, and publishes those with a quorum."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -83,7 +83,7 @@ class Publication:
         self,
         rows: LedgerRecorder,
         database: Database,
-        signers: Sequence[SignerKey],
+        signers: Iterable[SignerKey],
         client_of: ClientOf,
         policy_at: PolicyAt,
         heard: Heard = lambda _witness, _moment: None,

@@ -15,7 +15,7 @@ from ledger.merkle import EMPTY_ROOT, ProofError, check_consistency, proven_olde
 from ledger.store.database import Database
 from ledger.store.migrate import witness_role, witness_schema
 from ledger.transparency.checkpoint import Checkpoint, read_hash, read_number, write_hash
-from ledger.transparency.note import Note, NoteError, SignerKey, VerifierKey, verify
+from ledger.transparency.note import Note, NoteError, NoteSignature, SignerKey, VerifierKey, verify
 from ledger.transparency.policy import Policy
 from ledger.transparency.proof import MAX_PATH
 
@@ -130,9 +130,12 @@ class Witness:
         signer: SignerKey,
         logs: TrustedLogs,
         copy: Copy | None = None,
+        also: Sequence[SignerKey] = (),
     ) -> None:
+        """``also`` are later keys of the party: where no policy is known, each of them cosigns."""
         self.party = party
         self.signer = signer
+        self._also = tuple(also)
         self._database = database
         self._logs = logs
         self._copy = copy
@@ -234,11 +237,16 @@ class Witness:
         if copied not in (None, checkpoint.root):
             return Answer(422, "these are not the events that were copied here\n")
         now = clock.now()
-        cosignature = self.signer.sign(sent.note.text, now)
-        note = _only_by(keys, sent.note)
-        note = Note(note.text, (*note.signatures, cosignature))
+        note, cosignatures = self._cosigned(sent.note, keys, now)
         self._store(connection, checkpoint, note, now)
-        return Answer(200, str(cosignature))
+        return Answer(200, "".join(map(str, cosignatures)))
+
+    def _cosigned(
+        self, note: Note, keys: Collection[VerifierKey], now: datetime
+    ) -> tuple[Note, Sequence[NoteSignature]]:
+        """A note with the log's signatures and this witness's, and the latter alone."""
+        made = [signer.sign(note.text, now) for signer in (self.signer, *self._also)]
+        return Note(note.text, (*_only_by(keys, note).signatures, *made)), made
 
     def _lock(self, connection: Connection[DictRow], origin: str) -> None:
         """One request on a log at a time: checked and stored as one step."""
@@ -285,9 +293,7 @@ class Witness:
         own: Sequence[VerifierKey],
     ) -> None:
         now = clock.now()
-        cosignature = self.signer.sign(adopted.note.text, now)
-        note = _only_by(own, adopted.note)
-        note = Note(note.text, (*note.signatures, cosignature))
+        note, _ = self._cosigned(adopted.note, own, now)
         connection.execute(
             SQL(
                 "INSERT INTO {}.evidence (received_at, origin, status, held, refused)"

@@ -6,8 +6,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from api.country_keys import (
+    change_passphrase,
     country_key,
     country_keys,
     new_country_key,
@@ -137,3 +139,28 @@ def test_a_missing_passphrase_is_not_replaced(settings: Settings) -> None:
     with pytest.raises(ValueError, match="passphrase is missing"):
         country_key(settings, "XK")
     assert not (settings.key_directory / "passphrase").exists()
+
+
+def test_a_passphrase_is_changed_and_a_crash_between_two_files_is_completed(
+    tmp_path: Path,
+) -> None:
+    old, new = "the old passphrase!", "a new passphrase!!"
+    before = Settings(data_directory=tmp_path, countries=("XK",), country_key_passphrase=old)
+    after = Settings(data_directory=tmp_path, countries=("XK",), country_key_passphrase=new)
+    sealed = country_key(before, "XK").public.seal(b"content", b"context")
+    new_country_key(before, "XK")
+    # As a crash leaves it: one of the two is changed.
+    first = before.key_directory / "country-xk.jwe"
+    kept = first.read_bytes()
+    assert len(change_passphrase(before, ["XK"], new)) == 2
+    first.write_bytes(kept)
+    assert [path.name for path in change_passphrase(before, ["XK"], new)] == ["country-xk.jwe"]
+    assert country_key(after, "XK").open(sealed, b"context") == b"content"
+    with pytest.raises(ValueError, match="does not open"):
+        country_key(before, "XK")
+    with pytest.raises(ValueError, match="does not open"):
+        change_passphrase(
+            before.model_copy(update={"country_key_passphrase": SecretStr("x" * 20)}),
+            ["XK"],
+            "y" * 20,
+        )

@@ -1,5 +1,6 @@
 """A leaked log key leads a witness astray; the parties' recorded decision brings it back."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ledger.store.evidence import registered_keys
 from ledger.transparency.adoption import adopted_in, adopted_in_export
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.export import read_checkpoint, read_export, write_export
-from ledger.transparency.note import Note, SignerKey
+from ledger.transparency.note import Note, NoteSignature, SignerKey
 from ledger.transparency.publication import signed
 from ledger.transparency.witness import Adopted, AnotherDecisionError, Submission, Witness
 from tests.support.agencies import Agencies
@@ -166,3 +167,23 @@ def test_the_ledger_nodes_own_witnesses_cosign_what_it_recorded_and_no_more(log:
     lie = Submission(before, attack.proof, Note(text, (log.key.sign(text),)))
     assert witness.add_checkpoint(bytes(lie)).status in (409, 422)
     assert witness.add_checkpoint(true(log, before)).status == 200
+
+
+def test_a_witness_that_knows_no_policy_cosigns_with_each_of_its_keys(log: Log) -> None:
+    """So its key is rotated: whichever key the policy in force names is among the answers."""
+    old = log.witness_keys["ME"]
+    new = signer(old.name, old.type)
+    both = Witness(log.database, "ME", old, lambda _: [log.key.verifier], also=[new])
+    before = Checkpoint.parse(Note.parse(both.latest(origin_hash()) or "").text).size
+    log.open_case()
+    answer = both.add_checkpoint(true(log, before))
+    assert answer.status == 200
+    lines = [NoteSignature.parse(line) for line in answer.body.splitlines()]
+    assert [key.verifier.made(line) for key, line in zip((old, new), lines, strict=True)] == [
+        True,
+        True,
+    ]
+
+
+def origin_hash() -> str:
+    return hashlib.sha256(ORIGIN.encode()).hexdigest()

@@ -66,10 +66,8 @@ def test_a_leaked_log_key_and_the_way_back(cli: CommandLine, directory: Path) ->
         cli.json("keys", "register", "-a", "xk-nac", "xk-dhtqnj", str(public))
         time.sleep(1.5)
         assert "\n1\n" in httpx.get(f"{node.url}/log/checkpoint").text
+        # As the page says: a new key, adopted by all parties, then followed by the witness.
         new_log = cli.run("log", "new-key").stdout.strip()
-    # As the page says: a new key, adopted by all parties, then followed by the witness.
-    with ServeProcess(cli.env, directory / "serve2.log") as node, witness:
-        cli.more["CASE_LEDGER_URL"] = node.url
         after = directory / "after"
         after.write_text(policy.read_text().replace(log_key, new_log))
         for agency in COORDINATORS:
