@@ -1,6 +1,6 @@
 """Erases what this country holds on a person when that is owed, and confirms it on the ledger.
 
-An erasure is owed once two persons ordered it. It is owed too once the protocol's period of
+An erasure is owed once two parties ordered it. It is owed too once the protocol's period of
 retention is over, the erasure was announced on the ledger, and the days of grace have passed by
 the times that witnesses cosigned. This node's own clock decides nothing of that.
 

@@ -39,7 +39,7 @@ def retention_over(state: CaseState, protocol: Protocol) -> datetime | None:
 
 
 def is_owed_erasure(state: CaseState, party: str) -> bool:
-    """Return whether two persons ordered the erasure, or ``party`` has confirmed it."""
+    """Return whether two parties ordered the erasure, or ``party`` has confirmed it."""
     erasure = state.erasure
     return erasure is not None and (erasure.order is not None or party in erasure.confirmed)
 

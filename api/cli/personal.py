@@ -151,12 +151,12 @@ def erase(
     agency: Agency,
     case_id: CaseArgument,
     ground: Annotated[ErasureGround | None, typer.Option(help="Why; proposes the erasure.")] = None,
-    approve: Annotated[bool, typer.Option("--approve", help="As the second person.")] = False,
+    approve: Annotated[bool, typer.Option("--approve", help="As the second party.")] = False,
     url: Url = DEFAULT_URL,
     key: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Erase all that is held on a person, in every country: one person proposes, one approves."""
+    """Erase all that is held on a person, in every country: one party proposes, one approves."""
     with failures(as_json), connect(url, agency, key) as client:
         if approve:
             receipt = _approve(client, case_id)
@@ -164,7 +164,7 @@ def erase(
             proposed = ErasureProposed(acted_at=datetime.now(UTC), ground=ground)
             receipt = client.append(proposed, case_id, client.case(case_id).view.version)
         else:
-            fail("give a --ground to propose, or --approve as the second person")
+            fail("give a --ground to propose, or --approve as the second party")
         if as_json:
             print_json(receipt)
         elif approve:
@@ -173,9 +173,9 @@ def erase(
             )
         else:
             out.print(
-                f"[yellow]Proposed[/] at position {receipt.position}. A second person of {agency} "
-                f"approves, with a key of their own: case-ledger erase -a {agency} {case_id} "
-                "--approve",
+                f"[yellow]Proposed[/] at position {receipt.position}. The coordinator of another "
+                "country of the case approves it, or an oversight body of a country of the case: "
+                f"case-ledger erase -a AGENCY {case_id} --approve",
                 soft_wrap=True,
             )
 

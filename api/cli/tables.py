@@ -234,7 +234,7 @@ def why_erased(data: ErasedData) -> str:
     """Why a person's data was erased, in words."""
     if data.reason is ErasureReason.ORDER:
         ground = f" ({words(data.ground)})" if data.ground is not None else ""
-        return f"two persons ordered it{ground}"
+        return f"two parties ordered it{ground}"
     if data.kept_days is None or data.announced_at is None:
         return "the period of retention was over"
     return (

@@ -51,7 +51,7 @@ class RetentionAnnounced(Action):
 
 
 class ErasureProposed(Action):
-    """The first of two persons proposes to erase all that is held on the person."""
+    """The first of two parties proposes to erase all that is held on the person."""
 
     kind: ClassVar[str] = "erasure_proposed"
     stage: ClassVar[S] = S.COORDINATION
@@ -60,7 +60,7 @@ class ErasureProposed(Action):
 
 
 class ErasureApproved(Action):
-    """The second person approves: every country that holds anything now owes its erasure."""
+    """The second party approves: every country that holds anything now owes its erasure."""
 
     kind: ClassVar[str] = "erasure_approved"
     stage: ClassVar[S] = S.COORDINATION

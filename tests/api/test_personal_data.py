@@ -443,11 +443,13 @@ def test_an_erasure_takes_two_persons_and_reaches_every_country(
     assert child.refuse("xk-csw-prishtina", propose) == "lead"
     proposal = child.act("xk-nac", propose)
     approve = ErasureApproved(acted_at=later(10), proposal=proposal)
-    assert child.refuse("xk-nac", approve) == "second-person"
-    assert child.refuse("xk-dhtqnj", approve) == "same-agency"
+    assert child.refuse("xk-nac", approve) == "second-party"
+    assert child.refuse("xk-dhtqnj", approve) == "role"
     assert child.case_values("xk-nac")
-    with register_second_key(server, "xk-nac") as second:
-        child.version = second.append(approve, child.id, child.version).case_version
+    with register_second_key(server, "xk-nac") as second, pytest.raises(RefusedError) as refused:
+        second.append(approve, child.id, child.version)
+    assert refused.value.problem.rule == "second-party", "a second key is no second party"
+    child.act("me-nac", approve)
     with server.client("me-nac") as coordinator:
 
         def confirmed() -> bool:

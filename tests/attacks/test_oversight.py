@@ -11,9 +11,12 @@ from joserfc.jwk import OKPKey
 from api.assertions import make_assertion
 from ledger import keys
 from ledger.key_possession import proof_of
+from ledger.signing import sign
 from ledger.vocabulary import Action
+from ledger.vocabulary.coordination import CaseClosed
+from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import Danger, ReviewFinding
+from ledger.vocabulary.picklists import ClosureReason, Danger, ErasureGround, ReviewFinding
 from ledger.vocabulary.registration import (
     KeyChangeConfirmed,
     KeyChangeDeclined,
@@ -218,3 +221,26 @@ def test_the_own_overseer_reviews_where_no_other_country_is(ledger: Target) -> N
         assert browser.get(f"/cases/{case}").status_code == 200
         assert browser.get(f"/cases/{case}/act/break_glass_reviewed").status_code == 200
         assert browser.get(f"/cases/{case}/act/case_closed").status_code == 403
+
+
+def test_a_coordinator_erases_alone_with_a_second_key_of_its_own(ledger: Target) -> None:
+    """It registers keys of its own agency: a second key is no second party."""
+    with ledger.server.client("xk-dhtqnj") as police:
+        case = police.open_case(opening(("XK", "ME"))).case_id
+    now = datetime.now(UTC)
+    with ledger.server.client(COORDINATOR) as client:
+        client.append(CaseClosed(acted_at=now, reason=ClosureReason.LOST_CONTACT), case, 1)
+        proposed = ErasureProposed(acted_at=now, ground=ErasureGround.PERSONS_REQUEST)
+        proposal = client.append(proposed, case, 2).action_id
+    second = keys.generate()
+    act(ledger, COORDINATOR, registered(ledger, second, COORDINATOR), 201)
+    approved = ErasureApproved(acted_at=now, proposal=proposal)
+    signed = sign(
+        approved, agency=COORDINATOR, key=second, protocol=ledger.server.agencies.protocol.id,
+        case_id=case,
+    )  # fmt: skip
+    with ledger.untouched():
+        told = ledger.append(signed, case=case, agency=COORDINATOR, version=3)
+        ledger.refuses(told, 403, "second-party")
+    signed = ledger.sign(OTHER, approved, case)
+    assert ledger.append(signed, case=case, agency=OTHER, version=3).status_code == 201

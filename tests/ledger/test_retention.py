@@ -203,7 +203,7 @@ def test_two_persons_need_no_announcement(case: RecordedCase) -> None:
     proposal = case.take(
         "xk-nac", ErasureProposed(acted_at=at, ground=ErasureGround.PERSONS_REQUEST)
     )
-    order = case.take("xk-nac", ErasureApproved(acted_at=at, proposal=proposal))
+    order = case.take("xk-ombudsperson", ErasureApproved(acted_at=at, proposal=proposal))
     case.take("xk-node", ErasureConfirmed(acted_at=at, order=order))
 
 

@@ -37,9 +37,8 @@ from ledger.vault.sealing import unseal
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.erasure import LegalHoldPlaced
 from ledger.vocabulary.picklists import ClosureReason, HoldGround
-from ledger.vocabulary.registration import KeyRegistered
 from tests.support.actions import START, opening
-from tests.support.agencies import PAST, Agencies
+from tests.support.agencies import Agencies
 from tests.support.cosigned import cosigned
 from tests.support.databases import new_database
 from tests.support.serving import Server, running
@@ -86,15 +85,8 @@ class Installation:
         return held[party].get(case_id)
 
 
-@pytest.fixture
-def second_person(directory: Path) -> Path:
-    path = directory / "second.jwk"
-    keys.save(keys.generate(), path)
-    return path
-
-
 def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
-    server: str, agencies: Agencies, directory: Path, second_person: Path
+    server: str, agencies: Agencies, directory: Path
 ) -> None:
     with ExitStack() as stack:
         database = stack.enter_context(new_database(server))
@@ -106,7 +98,7 @@ def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
         erased, kept = uuid4(), uuid4()
         with running(there.settings, database, agencies) as served:
             register_country_keys(served)
-            tell(served, second_person, erased, kept)
+            tell(served, erased, kept)
         keys_before = [k for p in ("XK", "ME") if (k := there.person_key(p, erased))]
         assert len(keys_before) == 2
         backup = f"{conninfo_to_dict(database)['dbname']}_backup"
@@ -117,7 +109,7 @@ def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
         restored = make_conninfo(server, dbname=backup)
 
         with running(there.settings, database, agencies) as served:
-            erase(there, served, erased, second_person)
+            erase(there, served, erased)
             verified = there.command(served, "verify", "ledger", "--json")
             assert json.loads(verified.stdout)["findings"] == []
             read_log = there.command(served, "verify", "readings", "XK", "--json")
@@ -254,11 +246,9 @@ def opened_as_parcel(there: Installation, row: Parcel) -> bool:
     return False
 
 
-def tell(served: Server, second_person: Path, erased: UUID, kept: UUID) -> None:
+def tell(served: Server, erased: UUID, kept: UUID) -> None:
     """Two children's cases, known to both countries, one of them closed."""
     with served.client("xk-dhtqnj") as police, served.client("xk-nac") as coordinator:
-        grant = served.agencies.grant("xk-nac", keys.load(second_person))
-        coordinator.append_to_registry(KeyRegistered(acted_at=PAST, grant=grant))
         for case_id in (erased, kept):
             police.append(opening(("XK", "ME"), first_name=NAME, indicators_note=NOTE), case_id, 0)
         closed = CaseClosed(
@@ -269,15 +259,15 @@ def tell(served: Server, second_person: Path, erased: UUID, kept: UUID) -> None:
         until(lambda: all(len(montenegro.case(c).disclosed) > 0 for c in (erased, kept)))
 
 
-def erase(there: Installation, served: Server, case_id: UUID, second_person: Path) -> None:
-    """Two persons of the coordinator's office, by the command; both countries confirm."""
+def erase(there: Installation, served: Server, case_id: UUID) -> None:
+    """One country's coordinator, then the other's, by the command; both countries confirm."""
     asked = ("erase", str(case_id), "-a", "xk-nac")
     there.command(served, *asked, "--approve", code=1)
     proposed = there.command(served, *asked, "--ground", "persons_request")
-    assert "second person" in proposed.output
+    assert "another country" in proposed.output
     alone = there.command(served, *asked, "--approve", code=2)
-    assert "second-person" in alone.output
-    there.command(served, *asked, "--approve", "-k", str(second_person))
+    assert "second-party" in alone.output
+    there.command(served, "erase", str(case_id), "-a", "me-nac", "--approve")
     with served.client("me-nac") as montenegro:
 
         def confirmed() -> bool:

@@ -645,10 +645,17 @@ def _erasure_proposed(
     return [(_or_its_coordinator(state.lead_agency, able, protocol), {})]
 
 
-def _erasure_approved(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
+def _erasure_approved(
+    able: Sequence[str], state: CaseState, protocol: Protocol
+) -> Iterable[Choice]:
     erasure = state.erasure
-    by = erasure.by if erasure and erasure.by in able else None
-    return [([by], {"proposal": erasure.proposal})] if erasure and by else []
+    if erasure is None or erasure.by is None:
+        return
+    actor = protocol.agencies_by_id[erasure.by].party
+    for party in state.parties:
+        roles = protocol.reviewing_roles("erasure_approved", party, actor)
+        there = [a for a in _of(party, able, protocol) if protocol.agencies_by_id[a].role in roles]
+        yield there, {"proposal": erasure.proposal}
 
 
 def _erasure_confirmed(
