@@ -47,9 +47,18 @@ def read_within(directory: Path, name: str, most_bytes: int) -> bytes:
 
     Raises ``NotReadableError`` where any part of ``name`` is a link, and as :func:`read_ordinary`.
     """
+    return read_ordinary(_without_links(directory, name), most_bytes)
+
+
+def check_within(directory: Path, name: str) -> None:
+    """Raises ``NotReadableError`` unless a library may read this file of such a directory."""
+    open_ordinary(_without_links(directory, name)).close()
+
+
+def _without_links(directory: Path, name: str) -> Path:
     path = directory
     for part in Path(name).parts:
         path /= part
-        if path.is_symlink():
+        if path.is_symlink() or part == "..":
             raise NotReadableError(f"{path} is a link; an export has none")
-    return read_ordinary(path, most_bytes)
+    return path

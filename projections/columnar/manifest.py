@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from ledger.durable import sync_directory
-from ledger.reading_files import NotReadableError, read_ordinary
+from ledger.reading_files import NotReadableError, check_within, read_ordinary
 from ledger.vocabulary.action import LedgerModel
 
 MANIFEST = "manifest.json"
@@ -54,7 +54,8 @@ class FileEntry(LedgerModel):
 
     table: str
     """``events/KIND``, or ``cases``."""
-    path: str
+    path: Annotated[str, Field(pattern=r"^(events/kind=[a-z0-9_]{1,60}|cases)/[0-9-]+\.parquet$")]
+    """Below the export's directory, as this program names its files."""
     first: int
     last: int
     """The positions that it is of."""
@@ -102,6 +103,11 @@ def existing_manifest(directory: Path) -> Manifest:
         raise ColumnarError(
             f"{directory} is no export; make one with `case-ledger export --parquet {directory}`"
         )
+    for file in manifest.files:
+        try:
+            check_within(directory, file.path)
+        except NotReadableError as error:
+            raise ColumnarError(str(error)) from error
     return manifest
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from ledger.protocol import Protocol
+from ledger.reading_files import NotReadableError, open_ordinary
 from ledger.vocabulary.picklists import (
     AgeGroup,
     CaseStatus,
@@ -86,6 +87,10 @@ def count_records(file: Path, dimensions: Sequence[str]) -> tuple[Cube, dict[Cel
     """
     if not dimensions:
         raise DimensionError("name the dimensions: columns of the file")
+    try:
+        open_ordinary(file).close()
+    except NotReadableError as error:
+        raise DimensionError(str(error)) from error
     with connect() as connection:
         read: Callable[[str], Any] = connection.read_parquet
         if file.suffix != ".parquet":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from api.importing.files import ImportFileError, digest, read_rows
@@ -17,6 +18,10 @@ from api.importing.journal import Journal, JournalError, Source
 from ledger.importing.import_map import ImportMap, load_map
 from ledger.reading_files import NotReadableError, read_ordinary, read_within
 from ledger.transparency.export import ExportError, read_checkpoint, read_export
+from ledger.transparency.note import SignatureType, SignerKey
+from ledger.transparency.policy import Policy, TrustedWitness
+from projections.columnar.manifest import MANIFEST, ColumnarError, existing_manifest
+from projections.statistics.counting import DimensionError, count_records
 
 _SECONDS = 60
 _MEMORY_BYTES = 2 * 1024**3
@@ -133,23 +138,55 @@ def test_an_export_that_is_none(make: Callable[[Path], None], tmp_path: Path) ->
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("policy") / "policy"
-    # A key of C2SP's own examples: whose it is does not matter here.
-    file.write_text("log example.com/foo+530d903c+AZKwcnYmDi0fKbFfiqDYFuXwJCJXHjEGlzRGwlMlJWZZ\n")
+    log, witness = (
+        SignerKey("ledger.example/test", kind, Ed25519PrivateKey.generate()).verifier
+        for kind in (SignatureType.ED25519, SignatureType.COSIGNATURE)
+    )
+    file.write_text(str(Policy.of(log, {"XK": TrustedWitness(witness)})))
     return file
 
 
-@pytest.mark.parametrize("make", [a_pipe, a_huge_count], ids=["pipe", "count"])
-def test_commands_over_such_an_export(make: Callable[[Path], None], tmp_path: Path) -> None:
-    directory = tmp_path / "export"
-    directory.mkdir()
-    make(directory)
-    for words in (
-        ("export", "--parquet", str(tmp_path / "columns"), "--export", str(directory)),
-        ("replay", "ledger", "--export", str(directory)),
-        ("report", "annual", "2026", str(tmp_path / "report.json"), "--from", str(directory)),
-        ("verify", "export", str(directory), "--policy", str(directory / "checkpoint")),
+def test_commands_over_such_an_export(policy: Path, tmp_path: Path) -> None:
+    for make, words in (
+        (a_huge_count, ("report", "annual", "--year", "2026", "--from")),
+        (a_pipe, ("verify", "export", "--policy", str(policy))),
     ):
-        ends_in_one_line(command(*words))
+        directory = tmp_path / words[0]
+        directory.mkdir()
+        make(directory)
+        done = command(*words, str(directory))
+        ends_in_one_line(done)
+        assert "checkpoint" in done.stderr or "is missing" in done.stderr
+
+
+def columns(directory: Path, path: str) -> Path:
+    """An export in columns whose manifest names such a file."""
+    numbers = {"first": 1, "last": 1, "rows": 1, "bytes": 1}
+    entry = {"table": "cases", "path": path, "sha256": "0" * 64, **numbers}
+    content = {
+        "protocol": "p", "ledger_id": "l", "upto": 1, "root": "0" * 64, "checkpoint": None,
+        "tables": {}, "files": [entry],
+    }  # fmt: skip
+    (directory / "cases").mkdir(parents=True)
+    (directory / MANIFEST).write_text(json.dumps(content))
+    return directory
+
+
+def test_columns_that_lead_elsewhere(tmp_path: Path) -> None:
+    own = "cases/000000000001-000000000001.parquet"
+    for number, path in enumerate(("/etc/passwd", "cases/../../a.parquet", "https://a/b.parquet")):
+        with pytest.raises(ColumnarError):
+            existing_manifest(columns(tmp_path / str(number), path))
+    linked = columns(tmp_path / "linked", own)
+    (linked / own).symlink_to("/etc/passwd")
+    piped = columns(tmp_path / "piped", own)
+    os.mkfifo(piped / own)
+    for directory in (linked, piped):
+        with pytest.raises(ColumnarError, match=r"link|no ordinary file"):
+            existing_manifest(directory)
+    os.mkfifo(tmp_path / "records.csv")
+    with pytest.raises(DimensionError, match="no ordinary file"):
+        count_records(tmp_path / "records.csv", ["a"])
 
 
 def test_a_file_that_never_ends(tmp_path: Path) -> None:
