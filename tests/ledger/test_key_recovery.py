@@ -129,6 +129,9 @@ def test_what_is_no_recovery_is_refused(acts: Acts, agencies: Agencies, grant: K
     known = agencies.grant(LOST)
     with pytest.raises(Refusal, match="registered already"):
         acts.record("me-nac", recovered(known))
+    unproven = grant.model_copy(update={"proof": None})
+    with pytest.raises(Refusal, match="proof"):
+        acts.record("me-nac", recovered(unproven))
     acts.record("me-nac", recovered(grant))
     other = grant.model_copy(update={"agency": "al-nac"})
     with pytest.raises(Refusal, match="another agency"):
