@@ -26,7 +26,7 @@ from projections.ledger_moment import COUNTED, LedgerMoment, moment_of
 from projections.obligations import Obligation, ObligationState
 from projections.owed_lists import OwedLists
 from projections.sittings import MEETING, RECORDED, SharedCase, Sitting, agenda
-from projections.stored_documents import StoredDocuments
+from projections.stored_documents import DamagedViewError, StoredDocuments
 
 _ONE_CASE = """
 SELECT document FROM views.case_views
@@ -57,7 +57,7 @@ ORDER BY opened_position DESC LIMIT %(limit)s
 """
 
 _TRAIL = """
-SELECT document FROM views.audit_trail
+SELECT version, document FROM views.audit_trail
 WHERE slot = views.live_slot(%(projection)s) AND case_id = %(case_id)s AND version > %(after)s
 ORDER BY version LIMIT %(limit)s
 """
@@ -295,7 +295,11 @@ class ViewReader:
     def case(self, viewer: str, case_id: UUID) -> CaseView | None:
         """The current view, or ``None`` where the viewer has none of this case."""
         rows = self._rows(_ONE_CASE, "case_views", {"viewer": viewer, "case_id": case_id})
-        return self.documents.read_one(CaseView, "case_views", rows)
+        view = self.documents.read_one(CaseView, "case_views", rows)
+        if view is not None and (view.viewer, view.case_id) != (viewer, case_id):
+            # The document of another row: somebody exchanged them.
+            raise DamagedViewError("case_views")
+        return view
 
     def cases(
         self,
@@ -327,7 +331,13 @@ class ViewReader:
         """Entries of a case's trail, beginning after version ``after``."""
         page = {"case_id": case_id, "after": after, "limit": limit}
         rows = self._rows(_TRAIL, "audit_trail", page)
-        return self.documents.read(TrailEntry, "audit_trail", rows)
+        # Pages go on from the version of the last entry: it must be the row's.
+        return self.documents.read(
+            TrailEntry,
+            "audit_trail",
+            rows,
+            is_of_row=lambda entry, row: entry.version == row["version"],
+        )
 
     def obligations(
         self,

@@ -1,11 +1,11 @@
 """Reads the documents of views' rows; one that is malformed hides no other."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 Model = TypeVar("Model", bound=BaseModel)
 _log = structlog.get_logger(__name__)
@@ -21,15 +21,28 @@ class StoredDocuments:
     def __init__(self) -> None:
         self._met: dict[str, float] = {}
 
-    def read(self, model: type[Model], view: str, rows: Iterable[Mapping[str, Any]]) -> list[Model]:
-        """Return the documents of ``rows`` that are as the view writes them, in order."""
+    def read(
+        self,
+        model: type[Model],
+        view: str,
+        rows: Iterable[Mapping[str, Any]],
+        is_of_row: Callable[[Model, Mapping[str, Any]], bool] = lambda _document, _row: True,
+    ) -> list[Model]:
+        """Return the documents of ``rows`` that are as the view writes them, in order.
+
+        ``is_of_row`` says whether a document belongs to its row.
+        """
         found = []
         for row in rows:
             try:
-                found.append(model.model_validate(row["document"]))
-            except ValidationError:
+                document = model.model_validate(row["document"])
+                if not is_of_row(document, row):
+                    raise ValueError("the document is another row's")
+            except ValueError:
                 self._met[view] = time.monotonic()
                 _log.error("a row of a view is malformed", view=view)
+            else:
+                found.append(document)
         return found
 
     def read_one(

@@ -71,8 +71,8 @@ def seal_all(
     ``received_from`` is the country that released them, where that is another.
     """
     made = []
-    digests = {disclosure.digest for disclosure in disclosures}
-    of_list = list_mac(data_key, action.id, case_id, received_from, digests)
+    fields = {(disclosure.digest, disclosure.name) for disclosure in disclosures}
+    of_list = list_mac(data_key, action.id, case_id, received_from, fields)
     for disclosure in disclosures:
         digest, field = disclosure.digest, disclosure.name
         level = action.model.level(field)

@@ -36,10 +36,11 @@ def list_mac(
     action_id: UUID,
     case_id: UUID,
     received_from: str | None,
-    digests: Iterable[str],
+    fields: Iterable[tuple[str, str]],
 ) -> bytes:
-    """Authenticate which digests of an action came in together."""
-    of = (str(action_id), str(case_id), received_from or "", *sorted(digests))
+    """Authenticate which fields of an action came in together, each a digest and a name."""
+    listed = (f"{digest} {name}" for digest, name in sorted(fields))
+    of = (str(action_id), str(case_id), received_from or "", *listed)
     return _mac(data_key, ("case-ledger deposit 1", *of))
 
 

@@ -10,15 +10,19 @@ import psycopg
 import pytest
 
 from api.demo.story import STORY
+from api.view_checking import malformed_rows
 from ledger import keys, signing
 from ledger.application import Ledger, environment
+from ledger.store.database import Database
 from ledger.store.recorder import LedgerDatastore
 from ledger.vocabulary.registration import KeyRevoked
 from projections import view_check
 from projections.comparing import DifferenceKind, json_differences
 from projections.parts import Part
+from projections.reading import ViewReader
 from projections.rebuild import rebuild_views
 from projections.runner import PageFolder
+from projections.stored_documents import DamagedViewError
 from projections.view import PROJECTOR_ROLE
 from projections.view_check import PartChecked, ViewChecker
 from projections.views import VIEWS
@@ -27,7 +31,7 @@ from tests.support.command_line import CommandLine
 from tests.support.databases import new_database
 from tests.support.row_changes import Table, changed
 
-CHANGES = 8
+CHANGES = 5
 
 
 def follow(database: str) -> None:
@@ -204,3 +208,37 @@ def test_the_command_names_what_differs(told: str, directory: Path) -> None:
     cli.json("rebuild", "case_views")
     assert cli.json("verify", "views", "--skip-ledger")["holds"] is True
     assert "there are case_views" in cli.run("verify", "views", "nonsense", code=1).stderr
+
+
+def test_a_malformed_or_foreign_document_hides_no_other(told: str) -> None:
+    with Database(told) as database, psycopg.connect(told, autocommit=True) as connection:
+        reader = ViewReader(database)
+        case_id = reader.cases("XK", limit=1)[0].case_id
+        trail = reader.trail(case_id)
+        change = "UPDATE views.audit_trail SET document = {} WHERE case_id = %s AND version = %s"
+        connection.execute(change.format("document - 'kind'").encode(), (case_id, 3))
+        connection.execute(
+            change.format("jsonb_set(document, '{version}', '1')").encode(), (case_id, len(trail))
+        )
+        assert [e.version for e in reader.trail(case_id)] == [
+            entry.version for entry in trail if entry.version not in (3, len(trail))
+        ]
+        cases = reader.cases("XK", limit=10)
+        connection.execute(
+            "UPDATE views.case_views SET document = jsonb_set(document, '{viewer}', '\"ME\"')"
+            " WHERE viewer = 'XK' AND case_id = %s",
+            (case_id,),
+        )
+        with pytest.raises(DamagedViewError):
+            reader.case("XK", case_id)
+        connection.execute(
+            "UPDATE views.case_views SET document = '{}' WHERE viewer = 'XK' AND case_id = %s",
+            (case_id,),
+        )
+        with pytest.raises(DamagedViewError):
+            reader.case("XK", case_id)
+        left = [view.case_id for view in reader.cases("XK", limit=10)]
+        assert left == [view.case_id for view in cases if view.case_id != case_id]
+        (trouble,) = malformed_rows(reader.documents)
+        assert "audit_trail, case_views" in trouble.message
+    rebuild_views(told, processes=0)

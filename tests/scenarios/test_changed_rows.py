@@ -1,6 +1,6 @@
 """The owner of the database changes any row of a view, a vault or an access log: it is found.
 
-``CASE_LEDGER_TEST_ROW_CHANGES`` sets how many random changes are made (default 60).
+``CASE_LEDGER_TEST_ROW_CHANGES`` sets how many random changes are made (default 40).
 """
 
 import os
@@ -40,7 +40,7 @@ from tests.support.sharing import register_country_keys
 from tests.support.story import Told, tell
 from tests.support.web import signed_in
 
-CHANGES = int(os.environ.get("CASE_LEDGER_TEST_ROW_CHANGES", "60"))
+CHANGES = int(os.environ.get("CASE_LEDGER_TEST_ROW_CHANGES", "40"))
 
 
 READERS = {"XK": "xk-dhtqnj", "ME": "me-nac", "AL": "al-nac", "oversight": "xk-ombudsperson"}
@@ -105,7 +105,8 @@ class World:
         with Ledger(environment(self.database)) as ledger:
             found = comparison.compare(shown, ledger)
         assert "failed" not in found, found
-        if change.table.name == "obligations" and change.kind != "update":
+        if change.table.name == "obligations" and change.column != "document":
+            # The page says that only the server tells whether anything else is owed.
             return None
         if change.kind == "update" and change.column == "document":
             before = change.before["document"]

@@ -1,19 +1,31 @@
 """What the browser derives of a case by itself is what the views show, and a change is found."""
 
 import copy
+import os
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from ledger.application import Ledger, environment
+from ledger.upcasting import upcasters
+from ledger.vocabulary import ALL_ACTIONS
+from projections.views import VIEWS
+from tests.projections.test_rebuild import follow, new_ledger, record_anything
 from tests.support.agencies import Agencies
 from tests.support.browser_comparison import Comparison, comparing, shown_in
 from tests.support.databases import new_database
 from tests.support.serving import Server, serving
 from tests.support.story import Told, tell
+from tests.support.views import rows_of as view_rows
 from tests.support.web import signed_in
 
+LEDGERS = int(os.environ.get("CASE_LEDGER_TEST_LEDGERS", "2"))
+KEY_ACTS = ("protocol_adopted", "key_registered", "key_revoked", "key_compromised")
 WHO = ("xk-dhtqnj", "me-nac", "xk-ombudsperson")
 
 
@@ -115,3 +127,52 @@ def test_an_obligation_that_was_discharged_in_the_database_is_found(
             assert found.get("wrong"), one
             seen += 1
     assert seen > 5
+
+
+def test_the_browser_derives_whatever_was_recorded(
+    server: str, migrated: str, comparison: Comparison
+) -> None:
+    """Random cases, with corrections, revoked keys and signatures that do not count."""
+
+    @settings(
+        max_examples=max(1, LEDGERS // 2),
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def each_ledger(data: st.DataObject) -> None:
+        with new_ledger(server, migrated) as (database, ledger, agencies):
+            recorder = record_anything(data, ledger, agencies)
+            follow(database, pages=(30,))
+            rows = {name: [row[0] for row in view_rows(database, name)] for name in VIEWS}
+            ledger_id = ledger.adopted().protocol.ledger_id
+            acts = [
+                event.position
+                for event in ledger.case_events(ledger_id)
+                if event.action.kind in KEY_ACTS
+            ]
+            for view in rows["case_views"]:
+                case_id = view["case_id"]
+                events = ledger.case_events(UUID(case_id))
+                shown = {
+                    "positions": [event.position for event in events],
+                    "acts": acts,
+                    "trail": _of(rows["audit_trail"], case_id, "version"),
+                    "case": view["document"],
+                    "obligations": _of(rows["obligations"], case_id, "opened_position"),
+                    "schemas": {kind: upcasters().version(kind) for kind in ALL_ACTIONS},
+                    "stages": {kind: model.stage.value for kind, model in ALL_ACTIONS.items()},
+                }
+                found = comparison.compare(shown, ledger)
+                assert "failed" not in found, found
+                assert found["wrong"] == [], found["wrong"]
+            assert any(recorder.cases.values())
+
+    each_ledger()
+
+
+def _of(rows: list[Any], case_id: str, order: str) -> list[Any]:
+    found = sorted((row for row in rows if row["case_id"] == case_id), key=itemgetter(order))
+    return [row["document"] for row in found]
