@@ -1,17 +1,22 @@
 """Troubles of a node: what each does to ``/ready``, metrics, answers, pages and recording."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from api import view_checking
 from api.client import RefusedError
 from api.readiness import HEADER, Checks, Effect, Trouble, worst
 from ledger.application import Ledger
+from projections.rebuild import rebuild_views
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.serving import serving
+from tests.support.sharing import until
 
 WARNING = Trouble(rule="something-later", message="Act next month.", effect=Effect.WARNING)
 GRAVE = Trouble(rule="log-diverged", message="The log forked.")
@@ -82,3 +87,41 @@ def test_what_each_effect_does(ledger: Ledger, database: str, agencies: Agencies
         assert told["case_ledger_not_to_be_relied_on"][0].value == 1
         assert {s.labels["rule"] for s in told["case_ledger_trouble"]} == {GRAVE.rule, FULL.rule}
         assert seen().json()["troubles"] == []
+
+
+def test_a_view_that_differs_is_reported_until_it_is_rebuilt(
+    ledger: Ledger, database: str, agencies: Agencies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A running node finds by itself what somebody wrote into a view."""
+    monkeypatch.setattr(view_checking, "_SHORTEST_SECONDS", 0.1)
+    monkeypatch.setattr(view_checking, "_LONGEST_SECONDS", 0.1)
+    assert ledger.registry() is not None
+    with serving(database, agencies) as served:
+
+        def ready(status: int) -> dict[str, Any]:
+            answer = until(
+                lambda: (
+                    found
+                    if (found := httpx.get(f"{served.url}/ready", timeout=20)).status_code == status
+                    else None
+                ),
+                seconds=60,
+            )
+            content: dict[str, Any] = answer.json()
+            return content
+
+        with served.client("xk-dhtqnj") as police:
+            receipt = police.open_case(opening())
+            police.case(receipt.case_id, at_least=receipt.position)
+        ready(200)
+        with psycopg.connect(database) as owner:
+            owner.execute("UPDATE views.case_views SET lead_agency = 'al-nac' WHERE viewer = 'XK'")
+        told = ready(503)
+        assert told["rule"] == "views-differ"
+        assert "case_views: " in told["detail"]
+        metrics = httpx.get(f"{served.url}/metrics").text
+        assert 'case_ledger_view_rows_differing{view="audit_trail"} 0.0' in metrics
+        assert 'case_ledger_view_rows_differing{view="case_views"} 0.0' not in metrics
+        assert "case_ledger_views_checked_seconds" in metrics
+        rebuild_views(database, ["case_views"], processes=0)
+        ready(200)
