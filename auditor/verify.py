@@ -406,6 +406,19 @@ KEY_ID = re.compile(r"[A-Za-z0-9_-]{43}")
 AGENCY = re.compile(r"[a-z]{2}-[a-z0-9][a-z0-9-]{1,40}")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 YEAR_10000 = 253_402_300_800
+ON_PROTOCOL = {
+    "protocol_adopted",
+    "key_registered",
+    "key_revoked",
+    "key_compromised",
+    "coordinator_key_recovered",
+    "key_change_confirmed",
+    "key_change_declined",
+    "log_policy_adopted",
+    "country_key_registered",
+    "readings_anchored",
+}
+"""The kinds of acts that are on the protocol and on no case."""
 
 
 def event_of(entry: bytes) -> Event:
@@ -424,8 +437,9 @@ def event_of(entry: bytes) -> Event:
             kind,
             agency,
             key_id,
-            # Earlier programs recorded other texts of an id, numbers as text, and null.
-            None if case is None else str(uuid.UUID(case)),
+            # Earlier programs recorded other texts of an id, numbers as text, null, and a case in
+            # an act on the protocol.
+            None if case is None or kind in ON_PROTOCOL else str(uuid.UUID(case)),
             str(uuid.UUID(claims["jti"])),
             act,
             moment(act["acted_at"]),
@@ -455,7 +469,10 @@ def is_canonical(head: dict[str, Any], claims: dict[str, Any]) -> bool:
         and type(claims["iat"]) is int
         and 0 <= claims["iat"] < YEAR_10000
         and is_text(claims["jti"], UUID_TEXT)
-        and ("case" not in claims or is_text(claims["case"], UUID_TEXT))
+        and (
+            "case" not in claims
+            or (claims["kind"] not in ON_PROTOCOL and is_text(claims["case"], UUID_TEXT))
+        )
         and ("version" not in claims or (type(claims["version"]) is int and claims["version"] > 1))
         and isinstance(claims["protocol"], str)
         and claims["_sd_alg"] == "sha-256"

@@ -19,7 +19,13 @@ from ledger.keys import key_id
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import Disclosure, SdJwt, SdJwtError
 from ledger.upcasting import upcasters
-from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS, NOT_UNDERSTOOD, Action
+from ledger.vocabulary import (
+    ALL_ACTIONS,
+    CASE_ACTIONS,
+    NOT_UNDERSTOOD,
+    REGISTRY_ACTIONS,
+    Action,
+)
 from ledger.vocabulary.action import LedgerModel, field_adapter, ledger_part
 from ledger.vocabulary.canonical import CanonicalUuid, check_canonical, moments_normalised
 from ledger.vocabulary.registration import KeyId
@@ -63,7 +69,7 @@ class ActionClaims(LedgerModel):
 
 class _EarlierClaims(ActionClaims):
     """The claims in every form that earlier programs recorded: other texts of an id, a number as
-    text, null for a claim that is left out.
+    text, null for a claim that is left out, and a case in an act on the protocol.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=False)
@@ -242,6 +248,13 @@ _MARKS = {_UNKNOWN_KIND: Mark.UNKNOWN_KIND, _UNKNOWN_VERSION: Mark.UNKNOWN_VERSI
 def _read_canonical(parsed: SdJwt, text: str) -> SignedAction:
     header = _canonical_header(parsed.jwt.partition(".")[0])
     claims = _canonical(ActionClaims, parsed.payload, "payload")
+    if claims.case is not None and claims.kind in REGISTRY_ACTIONS:
+        raise Refusal(
+            Ground.INVALID,
+            _NOT_CANONICAL,
+            "payload.case: An act on the protocol is on no case; leave this claim out.",
+            "payload.case",
+        )
     model, version, fields, digests = _split(claims)
     try:
         check_canonical(model, fields)
@@ -264,6 +277,8 @@ def _read_earlier(parsed: SdJwt, text: str) -> SignedAction:
     """Read an action in any form that an earlier program recorded. Raises ``Refusal``."""
     header = _validate(ActionHeader, parsed.header, "header")
     claims = _validate(_EarlierClaims, parsed.payload, "payload")
+    if claims.kind in REGISTRY_ACTIONS:  # earlier programs recorded it whatever case it named
+        claims = claims.model_copy(update={"case": None})
     model, version, fields, digests = _split(claims)
     fields = _validate(model, fields, "act").model_dump(mode="json", exclude_none=True)
     return _signed(header, claims, text, version, fields, digests)

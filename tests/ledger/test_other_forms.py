@@ -28,7 +28,7 @@ from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note
 from ledger.transparency.policy import Policy
 from ledger.verification import Kept, verify_ledger
-from ledger.vocabulary import Action
+from ledger.vocabulary import REGISTRY_ACTIONS, Action
 from ledger.vocabulary.coordination import JointActionDone, LeadTransferOffered
 from ledger.vocabulary.picklists import JointActionOutcome, ReferralReason, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
@@ -154,6 +154,46 @@ def test_a_copy_takes_it(database: str) -> None:
         text = str(Checkpoint(ORIGIN, len(ENTRIES), frontier.root()))
         assert mirror.step(Given(ENTRIES, Note(text, (key.sign(text),))))
         assert (mirror.size, mirror.evidence()) == (len(ENTRIES), [])
+
+
+def test_an_act_on_the_protocol_names_no_case(agencies: Agencies) -> None:
+    """Readers of bytes alone would take it for an event of that case."""
+    registered = KeyRegistered(acted_at=START, grant=agencies.grant(POLICE, keys.generate()))
+    claims = agencies.sign("xk-nac", registered, uuid4())
+    with pytest.raises(Refusal, match="on no case") as refused:
+        signing.read(claims)
+    assert (refused.value.rule, refused.value.field) == ("not-canonical", "payload.case")
+
+
+def test_an_act_on_the_protocol_that_named_a_case_is_read_by_all_alike(healed: str) -> None:
+    """An earlier program recorded it on the protocol; nobody takes it for an event of a case."""
+    act = KeyRevoked(acted_at=START, key_id=keys.key_id(KEYS["xk-dhtqnj, registered last"]))
+    with Ledger(environment(healed)) as ledger:
+        registry = ledger.adopted()
+        sd = signing.sign(
+            act, agency=POLICE, key=KEYS["xk-dhtqnj, registered last"],
+            protocol=registry.protocol.id, case_id=uuid4(),
+        )  # fmt: skip
+        text = sd.without_disclosures()
+        event = UnsealedEvent(
+            registry.protocol.ledger_id, registry.version + 1, act.kind, text.encode(),
+            UUID(sd.payload["jti"]),
+        )  # fmt: skip
+        (position,) = ledger.rows.insert_events([event]) or ()
+    entries = entries_of(healed)
+    told = by_definition(entries)
+    assert told[position].case is None
+    for reader in (by_views, by_rebuild, by_columns, by_replay):
+        assert reader(healed) == told, reader.__name__
+    assert by_verification(entries) == by_auditor(entries) == told
+    script = runpy.run_path(str(ROOT / "auditor" / "verify.py"))
+    assert script["event_of"](entries[-1]).case is None
+    assert script["ON_PROTOCOL"] == set(REGISTRY_ACTIONS)
+    if HAS_NODE:
+        assert by_browser(entries)[position] == (told[position], False)
+    report = verify_ledger(rows_from(entries), Kept(), workers=1)
+    assert report.findings == ()
+    assert position in [mark.first for mark in report.marks]
 
 
 @dataclass

@@ -5,6 +5,12 @@ import { fromBase64url } from "./bytes.js";
 
 const REQUIRED = ["iss", "iat", "jti", "protocol", "kind", "act", "_sd_alg"];
 const CLAIMS = [...REQUIRED, "case", "version"];
+// Acts on the protocol are on no case. Earlier programs recorded one that named a case all the same.
+const ON_PROTOCOL = [
+  "protocol_adopted", "key_registered", "key_revoked", "key_compromised",
+  "coordinator_key_recovered", "key_change_confirmed", "key_change_declined",
+  "log_policy_adopted", "country_key_registered", "readings_anchored",
+];
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 const EARLIER_UUID = /^(?:urn:uuid:|\{)?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?$/i;
 const AGENCY = /^[a-z]{2}-[a-z0-9][a-z0-9-]{1,40}$/;
@@ -70,7 +76,8 @@ function isCanonical(header, claims, whole) {
     && isCount(claims.iat, 0, END)
     && typeof claims.jti === "string" && UUID.test(claims.jti)
     && typeof claims.protocol === "string" && typeof claims.kind === "string"
-    && (!Object.hasOwn(claims, "case") || (typeof claims.case === "string" && UUID.test(claims.case)))
+    && (!Object.hasOwn(claims, "case") || (!ON_PROTOCOL.includes(claims.kind)
+      && typeof claims.case === "string" && UUID.test(claims.case)))
     && (!Object.hasOwn(claims, "version") || isCount(claims.version, 2, Infinity))
     && claims._sd_alg === "sha-256"
     && isObject(claims.act) && moment(claims.act.acted_at) !== null;
@@ -93,7 +100,8 @@ function reading(jwt, header, claims, canonical, recordedAt) {
     agency: claims.iss,
     keyId: header.kid,
     id: earlierId(claims.jti),
-    caseId: claims.case === undefined || claims.case === null ? null : earlierId(claims.case),
+    caseId: ON_PROTOCOL.includes(claims.kind) || (claims.case ?? null) === null
+      ? null : earlierId(claims.case),
     protocol: claims.protocol,
     version: claims.version ?? 1,
     signedAt: Number(claims.iat),
