@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from statistics import median
+from statistics import median_high, median_low
 from typing import Self
 
 from api.readiness import Effect, Trouble
@@ -106,7 +106,7 @@ class ClockWatch:
         told = [reading.at(own.count) for reading in self._held]
         if database is not None:
             told.append(database.at(own.count))
-        if (peers := self._peers(own.count)) is not None:
+        if (peers := self._peers(own)) is not None:
             told.append(peers)
         doubts = [moment for moment in told if abs(moment - own.moment) > self._tolerance]
         return (own.moment, *doubts)
@@ -126,7 +126,7 @@ class ClockWatch:
         differs = own.moment - database.at(own.count)
         if abs(differs) > tolerance:
             return (_differs(differs, "the database's"),)
-        peers = self._peers(own.count)
+        peers = self._peers(own)
         if peers is not None:
             if abs(own.moment - peers) > tolerance:
                 return (_differs(own.moment - peers, "the other nodes'"),)
@@ -161,7 +161,7 @@ class ClockWatch:
         if known is not None and abs(database.moment - known.at(database.count)) <= tolerance:
             return True  # the database's clock ran on evenly, and they agree
         # The others' time was compared before.
-        return self._peers(own.count, since=self._jumped_at) is not None
+        return self._peers(own, since=self._jumped_at) is not None
 
     def _is_settled(self, own: _Reading) -> bool:
         """Whether a clock was set back so long ago that recording goes on by it.
@@ -177,11 +177,17 @@ class ClockWatch:
         """How far the clock moved against the count of seconds."""
         return min((own.moment - reading.at(own.count) for reading in self._held), key=abs)
 
-    def _peers(self, count: float, since: float = 0.0) -> datetime | None:
-        """The time by other nodes, heard lately and after ``since``: the one in the middle."""
-        earliest = max(since, count - _FRESH_SECONDS)
-        told = [r.at(count).timestamp() for r in self._heard.values() if r.count >= earliest]
-        return datetime.fromtimestamp(median(told), UTC) if told else None
+    def _peers(self, own: _Reading, since: float = 0.0) -> datetime | None:
+        """The time by other nodes, heard lately and after ``since``: the one in the middle.
+
+        Of two in the middle it is the one nearer to this clock, or this clock between them: one of
+        two other nodes whose clock is wrong, or that lies, must not stop this node.
+        """
+        earliest = max(since, own.count - _FRESH_SECONDS)
+        told = [r.at(own.count) for r in self._heard.values() if r.count >= earliest]
+        if not told:
+            return None
+        return min(max(own.moment, median_low(told)), median_high(told))
 
     def _read(self) -> _Reading:
         return _Reading(clock.now(), self._count())

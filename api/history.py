@@ -58,6 +58,8 @@ class History:
         self.now: tuple[Trouble, ...] = ()
         """What was wrong at the last look."""
         self._ahead: dict[str, int] = {}
+        self._claimed: dict[str, int] = {}
+        """The larger sizes that witnesses claim in this process without a proof."""
 
     def look(self) -> Sequence[Trouble]:
         """Compare, and return what is wrong. It is a check of readiness."""
@@ -95,11 +97,31 @@ class History:
         self.look()
 
     def witness_is_ahead(self, name: str, size: int) -> None:
-        """Remember a witness that says to hold more events than this database has."""
+        """Remember a witness that proves to hold more events than this database has."""
+        self._claimed.pop(name, None)
         if self._ahead.get(name) != size:
             self._change(lambda m: m.changed(witnesses_ahead={**m.witnesses_ahead, name: size}))
             self._ahead[name] = size
             _log.error("a witness holds more events than this ledger has", witness=name, size=size)
+
+    def witness_claims(self, name: str, size: int) -> None:
+        """Remember for this process a witness that claims to hold more, and shows no proof."""
+        if self._claimed.get(name) != size:
+            self._claimed[name] = size
+            _log.error("a witness claims more events, without a proof", witness=name, size=size)
+
+    def claims(self) -> Sequence[Trouble]:
+        """Return what witnesses claim. It is a check of readiness, and forbids nothing."""
+        return [
+            Trouble(
+                rule="witness-ahead",
+                message=f"The witness {name} says that it holds {size} events. It shows no "
+                "checkpoint of them that this log's key signed. Recording goes on. Ask the "
+                "witness's country.",
+                title=TITLE,
+            )
+            for name, size in self._claimed.copy().items()
+        ]
 
     def witness_went_back(self, name: str, cosigned: int, holds: int) -> None:
         """Remember a witness that holds less than it cosigned."""
@@ -109,6 +131,7 @@ class History:
 
     def witness_follows(self, name: str) -> None:
         """Forget that a witness was ahead: it cosigned what this ledger has."""
+        self._claimed.pop(name, None)
         if name in self._ahead:
             self._change(
                 lambda m: m.changed(

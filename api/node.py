@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -38,7 +37,7 @@ from ledger.protocol import NODE, Agency
 from ledger.store.database import Database
 from ledger.transparency import publication
 from ledger.transparency.cosigned_times import CosignedTimes
-from ledger.transparency.dated_checkpoints import KEPT_APART, cosigned_times
+from ledger.transparency.dated_checkpoints import KEPT_AN_HOUR, cosigned_times
 from ledger.transparency.publication import Standing, sizes
 from ledger.vault.disclosures import Vaults
 from projections.reading import ViewReader
@@ -150,9 +149,7 @@ class Node:
             for name, trusted in self.policy_at(LATEST).witnesses.items()
             if self.witnesses.is_here(trusted)
         ]
-        return cosigned_times(
-            self.database, self.policy_at, own, latest=days * timedelta(days=1) // KEPT_APART
-        )
+        return cosigned_times(self.database, self.policy_at, own, latest=days * 24 * KEPT_AN_HOUR)
 
     def erased_data(self, case: Case, party: str) -> ErasedData | None:
         """Return when and why a country's vault erased a case's data, if it did."""

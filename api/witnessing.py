@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from statistics import median
+from statistics import median_low
 
 import httpx
 
@@ -34,16 +34,23 @@ class HttpWitness:
     """A witness at its submission prefix."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/") + "/add-checkpoint"
+        self._url = url.rstrip("/")
         self._http = bounded_client(timeout=8.0, limit=_ANSWER_BYTES, seconds=_ANSWER_SECONDS)
 
     def add_checkpoint(self, request: bytes) -> Answer:
-        try:
-            response = self._http.post(self._url, content=request)
-        except httpx.TransportError as error:
-            raise ConnectionError(type(error).__name__) from error
+        response = self._ask("POST", "add-checkpoint", request)
         media_type = response.headers.get("content-type", "")
         return Answer(response.status_code, response.text, media_type)
+
+    def latest(self, origin_hash: str) -> str | None:
+        response = self._ask("GET", f"{origin_hash}/checkpoint")
+        return response.text if response.status_code == httpx.codes.OK else None
+
+    def _ask(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
+        try:
+            return self._http.request(method, f"{self._url}/{path}", content=content)
+        except httpx.TransportError as error:
+            raise ConnectionError(type(error).__name__) from error
 
     def close(self) -> None:
         self._http.close()
@@ -141,7 +148,8 @@ class Witnesses:
     def cosigned_elsewhere_at(self) -> datetime | None:
         """When witnesses of other machines cosigned the last published checkpoint.
 
-        It is the time in the middle of theirs; ``None`` where none of them did.
+        It is the time in the middle of theirs, the earlier of two: no clock may be before it, and
+        one witness whose clock is ahead must stop nobody. ``None`` where none of them did.
         """
         found = published(self._database)
         if found is None:
@@ -152,7 +160,7 @@ class Witnesses:
         trusted = self._policy_at(checkpoint.size).witnesses.values()
         elsewhere = [one.key for one in trusted if one.key not in self._by_key]
         times = [at.timestamp() for at in verify(note, elsewhere).values() if at is not None]
-        return datetime.fromtimestamp(median(times), UTC) if times else None
+        return datetime.fromtimestamp(median_low(times), UTC) if times else None
 
     def is_here(self, trusted: TrustedWitness) -> bool:
         """Whether a witness of the policy is in this process."""

@@ -164,6 +164,7 @@ class Work:
         publisher = Publisher(node.ledger, publication, self._teller.tell)
         self._publisher = self._stack.enter_context(publisher)
         self.checks.add(lambda: _publishing(publisher))
+        self.checks.add(node.history.claims)
         self._works[recorder.CHANNEL] = publisher.grown
 
     def _follow(self, url: str) -> None:

@@ -166,14 +166,15 @@ class Mirror:
         if root is None or checkpoint.size == 0:
             return False
         try:
-            self.policy_at(checkpoint.size).check(note)
+            policy = self.policy_at(checkpoint.size)
+            policy.check(note)
         except NoteError as error:
             raise SourceError(f"the published checkpoint is not to be believed: {error}") from error
         self._compare(source, note, checkpoint)
         with self._database.connection() as connection:
             keep_signed(connection, checkpoint, note)
             keep_published(connection, checkpoint, note)
-            keep_dated(connection, checkpoint.size, note)
+            keep_dated(connection, checkpoint.size, note, policy)
         return True
 
     def root_at(self, size: int) -> bytes | None:

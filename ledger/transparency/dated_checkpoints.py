@@ -14,24 +14,39 @@ from ledger.transparency.policy import Policy
 _AHEAD = timedelta(minutes=1)
 KEPT_APART = timedelta(hours=1)
 """A checkpoint is kept if some witness's time differs by so much from the last one kept."""
+_AT_MOST_SECONDS = 600
+"""Where no quorum's times differ, a checkpoint is kept at most once in so many seconds.
+
+Otherwise one witness with a wrong clock could fill the table, and what is read of it would no
+longer reach back for the days of grace: nothing would be erased any more."""
+KEPT_AN_HOUR = 1 + 3600 // _AT_MOST_SECONDS
+"""At most so many checkpoints are kept in an hour, whatever one witness does."""
 _COSIGNATURE_BYTES = 8 + 64
 
 _LATEST = """
 SELECT size, note FROM log.dated_checkpoints ORDER BY id DESC LIMIT %s
+"""
+_IS_RECENT = """
+SELECT kept_at BETWEEN now() - %s * interval '1 second' AND now() AS is_recent
+FROM log.dated_checkpoints ORDER BY id DESC LIMIT 1
 """
 _LAST_OF_SIZE = """
 SELECT note FROM log.dated_checkpoints WHERE size = %s ORDER BY id DESC LIMIT 1
 """
 
 
-def keep_dated(connection: Connection[DictRow], size: int, note: Note) -> bool:
+def keep_dated(connection: Connection[DictRow], size: int, note: Note, policy: Policy) -> bool:
     """Keep a published checkpoint for its times, unless the last one kept has nearly the same.
 
-    The caller has checked the note by its policy. Returns whether it was kept.
+    The caller has checked the note by ``policy``. Returns whether it was kept.
     """
     times, last = _stated(note), _last(connection)
     if last is not None and not _differ(times, last):
         return False
+    if last is not None and not _quorum_differs(times, last, policy):
+        recent = connection.execute(_IS_RECENT, (_AT_MOST_SECONDS,)).fetchone()
+        if recent is not None and recent["is_recent"]:
+            return False
     connection.execute(
         "INSERT INTO log.dated_checkpoints (size, note) VALUES (%s, %s)", (size, str(note))
     )
@@ -94,6 +109,21 @@ def _stated(note: Note) -> Mapping[tuple[str, bytes], int]:
         for one in note.signatures
         if len(one.signature) == _COSIGNATURE_BYTES
     }
+
+
+def _quorum_differs(
+    new: Mapping[tuple[str, bytes], int], old: Mapping[tuple[str, bytes], int], policy: Policy
+) -> bool:
+    """Whether the times of enough witnesses differ from those that the same ones stated before."""
+    keys = {name: (one.key.name, one.key.key_id) for name, one in policy.witnesses.items()}
+    apart = KEPT_APART.total_seconds()
+    return policy.is_met(
+        {
+            name: None
+            for name, key in keys.items()
+            if key in new and key in old and abs(new[key] - old[key]) >= apart
+        }
+    )
 
 
 def _differ(new: Mapping[tuple[str, bytes], int], old: Mapping[tuple[str, bytes], int]) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Protocol
 
 import structlog
@@ -16,7 +17,7 @@ from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.dated_checkpoints import is_stale, keep_dated
-from ledger.transparency.note import Note, NoteError, NoteSignature, SignerKey
+from ledger.transparency.note import Note, NoteError, NoteSignature, SignerKey, verify
 from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.transparency.witness import SIZE_TYPE, Answer, Submission, WitnessClient
 
@@ -67,7 +68,10 @@ class WitnessWatch(Protocol):
     """It is told where a witness does not stand where this log left it."""
 
     def witness_is_ahead(self, name: str, size: int) -> None:
-        """A witness holds more events than this ledger has."""
+        """A witness shows a checkpoint of more events than this ledger has, signed by its log."""
+
+    def witness_claims(self, name: str, size: int) -> None:
+        """A witness says that it holds more events than this ledger has, and shows no proof."""
 
     def witness_went_back(self, name: str, cosigned: int, holds: int) -> None:
         """A witness holds fewer events than it cosigned."""
@@ -202,7 +206,7 @@ class Publication:
             answer = self._submit(witness, old, tree, note, checkpoint)
             if answer.status == 409 and answer.media_type.startswith(SIZE_TYPE):
                 held = int(answer.body)
-                self._compare(name, trusted, old, held)
+                self._compare(name, trusted, witness, old, held)
                 if held > checkpoint.size:
                     return
                 answer = self._submit(witness, held, tree, note, checkpoint)
@@ -219,14 +223,44 @@ class Publication:
             # Publication waits for the witness; appends do not.
             _log.warning("no cosignature", witness=name, error=type(error).__name__)
 
-    def _compare(self, name: str, trusted: TrustedWitness, cosigned: int, held: int) -> None:
+    def _compare(
+        self,
+        name: str,
+        trusted: TrustedWitness,
+        witness: WitnessClient,
+        cosigned: int,
+        held: int,
+    ) -> None:
         """Tell where a witness holds more than this ledger has, or less than it cosigned."""
         if self._watch is None:
             return
         if held > self._rows.frontier().size:  # another process may have asked it meanwhile
-            self._watch.witness_is_ahead(name, held)
+            if (shown := self._shown(witness)) is None:
+                self._watch.witness_claims(name, held)
+            else:
+                self._watch.witness_is_ahead(name, shown)
         elif held < cosigned and self._cosigned_by(name, trusted, cosigned):
             self._watch.witness_went_back(name, cosigned, held)
+
+    def _shown(self, witness: WitnessClient) -> int | None:
+        """The size of a larger checkpoint that a witness shows, if a key of this log signed it.
+
+        A witness's word alone proves nothing: any party could stop the ledger by it.
+        """
+        last = self._last_signed()
+        if last is None:
+            return None
+        # An older database may lack the decision by which this node's own key counts.
+        keys = {*self.policy_at(last[1].size).logs, self._signers[-1].verifier}
+        origin = last[1].origin
+        try:
+            note = Note.parse(witness.latest(sha256(origin.encode()).hexdigest()) or "")
+            checkpoint = Checkpoint.parse(note.text)
+            is_signed = verify(note, [key for key in keys if key.name == origin])
+        except (NoteError, ConnectionError):
+            return None
+        is_larger = checkpoint.size > self._rows.frontier().size
+        return checkpoint.size if is_signed and is_larger and checkpoint.origin == origin else None
 
     def _cosigned_by(self, name: str, trusted: TrustedWitness, size: int) -> bool:
         """Whether it was the key that a witness has now that cosigned a size."""
@@ -284,7 +318,7 @@ class Publication:
         policy.check(whole)
         with self._database.connection() as connection:
             keep_published(connection, checkpoint, whole)
-            keep_dated(connection, checkpoint.size, whole)
+            keep_dated(connection, checkpoint.size, whole, policy)
         return True
 
     def refresh(self, now: datetime) -> bool:
@@ -309,7 +343,7 @@ class Publication:
         for name, moment in times.items():
             self._heard(policy.witnesses[name], moment)
         with self._database.connection() as connection:
-            return keep_dated(connection, checkpoint.size, whole)
+            return keep_dated(connection, checkpoint.size, whole, policy)
 
     def _cosigned_again(
         self, policy: Policy, note: Note, checkpoint: Checkpoint

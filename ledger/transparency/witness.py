@@ -50,6 +50,12 @@ class WitnessClient(Protocol):
     def add_checkpoint(self, request: bytes) -> Answer:
         """Raises ``ConnectionError`` where the witness does not answer."""
 
+    def latest(self, origin_hash: str) -> str | None:
+        """The last checkpoint of the log whose origin has this SHA-256, as the witness has it.
+
+        Raises ``ConnectionError`` where the witness does not answer.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:

@@ -21,6 +21,8 @@ from api.witnessing import Witnesses
 from ledger import clock, signing
 from ledger.application import Ledger
 from ledger.store.database import Database
+from ledger.transparency.note import Note
+from ledger.transparency.publication import published
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.logs import Log
@@ -96,6 +98,16 @@ def test_a_database_that_jumps_alone_is_seen_until_it_is_right(world: World, by:
     assert "the database's" in (world.look() or "")
     world.database = timedelta()
     assert world.look() is None
+
+
+@pytest.mark.parametrize("by", [HOUR, -HOUR, YEAR, -YEAR])
+def test_one_of_two_other_nodes_stops_nobody(world: World, by: timedelta) -> None:
+    """Its clock is wrong, or it lies: the other one and the database say that all is well."""
+    world.watch.heard("ME", world.now + by)
+    world.watch.heard("AL", world.now)
+    assert world.look() is None
+    world.watch.heard("AL", world.now + by)
+    assert "the other nodes'" in (world.look() or "")
 
 
 def test_some_seconds_are_nothing(world: World) -> None:
@@ -316,3 +328,30 @@ def test_the_ledger_node_hears_each_witness_of_another_machine(
         elsewhere = Witnesses(settings, pool, log.policy_at)
         assert elsewhere.cosigned_elsewhere_at() == sorted(heard.values())[1]
         assert not any(elsewhere.is_here(w) for w in log.policy.witnesses.values())
+
+
+def test_one_of_two_other_witnesses_sets_no_floor(
+    ledger: Ledger, database: str, agencies: Agencies, directory: Path
+) -> None:
+    with Database(database) as pool:
+        log = Log(ledger, pool, agencies)
+        log.open_case()
+        log.publication.step()
+        head = published(pool)
+        assert head is not None
+        note, checkpoint = head
+        text = Note(note.text, tuple(s for s in note.signatures if s.name == log.key.name))
+        now = datetime.now(UTC).replace(microsecond=0)
+        ahead = [
+            log.witness_keys[party].sign(note.text, now + (YEAR if party == "AL" else timedelta()))
+            for party in ("AL", "ME")
+        ]
+        with pool.connection() as connection:
+            whole = str(text.with_signatures(ahead))
+            connection.execute(
+                "INSERT INTO log.dated_checkpoints (size, note) VALUES (%s, %s)",
+                (checkpoint.size, whole),
+            )
+        settings = Settings(data_directory=directory, countries=())
+        elsewhere = Witnesses(settings, pool, log.policy_at)
+        assert elsewhere.cosigned_elsewhere_at() == now

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 from api.client import LedgerClient, RefusedError
-from api.history import NothingToDecideError, accept, mark_file
+from api.history import History, NothingToDecideError, accept, mark_file
 from api.key_faults import KeyFaults
-from api.readiness import HEADER
+from api.readiness import HEADER, Effect
 from api.settings import Settings
+from ledger.application import Ledger
 from ledger.history_mark import HistoryMark, MarkError, MarkFile, Reached, advanced, decided
 from ledger.merkle import Frontier, Tree
 from ledger.store.database import Database
@@ -90,6 +91,19 @@ def test_a_witness_ahead_is_in_doubt_until_decided_and_again_when_it_is_further(
     after, _ = decided(ahead, tree(1), "the operator", "the witness was given a forged head")
     assert not after.is_in_doubt
     assert after.changed(witnesses_ahead={"ME": 5}).is_in_doubt
+
+
+def test_a_witness_that_claims_to_be_ahead_stops_no_recording(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    history = History(ledger, MarkFile(tmp_path / "history-mark"))
+    history.keep()
+    history.witness_claims("ME", 10**6)
+    (trouble,) = history.claims()
+    assert (trouble.rule, trouble.effect) == ("witness-ahead", Effect.NOT_READY)
+    assert not history.look()
+    history.witness_follows("ME")
+    assert not history.claims()
 
 
 @pytest.fixture

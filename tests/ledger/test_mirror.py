@@ -374,7 +374,8 @@ def test_a_log_that_does_not_grow_shows_that_time_passes(
     forged = Note.parse(Publishing(log).published())
     with copy.database.connection() as connection:
         later = [replace(s, signature=bytes([255]) * 72) for s in forged.signatures]
-        keep_dated(connection, copy.mirror.size, replace(forged, signatures=tuple(later)))
+        added = replace(forged, signatures=tuple(later))
+        keep_dated(connection, copy.mirror.size, added, copy.mirror.policy_at(copy.mirror.size))
     assert kept().now == dated.now
 
 

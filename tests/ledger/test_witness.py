@@ -22,6 +22,7 @@ from ledger.transparency.publication import (
     AnotherKeyError,
     HistoryChangedError,
     Publication,
+    WitnessWatch,
     published,
 )
 from ledger.transparency.witness import (
@@ -253,6 +254,42 @@ class Unreachable:
             raise ConnectionError
         return self.witness.add_checkpoint(request)
 
+    def latest(self, origin_hash: str) -> str | None:
+        return self.witness.latest(origin_hash)
+
+
+@dataclass
+class Boaster:
+    """A witness that says to hold more, and shows ``note`` for it."""
+
+    size: int
+    note: str | None
+
+    def add_checkpoint(self, request: bytes) -> Answer:  # noqa: ARG002
+        return Answer(409, f"{self.size}\n", SIZE_TYPE)
+
+    def latest(self, origin_hash: str) -> str | None:  # noqa: ARG002
+        return self.note
+
+
+@dataclass
+class Watched:
+    """What publication tells of witnesses."""
+
+    told: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def witness_is_ahead(self, name: str, size: int) -> None:
+        self.told.append(("ahead", name, size))
+
+    def witness_claims(self, name: str, size: int) -> None:
+        self.told.append(("claims", name, size))
+
+    def witness_went_back(self, name: str, cosigned: int, holds: int) -> None:  # noqa: ARG002
+        self.told.append(("went back", name, holds))
+
+    def witness_follows(self, name: str) -> None:
+        self.told.append(("follows", name, 0))
+
 
 def publish_with(
     rows: LedgerRecorder,
@@ -260,9 +297,12 @@ def publish_with(
     key: SignerKey,
     clients: Mapping[str, WitnessClient],
     policy: Policy,
+    watch: WitnessWatch | None = None,
 ) -> Publication:
     """Publication by a policy that never changes."""
-    return Publication(rows, pool, [key], lambda name, _: clients.get(name), lambda _: policy)
+    return Publication(
+        rows, pool, [key], lambda name, _: clients.get(name), lambda _: policy, watch=watch
+    )
 
 
 @dataclass
@@ -313,6 +353,30 @@ def test_what_a_quorum_cosigned_is_published(
     assert publishing.policy.check(note)[1].keys() == {"AL", "ME", "XK"}
     assert checkpoint == Checkpoint(ORIGIN, position, ledger.rows.frontier().root())
     assert publishing.publication.step() == standing
+
+
+def test_a_witness_that_says_to_be_ahead_proves_it(ledger: Ledger, pool: Database) -> None:
+    """Its word alone proves nothing: one party could stop the ledger by it, again and again."""
+    key, other = (signer(ORIGIN, SignatureType.ED25519) for _ in range(2))
+    policy = Policy.of(key.verifier, {"ME": TrustedWitness(signer("w.example/ME").verifier)})
+    size = ledger.rows.frontier().size
+
+    def note(by: SignerKey, signed: int, origin: str = ORIGIN) -> str:
+        text = str(Checkpoint(origin, signed, bytes(32)))
+        return str(Note(text, (by.sign(text),)))
+
+    shown = {
+        None: "claims",
+        "no note": "claims",
+        note(other, 10**6): "claims",
+        note(key, size): "claims",
+        note(key, 10**6): "ahead",
+    }
+    for text, verdict in shown.items():
+        watch, boaster = Watched(), Boaster(10**6, text)
+        clients: dict[str, WitnessClient] = {"ME": boaster}
+        publish_with(ledger.rows, pool, key, clients, policy, watch).step()
+        assert watch.told == [(verdict, "ME", 10**6)]
 
 
 def test_nothing_is_signed_with_another_key_than_before(
