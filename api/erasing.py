@@ -101,7 +101,9 @@ class Erasing(Background):
             for case_id in ordered:
                 if self._stopping.is_set():
                     return count
-                count += self._erase(vault, case_id)
+                # The column that found the case is not signed; its events are.
+                if _is_ordered(self._ledger.case(case_id)):
+                    count += self._erase(vault, case_id)
             vault.advance(WORK, head)
         self._obeyed = head
         return count
@@ -224,3 +226,8 @@ class Erasing(Background):
         held = vault.erase(case_id)
         _log.info("what was held on a person is erased", party=vault.party, held=held)
         return held
+
+
+def _is_ordered(case: Case | None) -> bool:
+    """Whether two persons ordered the erasure of a case, by its signed events."""
+    return case is not None and case.state.erasure is not None and bool(case.state.erasure.order)

@@ -20,7 +20,7 @@ from ledger.keys import check_grantable, from_public, key_id
 from ledger.protocol import COORDINATOR, NODE, Agency, KeyChange, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing import Mark, SignedAction, verify
-from ledger.transparency.policy import NONE, Policy, PolicyError
+from ledger.transparency.policy import NONE, OTHER_LINE_ENDS, Policy, PolicyError
 from ledger.vault.country_key import CountryPublicKey
 from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import KeyGrant
@@ -549,6 +549,13 @@ def _decide_policy(registry: Registry, action: SignedAction, actor: Agency) -> N
             "iss",
         )
     text = action.fields["policy"]
+    if registry.protocol.edition >= 2 and not OTHER_LINE_ENDS.isdisjoint(text):
+        raise Refusal(
+            Ground.INVALID,
+            "log-policy",
+            "The policy does not hold: end each line with a line feed (U+000A) alone.",
+            "act.policy",
+        )
     try:
         policy = Policy.parse(text)
     except PolicyError as error:

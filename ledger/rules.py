@@ -124,6 +124,10 @@ _LASTING = frozenset(
 )
 """What cannot be annulled: what was released, opened or erased stays so."""
 BREAK_GLASS_LASTS = timedelta(hours=24)
+ANNOUNCED_AFTER_AT_MOST = timedelta(days=60)
+"""So long after the earliest time an erasure by retention may be announced, by a node."""
+POSTPONED_AT_MOST = timedelta(days=366)
+"""So long after the earliest time, by a coordinator, who may do it again."""
 
 _AGENCY_FIELDS = ("addressee", "to_agency", "responsible")
 
@@ -452,6 +456,15 @@ def _retention_announced(p: Proposal) -> None:
             "retention-grace",
             f"An erasure is announced {rule.grace_days} days before it, so that people can stop"
             f" it: name a time after {format_utc(graced)}.",
+            "erase_from",
+        )
+    # An announcement with a time that never comes would stop the erasure for ever.
+    margin = POSTPONED_AT_MOST if p.agency.role == COORDINATOR else ANNOUNCED_AFTER_AT_MOST
+    latest = max(over, graced) + margin
+    if erase_from > latest:
+        raise _invalid(
+            "retention-late",
+            f"Name a time before {format_utc(latest)}. A coordinator may announce a later one again.",
             "erase_from",
         )
     announced = p.state.retention

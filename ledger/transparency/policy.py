@@ -10,6 +10,9 @@ from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, NoteError, SignatureType, VerifierKey, verify
 
 NONE = "none"
+OTHER_LINE_ENDS = frozenset("\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+"""What some readers take for the end of a line, and others do not."""
+_MOST_DIGITS = 1000
 
 
 class PolicyError(ValueError):
@@ -162,6 +165,6 @@ def _key(vkey: str, kind: SignatureType, known: Sequence[VerifierKey]) -> Verifi
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise PolicyError(f"{text} is no threshold")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise PolicyError(f"{text[:40]} is no threshold")
     return int(text)

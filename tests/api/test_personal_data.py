@@ -535,6 +535,15 @@ def test_what_is_kept_too_long_is_erased_without_being_asked(
         }
         assert all(left.values())
         assert everything(vaults.of("XK"), over.id) == ()
+        # A column that somebody changed in the database orders nothing: the signed events do.
+        with psycopg.connect(database) as superuser:
+            superuser.execute("SET session_replication_role = replica")
+            superuser.execute(
+                "UPDATE ledger.events SET topic = 'erasure_approved' WHERE originator_id = %s",
+                (kept.id,),
+            )
+        assert erasing.obey() == 0
+        assert everything(vaults.of("XK"), kept.id)
     confirm = ErasureConfirmed(acted_at=later(3))
     assert over.refuse("xk-nac", confirm) == "retention"
 

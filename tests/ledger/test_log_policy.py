@@ -72,7 +72,14 @@ def test_what_is_no_decision_is_refused(log: Log) -> None:
         ("xk-nac", "log nonsense"): "log-policy",
         ("xk-nac", str(quorumless)): "log-policy",
         ("xk-nac", str(good).replace("quorum", "quorum\nquorum", 1)): "log-policy",
+        (
+            "xk-nac",
+            str(good).replace("group parties 3", f"group parties {'0' * 5000}3"),
+        ): "log-policy",
     }
+    # Some readers would take the second log for a part of the comment.
+    for end in ("\r", "\x0b", "\x1e", "\x85", "\u2028"):
+        attempts["xk-nac", f"# agreed{end}{good}"] = "log-policy"
     for (agency, policy), rule in attempts.items():
         with pytest.raises(Refusal) as refused:
             adopt(log, agency, policy)

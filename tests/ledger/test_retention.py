@@ -1,6 +1,6 @@
 """An erasure by retention is announced before it, can be stopped, and rests on no clock alone."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -128,6 +128,7 @@ def test_an_announcement_says_the_protocols_period_and_leaves_the_days_of_grace(
         "retention-rule": announced(case, at, OVER, kept_days=364),
         "no-such-closing": announced(case, at, OVER, closed_at=CLOSED - DAY),
         "retention-grace": announced(case, OVER, OVER + 29 * DAY),
+        "retention-late": announced(case, at, OVER + 61 * DAY),
     }.items():
         assert refused(case, "xk-node", action) == rule
     assert refused(case, "xk-dhtqnj", announced(case, at, OVER)) == "role"
@@ -137,6 +138,8 @@ def test_an_announcement_says_the_protocols_period_and_leaves_the_days_of_grace(
 def test_a_coordinator_alone_announces_a_later_time(case: RecordedCase) -> None:
     announce(case)
     at = OVER - 35 * DAY
+    never = announced(case, at, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    assert refused(case, "me-nac", never) == "retention-late"
     later = announced(case, at, OVER + 90 * DAY)
     assert refused(case, "xk-node", later) == "already-announced"
     assert refused(case, "xk-nac", announced(case, at, OVER)) == "already-announced"
