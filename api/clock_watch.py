@@ -49,7 +49,10 @@ class _Reading:
 
     def at(self, count: float) -> datetime:
         """What the clock says at another count, if it has not jumped since."""
-        return self.moment + timedelta(seconds=count - self.count)
+        try:
+            return self.moment + timedelta(seconds=count - self.count)
+        except OverflowError:  # at the end of the year 9999 there is no later moment
+            return self.moment
 
 
 class ClockWatch:
@@ -89,10 +92,10 @@ class ClockWatch:
 
         def hear(headers: Mapping[str, str]) -> None:
             try:
-                moment = parsedate_to_datetime(headers.get("date", ""))
-            except ValueError:
+                moment = parsedate_to_datetime(headers.get("date", "")).astimezone(UTC)
+            except (ValueError, OverflowError):
                 return
-            self.heard(source, moment.astimezone(UTC))
+            self.heard(source, moment)
 
         return hear
 

@@ -124,9 +124,11 @@ _LASTING = frozenset(
 )
 """What cannot be annulled: what was released, opened or erased stays so."""
 BREAK_GLASS_LASTS = timedelta(hours=24)
-ANNOUNCED_AFTER_AT_MOST = timedelta(days=60)
-"""So long after the earliest time an erasure by retention may be announced, by a node."""
-POSTPONED_AT_MOST = timedelta(days=366)
+ANNOUNCED_AFTER_AT_MOST = timedelta(days=2 * 366)
+"""So long after the earliest time an erasure by retention may be announced, by a node.
+
+The clocks of a node and its witnesses may be a year ahead."""
+POSTPONED_AT_MOST = timedelta(days=10 * 366)
 """So long after the earliest time, by a coordinator, who may do it again."""
 
 _AGENCY_FIELDS = ("addressee", "to_agency", "responsible")
@@ -451,7 +453,7 @@ def _retention_announced(p: Proposal) -> None:
             "retention", f"The period of retention ends at {format_utc(over)}.", "erase_from"
         )
     graced = p.now + timedelta(days=rule.grace_days)
-    if erase_from + CLOCK_SKEW < graced:
+    if erase_from < graced - CLOCK_SKEW:
         raise _invalid(
             "retention-grace",
             f"An erasure is announced {rule.grace_days} days before it, so that people can stop"
@@ -464,7 +466,7 @@ def _retention_announced(p: Proposal) -> None:
     if erase_from > latest:
         raise _invalid(
             "retention-late",
-            f"Name a time before {format_utc(latest)}. A coordinator may announce a later one again.",
+            f"Name a time before {format_utc(latest)}; a coordinator may postpone it again.",
             "erase_from",
         )
     announced = p.state.retention

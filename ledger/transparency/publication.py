@@ -17,7 +17,7 @@ from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.dated_checkpoints import is_stale, keep_dated
-from ledger.transparency.note import Note, NoteError, NoteSignature, SignerKey, verify
+from ledger.transparency.note import Note, NoteError, NoteSignature, SignerKey, VerifierKey, verify
 from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.transparency.witness import SIZE_TYPE, Answer, Submission, WitnessClient
 
@@ -360,12 +360,24 @@ class Publication:
         for name, future in asked.items():
             if not future.done() or future.exception() is not None:
                 continue
-            answer, key = future.result(), policy.witnesses[name].key
-            if answer.status == 200:
-                found = filter(key.made, map(NoteSignature.parse, answer.body.splitlines()))
-                for line in found:
-                    lines[name] = line
+            line = _cosignature(policy.witnesses[name].key, note, future.result())
+            if line is not None:
+                lines[name] = line
         return lines
+
+
+def _cosignature(key: VerifierKey, note: Note, answer: Answer) -> NoteSignature | None:
+    """A witness's cosignature in its answer; ``None`` where there is none that verifies."""
+    if answer.status != 200:
+        return None
+    try:
+        for line in map(NoteSignature.parse, answer.body.splitlines()):
+            if key.made(line):
+                key.verify(note.text, line)
+                return line
+    except NoteError:
+        _log.error("a witness gave a cosignature that does not verify", witness=key.name)
+    return None
 
 
 def keep_signed(connection: Connection[DictRow], checkpoint: Checkpoint, note: Note) -> None:

@@ -106,7 +106,12 @@ def test_one_of_two_other_nodes_stops_nobody(world: World, by: timedelta) -> Non
     world.watch.heard("ME", world.now + by)
     world.watch.heard("AL", world.now)
     assert world.look() is None
-    world.watch.heard("AL", world.now + by)
+    world.watch.heard("ME", datetime.max.replace(tzinfo=UTC))
+    assert world.look() is None
+    world.watch.heard_from("ME")({"date": "Fri, 31 Dec 9999 23:59:59 -0500"})
+    assert world.look() is None
+    for node in ("AL", "ME"):
+        world.watch.heard(node, world.now + by)
     assert "the other nodes'" in (world.look() or "")
 
 

@@ -128,7 +128,7 @@ def test_an_announcement_says_the_protocols_period_and_leaves_the_days_of_grace(
         "retention-rule": announced(case, at, OVER, kept_days=364),
         "no-such-closing": announced(case, at, OVER, closed_at=CLOSED - DAY),
         "retention-grace": announced(case, OVER, OVER + 29 * DAY),
-        "retention-late": announced(case, at, OVER + 61 * DAY),
+        "retention-late": announced(case, at, OVER + 800 * DAY),
     }.items():
         assert refused(case, "xk-node", action) == rule
     assert refused(case, "xk-dhtqnj", announced(case, at, OVER)) == "role"

@@ -3,8 +3,9 @@
 import base64
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -16,7 +17,14 @@ from ledger.merkle import EMPTY_ROOT, Tree, leaf_hash, proven_older_root
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
 from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note, SignatureType, SignerKey, VerifierKey, verify
+from ledger.transparency.note import (
+    Note,
+    NoteSignature,
+    SignatureType,
+    SignerKey,
+    VerifierKey,
+    verify,
+)
 from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.transparency.publication import (
     AnotherKeyError,
@@ -377,6 +385,50 @@ def test_a_witness_that_says_to_be_ahead_proves_it(ledger: Ledger, pool: Databas
         clients: dict[str, WitnessClient] = {"ME": boaster}
         publish_with(ledger.rows, pool, key, clients, policy, watch).step()
         assert watch.told == [(verdict, "ME", 10**6)]
+
+
+@dataclass
+class Garbled:
+    """A witness whose cosignatures do not verify."""
+
+    witness: Witness
+    garble: Callable[[str], str]
+    is_garbled: bool = False
+
+    def add_checkpoint(self, request: bytes) -> Answer:
+        answer = self.witness.add_checkpoint(request)
+        return replace(answer, body=self.garble(answer.body)) if self.is_garbled else answer
+
+    def latest(self, origin_hash: str) -> str | None:
+        return self.witness.latest(origin_hash)
+
+
+def _other_signature(body: str) -> str:
+    line = NoteSignature.parse(body.splitlines()[0])
+    return str(replace(line, signature=line.signature[:8] + bytes(64)))
+
+
+@pytest.mark.parametrize("garble", [_other_signature, lambda _: "no signature\n"])
+def test_times_are_asked_anew_though_one_witness_garbles(
+    publishing: Published,
+    ledger: Ledger,
+    pool: Database,
+    garble: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else one party could stop the time by which erasures are counted."""
+    garbled = Garbled(publishing.witnesses["ME"], garble)
+    clients: dict[str, WitnessClient] = {**publishing.witnesses, "ME": garbled}
+    key = signer(ORIGIN, SignatureType.ED25519)
+    policy = Policy.of(key.verifier, publishing.policy.witnesses, threshold=2)
+    for one in publishing.witnesses.values():
+        one._logs = trusted(key)
+    publication = publish_with(ledger.rows, pool, key, clients, policy)
+    publication.step()
+    garbled.is_garbled = True
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    monkeypatch.setattr("ledger.clock.now", lambda: tomorrow)
+    assert publication.refresh(tomorrow)
 
 
 def test_nothing_is_signed_with_another_key_than_before(
