@@ -428,7 +428,10 @@ def test_times_are_asked_anew_though_one_witness_garbles(
     garbled.is_garbled = True
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     monkeypatch.setattr("ledger.clock.now", lambda: tomorrow)
-    assert publication.refresh(tomorrow)
+    heard: set[str] = set()
+    publication._heard = lambda witness, _: heard.add(witness.key.name)
+    publication.refresh(tomorrow)
+    assert heard == {"w.example/AL", "w.example/XK"}
 
 
 def test_nothing_is_signed_with_another_key_than_before(
