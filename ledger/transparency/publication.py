@@ -251,7 +251,8 @@ class Publication:
         if last is None:
             return None
         # An older database may lack the decision by which this node's own key counts.
-        keys = {*self.policy_at(last[1].size).logs, self._signers[-1].verifier}
+        current = [signer.verifier for signer in self._signers][-1:]
+        keys = {*self.policy_at(last[1].size).logs, *current}
         origin = last[1].origin
         try:
             note = Note.parse(witness.latest(sha256(origin.encode()).hexdigest()) or "")
