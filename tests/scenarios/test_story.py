@@ -92,7 +92,7 @@ def test_the_story_is_accepted_and_what_is_forbidden_is_refused(play: Play) -> N
     a, b = play.state("A"), play.state("B")
     assert a.priority is Priority.URGENT
     assert a.shelter is not None
-    assert a.shelter.provider == "me-shelter"
+    assert a.shelter.party == "ME"
     assert {s.service for s in a.services.values()} == {"legal"}
     assert a.open_requests.keys() == {play.ids["A.asked_of_prosecution"]}
     assert "reintegration_monitored" in a.facts
