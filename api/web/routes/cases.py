@@ -55,8 +55,13 @@ def list_cases(
     caller: TheCaller,
     after: Annotated[Place | None, Depends(_place)],
     show: Annotated[str, Query(pattern="^(due|all)$")] = "due",
+    at_least: AtLeast = None,
 ) -> Response:
-    """The cases of the caller's country: those in which something is due, or all."""
+    """The cases of the caller's country: those in which something is due, or all.
+
+    A page that was told of a later event asks for it: ``at_least``.
+    """
+    wait_for(node, "case_views", at_least)
     viewer, now, agency = caller.viewer, _now(), caller.agency
     due_only = show == "due" and viewer != OVERSIGHT_VIEWER
     position = node.views.position("case_views")
