@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -110,7 +111,7 @@ class _BoundedTransport(httpx.BaseTransport):
     def __init__(self, limit: int | None, seconds: float | None) -> None:
         self._limit = limit
         self._seconds = seconds
-        self._tls = httpx.create_ssl_context()
+        self._tls = _tls_context()
         self._proxies = urllib.request.getproxies()
         self._pools: dict[str | None, httpcore.ConnectionPool] = {None: _pool(self._tls, None)}
         for proxy in set(self._proxies.values()):
@@ -247,6 +248,12 @@ class _DeadlineStream(httpcore.NetworkStream):
 
     def close(self) -> None:
         self._inner.close()
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Return the context of all clients: to read the root certificates takes tens of ms."""
+    return httpx.create_ssl_context()
 
 
 def _pool(tls: ssl.SSLContext, proxy: str | None) -> httpcore.ConnectionPool:

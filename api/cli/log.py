@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from api.answers import AS_IT_IS, bounded
+from api.answers import bounded_client
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.log_keys import (
@@ -47,9 +46,8 @@ from ledger.vocabulary.registration import LogPolicyAdopted
 
 def recorded_policies(url: str, sizes: Sequence[int]) -> str:
     """Ask a node for the file of recorded policies. Raises ``httpx.TransportError``."""
-    with httpx.Client(timeout=60, headers=AS_IT_IS) as http:
-        at = f"{url.rstrip('/')}/log/policies"
-        answer = bounded(http, "GET", at, params={"size": list(sizes)}, limit=MAX_BYTES)
+    with bounded_client(timeout=60, limit=MAX_BYTES) as http:
+        answer = http.get(f"{url.rstrip('/')}/log/policies", params={"size": list(sizes)})
     if not answer.is_success:
         fail(f"the node at {url} answers {answer.status_code} to /log/policies")
     return answer.text
