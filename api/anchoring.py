@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from uuid import uuid5
 
 import structlog
 from joserfc.jwk import OKPKey
@@ -71,7 +70,9 @@ class Anchoring(Background):
             key=key,
             protocol=protocol.id,
             case_id=None,
-            action_id=uuid5(protocol.ledger_id, f"readings {vault.party} {entries} {head.hex()}"),
+            action_id=signing.own_action_id(
+                key, f"{protocol.ledger_id} readings {vault.party} {entries} {head.hex()}"
+            ),
         )
         try:
             self._recording.of_node(node, signing.read(signed), None, 0)

@@ -11,7 +11,7 @@ this machine, the coordinator signs them.
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import structlog
 
@@ -212,7 +212,7 @@ class Erasing(Background):
             key=key,
             protocol=protocol.id,
             case_id=case.id,
-            action_id=uuid5(case.id, f"erasure confirmed {party} {order}"),
+            action_id=signing.own_action_id(key, f"{case.id} erasure confirmed {party} {order}"),
             signed_at=erased_at,
         )
         try:

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -183,6 +184,18 @@ def sign(
     header = {"typ": TYPE, "kid": key_id(key)}
     payload = claims.model_dump(mode="json", by_alias=True, exclude_none=True)
     return sd_jwt.issue(header, payload, disclosures, key)
+
+
+def own_action_id(key: OKPKey, name: str) -> UUID:
+    """Return the same id each time for ``name``, which only the holder of ``key`` can tell.
+
+    Where another could tell it, that one could record an action under it first.
+    """
+    private = key.private_key
+    if not isinstance(private, Ed25519PrivateKey):
+        raise ValueError("the key has no private part for Ed25519")
+    signature = private.sign(f"case-ledger action id\n{name}".encode())
+    return UUID(bytes=sha256(signature).digest()[:16], version=4)
 
 
 def parse(text: str) -> SdJwt:

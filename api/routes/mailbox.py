@@ -15,6 +15,7 @@ from api.readiness import check_may_record
 from ledger.mailbox import Mailbox
 from ledger.protocol import NODE
 from ledger.refusals import Ground, Refusal
+from ledger.vault.parcels import is_of_another
 
 router = APIRouter(prefix="/v1/parcels", tags=["nodes"], route_class=DeclaredParametersRoute)
 
@@ -39,6 +40,10 @@ def send_parcel(
         parcel = from_document(document)
     except ValueError as error:
         raise Refusal(Ground.INVALID, "parcel", "It is not base64.", "sealed") from error
+    if is_of_another(parcel, caller.registry.protocol):
+        raise Refusal(
+            Ground.NOT_ALLOWED, "own-parcels", "This is the id of another party's parcel.", "id"
+        )
     mailbox.put(parcel)
     return Response(status_code=204)
 

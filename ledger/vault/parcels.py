@@ -94,9 +94,26 @@ def pack(
         name = f"{sender} {recipient} {about} {content.release}"
     else:
         name = f"{sender} {recipient} {key.id} {sha256(text).hexdigest()}"
-    parcel_id = uuid5(protocol.ledger_id, name)
+    parcel_id = _of_sender(sender, uuid5(protocol.ledger_id, name))
     context = _context(protocol, parcel_id, sender, recipient)
     return Parcel(parcel_id, sender, recipient, key.seal(text, context))
+
+
+def _of_sender(party: str, parcel_id: UUID) -> UUID:
+    """Put the party's code before a parcel's id.
+
+    Other nodes can tell what the id of a parcel will be. The mailbox takes it from no other party.
+    """
+    return UUID(bytes=party.encode("ascii") + parcel_id.bytes[len(party) :])
+
+
+def is_of_another(parcel: Parcel, protocol: Protocol) -> bool:
+    """Whether a parcel's id begins with the code of another party than its sender.
+
+    Earlier programs gave ids without a code.
+    """
+    codes = {code for code in protocol.party_codes if code != parcel.sender}
+    return any(parcel.id.bytes.startswith(code.encode("ascii")) for code in codes)
 
 
 def unpack(parcel: Parcel, protocol: Protocol, key: CountryKey) -> Presentation | Message:

@@ -1,11 +1,16 @@
 """API5:2023: who may do what, whatever the request pretends to be."""
 
+import base64
+import json
 from collections.abc import Callable
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from ledger import keys
+from ledger.vault.country_key import FileCountryKey
+from ledger.vault.parcels import Presentation, pack
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
@@ -173,3 +178,24 @@ def test_another_address_in_a_header(target: Target, headers: dict[str, str]) ->
         told = target.ask("/v1/cases", None, headers=headers)
         target.refuses(told, 401, "assertion-missing")
         target.refuses(target.ask("/nowhere", None, headers=headers), 404, "no-such-resource")
+
+
+def test_a_node_takes_the_id_of_another_countrys_parcel(target: Target) -> None:
+    """Other nodes can tell what the id will be; the true parcel would never be taken in."""
+    key, protocol = FileCountryKey.generate().public, target.server.agencies.protocol
+    content = Presentation(presentation="x~", release=uuid4())
+    parcel = pack(content, uuid4(), protocol, "XK", "ME", key)
+
+    def hand_in(agency: str, sender: str) -> httpx.Response:
+        document = {
+            "id": str(parcel.id),
+            "sender": sender,
+            "recipient": "ME",
+            "sealed": base64.b64encode(parcel.sealed).decode(),
+        }
+        headers = {"Content-Type": "application/json"}
+        body = json.dumps(document)
+        return target.ask("/v1/parcels", agency, method="POST", headers=headers, content=body)
+
+    target.refuses(hand_in("al-node", "AL"), 403, "own-parcels")
+    assert hand_in("xk-node", "XK").status_code == 204

@@ -240,3 +240,14 @@ def test_any_text_is_read_back(text: str) -> None:
     action = signing.read_recorded(text, LATER)
     assert (action.kind, action.mark) == (signing.NOT_UNDERSTOOD, signing.Mark.NOT_UNDERSTOOD)
     assert action == signing.read_recorded(text, LATER)
+
+
+def test_only_the_holder_of_a_key_tells_the_ids_of_its_own_actions() -> None:
+    """Else anybody could record another action under the id, and the true one never again."""
+    key, other = keys.generate(), keys.generate()
+    assert signing.own_action_id(key, "a") == signing.own_action_id(key, "a")
+    told = {signing.own_action_id(one, name) for one in (key, other) for name in ("a", "b")}
+    assert len(told) == 4
+    assert {one.version for one in told} == {4}
+    with pytest.raises(ValueError, match="private"):
+        signing.own_action_id(keys.from_public(keys.public_part(key)), "a")
