@@ -6,7 +6,7 @@ answers with the outcome where it is known soon.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 from uuid import UUID
 
@@ -192,6 +192,7 @@ class OutboxRecording:
             write_down_refused(self._vaults, sender, action, case_id, refusal.rule)
             raise
         if (receipt := self._ledger.receipt_of(action)) is not None:
+            _complete(vault, parsed, action, case_id)
             return Receipt.of(receipt)
         if not self._is_waiting(action):
             deposit = vault.deposit(action, case_id, parsed.disclosures)
@@ -323,6 +324,16 @@ def _senders_action(ledger: Ledger, parsed: SdJwt, sender: Agency) -> signing.Si
         f"{sender.id} cannot send what another agency signed; each sends its own.",
         "iss",
     )
+
+
+def _complete(vault: Vault, parsed: SdJwt, action: signing.SignedAction, case_id: UUID) -> None:
+    """Take in the disclosures of a recorded action where the vault has none of them.
+
+    A vault that was put back to an older copy lacks them: the agency sends the same action again.
+    """
+    if parsed.disclosures and not vault.own_groups([action.id]):
+        with suppress(Refusal):  # the person was erased
+            vault.deposit(action, case_id, parsed.disclosures)
 
 
 def _check_release(vault: Vault, action: signing.SignedAction) -> None:

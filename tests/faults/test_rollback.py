@@ -47,6 +47,8 @@ class World:
     country: Machine
     databases: dict[str, str]
     receipts: list[Receipt] = field(default_factory=list)
+    sent: SdJwt | None = None
+    """What was sent last."""
 
     def client(self, machine: Machine, agency: str, patience: float = 20) -> LedgerClient:
         return LedgerClient(
@@ -59,7 +61,9 @@ class World:
 
     def open_case(self) -> Receipt:
         with self.client(self.country, "xk-dhtqnj") as police:
-            receipt = police.open_case(opening(first_name="A name"))
+            case_id = uuid4()
+            self.sent = police.sign(opening(first_name="A name"), case_id)
+            receipt = police.send(self.sent, case_id, 0)
         self.receipts.append(receipt)
         self.wait_until_published()
         return receipt
@@ -206,6 +210,8 @@ def test_a_countrys_database(world: World) -> None:
     with ExitStack() as stack:
         copy = world.older_copy(stack, country)
         lost = world.open_case()
+        sent = world.sent
+        assert sent is not None
         world.put_back(country, copy)
         until("told", lambda: troubles(country).get("history-changed") == "no-recording")
         police = stack.enter_context(world.client(country, "xk-dhtqnj", patience=5))
@@ -219,6 +225,11 @@ def test_a_countrys_database(world: World) -> None:
         until("copied", lambda: len(recorded(world.databases["xk"])) >= lost.position)
         country.run(*DECIDED, "the newest backup was put back")
         until("decided", lambda: "history-changed" not in troubles(country))
+        # What was disclosed is gone from the vault until the agency sends it again.
+        asked = (lost.case_id, [FieldGroup.IDENTITY], Purpose.PROTECTION)
+        assert police.read(*asked).fields == ()
+        assert police.send(sent, lost.case_id, 0).position == lost.position
+        assert [one.value for one in police.read(*asked).fields] == ["A name"]
     world.open_case()
     world.check()
 
