@@ -95,7 +95,15 @@ class Machine:
     def destroy(self) -> None:
         """Kill it, and leave nothing of it."""
         self.kill()
-        shutil.rmtree(self.home)
+        # Its processes end a moment after the one that was killed, and may write until then.
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while self.home.exists():
+            try:
+                shutil.rmtree(self.home)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def copy_to(self, home: Path, *, port: int) -> "Machine":
         """A copy of its disk, while it is down: another machine that answers on ``port``."""

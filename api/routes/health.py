@@ -22,18 +22,18 @@ async def health() -> Health:
 
 @router.get("/ready", response_model=Readiness, responses=responses(503))
 def ready(node: TheNode) -> Readiness:
-    """The store answers, a protocol is adopted, and its history is the one that was signed."""
+    """The store answers, a protocol is adopted, and its history is the one that was signed.
+
+    A node that is not ready says where it stands all the same, beside its troubles.
+    """
     registry = node.ledger.registry()
     if registry is None:
         raise problem(
             503, "Not available now", "not-adopted", "No protocol is adopted; adopt one first."
         )
     troubles = node.troubles
-    if (trouble := worst(troubles, at_least=Effect.NOT_READY)) is not None:
-        told = [t.model_dump(include={"rule", "effect", "message"}) for t in troubles]
-        raise trouble.problem(503, troubles=told)
     standing = node.standing()
-    return Readiness(
+    found = Readiness(
         status="ready",
         protocol=registry.protocol.id,
         head=node.ledger.rows.max_notification_id() or 0,
@@ -46,6 +46,9 @@ def ready(node: TheNode) -> Readiness:
             ReadinessTrouble(rule=t.rule, effect=t.effect, message=t.message) for t in troubles
         ),
     )
+    if (trouble := worst(troubles, at_least=Effect.NOT_READY)) is not None:
+        raise trouble.problem(503, **found.model_dump(mode="json", exclude={"status"}))
+    return found
 
 
 @router.get(
