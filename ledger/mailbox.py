@@ -28,6 +28,16 @@ _KEY_BYTES, _NONCE_BYTES = 32, 12
 _ENCLOSED = b"case-ledger parcel at rest 1\n"
 """Before what lies under a key of its own. An earlier version kept parcels as they came."""
 
+_WAITING = """
+WITH turns AS (
+    SELECT seq, row_number() OVER (PARTITION BY sender ORDER BY seq) AS turn
+    FROM mailbox.parcels WHERE recipient = %s
+)
+SELECT seq, turn, id, sender, recipient, sealed
+FROM turns JOIN mailbox.parcels USING (seq)
+WHERE (turn, seq) > (%s, %s) ORDER BY turn, seq LIMIT %s
+"""
+
 
 class Mailbox:
     """The table of parcels, and their keys in ``directory``. What is taken out is gone."""
@@ -73,19 +83,18 @@ class Mailbox:
             )
 
     def waiting(self, recipient: str, limit: int) -> Sequence[Parcel]:
-        """The parcels for a country, the first one first.
+        """The parcels for a country, the first one of each sender first, then the second ones.
+
+        So a sender whose parcels cannot be taken in keeps no other sender's waiting.
 
         One whose key is gone is passed over: it was taken out, and came back with a backup.
         """
         found: list[Parcel] = []
-        passed_over, after = 0, 0
+        passed_over, after = 0, (0, 0)
         with self._database.connection() as connection:
             while len(found) < limit:
                 rows = connection.execute(
-                    "SELECT seq, id, sender, recipient, sealed FROM mailbox.parcels"
-                    " WHERE recipient = %s AND seq > %s ORDER BY seq LIMIT %s",
-                    (recipient, after, limit),
-                    prepare=True,
+                    _WAITING, (recipient, *after, limit), prepare=True
                 ).fetchall()
                 kept = [
                     Parcel(row["id"], row["sender"], row["recipient"], bytes(row["sealed"]))
@@ -96,7 +105,7 @@ class Mailbox:
                 passed_over += len(kept) - len(opened)
                 if len(rows) < limit:
                     break
-                after = rows[-1]["seq"]
+                after = rows[-1]["turn"], rows[-1]["seq"]
         if passed_over > self._passed_over.get(recipient, 0):
             _log.warning("parcels whose key is gone", recipient=recipient, parcels=passed_over)
         self._passed_over[recipient] = passed_over

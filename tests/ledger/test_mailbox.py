@@ -29,8 +29,8 @@ class World:
     database: str
     keys: Path
 
-    def put(self) -> Parcel:
-        parcel = pack(CONTENT, uuid4(), PROTOCOL, "XK", "ME", MONTENEGRO.public)
+    def put(self, sender: str = "XK") -> Parcel:
+        parcel = pack(CONTENT, uuid4(), PROTOCOL, sender, "ME", MONTENEGRO.public)
         self.mailbox.put(parcel)
         return parcel
 
@@ -60,6 +60,14 @@ class World:
 def world(database: str, tmp_path: Path) -> Iterator[World]:
     with Database(database) as pool:
         yield World(Mailbox(pool, tmp_path / "parcels"), database, tmp_path / "parcels")
+
+
+def test_a_sender_whose_parcels_are_not_taken_in_keeps_no_others_waiting(world: World) -> None:
+    """A receiver leaves what its copy of the ledger does not have yet, and takes one page."""
+    flood = [world.put("AL").id for _ in range(7)]
+    first, second = world.put().id, world.put().id
+    assert world.ids(4) == [flood[0], first, flood[1], second]
+    assert world.ids(20) == [flood[0], first, flood[1], second, *flood[2:]]
 
 
 def opens(row: Parcel, keys: list[bytes]) -> bool:
