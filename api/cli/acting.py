@@ -77,7 +77,7 @@ def act(
                 case_id, acted_on = uuid4(), 0
             else:
                 case_id = case
-                acted_on = version if version is not None else client.case(case).view.version
+                acted_on = version if version is not None else _present_version(client, case)
             action_id = uuid4()
             unsent = UnsentAction(
                 action_id=action_id,
@@ -91,6 +91,17 @@ def act(
             kept = UnsentActions(Settings().data_directory)
             kept.keep(unsent)
             _send(client, kept, unsent, as_json)
+
+
+def _present_version(client: LedgerClient, case: UUID) -> int:
+    """Return the version of a case. One that was opened just now may not be in the views yet."""
+    try:
+        return client.case(case).view.version
+    except RefusedError as error:
+        if error.problem.rule != "unknown-case":
+            raise
+    head = client.ready().head
+    return client.case(case, at_least=head).view.version
 
 
 def _acting(agency: str | None) -> str:
