@@ -125,8 +125,11 @@ def _prepared(owner: str, conninfo: str, protocol: Protocol, directory: Path) ->
         path = directory / f"{agency.id}.jwk"
         path.unlink(missing_ok=True)
         keys.save(keys.generate(), path)
-    for path in (directory / "log.jwk", *directory.glob("witness-*.jwk")):
-        path.unlink(missing_ok=True)  # a key signs one history
+    # A key signs one history. With it go its public part, which marks it as used, and the mark of
+    # how far the history had come.
+    for pattern in ("log.*", "witness-*", "history-mark*"):
+        for path in directory.glob(pattern):
+            path.unlink()
     coordinators = [a.id for a in protocol.agencies if a.role == COORDINATOR]
     held = {c: keys.load(directory / f"{c}.jwk") for c in coordinators}
     adopted = ProtocolAdopted(
