@@ -113,19 +113,29 @@ class Witnesses:
         self._remote: dict[str, HttpWitness] = {}
 
     def _look(self) -> None:
-        """Take in keys whose files were added since."""
+        """Take in keys whose files were added since.
+
+        A key whose file is gone from a running node stays in use: the node's troubles name the
+        file (``key-files-changed``), and the next start refuses without it.
+        """
         for party in own_parties(self._settings) if self._seen is None else ():
             witness_keys(self._settings, party)  # made at a first start
         directory = self._settings.key_directory
         seen = directory.stat().st_mtime_ns if directory.exists() else 0
         if seen == self._seen:
             return
+        try:
+            signers = {p: witness_keys(self._settings, p) for p in own_parties(self._settings)}
+        except ValueError:
+            if self._seen is None:
+                raise
+            self._seen = seen
+            return
         self._own = {
             party: [
-                Witness(self._database, party, signer, self._trusted, self._copy)
-                for signer in witness_keys(self._settings, party)
+                Witness(self._database, party, signer, self._trusted, self._copy) for signer in own
             ]
-            for party in own_parties(self._settings)
+            for party, own in signers.items()
         }
         self._by_key = {w.signer.verifier: w for own in self._own.values() for w in own}
         self._seen = seen
