@@ -13,7 +13,7 @@ from api.agency_keys import key_path, own_key
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import agency_table
-from api.client import LedgerClient
+from api.client import LedgerClient, RefusedError
 from api.country_keys import (
     change_passphrase,
     country_key,
@@ -73,7 +73,13 @@ def _tell(client: LedgerClient, receipt: Receipt, done: str, as_json: bool) -> N
         print_json(receipt)
         return
     out.print(done, soft_wrap=True)
-    if any(one.id == receipt.action_id for one in client.key_proposals()):
+    try:
+        waits = any(one.id == receipt.action_id for one in client.key_proposals())
+    except RefusedError as error:
+        if error.problem.rule != "revoked-key":
+            raise
+        return  # it was the caller's own key, and is revoked
+    if waits:
         out.print(
             "[yellow]It has no effect yet[/]: a coordinator of another country must confirm it"
             f" with `case-ledger keys confirm {receipt.action_id}`.",
