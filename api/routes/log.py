@@ -127,7 +127,7 @@ def get_policy(node: TheNode) -> Response:
 @router.get(
     "/log/policies",
     response_class=Response,
-    responses={**_answers(_JSON, 200), **responses(422, 503)},
+    responses={200: {"content": {_JSON: {"schema": {"type": "object"}}}}, **responses(422, 503)},
 )
 def get_policies(
     node: TheNode,

@@ -21,7 +21,7 @@ Otherwise one witness with a wrong clock could fill the table, and what is read 
 longer reach back for the days of grace: nothing would be erased any more."""
 KEPT_AN_HOUR = 1 + 3600 // _AT_MOST_SECONDS
 """At most so many checkpoints are kept in an hour, whatever one witness does."""
-_COSIGNATURE_BYTES = 8 + 64
+_STATEMENT_BYTES = 8 + 64
 
 _LATEST = """
 SELECT size, note FROM log.dated_checkpoints ORDER BY id DESC LIMIT %s
@@ -107,7 +107,7 @@ def _stated(note: Note) -> Mapping[tuple[str, bytes], int]:
     return {
         (one.name, one.key_id): int.from_bytes(one.signature[:8])
         for one in note.signatures
-        if len(one.signature) == _COSIGNATURE_BYTES
+        if len(one.signature) == _STATEMENT_BYTES
     }
 
 

@@ -487,4 +487,4 @@ def test_actions_on_cases_and_on_the_protocol_are_kept_apart(served: Server) -> 
     assert refused(error) == (422, "not-a-registry-action")
     with pytest.raises(RefusedError) as error:
         coordinator.append(KeyRevoked(acted_at=PAST, key_id="A" * 43), uuid4(), 0)
-    assert refused(error) == (422, "not-a-case-action")
+    assert refused(error) == (422, "not-canonical")  # an act on the protocol names no case

@@ -94,6 +94,7 @@ def test_requests_are_counted_by_route_and_tell_nothing_else(served: Server) -> 
     police = served.client("xk-dhtqnj")
     receipt = police.append(opening(acted_at=START, first_name=NAME), case, 0)
     police.case(case, at_least=receipt.position)
+    httpx.get(f"{served.url}/v1/cases/{case}")
     httpx.get(f"{served.url}/v1/cases/{case}?name={NAME}")
     httpx.request("BREW", f"{served.url}/{NAME}")
     text = httpx.get(f"{served.url}/metrics").text
@@ -108,6 +109,7 @@ def test_requests_are_counted_by_route_and_tell_nothing_else(served: Server) -> 
     assert counted["POST", "/v1/cases/{case_id}/actions", "201"] == 1
     assert counted["GET", "/v1/cases/{case_id}", "200"] == 1
     assert counted["GET", "/v1/cases/{case_id}", "401"] == 1
+    assert counted["GET", "/v1/cases/{case_id}", "422"] == 1
     assert {labels[0] for labels in counted} <= {"GET", "POST", "_OTHER"}
 
 

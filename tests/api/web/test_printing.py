@@ -22,6 +22,7 @@ from api.web.telling import names, rows
 from api.web.texts import texts
 from ledger.protocol import OVERSIGHT
 from ledger.registry import Registry
+from ledger.vault.disclosures import HeldFields
 from ledger.vocabulary.levels import Level
 from projections.case_view import CaseView
 from tests.api.test_subject_access import CASE, MADE_AT, entry, squeezed, structure, text_of
@@ -247,7 +248,7 @@ def a_printing(agencies: Agencies, language: Language, trail: Any) -> Printing:
         at=datetime(2026, 6, 1, 8, tzinfo=UTC),
         case=CaseView.model_construct(case_id=CASE),
         position=len(trail),
-        rows=rows(trail, (), {}, protocol, words.things),
+        rows=rows(trail, HeldFields(), {}, protocol, words.things),
         named=names(protocol, trail, words.things),
     )
 
