@@ -34,7 +34,7 @@ class ConditionalGet:
 
 
 class _Answer:
-    """One answer on its way: its start is held back until the first piece of the body is there."""
+    """One answer on its way. The start of one in a piece is held back until its body is there."""
 
     def __init__(self, scope: Scope, send: Send, *, is_head: bool) -> None:
         self._scope = scope
@@ -50,13 +50,24 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] == _OK:
-            self._start = message
+            if any(name.lower() == b"content-length" for name, _ in message.get("headers", ())):
+                self._start = message  # its body is one piece, and there at once
+                return
+            await self._send_start(message)
             return
         if message["type"] == "http.response.body" and not self._is_over:
             await self._send_body(message)
         elif not self._is_over:
             self.restore()
             await self._send(message)
+
+    async def _send_start(self, start: Message) -> None:
+        """Begin a stream. A follower learns at once that it was taken, whenever events come."""
+        self.restore()
+        await self._send(start)
+        if self._is_head:
+            self._is_over = True
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_body(self, message: Message) -> None:
         start, self._start = self._start, None

@@ -153,3 +153,12 @@ def test_each_answer_and_log_line_has_the_requests_id(
     assert all(re.fullmatch("[0-9a-f]{32}", own) for own in ids)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line[:1] == "{"]
     assert [line["request_id"] for line in lines if line["event"] == "request"] == ids
+
+
+def test_a_stream_begins_before_its_first_event(served: Server) -> None:
+    head = httpx.get(f"{served.url}/ready").json()["head"]
+    token = make_assertion("xk-nac", served.agencies.keys["xk-nac"], "case-ledger")
+    sent = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+    path = f"{served.url}/v1/events?after={head}"
+    with httpx.stream("GET", path, headers=sent, timeout=5) as stream:
+        assert stream.status_code == 200
