@@ -46,7 +46,7 @@ def served(ledger: Ledger, database: str, agencies: Agencies, directory: Path) -
     settings = Settings(
         data_directory=directory,
         port=0,
-        streams=FOLLOWERS + 20,
+        streams=FOLLOWERS + 60,  # with the places that are kept for oversight and nodes
         streams_per_agency=FOLLOWERS,
         requests_per_minute=100_000,
     )
@@ -108,7 +108,10 @@ class Following(threading.Thread):
         self.join()
 
     def wait_until_all_begun(self) -> None:
-        wait(lambda: self.begun == len(self.seen), f"{self.begun} begun, {self.refused[:3]}")
+        try:
+            wait(lambda: self.begun == len(self.seen), "not all have begun")
+        except AssertionError:
+            raise AssertionError(f"{self.begun} begun, {self.refused[:3]}") from None
 
 
 def wait(what: object, said: str, seconds: float = 60) -> None:

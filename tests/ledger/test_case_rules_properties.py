@@ -13,6 +13,7 @@ from ledger import signing
 from ledger.case import Case, decide
 from ledger.case_state import CHANGES_PARTIES, Act, fold
 from ledger.event import ActionRecorded
+from ledger.protocol import OVERSIGHT
 from ledger.refusals import Refusal
 from ledger.sd_jwt import _unb64
 from ledger.signing import SignedAction
@@ -75,7 +76,9 @@ class Walk:
             assert PROTOCOL.actions[accepted.kind].on_closed_case
         if accepted.kind == "erasure_approved":
             proposal = next(a for a in self.acts if str(a.id) == accepted.fields["proposal"])
-            assert proposal.agency == accepted.agency
+            author, second = (PROTOCOL.agencies_by_id[a.agency] for a in (proposal, accepted))
+            assert author.id != second.id
+            assert author.party != second.party or second.role == OVERSIGHT
             assert proposal.key_id != accepted.key_id
         if accepted.kind == "received":
             assert PROTOCOL.agencies_by_id[accepted.agency].party == self.on_the_way_to()
