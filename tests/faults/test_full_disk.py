@@ -170,7 +170,7 @@ def test_a_full_disk_stops_what_is_new_and_nothing_else(
 ) -> None:
     ledger, country = machines
     registered = 1 + len(agencies.registrations())
-    until("the first copy", lambda: country.ready().get("head", 0) >= registered, 30)
+    until("the first copy", lambda: country.ready().get("head", 0) >= registered, 120)
 
     def client(machine: Machine, agency: str, patience: float) -> LedgerClient:
         return LedgerClient(
@@ -201,7 +201,7 @@ def test_a_full_disk_stops_what_is_new_and_nothing_else(
             assert follower.events(first.position - 1, limit=1).events
             assert follower.proof(1)
 
-        until("publication", lambda: ledger.ready().get("published", 0) >= first.position, 30)
+        until("publication", lambda: ledger.ready().get("published", 0) >= first.position, 120)
         readers = [Loop(once) for once in (read_view, read_personal, read_ledger)]
         writer = Loop(writing.once)
         loops = [writer, *readers]
@@ -237,7 +237,7 @@ def test_a_full_disk_stops_what_is_new_and_nothing_else(
         until("progress in the end", lambda: len(writing.receipts) > written + 2, 60)
     assert [loop.error for loop in loops] == [None] * len(loops)
     size = ledger.ready()["head"]
-    until("the copy", lambda: country.ready().get("published", 0) >= size, 30)
+    until("the copy", lambda: country.ready().get("published", 0) >= size, 120)
     check(machines, [first, *writing.receipts])
 
 
