@@ -81,7 +81,7 @@ class Nodes:
         return self.country.client(agency, **options)
 
     def wait_until(self, what: str, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not holds():
             assert time.monotonic() < deadline, what
             time.sleep(0.02)

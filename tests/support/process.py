@@ -55,7 +55,7 @@ class ServeProcess:
         words = (*self.command, "--port", str(self.port))
         self._process = Forked(words, self.env, out=self.log, err=self.log)
 
-    def wait_until_ready(self, seconds: float = 60) -> None:
+    def wait_until_ready(self, seconds: float = 180) -> None:
         deadline = time.monotonic() + seconds
         while True:
             if self._process is not None and self._process.poll() is not None:
@@ -103,7 +103,7 @@ def kill_postgresql(data_directory: Path) -> None:
 
 def wait_until_published(url: str, size: int) -> None:
     """Wait until a node has a published checkpoint of so many events."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while (ready := httpx.get(f"{url}/ready").json()).get("published", 0) < size:
         assert time.monotonic() < deadline, ready
         time.sleep(0.1)

@@ -40,7 +40,7 @@ class Server:
             agency=agency,
             key=self.agencies.keys[agency],
             protocol=self.agencies.protocol.id,
-            **{"patience": 5, **options},  # type: ignore[arg-type]
+            **{"patience": 15, **options},  # type: ignore[arg-type]
         )
 
 

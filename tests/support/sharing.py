@@ -22,7 +22,7 @@ def register_country_keys(server: Server) -> None:
                 coordinator.append_to_registry(CountryKeyRegistered(acted_at=PAST, key=str(key)))
 
 
-def until(look: Callable[[], T], seconds: float = 15) -> T:
+def until(look: Callable[[], T], seconds: float = 120) -> T:
     """What ``look`` gives once that is true."""
     deadline = time.monotonic() + seconds
     while not (found := look()):

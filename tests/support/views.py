@@ -10,7 +10,7 @@ from projections.views import VIEWS
 
 
 def wait_for(
-    reader: ViewReader, position: int, seconds: float = 20, names: Collection[str] = tuple(VIEWS)
+    reader: ViewReader, position: int, seconds: float = 120, names: Collection[str] = tuple(VIEWS)
 ) -> None:
     """Wait until every view stands at ``position``, or those that are named."""
     deadline = time.monotonic() + seconds
