@@ -43,7 +43,6 @@ class UnsentActions:
 
     def keep(self, action: UnsentAction) -> None:
         """Write the action's file, durable on return."""
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(self._path(action.action_id), action.model_dump_json().encode())
         sync_directory(self._directory)
 

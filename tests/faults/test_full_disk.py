@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
 from uuid import UUID, uuid4
@@ -22,20 +22,17 @@ from api.client import LedgerClient, RefusedError
 from api.demo.machines import Machine
 from api.documents import Receipt
 from api.schema import migrate_all
-from api.settings import Settings
-from api.store import open_store
-from ledger import keys
 from ledger.application import Ledger, environment
 from ledger.store.disk import MEBIBYTE
 from ledger.store.evidence import kept_in, stored_rows
-from ledger.transparency.note import VerifierKey
-from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.transparency.policy import Policy
 from ledger.verification import verify_ledger
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
+from tests.support.two_nodes import introduce, opened
 
 FILLED = int(os.environ.get("CASE_LEDGER_TEST_FULL_DISKS", "2"))
 SIZE_MEBIBYTES = 700
@@ -60,15 +57,10 @@ def small_disk(directory: Path) -> Iterator[Path]:
 @pytest.fixture
 def machines(small_disk: Path, agencies: Agencies) -> Iterator[tuple[Machine, Machine]]:
     ledger, country = Machine(small_disk / "ledger"), Machine(small_disk / "xk")
-    keys.save(agencies.keys["xk-node"], country.keys / "xk-node.jwk")
-    witness = VerifierKey.parse(country.run("witness", "key", "XK"))
-    log = VerifierKey.parse(ledger.run("log", "key"))
-    policy = small_disk / "policy"
-    trusted = TrustedWitness(witness, f"{country.url}/witness/XK")
-    policy.write_text(str(Policy.of(log, {"XK": trusted})))
-    small = {"disk_low_mebibytes": "48", "disk_reserve_mebibytes": "32", "policy": str(policy)}
-    ledger.settings |= {"countries": "[]", **small}
-    country.settings |= {"countries": '["XK"]', "ledger_url": ledger.url, **small}
+    introduce(ledger, country, small_disk, agencies)
+    small = {"disk_low_mebibytes": "48", "disk_reserve_mebibytes": "32"}
+    ledger.settings |= small
+    country.settings |= small
     with opened(ledger) as conninfo:
         migrate_all(conninfo, agencies.protocol)
         with Ledger(environment(conninfo)) as application:
@@ -80,12 +72,6 @@ def machines(small_disk: Path, agencies: Agencies) -> Iterator[tuple[Machine, Ma
     finally:
         ledger.kill()
         country.kill()
-
-
-@contextmanager
-def opened(machine: Machine) -> Iterator[str]:
-    with open_store(Settings(data_directory=machine.home, database_url=None)) as store:
-        yield store.conninfo
 
 
 class Loop(threading.Thread):

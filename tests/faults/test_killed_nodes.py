@@ -6,7 +6,6 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from random import Random
@@ -16,16 +15,13 @@ import pytest
 
 from api.demo.machines import Machine
 from api.schema import migrate_all
-from api.settings import Settings
-from api.store import open_store
-from ledger import keys
 from ledger.application import Ledger, environment
 from ledger.store.evidence import kept_in, stored_rows
-from ledger.transparency.note import VerifierKey
-from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.transparency.policy import Policy
 from ledger.verification import verify_ledger
 from tests.faults.test_killed_while_writing import check_recorded_once
 from tests.support.agencies import Agencies
+from tests.support.two_nodes import introduce, opened
 from tests.support.writing import Writer, wait_for_progress, writing
 
 KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "3"))
@@ -35,18 +31,7 @@ WRITERS = 4
 @pytest.fixture
 def machines(directory: Path, agencies: Agencies) -> Iterator[tuple[Machine, Machine]]:
     ledger, country = Machine(directory / "ledger"), Machine(directory / "xk")
-    keys.save(agencies.keys["xk-node"], country.keys / "xk-node.jwk")
-    witness = VerifierKey.parse(country.run("witness", "key", "XK"))
-    log = VerifierKey.parse(ledger.run("log", "key"))
-    policy = directory / "policy"
-    trusted = TrustedWitness(witness, f"{country.url}/witness/XK")
-    policy.write_text(str(Policy.of(log, {"XK": trusted})))
-    ledger.settings |= {"countries": "[]", "policy": str(policy)}
-    country.settings |= {
-        "countries": '["XK"]',
-        "policy": str(policy),
-        "ledger_url": ledger.url,
-    }
+    introduce(ledger, country, directory, agencies)
     with opened(ledger) as conninfo:
         migrate_all(conninfo, agencies.protocol)
         with Ledger(environment(conninfo)) as application:
@@ -58,13 +43,6 @@ def machines(directory: Path, agencies: Agencies) -> Iterator[tuple[Machine, Mac
     finally:
         ledger.kill()
         country.kill()
-
-
-@contextmanager
-def opened(machine: Machine) -> Iterator[str]:
-    """Its database, while the node itself is down."""
-    with open_store(Settings(data_directory=machine.home, database_url=None)) as store:
-        yield store.conninfo
 
 
 def lose_power(machines: tuple[Machine, Machine], writers: list[Writer]) -> None:

@@ -20,17 +20,17 @@ from api.client import LedgerClient, RefusedError, WaitingError
 from api.demo.machines import Machine
 from api.documents import Receipt
 from api.readiness import HEADER
-from ledger import keys, signing
+from ledger import signing
 from ledger.sd_jwt import SdJwt
 from ledger.store.evidence import kept_in, stored_rows
-from ledger.transparency.note import VerifierKey
-from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.transparency.policy import Policy
 from ledger.verification import verify_ledger
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import name_of, new_database, put_back
+from tests.support.two_nodes import introduce
 
 TOLD_SECONDS = 120.0
 DECIDED = ("node", "accept-history", "--by", "A. Operator", "--why")
@@ -139,22 +139,10 @@ def world(
             for name, template in (("ledger", begun), ("xk", migrated))
         }
         ledger, country = Machine(directory / "ledger"), Machine(directory / "xk")
-        keys.save(agencies.keys["xk-node"], country.keys / "xk-node.jwk")
         for machine in (ledger, country):
             machine.settings["database_url"] = databases[machine.name]
-        witness = VerifierKey.parse(country.run("witness", "key", "XK"))
-        log = VerifierKey.parse(ledger.run("log", "key"))
-        policy = directory / "policy"
-        trusted = TrustedWitness(witness, f"{country.url}/witness/XK")
-        policy.write_text(str(Policy.of(log, {"XK": trusted})))
-        ledger.settings |= {"countries": "[]", "policy": str(policy)}
-        country.settings |= {
-            "countries": '["XK"]',
-            "policy": str(policy),
-            "ledger_url": ledger.url,
-        }
+        introduce(ledger, country, directory, agencies)
         made = World(server, agencies, directory, ledger, country, databases)
-        stack.callback(lambda: ())
         for machine in (ledger, country):
             stack.callback(machine.stop)
             machine.start()

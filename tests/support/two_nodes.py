@@ -1,0 +1,36 @@
+"""A ledger node and Kosovo's node, as machines that trust each other's keys."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from api.demo.machines import Machine
+from api.settings import Settings
+from api.store import open_store
+from ledger import keys
+from ledger.transparency.note import VerifierKey
+from ledger.transparency.policy import Policy, TrustedWitness
+from tests.support.agencies import Agencies
+
+
+def introduce(ledger: Machine, country: Machine, directory: Path, agencies: Agencies) -> None:
+    """Give both machines their settings, and a policy in ``directory`` with both nodes' keys."""
+    keys.save(agencies.keys["xk-node"], country.keys / "xk-node.jwk")
+    witness = VerifierKey.parse(country.run("witness", "key", "XK"))
+    log = VerifierKey.parse(ledger.run("log", "key"))
+    policy = directory / "policy"
+    trusted = TrustedWitness(witness, f"{country.url}/witness/XK")
+    policy.write_text(str(Policy.of(log, {"XK": trusted})))
+    ledger.settings |= {"countries": "[]", "policy": str(policy)}
+    country.settings |= {
+        "countries": '["XK"]',
+        "policy": str(policy),
+        "ledger_url": ledger.url,
+    }
+
+
+@contextmanager
+def opened(machine: Machine) -> Iterator[str]:
+    """Open a machine's database while its node is down. Gives the connection string."""
+    with open_store(Settings(data_directory=machine.home, database_url=None)) as store:
+        yield store.conninfo
