@@ -1,5 +1,7 @@
 """A private PostgreSQL from a PyPI wheel, for when no database is named."""
 
+import atexit
+import fcntl
 import hashlib
 import logging
 import os
@@ -8,8 +10,10 @@ import stat
 import subprocess
 import tempfile
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import psycopg
@@ -43,16 +47,27 @@ def default_directory() -> Path:
 class EmbeddedServer:
     """A running embedded server. Several processes may hold the same one.
 
-    It is stopped when the last of them exits; its data stay.
+    The last of them to stop stops the server; its data stay. A process that is killed holds the
+    server no longer: the operating system releases the lock by which it is counted.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
         """Raises ``ValueError`` where the server could be reached by other users."""
         self.directory = (directory or default_directory()).expanduser().resolve()
         self.directory.parent.mkdir(parents=True, exist_ok=True)
-        self._start()
-        self._check_socket()
-        self._ask_the_system()
+        self._server: Any = None
+        self._process = os.getpid()
+        try:
+            with self._alone():
+                self._held: int | None = self._opened("holders")
+                fcntl.flock(self._held, fcntl.LOCK_SH)
+                atexit.register(self.stop)
+                self._start()
+            self._check_socket()
+            self._ask_the_system()
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def conninfo(self) -> str:
@@ -106,8 +121,49 @@ class EmbeddedServer:
         return True
 
     def stop(self) -> None:
-        """Let go of the server."""
-        self._server.cleanup()
+        """Release the server, and stop it where no other process holds it. Harmless to repeat."""
+        atexit.unregister(self.stop)
+        if self._process != os.getpid():  # a forked process shares the lock of its parent
+            return
+        with self._alone():
+            if self._held is None:
+                return
+            held, self._held = self._held, None
+            # Unlocked, not only closed: a forked process may still have the descriptor.
+            fcntl.flock(held, fcntl.LOCK_UN)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # another process holds the server
+                return
+            else:
+                self._stop_server()
+            finally:
+                os.close(held)
+
+    def _stop_server(self) -> None:
+        """Have the library stop the server.
+
+        The library counts processes by their ids in a file, where the id of a process that was
+        killed stays. So the file is made to name this process alone.
+        """
+        if self._server is not None:
+            self._server.global_process_id_list.put([os.getpid()])
+            self._server.cleanup()
+
+    def _opened(self, purpose: str) -> int:
+        """Open a file to lock, beside the data, which its user alone may open."""
+        path = self.directory.with_name(f".{self.directory.name}.{purpose}")
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other process starts or stops this server, and keep it so."""
+        descriptor = self._opened("starting")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _check_socket(self) -> None:
         """Raises ``ValueError`` where the socket is not in the data directory."""

@@ -1,6 +1,7 @@
-"""The embedded PostgreSQL comes up on a machine that is slow to start it."""
+"""The embedded PostgreSQL comes up on a slow machine, and ends with its last holder."""
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -36,3 +37,30 @@ def test_a_start_that_failed_midway_is_tried_again(step: str, directory: Path) -
         server.stop()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(server.conninfo).close()
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from ledger.store.embedded import EmbeddedServer
+EmbeddedServer(Path(sys.argv[1]))
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_last_holder_stops_the_server_that_a_killed_process_started(directory: Path) -> None:
+    given = [sys.executable, "-c", HOLDER, str(directory / "postgresql")]
+    with subprocess.Popen(given, stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == b"started\n"
+        killed.kill()
+    first, second = (EmbeddedServer(directory / "postgresql") for _ in range(2))
+    first.stop()
+    first.stop()
+    with psycopg.connect(second.conninfo) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    second.stop()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(second.conninfo).close()
+    assert not (directory / "postgresql" / "postmaster.pid").exists()
