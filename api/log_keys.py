@@ -11,6 +11,7 @@ from api.lost_keys import mark_used, refuse_lost
 from api.settings import Settings
 from ledger import keys
 from ledger.application import Ledger
+from ledger.directory_watch import Reread
 from ledger.registry import policy_in_force
 from ledger.transparency.note import SignatureType, SignerKey
 from ledger.transparency.policy import Policy, TrustedWitness
@@ -38,15 +39,10 @@ class OwnLogKeys:
     """Every log key of this node, with those whose files are added while it runs."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._seen: int | None = None
-        self._known: Sequence[SignerKey] = ()
+        self._keys = Reread(settings.key_directory, lambda: log_keys(settings))
 
     def __iter__(self) -> Iterator[SignerKey]:
-        seen = self._settings.key_directory.stat().st_mtime_ns
-        if seen != self._seen:
-            self._known, self._seen = log_keys(self._settings), seen
-        return iter(self._known)
+        return iter(self._keys.current)
 
 
 def witness_key(settings: Settings, party: str) -> SignerKey:

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median_low
 
@@ -12,6 +13,7 @@ from api.answers import bounded_client
 from api.log_keys import own_parties, witness_keys
 from api.settings import Settings
 from api.told import Told
+from ledger.directory_watch import Reread
 from ledger.mirror import unsettled
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
@@ -92,6 +94,14 @@ class Recorded:
         return tree.root(size) if size <= tree.size else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """The witnesses of this node."""
+
+    of_party: Mapping[str, Sequence[Witness]]
+    by_key: Mapping[VerifierKey, Witness]
+
+
 class Witnesses:
     """One witness for each key of each own party; the policy in force says which one counts."""
 
@@ -104,46 +114,26 @@ class Witnesses:
     ) -> None:
         self._database = database
         self._policy_at = policy_at
-        self._settings = settings
         self._copy = copy
-        self._seen: int | None = None
-        self._own: Mapping[str, Sequence[Witness]] = {}
-        self._by_key: Mapping[VerifierKey, Witness] = {}
-        self._look()
+        # A key whose file is gone from a running node stays in use: the node's troubles name the
+        # file (``key-files-changed``), and the next start refuses without it.
+        self._own = Reread(settings.key_directory, lambda: self._read(settings))
         self._remote: dict[str, HttpWitness] = {}
 
-    def _look(self) -> None:
-        """Take in keys whose files were added since.
-
-        A key whose file is gone from a running node stays in use: the node's troubles name the
-        file (``key-files-changed``), and the next start refuses without it.
-        """
-        for party in own_parties(self._settings) if self._seen is None else ():
-            witness_keys(self._settings, party)  # made at a first start
-        directory = self._settings.key_directory
-        seen = directory.stat().st_mtime_ns if directory.exists() else 0
-        if seen == self._seen:
-            return
-        try:
-            signers = {p: witness_keys(self._settings, p) for p in own_parties(self._settings)}
-        except ValueError:
-            if self._seen is None:
-                raise
-            self._seen = seen
-            return
-        self._own = {
+    def _read(self, settings: Settings) -> "_Own":
+        """Return a witness for each key file; each party's first key is made at a first start."""
+        of_party = {
             party: [
-                Witness(self._database, party, signer, self._trusted, self._copy) for signer in own
+                Witness(self._database, party, signer, self._trusted, self._copy)
+                for signer in witness_keys(settings, party)
             ]
-            for party, own in signers.items()
+            for party in own_parties(settings)
         }
-        self._by_key = {w.signer.verifier: w for own in self._own.values() for w in own}
-        self._seen = seen
+        return _Own(of_party, {w.signer.verifier: w for own in of_party.values() for w in own})
 
     def of(self, party: str) -> Witness | None:
         """The witness of a party, with the key that the policy in force names for it."""
-        self._look()
-        own = self._own.get(party)
+        own = self._own.current.of_party.get(party)
         if own is None:
             return None
         named = {trusted.key for trusted in self._policy_at(LATEST).witnesses.values()}
@@ -168,18 +158,17 @@ class Witnesses:
         # Cosigned again since, maybe: by a witness whose clock was put right.
         note = freshest(self._database, checkpoint.size) or note
         trusted = self._policy_at(checkpoint.size).witnesses.values()
-        elsewhere = [one.key for one in trusted if one.key not in self._by_key]
+        elsewhere = [one.key for one in trusted if not self.is_here(one)]
         times = [at.timestamp() for at in verify(note, elsewhere).values() if at is not None]
         return datetime.fromtimestamp(median_low(times), UTC) if times else None
 
     def is_here(self, trusted: TrustedWitness) -> bool:
         """Whether a witness of the policy is in this process."""
-        return trusted.key in self._by_key
+        return trusted.key in self._own.current.by_key
 
     def client(self, _name: str, trusted: TrustedWitness) -> WitnessClient | None:
         """How to reach a witness of the policy: in this process, or at its address."""
-        self._look()
-        here = self._by_key.get(trusted.key)
+        here = self._own.current.by_key.get(trusted.key)
         if here is not None or trusted.url is None:
             return here
         if trusted.url not in self._remote:

@@ -207,34 +207,37 @@ def proposals(
             out.print("No change of a key waits.")
 
 
-@app.command()
-def confirm(
-    agency: Agency,
-    proposal: Annotated[UUID, typer.Argument(help="As `keys proposals` lists it.")],
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
+def _settling(
+    name: str, settles: type[KeyChangeConfirmed | KeyChangeDeclined], done: str, help: str
 ) -> None:
-    """Confirm a change of another party's key. Compare the thumbprint with its holder before."""
-    with failures(as_json), connect(url, agency, key) as client:
-        confirmed = KeyChangeConfirmed(acted_at=datetime.now(UTC), proposal=proposal)
-        receipt = client.append_to_registry(confirmed)
-        _tell(client, receipt, f"[green]Confirmed[/] at position {receipt.position}", as_json)
+    """Add a command that settles a change of another party's key, one way or the other."""
+
+    @app.command(name, help=help)
+    def settle(
+        agency: Agency,
+        proposal: Annotated[UUID, typer.Argument(help="As `keys proposals` lists it.")],
+        url: Url = DEFAULT_URL,
+        key: KeyFile = None,
+        as_json: AsJson = False,
+    ) -> None:
+        with failures(as_json), connect(url, agency, key) as client:
+            settled = settles(acted_at=datetime.now(UTC), proposal=proposal)
+            receipt = client.append_to_registry(settled)
+            _tell(client, receipt, f"[green]{done}[/] at position {receipt.position}", as_json)
 
 
-@app.command()
-def decline(
-    agency: Agency,
-    proposal: Annotated[UUID, typer.Argument(help="As `keys proposals` lists it.")],
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Decline a change of another party's key, or withdraw one of your own."""
-    with failures(as_json), connect(url, agency, key) as client:
-        declined = KeyChangeDeclined(acted_at=datetime.now(UTC), proposal=proposal)
-        receipt = client.append_to_registry(declined)
-        _tell(client, receipt, f"[green]Declined[/] at position {receipt.position}", as_json)
+_settling(
+    "confirm",
+    KeyChangeConfirmed,
+    "Confirmed",
+    "Confirm a change of another party's key. Compare the thumbprint with its holder before.",
+)
+_settling(
+    "decline",
+    KeyChangeDeclined,
+    "Declined",
+    "Decline a change of another party's key, or withdraw one of your own.",
+)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from ledger import keys
 from ledger.vocabulary.identification import CaseOpened
+from ledger.vocabulary.registration import KeyRegistered
 from tests.browser.conftest import SECONDS, Person
 from tests.support.serving import Server
 from tests.support.sharing import until
@@ -84,6 +85,31 @@ def test_a_private_key_is_not_taken(person: People) -> None:
     desk.check("#compared")
     desk.get_by_role("button", name="Sign and register").click()
     expect(desk.locator("#key-said")).to_contain_text("no public Ed25519 key")
+
+
+def test_a_coordinator_confirms_and_declines_changes_of_another_countrys_keys(
+    person: People, node: Server
+) -> None:
+    owner, both = "xk-ombudsperson", [keys.generate(), keys.generate()]
+    with node.client("xk-nac") as client:
+        for key in both:
+            grant = node.agencies.grant(owner, key)
+            client.append_to_registry(KeyRegistered(acted_at=datetime.now(UTC), grant=grant))
+    confirmed, declined = map(keys.key_id, both)
+    desk = person("me-nac").goto("/keys")
+
+    def press(key_id: str, button: str, said: str) -> None:
+        row = desk.locator("section[aria-labelledby=waiting] li").filter(has_text=key_id)
+        row.get_by_role("button", name=button).click()
+        expect(desk.locator("#waiting-said")).to_contain_text(said)
+        expect(row).to_have_count(0)
+
+    press(confirmed, "Confirm", "counts from now on")
+    press(declined, "Decline", "no effect")
+    with node.client("xk-nac") as client:
+        assert client.key_proposals() == []
+        registered = {key.id for agency in client.agencies() for key in agency.keys}
+    assert registered & {confirmed, declined} == {confirmed}
 
 
 @pytest.mark.parametrize("path", ["/board", "/keys"])
