@@ -63,13 +63,14 @@ class Matching(Background):
         vaults: Vaults,
         shares: Mapping[str, Shares],
         post: PostOffice,
-        via: str,
+        log: Callable[[], str],
     ) -> None:
+        """``log`` returns the keys of the log in force: each log has a mailbox of its own."""
         self._ledger = ledger
         self._vaults = vaults
         self._shares = shares
         self._post = post
-        self._via = via
+        self._log = log
         self._told = threading.Event()
         self._unread: set[UUID] = set()
         """Cases whose disclosures do not open here; each is logged, and tried, once."""
@@ -140,8 +141,8 @@ class Matching(Background):
         """Give ``other`` this country's share. Returns the key of both, once both gave theirs."""
         shares = self._shares[vault.party]
         ours, theirs = shares.ours(other), shares.theirs(other)
-        # What lay in another ledger node's mailbox may be lost: then it is told again.
-        address = f"{registry.country_keys[other].id} via {self._via}"
+        # What lay in the mailbox of a log that was taken over may be lost: then it is told again.
+        address = f"{registry.country_keys[other].id} via {self._log()}"
         holds = fingerprint(theirs)
         what = f"{fingerprint(ours)} {holds} {address}"
         if vault.duplicates.share_sent(other) != what:

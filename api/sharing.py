@@ -44,10 +44,18 @@ class _Way(NamedTuple):
 
     vault: Vault
     recipient: str
+    log: str
+    """The keys of the log. The mailbox of a log that was taken over may be lost: with other keys
+    all is handed in again."""
+
+    @property
+    def work(self) -> str:
+        """The name of the cursor in the vault."""
+        return f"send to {self.recipient} via {self.log}"
 
     @property
     def name(self) -> tuple[str, str]:
-        return self.vault.party, self.recipient
+        return self.vault.party, self.work
 
 
 class Sharing(Background):
@@ -59,18 +67,19 @@ class Sharing(Background):
         vaults: Vaults,
         keys: Mapping[str, CountryKey],
         post: PostOffice,
-        via: str,
+        log: Callable[[], str],
         take_message: TakeMessage,
     ) -> None:
+        """``log`` returns the keys of the log in force: each log has a mailbox of its own."""
         self._ledger = ledger
         self._vaults = vaults
         self._keys = keys
         self._post = post
-        self._via = via
-        self._done = -1
-        """The ledger's head when all before it had been handed in."""
+        self._log = log
+        self._done: tuple[str, int] | None = None
+        """The log, and the ledger's head when all before it had been handed in."""
         self._reached: dict[tuple[str, str], int] = {}
-        """What :meth:`_stands` knows."""
+        """What :meth:`_stands` knows, by the vault's country and the name of the work."""
         self._take_message = take_message
         self.may_take: Callable[[], bool] = lambda: True
         """Whether this node may take in anything new; what waits for it stays in the mailbox."""
@@ -101,38 +110,35 @@ class Sharing(Background):
     def send(self) -> bool:
         """Hand in what one more batch of events asks for. Returns whether more may wait."""
         head = self._ledger.rows.max_notification_id() or 0
-        registry = self._ledger.registry() if head != self._done else None
+        log = self._log()
+        registry = self._ledger.registry() if (log, head) != self._done else None
         if registry is None:
             return False
         behind: dict[int, list[_Way]] = {}
-        for way in self._ways(registry):
+        for way in self._ways(registry, log):
             if (stands := self._stands(way)) < head:
                 behind.setdefault(stands, []).append(way)
         is_full = False
         for after, ways in behind.items():
             is_full |= self._send_batch(after, ways, registry)
         if not behind:
-            self._done = head
+            self._done = log, head
         return is_full
 
-    def _ways(self, registry: Registry) -> Iterator[_Way]:
+    def _ways(self, registry: Registry, log: str) -> Iterator[_Way]:
         """From each country whose node this is to each other that can receive."""
         for vault in self._vaults:
             for recipient in registry.country_keys:
                 if recipient != vault.party:
-                    yield _Way(vault, recipient)
+                    yield _Way(vault, recipient, log)
 
     def _stands(self, way: _Way) -> int:
         """Up to which event all was handed in. A crash may take back what the database has of it:
         then it is handed in again, once this process begins anew.
         """
         if way.name not in self._reached:
-            # At another ledger node all is handed in again: the old one's mailbox may be lost.
-            self._reached[way.name] = way.vault.progress(self._work(way))
+            self._reached[way.name] = way.vault.progress(way.work)
         return self._reached[way.name]
-
-    def _work(self, way: _Way) -> str:
-        return f"send to {way.recipient} via {self._via}"
 
     def _send_batch(self, after: int, ways: Sequence[_Way], registry: Registry) -> bool:
         rows = self._ledger.rows.select_rows(after=after, limit=_BATCH)
@@ -140,7 +146,7 @@ class Sharing(Background):
         cases = self._ledger.cases(of_cases.keys())
         for way in ways:
             self._send_rows(way, registry, of_cases, cases)
-            way.vault.advance(self._work(way), rows[-1].position)
+            way.vault.advance(way.work, rows[-1].position)
             self._reached[way.name] = rows[-1].position
         return len(rows) == _BATCH
 

@@ -38,6 +38,7 @@ from api.timestamping import Stamper
 from api.told import Heard, Listener, Said, Teller
 from api.vault_checking import VaultChecking
 from api.view_checking import ViewChecking, view_troubles
+from api.witnessing import LATEST
 from ledger import outbox
 from ledger.mirror import Mirror
 from ledger.protocol import Agency
@@ -94,7 +95,7 @@ class Work:
         self.checks.add(lambda: marked_troubles(node.database))
         if node.settings.ledger_url is None:
             self._publish()
-            self._correspond(node.mailbox, "itself")
+            self._correspond(node.mailbox)
         else:
             self._follow(node.settings.ledger_url)
         if not node.history.is_in_doubt:  # a legal hold may be among the events that are missing
@@ -197,19 +198,25 @@ class Work:
         self._forwarder = self._stack.enter_context(forwarder)
         self._follower = self._stack.enter_context(follower)
         self.checks.add(lambda: _copying(follower))
-        self._correspond(HttpPostOffice(client), url)
+        self._correspond(HttpPostOffice(client))
         self._works[outbox.CHANNEL] = forwarder.put
 
-    def _correspond(self, post: PostOffice, via: str) -> None:
-        """Exchange parcels with the other countries' nodes, by way of the ledger node ``via``."""
+    def _correspond(self, post: PostOffice) -> None:
+        """Exchange parcels with the other countries' nodes, by way of the ledger node."""
         node = self._node
         shares = pair_shares(node.settings, node.country_keys)
-        matching = Matching(node.ledger, node.vaults, shares, post, via)
-        sharing = Sharing(node.ledger, node.vaults, node.country_keys, post, via, matching.take_in)
+        matching = Matching(node.ledger, node.vaults, shares, post, self._log)
+        sharing = Sharing(
+            node.ledger, node.vaults, node.country_keys, post, self._log, matching.take_in
+        )
         sharing.may_take = self._has_room
         self._stack.enter_context(sharing)
         self._stack.enter_context(matching)
         self._works[told.ASSESSED] = matching.look
+
+    def _log(self) -> str:
+        """The keys of the log in force. A ledger node that takes over has another one."""
+        return " ".join(sorted(map(str, self._node.policy_at(LATEST).logs)))
 
     def _has_room(self) -> bool:
         """Whether the disk has room for anything new."""
