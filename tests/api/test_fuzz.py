@@ -105,9 +105,18 @@ class Fuzzed:
             sent = {"Content-Type": "application/sd-jwt", **condition, **self.headers(sender)}
             self.http.post(f"/v1/cases/{case_id}/actions", content=signed, headers=sent)
         sender, signed, condition = self._proposal(draw, case_id, 4)
+        if draw.draw(st.integers(0, 2)) == 0:
+            sender, signed, condition = self._refused(case_id)
         case.path_parameters["case_id"] = str(case_id)
         case.body, case.media_type, case.headers = signed, "application/sd-jwt", condition
         return sender
+
+    def _refused(self, case_id: UUID) -> tuple[str, str, dict[str, str]]:
+        """Return a proposal that the rules refuse in any state: no court opens a case."""
+        known = self.ledger.case(case_id)
+        condition = {"If-Match": f'"{known.state.version}"'} if known else {"If-None-Match": "*"}
+        court = "me-court-podgorica"
+        return court, str(self.agencies.sign(court, OPENING, case_id)), condition
 
     def _proposal(
         self, draw: st.DataObject, case_id: UUID, step: int
