@@ -104,6 +104,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)
+    app.router.routes.extend(mailbox.earlier.routes)
     app.router.routes.extend(web.routes())
     problems.install(app, web.as_page)
     app.add_middleware(ConditionalGet)

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from types import TracebackType
@@ -18,6 +18,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_expone
 from api.answers import AS_IT_IS, bounded, bounded_client, read_bounded
 from api.assertions import make_assertion
 from api.documents import (
+    Acknowledgements,
     AgencyWithKeys,
     Case,
     CasePage,
@@ -29,11 +30,14 @@ from api.documents import (
     Event,
     EventPage,
     KeyProposalDocument,
+    MissingParcels,
     ObligationPage,
     OutboxPage,
     Outcome,
+    OutcomePage,
     ParcelDocument,
     ParcelPage,
+    ParcelsTakenOut,
     PersonalField,
     ProtocolDocument,
     Readiness,
@@ -45,6 +49,9 @@ from api.documents import (
     ResponseTimesOf,
     RetainedCase,
     RetentionPage,
+    SentDigest,
+    SentDigests,
+    SettledOutcomes,
     SubjectAccessRequest,
     TrailPage,
 )
@@ -453,16 +460,41 @@ class LedgerClient:
 
     def send_parcel(self, parcel: ParcelDocument) -> None:
         """Hand in a parcel for another country's node; for a node alone."""
-        headers = {"Content-Type": "application/json"}
-        self._request("POST", "/v1/parcels", content=parcel.model_dump_json(), headers=headers)
+        self._send_document("/v1/mailbox/parcels", parcel)
 
-    def parcels(self, limit: int = 20) -> ParcelPage:
-        """The parcels that wait for this node's country."""
-        return self._get("/v1/parcels", ParcelPage, {"limit": limit})
+    def parcels(
+        self, limit: int = 20, after: Sequence[str] = (), ids: Sequence[UUID] = ()
+    ) -> ParcelPage:
+        """The parcels that wait for this node's country.
 
-    def remove_parcel(self, parcel_id: UUID) -> None:
-        """Remove a parcel that was taken in."""
-        self._request("DELETE", f"/v1/parcels/{parcel_id}")
+        ``after`` has the place that this node has looked at last for a sender, as ``XK:12``;
+        ``ids`` asks for these parcels alone.
+        """
+        params: dict[str, Any] = {"limit": limit}
+        if after:
+            params["after"] = list(after)
+        if ids:
+            params["id"] = [str(one) for one in ids]
+        return self._get("/v1/mailbox/parcels", ParcelPage, params)
+
+    def acknowledge_parcels(self, signed: Sequence[str]) -> int:
+        """Hand in acknowledgements of parcels. Returns how many parcels left by them."""
+        document = Acknowledgements(acknowledgements=tuple(signed))
+        response = self._send_document("/v1/mailbox/acknowledgements", document)
+        return ParcelsTakenOut.model_validate_json(response.content).parcels
+
+    def parcel_outcomes(self, limit: int = 100) -> OutcomePage:
+        """What became of the parcels that this node's country handed in."""
+        return self._get("/v1/mailbox/outcomes", OutcomePage, {"limit": limit})
+
+    def settle_outcomes(self, places: Sequence[int]) -> None:
+        """Say that these outcomes were written down here."""
+        self._send_document("/v1/mailbox/outcomes/settled", SettledOutcomes(places=tuple(places)))
+
+    def missing_parcels(self, sent: Sequence[SentDigest]) -> tuple[UUID, ...]:
+        """Which of these parcels the mailbox does not have."""
+        response = self._send_document("/v1/mailbox/missing", SentDigests(sent=tuple(sent)))
+        return MissingParcels.model_validate_json(response.content).missing
 
     def ready(self) -> Readiness:
         """Whether the node can serve. Raises ``RefusedError`` where it cannot yet."""
@@ -483,6 +515,10 @@ class LedgerClient:
     def _get(self, path: str, model: type[D], params: dict[str, Any] | None = None) -> D:
         present = {name: value for name, value in (params or {}).items() if value is not None}
         return model.model_validate_json(self._request("GET", path, params=present).content)
+
+    def _send_document(self, path: str, document: BaseModel) -> httpx.Response:
+        headers = {"Content-Type": "application/json"}
+        return self._request("POST", path, content=document.model_dump_json(), headers=headers)
 
     def _post(self, path: str, signed: SdJwt | str, condition: dict[str, str]) -> Receipt:
         headers = {"Content-Type": "application/sd-jwt", **condition}

@@ -7,7 +7,8 @@ coordinators. Every step may be repeated: what is still to be done is in the vau
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from api.background import Background
-from api.mailing import PostOffice
+from api.delivering import Delivery
 from ledger import clock
 from ledger.application import Ledger
 from ledger.case import Case
@@ -31,13 +32,14 @@ from ledger.duplicates.messages import (
 from ledger.duplicates.shares import PairKey, Shares, fingerprint, pair_key
 from ledger.duplicates.store import Match, OwnCase
 from ledger.duplicates.tokens import THRESHOLD, Identity, strength, tokens
+from ledger.mailbox import QuotaError
 from ledger.protocol import NODE, Agency, Operation, Protocol
 from ledger.registry import Registry
-from ledger.vault import parcels
 from ledger.vault.country_key import SealError
 from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
-from ledger.vault.parcels import Parcel, ParcelError
+from ledger.vault.parcels import Content, NotHereYetError, Parcel, ParcelError, Presentation
 from ledger.vault.readings import Asked
+from ledger.vault.sent_parcels import SentParcel
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
 
@@ -62,15 +64,12 @@ class Matching(Background):
         ledger: Ledger,
         vaults: Vaults,
         shares: Mapping[str, Shares],
-        post: PostOffice,
-        log: Callable[[], str],
+        delivery: Delivery,
     ) -> None:
-        """``log`` returns the keys of the log in force: each log has a mailbox of its own."""
         self._ledger = ledger
         self._vaults = vaults
         self._shares = shares
-        self._post = post
-        self._log = log
+        self._delivery = delivery
         self._told = threading.Event()
         self._unread: set[UUID] = set()
         """Cases whose disclosures do not open here; each is logged, and tried, once."""
@@ -116,11 +115,15 @@ class Matching(Background):
             if node is not None:
                 moved |= self._follow(vault, registry.protocol)
                 others = [other for other in registry.country_keys if other != vault.party]
-                keys = {other: self._exchange(vault, other, registry) for other in others}
-                agreed = {other: key for other, key in keys.items() if key is not None}
+                agreed: dict[str, PairKey] = {}
+                for other in others:
+                    with suppress(QuotaError):  # that country has to fetch first
+                        if (key := self._exchange(vault, other, registry)) is not None:
+                            agreed[other] = key
                 moved |= self._index(vault, node, agreed)
                 for other in others:
-                    moved |= self._tell(vault, other, registry)
+                    with suppress(QuotaError):
+                        moved |= self._tell(vault, other, registry)
         return moved
 
     def _follow(self, vault: Vault, protocol: Protocol) -> bool:
@@ -141,13 +144,13 @@ class Matching(Background):
         """Give ``other`` this country's share. Returns the key of both, once both gave theirs."""
         shares = self._shares[vault.party]
         ours, theirs = shares.ours(other), shares.theirs(other)
-        # What lay in the mailbox of a log that was taken over may be lost: then it is told again.
-        address = f"{registry.country_keys[other].id} via {self._log()}"
+        address = registry.country_keys[other].id
         holds = fingerprint(theirs)
         what = f"{fingerprint(ours)} {holds} {address}"
         if vault.duplicates.share_sent(other) != what:
             vault.duplicates.address(other, address)
-            self._send(vault, other, registry, ShareGiven(share=ours.hex(), holds=holds))
+            share = ShareGiven(share=ours.hex(), holds=holds)
+            self._send(vault, other, registry, share, None)
             vault.duplicates.sent_share(other, what)
         if theirs is None:
             return None
@@ -196,14 +199,15 @@ class Matching(Background):
         """Send ``other`` what it has not got yet."""
         kept, moved = vault.duplicates, False
         for reference in kept.to_withdraw(other, _AT_ONCE):
-            self._send(vault, other, registry, TokensWithdrawn(reference=reference))
+            withdrawn = TokensWithdrawn(reference=reference)
+            self._send(vault, other, registry, withdrawn, reference)
             kept.withdrew(other, reference)
             moved = True
         for due in kept.to_send(other, _AT_ONCE):
             keep(vault, kept.matches(other, own=due.reference))
             listed = tuple(one.hex() for one in due.tokens)
             message = MatchTokens(reference=due.reference, case_id=due.case_id, tokens=listed)
-            self._send(vault, other, registry, message)
+            self._send(vault, other, registry, message, due.reference)
             kept.sent(other, due)
             moved = True
         for found in kept.to_tell(other, _AT_ONCE):
@@ -214,7 +218,7 @@ class Matching(Background):
                 agrees=match.agrees,
                 found_at=found.found_at,
             )
-            self._send(vault, other, registry, told)
+            self._send(vault, other, registry, told, match.id)
             kept.told(found)
             moved = True
         for found in kept.assessments_to_tell(other, _AT_ONCE):
@@ -224,39 +228,59 @@ class Matching(Background):
                     finding=found.finding,
                     assessed_at=found.assessed_at,
                 )
-                self._send(vault, other, registry, assessed)
+                self._send(vault, other, registry, assessed, found.match.id)
                 kept.assessment_told(found)
                 moved = True
         return moved
 
-    def _send(self, vault: Vault, other: str, registry: Registry, message: Message) -> None:
-        key = registry.country_keys[other]
-        self._post.put(parcels.pack(message, None, registry.protocol, vault.party, other, key))
+    def _send(
+        self, vault: Vault, other: str, registry: Registry, message: Message, about: UUID | None
+    ) -> None:
+        self._delivery.send(vault, other, registry, message, about)
 
-    def take_in(self, vault: Vault, parcel: Parcel, message: Message, registry: Registry) -> bool:
+    def send_again(self, vault: Vault, parcel: SentParcel) -> bool:
+        """Make a message due again that did not arrive. Returns whether it still holds."""
+        kept, other = vault.duplicates, parcel.recipient
+        if parcel.kind == "share_given":
+            kept.sent_share(other, None)
+            return True
+        make_due = {
+            "match_tokens": kept.tokens_due,
+            "tokens_withdrawn": kept.withdrawal_due,
+            "duplicate_found": kept.telling_due,
+            "duplicate_assessed": kept.assessment_due,
+        }.get(parcel.kind)
+        if make_due is None or parcel.about is None:
+            return False
+        is_due = make_due(other, parcel.about)
+        self._told.set()
+        return is_due
+
+    def take_in(self, vault: Vault, parcel: Parcel, content: Content, registry: Registry) -> None:
         """Take in what another country's node says.
 
-        Returns whether the parcel can be removed; it cannot while this node's copy of the ledger
-        lacks what it stands on. Raises ``ParcelError`` for what is not the sender's to say.
+        Raises ``NotHereYetError`` while this node's copy of the ledger lacks what it stands on, and
+        ``ParcelError`` for what is not the sender's to say.
         """
-        taken = self._take_in(vault, parcel, message, registry)
+        if isinstance(content, Presentation):
+            raise ParcelError("not-a-message", "it is no message")
+        self._take_in(vault, parcel, content, registry)
         self._told.set()
-        return taken
 
-    def _take_in(self, vault: Vault, parcel: Parcel, message: Message, registry: Registry) -> bool:
+    def _take_in(self, vault: Vault, parcel: Parcel, message: Message, registry: Registry) -> None:
         if node_that_matches(registry.protocol, parcel.sender) is None:
-            raise ParcelError("the protocol knows no matching by the sender's node")
+            raise ParcelError("no-matching", "the protocol knows no matching by the sender's node")
         sender, kept = parcel.sender, vault.duplicates
         match message:
             case ShareGiven():
                 self._take_share(vault, sender, message)
             case MatchTokens():
-                return self._take_tokens(vault, sender, message, registry.protocol)
+                self._take_tokens(vault, sender, message, registry.protocol)
             case TokensWithdrawn():
                 kept.take_withdrawal(sender, message.reference)
             case DuplicateFound():
                 if strength(message.agrees) < THRESHOLD:
-                    raise ParcelError("what it found is too weak")
+                    raise ParcelError("weak-match", "what it found is too weak")
                 ours, theirs = message.receiver_reference, message.sender_reference
                 agrees = tuple(dict.fromkeys(message.agrees))
                 kept.found(Match(sender, ours, theirs, agrees), message.found_at, told=True)
@@ -264,7 +288,6 @@ class Matching(Background):
                 kept.take_assessment(
                     sender, message.duplicate, message.finding, message.assessed_at
                 )
-        return True
 
     def _take_share(self, vault: Vault, sender: str, message: ShareGiven) -> None:
         shares = self._shares[vault.party]
@@ -274,21 +297,16 @@ class Matching(Background):
 
     def _take_tokens(
         self, vault: Vault, sender: str, message: MatchTokens, protocol: Protocol
-    ) -> bool:
+    ) -> None:
         if message.case_id is not None:
             case = self._ledger.case(message.case_id)
             if case is None:
-                return False
+                raise NotHereYetError(cases=[message.case_id])
             if opened_by(case, protocol) != sender or vault.party not in case.state.parties:
-                raise ParcelError("it names a case that is not the sender's to name")
+                raise ParcelError("not-the-senders", "the case is not the sender's to name")
         listed = [bytes.fromhex(one) for one in message.tokens]
         vault.duplicates.take_tokens(sender, message.reference, message.case_id, listed)
         keep(vault, vault.duplicates.matches(sender, received=message.reference))
-        return True
-
-
-TakeMessage = Callable[[Vault, Parcel, Message, Registry], bool]
-"""What :meth:`Matching.take_in` does."""
 
 
 def keep(vault: Vault, matches: Iterable[Match]) -> None:

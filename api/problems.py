@@ -58,6 +58,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         404: "Not found, or not for this agency to see",
         408: "The request did not come in time",
         409: "The procedure does not allow this now, or it is recorded already otherwise",
+        410: "Earlier programs asked here: the asking node is to be updated",
         412: "The case has moved on",
         413: "The request is too long",
         422: "The request does not hold",

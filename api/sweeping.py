@@ -11,11 +11,14 @@ from api.background import Background
 from api.readiness import Check
 from api.sessions import Sessions
 from ledger.application import Ledger
+from ledger.mailbox import Mailbox
 from ledger.outbox import Outbox
 from ledger.vault.disclosures import Vault, Vaults
 
 _ORPHAN_AGE = timedelta(minutes=10)
 _DECIDED_AGE = timedelta(days=30)
+_ACKNOWLEDGED_AGE = timedelta(days=90)
+"""So long the acknowledgement of a parcel is kept."""
 _EVERY = timedelta(minutes=10)
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +33,7 @@ class Sweeping(Background):
         outbox: Outbox,
         assertions: Assertions,
         sessions: Sessions,
+        mailbox: Mailbox,
         troubles: Check = tuple,
         *,
         patience: timedelta = _ORPHAN_AGE,
@@ -47,6 +51,7 @@ class Sweeping(Background):
         self._outbox = outbox
         self._assertions = assertions
         self._sessions = sessions
+        self._mailbox = mailbox
         super().__init__(sweep=self._run)
 
     def _run(self) -> None:
@@ -71,6 +76,10 @@ class Sweeping(Background):
         self._assertions.forget_expired()
         self._sessions.forget_expired()
         self._outbox.forget(_DECIDED_AGE)
+        if expired := self._mailbox.expire():
+            _log.warning("parcels expired", parcels=expired)
+        for vault in self._vaults:
+            vault.sent.forget(_ACKNOWLEDGED_AGE)
         return sum(self._sweep(vault) for vault in self._vaults)
 
     def _sweep(self, vault: Vault) -> int:

@@ -17,6 +17,7 @@ from api import told
 from api.agency_keys import own_key
 from api.anchoring import Anchoring
 from api.country_keys import pair_shares
+from api.delivering import Delivery
 from api.erasing import Erasing
 from api.following import Follower, HttpSource
 from api.forwarding import Forwarder
@@ -32,6 +33,7 @@ from api.node import Node, node_client
 from api.notifying.notifier import Notifier
 from api.publishing import Publisher
 from api.readiness import Checks, Trouble
+from api.receiving import Receiving
 from api.sharing import Sharing
 from api.sweeping import Sweeping
 from api.timestamping import Stamper
@@ -146,6 +148,7 @@ class Work:
                 node.outbox,
                 node.assertions,
                 node.sessions,
+                node.mailbox,
                 node.clock.check,
             )
         )
@@ -202,15 +205,18 @@ class Work:
         self._works[outbox.CHANNEL] = forwarder.put
 
     def _correspond(self, post: PostOffice) -> None:
-        """Exchange parcels with the other countries' nodes, by way of the ledger node."""
+        """Exchange parcels with the other countries' nodes, by the ledger node's mailbox."""
         node = self._node
+        delivery = Delivery(node.ledger, node.vaults, post)
         shares = pair_shares(node.settings, node.country_keys)
-        matching = Matching(node.ledger, node.vaults, shares, post, self._log)
-        sharing = Sharing(
-            node.ledger, node.vaults, node.country_keys, post, self._log, matching.take_in
+        matching = Matching(node.ledger, node.vaults, shares, delivery)
+        delivery.send_message_again = matching.send_again
+        receiving = Receiving(
+            node.ledger, node.vaults, node.country_keys, post, matching.take_in, self._node_key
         )
-        sharing.may_take = self._has_room
-        self._stack.enter_context(sharing)
+        receiving.may_take = self._has_room
+        self._stack.enter_context(Sharing(node.ledger, node.vaults, delivery, self._log))
+        self._stack.enter_context(receiving)
         self._stack.enter_context(matching)
         self._works[told.ASSESSED] = matching.look
 

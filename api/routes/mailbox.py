@@ -1,30 +1,54 @@
-"""The mailbox of the ledger node: sealed parcels between countries' nodes, and nobody else."""
+"""The mailbox of the ledger node: sealed parcels between countries' nodes, and nobody else.
 
-from typing import Annotated
+``/v1/parcels`` is where earlier programs asked. They get a clear answer.
+"""
+
+from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Path, Query, Response
+from pydantic import StringConstraints
+from rfc9457 import Problem
 
 from api.access import Caller, TheCaller, TheNode
 from api.declared_parameters import DeclaredParametersRoute
-from api.documents import ParcelDocument, ParcelPage
-from api.mailing import from_document, to_document
+from api.documents import (
+    Acknowledgements,
+    MissingParcels,
+    OutcomePage,
+    ParcelDocument,
+    ParcelLeft,
+    ParcelPage,
+    ParcelsTakenOut,
+    ParcelStanding,
+    SentDigests,
+    SettledOutcomes,
+)
+from api.mailing import from_document, to_waiting
 from api.node import Node
+from api.problem_details import problem
 from api.problems import responses
 from api.readiness import check_may_record
-from ledger.mailbox import Mailbox
+from ledger import clock
+from ledger.mailbox import Mailbox, PairStanding
 from ledger.protocol import NODE
 from ledger.refusals import Ground, Refusal
+from ledger.vault.acknowledgements import verify
 from ledger.vault.parcels import is_of_another
 
-router = APIRouter(prefix="/v1/parcels", tags=["nodes"], route_class=DeclaredParametersRoute)
+router = APIRouter(prefix="/v1/mailbox", tags=["nodes"], route_class=DeclaredParametersRoute)
+earlier = APIRouter(prefix="/v1/parcels", tags=["nodes"])
+AfterPlace = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}:[0-9]{1,18}$")]
 
 
-@router.post("", status_code=204, responses=responses(401, 403, 409, 413, 422, 503, 507))
+@router.post("/parcels", status_code=204, responses=responses(401, 403, 409, 413, 422, 503, 507))
 def send_parcel(
     node: TheNode, caller: TheCaller, document: Annotated[ParcelDocument, Body()]
 ) -> Response:
-    """Hand in a parcel for another country's node. The same again changes nothing."""
+    """Hand in a parcel for another country's node. The same again changes nothing.
+
+    Other bytes under the same id take the place of those that wait.
+    """
     check_may_record(node.room.look())
     mailbox = _mailbox(node, caller)
     if document.sender != caller.agency.party:
@@ -48,27 +72,150 @@ def send_parcel(
     return Response(status_code=204)
 
 
-@router.get("", response_model=ParcelPage, responses=responses(401, 403, 409, 422, 503))
+@router.get("/parcels", response_model=ParcelPage, responses=responses(401, 403, 409, 422, 503))
 def list_parcels(
-    node: TheNode, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=100)] = 20
-) -> ParcelPage:
-    """The parcels that wait for the caller's country, the first one first."""
-    waiting = _mailbox(node, caller).waiting(caller.agency.party, limit)
-    return ParcelPage(parcels=tuple(map(to_document, waiting)))
-
-
-@router.delete("/{parcel_id}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-def remove_parcel(
     node: TheNode,
     caller: TheCaller,
-    parcel_id: Annotated[UUID, Path(description="The parcel's id")],
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: Annotated[
+        list[AfterPlace],
+        Query(max_length=50, description="The last place that was looked at, as `XK:12`"),
+    ] = [],  # noqa: B006
+    ids: Annotated[
+        list[UUID], Query(alias="id", max_length=100, description="These parcels alone")
+    ] = [],  # noqa: B006
+) -> ParcelPage:
+    """The parcels that wait for the caller's country, in turn by sender.
+
+    They wait until they are acknowledged, and may be fetched again until then.
+    """
+    mailbox, party = _mailbox(node, caller), caller.agency.party
+    if ids:
+        return ParcelPage(parcels=tuple(map(to_waiting, mailbox.get(party, ids))), standing=())
+    places = {one[:2]: int(one[3:]) for one in after}
+    page = mailbox.waiting(party, limit, places)
+    return ParcelPage(
+        parcels=tuple(map(to_waiting, page.parcels)),
+        standing=tuple(map(to_standing, page.standing)),
+    )
+
+
+@router.post(
+    "/acknowledgements",
+    response_model=ParcelsTakenOut,
+    responses=responses(401, 403, 409, 413, 422, 503),
+)
+def acknowledge_parcels(
+    node: TheNode, caller: TheCaller, document: Annotated[Acknowledgements, Body()]
+) -> ParcelsTakenOut:
+    """Take out parcels that the caller's node signed an acknowledgement for.
+
+    One of a parcel that does not wait, or that has other bytes by now, changes nothing.
+    """
+    mailbox, party = _mailbox(node, caller), caller.agency.party
+    now = clock.now()
+    signed = [verify(text, caller.registry, now) for text in document.acknowledgements]
+    if any(one.content.recipient != party for one in signed):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "own-parcels",
+            "A node acknowledges its own country's parcels.",
+            "acknowledgements",
+        )
+    return ParcelsTakenOut(parcels=mailbox.acknowledge(party, signed))
+
+
+@router.get("/outcomes", response_model=OutcomePage, responses=responses(401, 403, 409, 422, 503))
+def list_outcomes(
+    node: TheNode, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=100)] = 100
+) -> OutcomePage:
+    """What became of the parcels of the caller's country, until it settles that."""
+    left = _mailbox(node, caller).outcomes(caller.agency.party, limit)
+    return OutcomePage(
+        outcomes=tuple(
+            ParcelLeft(
+                place=one.seq,
+                parcel=one.parcel_id,
+                outcome=one.outcome,
+                acknowledgement=one.acknowledgement,
+            )
+            for one in left
+        )
+    )
+
+
+@router.post(
+    "/outcomes/settled", status_code=204, responses=responses(401, 403, 409, 413, 422, 503)
+)
+def settle_outcomes(
+    node: TheNode, caller: TheCaller, document: Annotated[SettledOutcomes, Body()]
 ) -> Response:
-    """Remove a parcel that was taken in."""
-    _mailbox(node, caller).remove(caller.agency.party, [parcel_id])
+    """Forget outcomes that the caller's node has written down."""
+    _mailbox(node, caller).settle(caller.agency.party, document.places)
     return Response(status_code=204)
+
+
+@router.post(
+    "/missing", response_model=MissingParcels, responses=responses(401, 403, 409, 413, 422, 503)
+)
+def missing_parcels(
+    node: TheNode, caller: TheCaller, document: Annotated[SentDigests, Body()]
+) -> MissingParcels:
+    """Which parcels of the caller's country neither wait nor have an outcome."""
+    sent = {one.parcel: bytes.fromhex(one.digest) for one in document.sent}
+    missing = _mailbox(node, caller).missing(caller.agency.party, sent)
+    return MissingParcels(missing=tuple(sorted(missing)))
+
+
+_GONE: dict[str, Any] = {
+    "status_code": 410,
+    "deprecated": True,
+    "response_model": None,
+    "responses": responses(410),
+}
+
+
+@earlier.post("", **_GONE)
+@earlier.get("", **_GONE)
+def earlier_mailbox() -> NoReturn:
+    """Earlier programs handed in and fetched here."""
+    raise _outdated()
+
+
+@earlier.delete("/{parcel_id}", **_GONE)
+def earlier_removal(parcel_id: Annotated[str, Path(description="Anything")]) -> NoReturn:  # noqa: ARG001
+    """Earlier programs removed parcels here."""
+    raise _outdated()
+
+
+def _outdated() -> Problem:
+    return problem(
+        410,
+        "The asking node's program is too old",
+        "outdated-node",
+        "This ledger node exchanges parcels by acknowledgements, at /v1/mailbox. Update the program"
+        " of your country's node; what waits here is kept for it.",
+    )
+
+
+def to_standing(one: PairStanding) -> ParcelStanding:
+    """What waits of one country for another, as it is sent."""
+    return ParcelStanding(
+        sender=one.sender,
+        recipient=one.recipient,
+        parcels=one.parcels,
+        oldest_at=one.oldest_at,
+    )
 
 
 def _mailbox(node: Node, caller: Caller) -> Mailbox:
     if caller.agency.role != NODE:
         raise Refusal(Ground.NOT_ALLOWED, "nodes-only", "Parcels are for countries' nodes.")
+    if not node.leads:
+        raise problem(
+            503,
+            "Not available now",
+            "not-the-ledger-node",
+            "This is a country's node; the mailbox is at the ledger node.",
+        )
     return node.mailbox

@@ -21,8 +21,8 @@ from api.documents import (
 )
 from api.node import Node
 from api.parameters import CaseId
+from api.presenting import presentations
 from api.problems import responses
-from api.sharing import presentations
 from api.subject_access.document import LabelledFile, SubjectFile, labelled
 from api.subject_access.gathering import subject_file
 from api.subject_access.pdf import render

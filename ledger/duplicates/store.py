@@ -236,6 +236,38 @@ class Duplicates:
         with self._database.transaction(role=self._role) as connection:
             connection.execute(update, (other, reference))
 
+    def tokens_due(self, other: str, reference: UUID) -> bool:
+        """Send the tokens of a case again. Returns whether there are any."""
+        return self._due("withdrawn_at IS NULL AND computed_with IS NOT NULL", other, reference)
+
+    def withdrawal_due(self, other: str, reference: UUID) -> bool:
+        """Tell ``other`` again that a person was erased. Returns whether that is so."""
+        return self._due("withdrawn_at IS NOT NULL", other, reference)
+
+    def _due(self, condition: LiteralString, other: str, reference: UUID) -> bool:
+        update = SQL(
+            "UPDATE {}.match_cases SET due = true WHERE other = %s AND reference = %s AND {}"
+        ).format(Identifier(self._schema), SQL(condition))
+        with self._database.transaction(role=self._role) as connection:
+            return connection.execute(update, (other, reference)).rowcount > 0
+
+    def telling_due(self, other: str, duplicate: UUID) -> bool:
+        """Tell ``other`` again of a match. Returns whether it is still here."""
+        return self._again("told = false", "true", other, duplicate)
+
+    def assessment_due(self, other: str, duplicate: UUID) -> bool:
+        """Tell ``other`` again what the coordinator found out. Returns whether there is that."""
+        return self._again("assessment_told = false", "finding IS NOT NULL", other, duplicate)
+
+    def _again(
+        self, what: LiteralString, condition: LiteralString, other: str, duplicate: UUID
+    ) -> bool:
+        update = SQL("UPDATE {}.duplicates SET {} WHERE other = %s AND id = %s AND {}").format(
+            Identifier(self._schema), SQL(what), SQL(condition)
+        )
+        with self._database.transaction(role=self._role) as connection:
+            return connection.execute(update, (other, duplicate)).rowcount > 0
+
     def take_tokens(
         self, other: str, reference: UUID, case_id: UUID | None, tokens: Collection[bytes]
     ) -> None:

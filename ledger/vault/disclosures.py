@@ -21,11 +21,13 @@ from ledger.store.database import Database
 from ledger.store.lane import Lane
 from ledger.store.migrate import reader_role, vault_role, vault_schema
 from ledger.store.together import Together
+from ledger.vault.arrived_parcels import ArrivedParcels
 from ledger.vault.country_key import SealError
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposit, Deposits, KeyMissingError, missing
 from ledger.vault.readings import Reading, Readings
 from ledger.vault.sealing import seal, unseal
+from ledger.vault.sent_parcels import SentParcels
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.levels import FieldGroup, Level
 
@@ -113,6 +115,8 @@ class Vault:
         self._deposits = Deposits(database, party, keys)
         self.readings = Readings(database, party)
         self.duplicates = Duplicates(database, party)
+        self.sent = SentParcels(database, party)
+        self.arrived = ArrivedParcels(database, party)
         self._role = vault_role(party)
         self._reader = reader_role(party)
         self._erased = SQL("{}.erased").format(Identifier(vault_schema(party)))

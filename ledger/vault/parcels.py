@@ -5,13 +5,13 @@ disclosures alone that the receiver may have. Who seals proves nothing by it; th
 ledger do. The other contents are what finds duplicates (``ledger/duplicates/messages.py``).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
-from pydantic import Discriminator, Tag, TypeAdapter
+from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
 from ledger import signing
 from ledger.case import Case
@@ -34,7 +34,35 @@ from ledger.vocabulary.levels import Level
 
 
 class ParcelError(ValueError):
-    """A parcel is not what it should be; nothing of it is taken in."""
+    """A parcel is not what it should be; nothing of it is taken in.
+
+    ``reason`` is the stable name of the rule. The acknowledgement tells it to the sender.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class DamagedParcelError(ParcelError):
+    """A parcel does not open with the receiver's keys."""
+
+
+class UnknownKindError(ParcelError):
+    """A parcel holds a kind of content that this program does not have."""
+
+
+class NotHereYetError(Exception):
+    """The receiver's copy of the ledger lacks what a parcel rests on.
+
+    ``actions`` and ``cases`` have the ids that the copy must have before the parcel is looked at
+    again.
+    """
+
+    def __init__(self, *, actions: Iterable[UUID] = (), cases: Iterable[UUID] = ()) -> None:
+        super().__init__("the copy of the ledger lacks what the parcel rests on")
+        self.actions = frozenset(actions)
+        self.cases = frozenset(cases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +119,22 @@ def pack(
     """
     text = content.model_dump_json(exclude_none=True).encode()
     if isinstance(content, Presentation):
-        name = f"{sender} {recipient} {about} {content.release}"
+        parcel_id = presentation_id(protocol, sender, recipient, about, content.release)
     else:
         name = f"{sender} {recipient} {key.id} {sha256(text).hexdigest()}"
-    parcel_id = _of_sender(sender, uuid5(protocol.ledger_id, name))
+        parcel_id = _of_sender(sender, uuid5(protocol.ledger_id, name))
     context = _context(protocol, parcel_id, sender, recipient)
     return Parcel(parcel_id, sender, recipient, key.seal(text, context))
+
+
+def presentation_id(
+    protocol: Protocol, sender: str, recipient: str, action: UUID | None, release: UUID | None
+) -> UUID:
+    """Return the id of the parcel with an action's fields for one recipient.
+
+    ``release`` is the release that personal fields are sent for; ``None`` for ``case`` fields.
+    """
+    return _of_sender(sender, uuid5(protocol.ledger_id, f"{sender} {recipient} {action} {release}"))
 
 
 def _of_sender(party: str, parcel_id: UUID) -> UUID:
@@ -117,14 +155,22 @@ def is_of_another(parcel: Parcel, protocol: Protocol) -> bool:
 
 
 def unpack(parcel: Parcel, protocol: Protocol, key: CountryKey) -> Presentation | Message:
-    """Open a parcel. Raises ``ParcelError`` where it was meant for another, or is malformed."""
+    """Open a parcel.
+
+    Raises ``DamagedParcelError`` where it was altered or is sealed to another key,
+    ``UnknownKindError`` where this program does not have its kind, and else ``ParcelError``.
+    """
     context = _context(protocol, parcel.id, parcel.sender, parcel.recipient)
     try:
-        return _CONTENT.validate_json(key.open(parcel.sealed, context))
+        text = key.open(parcel.sealed, context)
     except SealError as error:
-        raise ParcelError("it does not open") from error
-    except ValueError as error:
-        raise ParcelError("its content is malformed") from error
+        raise DamagedParcelError("does-not-open", "it does not open") from error
+    try:
+        return _CONTENT.validate_json(text)
+    except ValidationError as error:
+        if any(one["type"] == "union_tag_invalid" for one in error.errors()):
+            raise UnknownKindError("unknown-kind", "its kind is not known here") from error
+        raise ParcelError("malformed", "its content is malformed") from error
 
 
 def read(content: Presentation) -> tuple[SignedAction, SdJwt]:
@@ -134,7 +180,7 @@ def read(content: Presentation) -> tuple[SignedAction, SdJwt]:
         action = signing.read(parsed)
         signing.check_disclosures(action, parsed.disclosures, partial=True)
     except Refusal as refusal:
-        raise ParcelError(f"its fields do not verify ({refusal.rule})") from refusal
+        raise ParcelError("fields", f"its fields do not verify ({refusal.rule})") from refusal
     return action, parsed
 
 
@@ -151,21 +197,21 @@ def check(
     Raises ``ParcelError`` where they are not the sender's, or no release covers one.
     """
     if protocol.agencies_by_id[action.agency].party != parcel.sender:
-        raise ParcelError("it is not the sender's to give")
+        raise ParcelError("not-the-senders", "it is not the sender's to give")
     if parcel.recipient not in case.state.parties:
-        raise ParcelError("the receiver is not party to the case")
+        raise ParcelError("not-a-party", "the receiver is not party to the case")
     if content.release is None:
         if any(action.model.level(d.name).level is not Level.CASE for d in disclosures):
-            raise ParcelError("personal fields came without a release")
+            raise ParcelError("no-release", "personal fields came without a release")
         return
     release = case.history.get(content.release)
     if release is None or not _covers(release, parcel, protocol):
-        raise ParcelError("it names no release to the receiver")
+        raise ParcelError("not-released-to-us", "it names no release to the receiver")
     released = released_digests(release).get(action.id, frozenset())
     for disclosure in disclosures:
         group = action.model.level(disclosure.name).group
         if disclosure.digest not in released or group not in release.fields["groups"]:
-            raise ParcelError("a field is not covered by the release")
+            raise ParcelError("not-released", "a field is not covered by the release")
 
 
 def _covers(release: Act, parcel: Parcel, protocol: Protocol) -> bool:

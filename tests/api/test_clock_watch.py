@@ -283,7 +283,7 @@ def test_the_sweep_needs_two_looks_and_a_clock_that_is_right(
     vault.deposit(signing.read(signed), case_id, signed.disclosures)
     found: list[Trouble] = []
     kept = (node.ledger, node.vaults, node.outbox, node.assertions, node.sessions)
-    sweeping = Sweeping(*kept, lambda: found, patience=SECONDS)
+    sweeping = Sweeping(*kept, node.mailbox, lambda: found, patience=SECONDS)
     with psycopg.connect(database) as owner:
         owner.execute("UPDATE vault_xk.disclosures SET received_at = now() - interval '1 year'")
     assert sweeping.sweep() == 0  # the database's clock alone says that they are old

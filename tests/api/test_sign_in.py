@@ -632,7 +632,8 @@ def test_what_is_over_is_swept_away(node: Place, browser: httpx.Client) -> None:
     with node.browser() as other:
         set_out(other)
     with Node(node.server.settings, node.database) as swept:
-        Sweeping(swept.ledger, swept.vaults, swept.outbox, swept.assertions, swept.sessions).sweep()
+        kept = (swept.ledger, swept.vaults, swept.outbox, swept.assertions, swept.sessions)
+        Sweeping(*kept, swept.mailbox).sweep()
     assert (node.count("sessions"), node.count("sign_ins")) == (1, 1)
 
 

@@ -195,7 +195,9 @@ def test_a_node_takes_the_id_of_another_countrys_parcel(target: Target) -> None:
         }
         headers = {"Content-Type": "application/json"}
         body = json.dumps(document)
-        return target.ask("/v1/parcels", agency, method="POST", headers=headers, content=body)
+        return target.ask(
+            "/v1/mailbox/parcels", agency, method="POST", headers=headers, content=body
+        )
 
     target.refuses(hand_in("al-node", "AL"), 403, "own-parcels")
     assert hand_in("xk-node", "XK").status_code == 204

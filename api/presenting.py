@@ -1,0 +1,30 @@
+"""Recorded SD-JWTs with those disclosures that another country, or a person, is to have."""
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from ledger.store.recorder import LedgerRecorder, RecordedRow
+from ledger.vault.disclosures import Held
+
+
+def presentations(rows: LedgerRecorder, held: Iterable[Held]) -> tuple[str, ...]:
+    """Recorded SD-JWTs with the disclosures of these fields, and no others."""
+    return tuple(presentations_by_action(rows, held).values())
+
+
+def presentations_by_action(rows: LedgerRecorder, held: Iterable[Held]) -> Mapping[UUID, str]:
+    """The same by action; an action that is not recorded here has none."""
+    found: dict[UUID, str] = {}
+    for one in held:
+        if one.action_id not in found:
+            row = rows.find_action(one.action_id)
+            if row is None:
+                continue
+            found[one.action_id] = recorded_text(row)
+        found[one.action_id] += f"{one.encoded}~"
+    return found
+
+
+def recorded_text(row: RecordedRow) -> str:
+    """The SD-JWT of a recorded action, without disclosures."""
+    return row.event().action.sd_jwt
