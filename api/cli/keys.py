@@ -1,5 +1,6 @@
 """Commands on keys: an agency makes its own; its coordinator registers and revokes it."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -8,10 +9,11 @@ from uuid import UUID
 import typer
 from joserfc.jwk import OKPKey
 from pydantic import ValidationError
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.agency_keys import key_path, own_key
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
-from api.cli.output import AsJson, fail, failures, out, print_json
+from api.cli.output import AsJson, err, fail, failures, out, print_json
 from api.cli.tables import agency_table
 from api.client import LedgerClient, RefusedError
 from api.country_keys import (
@@ -33,6 +35,7 @@ from ledger.key_recovery import GRACE
 from ledger.keys import from_public, generate, key_id, save
 from ledger.reading_files import read_ordinary
 from ledger.vault.country_key import CountryPublicKey
+from ledger.vault.replacing import replace_data_keys
 from ledger.vocabulary.registration import (
     CoordinatorKeyRecovered,
     CountryKeyRegistered,
@@ -335,6 +338,58 @@ def reseal(
                 f"{persons} data keys and {shares} shares are sealed to {held[party].public.id}",
                 soft_wrap=True,
             )
+
+
+@app.command("replace-data-keys")
+def replace_persons_keys(
+    party: Annotated[str, typer.Argument(help="The country whose node this is, such as XK.")],
+    case: Annotated[
+        UUID | None, typer.Option(help="One person's case. [default: every person]")
+    ] = None,
+    give_up_damaged: Annotated[
+        bool,
+        typer.Option(help="Destroy replaced keys even where a disclosure does not open."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replace persons' data keys: seal again all that they sealed, and destroy the replaced ones.
+
+    The node may run meanwhile. A run that was stopped goes on when this is run again. Backups of
+    the database from before open no more: make a new one afterwards.
+    """
+    settings = Settings()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with (
+        failures(as_json),
+        open_store(settings) as store,
+        Progress(*columns, TimeRemainingColumn(), console=err, disable=as_json) as bar,
+    ):
+        _of_own_country(party)
+        task = bar.add_task("Persons")
+        done = replace_data_keys(
+            store.owner_conninfo,
+            party,
+            person_keys(settings, {party: country_key(settings, party)})[party],
+            case_id=case,
+            gives_up_damaged=give_up_damaged,
+            progress=lambda number, total: bar.update(task, completed=number, total=total),
+        )
+    if as_json:
+        print_json(asdict(done))
+    else:
+        what = "Completed the run that was stopped" if done.resumed else "Replaced"
+        out.print(
+            f"{what}: {done.persons} data keys, {done.disclosures} disclosures sealed again.",
+            soft_wrap=True,
+        )
+        if done.resumed:
+            out.print("No other key was replaced. Run this again to replace more.")
+    if done.kept:
+        fail(
+            f"the replaced keys of {done.kept} persons are kept: {done.damaged} disclosures do not"
+            f" open. `case-ledger verify vault {party}` names them. Put their rows back from a"
+            " backup and run this again, or give them up with --give-up-damaged"
+        )
 
 
 @app.command("change-passphrase")

@@ -31,7 +31,7 @@ from ledger.keys import key_id
 from ledger.store.bulk import recorded_cases
 from ledger.store.database import Database
 from ledger.store.recorder import Guard, RegistryMovedError
-from ledger.vault.bulk import KnownPersonError
+from ledger.vault.bulk import KeysReplacedError, KnownPersonError
 
 BATCH = 100
 """Rows that one process prepares at a time."""
@@ -245,6 +245,11 @@ class Importer:
                 if attempt == _TRIES:
                     raise
                 continue
+            except KeysReplacedError as error:
+                raise ImportConflictError(
+                    "the persons' data keys are being replaced, or were meanwhile; nothing of this "
+                    "chunk was recorded. Run this again when `keys replace-data-keys` has ended."
+                ) from error
             except (UniqueViolation, KnownPersonError) as error:
                 raise ImportConflictError(
                     "some of these cases were recorded meanwhile, by an import of the same file "

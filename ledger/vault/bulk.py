@@ -13,7 +13,7 @@ from ledger.sd_jwt import Disclosure
 from ledger.signing import SignedAction
 from ledger.store.arrays import Byteas, Texts, Uuids
 from ledger.store.migrate import vault_schema
-from ledger.vault.inventory import Kept, list_mac, row_mac
+from ledger.vault.inventory import Kept, key_id, list_mac, row_mac
 from ledger.vault.sealing import seal
 
 # COPY is not for tables with row-level security, which a vault's have.
@@ -40,6 +40,18 @@ LIMIT 1
 """
 
 
+_REPLACED = """
+SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%(lock)s, 0)) AS is_free, EXISTS (
+    SELECT FROM {replaced} r
+    JOIN unnest(%(cases)s::uuid[], %(keys)s::bytea[]) AS t (case_id, key_id)
+        ON r.case_id = t.case_id AND r.key_id = t.key_id) AS is_stale
+"""
+
+
+class KeysReplacedError(RuntimeError):
+    """Data keys are being replaced, or were since rows were sealed under them."""
+
+
 class KnownPersonError(RuntimeError):
     """A vault holds something of a case that should be new, or has erased it."""
 
@@ -57,6 +69,8 @@ class Sealed(NamedTuple):
     row_mac: bytes
     list_mac: bytes
     """The inventory's; the list's is the same for all disclosures of a deposit."""
+    key_id: bytes
+    """Which data key it is sealed under."""
 
 
 def seal_all(
@@ -73,6 +87,7 @@ def seal_all(
     made = []
     fields = {(disclosure.digest, disclosure.name) for disclosure in disclosures}
     of_list = list_mac(data_key, action.id, case_id, received_from, fields)
+    of_key = key_id(data_key)
     for disclosure in disclosures:
         digest, field = disclosure.digest, disclosure.name
         level = action.model.level(field)
@@ -106,6 +121,7 @@ def seal_all(
                 sealed=sealed,
                 row_mac=row_mac(data_key, kept),
                 list_mac=of_list,
+                key_id=of_key,
             )
         )
     return made
@@ -118,9 +134,10 @@ def deposit_new(
 
     Their data keys must be durable already. Nobody can have ordered the erasure of a case that is
     not recorded yet, so none is waited for. Raises ``KnownPersonError`` where a case is not new to
-    this vault.
+    this vault, and ``KeysReplacedError`` where the data keys are not to be used any more.
     """
     schema = Identifier(vault_schema(party))
+    _check_keys(connection, party, rows)
     erased, disclosures = SQL("{}.erased").format(schema), SQL("{}.disclosures").format(schema)
     known = SQL(_KNOWN).format(erased=erased, disclosures=disclosures)
     if connection.execute(known, {"cases": list(case_ids)}, prepare=True).fetchone() is not None:
@@ -142,3 +159,27 @@ def deposit_new(
     inventory = SQL("{}.deposits").format(schema)
     connection.execute(SQL(_INVENTORY).format(inventory), content, prepare=True)
     connection.execute(SQL(_INSERT).format(disclosures), content, prepare=True)
+
+
+def replacement_lock(party: str) -> str:
+    """The text whose hash is the advisory lock of replacing the data keys of a vault."""
+    return f"data keys of {party}"
+
+
+def _check_keys(connection: Connection[DictRow], party: str, rows: Sequence[Sealed]) -> None:
+    """Hold off a replacement of data keys until the end of the transaction.
+
+    Raises ``KeysReplacedError`` where one is under way, or replaced a key of ``rows``.
+    """
+    replaced = SQL("{}.replaced_keys").format(Identifier(vault_schema(party)))
+    found = connection.execute(
+        SQL(_REPLACED).format(replaced=replaced),
+        {
+            "lock": replacement_lock(party),
+            "cases": Uuids(row.case_id for row in rows),
+            "keys": Byteas(row.key_id for row in rows),
+        },
+        prepare=True,
+    ).fetchone()
+    if found is None or not found["is_free"] or found["is_stale"]:
+        raise KeysReplacedError(f"data keys of {party}'s vault are being replaced, or were")

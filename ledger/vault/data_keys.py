@@ -1,11 +1,15 @@
-"""Each person's own data key, sealed to the country's key, apart from the database."""
+"""Each person's own data key, sealed to the country's key, apart from the database.
+
+A replacement (``ledger/vault/replacing.py``) puts a new key in the place of a person's key. The
+replaced key stays in a second file until every row of the person is sealed under the new key.
+"""
 
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from cachetools import TTLCache
 
@@ -16,6 +20,8 @@ from ledger.vault.key_files import KeyFiles
 
 _BYTES = 32
 _AT_MOST = 256
+_KEPT_AT_ONCE = 1_000
+_REPLACED = "replaced-"
 _OPENED_AT_MOST = 512
 _OPENED_SECONDS = 60.0
 """For so long a key that was opened is known; opening one takes 25 times a field's sealing."""
@@ -31,7 +37,10 @@ class DataKeys:
     """The data keys of one country's vault."""
 
     def __init__(self, directory: Path, party: str, key: CountryKey) -> None:
+        self._directory = directory
         self._book = KeyBook(directory / "data-keys", sealed_size(_BYTES))
+        self._replaced: dict[Path, KeyBook] = {}
+        """Each file of replaced keys that this process read. None is ever used twice."""
         self._files = KeyFiles(directory)
         """Where an earlier version kept each key, which are left there."""
         self._party = party
@@ -62,6 +71,16 @@ class DataKeys:
         self._keep(case_id, stamp, opened)
         return opened
 
+    def replaced(self, case_id: UUID) -> bytes | None:
+        """Return the key that was in use before, while a replacement of it is not complete.
+
+        Raises ``SealError`` as :meth:`get` does.
+        """
+        for book in self._replaced_books():
+            if (sealed := book.read(case_id)) is not None:
+                return self._key.open(sealed, self._context(case_id))
+        return None
+
     def has(self, case_id: UUID) -> bool:
         """Whether the person's key is there, which is not opened."""
         return (self._book.stamp(case_id) or self._files.stamp(case_id)) is not None
@@ -70,15 +89,24 @@ class DataKeys:
         """The inode and the size of the file of keys; ``None`` where there is no file."""
         return self._book.identity()
 
-    def copy_from(self, directory: Path, case_ids: Iterable[UUID]) -> int:
+    def copy_from(
+        self,
+        directory: Path,
+        case_ids: Iterable[UUID],
+        is_current: Callable[[UUID, bytes], bool] = lambda _, __: True,
+    ) -> int:
         """Take in the keys of persons from a copy of this directory, durably. Returns how many.
 
-        A key that is here already stays. Raises ``SealError`` where one is not this country's.
+        A key that is here already stays. A key of which ``is_current`` is false, by person and
+        key, is left out. Raises ``SealError`` where one is not this country's.
         """
         other = KeyBook(directory / "data-keys", sealed_size(_BYTES))
-        found = {i: sealed for i in case_ids if (sealed := other.read(i)) is not None}
-        for case_id, sealed in found.items():
-            self._key.open(sealed, self._context(case_id))
+        copied = {i: sealed for i in case_ids if (sealed := other.read(i)) is not None}
+        found = {
+            case_id: sealed
+            for case_id, sealed in copied.items()
+            if is_current(case_id, self._key.open(sealed, self._context(case_id)))
+        }
         return len(found.keys() - self._book.add(found)) if found else 0
 
     def make(self, case_id: UUID) -> bytes:
@@ -96,7 +124,106 @@ class DataKeys:
         Raises ``SealError`` where one does not open with any key that is here; nothing is changed
         in its file then. Repeating it is harmless.
         """
-        return self._book.rewrite(self._resealed) + self._files.rewrite(self._resealed)
+        return sum(place.rewrite(self._resealed) for place in self._places())
+
+    def begin_replacement(self, case_id: UUID | None = None) -> bool:
+        """Put a new key in the place of every key, or of one person's; keep the replaced ones.
+
+        Returns whether it did: where an earlier replacement was stopped, that one is to be
+        completed first. Only one process may call this at a time. It is durable on return, and a
+        process that is killed leaves every key as it was, or every new key in its place. Raises
+        ``SealError`` where a key does not open; nothing is changed then.
+        """
+        if self._is_being_replaced():
+            return False
+        for path in self._replaced_paths():  # of one that was stopped before it took effect
+            KeyBook(path, sealed_size(_BYTES)).remove()
+        self._gather_files(case_id)
+        kept = KeyBook(self._directory / f"{_REPLACED}{uuid4()}", sealed_size(_BYTES))
+        pending: dict[UUID, bytes] = {}
+
+        def keep() -> None:
+            kept.add(pending)
+            pending.clear()
+
+        def renewed(person: UUID, sealed: bytes) -> bytes:
+            if case_id not in (None, person):
+                return sealed
+            context = self._context(person)
+            self._key.open(sealed, context)
+            pending[person] = sealed
+            if len(pending) >= _KEPT_AT_ONCE:
+                keep()
+            return self._public.seal(secrets.token_bytes(_BYTES), context)
+
+        # Under the lock of the file: a key that is destroyed meanwhile is destroyed in both.
+        self._book.rewrite(renewed, before=keep)
+        return True
+
+    def being_replaced(self) -> list[UUID]:
+        """Return the persons whose replaced key is still there."""
+        found: list[UUID] = []
+        for book in self._replaced_books():
+            book.each(lambda case_id, _: found.append(case_id))
+        return found
+
+    def forget_replaced(self, case_id: UUID) -> None:
+        """Destroy the key that was in use before, durably."""
+        for book in self._replaced_books():
+            book.destroy(case_id)
+
+    def end_replacement(self) -> None:
+        """Remove the files of replaced keys, unless a key is left in them."""
+        if not self.being_replaced():
+            for book in self._replaced_books():
+                book.remove()
+
+    def _is_being_replaced(self) -> bool:
+        """Whether a replacement took effect and is not complete."""
+        took_effect: list[UUID] = []
+
+        def look(case_id: UUID, kept: bytes) -> None:
+            if not took_effect and not self._is_same(case_id, self._book.read(case_id), kept):
+                took_effect.append(case_id)
+
+        for book in self._replaced_books():
+            book.each(look)
+        return bool(took_effect)
+
+    def _is_same(self, case_id: UUID, sealed: bytes | None, kept: bytes) -> bool:
+        """Whether two records hold one key; it may be sealed anew in one of them."""
+        if sealed is None or sealed == kept:
+            return sealed is not None
+        context = self._context(case_id)
+        return self._key.open(sealed, context) == self._key.open(kept, context)
+
+    def _gather_files(self, case_id: UUID | None) -> None:
+        """Move the keys that an earlier version kept in files of their own to the one file."""
+        found: dict[UUID, bytes] = {}
+        self._files.each(lambda person, sealed: found.update({person: sealed}))
+        wanted = {one: found[one] for one in found if case_id in (None, one)}
+        if wanted:
+            self._book.add(wanted)
+        for one in wanted:
+            self._files.destroy(one)
+
+    def _places(self) -> Iterator[KeyFiles | KeyBook]:
+        """Return every place of keys, in the order in which a replacement moves keys."""
+        yield self._files
+        yield self._book
+        yield from self._replaced_books()
+
+    def _replaced_paths(self) -> list[Path]:
+        return sorted(self._directory.glob(f"{_REPLACED}*"))
+
+    def _replaced_books(self) -> list[KeyBook]:
+        paths = self._replaced_paths()
+        with self._lock:
+            known = self._replaced
+            self._replaced = {
+                path: known.get(path) or KeyBook(path, sealed_size(_BYTES)) for path in paths
+            }
+            return list(self._replaced.values())
 
     def _resealed(self, case_id: UUID, sealed: bytes) -> bytes:
         context = self._context(case_id)
@@ -110,13 +237,14 @@ class DataKeys:
             if not holds(sealed, self._context(case_id)):
                 wrong.append(case_id)
 
-        self._book.each(look)
-        self._files.each(look)
+        for place in self._places():
+            place.each(look)
         return len(wrong)
 
     def destroy(self, case_id: UUID) -> bool:
         """Remove a person's key, durably. Returns whether there was one."""
         had_one = self._book.destroy(case_id) | self._files.destroy(case_id)
+        self.forget_replaced(case_id)  # last: until then a replacement may keep the key there
         with self._lock:
             self._opened.pop(case_id, None)
         return had_one

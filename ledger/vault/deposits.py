@@ -21,6 +21,8 @@ from ledger.vault.bulk import Sealed, seal_all
 from ledger.vault.data_keys import DataKeys
 
 _AT_MOST = 64
+_TRIES = 3
+"""A data key may be replaced while a deposit is sealed under it; it is sealed again then."""
 
 _KNOWN = """
 SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s) AS erased,
@@ -28,15 +30,19 @@ SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s) AS erased,
         SELECT FROM {schema}.disclosures WHERE case_id = %(case)s AND disclosure IS NULL) AS held
 """
 _DEPOSIT = """
-SELECT {schema}.deposit(%(persons)b::uuid[], %(actions)b::uuid[], %(deposits)b::uuid[],
+SELECT * FROM {schema}.deposit(%(persons)b::uuid[], %(actions)b::uuid[], %(deposits)b::uuid[],
     %(digests)b::text[], %(cases)b::uuid[], %(fields)b::text[], %(levels)b::text[],
     %(groups)b::text[], %(senders)b::text[], %(sealed)b::bytea[], %(row_macs)b::bytea[],
-    %(list_macs)b::bytea[], %(durably)s) AS erased
+    %(list_macs)b::bytea[], %(key_ids)b::bytea[], %(durably)s)
 """
 
 
 class KeyMissingError(RuntimeError):
     """Disclosures are here and their key is not: it was lost, or its directory is not there."""
+
+
+class _ReplacedKeyError(RuntimeError):
+    """A deposit was sealed under a data key that was replaced meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +82,27 @@ class Deposits:
     def put(self, deposit: Deposit) -> None:
         """Store a deposit, durably unless it says otherwise.
 
-        Raises ``KeyMissingError`` where the person has disclosures here and no key any more, and
-        ``Refusal`` (``erased-case``) where the person was erased.
+        Raises ``KeyMissingError`` where the person has disclosures here and no key any more, or
+        only one that was replaced, and ``Refusal`` (``erased-case``) where the person was erased.
         """
         case_id = deposit.case_id
-        data_key = self._keys.get(case_id) or self._first_key(case_id)
-        rows = seal_all(
-            deposit.action, case_id, deposit.disclosures, data_key, deposit.received_from
+        for _ in range(_TRIES):
+            data_key = self._keys.get(case_id) or self._first_key(case_id)
+            rows = seal_all(
+                deposit.action, case_id, deposit.disclosures, data_key, deposit.received_from
+            )
+            try:
+                self._group.call(_Ready(deposit, rows))
+            except _ReplacedKeyError:
+                continue
+            except Refusal:
+                self._keys.destroy(case_id)  # one made since the erasure closes nothing
+                raise
+            return
+        raise KeyMissingError(
+            f"a data key in {self._party}'s key directory was replaced: an older copy of the "
+            "directory was put back"
         )
-        try:
-            self._group.call(_Ready(deposit, rows))
-        except Refusal:
-            self._keys.destroy(case_id)  # one made since the erasure closes nothing
-            raise
 
     def _first_key(self, case_id: UUID) -> bytes:
         """A key for a person of whom nothing is held yet."""
@@ -107,8 +121,14 @@ class Deposits:
             self._database.connection() as connection,
         ):
             row = connection.execute(self._deposit, _columns(ready), prepare=True).fetchone()
-        erased = set(row["erased"]) if row is not None else set()
-        return [_erased() if one.deposit.case_id in erased else None for one in ready]
+        erased, stale = (set(row["erased"]), set(row["stale"])) if row else (set(), set())
+
+        def outcome(deposit: Deposit) -> Exception | None:
+            if deposit.case_id in erased:
+                return _erased()
+            return _ReplacedKeyError() if deposit.id in stale else None
+
+        return [outcome(one.deposit) for one in ready]
 
 
 def missing(party: str) -> KeyMissingError:
@@ -134,6 +154,7 @@ def _columns(ready: Sequence[_Ready]) -> dict[str, Any]:
         "sealed": Byteas(row.sealed for _, row in rows),
         "row_macs": Byteas(row.row_mac for _, row in rows),
         "list_macs": Byteas(row.list_mac for _, row in rows),
+        "key_ids": Byteas(row.key_id for _, row in rows),
         "durably": any(one.deposit.durably for one in ready),
     }
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 from uuid import UUID, uuid4
 
 import structlog
+from psycopg import Connection
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
@@ -25,6 +26,7 @@ from ledger.vault.arrived_parcels import ArrivedParcels
 from ledger.vault.country_key import SealError
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposit, Deposits, KeyMissingError, missing
+from ledger.vault.inventory import key_id
 from ledger.vault.readings import Reading, Readings
 from ledger.vault.sealing import seal, unseal
 from ledger.vault.sent_parcels import SentParcels
@@ -172,9 +174,18 @@ class Vault:
     def restore_keys(self, copy: Path, case_ids: Iterable[UUID]) -> int:
         """Take in persons' keys from a copy of their directory. Returns how many.
 
-        Raises as :meth:`DataKeys.copy_from`.
+        A key that was replaced since is left out. Raises as :meth:`DataKeys.copy_from`.
         """
-        return self.keys.copy_from(copy, case_ids)
+        wanted = list(case_ids)
+        select = SQL("SELECT case_id, key_id FROM {} WHERE case_id = ANY(%s)").format(
+            SQL("{}.replaced_keys").format(Identifier(vault_schema(self.party)))
+        )
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (wanted,)).fetchall()
+        replaced = {(row["case_id"], bytes(row["key_id"])) for row in rows}
+        return self.keys.copy_from(
+            copy, wanted, lambda case_id, key: (case_id, key_id(key)) not in replaced
+        )
 
     def destroy_keys(self, case_ids: Iterable[UUID]) -> int:
         """Destroy the keys of persons who were erased, again. Returns how many there were."""
@@ -249,19 +260,54 @@ class Vault:
             " ORDER BY received_at, action_id, field"
         ).format(self._table, condition)
         with self._database.transaction(role=self._reader) as connection:
-            if reading is not None:
-                connection.execute(
-                    "SELECT set_config('case_ledger.reading', %s, true)", (str(reading.seq),)
-                )
+            _open_personal(connection, reading)
             rows = connection.execute(select, {"case": case_id, **parameters}).fetchall()
-        return self.opened(case_id, rows)
+        return self.opened(case_id, rows, reading)
 
-    def opened(self, case_id: UUID, rows: Sequence[DictRow]) -> "HeldFields":
+    def opened(
+        self, case_id: UUID, rows: Sequence[DictRow], reading: Reading | None = None
+    ) -> "HeldFields":
         """The disclosures of a person's rows that open, and those that do not.
 
         None of a person who is erased meanwhile. Raises ``KeyMissingError`` where the person's key
         is not there.
         """
+        found = self._opened(case_id, rows)
+        if found.damaged:
+            # The data key may have been replaced between the reading of the rows and of the key.
+            found = self._opened(case_id, self._read_again(case_id, rows, found.damaged, reading))
+        if found.damaged:
+            count = len(found.damaged)
+            _log.error("disclosures do not open at their place", party=self.party, count=count)
+        return found
+
+    def _read_again(
+        self,
+        case_id: UUID,
+        rows: Sequence[DictRow],
+        damaged: Sequence[Damaged],
+        reading: Reading | None,
+    ) -> Sequence[DictRow]:
+        """Return the rows with the content that those of damaged disclosures have now."""
+        select = SQL(
+            "SELECT action_id, digest, sealed FROM {}"
+            " WHERE case_id = %s AND action_id = ANY(%s) AND sealed IS NOT NULL"
+        ).format(self._table)
+        actions = list({one.action_id for one in damaged})
+        with self._database.transaction(role=self._reader) as connection:
+            _open_personal(connection, reading)
+            again = connection.execute(select, (case_id, actions)).fetchall()
+        now: dict[tuple[UUID, str], list[bytes]] = {}
+        for row in again:
+            now.setdefault((row["action_id"], row["digest"]), []).append(row["sealed"])
+        return [
+            {**row, "sealed": sealed}
+            for row in rows
+            for sealed in now.get((row["action_id"], row["digest"]), [row["sealed"]])
+        ]
+
+    def _opened(self, case_id: UUID, rows: Sequence[DictRow]) -> "HeldFields":
+        """As :meth:`opened`, of rows as they are."""
         if not rows:
             return HeldFields()
         data_key = self.keys.get(case_id)
@@ -270,10 +316,20 @@ class Vault:
             return HeldFields()
         if data_key is None:
             raise missing(self.party)
+        data_keys = [data_key]
+
+        def unsealed(row: DictRow) -> str:
+            place = {name: row[name] for name in ("action_id", "digest", "field")}
+            try:
+                return unseal(data_keys[0], row["sealed"], case_id=case_id, **place)
+            except SealError:
+                if len(data_keys) == 1:
+                    data_keys.append(self.keys.replaced(case_id) or data_key)
+                return unseal(data_keys[1], row["sealed"], case_id=case_id, **place)
+
         opened: dict[tuple[UUID, str], Held] = {}
         damaged: dict[tuple[UUID, str], Damaged] = {}
         for row in rows:
-            place = {name: row[name] for name in ("action_id", "digest", "field")}
             try:
                 if (row["field"], row["level"], row["field_group"]) not in declared_levels():
                     raise ValueError("no action has this field at this level")
@@ -284,14 +340,12 @@ class Vault:
                     level=Level(row["level"]),
                     group=FieldGroup(row["field_group"]) if row["field_group"] else None,
                     received_from=row["received_from"],
-                    encoded=unseal(data_key, row["sealed"], case_id=case_id, **place),
+                    encoded=unsealed(row),
                 )
             except (SealError, ValueError):
                 damaged[row["action_id"], row["digest"]] = Damaged(row["action_id"], row["field"])
         # The same disclosure may lie there twice, by two deposits.
         lost = tuple(one for place, one in damaged.items() if place not in opened)
-        if lost:
-            _log.error("disclosures do not open at their place", party=self.party, count=len(lost))
         return HeldFields(opened.values(), lost)
 
     def own_groups(
@@ -432,8 +486,17 @@ class Vault:
         """Remove all disclosures of actions that the ledger never recorded."""
         delete = SQL("DELETE FROM {} WHERE action_id = ANY(%s)")
         with self._database.transaction(role=self._role) as connection:
+            removed = connection.execute(delete.format(self._table), (list(action_ids),)).rowcount
             connection.execute(delete.format(self._inventory), (list(action_ids),))
-            return connection.execute(delete.format(self._table), (list(action_ids),)).rowcount
+        return removed
+
+
+def _open_personal(connection: Connection[DictRow], reading: Reading | None) -> None:
+    """Let row-level security show what an entry of the access log opens."""
+    if reading is not None:
+        connection.execute(
+            "SELECT set_config('case_ledger.reading', %s, true)", (str(reading.seq),)
+        )
 
 
 class Vaults:

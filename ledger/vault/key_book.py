@@ -125,11 +125,17 @@ class KeyBook:
         except FileNotFoundError:
             return
 
-    def rewrite(self, change: Callable[[UUID, bytes], bytes]) -> int:
+    def rewrite(
+        self,
+        change: Callable[[UUID, bytes], bytes],
+        before: Callable[[], None] = lambda: None,
+    ) -> int:
         """Replace what every record keeps, durably. Gives how many records there are.
 
         ``change`` gets a key's id and what is kept of it. The new file takes the old one's place at
         once, and the old one is overwritten: what it kept is gone from this disk's files.
+        ``before`` is called when the new file is written and before it takes the place. Where
+        either raises, the file stays as it is.
         """
         try:
             with self._locked(os.O_RDWR) as descriptor:
@@ -146,6 +152,10 @@ class KeyBook:
                             count += 1
                         _write_at(new, record, place)
                     os.fsync(new)
+                    before()
+                except BaseException:
+                    beside.unlink(missing_ok=True)
+                    raise
                 finally:
                     os.close(new)
                 beside.replace(self._path)
@@ -155,6 +165,17 @@ class KeyBook:
                 return count
         except FileNotFoundError:
             return 0
+
+    def remove(self) -> None:
+        """Overwrite the whole file and remove it, durably."""
+        try:
+            with self._locked(os.O_RDWR) as descriptor:
+                _write_at(descriptor, bytes(os.fstat(descriptor).st_size), 0)
+                os.fdatasync(descriptor)
+                self._path.unlink()
+                sync_directory(self._path.parent)
+        except FileNotFoundError:
+            return
 
     def _reach(self, descriptor: int) -> int:
         """How far there are whole records."""

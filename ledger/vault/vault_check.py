@@ -5,6 +5,8 @@ the digest of every disclosure.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from hmac import compare_digest
 from typing import Any
 from uuid import UUID
@@ -102,12 +104,36 @@ class VaultCheck:
             after = actions[-1]
 
     def _page(self, actions: Sequence[UUID], protocol: Protocol) -> Iterator[VaultFinding]:
+        """Return the findings of one page; actions with findings are looked at again before.
+
+        A data key may be replaced between the reading of the rows and of the key. So the second
+        look has each person's keys of before and after the reading of the rows.
+        """
+        found = list(self._page_once(actions, protocol, {}))
+        before = {
+            one.case_id: [*self._data_keys(one.case_id)] for one in found if one.case_id is not None
+        }
+        again = sorted({one.action for one in found if one.action is not None})
+        if again:
+            yield from self._page_once(again, protocol, before)
+
+    def _page_once(
+        self,
+        actions: Sequence[UUID],
+        protocol: Protocol,
+        before: Mapping[UUID, Sequence[bytes]],
+    ) -> Iterator[VaultFinding]:
+        """``before`` has data keys by person, which count besides those that are there now."""
         events, undecided = self._recorded(actions), self._undecided(actions)
-        held = _by_deposit(self._rows(_HELD, {"actions": actions}))
-        deposits = _by_deposit(self._rows(_DEPOSITS, {"actions": actions}))
+        held, deposits = map(
+            _by_deposit, self._rows_together((_HELD, _DEPOSITS), {"actions": actions})
+        )
         for place in sorted(held.keys() | deposits.keys()):
             rows, event = held.get(place, []), events.get(place[0])
-            yield from self._deposit_findings(place[0], rows, deposits.get(place, []), event)
+            of_deposit = deposits.get(place, [])
+            case_id = (rows or of_deposit)[0]["case_id"]
+            keys = partial(self._data_keys, case_id, before.get(case_id, ()))
+            yield from self._deposit_findings(place[0], rows, of_deposit, event, keys)
             for row in rows:
                 yield from self._ledger_findings(row, event, protocol, undecided)
 
@@ -117,6 +143,7 @@ class VaultCheck:
         rows: Sequence[DictRow],
         deposits: Sequence[DictRow],
         event: ActionRecorded | None,
+        keys: Callable[[], Iterator[bytes]],
     ) -> Iterator[VaultFinding]:
         """What the rows of one deposit have that the inventory does not, and the reverse."""
 
@@ -141,17 +168,17 @@ class VaultCheck:
                 yield finding("the time when it came in was changed", row["field"])
         if not deposit["macs"]:
             return  # from before the inventory
-        try:
-            data_key = self._keys.get(deposit["case_id"])
-        except SealError:
-            data_key = None
-        if data_key is None:
+
+        def holds(data_key: bytes) -> bool:
+            place = action, deposit["case_id"], deposit["received_from"]
+            return compare_digest(list_mac(data_key, *place, listed.items()), bytes(deposit["mac"]))
+
+        newest = next(keys(), None)
+        if newest is None:
             yield finding("the person's data key is not in the key directory, or does not open")
             return
-        whole = list_mac(
-            data_key, action, deposit["case_id"], deposit["received_from"], listed.items()
-        )
-        if not compare_digest(whole, bytes(deposit["mac"])):
+        data_key = next(filter(holds, keys()), newest)
+        if data_key is newest and not holds(newest):
             yield finding("the inventory of the deposit was changed")
         for digest, mac in zip(deposit["digests"], deposit["macs"], strict=True):
             held = by_digest.get(digest)
@@ -159,6 +186,17 @@ class VaultCheck:
                 continue
             if not compare_digest(row_mac(data_key, _kept(held)), bytes(mac)):
                 yield finding("the disclosure, or its inventory, was changed", held["field"])
+
+    def _data_keys(self, case_id: UUID, before: Sequence[bytes] = ()) -> Iterator[bytes]:
+        """Return the person's key, and the replaced one while its replacement is not complete.
+
+        Then those of ``before``.
+        """
+        for find in (self._keys.get, self._keys.replaced):
+            with suppress(SealError):
+                if (data_key := find(case_id)) is not None:
+                    yield data_key
+        yield from before
 
     def _ledger_findings(
         self,
@@ -205,8 +243,19 @@ class VaultCheck:
             )
 
     def _rows(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[DictRow]:
+        (rows,) = self._rows_together((statement,), parameters)
+        return rows
+
+    def _rows_together(
+        self, statements: Sequence[str], parameters: Mapping[str, Any]
+    ) -> Sequence[Sequence[DictRow]]:
+        """Return the rows of each statement, all as of one moment."""
         with self._database.transaction(role=self._role) as connection:
-            return connection.execute(self._named(statement), parameters).fetchall()
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            return [
+                connection.execute(self._named(statement), parameters).fetchall()
+                for statement in statements
+            ]
 
     def _named(self, statement: str) -> Composed:
         schema = Identifier(vault_schema(self._party))

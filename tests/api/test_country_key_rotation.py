@@ -22,7 +22,7 @@ from api.lost_keys import LostKeyError, check_none_lost
 from api.node import Node, own_key_names
 from api.settings import Settings
 from api.work import Work
-from ledger.vault.country_key import FileCountryKey, SealError
+from ledger.vault.country_key import ROUNDS_FOR_RANDOM, FileCountryKey, SealError
 
 
 @pytest.fixture
@@ -143,7 +143,9 @@ def test_a_missing_passphrase_is_not_replaced(settings: Settings) -> None:
 
 def test_a_passphrase_is_changed_and_a_crash_between_two_files_is_completed(
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("api.country_keys.ROUNDS", ROUNDS_FOR_RANDOM)
     old, new = "the old passphrase!", "a new passphrase!!"
     before = Settings(data_directory=tmp_path, countries=("XK",), country_key_passphrase=old)
     after = Settings(data_directory=tmp_path, countries=("XK",), country_key_passphrase=new)
