@@ -18,6 +18,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_expone
 from api.answers import AS_IT_IS, bounded, bounded_client, read_bounded
 from api.assertions import make_assertion
 from api.documents import (
+    AbsenceReport,
     Acknowledgements,
     AgencyWithKeys,
     Case,
@@ -432,6 +433,10 @@ class LedgerClient:
         """Return the changes of keys that wait for another party."""
         response = self._request("GET", "/v1/key-proposals")
         return TypeAdapter(list[KeyProposalDocument]).validate_json(response.content)
+
+    def absence(self, party: str) -> AbsenceReport:
+        """Return what was announced, decided and published without a party."""
+        return self._get(f"/v1/parties/{party}/absence", AbsenceReport)
 
     def protocol(self) -> ProtocolDocument:
         """The protocol that the ledger adopted."""

@@ -12,7 +12,7 @@ from api.settings import Settings
 from ledger import keys
 from ledger.application import Ledger
 from ledger.directory_watch import Reread
-from ledger.registry import policy_in_force
+from ledger.registry import Registry, policy_in_force
 from ledger.transparency.note import SignatureType, SignerKey
 from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.transparency.publication import PolicyAt
@@ -84,21 +84,35 @@ def own_parties(settings: Settings) -> tuple[str, ...]:
     return tuple(sorted(settings.load_protocol().party_codes))
 
 
-def trusted_policy(settings: Settings) -> Policy:
-    """The policy that the settings name, or else this node's own keys: every one is needed."""
+def trusted_policy(settings: Settings, registry: Registry | None = None) -> Policy:
+    """Return the policy that the settings name, or else one of this node's own keys.
+
+    Its quorum is the protocol's: of the recorded protocol, or before any of the settings'.
+    """
     if settings.policy is not None:
         return Policy.parse(settings.policy.read_text(encoding="utf-8"))
     witnesses = {
         party: TrustedWitness(witness_key(settings, party).verifier)
         for party in own_parties(settings)
     }
-    return Policy.of(log_key(settings).verifier, witnesses)
+    protocol = registry.protocol if registry is not None else settings.load_protocol()
+    quorum = min(protocol.publishing_parties, len(witnesses))
+    return Policy.of(log_key(settings).verifier, witnesses, quorum)
 
 
-def policy_at(ledger: Ledger, trusted: Policy) -> PolicyAt:
-    """Which policy holds at a size: the recorded one, or before any was recorded ``trusted``."""
+def policy_at(ledger: Ledger, settings: Settings) -> PolicyAt:
+    """Which policy holds at a size: the recorded one, or before any was recorded the settings'."""
+    trusted: dict[int, Policy] = {}
+    trusted_policy(settings)  # raises now for a policy file that cannot be read
 
-    return lambda size: policy_in_force(ledger.registry(), size, trusted)
+    def at(size: int) -> Policy:
+        registry = ledger.registry()
+        number = 0 if registry is None else registry.protocol.publishing_parties
+        if number not in trusted:
+            trusted[number] = trusted_policy(settings, registry)
+        return policy_in_force(registry, size, trusted[number])
+
+    return at
 
 
 def _log_signer(settings: Settings, path: Path) -> SignerKey:

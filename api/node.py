@@ -71,7 +71,7 @@ class Node:
         self.sessions = Sessions(self.database)
         self.sign_in = SignIn.of(settings, self.database)
         self.asked = Rate(settings.requests_per_minute)
-        self.policy_at = policy_at(self.ledger, trusted_policy(settings))
+        self.policy_at = policy_at(self.ledger, settings)
         self.mailbox = Mailbox(self.database, parcel_keys(settings))
         self.outcomes = Outcomes(self.ledger, self.outbox)
         self.told = Told(self.database)

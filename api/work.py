@@ -16,6 +16,7 @@ from joserfc.jwk import OKPKey
 from api import told
 from api.agency_keys import own_key
 from api.anchoring import Anchoring
+from api.away import Presence, announced_absences, away_witnesses
 from api.country_keys import pair_shares
 from api.delivering import Delivery
 from api.erasing import Erasing
@@ -86,7 +87,7 @@ class Work:
 
     def _begin(self) -> None:
         node, enter = self._node, self._stack.enter_context
-        keep_trusted(node.database, trusted_policy(node.settings))
+        keep_trusted(node.database, trusted_policy(node.settings, node.ledger.registry()))
         keep_used(node.database, self._used_keys())
         enter(Followers(node.conninfo))
         enter(ViewChecking(node.database))
@@ -103,6 +104,8 @@ class Work:
         if not node.history.is_in_doubt:  # a legal hold may be among the events that are missing
             self._remove()
         enter(Anchoring(node.ledger, node.vaults, node.recording, self._node_key))
+        enter(Presence(node.ledger, node.parties, node.recording, self._node_key))
+        self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))
         matrix_of = node.settings.load_protocol()
         vaults = VaultChecking(node.ledger, node.database, node.outbox, node.vaults, matrix_of)
         self.checks.add(vaults.troubles)
@@ -169,6 +172,7 @@ class Work:
         self._publisher = self._stack.enter_context(publisher)
         self.checks.add(lambda: _publishing(publisher))
         self.checks.add(node.history.claims)
+        self.checks.add(lambda: away_witnesses(node.database, node.policy_at))
         self._works[recorder.CHANNEL] = publisher.grown
 
     def _follow(self, url: str) -> None:

@@ -245,6 +245,7 @@ class Policy:
     def __init__(self, text: str) -> None:
         self.logs: list[Key] = []
         self.witnesses: dict[str, Key] = {}
+        self.addresses: dict[str, list[str]] = {}
         groups: dict[str, tuple[int, list[str]]] = {}
         quorum = None
         for words in (re.split(r"[ \t]+", line.strip(" \t")) for line in text.splitlines()):
@@ -256,7 +257,7 @@ class Policy:
                     need(self.logs[-1].type == 1, "a log's key has another type")
                 case ["witness", name, vkey, *url] if len(url) <= 1:
                     need(name not in {"none", *self.witnesses, *groups}, f"{name} is named twice")
-                    self.witnesses[name] = Key(vkey)
+                    self.witnesses[name], self.addresses[name] = Key(vkey), url
                     need(self.witnesses[name].type == COSIGNATURE, f"{name}'s key cannot cosign")
                 case ["group", name, threshold, *members] if members:
                     need(name not in {"none", *self.witnesses, *groups}, f"{name} is named twice")
@@ -279,6 +280,24 @@ class Policy:
         named_keys += [f"{n} {k.name}+{k.public.hex()}" for n, k in self.witnesses.items()]
         self.trust = repr((sorted(named_keys), sorted(groups.items()), quorum))
         """What two policies that believe the same have in common, wherever the witnesses are."""
+
+    def witness(self, name: str) -> tuple[str, bytes, list[str]] | None:
+        """A witness's key and address."""
+        key = self.witnesses.get(name)
+        return None if key is None else (key.name, key.public, self.addresses[name])
+
+    def changes(self, before: "Policy") -> set[str]:
+        """The parts in which this policy differs from another one: the subjects of a vote."""
+        changed = set()
+        if {(k.name, k.public) for k in self.logs} != {(k.name, k.public) for k in before.logs}:
+            changed.add("LogKey")
+        names = {*self.witnesses, *before.witnesses}
+        if any(self.witness(name) != before.witness(name) for name in names) or (
+            self.groups,
+            self.quorum,
+        ) != (before.groups, before.quorum):
+            changed.add("Witnesses")
+        return changed
 
     def check(self, note: Note) -> list[str]:
         """Who cosigned a checkpoint, if the log signed it and the quorum is met."""
@@ -417,6 +436,8 @@ ON_PROTOCOL = {
     "log_policy_adopted",
     "country_key_registered",
     "readings_anchored",
+    "absence_announced",
+    "presence_declared",
 }
 """The kinds of acts that are on the protocol and on no case."""
 
@@ -524,10 +545,21 @@ class Registry:
         """Whose keys change only once another party has confirmed the change."""
         self.proposals: dict[str, tuple[str, dict[str, Any]]] = {}
         """Changes of keys that wait: the kind of the act and its fields, by the act's id."""
-        self.votes: dict[str, str] = {}
+        self.votes: dict[str, tuple[str, frozenset[str]]] = {}
+        """The policy that each party adopted last, and the absent parties that it names."""
+        self.nodes: dict[str, str] = {}
+        """The party of each country's node."""
+        self.notice: timedelta | None = None
+        """How long an absence is announced before it counts, where the protocol has a quorum."""
+        self.absences: dict[str, dict[str, datetime]] = {}
+        """When the absence of each party was announced, by subject of the votes."""
         self.policies: list[tuple[int, Policy]] = []
         """From which size on each adopted policy holds."""
         self.recoveries: dict[str, tuple[dict[str, Any], datetime, set[str]]] = {}
+        self.deciding = 0
+        """So many parties decide while all others are absent."""
+        self.publishing = 0
+        """So many parties' witnesses publish."""
         self.edition = 1
         self.recorded_at = ""
         self.marks: list[str] = []
@@ -555,6 +587,11 @@ class Registry:
             self.coordinators = {
                 a["id"]: a["party"] for a in agencies if a["role"] == "coordinator"
             }
+            self.nodes = {a["id"]: a["party"] for a in agencies if a["role"] == "node"}
+            quorum = act["protocol"].get("quorum") if self.edition >= 2 else None
+            if quorum is not None:
+                self.notice = timedelta(days=quorum.get("notice_days", 14))
+                self.deciding, self.publishing = quorum["coordinators"], quorum["witnesses"]
             for grant in act["keys"]:
                 self._register(grant)
         if not event.canonical:
@@ -577,6 +614,7 @@ class Registry:
                 for key, begun in self.recoveries.items()
                 if begun[0]["agency"] != event.agency
             }
+            self._return((self.coordinators | self.nodes).get(event.agency))
         if event.kind in ("key_registered", "key_revoked", "key_compromised"):
             if self._waits(event):
                 self.proposals[event.action_id] = event.kind, act
@@ -589,10 +627,48 @@ class Registry:
         elif event.kind == "coordinator_key_recovered":
             self._recover(event)
         elif event.kind == "log_policy_adopted":
-            self.votes[self.coordinators[event.agency]] = act["policy"]
-            if {p for p, t in self.votes.items() if t == act["policy"]} == self.parties:
-                self.policies.append((position, Policy(act["policy"])))
-                self.votes = {}
+            self._vote(position, event)
+        elif event.kind == "absence_announced":
+            announced = self.absences.setdefault(act["party"], {})
+            for subject in act["subjects"]:
+                announced.setdefault(subject, datetime.fromisoformat(event.recorded_at))
+
+    def _return(self, party: str | None) -> None:
+        """A party whose coordinator or node signs is not absent, and no vote is without it."""
+        if party is not None and self.absences.pop(party, None) is not None:
+            self.votes = {p: vote for p, vote in self.votes.items() if party not in vote[1]}
+
+    def _vote(self, position: int, event: Event) -> None:
+        """A party adopts a policy: with all parties, or without those that are absent."""
+        vote = event.act["policy"], frozenset(event.act.get("without") or ())
+        text, without = vote
+        policy = Policy(text)
+        need(len(self.parties - without) >= self.deciding, "too few parties decide")
+        for party in without:
+            self._check_absent(party, policy, datetime.fromisoformat(event.recorded_at))
+        self.votes[self.coordinators[event.agency]] = vote
+        for_text = {party for party, one in self.votes.items() if one[0] == text}
+        alike = {party for party, one in self.votes.items() if one == vote}
+        if for_text == self.parties or (without and alike >= self.parties - without):
+            self.policies.append((position, policy))
+            self.votes = {}
+
+    def _check_absent(self, party: str, policy: "Policy", at: datetime) -> None:
+        """A party counts as absent for a policy, and keeps its witness in it."""
+        if self.notice is None or not self.policies:
+            raise Failed("no party decides without another here")
+        before, announced = self.policies[-1][1], self.absences.get(party, {})
+        absent = {subject for subject, since in announced.items() if at >= since + self.notice}
+        need(policy.changes(before) <= absent, f"{party} is not absent for this vote")
+        need(
+            policy.witness(party) is not None and policy.witness(party) == before.witness(party),
+            f"the policy changes the witness of {party}, which is away",
+        )
+        count, members = policy.groups.get(policy.quorum, (0, []))
+        need(
+            set(members) == self.parties and count >= self.publishing,
+            "the policy has another quorum than the protocol",
+        )
 
     def _recover(self, event: Event) -> None:
         """The other parties register a key for a coordinator that lost every one.

@@ -226,8 +226,8 @@ class Ledger(Application[UUID]):
         if (receipt := self.receipt_of(action)) is not None:
             return receipt
         registry = self.registry()
-        registries.decide(registry, action)
         at = self.rows.next_time(ask=True)
+        registries.decide(registry, action, at)
         if registry is None:
             judging, version = registries.evolve(None, action, at, 1), 0
         else:
@@ -239,7 +239,9 @@ class Ledger(Application[UUID]):
         _check_applied(registry, event, at)
 
         def holds_at(moment: datetime) -> bool:
-            return moment == at or _may_sign(action, judging, moment)
+            return moment == at or (
+                _may_sign(action, judging, moment) and _is_allowed(registry, action, moment)
+            )
 
         row = self._commit(event, registry, holds_at)
         self.registry()  # so that the next append knows it
@@ -382,6 +384,14 @@ def _holds(
 def _may_sign(action: SignedAction, registry: Registry, at: datetime) -> bool:
     try:
         registry.signing_key(action.key_id, action.agency, at)
+    except Refusal:
+        return False
+    return True
+
+
+def _is_allowed(registry: Registry | None, action: SignedAction, at: datetime) -> bool:
+    try:
+        registries.decide(registry, action, at)
     except Refusal:
         return False
     return True

@@ -28,6 +28,8 @@ LATEST_EDITION = 2
 
 _VISIBLE_SINCE = 2
 """From this edition on, a name has no character that nobody can see."""
+_QUORUM_SINCE = 2
+"""From this edition on, a protocol may say how many parties publish and decide."""
 COORDINATOR: Role = "coordinator"
 OVERSIGHT: Role = "oversight"
 NODE: Role = "node"
@@ -130,6 +132,38 @@ class Retention(LedgerModel):
     The default is an assumption of this program, not a period that an authority set."""
 
 
+class Quorum(LedgerModel):
+    """How many parties publish and decide while the others are away.
+
+    Without it every party's witness publishes, and every party's coordinator decides.
+    """
+
+    witnesses: Annotated[int, Field(ge=1, le=64)]
+    """So many parties' witnesses must cosign a checkpoint before it is published."""
+    coordinators: Annotated[int, Field(ge=1, le=64)]
+    """So many parties' coordinators decide on the log's policy while all others are absent."""
+    notice_days: Annotated[int, Field(ge=7, le=3660)] = 14
+    """A party counts as absent once that was announced on the ledger for so many days.
+
+    The default is an assumption of this program, not a period that an authority set. Less than a
+    week is refused: a party could be voted out over a few holidays."""
+    minority: bool = False
+    """Whether one of the two numbers may be half of the parties or fewer.
+
+    With two parties this lets one country publish, or decide, without the other."""
+
+    def check(self, parties: int) -> None:
+        """Raises ``ValueError`` for numbers that ``parties`` parties cannot have agreed to."""
+        for name, number in (("witnesses", self.witnesses), ("coordinators", self.coordinators)):
+            if number > parties:
+                raise ValueError(f"quorum: {number} {name} are more than there are parties")
+            if 2 * number <= parties and not self.minority:
+                raise ValueError(
+                    f"quorum: {number} of {parties} {name} are no majority; add minority = true"
+                    " only if every party agrees that fewer than a majority are enough"
+                )
+
+
 class Protocol(LedgerModel):
     """An agreement between countries, from a file: another corridor is another file."""
 
@@ -151,6 +185,8 @@ class Protocol(LedgerModel):
     retention: tuple[Retention, ...] = ()
     confirmed_keys: tuple[KeyConfirmation, ...] = ()
     """Without one, each country changes the keys of all its agencies alone."""
+    quorum: Quorum | None = None
+    """Without one, nothing is published and no log policy is adopted without every party."""
 
     @model_validator(mode="after")
     def _refers_only_to_what_it_declares(self) -> Self:
@@ -164,6 +200,8 @@ class Protocol(LedgerModel):
         parties = {party.code for party in self.parties}
         if len(parties) < 2 or len(parties) != len(self.parties):
             raise ValueError("a protocol has two or more parties, each once")
+        if self.quorum is not None:
+            self.quorum.check(len(parties))
         if len({agency.id for agency in self.agencies}) != len(self.agencies):
             raise ValueError("two agencies have the same id")
         for agency in self.agencies:
@@ -262,6 +300,17 @@ class Protocol(LedgerModel):
             if role in confirmation.roles and change in confirmation.changes
             for by in confirmation.by
         )
+
+    @property
+    def quorum_in_force(self) -> Quorum | None:
+        """The quorum, if the edition of the rules knows one."""
+        return self.quorum if self.edition >= _QUORUM_SINCE else None
+
+    @property
+    def publishing_parties(self) -> int:
+        """So many parties' witnesses must cosign a checkpoint before it is published."""
+        quorum = self.quorum_in_force
+        return len(self.parties) if quorum is None else quorum.witnesses
 
     @cached_property
     def ledger_id(self) -> UUID:

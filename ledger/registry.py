@@ -13,6 +13,8 @@ from uuid import UUID
 
 from joserfc.jwk import OKPKey
 
+from ledger import absence
+from ledger.absence import Announcement, Vote
 from ledger.event import ActionRecorded
 from ledger.key_possession import check_proof
 from ledger.key_recovery import KeyRecovery
@@ -23,6 +25,7 @@ from ledger.signing import Mark, SignedAction, verify
 from ledger.transparency.policy import NONE, OTHER_LINE_ENDS, Policy, PolicyError
 from ledger.vault.country_key import CountryPublicKey
 from ledger.vocabulary import REGISTRY_ACTIONS
+from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import KeyGrant
 
 _UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -94,10 +97,14 @@ class KeyProposal:
 
 @dataclass(frozen=True, slots=True)
 class AgreedPolicy:
-    """A policy that every party adopted: it holds for checkpoints of ``since`` events or more."""
+    """A policy that the parties adopted: it holds for checkpoints of ``since`` events or more."""
 
     since: int
     policy: Policy
+    without: frozenset[str] = frozenset()
+    """The absent parties without which the others adopted it."""
+    recorded_at: datetime | None = None
+    """When the last of them did; ``None`` for a policy that no event adopted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +124,10 @@ class Registry:
     version: int
     policies: tuple[AgreedPolicy, ...] = ()
     """Every policy that was in force, the first one first."""
-    proposed: Mapping[str, str] = field(default_factory=dict)
-    """The policy that a party adopted last, by the party's code, while not all have."""
+    proposed: Mapping[str, Vote] = field(default_factory=dict)
+    """What a party voted for last, by the party's code, while no policy comes of it."""
+    announced: tuple[Announcement, ...] = ()
+    """Every announced absence, the first one first."""
     country_keys: Mapping[str, CountryPublicKey] = field(default_factory=dict)
     """What others seal to, by the party's code."""
     readings: Mapping[str, AnchoredReadings] = field(default_factory=dict)
@@ -224,10 +233,15 @@ def evolve(
     if registry is None:
         raise ValueError("the registry begins with the adoption of a protocol")
     registry = _without_recoveries_of(registry, action.agency)
+    registry = _without_absence_of(registry, action.agency, position)
+    if action.kind == "absence_announced":
+        return _with_announcement(registry, action, recorded_at, position)
+    if action.kind == "presence_declared":
+        return replace(registry, version=registry.version + 1)
     if action.kind == "coordinator_key_recovered":
         return _with_recovery(registry, action, recorded_at)
     if action.kind == "log_policy_adopted":
-        return _with_vote(registry, action, position)
+        return _with_vote(registry, action, recorded_at, position)
     if action.kind == "country_key_registered":
         party = registry.agency(action.agency).party
         country_keys = {**registry.country_keys, party: _country_key(action)}
@@ -325,8 +339,11 @@ def applied(registry: Registry | None, event: ActionRecorded) -> tuple[Registry,
     return replace(registry, version=registry.version + 1), mark
 
 
-def decide(registry: Registry | None, action: SignedAction) -> None:
-    """Whether an act on the protocol is allowed. Raises ``Refusal``."""
+def decide(registry: Registry | None, action: SignedAction, at: datetime) -> None:
+    """Decide whether an act on the protocol is allowed, if ``at`` is stored with it.
+
+    Raises ``Refusal``.
+    """
     if action.kind not in REGISTRY_ACTIONS:
         raise Refusal(
             Ground.INVALID,
@@ -352,7 +369,16 @@ def decide(registry: Registry | None, action: SignedAction) -> None:
         _decide_recovery(registry, action, actor)
         return
     if action.kind == "log_policy_adopted":
-        _decide_policy(registry, action, actor)
+        _decide_policy(registry, action, actor, at)
+        return
+    if action.kind == "absence_announced":
+        subjects = map(VoteSubject, action.fields["subjects"])
+        absence.check_announcement(
+            registry.protocol, registry.announced, actor, action.fields["party"], subjects
+        )
+        return
+    if action.kind == "presence_declared":
+        absence.check_presence(registry.announced, actor)
         return
     if action.kind == "country_key_registered":
         _decide_country_key(registry, action, actor)
@@ -531,16 +557,57 @@ def _decide_adoption(action: SignedAction) -> None:
         raise Refusal(Ground.INVALID, "protocol", "The action names another protocol.", "protocol")
 
 
-def _with_vote(registry: Registry, action: SignedAction, position: int) -> Registry:
-    text = action.fields["policy"]
-    proposed = {**registry.proposed, registry.agency(action.agency).party: text}
-    policies = registry.policies
-    if {p for p, t in proposed.items() if t == text} == registry.protocol.party_codes:
-        policies, proposed = (*policies, AgreedPolicy(position, Policy.parse(text))), {}
+def _without_absence_of(registry: Registry, agency: str, position: int) -> Registry:
+    """A party whose coordinator or node signs is present: no other party votes without it."""
+    actor = registry.protocol.agencies_by_id.get(agency)
+    if actor is None or not absence.ends_absence(actor):
+        return registry
+    if not absence.is_announced(registry.announced, actor.party):
+        return registry
+    announced = absence.returned(registry.announced, actor.party, position)
+    proposed = {p: v for p, v in registry.proposed.items() if actor.party not in v.without}
+    return replace(registry, announced=announced, proposed=proposed)
+
+
+def _with_announcement(
+    registry: Registry, action: SignedAction, recorded_at: datetime, position: int
+) -> Registry:
+    announcement = Announcement(
+        action.id,
+        action.fields["party"],
+        frozenset(map(VoteSubject, action.fields["subjects"])),
+        action.agency,
+        position,
+        recorded_at,
+    )
+    return replace(
+        registry,
+        announced=(*registry.announced, announcement),
+        version=registry.version + 1,
+    )
+
+
+def _vote(action: SignedAction) -> Vote:
+    return Vote(action.fields["policy"], frozenset(action.fields.get("without") or ()))
+
+
+def _with_vote(
+    registry: Registry, action: SignedAction, recorded_at: datetime, position: int
+) -> Registry:
+    vote = _vote(action)
+    proposed = {**registry.proposed, registry.agency(action.agency).party: vote}
+    policies, every = registry.policies, registry.protocol.party_codes
+    for_text = {party for party, one in proposed.items() if one.policy == vote.policy}
+    alike = {party for party, one in proposed.items() if one == vote}
+    is_unanimous = for_text == every
+    if is_unanimous or (vote.without and alike >= every - vote.without):
+        without = frozenset[str]() if is_unanimous else vote.without
+        agreed = AgreedPolicy(position, Policy.parse(vote.policy), without, recorded_at)
+        policies, proposed = (*policies, agreed), {}
     return replace(registry, policies=policies, proposed=proposed, version=registry.version + 1)
 
 
-def _decide_policy(registry: Registry, action: SignedAction, actor: Agency) -> None:
+def _decide_policy(registry: Registry, action: SignedAction, actor: Agency, at: datetime) -> None:
     if actor.role != COORDINATOR:
         raise Refusal(
             Ground.NOT_ALLOWED,
@@ -574,7 +641,7 @@ def _decide_policy(registry: Registry, action: SignedAction, actor: Agency) -> N
         raise Refusal(
             Ground.INVALID, "log-policy", "A policy needs a quorum of witnesses.", "act.policy"
         )
-    if registry.proposed.get(actor.party) == text:
+    if registry.proposed.get(actor.party) == _vote(action):
         raise Refusal(
             Ground.CONFLICT,
             "policy-known",
@@ -584,6 +651,16 @@ def _decide_policy(registry: Registry, action: SignedAction, actor: Agency) -> N
     if registry.policies and str(registry.policies[-1].policy) == str(policy):
         raise Refusal(
             Ground.CONFLICT, "policy-known", "This policy is in force already.", "act.policy"
+        )
+    if action.fields.get("without") is not None:
+        absence.check_vote_without(
+            registry.protocol,
+            registry.announced,
+            actor,
+            action.fields["without"],
+            policy,
+            registry.policies[-1].policy if registry.policies else None,
+            at,
         )
 
 

@@ -219,7 +219,7 @@ class Replay:
         by_stored = registry is None or registry.protocol.edition >= BY_STORED_TIME
         is_lenient = stood_still and not by_stored
         if action.kind in REGISTRY_ACTIONS:
-            registries.decide(registry, action)
+            registries.decide(registry, action, recorded_at)
             after = registries.evolve(registry, action, recorded_at, position)
             judging = registry or after
             yield from self._check_signature(inspected, action, judging, recorded_at, is_lenient)

@@ -11,6 +11,9 @@ from ledger.signing import SignedAction
 from ledger.transparency.note import VerifierKey
 from ledger.transparency.policy import Policy, PolicyError
 
+ABOUT_ABSENCE = frozenset({"absence_announced", "presence_declared"})
+"""The kinds of acts that this copy records before the decision, while the ledger node is lost."""
+
 
 def take_over(
     ledger: Ledger, decisions: Sequence[str], own_keys: Sequence[VerifierKey]
@@ -18,19 +21,20 @@ def take_over(
     """Record the parties' decision as the next events of this copy, which then goes on.
 
     ``decisions`` are the coordinators' signed adoptions of one policy; it must name one of
-    ``own_keys`` as the log's. Nothing is recorded unless all of it holds; the same decisions
-    again change nothing. Raises ``Refusal``.
+    ``own_keys`` as the log's. Where a party is away and its absence is not on the ledger yet, they
+    are the announcements of it instead: the copy takes the ledger over by the adoptions, once the
+    days of notice are over. Nothing is recorded unless all of it holds; the same decisions again
+    change nothing. Raises ``Refusal``.
     """
     registry = ledger.adopted()
     actions = [signing.read(signing.parse(decision)) for decision in decisions]
-    _check(registry, actions, own_keys)
+    if not actions or any(action.kind not in ABOUT_ABSENCE for action in actions):
+        _check(registry, actions, own_keys)
     for action in actions:
         if ledger.receipt_of(action) is None:  # else it was recorded before
-            key = registry.signing_key(
-                action.key_id, action.agency, ledger.rows.next_time(ask=True)
-            )
-            signing.verify(action, key)
-            registries.decide(registry, action)
+            at = ledger.rows.next_time(ask=True)
+            signing.verify(action, registry.signing_key(action.key_id, action.agency, at))
+            registries.decide(registry, action, at)
     return [ledger.append_to_registry(action) for action in actions]
 
 
@@ -48,7 +52,10 @@ def _check(
     if not any(key in policy.logs for key in own_keys):
         raise _refused("The policy names another node's log key than this one's.")
     decided = {registry.agency(action.agency).party for action in actions}
-    if missing := registry.protocol.party_codes - decided:
+    absent = {frozenset(action.fields.get("without") or ()) for action in actions}
+    if len(absent) != 1:
+        raise _refused("The decisions name different parties as absent.")
+    if missing := registry.protocol.party_codes - decided - next(iter(absent)):
         raise _refused(f"The word of {', '.join(sorted(missing))} is missing.")
 
 

@@ -117,7 +117,9 @@ class RegistryDocuments:
             "protocol": registry.protocol.id,
             "keys": last[1]["keys"] if last and same_keys else self._of_keys(registry),
             "log_policy": str(registry.policies[-1].policy) if registry.policies else None,
-            "log_policies_proposed": dict(registry.proposed),
+            "log_policies_proposed": {
+                party: vote.policy for party, vote in registry.proposed.items()
+            },
             "readings": {
                 party: {"entries": anchored.entries, "head": anchored.head.hex()}
                 for party, anchored in registry.readings.items()

@@ -66,6 +66,13 @@ def access_page(protocol: Protocol) -> str:
         "| what | who decides with it |",
         "|---|---|",
         *_second_parties(protocol),
+        "",
+        "## A party that is away",
+        "",
+        "How many parties publish and decide while the others are absent. It is a reading of the "
+        "procedure, not a text that an authority set.",
+        "",
+        *_quorum(protocol),
     ]
     return "\n".join(lines) + "\n"
 
@@ -106,6 +113,19 @@ def _second_parties(protocol: Protocol) -> Iterator[str]:
             others = f"{_names(rule.by_another_party)} of another country"
             home = f"{_names(at_home)} of any country of the case"
             yield f"| `{kind}` | {others}; {home}; never the agency that is reviewed |"
+
+
+def _quorum(protocol: Protocol) -> Iterator[str]:
+    quorum = protocol.quorum_in_force
+    if quorum is None:
+        yield "- Nothing is published, and no log policy is adopted, without every party."
+        return
+    of = f"of {len(protocol.parties)} parties"
+    yield f"- {quorum.witnesses} {of}: their witnesses publish a checkpoint."
+    yield (
+        f"- {quorum.coordinators} {of}: their coordinators adopt a log policy, once the absence of"
+        f" every other party was announced for {quorum.notice_days} days."
+    )
 
 
 def _names(names: Iterable[str]) -> str:

@@ -94,18 +94,27 @@ def adopt_policy(
         Path | None,
         typer.Option("--out", "-o", help="Only sign, into a file, for `node take-over`."),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A party that counts as absent (`absence show`). May be repeated."),
+    ] = None,
     url: Url = DEFAULT_URL,
     key: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Adopt a policy as a party's coordinator; it is in force once every party has.
 
+    With --without it is in force once every other party has, if the protocol's quorum allows it.
     So keys of the log and of witnesses change, and another node takes the ledger over.
     """
     with failures(as_json), connect(url, agency, key) as client:
         text = read_ordinary(file, MAX_BYTES).decode("utf-8")
         Policy.parse(text)
-        action = LogPolicyAdopted(acted_at=datetime.now(UTC), policy=text)
+        action = LogPolicyAdopted(
+            acted_at=datetime.now(UTC),
+            policy=text,
+            without=tuple(sorted(party.upper() for party in without)) if without else None,
+        )
         if out_file is not None:
             out_file.write_text(f"{client.sign(action, None)}\n", encoding="ascii")
             out.print(f"Signed into {out_file}", soft_wrap=True)
@@ -165,7 +174,7 @@ def fingerprints(
         tree = ledger.rows.tree()
         if at > tree.size:
             fail(f"there are {tree.size} events here, not {at}")
-        policy = str(policy_at(ledger, trusted_policy(settings))(at))
+        policy = str(policy_at(ledger, settings)(at))
         digests = {
             "policy": hashlib.sha256(policy.encode()).digest(),
             "adoption": adoption(ledger),
@@ -210,9 +219,9 @@ def export_log(
             fail("no checkpoint is published yet; a quorum of witnesses must cosign one")
         note, checkpoint = last
         task = progress.add_task("", total=None)
-        trusted = trusted_policy(settings)
+        trusted = trusted_policy(settings, ledger.registry())
         history = policy_history(ledger.rows, database, ledger.registry(), trusted)
-        policy = policy_at(ledger, trusted)(checkpoint.size)
+        policy = policy_at(ledger, settings)(checkpoint.size)
         written = write_export(
             ledger.rows,
             note,

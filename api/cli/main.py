@@ -42,6 +42,7 @@ WHERE: Mapping[str, str] = {
     "verify": "verify",
     "keys": "keys",
     "duplicates": "duplicates",
+    "absence": "absence",
     "log": "log",
     "witness": "log",
     "node": "history",

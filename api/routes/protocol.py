@@ -1,10 +1,14 @@
 """The protocol, its agencies and their keys, and the acts that change these."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
 
+from fastapi import APIRouter, Path, Response
+
+from api.absences import absence_report
 from api.access import TheCaller, TheNode
 from api.declared_parameters import DeclaredParametersRoute
 from api.documents import (
+    AbsenceReport,
     AgencyKey,
     AgencyWithKeys,
     KeyProposalDocument,
@@ -16,6 +20,7 @@ from api.parameters import AtLeast, Position, SignedActionBody, wait_for
 from api.problems import responses
 from api.routes.outbox import ACCEPTED, answer
 from ledger.keys import public_part
+from ledger.refusals import Ground, Refusal
 
 router = APIRouter(prefix="/v1", tags=["protocol"], route_class=DeclaredParametersRoute)
 
@@ -82,6 +87,31 @@ def get_key_proposals(caller: TheCaller) -> list[KeyProposalDocument]:
         )
         for one in caller.registry.proposals.values()
     ]
+
+
+@router.get(
+    "/parties/{party}/absence",
+    response_model=AbsenceReport,
+    responses=responses(401, 403, 404, 409, 422, 503),
+)
+def get_absence(
+    party: Annotated[str, Path(pattern="^[A-Z]{2}$", description="The party's code")],
+    node: TheNode,
+    caller: TheCaller,
+) -> AbsenceReport:
+    """What a party misses: announced absences, and what was decided and published without it.
+
+    For coordinators, oversight bodies and nodes. The published sizes are those that this node has.
+    """
+    if not caller.sees_every_event:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "whole-ledger",
+            "What a party misses is shown to coordinators, oversight bodies and nodes.",
+        )
+    if party not in caller.registry.protocol.party_codes:
+        raise Refusal(Ground.UNKNOWN, "unknown-party", "This is no party of the protocol.", "party")
+    return absence_report(node.database, node.policy_at, caller.registry, party)
 
 
 @router.post(

@@ -49,7 +49,8 @@ ORDER BY size LIMIT %(limit)s
 """
 _ACTS_UPTO = """
 SELECT notification_id, state FROM ledger.events
-WHERE originator_id = %(ledger)s AND topic = ANY(%(kinds)s) AND notification_id <= %(last)s
+WHERE originator_id = %(ledger)s AND notification_id <= %(last)s
+  AND (topic = ANY(%(kinds)s) OR notification_id = ANY(%(also)s))
 ORDER BY notification_id
 """
 
@@ -249,10 +250,19 @@ def _trusted_before(database: Database) -> list[Policy]:
 
 
 def _acts(database: Database, registry: Registry | None, last: int) -> list[tuple[int, bytes]]:
-    """The acts on the protocol of the kinds :data:`ACTS` up to a position, by position."""
+    """The acts on the protocol that say whose policy holds, up to a position, by position.
+
+    They are of the kinds :data:`ACTS`. An act of another kind is among them where it ended the
+    announced absence of a party.
+    """
     if registry is None:
         return []
-    wanted = {"ledger": registry.protocol.ledger_id, "kinds": sorted(ACTS), "last": last}
+    wanted = {
+        "ledger": registry.protocol.ledger_id,
+        "kinds": sorted(ACTS),
+        "also": [one.ended_at for one in registry.announced if one.ended_at is not None],
+        "last": last,
+    }
     with database.connection() as connection:
         rows = connection.execute(_ACTS_UPTO, wanted).fetchall()
     return [(row["notification_id"], bytes(row["state"])) for row in rows]
@@ -309,7 +319,7 @@ def _recorded(acts: Sequence[Act], head: Checkpoint) -> Sequence[AgreedPolicy]:
         path = list(map(read_hash, act.path))
         check_inclusion(leaf_hash(event), act.position - 1, head.size, path, head.root)
         row = reader.row(act.position, event)
-        if row.kind not in ACTS:
+        if row.kind not in REGISTRY_ACTIONS:
             raise NoteError(f"the event at position {act.position} is no act on the protocol")
         for problem in replay.judge(act.position, inspect(row)):
             raise NoteError(f"position {act.position}: {problem}")

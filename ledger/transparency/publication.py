@@ -27,6 +27,8 @@ STRIDE = 1000
 REFRESHED_AFTER = timedelta(hours=6)
 """Times of the last published checkpoint that differ so much from the clock are asked for anew."""
 _REFRESH_SECONDS = 10.0
+_FOR_ALL_SECONDS = 1.0
+"""Publication waits so long for the witnesses that cosigned what was published last."""
 
 PolicyAt = Callable[[int], Policy]
 """The policy for a checkpoint of some size."""
@@ -147,14 +149,16 @@ class Publication:
     def gather(self) -> Standing:
         """Ask for cosignatures of the last signed checkpoint, and publish it with a quorum.
 
-        All witnesses are asked about the same one, at the same time; once a quorum has
-        cosigned, nobody waits for the rest.
+        All witnesses are asked about the same one, at the same time. A published checkpoint shall
+        carry the cosignature of every witness that is not away, so those that cosigned the one
+        before have a second. After that a quorum is enough.
         """
         last = self._last_signed()
         if last is not None:
             note, checkpoint = last
             policy = self.policy_at(checkpoint.size)
             waiting = self._ask_all(policy, note, checkpoint)
+            wait(self._present(policy), timeout=_FOR_ALL_SECONDS)
             while not self._publish(policy, note, checkpoint) and waiting:
                 _, waiting = wait(waiting, return_when=FIRST_COMPLETED)
         return self.standing()
@@ -191,6 +195,13 @@ class Publication:
                     self._ask, name, trusted, client, sizes[name], tree, note, checkpoint
                 )
         return {asked for asked in self._asked.values() if not asked.done()}
+
+    def _present(self, policy: Policy) -> set[Future[None]]:
+        """The requests under way to witnesses that cosigned what was published last."""
+        _, before = sizes(self._database)
+        cosigned = _cosigned_sizes(self._database, policy)
+        asked = {name: self._asked[name] for name in policy.witnesses if name in self._asked}
+        return {one for name, one in asked.items() if cosigned[name] >= before and not one.done()}
 
     def _ask(
         self,
@@ -407,6 +418,15 @@ def sizes(database: Database) -> tuple[int, int]:
             " COALESCE((SELECT max(size) FROM log.published), 0) AS published"
         ).fetchone()
     return (row["signed"], row["published"]) if row else (0, 0)
+
+
+def signed_since(database: Database, size: int) -> datetime | None:
+    """When the log signed its first checkpoint of more than ``size`` events, if it did."""
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT signed_at FROM log.signed WHERE size > %s ORDER BY size LIMIT 1", (size,)
+        ).fetchone()
+    return None if row is None else row["signed_at"]
 
 
 def standing(database: Database, policy_at: PolicyAt) -> Standing:

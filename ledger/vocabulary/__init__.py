@@ -52,6 +52,7 @@ from ledger.vocabulary.protection import (
     ShelterLeft,
 )
 from ledger.vocabulary.registration import (
+    AbsenceAnnounced,
     CoordinatorKeyRecovered,
     CountryKeyRegistered,
     KeyChangeConfirmed,
@@ -60,6 +61,7 @@ from ledger.vocabulary.registration import (
     KeyRegistered,
     KeyRevoked,
     LogPolicyAdopted,
+    PresenceDeclared,
     ProtocolAdopted,
     ReadingsAnchored,
 )
@@ -149,6 +151,8 @@ REGISTRY_ACTIONS = actions_by_kind(
         CoordinatorKeyRecovered,
         CountryKeyRegistered,
         ReadingsAnchored,
+        AbsenceAnnounced,
+        PresenceDeclared,
     )
 )
 """The acts on the protocol itself, by kind."""

@@ -564,3 +564,12 @@ class ReopeningReason(StrEnum):
     RENEWED_RISK = "renewed_risk"
     COURT_REQUEST = "court_request"
     CLOSED_IN_ERROR = "closed_in_error"
+
+
+class VoteSubject(StrEnum):
+    """The part of a log policy that a vote changes."""
+
+    LOG_KEY = "LogKey"
+    """The key that signs the checkpoints: its rotation, and a takeover by another node."""
+    WITNESSES = "Witnesses"
+    """The witnesses, their keys and addresses, and their quorum."""

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from ledger.vocabulary.action import Action, LedgerModel, OnLedger
 from ledger.vocabulary.picklists import Stage as S
-from ledger.vocabulary.types import ActionId, AgencyId, UtcDatetime
+from ledger.vocabulary.picklists import VoteSubject
+from ledger.vocabulary.types import ActionId, AgencyId, Countries, Country, UtcDatetime
 
 MAX_POLICY = 8 * 1024
 KeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
@@ -142,6 +143,29 @@ class LogPolicyAdopted(Action):
     stage: ClassVar[S] = S.COORDINATION
 
     policy: OnLedger[Annotated[str, Field(min_length=1, max_length=MAX_POLICY)]]
+    without: OnLedger[Countries | None] = None
+    """The absent parties without which the policy is to be in force; see ``ledger.absence``."""
+
+
+class AbsenceAnnounced(Action):
+    """A coordinator announces that another party is away, and on what the others will vote.
+
+    After the protocol's days of notice the party counts as absent for these votes. Any act on the
+    protocol by that party's coordinator or node ends the announcement.
+    """
+
+    kind: ClassVar[str] = "absence_announced"
+    stage: ClassVar[S] = S.COORDINATION
+
+    party: OnLedger[Country]
+    subjects: OnLedger[Annotated[tuple[VoteSubject, ...], Field(min_length=1, max_length=2)]]
+
+
+class PresenceDeclared(Action):
+    """A party that is announced as absent declares that it is here, by its coordinator or node."""
+
+    kind: ClassVar[str] = "presence_declared"
+    stage: ClassVar[S] = S.COORDINATION
 
 
 class CountryKeyRegistered(Action):

@@ -137,12 +137,43 @@ type act struct {
 		Protocol struct {
 			Parties  []struct{ Code string }
 			Agencies []struct{ ID, Party, Role string }
+			Quorum   *struct {
+				Coordinators int
+				NoticeDays   int `json:"notice_days"`
+			}
 		}
-		Keys   []grant
-		Grant  grant
-		KeyID  string `json:"key_id"`
-		Policy string
+		Keys     []grant
+		Grant    grant
+		KeyID    string `json:"key_id"`
+		Policy   string
+		Without  []string
+		Party    string
+		Subjects []string
 	}
+}
+
+// vote is the policy that a party adopted last, and the absent parties that it names.
+type vote struct{ text, without string }
+
+// changes gives the subjects of a vote that replaces another policy.
+func (p policy) changes(before policy) []string {
+	part := func(trust string, isLog bool) string {
+		var lines []string
+		for _, line := range strings.Split(trust, "\n") {
+			if strings.HasPrefix(line, "log ") == isLog {
+				lines = append(lines, line)
+			}
+		}
+		return strings.Join(lines, "\n")
+	}
+	var changed []string
+	if part(p.trust, true) != part(before.trust, true) {
+		changed = append(changed, "LogKey")
+	}
+	if part(p.trust, false) != part(before.trust, false) {
+		changed = append(changed, "Witnesses")
+	}
+	return changed
 }
 
 type grant struct {
@@ -179,7 +210,11 @@ type adopted struct {
 
 // fold gives the policies that the acts adopt, each of which a registered key must have signed.
 func fold(h history, head checkpoint) []adopted {
-	keys, party, votes := map[string]key{}, map[string]string{}, map[string]string{}
+	keys, party, votes := map[string]key{}, map[string]string{}, map[string]vote{}
+	speaks := map[string]string{} // the party of each coordinator and node
+	absences := map[string]map[string]time.Time{}
+	deciding, notice := 0, time.Duration(0)
+	var inForce *policy
 	var found []adopted
 	recoveries := map[string]*recovery{}
 	parties := 0
@@ -205,6 +240,12 @@ func fold(h history, head checkpoint) []adopted {
 				if agency.Role == "coordinator" {
 					party[agency.ID] = agency.Party
 				}
+				if agency.Role == "coordinator" || agency.Role == "node" {
+					speaks[agency.ID] = agency.Party
+				}
+			}
+			if quorum := claims.Act.Protocol.Quorum; quorum != nil {
+				deciding, notice = quorum.Coordinators, time.Duration(quorum.NoticeDays)*24*time.Hour
 			}
 			for _, g := range claims.Act.Keys {
 				register(g)
@@ -220,13 +261,30 @@ func fold(h history, head checkpoint) []adopted {
 				delete(recoveries, id)
 			}
 		}
+		at, err := time.Parse(time.RFC3339Nano, event.At)
+		check(err, "time of recording")
+		if present := speaks[claims.Agency]; absences[present] != nil {
+			delete(absences, present)
+			for of, one := range votes {
+				if strings.Contains(one.without, present) {
+					delete(votes, of)
+				}
+			}
+		}
 		switch claims.Kind {
+		case "absence_announced":
+			if absences[claims.Act.Party] == nil {
+				absences[claims.Act.Party] = map[string]time.Time{}
+			}
+			for _, subject := range claims.Act.Subjects {
+				if _, known := absences[claims.Act.Party][subject]; !known {
+					absences[claims.Act.Party][subject] = at
+				}
+			}
 		case "key_registered":
 			register(claims.Act.Grant)
 		case "coordinator_key_recovered":
 			id, of := thumbprint(claims.Act.Grant.Key.X), claims.Act.Grant.Agency
-			at, err := time.Parse(time.RFC3339Nano, event.At)
-			check(err, "time of recording")
 			begun, known := recoveries[id]
 			if !known {
 				begun = &recovery{claims.Act.Grant, at, map[string]bool{}}
@@ -241,16 +299,32 @@ func fold(h history, head checkpoint) []adopted {
 		case "key_revoked", "key_compromised":
 			delete(keys, claims.Act.KeyID)
 		case "log_policy_adopted":
-			votes[party[claims.Agency]] = claims.Act.Policy
-			agreeing := 0
-			for _, text := range votes {
-				if text == claims.Act.Policy {
-					agreeing++
+			sort.Strings(claims.Act.Without)
+			made, proposed := vote{claims.Act.Policy, strings.Join(claims.Act.Without, " ")}, readPolicy(claims.Act.Policy)
+			for _, absent := range claims.Act.Without {
+				if inForce == nil || parties-len(claims.Act.Without) < deciding {
+					refuse("the vote at position %d is without too many parties", one.Position)
+				}
+				for _, subject := range proposed.changes(*inForce) {
+					since, known := absences[absent][subject]
+					if !known || at.Before(since.Add(notice)) {
+						refuse("%s is not absent for the vote at position %d", absent, one.Position)
+					}
 				}
 			}
-			if agreeing == parties {
-				found = append(found, adopted{one.Position, readPolicy(claims.Act.Policy).trust})
-				votes = map[string]string{}
+			votes[party[claims.Agency]] = made
+			agreeing, alike := 0, 0
+			for _, other := range votes {
+				if other.text == made.text {
+					agreeing++
+				}
+				if other == made {
+					alike++
+				}
+			}
+			if agreeing == parties || made.without != "" && alike >= parties-len(claims.Act.Without) {
+				found = append(found, adopted{one.Position, proposed.trust})
+				inForce, votes = &proposed, map[string]vote{}
 			}
 		}
 	}

@@ -19,7 +19,7 @@ def test_a_ledger_adopted_before_an_action_was_added_is_read_and_does_not_allow_
         acted_at=PAST, protocol=content, keys=tuple(map(agencies.grant, coordinators))
     )
     action = read(parse(str(agencies.sign(coordinators[0], adoption, None))))
-    decide(None, action)
+    decide(None, action, PAST)
     registry = evolve(None, action, PAST, 1)
     assert registry.protocol.edition == 1
     assert "legal_hold_placed" not in registry.protocol.actions

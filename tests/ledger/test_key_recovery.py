@@ -35,8 +35,8 @@ class Acts:
 
     def record(self, agency: str, action: Action, after: timedelta = timedelta(0)) -> Registry:
         signed = signing.read(self.agencies.sign(agency, action, None))
-        registries.decide(self.registry, signed)
         self.at += after
+        registries.decide(self.registry, signed, self.at)
         self.position += 1
         self.registry = registries.evolve(self.registry, signed, self.at, self.position)
         return self.registry
@@ -46,7 +46,7 @@ class Acts:
 def acts(agencies: Agencies) -> Acts:
     made = Acts(agencies)
     adoption = signing.read(agencies.adoption())
-    registries.decide(None, adoption)
+    registries.decide(None, adoption, PAST)
     made.registry = registries.evolve(None, adoption, PAST, 1)
     made.position = 1
     return made

@@ -37,7 +37,9 @@ from ledger.vocabulary import (
     REGISTRY_ACTIONS,
     Action,
 )
+from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import (
+    AbsenceAnnounced,
     CoordinatorKeyRecovered,
     CountryKeyRegistered,
     KeyChangeConfirmed,
@@ -46,6 +48,7 @@ from ledger.vocabulary.registration import (
     KeyRegistered,
     KeyRevoked,
     LogPolicyAdopted,
+    PresenceDeclared,
     ReadingsAnchored,
 )
 from projections.analysis import events, run_view
@@ -291,6 +294,10 @@ def _some(kind: str, agencies: Agencies, data: st.DataObject) -> Action:
         "key_change_confirmed": lambda: KeyChangeConfirmed(acted_at=PAST, proposal=UUID(int=7)),
         "key_change_declined": lambda: KeyChangeDeclined(acted_at=PAST, proposal=UUID(int=7)),
         "key_compromised": lambda: KeyCompromised(acted_at=PAST, key_id=kid, since=PAST),
+        "absence_announced": lambda: AbsenceAnnounced(
+            acted_at=PAST, party="AL", subjects=(VoteSubject.LOG_KEY, VoteSubject.WITNESSES)
+        ),
+        "presence_declared": lambda: PresenceDeclared(acted_at=PAST),
         "log_policy_adopted": lambda: LogPolicyAdopted(acted_at=PAST, policy="quorum none\n"),
         "country_key_registered": lambda: CountryKeyRegistered(acted_at=PAST, key="A" * 1622),
         "readings_anchored": lambda: ReadingsAnchored(acted_at=PAST, entries=7, head="0" * 64),

@@ -49,7 +49,9 @@ def test_a_country_verifies_without_trusting_the_operator(
     policy = directory / "policy"
     policy.write_text(
         "\n".join(
-            f"witness ME {their_key} {witness.url}" if line.startswith("witness ME") else line
+            f"witness ME {their_key} {witness.url}"
+            if line.startswith("witness ME")
+            else line.replace("group parties 2", "group parties 3")
             for line in own.splitlines()
         )
         + "\n"

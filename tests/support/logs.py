@@ -42,6 +42,10 @@ class Log:
         }
     )
     later_keys: list[SignerKey] = field(default_factory=list)
+    threshold: int | None = None
+    """So many witnesses are a quorum: all unless said."""
+    away: set[str] = field(default_factory=set)
+    """The parties whose witnesses do not answer."""
 
     @property
     def policy(self) -> Policy:
@@ -50,7 +54,7 @@ class Log:
 
     def policy_of(self, key: SignerKey) -> Policy:
         witnesses = {p: TrustedWitness(k.verifier) for p, k in self.witness_keys.items()}
-        return Policy.of(key.verifier, witnesses)
+        return Policy.of(key.verifier, witnesses, self.threshold)
 
     def policy_at(self, size: int) -> Policy:
         registry = self.ledger.registry()
@@ -69,7 +73,7 @@ class Log:
             self.ledger.rows,
             self.database,
             [self.key, *self.later_keys],
-            lambda name, _: witnesses[name],
+            lambda name, _: None if name in self.away else witnesses[name],
             self.policy_at,
         )
 
@@ -95,9 +99,11 @@ class Log:
             signing.read(self.agencies.sign(agency, act, None))
         ).position
 
-    def decisions(self, policy: Policy, coordinators: Sequence[str] = ()) -> list[str]:
+    def decisions(
+        self, policy: Policy, coordinators: Sequence[str] = (), *without: str
+    ) -> list[str]:
         """The coordinators' signed adoptions of a policy."""
-        adopted = LogPolicyAdopted(acted_at=START, policy=str(policy))
+        adopted = LogPolicyAdopted(acted_at=START, policy=str(policy), without=without or None)
         names = coordinators or ("xk-nac", "me-nac", "al-nac")
         return [str(self.agencies.sign(name, adopted, None)) for name in names]
 

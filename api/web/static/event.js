@@ -10,6 +10,7 @@ const ON_PROTOCOL = [
   "protocol_adopted", "key_registered", "key_revoked", "key_compromised",
   "coordinator_key_recovered", "key_change_confirmed", "key_change_declined",
   "log_policy_adopted", "country_key_registered", "readings_anchored",
+  "absence_announced", "presence_declared",
 ];
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 const EARLIER_UUID = /^(?:urn:uuid:|\{)?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?$/i;
