@@ -10,24 +10,37 @@ from types import ModuleType
 
 import pytest
 
-from ledger.application import Ledger
+from ledger.application import Ledger, environment
 from ledger.store.database import Database
 from ledger.transparency.fingerprint import spoken
 from tests.support.agencies import Agencies
 from tests.support.auditor import AUDITOR, run_auditor
+from tests.support.databases import name_of, new_database
 from tests.support.exports import export_of, receipt_of, recorded_policies
 from tests.support.logs import Log, signer
 
 HOLDS, CANNOT_TELL, DOES_NOT_HOLD = 0, 1, 3
 
 
+@pytest.fixture(scope="module")
+def grown(server: str, begun: str, agencies: Agencies) -> Iterator[str]:
+    """The name of a database to copy: a ledger of more than one tile of each sort."""
+    with new_database(server, begun) as conninfo:
+        with Ledger(environment(conninfo)) as ledger, Database(conninfo) as pool:
+            made = Log(ledger, pool, agencies)
+            while (ledger.rows.max_notification_id() or 0) < 300:
+                made.register("xk-nac")
+        yield name_of(conninfo)
+
+
 @pytest.fixture
-def log(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[Log]:
-    with Database(database) as pool:
+def log(server: str, grown: str, agencies: Agencies) -> Iterator[Log]:
+    with (
+        new_database(server, grown) as conninfo,
+        Ledger(environment(conninfo)) as ledger,
+        Database(conninfo) as pool,
+    ):
         made = Log(ledger, pool, agencies)
-        # More than one tile of each sort.
-        while (ledger.rows.max_notification_id() or 0) < 300:
-            made.register("xk-nac")
         made.publication.step()
         yield made
 

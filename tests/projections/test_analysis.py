@@ -35,7 +35,7 @@ NAMES = ("caseload", "time_to_return", "services_gap")
 def told() -> MemoryLedger:
     ledger = MemoryLedger(Agencies())
     ledger.begin()
-    tell(ledger, Random(7), 60)
+    tell(ledger, Random(7), 30)
     return ledger
 
 

@@ -198,7 +198,7 @@ def expected_case(case: Case) -> dict[str, Any]:
 
 
 @settings(
-    max_examples=4,
+    max_examples=2,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.generate),  # shrinking a walk takes minutes, and tells no more

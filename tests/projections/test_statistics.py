@@ -61,7 +61,7 @@ def small(cube: Cube, counts: Mapping[Cell, int]) -> list[Cell]:
     return [cell for cell, count in cube.totals(counts).items() if 0 < count < K]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(tables())
 def test_nobody_is_found_in_a_publication(table: tuple[Cube, dict[Cell, int]]) -> None:
     cube, counts = table
@@ -76,7 +76,7 @@ def test_nobody_is_found_in_a_publication(table: tuple[Cube, dict[Cell, int]]) -
         assert most is None or most - least >= K
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(tables())
 def test_with_nothing_hidden_the_same_attempt_finds_them(
     table: tuple[Cube, dict[Cell, int]],

@@ -1,6 +1,6 @@
 """Whoever owns the database rewrites it in every way they can think of; each time it shows.
 
-``CASE_LEDGER_TEST_MUTATIONS`` sets how many random mutations are made (default 100).
+``CASE_LEDGER_TEST_MUTATIONS`` sets how many random mutations are made (default 50).
 """
 
 import base64
@@ -37,7 +37,7 @@ from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.agencies import Agencies
 
-MUTATIONS = int(os.environ.get("CASE_LEDGER_TEST_MUTATIONS", "100"))
+MUTATIONS = int(os.environ.get("CASE_LEDGER_TEST_MUTATIONS", "50"))
 ORIGIN = "ledger.example/tampered"
 EVERY = 4
 """A checkpoint is published after so many events."""
