@@ -43,7 +43,7 @@ from tests.support.databases import new_database
 from tests.support.strategies import proposals
 from tests.support.views import rows_of as view_rows
 
-LEDGERS = int(os.environ.get("CASE_LEDGER_TEST_LEDGERS", "1"))
+LEDGERS = int(os.environ.get("CASE_LEDGER_TEST_LEDGERS", "2"))
 STEPS = 50
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 

@@ -24,7 +24,7 @@ from tests.support.story import Told, tell
 from tests.support.views import rows_of as view_rows
 from tests.support.web import signed_in
 
-LEDGERS = int(os.environ.get("CASE_LEDGER_TEST_LEDGERS", "1"))
+LEDGERS = int(os.environ.get("CASE_LEDGER_TEST_LEDGERS", "2"))
 KEY_ACTS = ("protocol_adopted", "key_registered", "key_revoked", "key_compromised")
 WHO = ("xk-dhtqnj", "me-nac", "xk-ombudsperson")
 
