@@ -1,6 +1,7 @@
 """What the API answers with: frozen models, from which the OpenAPI document is made."""
 
 import base64
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,6 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from api.parcel_standing import ParcelsStanding, Side
 from api.problem_details import ProblemDetails
 from api.readiness import Effect
 from api.subject_access.wording import Language
@@ -574,6 +576,20 @@ class ReadinessTrouble(Document):
     message: str
 
 
+class ParcelsWaiting(Document):
+    """Parcels of one country for another that were not acknowledged, as this node sees them."""
+
+    side: Side
+    sender: Country
+    recipient: Country
+    parcels: int
+    oldest_at: UtcDatetime
+
+    @classmethod
+    def of(cls, standing: ParcelsStanding) -> "ParcelsWaiting":
+        return cls(**dataclasses.asdict(standing))
+
+
 class Readiness(Document):
     """Whether this node can serve, and where it stands."""
 
@@ -591,6 +607,8 @@ class Readiness(Document):
     """``None`` on the ledger node."""
     worked_at: UtcDatetime | None
     """When the process that follows, publishes and folds said anything last: seconds ago."""
+    parcels: tuple[ParcelsWaiting, ...] = ()
+    """What waits between countries: at the mailbox, by the sender, and by the recipient."""
     troubles: tuple[ReadinessTrouble, ...] = ()
     """What the operator should look at, though the node is ready."""
 

@@ -60,6 +60,7 @@ class _Standing(Collector):
             free.add_metric((name,), mebibytes)
         yield free
         yield self._key_ends()
+        yield from self._parcels()
         if (worked_at := node.told.said_at()) is not None:
             yield _gauge(
                 "work_silent_seconds",
@@ -69,6 +70,18 @@ class _Standing(Collector):
         if (following := node.following()) is not None:
             yield _gauge("outbox_waiting", "Actions without an outcome", following.waiting)
             yield _gauge("ledger_reachable", "1 where it answers", float(following.reachable))
+
+    def _parcels(self) -> Iterator[Metric]:
+        labels = ("side", "sender", "recipient")
+        waiting = _gauge("parcels_waiting", "Parcels that were not acknowledged", labels=labels)
+        oldest = _gauge("parcel_oldest_seconds", "Since when the oldest one waits", labels=labels)
+        now = clock.now()
+        for one in self._node.parcels_standing():
+            pair = (one.side.value, one.sender, one.recipient)
+            waiting.add_metric(pair, one.parcels)
+            oldest.add_metric(pair, max(0.0, (now - one.oldest_at).total_seconds()))
+        yield waiting
+        yield oldest
 
     def _checked_views(self) -> Iterator[Metric]:
         differing = differing_rows(self._node.database)

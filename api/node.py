@@ -18,6 +18,7 @@ from api.log_keys import own_parties, policy_at, trusted_policy
 from api.lost_keys import check_none_lost
 from api.notifying.notifier import check_notifications
 from api.outcomes import Outcomes
+from api.parcel_standing import ParcelsStanding, parcels_standing
 from api.rates import Rate
 from api.readiness import Checks, Trouble
 from api.recording import DirectRecording, GuardedRecording, OutboxRecording, Recording
@@ -138,6 +139,10 @@ class Node:
         origin = self.policy_at(signed).logs[0].name
         witnesses = {party: self.witnesses.size(party, origin) for party in self.parties}
         return Standing(signed, published, witnesses)
+
+    def parcels_standing(self) -> tuple[ParcelsStanding, ...]:
+        """What waits between countries, as this node sees it."""
+        return parcels_standing(self.vaults, self.mailbox if self.leads else None)
 
     def cosigned_times(self) -> CosignedTimes:
         """Return the times that witnesses cosigned, as many as the longest days of grace need."""

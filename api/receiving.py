@@ -8,7 +8,7 @@ looks at all of them.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -132,6 +132,11 @@ class Receiving(Background):
                 _log.warning("fetching interrupted", error=type(error).__name__)
                 pause = _AFTER_TROUBLE_SECONDS
             self._stopping.wait(pause)
+
+    def set_aside(self, party: str) -> Collection[UUID]:
+        """Return the parcels for a country that this process has set aside."""
+        place = self._places.get(party)
+        return place.set_aside.keys() if place is not None else ()
 
     def fetch(self) -> bool:
         """Take in what waits. Returns whether more may wait."""

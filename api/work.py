@@ -32,6 +32,13 @@ from api.marked_events import marked_troubles
 from api.matching import Matching
 from api.node import Node, node_client
 from api.notifying.notifier import Notifier
+from api.parcel_standing import (
+    full_troubles,
+    not_believed_troubles,
+    outdated_troubles,
+    waiting_troubles,
+    without_key_troubles,
+)
 from api.publishing import Publisher
 from api.readiness import Checks, Trouble
 from api.receiving import Receiving
@@ -42,7 +49,7 @@ from api.told import Heard, Listener, Said, Teller
 from api.vault_checking import VaultChecking
 from api.view_checking import ViewChecking, view_troubles
 from api.witnessing import LATEST
-from ledger import outbox
+from ledger import clock, outbox
 from ledger.mirror import Mirror
 from ledger.protocol import Agency
 from ledger.store import recorder
@@ -223,6 +230,11 @@ class Work:
         self._stack.enter_context(receiving)
         self._stack.enter_context(matching)
         self._works[told.ASSESSED] = matching.look
+        self.checks.add(lambda: waiting_troubles(node.parcels_standing(), clock.now()))
+        self.checks.add(lambda: not_believed_troubles(node.vaults))
+        self.checks.add(lambda: full_troubles(delivery.full))
+        self.checks.add(lambda: outdated_troubles(delivery.is_outdated))
+        self.checks.add(lambda: without_key_troubles(receiving.without_key))
 
     def _log(self) -> str:
         """The keys of the log in force. A ledger node that takes over has another one."""

@@ -45,7 +45,7 @@ WHERE: Mapping[str, str] = {
     "absence": "absence",
     "log": "log",
     "witness": "log",
-    "node": "history",
+    "node": "parcels",
 }
 """The module of ``api.cli`` that each command is in."""
 

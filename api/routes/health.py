@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.access import TheNode
-from api.documents import Health, Readiness, ReadinessTrouble
+from api.documents import Health, ParcelsWaiting, Readiness, ReadinessTrouble
 from api.metrics import metrics
 from api.problem_details import problem
 from api.problems import responses
@@ -42,6 +42,7 @@ def ready(node: TheNode) -> Readiness:
         witnesses=standing.witnesses,
         following=node.following(),
         worked_at=node.told.said_at(),
+        parcels=tuple(map(ParcelsWaiting.of, node.parcels_standing())),
         troubles=tuple(
             ReadinessTrouble(rule=t.rule, effect=t.effect, message=t.message) for t in troubles
         ),

@@ -243,9 +243,15 @@ class SentParcels:
         """Make parcels due at once that were not believed, or that wait for their next try."""
         return self._execute(
             "UPDATE {}.parcels_sent SET state = 'due', due_at = now(), acknowledgement = NULL,"
-            " tries = 0, settled_at = NULL WHERE id = ANY(%s) AND kind = %s"
-            " AND state IN ('due', 'not_believed')",
-            (list(parcel_ids), PRESENTATION),
+            " tries = 0, settled_at = NULL WHERE id = ANY(%s) AND state IN ('due', 'not_believed')",
+            (list(parcel_ids),),
+        )
+
+    def give_up(self, parcel_ids: Collection[UUID]) -> int:
+        """Forget parcels that their recipient did not believe. Returns how many."""
+        return self._execute(
+            "DELETE FROM {}.parcels_sent WHERE id = ANY(%s) AND state = 'not_believed'",
+            (list(parcel_ids),),
         )
 
     def unacknowledged(self) -> tuple[Unacknowledged, ...]:

@@ -407,9 +407,21 @@ def test_fields_travel_sealed_between_two_countries_nodes(
                 connection.execute(f"SELECT count(*) FROM vault_{p}.disclosures".encode())
                 for p in ("xk", "me", "al")
             ]
-            waiting = connection.execute("SELECT count(*) FROM mailbox.parcels").fetchone()
             assert [v.fetchone() for v in vaults] == [(0,)] * 3
-        assert waiting is not None
+
+        def acknowledged() -> bool:
+            """Whether every parcel was acknowledged, and its sender has written that down."""
+            with psycopg.connect(nodes.ledger_database) as connection:
+                waiting = connection.execute("SELECT FROM mailbox.parcels").fetchall()
+            with psycopg.connect(nodes.country_database) as connection:
+                states = connection.execute("SELECT state FROM vault_xk.parcels_sent").fetchall()
+            return waiting == [] and ("taken_in",) in states and set(states) == {("taken_in",)}
+
+        nodes.wait_until("the acknowledgements", acknowledged)
+        assert ready(nodes)["parcels"] == []
+        assert nodes.ledger is not None
+        metrics = httpx.get(f"{nodes.ledger.url}/metrics").text
+        assert "case_ledger_parcels_waiting" in metrics
 
 
 def test_danger_to_life_does_not_wait_for_the_ledger_node(nodes: Nodes) -> None:

@@ -3,14 +3,16 @@
 import base64
 import json
 from collections.abc import Callable
-from uuid import uuid4
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
 from ledger import keys
+from ledger.vault.acknowledgements import Acknowledgement, ParcelOutcome, sign
 from ledger.vault.country_key import FileCountryKey
-from ledger.vault.parcels import Presentation, pack
+from ledger.vault.parcels import Parcel, Presentation, pack
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
@@ -201,3 +203,43 @@ def test_a_node_takes_the_id_of_another_countrys_parcel(target: Target) -> None:
 
     target.refuses(hand_in("al-node", "AL"), 403, "own-parcels")
     assert hand_in("xk-node", "XK").status_code == 204
+
+
+def test_a_node_acknowledges_and_settles_what_is_anothers(target: Target) -> None:
+    """API5:2023: no node says what became of another country's parcels."""
+    protocol = target.server.agencies.protocol
+    parcel = Parcel(UUID(bytes=b"XK" + uuid4().bytes[2:]), "XK", "ME", b"sealed")
+
+    def post(path: str, agency: str, content: object) -> httpx.Response:
+        headers = {"Content-Type": "application/json"}
+        body = json.dumps(content)
+        return target.ask(
+            f"/v1/mailbox/{path}", agency, method="POST", headers=headers, content=body
+        )
+
+    said = Acknowledgement.of(
+        parcel, ParcelOutcome.TAKEN_IN, None, protocol=protocol.id, at=datetime.now(UTC)
+    )
+    true, forged = (sign(said, target.key(agency)).text for agency in ("me-node", "al-node"))
+    with target.untouched():
+        for agency in (KOSOVO, "xk-nac", "xk-ombudsperson"):
+            target.refuses(target.ask("/v1/mailbox/parcels", agency), 403, "nodes-only")
+            target.refuses(target.ask("/v1/mailbox/outcomes", agency), 403, "nodes-only")
+        told = post("acknowledgements", "al-node", {"acknowledgements": [true]})
+        target.refuses(told, 403, "own-parcels")
+        told = post("acknowledgements", "al-node", {"acknowledgements": [true[:-4] + "AAAA"]})
+        target.refuses(told, 422, "acknowledgement")
+        told = post("acknowledgements", "me-node", {"acknowledgements": [forged]})
+        target.refuses(told, 422, "acknowledgement")
+        told = post("acknowledgements", "me-node", {"acknowledgements": [true]})
+        assert told.json() == {"parcels": 0}  # of a parcel that is not there
+        assert post("outcomes/settled", "al-node", {"places": [1, 2, 3]}).status_code == 204
+        sent = {"sent": [{"parcel": str(parcel.id), "digest": "00" * 32}]}
+        assert post("missing", "al-node", sent).json() == {"missing": [str(parcel.id)]}
+
+
+def test_a_node_of_an_earlier_program_is_told_to_update(target: Target) -> None:
+    """It removed parcels without an acknowledgement."""
+    for method, path in (("GET", "?limit=50"), ("POST", ""), ("DELETE", f"/{uuid4()}")):
+        told = target.ask(f"/v1/parcels{path}", "me-node", method=method, content=b"{}")
+        target.refuses(told, 410, "outdated-node")
