@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from api.mailing import OutdatedMailboxError, PostOffice
+from api.presented_fields import presentations_for
 from api.presenting import presentations_by_action
 from ledger import clock
 from ledger.application import Ledger
@@ -32,6 +33,7 @@ from ledger.vault.acknowledgements import (
 )
 from ledger.vault.country_key import SealError
 from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
+from ledger.vault.holding import released_digests
 from ledger.vault.parcels import Content, Presentation
 from ledger.vault.readings import Asked, BasisNamed
 from ledger.vault.sent_parcels import PRESENTATION, SentParcel, SentState
@@ -111,7 +113,8 @@ class Delivery:
             vault.sent.waits_for_module(one)
             if not self.send_message_again(vault, one):
                 vault.sent.drop([one.id])
-        made = self._presentations(vault, [one for one in due if one.kind == PRESENTATION])
+        presentations = [one for one in due if one.kind == PRESENTATION]
+        made = self._presentations(vault, recipient, presentations)
         handed_in: dict[UUID, bytes] = {}
         try:
             for one, content in made:
@@ -148,7 +151,7 @@ class Delivery:
         handed_in[one.id] = digest_of(parcel)
 
     def _presentations(
-        self, vault: Vault, due: Sequence[SentParcel]
+        self, vault: Vault, recipient: str, due: Sequence[SentParcel]
     ) -> list[tuple[SentParcel, Presentation]]:
         """Make what is due of what the vault holds. What it holds nothing of is forgotten.
 
@@ -160,32 +163,32 @@ class Delivery:
         ):
             listed = list(group)
             try:
-                made += self._of_release(vault, release, listed)
+                made += self._of_release(vault, recipient, release, listed)
             except (KeyMissingError, SealError):
                 for one in listed:
                     try:
-                        made += self._of_release(vault, release, [one])
+                        made += self._of_release(vault, recipient, release, [one])
                     except (KeyMissingError, SealError) as error:
                         _log.error("fields cannot be sent", error=type(error).__name__)
                         vault.sent.again(one, "vault-key-missing")
         return made
 
     def _of_release(
-        self, vault: Vault, release: UUID | None, due: Sequence[SentParcel]
+        self, vault: Vault, recipient: str, release: UUID | None, due: Sequence[SentParcel]
     ) -> list[tuple[SentParcel, Presentation]]:
         actions = [one.about for one in due if one.about is not None]
-        held: Sequence[Held]
         if release is None:
-            held = vault.own_case_fields(actions)
+            found = presentations_for(vault, self._ledger, recipient, actions)
         else:
             wanted = set(actions)
             held = [one for one in self._released(vault, release) if one.action_id in wanted]
-        found = presentations_by_action(self._ledger.rows, held)
+            found = {
+                action: Presentation(presentation=text, release=release)
+                for action, text in presentations_by_action(self._ledger.rows, held).items()
+            }
         vault.sent.drop([one.id for one in due if one.about not in found])
         return [
-            (one, Presentation(presentation=found[one.about], release=release))
-            for one in due
-            if one.about is not None and one.about in found
+            (one, found[one.about]) for one in due if one.about is not None and one.about in found
         ]
 
     def _released(self, vault: Vault, release_id: UUID) -> list[Held]:
@@ -213,7 +216,7 @@ class Delivery:
             bases=dict.fromkeys(groups, basis),
             concerning=release.id,
         )
-        named = parcels.released_digests(release)
+        named = released_digests(release)
         return [
             one
             for one in vault.personal_fields(reading)

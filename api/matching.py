@@ -37,7 +37,7 @@ from ledger.protocol import NODE, Agency, Operation, Protocol
 from ledger.registry import Registry
 from ledger.vault.country_key import SealError
 from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
-from ledger.vault.parcels import Content, NotHereYetError, Parcel, ParcelError, Presentation
+from ledger.vault.parcels import Content, NotHereYetError, Parcel, ParcelError
 from ledger.vault.readings import Asked
 from ledger.vault.sent_parcels import SentParcel
 from ledger.vocabulary.levels import FieldGroup
@@ -262,8 +262,8 @@ class Matching(Background):
         Raises ``NotHereYetError`` while this node's copy of the ledger lacks what it stands on, and
         ``ParcelError`` for what is not the sender's to say.
         """
-        if isinstance(content, Presentation):
-            raise ParcelError("not-a-message", "it is no message")
+        if not isinstance(content, Message):
+            raise ParcelError("not-a-message", "it is no message on duplicates")
         self._take_in(vault, parcel, content, registry)
         self._told.set()
 

@@ -1,6 +1,7 @@
 """How a node stands, as numbers for a collector (Prometheus text format). Nothing of any case."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -55,6 +56,7 @@ class _Standing(Collector):
         for trouble in node.troubles:
             troubles.add_metric((trouble.rule, trouble.effect.value), 1.0)
         yield troubles
+        yield self._missing()
         free = _gauge("disk_free_mebibytes", "Free space for the node", labels=("where",))
         for name, mebibytes in node.room.free_mebibytes().items():
             free.add_metric((name,), mebibytes)
@@ -96,6 +98,20 @@ class _Standing(Collector):
                 "Since when the last check of all rows is over",
                 max(0.0, (clock.now() - finished_at).total_seconds()),
             )
+
+    def _missing(self) -> Metric:
+        """What vaults lack of what the ledger says that they must hold."""
+        missing = _gauge(
+            "missing_parts",
+            "Parts of actions' fields that a vault must hold and lacks",
+            labels=("vault", "part", "origin", "lost"),
+        )
+        patience = timedelta(seconds=self._node.settings.missing_after_seconds)
+        for vault in self._node.vaults:
+            for one in vault.missing.counts(patience=patience):
+                labels = (vault.party, one.part.value, one.origin, str(one.is_lost).lower())
+                missing.add_metric(labels, one.parts)
+        return missing
 
     def _key_ends(self) -> Metric:
         """When the next key of each agency ends: it is announced months before."""

@@ -35,7 +35,7 @@ from ledger.vault.acknowledgements import (
     unsigned,
 )
 from ledger.vault.country_key import CountryKey
-from ledger.vault.disclosures import Received, Vault, Vaults
+from ledger.vault.disclosures import Vault, Vaults
 from ledger.vault.parcels import (
     Content,
     DamagedParcelError,
@@ -118,6 +118,8 @@ class Receiving(Background):
         self._places: dict[str, _Place] = {}
         self.may_take: Callable[[], bool] = lambda: True
         """Whether this node may take in anything new; what waits for it stays in the mailbox."""
+        self.when_completed: Callable[[Vault, UUID, UUID], None] = lambda _, __, ___: None
+        """Called when something of an action came in of which the vault lacked something."""
         self.without_key: set[str] = set()
         """Countries whose node has no key here to acknowledge parcels with."""
         super().__init__(fetch=self._run)
@@ -320,8 +322,10 @@ class Receiving(Background):
         parcels.check(content, action, parsed.disclosures, parcel, case, registry.protocol)
         if vault.erased([case.id]):
             return ParcelOutcome.ERASED
-        received = Received(parcel.sender, parcel.id)
-        vault.deposit(action, case.id, parsed.disclosures, received=received)
+        origin = registry.agency(action.agency).party
+        is_whole = parcel.sender == origin and not content.in_part
+        if vault.take_in(action, case.id, parsed.disclosures, origin=origin, is_whole=is_whole):
+            self.when_completed(vault, case.id, action.id)
         return ParcelOutcome.TAKEN_IN
 
 

@@ -116,7 +116,7 @@ class DirectRecording:
         Raises ``ReconnectedError`` where the database may have crashed between: then both are to be
         done again, though the event may be there.
         """
-        since = time.monotonic() if parsed.disclosures else None
+        since = time.monotonic() if action.digests else None
         try:
             deposit = vault.deposit(action, case_id, parsed.disclosures, durably=False)
         except Refusal:  # the person was erased, after this was recorded or before
@@ -126,17 +126,16 @@ class DirectRecording:
         try:
             recorded, is_new = self._ledger.record(action, case_id, case_version, since=since)
         except Refusal:
-            self._take_back(vault, parsed, action, deposit)
+            self._take_back(vault, action, deposit)
             raise
-        if not is_new:  # what it disclosed is in the vault since then
-            self._take_back(vault, parsed, action, deposit)
+        if not is_new and vault.has_whole(action.id, besides=deposit):
+            # What the action disclosed is in the vault since it was recorded.
+            self._take_back(vault, action, deposit)
         return Receipt.of(recorded)
 
     @staticmethod
-    def _take_back(
-        vault: Vault, parsed: SdJwt, action: signing.SignedAction, deposit: UUID
-    ) -> None:
-        if parsed.disclosures:
+    def _take_back(vault: Vault, action: signing.SignedAction, deposit: UUID) -> None:
+        if action.digests:
             vault.withdraw(action.id, deposit)
 
     def on_protocol(self, sender: Agency, sent: str) -> Receipt:
@@ -327,11 +326,11 @@ def _senders_action(ledger: Ledger, parsed: SdJwt, sender: Agency) -> signing.Si
 
 
 def _complete(vault: Vault, parsed: SdJwt, action: signing.SignedAction, case_id: UUID) -> None:
-    """Take in the disclosures of a recorded action where the vault has none of them.
+    """Take in the disclosures of a recorded action where the vault lacks any of them.
 
     A vault that was put back to an older copy lacks them: the agency sends the same action again.
     """
-    if parsed.disclosures and not vault.own_groups([action.id]):
+    if action.digests and not vault.has_whole(action.id):
         with suppress(Refusal):  # the person was erased
             vault.deposit(action, case_id, parsed.disclosures)
 

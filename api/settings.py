@@ -110,6 +110,8 @@ class Settings(BaseSettings):
     """PDFs and figures of the whole ledger that are made at once; the others wait."""
     prints_per_agency: Annotated[int, Field(ge=1)] = 4
     """The same of one agency, made or waited for."""
+    missing_after_seconds: Annotated[float, Field(ge=0, le=86400)] = 60
+    """So long what another country sends may take, before it counts as missing and is asked for."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     def listening_on(self, host: str | None, port: int | None) -> Self:

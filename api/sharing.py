@@ -20,6 +20,7 @@ from ledger.registry import Registry
 from ledger.store.recorder import RecordedRow
 from ledger.vault import parcels
 from ledger.vault.disclosures import Vault, Vaults
+from ledger.vault.holding import has_case_fields, released_digests
 
 _BATCH = 200
 _EVERY_SECONDS = 0.5
@@ -141,12 +142,16 @@ class Sharing(Background):
             acts = [case.history[row.action_id] for row in rows]
             joins = any(way.recipient in addressed_parties(a, registry.protocol) for a in acts)
             sent = case.history.values() if joins else acts
-            wanted += [(a.id, None) for a in sent if _is_own(way, a, registry) and a.digests]
+            wanted += [
+                (act.id, None)
+                for act in sent
+                if _is_own(way, act, registry) and act.digests and has_case_fields(act.kind)
+            ]
             released += [
                 (action, act.id)
                 for act in acts
                 if _is_own(way, act, registry) and _releases_to(act, way.recipient)
-                for action in parcels.released_digests(act)
+                for action in released_digests(act)
             ]
         sender, recipient = way.vault.party, way.recipient
         way.vault.sent.queue(

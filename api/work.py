@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 from joserfc.jwk import OKPKey
 
@@ -17,6 +18,7 @@ from api import told
 from api.agency_keys import own_key
 from api.anchoring import Anchoring
 from api.away import Presence, announced_absences, away_witnesses
+from api.completing import Completing
 from api.country_keys import pair_shares
 from api.delivering import Delivery
 from api.erasing import Erasing
@@ -52,10 +54,14 @@ from api.witnessing import LATEST
 from ledger import clock, outbox
 from ledger.mirror import Mirror
 from ledger.protocol import Agency
+from ledger.registry import Registry
 from ledger.store import recorder
 from ledger.transparency.policy import TrustedWitness
 from ledger.transparency.policy_history import keep_trusted
 from ledger.transparency.publication import HistoryChangedError, Publication
+from ledger.vault.asking import FieldsAnswered, FieldsAsked
+from ledger.vault.disclosures import Vault
+from ledger.vault.parcels import Content, Parcel
 from projections.runner import Followers
 
 
@@ -70,6 +76,16 @@ class Work:
         self._forwarder: Forwarder | None = None
         self._works: dict[str, Callable[[], None]] = {}
         """What is to be done when another process notifies of something."""
+        self._vault_checking = VaultChecking(
+            node.ledger,
+            node.database,
+            node.outbox,
+            node.vaults,
+            node.settings.load_protocol(),
+            patience=node.settings.missing_after_seconds,
+            given_up=self._keys_given_up,
+            is_in_doubt=lambda: node.history.is_in_doubt,
+        )
         self._teller = Teller(node.database, self._said)
         self.checks = Checks(self._teller.tell)
         """What the background work finds wrong with the node."""
@@ -113,10 +129,8 @@ class Work:
         enter(Anchoring(node.ledger, node.vaults, node.recording, self._node_key))
         enter(Presence(node.ledger, node.parties, node.recording, self._node_key))
         self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))
-        matrix_of = node.settings.load_protocol()
-        vaults = VaultChecking(node.ledger, node.database, node.outbox, node.vaults, matrix_of)
-        self.checks.add(vaults.troubles)
-        enter(vaults)
+        self.checks.add(self._vault_checking.troubles)
+        enter(self._vault_checking)
         if (stamper := Stamper.of(node.settings, node.database)) is not None:
             enter(stamper)
         if (
@@ -126,6 +140,11 @@ class Work:
         enter(self.checks)
         enter(self._teller)
         enter(Listener(node.conninfo, self._works))
+
+    def _keys_given_up(self, party: str) -> Sequence[UUID]:
+        """The persons of a country whose data keys an operator gave up as lost."""
+        mark = mark_file(self._node.settings).read()
+        return mark.lost_keys.get(party, ()) if mark is not None else ()
 
     def _used_keys(self) -> dict[str, str]:
         """The ids of this node's own keys, by name."""
@@ -222,13 +241,33 @@ class Work:
         shares = pair_shares(node.settings, node.country_keys)
         matching = Matching(node.ledger, node.vaults, shares, delivery)
         delivery.send_message_again = matching.send_again
+        completing = Completing(
+            node.ledger,
+            node.vaults,
+            delivery,
+            self._node_key,
+            patience=node.settings.missing_after_seconds,
+            touch=self._vault_checking.touch,
+            is_in_doubt=lambda: node.history.is_in_doubt,
+        )
+
+        def take_message(
+            vault: Vault, parcel: Parcel, content: Content, registry: Registry
+        ) -> None:
+            if isinstance(content, FieldsAsked | FieldsAnswered):
+                completing.take_in(vault, parcel, content, registry)
+            else:
+                matching.take_in(vault, parcel, content, registry)
+
         receiving = Receiving(
-            node.ledger, node.vaults, node.country_keys, post, matching.take_in, self._node_key
+            node.ledger, node.vaults, node.country_keys, post, take_message, self._node_key
         )
         receiving.may_take = self._has_room
+        receiving.when_completed = completing.completed
         self._stack.enter_context(Sharing(node.ledger, node.vaults, delivery, self._log))
         self._stack.enter_context(receiving)
         self._stack.enter_context(matching)
+        self._stack.enter_context(completing)
         self._works[told.ASSESSED] = matching.look
         self.checks.add(lambda: waiting_troubles(node.parcels_standing(), clock.now()))
         self.checks.add(lambda: not_believed_troubles(node.vaults))

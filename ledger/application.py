@@ -126,8 +126,11 @@ class Ledger(Application[UUID]):
             return project(None, [e for e in events if _position(e) <= upto_position])
         return self._read(case_id, registry)
 
-    def cases(self, case_ids: Collection[UUID]) -> Mapping[UUID, Case]:
-        """Many cases as they are, those that there are: what came to them since is read at once."""
+    def cases(self, case_ids: Collection[UUID], *, keep: bool = True) -> Mapping[UUID, Case]:
+        """Many cases as they are, those that there are: what came to them since is read at once.
+
+        Without ``keep``, they do not take the place of those that appends need.
+        """
         registry = self.adopted()
         known = {case_id: self._known(case_id) for case_id in case_ids}
         known.pop(registry.protocol.ledger_id, None)
@@ -136,7 +139,8 @@ class Ledger(Application[UUID]):
         project = Case.projector(registry.protocol)
         for case_id, of_case in groupby(events, lambda event: event.originator_id):
             known[case_id] = case = project(known[case_id], of_case)
-            self._keep(case_id, case)
+            if keep:
+                self._keep(case_id, case)
         return {case_id: case for case_id, case in known.items() if case is not None}
 
     def case_events(self, case_id: UUID) -> Sequence[ActionRecorded]:

@@ -90,6 +90,10 @@ class Operation(StrEnum):
     SUBJECT_ACCESS = "subject_access"
     MATCH = "match"
     """By a country's node, to compare with other countries' cases; nobody sees what was read."""
+    RESTORE = "restore"
+    """Back to the node of the country whose agencies disclosed it, which lost it.
+
+    No access matrix has it: a country may always have back what its own agencies disclosed."""
 
 
 class Duty(LedgerModel):
@@ -235,6 +239,8 @@ class Protocol(LedgerModel):
             raise ValueError("access: a node matches by identity alone")
         if any(Operation.MATCH in own for role, own in self.access.items() if role != NODE):
             raise ValueError("access: only a country's node matches")
+        if any(Operation.RESTORE in own for own in self.access.values()):
+            raise ValueError("access: restoring is no right of a role")
         for duty in self.duties:
             if undeclared := set(duty.roles) - self.roles.keys():
                 raise ValueError(f"duties: roles {sorted(undeclared)} are not declared")

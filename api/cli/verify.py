@@ -5,6 +5,7 @@ They exit with 3 where something does not hold.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -23,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 from api.anchoring import anchored_readings
+from api.cli.missing import missing_table
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.country_keys import country_keys, person_keys
 from api.log_keys import own_parties, trusted_policy
@@ -30,6 +32,7 @@ from api.settings import Settings
 from api.store import open_store
 from api.timestamping import trusted_roots
 from api.vault_checking import vault_check
+from ledger import clock
 from ledger.application import Ledger, environment
 from ledger.entry import unseal
 from ledger.merkle import ProofError, leaf_hash
@@ -58,6 +61,8 @@ from ledger.transparency.policy_history import (
 )
 from ledger.transparency.proof import TlogProof
 from ledger.transparency.timestamp import TimestampError, check
+from ledger.vault.holding import Part
+from ledger.vault.missing import MissingPart
 from ledger.vault.readings import Readings
 from ledger.vault.vault_check import VaultFinding
 from ledger.verification import Kept, Report, verify_ledger
@@ -167,6 +172,9 @@ class VaultVerified(LedgerModel):
 
     actions: int
     findings: tuple[VaultFinding, ...]
+    """What is not as it was deposited and signed."""
+    missing: tuple[MissingPart, ...]
+    """What the ledger says that the vault must hold, and is not there."""
 
 
 @app.command()
@@ -355,7 +363,8 @@ def vault(
     """Verify a country's vault: every disclosure is there, as it was deposited and signed.
 
     Opens nothing. Each row is held against the vault's inventory, which is authenticated under the
-    person's data key, and against the digests that the ledger has.
+    person's data key, and against the digests that the ledger has. What the ledger says that the
+    country must hold, and that is not there, is named too.
     """
     settings = Settings()
     with failures(as_json), open_store(settings) as store:
@@ -372,19 +381,28 @@ def vault(
             for finding in check.findings(ledger.adopted().protocol, settings.load_protocol()):
                 findings.append(finding)
                 progress(check.actions)
+    awaited_since = clock.now() - timedelta(seconds=settings.missing_after_seconds)
+    missing = tuple(
+        MissingPart.of(lack)
+        for lack in check.lacks
+        if lack.due.part is Part.OWN or lack.due.recorded_at <= awaited_since
+    )
     if as_json:
-        print_json(VaultVerified(actions=check.actions, findings=tuple(findings)))
-    elif findings:
+        verified = VaultVerified(actions=check.actions, findings=tuple(findings), missing=missing)
+        print_json(verified)
+    if findings and not as_json:
         table = Table("Case", "Action", "Kind", "Field", "What does not hold")
         table.title = "[red]The vault does not hold[/]"
         for one in findings:
             named = (one.case_id, one.action, one.kind, one.field, one.what)
             table.add_row(*("" if part is None else escape(str(part)) for part in named))
         out.print(table)
-    else:
-        out.print(f"[green]Holds[/]: the disclosures of {check.actions} actions.")
-    if findings:
+    if missing and not as_json:
+        out.print(missing_table(party, missing))
+    if findings or missing:
         raise typer.Exit(DOES_NOT_HOLD)
+    if not as_json:
+        out.print(f"[green]Holds[/]: the disclosures of {check.actions} actions.")
 
 
 def _notes(files: list[Path] | None) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import Disclosure
 from ledger.signing import SignedAction
 from ledger.store.bulk import NewEvent
-from ledger.vault.bulk import Sealed, seal_all
+from ledger.vault.bulk import SealedDeposit, seal_all
 from ledger.vault.data_keys import DataKeys
 
 _ROOM = 100  # for the time of recording, as for any append
@@ -43,7 +43,7 @@ class ReadyCase(NamedTuple):
     row: int
     case_id: UUID
     events: list[NewEvent]
-    disclosures: list[Sealed]
+    deposits: list[SealedDeposit]
     decided_at: datetime
     """By which time its actions were decided: they are not recorded with an earlier one."""
 
@@ -188,7 +188,7 @@ class Preparer:
     def _sealed(self, accepted: Sequence[_Judged]) -> list[ReadyCase]:
         data_keys: Mapping[UUID, bytes] = {}
         if self._keys is not None:
-            persons = [one.case_id for one in accepted if any(d for _, d in one.signed)]
+            persons = [one.case_id for one in accepted if any(a.digests for a, _ in one.signed)]
             data_keys = self._keys.make_all(persons)
         made = []
         for row, case_id, signed, _, _, decided_at in accepted:
@@ -196,11 +196,10 @@ class Preparer:
                 NewEvent(case_id, version, action.kind, action.id, action.sd_jwt.encode("ascii"))
                 for version, (action, _) in enumerate(signed, 1)
             ]
-            disclosures = [
-                sealed
+            deposits = [
+                seal_all(action, case_id, disclosed, data_keys[case_id])
                 for action, disclosed in signed
-                if case_id in data_keys
-                for sealed in seal_all(action, case_id, disclosed, data_keys[case_id])
+                if case_id in data_keys and action.digests
             ]
-            made.append(ReadyCase(row, case_id, events, disclosures, decided_at))
+            made.append(ReadyCase(row, case_id, events, deposits, decided_at))
         return made

@@ -24,10 +24,10 @@ def record_cases(
     :func:`record_new` and :func:`deposit_new` do. The vault's part comes first: it needs no lock
     that others wait for.
     """
-    disclosures = [sealed for case in cases for sealed in case.disclosures]
+    deposits = [deposit for case in cases for deposit in case.deposits]
     events = [event for case in cases for event in case.events]
     with database.transaction(role=vault_role(party)) as connection:
-        deposit_new(connection, party, [case.case_id for case in cases], disclosures)
+        deposit_new(connection, party, [case.case_id for case in cases], deposits)
         set_local_role(connection, APP_ROLE)
         stretch = record_new(connection, events, guard)
         check(stretch.recorded_at)

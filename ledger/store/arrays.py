@@ -37,6 +37,10 @@ class Byteas(list[bytes]):
     """``bytea[]``."""
 
 
+class Booleans(list[bool]):
+    """``boolean[]``."""
+
+
 class _ArrayDumper(Dumper):
     format = Format.BINARY
     element: ClassVar[int]
@@ -85,10 +89,18 @@ class _ByteasDumper(_ArrayDumper):
         return items
 
 
+class _BooleansDumper(_ArrayDumper):
+    element, oid = 16, 1000
+
+    def encoded(self, items: Iterable[bool]) -> Sequence[bytes]:
+        return [b"\x01" if item else b"\x00" for item in items]
+
+
 for _kind, _dumper in (
     (Uuids, _UuidsDumper),
     (Bigints, _BigintsDumper),
     (Texts, _TextsDumper),
     (Byteas, _ByteasDumper),
+    (Booleans, _BooleansDumper),
 ):
     psycopg.adapters.register_dumper(_kind, _dumper)

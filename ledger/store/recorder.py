@@ -529,6 +529,28 @@ class LedgerRecorder(PostgresApplicationRecorder):
             ).fetchall()
         return [row["originator_id"] for row in rows]
 
+    def select_case_ids(self, after: UUID, limit: int) -> Sequence[UUID]:
+        """The next aggregates in the order of their ids; the protocol's is among them."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT originator_id FROM ledger.events WHERE originator_id > %s"
+                " AND originator_version = 1 ORDER BY originator_id LIMIT %s",
+                (after, limit),
+                prepare=True,
+            ).fetchall()
+        return [row["originator_id"] for row in rows]
+
+    def changed_since(self, after: int, upto: int) -> Sequence[UUID]:
+        """The aggregates of the events from position ``after + 1`` to ``upto``, once each."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT originator_id FROM ledger.events"
+                " WHERE notification_id > %s AND notification_id <= %s",
+                (after, upto),
+                prepare=True,
+            ).fetchall()
+        return [row["originator_id"] for row in rows]
+
     def find_action(self, action_id: UUID) -> RecordedRow | None:
         """The event of an action, if it was recorded."""
         with self.datastore.get_connection() as connection:

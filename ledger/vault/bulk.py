@@ -26,12 +26,16 @@ FROM unnest(%(actions)s::uuid[], %(digests)s::text[], %(cases)s::uuid[], %(field
 """
 _INVENTORY = """
 INSERT INTO {} (action_id, deposit_id, case_id, digests, fields, macs, mac)
-SELECT t.action_id, %(deposit)s, t.case_id, array_agg(t.digest ORDER BY digest),
-    array_agg(t.field ORDER BY digest), array_agg(t.row_mac ORDER BY digest), t.list_mac
-FROM unnest(%(actions)s::uuid[], %(digests)s::text[], %(cases)s::uuid[], %(fields)s::text[],
-    %(row_macs)s::bytea[], %(list_macs)s::bytea[])
-    AS t (action_id, digest, case_id, field, row_mac, list_mac)
-GROUP BY t.action_id, t.case_id, t.list_mac
+SELECT d.action_id, %(deposit)s, d.case_id,
+    coalesce(array_agg(r.digest ORDER BY r.digest) FILTER (WHERE r.digest IS NOT NULL), '{{}}'),
+    coalesce(array_agg(r.field ORDER BY r.digest) FILTER (WHERE r.digest IS NOT NULL), '{{}}'),
+    coalesce(array_agg(r.row_mac ORDER BY r.digest) FILTER (WHERE r.digest IS NOT NULL), '{{}}'),
+    d.list_mac
+FROM unnest(%(of_actions)s::uuid[], %(of_cases)s::uuid[], %(list_macs)s::bytea[])
+    AS d (action_id, case_id, list_mac)
+LEFT JOIN unnest(%(actions)s::uuid[], %(digests)s::text[], %(fields)s::text[],
+    %(row_macs)s::bytea[]) AS r (action_id, digest, field, row_mac) USING (action_id)
+GROUP BY d.action_id, d.case_id, d.list_mac
 """
 _KNOWN = """
 SELECT case_id FROM {erased} WHERE case_id = ANY(%(cases)s)
@@ -67,8 +71,15 @@ class Sealed(NamedTuple):
     group: str | None
     sealed: bytes
     row_mac: bytes
+
+
+class SealedDeposit(NamedTuple):
+    """The disclosures of one action as a vault keeps them; none, where it discloses nothing."""
+
+    action_id: UUID
+    case_id: UUID
+    rows: Sequence[Sealed]
     list_mac: bytes
-    """The inventory's; the list's is the same for all disclosures of a deposit."""
     key_id: bytes
     """Which data key it is sealed under."""
 
@@ -79,15 +90,17 @@ def seal_all(
     disclosures: Sequence[Disclosure],
     data_key: bytes,
     received_from: str | None = None,
-) -> list[Sealed]:
+    *,
+    is_whole: bool = True,
+) -> SealedDeposit:
     """Seal disclosures that were checked against ``action`` under the person's key.
 
-    ``received_from`` is the country that released them, where that is another.
+    ``received_from`` is the country whose agency signed the action, where that is another.
+    ``is_whole``: whether that country said that these are all.
     """
     made = []
     fields = {(disclosure.digest, disclosure.name) for disclosure in disclosures}
-    of_list = list_mac(data_key, action.id, case_id, received_from, fields)
-    of_key = key_id(data_key)
+    of_list = list_mac(data_key, action.id, case_id, received_from, fields, is_whole=is_whole)
     for disclosure in disclosures:
         digest, field = disclosure.digest, disclosure.name
         level = action.model.level(field)
@@ -120,15 +133,16 @@ def seal_all(
                 group=group,
                 sealed=sealed,
                 row_mac=row_mac(data_key, kept),
-                list_mac=of_list,
-                key_id=of_key,
             )
         )
-    return made
+    return SealedDeposit(action.id, case_id, made, of_list, key_id(data_key))
 
 
 def deposit_new(
-    connection: Connection[DictRow], party: str, case_ids: Sequence[UUID], rows: Sequence[Sealed]
+    connection: Connection[DictRow],
+    party: str,
+    case_ids: Sequence[UUID],
+    deposits: Sequence[SealedDeposit],
 ) -> None:
     """Store what new cases disclose, in the caller's transaction and the vault's role.
 
@@ -137,15 +151,19 @@ def deposit_new(
     this vault, and ``KeysReplacedError`` where the data keys are not to be used any more.
     """
     schema = Identifier(vault_schema(party))
-    _check_keys(connection, party, rows)
+    _check_keys(connection, party, deposits)
     erased, disclosures = SQL("{}.erased").format(schema), SQL("{}.disclosures").format(schema)
     known = SQL(_KNOWN).format(erased=erased, disclosures=disclosures)
     if connection.execute(known, {"cases": list(case_ids)}, prepare=True).fetchone() is not None:
         raise KnownPersonError(f"{party}'s vault knows a case that is to be imported as new")
-    if not rows:
+    if not deposits:
         return
+    rows = [row for deposit in deposits for row in deposit.rows]
     content = {
         "deposit": uuid4(),
+        "of_actions": Uuids(deposit.action_id for deposit in deposits),
+        "of_cases": Uuids(deposit.case_id for deposit in deposits),
+        "list_macs": Byteas(deposit.list_mac for deposit in deposits),
         "actions": Uuids(row.action_id for row in rows),
         "cases": Uuids(row.case_id for row in rows),
         "digests": Texts(row.digest for row in rows),
@@ -154,7 +172,6 @@ def deposit_new(
         "groups": Texts(row.group for row in rows),
         "sealed": Byteas(row.sealed for row in rows),
         "row_macs": Byteas(row.row_mac for row in rows),
-        "list_macs": Byteas(row.list_mac for row in rows),
     }
     inventory = SQL("{}.deposits").format(schema)
     connection.execute(SQL(_INVENTORY).format(inventory), content, prepare=True)
@@ -166,18 +183,20 @@ def replacement_lock(party: str) -> str:
     return f"data keys of {party}"
 
 
-def _check_keys(connection: Connection[DictRow], party: str, rows: Sequence[Sealed]) -> None:
+def _check_keys(
+    connection: Connection[DictRow], party: str, deposits: Sequence[SealedDeposit]
+) -> None:
     """Hold off a replacement of data keys until the end of the transaction.
 
-    Raises ``KeysReplacedError`` where one is under way, or replaced a key of ``rows``.
+    Raises ``KeysReplacedError`` where one is under way, or replaced a key of ``deposits``.
     """
     replaced = SQL("{}.replaced_keys").format(Identifier(vault_schema(party)))
     found = connection.execute(
         SQL(_REPLACED).format(replaced=replaced),
         {
             "lock": replacement_lock(party),
-            "cases": Uuids(row.case_id for row in rows),
-            "keys": Byteas(row.key_id for row in rows),
+            "cases": Uuids(deposit.case_id for deposit in deposits),
+            "keys": Byteas(deposit.key_id for deposit in deposits),
         },
         prepare=True,
     ).fetchone()

@@ -12,12 +12,12 @@ from psycopg.sql import SQL, Identifier
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import Disclosure
 from ledger.signing import SignedAction
-from ledger.store.arrays import Byteas, Texts, Uuids
+from ledger.store.arrays import Booleans, Byteas, Texts, Uuids
 from ledger.store.database import Database
 from ledger.store.grouping import Group
 from ledger.store.migrate import vault_role, vault_schema
 from ledger.telemetry import span
-from ledger.vault.bulk import Sealed, seal_all
+from ledger.vault.bulk import SealedDeposit, seal_all
 from ledger.vault.data_keys import DataKeys
 
 _AT_MOST = 64
@@ -27,13 +27,16 @@ _TRIES = 3
 _KNOWN = """
 SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s) AS erased,
     EXISTS (
-        SELECT FROM {schema}.disclosures WHERE case_id = %(case)s AND disclosure IS NULL) AS held
+        SELECT FROM {schema}.disclosures WHERE case_id = %(case)s AND disclosure IS NULL
+        UNION ALL
+        SELECT FROM {schema}.deposits WHERE case_id = %(case)s AND octet_length(mac) > 0) AS held
 """
 _DEPOSIT = """
 SELECT * FROM {schema}.deposit(%(persons)b::uuid[], %(actions)b::uuid[], %(deposits)b::uuid[],
-    %(digests)b::text[], %(cases)b::uuid[], %(fields)b::text[], %(levels)b::text[],
-    %(groups)b::text[], %(senders)b::text[], %(sealed)b::bytea[], %(row_macs)b::bytea[],
-    %(list_macs)b::bytea[], %(key_ids)b::bytea[], %(durably)s)
+    %(cases)b::uuid[], %(senders)b::text[], %(wholes)b::boolean[], %(list_macs)b::bytea[],
+    %(key_ids)b::bytea[], %(row_actions)b::uuid[], %(row_deposits)b::uuid[], %(digests)b::text[],
+    %(fields)b::text[], %(levels)b::text[], %(groups)b::text[], %(sealed)b::bytea[],
+    %(row_macs)b::bytea[], %(durably)s)
 """
 
 
@@ -54,7 +57,9 @@ class Deposit:
     case_id: UUID
     disclosures: Sequence[Disclosure]
     received_from: str | None
-    """The country that released them; ``None`` for the vault's own country's."""
+    """The country whose agency signed the action; ``None`` for the vault's own country."""
+    is_whole: bool = True
+    """Whether that country said that these are all fields of the part (``holding.Part``)."""
     durably: bool = True
     """Without it, they are as durable as the next commit to this database that is awaited."""
 
@@ -64,7 +69,7 @@ class _Ready:
     """A deposit with what it holds sealed."""
 
     deposit: Deposit
-    rows: Sequence[Sealed]
+    sealed: SealedDeposit
 
 
 class Deposits:
@@ -88,11 +93,16 @@ class Deposits:
         case_id = deposit.case_id
         for _ in range(_TRIES):
             data_key = self._keys.get(case_id) or self._first_key(case_id)
-            rows = seal_all(
-                deposit.action, case_id, deposit.disclosures, data_key, deposit.received_from
+            sealed = seal_all(
+                deposit.action,
+                case_id,
+                deposit.disclosures,
+                data_key,
+                deposit.received_from,
+                is_whole=deposit.is_whole,
             )
             try:
-                self._group.call(_Ready(deposit, rows))
+                self._group.call(_Ready(deposit, sealed))
             except _ReplacedKeyError:
                 continue
             except Refusal:
@@ -139,23 +149,27 @@ def missing(party: str) -> KeyMissingError:
 
 
 def _columns(ready: Sequence[_Ready]) -> dict[str, Any]:
-    rows = [(one.deposit, row) for one in ready for row in one.rows]
+    deposits = [one.deposit for one in ready]
+    rows = [(one.deposit, row) for one in ready for row in one.sealed.rows]
     return {
         # Sorted: who erases waits for one person alone, and nobody for each other.
-        "persons": Uuids(sorted({one.deposit.case_id for one in ready})),
-        "actions": Uuids(row.action_id for _, row in rows),
-        "deposits": Uuids(deposit.id for deposit, _ in rows),
+        "persons": Uuids(sorted({one.case_id for one in deposits})),
+        "actions": Uuids(one.action.id for one in deposits),
+        "deposits": Uuids(one.id for one in deposits),
+        "cases": Uuids(one.case_id for one in deposits),
+        "senders": Texts(one.received_from for one in deposits),
+        "wholes": Booleans(one.is_whole for one in deposits),
+        "list_macs": Byteas(one.sealed.list_mac for one in ready),
+        "key_ids": Byteas(one.sealed.key_id for one in ready),
+        "row_actions": Uuids(row.action_id for _, row in rows),
+        "row_deposits": Uuids(deposit.id for deposit, _ in rows),
         "digests": Texts(row.digest for _, row in rows),
-        "cases": Uuids(row.case_id for _, row in rows),
         "fields": Texts(row.field for _, row in rows),
         "levels": Texts(row.level for _, row in rows),
         "groups": Texts(row.group for _, row in rows),
-        "senders": Texts(deposit.received_from for deposit, _ in rows),
         "sealed": Byteas(row.sealed for _, row in rows),
         "row_macs": Byteas(row.row_mac for _, row in rows),
-        "list_macs": Byteas(row.list_mac for _, row in rows),
-        "key_ids": Byteas(row.key_id for _, row in rows),
-        "durably": any(one.deposit.durably for one in ready),
+        "durably": any(one.durably for one in deposits),
     }
 
 

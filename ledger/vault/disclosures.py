@@ -1,6 +1,6 @@
 """What a country holds on persons, encrypted, in a schema and roles of its own."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -26,7 +26,9 @@ from ledger.vault.arrived_parcels import ArrivedParcels
 from ledger.vault.country_key import SealError
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposit, Deposits, KeyMissingError, missing
+from ledger.vault.holding import Listed, Row
 from ledger.vault.inventory import key_id
+from ledger.vault.missing import MissingParts
 from ledger.vault.readings import Reading, Readings
 from ledger.vault.sealing import seal, unseal
 from ledger.vault.sent_parcels import SentParcels
@@ -77,10 +79,13 @@ class HeldFields(tuple[Held, ...]):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """By which parcel of which country disclosures came."""
+    """What came in a parcel: of which country's action, and whether it is all."""
 
-    party: str
-    parcel_id: UUID
+    origin: str | None
+    """The country whose agency signed the action; ``None`` where that is the vault's own."""
+    deposit_id: UUID
+    is_whole: bool = True
+    """Whether the country of origin said that these are all fields for this vault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,7 @@ class Vault:
         self.duplicates = Duplicates(database, party)
         self.sent = SentParcels(database, party)
         self.arrived = ArrivedParcels(database, party)
+        self.missing = MissingParts(database, party)
         self._role = vault_role(party)
         self._reader = reader_role(party)
         self._erased = SQL("{}.erased").format(Identifier(vault_schema(party)))
@@ -137,6 +143,8 @@ class Vault:
     ) -> UUID:
         """Store disclosures that were checked against ``action``. Durable on return.
 
+        An action that could disclose something and does not leaves an empty deposit, so that a
+        deposit that was lost can be told from one that never was.
         Where not ``durably``, they are durable once anything is that is committed to the same
         database afterwards, on a connection that was open before: its log has them before, and
         a crash, which may take them back, would have ended that connection. Returns the deposit's
@@ -144,11 +152,21 @@ class Vault:
         person has disclosures here and no key any more, and
         ``Refusal`` (``erased-case``) where the person was erased.
         """
-        deposit_id = received.parcel_id if received else uuid4()
-        if disclosures:
-            sender = received.party if received else None
-            self._deposits.put(Deposit(deposit_id, action, case_id, disclosures, sender, durably))
-        return deposit_id
+        if received is None:
+            received = Received(None, uuid4())
+        if action.digests:
+            self._deposits.put(
+                Deposit(
+                    received.deposit_id,
+                    action,
+                    case_id,
+                    disclosures,
+                    received.origin,
+                    received.is_whole,
+                    durably,
+                )
+            )
+        return received.deposit_id
 
     def withdraw(self, action_id: UUID, deposit_id: UUID) -> None:
         """Take out what a refused action had put in."""
@@ -159,7 +177,9 @@ class Vault:
 
     def key_faults(self) -> tuple[set[UUID], set[UUID]]:
         """Persons with disclosures whose key is missing, and erased ones whose key is back."""
-        persons = SQL("SELECT DISTINCT case_id FROM {}").format(self._table)
+        persons = SQL(
+            "SELECT case_id FROM {} UNION SELECT case_id FROM {} WHERE octet_length(mac) > 0"
+        ).format(self._table, self._inventory)
         erased = SQL("SELECT case_id FROM {}").format(self._erased)
         with self._database.transaction(role=self._role) as connection:
             held = {row["case_id"] for row in connection.execute(persons).fetchall()}
@@ -203,11 +223,21 @@ class Vault:
 
         Raises as :meth:`case_fields` does.
         """
+        return self._case_fields_of(action_ids, SQL("received_from IS NULL"))
+
+    def received_case_fields(self, action_ids: Sequence[UUID]) -> Sequence[Held]:
+        """The ``case`` fields of other countries' actions that are named, of any case.
+
+        Raises as :meth:`case_fields` does.
+        """
+        return self._case_fields_of(action_ids, SQL("received_from IS NOT NULL"))
+
+    def _case_fields_of(self, action_ids: Sequence[UUID], condition: SQL) -> Sequence[Held]:
         select = SQL(
             "SELECT case_id, action_id, digest, field, level, field_group, received_from, sealed"
-            " FROM {} WHERE action_id = ANY(%s) AND level = 'case' AND received_from IS NULL"
+            " FROM {} WHERE action_id = ANY(%s) AND level = 'case' AND {}"
             " AND sealed IS NOT NULL ORDER BY case_id, received_at, action_id, field"
-        ).format(self._table)
+        ).format(self._table, condition)
         with self._database.transaction(role=self._reader) as connection:
             rows = connection.execute(select, (list(action_ids),), prepare=True).fetchall()
         of_cases = groupby(rows, key=lambda row: row["case_id"])
@@ -348,6 +378,126 @@ class Vault:
         lost = tuple(one for place, one in damaged.items() if place not in opened)
         return HeldFields(opened.values(), lost)
 
+    def noted(self, action_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[Listed]]:
+        """Return the deposits of actions, as the inventory lists them, by action.
+
+        The inventory is not authenticated here.
+        """
+        select = SQL(
+            "SELECT action_id, received_from, digests, fields, whole FROM {}"
+            " WHERE action_id = ANY(%s)"
+        ).format(self._inventory)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (list(action_ids),), prepare=True).fetchall()
+        found: dict[UUID, list[Listed]] = {}
+        for row in rows:
+            listed = Listed(
+                row["received_from"],
+                dict(zip(row["digests"], row["fields"], strict=False)),
+                row["whole"],
+            )
+            found.setdefault(row["action_id"], []).append(listed)
+        return found
+
+    def has_whole(self, action_id: UUID, *, besides: UUID | None = None) -> bool:
+        """Whether a deposit has all that the country's own agency disclosed, with every row.
+
+        ``besides`` is a deposit that does not count.
+        """
+        select = SQL(
+            "SELECT FROM {inventory} AS d WHERE d.action_id = %(action)s AND d.whole"
+            " AND d.received_from IS NULL AND d.deposit_id IS DISTINCT FROM %(besides)s"
+            " AND d.digests <@ ARRAY(SELECT t.digest FROM {table} AS t"
+            " WHERE t.action_id = %(action)s AND t.received_from IS NULL"
+            " AND t.deposit_id IS DISTINCT FROM %(besides)s)"
+        ).format(inventory=self._inventory, table=self._table)
+        named = {"action": action_id, "besides": besides}
+        with self._database.transaction(role=self._role) as connection:
+            return connection.execute(select, named).fetchone() is not None
+
+    def take_in(
+        self,
+        action: SignedAction,
+        case_id: UUID,
+        disclosures: Sequence[Disclosure],
+        *,
+        origin: str,
+        is_whole: bool,
+    ) -> bool:
+        """Store what came from another country, checked against ``action``, if it is new here.
+
+        ``origin`` is the country whose agency signed the action. ``is_whole``: whether that country
+        says that these are all its ``case`` fields, or all fields of a release. Returns whether
+        something of the action was missing. Raises as :meth:`deposit` does.
+        """
+        sender = origin if origin != self.party else None
+        was_missing = bool(self.missing.of_actions([action.id]))
+        digests = [one.digest for one in disclosures]
+        if was_missing or not self._has_received(action.id, digests, sender, is_whole):
+            received = Received(sender, uuid4(), is_whole)
+            self.deposit(action, case_id, disclosures, received=received)
+        return was_missing
+
+    def _has_received(
+        self, action_id: UUID, digests: Sequence[str], sender: str | None, is_whole: bool
+    ) -> bool:
+        """Whether what came is here already."""
+        rows = self.held_digests([action_id]).get(action_id, frozenset())
+        if not {(digest, sender) for digest in digests} <= rows:
+            return False
+        return any(
+            listed.received_from == sender
+            and listed.is_whole >= is_whole
+            and listed.fields.keys() == set(digests)
+            for listed in self.noted([action_id]).get(action_id, ())
+        )
+
+    def noted_from(self) -> int:
+        """Return the position up to which actions without disclosures have no deposit."""
+        return self.progress("deposits noted from")
+
+    def held_digests(self, action_ids: Sequence[UUID]) -> Mapping[UUID, frozenset[Row]]:
+        """Return which disclosures of actions have a row, by action. Nothing is opened."""
+        select = SQL(
+            "SELECT action_id, digest, received_from FROM {} WHERE action_id = ANY(%s)"
+        ).format(self._table)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (list(action_ids),), prepare=True).fetchall()
+        found: dict[UUID, set[Row]] = {}
+        for row in rows:
+            found.setdefault(row["action_id"], set()).add((row["digest"], row["received_from"]))
+        return {action: frozenset(held) for action, held in found.items()}
+
+    def received_groups(
+        self, action_ids: Sequence[UUID], origin: str
+    ) -> Mapping[UUID, frozenset[FieldGroup]]:
+        """Return the groups of the personal fields that a country released, by case."""
+        select = SQL(
+            "SELECT DISTINCT case_id, field_group FROM {} WHERE action_id = ANY(%s)"
+            " AND received_from = %s AND field_group IS NOT NULL"
+        ).format(self._table)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (list(action_ids), origin)).fetchall()
+        found: dict[UUID, set[FieldGroup]] = {}
+        for row in rows:
+            found.setdefault(row["case_id"], set()).add(FieldGroup(row["field_group"]))
+        return {case_id: frozenset(groups) for case_id, groups in found.items()}
+
+    def give_up(self, case_ids: Collection[UUID]) -> int:
+        """Remove rows and inventory of persons whose data keys are lost for good.
+
+        What is in them never opens again. A new key can be made then, for what other countries
+        give back. Returns how many disclosures were removed.
+        """
+        delete = SQL("DELETE FROM {} WHERE case_id = ANY(%s)")
+        lost = [case_id for case_id in case_ids if not self.keys.has(case_id)]
+        if not lost:
+            return 0
+        with self._database.transaction(role=self._role) as connection:
+            removed = connection.execute(delete.format(self._table), (lost,)).rowcount
+            connection.execute(delete.format(self._inventory), (lost,))
+        return removed
+
     def own_groups(
         self, action_ids: Sequence[UUID]
     ) -> Mapping[tuple[UUID, str], FieldGroup | None]:
@@ -477,10 +627,11 @@ class Vault:
     def actions_older_than(self, age: timedelta) -> list[UUID]:
         """Actions whose disclosures came in longer ago than ``age``."""
         select = SQL(
-            "SELECT DISTINCT action_id FROM {} WHERE received_at < now() - %s::interval"
-        ).format(self._table)
+            "SELECT action_id FROM {} WHERE received_at < now() - %(age)s::interval"
+            " UNION SELECT action_id FROM {} WHERE received_at < now() - %(age)s::interval"
+        ).format(self._table, self._inventory)
         with self._database.transaction(role=self._role) as connection:
-            return [row["action_id"] for row in connection.execute(select, (age,))]
+            return [row["action_id"] for row in connection.execute(select, {"age": age})]
 
     def discard(self, action_ids: Sequence[UUID]) -> int:
         """Remove all disclosures of actions that the ledger never recorded."""

@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
+_WHOLE = "case-ledger deposit 1"
+_IN_PART = "case-ledger deposit in part 1"
+
 
 class Kept(NamedTuple):
     """One disclosure's row, but for the id of its deposit and its time."""
@@ -42,11 +45,16 @@ def list_mac(
     case_id: UUID,
     received_from: str | None,
     fields: Iterable[tuple[str, str]],
+    *,
+    is_whole: bool = True,
 ) -> bytes:
-    """Authenticate which fields of an action came in together, each a digest and a name."""
+    """Authenticate which fields of an action came in together, each a digest and a name.
+
+    ``is_whole``: whether the country of origin said that these are all.
+    """
     listed = (f"{digest} {name}" for digest, name in sorted(fields))
     of = (str(action_id), str(case_id), received_from or "", *listed)
-    return _mac(data_key, ("case-ledger deposit 1", *of))
+    return _mac(data_key, (_WHOLE if is_whole else _IN_PART, *of))
 
 
 def _mac(data_key: bytes, parts: Iterable[str]) -> bytes:

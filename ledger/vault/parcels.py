@@ -5,7 +5,7 @@ disclosures alone that the receiver may have. Who seals proves nothing by it; th
 ledger do. The other contents are what finds duplicates (``ledger/duplicates/messages.py``).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -20,7 +20,6 @@ from ledger.duplicates.messages import (
     DuplicateAssessed,
     DuplicateFound,
     MatchTokens,
-    Message,
     ShareGiven,
     TokensWithdrawn,
 )
@@ -28,7 +27,9 @@ from ledger.protocol import Protocol
 from ledger.refusals import Refusal
 from ledger.sd_jwt import Disclosure, SdJwt
 from ledger.signing import SignedAction
+from ledger.vault.asking import FieldsAnswered, FieldsAsked
 from ledger.vault.country_key import CountryKey, CountryPublicKey, SealError
+from ledger.vault.holding import released_digests
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.levels import Level
 
@@ -83,6 +84,11 @@ class Presentation(LedgerModel):
     """An SD-JWT without key binding: any verifier checks it with the agency's public key."""
     release: UUID | None = None
     """The release that personal fields stand on; ``case`` fields need none."""
+    in_part: Literal[True] | None = None
+    """Whether the action has further ``case`` fields that the sender does not hold any more.
+
+    Without it, a presentation by the country of origin has all of them; none, if it has none. It is
+    left out then, as in the parcels of earlier programs."""
 
 
 def _kind(content: Any) -> Any:
@@ -98,15 +104,17 @@ Content = Annotated[
     | Annotated[MatchTokens, Tag("match_tokens")]
     | Annotated[TokensWithdrawn, Tag("tokens_withdrawn")]
     | Annotated[DuplicateFound, Tag("duplicate_found")]
-    | Annotated[DuplicateAssessed, Tag("duplicate_assessed")],
+    | Annotated[DuplicateAssessed, Tag("duplicate_assessed")]
+    | Annotated[FieldsAsked, Tag("fields_asked")]
+    | Annotated[FieldsAnswered, Tag("fields_answered")],
     Discriminator(_kind),
 ]
 """What only the receiver sees."""
-_CONTENT: TypeAdapter[Presentation | Message] = TypeAdapter(Content)
+_CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
 
 
 def pack(
-    content: Presentation | Message,
+    content: Content,
     about: UUID | None,
     protocol: Protocol,
     sender: str,
@@ -154,7 +162,7 @@ def is_of_another(parcel: Parcel, protocol: Protocol) -> bool:
     return any(parcel.id.bytes.startswith(code.encode("ascii")) for code in codes)
 
 
-def unpack(parcel: Parcel, protocol: Protocol, key: CountryKey) -> Presentation | Message:
+def unpack(parcel: Parcel, protocol: Protocol, key: CountryKey) -> Content:
     """Open a parcel.
 
     Raises ``DamagedParcelError`` where it was altered or is sealed to another key,
@@ -194,12 +202,19 @@ def check(
 ) -> None:
     """Whether the receiver may keep these fields of a recorded action of the case.
 
-    Raises ``ParcelError`` where they are not the sender's, or no release covers one.
+    Each country of the case may hand on ``case`` fields, and give back what the receiver's own
+    agencies disclosed: their digests prove what they are. Raises ``ParcelError`` where they are not
+    the sender's to give, or no release covers one.
     """
-    if protocol.agencies_by_id[action.agency].party != parcel.sender:
-        raise ParcelError("not-the-senders", "it is not the sender's to give")
+    origin = protocol.agencies_by_id[action.agency].party
     if parcel.recipient not in case.state.parties:
         raise ParcelError("not-a-party", "the receiver is not party to the case")
+    if parcel.sender != origin and (
+        content.release is not None or parcel.sender not in case.state.parties
+    ):
+        raise ParcelError("not-the-senders", "it is not the sender's to give")
+    if origin == parcel.recipient:
+        return
     if content.release is None:
         if any(action.model.level(d.name).level is not Level.CASE for d in disclosures):
             raise ParcelError("no-release", "personal fields came without a release")
@@ -220,15 +235,6 @@ def _covers(release: Act, parcel: Parcel, protocol: Protocol) -> bool:
         and release.fields["recipient"] == parcel.recipient
         and protocol.agencies_by_id[release.agency].party == parcel.sender
     )
-
-
-def released_digests(release: Act) -> Mapping[UUID, frozenset[str]]:
-    """The digests that a release names, by action."""
-    found: dict[UUID, frozenset[str]] = {}
-    for part in release.fields["released"]:
-        action = UUID(part["action"])
-        found[action] = found.get(action, frozenset()) | frozenset(part["digests"])
-    return found
 
 
 def _context(protocol: Protocol, parcel_id: UUID, sender: str, recipient: str) -> bytes:

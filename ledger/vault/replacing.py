@@ -98,7 +98,8 @@ class _Person:
         """Authenticate the list of a deposit again, if it holds under either key."""
         listed = list(zip(deposit["digests"], deposit["fields"], strict=True))
         place = deposit["action_id"], deposit["case_id"], deposit["received_from"]
-        old, new = (list_mac(key, *place, listed) for key in (self.old, self.new))
+        whole = deposit["whole"]
+        old, new = (list_mac(key, *place, listed, is_whole=whole) for key in (self.old, self.new))
         return new if compare_digest(old, bytes(deposit["mac"])) else bytes(deposit["mac"])
 
     def row_mac(self, mac: bytes, row: DictRow | None, sealed: bytes | None) -> bytes:
@@ -218,7 +219,7 @@ class _Run:
         }
         self._connection.execute(self._named(_SEALED), columns)
         for deposit in deposits:
-            if not deposit["macs"]:
+            if not deposit["mac"]:
                 continue  # from before the inventory
             place = deposit["action_id"], deposit["deposit_id"]
             places = [_Place(place[0], digest, place[1]) for digest in deposit["digests"]]

@@ -1,47 +1,64 @@
-"""Checks a vault against its inventory and against the ledger's digests.
+"""Checks a vault against its inventory and against the ledger.
 
-Nothing is opened: the inventory is authenticated under each person's data key, and the ledger has
-the digest of every disclosure.
+Nothing is opened: the inventory is authenticated under each person's data key. The ledger has the
+digest of every disclosure, and says which of them the country must hold (``holding.py``).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import Any
+from typing import Any, NamedTuple, Self
+from typing import Protocol as Interface
 from uuid import UUID
 
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composed, Identifier
 
+from ledger.case import Case
+from ledger.case_state import Act
 from ledger.event import ActionRecorded
 from ledger.protocol import Protocol
 from ledger.store.database import Database
 from ledger.store.migrate import access_rows, reader_role, vault_role, vault_schema
 from ledger.vault.country_key import SealError
 from ledger.vault.data_keys import DataKeys
+from ledger.vault.holding import Lack, Listed, lacks, must_hold
 from ledger.vault.inventory import Kept, list_mac, row_mac
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.action import LedgerModel
 
-_PAGE_ACTIONS = 200
+_PAGE_CASES = 50
 
 _NEXT = """
-SELECT action_id FROM (
-    (SELECT DISTINCT action_id FROM {held} WHERE action_id > %(after)s
-    ORDER BY action_id LIMIT %(limit)s)
+SELECT case_id FROM (
+    (SELECT DISTINCT case_id FROM {held} WHERE case_id > %(after)s
+    ORDER BY case_id LIMIT %(limit)s)
     UNION
-    (SELECT DISTINCT action_id FROM {deposits} WHERE action_id > %(after)s
-    ORDER BY action_id LIMIT %(limit)s)) AS known
-ORDER BY action_id LIMIT %(limit)s
+    (SELECT DISTINCT case_id FROM {deposits} WHERE case_id > %(after)s
+    ORDER BY case_id LIMIT %(limit)s)
+    UNION
+    (SELECT DISTINCT case_id FROM {missing} WHERE case_id > %(after)s
+    ORDER BY case_id LIMIT %(limit)s)) AS known
+ORDER BY case_id LIMIT %(limit)s
 """
 # By the clock that wrote the time. A deposit comes before its event.
 _HELD = """
 SELECT *, received_at > clock_timestamp() - interval '10 minutes' AS is_new
-FROM {held} WHERE action_id = ANY(%(actions)s)
+FROM {held} WHERE case_id = ANY(%(cases)s)
 """
-_DEPOSITS = "SELECT * FROM {deposits} WHERE action_id = ANY(%(actions)s)"
+_DEPOSITS = "SELECT * FROM {deposits} WHERE case_id = ANY(%(cases)s)"
+_ERASED = "SELECT case_id FROM {erased} WHERE case_id = ANY(%(cases)s)"
+_NOTED_FROM = "SELECT position FROM {progress} WHERE work = 'deposits noted from'"
 _MATRIX = "SELECT role, operation, field_group FROM {matrix}"
+_REMOVE_ROW = """
+DELETE FROM {disclosures}
+WHERE action_id = %(action)s AND deposit_id = %(deposit)s AND digest = %(digest)s
+"""
+_REMOVE_DEPOSIT = """
+DELETE FROM {deposits} WHERE action_id = %(action)s AND deposit_id = %(deposit)s
+"""
+_DECIDES_ERASURE = frozenset({"erasure_approved", "erasure_confirmed", "retention_announced"})
 
 
 class VaultFinding(LedgerModel):
@@ -64,150 +81,204 @@ class VaultFinding(LedgerModel):
         return f"{', '.join(parts)}: {self.what}" if parts else self.what
 
 
-Recorded = Callable[[Sequence[UUID]], Mapping[UUID, ActionRecorded]]
-"""Returns the recorded events of actions, by action id."""
+class LedgerFacts(Interface):
+    """What a check of a vault asks the ledger, and the outbox of its node."""
+
+    def recorded(self, action_ids: Sequence[UUID]) -> Mapping[UUID, ActionRecorded]:
+        """Return the recorded events of actions, by action id."""
+
+    def undecided(self, action_ids: Sequence[UUID]) -> set[UUID]:
+        """Return those of some actions whose outcome is not known yet."""
+
+    def cases(self, case_ids: Sequence[UUID]) -> Mapping[UUID, Case]:
+        """Return the cases as they are."""
+
+    def next_cases(self, after: UUID, limit: int) -> Sequence[UUID]:
+        """Return the next cases in the order of their ids."""
+
+
+class Superseded(NamedTuple):
+    """A row or deposit that does not hold, and that a sound one has taken the place of."""
+
+    action: UUID
+    deposit: UUID
+    digest: str | None
+    """``None``: the deposit's entry of the inventory."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was found of some cases."""
+
+    findings: list[VaultFinding] = field(default_factory=list)
+    """What does not hold."""
+    lacks: list[Lack] = field(default_factory=list)
+    """What is missing by the ledger."""
+    superseded: list[Superseded] = field(default_factory=list)
+    actions: int = 0
+
+
+@dataclass(slots=True)
+class _Deposit:
+    """One deposit with its rows, as compared with the inventory."""
+
+    action: UUID
+    id: UUID
+    rows: Sequence[DictRow]
+    entry: DictRow | None
+    is_sound: bool = True
+    """Whether the entry of the inventory holds."""
+    changed: set[str] = field(default_factory=set)
+    """Digests whose rows the inventory does not have, or not so."""
+
+    @property
+    def received_from(self) -> str | None:
+        row = self.entry if self.entry is not None else self.rows[0]
+        return None if row["received_from"] is None else str(row["received_from"])
+
+    @property
+    def sound(self) -> set[str]:
+        """The digests of rows that hold."""
+        return {row["digest"] for row in self.rows} - self.changed if self.entry else set()
+
+    def listed(self) -> Listed | None:
+        if self.entry is None or not self.is_sound:
+            return None
+        fields = dict(zip(self.entry["digests"], self.entry["fields"], strict=False))
+        is_authenticated = bool(self.entry["mac"])
+        return Listed(self.received_from, fields, self.entry["whole"], is_authenticated)
 
 
 class VaultCheck:
-    """Checks one country's vault, some hundred actions at a time."""
+    """Checks one country's vault, some cases at a time."""
 
-    def __init__(
-        self,
-        database: Database,
-        party: str,
-        keys: DataKeys,
-        recorded: Recorded,
-        undecided: Callable[[Sequence[UUID]], set[UUID]],
-    ) -> None:
-        """``undecided`` returns those of some actions whose outcome is not known yet."""
+    def __init__(self, database: Database, party: str, keys: DataKeys, facts: LedgerFacts) -> None:
         self._database = database
         self._party = party
         self._keys = keys
-        self._recorded = recorded
-        self._undecided = undecided
+        self._facts = facts
         self._role = vault_role(party)
         self.actions = 0
         """Actions that were checked so far."""
+        self.lacks: list[Lack] = []
+        """What :meth:`findings` found missing by the ledger."""
 
     def findings(self, protocol: Protocol, matrix_of: Protocol) -> Iterator[VaultFinding]:
         """What does not hold, a page at a time; nothing, where all does.
 
         ``matrix_of`` is the protocol whose access matrix ``case-ledger migrate`` wrote.
         """
-        yield from self._matrix_findings(matrix_of)
+        yield from self.matrix_findings(matrix_of)
         after = UUID(int=0)
-        while actions := [
-            row["action_id"] for row in self._rows(_NEXT, {"after": after, "limit": _PAGE_ACTIONS})
-        ]:
-            yield from self._page(actions, protocol)
-            self.actions += len(actions)
-            after = actions[-1]
+        while cases := self.next_cases(after):
+            checked = self.check(cases, protocol)
+            yield from checked.findings
+            self.lacks += checked.lacks
+            self.actions += checked.actions
+            after = cases[-1]
 
-    def _page(self, actions: Sequence[UUID], protocol: Protocol) -> Iterator[VaultFinding]:
-        """Return the findings of one page; actions with findings are looked at again before.
+    def next_cases(self, after: UUID, limit: int = _PAGE_CASES) -> Sequence[UUID]:
+        """Return the next cases of the ledger and of the vault, in the order of their ids."""
+        rows = self._rows(_NEXT, {"after": after, "limit": limit})
+        found = {row["case_id"] for row in rows} | {*self._facts.next_cases(after, limit)}
+        return sorted(found)[:limit]
 
-        A data key may be replaced between the reading of the rows and of the key. So the second
-        look has each person's keys of before and after the reading of the rows.
+    def check(self, case_ids: Sequence[UUID], protocol: Protocol) -> Checked:
+        """Compare what is held on some cases with the inventory and the ledger.
+
+        A case in which anything is found is looked at again. A data key may be replaced between the
+        reading of the rows and of the key: so the second look has each person's keys of before and
+        after the reading of the rows.
         """
-        found = list(self._page_once(actions, protocol, {}))
-        before = {
-            one.case_id: [*self._data_keys(one.case_id)] for one in found if one.case_id is not None
+        checked = self._check_once(case_ids, protocol, {})
+        again = {one.case_id for one in checked.findings} | {
+            one.due.case_id for one in checked.lacks
         }
-        again = sorted({one.action for one in found if one.action is not None})
-        if again:
-            yield from self._page_once(again, protocol, before)
+        cases = sorted(one for one in again if one is not None)
+        if cases:
+            before = {case_id: [*self._data_keys(case_id)] for case_id in cases}
+            second = self._check_once(cases, protocol, before)
+            second.actions = checked.actions
+            return second
+        return checked
 
-    def _page_once(
+    def _check_once(
         self,
-        actions: Sequence[UUID],
+        case_ids: Sequence[UUID],
         protocol: Protocol,
         before: Mapping[UUID, Sequence[bytes]],
-    ) -> Iterator[VaultFinding]:
+    ) -> Checked:
         """``before`` has data keys by person, which count besides those that are there now."""
-        events, undecided = self._recorded(actions), self._undecided(actions)
-        held, deposits = map(
-            _by_deposit, self._rows_together((_HELD, _DEPOSITS), {"actions": actions})
+        cases = self._facts.cases(case_ids)
+        erased_rows, entry_rows, held_rows, noted = self._rows_together(
+            (_ERASED, _DEPOSITS, _HELD, _NOTED_FROM), {"cases": list(case_ids)}
         )
-        for place in sorted(held.keys() | deposits.keys()):
-            rows, event = held.get(place, []), events.get(place[0])
-            of_deposit = deposits.get(place, [])
-            case_id = (rows or of_deposit)[0]["case_id"]
-            keys = partial(self._data_keys, case_id, before.get(case_id, ()))
-            yield from self._deposit_findings(place[0], rows, of_deposit, event, keys)
-            for row in rows:
-                yield from self._ledger_findings(row, event, protocol, undecided)
-
-    def _deposit_findings(
-        self,
-        action: UUID,
-        rows: Sequence[DictRow],
-        deposits: Sequence[DictRow],
-        event: ActionRecorded | None,
-        keys: Callable[[], Iterator[bytes]],
-    ) -> Iterator[VaultFinding]:
-        """What the rows of one deposit have that the inventory does not, and the reverse."""
-
-        def finding(what: str, field: str | None = None) -> VaultFinding:
-            case_id = (rows or deposits)[0]["case_id"]
-            kind = event.action.kind if event is not None else None
-            return VaultFinding(what=what, case_id=case_id, action=action, kind=kind, field=field)
-
-        if not deposits:
-            for row in rows:
-                yield finding("the inventory does not have it", row["field"])
-            return
-        deposit = deposits[0]
-        by_digest = {row["digest"]: row for row in rows}
-        listed = dict(zip(deposit["digests"], deposit["fields"], strict=True))
-        for digest in listed.keys() - by_digest.keys():
-            yield finding("the disclosure is missing", listed[digest])
-        for digest in by_digest.keys() - listed.keys():
-            yield finding("the inventory does not have it", by_digest[digest]["field"])
-        for row in rows:
-            if row["received_at"] != deposit["received_at"]:
-                yield finding("the time when it came in was changed", row["field"])
-        if not deposit["macs"]:
-            return  # from before the inventory
-
-        def holds(data_key: bytes) -> bool:
-            place = action, deposit["case_id"], deposit["received_from"]
-            return compare_digest(list_mac(data_key, *place, listed.items()), bytes(deposit["mac"]))
-
-        newest = next(keys(), None)
-        if newest is None:
-            yield finding("the person's data key is not in the key directory, or does not open")
-            return
-        data_key = next(filter(holds, keys()), newest)
-        if data_key is newest and not holds(newest):
-            yield finding("the inventory of the deposit was changed")
-        for digest, mac in zip(deposit["digests"], deposit["macs"], strict=True):
-            held = by_digest.get(digest)
-            if held is None:
+        erased = {row["case_id"] for row in erased_rows}
+        entries, held = _by_deposit(entry_rows), _by_deposit(held_rows)
+        noted_from = noted[0]["position"] if noted else 0
+        acts = {act.id: act for case in cases.values() for act in case.history.values()}
+        unknown = [a for a in {place[0] for place in held} if a not in acts]
+        events, undecided = self._facts.recorded(unknown), self._facts.undecided(unknown)
+        of_cases: dict[UUID, dict[UUID, list[_Deposit]]] = {}
+        for place in sorted(held.keys() | entries.keys()):
+            rows, entry = held.get(place, []), next(iter(entries.get(place, [])), None)
+            case_id = (entry or rows[0])["case_id"]
+            deposit = _Deposit(*place, rows, entry)
+            of_cases.setdefault(case_id, {}).setdefault(place[0], []).append(deposit)
+        checked = Checked()
+        for case_id in case_ids:
+            of_actions, case = of_cases.get(case_id, {}), cases.get(case_id)
+            data_keys = [*self._data_keys(case_id), *before.get(case_id, ())] if of_actions else []
+            for action, deposits in of_actions.items():
+                recorded = _Signed.of(acts.get(action), events.get(action))
+                checked.actions += 1
+                kind = recorded.kind if recorded is not None else None
+                checked.findings += _action_findings(deposits, data_keys, kind)
+                for row in (row for deposit in deposits for row in deposit.rows):
+                    checked.findings += self._ledger_findings(row, recorded, protocol, undecided)
+                checked.superseded += _superseded(deposits)
+            if case is None:
                 continue
-            if not compare_digest(row_mac(data_key, _kept(held)), bytes(mac)):
-                yield finding("the disclosure, or its inventory, was changed", held["field"])
+            if case_id in erased:
+                checked.findings += _undecided_erasure(case, protocol)
+                continue
+            checked.lacks += lacks(
+                must_hold(case, self._party, protocol),
+                {a: [one for d in ds if (one := d.listed())] for a, ds in of_actions.items()},
+                {
+                    a: {(digest, d.received_from) for d in ds for digest in d.sound}
+                    for a, ds in of_actions.items()
+                },
+                noted_from=noted_from,
+                key_is_there=not of_actions or self._keys.has(case_id),
+            )
+        return checked
 
-    def _data_keys(self, case_id: UUID, before: Sequence[bytes] = ()) -> Iterator[bytes]:
-        """Return the person's key, and the replaced one while its replacement is not complete.
+    def remove(self, superseded: Sequence[Superseded]) -> None:
+        """Remove rows and deposits that a sound one has taken the place of."""
+        with self._database.transaction(role=self._role) as connection:
+            for one in superseded:
+                statement = _REMOVE_DEPOSIT if one.digest is None else _REMOVE_ROW
+                named = {"action": one.action, "deposit": one.deposit, "digest": one.digest}
+                connection.execute(self._named(statement), named)
 
-        Then those of ``before``.
-        """
+    def _data_keys(self, case_id: UUID) -> Iterator[bytes]:
+        """Return the person's key, and the replaced one while its replacement is not complete."""
         for find in (self._keys.get, self._keys.replaced):
             with suppress(SealError):
                 if (data_key := find(case_id)) is not None:
                     yield data_key
-        yield from before
 
     def _ledger_findings(
         self,
         row: DictRow,
-        event: ActionRecorded | None,
+        recorded: "_Signed | None",
         protocol: Protocol,
         undecided: set[UUID],
     ) -> Iterator[VaultFinding]:
         """What a row has that the recorded action does not say."""
         action = row["action_id"]
-        if event is None:
+        if recorded is None:
             if action not in undecided and not row["is_new"]:
                 yield VaultFinding(
                     what="the ledger has no such action",
@@ -216,16 +287,16 @@ class VaultCheck:
                     field=row["field"],
                 )
             return
-        for what in _differing(row, event, protocol, self._party):
+        for what in _differing(row, recorded, protocol, self._party):
             yield VaultFinding(
                 what=what,
-                case_id=event.originator_id,
+                case_id=recorded.case_id,
                 action=action,
-                kind=event.action.kind,
+                kind=recorded.kind,
                 field=row["field"],
             )
 
-    def _matrix_findings(self, protocol: Protocol) -> Iterator[VaultFinding]:
+    def matrix_findings(self, protocol: Protocol) -> Iterator[VaultFinding]:
         """Where the table that row-level security reads is not the protocol's access matrix."""
         with self._database.transaction(role=reader_role(self._party)) as connection:
             rows = connection.execute(self._named(_MATRIX)).fetchall()
@@ -261,7 +332,11 @@ class VaultCheck:
         schema = Identifier(vault_schema(self._party))
         return SQL(statement).format(
             held=SQL("{}.held").format(schema),
+            disclosures=SQL("{}.disclosures").format(schema),
             deposits=SQL("{}.deposits").format(schema),
+            missing=SQL("{}.missing").format(schema),
+            erased=SQL("{}.erased").format(schema),
+            progress=SQL("{}.progress").format(schema),
             matrix=SQL("{}.access_matrix").format(schema),
         )
 
@@ -286,13 +361,120 @@ def _kept(row: DictRow) -> Kept:
     )
 
 
-def _differing(
-    row: DictRow, event: ActionRecorded, protocol: Protocol, party: str
-) -> Iterator[str]:
-    action = event.action
+class _Signed(NamedTuple):
+    """What the ledger has of an action."""
+
+    case_id: UUID
+    kind: str
+    agency: str
+    digests: Collection[str]
+
+    @classmethod
+    def of(cls, act: Act | None, event: ActionRecorded | None) -> Self | None:
+        if act is not None:
+            return cls(act.case_id, act.kind, act.agency, act.digests)
+        if event is None:
+            return None
+        action = event.action
+        return cls(event.originator_id, action.kind, action.agency, action.digests)
+
+
+_GONE = "the disclosure is missing"
+_SURPLUS = "the inventory does not have it"
+
+
+def _action_findings(
+    deposits: Sequence[_Deposit], data_keys: Sequence[bytes], kind: str | None
+) -> Iterator[VaultFinding]:
+    """What the rows of an action have that the inventory does not, and the reverse."""
+    found = [(deposit, *one) for deposit in deposits for one in _compare(deposit, data_keys)]
+    held = {(digest, d.received_from) for d in deposits for digest in d.sound}
+    for deposit, what, digest, name in found:
+        if what is _GONE and (digest, deposit.received_from) in held:
+            continue  # another deposit has the same disclosure
+        case_id = (deposit.entry or deposit.rows[0])["case_id"]
+        yield VaultFinding(what=what, case_id=case_id, action=deposit.action, kind=kind, field=name)
+
+
+def _compare(
+    deposit: _Deposit, data_keys: Sequence[bytes]
+) -> Iterator[tuple[str, str | None, str | None]]:
+    """Compare a deposit's rows with its entry of the inventory, and note in it what does not hold.
+
+    The newest of ``data_keys`` is the first. Yields what does not hold, with the digest and the
+    name of the field.
+    """
+    entry = deposit.entry
+    by_digest = {row["digest"]: row for row in deposit.rows}
+    if entry is None:
+        deposit.is_sound = False
+        for row in deposit.rows:
+            deposit.changed.add(row["digest"])
+            yield _SURPLUS, row["digest"], row["field"]
+        return
+    # Lists of other lengths were changed, and are not authenticated.
+    listed = dict(zip(entry["digests"], entry["fields"], strict=False))
+    for digest in listed.keys() - by_digest.keys():
+        yield _GONE, digest, listed[digest]
+    for digest in by_digest.keys() - listed.keys():
+        deposit.changed.add(digest)
+        yield _SURPLUS, digest, by_digest[digest]["field"]
+    for row in deposit.rows:
+        if row["received_at"] != entry["received_at"]:
+            yield "the time when it came in was changed", row["digest"], row["field"]
+    if not entry["mac"]:
+        return  # from before the inventory
+    if not data_keys:
+        yield "the person's data key is not in the key directory, or does not open", None, None
+        return
+    place = deposit.action, entry["case_id"], entry["received_from"]
+
+    def holds(data_key: bytes) -> bool:
+        whole = list_mac(data_key, *place, listed.items(), is_whole=entry["whole"])
+        return compare_digest(whole, bytes(entry["mac"]))
+
+    data_key = next(filter(holds, data_keys), None)
+    if data_key is None:
+        deposit.is_sound = False
+        data_key = data_keys[0]
+        yield "the inventory of the deposit was changed", None, None
+    for digest, mac in zip(entry["digests"], entry["macs"], strict=False):
+        held = by_digest.get(digest)
+        if held is not None and not compare_digest(row_mac(data_key, _kept(held)), bytes(mac)):
+            deposit.changed.add(digest)
+            yield "the disclosure, or its inventory, was changed", digest, held["field"]
+
+
+def _superseded(deposits: Sequence[_Deposit]) -> Iterator[Superseded]:
+    """What does not hold, where other rows and deposits of the action hold in its place."""
+    sound = {(digest, d.received_from) for d in deposits if d.is_sound for digest in d.sound}
+    for deposit in deposits:
+        came = deposit.received_from
+        for digest in deposit.changed:
+            if (digest, came) in sound:
+                yield Superseded(deposit.action, deposit.id, digest)
+        whole = [d for d in deposits if (one := d.listed()) and one.is_whole]
+        has_whole = any(d.received_from == came and d is not deposit for d in whole)
+        rows = {(digest, came) for digest in deposit.sound}
+        if deposit.entry is not None and not deposit.is_sound and has_whole and rows <= sound:
+            yield from (Superseded(deposit.action, deposit.id, d) for d in deposit.sound)
+            yield Superseded(deposit.action, deposit.id, None)
+
+
+def _undecided_erasure(case: Case, protocol: Protocol) -> Iterator[VaultFinding]:
+    """That a person is noted as erased, and no recorded action decides or announces it."""
+    kinds = {act.kind for act in case.history.values()}
+    if protocol.edition >= 2 and not kinds & _DECIDES_ERASURE:
+        yield VaultFinding(
+            what="the person is noted as erased, and no recorded action decides that",
+            case_id=case.id,
+        )
+
+
+def _differing(row: DictRow, action: _Signed, protocol: Protocol, party: str) -> Iterator[str]:
     if row["digest"] not in action.digests:
         yield "the action that the agency signed has no such digest"
-    if row["case_id"] != event.originator_id:
+    if row["case_id"] != action.case_id:
         yield "it lies with another case than the action's"
     model = ALL_ACTIONS.get(action.kind)
     if model is not None and row["field"] in model.disclosable_fields():

@@ -357,6 +357,8 @@ def test_fields_travel_sealed_between_two_countries_nodes(
         settings.key_directory.mkdir(parents=True)
         keys.save(nodes.agencies.keys["me-node"], settings.key_directory / "me-node.jwk")
         montenegro = stack.enter_context(running(settings, conninfo, nodes.agencies))
+        rows = montenegro.node.ledger.rows
+        nodes.wait_until("the first copy", lambda: (rows.max_notification_id() or 0) > 20)
         for node, agency in ((nodes.country_settings, "xk-nac"), (settings, "me-nac")):
             key = country_key(node, agency[:2].upper()).public
             home = nodes.country if agency == "xk-nac" else montenegro

@@ -17,7 +17,7 @@ from ledger.store.database import APP_ROLE, Database, set_local_role
 from ledger.store.evidence import kept_in, registered_keys, stored_rows
 from ledger.store.migrate import vault_role
 from ledger.store.recorder import Guard, RegistryMovedError
-from ledger.vault.bulk import KnownPersonError, deposit_new, seal_all
+from ledger.vault.bulk import KnownPersonError, SealedDeposit, deposit_new, seal_all
 from ledger.vault.country_key import FileCountryKey
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Vault
@@ -128,7 +128,7 @@ def test_disclosures_and_events_are_there_together_or_not_at_all(
     keys = DataKeys(directory, "XK", FileCountryKey.generate())  # type: ignore[arg-type]
     action = opening(first_name="zqName", indicators_note="zqNote", citizenship=("XK",))
 
-    def ready(case_id: UUID) -> tuple[NewEvent, list[object]]:
+    def ready(case_id: UUID) -> tuple[NewEvent, SealedDeposit]:
         issued = agencies.sign("xk-nac", action, case_id)
         signed = signing.read(issued)
         sealed = seal_all(signed, case_id, issued.disclosures, keys.make(case_id))
@@ -140,7 +140,7 @@ def test_disclosures_and_events_are_there_together_or_not_at_all(
         def write(case_id: UUID, of: Guard) -> None:
             event, sealed = ready(case_id)
             with pool.transaction(role=vault_role("XK")) as connection:
-                deposit_new(connection, "XK", [case_id], sealed)  # type: ignore[arg-type]
+                deposit_new(connection, "XK", [case_id], [sealed])
                 set_local_role(connection, APP_ROLE)
                 record_new(connection, [event], of)
 

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ import psycopg
 import pytest
 
 from ledger import signing
+from ledger.case import Case
+from ledger.event import ActionRecorded
 from ledger.refusals import Refusal
 from ledger.store.database import Database
 from ledger.store.migrate import vault_role
-from ledger.vault.bulk import KeysReplacedError, deposit_new, seal_all
+from ledger.vault.bulk import KeysReplacedError, SealedDeposit, deposit_new, seal_all
 from ledger.vault.country_key import FileCountryKey
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposits
@@ -36,6 +38,22 @@ NAME = "zqNameNobodyElseHas"
 PASSPHRASE = "of the tests, and long enough"
 STEPS_APART = 1 if int(os.environ.get("CASE_LEDGER_TEST_KILLS", "4")) > 20 else 4
 """A replacement is killed at every so many of its steps."""
+
+
+class _NoLedger:
+    """A ledger that has nothing yet, with every action in the outbox."""
+
+    def recorded(self, _: object) -> dict[UUID, ActionRecorded]:
+        return {}
+
+    def undecided(self, action_ids: Sequence[UUID]) -> set[UUID]:
+        return set(action_ids)
+
+    def cases(self, _: object) -> dict[UUID, Case]:
+        return {}
+
+    def next_cases(self, *_: object) -> tuple[UUID, ...]:
+        return ()
 
 
 @dataclass
@@ -59,6 +77,9 @@ class World:
         action = opening(first_name=NAME, indicators_note=NAME)
         signed = self.agencies.sign("xk-dhtqnj", action, case_id)
         (vault or self.vault()).deposit(signing.read(signed), case_id, signed.disclosures)
+        # An action that discloses nothing has a deposit too, which is authenticated again.
+        nothing = self.agencies.sign("xk-dhtqnj", action, case_id)
+        (vault or self.vault()).deposit(signing.read(nothing), case_id, ())
 
     def with_persons(self, count: int) -> "World":
         self.cases = sorted(uuid4() for _ in range(count))
@@ -72,7 +93,7 @@ class World:
     def findings(self) -> list[str]:
         """What the vault's check finds. The ledger is not asked."""
         protocol = self.agencies.protocol
-        check = VaultCheck(self.pool, "XK", self.keys(), lambda _: {}, set)
+        check = VaultCheck(self.pool, "XK", self.keys(), _NoLedger())
         return [one.what for one in check.findings(protocol, protocol)]
 
     def holds(self) -> None:
@@ -223,9 +244,9 @@ def test_an_import_waits_for_no_replacement_and_stores_nothing_under_a_replaced_
     action = signing.read(signed)
     stale = seal_all(action, case_id, signed.disclosures, world.keys().make(case_id))
 
-    def store(rows: Any) -> None:
+    def store(sealed: SealedDeposit) -> None:
         with world.pool.transaction(role=vault_role("XK")) as connection:
-            deposit_new(connection, "XK", [case_id], rows)
+            deposit_new(connection, "XK", [case_id], [sealed])
 
     def is_refused(*_: int) -> None:
         fresh = seal_all(action, case_id, signed.disclosures, world.keys().make(case_id))

@@ -25,6 +25,7 @@ from ledger.application import Ledger, environment
 from ledger.outbox import Outbox
 from ledger.store.database import Database
 from ledger.vault.disclosures import Vaults
+from ledger.vault.holding import Lack, Part, Why
 from ledger.vault.readings import Readings
 from ledger.vault.vault_check import VaultCheck
 from ledger.vocabulary.levels import FieldGroup
@@ -36,7 +37,7 @@ from tests.support.browser_comparison import Comparison, comparing, shown_in
 from tests.support.databases import new_database
 from tests.support.row_changes import Changed, Table, changed
 from tests.support.serving import Server, serving
-from tests.support.sharing import register_country_keys
+from tests.support.sharing import register_country_keys, until
 from tests.support.story import Told, tell
 from tests.support.web import signed_in
 
@@ -130,17 +131,25 @@ class World:
                 Outbox(database),
                 Vaults(database, keys),
                 self.server.agencies.protocol,
+                patience=0,
             )
             checking.check()
             return {trouble.rule for trouble in checking.troubles()}
 
     def vault_findings(self, party: str) -> list[str]:
+        return self.vault_checked(party)[0]
+
+    def missing(self, party: str) -> list[Lack]:
+        """What the vault lacks by the ledger."""
+        return self.vault_checked(party)[1]
+
+    def vault_checked(self, party: str) -> tuple[list[str], list[Lack]]:
         settings = self.server.settings
         keys = person_keys(settings, country_keys(settings, [party]))[party]
         with Ledger(environment(self.database)) as ledger, Database(self.database) as database:
             check: VaultCheck = vault_check(ledger, database, Outbox(database), party, keys)
             protocol = ledger.adopted().protocol
-            return [str(one) for one in check.findings(protocol, protocol)]
+            return [str(one) for one in check.findings(protocol, protocol)], check.lacks
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +195,7 @@ def test_untouched_all_of_it_holds(world: World) -> None:
         for part in checker.parts(100):
             assert not checker.check(part).differing
     for party in ("XK", "ME", "AL"):
+        until(lambda party=party: not world.missing(party))  # type: ignore[misc]
         assert world.vault_findings(party) == []
         assert world.reading_findings(party) == []
 
@@ -211,6 +221,37 @@ def test_each_random_change_of_a_row_is_found(world: World) -> None:
         "deposits",
         "readings",
     }
+
+
+def test_a_deposit_deleted_with_its_inventory_is_missed_by_the_ledger(world: World) -> None:
+    case_id = world.told.cases["A"]
+    with psycopg.connect(world.database, autocommit=True) as owner:
+        for party, part in (("xk", Part.OWN), ("me", Part.CASE)):
+            for table in ("disclosures", "deposits"):
+                owner.execute(
+                    f"CREATE TEMP TABLE {table}_{party} AS SELECT * FROM vault_{party}.{table}"
+                    f" WHERE case_id = '{case_id}'".encode()
+                )
+                owner.execute(
+                    f"DELETE FROM vault_{party}.{table} WHERE case_id = '{case_id}'".encode()
+                )
+            assert world.vault_findings(party.upper()) == []
+            lacks = world.missing(party.upper())
+            deposits = owner.execute(
+                f"SELECT DISTINCT action_id FROM deposits_{party}".encode()
+            ).fetchall()
+            assert {(one.due.action, one.why) for one in lacks} == {
+                (action, Why.NOT_RECEIVED) for (action,) in deposits
+            }
+            assert {one.due.part for one in lacks} >= {part}
+        assert world.troubles() == {"fields-missing"}
+        for party in ("xk", "me"):
+            for table in ("disclosures", "deposits"):
+                owner.execute(
+                    f"INSERT INTO vault_{party}.{table} SELECT * FROM {table}_{party}".encode()
+                )
+    assert world.troubles() == set()
+    test_untouched_all_of_it_holds(world)
 
 
 def test_what_was_changed_is_named_and_the_rest_stays_readable(world: World) -> None:
@@ -258,7 +299,8 @@ def test_what_was_changed_is_named_and_the_rest_stays_readable(world: World) -> 
         for field in ("indicators", "first_name", "birthdate"):
             assert any(f"field {field}" in one for one in named), named
         assert any("entry" in one for one in world.reading_findings("XK"))
-        assert world.troubles() == {"vault-differs", "access-log-differs"}
+        found = {"vault-differs", "access-log-differs", "fields-missing"}
+        assert world.troubles() == found
         added = "SELECT * FROM vault_xk.readings WHERE seq > (SELECT max(seq) FROM readings)"
         owner.execute("DELETE FROM vault_xk.disclosures")
         owner.execute("INSERT INTO vault_xk.disclosures SELECT * FROM disclosures")

@@ -1,0 +1,107 @@
+"""What a vault lacks by the ledger: a command, and the table that `verify vault` shows too."""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from api.cli.nodes import app
+from api.cli.output import AsJson, failures, out, print_json
+from api.log_keys import own_parties
+from api.settings import Settings
+from api.store import open_store
+from ledger.store.database import Database
+from ledger.vault.holding import Part, Why
+from ledger.vault.missing import MissingPart, MissingParts
+from ledger.vocabulary.action import LedgerModel
+
+__all__ = ["app", "missing_table"]
+_PAGE = 500
+_FIELDS = {
+    Part.OWN: "its own agency's",
+    Part.CASE: "`case` fields of {}",
+    Part.RELEASED: "released by {}",
+}
+_WHY = {
+    Why.NOT_RECEIVED: "never came in, or its entry of the inventory is gone",
+    Why.ROW_GONE: "the row is gone, or does not hold",
+    Why.KEY_MISSING: "the person's data key is missing",
+}
+
+
+class VaultMissing(LedgerModel):
+    """What one country's vault lacks."""
+
+    country: str
+    missing: tuple[MissingPart, ...]
+
+
+@app.command()
+def missing(
+    country: Annotated[
+        str | None, typer.Argument(help="The country whose vault it is; all of this node's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the ledger says that a vault must hold and that it lacks, and who was asked.
+
+    The running node compares all the time. `case-ledger verify vault` compares now.
+    """
+    settings = Settings()
+    with failures(as_json), open_store(settings) as store, Database(store.conninfo) as database:
+        own = own_parties(settings)
+        if country is not None and country not in own:
+            raise ValueError(f"this is no node of {country} (CASE_LEDGER_COUNTRIES)")
+        found = [
+            VaultMissing(country=one, missing=tuple(_all(MissingParts(database, one))))
+            for one in ([country] if country is not None else own)
+        ]
+        if as_json:
+            print_json([one.model_dump(mode="json") for one in found])
+            return
+        for one in found:
+            if one.missing:
+                out.print(missing_table(one.country, one.missing))
+            else:
+                out.print(f"[green]The vault of {one.country} has all that it must hold.[/]")
+
+
+def missing_table(country: str, parts: Iterable[MissingPart]) -> Table:
+    """What a vault lacks, one row for each part of an action's fields."""
+    table = Table("Case", "Action", "Kind", "Fields", "Why", "Should have it", "Since", "Asked")
+    table.title = f"[yellow]Missing in the vault of {country}[/]"
+    for one in parts:
+        count = "an unknown number" if one.fields is None else str(one.fields)
+        table.add_row(
+            str(one.case_id),
+            str(one.action),
+            one.kind,
+            f"{count}, {_FIELDS[one.part].format(one.origin)}",
+            _WHY[one.why],
+            ", ".join((country, *one.holders)),
+            f"{one.since:%d %b %Y %H:%M} UTC",
+            _asked(one),
+        )
+    return table
+
+
+def _asked(one: MissingPart) -> str:
+    if one.lost_at is not None:
+        return f"[red]lost: nobody has it any more ({one.lost_at:%d %b %Y})[/]"
+    return "\n".join(
+        f"{asked.country}: "
+        + (
+            f"answered {asked.answered_at:%d %b %Y %H:%M}"
+            if asked.answered_at is not None
+            else f"asked {asked.times} times, last {asked.asked_at:%d %b %Y %H:%M}"
+        )
+        for asked in one.asked
+    )
+
+
+def _all(parts: MissingParts) -> Iterator[MissingPart]:
+    after: MissingPart | None = None
+    while page := parts.page(_PAGE, after=after):
+        yield from page
+        after = page[-1]
