@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
@@ -46,6 +45,7 @@ from api.routes import (
 )
 from api.settings import Settings
 from api.work import Work
+from ledger.version import program_version
 from ledger.vocabulary import build_models
 
 MAX_BODY = 512 * 1024
@@ -90,7 +90,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     app = FastAPI(
         title="Transnational case ledger",
         description=DESCRIPTION,
-        version=version("case-ledger"),
+        version=program_version(),
         openapi_url="/v1/openapi.json",
         # The interactive pages would load scripts from elsewhere.
         docs_url=None,

@@ -566,6 +566,8 @@ class Following(Document):
 
 class Health(Document):
     status: str
+    version: str
+    """The version of the program that answers."""
 
 
 class ReadinessTrouble(Document):

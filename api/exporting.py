@@ -6,7 +6,6 @@ Where ``OTEL_EXPORTER_OTLP_ENDPOINT`` is set; OpenTelemetry's other variables ho
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 
 from opentelemetry import metrics, trace
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -16,6 +15,8 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from ledger.version import program_version
 
 _ENDPOINTS = tuple(f"OTEL_EXPORTER_OTLP_{of}ENDPOINT" for of in ("", "TRACES_", "METRICS_"))
 
@@ -32,7 +33,7 @@ def exporting() -> Iterator[bool]:
     resource = Resource.create(
         {
             "service.name": os.environ.get("OTEL_SERVICE_NAME", "case-ledger"),
-            "service.version": version("case-ledger"),
+            "service.version": program_version(),
         }
     )
     traces = TracerProvider(resource=resource)

@@ -11,6 +11,7 @@ from api.key_ends import TLS, certificate_end, counting_keys
 from api.node import Node
 from api.readiness import Effect, worst
 from ledger import clock
+from ledger.version import program_version
 from projections.continuous_check import check_standing, differing_rows
 from projections.views import VIEWS
 
@@ -30,6 +31,9 @@ class _Standing(Collector):
         node = self._node
         standing = node.standing()
         head = node.ledger.rows.max_notification_id() or 0
+        program = _gauge("program", "1 for the version that runs", labels=("version",))
+        program.add_metric((program_version(),), 1.0)
+        yield program
         yield _gauge("head", "Position of the last event", head)
         yield _gauge("signed", "Events that the log signed", standing.signed)
         yield _gauge("published", "Events that a quorum of witnesses cosigned", standing.published)

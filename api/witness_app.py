@@ -8,6 +8,7 @@ from api.middleware import AnswerHeaders, BodyLimit, RequestLog
 from api.rates import Rate
 from api.routes.log import OriginHash, answer, witnessed
 from ledger.transparency.witness import Witness
+from ledger.version import program_version
 
 MAX_BODY = 128 * 1024
 
@@ -30,7 +31,7 @@ def create_witness_app(witness: Witness, submissions_per_minute: int) -> FastAPI
 
     @app.get("/health")
     async def health() -> Health:
-        return Health(status="alive")
+        return Health(status="alive", version=program_version())
 
     problems.install(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)

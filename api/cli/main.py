@@ -4,67 +4,156 @@ What all of them need together takes longer to load than most of them take to ru
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from itertools import chain
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
-WHERE: Mapping[str, str] = {
-    "demo": "demos",
-    "demo-nodes": "demos",
-    "serve": "running",
-    "migrate": "running",
-    "adopt": "running",
-    "rebuild": "running",
-    "act": "acting",
-    "case": "acting",
-    "trail": "acting",
-    "events": "acting",
-    "outbox": "acting",
-    "read": "personal",
-    "readings": "personal",
-    "subject-access": "personal",
-    "release": "personal",
-    "erase": "personal",
-    "retention": "retention",
-    "access": "personal",
-    "import": "importing",
-    "export-cases": "exporting",
-    "obligations": "accountability",
-    "report": "reports",
-    "export": "columnar",
-    "view": "view",
-    "statistics": "statistics",
-    "replay": "replay",
-    "verify": "verify",
-    "keys": "keys",
-    "duplicates": "duplicates",
-    "absence": "absence",
-    "log": "log",
-    "witness": "log",
-    "node": "parcels",
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command is, and what a list of commands says of it."""
+
+    modules: tuple[str, ...]
+    """The modules of ``api.cli`` that it is in. Several may have commands of one group."""
+    summary: str
+    """The first sentences of the command's own help."""
+
+
+COMMANDS: Mapping[str, Place] = {
+    "demo": Place(
+        ("demos",),
+        "Play the story of two children through the real API, and show what each country sees.",
+    ),
+    "demo-nodes": Place(
+        ("demos",),
+        "Play it across a ledger node and three countries' nodes, each of which fails once.",
+    ),
+    "serve": Place(
+        ("running",), "Serve the ledger: answer requests, and do a node's work in a process beside."
+    ),
+    "migrate": Place(("running",), "Bring the database up to date, as its owner."),
+    "adopt": Place(
+        ("running",),
+        "Begin a ledger: record the protocol and its coordinators' keys as the first event.",
+    ),
+    "rebuild": Place(("running",), "Rebuild views beside the live ones, and swap them in."),
+    "act": Place(("acting",), "Sign an action and record it. With a kind alone, show its fields."),
+    "case": Place(("acting",), "Show a case as the agency's country sees it, or list its cases."),
+    "trail": Place(
+        ("acting",), "Show an audit trail: every event, who, when, and what it changed."
+    ),
+    "events": Place(("acting",), "Show the ledger's events by position."),
+    "outbox": Place(
+        ("acting",),
+        "Show what became of actions that were handed in while the ledger node was away.",
+    ),
+    "read": Place(
+        ("personal",),
+        "Open personal fields that the agency's country holds; it is written down who did.",
+    ),
+    "readings": Place(
+        ("personal",),
+        "List who asked for a person's fields in this country, what for, and what they got.",
+    ),
+    "subject-access": Place(
+        ("personal",), "Write all that this country holds on a person into a file for that person."
+    ),
+    "release": Place(("personal",), "Release personal fields to another country, field by field."),
+    "erase": Place(
+        ("personal",),
+        "Erase all that is held on a person, in every country: one party proposes, one approves.",
+    ),
+    "retention": Place(
+        ("retention",),
+        "What will be erased because its period of retention ends: for coordinators.",
+    ),
+    "access": Place(
+        ("personal",), "Print who may do what with personal data by the protocol, in Markdown."
+    ),
+    "import": Place(
+        ("importing",),
+        "Record a country's existing cases, each row a new case, signed by the agency.",
+    ),
+    "export-cases": Place(
+        ("exporting",), "Write the cases that the agency's country sees as HTCDS, a row each."
+    ),
+    "obligations": Place(
+        ("accountability",),
+        "Who owes whom what, and how it is answered: for coordinators and oversight.",
+    ),
+    "report": Place(("reports",), "Reports, made from the ledger alone."),
+    "export": Place(
+        ("columnar",),
+        "Write the ledger as columns: Parquet files by kind and position, and a table of cases.",
+    ),
+    "view": Place(("view",), "Analysts' own views of the ledger."),
+    "statistics": Place(("statistics",), "Counts that can be published."),
+    "replay": Place(
+        ("replay",),
+        "Step through time: a case or the whole ledger, as known then and as valid then.",
+    ),
+    "verify": Place(
+        ("verify",), "Verify a ledger, an export, a receipt, a timestamp, an access log."
+    ),
+    "keys": Place(("keys",), "Make, register, list and revoke keys."),
+    "duplicates": Place(
+        ("duplicates",), "Cases of two countries that may be one person's, for coordinators."
+    ),
+    "absence": Place(("absence",), "A party that is away, and what it misses."),
+    "log": Place(("log",), "The ledger as a transparency log."),
+    "witness": Place(("log",), "A party's witness."),
+    "node": Place(("nodes", "history", "parcels"), "A node: what it found, and its history."),
 }
-"""The module of ``api.cli`` that each command is in."""
+"""Every command by its name."""
 
 
 class Commands(TyperGroup):
-    """Looks for a command in its module when it is asked for."""
+    """Looks for a command in its module when it is asked for. To list them loads none."""
+
+    _listing = False
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        return list(WHERE)
+        return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        module = WHERE.get(cmd_name)
-        return None if module is None else commands_of(module).get(cmd_name)
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        if self._listing:
+            return TyperCommand(cmd_name, help=place.summary)
+        return commands_of(place.modules).get(cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of the program, with each command's summary."""
+        with self._only_listed():
+            super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Return the commands and options that begin with what was typed."""
+        with self._only_listed():
+            return super().shell_complete(ctx, incomplete)
+
+    @contextmanager
+    def _only_listed(self) -> Iterator[None]:
+        self._listing = True
+        try:
+            yield
+        finally:
+            self._listing = False
 
 
-def commands_of(module: str) -> Mapping[str, Any]:
-    """The commands of a module, by name: those of each of its applications, or itself."""
+def commands_of(modules: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the commands of ``modules`` by name: of each application its group, or its own."""
     found: dict[str, Any] = {}
-    for own in vars(import_module(f"api.cli.{module}")).values():
+    imported = [import_module(f"api.cli.{module}") for module in modules]
+    for own in chain.from_iterable(vars(module).values() for module in imported):
         if isinstance(own, typer.Typer):
             group = get_group(own)
             if isinstance(own.info.name, str):
@@ -93,6 +182,21 @@ app = Program(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from ledger.version import program_version
+
+        typer.echo(f"case-ledger {program_version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
     """The transnational case ledger: signed case actions, shared by countries."""

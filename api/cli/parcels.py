@@ -8,7 +8,6 @@ import typer
 from rich import box
 from rich.table import Table
 
-from api.cli import history
 from api.cli.nodes import app
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.country_keys import parcel_keys
@@ -23,8 +22,6 @@ from ledger.store.database import Database
 from ledger.vault.arrived_parcels import RefusedParcels
 from ledger.vault.sent_parcels import SentParcel
 
-__all__ = ["app", "history"]
-"""The commands of :mod:`api.cli.history` are of the same group."""
 _AT_MOST = 200
 _SIDES = {
     Side.MAILBOX: "in this mailbox",

@@ -77,7 +77,7 @@ def readings(
     key: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """List who asked for a person's fields in this country, what for, and whether they got them."""
+    """List who asked for a person's fields in this country, what for, and what they got."""
     with failures(as_json), connect(url, agency, key) as client:
         listed = client.readings(case_id)
         if as_json:

@@ -6,7 +6,7 @@ Not what keeps threads of its own, which a fork would lose: the analysts' comman
 from importlib import import_module
 
 from api.app import create_app
-from api.cli.main import WHERE
+from api.cli.main import COMMANDS
 from ledger.collector import collect_seldom
 from ledger.vocabulary import build_models
 
@@ -14,7 +14,7 @@ __all__ = ["create_app"]
 
 _WITH_THREADS = ("columnar", "statistics", "view")
 
-for name in sorted(set(WHERE.values()) - set(_WITH_THREADS)):
+for name in sorted({m for place in COMMANDS.values() for m in place.modules} - set(_WITH_THREADS)):
     import_module(f"api.cli.{name}")
 build_models()
 collect_seldom()  # so that their memory stays shared

@@ -9,6 +9,7 @@ from api.metrics import metrics
 from api.problem_details import problem
 from api.problems import responses
 from api.readiness import Effect, worst
+from ledger.version import program_version
 from projections.views import VIEWS
 
 router = APIRouter(tags=["health"])
@@ -17,7 +18,7 @@ router = APIRouter(tags=["health"])
 @router.get("/health", response_model=Health)
 async def health() -> Health:
     """The process answers."""
-    return Health(status="alive")
+    return Health(status="alive", version=program_version())
 
 
 @router.get("/ready", response_model=Readiness, responses=responses(503))

@@ -1,7 +1,9 @@
 """Every command is found where it is said to be, and loads no more than it needs."""
 
+import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from typer.testing import CliRunner
 
 import api.cli
 from api.cli import app
-from api.cli.main import WHERE, commands_of
+from api.cli.main import COMMANDS, commands_of
 
 MODULES = sorted(
     path.stem
@@ -19,29 +21,78 @@ MODULES = sorted(
 
 
 def test_every_command_is_listed_with_its_module() -> None:
-    # A group that two modules add commands to is named with the one that imports the other.
-    modules = [m for m in MODULES if m != "nodes"] + [WHERE["node"]]
-    assert {name: module for module in modules for name in commands_of(module)} == dict(WHERE)
+    found: dict[str, set[str]] = {}
+    for module in MODULES:
+        for name in commands_of((module,)):
+            found.setdefault(name, set()).add(module)
+    assert found == {name: set(place.modules) for name, place in COMMANDS.items()}
     words = (
-        "from api.cli.main import WHERE, commands_of;"
-        " print(*commands_of(WHERE['node'])['node'].commands)"
+        "from api.cli.main import COMMANDS, commands_of as of\n"
+        "print(*of(COMMANDS['node'].modules)['node'].commands)"
     )
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
-    assert {"take-over", "history", "accept-history", "missing", "parcels"} <= set(
-        done.stdout.split()
-    )
+    assert {"take-over", "accept-history", "missing", "parcels"} <= set(done.stdout.split())
 
 
-@pytest.mark.parametrize("name", WHERE)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_explains_itself(name: str) -> None:
     said = CliRunner().invoke(app, [name, "--help"])
     assert said.exit_code == 0, said.output
     assert name in said.output
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_summary_is_what_the_command_says_of_itself(name: str) -> None:
+    own = commands_of(COMMANDS[name].modules)[name].help
+    assert COMMANDS[name].summary == " ".join(own.split("\n\n")[0].split())
+
+
+def test_the_version_is_the_distributions() -> None:
+    said = CliRunner().invoke(app, ["--version"])
+    assert (said.exit_code, said.output) == (0, f"case-ledger {version('case-ledger')}\n")
+
+
+def loaded(*words: str, **environment: str) -> set[str]:
+    """Return the modules that the program loads when it is run with ``words``."""
+    program = (
+        "import sys\n"
+        "from api.cli import app\n"
+        "try:\n"
+        "    app(sys.argv[1:], prog_name='case-ledger')\n"
+        "finally:\n"
+        "    print(*sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
+
+
+def test_help_and_completion_load_nothing_of_a_node() -> None:
+    completion = {
+        "_CASE_LEDGER_COMPLETE": "complete_bash",
+        "COMP_WORDS": "case-ledger re",
+        "COMP_CWORD": "1",
+    }
+    for modules in (loaded("--help"), loaded("--version"), loaded(**completion)):
+        ours = {name for name in modules if name.split(".")[0] in ("api", "ledger", "projections")}
+        assert ours - {"ledger.version"} == {
+            "api",
+            "api.cli",
+            "api.cli.main",
+            "ledger",
+            "ledger.collector",
+        }
+        assert not modules & {"psycopg", "fastapi", "pydantic", "eventsourcing", "cryptography"}
+
+
 def test_help_names_them_all_and_an_unknown_one_is_refused() -> None:
     said = CliRunner().invoke(app, ["--help"]).output
-    assert [name for name in WHERE if name not in said] == []
+    assert [name for name in COMMANDS if name not in said] == []
     assert CliRunner().invoke(app, ["no-such-command"]).exit_code == 2
 
 
@@ -49,7 +100,7 @@ def test_making_a_key_loads_no_server() -> None:
     program = (
         "import sys\n"
         "from api.cli.main import commands_of\n"
-        "commands_of('keys'), commands_of('acting')\n"
+        "commands_of(('keys', 'acting'))\n"
         "heavy = {'fastapi', 'uvicorn', 'duckdb', 'pyarrow', 'opentelemetry.sdk', 'typst'}\n"
         "sys.exit(' '.join(heavy & sys.modules.keys()) or None)\n"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from uuid import UUID, uuid4
 
 import httpx
@@ -455,7 +456,10 @@ def test_the_openapi_document_is_valid(served: Server) -> None:
 
 
 def test_health_and_readiness(served: Server) -> None:
-    assert httpx.get(f"{served.url}/health").json() == {"status": "alive"}
+    assert httpx.get(f"{served.url}/health").json() == {
+        "status": "alive",
+        "version": version("case-ledger"),
+    }
     ready = httpx.get(f"{served.url}/ready").json()
     assert (ready["status"], ready["protocol"]) == ("ready", served.agencies.protocol.id)
     assert ready["head"] >= len(served.agencies.protocol.agencies) - 2
