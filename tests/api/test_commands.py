@@ -16,7 +16,7 @@ from api.cli.main import COMMANDS, commands_of
 MODULES = sorted(
     path.stem
     for path in Path(api.cli.__file__).parent.glob("*.py")
-    if "typer.Typer(" in path.read_text() and path.stem != "main"
+    if ".command(" in path.read_text() and path.stem != "main"
 )
 
 
