@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from api.cli.missing import app
-from api.cli.nodes import copy_from, own_copy
+from api.cli.nodes import app, copy_from, own_copy
 from api.cli.output import AsJson, failures, out, print_json
 from api.country_keys import country_keys, person_keys
 from api.following import HttpSource

@@ -109,7 +109,9 @@ COMMANDS: Mapping[str, Place] = {
     "absence": Place(("absence",), "A party that is away, and what it misses."),
     "log": Place(("log",), "The ledger as a transparency log."),
     "witness": Place(("log",), "A party's witness."),
-    "node": Place(("nodes", "history", "parcels"), "A node: what it found, and its history."),
+    "node": Place(
+        ("nodes", "history", "missing", "parcels"), "A node: what it found, and its history."
+    ),
 }
 """Every command by its name."""
 

@@ -16,7 +16,6 @@ from ledger.vault.holding import Part, Why
 from ledger.vault.missing import MissingPart, MissingParts
 from ledger.vocabulary.action import LedgerModel
 
-__all__ = ["app", "missing_table"]
 _PAGE = 500
 _FIELDS = {
     Part.OWN: "its own agency's",
