@@ -126,7 +126,7 @@ def acknowledge_parcels(
 
 
 @router.get("/outcomes", response_model=OutcomePage, responses=responses(401, 403, 409, 422, 503))
-def list_parcel_outcomes(
+def list_outcomes(
     node: TheNode, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=100)] = 100
 ) -> OutcomePage:
     """What became of the parcels of the caller's country, until it settles that."""
