@@ -126,7 +126,7 @@ def acknowledge_parcels(
 
 
 @router.get("/outcomes", response_model=OutcomePage, responses=responses(401, 403, 409, 422, 503))
-def list_outcomes(
+def list_parcel_outcomes(
     node: TheNode, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=100)] = 100
 ) -> OutcomePage:
     """What became of the parcels of the caller's country, until it settles that."""
@@ -176,9 +176,14 @@ _GONE: dict[str, Any] = {
 
 
 @earlier.post("", **_GONE)
+def earlier_sending() -> NoReturn:
+    """Earlier programs handed in parcels here."""
+    raise _outdated()
+
+
 @earlier.get("", **_GONE)
-def earlier_mailbox() -> NoReturn:
-    """Earlier programs handed in and fetched here."""
+def earlier_fetching() -> NoReturn:
+    """Earlier programs fetched parcels here."""
     raise _outdated()
 
 
