@@ -170,8 +170,9 @@ def missing_parcels(
 _GONE: dict[str, Any] = {
     "status_code": 410,
     "deprecated": True,
+    "response_class": Response,
     "response_model": None,
-    "responses": responses(410),
+    "responses": responses(410, 422),
 }
 
 
@@ -188,7 +189,7 @@ def earlier_fetching() -> NoReturn:
 
 
 @earlier.delete("/{parcel_id}", **_GONE)
-def earlier_removal(parcel_id: Annotated[str, Path(description="Anything")]) -> NoReturn:  # noqa: ARG001
+def earlier_removal(parcel_id: Annotated[UUID, Path(description="The parcel's id")]) -> NoReturn:  # noqa: ARG001
     """Earlier programs removed parcels here."""
     raise _outdated()
 
