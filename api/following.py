@@ -10,7 +10,8 @@ import structlog
 from api.background import Background
 from api.client import LedgerClient, RefusedError
 from ledger import clock
-from ledger.mirror import DivergedError, Mirror, Source, SourceError
+from ledger.event_source import Source, SourceError
+from ledger.mirror import DivergedError, Mirror
 
 _WAIT_SECONDS = 1.0
 _PAUSES = (0.2, 0.5, 1.0, 2.0)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import structlog
-from psycopg.types.json import Jsonb
 
 from api.background import Background
 from api.key_faults import KeyFaults
@@ -20,22 +19,19 @@ from ledger.history_mark import (
     Decision,
     HistoryMark,
     MarkFile,
+    TakenOver,
     WitnessWentBack,
     advanced,
     decided,
+    record_decision,
 )
 from ledger.merkle import Tree
 from ledger.store.database import Database
 
 RULE = "history-changed"
+TAKEN_OVER = "ledger-taken-over"
 TITLE = "The ledger here is not the one that was recorded"
 _KEEP_SECONDS = 1.0
-_INSERT = """
-INSERT INTO log.history_decisions (
-    decided_at, decided_by, why, seen_size, reached_size, reached_root, from_size, from_root,
-    witnesses)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-"""
 _log = structlog.get_logger(__name__)
 
 
@@ -60,6 +56,8 @@ class History:
         self._ahead: dict[str, int] = {}
         self._claimed: dict[str, int] = {}
         """The larger sizes that witnesses claim in this process without a proof."""
+        self.is_taken_over = False
+        """Whether the parties made another node the ledger node, at the last look."""
 
     def look(self) -> Sequence[Trouble]:
         """Compare, and return what is wrong. It is a check of readiness."""
@@ -95,6 +93,19 @@ class History:
         """Remember that the database had so many events, and has fewer. Raises ``OSError``."""
         self._ledger.rows.note_size(size)
         self.look()
+
+    def another_leads(self, found: TakenOver) -> None:
+        """Remember the parties' decision that another node is the ledger node."""
+        if not self.is_taken_over:
+            self._change(lambda m: m.changed(taken_over=m.taken_over or found))
+            _log.error("another node is the ledger node", since=found.since, told_by=found.told_by)
+            self.look()
+
+    def follows(self) -> None:
+        """Forget that another node is the ledger node: this one is a country's node by now."""
+        mark = self._file.read()
+        if mark is not None and mark.taken_over is not None:
+            self._change(lambda m: m.changed(taken_over=None))
 
     def witness_is_ahead(self, name: str, size: int) -> None:
         """Remember a witness that proves to hold more events than this database has."""
@@ -166,6 +177,7 @@ class History:
                     self._ledger.rows.noted_size = 0  # decided: fewer events are right
                 self._ledger.forget()
             self._began, self.now = state, tuple(troubles_of(mark))
+            self.is_taken_over = mark.taken_over is not None
         if before not in (None, state):
             self.when_outdated()
 
@@ -186,6 +198,18 @@ def troubles_of(mark: HistoryMark) -> list[Trouble]:
             else f"The first {reached} events in the database are not those that were recorded."
         )
         found.append(_trouble(RULE, what, Effect.NO_RECORDING))
+    if (taken := mark.taken_over) is not None:
+        found.append(
+            Trouble(
+                rule=TAKEN_OVER,
+                message="The parties made another node the ledger node: the decision is at "
+                f"position {taken.since} of the ledger, as {taken.told_by} proves. This node "
+                "records nothing. Name the new ledger node in CASE_LEDGER_LEDGER_URL, and run "
+                "`case-ledger node rejoin`.",
+                effect=Effect.NO_RECORDING,
+                title="Another node is the ledger node",
+            )
+        )
     for name, size in mark.witnesses_ahead.items():
         undecided = name in mark.undecided_witnesses
         found.append(
@@ -268,20 +292,7 @@ def accept(
         after = after.changed(key_files=keys.there, lost_keys={**mark.lost_keys, **lost})
         made.append(decision)
         with database.connection() as connection:
-            connection.execute(
-                _INSERT,
-                (
-                    decision.decided_at,
-                    decision.decided_by,
-                    decision.why,
-                    decision.seen,
-                    decision.reached.size,
-                    bytes.fromhex(decision.reached.root),
-                    decision.goes_on_from.size,
-                    bytes.fromhex(decision.goes_on_from.root),
-                    Jsonb(dict(decision.witnesses)),
-                ),
-            )
+            record_decision(connection, decision)
         return after
 
     file.change(change)

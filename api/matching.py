@@ -135,6 +135,7 @@ class Matching(Background):
         changed = self._ledger.rows.originators_of(CHANGES_PARTIES, after=after, upto=upto)
         for case in self._ledger.cases(changed).values():
             if opened_by(case, protocol) == vault.party:
+                self._unread.discard(case.id)
                 vault.duplicates.add_case(case.id, protocol.party_codes - {vault.party})
                 vault.duplicates.joined(case.id, case.state.parties)
         vault.advance(WORK, upto)
@@ -173,8 +174,9 @@ class Matching(Background):
         keys: Mapping[str, PairKey],
     ) -> None:
         case = self._ledger.case(case_id)
-        if case is None:
-            raise RuntimeError("a case that was followed is not in the ledger")
+        if case is None:  # this node rejoined the ledger, which does not have the case yet
+            self._unread.add(case_id)
+            return
         reading = vault.readings.record(
             Asked(
                 agency=node.id,

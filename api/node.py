@@ -25,6 +25,7 @@ from api.recording import DirectRecording, GuardedRecording, OutboxRecording, Re
 from api.sessions import Sessions
 from api.settings import Settings
 from api.sign_in import Relying, SignIn
+from api.takeover_watch import TakeoverWatch
 from api.timestamping import trusted_roots
 from api.told import Told
 from api.view_checking import malformed_rows
@@ -95,10 +96,11 @@ class Node:
             settings,
             self.database,
             self.policy_at,
-            Recorded(self.ledger.rows)
+            Recorded(self.ledger.rows, self.history)
             if self.leads
             else Copied(self.ledger.rows, self.database, self.told),
         )
+        self.takeover = TakeoverWatch(settings, self.policy_at, self.witnesses, self.history)
         self._stack = ExitStack()
 
     @property
@@ -181,7 +183,13 @@ class Node:
             self._stack.callback(self.sign_in.close)
         self._stack.enter_context(self.database)
         self._stack.enter_context(self.ledger)
-        self.checks.look()  # nothing is recorded before clocks and history are compared
+        # Nothing is recorded before it is known who leads, and clocks and history are compared.
+        if self.leads:
+            self.takeover.look()
+            self.checks.add(self.takeover.claims)
+        else:
+            self.history.follows()
+        self.checks.look()
         self._stack.enter_context(self.checks)
         return self
 

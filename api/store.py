@@ -113,6 +113,7 @@ def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
             connection.execute("SELECT FROM views.projections LIMIT 0")
             connection.execute("SELECT FROM ledger.events LIMIT 0")
             connection.execute("SELECT FROM log.signed LIMIT 0")
+            connection.execute("SELECT FROM log.tails LIMIT 0")
     except ServerTooOldError as error:
         raise StoreError(str(error)) from error
     except psycopg.OperationalError as error:

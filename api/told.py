@@ -21,6 +21,8 @@ from ledger.store.database import APP_ROLE, Database
 CHANNEL = "node_work"
 ASSESSED = "duplicate_assessed"
 """Notified where a coordinator assessed a duplicate, of which another country is to be told."""
+WORK_LOCK = 7_205_301_447  # any number, the same in every process
+"""The advisory lock that a node's background work holds, shared, for as long as it runs."""
 _EVERY_SECONDS = 5.0
 _AT_MOST_EVERY_SECONDS = 0.02
 _LOOK_SECONDS = 0.5
@@ -154,6 +156,7 @@ class Listener(Background):
     def _listen(self) -> None:
         with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=5) as connection:
             connection.execute(SQL("SET ROLE {}").format(Identifier(APP_ROLE)))
+            connection.execute("SELECT pg_advisory_lock_shared(%s)", (WORK_LOCK,))
             for channel in self._works:
                 connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
             for work in self._works.values():

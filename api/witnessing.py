@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median_low
+from typing import Protocol
 
 import httpx
 
@@ -79,17 +80,29 @@ class Copied:
         return tree.root(size)
 
 
+class LedgerHistory(Protocol):
+    """What is known of who leads."""
+
+    @property
+    def is_taken_over(self) -> bool:
+        """Whether the parties made another node the ledger node."""
+
+
 class Recorded:
     """The events of the ledger node itself: its witnesses cosign none that it has not recorded."""
 
-    def __init__(self, rows: LedgerRecorder) -> None:
+    def __init__(self, rows: LedgerRecorder, history: LedgerHistory) -> None:
         self._rows = rows
+        self._history = history
 
     def root_at(self, size: int) -> bytes | None:
         """The root of the first ``size`` events; ``None`` where there are fewer.
 
-        A submission of more was signed with this log's key elsewhere.
+        A submission of more was signed with this log's key elsewhere. Of a ledger that the parties
+        let another node take over, nothing is cosigned any more.
         """
+        if self._history.is_taken_over:
+            return None
         tree = self._rows.tree()
         return tree.root(size) if size <= tree.size else None
 

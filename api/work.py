@@ -44,6 +44,7 @@ from api.parcel_standing import (
 from api.publishing import Publisher
 from api.readiness import Checks, Trouble
 from api.receiving import Receiving
+from api.setting_aside import SettingAside
 from api.sharing import Sharing
 from api.sweeping import Sweeping
 from api.timestamping import Stamper
@@ -119,13 +120,15 @@ class Work:
         enter(Marking(node.history))
         self.checks.add(KeyCheck(node.settings, node.vaults, mark_file(node.settings)).look)
         self.checks.add(lambda: marked_troubles(node.database))
-        if node.settings.ledger_url is None:
+        if node.settings.ledger_url is not None:
+            self._follow(node.settings.ledger_url)
+        elif not node.history.is_taken_over:
             self._publish()
             self._correspond(node.mailbox)
-        else:
-            self._follow(node.settings.ledger_url)
+            enter(node.takeover)
         if not node.history.is_in_doubt:  # a legal hold may be among the events that are missing
             self._remove()
+        enter(SettingAside(node.ledger, node.vaults))
         enter(Anchoring(node.ledger, node.vaults, node.recording, self._node_key))
         enter(Presence(node.ledger, node.parties, node.recording, self._node_key))
         self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))

@@ -104,6 +104,16 @@ class Ledger(Application[UUID]):
         self._registry = registry
         return registry
 
+    def registry_at(self, position: int) -> Registry | None:
+        """The registry as it was at a position, folded anew; ``None`` before the adoption."""
+        registry = None
+        for first in self.rows.select_rows(after=0, limit=1):
+            for event in self._events(first.originator_id):
+                if _position(event) > position:
+                    break
+                registry, _ = registries.applied(registry, event)
+        return registry
+
     def adopted(self) -> Registry:
         """The registry. Raises ``Refusal`` (``not-adopted``) before a protocol is adopted."""
         registry = self.registry()

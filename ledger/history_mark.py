@@ -15,10 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+from psycopg import Connection
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from ledger.durable import sync_directory
 from ledger.merkle import Tree
+
+_INSERT = """
+INSERT INTO log.history_decisions (
+    decided_at, decided_by, why, seen_size, reached_size, reached_root, from_size, from_root,
+    witnesses)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+RETURNING id
+"""
 
 
 class Reached(BaseModel):
@@ -32,9 +43,10 @@ class Reached(BaseModel):
     """The RFC 6962 root of them, in hexadecimal."""
 
     @classmethod
-    def of(cls, tree: Tree) -> "Reached":
-        """Where a tree stands."""
-        return cls(size=tree.size, root=tree.root(tree.size).hex())
+    def of(cls, tree: Tree, size: int | None = None) -> "Reached":
+        """Where a tree stands, or its first ``size`` events."""
+        size = tree.size if size is None else size
+        return cls(size=size, root=tree.root(size).hex())
 
     def is_in(self, tree: Tree) -> bool:
         """Whether a tree has these events, and perhaps more."""
@@ -62,6 +74,19 @@ class WitnessWentBack(BaseModel):
     holds: int
 
 
+class TakenOver(BaseModel):
+    """The parties' verified decision that another node is the ledger node."""
+
+    model_config = ConfigDict(frozen=True)
+
+    found_at: AwareDatetime
+    told_by: str
+    """The address of the node that has the decision in its ledger."""
+    since: int
+    """The position of the decision there."""
+    log_keys: tuple[str, ...]
+
+
 class Decision(BaseModel):
     """An operator's decision to go on from what the database has now."""
 
@@ -86,6 +111,8 @@ class HistoryMark(BaseModel):
 
     reached: Reached
     went_back: WentBack | None = None
+    taken_over: TakenOver | None = None
+    """Set on a ledger node alone, until it rejoins as a country's node."""
     witnesses_ahead: Mapping[str, int] = {}
     """The size that each witness holds, where that is more than this database has."""
     witnesses_back: Mapping[str, WitnessWentBack] = {}
@@ -99,13 +126,16 @@ class HistoryMark(BaseModel):
 
     @property
     def needs_decision(self) -> bool:
-        """Whether something of the history was found that no operator has decided on."""
-        return bool(self.is_in_doubt or self.witnesses_back)
+        """Whether something of the history was found that no operator has decided on.
+
+        What the parties decided is not the operator's to decide.
+        """
+        return bool(self.went_back or self.undecided_witnesses or self.witnesses_back)
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether events may be missing that were recorded."""
-        return bool(self.went_back or self.undecided_witnesses)
+        """Whether events may be missing that were recorded, or another ledger is the parties'."""
+        return bool(self.went_back or self.undecided_witnesses or self.taken_over)
 
     @property
     def undecided_witnesses(self) -> Mapping[str, int]:
@@ -197,10 +227,36 @@ def decided(mark: HistoryMark, tree: Tree, by: str, why: str) -> tuple[HistoryMa
         goes_on_from=Reached.of(tree),
         witnesses=dict(mark.witnesses_ahead),
     )
-    after = mark.changed(
-        reached=decision.goes_on_from,
+    return with_decision(mark, decision, decision.goes_on_from), decision
+
+
+def with_decision(mark: HistoryMark, decision: Decision, reached: Reached) -> HistoryMark:
+    """The mark after a decision, of a ledger that has come to ``reached``."""
+    return mark.changed(
+        reached=reached,
         went_back=None,
+        taken_over=None,
         witnesses_back={},
         decisions=(*mark.decisions, decision),
     )
-    return after, decision
+
+
+def record_decision(connection: Connection[DictRow], decision: Decision) -> int:
+    """Store a decision in the database. Returns its id."""
+    row = connection.execute(
+        _INSERT,
+        (
+            decision.decided_at,
+            decision.decided_by,
+            decision.why,
+            decision.seen,
+            decision.reached.size,
+            bytes.fromhex(decision.reached.root),
+            decision.goes_on_from.size,
+            bytes.fromhex(decision.goes_on_from.root),
+            Jsonb(dict(decision.witnesses)),
+        ),
+    ).fetchone()
+    if row is None:
+        raise RuntimeError("the decision was not stored")
+    return int(row["id"])

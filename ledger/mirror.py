@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NoReturn, Protocol, Self
+from typing import NoReturn, Self
 from uuid import UUID
 
 import structlog
@@ -17,7 +17,9 @@ from psycopg.rows import DictRow
 
 from ledger import clock
 from ledger.application import Ledger
+from ledger.divergence import find_divergence
 from ledger.event import readable
+from ledger.event_source import Source, SourceError, UntrustedKeyError, check_signed, parsed
 from ledger.merkle import Frontier
 from ledger.registry import policy_in_force
 from ledger.replay import Replay, RowReader, inspect
@@ -25,7 +27,7 @@ from ledger.signing import Mark
 from ledger.store.database import Database
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.dated_checkpoints import keep_dated
-from ledger.transparency.note import Note, NoteError, verify
+from ledger.transparency.note import Note, NoteError
 from ledger.transparency.policy import Policy
 from ledger.transparency.publication import keep_published, keep_signed
 
@@ -37,32 +39,8 @@ _PATIENCE = 3
 """So many times in a row events may not fit their note: a broken transfer is no fork."""
 
 
-class SourceError(RuntimeError):
-    """The source does not give what can be copied now; it is asked again later."""
-
-
 class DivergedError(RuntimeError):
     """The log contradicts itself. Nothing more is copied until a person has looked."""
-
-
-class Source(Protocol):
-    """Where to copy from: the ledger node, or another party's copy.
-
-    Every method raises ``ConnectionError`` where the source does not answer.
-    """
-
-    @property
-    def name(self) -> str:
-        """What evidence names it by."""
-
-    def head(self, after: int) -> str | None:
-        """A note that the log signed of more than ``after`` events, else its last, if any."""
-
-    def entries(self, after: int, upto: int) -> Sequence[bytes]:
-        """The events' exact bytes, from position ``after + 1`` to ``upto``."""
-
-    def published(self) -> str | None:
-        """The last checkpoint that a quorum of witnesses cosigned, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +94,8 @@ class Mirror:
         self._replayed = 0
         """Up to which position the fold goes."""
         self._misfits = 0
+        self._looked_at: Note | None = None
+        """The last note for which a decision to take over was looked for."""
 
     @property
     def size(self) -> int:
@@ -137,20 +117,22 @@ class Mirror:
         head = source.head(frontier.size)
         if head is None:
             return False
-        note, checkpoint = _parsed(head)
-        if checkpoint.size <= frontier.size:
-            self._compare(source, note, checkpoint)
-            if checkpoint.size < frontier.size:
-                raise SourceError(
-                    f"the source has {checkpoint.size} events, and {frontier.size} are copied here"
-                )
-            return False
+        note, checkpoint = parsed(head)
         try:
-            self._copy(source, frontier, note, checkpoint)
-        except BaseException:
+            if checkpoint.size > frontier.size:
+                self._copy(source, frontier, note, checkpoint)
+                return True
+            self._compare(source, note, checkpoint)
+        except BaseException as error:
             self._replay = None  # it may hold what was not copied in the end
+            if isinstance(error, UntrustedKeyError):
+                self._look_for_takeover(source, note)
             raise
-        return True
+        if checkpoint.size < frontier.size:
+            raise SourceError(
+                f"the source has {checkpoint.size} events, and {frontier.size} are copied here"
+            )
+        return False
 
     def step_published(self, source: Source) -> bool:
         """Keep the source's last published checkpoint, where it is of events copied here.
@@ -161,7 +143,7 @@ class Mirror:
         text = source.published()
         if text is None:
             return False
-        note, checkpoint = _parsed(text)
+        note, checkpoint = parsed(text)
         root = self.root_at(checkpoint.size)
         if root is None or checkpoint.size == 0:
             return False
@@ -208,7 +190,7 @@ class Mirror:
 
     def _compare(self, source: Source, note: Note, checkpoint: Checkpoint) -> None:
         """A note of events that are copied already: it says the same, or the log forked."""
-        _check_signed(note, self.policy_at(checkpoint.size))
+        check_signed(note, self.policy_at(checkpoint.size))
         root = self.root_at(checkpoint.size)
         if root is None:  # an older copy of the database was put here meanwhile: that is no fork
             raise SourceError(f"this copy no longer has {checkpoint.size} events")
@@ -218,6 +200,21 @@ class Mirror:
                 "one copied here"
             )
             self._diverge(source, what, note)
+
+    def _look_for_takeover(self, source: Source, note: Note) -> None:
+        """Raises ``DivergedError`` where this copy went on beyond the parties' decision.
+
+        Then the source has the ledger that they decided on, and this copy has other events.
+        """
+        if note == self._looked_at:
+            return
+        try:
+            found = find_divergence(self._ledger, self._database, source, self._trusted)
+        except SourceError:
+            found = None
+        self._looked_at = note
+        if found is not None:
+            self._diverge(source, f"{found}: run `case-ledger node rejoin`", found.note)
 
     def _copy(self, source: Source, frontier: Frontier, note: Note, checkpoint: Checkpoint) -> None:
         size = frontier.size
@@ -239,7 +236,7 @@ class Mirror:
                 _log.warning("an event is marked", position=row.position, mark=mark)
         # Judged first: these events may be what makes the key count that signed the note.
         policy = policy_in_force(replay.registry, checkpoint.size, self._trusted)
-        _check_signed(note, policy)
+        check_signed(note, policy)
         extended, _ = frontier.extend([row.leaf_hash for row in rows])
         if extended.root() != checkpoint.root:
             self._misfits += 1
@@ -309,23 +306,6 @@ class Mirror:
                 (clock.now(), source.name, what, held["note"] if held else "", str(refused)),
             )
         raise DivergedError(what)
-
-
-def _parsed(text: str) -> tuple[Note, Checkpoint]:
-    try:
-        note = Note.parse(text)
-        return note, Checkpoint.parse(note.text)
-    except NoteError as error:
-        raise SourceError(f"the source gave no checkpoint: {error}") from error
-
-
-def _check_signed(note: Note, policy: Policy) -> None:
-    """Anyone can write a note: one that the log did not sign proves nothing against it."""
-    try:
-        if not verify(note, policy.logs):
-            raise SourceError("the checkpoint is not signed with a key that is trusted here")
-    except NoteError as error:
-        raise SourceError(f"the checkpoint is not to be believed: {error}") from error
 
 
 def _ledger_id(replay: Replay) -> UUID:

@@ -1,15 +1,16 @@
 """A copy of the ledger becomes the ledger, where the parties decided so and signed it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ledger import registry as registries
 from ledger import signing
 from ledger.application import Ledger, Receipt
 from ledger.refusals import Ground, Refusal
-from ledger.registry import Registry
+from ledger.registry import AgreedPolicy, Registry
 from ledger.signing import SignedAction
 from ledger.transparency.note import VerifierKey
 from ledger.transparency.policy import Policy, PolicyError
+from ledger.transparency.policy_history import PolicyHistory
 
 ABOUT_ABSENCE = frozenset({"absence_announced", "presence_declared"})
 """The kinds of acts that this copy records before the decision, while the ledger node is lost."""
@@ -36,6 +37,22 @@ def take_over(
             signing.verify(action, registry.signing_key(action.key_id, action.agency, at))
             registries.decide(registry, action, at)
     return [ledger.append_to_registry(action) for action in actions]
+
+
+def decided_elsewhere(
+    history: PolicyHistory, trusted: Policy, own_keys: Collection[VerifierKey]
+) -> AgreedPolicy | None:
+    """Return the parties' decision by which the log's key is none of ``own_keys``.
+
+    ``trusted`` is the last policy that this node knows of, and ``history`` what another node tells:
+    its proofs are verified. ``None`` where the parties decided nothing of the kind. Raises
+    ``NoteError`` where the proofs do not hold.
+    """
+    believed = history.believed(trusted)
+    later = believed.periods[believed.first + 1 :]
+    if not later or any(key in own_keys for key in later[-1].policy.logs):
+        return None
+    return later[-1]
 
 
 def _check(

@@ -110,7 +110,8 @@ COMMANDS: Mapping[str, Place] = {
     "log": Place(("log",), "The ledger as a transparency log."),
     "witness": Place(("log",), "A party's witness."),
     "node": Place(
-        ("nodes", "history", "missing", "parcels"), "A node: what it found, and its history."
+        ("nodes", "history", "missing", "parcels", "rejoining"),
+        "A node: what it found, and its history.",
     ),
 }
 """Every command by its name."""

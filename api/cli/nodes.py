@@ -18,9 +18,10 @@ from api.following import HttpSource
 from api.log_keys import log_keys, trusted_policy
 from api.node import node_client
 from api.settings import Settings
-from api.store import open_store
+from api.store import Store, open_store
 from ledger.application import Ledger, environment
-from ledger.mirror import DivergedError, Mirror, Source, SourceError
+from ledger.event_source import Source, SourceError
+from ledger.mirror import DivergedError, Mirror
 from ledger.reading_files import read_ordinary
 from ledger.store.database import Database
 from ledger.takeover import take_over as record_takeover
@@ -119,6 +120,7 @@ def take_over(
 class OwnCopy:
     """This node's ledger or copy of it, and what copies into it."""
 
+    store: Store
     database: Database
     ledger: Ledger
     mirror: Mirror
@@ -132,7 +134,7 @@ def own_copy(settings: Settings) -> Iterator[OwnCopy]:
         Ledger(environment(store.conninfo)) as ledger,
         Database(store.conninfo) as database,
     ):
-        yield OwnCopy(database, ledger, Mirror(ledger, database, trusted_policy(settings)))
+        yield OwnCopy(store, database, ledger, Mirror(ledger, database, trusted_policy(settings)))
 
 
 def copy_from(mirror: Mirror, source: Source, as_json: bool) -> None:

@@ -199,8 +199,36 @@ class Witness:
                     f"the witness holds {held.size} events that a key still in force signed, and "
                     "these are others: get newer ones, or let the parties adopt another log key"
                 )
-            self._reset(connection, held, checkpoint, adopted, own)
+            now = clock.now()
+            note, _ = self._cosigned(adopted.note, own, now)
+            self._reset(connection, held, checkpoint, note, str(note), adopted.since, now)
             return Applied(checkpoint.size, held.size)
+
+    def go_back(
+        self, connection: Connection[DictRow], common: Note | None, ledger_note: Note
+    ) -> int:
+        """Go back to a checkpoint that this party's copy goes back to, in the caller's transaction.
+
+        ``common`` is a checkpoint that the log signed, of the events that the copy and the ledger
+        begin with alike; ``None`` stands for no events. What the witness cosigned beyond it is kept
+        as evidence, beside ``ledger_note`` of the ledger that the parties decided on. The caller's
+        role owns the witness's tables. Returns the size that the witness held.
+        """
+        shown = Checkpoint.parse(ledger_note.text)
+        self._lock(connection, shown.origin)
+        held = self._held(connection, shown.origin)
+        if common is None and held.size > 0:
+            self._keep_astray(connection, shown.origin, str(ledger_note), held)
+            connection.execute(
+                SQL("DELETE FROM {}.cosigned WHERE origin = %s").format(self._schema),
+                (shown.origin,),
+            )
+        elif common is not None and held.size > (back := Checkpoint.parse(common.text)).size:
+            now = clock.now()
+            signers = (self.signer, *self._also)
+            note = common.with_signatures([one.sign(common.text, now) for one in signers])
+            self._reset(connection, held, back, note, str(ledger_note), shown.size, now)
+        return held.size
 
     def latest(self, origin_hash: str) -> str | None:
         """The last checkpoint of the log whose origin has this SHA-256, cosigned."""
@@ -295,18 +323,13 @@ class Witness:
         connection: Connection[DictRow],
         held: _Held,
         checkpoint: Checkpoint,
-        adopted: Adopted,
-        own: Sequence[VerifierKey],
+        note: Note,
+        shown: str,
+        since: int,
+        now: datetime,
     ) -> None:
-        now = clock.now()
-        note, _ = self._cosigned(adopted.note, own, now)
-        connection.execute(
-            SQL(
-                "INSERT INTO {}.evidence (received_at, origin, status, held, refused)"
-                " VALUES (now(), %s, 409, %s, %s)"
-            ).format(self._schema),
-            (checkpoint.origin, str(note), held.note),
-        )
+        """Go back to ``note``; keep the held note as evidence beside the one that is ``shown``."""
+        self._keep_astray(connection, checkpoint.origin, shown, held)
         connection.execute(
             SQL(
                 "INSERT INTO {}.resets (origin, since, from_size, from_root, from_note,"
@@ -314,7 +337,7 @@ class Witness:
             ).format(self._schema),
             (
                 checkpoint.origin,
-                adopted.since,
+                since,
                 held.size,
                 held.root,
                 held.note,
@@ -324,6 +347,17 @@ class Witness:
             ),
         )
         self._store(connection, checkpoint, note, now)
+
+    def _keep_astray(
+        self, connection: Connection[DictRow], origin: str, shown: str, held: _Held
+    ) -> None:
+        connection.execute(
+            SQL(
+                "INSERT INTO {}.evidence (received_at, origin, status, held, refused)"
+                " VALUES (now(), %s, 409, %s, %s)"
+            ).format(self._schema),
+            (origin, shown, held.note),
+        )
 
     def _held(self, connection: Connection[DictRow], origin: str) -> _Held:
         select = SQL("SELECT size, root, note FROM {}.cosigned WHERE origin = %s")

@@ -96,6 +96,10 @@ class ErasedRow:
     erased_at: datetime
 
 
+NOTED_FROM = "deposits noted from"
+"""Under this name the vault's progress has the position after which every action has a deposit."""
+
+
 @cache
 def declared_levels() -> frozenset[tuple[str, str, str | None]]:
     """Each field of any action with its level and group.
@@ -129,6 +133,7 @@ class Vault:
         self._reader = reader_role(party)
         self._erased = SQL("{}.erased").format(Identifier(vault_schema(party)))
         self._progress = SQL("{}.progress").format(Identifier(vault_schema(party)))
+        self._aside = SQL("{}.set_aside").format(Identifier(vault_schema(party)))
         self._table = SQL("{}.disclosures").format(Identifier(vault_schema(party)))
         self._inventory = SQL("{}.deposits").format(Identifier(vault_schema(party)))
 
@@ -454,7 +459,7 @@ class Vault:
 
     def noted_from(self) -> int:
         """Return the position up to which actions without disclosures have no deposit."""
-        return self.progress("deposits noted from")
+        return self.progress(NOTED_FROM)
 
     def held_digests(self, action_ids: Sequence[UUID]) -> Mapping[UUID, frozenset[Row]]:
         """Return which disclosures of actions have a row, by action. Nothing is opened."""
@@ -632,6 +637,22 @@ class Vault:
         ).format(self._table, self._inventory)
         with self._database.transaction(role=self._role) as connection:
             return [row["action_id"] for row in connection.execute(select, {"age": age})]
+
+    def set_aside(self) -> Mapping[UUID, datetime]:
+        """Since when what other countries disclosed of each action is set aside.
+
+        These actions were in this node's copy, and are not in the ledger.
+        """
+        select = SQL("SELECT action_id, set_aside_at FROM {}").format(self._aside)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select).fetchall()
+        return {row["action_id"]: row["set_aside_at"] for row in rows}
+
+    def take_back(self, action_ids: Collection[UUID]) -> None:
+        """Let disclosures count again that were set aside."""
+        delete = SQL("DELETE FROM {} WHERE action_id = ANY(%s)").format(self._aside)
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(delete, (list(action_ids),))
 
     def discard(self, action_ids: Sequence[UUID]) -> int:
         """Remove all disclosures of actions that the ledger never recorded."""

@@ -24,7 +24,7 @@ from ledger.vocabulary.picklists import LegalBasis, Purpose
 from ledger.vocabulary.types import UtcDatetime
 
 _BEFORE_THE_FIRST = bytes(32)
-_WORK = "readings"
+COUNTED = "readings"
 """Under this name the vault's progress counts the entries."""
 _PAGE = 500
 
@@ -114,7 +114,7 @@ class Readings:
             before = connection.execute(last).fetchone()
             if before is None:
                 raise RuntimeError("a question for one row has no answer")
-            known = connection.execute(counted, (_WORK,)).fetchone()
+            known = connection.execute(counted, (COUNTED,)).fetchone()
             # After entries that were deleted a gap stays.
             seq = max(before["seq"] or 0, known["position"] if known else 0) + 1
             reading = Reading(
@@ -142,7 +142,7 @@ class Readings:
                     "hash": _chained(bytes(before["hash"]) if before["hash"] else None, entry),
                 },
             )
-            connection.execute(count, (_WORK, seq))
+            connection.execute(count, (COUNTED, seq))
         return reading
 
     def of_case(self, case_id: UUID) -> "CaseReadings":
@@ -202,7 +202,7 @@ class Readings:
     def _counted(self) -> int | None:
         counted = SQL("SELECT position FROM {} WHERE work = %s").format(self._progress)
         with self._database.transaction(role=self._role) as connection:
-            row = connection.execute(counted, (_WORK,)).fetchone()
+            row = connection.execute(counted, (COUNTED,)).fetchone()
         return row["position"] if row else None
 
     def _rows(self) -> Iterator[Mapping[str, Any]]:

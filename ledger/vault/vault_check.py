@@ -50,6 +50,7 @@ FROM {held} WHERE case_id = ANY(%(cases)s)
 _DEPOSITS = "SELECT * FROM {deposits} WHERE case_id = ANY(%(cases)s)"
 _ERASED = "SELECT case_id FROM {erased} WHERE case_id = ANY(%(cases)s)"
 _NOTED_FROM = "SELECT position FROM {progress} WHERE work = 'deposits noted from'"
+_ASIDE = "SELECT action_id FROM {aside}"
 _MATRIX = "SELECT role, operation, field_group FROM {matrix}"
 _REMOVE_ROW = """
 DELETE FROM {disclosures}
@@ -210,8 +211,8 @@ class VaultCheck:
     ) -> Checked:
         """``before`` has data keys by person, which count besides those that are there now."""
         cases = self._facts.cases(case_ids)
-        erased_rows, entry_rows, held_rows, noted = self._rows_together(
-            (_ERASED, _DEPOSITS, _HELD, _NOTED_FROM), {"cases": list(case_ids)}
+        erased_rows, entry_rows, held_rows, noted, aside = self._rows_together(
+            (_ERASED, _DEPOSITS, _HELD, _NOTED_FROM, _ASIDE), {"cases": list(case_ids)}
         )
         erased = {row["case_id"] for row in erased_rows}
         entries, held = _by_deposit(entry_rows), _by_deposit(held_rows)
@@ -219,6 +220,7 @@ class VaultCheck:
         acts = {act.id: act for case in cases.values() for act in case.history.values()}
         unknown = [a for a in {place[0] for place in held} if a not in acts]
         events, undecided = self._facts.recorded(unknown), self._facts.undecided(unknown)
+        undecided |= {row["action_id"] for row in aside}
         of_cases: dict[UUID, dict[UUID, list[_Deposit]]] = {}
         for place in sorted(held.keys() | entries.keys()):
             rows, entry = held.get(place, []), next(iter(entries.get(place, [])), None)
@@ -334,6 +336,7 @@ class VaultCheck:
             held=SQL("{}.held").format(schema),
             disclosures=SQL("{}.disclosures").format(schema),
             deposits=SQL("{}.deposits").format(schema),
+            aside=SQL("{}.set_aside").format(schema),
             missing=SQL("{}.missing").format(schema),
             erased=SQL("{}.erased").format(schema),
             progress=SQL("{}.progress").format(schema),

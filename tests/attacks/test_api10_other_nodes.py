@@ -14,7 +14,7 @@ from api.following import HttpSource
 from api.forwarding import _DECISIONS
 from api.witnessing import HttpWitness
 from ledger import keys
-from ledger.mirror import SourceError, _parsed
+from ledger.event_source import SourceError, parsed
 
 HTML = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html\r\n\r\n<html>no</html>"
 ENDLESS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -113,7 +113,7 @@ def test_an_answer_that_is_something_else(head: bytes) -> None:
         for told in (mirrored.head(0), mirrored.published()):
             assert told is not None
             with pytest.raises(SourceError):
-                _parsed(told)
+                parsed(told)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -155,7 +156,7 @@ def test_a_witness_with_no_events_of_its_own_follows_an_export(log: Log, tmp_pat
 def test_the_ledger_nodes_own_witnesses_cosign_what_it_recorded_and_no_more(log: Log) -> None:
     """The key alone does not lead them astray: they compare with the events."""
     given = [log.key.verifier]
-    own = Recorded(log.ledger.rows)
+    own = Recorded(log.ledger.rows, SimpleNamespace(is_taken_over=False))
     witness = Witness(log.database, "XK", log.witness_keys["XK"], lambda _: given, own)
     before = log.ledger.rows.tree().size
     assert witness.add_checkpoint(bytes(forged(log, log.key))).status == 503

@@ -3,19 +3,18 @@
 import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 from ledger import clock, entry, keys, signing
-from ledger.application import Ledger, environment
+from ledger.application import Ledger
+from ledger.event_source import SourceError
 from ledger.merkle import leaf_hash
-from ledger.mirror import DivergedError, Mirror, SourceError
+from ledger.mirror import DivergedError, Mirror
 from ledger.refusals import Refusal
 from ledger.store.database import Database
 from ledger.store.evidence import kept_in, stored_rows
@@ -32,30 +31,8 @@ from ledger.vocabulary.picklists import Priority
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
-from tests.support.databases import new_database
+from tests.support.copies import Copy, one_copy
 from tests.support.logs import Log, LogSource, signer
-
-COPIED = ("ledger.events", "ledger.tree", "ledger.head")
-
-
-@dataclass
-class Copy:
-    """A copy in a database of its own."""
-
-    conninfo: str
-    ledger: Ledger
-    database: Database
-    mirror: Mirror
-
-    def catch_up(self, source: LogSource) -> None:
-        while self.mirror.step(source):
-            pass
-
-    def tables(self, conninfo: str | None = None) -> list[list[dict[str, object]]]:
-        with psycopg.connect(conninfo or self.conninfo, row_factory=dict_row) as connection:
-            return [
-                connection.execute(f"SELECT * FROM {t} ORDER BY 1, 2").fetchall() for t in COPIED
-            ]
 
 
 @pytest.fixture
@@ -73,18 +50,6 @@ def source(log: Log) -> LogSource:
 def copy(server: str, migrated: str, log: Log) -> Iterator[Copy]:
     with one_copy(server, migrated, log) as made:
         yield made
-
-
-@contextmanager
-def one_copy(server: str, migrated: str, log: Log, adoption: bytes | None = None) -> Iterator[Copy]:
-    """An empty copy in a database of its own."""
-    with (
-        new_database(server, migrated) as conninfo,
-        Ledger(environment(conninfo)) as ledger,
-        Database(conninfo) as database,
-    ):
-        mirror = Mirror(ledger, database, log.policy, adoption=adoption)
-        yield Copy(conninfo, ledger, database, mirror)
 
 
 def test_a_copy_is_the_ledger(log: Log, source: LogSource, copy: Copy, database: str) -> None:
