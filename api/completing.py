@@ -82,6 +82,7 @@ class Completing(Background):
         )
         """Each action is given to a country once in this time."""
         self._settled_at = 0.0
+        self._settle_seconds = min(_SETTLE_SECONDS, patience)
         self._lock = threading.Lock()
         super().__init__(complete=self._run)
 
@@ -100,7 +101,7 @@ class Completing(Background):
         registry = self._ledger.registry()
         if registry is None:
             return
-        settles = time.monotonic() - self._settled_at >= _SETTLE_SECONDS
+        settles = time.monotonic() - self._settled_at >= self._settle_seconds
         for vault in self._vaults:
             others = [other for other in registry.country_keys if other != vault.party]
             for other in others:

@@ -5,14 +5,13 @@ vault of a country that lost something: the ``case`` fields of a third country's
 that is held of an action of the other country's own agencies.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from api.anchoring import node_of
 from ledger.application import Ledger
 from ledger.case_state import Act
 from ledger.protocol import Operation, Protocol
-from ledger.store.recorder import LedgerRecorder
 from ledger.vault.disclosures import Held, Vault
 from ledger.vault.holding import Part, has_case_fields, stated
 from ledger.vault.parcels import Presentation
@@ -25,19 +24,38 @@ def presentations_for(
 ) -> Mapping[UUID, Presentation]:
     """Return what ``recipient`` may have of actions without a release, by action.
 
+    An action that discloses nothing has a presentation without fields, so that the receiver can
+    tell this from fields that did not arrive. An action of which nothing is known has none.
     Personal fields that go back to their own country are written into the access log. Raises
     ``KeyMissingError`` where the data key of such a person is missing.
     """
     protocol = ledger.adopted().protocol
-    acts = acts_of(ledger, action_ids)
+    acts = [act for act in acts_of(ledger, action_ids) if act.digests]
+    ids = [act.id for act in acts]
+    if not ids:
+        return {}
     origins = {act.id: protocol.agencies_by_id[act.agency].party for act in acts}
-    own = [act for act in acts if origins[act.id] == vault.party]
-    found = dict(case_presentations(vault, ledger.rows, own))
-    handed_on = [act.id for act in acts if origins[act.id] not in (vault.party, recipient)]
     given_back = [act.id for act in acts if origins[act.id] == recipient]
-    held = [*vault.received_case_fields([*handed_on, *given_back])]
-    held += _given_back(vault, protocol, recipient, given_back)
-    return found | _in_part(ledger.rows, held)
+    held: dict[UUID, list[Held]] = {}
+    for one in (
+        *vault.own_case_fields(ids),
+        *vault.received_case_fields(ids),
+        *_given_back(vault, protocol, recipient, given_back),
+    ):
+        held.setdefault(one.action_id, []).append(one)
+    noted, noted_from = vault.noted(ids), vault.noted_from()
+    texts = {row.action_id: row.event().action.sd_jwt for row in ledger.rows.select_actions(ids)}
+    found: dict[UUID, Presentation] = {}
+    for act in acts:
+        given, origin = held.get(act.id, []), origins[act.id]
+        sender = None if origin == vault.party else origin
+        deposits = [d for d in noted.get(act.id, ()) if d.received_from == sender]
+        wanted = stated(act.kind, Part.CASE, deposits, is_noted=act.position > noted_from)
+        is_whole = wanted is not None and wanted <= {one.digest for one in given}
+        if given or (is_whole and has_case_fields(act.kind)):
+            text = texts[act.id] + "".join(f"{one.encoded}~" for one in given)
+            found[act.id] = Presentation(presentation=text, in_part=None if is_whole else True)
+    return found
 
 
 def acts_of(ledger: Ledger, action_ids: Collection[UUID]) -> Sequence[Act]:
@@ -49,35 +67,6 @@ def acts_of(ledger: Ledger, action_ids: Collection[UUID]) -> Sequence[Act]:
         for row in rows
         if row.originator_id in cases
     ]
-
-
-def case_presentations(
-    vault: Vault, rows: LedgerRecorder, acts: Sequence[Act]
-) -> Mapping[UUID, Presentation]:
-    """Return the ``case`` fields of the country's own actions, by action.
-
-    An action that discloses none has a presentation without fields, so that the receiver can tell
-    this from fields that did not arrive. An action of which nothing is known has none.
-    """
-    acts = [act for act in acts if act.digests and has_case_fields(act.kind)]
-    ids = [act.id for act in acts]
-    if not ids:
-        return {}
-    held: dict[UUID, list[Held]] = {}
-    for one in vault.own_case_fields(ids):
-        held.setdefault(one.action_id, []).append(one)
-    noted, noted_from = vault.noted(ids), vault.noted_from()
-    texts = _texts(rows, ids)
-    found: dict[UUID, Presentation] = {}
-    for act in acts:
-        given = held.get(act.id, [])
-        own = [d for d in noted.get(act.id, ()) if d.received_from is None]
-        wanted = stated(act.kind, Part.CASE, own, is_noted=act.position > noted_from)
-        is_whole = wanted is not None and wanted <= {one.digest for one in given}
-        if act.id in texts and (given or is_whole):
-            text = texts[act.id] + "".join(f"{one.encoded}~" for one in given)
-            found[act.id] = Presentation(presentation=text, in_part=None if is_whole else True)
-    return found
 
 
 def _given_back(
@@ -106,24 +95,3 @@ def _given_back(
             if one.received_from == origin and one.action_id in wanted
         ]
     return found
-
-
-def _in_part(rows: LedgerRecorder, held: Iterable[Held]) -> dict[UUID, Presentation]:
-    """Presentations of another country's actions: only that country can say that they are all."""
-    by_action: dict[UUID, list[Held]] = {}
-    for one in held:
-        by_action.setdefault(one.action_id, []).append(one)
-    texts = _texts(rows, list(by_action))
-    return {
-        action: Presentation(
-            presentation=texts[action] + "".join(f"{one.encoded}~" for one in given), in_part=True
-        )
-        for action, given in by_action.items()
-        if action in texts
-    }
-
-
-def _texts(rows: LedgerRecorder, action_ids: Sequence[UUID]) -> Mapping[UUID, str]:
-    """The SD-JWTs of recorded actions, without disclosures."""
-    found = rows.select_actions(action_ids) if action_ids else ()
-    return {row.action_id: row.event().action.sd_jwt for row in found}

@@ -36,6 +36,7 @@ from ledger.vault.acknowledgements import (
 )
 from ledger.vault.country_key import CountryKey
 from ledger.vault.disclosures import Vault, Vaults
+from ledger.vault.holding import has_personal_fields
 from ledger.vault.parcels import (
     Content,
     DamagedParcelError,
@@ -323,7 +324,9 @@ class Receiving(Background):
         if vault.erased([case.id]):
             return ParcelOutcome.ERASED
         origin = registry.agency(action.agency).party
-        is_whole = parcel.sender == origin and not content.in_part
+        # Another country has the `case` fields alone, and what was released to it.
+        knows_all = origin != vault.party or not has_personal_fields(action.kind)
+        is_whole = knows_all and not content.in_part
         if vault.take_in(action, case.id, parsed.disclosures, origin=origin, is_whole=is_whole):
             self.when_completed(vault, case.id, action.id)
         return ParcelOutcome.TAKEN_IN

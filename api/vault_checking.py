@@ -143,14 +143,18 @@ class VaultChecking(Background):
 
     def check(self) -> None:
         """Check all vaults and access logs now."""
+        self.check_vaults()
+        self._check_readings()
+
+    def check_vaults(self) -> None:
+        """Check all vaults now."""
         registry = self._ledger.registry()
         if registry is None:
             return
-        self._look(0.0)
+        self._look(time.monotonic())
         self._begin_pass()
         while self._step(registry.protocol):
             pass
-        self._check_readings()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

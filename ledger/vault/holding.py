@@ -261,6 +261,12 @@ def has_case_fields(kind: str) -> bool:
     return bool(case_fields(kind))
 
 
+def has_personal_fields(kind: str) -> bool:
+    """Whether actions of a kind may have personal fields."""
+    model = ALL_ACTIONS.get(kind)
+    return model is not None and len(case_fields(kind)) < len(model.disclosable_fields())
+
+
 def _origin(act: Act, protocol: Protocol) -> str | None:
     agency = protocol.agencies_by_id.get(act.agency)
     return agency.party if agency is not None else None

@@ -85,10 +85,10 @@ class Presentation(LedgerModel):
     release: UUID | None = None
     """The release that personal fields stand on; ``case`` fields need none."""
     in_part: Literal[True] | None = None
-    """Whether the action has further ``case`` fields that the sender does not hold any more.
+    """Whether the action may have further ``case`` fields, which the sender does not hold.
 
-    Without it, a presentation by the country of origin has all of them; none, if it has none. It is
-    left out then, as in the parcels of earlier programs."""
+    Without it, a presentation has all of them; none, if the action has none. It is left out then,
+    as in the parcels of earlier programs."""
 
 
 def _kind(content: Any) -> Any:

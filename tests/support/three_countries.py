@@ -1,0 +1,178 @@
+"""Three countries' nodes on one ledger, whose steps a test takes one by one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psycopg
+from joserfc.jwk import OKPKey
+
+from api.completing import Completing
+from api.delivering import Delivery
+from api.receiving import Receiving
+from api.sharing import Sharing
+from api.vault_checking import VaultChecking
+from ledger import signing
+from ledger.application import Ledger, environment
+from ledger.mailbox import Mailbox
+from ledger.outbox import Outbox
+from ledger.protocol import Agency
+from ledger.registry import Registry
+from ledger.sd_jwt import SdJwt
+from ledger.store.database import Database
+from ledger.vault.asking import FieldsAnswered, FieldsAsked
+from ledger.vault.country_key import FileCountryKey
+from ledger.vault.data_keys import DataKeys
+from ledger.vault.disclosures import Vault, Vaults
+from ledger.vault.parcels import Content, Parcel
+from ledger.vocabulary import Action
+from ledger.vocabulary.registration import CountryKeyRegistered
+from tests.support.agencies import PAST, Agencies
+from tests.support.holding import VaultStanding, vault_standing
+
+PARTIES = ("XK", "ME", "AL")
+
+
+class Country:
+    """What one country's node does, with a vault of its own."""
+
+    def __init__(self, world: "Countries", party: str) -> None:
+        self.party = party
+        self.given_up: set[UUID] = set()
+        """Persons whose data keys the operator gave up."""
+        self.keys = DataKeys(world.directory / party, party, world.keys[party])
+        vaults = Vaults(world.database, {party: self.keys})
+        self.vault: Vault = vaults.of(party)
+        self.delivery = Delivery(world.ledger, vaults, world.mailbox)
+        self.sharing = Sharing(world.ledger, vaults, self.delivery, lambda: "log")
+        self.checking = VaultChecking(
+            world.ledger,
+            world.database,
+            Outbox(world.database),
+            vaults,
+            world.agencies.protocol,
+            patience=0,
+            given_up=lambda _: self.given_up,
+        )
+        self.completing = Completing(
+            world.ledger,
+            vaults,
+            self.delivery,
+            world.node_key,
+            patience=0,
+            touch=self.checking.touch,
+        )
+        self.receiving = Receiving(
+            world.ledger, vaults, world.keys, world.mailbox, self._take_message, world.node_key
+        )
+        self.receiving.when_completed = self.completing.completed
+        self.asked: list[tuple[str, FieldsAsked]] = []
+        """The questions that came from other countries."""
+
+    def _take_message(self, vault: Vault, parcel: Parcel, said: Content, of: Registry) -> None:
+        assert isinstance(said, FieldsAsked | FieldsAnswered)
+        if isinstance(said, FieldsAsked):
+            self.asked.append((parcel.sender, said))
+        self.completing.take_in(vault, parcel, said, of)
+
+    def share(self) -> None:
+        """Send what is to be sent, and take in what has come."""
+        while self.sharing.queue():
+            pass
+        self.delivery.step()
+        while self.receiving.fetch():
+            pass
+
+
+@dataclass
+class Countries:
+    """A ledger with a mailbox, and the nodes."""
+
+    ledger: Ledger
+    database: Database
+    conninfo: str
+    agencies: Agencies
+    directory: Path
+    keys: dict[str, FileCountryKey] = field(default_factory=dict)
+    nodes: dict[str, Country] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.mailbox = Mailbox(self.database, self.directory / "parcels")
+        self.keys = {party: FileCountryKey.generate() for party in PARTIES}
+        for party, key in self.keys.items():
+            registered = CountryKeyRegistered(acted_at=PAST, key=str(key.public))
+            signed = self.agencies.sign(f"{party.lower()}-nac", registered, None)
+            self.ledger.append_to_registry(signing.read(signed))
+        self.nodes = {party: Country(self, party) for party in PARTIES}
+
+    def __getitem__(self, party: str) -> Country:
+        return self.nodes[party]
+
+    def node_key(self, node: Agency) -> OKPKey | None:
+        return self.agencies.keys[node.id]
+
+    def act(self, agency: str, action: Action, case_id: UUID | None = None) -> SdJwt:
+        """Record an action, with its disclosures in its country's vault."""
+        case_id = case_id or uuid4()
+        signed = self.agencies.sign(agency, action, case_id)
+        read = signing.read(signed)
+        self[agency[:2].upper()].vault.deposit(read, case_id, signed.disclosures)
+        case = self.ledger.case(case_id)
+        self.ledger.append(read, case_id, case.version if case else 0)
+        return signed
+
+    def share(self, times: int = 2) -> None:
+        """Let what is sent arrive, and be acknowledged."""
+        for _ in range(times):
+            for node in self.nodes.values():
+                node.share()
+
+    def settle(self, rounds: int = 8) -> None:
+        """Let the nodes check their vaults and complete them, until nothing changes any more."""
+        before: tuple[object, ...] = ()
+        for _ in range(rounds):
+            for node in self.nodes.values():
+                node.checking.check_vaults()
+                node.completing.step()
+            self.share(1)
+            if (now := self._state()) == before:
+                return
+            before = now
+
+    def _state(self) -> tuple[object, ...]:
+        counted = ", ".join(
+            f"(SELECT count(*) FROM vault_{party}.{what})"
+            for party in map(str.lower, PARTIES)
+            for what in (
+                "disclosures",
+                "deposits",
+                "missing",
+                "missing WHERE lost_at IS NULL",
+                "asked WHERE answered_at IS NULL",
+                "parcels_sent WHERE settled_at IS NULL",
+            )
+        )
+        with psycopg.connect(self.conninfo) as connection:
+            return connection.execute(f"SELECT {counted}".encode()).fetchone() or ()
+
+    def standing(self, party: str) -> VaultStanding:
+        return vault_standing(self.ledger, self.database, party, self[party].keys)
+
+    def execute(self, statement: str, *values: object) -> None:
+        """As the database's owner."""
+        with psycopg.connect(self.conninfo) as connection:
+            connection.execute(statement.encode(), values)
+
+    def lose(self, party: str, where: str = "true", *values: object) -> None:
+        """Delete disclosures and their inventory, as a copy of before they came in has none."""
+        for table in ("disclosures", "deposits"):
+            self.execute(f"DELETE FROM vault_{party.lower()}.{table} WHERE {where}", *values)
+
+
+@contextmanager
+def three_countries(conninfo: str, agencies: Agencies, directory: Path) -> Iterator[Countries]:
+    """Three nodes on a database in which the protocol was adopted."""
+    with Database(conninfo) as database, Ledger(environment(conninfo)) as ledger:
+        yield Countries(ledger, database, conninfo, agencies, directory)
