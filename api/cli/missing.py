@@ -41,6 +41,10 @@ def missing(
     country: Annotated[
         str | None, typer.Argument(help="The country whose vault it is; all of this node's.")
     ] = None,
+    ask_again: Annotated[
+        bool,
+        typer.Option("--ask-again", help="Forget the answers, so that what is lost is asked for."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what the ledger says that a vault must hold and that it lacks, and who was asked.
@@ -52,9 +56,14 @@ def missing(
         own = own_parties(settings)
         if country is not None and country not in own:
             raise ValueError(f"this is no node of {country} (CASE_LEDGER_COUNTRIES)")
+        tables = {
+            one: MissingParts(database, one) for one in ([country] if country is not None else own)
+        }
+        if ask_again:
+            for table in tables.values():
+                table.ask_again()
         found = [
-            VaultMissing(country=one, missing=tuple(_all(MissingParts(database, one))))
-            for one in ([country] if country is not None else own)
+            VaultMissing(country=one, missing=tuple(_all(table))) for one, table in tables.items()
         ]
         if as_json:
             print_json([one.model_dump(mode="json") for one in found])

@@ -21,6 +21,7 @@ MEETING = Section("nav.meeting", "/meeting")
 FIGURES = Section("nav.figures", "/charts")
 VERIFY = Section("nav.verify", "/verify")
 RETENTION = Section("nav.retention", "/retention")
+MISSING = Section("nav.missing", "/missing")
 KEYS = Section("nav.keys", "/keys")
 NEW = Section("nav.new", "/cases/new")
 
@@ -38,6 +39,7 @@ def sections(caller: Caller) -> Sequence[Section]:
         *((MEETING,) if role == COORDINATOR else ()),
         *((FIGURES,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((RETENTION,) if role == COORDINATOR else ()),
+        *((MISSING,) if role == COORDINATOR else ()),
         *((KEYS,) if role == COORDINATOR else ()),
         VERIFY,
     )

@@ -23,6 +23,7 @@ from projections.owed_lists import AT_MOST
 
 _AHEAD = timedelta(days=90)
 _RETAINED = 200
+_MISSING = 200
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
@@ -89,6 +90,23 @@ def retention(request: Request, node: TheNode, caller: TheCaller) -> Response:
         erased=list(erased_cases(node, party, limit=_RETAINED)) if node.vaults.has(party) else [],
         days=_AHEAD.days,
         named=names(protocol, (), Words.of(request).things),
+    )
+
+
+@router.get("/missing")
+def missing(request: Request, node: TheNode, caller: TheCaller) -> Response:
+    """What the country's vault must hold by the ledger and lacks, and who was asked for it."""
+    if caller.agency.role != COORDINATOR:
+        raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
+    party, patience = caller.agency.party, timedelta(seconds=node.settings.missing_after_seconds)
+    vault = node.vaults.of(party) if node.vaults.has(party) else None
+    return page(
+        request,
+        "missing.html",
+        caller,
+        missing=vault.missing.page(_MISSING, patience=patience) if vault is not None else (),
+        at_most=_MISSING,
+        own=party,
     )
 
 
