@@ -29,7 +29,7 @@ def take_over(
     """
     registry = ledger.adopted()
     actions = [signing.read(signing.parse(decision)) for decision in decisions]
-    if not actions or any(action.kind not in ABOUT_ABSENCE for action in actions):
+    if not _are_about_absence(actions):
         _check(registry, actions, own_keys)
     for action in actions:
         if ledger.receipt_of(action) is None:  # else it was recorded before
@@ -37,6 +37,15 @@ def take_over(
             signing.verify(action, registry.signing_key(action.key_id, action.agency, at))
             registries.decide(registry, action, at)
     return [ledger.append_to_registry(action) for action in actions]
+
+
+def only_prepare(decisions: Sequence[str]) -> bool:
+    """Return whether these acts announce or end absences, and decide nothing."""
+    return _are_about_absence([signing.read(signing.parse(decision)) for decision in decisions])
+
+
+def _are_about_absence(actions: Sequence[SignedAction]) -> bool:
+    return bool(actions) and all(action.kind in ABOUT_ABSENCE for action in actions)
 
 
 def decided_elsewhere(

@@ -24,6 +24,7 @@ from ledger.event_source import Source, SourceError
 from ledger.mirror import DivergedError, Mirror
 from ledger.reading_files import read_ordinary
 from ledger.store.database import Database
+from ledger.takeover import only_prepare
 from ledger.takeover import take_over as record_takeover
 
 _HEALTH_BYTES = 64 * 1024
@@ -107,7 +108,17 @@ def take_over(
         own = [signer.verifier for signer in log_keys(settings)]
         receipts = record_takeover(copy.ledger, texts, own)
         last = max(receipt.position for receipt in receipts)
-        if as_json:
+        if only_prepare(texts):
+            if as_json:
+                print_json({"events": copy.mirror.size, "announced": last})
+                return
+            out.print(
+                f"[green]Announced[/] in this copy, at position {last}. Start `case-ledger serve`"
+                " without CASE_LEDGER_LEDGER_URL, so that the party can act here. After the days of"
+                " notice stop it, and run this again with the decisions.",
+                soft_wrap=True,
+            )
+        elif as_json:
             print_json({"events": copy.mirror.size, "decision": last})
         else:
             out.print(

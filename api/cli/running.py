@@ -1,6 +1,5 @@
 """Commands that begin a ledger, serve it, and keep its database and views."""
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from rich.progress import (
 )
 
 from api import disk
+from api.adopting import adopt_protocol
 from api.agency_keys import own_key
 from api.cli.connection import KeyFile
 from api.cli.keys import read_request
@@ -30,11 +30,7 @@ from api.server import log_as_json, tls_context
 from api.server import serve as run_server
 from api.settings import Settings
 from api.store import check_migrated, open_store
-from ledger import signing
-from ledger.application import Ledger, environment
-from ledger.key_possession import grant_of, request_of
-from ledger.protocol import COORDINATOR
-from ledger.vocabulary.registration import ProtocolAdopted
+from ledger.key_possession import request_of
 from projections.rebuild import rebuild_views
 from projections.views import VIEWS
 
@@ -120,28 +116,7 @@ def adopt(
             if not equals:
                 fail(f"{pair!r} is not AGENCY=FILE")
             requests[agency] = read_request(Path(file), agency)
-        needed = {a.id for a in protocol.agencies if a.role == COORDINATOR}
-        if missing := needed - requests.keys():
-            fail(f"public keys are missing: --coordinator {' '.join(sorted(missing))}")
-        now = datetime.now(UTC)
-        adopted = ProtocolAdopted(
-            acted_at=now,
-            protocol=protocol.model_dump(mode="json", exclude_none=True),
-            keys=tuple(
-                grant_of(
-                    request,
-                    valid_from=now - timedelta(minutes=5),
-                    valid_until=now + timedelta(days=365 * years),
-                )
-                for request in requests.values()
-            ),
-        )
-        signed = signing.sign(
-            adopted, agency=signer, key=private, protocol=protocol.id, case_id=None
-        )
-        migrate_all(store.owner_conninfo, protocol)
-        with Ledger(environment(store.conninfo)) as ledger:
-            receipt = ledger.append_to_registry(signing.read(signed))
+        receipt = adopt_protocol(store, protocol, signer, private, requests.values(), years)
         if as_json:
             print_json({"position": receipt.position, "leaf_hash": receipt.leaf_hash.hex()})
         else:

@@ -18,6 +18,7 @@ from api.client import LedgerClient, RefusedError, WaitingError
 from api.demo import DemoError
 from api.demo.machines import Machine
 from api.demo.story import FORBIDDEN, STORY, Step
+from api.setting_up.settings_file import read_settings
 from api.settings import Settings
 from ledger import keys
 from ledger.key_possession import grant_of, request_of
@@ -196,27 +197,14 @@ def _set_up(directory: Path, protocol: Protocol, told: Told) -> Iterator[World]:
             keys.save(held[agency.id], countries[agency.party].keys / f"{agency.id}.jwk")
     world = World(directory, protocol, ledger, countries, held, told)
     try:
-        # The parties tell each other their keys, and agree on whom they believe.
-        witnesses = {code: _witness(machine, code) for code, machine in countries.items()}
-        policy = directory / "policy"
-        log = VerifierKey.parse(ledger.run("log", "key"))
-        agreed = Policy.of(log, witnesses, protocol.publishing_parties)
-        policy.write_text(str(agreed), encoding="utf-8")
-        adoption = _adopt(world)
-        ledger.settings |= {"countries": "[]", "policy": str(policy)}
+        adoption = _introduce(world)
         ledger.start()
         for coordinator in world.coordinators():
             # A node may copy once its key is registered, so the ledger node is told itself.
             node = f"{coordinator[:2]}-node"
             with world.client(coordinator, ledger.url) as client:
                 client.append_to_registry(_registration(world, node))
-        for code, machine in countries.items():
-            machine.settings |= {
-                "countries": f'["{code}"]',
-                "policy": str(policy),
-                "ledger_url": ledger.url,
-                "adoption": adoption,
-            }
+        for machine in countries.values():
             machine.start()
         told.shown(f"adopted, and compared by every country: {adoption[:16]}…")
         for machine in countries.values():
@@ -411,7 +399,7 @@ def _the_same_everywhere(world: World) -> None:
     roots = set()
     for code, machine in machines.items():
         machine.stop()
-        report = machine.json("verify", "ledger", "--policy", str(world.directory / "policy"))
+        report = machine.json("verify", "ledger", "--policy", str(machine.home / "policy"))
         check(report["holds"] and report["covered"] == report["events"] == head, report)
         roots.add(report["root"])
         world.told.shown(
@@ -449,19 +437,39 @@ def _witness(machine: Machine, code: str) -> TrustedWitness:
     return TrustedWitness(key, f"{machine.url}/witness/{code}")
 
 
-def _adopt(world: World) -> str:
-    """The first coordinator adopts the protocol on the ledger node. Gives the leaf hash."""
-    first, *others = world.coordinators()
-    words = []
-    for agency in others:
-        path = world.directory / f"{agency}.public.json"
-        request = request_of(world.held[agency], protocol=world.protocol.id, agency=agency)
+def _introduce(world: World) -> str:
+    """Set every node up as people do, by `node init` on each side. Gives the adoption's hash."""
+
+    def init(machine: Machine, side: str, *words: str) -> dict[str, Any]:
+        at = ("--address", machine.url, "--port", str(machine.port))
+        place = ("--directory", str(machine.home))
+        done: dict[str, Any] = machine.json("node", "init", side, *place, *at, *words)
+        return done
+
+    def handed(done: Mapping[str, Any]) -> tuple[str, ...]:
+        # The fingerprint is what people read out to each other by telephone.
+        return ("--from", str(done["hand_over"]), "--compared", str(done["fingerprint"]))
+
+    first = handed(init(world.ledger, "ledger"))
+    files: list[str] = []
+    for coordinator in world.coordinators():
+        code = coordinator[:2].upper()
+        path = world.directory / f"{coordinator}.public.json"
+        key = world.held[coordinator]
+        request = request_of(key, protocol=world.protocol.id, agency=coordinator)
         path.write_text(request.model_dump_json())
-        words += ["--coordinator", f"{agency}={path}"]
-    own = world.directory / f"{first}.jwk"
-    keys.save(world.held[first], own)
-    adopted = world.ledger.json("adopt", "--as", first, "--key", str(own), *words)
-    return str(adopted["leaf_hash"])
+        machine = world.countries[code]
+        files += handed(init(machine, code, *first, "--coordinator", str(path)))
+    signer = world.coordinators()[0]
+    own = world.directory / f"{signer}.jwk"
+    keys.save(world.held[signer], own)
+    signs = ("--adopt-as", signer, "--key", str(own))
+    second = handed(init(world.ledger, "ledger", *files, *signs))
+    world.ledger.settings |= read_settings(world.ledger.home / "node.env")
+    for code, machine in world.countries.items():
+        check(init(machine, code, *second)["complete"], f"{code} is not set up")
+        machine.settings |= read_settings(machine.home / "node.env")
+    return world.countries[signer[:2].upper()].settings["adoption"]
 
 
 def _registration(world: World, agency: str, key: OKPKey | None = None) -> KeyRegistered:

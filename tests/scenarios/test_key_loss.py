@@ -45,7 +45,8 @@ def test_a_leaked_log_key_and_the_way_back(cli: CommandLine, directory: Path) ->
     witness = ServeProcess(montenegro.env, directory / "witness.log", serve)
     policy = directory / "policy"
     of_me = next(line for line in own.splitlines() if line.startswith("witness ME"))
-    policy.write_text(own.replace(of_me, f"witness ME {their_key} {witness.url}"))
+    needs_all = own.replace("group parties 2", "group parties 3")
+    policy.write_text(needs_all.replace(of_me, f"witness ME {their_key} {witness.url}"))
     cli.more["CASE_LEDGER_POLICY"] = str(policy)
     with ServeProcess(cli.env, directory / "serve.log") as node, witness:
         cli.more["CASE_LEDGER_URL"] = node.url

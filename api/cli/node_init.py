@@ -1,0 +1,291 @@
+"""`case-ledger node init`: the guided set-up of a ledger node or of a country's node."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+import typer
+from pydantic import ValidationError
+from rich.markup import escape
+from rich.table import Table
+
+from api.cli.nodes import app
+from api.cli.output import AsJson, fail, failures, out, print_json
+from api.setting_up.checks import Check, Level, check_machine, directory_is_usable
+from api.setting_up.hand_over import (
+    CountryHandOver,
+    LedgerHandOver,
+    read_hand_over,
+    read_key_request,
+)
+from api.setting_up.sides import (
+    LEDGER,
+    Adopter,
+    Outcome,
+    Place,
+    advance_country,
+    advance_ledger,
+    load,
+)
+from api.settings import Settings
+from ledger import keys
+from ledger.protocol import COORDINATOR, Protocol
+
+_ATTEMPTS = 3
+_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILED: "bold red"}
+
+
+@app.command()
+def init(
+    side: Annotated[
+        str, typer.Argument(help="ledger, or the code of the country whose node it is, such as XK.")
+    ],
+    directory: Annotated[
+        Path | None, typer.Option(help="Where the node keeps its keys, settings and data.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Where the other nodes reach this one, such as https://node.example.al."),
+    ] = None,
+    received: Annotated[
+        list[Path] | None,
+        typer.Option("--from", help="Another side's file. May be repeated."),
+    ] = None,
+    compared: Annotated[
+        list[str] | None,
+        typer.Option(help="A fingerprint that the other side read out. May be repeated."),
+    ] = None,
+    coordinator: Annotated[
+        list[Path] | None,
+        typer.Option(help="A country's side: what `keys public` printed for its coordinator."),
+    ] = None,
+    adopt_as: Annotated[
+        str | None,
+        typer.Option(help="The ledger node's side: the coordinator that signs the adoption."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="The private key of the coordinator of --adopt-as.")
+    ] = None,
+    years: Annotated[int, typer.Option(min=1, max=10, help="How long keys are valid.")] = 2,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option(help="The ledger node's side: the log's name. [default: address/protocol]"),
+    ] = None,
+    database_url: Annotated[
+        str | None, typer.Option(help="A PostgreSQL of your own. [default: a private one]")
+    ] = None,
+    owner_database_url: Annotated[
+        str | None, typer.Option(help="The same database as its owner, for migrations.")
+    ] = None,
+    protocol: Annotated[
+        Path | None, typer.Option(help="A protocol file. [default: the one that is shipped]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set up a node, step by step: make its keys, check the machine, write its settings.
+
+    Run it again as often as you like: it goes on where it was and replaces no key. It asks for what
+    it needs at a terminal; elsewhere name it by options. At its end it says what comes next.
+    """
+    is_asking = sys.stdin.isatty() and not as_json
+    with failures(as_json):
+        place = Place(_directory(directory, side, is_asking))
+        usable = directory_is_usable(place.directory)
+        if usable.level is Level.FAILED:
+            fail(usable.said)
+        values = load(place)
+        given = {
+            "host": host,
+            "port": None if port is None else str(port),
+            "ledger_origin": origin,
+            "database_url": database_url,
+            "owner_database_url": owner_database_url,
+            "protocol": None if protocol is None else str(protocol.resolve()),
+        }
+        values |= {name: value for name, value in given.items() if value is not None}
+        agreed = place.settings(values).load_protocol()
+        party = _party(side, agreed)
+        values.setdefault("host", "127.0.0.1")
+        values.setdefault("port", "8420")
+        values["data_directory"] = str(place.directory)
+        values["countries"] = "[]" if party is None else f'["{party}"]'
+        where = _address(place, side, address, is_asking)
+        if party is None:
+            values.setdefault("ledger_origin", f"{where.partition('//')[2]}/{agreed.id}")
+        elif origin is not None:
+            fail("the log's name comes from the ledger node's file; leave --origin out")
+        _take_in(place, agreed, party, received or [], compared or [], is_asking)
+        of_ledger = place.accepted.ledger if party is not None else None
+        checks = check_machine(
+            place.settings(values), where, of_ledger.address if of_ledger is not None else None
+        )
+        _show_checks(checks, as_json)
+        if failed := [one.said for one in checks if one.level is Level.FAILED]:
+            fail("; ".join(failed) + ". Nothing was set up; put this right and run it again")
+        if party is None:
+            if coordinator:
+                fail("--coordinator belongs to a country's side; each country names its own")
+            adopter = _adopter(agreed, adopt_as, key, years)
+            outcome = advance_ledger(place, values, where, adopter)
+        else:
+            if adopt_as is not None:
+                fail("the protocol is adopted on the ledger node's side")
+            requests = [
+                read_key_request(path, agreed, party, COORDINATOR) for path in coordinator or []
+            ]
+            outcome = advance_country(place, party, values, where, requests)
+        _show(side, outcome, checks, as_json)
+
+
+def _directory(named: Path | None, side: str, is_asking: bool) -> Path:
+    if named is None and is_asking:
+        suggested = platformdirs.user_data_path("case-ledger") / side.lower()
+        named = Path(typer.prompt("Directory for keys, settings and data", str(suggested)))
+    if named is None:
+        fail("name the directory of this node: --directory DIR")
+    return named.resolve()
+
+
+def _party(side: str, protocol: Protocol) -> str | None:
+    """The country's code; ``None`` for the ledger node's side."""
+    if side.lower() == LEDGER:
+        return None
+    if side.upper() in protocol.party_codes:
+        return side.upper()
+    codes = ", ".join(sorted(protocol.party_codes))
+    raise ValueError(f"{side} is neither `ledger` nor one of {codes}")
+
+
+def _address(place: Place, side: str, named: str | None, is_asking: bool) -> str:
+    """The address of this node: the one that is named, or that of an earlier run."""
+    own = place.own_file(side)
+    before = read_hand_over(own).address if own.exists() else None
+    if named is None and before is None and is_asking:
+        named = typer.prompt("Address at which the other nodes reach this one (https://…)")
+    found = (named or before or "").rstrip("/")
+    if not found:
+        fail("name the address at which the other nodes reach this one: --address https://…")
+    try:
+        return Settings(public_url=found).public_url or found
+    except ValidationError:
+        fail(f"{found} is no address: write scheme, host and port alone, such as https://a.example")
+
+
+def _take_in(
+    place: Place,
+    protocol: Protocol,
+    party: str | None,
+    received: Sequence[Path],
+    compared: Sequence[str],
+    is_asking: bool,
+) -> None:
+    """Accept other sides' files whose fingerprints were compared by telephone."""
+    digits = {"".join(one.split()) for one in compared}
+    read = [(path, read_hand_over(path)) for path in received]
+    for path, one in read:
+        _check_side(path, one, protocol, party)
+    accepted = place.accepted
+    before = accepted.ledger
+    for path, one in read:
+        if isinstance(one, LedgerHandOver) and before is not None:
+            fixed = (before.origin, before.log_key)
+            if (one.origin, one.log_key) != fixed:
+                fail(
+                    f"{path} names another log than the file that you accepted before"
+                    f" ({before.origin}): ask the ledger node's side; a log is not exchanged here"
+                )
+        if accepted.has(one) or "".join(one.fingerprint.split()) in digits:
+            continue
+        whose = f"{one.party}'s node" if isinstance(one, CountryHandOver) else "the ledger node"
+        if not is_asking:
+            fail(
+                f"{path} is not accepted yet: call the operator of {whose}, let them read out the"
+                " fingerprint of their file, and name what you hear with --compared. The digits"
+                " that you named so far are not those of this file"
+            )
+        out.print(
+            f"{escape(str(path))} is the file of {whose}. Call its operator at a number that you"
+            " know, and let them read out the fingerprint of their file.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if not _typed(one.fingerprint):
+            fail(f"{path} is not accepted: the other side made another file, or it was changed")
+    for _, one in read:
+        accepted.keep(one)
+
+
+def _typed(fingerprint: str) -> bool:
+    """Ask for the digits that are heard. They are not shown, so that nobody agrees unheard."""
+    for _ in range(_ATTEMPTS):
+        heard = typer.prompt("The 40 digits that you hear")
+        if "".join(heard.split()) == "".join(fingerprint.split()):
+            out.print("[green]They are those of the file.[/]")
+            return True
+        out.print("[red]They differ from those of the file.[/] Listen again, group by group.")
+    return False
+
+
+def _check_side(
+    path: Path, one: LedgerHandOver | CountryHandOver, protocol: Protocol, party: str | None
+) -> None:
+    one.check(protocol)
+    if party is None and not isinstance(one, CountryHandOver):
+        fail(f"{path} is the ledger node's own file; name the countries' files here")
+    if party is not None and not isinstance(one, LedgerHandOver):
+        fail(f"{path} is a country's file; name the ledger node's file here")
+
+
+def _adopter(
+    protocol: Protocol, agency: str | None, key: Path | None, years: int
+) -> Adopter | None:
+    if agency is None:
+        if key is not None:
+            fail("--key is the key of the coordinator that --adopt-as names")
+        return None
+    known = protocol.agencies_by_id.get(agency)
+    if known is None or known.role != COORDINATOR:
+        fail(f"{agency} is no coordinator of the protocol")
+    if key is None:
+        fail(f"name the private key of {agency}: --key {agency}.jwk")
+    return Adopter(agency, keys.load(key), years)
+
+
+def _show_checks(checks: Sequence[Check], as_json: bool) -> None:
+    if as_json:
+        return
+    table = Table("what", "", "found", box=None, pad_edge=False)
+    for one in checks:
+        table.add_row(one.name, f"[{_COLOURS[one.level]}]{one.level}[/]", escape(one.said))
+    out.print(table)
+
+
+def _show(side: str, outcome: Outcome, checks: Sequence[Check], as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "side": side,
+                "complete": outcome.is_complete,
+                "settings": str(outcome.settings_file),
+                "hand_over": str(outcome.own_file),
+                "fingerprint": outcome.fingerprint,
+                "checks": [
+                    {"name": one.name, "level": one.level, "said": one.said} for one in checks
+                ],
+                "next": list(outcome.next),
+            }
+        )
+        return
+    out.print()
+    out.print(f"Settings: {outcome.settings_file}", soft_wrap=True, highlight=False)
+    out.print(f"To hand over: {outcome.own_file}", soft_wrap=True, highlight=False)
+    out.print(f"Its fingerprint: [bold]{outcome.fingerprint}[/]", highlight=False)
+    out.print("\n[bold]What comes next[/]")
+    for one in outcome.next:
+        is_command = one.startswith(("case-ledger ", "set -a"))
+        indent = "    " if is_command else ""
+        out.print(f"{indent}{escape(one)}", soft_wrap=True, highlight=False)
