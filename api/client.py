@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -61,6 +61,7 @@ from api.telemetry import pass_on
 from ledger import signing
 from ledger.duplicates.messages import Finding
 from ledger.sd_jwt import SdJwt
+from ledger.transparency.decision import HEADER
 from ledger.vocabulary import Action
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Priority, Purpose, Stage
@@ -74,22 +75,37 @@ from projections.ledger_moment import LedgerMoment
 from projections.moments import Moment
 from projections.obligations import Obligation, ObligationState
 
-ACCEPTED = 202
+CREATED, ACCEPTED = 201, 202
+UNREADABLE = "http"
+"""The rule of an error that came without the problem details of a node."""
 SILENCE_SECONDS = 90.0
 """A stream on which nothing came for so long, no keep-alive either, is lost."""
 FOLLOW_PAUSE_SECONDS = 10.0
 """The longest pause before a lost stream is opened again."""
 _random = random.SystemRandom()
 D = TypeVar("D", bound=BaseModel)
+T = TypeVar("T", Receipt, Outcome)
 P = TypeVar("P", CasePage, ErasedPage, ObligationPage, RetentionPage, TrailPage)
 
 
 class RefusedError(Exception):
     """The ledger refused; ``problem`` says which rule, and what to do."""
 
-    def __init__(self, problem: ProblemDetails) -> None:
+    def __init__(self, problem: ProblemDetails, decision: str | None = None) -> None:
         super().__init__(f"{problem.status} {problem.rule}: {problem.detail or problem.title}")
         self.problem = problem
+        self.decision = decision
+        """The refusal as the ledger node signed it, where the rules refused an action. Not
+        verified here: see :mod:`ledger.transparency.decision`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A receipt, and the decision that the ledger node signed with it, where it came along."""
+
+    receipt: Receipt
+    decision: str | None
+    """Not verified here: see :mod:`ledger.transparency.decision`."""
 
 
 class WaitingError(Exception):
@@ -170,6 +186,16 @@ class LedgerClient:
 
     def send(self, signed: SdJwt | str, case_id: UUID, case_version: int) -> Receipt:
         """Record what was signed before; the same again gives the same receipt."""
+        return self.submit(signed, case_id, case_version).receipt
+
+    def submit(self, signed: SdJwt | str, case_id: UUID | None, case_version: int) -> Answered:
+        """Record what was signed before, on a case or on the protocol, with the signed receipt.
+
+        Raises ``RefusedError``, ``WaitingError``, and ``httpx.RemoteProtocolError`` for an answer
+        that is no node's: then it is not known whether the action is recorded.
+        """
+        if case_id is None:
+            return self._post("/v1/protocol/actions", signed, {})
         condition = {"If-Match": f'"{case_version}"'} if case_version else {"If-None-Match": "*"}
         return self._post(f"/v1/cases/{case_id}/actions", signed, condition)
 
@@ -179,7 +205,7 @@ class LedgerClient:
 
     def send_to_registry(self, signed: SdJwt | str) -> Receipt:
         """Record an act on the protocol that was signed before. Raises ``RefusedError``."""
-        return self._post("/v1/protocol/actions", signed, {})
+        return self.submit(signed, None, 0).receipt
 
     def case(
         self,
@@ -455,6 +481,13 @@ class LedgerClient:
         """The last checkpoint that a quorum of witnesses cosigned."""
         return self._request("GET", "/log/checkpoint").text
 
+    def policies(self, *sizes: int) -> str:
+        """Return the policies that the parties adopted, with what proves them: not verified here.
+
+        ``sizes`` are of checkpoints older than the trusted policy that are to be proved too.
+        """
+        return self._request("GET", "/log/policies", params={"size": list(sizes)}).text
+
     def outcome(self, action_id: UUID) -> Outcome:
         """What became of an action that was handed in at this node."""
         return self._get(f"/v1/outbox/{action_id}", Outcome)
@@ -525,24 +558,29 @@ class LedgerClient:
         headers = {"Content-Type": "application/json"}
         return self._request("POST", path, content=document.model_dump_json(), headers=headers)
 
-    def _post(self, path: str, signed: SdJwt | str, condition: dict[str, str]) -> Receipt:
+    def _post(self, path: str, signed: SdJwt | str, condition: dict[str, str]) -> Answered:
         headers = {"Content-Type": "application/sd-jwt", **condition}
         response = self._request("POST", path, content=str(signed), headers=headers)
+        decision = response.headers.get(HEADER)
         if response.status_code == ACCEPTED:
-            return self._await(Outcome.model_validate_json(response.content))
-        return Receipt.model_validate_json(response.content)
+            outcome = _answer(Outcome, response)
+            return Answered(*self._await(_about(signed, outcome), decision))
+        if response.status_code != CREATED:
+            raise _no_node(response)
+        return Answered(_about(signed, _answer(Receipt, response)), decision)
 
-    def _await(self, outcome: Outcome) -> Receipt:
+    def _await(self, outcome: Outcome, decision: str | None) -> tuple[Receipt, str | None]:
         """Ask for the outcome of an action that waits in the node's outbox, while patient."""
         deadline = time.monotonic() + self._patience
         while outcome.receipt is None:
             if outcome.problem is not None:
-                raise RefusedError(outcome.problem)
+                raise RefusedError(outcome.problem, decision)
             if time.monotonic() > deadline:
                 raise WaitingError(outcome)
             time.sleep(0.1)
-            outcome = self.outcome(outcome.action_id)
-        return outcome.receipt
+            response = self._request("GET", f"/v1/outbox/{outcome.action_id}")
+            outcome, decision = _answer(Outcome, response), response.headers.get(HEADER)
+        return outcome.receipt, decision
 
     def _request(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **content: Any
@@ -558,7 +596,7 @@ class LedgerClient:
                 sent = {**(headers or {}), **self._authorization()}
                 response = bounded(self._http, method, path, headers=sent, **content)
                 if response.is_error:
-                    raise RefusedError(_problem(response))
+                    raise RefusedError(_problem(response), response.headers.get(HEADER))
                 return response
         raise AssertionError("unreachable: the last attempt raises")
 
@@ -567,6 +605,31 @@ class LedgerClient:
         headers = {"Authorization": f"Bearer {assertion}"}
         pass_on(headers)
         return headers
+
+
+def _answer(model: type[D], response: httpx.Response) -> D:
+    """Read an answer to a signed action. Raises ``httpx.RemoteProtocolError`` for another's."""
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError:
+        raise _no_node(response) from None
+
+
+def _about(signed: SdJwt | str, answer: T) -> T:
+    """The same answer, which must be about this action. Raises ``httpx.RemoteProtocolError``."""
+    if answer.action_id != _action_id(signed):
+        raise httpx.RemoteProtocolError("the answer is about another action")
+    return answer
+
+
+def _action_id(signed: SdJwt | str) -> UUID:
+    return signing.read_recorded(str(signed).partition("~")[0] + "~").id
+
+
+def _no_node(response: httpx.Response) -> httpx.RemoteProtocolError:
+    return httpx.RemoteProtocolError(
+        f"the answer ({response.status_code}) is no receipt of a node; it may be a proxy's"
+    )
 
 
 def _no_answer(error: BaseException) -> bool:
@@ -583,5 +646,5 @@ def _problem(response: httpx.Response) -> ProblemDetails:
             type="about:blank",
             title=response.reason_phrase,
             status=response.status_code,
-            rule="http",
+            rule=UNREADABLE,
         )

@@ -10,11 +10,12 @@ from api.assertions import Assertions
 from api.client import LedgerClient
 from api.clock_watch import ClockWatch
 from api.country_keys import country_keys, parcel_keys, person_keys
+from api.decisions import Decisions, ForwardedDecisions, SignedDecisions
 from api.disclosing import Disclosing
 from api.disk import Room
 from api.documents import Following
 from api.history import History, mark_file
-from api.log_keys import own_parties, policy_at, trusted_policy
+from api.log_keys import OwnLogKeys, own_parties, policy_at, trusted_policy
 from api.lost_keys import check_none_lost
 from api.notifying.notifier import check_notifications
 from api.outcomes import Outcomes
@@ -33,6 +34,7 @@ from api.witnessing import LATEST, Copied, Recorded, Witnesses
 from ledger.application import Ledger, environment
 from ledger.case import Case
 from ledger.erased import ErasedData, erased_data
+from ledger.false_decisions import FalseDecisions
 from ledger.mailbox import Mailbox
 from ledger.outbox import Outbox
 from ledger.protocol import NODE, Agency
@@ -64,6 +66,7 @@ class Node:
         self.country_keys = country_keys(settings, self.parties)
         self.vaults = Vaults(self.database, person_keys(settings, self.country_keys))
         self.outbox = Outbox(self.database)
+        self.false_decisions = FalseDecisions(self.database)
         self.clock = ClockWatch.of(
             settings, self.database, lambda: self.witnesses.cosigned_elsewhere_at()
         )
@@ -84,13 +87,19 @@ class Node:
         self.history = History(self.ledger, mark_file(settings))
         self.checks.add(self.history.look)
         self.checks.add(lambda: malformed_rows(self.views.documents))
+        self.decisions: Decisions
+        recording: Recording
+        if self.leads:
+            signed = SignedDecisions(self.ledger, OwnLogKeys(settings), trusted_policy(settings))
+            self.decisions = signed
+            recording = DirectRecording(self.ledger, self.vaults, signed)
+        else:
+            self.decisions = ForwardedDecisions(self.outbox)
+            recording = OutboxRecording(
+                self.ledger, self.vaults, self.outbox, self.outcomes, self.told
+            )
         self.recording: Recording = GuardedRecording(
-            self.ledger,
-            self.history,
-            DirectRecording(self.ledger, self.vaults)
-            if self.leads
-            else OutboxRecording(self.ledger, self.vaults, self.outbox, self.outcomes, self.told),
-            lambda: self.troubles,
+            self.ledger, self.history, recording, lambda: self.troubles
         )
         self.witnesses = Witnesses(
             settings,

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from rfc9457 import Problem
 
-_RULES = "urn:case-ledger:rule:"
+RULES = "urn:case-ledger:rule:"
 
 
 class FieldError(BaseModel):
@@ -42,6 +42,6 @@ def problem(
     """A problem to raise; ``None`` extras are left out."""
     present = {name: value for name, value in extras.items() if value is not None}
     return Problem(
-        title, type_=_RULES + rule, detail=detail, status=status, headers=headers, rule=rule,
+        title, type_=RULES + rule, detail=detail, status=status, headers=headers, rule=rule,
         **present,
     )  # fmt: skip

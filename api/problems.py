@@ -14,8 +14,10 @@ from rfc9457 import Problem
 from starlette.exceptions import HTTPException
 
 from api import disk
+from api.decisions import DecidedRefusal
 from api.problem_details import problem
 from ledger.refusals import Ground, Refusal
+from ledger.transparency.decision import HEADER
 from ledger.vault.disclosures import KeyMissingError
 from projections.stored_documents import DamagedViewError
 
@@ -99,6 +101,11 @@ def install(app: FastAPI, as_page: AsPage = no_page) -> None:
         app.add_exception_handler(kind, answering(told))
 
 
+def status_of(ground: Ground) -> tuple[int, str]:
+    """Return the HTTP status and the title of a refusal on this ground."""
+    return _STATUS[ground]
+
+
 def respond(error: Problem) -> JSONResponse:
     """The response that a problem becomes."""
     return JSONResponse(
@@ -133,7 +140,9 @@ def _told_refusal(error: Exception) -> Problem:
     if not isinstance(error, Refusal):
         raise error
     status, title = _STATUS[error.ground]
-    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if status == 401 else None
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if status == 401 else {}
+    if isinstance(error, DecidedRefusal):
+        headers |= {HEADER: error.signed}
     return problem(status, title, error.rule, error.message, headers=headers, field=error.field)
 
 

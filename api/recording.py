@@ -7,13 +7,15 @@ answers with the outcome where it is known soon.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from eventsourcing.persistence import PersistenceError
 from rfc9457 import Problem
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
+from api.decisions import SignedDecisions
 from api.disclosing import write_down_refused
 from api.documents import Outcome, Receipt
 from api.history import History
@@ -22,9 +24,10 @@ from api.problem_details import problem
 from api.readiness import Trouble, check_may_record
 from api.told import Told
 from ledger import signing
-from ledger.application import Ledger, check_case
+from ledger.application import Ledger
+from ledger.deciding import check_case
 from ledger.disclosed_agencies import check_agencies
-from ledger.outbox import Outbox
+from ledger.outbox import Outbox, OutboxState
 from ledger.protocol import NODE, Agency
 from ledger.refusals import Ground, Refusal
 from ledger.sd_jwt import SdJwt
@@ -33,9 +36,14 @@ from ledger.vault.disclosures import Vault, Vaults
 
 _PATIENCE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
+_DECISIONS = 2
+"""So often an action is decided on again, where its refusal does not hold any more."""
 _AGAIN = Retrying(
     retry=retry_if_exception_type(ReconnectedError), stop=stop_after_attempt(9), reraise=True
 )
+
+
+T = TypeVar("T")
 
 
 class Recording(Protocol):
@@ -61,9 +69,13 @@ class Recording(Protocol):
 class DirectRecording:
     """The ledger node records at once. Other nodes pass actions on without disclosures."""
 
-    def __init__(self, ledger: Ledger, vaults: Vaults) -> None:
+    def __init__(
+        self, ledger: Ledger, vaults: Vaults, decisions: SignedDecisions | None = None
+    ) -> None:
+        """``decisions`` signs the refusals of the rules; without it they are not signed."""
         self._ledger = ledger
         self._vaults = vaults
+        self._decisions = decisions
 
     def on_case(self, sender: Agency, sent: str, case_id: UUID, case_version: int) -> Receipt:
         """Nothing of a refused action is kept, neither in the ledger nor in a vault.
@@ -90,7 +102,8 @@ class DirectRecording:
     ) -> Receipt:
         if sender.role == NODE:
             _check_bare(parsed)
-            return Receipt.of(self._ledger.append(action, case_id, case_version))
+            append = partial(self._ledger.append, action, case_id, case_version)
+            return Receipt.of(self._decided(append, action, case_id, case_version))
         signing.check_disclosures(action, parsed.disclosures)
         check_agencies(action, parsed.disclosures, self._ledger.adopted().protocol)
         vault = self._vaults.of(sender.party)
@@ -124,7 +137,8 @@ class DirectRecording:
                 return Receipt.of(receipt)
             raise
         try:
-            recorded, is_new = self._ledger.record(action, case_id, case_version, since=since)
+            record = partial(self._ledger.record, action, case_id, case_version, since=since)
+            recorded, is_new = self._decided(record, action, case_id, case_version)
         except Refusal:
             self._take_back(vault, action, deposit)
             raise
@@ -142,7 +156,31 @@ class DirectRecording:
         parsed = signing.parse(sent)
         action = _senders_action(self._ledger, parsed, sender)
         signing.check_disclosures(action, parsed.disclosures)
-        return Receipt.of(self._ledger.append_to_registry(action))
+        append = partial(self._ledger.append_to_registry, action)
+        return Receipt.of(self._decided(append, action, None, 0))
+
+    def _decided(
+        self,
+        record: Callable[[], T],
+        action: signing.SignedAction,
+        case_id: UUID | None,
+        case_version: int,
+    ) -> T:
+        """Record an action. Raises ``Refusal``, signed where the rules refuse the action.
+
+        The refusal that is signed is decided once more, by the state of one size of the ledger.
+        Where that state accepts the action, it is recorded after all.
+        """
+        for _ in range(_DECISIONS):
+            try:
+                return record()
+            except Refusal as refusal:
+                if self._decisions is None:
+                    raise
+                signed = self._decisions.refusal(action, case_id, case_version)
+                if signed is not None:
+                    raise signed from refusal
+        return record()
 
     def of_node(
         self,
@@ -218,7 +256,7 @@ class OutboxRecording:
 
     def _is_waiting(self, action: signing.SignedAction) -> bool:
         found = self._outbox.find(action)
-        return found is not None and found.answer is None
+        return found is not None and found.state is not OutboxState.REFUSED
 
     def _await(self, action_id: UUID) -> Receipt | Outcome:
         """Wait a little for the outcome, where the ledger node answers at all."""

@@ -87,8 +87,8 @@ class Sweeping(Background):
             _log.info("disclosures of an earlier version encrypted", disclosures=sealed)
         held = vault.actions_older_than(_ORPHAN_AGE)
         # In this order: an action that is decided in between is in one or the other.
-        waiting = self._outbox.undecided(held) | vault.set_aside().keys()
-        orphans = set(held) - waiting - self._ledger.rows.recorded_action_ids(held)
+        kept = self._outbox.kept(held) | vault.set_aside().keys()
+        orphans = set(held) - kept - self._ledger.rows.recorded_action_ids(held)
         now, seen = time.monotonic(), self._seen
         first_seen = {action: seen.get((vault.party, action), now) for action in orphans}
         over = sorted(

@@ -53,6 +53,7 @@ from api.vault_checking import VaultChecking
 from api.view_checking import ViewChecking, view_troubles
 from api.witnessing import LATEST
 from ledger import clock, outbox
+from ledger.false_decisions import FalseDecisions
 from ledger.mirror import Mirror
 from ledger.protocol import Agency
 from ledger.registry import Registry
@@ -224,6 +225,8 @@ class Work:
             node.vaults,
             node.ledger,
             client,
+            node.policy_at,
+            node.false_decisions,
             lambda: not follower.diverged,
             self._when_decided,
         )
@@ -234,6 +237,8 @@ class Work:
         self._forwarder = self._stack.enter_context(forwarder)
         self._follower = self._stack.enter_context(follower)
         self.checks.add(lambda: _copying(follower))
+        self.checks.add(forwarder.troubles)
+        self.checks.add(lambda: _false_decisions(node.false_decisions))
         self._correspond(HttpPostOffice(client))
         self._works[outbox.CHANNEL] = forwarder.put
 
@@ -326,6 +331,18 @@ def _publishing(publisher: Publisher) -> Sequence[Trouble]:
     if isinstance(error, HistoryChangedError):
         return (Trouble(rule="history-changed", message=str(error)),)
     return (Trouble(rule="another-log-key", message=str(error), title="Nothing is published"),)
+
+
+def _false_decisions(kept: FalseDecisions) -> Sequence[Trouble]:
+    count = kept.unsettled()
+    if not count:
+        return ()
+    message = (
+        f"The ledger node signed {count} decisions that the events of the ledger contradict: it "
+        "dropped or falsely refused actions of this country. See `case-ledger node evidence`, and "
+        "compare with the other parties; then `case-ledger node settle`."
+    )
+    return (Trouble(rule="false-decision", message=message),)
 
 
 def _copying(follower: Follower) -> Sequence[Trouble]:

@@ -15,11 +15,11 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from ledger import case as cases
 from ledger import registry as registries
 from ledger.case import Case
-from ledger.entry import MAX_BYTES
+from ledger.deciding import check_case, decide_on_case, decide_on_protocol, stale, version_of
 from ledger.event import ActionMapper, ActionRecorded
 from ledger.refusals import Ground, Refusal
 from ledger.registry import Registry
-from ledger.signing import SignedAction, verify
+from ledger.signing import SignedAction
 from ledger.store.recorder import (
     Guard,
     LedgerFactory,
@@ -31,6 +31,8 @@ from ledger.store.recorder import (
 )
 from ledger.telemetry import span
 
+_LOOKS = 5
+"""So often a refusal is decided again, where its case or the registry moves meanwhile."""
 KNOWN_CASES = 1_000
 """Cases that a process keeps folded, so that an append to one reads nothing."""
 
@@ -57,6 +59,16 @@ class Receipt:
             recorded_at=row.recorded_at,
             leaf_hash=row.leaf_hash,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedAt:
+    """A refusal, and the state of the ledger by which it was decided."""
+
+    refusal: Refusal
+    size: int
+    """How many events the ledger had."""
+    at: datetime
 
 
 def environment(conninfo: str, *, pool_size: int = 10) -> dict[str, str]:
@@ -144,7 +156,7 @@ class Ledger(Application[UUID]):
         registry = self.adopted()
         known = {case_id: self._known(case_id) for case_id in case_ids}
         known.pop(registry.protocol.ledger_id, None)
-        later = self.rows.select_later({i: _version(case) for i, case in known.items()})
+        later = self.rows.select_later({i: version_of(case) for i, case in known.items()})
         events = (cast("ActionRecorded", self.mapper.to_domain_event(row)) for row in later)
         project = Case.projector(registry.protocol)
         for case_id, of_case in groupby(events, lambda event: event.originator_id):
@@ -204,11 +216,11 @@ class Ledger(Application[UUID]):
         # refuses, and it is asked; or the version, or the registry's guard, does not hold below.
         known = self._registry or self.adopted()
         case = self._known(case_id)
-        if _version(case) < case_version:
+        if version_of(case) < case_version:
             case = self._read(case_id, known)
         at = self.rows.next_time()
         try:
-            event = _decide(action, case, case_id, case_version, known, at)
+            event = decide_on_case(action, case, case_id, case_version, known, at)
         except Refusal:
             if (receipt := self.receipt_of(action)) is not None:
                 return receipt, False
@@ -217,7 +229,7 @@ class Ledger(Application[UUID]):
             if now_known is known and now_case is case and now_at == at:
                 raise
             known, case, at = now_known, now_case, now_at
-            event = _decide(action, case, case_id, case_version, known, at)
+            event = decide_on_case(action, case, case_id, case_version, known, at)
 
         def holds_at(moment: datetime) -> bool:
             return moment == at or _holds(action, case, case_id, known, moment)
@@ -241,16 +253,7 @@ class Ledger(Application[UUID]):
             return receipt
         registry = self.registry()
         at = self.rows.next_time(ask=True)
-        registries.decide(registry, action, at)
-        if registry is None:
-            judging, version = registries.evolve(None, action, at, 1), 0
-        else:
-            judging, version = registry, registry.version
-        _check_protocol(action, judging)
-        _authenticate(action, judging, at)
-        event = ActionRecorded(judging.protocol.ledger_id, version + 1, action)
-
-        _check_applied(registry, event, at)
+        event, judging = decide_on_protocol(action, registry, at)
 
         def holds_at(moment: datetime) -> bool:
             return moment == at or (
@@ -278,6 +281,51 @@ class Ledger(Application[UUID]):
                 "jti",
             )
         return Receipt.of(row)
+
+    @property
+    def known_registry(self) -> Registry | None:
+        """The registry as this process read it last: no database is asked."""
+        return self._registry
+
+    def refused_at(
+        self, action: SignedAction, case_id: UUID | None, case_version: int
+    ) -> RefusedAt | None:
+        """Return why an action is refused, and the size of the ledger that it is refused at.
+
+        The registry and the case that refuse it are those of exactly that size. ``case_id`` is
+        ``None`` for an act on the protocol. Returns ``None`` where the action is recorded or is
+        accepted by now, or where registry or case do not stand still.
+        """
+        for _ in range(_LOOKS):
+            registry = self.adopted()
+            ledger_id = registry.protocol.ledger_id
+            case = self._read(case_id, registry) if case_id is not None else None
+            size, versions = self.rows.standing_at([ledger_id, case_id or ledger_id])
+            if versions[ledger_id] != registry.version:
+                continue
+            if case_id not in (None, ledger_id) and versions.get(case_id, 0) != version_of(case):
+                continue
+            at = self.rows.next_time(ask=True)
+            try:
+                if self.receipt_of(action) is not None:
+                    return None
+                if case_id is None:
+                    decide_on_protocol(action, registry, at)
+                else:
+                    check_case(action, case_id)
+                    decide_on_case(action, case, case_id, case_version, registry, at)
+            except Refusal as refusal:
+                return RefusedAt(refusal, size, at)
+            return None
+        return None
+
+    def events_upto(self, size: int, case_id: UUID | None) -> list[ActionRecorded]:
+        """Return the events of the protocol, and of a case, among the first ``size``, in order."""
+        ledger_id = self.adopted().protocol.ledger_id
+        found = self._events(ledger_id)
+        if case_id is not None and case_id != ledger_id:
+            found += self._events(case_id)
+        return sorted((e for e in found if _position(e) <= size), key=_position)
 
     def _known(self, case_id: UUID) -> Case | None:
         """The case as it was when this process last had it."""
@@ -310,10 +358,6 @@ class Ledger(Application[UUID]):
 
         ``holds_at`` says whether the decision is the same by the time that will be stored.
         """
-        if len(event.action.sd_jwt) > MAX_BYTES - 100:  # the time of recording comes to it
-            raise Refusal(
-                Ground.INVALID, "too-large", f"A signed action has at most {MAX_BYTES - 100} bytes."
-            )
         stored = self.mapper.to_stored_event(event)
         guard = Guard(registry.protocol.ledger_id, registry.version) if registry else None
         try:
@@ -326,59 +370,10 @@ class Ledger(Application[UUID]):
         except IntegrityError:
             if (receipt := self.receipt_of(event.action)) is not None:
                 return receipt
-            raise _stale(None) from None
+            raise stale(None) from None
 
     def _events(self, originator_id: UUID, gt: int = 0) -> list[ActionRecorded]:
         return cast("list[ActionRecorded]", list(self.events.get(originator_id, gt=gt)))
-
-
-def check_case(action: SignedAction, case_id: UUID) -> None:
-    """Raises ``Refusal`` (``case-id``) for an action on another case."""
-    if action.case_id != case_id:
-        raise Refusal(Ground.INVALID, "case-id", "The action was signed for another case.", "case")
-
-
-def _check_applied(registry: Registry | None, event: ActionRecorded, now: datetime) -> None:
-    """What is recorded must be readable: an act that no fold can apply is not recorded."""
-    _, mark = registries.applied(registry, replace(event, position=1, recorded_at=now))
-    if mark is not None:
-        raise Refusal(
-            Ground.INVALID,
-            mark.value,
-            "The act cannot be applied to the protocol as it stands; check its fields.",
-            "act",
-        )
-
-
-def _check_protocol(action: SignedAction, registry: Registry) -> None:
-    if action.protocol != registry.protocol.id:
-        raise Refusal(
-            Ground.INVALID, "protocol", "The action was signed for another protocol.", "protocol"
-        )
-
-
-def _decide(
-    action: SignedAction,
-    case: Case | None,
-    case_id: UUID,
-    case_version: int,
-    registry: Registry,
-    at: datetime,
-) -> ActionRecorded:
-    """What the action becomes, by this registry, this case, and the time that will be stored.
-
-    Raises ``Refusal``.
-    """
-    _check_protocol(action, registry)
-    _authenticate(action, registry, at)
-    event = cases.decide(case, action, case_id, registry.protocol, at)
-    if case_version != _version(case):
-        raise _stale(_version(case))
-    return event
-
-
-def _version(case: Case | None) -> int:
-    return case.version if case else 0
 
 
 def _holds(
@@ -409,21 +404,6 @@ def _is_allowed(registry: Registry | None, action: SignedAction, at: datetime) -
     except Refusal:
         return False
     return True
-
-
-def _authenticate(action: SignedAction, registry: Registry, at: datetime) -> None:
-    registry.agency(action.agency)
-    verify(action, registry.signing_key(action.key_id, action.agency, at))
-
-
-def _stale(current: int | None) -> Refusal:
-    where = f"is at version {current} now" if current is not None else "moved on meanwhile"
-    return Refusal(
-        Ground.STALE,
-        "case-version",
-        f"The case {where}; read it again and decide whether the action still holds.",
-        "If-Match",
-    )
 
 
 def _position(event: ActionRecorded) -> int:

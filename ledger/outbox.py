@@ -14,6 +14,7 @@ from ledger.protocol import Agency
 from ledger.refusals import Ground, Refusal
 from ledger.signing import SignedAction
 from ledger.store.database import Database
+from ledger.transparency.decision import Decision, Recorded
 
 CHANNEL = "outbox_actions"
 """Notified of each action that is put in."""
@@ -26,7 +27,8 @@ VALUES (
     %(deposit_id)s, 'waiting')
 ON CONFLICT (action_id) DO UPDATE
 SET case_version = EXCLUDED.case_version, deposit_id = EXCLUDED.deposit_id, state = 'waiting',
-    answer = NULL, received_at = now(), sent_at = NULL, decided_at = NULL
+    answer = NULL, received_at = now(), sent_at = NULL, decided_at = NULL,
+    decision = NULL, decision_size = NULL, is_receipt = false, is_checked = false
 WHERE actions.state = 'refused' AND actions.sd_jwt = EXCLUDED.sd_jwt
 RETURNING action_id, pg_notify(%(channel)s, '')
 """
@@ -40,14 +42,41 @@ SELECT * FROM (
     WHERE state = 'waiting'
         OR (state = 'sent' AND sent_at NOT BETWEEN now() - %(again)s::interval AND now())
     ORDER BY case_id, seq
-) AS first_of_case ORDER BY seq LIMIT %(limit)s
+) AS first_of_case WHERE action_id <> ALL(%(later)s::uuid[]) ORDER BY seq LIMIT %(limit)s
 """
 
+# Another content may be recorded under the same id: that is not this action.
 _CONFIRM = """
 UPDATE outbox.actions AS a SET state = 'recorded', decided_at = now()
 FROM ledger.events AS e
 WHERE a.state IN ('waiting', 'sent') AND e.action_id = a.action_id
+  AND position(convert_to(a.sd_jwt, 'UTF8') IN e.state) > 0
 RETURNING a.action_id
+"""
+
+# A decision may come after the event: then the state stays, and the decision is checked. A refusal
+# that waits to be checked stays until then, whatever later ones say of larger sizes: else a copy
+# that lags would never confirm one.
+_ANSWERED = """
+UPDATE outbox.actions
+SET state = CASE state WHEN 'waiting' THEN 'sent' ELSE state END, sent_at = now(),
+    decision = CASE WHEN replaces THEN %(decision)s::text ELSE decision END,
+    decision_size = CASE WHEN replaces THEN %(size)s::bigint ELSE decision_size END,
+    is_receipt = CASE WHEN replaces THEN %(is_receipt)s::boolean ELSE is_receipt END,
+    is_checked = is_checked AND NOT replaces
+FROM (
+    SELECT seq AS replaced, decision IS NULL OR is_checked OR %(is_receipt)s::boolean
+        OR (NOT is_receipt AND %(size)s::bigint < decision_size) AS replaces
+    FROM outbox.actions WHERE action_id = %(action_id)s
+) AS before
+WHERE seq = replaced AND state <> 'refused'
+  AND (%(is_receipt)s::boolean OR case_version = %(acted_on)s::bigint)
+"""
+
+_KEPT = """
+SELECT action_id FROM outbox.actions WHERE action_id = ANY(%(ids)s) AND state <> 'refused'
+UNION
+SELECT action_id FROM log.false_decisions WHERE action_id = ANY(%(ids)s) AND settled_at IS NULL
 """
 
 
@@ -57,7 +86,7 @@ class OutboxState(StrEnum):
     WAITING = "waiting"
     """The ledger node has not been told, or has not answered."""
     SENT = "sent"
-    """The ledger node says it is recorded; it is not in this node's own copy yet."""
+    """The ledger node signed a decision, which this node's own copy does not confirm yet."""
     RECORDED = "recorded"
     REFUSED = "refused"
 
@@ -66,6 +95,7 @@ class OutboxState(StrEnum):
 class Outgoing:
     """One action in the outbox."""
 
+    seq: int
     action_id: UUID
     agency: str
     party: str
@@ -77,6 +107,8 @@ class Outgoing:
     state: OutboxState
     answer: Mapping[str, Any] | None
     """The problem details of a refusal."""
+    decision: str | None
+    """What the ledger node decided last, signed (:mod:`ledger.transparency.decision`)."""
     received_at: datetime
     decided_at: datetime | None
 
@@ -144,30 +176,74 @@ class Outbox:
             ).fetchone()
         return row is not None
 
-    def due(self, limit: int, again_after: timedelta) -> list[Outgoing]:
-        """What is to be sent now, at most one action of each case."""
+    def due(
+        self, limit: int, again_after: timedelta, later: Collection[UUID] = ()
+    ) -> list[Outgoing]:
+        """What is to be sent now, at most one action of each case, and none of ``later``.
+
+        An action waits behind an earlier one of its case, also where that is sent later.
+        """
+        wanted = {"limit": limit, "again": again_after, "later": list(later)}
+        with self._database.connection() as connection:
+            rows = connection.execute(_DUE, wanted, prepare=True).fetchall()
+        return [Outgoing.of(row) for row in rows]
+
+    def last_seq(self) -> int:
+        """Return the number of the action that was put in last; 0 where there is none."""
+        with self._database.connection() as connection:
+            row = connection.execute("SELECT max(seq) AS last FROM outbox.actions").fetchone()
+        return (row["last"] or 0) if row is not None else 0
+
+    def mark_answered(self, action_id: UUID, decision: Decision) -> None:
+        """Keep the decision that the ledger node signed, until this node's copy confirms it."""
+        statement = decision.statement
+        wanted = {
+            "action_id": action_id,
+            "decision": decision.jws,
+            "size": statement.size,
+            "is_receipt": isinstance(statement, Recorded),
+            "acted_on": None if isinstance(statement, Recorded) else statement.acted_on,
+        }
+        with self._database.connection() as connection:
+            connection.execute(_ANSWERED, wanted, prepare=True)
+
+    def unchecked(self, size: int) -> list[Outgoing]:
+        """Return the actions whose decision can be held against a copy of ``size`` events now."""
         with self._database.connection() as connection:
             rows = connection.execute(
-                _DUE, {"limit": limit, "again": again_after}, prepare=True
+                "SELECT * FROM outbox.actions WHERE decision IS NOT NULL AND NOT is_checked"
+                " AND decision_size <= %s ORDER BY seq",
+                (size,),
+                prepare=True,
             ).fetchall()
         return [Outgoing.of(row) for row in rows]
 
-    def mark_sent(self, action_id: UUID) -> None:
-        """The ledger node says that it is recorded."""
+    def mark_checked(self, action_id: UUID, decision: str) -> None:
+        """Note that a decision was held against this node's own copy of the ledger."""
         with self._database.connection() as connection:
             connection.execute(
-                "UPDATE outbox.actions SET state = 'sent', sent_at = now()"
-                " WHERE action_id = %s AND state IN ('waiting', 'sent')",
-                (action_id,),
+                "UPDATE outbox.actions SET is_checked = true"
+                " WHERE action_id = %s AND decision = %s",
+                (action_id, decision),
                 prepare=True,
             )
 
+    def kept(self, action_ids: Collection[UUID]) -> set[UUID]:
+        """Return those of these actions whose disclosures must stay, recorded or not.
+
+        An action in here is kept unless it was refused; a refused one is kept while a false
+        decision on it is not settled.
+        """
+        with self._database.connection() as connection:
+            rows = connection.execute(_KEPT, {"ids": list(action_ids)}).fetchall()
+        return {row["action_id"] for row in rows}
+
     def mark_refused(self, action_id: UUID, problem: Mapping[str, Any]) -> None:
-        """The ledger node refused it."""
+        """The ledger node refused it, and this node's own copy of the ledger does not have it."""
         with self._database.connection() as connection:
             connection.execute(
-                "UPDATE outbox.actions SET state = 'refused', answer = %s, decided_at = now()"
-                " WHERE action_id = %s AND state IN ('waiting', 'sent')",
+                "UPDATE outbox.actions SET state = 'refused', answer = %s, decided_at = now(),"
+                " is_checked = true WHERE action_id = %s AND state IN ('waiting', 'sent')",
                 (Jsonb(dict(problem)), action_id),
                 prepare=True,
             )

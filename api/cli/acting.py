@@ -11,11 +11,13 @@ import typer
 
 from api.cli.building import build, fields_table, kinds_table
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
+from api.cli.kept_decisions import keep_decision
 from api.cli.output import OUTCOME_UNKNOWN, AsJson, err, fail, failures, out, print_json
 from api.cli.tables import case_list, case_panel, event_table, outcome_table, trail_table
 from api.cli.unsent import UnsentAction, UnsentActions
-from api.client import LedgerClient, RefusedError, WaitingError
+from api.client import UNREADABLE, LedgerClient, RefusedError, WaitingError
 from api.settings import Settings
+from ledger.transparency.decision import DecisionError
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from projections.moments import Moment
@@ -122,14 +124,27 @@ def _resend(client: LedgerClient, url: str, as_json: bool) -> None:
 
 
 def _send(client: LedgerClient, kept: UnsentActions, unsent: UnsentAction, as_json: bool) -> None:
-    """Send a kept action. Its file is removed once the node answers for good."""
+    """Send a kept action. Its file is removed once the node answers for good.
+
+    The decision that the ledger node signed is kept. One that the log's key did not sign is none.
+    """
+    settings = Settings()
     try:
-        receipt = unsent.send(client)
+        answered = unsent.send(client)
+        receipt = answered.receipt
+        decision = keep_decision(settings, client, unsent.signed, answered.decision)
     except RefusedError as error:
-        if error.problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.problem.rule == "http":
-            _say_not_known(unsent, f"it answered {error.problem.status}")
+        problem = error.problem
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR or problem.rule == UNREADABLE:
+            _say_not_known(unsent, f"it answered {problem.status}")
+        try:
+            keep_decision(settings, client, unsent.signed, error.decision)
+        except DecisionError as wrong:
+            _say_not_known(unsent, str(wrong))
         kept.forget(unsent)
         raise
+    except DecisionError as wrong:
+        _say_not_known(unsent, str(wrong))
     except WaitingError:
         kept.forget(unsent)  # the node has it in its outbox
         raise
@@ -144,6 +159,8 @@ def _send(client: LedgerClient, kept: UnsentActions, unsent: UnsentAction, as_js
             f"case {receipt.case_id}, version {receipt.case_version}",
             soft_wrap=True,
         )
+        if decision is not None:
+            out.print(f"[dim]signed receipt[/] {decision}", soft_wrap=True)
 
 
 def _say_not_known(unsent: UnsentAction, why: str) -> NoReturn:

@@ -21,6 +21,7 @@ from api.settings import Settings
 from api.store import Store, open_store
 from ledger.application import Ledger, environment
 from ledger.event_source import Source, SourceError
+from ledger.false_decisions import FalseDecisions
 from ledger.mirror import DivergedError, Mirror
 from ledger.reading_files import read_ordinary
 from ledger.store.database import Database
@@ -32,13 +33,42 @@ app = typer.Typer(name="node", help="A node: what it found, and its history.", n
 
 
 @app.command()
-def evidence(as_json: AsJson = False) -> None:
-    """Show every pair of signed notes that cannot both be true."""
+def evidence(
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Write each false decision into this directory, for third parties."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every pair of signed notes that cannot both be true, and every false decision.
+
+    A third party verifies a written decision with `case-ledger verify decision`.
+    """
     with failures(as_json), own_copy(Settings()) as copy:
         found = copy.mirror.evidence()
+        false = FalseDecisions(copy.database).all()
+        if save is not None:
+            save.mkdir(parents=True, exist_ok=True)
+            for one in false:
+                path = save / f"{one.action_id}-{one.id}.json"
+                path.write_text(one.file().model_dump_json() + "\n")
         if as_json:
+            decisions = [
+                {
+                    "id": one.id,
+                    "found_at": one.found_at.isoformat(),
+                    "action_id": str(one.action_id),
+                    "what": one.what,
+                    "action": one.sd_jwt,
+                    "decision": one.decision,
+                    "settled_at": one.settled_at.isoformat() if one.settled_at else None,
+                    "settled_why": one.settled_why,
+                }
+                for one in false
+            ]
             print_json(
-                [
+                decisions
+                + [
                     {
                         "id": item.id,
                         "found_at": item.found_at.isoformat(),
@@ -57,7 +87,11 @@ def evidence(as_json: AsJson = False) -> None:
             notes = f"[bold]held[/]\n{item.held}\n[bold]refused[/]\n{item.refused}"
             title = f"{item.found_at:%d %b %Y %H:%M:%S} UTC, from {item.source}: {item.what}"
             out.print(Panel(notes, title=title, subtitle=item.settled_why or "not settled"))
-        if not found:
+        for one in false:
+            title = f"{one.found_at:%d %b %Y %H:%M:%S} UTC: a false decision"
+            text = f"action {one.action_id}\n{one.what}"
+            out.print(Panel(text, title=title, subtitle=one.settled_why or "not settled"))
+        if not found and not false:
             out.print("[green]Nothing was found.[/]")
 
 
@@ -66,9 +100,12 @@ def settle(
     why: Annotated[str, typer.Option(help="What the parties found, for the record.")],
     as_json: AsJson = False,
 ) -> None:
-    """Let copying go on, after a person has looked at the evidence. It stays on record."""
+    """Let copying go on, after a person has looked at the evidence. It stays on record.
+
+    False decisions are settled too: the trouble that names them ends.
+    """
     with failures(as_json), own_copy(Settings()) as copy:
-        count = copy.mirror.settle(why)
+        count = copy.mirror.settle(why) + FalseDecisions(copy.database).settle(why)
         if as_json:
             print_json({"settled": count})
         else:

@@ -9,8 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from api.client import LedgerClient
-from api.documents import Receipt
+from api.client import Answered, LedgerClient
 from ledger.durable import sync_directory
 from ledger.keys import write_private
 from ledger.reading_files import read_ordinary
@@ -30,9 +29,9 @@ class UnsentAction(BaseModel):
     signed: str
     """The SD-JWT with its disclosures."""
 
-    def send(self, client: LedgerClient) -> Receipt:
+    def send(self, client: LedgerClient) -> Answered:
         """Record the action. Raises ``RefusedError``, ``WaitingError`` or a transport error."""
-        return client.send(self.signed, self.case_id, self.case_version)
+        return client.submit(self.signed, self.case_id, self.case_version)
 
 
 class UnsentActions:

@@ -35,9 +35,18 @@ from api.vault_checking import vault_check
 from ledger import clock
 from ledger.application import Ledger, environment
 from ledger.entry import unseal
+from ledger.false_decisions import (
+    DecisionFile,
+    LedgerEvents,
+    NotCoveredError,
+    RowsOfExport,
+    Verdict,
+    held_against,
+)
 from ledger.merkle import ProofError, leaf_hash
 from ledger.outbox import Outbox
 from ledger.reading_files import read_ordinary
+from ledger.registry import policy_in_force
 from ledger.signing import read_recorded
 from ledger.store.database import Database, set_role
 from ledger.store.evidence import (
@@ -50,6 +59,7 @@ from ledger.store.evidence import (
 )
 from ledger.store.recorder import RecordedRow
 from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.decision import Decision, DecisionError
 from ledger.transparency.export import ExportError, read_checkpoint, read_export
 from ledger.transparency.note import Note, NoteError
 from ledger.transparency.policy import Policy, PolicyError
@@ -79,6 +89,10 @@ app = typer.Typer(
 )
 
 DOES_NOT_HOLD = 3
+IS_FALSE = 5
+"""The exit code for a decision that the log's key signed and that the events contradict."""
+NOT_COVERED = 6
+"""The exit code for a decision of more events than there are."""
 _PART_EVENTS = 5_000
 """About so many events are folded and compared at once."""
 _CATCH_UP_SECONDS = 5.0
@@ -290,6 +304,83 @@ def receipt(
             table.add_row("[dim]cosigned by[/]", f"{name} at {moment:%d %b %Y %H:%M:%S} UTC")
         out.print("[green]The receipt holds.[/]")
         out.print(table)
+
+
+@app.command()
+def decision(
+    file: Annotated[Path, typer.Argument(help="An action and the decision on it.")],
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Hold it against this export, instead of this node's own events."),
+    ] = None,
+    policy: PolicyFile = None,
+    policies: PoliciesFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify what the ledger node decided on an action: a signed receipt or refusal.
+
+    Exits with 0 where the events bear the decision out, with 5 where they contradict it, which is
+    evidence against the ledger node, with 6 where there are fewer events than it is of, and with 3
+    where the log's key did not sign it or the export does not hold.
+    """
+    with failures(as_json):
+        try:
+            given = DecisionFile.parse(_text(file))
+            read = Decision.parse(given.decision)
+            if export is None:
+                verdict = _judged_here(read, given.action, policy)
+            else:
+                verdict = _judged_by(export, read, given.action, policy, policies)
+        except NotCoveredError as error:
+            fail(str(error), NOT_COVERED)
+        except (DecisionError, ExportError, NoteError) as error:
+            fail(f"the decision does not hold: {error}", DOES_NOT_HOLD)
+        _show_decision(read, verdict, as_json)
+
+
+def _judged_here(read: Decision, action: str, policy: Path | None) -> Verdict:
+    """Hold a decision against the events of this node."""
+    settings = Settings()
+    trusted = _policy(policy) if policy else trusted_policy(settings)
+    with open_store(settings) as store, Ledger(environment(store.conninfo)) as ledger:
+        read.verify(policy_in_force(ledger.registry(), read.statement.size, trusted))
+        return held_against(read, action, LedgerEvents(ledger))
+
+
+def _judged_by(
+    export: Path, read: Decision, action: str, policy: Path | None, policies: Path | None
+) -> Verdict:
+    """Hold a decision against an export, whose events are verified first."""
+    trusted = _policy(policy)
+    believed = _believed(trusted, policies or export) or BelievedPolicies.alone(trusted)
+    kept = Kept(trusted, believed, (read_checkpoint(export),), ())
+    report = verify_ledger(read_export(export), kept, keys=registered_keys(read_export(export)))
+    if not report.holds:
+        raise ExportError(f"the export does not hold: {report.findings[0]}")
+    read.verify(believed.policy_at(read.statement.size))
+    return held_against(read, action, RowsOfExport(read_export(export)))
+
+
+def _show_decision(read: Decision, verdict: Verdict, as_json: bool) -> None:
+    statement = read.statement
+    if as_json:
+        told = statement.model_dump(mode="json", exclude_none=True)
+        print_json({"is_true": verdict.untrue is None, "contradiction": verdict.untrue, **told})
+    else:
+        table = Table.grid(padding=(0, 2))
+        for name, value in statement.model_dump(mode="json", exclude_none=True).items():
+            table.add_row(f"[dim]{name}[/]", escape(str(value)))
+        if verdict.untrue is None:
+            out.print("[green]The log's key signed the decision, and the events bear it out.[/]")
+        else:
+            out.print(
+                f"[bold red]The log's key signed the decision, and it is false:[/] "
+                f"{escape(verdict.untrue)}.",
+                soft_wrap=True,
+            )
+        out.print(table)
+    if verdict.untrue is not None:
+        raise typer.Exit(IS_FALSE)
 
 
 @app.command()

@@ -3,15 +3,17 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 from starlette.responses import JSONResponse
 
 from api.access import Caller, TheCaller, TheNode
 from api.declared_parameters import DeclaredParametersRoute
 from api.documents import OutboxPage, Outcome, Receipt, etag
+from api.node import Node
 from api.problems import MEDIA_TYPE, responses
 from ledger.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
+from ledger.transparency.decision import HEADER
 
 router = APIRouter(prefix="/v1/outbox", tags=["outbox"], route_class=DeclaredParametersRoute)
 
@@ -38,24 +40,32 @@ def get_outcome(
     node: TheNode,
     caller: TheCaller,
     action_id: Annotated[UUID, Path(description="The action's id, its `jti`")],
+    response: Response,
 ) -> Outcome:
-    """What became of an action of the caller, or for a coordinator of its country."""
+    """What became of an action of the caller, or for a coordinator of its country.
+
+    The header `Case-Ledger-Decision` has the decision that the ledger node signed.
+    """
     outcome = node.outcomes.of(action_id)
     if outcome is None or not _may_know(caller, outcome.agency):
         raise Refusal(
             Ground.UNKNOWN, "unknown-action", "No such action of this agency was handed in here."
         )
+    if not node.leads and (signed := node.decisions.of("", outcome)) is not None:
+        response.headers[HEADER] = signed
     return outcome
 
 
-def answer(recorded: Receipt | Outcome) -> JSONResponse:
+def answer(node: Node, sent: str, recorded: Receipt | Outcome) -> JSONResponse:
     """A receipt (201), an action that waits (202), or the refusal that the ledger node gave."""
+    signed = node.decisions.of(sent, recorded)
+    headers = {} if signed is None else {HEADER: signed}
     if isinstance(recorded, Receipt):
-        headers = {"ETag": etag(recorded.case_version), "Location": f"/v1/cases/{recorded.case_id}"}
-        return JSONResponse(recorded.model_dump(mode="json"), 201, headers)
+        at = {"ETag": etag(recorded.case_version), "Location": f"/v1/cases/{recorded.case_id}"}
+        return JSONResponse(recorded.model_dump(mode="json"), 201, at | headers)
     if recorded.problem is not None:
         problem = recorded.problem.model_dump(mode="json", exclude_none=True)
-        return JSONResponse(problem, recorded.problem.status, media_type=MEDIA_TYPE)
+        return JSONResponse(problem, recorded.problem.status, headers, media_type=MEDIA_TYPE)
     headers = {"Location": f"/v1/outbox/{recorded.action_id}", "Retry-After": "1"}
     return JSONResponse(recorded.model_dump(mode="json"), 202, headers)
 

@@ -13,8 +13,8 @@ from joserfc.jwk import OKPKey
 
 from ledger import case as cases
 from ledger import clock, signing
-from ledger.application import check_case
 from ledger.case import Case
+from ledger.deciding import check_case
 from ledger.disclosed_agencies import check_agencies
 from ledger.entry import MAX_BYTES
 from ledger.event import ActionRecorded

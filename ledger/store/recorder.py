@@ -65,6 +65,12 @@ SELECT o.id, (SELECT max(originator_version) FROM ledger.events WHERE originator
 FROM unnest(%b::uuid[]) AS o (id)
 """
 
+_STANDING = """
+SELECT h.position AS size, o.id, (
+    SELECT max(originator_version) FROM ledger.events WHERE originator_id = o.id) AS last
+FROM ledger.head h CROSS JOIN unnest(%(originators)b::uuid[]) AS o (id)
+"""
+
 _TAKEN = """
 SELECT action_id, originator_id, originator_version FROM ledger.events
 WHERE action_id = ANY(%(actions)b)
@@ -517,6 +523,17 @@ class LedgerRecorder(PostgresApplicationRecorder):
             )
             for row in rows
         ]
+
+    def standing_at(self, originators: Sequence[UUID]) -> tuple[int, dict[UUID, int]]:
+        """Return how many events there are, and the last version of each aggregate, of one moment.
+
+        An aggregate without events is left out.
+        """
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                _STANDING, {"originators": Uuids(originators)}, prepare=True
+            ).fetchall()
+        return rows[0]["size"], {row["id"]: row["last"] for row in rows if row["last"] is not None}
 
     def originators_of(self, kinds: Collection[str], *, after: int, upto: int) -> Sequence[UUID]:
         """The aggregate of each event of these kinds, from position ``after + 1`` to ``upto``."""

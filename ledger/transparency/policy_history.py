@@ -154,6 +154,10 @@ class BelievedPolicies:
         named = policy.witnesses.items()
         return checkpoint, {n: at for n, w in named if (at := signed.get(w.key)) is not None}
 
+    def policy_at(self, size: int) -> Policy:
+        """Return the policy that was in force for a checkpoint of ``size`` events."""
+        return [agreed.policy for agreed in self.periods if agreed.since <= size][-1]
+
     def matches(self, recorded: Sequence[AgreedPolicy]) -> bool:
         """Whether the policies that events adopt are the ones believed here, as far as they go."""
         told = [(agreed.since, agreed.policy.trust) for agreed in self.periods[1:]]

@@ -5,13 +5,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
 import pytest
 
 import api.answers
 from api.client import LedgerClient
 from api.following import HttpSource
-from api.forwarding import _DECISIONS
 from api.witnessing import HttpWitness
 from ledger import keys
 from ledger.event_source import SourceError, parsed
@@ -140,8 +138,3 @@ def test_a_page_that_leads_back_to_itself() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
     with liar(head) as url, source(url) as mirrored, pytest.raises(SourceError):
         mirrored.entries(0, 1000)
-
-
-def test_no_refusal_of_rates_counts_as_a_decision() -> None:
-    """API10:2023: an action that met 408 or 429 is sent again, and not given up."""
-    assert not {408, 429, httpx.codes.BAD_REQUEST} & _DECISIONS

@@ -1,0 +1,70 @@
+"""The decisions that the ledger node signed on what commands sent: verified, and kept.
+
+Each is one file that `case-ledger verify decision` reads. It holds the action as it is recorded,
+without its disclosures, so that it can be handed to anybody.
+"""
+
+import os
+from pathlib import Path
+
+import httpx
+
+from api.client import LedgerClient, RefusedError
+from api.log_keys import log_keys
+from api.settings import Settings
+from ledger.durable import sync_directory
+from ledger.false_decisions import DecisionFile
+from ledger.transparency.decision import Decision, DecisionError
+from ledger.transparency.note import NoteError
+from ledger.transparency.policy import Policy
+from ledger.transparency.policy_history import PolicyHistory
+
+
+def keep_decision(
+    settings: Settings, client: LedgerClient, signed: str, decision: str | None
+) -> Path | None:
+    """Verify and keep the decision on what was sent. Returns its file, if one came.
+
+    It is verified by the policy of the settings, or by the log key beside the command's own keys;
+    where neither is there, it is kept unverified. Raises ``DecisionError`` for a decision that is
+    not the log's or is on another action.
+    """
+    if decision is None:
+        return None
+    action = signed.partition("~")[0] + "~"
+    read = Decision.parse(decision)
+    if not read.statement.is_of(action):
+        raise DecisionError("the decision is on another action")
+    if (trusted := _trusted(settings)) is not None:
+        _verify(read, trusted, client)
+    path = settings.data_directory / "decisions" / f"{read.statement.action}.json"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(DecisionFile(action=action, decision=decision).model_dump_json() + "\n")
+    unfinished.replace(path)
+    sync_directory(path.parent)
+    return path
+
+
+def _trusted(settings: Settings) -> Policy | None:
+    """Return the policy that this command's user trusts. No key is made for it."""
+    if settings.policy is not None:
+        return Policy.parse(settings.policy.read_text(encoding="utf-8"))
+    own = log_keys(settings)
+    return Policy(tuple(key.verifier for key in own), {}) if own else None
+
+
+def _verify(read: Decision, trusted: Policy, client: LedgerClient) -> None:
+    """Verify by the trusted policy, or by one that the parties adopted since. Raises as above."""
+    try:
+        read.verify(trusted)
+    except DecisionError:
+        try:
+            history = PolicyHistory.parse(client.policies(read.statement.size))
+            believed = history.believed(trusted)
+        except (NoteError, RefusedError, httpx.TransportError):
+            raise DecisionError(
+                "no log key that you trust signed the decision; name the policy in "
+                "CASE_LEDGER_POLICY"
+            ) from None
+        read.verify(believed.policy_at(read.statement.size))

@@ -1,0 +1,237 @@
+"""The ledger node's signed decisions: what counts as one, and when the events contradict it."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from api.decisions import SignedDecisions
+from api.documents import Receipt
+from ledger import signing
+from ledger.application import Ledger
+from ledger.false_decisions import (
+    DecisionFile,
+    LedgerEvents,
+    NotCoveredError,
+    RowsOfExport,
+    held_against,
+)
+from ledger.refusals import Refusal
+from ledger.signing import SignedAction
+from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.decision import (
+    Decision,
+    DecisionError,
+    Recorded,
+    Refused,
+    Statement,
+    action_digest,
+    recorded,
+    sign,
+)
+from ledger.transparency.note import SignatureType, SignerKey
+from ledger.transparency.policy import Policy
+from ledger.vocabulary.coordination import CasePrioritised
+from ledger.vocabulary.picklists import Priority
+from tests.support.actions import START, opening
+from tests.support.agencies import Agencies
+
+LOG = SignerKey("log.example/test", SignatureType.ED25519, Ed25519PrivateKey.generate())
+OTHER = SignerKey("log.example/test", SignatureType.ED25519, Ed25519PrivateKey.generate())
+POLICY = Policy((LOG.verifier,), {})
+
+
+def action_of(agencies: Agencies, case_id: UUID, agency: str = "xk-dhtqnj") -> SignedAction:
+    return signing.read(agencies.sign(agency, opening(), case_id))
+
+
+def receipt(action: SignedAction, position: int = 3) -> Recorded:
+    digest = action_digest(action.sd_jwt)
+    return recorded(LOG.name, action.id, digest, position, datetime.now(UTC), bytes(32))
+
+
+@pytest.fixture
+def decisions(ledger: Ledger) -> SignedDecisions:
+    return SignedDecisions(ledger, [LOG], POLICY)
+
+
+def refused(
+    ledger: Ledger, decisions: SignedDecisions, action: SignedAction, version: int
+) -> Decision:
+    """The signed refusal of an action that the ledger refuses."""
+    assert action.case_id is not None
+    with pytest.raises(Refusal) as refusal:
+        ledger.append(action, action.case_id, version)
+    signed = decisions.refusal(action, action.case_id, version)
+    assert signed is not None
+    assert signed.rule == refusal.value.rule
+    decision = Decision.parse(signed.signed)
+    decision.verify(POLICY)
+    return decision
+
+
+def falsified(decision: Decision, **changes: object) -> Decision:
+    """Another statement that the log's key signs."""
+    return Decision.parse(sign(decision.statement.model_copy(update=changes), LOG))
+
+
+def test_only_the_logs_key_and_exactly_one_form_make_a_decision(agencies: Agencies) -> None:
+    action = action_of(agencies, uuid4())
+    jws = sign(receipt(action), LOG)
+    Decision.parse(jws).verify(POLICY)
+    for wrong in (sign(receipt(action), OTHER), tampered(jws), unsigned(jws)):
+        with pytest.raises(DecisionError):
+            Decision.parse(wrong).verify(POLICY)
+    header, payload, signature = jws.split(".")
+    of_action = action.sd_jwt.removesuffix("~")
+    for malformed in (
+        "", "a.b", f"{jws}~", f"{jws}=", jws.replace(".", "~", 1), of_action, jws[:-1], "x" * 5000,
+        f"{header}.{payload}.", f"{encoded({'alg': 'none'})}.{payload}.{signature}",
+        f"{encoded({'alg': 'Ed25519', 'typ': signing.TYPE, 'kid': 'k'})}.{payload}.{signature}",
+    ):  # fmt: skip
+        with pytest.raises(DecisionError):
+            Decision.parse(malformed).verify(POLICY)
+
+
+def encoded(content: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+
+def tampered(jws: str) -> str:
+    """The same signature under another position."""
+    header, payload, signature = jws.split(".")
+    content = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return f"{header}.{encoded(content | {'position': 4})}.{signature}"
+
+
+def unsigned(jws: str) -> str:
+    return jws.rpartition(".")[0] + "." + encoded("x" * 48)[:86]
+
+
+def test_a_decision_of_another_log_or_size_is_not_believed(agencies: Agencies) -> None:
+    action = action_of(agencies, uuid4())
+    elsewhere = SignerKey("log.example/other", SignatureType.ED25519, LOG.private)
+    with pytest.raises(DecisionError):
+        Decision.parse(sign(receipt(action), elsewhere)).verify(POLICY)
+    with pytest.raises(DecisionError, match="at size 3"):
+        Decision.parse(sign(receipt(action), LOG)).verify(Policy((OTHER.verifier,), {}))
+
+
+def test_a_checkpoints_signature_is_no_decisions_and_the_other_way_round(
+    agencies: Agencies,
+) -> None:
+    jws = sign(receipt(action_of(agencies, uuid4())), LOG)
+    header, payload, _ = jws.split(".")
+    text = str(Checkpoint(LOG.name, 3, bytes(32)))
+    assert text.endswith("\n")
+    assert "\n" not in f"{header}.{payload}"
+    of_checkpoint = base64.urlsafe_b64encode(LOG.private.sign(text.encode())).rstrip(b"=").decode()
+    with pytest.raises(DecisionError):
+        Decision.parse(f"{header}.{payload}.{of_checkpoint}").verify(POLICY)
+
+
+def test_what_the_ledger_node_signs_is_true(
+    ledger: Ledger, decisions: SignedDecisions, agencies: Agencies
+) -> None:
+    """A receipt, refusals by the rules, by the version, by the key, and of an id that is used."""
+    action = action_of(agencies, case_id := uuid4())
+    sent = str(agencies.sign("xk-dhtqnj", opening(), uuid4()))
+    given = Receipt.of(ledger.append(action, case_id, 0))
+    signed = decisions.of(action.sd_jwt, given)
+    assert signed == decisions.of(action.sd_jwt, given)  # the same again, the same bytes
+    assert signed is not None
+    made = [(Decision.parse(signed), action.sd_jwt)]
+    again = action_of(agencies, case_id)
+    made.append((refused(ledger, decisions, again, 1), again.sd_jwt))
+    made.append((refused(ledger, decisions, again, 0), again.sd_jwt))
+    prosecutor = action_of(agencies, uuid4(), "xk-ombudsperson")
+    made.append((refused(ledger, decisions, prosecutor, 0), prosecutor.sd_jwt))
+    reused = signing.read(agencies.sign("xk-dhtqnj", opening(), other := uuid4(), action.id))
+    assert other != case_id
+    made.append((refused(ledger, decisions, reused, 0), reused.sd_jwt))
+    key = agencies.keys["me-police-thb"]
+    foreign = signing.read(
+        signing.sign(
+            opening(), agency="xk-dhtqnj", key=key, protocol=agencies.protocol.id, case_id=uuid4()
+        )
+    )
+    made.append((refused(ledger, decisions, foreign, 0), foreign.sd_jwt))
+    priority = CasePrioritised(acted_at=START, priority=Priority.HIGH)
+    ahead = signing.read(agencies.sign("xk-prosecution-prishtina", priority, case_id))
+    made.append((refused(ledger, decisions, ahead, 7), ahead.sd_jwt))
+    rules = {d.statement.rule for d, _ in made if isinstance(d.statement, Refused)}
+    assert {"action-id-reused", "case-version", "already-opened"} <= rules
+    ledger.append(signing.read(signing.parse(sent.partition("~")[0] + "~")), _case(sent), 0)
+    export = RowsOfExport(ledger.rows.select_rows(0, 10**6))
+    for decision, bare in made:
+        for events in (LedgerEvents(ledger), export):
+            assert held_against(decision, bare, events).untrue is None, decision.statement
+
+
+def _case(sent: str) -> UUID:
+    case_id = signing.read(signing.parse(sent)).case_id
+    assert case_id is not None
+    return case_id
+
+
+def test_a_false_decision_is_found_by_anybody_with_the_events(
+    ledger: Ledger, decisions: SignedDecisions, agencies: Agencies
+) -> None:
+    action = action_of(agencies, case_id := uuid4())
+    size = ledger.rows.frontier().size
+    honest = refused(ledger, decisions, action_of(agencies, case_id, "xk-ombudsperson"), 0)
+    of_action = {"action": action.id, "digest": action_digest(action.sd_jwt), "case": case_id}
+    refusal = falsified(honest, **of_action, size=size, rule="role", acted_on=0)
+    events = LedgerEvents(ledger)
+    found = held_against(refusal, action.sd_jwt, events).untrue
+    assert found == f"the rules accept the action on the first {size} events"
+    given = Receipt.of(ledger.append(action, case_id, 0))
+    signed = decisions.of(action.sd_jwt, given)
+    assert signed is not None
+    written = Decision.parse(signed)
+    moved = {"recorded_at": given.recorded_at + timedelta(seconds=1)}
+    export = RowsOfExport(ledger.rows.select_rows(0, 10**6))
+    for events in (LedgerEvents(ledger), export):
+        # It was refused before it was recorded: that alone contradicts nothing, but the rules do.
+        assert held_against(refusal, action.sd_jwt, events).untrue == found
+        later = falsified(refusal, size=given.position)
+        assert "is recorded at position" in str(held_against(later, action.sd_jwt, events).untrue)
+        dropped = falsified(written, position=given.position - 1)
+        assert "another one" in str(held_against(dropped, action.sd_jwt, events).untrue)
+        backdated = falsified(written, **moved)
+        assert "other bytes" in str(held_against(backdated, action.sd_jwt, events).untrue)
+        reused = falsified(refusal, rule="action-id-reused", size=given.position - 1)
+        assert "has this action's id" in str(held_against(reused, action.sd_jwt, events).untrue)
+        with pytest.raises(NotCoveredError):
+            held_against(falsified(written, position=given.position + 1), action.sd_jwt, events)
+        with pytest.raises(DecisionError):
+            held_against(written, action_of(agencies, case_id).sd_jwt, events)
+
+
+def test_no_refusal_is_signed_of_what_is_recorded_or_accepted_by_now(
+    ledger: Ledger, decisions: SignedDecisions, agencies: Agencies
+) -> None:
+    action = action_of(agencies, case_id := uuid4())
+    assert decisions.refusal(action, case_id, 0) is None
+    ledger.append(action, case_id, 0)
+    assert decisions.refusal(action, case_id, 5) is None
+    assert SignedDecisions(ledger, [OTHER], POLICY).refusal(action, case_id, 5) is None
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"action": "x", "decision": "y"}', "[" * 9999])
+def test_a_file_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(DecisionError):
+        DecisionFile.parse(text)
+
+
+def test_a_statement_holds_nothing_else(agencies: Agencies) -> None:
+    statement: Statement = receipt(action_of(agencies, uuid4()))
+    jws = sign(statement, LOG)
+    header, payload, signature = jws.split(".")
+    content = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    for changed in (content | {"name": "x"}, content | {"outcome": "maybe"}, {}, [content]):
+        with pytest.raises(DecisionError):
+            Decision.parse(f"{header}.{encoded(changed)}.{signature}")
