@@ -274,9 +274,7 @@ def test_a_body_that_goes_on_after_the_answer(
     """API4:2023: a request that was answered holds no connection for ever."""
     monkeypatch.setattr(api.connections, "HEAD_SECONDS", 0.5)
     with closing(target.connection()) as connection:
-        connection.sendall(
-            b"GET /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         assert is_closed_by_the_server(connection, drop=b"1\r\na\r\n")
 
 
