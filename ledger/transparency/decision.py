@@ -86,7 +86,7 @@ class Refused(_Statement):
     """``None`` for an act on the protocol."""
     acted_on: Annotated[int, Field(ge=0, le=2**53, strict=True)]
     """The case version that the agency acted on."""
-    rule: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,79}$")]
+    rule: Annotated[str, Field(min_length=1, max_length=300)]
     field: Annotated[str, Field(max_length=200)] | None = None
     size: Annotated[int, Field(ge=0, le=2**53, strict=True)]
     decided_at: UtcDatetime
