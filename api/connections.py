@@ -5,12 +5,11 @@ import ipaddress
 import os
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.rates import network, plain_address
+from api.rates import network
 
 HEAD_BYTES = 16 * 1024
 _FULL = (
@@ -18,9 +17,6 @@ _FULL = (
     b"Content-Length: 0\r\n\r\n"
 )
 HEAD_SECONDS = 10.0
-_ANSWERED_IF_TOO_MANY = 50
-"""Connections past the limit whose request is still read and answered with 503. The others are
-closed at once: each takes one of the process's open files."""
 _VERSIONS = ("1.0", "1.1")
 
 
@@ -42,7 +38,7 @@ class Forwarders:
         if self._all:
             return True
         try:
-            one = plain_address(address)
+            one = ipaddress.ip_address(address)
         except ValueError:
             return False
         return any(one in listed for listed in self._networks)
@@ -95,9 +91,7 @@ class BoundedProtocol(HttpToolsProtocol):
     headers are refused, so that no proxy in front can see other requests than this.
 
     A head that is longer than ``HEAD_BYTES``, or not there ``HEAD_SECONDS`` after it could have
-    begun, ends the connection. So does a connection too many of one address, and a field after the
-    body (a trailer): no request here has one, and the parser would keep any number of them. A body
-    that goes on after the answer has ``HEAD_SECONDS`` to end.
+    begun, ends the connection. So does a connection too many of one address.
     """
 
     of_addresses: ConnectionsOfAddresses | None = None
@@ -109,24 +103,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
-        self._rest_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         peer = transport.get_extra_info("peername")
         address = str(peer[0]) if peer else ""
-        most = self.limit_concurrency
-        is_one_too_many = most is not None and len(self.connections) >= most + _ANSWERED_IF_TOO_MANY
-        if is_one_too_many or not (self.of_addresses is None or self.of_addresses.enter(address)):
+        if self.of_addresses is not None and not self.of_addresses.enter(address):
             self._is_refused = True
             transport.write(_FULL)
             transport.close()
             return
         self._address = address
         super().connection_made(transport)
-        if self.client is not None:
-            # A socket of IPv6 names clients of IPv4 in a form that matches no configured address.
-            with suppress(ValueError):
-                self.client = (str(plain_address(self.client[0])), self.client[1])
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -135,7 +122,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.of_addresses is not None and self._address is not None:
             self.of_addresses.leave(self._address)
         self._head_is_over()
-        self._rest_is_over()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -152,11 +138,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_refused:
             super().eof_received()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            raise ValueError("a trailer")  # the parser makes a 400 of it
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         if self.parser.get_http_version() not in _VERSIONS:
             raise ValueError("another protocol")  # the parser makes a 400 of it
@@ -167,12 +148,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_head, self._head_bytes = True, 0
-        self._rest_is_over()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if not self._in_head and not self.transport.is_closing() and self._rest_timer is None:
-            self._rest_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
 
     def _expect_head(self) -> None:
         if self._head_timer is None:
@@ -182,11 +157,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-
-    def _rest_is_over(self) -> None:
-        if self._rest_timer is not None:
-            self._rest_timer.cancel()
-            self._rest_timer = None
 
     def _give_up(self) -> None:
         self.transport.close()

@@ -11,7 +11,6 @@ from datetime import timedelta
 from itertools import groupby
 from uuid import UUID
 
-import psycopg
 import structlog
 
 from api.mailing import OutdatedMailboxError, PostOffice
@@ -35,7 +34,7 @@ from ledger.vault.acknowledgements import (
 from ledger.vault.country_key import SealError
 from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
 from ledger.vault.holding import released_digests
-from ledger.vault.parcels import Content, Parcel, Presentation
+from ledger.vault.parcels import Content, Presentation
 from ledger.vault.readings import Asked, BasisNamed
 from ledger.vault.sent_parcels import PRESENTATION, SentParcel, SentState
 from ledger.vocabulary.levels import FieldGroup
@@ -44,10 +43,6 @@ from ledger.vocabulary.picklists import LegalBasis, Purpose
 _AT_ONCE = 50
 _OUTCOMES_AT_ONCE = 100
 _ASKED_AT_ONCE = 500
-_FULL_PAUSE_SECONDS = 5.0
-"""Before a mailbox that was full is tried again, unless an outcome was collected."""
-_FULL_FOR_SECONDS = 60.0
-"""So long a mailbox that refused counts as full, if nothing was handed in since."""
 LOOK_FOR_MISSING_SECONDS = 30.0
 """So often the mailbox is asked for parcels that were handed in that long ago."""
 _log = structlog.get_logger(__name__)
@@ -67,16 +62,10 @@ class Delivery:
         """Set by the module that sends messages. Without it a message is not sent again."""
         self._looked_at: dict[str, float] = {}
         """When the mailbox was asked for missing parcels last, by the monotonic clock."""
-        self._refused_at: dict[tuple[str, str], float] = {}
-        """When the mailbox was full last, by sender and recipient and the monotonic clock."""
+        self.full: set[tuple[str, str]] = set()
+        """Senders and recipients between whom the mailbox takes no more for now."""
         self.is_outdated = False
         """Whether the ledger node runs an earlier program."""
-
-    @property
-    def full(self) -> set[tuple[str, str]]:
-        """Senders and recipients between whom the mailbox takes no more for now."""
-        since = time.monotonic() - _FULL_FOR_SECONDS
-        return {pair for pair, at in tuple(self._refused_at.items()) if at > since}
 
     def step(self) -> bool:
         """Hand in and collect once, for each country. Returns whether more may wait."""
@@ -108,22 +97,17 @@ class Delivery:
         key = registry.country_keys[recipient]
         parcel = parcels.pack(message, about, registry.protocol, vault.party, recipient, key)
         vault.sent.sending(parcel.id, recipient, message.kind, about, digest_of(parcel))
-        self._put(parcel)
-
-    def _put(self, parcel: Parcel) -> None:
-        pair = (parcel.sender, parcel.recipient)
         try:
             self._post.put(parcel)
         except QuotaError:
-            self._refused_at[pair] = time.monotonic()
+            self.full.add((vault.party, recipient))
             raise
-        self._refused_at.pop(pair, None)
 
     def _hand_in_due(self, vault: Vault, recipient: str, registry: Registry) -> bool:
-        refused_at = self._refused_at.get((vault.party, recipient))
-        if refused_at is not None and time.monotonic() < refused_at + _FULL_PAUSE_SECONDS:
-            return False
         due = vault.sent.due(recipient, _AT_ONCE)
+        if not due:
+            self.full.discard((vault.party, recipient))
+            return False
         messages = [one for one in due if one.kind != PRESENTATION]
         for one in messages:
             vault.sent.waits_for_module(one)
@@ -136,10 +120,12 @@ class Delivery:
             for one, content in made:
                 self._hand_in(vault, one, content, registry, handed_in)
         except QuotaError:
+            self.full.add((vault.party, recipient))
             return False
         finally:
             if handed_in:
                 vault.sent.handed_in(handed_in)
+        self.full.discard((vault.party, recipient))
         return len(due) == _AT_ONCE
 
     def _hand_in(
@@ -155,7 +141,7 @@ class Delivery:
             content, one.about, registry.protocol, vault.party, one.recipient, key
         )
         try:
-            self._put(parcel)
+            self._post.put(parcel)
         except QuotaError:
             raise
         except Refusal as refusal:
@@ -169,8 +155,7 @@ class Delivery:
     ) -> list[tuple[SentParcel, Presentation]]:
         """Make what is due of what the vault holds. What it holds nothing of is forgotten.
 
-        Where one of them meets a fault of this node, such as a missing key of a person, only that
-        one waits.
+        Where the key of one person is missing, only what is of that person waits.
         """
         made: list[tuple[SentParcel, Presentation]] = []
         for release, group in groupby(
@@ -179,18 +164,13 @@ class Delivery:
             listed = list(group)
             try:
                 made += self._of_release(vault, recipient, release, listed)
-            except psycopg.OperationalError:
-                raise  # of no one parcel
-            except Exception:
+            except (KeyMissingError, SealError):
                 for one in listed:
                     try:
                         made += self._of_release(vault, recipient, release, [one])
-                    except psycopg.OperationalError:
-                        raise
-                    except Exception as error:
+                    except (KeyMissingError, SealError) as error:
                         _log.error("fields cannot be sent", error=type(error).__name__)
-                        is_key = isinstance(error, KeyMissingError | SealError)
-                        vault.sent.again(one, "vault-key-missing" if is_key else "fault-of-sender")
+                        vault.sent.again(one, "vault-key-missing")
         return made
 
     def _of_release(
@@ -253,8 +233,6 @@ class Delivery:
             if (parcel := known.get(one.parcel_id)) is not None:
                 self._apply(vault, parcel, one, registry)
         self._post.settle(vault.party, [one.seq for one in left])
-        for pair in [pair for pair in tuple(self._refused_at) if pair[0] == vault.party]:
-            self._refused_at.pop(pair, None)  # there is room again
         return len(left) == _OUTCOMES_AT_ONCE
 
     def _apply(self, vault: Vault, parcel: SentParcel, left: Left, registry: Registry) -> None:

@@ -95,8 +95,8 @@ class _Standing(Collector):
         for name in sorted({*VIEWS, *differing}):
             rows.add_metric((name,), differing.get(name, 0))
         yield rows
-        standing = check_standing(self._node.database)
-        if standing is not None and (finished_at := standing.finished_at) is not None:
+        finished_at = check_standing(self._node.database).finished_at
+        if finished_at is not None:
             yield _gauge(
                 "views_checked_seconds",
                 "Since when the last check of all rows is over",

@@ -130,18 +130,9 @@ def asking_network(scope: Mapping[str, Any]) -> str:
 def network(address: str) -> str:
     """What an address is counted as: a whole /64 of IPv6, which one machine has to itself."""
     try:
-        parsed = plain_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return "unknown"
     if parsed.version == 4:
         return str(parsed)
     return str(ipaddress.ip_network((parsed, 64), strict=False))
-
-
-def plain_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Read an address; one of IPv4 that a socket of IPv6 names (``::ffff:192.0.2.1``) is IPv4.
-
-    Raises ``ValueError``.
-    """
-    parsed = ipaddress.ip_address(address)
-    return getattr(parsed, "ipv4_mapped", None) or parsed

@@ -14,7 +14,7 @@ from ledger.store.migrate import (
     witness_role,
     write_access_matrix,
 )
-from projections.schema import restore_standing, view_component
+from projections.schema import view_component
 from projections.view import PROJECTOR_ROLE
 
 
@@ -28,7 +28,6 @@ def migrate_all(conninfo: str, protocol: Protocol, *, grant_to: str | None = Non
         conninfo, _components(parties), roles=needed_roles(parties), grant_to=grant_to
     )
     write_access_matrix(conninfo, protocol, parties)
-    restore_standing(conninfo)
     return applied
 
 

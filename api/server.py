@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import resource
 import socket
 import ssl
 import sys
@@ -34,8 +33,6 @@ _NICE = 10
 _LOOK_SECONDS = 0.5
 MAX_CONNECTIONS = 1000
 """Besides those that streams are sent on."""
-_OTHER_FILES = 300
-"""Open files besides the clients' connections: those to the database, to other nodes, and keys."""
 
 
 def log_as_json() -> None:
@@ -87,7 +84,6 @@ def serve(
     parts: dict[str, Callable[[], None]] = {}
     with ExitStack() as stack:
         if "api" in settings.roles:
-            _allow_open_files(MAX_CONNECTIONS + settings.streams + _OTHER_FILES)
             listening = stack.enter_context(listen(settings))
             parts["api"] = partial(_answer, settings, conninfo, listening)
         if "work" in settings.roles:
@@ -97,21 +93,6 @@ def serve(
         except EndedError as error:
             structlog.get_logger(__name__).error("the node stops", why=str(error))
             raise SystemExit(error.code or 1) from None
-
-
-def _allow_open_files(needed: int) -> None:
-    """Raise this process's limit of open files, as far as the operator's limit lets it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    is_enough = hard == resource.RLIM_INFINITY or hard >= needed
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed if is_enough else hard, hard))
-    if not is_enough:
-        structlog.get_logger(__name__).warning(
-            "the limit of open files is low: connections will be refused before their own limit",
-            limit=hard,
-            needed=needed,
-        )
 
 
 def prepare() -> None:

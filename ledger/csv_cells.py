@@ -8,14 +8,8 @@ import re
 from typing import TypeVar
 
 T = TypeVar("T")
-_COMPUTED = "=+\\-@\uff1d\uff0b\uff0d\uff20"
-_FORMULA = re.compile(f"^('*)(?=[{_COMPUTED}\t\r\n])|(?<=[;\t\r\n])('*)(?=[{_COMPUTED}])")
-"""Where a cell begins that would be computed.
-
-Also the full-width forms, which spreadsheets of some languages take for the same. In the languages
-of the parties a comma is the decimal separator. A spreadsheet there splits the file at semicolons
-and heeds no quotes within a piece, so each piece of a text must be harmless by itself.
-"""
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""Also the full-width forms, which spreadsheets of some languages take for the same."""
 
 
 def neutral(value: T) -> T | str:
@@ -24,9 +18,9 @@ def neutral(value: T) -> T | str:
     A text that looks like one that was made neutral gets one more apostrophe, so that
     :func:`original` gives back every text.
     """
-    return _FORMULA.sub(r"'\g<0>", value) if isinstance(value, str) else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def original(cell: str) -> str:
     """Return the text of which :func:`neutral` made a cell."""
-    return _FORMULA.sub(lambda found: found[0][1:], cell)
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

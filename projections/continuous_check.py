@@ -42,11 +42,8 @@ UPDATE views.differences SET last_pass = this_pass, this_pass = 0 WHERE this_pas
 """
 # A swap waits until this transaction ends.
 _LIVE = "SELECT name, live_slot FROM views.projections WHERE name = ANY(%(names)s) FOR SHARE"
-# ``checking`` stands for the row that says how far the check came. Without it nothing is checked.
 _DIFFERENCES = """
-SELECT view, greatest(this_pass, last_pass) AS rows FROM views.differences
-UNION ALL SELECT 'checking', 1 WHERE NOT EXISTS (SELECT FROM views.checking)
-ORDER BY view
+SELECT view, greatest(this_pass, last_pass) AS rows FROM views.differences ORDER BY view
 """
 
 
@@ -133,11 +130,10 @@ def differing_rows(database: Database) -> Mapping[str, int]:
     return {row["view"]: int(row["rows"]) for row in rows}
 
 
-def check_standing(database: Database) -> Standing | None:
-    """How far the check has come; ``None`` where the row that says so is missing."""
+def check_standing(database: Database) -> Standing:
+    """How far the check has come."""
     with database.connection() as connection:
-        row = connection.execute(_STANDS).fetchone()
-    return None if row is None else Standing(**row)
+        return Standing(**_row(connection, _STANDS))
 
 
 def _row(connection: Connection[DictRow], statement: str) -> DictRow:

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from selectors import EVENT_READ, DefaultSelector
 from uuid import UUID
 
-from eventsourcing.persistence import IntegrityError
-
 from ledger.store.recorder import LedgerDatastore
 from projections.folding import Folder
 from projections.part_worker import part_line, plan_line, read_answer
@@ -78,7 +76,7 @@ def rebuild_views(
             try:
                 lock_alone(connection, names)
                 return _rebuild(conninfo, datastore, names, progress, processes)
-            except (RebuildRunsError, ChildProcessError, IntegrityError) as error:
+            except (RebuildRunsError, ChildProcessError) as error:
                 raise RebuildError(str(error)) from error
             finally:
                 connection.execute("SELECT pg_advisory_unlock_all()")

@@ -266,9 +266,7 @@ class View(PostgresTrackingRecorder):
                 "SELECT live_slot FROM views.projections WHERE name = %s", (self.name,)
             ).fetchone()
         if row is None:
-            raise IntegrityError(
-                f"the row of {self.name} in views.projections is missing; run case-ledger migrate"
-            )
+            raise IntegrityError(f"there is no projection {self.name}; run the migrations")
         return str(row["live_slot"])
 
     def empty(self) -> None:

@@ -426,8 +426,7 @@ def retire_country(
     """Destroy the earlier keys of a country on this machine, once nothing needs them.
 
     Refused while the newest key is not the registered one, or a data key is sealed to an earlier
-    one. Parcels that others sealed to an earlier key and that were not fetched do not open any
-    more; their senders send them again, sealed to the new key.
+    one. Parcels that others sealed to an earlier key and that were not fetched stay closed.
     """
     settings = Settings()
     with failures(as_json), open_store(settings) as store:

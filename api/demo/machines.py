@@ -28,6 +28,9 @@ class MachineError(DemoError):
 class Machine:
     """One node: a process, its keys, and a PostgreSQL of its own, in one directory."""
 
+    forked: type[Forked] = Forked
+    """How its process is started."""
+
     def __init__(self, home: Path, *, port: int | None = None) -> None:
         self.name = home.name
         self.home = home
@@ -62,7 +65,7 @@ class Machine:
     def start(self) -> None:
         """Start the node, and wait until it lives."""
         serve = ("serve", "--port", str(self.port))
-        self._process = Forked(serve, self._environment(), out=self.log, err=self.log)
+        self._process = self.forked(serve, self._environment(), out=self.log, err=self.log)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self._lives():
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -148,9 +148,8 @@ class Readings:
     def of_case(self, case_id: UUID) -> "CaseReadings":
         """The entries on a person that hold, the first one first, and the numbers of the others."""
         select = SQL(
-            "SELECT r.*, (SELECT b.hash FROM {table} b WHERE b.seq BETWEEN 1 AND r.seq - 1"
-            " ORDER BY b.seq DESC LIMIT 1) AS hash_before"
-            " FROM {table} r WHERE r.case_id = %s ORDER BY r.seq"
+            "SELECT r.*, (SELECT b.hash FROM {table} b WHERE b.seq < r.seq ORDER BY b.seq DESC"
+            " LIMIT 1) AS hash_before FROM {table} r WHERE r.case_id = %s ORDER BY r.seq"
         ).format(table=self._table)
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select, (case_id,)).fetchall()
@@ -158,8 +157,7 @@ class Readings:
         for row in rows:
             before = bytes(row["hash_before"]) if row["hash_before"] is not None else None
             reading = _read(row)
-            is_chained = _chained(before, row["entry"]) == bytes(row["hash"])
-            if reading is not None and is_chained and row["seq"] > 0:
+            if reading is not None and _chained(before, row["entry"]) == bytes(row["hash"]):
                 holding.append(reading)
             else:
                 changed.append(row["seq"])
@@ -179,9 +177,6 @@ class Readings:
         """
         seq, chained = 0, _BEFORE_THE_FIRST
         for row in self._rows():
-            if row["seq"] <= 0:
-                yield f"there is an entry {row['seq']}, and the first one is 1"
-                continue
             if row["seq"] != seq + 1:
                 yield _missing(seq + 1, row["seq"] - 1)
             seq = row["seq"]
@@ -212,7 +207,7 @@ class Readings:
 
     def _rows(self) -> Iterator[Mapping[str, Any]]:
         page = SQL("SELECT * FROM {} WHERE seq > %s ORDER BY seq LIMIT %s").format(self._table)
-        after = -(2**63)
+        after = 0
         while True:
             with self._database.transaction(role=self._role) as connection:
                 rows = connection.execute(page, (after, _PAGE)).fetchall()

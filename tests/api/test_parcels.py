@@ -14,9 +14,8 @@ import psycopg
 import pytest
 
 from api import receiving
-from api.client import RefusedError
 from api.delivering import Delivery
-from api.mailing import HttpPostOffice, OutdatedMailboxError
+from api.mailing import OutdatedMailboxError
 from api.parcel_standing import (
     Side,
     full_troubles,
@@ -26,16 +25,14 @@ from api.parcel_standing import (
     waiting_troubles,
     without_key_troubles,
 )
-from api.problem_details import ProblemDetails
 from api.readiness import Effect
 from api.receiving import Receiving
 from api.sharing import Sharing
 from ledger import clock, keys, mailbox, signing
 from ledger.application import Ledger, environment
 from ledger.duplicates.messages import ShareGiven
-from ledger.mailbox import Mailbox, QuotaError
+from ledger.mailbox import Mailbox
 from ledger.protocol import Agency
-from ledger.refusals import Refusal
 from ledger.registry import Registry
 from ledger.sd_jwt import SdJwt
 from ledger.store.database import Database
@@ -740,38 +737,6 @@ def test_a_ledger_node_of_an_earlier_program_is_named(world: World) -> None:
         world.delivery.step()
     (trouble,) = outdated_troubles(world.delivery.is_outdated)
     assert trouble.rule == "mailbox-outdated"
-
-
-REFUSED: dict[tuple[int, str], type[Exception]] = {
-    (409, "mailbox-quota"): QuotaError,
-    (404, "no-such-resource"): OutdatedMailboxError,
-    (413, "too-long"): Refusal,
-    (422, "parcel"): Refusal,
-    (403, "own-parcels"): Refusal,
-    (403, "nodes-only"): RefusedError,
-    (401, "revoked-key"): RefusedError,
-    (403, "http"): RefusedError,
-    (413, "http"): RefusedError,
-    (502, "http"): RefusedError,
-    (503, "store-unavailable"): RefusedError,
-}
-"""What each answer means. A page of a proxy has no rule (``http``), and is of no one parcel."""
-
-
-@pytest.mark.parametrize(("answer", "kind"), REFUSED.items(), ids=str)
-def test_an_answer_of_the_ledger_node_is_of_one_parcel_or_of_all(
-    answer: tuple[int, str], kind: type[Exception]
-) -> None:
-    status, rule = answer
-    told = ProblemDetails(type="about:blank", title="no", status=status, rule=rule)
-
-    def refuse(_: object) -> NoReturn:
-        raise RefusedError(told)
-
-    post = HttpPostOffice(SimpleNamespace(send_parcel=refuse))  # type: ignore[arg-type]
-    with pytest.raises(kind) as refused:
-        post.put(Parcel(uuid4(), "XK", "ME", b""))
-    assert type(refused.value) is kind
 
 
 def test_the_operator_sees_and_decides_by_a_command(world: World, directory: Path) -> None:

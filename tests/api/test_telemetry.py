@@ -125,8 +125,7 @@ def test_the_dashboard_asks_for_what_a_node_tells(served: Server) -> None:
     text = httpx.get(f"{served.url}/metrics").text
     names = {s.name for family in text_string_to_metric_families(text) for s in family.samples}
     of_a_countrys_node = {"case_ledger_outbox_waiting", "case_ledger_ledger_reachable"}
-    while_parcels_wait = {"case_ledger_parcel_oldest_seconds"}
-    assert asked - names == of_a_countrys_node | while_parcels_wait
+    assert asked - names == of_a_countrys_node
     operations = (ROOT / "docs" / "operations.md").read_text()
     assert all(name.removeprefix("case_ledger") in operations for name in of_a_countrys_node)
 

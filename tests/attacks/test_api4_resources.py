@@ -259,41 +259,6 @@ def test_a_head_without_end(target: Target) -> None:
         assert b"200" not in said.split(b"\r\n")[0]
 
 
-@pytest.mark.parametrize("path", [b"/health", b"/v1/cases"])
-def test_fields_after_the_body(target: Target, path: bytes) -> None:
-    """API4:2023: trailers are refused, since the parser would keep any number of them."""
-    head = b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
-    with closing(target.connection()) as connection:
-        connection.sendall(head + b"X-A: b\r\nX-C: d\r\n")
-        assert is_closed_by_the_server(connection)
-
-
-def test_a_body_that_goes_on_after_the_answer(
-    target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """API4:2023: a request that was answered holds no connection for ever."""
-    monkeypatch.setattr(api.connections, "HEAD_SECONDS", 0.5)
-    with closing(target.connection()) as connection:
-        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-        assert is_closed_by_the_server(connection, drop=b"1\r\na\r\n")
-
-
-def is_closed_by_the_server(connection: socket.socket, drop: bytes = b"") -> bool:
-    """Whether the server ends the connection within 15 seconds, while a client sends ``drop``."""
-    connection.settimeout(0.2)
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        try:
-            connection.sendall(drop)
-            if not connection.recv(65536):
-                return True
-        except TimeoutError:
-            pass
-        except ConnectionError:
-            return True
-    return False
-
-
 def test_a_body_that_comes_drop_by_drop(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """API4:2023 slow-loris: a body has its time, however regularly it drips."""
     monkeypatch.setattr(api.middleware, "BODY_SECONDS", 0.5)

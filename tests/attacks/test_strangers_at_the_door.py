@@ -15,8 +15,6 @@ import pytest
 
 from api.connections import ConnectionsOfAddresses
 from api.printing import setting
-from api.rates import network
-from api.server import MAX_CONNECTIONS
 from tests.api.test_sign_in import Place, place, rule
 from tests.attacks.conftest import attacked
 from tests.attacks.target import KOSOVO, Target, drain
@@ -78,24 +76,6 @@ def test_connections_that_end_are_counted_no_more() -> None:
             counted.leave(address)
     assert not counted._open
     assert all(counted.enter("127.0.0.1") for _ in range(10))  # a proxy speaks for others
-    assert all(counted.enter("::ffff:127.0.0.1") for _ in range(10))  # on a socket of IPv6 too
-
-
-def test_clients_of_ipv4_are_told_apart_on_a_socket_of_ipv6() -> None:
-    """API4:2023: else one of them uses up the places, and the failures, of all."""
-    assert network("::ffff:192.0.2.1") == network("192.0.2.1") != network("::ffff:192.0.2.2")
-
-
-def test_connections_past_every_limit_hold_no_file(
-    door: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """API4:2023: connections that say nothing are counted in all, whatever their addresses."""
-    monkeypatch.setattr("api.connections._ANSWERED_IF_TOO_MANY", 4 - MAX_CONNECTIONS - 256)
-    with ExitStack() as stack:
-        for number in range(4):
-            stack.enter_context(closing(connected(door, f"127.0.0.{20 + number}")))
-        with closing(connected(door, "127.0.0.30")) as late:
-            assert drain(late, 2).startswith(b"HTTP/1.1 429")
 
 
 def test_one_address_has_no_more_requests_under_way_behind_a_proxy(

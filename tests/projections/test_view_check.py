@@ -18,12 +18,10 @@ from ledger.store.recorder import LedgerDatastore
 from ledger.vocabulary.registration import KeyRevoked
 from projections import view_check
 from projections.comparing import DifferenceKind, json_differences
-from projections.continuous_check import check_standing, differing_rows
 from projections.parts import Part
 from projections.reading import ViewReader
-from projections.rebuild import RebuildError, rebuild_views
+from projections.rebuild import rebuild_views
 from projections.runner import PageFolder
-from projections.schema import restore_standing
 from projections.stored_documents import DamagedViewError
 from projections.view import PROJECTOR_ROLE
 from projections.view_check import PartChecked, ViewChecker
@@ -155,25 +153,6 @@ def test_a_change_is_named(
         assert all(field in [f.field for f in one.fields] for one in named)
     rebuild_views(told, processes=0)
     assert not check(told).differing
-
-
-def test_a_view_without_its_place_is_no_view_that_holds(told: str) -> None:
-    """Two deleted rows make a view show nothing."""
-    with psycopg.connect(told) as connection:
-        connection.execute("DELETE FROM views.tracking WHERE projection = 'obligations'")
-        connection.execute("DELETE FROM views.projections WHERE name = 'obligations'")
-        connection.execute("DELETE FROM views.checking")
-    assert check(told).differing == {"obligations": 1}
-    with Database(told) as database:
-        assert differing_rows(database) == {"checking": 1}
-        assert check_standing(database) is None
-    with pytest.raises(RebuildError, match="case-ledger migrate"):
-        rebuild_views(told, processes=0)
-    restore_standing(told)
-    rebuild_views(told, processes=0)
-    assert not check(told).differing
-    with Database(told) as database:
-        assert not differing_rows(database)
 
 
 def test_a_changed_event_is_named(told: str) -> None:

@@ -1,0 +1,325 @@
+"""Four nodes act together while proxies between them lie and processes are killed.
+
+A ledger node and three countries' nodes have databases of their own. Every request between them
+goes through a proxy that drops, delays, cuts and changes it, or answers by itself. Meanwhile
+agencies of the three countries open cases, act on them and release personal fields to each other.
+After each round everything is handed on again, and what each agency was told is held against what
+every node has.
+
+``CASE_LEDGER_TEST_ROUNDS`` sets how many rounds. A round has a seed of its own, which a failure
+names: ``CASE_LEDGER_TEST_SEED`` is the seed of the first round.
+"""
+
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+import httpx
+import psycopg
+import pytest
+
+from projections.views import VIEWS
+from tests.support.agencies import Agencies
+from tests.support.databases import new_database
+from tests.support.disturbed_agencies import Attempt, Officer, Story
+from tests.support.disturbing_proxy import MADE_UP, Fault, Proxies, proxies
+from tests.support.four_nodes import (
+    COUNTRIES,
+    FourNodes,
+    HastyNode,
+    ServedNode,
+    connect,
+    prepare,
+    running,
+)
+
+ROUNDS = int(os.environ.get("CASE_LEDGER_TEST_ROUNDS", "10"))
+SEED = int(os.environ.get("CASE_LEDGER_TEST_SEED", "0")) or Random().getrandbits(31)
+ACTS = 4
+"""So many acts of each country in a round."""
+HEALED_SECONDS = 120.0
+LOOK_SECONDS = 0.1
+_MEMORY = Path("/dev/shm")
+_WAITING = "SELECT count(*) FROM outbox.actions WHERE state IN ('waiting', 'sent')"
+_STANDS = (
+    "SELECT (SELECT max(notification_id) FROM ledger.events), projection, notification_id"
+    " FROM views.tracking WHERE slot = views.live_slot(projection) ORDER BY projection"
+)
+_EVENTS = "SELECT md5(string_agg(state::text, ' ' ORDER BY notification_id)) FROM ledger.events"
+_ROWS = (
+    "SELECT md5(string_agg(r, ' ' ORDER BY r)) FROM (SELECT (to_jsonb(t) - 'slot')::text AS r"
+    " FROM views.{0} t WHERE slot = views.live_slot('{0}')) AS rows"
+)
+
+
+@dataclass
+class Campaign:
+    """The nodes, the proxies between them, and what the agencies were told."""
+
+    nodes: FourNodes
+    between: Proxies
+    story: Story
+    killed: Counter[str] = field(default_factory=Counter)
+
+    def round(self, seed: int) -> None:
+        """Disturb the nodes while agencies act, heal them, and hold everything together."""
+        random = Random(seed)
+        kill, moment = self._kill(random), len(self.story.attempts) + random.randrange(3 * ACTS)
+        self.between.disturb(_mix(random), str(seed))
+        officers = [
+            Officer(
+                self.nodes.client(self.nodes.of_role(party, "police").id, patience=0.5),
+                party,
+                self.story,
+                Random(f"{seed} {party}"),
+                ACTS,
+            )
+            for party in COUNTRIES
+        ]
+        with ThreadPoolExecutor(1) as killing:
+            for officer in officers:
+                officer.start()
+            until("acts", lambda: len(self.story.attempts) > moment or not _any_alive(officers))
+            killed = killing.submit(kill)
+            for officer in officers:
+                officer.join()
+            self.between.heal()
+            killed.result()
+        assert [officer.error for officer in officers] == [None] * len(officers)
+        self.settle()
+        self.check()
+
+    def settle(self) -> None:
+        """Every agency sends again what it knows no outcome of, as it was signed."""
+        until("nodes answer", lambda: all(map(_is_ready, self.nodes.machines)), self._standing)
+        for attempt in self.story.attempts:
+            if attempt.is_open:
+                with self.nodes.client(attempt.agency, patience=HEALED_SECONDS) as client:
+                    attempt.send(client)
+                assert not attempt.is_open, _told(attempt)
+
+    def check(self) -> None:
+        """Raises ``AssertionError`` where any node or agency has something else than the others."""
+        until("equal copies and views", lambda: not self.differences(), self.differences)
+        until("ready nodes", lambda: all(map(_is_ready, self.nodes.machines)), self._standing)
+        positions, versions = self._recorded()
+        with suppress(AssertionError):  # then they are named below
+            until("whole vaults", lambda: not self.missing(positions))
+        wrong = [
+            *(self._misled(one, positions, versions) for one in self.story.attempts),
+            *self.undecided(positions),
+            *self.missing(positions),
+            *self.surplus(positions),
+        ]
+        assert not any(wrong), "\n".join(filter(None, wrong))
+
+    @staticmethod
+    def _misled(
+        attempt: Attempt, positions: Mapping[UUID, int], versions: Mapping[tuple[UUID, int], UUID]
+    ) -> str | None:
+        """Return what an agency was told of an action that is not so."""
+        position = positions.get(attempt.id)
+        other = versions.get((attempt.case_id, attempt.version + 1))
+        what = None
+        if MADE_UP in "".join(attempt.told):
+            what = "the agency was told what a proxy made up"
+        elif attempt.receipt is not None and attempt.receipt.position != position:
+            what = f"acknowledged and not where its receipt says, but at {position}"
+        elif attempt.receipt is None and position is not None:
+            what = f"refused, and recorded at {position}"
+        elif attempt.receipt is None and attempt.is_allowed and other is None:
+            what = "refused without a reason"
+        return what and f"{what}: {_told(attempt)}"
+
+    def undecided(self, positions: Mapping[UUID, int]) -> list[str]:
+        """What the outbox of a country's node says of an action that is not so."""
+        return [
+            f"{self._describe(action)} is {state} in the outbox of {party}"
+            for party, machine in self.nodes.countries.items()
+            for action, state in machine.query("SELECT action_id, state FROM outbox.actions")
+            if state != ("recorded" if action in positions else "refused")
+        ]
+
+    def differences(self) -> list[str]:
+        """What is not the same on all nodes, and what has no outcome."""
+        found = [
+            f"{waiting} actions wait in the outbox of {party}"
+            for party, machine in self.nodes.countries.items()
+            for ((waiting,),) in (machine.query(_WAITING),)
+            if waiting
+        ]
+        for statement in (_STANDS, _EVENTS, *map(_ROWS.format, VIEWS)):
+            if not found:
+                rows = [machine.query(statement) for machine in self.nodes.machines]
+                found += [f"{statement}: {rows}"] if rows.count(rows[0]) < len(rows) else []
+        return found
+
+    def missing(self, positions: Mapping[UUID, int]) -> list[str]:
+        """What vaults must hold and do not."""
+        return [
+            f"{party} lacks {digest} of {self._describe(action)} from {sender or 'itself'}"
+            for party, machine in self.nodes.countries.items()
+            for action, digest, sender in sorted(
+                self.story.must_hold(party, positions) - _held(machine, party), key=str
+            )
+        ]
+
+    def surplus(self, positions: Mapping[UUID, int]) -> list[str]:
+        """What vaults hold of recorded actions and may not. The sweep removes what is of others."""
+        return [
+            f"{party} holds {digest} of {self._describe(action)} from {sender or 'itself'}"
+            for party, machine in self.nodes.countries.items()
+            for action, digest, sender in _held(machine, party)
+            - self.story.must_hold(party, positions)
+            if action in positions
+        ]
+
+    def _describe(self, action: object) -> str:
+        found = (_told(one) for one in self.story.attempts if one.id == action)
+        return next(found, "an act of a node")
+
+    def _recorded(self) -> tuple[dict[UUID, int], dict[tuple[UUID, int], UUID]]:
+        """The position of each action, and the action of each version of a case."""
+        rows = self.nodes.ledger.query(
+            "SELECT action_id, notification_id, originator_id, originator_version"
+            " FROM ledger.events",
+        )
+        positions = {action: position for action, position, *_ in rows}
+        return positions, {(case, version): action for action, _, case, version in rows}
+
+    def _standing(self) -> list[object]:
+        return [_ready(machine) for machine in self.nodes.machines]
+
+    def _kill(self, random: Random) -> Callable[[], None]:
+        """Choose a process to kill."""
+        machine = random.choice(self.nodes.machines)
+        own = next(one for one in self.nodes.machines if one.has_postgresql)
+        kinds: dict[str, Callable[[], None]] = {
+            "nothing": lambda: None,
+            f"the answering process of {machine.name}": machine.kill_answering,
+            f"the working process of {machine.name}": machine.kill_working,
+            f"{machine.name}": lambda: _kill_and_start(machine),
+            f"the PostgreSQL of {own.name}": own.kill_postgresql,
+        }
+        chosen = random.choice(list(kinds))
+        self.killed[chosen] += 1
+        return kinds[chosen]
+
+
+def _mix(random: Random) -> dict[Fault, float]:
+    """Some faults, and how probable each is."""
+    chosen = random.sample(list(Fault), random.randint(3, 8))
+    together = random.uniform(0.15, 0.6)
+    return dict.fromkeys(chosen, together / len(chosen))
+
+
+def _kill_and_start(machine: ServedNode) -> None:
+    machine.kill()
+    machine.start()
+
+
+def _any_alive(threads: list[Officer]) -> bool:
+    return any(thread.is_alive() for thread in threads)
+
+
+def _held(machine: ServedNode, party: str) -> set[tuple[UUID, str, str | None]]:
+    rows = machine.query(
+        f"SELECT action_id, digest, received_from FROM vault_{party.lower()}.disclosures"
+    )
+    return set(rows)  # type: ignore[arg-type]
+
+
+def _ready(machine: ServedNode) -> object:
+    try:
+        return machine.name, machine.ready()
+    except (httpx.HTTPError, ValueError) as error:
+        return machine.name, repr(error)
+
+
+def _is_ready(machine: ServedNode) -> bool:
+    with suppress(httpx.HTTPError, ValueError):
+        return machine.ready()["status"] == "ready"
+    return False
+
+
+def _told(attempt: Attempt) -> str:
+    return (
+        f"{attempt.action.kind} of {attempt.agency} on version {attempt.version} of"
+        f" {attempt.case_id}: {attempt.told}"
+    )
+
+
+def until(
+    what: str, holds: Callable[[], bool], otherwise: Callable[[], object] = lambda: ""
+) -> None:
+    """Wait until something holds. A database that was killed may not answer for a while."""
+    deadline = time.monotonic() + HEALED_SECONDS
+    while True:
+        with suppress(psycopg.OperationalError):
+            if holds():
+                return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {HEALED_SECONDS} seconds, {what}: {otherwise()}")
+        time.sleep(LOOK_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def campaign(server: str, begun: str, migrated: str, agencies: Agencies) -> Iterator[Campaign]:
+    with ExitStack() as stack:
+        place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+        name = stack.enter_context(tempfile.TemporaryDirectory("-disturbed", dir=place))
+        directory = Path(name)
+        directory.chmod(0o755)
+        databases = {
+            name: stack.enter_context(new_database(server, template))
+            for name, template in (("ledger", begun), ("xk", migrated), ("me", migrated))
+        }
+        nodes = prepare(directory, agencies, databases, HastyNode)
+        between = stack.enter_context(proxies())
+        addresses = {}
+        for machine in nodes.countries.values():
+            for name, target in (
+                (machine.name, machine.url),
+                (f"ledger for {machine.name}", nodes.ledger.url),
+            ):
+                proxy = between.make(Random(name))
+                proxy.target = target
+                addresses[name] = proxy.url
+        connect(nodes, directory, addresses)
+        stack.enter_context(running(nodes))
+        made = Campaign(nodes, between, Story(agencies.protocol))
+        made.check()
+        yield made
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_what_agencies_were_told_is_what_every_node_has(campaign: Campaign, number: int) -> None:
+    seed = SEED + number
+    print(f"CASE_LEDGER_TEST_SEED={seed} CASE_LEDGER_TEST_ROUNDS=1")
+    campaign.round(seed)
+
+
+def test_every_node_verifies(campaign: Campaign) -> None:
+    recorded = len(campaign.story.recorded())
+    print(f"{recorded} recorded actions of {len(campaign.story.attempts)}")
+    print(dict(campaign.between.disturbance.done), dict(campaign.killed))
+    assert recorded > ROUNDS
+
+    def verified(machine: ServedNode) -> bool:
+        report = machine.json("verify", "views", "--policy", machine.settings["policy"])
+        assert report["holds"], report
+        assert report["ledger"]["holds"], report
+        for party in (code for code, one in campaign.nodes.countries.items() if one is machine):
+            assert machine.json("verify", "vault", party)["findings"] == [], party
+        return True
+
+    with ThreadPoolExecutor(2) as verifying:
+        assert all(verifying.map(verified, campaign.nodes.machines))
