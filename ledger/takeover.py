@@ -76,7 +76,10 @@ def _check(
     except PolicyError as error:
         raise _refused(f"The policy does not hold: {error}.") from error
     if not any(key in policy.logs for key in own_keys):
-        raise _refused("The policy names another node's log key than this one's.")
+        raise _refused(
+            "The policy names another node's log key than this one's, which `case-ledger log key`"
+            " prints here."
+        )
     decided = {registry.agency(action.agency).party for action in actions}
     absent = {frozenset(action.fields.get("without") or ()) for action in actions}
     if len(absent) != 1:

@@ -144,6 +144,10 @@ class RegistryDocuments:
                 }
                 for kid, recovery in registry.recoveries.items()
             }
+        if absences := _absences(registry):
+            made["absences"] = absences
+        if registry.policies and registry.policies[-1].without:
+            made["log_policy_without"] = sorted(registry.policies[-1].without)
         self._last = (registry, made)
         return made
 
@@ -153,6 +157,20 @@ class RegistryDocuments:
             if known is None or known[0] is not key:
                 self._keys[key.id] = (key, _key_document(key))
         return {kid: self._keys[kid][1] for kid in registry.keys}
+
+
+def _absences(registry: Registry) -> Document:
+    """The open announcements that a party is away, by the announcement's action."""
+    return {
+        str(one.action): {
+            "party": one.party,
+            "subjects": sorted(one.subjects),
+            "by": one.by,
+            "since": format_utc(one.recorded_at),
+        }
+        for one in registry.announced
+        if one.ended_at is None
+    }
 
 
 def registry_document(registry: Registry | None) -> Document:

@@ -345,7 +345,7 @@ def _adopted_here(conninfo: str) -> Adopted:
 def serve_witness(
     party: Annotated[str, typer.Argument(help="The party whose witness it is.")],
     log: Annotated[
-        list[str], typer.Option(help="Verifier key of a log to witness. May be repeated.")
+        list[str], typer.Option(help="What `log key` prints on the ledger node. May be repeated.")
     ],
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,

@@ -1,5 +1,6 @@
 """`case-ledger node init`: the guided set-up of a ledger node or of a country's node."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -142,6 +143,8 @@ def init(
 
 
 def _directory(named: Path | None, side: str, is_asking: bool) -> Path:
+    if named is None and (known := os.environ.get("CASE_LEDGER_DATA_DIRECTORY")):
+        named = Path(known)  # the settings of an earlier run are in the environment
     if named is None and is_asking:
         suggested = platformdirs.user_data_path("case-ledger") / side.lower()
         named = Path(typer.prompt("Directory for keys, settings and data", str(suggested)))
@@ -286,6 +289,6 @@ def _show(side: str, outcome: Outcome, checks: Sequence[Check], as_json: bool) -
     out.print(f"Its fingerprint: [bold]{outcome.fingerprint}[/]", highlight=False)
     out.print("\n[bold]What comes next[/]")
     for one in outcome.next:
-        is_command = one.startswith(("case-ledger ", "set -a"))
+        is_command = one.startswith(("case-ledger ", "set -a", "CASE_LEDGER_"))
         indent = "    " if is_command else ""
         out.print(f"{indent}{escape(one)}", soft_wrap=True, highlight=False)

@@ -298,8 +298,17 @@ def _known_coordinators(place: Place, protocol: Protocol, party: str) -> list[Ke
     return found
 
 
-def _serve(place: Place) -> str:
-    return f"set -a; . {place.settings_file}; set +a; case-ledger serve"
+def _serve(place: Place) -> list[str]:
+    """How to start the node, and before it the migration of a database that another login owns."""
+    values = load(place)
+    steps = []
+    if "database_url" in values and "owner_database_url" not in values:
+        steps = [
+            "Migrate the database as its owner, for the login that the settings name:",
+            "CASE_LEDGER_DATABASE_URL=OWNERS_URL case-ledger migrate --grant-to LOGIN",
+        ]
+    command = f"set -a; . {place.settings_file}; set +a; case-ledger serve"
+    return [*steps, "Start this node (in systemd: EnvironmentFile=):", command]
 
 
 def _ledger_steps(
@@ -333,8 +342,7 @@ def _ledger_steps(
     return [
         f"Hand {place.own_file(LEDGER)} to every country again: it has the policy and the adoption"
         " now. All compare this fingerprint by telephone: it is what they trust.",
-        "Start the ledger node (in systemd: EnvironmentFile=):",
-        _serve(place),
+        *_serve(place),
         "Each country's coordinator then registers the key of its node at this node's address, as"
         " `node init` on its side says, and adopts the policy.",
         "Whoever needs the log's key later (a witness that runs alone, a new policy) gets it by"
@@ -373,8 +381,7 @@ def _country_steps(
         f"case-ledger log adopt-policy -a {coordinator} {place.policy} --url {url}",
         "Before the first start, set CASE_LEDGER_COUNTRY_KEY_PASSPHRASE from wherever secrets are"
         " kept: otherwise a passphrase is made and kept beside the country's key.",
-        "Start this node (in systemd: EnvironmentFile=):",
-        _serve(place),
+        *_serve(place),
         "Register the country's key, to which the others seal what this country may have. In"
         " another shell with the same settings:",
         f"case-ledger keys country {made.party} > {made.party.lower()}.country",

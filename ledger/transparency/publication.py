@@ -142,7 +142,8 @@ class Publication:
             elif size == tree.size:
                 raise AnotherKeyError(
                     "the policy in force names another log key than this node has; put that key "
-                    "into its key directory, or agree on a policy that names this node's"
+                    "into its key directory, or agree on a policy that names this node's, which "
+                    "`case-ledger log key` prints"
                 )
         return signed
 

@@ -21,6 +21,7 @@ from ledger.vocabulary.registration import (
     PresenceDeclared,
     ReadingsAnchored,
 )
+from projections.audit_trail import registry_document
 from tests.support.agencies import PAST, Agencies
 from tests.support.logs import ORIGIN, PARTIES, signer
 
@@ -251,3 +252,14 @@ def test_of_two_parties_one_is_no_majority_unless_the_protocol_says_so() -> None
     with pytest.raises(ValueError, match="no majority"):
         changed_protocol(**two, quorum=alone)
     assert changed_protocol(**two, quorum={**alone, "minority": True}).publishing_parties == 1
+
+
+def test_the_trail_tells_who_is_announced_and_what_was_decided_without_it(acts: Acts) -> None:
+    assert {"absences", "log_policy_without"}.isdisjoint(registry_document(acts.registry))
+    announced = registry_document(acts.record("xk-nac", absent()))["absences"]
+    assert [(one["party"], one["by"]) for one in announced.values()] == [("AL", "xk-nac")]
+    acts.record("xk-nac", vote(acts.policy(2), "AL"), NOTICE)
+    decided = registry_document(acts.record("me-nac", vote(acts.policy(2), "AL")))
+    assert decided["log_policy_without"] == ["AL"]
+    ended = registry_document(acts.record("al-node", PresenceDeclared(acted_at=PAST)))
+    assert "absences" not in ended
