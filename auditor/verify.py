@@ -748,6 +748,8 @@ class Trust:
                 self._check_period(n, note)
                 check_continues(note, self.head, self.bridges[note.size])
         registry = Registry()
+        positions = [int(act["position"]) for act in content["acts"]]
+        need(positions == sorted(set(positions)), "the acts on the protocol are not in their order")
         for act in content["acts"]:
             event, index = unbase64(act["event"]), int(act["position"]) - 1
             path = [unbase64(step, 32) for step in act["path"]]

@@ -318,6 +318,9 @@ def _believed(history: PolicyHistory, trusted: Policy) -> BelievedPolicies:
 def _recorded(acts: Sequence[Act], head: Checkpoint) -> Sequence[AgreedPolicy]:
     """The policies that the parties adopted, by acts that are in the tree of ``head``."""
     replay, reader = Replay(), RowReader()
+    positions = [act.position for act in acts]
+    if positions != sorted(set(positions)):
+        raise NoteError("the acts on the protocol are not in their order")
     for act in acts:
         event = base64.b64decode(act.event, validate=True)
         path = list(map(read_hash, act.path))
