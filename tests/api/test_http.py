@@ -42,6 +42,8 @@ OPEN = [
     "/log/timestamp/{size}",
     "/metrics",
     "/ready",
+    "/v1/parcels",
+    "/v1/parcels/{parcel_id}",
     "/witness/{party}/add-checkpoint",
     "/witness/{party}/{origin_hash}/checkpoint",
 ]
