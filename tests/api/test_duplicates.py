@@ -83,7 +83,8 @@ class World:
                 " UNION ALL SELECT count(*) FROM vault_me.match_cases"
                 " UNION ALL SELECT count(*) FROM vault_al.match_cases) c)"
             )
-            return opened[0] and not due and not self.rows("SELECT FROM mailbox.parcels")
+            waiting = self.rows("SELECT FROM mailbox.parcels WHERE outcome IS NULL")
+            return opened[0] and not due and not waiting
 
         until(nothing_left)
 
@@ -114,7 +115,8 @@ class World:
                 " VALUES (%s, %s, %s, %s)",
                 (parcel.id, parcel.sender, parcel.recipient, parcel.sealed),
             )
-        until(lambda: not self.rows("SELECT FROM mailbox.parcels WHERE id = %s", parcel.id))
+        waits = "SELECT FROM mailbox.parcels WHERE id = %s AND outcome IS NULL"
+        until(lambda: not self.rows(waits, parcel.id))
         return parcel
 
 

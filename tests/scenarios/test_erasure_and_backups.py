@@ -224,7 +224,7 @@ def every_parcel(database: str) -> list[Parcel]:
         # Those that wait still are for their receiver to open; what they tell is not erased.
         rows = connection.execute(
             "SELECT id, sender, recipient, sealed FROM public.every_parcel"
-            " WHERE id NOT IN (SELECT id FROM mailbox.parcels)"
+            " WHERE id NOT IN (SELECT id FROM mailbox.parcels WHERE outcome IS NULL)"
         )
         return [Parcel(*row) for row in rows]
 
