@@ -22,8 +22,7 @@ import structlog
 from api.background import Background
 from api.client import UNREADABLE, LedgerClient, RefusedError, WaitingError
 from api.disclosing import write_down_refused
-from api.problem_details import RULES
-from api.problems import status_of
+from api.problems import problem_of
 from api.readiness import Effect, Trouble
 from ledger import signing
 from ledger.application import Ledger
@@ -314,13 +313,5 @@ def _problem(statement: Refused, held: Verdict) -> dict[str, Any]:
         if held.untrue is not None:
             text += " This node's own copy of the ledger does not bear that out: tell the operator."
         refusal = Refusal(Ground.OUT_OF_PROCEDURE, statement.rule, text, statement.field)
-    status, title = status_of(refusal.ground)
-    problem = {
-        "type": RULES + statement.rule,
-        "title": title,
-        "status": status,
-        "detail": refusal.message,
-        "rule": statement.rule,
-        "field": statement.field,
-    }
-    return {name: value for name, value in problem.items() if value is not None}
+    named = Refusal(refusal.ground, statement.rule, refusal.message, statement.field)
+    return problem_of(named)

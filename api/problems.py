@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from api import disk
 from api.decisions import DecidedRefusal
-from api.problem_details import problem
+from api.problem_details import RULES, problem
 from ledger.refusals import Ground, Refusal
 from ledger.transparency.decision import HEADER
 from ledger.vault.disclosures import KeyMissingError
@@ -104,6 +104,20 @@ def install(app: FastAPI, as_page: AsPage = no_page) -> None:
 def status_of(ground: Ground) -> tuple[int, str]:
     """Return the HTTP status and the title of a refusal on this ground."""
     return _STATUS[ground]
+
+
+def problem_of(refusal: Refusal) -> dict[str, Any]:
+    """Return a refusal as problem details, to be kept with the action that is refused."""
+    status, title = status_of(refusal.ground)
+    problem = {
+        "type": RULES + refusal.rule,
+        "title": title,
+        "status": status,
+        "detail": refusal.message,
+        "rule": refusal.rule,
+        "field": refusal.field,
+    }
+    return {name: value for name, value in problem.items() if value is not None}
 
 
 def respond(error: Problem) -> JSONResponse:

@@ -34,6 +34,7 @@ from api.marked_events import marked_troubles
 from api.matching import Matching
 from api.node import Node, node_client
 from api.notifying.notifier import Notifier
+from api.own_outbox import OwnOutbox
 from api.parcel_standing import (
     full_troubles,
     not_believed_troubles,
@@ -127,6 +128,7 @@ class Work:
             self._publish()
             self._correspond(node.mailbox)
             enter(node.takeover)
+            enter(OwnOutbox(node.outbox, node.ledger, node.vaults, node.recording))
         if not node.history.is_in_doubt:  # a legal hold may be among the events that are missing
             self._remove()
         enter(SettingAside(node.ledger, node.vaults))

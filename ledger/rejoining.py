@@ -57,6 +57,16 @@ INSERT INTO log.tail_records (decision, place, content)
 SELECT %(decision)s, 'outbox.actions', to_jsonb(a) FROM outbox.actions a
 WHERE action_id = ANY(%(actions)s) ORDER BY seq
 """
+# What the old log key signed of sizes beyond is no decision of the ledger.
+_UNDECIDED = """
+UPDATE outbox.actions SET state = 'waiting', sent_at = NULL, decision = NULL, decision_size = NULL,
+    is_receipt = false, is_checked = false
+WHERE action_id = ANY(%(actions)s)
+"""
+_DECIDED_BEYOND = """
+SELECT action_id FROM outbox.actions
+WHERE state IN ('waiting', 'sent') AND decision_size > %(size)s AND action_id <> ALL(%(own)s)
+"""
 _PUT_BACK = """
 INSERT INTO outbox.actions (
     action_id, agency, party, case_id, case_version, sd_jwt, deposit_id, state, received_at)
@@ -146,7 +156,7 @@ def roll_back(
         drop = SQL("DELETE FROM log.{} WHERE size > %(size)s")
         connection.execute(drop.format(Identifier(table)), given)
     own, tail = _own_actions(connection, place, protocol, parties)
-    _put_back(connection, place, own, parties)
+    _put_back(connection, place, size, own, parties)
     set_aside = 0
     for party in parties:
         set_aside += connection.execute(_of(party, _SET_ASIDE), {"actions": tail}).rowcount
@@ -237,11 +247,16 @@ def _own_actions(
 def _put_back(
     connection: Connection[DictRow],
     decision: int,
+    size: int,
     own: Sequence[dict[str, object]],
     parties: Sequence[str],
 ) -> None:
     """Put actions into the outbox, in the tail's order and before what waits there already."""
     actions = [one["action_id"] for one in own]
+    beyond = connection.execute(_DECIDED_BEYOND, {"size": size, "own": actions}).fetchall()
+    undecided = [row["action_id"] for row in beyond]
+    connection.execute(_KEEP_OUTGOING, {"decision": decision, "actions": undecided})
+    connection.execute(_UNDECIDED, {"actions": undecided})
     deposits: dict[object, object] = {}
     for party in parties:
         rows = connection.execute(_of(party, _DEPOSITS), {"actions": actions}).fetchall()

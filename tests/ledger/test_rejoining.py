@@ -159,6 +159,11 @@ def test_a_tail_is_found_at_once_and_taken_back(world: World, log: Log) -> None:
     agency = log.agencies.protocol.agencies_by_id["xk-dhtqnj"]
     later = signing.read(log.agencies.sign("xk-dhtqnj", opening(), uuid4()))
     outbox.put(later, agency, later.case_id, 0, None)
+    with world.owner() as connection:  # refused by the old ledger node, in the tail
+        connection.execute(
+            "UPDATE outbox.actions SET state = 'sent', decision = 'x', decision_size = %s",
+            (common + TAIL,),
+        )
     with pytest.raises(DivergedError, match="node rejoin"):
         copy.mirror.step(world.source)
     found = world.find()
@@ -190,6 +195,9 @@ def test_a_tail_is_found_at_once_and_taken_back(world: World, log: Log) -> None:
     waiting = world.rows("SELECT action_id, deposit_id FROM outbox.actions ORDER BY seq")
     assert [row["action_id"] for row in waiting] == [*world.own, later.id]
     assert waiting[0]["deposit_id"] is not None
+    assert world.rows("SELECT DISTINCT state, decision FROM outbox.actions") == [
+        {"state": "waiting", "decision": None}
+    ]
     assert [world.vault.progress(work) for work in ("match", COUNTED)] == [common, common + TAIL]
     # What another country disclosed is not read, and not swept, until it is recorded again.
     assert values(world.vault, world.case_id, Level.CASE) == {}

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from api.cli.nodes import own_copy
-from api.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError, WaitingError
 from api.country_keys import country_key
 from api.documents import Receipt
 from api.following import HttpSource
@@ -188,6 +188,7 @@ def test_what_went_on_beyond_the_decision_returns(world: World) -> None:
     head = kosovo.ready()["head"]
     until("handed in", lambda: albania.rows("SELECT FROM mailbox.parcels WHERE outcome IS NULL"))
     albania.stop()  # lost, with its mailbox
+    waiting, refused = _hand_in(montenegro)
 
     decisions = _decided(world)
     taken = montenegro.command().json("node", "take-over", *decisions)
@@ -195,12 +196,29 @@ def test_what_went_on_beyond_the_decision_returns(world: World) -> None:
     old, own = albania.settings.port, montenegro.settings.port
     montenegro.start(ledger_url=None, port=old)
     until("told", lambda: "log-diverged" in kosovo.troubles())
+    with montenegro.client("me-police-thb") as police:
+        until("the own outbox", lambda: police.outcome(refused).problem)
+        assert police.outcome(waiting).receipt is not None
+        assert police.outcome(refused).state == "refused"
     assert "node rejoin" in kosovo.ready()["following"]["trouble"]
 
     _rejoined(world, kosovo, tail)
     kosovo.start()
     _whole_again(world, kosovo, tail)
     _old_ledger_node(world, free=own)
+
+
+def _hand_in(montenegro: Machine) -> tuple[UUID, UUID]:
+    """Hand in what no ledger node answers to: an opening, and another one of the same case."""
+    montenegro.start()
+    case_id, handed_in = uuid4(), []
+    with montenegro.client("me-police-thb", patience=0) as police:
+        for version in (0, 1):
+            with pytest.raises(WaitingError) as waits:
+                police.append(opening(("ME",), first_name="waits"), case_id, version)
+            handed_in.append(waits.value.outcome.action_id)
+    montenegro.stop()
+    return handed_in[0], handed_in[1]
 
 
 def _decided(world: World) -> list[str]:
