@@ -26,13 +26,13 @@ class Room:
     def __init__(self, settings: Settings) -> None:
         self._marks = marks(settings)
         self._directories = directories(settings)
-        self._full_until = 0.0
+        self._full_until: dict[str, float] = {}
 
     def look(self) -> tuple[Trouble, ...]:
         """The trouble of a disk that is almost full; it asks the kernel, which takes no time."""
         low = {name for name, path in self._directories.items() if self._is_low(path)}
-        if time.monotonic() < self._full_until:
-            low.add("the database server")
+        now = time.monotonic()
+        low.update(what for what, until in self._full_until.items() if now < until)
         if not low:
             return ()
         message = f"{NOT_TAKEN} What is almost full: {', '.join(sorted(low))}. {_MAKE_SPACE}"
@@ -51,7 +51,8 @@ class Room:
             error = error.__cause__
         if error is None:
             return False
-        self._full_until = time.monotonic() + _FULL_SECONDS
+        what = "a directory of this node" if isinstance(error, OSError) else "the database server"
+        self._full_until[what] = time.monotonic() + _FULL_SECONDS
         return True
 
     def free_mebibytes(self) -> dict[str, int]:

@@ -82,7 +82,8 @@ def troubles_of(faults: KeyFaults) -> list[Trouble]:
     if faults.missing:
         count = sum(map(len, faults.missing.values()))
         what = f"The data keys of {count} persons are missing; what is held on them does not open."
-        found.append(_trouble("vault-keys-missing", what, Effect.NOT_READY))
+        # A new person's key would go into another file than the one that is put back later.
+        found.append(_trouble("vault-keys-missing", what, Effect.NO_RECORDING))
     if faults.returned:
         count = sum(map(len, faults.returned.values()))
         what = f"The data keys of {count} persons who were erased are there again."
@@ -92,10 +93,15 @@ def troubles_of(faults: KeyFaults) -> list[Trouble]:
 
 def _trouble(rule: str, what: str, effect: Effect) -> Trouble:
     message = (
-        f"{what} Put the newest copy of the key directory back, or run `case-ledger node "
-        "restore-keys`; what is lost for good is given up with `case-ledger node accept-history`."
+        f"{what} Run `case-ledger node restore-keys --from DIR` with the newest copy of persons' "
+        "keys, which adds what is missing, and put missing files of other keys back. Copy no file "
+        "of persons' keys over another. What is lost for good is given up with `case-ledger node "
+        "accept-history`."
     )
-    return Trouble(rule=rule, message=message, effect=effect, title=_TITLE)
+    is_recording = effect is not Effect.NO_RECORDING
+    return Trouble(
+        rule=rule, message=message, effect=effect, title=_TITLE, protocol_goes_on=not is_recording
+    )
 
 
 class KeyCheck:

@@ -96,7 +96,9 @@ def test_a_room_tells_a_full_database_elsewhere(tmp_path: Path) -> None:
     (trouble,) = room.look()
     assert (trouble.rule, trouble.status) == ("disk-low", 507)
     assert "the database server" in trouble.message
-    assert Room(Settings(data_directory=tmp_path)).note(OSError(errno.ENOSPC, os.strerror(28)))
+    full = Room(Settings(data_directory=tmp_path, disk_low_mebibytes=0))
+    assert full.note(OSError(errno.ENOSPC, os.strerror(28)))
+    assert "full: a directory of this node." in full.look()[0].message
 
 
 def test_a_directory_that_is_named_counts_too(tmp_path: Path) -> None:

@@ -284,7 +284,7 @@ def test_the_vaults_keys(world: World) -> None:
     replaced.write_bytes(older)
     replaced.chmod(0o600)
     replaced.replace(book)
-    until("told", lambda: troubles(country).get("vault-keys-missing") == "not-ready")
+    until("told", lambda: troubles(country).get("vault-keys-missing") == "no-recording")
     restored = country.json("node", "restore-keys", "--from", str(newer.parent))
     assert restored == {"restored": 1, "destroyed": 0, "missing": 0}
     until("mended", lambda: "vault-keys-missing" not in troubles(country))
