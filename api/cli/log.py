@@ -1,7 +1,7 @@
 """Commands on the transparency log: its keys, an export, receipts, a witness."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -46,10 +46,15 @@ from ledger.vocabulary.registration import LogPolicyAdopted
 
 def recorded_policies(url: str, sizes: Sequence[int]) -> str:
     """Ask a node for the file of recorded policies. Raises ``httpx.TransportError``."""
+    return _of_log(url, "policies", {"size": list(sizes)})
+
+
+def _of_log(url: str, name: str, params: Mapping[str, list[int]]) -> str:
+    """Ask a node for a file of its log. Raises ``httpx.TransportError``."""
     with bounded_client(timeout=60, limit=MAX_BYTES) as http:
-        answer = http.get(f"{url.rstrip('/')}/log/policies", params={"size": list(sizes)})
+        answer = http.get(f"{url.rstrip('/')}/log/{name}", params=params)
     if not answer.is_success:
-        fail(f"the node at {url} answers {answer.status_code} to /log/policies")
+        fail(f"the node at {url} answers {answer.status_code} to /log/{name}")
     return answer.text
 
 
@@ -63,13 +68,20 @@ witness_app = typer.Typer(name="witness", help="A party's witness.", no_args_is_
 
 
 @app.command()
-def policy() -> None:
+def policy(
+    in_force: Annotated[
+        bool, typer.Option("--in-force", help="Print the policy in force, from the node at --url.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
     """Print the keys that this node believes, for the other parties to compare and to keep.
 
-    Run it where the node runs: without a policy file, keys that are missing are made.
+    Run it where the node runs: without a policy file, keys that are missing are made. It prints
+    what the ledger began with. What the parties adopted since is printed with --in-force.
     """
     with failures():
-        typer.echo(str(trusted_policy(Settings())), nl=False)
+        text = _of_log(url, "policy", {}) if in_force else str(trusted_policy(Settings()))
+        typer.echo(text, nl=False)
 
 
 @app.command("key")

@@ -140,11 +140,9 @@ class Publication:
                     keep_signed(connection, checkpoint, Note(text, (signer.sign(text),)))
                 signed = size
             elif size == tree.size:
-                raise AnotherKeyError(
-                    "the policy in force names another log key than this node has; put that key "
-                    "into its key directory, or agree on a policy that names this node's, which "
-                    "`case-ledger log key` prints"
-                )
+                raise _another_key()
+        if self._signer(tree.size + 1) is None:
+            raise _another_key()  # said before the next event, which nobody would sign
         return signed
 
     def gather(self) -> Standing:
@@ -419,6 +417,14 @@ def sizes(database: Database) -> tuple[int, int]:
             " COALESCE((SELECT max(size) FROM log.published), 0) AS published"
         ).fetchone()
     return (row["signed"], row["published"]) if row else (0, 0)
+
+
+def _another_key() -> AnotherKeyError:
+    return AnotherKeyError(
+        "the policy in force names another log key than this node has; put that key "
+        "into its key directory, or agree on a policy that names this node's, which "
+        "`case-ledger log key` prints"
+    )
 
 
 def signed_since(database: Database, size: int) -> datetime | None:

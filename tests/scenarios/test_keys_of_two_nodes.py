@@ -1,0 +1,357 @@
+"""Keys leaked, lost and replaced on a ledger node and on a country's node that follows it.
+
+Each by the commands of ``docs/key-loss.md``, under running nodes. Receipts and exports of before
+and after verify by the program and by the auditor's script. The tests are one story, in this order.
+"""
+
+import base64
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import httpx
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from api.demo.machines import Machine, MachineError
+from ledger import keys
+from ledger.transparency.checkpoint import Checkpoint
+from ledger.transparency.note import Note, SignatureType, SignerKey
+from ledger.transparency.witness import Submission
+from tests.support.agencies import Agencies
+from tests.support.auditor import run_auditor
+from tests.support.command_line import ACT, CommandLine
+from tests.support.databases import new_database
+from tests.support.two_nodes import introduce
+
+SECONDS = 120.0
+NAME = "zqNobodysName"
+AT_LEDGER, AT_HOME = ("me-nac", "al-nac"), ("xk-nac", "xk-dhtqnj")
+
+
+@dataclass
+class Proofs:
+    """A receipt, and an export of each node, as they are taken at one time."""
+
+    directory: Path
+    position: int
+    size: int
+
+    @property
+    def receipt(self) -> Path:
+        return self.directory / "receipt"
+
+    @property
+    def exports(self) -> tuple[Path, Path]:
+        return self.directory / "ledger", self.directory / "xk"
+
+
+@dataclass
+class World:
+    """A ledger node of no country, and Kosovo's node, on two databases of one server."""
+
+    agencies: Agencies
+    directory: Path
+    ledger: Machine
+    country: Machine
+    stack: ExitStack
+    server: str
+    migrated: str
+    cases: list[str] = field(default_factory=list)
+    policies: list[Path] = field(default_factory=list)
+    proofs: list[Proofs] = field(default_factory=list)
+
+    def open_case(self) -> int:
+        """Open a case at the country's node. Gives its position; both nodes have published it."""
+        receipt = self.country.json("act", "-a", "xk-dhtqnj", *ACT)
+        self.cases.append(receipt["case_id"])
+        self.wait_until_published(receipt["position"])
+        return int(receipt["position"])
+
+    def wait_until_published(self, size: int) -> None:
+        for machine in (self.ledger, self.country):
+            until(machine.name, lambda m=machine: m.ready().get("published", 0) >= size)  # type: ignore[misc]
+
+    def prove(self, position: int) -> None:
+        """Take a receipt and exports now."""
+        made = Proofs(self.directory / f"proofs-{len(self.proofs)}", position, 0)
+        made.directory.mkdir()
+        of = (str(position), "-o", str(made.receipt))
+        self.country.run("log", "receipt", "-a", "xk-dhtqnj", *of)
+        for machine, export in zip((self.ledger, self.country), made.exports, strict=True):
+            made.size = machine.json("log", "export", str(export))["size"]
+        self.proofs.append(made)
+
+    def adopt(self, **replaced: str) -> int:
+        """Every coordinator adopts the policy with new keys in the place of others'."""
+        text = self.ledger.run("log", "policy", "--in-force")
+        for old_line, new in replaced.items():
+            (line,) = (one for one in text.splitlines() if one.startswith(old_line))
+            words = line.split()
+            words[1 if old_line == "log" else 2] = new
+            text = text.replace(line, " ".join(words))
+        path = self.directory / f"policy-{len(self.policies)}"
+        path.write_text(f"{text}\n")
+        self.policies.append(path)
+        adopt = ("log", "adopt-policy", str(path), "-a")
+        for agency in AT_LEDGER:
+            self.ledger.run(*adopt, agency)
+        return int(self.country.json(*adopt, "xk-nac")["position"])
+
+    def reads(self) -> None:
+        """The country's node opens what it holds on every person."""
+        for case in self.cases:
+            asked = ("-g", "identity", "--purpose", "protection")
+            assert NAME in self.country.run("read", "-a", "xk-dhtqnj", case, *asked)
+        self.country.run("verify", "vault", "XK")
+
+
+def until(what: str, holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            if holds():
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def troubles(machine: Machine) -> set[str]:
+    return {trouble["rule"] for trouble in machine.ready().get("troubles", ())}
+
+
+@pytest.fixture(scope="module")
+def world(
+    server: str,
+    begun: str,
+    migrated: str,
+    agencies: Agencies,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    directory = tmp_path_factory.mktemp("keys")
+    with ExitStack() as stack:
+        ledger, country = Machine(directory / "ledger"), Machine(directory / "xk")
+        for machine, template, own in ((ledger, begun, AT_LEDGER), (country, migrated, AT_HOME)):
+            machine.settings["database_url"] = stack.enter_context(new_database(server, template))
+            machine.settings["url"] = machine.url
+            for agency in own:
+                keys.save(agencies.keys[agency], machine.keys / f"{agency}.jwk")
+        introduce(ledger, country, directory, agencies)
+        made = World(agencies, directory, ledger, country, stack, server, migrated)
+        made.policies.append(directory / "policy")
+        for machine in (ledger, country):
+            stack.callback(machine.stop)
+            machine.start()
+        until("the first copy", lambda: country.ready().get("head", 0) > 20)
+        country.run("keys", "register-country", "-a", "xk-nac")
+        made.prove(made.open_case())
+        yield made
+
+
+def forged(world: World, key: Path) -> bytes:
+    """A submission of a larger tree than the ledger's, signed with the log's leaked key."""
+    checkpoint = Checkpoint.parse(
+        Note.parse((world.proofs[0].exports[0] / "checkpoint").read_bytes()).text
+    )
+    signer = SignerKey(checkpoint.origin, SignatureType.ED25519, private(key))
+    text = str(Checkpoint(checkpoint.origin, checkpoint.size + 20, bytes(32)))
+    note = Note(text, (signer.sign(text),))
+    return bytes(Submission(checkpoint.size, (bytes(32),), note))
+
+
+def private(key: Path) -> Ed25519PrivateKey:
+    return cast("Ed25519PrivateKey", keys.load(key).private_key)
+
+
+def test_the_log_key_leaks_and_is_replaced_with_the_witness_key(world: World) -> None:
+    ledger, country = world.ledger, world.country
+    witness = f"{country.url}/witness/XK/add-checkpoint"
+    leaked = forged(world, ledger.keys / "log.jwk")
+    # A node's witness compares with its own copy: whoever has the key leads it nowhere.
+    assert httpx.post(witness, content=leaked).status_code != 200
+    old = world.policies[0].read_text()
+    new_log = ledger.run("log", "new-key")
+    new_witness = country.run("witness", "new-key", "XK")
+    position = world.adopt(**{"log": new_log, "witness": new_witness})
+    world.wait_until_published(position)
+    for machine in (ledger, country):
+        assert machine.run("log", "policy", "--in-force") == world.policies[-1].read_text().strip()
+    signed = key_ids(httpx.get(f"{ledger.url}/log/checkpoint").text)
+    assert {key_id(new_log), key_id(new_witness)} <= signed
+    assert not {key_id(word) for word in old.split() if word.count("+") > 1} & signed
+    refused = httpx.post(witness, content=leaked)
+    assert (refused.status_code, "no trusted key" in refused.text) == (403, True)
+    world.prove(world.open_case())
+    assert country.json("verify", "ledger", "--policy", str(world.policies[0]))["holds"]
+
+
+def test_the_countrys_key_and_its_data_keys_leak_and_are_replaced(world: World) -> None:
+    country = world.country
+    new = country.run("keys", "new-country", "XK")
+    (world.directory / "xk.country").write_text(new)
+    register = ("keys", "register-country", "-a", "xk-nac", "--public-key")
+    with pytest.raises(MachineError, match="not registered"):
+        country.run("keys", "retire-country", "XK")
+    country.run(*register, str(world.directory / "xk.country"))
+    with pytest.raises(MachineError, match="reseal"):
+        country.run("keys", "retire-country", "XK")
+    assert country.json("keys", "reseal", "XK")["data_keys"] == len(world.cases)
+    until("the copy of the registration", lambda: retires(country))
+    replaced = country.json("keys", "replace-data-keys", "XK")
+    assert (replaced["persons"], replaced["damaged"]) == (len(world.cases), 0)
+    one = country.json("keys", "replace-data-keys", "XK", "--case", world.cases[0])
+    assert one["persons"] == 1
+    with pytest.raises(MachineError, match="this is no node of ME"):
+        country.run("keys", "replace-data-keys", "ME")
+    world.reads()
+    world.open_case()
+    world.reads()
+    assert not {"vault-keys-missing", "vault-keys-returned", "vault-differs"} & troubles(country)
+
+
+def retires(country: Machine) -> bool:
+    """Retire the country's earlier key, as soon as the copy has the registration."""
+    try:
+        return country.json("keys", "retire-country", "XK")["destroyed"] == ["country-xk.jwe"]
+    except MachineError as error:
+        if "not registered" not in str(error):
+            raise
+        return False
+
+
+def test_the_countrys_node_loses_keys_and_starts_with_none_in_their_place(world: World) -> None:
+    ledger, country = world.ledger, world.country
+    country.stop()
+    lost = ["country-xk-2.jwe", "witness-xk.jwk", "witness-xk-2.jwk"]  # of the first, none is left
+    for name in lost:
+        (country.keys / name).rename(world.directory / name)
+    before = sorted(path.name for path in country.keys.iterdir())
+    said = "is missing, and this node used that key before"
+    for words in (("keys", "country", "XK"), ("witness", "key", "XK")):
+        with pytest.raises(MachineError, match=said):
+            country.run(*words)
+    assert sorted(path.name for path in country.keys.iterdir()) == before
+    # The country's key comes back from its backup. The witness's is lost for good.
+    (world.directory / lost[0]).rename(country.keys / lost[0])
+    new_witness = country.run("witness", "new-key", "XK")
+    # The node's own agency key is replaced too: another file, and the old one revoked.
+    new_node = country.json("keys", "new", "xk-node", "--file", str(world.directory / "new.jwk"))
+    old_node = keys.key_id(world.agencies.keys["xk-node"])
+    (world.directory / "new.jwk").replace(country.keys / "xk-node.jwk")
+    keys.save(world.agencies.keys["xk-nac"], ledger.keys / "xk-nac.jwk")
+    ledger.run("keys", "register", "-a", "xk-nac", "xk-node", new_node["public"])
+    country.start()
+    position = world.adopt(witness=new_witness)
+    world.wait_until_published(position)
+    country.run("keys", "revoke", "-a", "xk-nac", old_node)
+    world.prove(world.open_case())
+    world.reads()
+
+
+def test_the_ledger_node_loses_the_log_key(world: World) -> None:
+    ledger = world.ledger
+    ledger.stop()
+    for path in ledger.keys.glob("log*.jwk"):
+        path.rename(world.directory / path.name)
+    with pytest.raises(MachineError, match=r"log\.jwk is missing"):
+        ledger.run("log", "key")
+    new_log = ledger.run("log", "new-key")
+    ledger.start()
+    until("it says so", lambda: "another-log-key" in troubles(ledger))
+    head = ledger.ready()["head"]
+    # It records on. The country's copy takes what is published, and its agencies wait until then.
+    with pytest.raises(MachineError, match='"state":"sent"'):
+        world.country.json("act", "-a", "xk-dhtqnj", "--patience", "1", *ACT)
+    assert ledger.ready()["published"] == head < ledger.ready()["head"]
+    world.wait_until_published(world.adopt(log=new_log))
+    until("all is well", lambda: ledger.ready()["status"] == "ready")
+    world.prove(world.open_case())
+
+
+def test_the_machine_of_the_countrys_node_burns(world: World) -> None:
+    """Its keys come back from their copy, and its database does not."""
+    country = world.country
+    shutil.copytree(country.keys, kept := world.directory / "keys")
+    country.destroy()
+    country.home.mkdir(mode=0o755)
+    kept.rename(country.keys)
+    database = world.stack.enter_context(new_database(world.server, world.migrated))
+    country.settings["database_url"] = database
+    lost, world.cases = world.cases, []
+    country.start()
+    head = world.ledger.ready()["head"]
+    until("it copied the ledger again", lambda: country.ready().get("head", 0) >= head)
+    world.prove(world.open_case())
+    world.reads()
+    with pytest.raises(MachineError):
+        country.run("read", "-a", "xk-dhtqnj", lost[0], "-g", "identity", "--purpose", "protection")
+    with psycopg.connect(database) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM ledger.events").fetchone() or (0,)
+    assert count == world.ledger.ready()["head"]
+    for machine in (world.ledger, country):
+        held = str(world.proofs[0].exports[0] / "checkpoint")
+        trust = ("--policy", str(world.policies[0]), "--held", held)
+        assert machine.json("verify", "ledger", *trust)["holds"]
+
+
+def test_old_and_new_proofs_verify_by_the_oldest_and_the_newest_policy(world: World) -> None:
+    policies = world.directory / "policies.json"
+    world.country.run("log", "policies", "--size", str(world.proofs[0].size), "-o", str(policies))
+    alone = CommandLine(world.directory / "offline")
+    oldest, newest = world.proofs[0], world.proofs[-1]
+    before, after = world.policies[0], world.policies[-1]
+    for proofs, policy in ((oldest, after), (newest, before), (world.proofs[1], after)):
+        trust = ("--policy", str(policy), "--policies", str(policies))
+        told = alone.json("verify", "receipt", str(proofs.receipt), *trust)
+        assert told["position"] == proofs.position
+        checked = [("receipt", proofs.receipt)]
+        for export in proofs.exports:
+            assert alone.json("verify", "export", str(export), *trust)["holds"]
+            checked.append(("export", export))
+        for what, path in checked:
+            done = run_auditor(what, path, *trust)
+            assert done.returncode == 0, done.stderr
+    # What came with the new export is enough for it.
+    new = newest.exports[1]
+    assert alone.json("verify", "export", str(new), "--policy", str(before))["holds"]
+    assert run_auditor("export", new, "--policy", str(before)).returncode == 0
+    # Where something is missing, it is said what.
+    for path, policy in ((newest.receipt, before), (oldest.receipt, after)):
+        trust = ("--policy", str(policy))
+        assert "--policies" in alone.run("verify", "receipt", str(path), *trust, code=3).stderr
+        done = run_auditor("receipt", path, *trust)
+        assert (done.returncode, "--policies" in done.stderr) == (3, True)
+    of_new = ("--policy", str(after), "--policies", str(new))
+    needed = f"case-ledger log policies --size {oldest.size}"
+    assert needed in alone.run("verify", "receipt", str(oldest.receipt), *of_new, code=3).stderr
+    assert needed in run_auditor("receipt", oldest.receipt, *of_new).stderr
+    # A key that counts no more signs a checkpoint of a size that the new policy is for.
+    held = world.directory / "stale"
+    held.write_text(signed_again(new / "checkpoint", world.directory / "log.jwk"))
+    trust = ("--policy", str(after), "--held", str(held))
+    assert alone.run("verify", "export", str(new), *trust, code=3)
+    assert "no log key" in run_auditor("export", new, *trust).stderr
+
+
+def signed_again(checkpoint: Path, key: Path) -> str:
+    """The same checkpoint, signed by another key of the log."""
+    note = Note.parse(checkpoint.read_bytes())
+    origin = Checkpoint.parse(note.text).origin
+    signature = SignerKey(origin, SignatureType.ED25519, private(key)).sign(note.text)
+    return str(Note(note.text, (signature,)))
+
+
+def key_id(vkey: str) -> str:
+    return vkey.split("+")[1]
+
+
+def key_ids(checkpoint: str) -> set[str]:
+    lines = [line for line in checkpoint.splitlines() if line.startswith("\N{EM DASH}")]
+    return {base64.b64decode(line.split()[-1])[:4].hex() for line in lines}
