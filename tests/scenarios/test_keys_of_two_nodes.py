@@ -23,8 +23,7 @@ from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, SignatureType, SignerKey
 from ledger.transparency.witness import Submission
 from tests.support.agencies import Agencies
-from tests.support.auditor import run_auditor
-from tests.support.command_line import ACT, CommandLine
+from tests.support.command_line import ACT
 from tests.support.databases import new_database
 from tests.support.two_nodes import introduce
 
@@ -305,53 +304,6 @@ def test_the_countrys_key_is_lost_for_good(world: World) -> None:
         "the files are known",
         lambda: not {"key-files-changed", "vault-keys-missing"} & troubles(country),
     )
-
-
-def test_old_and_new_proofs_verify_by_the_oldest_and_the_newest_policy(world: World) -> None:
-    policies = world.directory / "policies.json"
-    world.country.run("log", "policies", "--size", str(world.proofs[0].size), "-o", str(policies))
-    alone = CommandLine(world.directory / "offline")
-    oldest, newest = world.proofs[0], world.proofs[-1]
-    before, after = world.policies[0], world.policies[-1]
-    for proofs, policy in ((oldest, after), (newest, before), (world.proofs[1], after)):
-        trust = ("--policy", str(policy), "--policies", str(policies))
-        told = alone.json("verify", "receipt", str(proofs.receipt), *trust)
-        assert told["position"] == proofs.position
-        checked = [("receipt", proofs.receipt)]
-        for export in proofs.exports:
-            assert alone.json("verify", "export", str(export), *trust)["holds"]
-            checked.append(("export", export))
-        for what, path in checked:
-            done = run_auditor(what, path, *trust)
-            assert done.returncode == 0, done.stderr
-    # What came with the new export is enough for it.
-    new = newest.exports[1]
-    assert alone.json("verify", "export", str(new), "--policy", str(before))["holds"]
-    assert run_auditor("export", new, "--policy", str(before)).returncode == 0
-    # Where something is missing, it is said what.
-    for path, policy in ((newest.receipt, before), (oldest.receipt, after)):
-        trust = ("--policy", str(policy))
-        assert "--policies" in alone.run("verify", "receipt", str(path), *trust, code=3).stderr
-        done = run_auditor("receipt", path, *trust)
-        assert (done.returncode, "--policies" in done.stderr) == (3, True)
-    of_new = ("--policy", str(after), "--policies", str(new))
-    needed = f"case-ledger log policies --size {oldest.size}"
-    assert needed in alone.run("verify", "receipt", str(oldest.receipt), *of_new, code=3).stderr
-    assert needed in run_auditor("receipt", oldest.receipt, *of_new).stderr
-    # A key that counts no more signs a checkpoint of a size that the new policy is for.
-    held = world.directory / "stale"
-    held.write_text(signed_again(new / "checkpoint", world.directory / "log.jwk"))
-    trust = ("--policy", str(after), "--held", str(held))
-    assert alone.run("verify", "export", str(new), *trust, code=3)
-    assert "no log key" in run_auditor("export", new, *trust).stderr
-
-
-def signed_again(checkpoint: Path, key: Path) -> str:
-    """The same checkpoint, signed by another key of the log."""
-    note = Note.parse(checkpoint.read_bytes())
-    origin = Checkpoint.parse(note.text).origin
-    signature = SignerKey(origin, SignatureType.ED25519, private(key)).sign(note.text)
-    return str(Note(note.text, (signature,)))
 
 
 def key_id(vkey: str) -> str:
