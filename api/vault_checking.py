@@ -73,6 +73,10 @@ class _Facts:
     def next_cases(self, after: UUID, limit: int) -> Sequence[UUID]:
         return self.ledger.rows.select_case_ids(after, limit)
 
+    def receives(self, party: str) -> bool:
+        registry = self.ledger.registry()
+        return registry is not None and party in registry.country_keys
+
 
 def vault_check(
     ledger: Ledger, database: Database, outbox: Outbox, party: str, keys: DataKeys

@@ -51,6 +51,7 @@ SELECT m.action_id FROM {missing} m
 LEFT JOIN {asked} a ON a.action_id = m.action_id AND a.country = %(country)s
 LEFT JOIN {asked} o ON o.action_id = m.action_id AND o.country = m.origin
 WHERE %(country)s = ANY (m.holders) AND m.lost_at IS NULL AND m.why <> 'key-missing'
+    AND (m.part = 'own' OR m.since <= now() - %(patience)s::interval)
     AND a.answered_at IS NULL
     AND (a.asked_at IS NULL OR a.asked_at < now() - least(
         %(patience)s::interval * (2 ^ least(a.times - 1, 12)), interval '6 hours'))
@@ -81,7 +82,7 @@ UPDATE {missing} m SET lost_at = now()
 WHERE m.lost_at IS NULL AND m.why <> 'key-missing' AND m.since <= now() - %(patience)s::interval
     AND NOT EXISTS (
         SELECT FROM unnest(m.holders) AS holder (country)
-        WHERE holder.country = ANY (%(reachable)s) AND NOT EXISTS (
+        WHERE (holder.country = ANY (%(reachable)s) OR holder.country = m.origin) AND NOT EXISTS (
             SELECT FROM {asked} a
             WHERE a.action_id = m.action_id AND a.country = holder.country
                 AND a.answered_at <= now() - %(patience)s::interval
@@ -239,7 +240,8 @@ class MissingParts:
     def settle(self, *, patience: timedelta, reachable: Collection[str]) -> int:
         """Note as lost what every holder has answered about in vain. Returns how many actions.
 
-        An answer counts once all that it announced is here, and ``patience`` has passed.
+        An answer counts once all that it announced is here, and ``patience`` has passed. A country
+        that nothing could ever be sent to, since it is not ``reachable``, holds nothing of others.
         """
         named = {"patience": patience, "reachable": list(reachable)}
         self._change(_NOT_COME, named)

@@ -23,7 +23,7 @@ from ledger.store.database import Database
 from ledger.store.migrate import access_rows, reader_role, vault_role, vault_schema
 from ledger.vault.country_key import SealError
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.holding import Lack, Listed, lacks, must_hold
+from ledger.vault.holding import Lack, Listed, Part, lacks, must_hold
 from ledger.vault.inventory import Kept, list_mac, row_mac
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.action import LedgerModel
@@ -96,6 +96,9 @@ class LedgerFacts(Interface):
 
     def next_cases(self, after: UUID, limit: int) -> Sequence[UUID]:
         """Return the next cases in the order of their ids."""
+
+    def receives(self, party: str) -> bool:
+        """Whether a country has a registered key, so that others can send it anything."""
 
 
 class Superseded(NamedTuple):
@@ -227,7 +230,7 @@ class VaultCheck:
             case_id = (entry or rows[0])["case_id"]
             deposit = _Deposit(*place, rows, entry)
             of_cases.setdefault(case_id, {}).setdefault(place[0], []).append(deposit)
-        checked = Checked()
+        checked, receives = Checked(), self._facts.receives(self._party)
         for case_id in case_ids:
             of_actions, case = of_cases.get(case_id, {}), cases.get(case_id)
             data_keys = [*self._data_keys(case_id), *before.get(case_id, ())] if of_actions else []
@@ -245,7 +248,11 @@ class VaultCheck:
                 checked.findings += _undecided_erasure(case, protocol)
                 continue
             checked.lacks += lacks(
-                must_hold(case, self._party, protocol),
+                [
+                    one
+                    for one in must_hold(case, self._party, protocol)
+                    if one.part is Part.OWN or receives
+                ],
                 {a: [one for d in ds if (one := d.listed())] for a, ds in of_actions.items()},
                 {
                     a: {(digest, d.received_from) for d in ds for digest in d.sound}

@@ -55,6 +55,9 @@ class _NoLedger:
     def next_cases(self, *_: object) -> tuple[UUID, ...]:
         return ()
 
+    def receives(self, _: str) -> bool:
+        return True
+
 
 @dataclass
 class World:

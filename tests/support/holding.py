@@ -78,7 +78,11 @@ def vault_standing(ledger: Ledger, database: Database, party: str, keys: DataKey
     after = UUID(int=0)
     while case_ids := ledger.rows.select_case_ids(after, 500):
         for case in ledger.cases(case_ids, keep=False).values():
-            due |= {(one.action, one.part): one for one in must_hold(case, party, protocol)}
+            due |= {
+                (one.action, one.part): one
+                for one in must_hold(case, party, protocol)
+                if one.part is Part.OWN or party in ledger.adopted().country_keys
+            }
         after = case_ids[-1]
     lacking = {(one.due.action, one.due.part): one for one in check.lacks}
     named = {(one.action, one.part): one for one in MissingParts(database, party).page(100_000)}
