@@ -42,6 +42,7 @@ from api.routes import (
     replay,
     retention,
     sign_in,
+    submissions,
 )
 from api.settings import Settings
 from api.work import Work
@@ -100,7 +101,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     )
     for resource in (
         cases, replay, personal, duplicates, retention, accountability, events, protocol,
-        outbox, mailbox, log, sign_in, health,
+        outbox, mailbox, submissions, log, sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)

@@ -53,7 +53,9 @@ from api.documents import (
     SentDigest,
     SentDigests,
     SettledOutcomes,
+    StatedSubmissions,
     SubjectAccessRequest,
+    SubmissionPage,
     TrailPage,
 )
 from api.problem_details import ProblemDetails
@@ -533,6 +535,16 @@ class LedgerClient:
         """Which of these parcels the mailbox does not have."""
         response = self._send_document("/v1/mailbox/missing", SentDigests(sent=tuple(sent)))
         return MissingParcels.model_validate_json(response.content).missing
+
+    def state_submissions(self, statements: Sequence[str]) -> SubmissionPage:
+        """Hand signed statements on waiting actions to another country's node; for a node alone."""
+        sent = StatedSubmissions(statements=tuple(statements))
+        response = self._send_document("/v1/submissions", sent)
+        return SubmissionPage.model_validate_json(response.content)
+
+    def submissions(self, limit: int = 200) -> SubmissionPage:
+        """Return what other countries' nodes stated that they handed in."""
+        return self._get("/v1/submissions", SubmissionPage, {"limit": limit})
 
     def ready(self) -> Readiness:
         """Whether the node can serve. Raises ``RefusedError`` where it cannot yet."""

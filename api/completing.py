@@ -24,6 +24,7 @@ from api.delivering import Delivery
 from api.presented_fields import acts_of
 from ledger import clock, node_statements
 from ledger.application import Ledger
+from ledger.erasure_statement import REASON, confirmation_of, contradicts_erasure
 from ledger.keys import key_id
 from ledger.mailbox import QuotaError
 from ledger.refusals import Refusal
@@ -313,4 +314,15 @@ class Completing(Background):
         named = (said.protocol, said.sender, said.recipient)
         if named != (registry.protocol.id, sender, vault.party):
             raise ParcelError("statement", "its statement is for another")
+        self._check_erased(said, registry)
         return said
+
+    def _check_erased(self, said: HeldStatement, registry: Registry) -> None:
+        """Raises ``ParcelError`` for a country that offers what it confirmed to hold no longer."""
+        held = {one.action: one.digests for one in said.held if one.digests}
+        rows = self._ledger.rows.select_actions(list(held))
+        for case in self._ledger.cases({row.originator_id for row in rows}).values():
+            confirmation = confirmation_of(case, said.sender, registry.protocol)
+            is_later = confirmation is not None and said.iat > confirmation.recorded_at.timestamp()
+            if is_later and contradicts_erasure(case, said.sender, registry.protocol, held):
+                raise ParcelError(REASON, "its sender confirmed to hold these fields no longer")

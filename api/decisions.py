@@ -17,7 +17,7 @@ from ledger.refusals import Refusal
 from ledger.registry import policy_in_force
 from ledger.signing import SignedAction
 from ledger.transparency import decision
-from ledger.transparency.decision import Refused, Statement
+from ledger.transparency.decision import MAX_FIELD, Refused, Statement
 from ledger.transparency.note import SignerKey
 from ledger.transparency.policy import Policy
 
@@ -98,7 +98,7 @@ class SignedDecisions:
             case=case_id,
             acted_on=case_version,
             rule=found.refusal.rule,
-            field=found.refusal.field,
+            field=found.refusal.field and found.refusal.field[:MAX_FIELD],
             size=found.size,
             decided_at=found.at,
         )

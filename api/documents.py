@@ -14,7 +14,7 @@ from api.parcel_standing import ParcelsStanding, Side
 from api.problem_details import ProblemDetails
 from api.readiness import Effect
 from api.subject_access.wording import Language
-from ledger import application
+from ledger import application, submissions
 from ledger.case_state import Act
 from ledger.duplicates import store as duplicates
 from ledger.duplicates.messages import Finding
@@ -452,6 +452,43 @@ class Outcome(Document):
     """Why it was refused, if it was."""
 
 
+class StatedSubmissions(Document):
+    """Statements that a country's node signed on actions that wait."""
+
+    statements: Annotated[
+        tuple[Annotated[str, Field(max_length=submissions.MAX_CHARACTERS)], ...],
+        Field(min_length=1, max_length=100),
+    ]
+
+
+class SubmissionDocument(Document):
+    """That another country's node handed an action in, and what this node's copy has of it."""
+
+    party: Country
+    action_id: UUID
+    digest: str
+    """SHA-256 of the signed action without disclosures, base64url."""
+    submitted_at: UtcDatetime
+    """When it came to that country's node, by that node's word."""
+    received_at: UtcDatetime
+    """When the statement came to this node first."""
+    position: int | None
+    """Where the action is recorded; ``null`` while this node's copy has no such action."""
+    recorded_at: UtcDatetime | None
+    statement: str
+    """The statement as the other node signed it."""
+
+    @classmethod
+    def of(cls, kept: submissions.KeptSubmission) -> "SubmissionDocument":
+        return cls(**dataclasses.asdict(kept))
+
+
+class SubmissionPage(Document):
+    """Statements of other countries' nodes."""
+
+    submissions: tuple[SubmissionDocument, ...]
+
+
 class OutboxPage(Document):
     """Actions that were handed in, the last one first."""
 
@@ -562,6 +599,14 @@ class Following(Document):
     trouble: str | None
     waiting: int
     """How many actions of its agencies have no outcome yet."""
+    waiting_since: UtcDatetime | None = None
+    """Since when the first of them waits."""
+    own_seconds: float | None = None
+    """The median time until an own action of the last day was in this node's copy."""
+    others_seconds: float | None = None
+    """The median time from signing to recording of other countries' last actions."""
+    others_recorded_since: int = 0
+    """How many of other countries' last actions were recorded since ``waiting_since``."""
 
 
 class Health(Document):

@@ -21,6 +21,7 @@ from api.recording import Recording
 from ledger import clock, signing
 from ledger.application import Ledger
 from ledger.case import Case
+from ledger.erasure_statement import last_version_with_fields
 from ledger.protocol import Protocol
 from ledger.refusals import Refusal
 from ledger.retention import (
@@ -205,14 +206,16 @@ class Erasing(Background):
                 _log.warning("an erasure must be confirmed by the coordinator", party=party)
             return False
         order = case.state.erasure.order if case.state.erasure else None
+        upto = last_version_with_fields(case)
+        name = f"{case.id} erasure confirmed {party} {order} {upto}"
         # The same bytes each time, so that the ledger records it once.
         signed = signing.sign(
-            ErasureConfirmed(acted_at=erased_at, order=order),
+            ErasureConfirmed(acted_at=erased_at, order=order, upto=upto),
             agency=node.id,
             key=key,
             protocol=protocol.id,
             case_id=case.id,
-            action_id=signing.own_action_id(key, f"{case.id} erasure confirmed {party} {order}"),
+            action_id=signing.own_action_id(key, name),
             signed_at=erased_at,
         )
         try:

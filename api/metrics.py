@@ -75,6 +75,21 @@ class _Standing(Collector):
             )
         if (following := node.following()) is not None:
             yield _gauge("outbox_waiting", "Actions without an outcome", following.waiting)
+            if (since := following.waiting_since) is not None:
+                waited = max(0.0, (clock.now() - since).total_seconds())
+            else:
+                waited = 0.0
+            yield _gauge("outbox_oldest_seconds", "How long the first of them has waited", waited)
+            yield _gauge(
+                "outbox_own_seconds",
+                "Median time until an own action of the last day was in the copy",
+                following.own_seconds or 0.0,
+            )
+            yield _gauge(
+                "outbox_others_seconds",
+                "Median time from signing to recording of other countries' last actions",
+                following.others_seconds or 0.0,
+            )
             yield _gauge("ledger_reachable", "1 where it answers", float(following.reachable))
 
     def _parcels(self) -> Iterator[Metric]:

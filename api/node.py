@@ -30,6 +30,7 @@ from api.takeover_watch import TakeoverWatch
 from api.timestamping import trusted_roots
 from api.told import Told
 from api.view_checking import malformed_rows
+from api.waiting import Comparing
 from api.witnessing import LATEST, Copied, Recorded, Witnesses
 from ledger.application import Ledger, environment
 from ledger.case import Case
@@ -39,6 +40,7 @@ from ledger.mailbox import Mailbox
 from ledger.outbox import Outbox
 from ledger.protocol import NODE, Agency
 from ledger.store.database import Database
+from ledger.submissions import Submissions
 from ledger.transparency import publication
 from ledger.transparency.cosigned_times import CosignedTimes
 from ledger.transparency.dated_checkpoints import KEPT_AN_HOUR, cosigned_times
@@ -67,6 +69,8 @@ class Node:
         self.vaults = Vaults(self.database, person_keys(settings, self.country_keys))
         self.outbox = Outbox(self.database)
         self.false_decisions = FalseDecisions(self.database)
+        self.submissions = Submissions(self.database)
+        self.waiting = Comparing(self.ledger, self.outbox, self.parties)
         self.clock = ClockWatch.of(
             settings, self.database, lambda: self.witnesses.cosigned_elsewhere_at()
         )
@@ -177,13 +181,17 @@ class Node:
         """How this node stands to the ledger node, where it is not that itself."""
         if self.settings.ledger_url is None:
             return None
-        heard = self.told.now.heard
+        heard, waiting = self.told.now.heard, self.waiting.now()
         return Following(
             ledger_url=self.settings.ledger_url,
             reachable=heard is not None and heard.reachable,
             heard_at=heard.heard_at if heard is not None else None,
             trouble=heard.trouble if heard is not None else None,
-            waiting=len(self.outbox.undecided()),
+            waiting=waiting.actions,
+            waiting_since=waiting.oldest_at,
+            own_seconds=waiting.own_seconds,
+            others_seconds=waiting.others_seconds,
+            others_recorded_since=waiting.others_since,
         )
 
     def __enter__(self) -> Self:

@@ -22,6 +22,7 @@ from api.mailing import PostOffice
 from api.presenting import recorded_text
 from ledger import clock
 from ledger.application import Ledger
+from ledger.erasure_statement import REASON, contradicts_erasure
 from ledger.keys import key_id
 from ledger.mailbox import PairStanding, Waiting
 from ledger.refusals import Refusal
@@ -321,6 +322,12 @@ class Receiving(Background):
         if case is None:
             raise ParcelError("no-such-case", "there is no such case")
         parcels.check(content, action, parsed.disclosures, parcel, case, registry.protocol)
+        shown = {action.id: [one.digest for one in parsed.disclosures]}
+        if contradicts_erasure(case, parcel.sender, registry.protocol, shown):
+            # It may have been sent before the erasure: nothing of it is taken in, and it is noted.
+            _log.error("fields come that their sender confirmed to hold no longer")
+            vault.arrived.note_refused(parcel.sender, REASON)
+            return ParcelOutcome.ERASED
         if vault.erased([case.id]):
             return ParcelOutcome.ERASED
         origin = registry.agency(action.agency).party

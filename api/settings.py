@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     """The same of one agency, made or waited for."""
     missing_after_seconds: Annotated[float, Field(ge=0, le=86400)] = 60
     """So long what another country sends may take, before it counts as missing and is asked for."""
+    waiting_after_seconds: Annotated[float, Field(ge=1, le=7 * 86400)] = 900
+    """So long an action may wait for its outcome before it is a trouble, and stated to others."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     def listening_on(self, host: str | None, port: int | None) -> Self:

@@ -33,7 +33,7 @@ from ledger.transparency.publication import PolicyAt
 _EVERY_SECONDS = 30.0
 _ANSWER_SECONDS = 3.0
 _ANSWER_BYTES = 4 * 1024 * 1024
-_OF_A_NODE = re.compile(r"(?P<node>.+)/witness/[A-Za-z]{2}/?")
+OF_A_NODE = re.compile(r"(?P<node>.+)/witness/[A-Za-z]{2}/?")
 """The witness of a country's node is at this address of the node."""
 _log = structlog.get_logger(__name__)
 
@@ -92,7 +92,7 @@ class TakeoverWatch(Background):
             return None
 
     def _decided(self, http: httpx.Client, url: str) -> TakenOver | None:
-        of_node = _OF_A_NODE.fullmatch(url)
+        of_node = OF_A_NODE.fullmatch(url)
         if of_node is None:
             return None  # a witness that runs alone has no events
         answer = http.get(f"{of_node['node']}/log/policies")

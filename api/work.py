@@ -7,7 +7,7 @@ where it was whenever it ends.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -34,6 +34,7 @@ from api.marked_events import marked_troubles
 from api.matching import Matching
 from api.node import Node, node_client
 from api.notifying.notifier import Notifier
+from api.other_nodes import other_nodes
 from api.own_outbox import OwnOutbox
 from api.parcel_standing import (
     full_troubles,
@@ -52,10 +53,12 @@ from api.timestamping import Stamper
 from api.told import Heard, Listener, Said, Teller
 from api.vault_checking import VaultChecking
 from api.view_checking import ViewChecking, view_troubles
+from api.waiting import Stating, outbox_troubles, statement
 from api.witnessing import LATEST
 from ledger import clock, outbox
 from ledger.false_decisions import FalseDecisions
 from ledger.mirror import Mirror
+from ledger.outbox import Outgoing
 from ledger.protocol import Agency
 from ledger.registry import Registry
 from ledger.store import recorder
@@ -140,7 +143,9 @@ class Work:
         if (stamper := Stamper.of(node.settings, node.database)) is not None:
             enter(stamper)
         if (
-            notifier := Notifier.of(node.settings, node.database, node.ledger.registry)
+            notifier := Notifier.of(
+                node.settings, node.database, node.ledger.registry, node.waiting.now
+            )
         ) is not None:
             enter(notifier)
         enter(self.checks)
@@ -240,6 +245,11 @@ class Work:
         self._follower = self._stack.enter_context(follower)
         self.checks.add(lambda: _copying(follower))
         self.checks.add(forwarder.troubles)
+        limit = timedelta(seconds=node.settings.waiting_after_seconds)
+        self.checks.add(lambda: outbox_troubles(node.waiting.now(), limit, clock.now()))
+        self._stack.enter_context(
+            Stating(node.outbox, limit, self._statement, lambda: other_nodes(node))
+        )
         self.checks.add(lambda: _false_decisions(node.false_decisions))
         self._correspond(HttpPostOffice(client))
         self._works[outbox.CHANNEL] = forwarder.put
@@ -284,6 +294,10 @@ class Work:
         self.checks.add(lambda: full_troubles(delivery.full))
         self.checks.add(lambda: outdated_troubles(delivery.is_outdated))
         self.checks.add(lambda: without_key_troubles(receiving.without_key))
+
+    def _statement(self, waiting: Outgoing) -> str | None:
+        """Sign since when an action waits, where the key of its country's node is here."""
+        return statement(self._node.ledger, waiting, self._node_key)
 
     def _log(self) -> str:
         """The keys of the log in force. A ledger node that takes over has another one."""

@@ -79,6 +79,12 @@ UNION
 SELECT action_id FROM log.false_decisions WHERE action_id = ANY(%(ids)s) AND settled_at IS NULL
 """
 
+_MEDIAN = """
+SELECT percentile_cont(0.5) WITHIN GROUP (
+    ORDER BY EXTRACT(epoch FROM decided_at - received_at)) AS seconds
+FROM outbox.actions WHERE state = 'recorded' AND decided_at > now() - interval '1 day'
+"""
+
 
 class OutboxState(StrEnum):
     """What became of an action."""
@@ -280,6 +286,32 @@ class Outbox:
                 {"ids": None if action_ids is None else list(action_ids)},
             ).fetchall()
         return {row["action_id"] for row in rows}
+
+    def standing(self) -> tuple[int, datetime | None]:
+        """Return how many actions have no outcome, and when the first of them was put in."""
+        with self._database.connection() as connection:
+            row = connection.execute(
+                "SELECT count(*) AS actions, min(received_at) AS oldest_at FROM outbox.actions"
+                " WHERE state IN ('waiting', 'sent')",
+                prepare=True,
+            ).fetchone()
+        return (row["actions"], row["oldest_at"]) if row is not None else (0, None)
+
+    def median_seconds(self) -> float | None:
+        """Return how long actions of the last day took until this node's copy had them."""
+        with self._database.connection() as connection:
+            row = connection.execute(_MEDIAN).fetchone()
+        return row["seconds"] if row is not None else None
+
+    def waiting_since(self, moment: datetime, limit: int) -> list[Outgoing]:
+        """Return actions without an outcome that were put in before ``moment``, oldest first."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                "SELECT * FROM outbox.actions WHERE state IN ('waiting', 'sent')"
+                " AND received_at < %s ORDER BY received_at LIMIT %s",
+                (moment, limit),
+            ).fetchall()
+        return [Outgoing.of(row) for row in rows]
 
     def forget(self, age: timedelta) -> int:
         """Remove what was decided longer ago than ``age``. Returns how many."""

@@ -505,6 +505,9 @@ def _erasure_approved(p: Proposal) -> None:
 
 
 def _erasure_confirmed(p: Proposal) -> None:
+    upto = p.act.fields.get("upto")
+    if upto is not None and upto >= p.act.version:
+        raise _invalid("upto", "The case has no such version yet; name one that it has.", "upto")
     erasure, order = p.state.erasure, p.act.fields.get("order")
     if erasure is not None and p.state.is_erased:
         if p.agency.party not in erasure.pending:

@@ -110,7 +110,7 @@ COMMANDS: Mapping[str, Place] = {
     "log": Place(("log",), "The ledger as a transparency log."),
     "witness": Place(("log",), "A party's witness."),
     "node": Place(
-        ("nodes", "history", "missing", "node_init", "parcels", "rejoining"),
+        ("nodes", "history", "missing", "node_init", "parcels", "rejoining", "submissions"),
         "A node: what it found, and its history.",
     ),
 }

@@ -181,6 +181,8 @@ def email_of(
             subject, content = _of_key(data)
         case "retention.announced":
             subject, content = _of_erasure(data)
+        case "actions.waiting":
+            subject, content = _of_waiting(data)
         case kind:
             subject, content = _of_obligation(kind, data)
     letter = EmailMessage()
@@ -212,6 +214,16 @@ def _of_erasure(data: Mapping[str, Any]) -> tuple[str, str]:
         f"Action     {data['announcement']}\n\n"
         "A hold by a court or prosecutor stops it; a coordinator may announce a later time. "
         "case-ledger retention list shows all. "
+    )
+
+
+def _of_waiting(data: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{data['actions']} actions wait for the ledger node", (
+        f"Actions of your country have had no outcome since {data['since']}. They are kept, and "
+        "sent again.\n\n"
+        f"Actions    {data['actions']}\n"
+        f"Others'    {data['others_recorded_since']} of other countries were recorded since\n\n"
+        "Ask the operators of your node and of the ledger node. The page /waiting shows more. "
     )
 
 

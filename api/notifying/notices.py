@@ -1,6 +1,6 @@
 """What an agency is told of what it owes: pure functions, with nothing personal in any message."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 
 from api.key_ends import concerns, ending_keys, step_before
 from api.notifying.subscriptions import Subscription
+from api.waiting import Waiting
 from ledger.case_state import AnnouncedErasure
 from ledger.protocol import COORDINATOR, Agency, Protocol
 from ledger.registry import Registry
@@ -85,6 +86,38 @@ def retention_notices(
                     },
                 },
             )
+
+
+def waiting_notices(
+    waiting: Waiting,
+    limit: timedelta,
+    parties: Collection[str],
+    subscriptions: Sequence[Subscription],
+    protocol: Protocol,
+    now: datetime,
+) -> Iterator[Notice]:
+    """Yield what coordinators are told of actions that wait beyond ``limit``, once a day."""
+    if waiting.oldest_at is None or now - waiting.oldest_at <= limit:
+        return
+    for subscription in subscriptions:
+        agency = protocol.agencies_by_id[subscription.agency]
+        if agency.party not in parties or agency.role != COORDINATOR:
+            continue
+        yield Notice(
+            id=uuid5(subscription.id, f"waiting {now.date().isoformat()}"),
+            subscription=subscription.id,
+            obligation=None,
+            due=waiting.oldest_at + limit,
+            message={
+                "type": "actions.waiting",
+                "timestamp": format_utc(now),
+                "data": {
+                    "actions": waiting.actions,
+                    "since": format_utc(waiting.oldest_at),
+                    "others_recorded_since": waiting.others_since,
+                },
+            },
+        )
 
 
 def key_notices(

@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Self
 from uuid import UUID
@@ -18,10 +18,18 @@ from api.notifying.channels import (
     NotReceivedError,
     WebhookChannel,
 )
-from api.notifying.notices import LONGEST_OVERDUE, key_notices, notices, retention_notices
+from api.notifying.notices import (
+    LONGEST_OVERDUE,
+    Notice,
+    key_notices,
+    notices,
+    retention_notices,
+    waiting_notices,
+)
 from api.notifying.outbox import NoticeOutbox, Taken
 from api.notifying.subscriptions import Subscription, read_subscriptions
 from api.settings import Settings
+from api.waiting import Waiting
 from ledger import clock
 from ledger.protocol import Protocol
 from ledger.registry import Registry
@@ -50,7 +58,9 @@ class Notifier(Background):
         ahead: timedelta,
         lease: timedelta = LEASE,
         registry: Callable[[], Registry | None] = lambda: None,
+        waiting: Callable[[], Iterable[Notice]] = tuple,
     ) -> None:
+        """``waiting`` returns what is to be told of this country's actions that wait."""
         self._outbox = NoticeOutbox(database)
         self._protocol = protocol
         self._subscriptions = {one.id: one for one in subscriptions}
@@ -58,12 +68,17 @@ class Notifier(Background):
         self._ahead = ahead
         self._lease = lease
         self._registry = registry
+        self._waiting = waiting
         self._sending: dict[Hashable, threading.Thread] = {}
         super().__init__(notify=self._run)
 
     @classmethod
     def of(
-        cls, settings: Settings, database: Database, registry: Callable[[], Registry | None]
+        cls,
+        settings: Settings,
+        database: Database,
+        registry: Callable[[], Registry | None],
+        waiting: Callable[[], Waiting] | None = None,
     ) -> Self | None:
         """As the settings say; ``None`` where nobody is told.
 
@@ -74,7 +89,23 @@ class Notifier(Background):
             return None
         ahead = timedelta(days=settings.notify_days_before)
         protocol, channels = settings.load_protocol(), cls.channels(server)
-        return cls(database, protocol, subscriptions, channels, ahead, registry=registry)
+
+        def of_waiting() -> Iterable[Notice]:
+            if waiting is None:
+                return ()
+            limit = timedelta(seconds=settings.waiting_after_seconds)
+            own = own_parties(settings)
+            return waiting_notices(waiting(), limit, own, subscriptions, protocol, clock.now())
+
+        return cls(
+            database,
+            protocol,
+            subscriptions,
+            channels,
+            ahead,
+            registry=registry,
+            waiting=of_waiting,
+        )
 
     @staticmethod
     def channels(server: MailServer | None) -> Mapping[str, Channel]:
@@ -101,12 +132,13 @@ class Notifier(Background):
         parties = {agencies[one.agency].party for one in subscriptions}
         announced = self._outbox.announced(parties, now)
         of_erasures = list(retention_notices(announced, subscriptions, self._protocol, now))
-        standing = [notice.id for notice in (*of_keys, *of_erasures)]
+        of_waiting = list(self._waiting())
+        standing = [notice.id for notice in (*of_keys, *of_erasures, *of_waiting)]
         self._outbox.drop(self._subscriptions.keys(), standing)
         self._outbox.forget(_SENT_KEPT)
         owed = self._outbox.owed(now - LONGEST_OVERDUE, now + self._ahead)
         of_obligations = notices(owed, subscriptions, self._protocol, now, self._ahead)
-        return self._outbox.put([*of_keys, *of_erasures, *of_obligations])
+        return self._outbox.put([*of_keys, *of_erasures, *of_waiting, *of_obligations])
 
     def send(self) -> int:
         """Send what waits. Returns how many were received.

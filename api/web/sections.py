@@ -22,6 +22,7 @@ FIGURES = Section("nav.figures", "/charts")
 VERIFY = Section("nav.verify", "/verify")
 RETENTION = Section("nav.retention", "/retention")
 MISSING = Section("nav.missing", "/missing")
+WAITING = Section("nav.waiting", "/waiting")
 KEYS = Section("nav.keys", "/keys")
 NEW = Section("nav.new", "/cases/new")
 
@@ -40,6 +41,7 @@ def sections(caller: Caller) -> Sequence[Section]:
         *((FIGURES,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((RETENTION,) if role == COORDINATOR else ()),
         *((MISSING,) if role == COORDINATOR else ()),
+        *((WAITING,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((KEYS,) if role == COORDINATOR else ()),
         VERIFY,
     )

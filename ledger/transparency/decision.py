@@ -37,6 +37,7 @@ TYPE = "case-ledger-decision+jwt"
 HEADER = "Case-Ledger-Decision"
 """The header of an answer in which a decision travels."""
 MAX_CHARACTERS = 4096
+MAX_FIELD = 200
 _Digest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 _Position = Annotated[int, Field(ge=1, le=2**53, strict=True)]
 
@@ -87,7 +88,7 @@ class Refused(_Statement):
     acted_on: Annotated[int, Field(ge=0, le=2**53, strict=True)]
     """The case version that the agency acted on."""
     rule: Annotated[str, Field(min_length=1, max_length=300)]
-    field: Annotated[str, Field(max_length=200)] | None = None
+    field: Annotated[str, Field(max_length=MAX_FIELD)] | None = None
     size: Annotated[int, Field(ge=0, le=2**53, strict=True)]
     decided_at: UtcDatetime
     """The time by which the rules decided: by the ledger node's clock."""

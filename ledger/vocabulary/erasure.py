@@ -69,10 +69,16 @@ class ErasureApproved(Action):
 
 
 class ErasureConfirmed(Action):
-    """A country confirms that its vault holds nothing on the person any more."""
+    """A country confirms that its vault holds nothing on the person any more.
+
+    With ``upto`` it states which digests it no longer holds: all that the case's actions have up to
+    this version of the case.
+    """
 
     kind: ClassVar[str] = "erasure_confirmed"
     stage: ClassVar[S] = S.COORDINATION
 
     order: OnLedger[ActionId | None] = None
     """The approval that is carried out; none where the period of retention is over."""
+    upto: OnLedger[Annotated[int, Field(ge=1, le=2**53)] | None] = None
+    """The version of the case up to which nothing is held any more."""

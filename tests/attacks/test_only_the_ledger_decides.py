@@ -20,7 +20,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
 
-from api import forwarding, readiness
+from api import forwarding, readiness, waiting
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.log_keys import log_key, witness_key
 from api.problem_details import ProblemDetails
@@ -43,6 +43,7 @@ from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
+from tests.support.command_line import CommandLine
 from tests.support.databases import new_database
 from tests.support.process import free_port
 from tests.support.proxy import Answer, Asked, Proxy, answer, proxying
@@ -110,6 +111,7 @@ def between(server: str, begun: str, migrated: str, agencies: Agencies) -> Itera
             countries=("XK",),
             policy=policy,
             ledger_url=proxy.url,
+            waiting_after_seconds=1,
         )
         there.key_directory.mkdir(parents=True)
         keys.save(agencies.keys["xk-node"], there.key_directory / "xk-node.jwk")
@@ -337,7 +339,9 @@ def test_a_dropped_action_is_sent_again_and_its_receipt_is_evidence(between: Bet
     settle(between)
 
 
-def test_a_false_refusal_is_evidence_and_takes_no_disclosure(between: Between) -> None:
+def test_a_false_refusal_is_evidence_and_takes_no_disclosure(
+    between: Between, tmp_path: Path
+) -> None:
     case_id = uuid4()
     signed = between.signed(case_id)
     action_id = UUID(signed.payload["jti"])
@@ -355,6 +359,17 @@ def test_a_false_refusal_is_evidence_and_takes_no_disclosure(between: Between) -
     ]
     wait_until("the trouble", lambda: "false-decision" in between.troubles())
     assert between.held(action_id) > 0
+    settings = between.country.settings
+    command = CommandLine(
+        settings.data_directory,
+        {
+            "CASE_LEDGER_DATABASE_URL": between.country_database,
+            "CASE_LEDGER_POLICY": str(settings.policy),
+        },
+    )
+    command.run("node", "evidence", "--save", str(tmp_path))
+    (file,) = tmp_path.glob(f"{action_id}-*.json")
+    assert "it is false" in command.run("verify", "decision", str(file), code=5).stdout
     between.proxy.lies = lambda _: None
     with between.police() as police:  # handed in again, it is recorded
         assert police.send(signed, case_id, 0).case_id == case_id
@@ -395,6 +410,54 @@ def test_one_action_that_is_always_blocked_holds_up_no_other_case(
         for _ in range(3):
             receipt = police.open_case(opening())
             prosecutor.append(prioritised, receipt.case_id, 1)
+
+
+def test_a_dropped_action_is_compared_with_others_and_stated_to_other_countries(
+    between: Between, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The way to the ledger node drops one case's actions: the node says so, past it too."""
+    monkeypatch.setattr(waiting, "_COMPARED_SECONDS", 0.0)
+    case_id = uuid4()
+    signed = between.signed(case_id)
+    between.proxy.lies = lambda asked: (
+        b"" if asked.is_action and str(case_id) in asked.path else None
+    )
+    action_id = between.put(signed, case_id)
+    others = between.ledger.agencies.sign("me-police-thb", opening(("ME",)), other := uuid4())
+    with between.ledger.client("me-node") as node:
+        node.send(others.without_disclosures(), other, 0)
+    wait_until("others' action", lambda: following(between)["others_recorded_since"] != 0)
+    assert following(between)["waiting_since"] is not None
+    wait_until("the trouble", lambda: "actions-waiting" in between.troubles())
+    home = between.country.settings.data_directory
+    ours = CommandLine(home, {"CASE_LEDGER_DATABASE_URL": between.country_database})
+    theirs = CommandLine(tmp_path, {"CASE_LEDGER_DATABASE_URL": between.ledger.node.conninfo})
+    assert ours.json("node", "submitted", str(tmp_path / "waiting"))["statements"] == 1
+    assert theirs.json("node", "take-submitted", str(tmp_path / "waiting"))["new"] == 1
+    (stated,) = theirs.json("node", "stated")
+    assert (stated["party"], stated["action_id"], stated["position"]) == (
+        "XK", str(action_id), None,
+    )  # fmt: skip
+    with between.ledger.client("xk-node") as node:
+        (kept,) = node.state_submissions([stated["statement"]]).submissions
+        assert kept.action_id == action_id
+    with between.ledger.client("me-node") as node, pytest.raises(RefusedError) as refused:
+        node.state_submissions([stated["statement"]])  # another country's
+    assert refused.value.problem.rule == "statement"
+    with between.police() as police, pytest.raises(RefusedError):
+        police.submissions()
+    between.proxy.lies = lambda _: None
+    with between.police() as police:
+        wait_until("the event", lambda: police.outcome(action_id).receipt is not None)
+    with between.ledger.client("me-nac") as coordinator:
+        (kept,) = coordinator.submissions().submissions
+        assert kept.recorded_at is not None
+
+
+def following(between: Between) -> dict[str, object]:
+    told = between.ready()["following"]
+    assert isinstance(told, dict)
+    return told
 
 
 def test_a_client_believes_no_answer_on_another_action(agencies: Agencies) -> None:

@@ -269,7 +269,7 @@ LEDGER_LEVEL = {
     "retention_announced": {"closed_at": "rule", "kept_days": "rule", "erase_from": "rule"},
     "erasure_proposed": {"ground": "rule"},
     "erasure_approved": {"proposal": "rule"},
-    "erasure_confirmed": {"order": "rule"},
+    "erasure_confirmed": {"order": "rule", "upto": "rule"},
 }  # fmt: skip
 """Every field that all countries read, and why. A new one is decided upon here."""
 

@@ -11,7 +11,8 @@ from tests.support.story import Told
 
 People = Callable[[str], Person]
 PAGES = ("/cases?show=all", "/cases/new", "/board", "/meeting", "/charts", "/keys", "/verify",
-         "/retention", "/missing", "/cases/{}", "/cases/{}/act", "/cases/{}/act/meeting_held",
+         "/retention", "/missing", "/waiting", "/cases/{}", "/cases/{}/act",
+         "/cases/{}/act/meeting_held",
          "/cases/{}/personal", "/cases/{}/replay", "/cases/{}/trail", "/cases/{}/verify",
          "/sign-in")  # fmt: skip
 

@@ -90,6 +90,10 @@ def test_a_country_verifies_without_trusting_the_operator(
     assert cli.json("log", "export", str(written))["size"] == 4
     alone = CommandLine(directory / "auditor")  # no database, no keys, no settings
     assert alone.json("verify", "export", str(written), *trust)["holds"] is True
+    signed = cli.directory / "decisions" / f"{first['action_id']}.json"  # `act` kept it
+    by_export = ("verify", "decision", str(signed), "--export", str(written), *trust)
+    assert alone.json(*by_export)["position"] == first["position"]
+    assert cli.json("verify", "decision", str(signed), *trust)["is_true"] is True
     assert "All 4 events hold" in alone.run("verify", "export", str(written), *trust).stdout
     assert not (directory / "auditor").exists()
     check_with_the_auditors_script(policy, written, receipt)

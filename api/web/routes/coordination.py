@@ -24,6 +24,7 @@ from projections.owed_lists import AT_MOST
 _AHEAD = timedelta(days=90)
 _RETAINED = 200
 _MISSING = 200
+_STATED = 200
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
@@ -107,6 +108,27 @@ def missing(request: Request, node: TheNode, caller: TheCaller) -> Response:
         missing=vault.missing.page(_MISSING, patience=patience) if vault is not None else (),
         at_most=_MISSING,
         own=party,
+    )
+
+
+@router.get("/waiting")
+def waiting(request: Request, node: TheNode, caller: TheCaller) -> Response:
+    """Show how this country's actions wait, and what other countries state of theirs."""
+    if not caller.sees_every_event:
+        raise Refusal(
+            Ground.NOT_ALLOWED, "whole-ledger", "This is for coordinators and oversight bodies."
+        )
+    found = node.waiting.now()
+    limit = node.settings.waiting_after_seconds
+    return page(
+        request,
+        "waiting.html",
+        caller,
+        waiting=found,
+        is_late=found.oldest_seconds(clock.now()) > limit,
+        limit_minutes=f"{limit / 60:.0f}",
+        follows=not node.leads,
+        stated=node.submissions.all(_STATED),
     )
 
 

@@ -1,0 +1,109 @@
+"""Commands on a node: state to other countries which actions wait, and show what they state."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from joserfc.jwk import OKPKey
+from rich.table import Table
+
+from api.agency_keys import own_key
+from api.cli.nodes import app
+from api.cli.output import AsJson, fail, failures, out, print_json
+from api.documents import SubmissionDocument
+from api.settings import Settings
+from api.store import open_store
+from api.waiting import AT_ONCE, statement
+from ledger import clock
+from ledger.application import Ledger, environment
+from ledger.node_statements import StatementError
+from ledger.outbox import Outbox
+from ledger.protocol import Agency
+from ledger.reading_files import read_ordinary
+from ledger.store.database import Database
+from ledger.submissions import MAX_CHARACTERS, Submissions, read
+
+_LISTED = 200
+_MOST = 1_000
+
+
+@app.command()
+def submitted(
+    file: Annotated[Path, typer.Argument(help="The file to write, for the other countries.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write signed statements that this country's actions wait, and since when.
+
+    A running node states them by itself to the nodes that it reaches. Hand the file to the others
+    by any way: it holds each action's id, digest and time, and nothing personal.
+    """
+    settings = Settings()
+
+    def node_key(agency: Agency) -> OKPKey:
+        return own_key(settings, agency.id, None)
+
+    with (
+        failures(as_json),
+        open_store(settings) as store,
+        Ledger(environment(store.conninfo)) as ledger,
+        Database(store.conninfo) as database,
+    ):
+        waiting = Outbox(database).waiting_since(clock.now(), AT_ONCE)
+        made = [text for one in waiting if (text := statement(ledger, one, node_key)) is not None]
+        file.write_text("".join(f"{text}\n" for text in made), encoding="ascii")
+        if as_json:
+            print_json({"statements": len(made)})
+        else:
+            out.print(f"{len(made)} statements are in {file}.", soft_wrap=True)
+
+
+@app.command("take-submitted")
+def take_submitted(
+    file: Annotated[Path, typer.Argument(help="What another country's node wrote.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify and keep another country's statements that its actions wait."""
+    with (
+        failures(as_json),
+        open_store(Settings()) as store,
+        Ledger(environment(store.conninfo)) as ledger,
+        Database(store.conninfo) as database,
+    ):
+        registry, kept = ledger.adopted(), Submissions(database)
+        try:
+            texts = read_ordinary(file).decode("ascii").split()
+            if len(texts) > _MOST or any(len(text) > MAX_CHARACTERS for text in texts):
+                fail(f"{file} has more than {_MOST} statements, or a line that is too long")
+            contents = [(read(text, registry), text) for text in texts]
+        except UnicodeDecodeError:
+            fail(f"{file} holds no statements")
+        except StatementError as error:
+            fail(f"a statement in {file} does not hold: {error}")
+        new = sum(kept.keep(content, text) for content, text in contents)
+        if as_json:
+            print_json({"statements": len(contents), "new": new})
+        else:
+            out.print(f"{len(contents)} statements hold, {new} of them are new.")
+
+
+@app.command()
+def stated(as_json: AsJson = False) -> None:
+    """Show what other countries state that they handed in, and what of it is recorded here."""
+    with (
+        failures(as_json),
+        open_store(Settings()) as store,
+        Database(store.conninfo) as database,
+    ):
+        found = [SubmissionDocument.of(one) for one in Submissions(database).all(_LISTED)]
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in found])
+        return
+    if not found:
+        out.print("[green]No other country states that its actions wait.[/]")
+        return
+    table = Table("Country", "Action", "Handed in", "Recorded")
+    for one in found:
+        recorded = f"{one.recorded_at:%d %b %Y %H:%M:%S}" if one.recorded_at else "[red]not here[/]"
+        moment = f"{one.submitted_at:%d %b %Y %H:%M:%S}"
+        table.add_row(one.party, str(one.action_id), moment, recorded)
+    out.print(table)
