@@ -23,7 +23,8 @@ from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.note import Note, SignatureType, SignerKey
 from ledger.transparency.witness import Submission
 from tests.support.agencies import Agencies
-from tests.support.command_line import ACT
+from tests.support.auditor import run_auditor
+from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
 from tests.support.two_nodes import introduce
 
@@ -304,6 +305,25 @@ def test_the_countrys_key_is_lost_for_good(world: World) -> None:
         "the files are known",
         lambda: not {"key-files-changed", "vault-keys-missing"} & troubles(country),
     )
+
+
+def test_old_and_new_proofs_verify_by_the_oldest_and_the_newest_policy(world: World) -> None:
+    policies = world.directory / "policies.json"
+    world.country.run("log", "policies", "--size", str(world.proofs[0].size), "-o", str(policies))
+    alone = CommandLine(world.directory / "offline")
+    oldest, newest = world.proofs[0], world.proofs[-1]
+    before, after = world.policies[0], world.policies[-1]
+    for proofs, policy in ((oldest, after), (newest, before)):
+        trust = ("--policy", str(policy), "--policies", str(policies))
+        told = alone.json("verify", "receipt", str(proofs.receipt), *trust)
+        assert told["position"] == proofs.position
+        checked = [("receipt", proofs.receipt)]
+        for export in proofs.exports:
+            assert alone.json("verify", "export", str(export), *trust)["holds"]
+            checked.append(("export", export))
+        for what, path in checked:
+            done = run_auditor(what, path, *trust)
+            assert done.returncode == 0, done.stderr
 
 
 def key_id(vkey: str) -> str:
