@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -48,6 +49,16 @@ class ServedNode(Machine):
         except psycopg.OperationalError:
             self._connection = None
             raise
+
+    def kill(self) -> None:
+        """Kill all its processes, and return when none is left that holds its port."""
+        parts = children(self._process.pid) if self._process is not None else []
+        super().kill()
+        for part in parts:
+            with suppress(ProcessLookupError):
+                os.kill(part, signal.SIGKILL)
+        while any(Path(f"/proc/{part}/exe").exists() for part in parts):
+            time.sleep(0.02)
 
     def kill_answering(self) -> None:
         """Kill the process that answers requests. The node starts it again."""
