@@ -42,9 +42,10 @@ SELECT case_id FROM (
     ORDER BY case_id LIMIT %(limit)s)) AS known
 ORDER BY case_id LIMIT %(limit)s
 """
-# By the clock that wrote the time. A deposit comes before its event.
+# By the clock that wrote the time. A deposit comes before its event. Where the action is refused or
+# never recorded, the sweep removes the deposit 20 to 30 minutes after it came.
 _HELD = """
-SELECT *, received_at > clock_timestamp() - interval '10 minutes' AS is_new
+SELECT *, received_at > clock_timestamp() - interval '45 minutes' AS is_new
 FROM {held} WHERE case_id = ANY(%(cases)s)
 """
 _DEPOSITS = "SELECT * FROM {deposits} WHERE case_id = ANY(%(cases)s)"

@@ -299,3 +299,22 @@ def test_an_answer_counts_as_that_countrys_node_signed_it_alone(world: World) ->
     montenegro.completing.take_in(montenegro.vault, parcel, answer, registry)
     montenegro.vault.missing.settle(patience=timedelta(), reachable=["XK", "AL"])
     world.holds_all()
+
+
+def test_what_waits_for_the_sweep_is_no_finding_until_the_sweep_is_late(world: World) -> None:
+    vault = world.countries["XK"].vault
+    signed = world.countries.agencies.sign("xk-dhtqnj", opening(first_name=NAME), world.case_id)
+    refused = signing.read(signed)
+    vault.deposit(refused, world.case_id, signed.disclosures)
+    try:
+        for age, findings in (("35 minutes", 0), ("1 hour", len(signed.disclosures))):
+            with psycopg.connect(world.countries.conninfo) as connection:
+                connection.execute(
+                    "UPDATE vault_xk.disclosures SET received_at = now() - %s::interval"
+                    " WHERE action_id = %s",
+                    (age, refused.id),
+                )
+            said = [f for f in world.standing("XK").findings if "no such action" in f]
+            assert len(said) == findings, age
+    finally:
+        vault.discard([refused.id])
