@@ -294,6 +294,8 @@ def campaign(server: str, begun: str, migrated: str, agencies: Agencies) -> Iter
                 proxy.target = target
                 addresses[name] = proxy.url
         connect(nodes, directory, addresses)
+        for machine in nodes.machines:  # three of them share a server of 100 connections
+            machine.settings["pool_size"] = "4"
         stack.enter_context(running(nodes))
         made = Campaign(nodes, between, Story(agencies.protocol))
         made.check()
