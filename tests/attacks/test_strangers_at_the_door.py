@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -165,14 +165,19 @@ def browser(node: Place, address: str) -> httpx.Client:
     return httpx.Client(base_url=node.url, headers=headers, timeout=20)
 
 
-def come_back(node: Place, address: str, code: str) -> httpx.Response:
-    """Set out, and come back with a code of one's own making."""
-    with browser(node, address) as client:
-        out = client.get("/auth/login")
-        state = parse_qs(urlsplit(out.headers["location"]).query)["state"][0]
-        issuer = parse_qs(urlsplit(out.headers["location"]).query).get("iss", [""])[0]
-        named = {"code": code, "state": state, "iss": issuer or node.server.settings.oidc_issuer}
-        return client.get("/auth/callback", params=named)
+def set_out(node: Place, address: str, code: str) -> Callable[[], httpx.Response]:
+    """Set out. Returns how to come back with a code of one's own making."""
+    client = browser(node, address)
+    out = client.get("/auth/login")
+    state = parse_qs(urlsplit(out.headers["location"]).query)["state"][0]
+    issuer = parse_qs(urlsplit(out.headers["location"]).query).get("iss", [""])[0]
+    named = {"code": code, "state": state, "iss": issuer or node.server.settings.oidc_issuer}
+
+    def come_back() -> httpx.Response:
+        with closing(client):
+            return client.get("/auth/callback", params=named)
+
+    return come_back
 
 
 def test_strangers_with_codes_of_their_own_stop_nobody_from_signing_in(
@@ -189,11 +194,10 @@ def test_strangers_with_codes_of_their_own_stop_nobody_from_signing_in(
 
     monkeypatch.setattr(provider, "token", slow)
     provider.reset()
+    # One after the other: an address may set out twice at once, and no oftener.
+    strangers = [set_out(node, f"198.51.100.{number % 3}", "forged") for number in range(8)]
     with ThreadPoolExecutor(8) as crowd:
-        flood = [
-            crowd.submit(come_back, node, f"198.51.100.{number % 3}", "forged")
-            for number in range(8)
-        ]
+        flood = [crowd.submit(come_back) for come_back in strangers]
         time.sleep(1.5)
         began = time.monotonic()
         with node.browser() as person:
