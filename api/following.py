@@ -16,6 +16,8 @@ from ledger.mirror import DivergedError, Mirror
 _WAIT_SECONDS = 1.0
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
 _PUBLISHED_SECONDS = 0.5
+_POLICIES_SECONDS = 5.0
+"""How often a copy that began later is looked through for checkpoints of earlier policies."""
 _PAGE = 500
 _log = structlog.get_logger(__name__)
 
@@ -61,6 +63,13 @@ class HttpSource:
                 return None
             raise _told(error) from error
 
+    def policies(self) -> str:
+        """Return the source's recorded policies. Raises as the other methods do."""
+        try:
+            return self._client.policies()
+        except (RefusedError, httpx.TransportError) as error:
+            raise _told(error) from error
+
 
 def _told(error: RefusedError | httpx.TransportError) -> Exception:
     """The error as sources raise it."""
@@ -78,7 +87,10 @@ def _is_nothing_yet(error: RefusedError | httpx.TransportError) -> bool:
 class Follower(Background):
     """Takes the mirror's steps for as long as the block runs."""
 
-    def __init__(self, mirror: Mirror, source: Source) -> None:
+    def __init__(
+        self, mirror: Mirror, source: Source, policies: Callable[[], str] | None = None
+    ) -> None:
+        """``policies`` gives the source's recorded policies. It raises as the source does."""
         self.reachable = False
         self.heard_at: datetime | None = None
         self.trouble: str | None = None
@@ -91,11 +103,12 @@ class Follower(Background):
         """Asked before each step: whether this node may take in anything new."""
         self._mirror = mirror
         self._source = source
+        self._policies = policies
         super().__init__(follow=self._run)
 
     def _run(self) -> None:
         failures = 0
-        look_again = 0.0
+        look_again = policies_again = 0.0
         while not self._stopping.is_set():
             if not self.may_copy():
                 self._stopping.wait(_PAUSES[-1])
@@ -106,6 +119,9 @@ class Follower(Background):
                 if time.monotonic() >= look_again:
                     self._mirror.step_published(self._source)
                     look_again = time.monotonic() + _PUBLISHED_SECONDS
+                if self._policies is not None and time.monotonic() >= policies_again:
+                    policies_again = time.monotonic() + _POLICIES_SECONDS
+                    self._mirror.keep_earlier_checkpoints(self._policies)
                 self._heard(None)
                 failures = 0
                 continue

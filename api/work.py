@@ -226,7 +226,8 @@ class Work:
             adoption=bytes.fromhex(adoption) if adoption else None,
         )
         mirror.when_shorter = node.history.went_back_from
-        follower = Follower(mirror, HttpSource(url, client))
+        source = HttpSource(url, client)
+        follower = Follower(mirror, source, source.policies)
         forwarder = Forwarder(
             node.outbox,
             node.vaults,

@@ -27,6 +27,7 @@ from ledger.signing import Mark
 from ledger.store.database import Database
 from ledger.transparency.checkpoint import Checkpoint
 from ledger.transparency.dated_checkpoints import keep_dated
+from ledger.transparency.earlier_checkpoints import keep_earlier, lacking_periods
 from ledger.transparency.note import Note, NoteError
 from ledger.transparency.policy import Policy
 from ledger.transparency.publication import keep_published, keep_signed
@@ -158,6 +159,22 @@ class Mirror:
             keep_published(connection, checkpoint, note)
             keep_dated(connection, checkpoint.size, note, policy)
         return True
+
+    def keep_earlier_checkpoints(self, recorded_policies: Callable[[], str]) -> int:
+        """Keep a checkpoint of the time of each earlier policy that this copy has none of.
+
+        ``recorded_policies`` is asked only where one is missing. Returns how many were kept.
+        Raises ``SourceError`` where it gives no file of recorded policies.
+        """
+        periods = lacking_periods(self._database, self._ledger.registry())
+        if not periods:
+            return 0
+        try:
+            return keep_earlier(
+                self._database, self._ledger.rows, self.policy_at, periods, recorded_policies()
+            )
+        except NoteError as error:
+            raise SourceError(f"the recorded policies are not to be believed: {error}") from error
 
     def root_at(self, size: int) -> bytes | None:
         """The root of the first ``size`` events; ``None`` while they are not all here."""

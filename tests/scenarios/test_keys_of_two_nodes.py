@@ -5,6 +5,7 @@ and after verify by the program and by the auditor's script. The tests are one s
 """
 
 import base64
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -305,6 +306,36 @@ def test_the_countrys_key_is_lost_for_good(world: World) -> None:
         "the files are known",
         lambda: not {"key-files-changed", "vault-keys-missing"} & troubles(country),
     )
+
+
+def test_the_machine_of_the_countrys_node_burns(world: World) -> None:
+    """Its keys come back from their copy, and its database does not."""
+    country = world.country
+    shutil.copytree(country.keys, kept := world.directory / "keys")
+    country.destroy()
+    country.home.mkdir(mode=0o755)
+    kept.rename(country.keys)
+    database = world.stack.enter_context(new_database(world.server, world.migrated))
+    country.settings["database_url"] = database
+    lost, world.cases = world.cases, []
+    country.start()
+    head = world.ledger.ready()["head"]
+    until("it copied the ledger again", lambda: country.ready().get("head", 0) >= head)
+    assert "history-changed" in troubles(country)  # the mark beside the keys says what was here
+    country.run("node", "accept-history", "--by", "A. Operator", "--why", "the machine burnt")
+    until("it was decided", lambda: "history-changed" not in troubles(country))
+    world.prove(world.open_case())
+    world.reads(is_whole=False)
+    asked = ("-g", "identity", "--purpose", "protection")
+    assert NAME not in country.run("read", "-a", "xk-dhtqnj", lost[0], *asked)
+    until("it names what it lacks", lambda: lost[0] in country.run("node", "missing", "--json"))
+    with psycopg.connect(database) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM ledger.events").fetchone() or (0,)
+    assert count == world.ledger.ready()["head"]
+    for machine in (world.ledger, country):
+        held = str(world.proofs[0].exports[0] / "checkpoint")
+        trust = ("--policy", str(world.policies[0]), "--held", held)
+        assert machine.json("verify", "ledger", *trust)["holds"]
 
 
 def test_old_and_new_proofs_verify_by_the_oldest_and_the_newest_policy(world: World) -> None:
