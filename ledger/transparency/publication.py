@@ -212,11 +212,12 @@ class Publication:
         note: Note,
         checkpoint: Checkpoint,
     ) -> None:
+        held: int | None = None
         try:
             answer = self._submit(witness, old, tree, note, checkpoint)
             if answer.status == 409 and answer.media_type.startswith(SIZE_TYPE):
                 held = int(answer.body)
-                self._compare(name, trusted, witness, old, held)
+                self._look_ahead(name, witness, held)
                 if held > checkpoint.size:
                     return
                 answer = self._submit(witness, held, tree, note, checkpoint)
@@ -228,29 +229,24 @@ class Publication:
                 return
             self._keep(name, trusted, checkpoint, note, answer)
             if self._watch is not None:
+                if held is not None and held < old and self._cosigned_by(name, trusted, old):
+                    # It cosigned from there on, so it held no more. Its word alone could be an
+                    # old answer that came late.
+                    self._watch.witness_went_back(name, old, held)
                 self._watch.witness_follows(name)
         except Exception as error:
             # Publication waits for the witness; appends do not.
             _log.warning("no cosignature", witness=name, error=type(error).__name__)
 
-    def _compare(
-        self,
-        name: str,
-        trusted: TrustedWitness,
-        witness: WitnessClient,
-        cosigned: int,
-        held: int,
-    ) -> None:
-        """Tell where a witness holds more than this ledger has, or less than it cosigned."""
-        if self._watch is None:
+    def _look_ahead(self, name: str, witness: WitnessClient, held: int) -> None:
+        """Tell where a witness holds more than this ledger has."""
+        # Another process may have asked it meanwhile.
+        if self._watch is None or held <= self._rows.frontier().size:
             return
-        if held > self._rows.frontier().size:  # another process may have asked it meanwhile
-            if (shown := self._shown(witness)) is None:
-                self._watch.witness_claims(name, held)
-            else:
-                self._watch.witness_is_ahead(name, shown)
-        elif held < cosigned and self._cosigned_by(name, trusted, cosigned):
-            self._watch.witness_went_back(name, cosigned, held)
+        if (shown := self._shown(witness)) is None:
+            self._watch.witness_claims(name, held)
+        else:
+            self._watch.witness_is_ahead(name, shown)
 
     def _shown(self, witness: WitnessClient) -> int | None:
         """The size of a larger checkpoint that a witness shows, if a key of this log signed it.

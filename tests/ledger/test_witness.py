@@ -388,6 +388,48 @@ def test_a_witness_that_says_to_be_ahead_proves_it(ledger: Ledger, pool: Databas
 
 
 @dataclass
+class Late:
+    """A witness of which an old answer comes first, once ``size`` is set."""
+
+    witness: Witness
+    size: int | None = None
+
+    def add_checkpoint(self, request: bytes) -> Answer:
+        if self.size is not None:
+            size, self.size = self.size, None
+            return Answer(409, f"{size}\n", SIZE_TYPE)
+        return self.witness.add_checkpoint(request)
+
+    def latest(self, origin_hash: str) -> str | None:
+        return self.witness.latest(origin_hash)
+
+
+def test_an_old_answer_of_a_witness_is_not_taken_for_a_loss(
+    ledger: Ledger, agencies: Agencies, pool: Database, database: str
+) -> None:
+    key = signer(ORIGIN, SignatureType.ED25519)
+    late = Late(Witness(pool, "ME", signer("w.example/ME"), trusted(key)))
+    policy = Policy.of(key.verifier, {"ME": TrustedWitness(late.witness.signer.verifier)})
+    watch = Watched()
+    publication = publish_with(ledger.rows, pool, key, {"ME": late}, policy, watch)
+    first = publication.step().published
+    between = append(ledger, agencies)
+    publication.step()
+    append(ledger, agencies)
+    late.size = first
+    publication.step()
+    assert publication.step().published == between + 1
+    assert {verdict for verdict, *_ in watch.told} == {"follows"}
+    # A witness that lost what it had cosigns from what it holds on: that is told.
+    with psycopg.connect(database) as connection:
+        connection.execute("SET LOCAL session_replication_role = replica")
+        connection.execute("DELETE FROM witness_me.cosigned")
+    append(ledger, agencies)
+    publication.step()
+    assert ("went back", "ME", 0) in watch.told
+
+
+@dataclass
 class Garbled:
     """A witness whose cosignatures do not verify."""
 
