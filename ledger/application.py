@@ -270,8 +270,10 @@ class Ledger(Application[UUID]):
         Raises ``Refusal`` (``action-id-reused``) where its id has other content.
         """
         row = self.rows.find_action(action.id)
-        if row is None:
-            return None
+        return None if row is None else self._receipt(row, action)
+
+    def _receipt(self, row: RecordedRow, action: SignedAction) -> Receipt:
+        """The receipt by the event with an action's id. Raises as :meth:`receipt_of` does."""
         recorded = self.mapper.to_domain_event(_stored(row))
         if cast("ActionRecorded", recorded).action.sd_jwt != action.sd_jwt:
             raise Refusal(
@@ -306,8 +308,12 @@ class Ledger(Application[UUID]):
             if case_id not in (None, ledger_id) and versions.get(case_id, 0) != version_of(case):
                 continue
             at = self.rows.next_time(ask=True)
+            row = self.rows.find_action(action.id)
+            if row is not None and row.position > size:
+                continue  # no event of that size has the id
             try:
-                if self.receipt_of(action) is not None:
+                if row is not None:
+                    self._receipt(row, action)
                     return None
                 if case_id is None:
                     decide_on_protocol(action, registry, at)

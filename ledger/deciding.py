@@ -37,6 +37,8 @@ def decide_on_case(
     """
     check_size(action)
     check_protocol(action, registry)
+    if case_id == registry.protocol.ledger_id:
+        raise Refusal(Ground.INVALID, "case-id", "This id is the protocol's, not a case's.", "case")
     authenticate(action, registry, at)
     event = cases.decide(case, action, case_id, registry.protocol, at)
     if case_version != version_of(case):

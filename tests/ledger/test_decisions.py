@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -219,6 +220,42 @@ def test_no_refusal_is_signed_of_what_is_recorded_or_accepted_by_now(
     ledger.append(action, case_id, 0)
     assert decisions.refusal(action, case_id, 5) is None
     assert SignedDecisions(ledger, [OTHER], POLICY).refusal(action, case_id, 5) is None
+
+
+def test_an_id_that_is_used_while_a_refusal_is_decided_makes_no_false_refusal(
+    ledger: Ledger,
+    decisions: SignedDecisions,
+    agencies: Agencies,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = action_of(agencies, uuid4())
+    assert first.case_id is not None
+    other = signing.read(agencies.sign("xk-dhtqnj", opening(), case_id := uuid4(), first.id))
+    standing_at = ledger.rows.standing_at
+
+    def recorded_just_after(originators: Sequence[UUID]) -> tuple[int, dict[UUID, int]]:
+        standing = standing_at(originators)
+        monkeypatch.setattr(ledger.rows, "standing_at", standing_at)
+        ledger.append(first, _case(first.sd_jwt), 0)
+        return standing
+
+    monkeypatch.setattr(ledger.rows, "standing_at", recorded_just_after)
+    signed = decisions.refusal(other, case_id, 0)
+    assert signed is not None
+    assert signed.rule == "action-id-reused"
+    decision = Decision.parse(signed.signed)
+    assert held_against(decision, other.sd_jwt, LedgerEvents(ledger)).untrue is None
+
+
+def test_an_action_on_the_protocols_own_id_gets_a_signed_refusal(
+    ledger: Ledger, decisions: SignedDecisions, agencies: Agencies
+) -> None:
+    """Its node would send it again for ever."""
+    action = action_of(agencies, agencies.protocol.ledger_id)
+    decision = refused(ledger, decisions, action, 0)
+    export = RowsOfExport(ledger.rows.select_rows(0, 10**6))
+    for events in (LedgerEvents(ledger), export):
+        assert held_against(decision, action.sd_jwt, events).untrue is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"action": "x", "decision": "y"}', "[" * 9999])
