@@ -198,6 +198,8 @@ class Delivery:
         release = case.history.get(release_id) if case is not None else None
         if case is None or release is None:
             return []
+        if release.fields["recipient"] not in case.state.parties:
+            return []
         agency = self._ledger.adopted().protocol.agencies_by_id[release.agency]
         groups = tuple(FieldGroup(group) for group in release.fields["groups"])
         basis = BasisNamed(

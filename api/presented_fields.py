@@ -10,6 +10,7 @@ from uuid import UUID
 
 from api.anchoring import node_of
 from ledger.application import Ledger
+from ledger.case import Case
 from ledger.case_state import Act
 from ledger.protocol import Operation, Protocol
 from ledger.vault.disclosures import Held, Vault
@@ -24,13 +25,18 @@ def presentations_for(
 ) -> Mapping[UUID, Presentation]:
     """Return what ``recipient`` may have of actions without a release, by action.
 
+    It has nothing of a case that it is not party to now, although it was when something was queued.
     An action that discloses nothing has a presentation without fields, so that the receiver can
     tell this from fields that did not arrive. An action of which nothing is known has none.
     Personal fields that go back to their own country are written into the access log. Raises
     ``KeyMissingError`` where the data key of such a person is missing.
     """
     protocol = ledger.adopted().protocol
-    acts = [act for act in acts_of(ledger, action_ids) if act.digests]
+    acts = [
+        act
+        for act, case in _acts_with_cases(ledger, action_ids)
+        if act.digests and recipient in case.state.parties
+    ]
     ids = [act.id for act in acts]
     if not ids:
         return {}
@@ -60,12 +66,16 @@ def presentations_for(
 
 def acts_of(ledger: Ledger, action_ids: Collection[UUID]) -> Sequence[Act]:
     """Return those of these actions on cases that are recorded here."""
+    return [act for act, _ in _acts_with_cases(ledger, action_ids)]
+
+
+def _acts_with_cases(ledger: Ledger, action_ids: Collection[UUID]) -> Sequence[tuple[Act, Case]]:
     rows = ledger.rows.select_actions(list(action_ids))
     cases = ledger.cases({row.originator_id for row in rows})
     return [
-        cases[row.originator_id].history[row.action_id]
+        (case.history[row.action_id], case)
         for row in rows
-        if row.originator_id in cases
+        if (case := cases.get(row.originator_id)) is not None
     ]
 
 

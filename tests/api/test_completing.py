@@ -15,13 +15,21 @@ from ledger.sd_jwt import SdJwt
 from ledger.vault.asking import TYPE, ActionHeld, FieldsAnswered, FieldsAsked, HeldStatement
 from ledger.vault.holding import Part, Why
 from ledger.vault.parcels import ParcelError, pack
-from ledger.vocabulary.coordination import CasePrioritised, ConsentGiven
+from ledger.vocabulary.coordination import (
+    CasePrioritised,
+    ConsentGiven,
+    Correction,
+    InformationRequested,
+)
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.picklists import (
     ConsentForm,
     ConsentGiver,
     ConsentScope,
+    CorrectionEffect,
+    CorrectionReason,
     GuardianKind,
+    InformationTopic,
     LegalBasis,
     Priority,
     Purpose,
@@ -265,6 +273,37 @@ def test_a_country_gets_only_what_the_ledger_says_that_it_must_hold(world: World
     countries.settle()
     assert world.fields("AL") == CASE_FIELDS
     world.holds_all()
+
+
+def test_a_country_that_left_the_case_gets_nothing_that_was_queued_before(
+    begun_countries: Countries,
+) -> None:
+    """It was asked by mistake, while its parcels could not be handed in."""
+    countries, kosovo, case_id = begun_countries, begun_countries["XK"], uuid4()
+    opened = countries.act("xk-dhtqnj", opening(("XK",), indicators_note=NOTE), case_id)
+    request = InformationRequested(
+        acted_at=START,
+        addressee="al-nac",
+        topics=(InformationTopic.FAMILY,),
+        purpose=Purpose.IDENTIFICATION,
+    )
+    requested = signing.read(countries.act("xk-nac", request, case_id)).id
+    while kosovo.sharing.queue():
+        pass
+    about = [signing.read(opened).id]
+    assert [one.recipient for one in kosovo.vault.sent.about(about)] == ["AL"]
+    mistaken = Correction(
+        acted_at=START,
+        corrects=requested,
+        effect=CorrectionEffect.ANNULLED,
+        reason=CorrectionReason.WRONG_CASE,
+    )
+    countries.act("xk-nac", mistaken, case_id)
+    before = {one.parcel.id for one in countries.mailbox.waiting("AL", 100).parcels}
+    kosovo.delivery.step()
+    after = {one.parcel.id for one in countries.mailbox.waiting("AL", 100).parcels}
+    assert after == before
+    assert kosovo.vault.sent.about(about) == []
 
 
 def test_an_answer_counts_as_that_countrys_node_signed_it_alone(world: World) -> None:
