@@ -30,7 +30,7 @@ from ledger.duplicates.messages import (
     TokensWithdrawn,
 )
 from ledger.duplicates.shares import PairKey, Shares, fingerprint, pair_key
-from ledger.duplicates.store import Match, OwnCase
+from ledger.duplicates.store import Match, OwnCase, TooManyReceivedError
 from ledger.duplicates.tokens import THRESHOLD, Identity, strength, tokens
 from ledger.mailbox import QuotaError
 from ledger.protocol import NODE, Agency, Operation, Protocol
@@ -266,7 +266,10 @@ class Matching(Background):
         """
         if not isinstance(content, Message):
             raise ParcelError("not-a-message", "it is no message on duplicates")
-        self._take_in(vault, parcel, content, registry)
+        try:
+            self._take_in(vault, parcel, content, registry)
+        except TooManyReceivedError as error:
+            raise ParcelError("too-many-cases", "its sender names too many cases") from error
         self._told.set()
 
     def _take_in(self, vault: Vault, parcel: Parcel, message: Message, registry: Registry) -> None:

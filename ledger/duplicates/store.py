@@ -16,6 +16,12 @@ from ledger.store.database import Database
 from ledger.store.migrate import vault_role, vault_schema
 
 _NAMESPACE = UUID("5b0e4b52-7f0c-5a52-9f4d-3f0a5f6f2f11")
+MAX_RECEIVED = 100_000
+"""Cases of one other country, withdrawn ones included: it names each by a reference of its own."""
+
+
+class TooManyReceivedError(Exception):
+    """Another country names more cases than are kept of one country."""
 
 
 class DuplicateState(StrEnum):
@@ -271,7 +277,10 @@ class Duplicates:
     def take_tokens(
         self, other: str, reference: UUID, case_id: UUID | None, tokens: Collection[bytes]
     ) -> None:
-        """What ``other`` sent of a case, in place of what it sent before, unless withdrawn."""
+        """What ``other`` sent of a case, in place of what it sent before, unless withdrawn.
+
+        Raises ``TooManyReceivedError``.
+        """
         upsert = self._sql(
             "INSERT INTO {}.match_received (other, reference, case_id) VALUES (%s, %s, %s)"
             " ON CONFLICT (other, reference) DO UPDATE"
@@ -292,17 +301,22 @@ class Duplicates:
                 erased = self._sql("SELECT FROM {}.erased WHERE case_id = %s")
                 if connection.execute(erased, (case_id,)).fetchone() is not None:
                     return
+            self._check_room(connection, *place)
             if connection.execute(upsert, (*place, case_id)).rowcount:
                 connection.execute(delete, place)
                 connection.execute(insert, (*place, list(tokens)))
 
     def take_withdrawal(self, other: str, reference: UUID) -> None:
-        """The other country erased the person: nothing of its case stays, nor comes in again."""
+        """The other country erased the person: nothing of its case stays, nor comes in again.
+
+        Raises ``TooManyReceivedError``.
+        """
         upsert = self._sql(
             "INSERT INTO {}.match_received (other, reference, withdrawn) VALUES (%s, %s, true)"
             " ON CONFLICT (other, reference) DO UPDATE SET withdrawn = true, case_id = NULL"
         )
         with self._database.transaction(role=self._role) as connection:
+            self._check_room(connection, other, reference)
             connection.execute(upsert, (other, reference))
             self._drop_received(connection, other, reference)
 
@@ -448,6 +462,15 @@ class Duplicates:
             connection.execute(self._sql(statement), {"case": case_id})
         for row in connection.execute(received, (case_id,)).fetchall():
             self._drop_received(connection, row["other"], row["reference"])
+
+    def _check_room(self, connection: Connection[Any], other: str, reference: UUID) -> None:
+        """Raises ``TooManyReceivedError`` for a new reference beyond those that are kept."""
+        known = self._sql("SELECT FROM {}.match_received WHERE other = %s AND reference = %s")
+        if connection.execute(known, (other, reference)).fetchone() is not None:
+            return
+        full = self._sql("SELECT FROM {}.match_received WHERE other = %s OFFSET %s LIMIT 1")
+        if connection.execute(full, (other, MAX_RECEIVED - 1)).fetchone() is not None:
+            raise TooManyReceivedError
 
     def _drop_received(self, connection: Connection[Any], other: str, reference: UUID) -> None:
         for statement in (

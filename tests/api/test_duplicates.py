@@ -13,6 +13,7 @@ from api.client import RefusedError
 from api.country_keys import country_keys, pair_shares
 from api.documents import DuplicateDocument
 from ledger.application import Ledger
+from ledger.duplicates import store
 from ledger.duplicates.messages import DuplicateFound, Finding, MatchTokens, TokensWithdrawn
 from ledger.duplicates.shares import pair_key
 from ledger.duplicates.tokens import COUNT, TOKEN_BYTES, Agreement, Identity, tokens
@@ -331,6 +332,26 @@ def test_a_country_claims_nothing_of_cases_that_are_not_its_own(world: World) ->
     assert world.sent("XK", "ME") == set()
     world.say("AL", "ME", TokensWithdrawn(reference=reference))  # nor has Albania a say in it
     assert len(world.sent("ME", "XK")) == COUNT
+
+
+def test_a_country_names_no_more_cases_than_are_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a hostile node fills the table of another one."""
+    monkeypatch.setattr(store, "MAX_RECEIVED", 2)
+
+    def named(reference: UUID) -> MatchTokens:
+        hexes = tuple(uuid4().hex for _ in range(COUNT))
+        return MatchTokens(reference=reference, tokens=hexes)
+
+    for reference in (known := uuid4(), uuid4(), uuid4(), known):
+        world.say("ME", "XK", named(reference))
+    world.say("ME", "XK", TokensWithdrawn(reference=uuid4()))
+    world.say("AL", "XK", named(uuid4()))  # another country has room
+    received = world.rows("SELECT other FROM vault_xk.match_received ORDER BY other")
+    assert received == [("AL",), ("ME",), ("ME",)]
+    refused = world.rows("SELECT sender, reason, parcels FROM vault_xk.parcels_refused")
+    assert refused == [("ME", "too-many-cases", 2)]
 
 
 def test_only_the_keepers_role_reaches_the_tables(world: World) -> None:
