@@ -51,6 +51,15 @@ def show_problem(problem: ProblemDetails) -> Panel:
     return Panel("\n".join(lines), title=f"Refused: {problem.title}", border_style="red")
 
 
+def _asked(error: httpx.TransportError) -> str:
+    """Return scheme, host and port that the request went to, without its path."""
+    try:
+        url = error.request.url
+    except RuntimeError:  # httpx: no request is attached
+        return "this address"
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
 @contextmanager
 def failures(as_json: bool = False) -> Iterator[None]:
     """Turns what can go wrong into a message and an exit code.
@@ -80,7 +89,10 @@ def failures(as_json: bool = False) -> Iterator[None]:
         err.print(refused, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except httpx.TransportError as error:
-        fail(f"the node does not answer ({type(error).__name__}); is `case-ledger serve` running?")
+        fail(
+            f"the node at {_asked(error)} does not answer ({type(error).__name__}). Is "
+            "`case-ledger serve` running there? Name another address with --url or CASE_LEDGER_URL."
+        )
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         fail("; ".join(wrong))

@@ -1,0 +1,27 @@
+"""Every template of the pages compiles, with or without rows to show."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from api.web.rendering import _templates
+
+
+@pytest.mark.parametrize("name", _templates().list_templates(extensions=["html"]))
+def test_every_template_compiles(name: str) -> None:
+    _templates().get_template(name)
+
+
+def test_the_countries_asked_for_missing_fields_are_in_one_list() -> None:
+    source, _, _ = _templates().loader.get_source(_templates(), "missing.html")  # type: ignore[union-attr]
+    loop = source[source.index("{% for party in") : source.index("</td>", source.index("party in"))]
+    rendered = (
+        _templates()
+        .from_string(loop)
+        .render(
+            own="ME",
+            one=SimpleNamespace(holders=("XK", "AL")),
+            w=SimpleNamespace(country=str),
+        )
+    )
+    assert rendered == "ME, XK, AL"
