@@ -299,8 +299,8 @@ def missing_troubles(vault: Vault, patience: timedelta) -> list[Trouble]:
     counts = vault.missing.counts(patience=patience)
     found = []
     for is_lost, rule, what in (
-        (False, "fields-missing", "is missing. The node asks the other countries for it"),
-        (True, "fields-lost", "is lost: no country that should have it has it any more"),
+        (False, "fields-missing", "are missing. The node asks the other countries for them"),
+        (True, "fields-lost", "are lost: no country that should have them has them any more"),
     ):
         of = [one for one in counts if one.is_lost is is_lost]
         if parts := sum(one.parts for one in of):
