@@ -58,7 +58,17 @@ KINDS = (*ALL_ACTIONS, NOT_UNDERSTOOD)
 
 
 def shapes_of(kind: str) -> Mapping[str, Shape]:
-    """The shape of each column that events of a kind have besides the common ones."""
+    """Return the shape of each column that events of a kind have besides the common ones."""
+    return {column_of(name): of for name, of in _field_shapes(kind).items()}
+
+
+def column_of(field_name: str) -> str:
+    """Return the column of a field: its name, after ``act_`` where a common column has the name."""
+    return f"act_{field_name}" if field_name in COMMON.names else field_name
+
+
+def _field_shapes(kind: str) -> Mapping[str, Shape]:
+    """Return the shape of each ``ledger`` field of a kind."""
     if kind == NOT_UNDERSTOOD:
         return {"mark": Shape(Form.PLAIN, pa.string(), values=tuple(mark.value for mark in Mark))}
     return shapes(ALL_ACTIONS[kind])
@@ -136,7 +146,7 @@ def _by_kind(rows: Iterable[RecordedRow]) -> dict[str, _Rows]:
 
 def _read_at_once(kind: str, actions: Sequence[SignedAction]) -> tuple[Any, list[Any]]:
     """Raises ``NotCanonicalError`` or ``ArrowInvalid`` where actions must be read one by one."""
-    own_shapes = shapes_of(kind)
+    own_shapes = _field_shapes(kind)
     if not all(of.is_readable_at_once for of in own_shapes.values()):
         raise NotCanonicalError(f"{kind} is read row by row")
     if kind == NOT_UNDERSTOOD:
@@ -157,6 +167,6 @@ def _read_one_by_one(kind: str, actions: Sequence[SignedAction]) -> tuple[Any, l
     values = [model.model_validate(action.fields) for action in actions]
     own = [
         pa.array([to_arrow(getattr(value, name), of) for value in values], of.type)
-        for name, of in shapes_of(kind).items()
+        for name, of in _field_shapes(kind).items()
     ]
     return pa.array([getattr(value, "acted_at") for value in values], MOMENT), own  # noqa: B009

@@ -119,6 +119,7 @@ def test_it_is_so_whatever_happened(
 ) -> None:
     """Of cases that went through the procedure at random, several at a time."""
     taken: set[UUID] = set()
+    ended: set[UUID] = set()
 
     @settings(
         max_examples=-(-CASES // TOGETHER),
@@ -133,6 +134,10 @@ def test_it_is_so_whatever_happened(
         for row in walk.ledger.recorded:
             if row.originator_id in walk.cases:
                 action = read_recorded(row.event().action.sd_jwt)
+                if action.kind == "retention_announced":
+                    ended.add(row.originator_id)  # it names a time of recording, which differs here
+                if row.originator_id in ended:
+                    continue
                 ledger.append(action, row.originator_id, row.version - 1)
                 taken.add(row.originator_id)
 
