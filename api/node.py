@@ -44,6 +44,7 @@ from ledger.submissions import Submissions
 from ledger.transparency import publication
 from ledger.transparency.cosigned_times import CosignedTimes
 from ledger.transparency.dated_checkpoints import KEPT_AN_HOUR, cosigned_times
+from ledger.transparency.note import VerifierKey
 from ledger.transparency.publication import Standing, sizes
 from ledger.vault.disclosures import Vaults
 from projections.reading import ViewReader
@@ -113,8 +114,17 @@ class Node:
             if self.leads
             else Copied(self.ledger.rows, self.database, self.told),
         )
-        self.takeover = TakeoverWatch(settings, self.policy_at, self.witnesses, self.history)
+        self.takeover = TakeoverWatch(
+            settings, self.policy_at, self._earlier_log_keys, self.witnesses, self.history
+        )
         self._stack = ExitStack()
+
+    def _earlier_log_keys(self) -> set[VerifierKey]:
+        """Return the log keys of recorded policies that count no more."""
+        registry = self.ledger.registry()
+        recorded = registry.policies if registry else ()
+        policies = [self.policy_at(0), *(agreed.policy for agreed in recorded)]
+        return {key for policy in policies for key in policy.logs} - set(policies[-1].logs)
 
     @property
     def leads(self) -> bool:

@@ -2,12 +2,15 @@
 
 A ledger node asks the nodes of its witnesses when it starts, before it records anything, and every
 half minute then. Each tells the adopted policies with their proofs (:mod:`ledger.takeover`). A
-decision that verifies is remembered in the mark: this node records nothing from then on. Where a
-witness only shows that it cosigns for another log key, this node warns and goes on.
+decision that verifies is remembered in the mark: this node records nothing from then on.
+
+Where a witness only shows that it cosigns for another log key, this node warns and goes on: one
+party's word must not make it unready. If the key is of an earlier policy that is recorded here, it
+is the witness that did not follow the decision.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,13 +22,13 @@ from api.answers import bounded_client
 from api.background import Background
 from api.history import TAKEN_OVER, History
 from api.log_keys import log_keys
-from api.readiness import Trouble
+from api.readiness import Effect, Trouble
 from api.settings import Settings
 from api.witnessing import LATEST, Witnesses
 from ledger.history_mark import TakenOver
 from ledger.takeover import decided_elsewhere
 from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note, NoteError, verify
+from ledger.transparency.note import Note, NoteError, VerifierKey, verify
 from ledger.transparency.policy import TrustedWitness
 from ledger.transparency.policy_history import PolicyHistory
 from ledger.transparency.publication import PolicyAt
@@ -42,9 +45,16 @@ class TakeoverWatch(Background):
     """Asks in a thread of its own for as long as the block runs; :meth:`look` asks once."""
 
     def __init__(
-        self, settings: Settings, policy_at: PolicyAt, witnesses: Witnesses, history: History
+        self,
+        settings: Settings,
+        policy_at: PolicyAt,
+        earlier_keys: Callable[[], Collection[VerifierKey]],
+        witnesses: Witnesses,
+        history: History,
     ) -> None:
+        """``earlier_keys`` gives the log keys of earlier policies, as they are recorded here."""
         self._settings = settings
+        self._earlier_keys = earlier_keys
         self._policy_at = policy_at
         self._witnesses = witnesses
         self._history = history
@@ -125,8 +135,19 @@ class TakeoverWatch(Background):
         checkpoint = Checkpoint.parse(note.text)
         if checkpoint.origin != origin or verify(note, own) or not verify(note, [trusted.key]):
             return None
+        if verify(note, [key for key in self._earlier_keys() if key.name == origin]):
+            return Trouble(
+                rule="witness-follows-earlier-log",
+                message=f"The witness {trusted.key.name} cosigns checkpoints of an earlier log "
+                "key. The decision by which that key counts no more is recorded here. Its "
+                "node follows the old ledger node: ask the operator to run `case-ledger node "
+                "rejoin` there.",
+                effect=Effect.WARNING,
+                title="A witness follows the old ledger node",
+            )
         return Trouble(
             rule=TAKEN_OVER,
+            effect=Effect.WARNING,
             message=f"The witness {trusted.key.name} cosigns checkpoints that another log key "
             "signed. No decision of the parties is proven to this node, so recording goes on. Ask "
             "the other parties whether another node is the ledger node now.",

@@ -201,6 +201,9 @@ def test_what_went_on_beyond_the_decision_returns(world: World) -> None:
         assert police.outcome(waiting).receipt is not None
         assert police.outcome(refused).state == "refused"
     assert "node rejoin" in kosovo.ready()["following"]["trouble"]
+    # The new ledger node is ready: Kosovo's witness alone does not make it doubt.
+    assert montenegro.troubles()["witness-follows-earlier-log"] == "warning"
+    assert montenegro.ready()["status"] == "ready"
 
     _rejoined(world, kosovo, tail)
     kosovo.start()
