@@ -323,5 +323,5 @@ def test_every_node_verifies(campaign: Campaign) -> None:
             assert machine.json("verify", "vault", party)["findings"] == [], party
         return True
 
-    with ThreadPoolExecutor(2) as verifying:
-        assert all(verifying.map(verified, campaign.nodes.machines))
+    # One after the other: three nodes share one server, whose connections are few.
+    assert all(map(verified, campaign.nodes.machines))
