@@ -10,8 +10,10 @@ from api.background import Background
 from api.recording import Recording
 from ledger import clock, signing
 from ledger.application import Ledger
+from ledger.keys import key_id
 from ledger.protocol import NODE, Agency, Protocol
 from ledger.refusals import Refusal
+from ledger.registry import Registry
 from ledger.vault.disclosures import Vault, Vaults
 from ledger.vocabulary.registration import ReadingsAnchored
 
@@ -85,6 +87,19 @@ class Anchoring(Background):
 def node_of(protocol: Protocol, party: str) -> Agency | None:
     """The agency that is a country's node."""
     return next((a for a in protocol.agencies if a.role == NODE and a.party == party), None)
+
+
+def accepted_node_key(node_key: NodeKey, party: str, registry: Registry) -> OKPKey | None:
+    """Return the key of a country's node; ``None`` where the registry does not accept it now."""
+    node = node_of(registry.protocol, party)
+    key = node_key(node) if node is not None else None
+    if node is None or key is None:
+        return None
+    try:
+        registry.signing_key(key_id(key), node.id, clock.now())
+    except Refusal:
+        return None
+    return key
 
 
 def anchored_readings(ledger: Ledger, party: str) -> Mapping[int, bytes]:

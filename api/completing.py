@@ -15,19 +15,16 @@ from uuid import UUID, uuid4
 
 import structlog
 from cachetools import TTLCache
-from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 
-from api.anchoring import NodeKey, node_of
+from api.anchoring import NodeKey, accepted_node_key
 from api.background import Background
 from api.delivering import Delivery
 from api.presented_fields import acts_of
 from ledger import clock, node_statements
 from ledger.application import Ledger
 from ledger.erasure_statement import REASON, confirmation_of, contradicts_erasure
-from ledger.keys import key_id
 from ledger.mailbox import QuotaError
-from ledger.refusals import Refusal
 from ledger.registry import Registry
 from ledger.vault.asking import (
     AT_MOST_ACTIONS,
@@ -277,21 +274,10 @@ class Completing(Background):
             ),
             iat=int(clock.now().timestamp()),
         )
-        if (key := self._signing_key(vault.party, registry)) is not None:
+        if (key := accepted_node_key(self._node_key, vault.party, registry)) is not None:
             return FieldsAnswered(statement=node_statements.sign(content, TYPE, key))
         # One process for both countries need not prove anything to itself. Others refuse this.
         return FieldsAnswered(statement=content.model_dump_json(exclude_none=True))
-
-    def _signing_key(self, party: str, registry: Registry) -> OKPKey | None:
-        node = node_of(registry.protocol, party)
-        key = self._node_key(node) if node is not None else None
-        if node is None or key is None:
-            return None
-        try:
-            registry.signing_key(key_id(key), node.id, clock.now())
-        except Refusal:
-            return None
-        return key
 
     def _read(
         self, vault: Vault, sender: str, message: FieldsAnswered, registry: Registry

@@ -14,16 +14,14 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from joserfc.jwk import OKPKey
 
-from api.anchoring import NodeKey, node_of
+from api.anchoring import NodeKey, accepted_node_key
 from api.background import Background
 from api.mailing import PostOffice
 from api.presenting import recorded_text
 from ledger import clock
 from ledger.application import Ledger
 from ledger.erasure_statement import REASON, contradicts_erasure
-from ledger.keys import key_id
 from ledger.mailbox import PairStanding, Waiting
 from ledger.refusals import Refusal
 from ledger.registry import Registry
@@ -263,24 +261,13 @@ class Receiving(Background):
         content = Acknowledgement.of(
             parcel, outcome, reason, protocol=registry.protocol.id, at=clock.now()
         )
-        if (key := self._signing_key(vault.party, registry)) is not None:
+        if (key := accepted_node_key(self._node_key, vault.party, registry)) is not None:
             self.without_key.discard(vault.party)
             return sign(content, key)
         if self._vaults.has(parcel.sender):
             return unsigned(content)
         self.without_key.add(vault.party)
         return None
-
-    def _signing_key(self, party: str, registry: Registry) -> OKPKey | None:
-        node = node_of(registry.protocol, party)
-        key = self._node_key(node) if node is not None else None
-        if node is None or key is None:
-            return None
-        try:
-            registry.signing_key(key_id(key), node.id, clock.now())
-        except Refusal:
-            return None
-        return key
 
     def _take_in(
         self, vault: Vault, parcel: Parcel, registry: Registry

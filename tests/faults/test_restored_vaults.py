@@ -7,8 +7,7 @@ lost in each run; ``CASE_LEDGER_TEST_RESTORES`` says in how many ways the receiv
 
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,7 @@ from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import name_of, new_database, put_back
 from tests.support.holding import VaultStanding, vault_standings
+from tests.support.two_nodes import troubles, until
 
 WAYS = ("both", "database", "keys", "lost")
 CHOSEN = WAYS[: int(os.environ.get("CASE_LEDGER_TEST_RESTORES", "0"))]
@@ -140,22 +140,6 @@ class World:
         machine.start()
 
 
-def until(what: str, holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            if holds():
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
-def troubles(machine: Machine) -> set[str]:
-    return {trouble["rule"] for trouble in machine.ready().get("troubles", ())}
-
-
 @pytest.fixture(scope="module")
 def world(
     server: str,
@@ -223,7 +207,7 @@ def test_the_receivers_node(world: World, way: str, tmp_path: Path) -> None:
         montenegro.run(*DECIDED)
         until("completed", lambda: world.reads("me-police-thb", case_id) == held)
         until("nothing is missing", lambda: not world.missing("me"))
-        until("no trouble", lambda: troubles(montenegro) == set())
+        until("no trouble", lambda: troubles(montenegro) == {})
     standing = world.standing("me")
     assert (standing.lacking, standing.named, standing.findings) == ({}, {}, ())
     assert len(standing.due) >= 6

@@ -4,8 +4,7 @@ Each is named by a node within ten seconds, and mended by the commands of ``docs
 """
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +29,8 @@ from ledger.vocabulary.picklists import Purpose
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import name_of, new_database, put_back
-from tests.support.two_nodes import introduce
+from tests.support.two_nodes import introduce, troubles, until
 
-TOLD_SECONDS = 120.0
 DECIDED = ("node", "accept-history", "--by", "A. Operator", "--why")
 
 
@@ -101,23 +99,6 @@ def recorded(conninfo: str) -> list[Any]:
     with psycopg.connect(conninfo) as connection:
         rows = connection.execute("SELECT action_id FROM ledger.events ORDER BY notification_id")
         return [row[0] for row in rows.fetchall()]
-
-
-def until(what: str, holds: Callable[[], bool], seconds: float = TOLD_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if holds():
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
-def troubles(machine: Machine) -> dict[str, str]:
-    """The effect of each trouble that a node names."""
-    return {trouble["rule"]: trouble["effect"] for trouble in machine.ready().get("troubles", ())}
 
 
 def is_ready(machine: Machine) -> bool:

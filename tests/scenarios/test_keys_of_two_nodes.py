@@ -6,8 +6,7 @@ and after verify by the program and by the auditor's script. The tests are one s
 
 import base64
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +26,8 @@ from tests.support.agencies import Agencies
 from tests.support.auditor import run_auditor
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
-from tests.support.two_nodes import introduce
+from tests.support.two_nodes import introduce, troubles, until
 
-SECONDS = 120.0
 NAME = "zqNobodysName"
 AT_LEDGER, AT_HOME = ("me-nac", "al-nac"), ("xk-nac", "xk-dhtqnj")
 
@@ -120,22 +118,6 @@ class World:
             self.country.run("verify", "vault", "XK")
 
 
-def until(what: str, holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            if holds():
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
-def troubles(machine: Machine) -> set[str]:
-    return {trouble["rule"] for trouble in machine.ready().get("troubles", ())}
-
-
 @pytest.fixture(scope="module")
 def world(
     server: str,
@@ -220,7 +202,10 @@ def test_the_countrys_key_and_its_data_keys_leak_and_are_replaced(world: World) 
     world.reads()
     world.open_case()
     world.reads()
-    assert not {"vault-keys-missing", "vault-keys-returned", "vault-differs"} & troubles(country)
+    assert (
+        not {"vault-keys-missing", "vault-keys-returned", "vault-differs"}
+        & troubles(country).keys()
+    )
 
 
 def retires(country: Machine) -> bool:
@@ -304,7 +289,7 @@ def test_the_countrys_key_is_lost_for_good(world: World) -> None:
     world.reads(is_whole=False)
     until(
         "the files are known",
-        lambda: not {"key-files-changed", "vault-keys-missing"} & troubles(country),
+        lambda: not {"key-files-changed", "vault-keys-missing"} & troubles(country).keys(),
     )
 
 

@@ -1,8 +1,11 @@
 """A ledger node and Kosovo's node, as machines that trust each other's keys."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import httpx
 
 from api.demo.machines import Machine
 from api.settings import Settings
@@ -11,6 +14,27 @@ from ledger import keys
 from ledger.transparency.note import VerifierKey
 from ledger.transparency.policy import Policy, TrustedWitness
 from tests.support.agencies import Agencies
+
+SECONDS = 120.0
+"""So long a test waits for what a loaded machine does late."""
+
+
+def until(what: str, holds: Callable[[], bool], seconds: float = SECONDS) -> None:
+    """Wait until something holds. A node that does not answer yet is asked again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if holds():
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def troubles(machine: Machine) -> dict[str, str]:
+    """Return the effect of each trouble that a node names."""
+    return {trouble["rule"]: trouble["effect"] for trouble in machine.ready().get("troubles", ())}
 
 
 def introduce(ledger: Machine, country: Machine, directory: Path, agencies: Agencies) -> None:
