@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from api.agency_keys import key_path, own_key
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
+from api.cli.key_ids import TakesKeyId
 from api.cli.output import AsJson, err, fail, failures, out, print_json
 from api.cli.tables import agency_table
 from api.client import LedgerClient, RefusedError
@@ -156,7 +157,7 @@ def register(
         _tell(client, receipt, f"[green]Registered[/] {kid} for {owner}", as_json)
 
 
-@app.command()
+@app.command(cls=TakesKeyId)
 def revoke(
     agency: Agency,
     kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
@@ -171,7 +172,7 @@ def revoke(
         _tell(client, receipt, f"[green]Revoked[/] {kid} at position {receipt.position}", as_json)
 
 
-@app.command()
+@app.command(cls=TakesKeyId)
 def compromised(
     agency: Agency,
     kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
