@@ -6,7 +6,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 _LIKE_AN_OPTION = re.compile(r"-[A-Za-z0-9_-]{42}")
-"""A SHA-256 thumbprint in base64url (RFC 7638) that begins with a hyphen: one key in 64 has such."""
+"""A SHA-256 thumbprint in base64url (RFC 7638) that begins with a hyphen, as one in 64 does."""
 
 
 class TakesKeyId(TyperCommand):
