@@ -50,7 +50,7 @@ format: $(DEV)
 	$(BIN)/ruff format .
 
 messages: $(RUNTIME) ## list the messages that a translation lacks, or has and nothing uses
-	$(BIN)/python -m api.subject_access.catalogues
+	$(BIN)/python -m api.paper.subject_access.catalogues
 
 bench: ## appends and reads beside other stores: a table, a plot and their figures
 	benchmarks/run

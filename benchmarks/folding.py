@@ -22,11 +22,11 @@ from uuid import UUID, uuid4
 import psycopg
 from rich.console import Console
 
-from api.schema import migrate_all
-from ledger import signing
+from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
-from ledger.case import Case
-from ledger.event import ActionMapper, UnsealedEvent
+from ledger.events.event import ActionMapper, UnsealedEvent
+from ledger.procedure.case import Case
+from ledger.signing import signed_action
 from ledger.store.embedded import EmbeddedServer
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationProvided, InformationRequested
@@ -46,7 +46,7 @@ def put_case(ledger: Ledger, agencies: Agencies, length: int) -> UUID:
     events = []
     for version in range(1, length + 1):
         agency, action = _action(version, made)
-        signed = signing.read(agencies.sign(agency, action, case_id))
+        signed = signed_action.read(agencies.sign(agency, action, case_id))
         made.append(signed.id)
         state = signed.sd_jwt.encode()
         events.append(UnsealedEvent(case_id, version, signed.kind, state, signed.id))

@@ -31,22 +31,22 @@ from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.progress import Progress
 
-from api.schema import migrate_all
-from api.store import create_database
+from api.runtime.database import create_database
+from api.runtime.schema import migrate_all
 from benchmarks import machine
 from benchmarks.growth_plot import plot
 from benchmarks.synthetic import VARIETY, Maker, grow
 from ledger.application import Ledger, environment
-from ledger.case import Case
-from ledger.event import UnsealedEvent
+from ledger.events.event import UnsealedEvent
+from ledger.procedure.case import Case
 from ledger.store.database import Database
 from ledger.store.embedded import EmbeddedServer
 from ledger.store.recorder import LedgerDatastore
-from projections.documents import StateDocuments
-from projections.folding import CaseStep
-from projections.reading import ViewReader
-from projections.view import PROJECTOR_ROLE, SLOTS, EventHistory
-from projections.views import VIEWS
+from projections.folds.case_folder import CaseStep
+from projections.folds.state_json import StateDocuments
+from projections.tables.view import PROJECTOR_ROLE, SLOTS, EventHistory
+from projections.tables.view_queries import ViewReader
+from projections.tables.views import VIEWS
 from tests.support.agencies import Agencies
 
 RESULTS = Path(__file__).parent / "results" / "growth.json"

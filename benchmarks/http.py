@@ -40,12 +40,12 @@ from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
 
-from api.assertions import TYPE
+from api.client.assertion import TYPE
+from api.client.schemas import Event
 from api.demo.machines import free_port
-from api.documents import Event
-from api.schema import migrate_all
-from ledger import ed25519, keys
+from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
+from ledger.signing import ed25519, keys
 from ledger.store.embedded import EmbeddedServer
 from ledger.store.recorder import RecordedRow
 from ledger.vocabulary.picklists import RiskLevel

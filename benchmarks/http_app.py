@@ -10,13 +10,13 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
-from api.access import TheCaller
-from api.app import create_app
-from api.documents import Health
-from api.middleware import Contained
-from api.processes import beside, leave_when_told
-from api.server import listen, log_as_json, prepare, server, work
-from api.settings import Settings
+from api.client.schemas import Health
+from api.http.access import TheCaller
+from api.http.middleware import Contained
+from api.processes.app import create_app
+from api.processes.server import listen, log_as_json, prepare, server, work
+from api.processes.supervisor import beside, leave_when_told
+from api.runtime.settings import Settings
 
 cores = {int(core) for core in os.environ.get("BENCHMARK_CORES", "").split(",") if core}
 if cores:

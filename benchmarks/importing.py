@@ -33,20 +33,20 @@ from rich.table import Table
 
 from api.cli.building import expected
 from api.importing.running import BATCH, CHUNK, Importer, Order
-from api.schema import migrate_all
-from api.settings import Settings
-from ledger import signing
+from api.runtime.schema import migrate_all
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.importing import preparing
 from ledger.importing.import_map import load_map
 from ledger.importing.mapping import Mapper
 from ledger.importing.preparing import Preparer, ReadyCase, Row, Signer
 from ledger.importing.recording import record_cases
-from ledger.keys import from_public, public_part
+from ledger.signing import signed_action
+from ledger.signing.country_key import FileCountryKey
+from ledger.signing.keys import from_public, public_part
 from ledger.store.database import Database
 from ledger.store.embedded import EmbeddedServer
 from ledger.store.recorder import Guard
-from ledger.vault.country_key import FileCountryKey
 from ledger.vault.data_keys import DataKeys
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
@@ -92,8 +92,8 @@ def prepare(
     content = [Row(index, row) for index, row in enumerate(rows(number), 2)]
     began = time.process_time()
     with (
-        patch.object(signing, "sign", clock.timed("sign", signing.sign)),
-        patch.object(signing, "verify", clock.timed("verify", signing.verify)),
+        patch.object(signed_action, "sign", clock.timed("sign", signed_action.sign)),
+        patch.object(signed_action, "verify", clock.timed("verify", signed_action.verify)),
         patch.object(keys, "make_all", clock.timed(DATA_KEYS, keys.make_all)),
         patch.object(preparing, "seal_all", clock.timed("seal", preparing.seal_all)),
     ):

@@ -29,11 +29,11 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-import api.erasing
-import api.matching
-from api.assertions import make_assertion
+import api.exchange.duplicate_matcher
+import api.workers.eraser
+from api.client.assertion import make_assertion
 from api.demo.machines import free_port
-from api.schema import migrate_all
+from api.runtime.schema import migrate_all
 from benchmarks import machine
 from benchmarks.growth import agencies_of, database_of, prepare, serving
 from benchmarks.http import cpu_seconds
@@ -123,7 +123,9 @@ def bring_views(conninfo: str) -> None:
 def follow_all(conninfo: str, parties: Iterable[str]) -> None:
     """Let the vaults be those of a node that has followed the ledger all along."""
     with psycopg.connect(conninfo) as connection:
-        for party, work in product(sorted(parties), (api.erasing.WORK, api.matching.WORK)):
+        for party, work in product(
+            sorted(parties), (api.workers.eraser.WORK, api.exchange.duplicate_matcher.WORK)
+        ):
             connection.execute(
                 f"INSERT INTO vault_{party.lower()}.progress (work, position)"
                 " SELECT %s, max(notification_id) FROM ledger.events"

@@ -29,14 +29,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from api.schema import migrate_all
-from ledger import signing
+from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
-from ledger.event import UnsealedEvent
-from ledger.merkle import Frontier
+from ledger.events.event import UnsealedEvent
+from ledger.log.merkle import Frontier
+from ledger.signing import signed_action
 from ledger.store.embedded import EmbeddedServer
-from ledger.store.evidence import kept_in, registered_keys, stored_rows
-from ledger.verification import verify_ledger
+from ledger.verification.evidence_reader import kept_in, registered_keys, stored_rows
+from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening
@@ -57,7 +57,7 @@ def signed_events(agencies: Agencies, number: int) -> list[UnsealedEvent]:
             case_id = uuid4()
         later = RiskAssessed(acted_at=START + timedelta(hours=version), risk_level=RiskLevel.LOW)
         action = opening() if version == 1 else later
-        signed = signing.read(agencies.sign("xk-dhtqnj", action, case_id))
+        signed = signed_action.read(agencies.sign("xk-dhtqnj", action, case_id))
         events.append(
             UnsealedEvent(case_id, version, signed.kind, signed.sd_jwt.encode(), signed.id)
         )

@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from rich.console import Console
 from rich.table import Table
 
-from ledger.sd_jwt import make_disclosure
-from ledger.vault.country_key import FileCountryKey
+from ledger.signing.country_key import FileCountryKey
+from ledger.signing.sd_jwt import make_disclosure
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.sealing import seal, unseal
+from ledger.vault.field_encryption import seal, unseal
 
 RESULTS = Path(__file__).parent / "results" / "sealing.json"
 FIELDS_OF_AN_ACTION = 8

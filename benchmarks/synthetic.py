@@ -22,11 +22,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
 from psycopg import Connection
 
-from ledger import entry, sd_jwt, signing
-from ledger.event import UnsealedEvent
-from ledger.keys import key_id
-from ledger.merkle import Frontier, TileHash, leaf_hash
-from ledger.protocol import Protocol
+from ledger.events import event_bytes
+from ledger.events.event import UnsealedEvent
+from ledger.log.merkle import Frontier, TileHash, leaf_hash
+from ledger.procedure.protocol import Protocol
+from ledger.signing import sd_jwt, signed_action
+from ledger.signing.keys import key_id
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import (
     CaseClosed,
@@ -232,7 +233,7 @@ class Maker:
     def _template(self, agencies: Agencies, agency: str, action: Action) -> _Template:
         digests = len(action.disclosable_fields())
         act = action.ledger_claims() | ({"_sd": [_DIGESTS]} if digests else {})
-        claims = signing.ActionClaims(
+        claims = signed_action.ActionClaims(
             iss=agency,
             iat=int(action.acted_at.timestamp()),
             jti=_ACTION,
@@ -243,7 +244,7 @@ class Maker:
             sd_alg="sha-256",
         )
         payload = claims.model_dump(mode="json", by_alias=True, exclude_none=True)
-        header = {"typ": signing.TYPE, "kid": key_id(agencies.keys[agency])}
+        header = {"typ": signed_action.TYPE, "kid": key_id(agencies.keys[agency])}
         issued = sd_jwt.issue(header, payload, (), agencies.keys[agency])
         encoded_header, encoded_payload, _ = issued.jwt.split(".")
         text = urlsafe_b64decode(encoded_payload + "==").decode()
@@ -283,7 +284,7 @@ def _load(part: _Part) -> bytes:
         copy.set_types(_COPY_TYPES)
         for place, event in enumerate(_maker.events(part.cases, part.number)):
             recorded_at = part.recorded_at + timedelta(microseconds=place)
-            state = entry.seal(event.state.decode(), recorded_at)
+            state = event_bytes.seal(event.state.decode(), recorded_at)
             leaves.append(leaf_hash(state))
             copy.write_row(
                 (

@@ -26,8 +26,8 @@ import httpx
 import psycopg
 from rich.console import Console
 
-from api.client import LedgerClient, RefusedError, WaitingError
-from api.schema import migrate_all
+from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.runtime.schema import migrate_all
 from benchmarks.machine import describe, load
 from ledger.application import Ledger, environment
 from ledger.store.embedded import EmbeddedServer

@@ -12,14 +12,20 @@ from eventsourcing.persistence import IntegrityError, Mapper, Notification
 from eventsourcing.utils import EnvType
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from ledger import case as cases
-from ledger import registry as registries
-from ledger.case import Case
-from ledger.deciding import check_case, decide_on_case, decide_on_protocol, stale, version_of
-from ledger.event import ActionMapper, ActionRecorded
+from ledger.events.event import ActionMapper, ActionRecorded
+from ledger.procedure import case as cases
+from ledger.procedure import registry as registries
+from ledger.procedure.case import Case
+from ledger.procedure.deciding import (
+    check_case,
+    decide_on_case,
+    decide_on_protocol,
+    stale,
+    version_of,
+)
+from ledger.procedure.registry import Registry
 from ledger.refusals import Ground, Refusal
-from ledger.registry import Registry
-from ledger.signing import SignedAction
+from ledger.signing.signed_action import SignedAction
 from ledger.store.recorder import (
     Guard,
     LedgerFactory,
@@ -29,7 +35,7 @@ from ledger.store.recorder import (
     RegistryMovedError,
     TimeMovedError,
 )
-from ledger.telemetry import span
+from ledger.system.telemetry import span
 
 _LOOKS = 5
 """So often a refusal is decided again, where its case or the registry moves meanwhile."""

@@ -10,10 +10,10 @@ from unittest.mock import patch
 import psycopg
 import pytest
 
-from api.schema import migrate_all
+from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.store.embedded import EmbeddedServer
-from projections import runner
+from projections.upkeep import runner
 from tests.support.agencies import Agencies
 from tests.support.databases import name_of, new_database
 

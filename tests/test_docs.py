@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from api.app import create_app
-from api.settings import Settings
+from api.processes.app import create_app
+from api.runtime.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

@@ -1,6 +1,6 @@
 """The command line ``case-ledger``: tables for people, ``--json`` for programs."""
 
-from ledger.collector import collect_seldom
+from ledger.system.gc_tuning import collect_seldom
 
 collect_seldom()  # loading makes a great many objects, and no garbage
 

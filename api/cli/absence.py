@@ -9,8 +9,8 @@ from rich.table import Table
 
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, failures, out, print_json
-from api.client import LedgerClient
-from api.documents import AbsenceReport
+from api.client.client import LedgerClient
+from api.client.schemas import AbsenceReport
 from ledger.vocabulary import Action
 from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import AbsenceAnnounced, PresenceDeclared

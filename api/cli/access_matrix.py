@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from ledger.protocol import Operation, Protocol
+from ledger.procedure.protocol import Operation, Protocol
 from ledger.vocabulary.levels import FieldGroup
 
 _LETTERS = {

@@ -13,9 +13,9 @@ from rich.text import Text
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, failures, out, print_json
 from api.cli.tables import words
-from projections.accountability import Balance, Dimension, ResponseTimes, Tally
-from projections.expected_steps import ObligationKind
-from projections.obligations import Obligation, ObligationState
+from projections.folds.expected_steps import ObligationKind
+from projections.folds.obligations import Obligation, ObligationState
+from projections.reports.accountability import Balance, Dimension, ResponseTimes, Tally
 
 app = typer.Typer(
     name="obligations",

@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from ledger.reading_files import read_ordinary
+from ledger.system.bounded_files import read_ordinary
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.levels import Level
 

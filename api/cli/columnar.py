@@ -19,8 +19,8 @@ from rich.progress import (
 )
 
 from api.cli.output import AsJson, failures, out, print_json
-from api.settings import Settings
-from api.store import open_store
+from api.runtime.database import open_store
+from api.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from projections.columnar.sources import Source

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from api.agency_keys import own_key
-from api.client import LedgerClient
-from api.settings import Settings
+from api.client.client import LedgerClient
+from api.keys.agency_keys import own_key
+from api.runtime.settings import Settings
 
 Url = Annotated[
     str,

@@ -9,9 +9,9 @@ import typer
 from api.cli.output import AsJson, failures
 from api.demo.play import play
 from api.demo.play_nodes import play_nodes
-from api.processes import leave_when_told
-from api.server import log_nothing
-from api.settings import Settings
+from api.processes.server import log_nothing
+from api.processes.supervisor import leave_when_told
+from api.runtime.settings import Settings
 
 app = typer.Typer()
 

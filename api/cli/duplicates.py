@@ -11,11 +11,11 @@ from rich.table import Table
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import words
-from api.country_keys import country_keys, pair_shares
-from api.documents import DuplicateDocument
-from api.log_keys import own_parties
-from api.settings import Settings
-from ledger.duplicates.messages import Finding
+from api.client.schemas import DuplicateDocument
+from api.keys.country_keys import country_keys, pair_shares
+from api.keys.log_keys import own_parties
+from api.runtime.settings import Settings
+from ledger.vault.duplicates.messages import Finding
 
 app = typer.Typer(
     name="duplicates",

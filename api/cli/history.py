@@ -10,16 +10,16 @@ from rich.table import Table
 
 from api.cli.nodes import app, copy_from, own_copy
 from api.cli.output import AsJson, failures, out, print_json
-from api.country_keys import country_keys, person_keys
-from api.following import HttpSource
-from api.history import accept, mark_file, troubles_of
-from api.key_faults import find
-from api.log_keys import own_parties
-from api.node import node_client
-from api.settings import Settings
-from ledger.history_mark import Decision
+from api.continuity.history import accept, mark_file, troubles_of
+from api.continuity.key_faults import find
+from api.exchange.mirror_sync import HttpSource
+from api.keys.country_keys import country_keys, person_keys
+from api.keys.log_keys import own_parties
+from api.node.node import node_client
+from api.runtime.settings import Settings
+from ledger.export.export_source import ExportSource
+from ledger.replication.history_mark import Decision
 from ledger.store.database import Database
-from ledger.transparency.export_source import ExportSource
 from ledger.vault.disclosures import Vaults
 
 NAME = "The person who decides, for the record."

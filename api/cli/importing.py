@@ -10,18 +10,18 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from api.agency_keys import own_key
 from api.cli.building import expected
 from api.cli.connection import Agency, KeyFile
 from api.cli.output import AsJson, err, fail, failures, out, print_json
 from api.importing.errors import Reason, reasons
 from api.importing.running import CHUNK, ImportConflictError, Importer, Order, Progress, Summary
-from api.settings import Settings
-from api.store import check_migrated, open_store
+from api.keys.agency_keys import own_key
+from api.runtime.database import check_migrated, open_store
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.importing.import_map import ImportMap, load_map
-from ledger.reading_files import read_ordinary
 from ledger.store.database import Database
+from ledger.system.bounded_files import read_ordinary
 
 REFUSED = 2
 app = typer.Typer()

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import httpx
 
-from api.client import LedgerClient, RefusedError
-from api.log_keys import log_keys
-from api.settings import Settings
-from ledger.durable import sync_directory
-from ledger.false_decisions import DecisionFile
-from ledger.transparency.decision import Decision, DecisionError
-from ledger.transparency.note import NoteError
-from ledger.transparency.policy import Policy
-from ledger.transparency.policy_history import PolicyHistory
+from api.client.client import LedgerClient, RefusedError
+from api.keys.log_keys import log_keys
+from api.runtime.settings import Settings
+from ledger.log.note import NoteError
+from ledger.log.policy import Policy
+from ledger.log.signed_decision import Decision, DecisionError
+from ledger.replication.false_decisions import DecisionFile
+from ledger.system.fsync import sync_directory
+from ledger.verification.policy_history import PolicyHistory
 
 
 def keep_decision(

@@ -11,13 +11,15 @@ from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from api.agency_keys import key_path, own_key
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.key_ids import TakesKeyId
 from api.cli.output import AsJson, err, fail, failures, out, print_json
 from api.cli.tables import agency_table
-from api.client import LedgerClient, RefusedError
-from api.country_keys import (
+from api.client.client import LedgerClient, RefusedError
+from api.client.schemas import Receipt
+from api.continuity.history import mark_file
+from api.keys.agency_keys import key_path, own_key
+from api.keys.country_keys import (
     change_passphrase,
     country_key,
     new_country_key,
@@ -25,18 +27,16 @@ from api.country_keys import (
     person_keys,
     retire_country_keys,
 )
-from api.documents import Receipt
-from api.history import mark_file
-from api.log_keys import own_parties
-from api.settings import Settings
-from api.store import open_store
+from api.keys.log_keys import own_parties
+from api.runtime.database import open_store
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
-from ledger.key_possession import grant_of, request_of
-from ledger.key_recovery import GRACE
-from ledger.keys import from_public, generate, key_id, save
-from ledger.reading_files import read_ordinary
-from ledger.vault.country_key import CountryPublicKey
-from ledger.vault.replacing import replace_data_keys
+from ledger.procedure.key_recovery import GRACE
+from ledger.signing.country_key import CountryPublicKey
+from ledger.signing.key_possession import grant_of, request_of
+from ledger.signing.keys import from_public, generate, key_id, save
+from ledger.system.bounded_files import read_ordinary
+from ledger.vault.data_key_rotation import replace_data_keys
 from ledger.vocabulary.registration import (
     CoordinatorKeyRecovered,
     CountryKeyRegistered,

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from api.answers import bounded_client
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.log_keys import (
+from api.client.bounded_answers import bounded_client
+from api.keys.log_keys import (
     log_key,
     new_log_key,
     new_witness_key,
@@ -21,26 +21,26 @@ from api.log_keys import (
     witness_key,
     witness_keys,
 )
-from api.processes import leave_when_told
-from api.server import log_as_json, run
-from api.settings import Settings
-from api.store import open_store
-from api.witness_app import create_witness_app
+from api.processes.server import log_as_json, run
+from api.processes.supervisor import leave_when_told
+from api.processes.witness_app import create_witness_app
+from api.runtime.database import open_store
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
-from ledger.reading_files import read_ordinary
+from ledger.export.stand_alone import stand_alone_files
+from ledger.export.static_export import read_checkpoint, read_export, write_export
+from ledger.log.fingerprint import spoken
+from ledger.log.note import SignatureType, VerifierKey
+from ledger.log.policy import Policy
+from ledger.publication.publisher import published, signed
+from ledger.publication.timestamping import earliest_timestamps
+from ledger.publication.witness import Adopted, Witness
 from ledger.store.database import Database
-from ledger.store.evidence import registered_keys
 from ledger.store.migrate import migrate, witness_component, witness_role
-from ledger.transparency.adoption import adopted_in, adopted_in_export
-from ledger.transparency.export import read_checkpoint, read_export, write_export
-from ledger.transparency.fingerprint import spoken
-from ledger.transparency.note import SignatureType, VerifierKey
-from ledger.transparency.policy import Policy
-from ledger.transparency.policy_history import MAX_BYTES, policy_history
-from ledger.transparency.publication import published, signed
-from ledger.transparency.stand_alone import stand_alone_files
-from ledger.transparency.timestamping import earliest_timestamps
-from ledger.transparency.witness import Adopted, Witness
+from ledger.system.bounded_files import read_ordinary
+from ledger.verification.evidence_reader import registered_keys
+from ledger.verification.policy_adoption import adopted_in, adopted_in_export
+from ledger.verification.policy_history import MAX_BYTES, policy_history
 from ledger.vocabulary.registration import LogPolicyAdopted
 
 

@@ -187,7 +187,7 @@ app = Program(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from ledger.version import program_version
+        from ledger.system.version import program_version
 
         typer.echo(f"case-ledger {program_version()}")
         raise typer.Exit

@@ -8,12 +8,12 @@ from rich.table import Table
 
 from api.cli.nodes import app
 from api.cli.output import AsJson, failures, out, print_json
-from api.log_keys import own_parties
-from api.settings import Settings
-from api.store import open_store
+from api.keys.log_keys import own_parties
+from api.runtime.database import open_store
+from api.runtime.settings import Settings
 from ledger.store.database import Database
-from ledger.vault.holding import Part, Why
-from ledger.vault.missing import MissingPart, MissingParts
+from ledger.vault.missing_disclosures import MissingPart, MissingParts
+from ledger.vault.required_disclosures import Part, Why
 from ledger.vocabulary.action import LedgerModel
 
 _PAGE = 500

@@ -14,14 +14,14 @@ from rich.table import Table
 
 from api.cli.nodes import app
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.setting_up.checks import Check, Level, check_machine, directory_is_usable
-from api.setting_up.hand_over import (
+from api.node.setting_up.checks import Check, Level, check_machine, directory_is_usable
+from api.node.setting_up.hand_over import (
     CountryHandOver,
     LedgerHandOver,
     read_hand_over,
     read_key_request,
 )
-from api.setting_up.sides import (
+from api.node.setting_up.sides import (
     LEDGER,
     Adopter,
     Outcome,
@@ -30,9 +30,9 @@ from api.setting_up.sides import (
     advance_ledger,
     load,
 )
-from api.settings import Settings
-from ledger import keys
-from ledger.protocol import COORDINATOR, Protocol
+from api.runtime.settings import Settings
+from ledger.procedure.protocol import COORDINATOR, Protocol
+from ledger.signing import keys
 
 _ATTEMPTS = 3
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILED: "bold red"}

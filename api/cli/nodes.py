@@ -11,22 +11,22 @@ import typer
 from rich.panel import Panel
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from api.answers import bounded_client
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.clock_watch import ClockWatch
-from api.following import HttpSource
-from api.log_keys import log_keys, trusted_policy
-from api.node import node_client
-from api.settings import Settings
-from api.store import Store, open_store
+from api.client.bounded_answers import bounded_client
+from api.exchange.mirror_sync import HttpSource
+from api.keys.log_keys import log_keys, trusted_policy
+from api.node.node import node_client
+from api.runtime.database import Store, open_store
+from api.runtime.settings import Settings
+from api.workers.clock_watch import ClockWatch
 from ledger.application import Ledger, environment
-from ledger.event_source import Source, SourceError
-from ledger.false_decisions import FalseDecisions
-from ledger.mirror import DivergedError, Mirror
-from ledger.reading_files import read_ordinary
+from ledger.replication.event_source import Source, SourceError
+from ledger.replication.failover import only_prepare
+from ledger.replication.failover import take_over as record_takeover
+from ledger.replication.false_decisions import FalseDecisions
+from ledger.replication.mirror import DivergedError, Mirror
 from ledger.store.database import Database
-from ledger.takeover import only_prepare
-from ledger.takeover import take_over as record_takeover
+from ledger.system.bounded_files import read_ordinary
 
 _HEALTH_BYTES = 64 * 1024
 app = typer.Typer(name="node", help="A node: what it found, and its history.", no_args_is_help=True)

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from api.client import RefusedError, WaitingError
+from api.client.client import RefusedError, WaitingError
+from api.client.problem import ProblemDetails
 from api.demo import DemoError
-from api.problem_details import ProblemDetails
-from api.store import StoreError
+from api.runtime.database import StoreError
 from ledger.refusals import Refusal
 from ledger.store.migrate import MigrationError
-from projections.rebuild import RebuildError
+from projections.upkeep.rebuild import RebuildError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

@@ -10,15 +10,15 @@ from rich.table import Table
 
 from api.cli.nodes import app
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.country_keys import parcel_keys
-from api.documents import ParcelsWaiting
-from api.log_keys import own_parties
-from api.parcel_standing import ParcelsStanding, Side, WithoutKeys, parcels_standing
-from api.settings import Settings
-from api.store import open_store
-from ledger import clock
-from ledger.mailbox import Mailbox
+from api.client.schemas import ParcelsWaiting
+from api.exchange.parcel_standing import ParcelsStanding, Side, WithoutKeys, parcels_standing
+from api.keys.country_keys import parcel_keys
+from api.keys.log_keys import own_parties
+from api.runtime.database import open_store
+from api.runtime.settings import Settings
+from ledger.replication.mailbox import Mailbox
 from ledger.store.database import Database
+from ledger.system import clock
 from ledger.vault.arrived_parcels import RefusedParcels
 from ledger.vault.sent_parcels import SentParcel
 

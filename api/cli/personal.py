@@ -15,17 +15,17 @@ from api.cli.access_matrix import access_page
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import why_erased, words
-from api.client import LedgerClient
-from api.documents import PersonalField, Receipt
-from api.settings import Settings
-from api.subject_access.wording import Language
-from ledger.erased import ErasedData
-from ledger.keys import write_private
-from ledger.vault.readings import Reading
+from api.client.client import LedgerClient
+from api.client.schemas import PersonalField, Receipt
+from api.paper.subject_access.wording import Language
+from api.runtime.settings import Settings
+from ledger.procedure.erasures import ErasedData
+from ledger.signing.keys import write_private
+from ledger.vault.access_log import Reading
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import ErasureGround, LegalBasis, Purpose
-from projections.case_view import CaseView, ConsentView, SharingView
+from projections.folds.case_view import CaseView, ConsentView, SharingView
 
 app = typer.Typer()
 

@@ -12,15 +12,15 @@ from rich.table import Table
 from api.cli.history import NAME
 from api.cli.nodes import app, own_copy
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.following import HttpSource
-from api.node import node_client
-from api.rejoining import NothingToRejoinError, Rejoining, Tail, tails
-from api.settings import Settings
-from ledger.divergence import Divergence
-from ledger.event_source import Source, SourceError
-from ledger.rejoining import MovedError, RolledBack
-from ledger.transparency.export_source import ExportSource
-from projections.rebuild import rebuild_views
+from api.exchange.mirror_sync import HttpSource
+from api.exchange.rejoining import NothingToRejoinError, Rejoining, Tail, tails
+from api.node.node import node_client
+from api.runtime.settings import Settings
+from ledger.export.export_source import ExportSource
+from ledger.replication.divergence import Divergence
+from ledger.replication.event_source import Source, SourceError
+from ledger.replication.rejoining import MovedError, RolledBack
+from projections.upkeep.rebuild import rebuild_views
 
 _TAILS = TypeAdapter(list[Tail])
 

@@ -17,17 +17,17 @@ from rich.table import Table
 from api.cli.connection import DEFAULT_URL, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import case_panel, words
-from api.settings import Settings
-from api.store import open_store
-from ledger.event import ActionRecorded
-from ledger.protocol import Protocol
-from ledger.registry import protocol_adopted_by
+from api.runtime.database import open_store
+from api.runtime.settings import Settings
+from ledger.events.event import ActionRecorded
+from ledger.procedure.protocol import Protocol
+from ledger.procedure.registry import protocol_adopted_by
 from ledger.vocabulary.types import format_utc
-from projections.case_view import OVERSIGHT_VIEWER, CaseView, case_view
-from projections.differences import CaseDifference, difference
-from projections.event_sources import DatabaseSource, EventSource, ExportSource
-from projections.ledger_moment import LedgerMoment, ledger_at, ledger_difference
-from projections.moments import Moment, acts_of, corrections_at, state_at
+from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, case_view
+from projections.time.bitemporal import Moment, acts_of, corrections_at, state_at
+from projections.time.case_diff import CaseDifference, difference
+from projections.time.event_sources import DatabaseSource, EventSource, ExportSource
+from projections.time.ledger_at import LedgerMoment, ledger_at, ledger_difference
 
 app = typer.Typer(
     name="replay",

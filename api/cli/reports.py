@@ -6,16 +6,16 @@ from typing import Annotated
 import typer
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from api.annual_report import markdown
 from api.cli.output import AsJson, fail, failures, out
-from api.reporting import Progress as Told
-from api.reporting import report_of_database, report_of_export
-from api.settings import Settings
-from api.store import open_store
-from api.subject_access.messages import LANGUAGES
+from api.paper.annual_report import markdown
+from api.paper.subject_access.messages import LANGUAGES
+from api.runtime.database import open_store
+from api.runtime.settings import Settings
+from api.services.report_sources import Progress as Told
+from api.services.report_sources import report_of_database, report_of_export
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
-from projections.annual_report import AnnualReport, canonical
+from projections.reports.annual_report import AnnualReport, canonical
 
 app = typer.Typer(name="report", help="Reports, made from the ledger alone.", no_args_is_help=True)
 

@@ -13,8 +13,8 @@ from rich.text import Text
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import why_erased, words
-from api.documents import ErasedCase, RetainedCase, RetentionStatus
-from ledger import clock
+from api.client.schemas import ErasedCase, RetainedCase, RetentionStatus
+from ledger.system import clock
 from ledger.vocabulary.erasure import RetentionAnnounced
 
 app = typer.Typer(

@@ -14,25 +14,25 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from api import disk
-from api.adopting import adopt_protocol
-from api.agency_keys import own_key
 from api.cli.connection import KeyFile
 from api.cli.keys import read_request
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.country_keys import country_keys
-from api.log_keys import own_parties
-from api.lost_keys import check_none_lost
-from api.node import check_settings, own_key_names
-from api.processes import leave_when_told
-from api.schema import migrate_all
-from api.server import log_as_json, tls_context
-from api.server import serve as run_server
-from api.settings import Settings
-from api.store import check_migrated, open_store
-from ledger.key_possession import request_of
-from projections.rebuild import rebuild_views
-from projections.views import VIEWS
+from api.continuity.lost_keys import check_none_lost
+from api.keys.agency_keys import own_key
+from api.keys.country_keys import country_keys
+from api.keys.log_keys import own_parties
+from api.node.node import check_settings, own_key_names
+from api.processes.server import log_as_json, tls_context
+from api.processes.server import serve as run_server
+from api.processes.supervisor import leave_when_told
+from api.runtime import disk
+from api.runtime.database import check_migrated, open_store
+from api.runtime.schema import migrate_all
+from api.runtime.settings import Settings
+from api.services.adoption import adopt_protocol
+from ledger.signing.key_possession import request_of
+from projections.tables.views import VIEWS
+from projections.upkeep.rebuild import rebuild_views
 
 app = typer.Typer()
 

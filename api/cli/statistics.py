@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from api.cli.output import AsJson, failures, out, print_json
-from api.settings import Settings
+from api.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from projections.statistics.cube import Cell, Cube

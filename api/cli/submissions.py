@@ -7,21 +7,21 @@ import typer
 from joserfc.jwk import OKPKey
 from rich.table import Table
 
-from api.agency_keys import own_key
 from api.cli.nodes import app
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.documents import SubmissionDocument
-from api.settings import Settings
-from api.store import open_store
-from api.waiting import AT_ONCE, statement
-from ledger import clock
+from api.client.schemas import SubmissionDocument
+from api.exchange.waiting import AT_ONCE, statement
+from api.keys.agency_keys import own_key
+from api.runtime.database import open_store
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
-from ledger.node_statements import StatementError
-from ledger.outbox import Outbox
-from ledger.protocol import Agency
-from ledger.reading_files import read_ordinary
+from ledger.procedure.protocol import Agency
+from ledger.replication.node_statements import StatementError
+from ledger.replication.outbox import Outbox
+from ledger.replication.submissions import MAX_CHARACTERS, Submissions, read
 from ledger.store.database import Database
-from ledger.submissions import MAX_CHARACTERS, Submissions, read
+from ledger.system import clock
+from ledger.system.bounded_files import read_ordinary
 
 _LISTED = 200
 _MOST = 1_000

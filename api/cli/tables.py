@@ -11,10 +11,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from api.documents import AgencyWithKeys, DisclosedFields, Event, Outcome
-from ledger.erased import ErasedData, ErasureReason, erased_data
-from projections.audit_trail import Change, TrailEntry
-from projections.case_view import CaseView, Turn
+from api.client.schemas import AgencyWithKeys, DisclosedFields, Event, Outcome
+from ledger.procedure.erasures import ErasedData, ErasureReason, erased_data
+from projections.folds.audit_trail import Change, TrailEntry
+from projections.folds.case_view import CaseView, Turn
 
 _TURN_STYLE = {Turn.OURS: "bold yellow", Turn.THEIRS: "dim", Turn.ANY: ""}
 _COUNTRY = {"XK": "Kosovo", "ME": "Montenegro", "AL": "Albania", "oversight": "Oversight"}

@@ -9,10 +9,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from api.client import Answered, LedgerClient
-from ledger.durable import sync_directory
-from ledger.keys import write_private
-from ledger.reading_files import read_ordinary
+from api.client.client import Answered, LedgerClient
+from ledger.signing.keys import write_private
+from ledger.system.bounded_files import read_ordinary
+from ledger.system.fsync import sync_directory
 
 
 class UnsentAction(BaseModel):

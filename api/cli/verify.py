@@ -23,19 +23,27 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from api.anchoring import anchored_readings
 from api.cli.missing import missing_table
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.country_keys import country_keys, person_keys
-from api.log_keys import own_parties, trusted_policy
-from api.settings import Settings
-from api.store import open_store
-from api.timestamping import trusted_roots
-from api.vault_checking import vault_check
-from ledger import clock
+from api.exchange.access_log_anchor import anchored_readings
+from api.keys.country_keys import country_keys, person_keys
+from api.keys.log_keys import own_parties, trusted_policy
+from api.runtime.database import open_store
+from api.runtime.settings import Settings
+from api.workers.timestamper import trusted_roots
+from api.workers.vault_checker import vault_check
 from ledger.application import Ledger, environment
-from ledger.entry import unseal
-from ledger.false_decisions import (
+from ledger.events.event_bytes import unseal
+from ledger.export.static_export import ExportError, read_checkpoint, read_export
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import ProofError, leaf_hash
+from ledger.log.note import Note, NoteError
+from ledger.log.policy import Policy, PolicyError
+from ledger.log.proof import TlogProof
+from ledger.log.signed_decision import Decision, DecisionError
+from ledger.log.timestamp import TimestampError, check
+from ledger.procedure.registry import policy_in_force
+from ledger.replication.false_decisions import (
     DecisionFile,
     LedgerEvents,
     NotCoveredError,
@@ -43,13 +51,17 @@ from ledger.false_decisions import (
     Verdict,
     held_against,
 )
-from ledger.merkle import ProofError, leaf_hash
-from ledger.outbox import Outbox
-from ledger.reading_files import read_ordinary
-from ledger.registry import policy_in_force
-from ledger.signing import read_recorded
+from ledger.replication.outbox import Outbox
+from ledger.signing.signed_action import read_recorded
 from ledger.store.database import Database, set_role
-from ledger.store.evidence import (
+from ledger.store.recorder import RecordedRow
+from ledger.system import clock
+from ledger.system.bounded_files import read_ordinary
+from ledger.vault.access_log import Readings
+from ledger.vault.missing_disclosures import MissingPart
+from ledger.vault.required_disclosures import Part
+from ledger.vault.vault_check import VaultFinding
+from ledger.verification.evidence_reader import (
     kept_in,
     one_moment,
     registered_keys,
@@ -57,30 +69,13 @@ from ledger.store.evidence import (
     stored_keys,
     stored_rows,
 )
-from ledger.store.recorder import RecordedRow
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.decision import Decision, DecisionError
-from ledger.transparency.export import ExportError, read_checkpoint, read_export
-from ledger.transparency.note import Note, NoteError
-from ledger.transparency.policy import Policy, PolicyError
-from ledger.transparency.policy_history import (
-    FILE_NAME,
-    MAX_BYTES,
-    BelievedPolicies,
-    PolicyHistory,
-)
-from ledger.transparency.proof import TlogProof
-from ledger.transparency.timestamp import TimestampError, check
-from ledger.vault.holding import Part
-from ledger.vault.missing import MissingPart
-from ledger.vault.readings import Readings
-from ledger.vault.vault_check import VaultFinding
-from ledger.verification import Kept, Report, verify_ledger
+from ledger.verification.policy_history import FILE_NAME, MAX_BYTES, BelievedPolicies, PolicyHistory
+from ledger.verification.verification import Kept, Report, verify_ledger
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.registration import PublicKey
-from projections.comparing import Difference, DifferenceKind
-from projections.view_check import EVENTS, ViewChecker
-from projections.views import VIEWS
+from projections.tables.views import VIEWS
+from projections.upkeep.row_comparison import Difference, DifferenceKind
+from projections.upkeep.view_check import EVENTS, ViewChecker
 
 app = typer.Typer(
     name="verify",

@@ -11,11 +11,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, FastAPI, Path, Request, Response
 
-from api.access import TheNode, check_same_origin
 from api.demo.story import STORY
+from api.http.access import TheNode, check_same_origin
 from api.web.errors import PageRoute
 from api.web.rendering import page
-from ledger.protocol import COORDINATOR, NODE, Protocol
+from ledger.procedure.protocol import COORDINATOR, NODE, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary.registration import KeyRequest
 

@@ -5,9 +5,9 @@ Not what keeps threads of its own, which a fork would lose: the analysts' comman
 
 from importlib import import_module
 
-from api.app import create_app
 from api.cli.main import COMMANDS
-from ledger.collector import collect_seldom
+from api.processes.app import create_app
+from ledger.system.gc_tuning import collect_seldom
 from ledger.vocabulary import build_models
 
 __all__ = ["create_app"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from api.answers import bounded_client
+from api.client.bounded_answers import bounded_client
 from api.demo import DemoError
 from api.demo.forked import Forked, run
 

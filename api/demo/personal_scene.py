@@ -10,10 +10,10 @@ from uuid import UUID
 from rich.console import Group, RenderableType
 
 from api.cli.personal import fields_table, readings_table
-from api.client import LedgerClient, RefusedError
+from api.client.client import LedgerClient, RefusedError
+from api.client.schemas import PersonalField
 from api.demo import DemoError
-from api.documents import PersonalField
-from ledger.vault.readings import Reading
+from ledger.vault.access_log import Reading
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.levels import FieldGroup

@@ -18,22 +18,22 @@ from rich.table import Table
 
 from api.cli.output import print_json
 from api.cli.tables import brief_trail, case_panel, trail_table
-from api.client import LedgerClient, RefusedError
-from api.country_keys import country_key
+from api.client.client import LedgerClient, RefusedError
+from api.client.problem import ProblemDetails
 from api.demo import DemoError
 from api.demo.enrolment import Enrolment
 from api.demo.personal_scene import play_personal_scene
 from api.demo.picture import save
 from api.demo.story import FORBIDDEN, STORY, Forbidden
-from api.problem_details import ProblemDetails
-from api.schema import migrate_all
-from api.server import listen, serving
-from api.settings import Settings
-from api.store import create_database, open_store
-from ledger import keys, signing
+from api.keys.country_keys import country_key
+from api.processes.server import listen, serving
+from api.runtime.database import create_database, open_store
+from api.runtime.schema import migrate_all
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
-from ledger.key_possession import grant_of, request_of
-from ledger.protocol import COORDINATOR, KeyChange, Protocol
+from ledger.procedure.protocol import COORDINATOR, KeyChange, Protocol
+from ledger.signing import keys, signed_action
+from ledger.signing.key_possession import grant_of, request_of
 from ledger.vocabulary.registration import (
     CountryKeyRegistered,
     KeyChangeConfirmed,
@@ -42,8 +42,8 @@ from ledger.vocabulary.registration import (
     KeyRequest,
     ProtocolAdopted,
 )
-from projections.audit_trail import TrailEntry
-from projections.case_view import CaseView
+from projections.folds.audit_trail import TrailEntry
+from projections.folds.case_view import CaseView
 
 DATABASE = "case_ledger_demo"
 CHILDREN = {"A": "a girl of about 15, given in marriage", "B": "her brother of about 11"}
@@ -138,11 +138,11 @@ def _prepared(owner: str, conninfo: str, protocol: Protocol, directory: Path) ->
         keys=tuple(_grant(protocol, agency, key) for agency, key in held.items()),
     )
     first = coordinators[0]
-    signed = signing.sign(
+    signed = signed_action.sign(
         adopted, agency=first, key=held[first], protocol=protocol.id, case_id=None
     )
     with Ledger(environment(conninfo)) as ledger:
-        ledger.append_to_registry(signing.read(signed))
+        ledger.append_to_registry(signed_action.read(signed))
     return conninfo
 
 

@@ -14,17 +14,17 @@ from joserfc.jwk import OKPKey
 from rich.console import Console
 
 from api.cli.output import print_json
-from api.client import LedgerClient, RefusedError, WaitingError
+from api.client.client import LedgerClient, RefusedError, WaitingError
 from api.demo import DemoError
 from api.demo.machines import Machine
 from api.demo.story import FORBIDDEN, STORY, Step
-from api.setting_up.settings_file import read_settings
-from api.settings import Settings
-from ledger import keys
-from ledger.key_possession import grant_of, request_of
-from ledger.protocol import COORDINATOR, NODE, KeyChange, Protocol
-from ledger.transparency.note import VerifierKey
-from ledger.transparency.policy import Policy, TrustedWitness
+from api.node.setting_up.settings_file import read_settings
+from api.runtime.settings import Settings
+from ledger.log.note import VerifierKey
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.procedure.protocol import COORDINATOR, NODE, KeyChange, Protocol
+from ledger.signing import keys
+from ledger.signing.key_possession import grant_of, request_of
 from ledger.vocabulary.levels import Level
 from ledger.vocabulary.registration import (
     CountryKeyRegistered,

@@ -78,7 +78,7 @@ from ledger.vocabulary.protection import (
     ServiceStarted,
     Sheltered,
 )
-from ledger.vocabulary.returning import (
+from ledger.vocabulary.return_and_inclusion import (
     Departed,
     FamilyAssessed,
     FamilyTraced,

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from ledger.csv_cells import neutral, original
 from ledger.importing.mapping import Fault
+from ledger.system.csv_cells import neutral, original
 
 HEADER = ("row", "column", "action", "field", "rule", "expected")
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.csv_cells import original
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Fault
 from ledger.importing.preparing import Row
-from ledger.reading_files import open_ordinary
+from ledger.system.bounded_files import open_ordinary
+from ledger.system.csv_cells import original
 
 _READ = 1 << 20
 _LONGEST_CELL = 1 << 20

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID, uuid4
 
-from ledger.durable import sync_directory
-from ledger.keys import write_private
+from ledger.signing.keys import write_private
+from ledger.system.fsync import sync_directory
 
 _VERSION = 1
 _MAX_BYTES = 256 * 1024 * 1024

@@ -14,24 +14,24 @@ from uuid import UUID, uuid4
 from joserfc.jwk import OKPKey
 from psycopg.errors import UniqueViolation
 
-from api.clock_watch import ClockWatch
-from api.disk import Room
 from api.importing.errors import ErrorFile
 from api.importing.files import ReadRow, digest, read_rows
 from api.importing.journal import Journal, JournalError, Mark, Source
 from api.importing.working import Work, prepare_all
-from api.log_keys import own_parties
-from api.settings import Settings
+from api.keys.log_keys import own_parties
+from api.runtime.disk import Room
+from api.runtime.settings import Settings
+from api.workers.clock_watch import ClockWatch
 from ledger.application import Ledger
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Fault, Mapper
 from ledger.importing.preparing import ReadyCase, Row, case_id_of
 from ledger.importing.recording import record_cases
-from ledger.keys import key_id
-from ledger.store.bulk import recorded_cases
+from ledger.signing.keys import key_id
+from ledger.store.bulk_append import recorded_cases
 from ledger.store.database import Database
 from ledger.store.recorder import Guard, RegistryMovedError
-from ledger.vault.bulk import KeysReplacedError, KnownPersonError
+from ledger.vault.bulk_deposits import KeysReplacedError, KnownPersonError
 
 BATCH = 100
 """Rows that one process prepares at a time."""

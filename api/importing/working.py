@@ -14,12 +14,12 @@ from uuid import UUID
 
 from joserfc.jwk import OKPKey
 
-from api.country_keys import country_key, person_keys
-from api.settings import Settings
+from api.keys.country_keys import country_key, person_keys
+from api.runtime.settings import Settings
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Mapper
 from ledger.importing.preparing import Prepared, Preparer, Row, Signer
-from ledger.protocol import Protocol
+from ledger.procedure.protocol import Protocol
 
 _ALONE = 2
 """Up to so many batches, starting processes costs more than it gains."""

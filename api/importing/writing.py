@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ledger.csv_cells import neutral
-from ledger.keys import write_private
+from ledger.signing.keys import write_private
+from ledger.system.csv_cells import neutral
 
 SEPARATOR = ";"
 _JSON_LINES = (".jsonl", ".ndjson")

@@ -18,10 +18,10 @@ import httpx
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
-from api.answers import bounded_client
+from api.client.bounded_answers import bounded_client
 from api.notifying.subscriptions import Subscription
-from api.settings import Settings
-from ledger import clock
+from api.runtime.settings import Settings
+from ledger.system import clock
 
 _SECONDS = 10.0
 _MAIL_SECONDS = 60.0

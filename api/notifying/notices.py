@@ -7,14 +7,14 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
-from api.key_ends import concerns, ending_keys, step_before
+from api.exchange.waiting import Waiting
+from api.keys.key_ends import concerns, ending_keys, step_before
 from api.notifying.subscriptions import Subscription
-from api.waiting import Waiting
-from ledger.case_state import AnnouncedErasure
-from ledger.protocol import COORDINATOR, Agency, Protocol
-from ledger.registry import Registry
+from ledger.procedure.case_state import AnnouncedErasure
+from ledger.procedure.protocol import COORDINATOR, Agency, Protocol
+from ledger.procedure.registry import Registry
 from ledger.vocabulary.types import format_utc
-from projections.obligations import Obligation
+from projections.folds.obligations import Obligation
 
 LONGEST_OVERDUE = timedelta(days=30)
 """What is overdue for longer is on the list, and told nobody anew: not when a node is new."""

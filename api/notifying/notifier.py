@@ -9,8 +9,8 @@ from uuid import UUID
 
 import structlog
 
-from api.background import Background
-from api.log_keys import own_parties
+from api.exchange.waiting import Waiting
+from api.keys.log_keys import own_parties
 from api.notifying.channels import (
     Channel,
     MailChannel,
@@ -28,12 +28,12 @@ from api.notifying.notices import (
 )
 from api.notifying.outbox import NoticeOutbox, Taken
 from api.notifying.subscriptions import Subscription, read_subscriptions
-from api.settings import Settings
-from api.waiting import Waiting
-from ledger import clock
-from ledger.protocol import Protocol
-from ledger.registry import Registry
+from api.runtime.background import Background
+from api.runtime.settings import Settings
+from ledger.procedure.protocol import Protocol
+from ledger.procedure.registry import Registry
 from ledger.store.database import Database
+from ledger.system import clock
 
 LEASE = timedelta(minutes=5)
 """For so long nobody else sends what one process is sending; it takes seconds."""

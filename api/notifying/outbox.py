@@ -9,9 +9,9 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from api.notifying.notices import Announced, Notice, Owed
-from ledger.case_state import AnnouncedErasure
+from ledger.procedure.case_state import AnnouncedErasure
 from ledger.store.database import Database
-from projections.obligations import Obligation
+from projections.folds.obligations import Obligation
 
 _OWED = """
 SELECT o.document, o.due, ARRAY(

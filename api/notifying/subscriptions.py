@@ -10,8 +10,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from pydantic import ConfigDict, Field, SecretStr, ValidationError, model_validator
 from standardwebhooks import Webhook
 
-from api.sign_in import is_safe
-from ledger.protocol import NODE, Protocol
+from api.authentication.sign_in import is_safe
+from ledger.procedure.protocol import NODE, Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import AgencyId
 

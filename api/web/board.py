@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from api.web.telling import Urgency, urgency
-from projections.case_lists import Mark
-from projections.case_view import CaseView
-from projections.obligations import Obligation
-from projections.owed_lists import AT_MOST, Counted
-from projections.reading import ViewReader
+from api.web.case_text import Urgency, urgency
+from projections.folds.case_view import CaseView
+from projections.folds.obligations import Obligation
+from projections.tables.case_lists import Mark
+from projections.tables.owed_lists import AT_MOST, Counted
+from projections.tables.view_queries import ViewReader
 
 PAGE = 50
 """Obligations, or cases, of a list on a page."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from api.web.rendering import Words
 from ledger.vocabulary.picklists import Stage
-from projections.figures import Caseload, Figures, Flow, Returned, TimeToReturn
+from projections.folds.caseload_indicators import Caseload, Figures, Flow, Returned, TimeToReturn
 
 Rows = Sequence[Mapping[str, str | int | float]]
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"

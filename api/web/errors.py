@@ -6,8 +6,8 @@ from fastapi import Request, Response
 from rfc9457 import Problem
 from starlette.responses import RedirectResponse
 
-from api.declared_parameters import DeclaredParametersRoute
-from api.request_id import request_id
+from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.request_id import request_id
 from api.web.rendering import PAGE_HEADERS, page
 
 _LONGEST = 500

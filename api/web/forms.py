@@ -9,14 +9,14 @@ from typing import Any
 
 import pycountry
 
-from api.subject_access.shapes import Plain, shape
-from api.subject_access.wording import Wording
-from ledger.offering import Offer
-from ledger.protocol import NODE, OVERSIGHT, Protocol
-from ledger.upcasting import upcasters
+from api.paper.subject_access.shapes import Plain, shape
+from api.paper.subject_access.wording import Wording
+from ledger.procedure.available_actions import Offer
+from ledger.procedure.protocol import NODE, OVERSIGHT, Protocol
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import Action, field_adapter
 from ledger.vocabulary.levels import FieldGroup, Level
+from ledger.vocabulary.upcasting import upcasters
 
 NOT_BY_FORM = frozenset({"information_released"})
 """What names digests of opened fields, and so is made on the page that shows these."""

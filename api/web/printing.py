@@ -8,14 +8,14 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from api.access import Caller
-from api.printing.glyphs import Line, shown
-from api.printing.setting import Frame, set_pages, template
-from api.web.reasons import fact
+from api.http.access import Caller
+from api.paper.printing.glyphs import Line, shown
+from api.paper.printing.typesetting import Frame, set_pages, template
+from api.web.case_text import Due, Row, Told, Urgency
+from api.web.refusal_text import fact
 from api.web.rendering import Words
-from api.web.telling import Due, Row, Told, Urgency
-from ledger.protocol import OVERSIGHT
-from projections.case_view import CaseView, RequestView, StepView
+from ledger.procedure.protocol import OVERSIGHT
+from projections.folds.case_view import CaseView, RequestView, StepView
 
 Shown = tuple[Line, ...]
 _NOTHING = "—"

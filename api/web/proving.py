@@ -7,15 +7,15 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from api.access import Caller
-from api.node import Node
-from ledger.event import recorded
-from ledger.keys import from_public, key_id
-from ledger.upcasting import upcasters
+from api.http.access import Caller
+from api.node.node import Node
+from ledger.events.event import recorded
+from ledger.signing.keys import from_public, key_id
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.registration import KeyGrant
-from projections.audit_trail import TrailEntry
-from projections.case_view import CaseView
+from ledger.vocabulary.upcasting import upcasters
+from projections.folds.audit_trail import TrailEntry
+from projections.folds.case_view import CaseView
 
 _OBLIGATIONS_AT_MOST = 1_000
 _KEY_ACTS = ("protocol_adopted", "key_registered", "key_revoked", "key_compromised")

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from api.documents import PersonalField
-from ledger.case import Case
-from ledger.legal_basis import Basis, release_bases
-from ledger.protocol import Agency, Operation, Protocol
+from api.client.schemas import PersonalField
+from ledger.procedure.case import Case
+from ledger.procedure.legal_basis import Basis, release_bases
+from ledger.procedure.protocol import Agency, Operation, Protocol
 from ledger.vocabulary.levels import FieldGroup
 
 

@@ -8,18 +8,19 @@ from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from api.access import Caller
-from api.key_ends import EndingKey, concerns, ending_keys
-from api.node import Node
-from api.problems import ANSWER_HEADERS, PAGE_POLICY
-from api.readiness import Effect, Trouble, of_effect
-from api.subject_access.wording import Wording, wording
+from api.client.trouble import Effect, Trouble
+from api.http.access import Caller
+from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY
+from api.keys.key_ends import EndingKey, concerns, ending_keys
+from api.node.node import Node
+from api.paper.subject_access.wording import Wording, wording
+from api.runtime.readiness import of_effect
 from api.web.assets import assets
 from api.web.languages import LANGUAGES, NAMES, TAGS, language_of
-from api.web.sections import sections
+from api.web.navigation import sections
 from api.web.texts import Texts, texts
 from api.web.timeline import stage_of
-from ledger import clock
+from ledger.system import clock
 
 PAGE_HEADERS = {
     **ANSWER_HEADERS,

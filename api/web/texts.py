@@ -8,7 +8,7 @@ from io import BytesIO
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-from api.subject_access.wording import Language
+from api.paper.subject_access.wording import Language
 
 CATALOGUE = "case_ledger_web.po"
 

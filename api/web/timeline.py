@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.picklists import Stage
-from projections.audit_trail import TrailEntry
+from projections.folds.audit_trail import TrailEntry
 
 STAGES = (
     Stage.IDENTIFICATION,

@@ -6,15 +6,15 @@ from contextlib import ExitStack
 from functools import cached_property
 from importlib import metadata
 
-from api.recording import DirectRecording
-from api.schema import migrate_all
+from api.runtime.schema import migrate_all
+from api.services.append_service import DirectRecording
 from benchmarks.peers import servers
 from benchmarks.peers.peer import ALONE, EIGHT, MANY, PAGE, WORKLOADS, Given, Workload
 from benchmarks.peers.servers import Servers
 from ledger.application import Ledger, environment
-from ledger.event import UnsealedEvent
+from ledger.events.event import UnsealedEvent
+from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database
-from ledger.vault.country_key import FileCountryKey
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Vaults
 from tests.support.agencies import Agencies

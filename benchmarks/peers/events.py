@@ -7,7 +7,7 @@ from itertools import cycle
 from uuid import UUID, uuid4
 
 from benchmarks.peers.peer import Given
-from ledger import signing
+from ledger.signing import signed_action
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import (
     CasePrioritised,
@@ -152,7 +152,7 @@ def _given(
     agencies: Agencies, agency: str, action: Action, case_id: UUID, version: int, action_id: UUID
 ) -> Given:
     sent = agencies.sign(agency, action, case_id, action_id)
-    signed = signing.read(sent)
+    signed = signed_action.read(sent)
     return Given(
         case_id, version, signed.kind, signed.sd_jwt.encode("ascii"), action_id, agency, str(sent)
     )

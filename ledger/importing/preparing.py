@@ -11,20 +11,21 @@ from uuid import UUID, uuid5
 
 from joserfc.jwk import OKPKey
 
-from ledger import case as cases
-from ledger import clock, signing
-from ledger.case import Case
-from ledger.deciding import check_case
-from ledger.disclosed_agencies import check_agencies
-from ledger.entry import MAX_BYTES
-from ledger.event import ActionRecorded
+from ledger.events.event import ActionRecorded
+from ledger.events.event_bytes import MAX_BYTES
 from ledger.importing.mapping import Fault, Mapped, Mapper, Told
-from ledger.protocol import Protocol
+from ledger.procedure import case as cases
+from ledger.procedure.case import Case
+from ledger.procedure.deciding import check_case
+from ledger.procedure.disclosed_agencies import check_agencies
+from ledger.procedure.protocol import Protocol
 from ledger.refusals import Ground, Refusal
-from ledger.sd_jwt import Disclosure
-from ledger.signing import SignedAction
-from ledger.store.bulk import NewEvent
-from ledger.vault.bulk import SealedDeposit, seal_all
+from ledger.signing import signed_action
+from ledger.signing.sd_jwt import Disclosure
+from ledger.signing.signed_action import SignedAction
+from ledger.store.bulk_append import NewEvent
+from ledger.system import clock
+from ledger.vault.bulk_deposits import SealedDeposit, seal_all
 from ledger.vault.data_keys import DataKeys
 
 _ROOM = 100  # for the time of recording, as for any append
@@ -168,7 +169,7 @@ class Preparer:
     def _signed(self, told: Told, case_id: UUID) -> tuple[SignedAction, Sequence[Disclosure]]:
         """Sign, and then check as what any agency sends is checked. Raises ``Refusal``."""
         signer = self._signer
-        issued = signing.sign(
+        issued = signed_action.sign(
             told.action,
             agency=signer.agency,
             key=signer.private,
@@ -176,13 +177,13 @@ class Preparer:
             case_id=case_id,
             action_id=told.id,
         )
-        action = signing.read(issued)
+        action = signed_action.read(issued)
         if len(action.sd_jwt) > MAX_BYTES - _ROOM:
             raise Refusal(Ground.INVALID, "too-large", "What is signed is too long.")
         check_case(action, case_id)
-        signing.check_disclosures(action, issued.disclosures)
+        signed_action.check_disclosures(action, issued.disclosures)
         check_agencies(action, issued.disclosures, signer.protocol)
-        signing.verify(action, signer.registered)
+        signed_action.verify(action, signer.registered)
         return action, issued.disclosures
 
     def _sealed(self, accepted: Sequence[_Judged]) -> list[ReadyCase]:

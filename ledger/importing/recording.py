@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from ledger.importing.preparing import ReadyCase
-from ledger.store.bulk import Stretch, record_new
+from ledger.store.bulk_append import Stretch, record_new
 from ledger.store.database import APP_ROLE, Database, set_local_role
 from ledger.store.migrate import vault_role
 from ledger.store.recorder import Guard
-from ledger.vault.bulk import deposit_new
+from ledger.vault.bulk_deposits import deposit_new
 
 
 def record_cases(

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Composable, Identifier
 
-from ledger.protocol import Protocol
+from ledger.procedure.protocol import Protocol
 from ledger.store.database import APP_ROLE, ServerTooOldError, check_server
 
 _LOCK = 7_205_301_446  # any number, the same in every process

@@ -33,10 +33,10 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL
 from psycopg_pool import ConnectionPool
 
-from ledger import clock, entry, merkle
-from ledger.event import ActionRecorded, UnsealedEvent, recorded
-from ledger.merkle import Frontier, Tree
-from ledger.store.arrays import Bigints, Byteas, Texts, Uuids
+from ledger.events import event_bytes
+from ledger.events.event import ActionRecorded, UnsealedEvent, recorded
+from ledger.log import merkle
+from ledger.log.merkle import Frontier, Tree
 from ledger.store.database import (
     APP_ROLE,
     PooledConnection,
@@ -45,8 +45,10 @@ from ledger.store.database import (
     check_since,
     configure,
 )
-from ledger.store.grouping import Group
-from ledger.telemetry import span
+from ledger.store.group_commit import Group
+from ledger.store.postgres_arrays import Bigints, Byteas, Texts, Uuids
+from ledger.system import clock
+from ledger.system.telemetry import span
 
 SCHEMA = "ledger"
 TABLE = "events"
@@ -206,7 +208,7 @@ class RecordedRow:
         )
 
     def event(self) -> ActionRecorded:
-        """The event that the row holds, read back. Raises as ``ledger.event.recorded`` does."""
+        """The event that the row holds, read back. Raises as ``events.event.recorded``."""
         return recorded(self.state, self.originator_id, self.version, self.position)
 
 
@@ -787,7 +789,7 @@ def _uuid(event: UnsealedEvent) -> UUID:
 def _sealed(event: UnsealedEvent, position: int, recorded_at: datetime) -> RecordedRow:
     if not event.state.isascii():
         raise ValueError("a signed action is written in ASCII")
-    before, after = entry.around(recorded_at)
+    before, after = event_bytes.around(recorded_at)
     state = before + event.state + after
     return RecordedRow(
         position=position,

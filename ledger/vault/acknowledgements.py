@@ -16,13 +16,13 @@ from uuid import UUID
 from joserfc.jwk import OKPKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ledger import sd_jwt
-from ledger.keys import key_id
-from ledger.protocol import NODE
+from ledger.procedure.protocol import NODE
+from ledger.procedure.registry import Registry
 from ledger.refusals import Ground, Refusal
-from ledger.registry import Registry
-from ledger.sd_jwt import SdJwtError
-from ledger.vault.parcels import Parcel
+from ledger.signing import sd_jwt
+from ledger.signing.keys import key_id
+from ledger.signing.sd_jwt import SdJwtError
+from ledger.vault.sealed_parcels import Parcel
 from ledger.vocabulary.types import Country, UnixTime
 
 TYPE = "parcel-acknowledgement+jwt"

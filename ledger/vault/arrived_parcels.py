@@ -6,9 +6,18 @@ from datetime import datetime
 
 from psycopg.sql import SQL, Identifier
 
-from ledger.mailbox import PairStanding
 from ledger.store.database import Database
 from ledger.store.migrate import vault_role, vault_schema
+
+
+@dataclass(frozen=True, slots=True)
+class PairStanding:
+    """What waits of one sender for one recipient."""
+
+    sender: str
+    recipient: str
+    parcels: int
+    oldest_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Each person's own data key, sealed to the country's key, apart from the database.
 
-A replacement (``ledger/vault/replacing.py``) puts a new key in the place of a person's key. The
-replaced key stays in a second file until every row of the person is sealed under the new key.
+A replacement (``ledger/vault/data_key_rotation.py``) puts a new key in the place of a person's key.
+The replaced key stays in a second file until every row of the person is sealed under the new key.
 """
 
 import secrets
@@ -13,10 +13,10 @@ from uuid import UUID, uuid4
 
 from cachetools import TTLCache
 
-from ledger.store.grouping import Group
-from ledger.vault.country_key import CountryKey, CountryPublicKey, sealed_size
-from ledger.vault.key_book import KeyBook
+from ledger.signing.country_key import CountryKey, CountryPublicKey, sealed_size
+from ledger.store.group_commit import Group
 from ledger.vault.key_files import KeyFiles
+from ledger.vault.key_store import KeyBook
 
 _BYTES = 32
 _AT_MOST = 256

@@ -10,14 +10,14 @@ from eventsourcing.utils import retry
 from psycopg.sql import SQL, Identifier
 
 from ledger.refusals import Ground, Refusal
-from ledger.sd_jwt import Disclosure
-from ledger.signing import SignedAction
-from ledger.store.arrays import Booleans, Byteas, Texts, Uuids
+from ledger.signing.sd_jwt import Disclosure
+from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database
-from ledger.store.grouping import Group
+from ledger.store.group_commit import Group
 from ledger.store.migrate import vault_role, vault_schema
-from ledger.telemetry import span
-from ledger.vault.bulk import SealedDeposit, seal_all
+from ledger.store.postgres_arrays import Booleans, Byteas, Texts, Uuids
+from ledger.system.telemetry import span
+from ledger.vault.bulk_deposits import SealedDeposit, seal_all
 from ledger.vault.data_keys import DataKeys
 
 _AT_MOST = 64

@@ -14,23 +14,23 @@ from psycopg import Connection
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
-from ledger.duplicates.store import Duplicates
 from ledger.refusals import Ground, Refusal
-from ledger.sd_jwt import Disclosure, parse_disclosure
-from ledger.signing import SignedAction
+from ledger.signing.country_key import SealError
+from ledger.signing.sd_jwt import Disclosure, parse_disclosure
+from ledger.signing.signed_action import SignedAction
+from ledger.store.async_batcher import Together
+from ledger.store.async_connection import Lane
 from ledger.store.database import Database
-from ledger.store.lane import Lane
 from ledger.store.migrate import reader_role, vault_role, vault_schema
-from ledger.store.together import Together
+from ledger.vault.access_log import Reading, Readings
 from ledger.vault.arrived_parcels import ArrivedParcels
-from ledger.vault.country_key import SealError
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposit, Deposits, KeyMissingError, missing
-from ledger.vault.holding import Listed, Row
+from ledger.vault.duplicates.store import Duplicates
+from ledger.vault.field_encryption import seal, unseal
 from ledger.vault.inventory import key_id
-from ledger.vault.missing import MissingParts
-from ledger.vault.readings import Reading, Readings
-from ledger.vault.sealing import seal, unseal
+from ledger.vault.missing_disclosures import MissingParts
+from ledger.vault.required_disclosures import Listed, Row
 from ledger.vault.sent_parcels import SentParcels
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.levels import FieldGroup, Level

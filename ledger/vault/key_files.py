@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
 
-from ledger.durable import sync_directory
-from ledger.keys import write_private
+from ledger.signing.keys import write_private
+from ledger.system.fsync import sync_directory
 
 Stamp: TypeAlias = tuple[int, int]
 

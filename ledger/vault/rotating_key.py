@@ -4,7 +4,7 @@ import re
 import threading
 from pathlib import Path
 
-from ledger.vault.country_key import CountryPublicKey, FileCountryKey, SealError
+from ledger.signing.country_key import CountryPublicKey, FileCountryKey, SealError
 
 
 class RotatingCountryKey:

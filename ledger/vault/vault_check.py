@@ -15,16 +15,16 @@ from uuid import UUID
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composed, Identifier
 
-from ledger.case import Case
-from ledger.case_state import Act
-from ledger.event import ActionRecorded
-from ledger.protocol import Protocol
+from ledger.events.act import Act
+from ledger.events.event import ActionRecorded
+from ledger.procedure.case import Case
+from ledger.procedure.protocol import Protocol
+from ledger.signing.country_key import SealError
 from ledger.store.database import Database
 from ledger.store.migrate import access_rows, reader_role, vault_role, vault_schema
-from ledger.vault.country_key import SealError
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.holding import Lack, Listed, Part, lacks, must_hold
 from ledger.vault.inventory import Kept, list_mac, row_mac
+from ledger.vault.required_disclosures import Lack, Listed, Part, lacks, must_hold
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.action import LedgerModel
 

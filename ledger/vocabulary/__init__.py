@@ -65,7 +65,7 @@ from ledger.vocabulary.registration import (
     ProtocolAdopted,
     ReadingsAnchored,
 )
-from ledger.vocabulary.returning import (
+from ledger.vocabulary.return_and_inclusion import (
     Departed,
     FamilyAssessed,
     FamilyTraced,

@@ -25,7 +25,7 @@ class PublicKey(LedgerModel):
 Proof = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{86}$", max_length=1024)
 ]
-"""A compact JWS by the key itself; see ``ledger.key_possession``."""
+"""A compact JWS by the key itself; see ``ledger.signing.key_possession``."""
 
 
 class KeyRequest(LedgerModel):
@@ -144,7 +144,7 @@ class LogPolicyAdopted(Action):
 
     policy: OnLedger[Annotated[str, Field(min_length=1, max_length=MAX_POLICY)]]
     without: OnLedger[Countries | None] = None
-    """The absent parties without which the policy is to be in force; see ``ledger.absence``."""
+    """The absent parties without which the policy is to be in force."""
 
 
 class AbsenceAnnounced(Action):

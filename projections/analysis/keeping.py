@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pyarrow import parquet  # type: ignore[import-untyped]
 from pydantic import Field, ValidationError
 
-from ledger.durable import sync_directory
+from ledger.system.fsync import sync_directory
 from ledger.vocabulary.action import LedgerModel
 from projections.analysis.definition import Definition, ViewError
 from projections.columnar.manifest import Sha256, write_durably

@@ -1,8 +1,8 @@
 """The table of cases: a wide row for each, with the names and codes of HTCDS where there are any.
 
 It is asked of the exported events, so that it costs no second reading of the ledger; what it says
-of a case's state is what ``ledger.case_state`` folds, which a test holds it to. A run adds the new
-rows of the cases that it touches; of each case, the row of the highest version counts.
+of a case's state is what ``ledger.procedure.case_state`` folds, which a test holds it to. A run
+adds the new rows of the cases that it touches; of each case, the row of the highest version counts.
 
 Columns with a prefix such as ``cas_`` and their codes are those of the Human Trafficking Case Data
 Standard 2.0 (IOM, CC BY 4.0); see docs/htcds/ATTRIBUTION.md.
@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 from duckdb import DuckDBPyConnection
 
-from ledger.protocol import Protocol
+from ledger.procedure.protocol import Protocol
 from ledger.vocabulary import CASE_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.picklists import Stage
 from projections.columnar.manifest import SPILL, FileEntry

@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from ledger.protocol import Protocol
-from ledger.signing import Mark, SignedAction
+from ledger.procedure.protocol import Protocol
+from ledger.signing.signed_action import Mark, SignedAction
 from ledger.store.recorder import RecordedRow
 from ledger.vocabulary import ALL_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.action import ledger_part

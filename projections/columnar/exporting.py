@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ledger.protocol import Protocol
-from ledger.upcasting import upcasters
+from ledger.procedure.protocol import Protocol
+from ledger.vocabulary.upcasting import upcasters
 from projections.columnar.cases import CASES, CASES_VERSION, write_cases
 from projections.columnar.decoding import COMMON, KINDS, Decoder, schema_of, shapes_of
 from projections.columnar.manifest import (

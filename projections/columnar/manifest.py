@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from ledger.durable import sync_directory
-from ledger.reading_files import NotReadableError, check_within, read_ordinary
+from ledger.system.bounded_files import NotReadableError, check_within, read_ordinary
+from ledger.system.fsync import sync_directory
 from ledger.vocabulary.action import LedgerModel
 
 MANIFEST = "manifest.json"

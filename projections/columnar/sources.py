@@ -10,17 +10,17 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import scalar_row
 
-from ledger.merkle import HASH_SIZE, TILE_WIDTH, Tree
-from ledger.protocol import Protocol
-from ledger.registry import protocol_adopted_by
+from ledger.export.static_export import ExportError, read_checkpoint, read_export, read_tile
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import HASH_SIZE, TILE_WIDTH, Tree
+from ledger.log.note import Note, NoteError
+from ledger.log.tiles import TileName
+from ledger.procedure.protocol import Protocol
+from ledger.procedure.registry import protocol_adopted_by
+from ledger.store.copy_reader import rows_by_position
 from ledger.store.database import set_role
-from ledger.store.evidence import one_moment
 from ledger.store.recorder import RecordedRow
-from ledger.store.streaming import rows_by_position
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.export import ExportError, read_checkpoint, read_export, read_tile
-from ledger.transparency.note import Note, NoteError
-from ledger.transparency.tiles import TileName
+from ledger.verification.evidence_reader import one_moment
 
 _HASHES = """
 SELECT CASE WHEN %(level)s = 0

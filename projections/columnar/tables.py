@@ -8,7 +8,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 from pyarrow import parquet  # type: ignore[import-untyped]
 
-from ledger.protocol import Protocol
+from ledger.procedure.protocol import Protocol
 from projections.columnar.decoding import COMMON, KINDS, schema_of
 from projections.columnar.manifest import ColumnarError, Manifest
 

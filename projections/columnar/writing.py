@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pyarrow import parquet  # type: ignore[import-untyped]
 
-from ledger.durable import sync_directory
+from ledger.system.fsync import sync_directory
 from projections.columnar.manifest import FileEntry
 
 

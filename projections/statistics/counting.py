@@ -10,8 +10,8 @@ from typing import Any
 
 import duckdb
 
-from ledger.protocol import Protocol
-from ledger.reading_files import NotReadableError, open_ordinary
+from ledger.procedure.protocol import Protocol
+from ledger.system.bounded_files import NotReadableError, open_ordinary
 from ledger.vocabulary.picklists import (
     AgeGroup,
     CaseStatus,

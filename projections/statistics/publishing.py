@@ -13,7 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import parquet
 from pydantic import Field, ValidationError
 
-from ledger.csv_cells import neutral
+from ledger.system.csv_cells import neutral
 from ledger.vocabulary.action import LedgerModel
 from projections.columnar.manifest import write_durably
 from projections.statistics import ctdc

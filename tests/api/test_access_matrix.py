@@ -11,11 +11,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.cli.access_matrix import access_page
-from api.client import LedgerClient, RefusedError
-from api.schema import migrate_all
+from api.client.client import LedgerClient, RefusedError
+from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
-from ledger.protocol import Agency, Operation, Protocol, shipped_protocol
-from ledger.vault.readings import Reading
+from ledger.procedure.protocol import Agency, Operation, Protocol, shipped_protocol
+from ledger.vault.access_log import Reading
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import ConsentGiven, InformationRequested
 from ledger.vocabulary.identification import CaseOpened, VictimIdentified

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from api.assertions import make_assertion
-from api.client import LedgerClient, RefusedError
+from api.client.assertion import make_assertion
+from api.client.client import LedgerClient, RefusedError
 from ledger.store.database import Database
 from ledger.vocabulary.coordination import (
     Correction,
@@ -23,10 +23,10 @@ from ledger.vocabulary.picklists import (
     InformationTopic,
     Purpose,
 )
-from projections.accountability import Dimension, overdue
-from projections.expected_steps import ObligationKind
-from projections.obligations import Obligation, ObligationState
-from projections.reading import ViewReader
+from projections.folds.expected_steps import ObligationKind
+from projections.folds.obligations import Obligation, ObligationState
+from projections.reports.accountability import Dimension, overdue
+from projections.tables.view_queries import ViewReader
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database

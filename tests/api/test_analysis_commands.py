@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli.main import app
-from ledger import signing
 from ledger.application import Ledger
+from ledger.signing import signed_action
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 
@@ -40,7 +40,7 @@ def test_from_the_ledger_to_a_table(ledger: Ledger, agencies: Agencies, tmp_path
     for _ in range(6):
         case_id = uuid4()
         opened = opening(("XK", "ME"), first_name="zqNobodysName")
-        ledger.append(signing.read(agencies.sign("xk-dhtqnj", opened, case_id)), case_id, 0)
+        ledger.append(signed_action.read(agencies.sign("xk-dhtqnj", opened, case_id)), case_id, 0)
     head, columns = ledger.rows.max_notification_id(), tmp_path / "columns"
     first = told("export", "--parquet", str(columns), "--to", "20")
     assert first["upto"] == 20

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from api.annual_report import markdown
-from api.reporting import NoReportError, report_of_database, report_of_export
-from api.subject_access.messages import LANGUAGES
+from api.paper.annual_report import markdown
+from api.paper.subject_access.messages import LANGUAGES
+from api.services.report_sources import NoReportError, report_of_database, report_of_export
 from ledger.application import Ledger, environment
-from ledger.mirror import Mirror
-from ledger.signing import read_recorded
+from ledger.export.static_export import ExportError, write_export
+from ledger.publication.publisher import published
+from ledger.replication.mirror import Mirror
+from ledger.signing.signed_action import read_recorded
 from ledger.store.database import Database
-from ledger.transparency.export import ExportError, write_export
-from ledger.transparency.publication import published
 from ledger.vocabulary.coordination import Correction, InformationRequested
 from ledger.vocabulary.picklists import (
     CorrectionEffect,
@@ -29,7 +29,7 @@ from ledger.vocabulary.picklists import (
     InformationTopic,
     Purpose,
 )
-from projections.annual_report import AnnualReport, canonical
+from projections.reports.annual_report import AnnualReport, canonical
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database

@@ -6,14 +6,15 @@ from datetime import timedelta
 import pytest
 from typer.testing import CliRunner
 
-from api.away import AWAY_AFTER, Presence, announced_absences, away_witnesses
 from api.cli import app
-from api.client import RefusedError
-from ledger import clock, keys
+from api.client.client import RefusedError
+from api.exchange.away import AWAY_AFTER, Presence, announced_absences, away_witnesses
 from ledger.application import Ledger
-from ledger.protocol import Agency
-from ledger.signing import SignedAction
+from ledger.procedure.protocol import Agency
+from ledger.signing import keys
+from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database
+from ledger.system import clock
 from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import AbsenceAnnounced
 from tests.support.actions import START

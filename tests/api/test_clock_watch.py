@@ -12,17 +12,18 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from api.client import LedgerClient, RefusedError
-from api.clock_watch import RULE, SETTLED_AFTER_SECONDS, ClockWatch
-from api.readiness import Effect, Trouble
-from api.settings import Settings
-from api.sweeping import Sweeping
-from api.witnessing import Witnesses
-from ledger import clock, signing
+from api.client.client import LedgerClient, RefusedError
+from api.client.trouble import Effect, Trouble
+from api.exchange.witness_clients import Witnesses
+from api.runtime.settings import Settings
+from api.workers.clock_watch import RULE, SETTLED_AFTER_SECONDS, ClockWatch
+from api.workers.janitor import Sweeping
 from ledger.application import Ledger
+from ledger.log.note import Note
+from ledger.publication.publisher import published
+from ledger.signing import signed_action
 from ledger.store.database import Database
-from ledger.transparency.note import Note
-from ledger.transparency.publication import published
+from ledger.system import clock
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.logs import Log
@@ -280,7 +281,7 @@ def test_the_sweep_needs_two_looks_and_a_clock_that_is_right(
     node, case_id = served.node, uuid4()
     signed = agencies.sign("xk-dhtqnj", opening(first_name="zqNobody"), case_id)
     vault = node.vaults.of("XK")
-    vault.deposit(signing.read(signed), case_id, signed.disclosures)
+    vault.deposit(signed_action.read(signed), case_id, signed.disclosures)
     found: list[Trouble] = []
     kept = (node.ledger, node.vaults, node.outbox, node.assertions, node.sessions)
     sweeping = Sweeping(*kept, node.mailbox, lambda: found, patience=SECONDS)

@@ -80,12 +80,12 @@ def test_help_and_completion_load_nothing_of_a_node() -> None:
     }
     for modules in (loaded("--help"), loaded("--version"), loaded(**completion)):
         ours = {name for name in modules if name.split(".")[0] in ("api", "ledger", "projections")}
-        assert ours - {"ledger.version"} == {
+        assert ours - {"ledger.system.version"} == {
             "api",
             "api.cli",
             "api.cli.main",
             "ledger",
-            "ledger.collector",
+            "ledger.system.gc_tuning",
         }
         assert not modules & {"psycopg", "fastapi", "pydantic", "eventsourcing", "cryptography"}
 

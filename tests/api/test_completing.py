@@ -9,12 +9,20 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from ledger import clock, node_statements, signing
-from ledger.protocol import Operation
-from ledger.sd_jwt import SdJwt
-from ledger.vault.asking import TYPE, ActionHeld, FieldsAnswered, FieldsAsked, HeldStatement
-from ledger.vault.holding import Part, Why
-from ledger.vault.parcels import ParcelError, pack
+from ledger.procedure.protocol import Operation
+from ledger.replication import node_statements
+from ledger.signing import signed_action
+from ledger.signing.sd_jwt import SdJwt
+from ledger.system import clock
+from ledger.vault.completion_messages import (
+    TYPE,
+    ActionHeld,
+    FieldsAnswered,
+    FieldsAsked,
+    HeldStatement,
+)
+from ledger.vault.required_disclosures import Part, Why
+from ledger.vault.sealed_parcels import ParcelError, pack
 from ledger.vocabulary.coordination import (
     CasePrioritised,
     ConsentGiven,
@@ -57,7 +65,7 @@ class World:
 
     @property
     def opening_id(self) -> UUID:
-        return signing.read(self.opened).id
+        return signed_action.read(self.opened).id
 
     def digest(self, field: str) -> str:
         (found,) = [d.digest for d in self.opened.disclosures if d.name == field]
@@ -113,7 +121,7 @@ def world(begun_countries: Countries) -> World:
         groups=(FieldGroup.IDENTITY,),
         recipients=("ME",),
     )
-    consented = signing.read(countries.act(social_work, consent, case_id)).id
+    consented = signed_action.read(countries.act(social_work, consent, case_id)).id
     # An action of another country that discloses nothing.
     priority = CasePrioritised(acted_at=START, priority=Priority.HIGH)
     prioritised = countries.act("me-nac", priority, case_id)
@@ -152,7 +160,7 @@ def test_a_receiver_put_back_to_before_completes_itself(world: World) -> None:
     lacking = world.standing("ME").lacking
     assert {one.why for one in lacking.values()} == {Why.NOT_RECEIVED}
     # That its own action disclosed nothing was told to the others, too.
-    assert (signing.read(world.prioritised).id, Part.OWN) in lacking
+    assert (signed_action.read(world.prioritised).id, Part.OWN) in lacking
     world.countries.settle()
     world.holds_all()
     assert world.fields("ME") == CASE_FIELDS | {"first_name"}
@@ -198,7 +206,7 @@ def test_a_third_country_hands_on_what_the_country_of_origin_lost(world: World) 
     assert (world.opening_id, Part.RELEASED) in lost
     # Kosovo's police sends its action again; Montenegro gets what was released without asking.
     vault = world.countries["XK"].vault
-    vault.deposit(signing.read(world.opened), world.case_id, world.opened.disclosures)
+    vault.deposit(signed_action.read(world.opened), world.case_id, world.opened.disclosures)
     assert world.countries["ME"].vault.missing.ask_again()
     world.countries.settle()
     assert world.fields("ME") == CASE_FIELDS | {"first_name"}
@@ -251,7 +259,7 @@ def test_a_key_that_is_gone_is_no_reason_to_ask_until_it_is_given_up(world: Worl
 def test_a_country_gets_only_what_the_ledger_says_that_it_must_hold(world: World) -> None:
     countries = world.countries
     # A case of Kosovo alone.
-    alone = signing.read(countries.act("xk-dhtqnj", opening(("XK",), first_name=NAME))).id
+    alone = signed_action.read(countries.act("xk-dhtqnj", opening(("XK",), first_name=NAME))).id
     countries.settle()
     kosovo, registry = countries["XK"], countries.ledger.adopted()
     asked = FieldsAsked(ask=uuid4(), actions=(alone, world.opening_id, uuid4()))
@@ -287,10 +295,10 @@ def test_a_country_that_left_the_case_gets_nothing_that_was_queued_before(
         topics=(InformationTopic.FAMILY,),
         purpose=Purpose.IDENTIFICATION,
     )
-    requested = signing.read(countries.act("xk-nac", request, case_id)).id
+    requested = signed_action.read(countries.act("xk-nac", request, case_id)).id
     while kosovo.sharing.queue():
         pass
-    about = [signing.read(opened).id]
+    about = [signed_action.read(opened).id]
     assert [one.recipient for one in kosovo.vault.sent.about(about)] == ["AL"]
     mistaken = Correction(
         acted_at=START,
@@ -343,7 +351,7 @@ def test_an_answer_counts_as_that_countrys_node_signed_it_alone(world: World) ->
 def test_what_waits_for_the_sweep_is_no_finding_until_the_sweep_is_late(world: World) -> None:
     vault = world.countries["XK"].vault
     signed = world.countries.agencies.sign("xk-dhtqnj", opening(first_name=NAME), world.case_id)
-    refused = signing.read(signed)
+    refused = signed_action.read(signed)
     vault.deposit(refused, world.case_id, signed.disclosures)
     try:
         for age, findings in (("35 minutes", 0), ("1 hour", len(signed.disclosures))):

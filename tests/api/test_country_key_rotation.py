@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from api.country_keys import (
+from api.continuity.lost_keys import LostKeyError, check_none_lost
+from api.keys.country_keys import (
     change_passphrase,
     country_key,
     country_keys,
@@ -17,12 +18,11 @@ from api.country_keys import (
     person_keys,
     retire_country_keys,
 )
-from api.log_keys import log_key, witness_key
-from api.lost_keys import LostKeyError, check_none_lost
-from api.node import Node, own_key_names
-from api.settings import Settings
-from api.work import Work
-from ledger.vault.country_key import ROUNDS_FOR_RANDOM, FileCountryKey, SealError
+from api.keys.log_keys import log_key, witness_key
+from api.node.node import Node, own_key_names
+from api.processes.worker import Work
+from api.runtime.settings import Settings
+from ledger.signing.country_key import ROUNDS_FOR_RANDOM, FileCountryKey, SealError
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_passphrase_is_changed_and_a_crash_between_two_files_is_completed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("api.country_keys.ROUNDS", ROUNDS_FOR_RANDOM)
+    monkeypatch.setattr("api.keys.country_keys.ROUNDS", ROUNDS_FOR_RANDOM)
     old, new = "the old passphrase!", "a new passphrase!!"
     before = Settings(data_directory=tmp_path, countries=("XK",), country_key_passphrase=old)
     after = Settings(data_directory=tmp_path, countries=("XK",), country_key_passphrase=new)

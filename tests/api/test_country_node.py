@@ -12,15 +12,15 @@ import httpx
 import psycopg
 import pytest
 
-from api.client import LedgerClient, RefusedError, WaitingError
-from api.country_keys import country_key
-from api.log_keys import log_key, trusted_policy, witness_key
-from api.settings import Settings
-from ledger import keys
-from ledger.protocol import shipped_protocol
-from ledger.transparency.policy import Policy, TrustedWitness
-from ledger.vault.country_key import FileCountryKey
-from ledger.vault.parcels import ParcelError, Presentation, pack, unpack
+from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.keys.country_keys import country_key
+from api.keys.log_keys import log_key, trusted_policy, witness_key
+from api.runtime.settings import Settings
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.procedure.protocol import shipped_protocol
+from ledger.signing import keys
+from ledger.signing.country_key import FileCountryKey
+from ledger.vault.sealed_parcels import ParcelError, Presentation, pack, unpack
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.levels import FieldGroup

@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from api.disk import Room
-from api.settings import Settings
+from api.runtime.disk import Room
+from api.runtime.settings import Settings
 from ledger.store import disk
 from ledger.store.disk import MEBIBYTE, PIECE_BYTES, Marks, Reserve, Space, until_given_way
 

@@ -9,16 +9,16 @@ import pytest
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
-from api.client import RefusedError
-from api.country_keys import country_keys, pair_shares
-from api.documents import DuplicateDocument
+from api.client.client import RefusedError
+from api.client.schemas import DuplicateDocument
+from api.keys.country_keys import country_keys, pair_shares
 from ledger.application import Ledger
-from ledger.duplicates import store
-from ledger.duplicates.messages import DuplicateFound, Finding, MatchTokens, TokensWithdrawn
-from ledger.duplicates.shares import pair_key
-from ledger.duplicates.tokens import COUNT, TOKEN_BYTES, Agreement, Identity, tokens
-from ledger.vault import parcels
-from ledger.vault.parcels import Parcel
+from ledger.vault import sealed_parcels
+from ledger.vault.duplicates import store
+from ledger.vault.duplicates.messages import DuplicateFound, Finding, MatchTokens, TokensWithdrawn
+from ledger.vault.duplicates.shares import pair_key
+from ledger.vault.duplicates.tokens import COUNT, TOKEN_BYTES, Agreement, Identity, tokens
+from ledger.vault.sealed_parcels import Parcel
 from ledger.vocabulary.coordination import CaseClosed, InformationRequested
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
 from ledger.vocabulary.picklists import ClosureReason, ErasureGround, InformationTopic, Purpose
@@ -109,7 +109,7 @@ class World:
         settings = self.server.settings
         key = country_keys(settings, [recipient])[recipient].public
         protocol = self.server.agencies.protocol
-        parcel = parcels.pack(message, None, protocol, sender, recipient, key)  # type: ignore[arg-type]
+        parcel = sealed_parcels.pack(message, None, protocol, sender, recipient, key)  # type: ignore[arg-type]
         with psycopg.connect(self.database) as connection:
             connection.execute(
                 "INSERT INTO mailbox.parcels (id, sender, recipient, sealed)"

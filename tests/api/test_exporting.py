@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
-from ledger import keys
+from ledger.signing import keys
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.picklists import InformationTopic, Purpose, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed

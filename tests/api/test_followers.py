@@ -19,16 +19,16 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from api import tails
-from api.assertions import make_assertion
-from api.feed import Feed
-from api.routes import events as routes
-from api.settings import Settings
-from api.tails import Frame, Tail
+from api.client.assertion import make_assertion
+from api.http import event_buffer
+from api.http.event_broadcaster import Feed
+from api.http.event_buffer import Frame, Tail
+from api.http.routes import events as routes
+from api.runtime.settings import Settings
 from ledger.application import Ledger
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.picklists import InformationTopic, Purpose
-from projections.reading import ViewReader
+from projections.tables.view_queries import ViewReader
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.serving import Server, running
@@ -242,7 +242,7 @@ def test_a_follower_that_is_behind_reads_pages_until_it_is_back(
     served: Server, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tail holds but a few events, so that everyone falls behind, and still misses none."""
-    monkeypatch.setattr(tails, "EVENTS", 3)
+    monkeypatch.setattr(event_buffer, "EVENTS", 3)
     head = ledger.rows.max_notification_id() or 0
     before, kosovo_before, montenegro_before = act(served, 4)
     with following(served, [ALL, KOSOVO, MONTENEGRO] * 4, head) as followers:
@@ -284,7 +284,7 @@ def read(tail: Tail, position: int) -> list[int]:
 
 
 def test_a_tail_is_bounded_by_number_and_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tails, "EVENTS", 50)
+    monkeypatch.setattr(event_buffer, "EVENTS", 50)
     tail = Tail(100)
     tail.grow(frames(range(101, 121)), 120)
     assert (tail.start, read(tail, 100)) == (100, list(range(101, 121)))
@@ -293,13 +293,13 @@ def test_a_tail_is_bounded_by_number_and_by_length(monkeypatch: pytest.MonkeyPat
     assert read(tail, 130) == list(range(131, 181))
     assert read(tail, 170) == list(range(171, 181))
     assert tail.after(500) == (b"", 500)
-    monkeypatch.setattr(tails, "BYTES", 1_000)
+    monkeypatch.setattr(event_buffer, "BYTES", 1_000)
     tail.grow(frames(range(200, 204), 300), 210)
     assert (tail.start, read(tail, 200)) == (200, [201, 202, 203])
 
 
 def test_what_a_follower_is_sent_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tails, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(event_buffer, "CHUNK_BYTES", 100)
     tail = Tail(0)
     tail.grow(frames(range(1, 40), 30), 50)
     content, upto = tail.after(0)

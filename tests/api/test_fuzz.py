@@ -24,11 +24,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from api.app import create_app
-from api.assertions import make_assertion
-from api.settings import Settings
-from ledger import keys
+from api.client.assertion import make_assertion
+from api.processes.app import create_app
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
+from ledger.signing import keys
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies

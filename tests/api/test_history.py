@@ -10,14 +10,22 @@ import httpx
 import psycopg
 import pytest
 
-from api.client import LedgerClient, RefusedError
-from api.history import History, NothingToDecideError, accept, mark_file
-from api.key_faults import KeyFaults
-from api.readiness import HEADER, Effect
-from api.settings import Settings
+from api.client.client import LedgerClient, RefusedError
+from api.client.trouble import Effect
+from api.continuity.history import History, NothingToDecideError, accept, mark_file
+from api.continuity.key_faults import KeyFaults
+from api.runtime.readiness import HEADER
+from api.runtime.settings import Settings
 from ledger.application import Ledger
-from ledger.history_mark import HistoryMark, MarkError, MarkFile, Reached, advanced, decided
-from ledger.merkle import Frontier, Tree
+from ledger.log.merkle import Frontier, Tree
+from ledger.replication.history_mark import (
+    HistoryMark,
+    MarkError,
+    MarkFile,
+    Reached,
+    advanced,
+    decided,
+)
 from ledger.store.database import Database
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed

@@ -11,10 +11,10 @@ import pytest
 from joserfc import jwt
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from api.assertions import TYPE, make_assertion
-from api.client import RefusedError
-from api.documents import Case
-from ledger import keys
+from api.client.assertion import TYPE, make_assertion
+from api.client.client import RefusedError
+from api.client.schemas import Case
+from ledger.signing import keys
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.picklists import (

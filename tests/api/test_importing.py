@@ -15,26 +15,26 @@ import pytest
 from joserfc.jwk import OKPKey
 
 from api.cli.building import expected
-from api.country_keys import country_key, person_keys
 from api.importing.errors import reasons
 from api.importing.files import ImportFileError
 from api.importing.journal import JournalError
 from api.importing.running import ImportConflictError, Importer, Order, Progress, Summary
-from api.settings import Settings
-from ledger import keys as agency_keys
-from ledger import signing
+from api.keys.country_keys import country_key, person_keys
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.importing.import_map import load_map
 from ledger.importing.preparing import case_id_of
 from ledger.refusals import Refusal
+from ledger.signing import keys as agency_keys
+from ledger.signing import signed_action
 from ledger.store.database import Database
-from ledger.store.evidence import kept_in, registered_keys, stored_rows
 from ledger.vault.disclosures import Vault
-from ledger.verification import verify_ledger
+from ledger.verification.evidence_reader import kept_in, registered_keys, stored_rows
+from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.levels import Level
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
-from projections.reading import ViewReader
-from projections.runner import Followers
+from projections.tables.view_queries import ViewReader
+from projections.upkeep.runner import Followers
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.htcds import MAP, rows, write_csv, write_json_lines
@@ -303,13 +303,13 @@ def another_key(machine: Machine, ledger: Ledger) -> OKPKey:
     key = agency_keys.generate()
     grant = machine.agencies.grant("xk-nac", key)
     signed = machine.agencies.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
-    ledger.append_to_registry(signing.read(signed))
+    ledger.append_to_registry(signed_action.read(signed))
     return key
 
 
 def revoke(machine: Machine, ledger: Ledger, key: OKPKey) -> None:
     revoked = KeyRevoked(acted_at=START, key_id=agency_keys.key_id(key))
-    ledger.append_to_registry(signing.read(machine.agencies.sign("xk-nac", revoked, None)))
+    ledger.append_to_registry(signed_action.read(machine.agencies.sign("xk-nac", revoked, None)))
 
 
 def test_a_revoked_key_records_no_more(
@@ -358,7 +358,7 @@ def test_others_append_between_the_chunks(
     def append() -> None:
         while not over.is_set():
             case_id = uuid4()
-            signed = signing.read(agencies.sign("me-police-thb", opening(("ME",)), case_id))
+            signed = signed_action.read(agencies.sign("me-police-thb", opening(("ME",)), case_id))
             appended.append(ledger.append(signed, case_id, 0).position)
 
     other = threading.Thread(target=append)

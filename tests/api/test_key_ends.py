@@ -9,16 +9,17 @@ from uuid import UUID
 import httpx
 import pytest
 
-from api.key_ends import ending_keys, key_troubles, step_before
+from api.client.trouble import Effect
+from api.keys.key_ends import ending_keys, key_troubles, step_before
 from api.notifying.channels import email_of
 from api.notifying.notifier import Notifier
 from api.notifying.subscriptions import Subscription
-from api.readiness import Effect
-from api.settings import Settings
+from api.runtime.settings import Settings
 from api.web.texts import texts
-from ledger import clock, keys, signing
 from ledger.application import Ledger
+from ledger.signing import keys, signed_action
 from ledger.store.database import Database
+from ledger.system import clock
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.agencies import PAST, Agencies
 from tests.support.serving import serving
@@ -30,13 +31,13 @@ def register(ledger: Ledger, agencies: Agencies, agency: str, ends: datetime) ->
     key = keys.generate()
     grant = agencies.grant_between(agency, PAST, ends, key)
     signed = agencies.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
-    ledger.append_to_registry(signing.read(signed))
+    ledger.append_to_registry(signed_action.read(signed))
     return keys.key_id(key)
 
 
 def revoke(ledger: Ledger, agencies: Agencies, key_id: str) -> None:
     signed = agencies.sign("xk-nac", KeyRevoked(acted_at=PAST, key_id=key_id), None)
-    ledger.append_to_registry(signing.read(signed))
+    ledger.append_to_registry(signed_action.read(signed))
 
 
 class Letters:

@@ -7,13 +7,13 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.assertions import make_assertion
-from ledger.merkle import Frontier, Tree, check_inclusion, leaf_hash
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note
-from ledger.transparency.policy import Policy
-from ledger.transparency.proof import TlogProof
-from ledger.transparency.tiles import TileName, read_bundle, tiles_of
+from api.client.assertion import make_assertion
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import Frontier, Tree, check_inclusion, leaf_hash
+from ledger.log.note import Note
+from ledger.log.policy import Policy
+from ledger.log.proof import TlogProof
+from ledger.log.tiles import TileName, read_bundle, tiles_of
 from tests.support.actions import opening
 from tests.support.serving import Server
 

@@ -18,24 +18,24 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from structlog.testing import capture_logs
 
-from api.node import check_settings
+from api.node.node import check_settings
 from api.notifying.channels import MailChannel, MailServer, NotReceivedError, email_of
 from api.notifying.notices import LONGEST_OVERDUE, Notice, Owed, notices, owes
 from api.notifying.notifier import LEASE, Notifier, check_notifications, pause_after
 from api.notifying.outbox import NoticeOutbox
 from api.notifying.subscriptions import Subscription, read_subscriptions
-from api.settings import Settings
-from ledger import signing
+from api.runtime.settings import Settings
 from ledger.application import Ledger
-from ledger.protocol import shipped_protocol
+from ledger.procedure.protocol import shipped_protocol
+from ledger.signing import signed_action
 from ledger.store.database import Database
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationProvided, InformationRequested
 from ledger.vocabulary.picklists import InformationTopic, Purpose
-from projections.expected_steps import ObligationKind
-from projections.obligations import Deed, Obligation, ObligationState
-from projections.reading import ViewReader
-from projections.runner import Followers
+from projections.folds.expected_steps import ObligationKind
+from projections.folds.obligations import Deed, Obligation, ObligationState
+from projections.tables.view_queries import ViewReader
+from projections.upkeep.runner import Followers
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.receiving import (
@@ -69,7 +69,7 @@ class Case:
     position: int = 0
 
     def take(self, agency: str, action: Action) -> UUID:
-        signed = signing.read(self.agencies.sign(agency, action, self.case_id))
+        signed = signed_action.read(self.agencies.sign(agency, action, self.case_id))
         receipt = self.ledger.append(signed, self.case_id, self.version)
         self.version, self.position = receipt.case_version, receipt.position
         return receipt.action_id
@@ -201,7 +201,7 @@ def test_a_sender_that_is_killed_before_it_marks_sends_again(case: Case, tmp_pat
         "from pydantic import SecretStr\n"
         "from api.notifying.notifier import Notifier\n"
         "from api.notifying.subscriptions import Subscription\n"
-        "from ledger.protocol import shipped_protocol\n"
+        "from ledger.procedure.protocol import shipped_protocol\n"
         "from ledger.store.database import Database\n"
         "conninfo, url, secret = sys.argv[1:]\n"
         "to = Subscription('me-nac', webhook=url, secret=SecretStr(secret))\n"

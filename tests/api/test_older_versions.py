@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from ledger import signing
 from ledger.application import Ledger, environment
-from ledger.sd_jwt import decoy_digest, issue
+from ledger.signing import signed_action
+from ledger.signing.sd_jwt import decoy_digest, issue
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
@@ -75,9 +75,9 @@ def test_oversight_reads_the_ledger_level_alone(earlier: Server, case: UUID) -> 
 
 
 def test_the_old_action_is_read_as_of_today(earlier: Server, case: UUID) -> None:
-    action = signing.read(signing.parse(sheltered(earlier, case)))
+    action = signed_action.read(signed_action.parse(sheltered(earlier, case)))
     assert (action.version, action.fields.keys()) == (1, {"acted_at"})
-    assert signing.signed_in_clear(action) == PLACED
+    assert signed_action.signed_in_clear(action) == PLACED
 
 
 def _of_rows(page: str) -> str:

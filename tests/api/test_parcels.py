@@ -13,10 +13,12 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from api import receiving
-from api.delivering import Delivery
-from api.mailing import OutdatedMailboxError
-from api.parcel_standing import (
+from api.client.trouble import Effect
+from api.exchange import parcel_receipt as receiving
+from api.exchange.disclosure_exchange import Sharing
+from api.exchange.parcel_delivery import Delivery
+from api.exchange.parcel_receipt import Receiving
+from api.exchange.parcel_standing import (
     Side,
     full_troubles,
     not_believed_troubles,
@@ -25,18 +27,18 @@ from api.parcel_standing import (
     waiting_troubles,
     without_key_troubles,
 )
-from api.readiness import Effect
-from api.receiving import Receiving
-from api.sharing import Sharing
-from ledger import clock, keys, mailbox, signing
+from api.exchange.parcel_transport import OutdatedMailboxError
 from ledger.application import Ledger, environment
-from ledger.duplicates.messages import ShareGiven
-from ledger.mailbox import Mailbox
-from ledger.protocol import Agency
-from ledger.registry import Registry
-from ledger.sd_jwt import SdJwt
+from ledger.procedure.protocol import Agency
+from ledger.procedure.registry import Registry
+from ledger.replication import mailbox
+from ledger.replication.mailbox import Mailbox
+from ledger.signing import keys, signed_action
+from ledger.signing.country_key import FileCountryKey
+from ledger.signing.sd_jwt import SdJwt
 from ledger.store.database import Database
-from ledger.vault import parcels
+from ledger.system import clock
+from ledger.vault import sealed_parcels
 from ledger.vault.acknowledgements import (
     Acknowledgement,
     ParcelOutcome,
@@ -44,11 +46,11 @@ from ledger.vault.acknowledgements import (
     unsigned,
     verify,
 )
-from ledger.vault.country_key import FileCountryKey
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
+from ledger.vault.duplicates.messages import ShareGiven
 from ledger.vault.key_files import KeyFiles
-from ledger.vault.parcels import Content, NotHereYetError, Parcel, Presentation, pack
+from ledger.vault.sealed_parcels import Content, NotHereYetError, Parcel, Presentation, pack
 from ledger.vault.sent_parcels import SentParcel, SentState
 from ledger.vocabulary.registration import CountryKeyRegistered
 from tests.support.actions import opening
@@ -112,8 +114,8 @@ class Prepared:
     signed: SdJwt
 
     @property
-    def action(self) -> signing.SignedAction:
-        return signing.read(self.signed)
+    def action(self) -> signed_action.SignedAction:
+        return signed_action.read(self.signed)
 
     @property
     def presentation(self) -> Presentation:
@@ -282,7 +284,7 @@ def begun_world(
         for party, key in own.items():
             registered = CountryKeyRegistered(acted_at=PAST, key=str(key.public))
             signed = agencies.sign(f"{party.lower()}-nac", registered, None)
-            ledger.append_to_registry(signing.read(signed))
+            ledger.append_to_registry(signed_action.read(signed))
         directory = tmp_path_factory.mktemp("keys")
         yield World(ledger, database, conninfo, agencies, directory, own)
 
@@ -569,7 +571,9 @@ def test_a_fault_of_this_node_delays_one_parcel_alone(
     world.send()
     deposit = Vault.deposit
 
-    def failing(vault: Vault, action: signing.SignedAction, *rest: object, **more: object) -> UUID:
+    def failing(
+        vault: Vault, action: signed_action.SignedAction, *rest: object, **more: object
+    ) -> UUID:
         if action.id == bad:
             raise KeyMissingError("its key is missing")
         return deposit(vault, action, *rest, **more)  # type: ignore[arg-type]
@@ -635,7 +639,7 @@ def test_what_a_hostile_node_sends_ends_by_itself(world: World) -> None:
     def sealed(text: bytes) -> Parcel:
         share = pack(ShareGiven(share="00" * 32), None, protocol, "AL", "ME", key)
         parcel = replace(share, id=UUID(bytes=b"AL" + uuid4().bytes[2:]))
-        context = parcels._context(protocol, parcel.id, "AL", "ME")
+        context = sealed_parcels._context(protocol, parcel.id, "AL", "ME")
         parcel = replace(parcel, sealed=key.seal(text, context))
         world.mailbox.put(parcel)
         return parcel

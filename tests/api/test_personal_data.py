@@ -10,19 +10,19 @@ import pytest
 from pypdf import PdfReader
 from rich.console import Console
 
-from api.anchoring import Anchoring, anchored_readings
 from api.cli.tables import case_panel
-from api.client import LedgerClient, RefusedError
-from api.country_keys import country_keys, person_keys
-from api.documents import PersonalField, ReadingResult
-from api.erasing import Erasing
-from api.recording import DirectRecording, Recording
-from api.subject_access.document import LabelledFile
-from ledger import keys
+from api.client.client import LedgerClient, RefusedError
+from api.client.schemas import PersonalField, ReadingResult
+from api.exchange.access_log_anchor import Anchoring, anchored_readings
+from api.keys.country_keys import country_keys, person_keys
+from api.paper.subject_access.document import LabelledFile
+from api.services.append_service import DirectRecording, Recording
+from api.workers.eraser import Erasing
 from ledger.application import Ledger
-from ledger.case_state import AnnouncedErasure
-from ledger.protocol import Agency, Operation
-from ledger.signing import SignedAction
+from ledger.procedure.case_state import AnnouncedErasure
+from ledger.procedure.protocol import Agency, Operation
+from ledger.signing import keys
+from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database
 from ledger.vault.disclosures import Vaults
 from ledger.vocabulary import Action
@@ -74,8 +74,8 @@ from ledger.vocabulary.sharing import (
     ReleasedFields,
     SharingDecided,
 )
-from projections.case_view import CaseView
-from projections.reading import ViewReader
+from projections.folds.case_view import CaseView
+from projections.tables.view_queries import ViewReader
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.cosigned import cosigned

@@ -14,9 +14,9 @@ import httpx
 import psycopg
 import pytest
 
-from api.client import LedgerClient
-from api.store import DATABASE
-from api.told import CHANNEL, Listener, Said, Teller, Told, notify
+from api.client.client import LedgerClient
+from api.runtime.database import DATABASE
+from api.runtime.status import CHANNEL, Listener, Said, Teller, Told, notify
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
 from tests.support import process

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from api import rates
-from api.rates import Rate
+from api.runtime import rate_limit
+from api.runtime.rate_limit import Rate
 
 
 def test_a_rate_is_met_and_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +32,6 @@ def test_who_is_not_heard_of_again_is_forgotten(monkeypatch: pytest.MonkeyPatch)
     rate = Rate(3)
     for number in range(1_000):
         rate.count(str(number))
-    now += 2 * rates._WINDOW_SECONDS
+    now += 2 * rate_limit._WINDOW_SECONDS
     rate.count("another")
     assert len(rate._counts) == len(rate._over_at) == 1

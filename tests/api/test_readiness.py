@@ -8,11 +8,12 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api import view_checking
-from api.client import RefusedError
-from api.readiness import HEADER, Checks, Effect, Trouble, worst
+from api.client.client import RefusedError
+from api.client.trouble import Effect, Trouble
+from api.runtime.readiness import HEADER, Checks, worst
+from api.workers import view_checker
 from ledger.application import Ledger
-from projections.rebuild import rebuild_views
+from projections.upkeep.rebuild import rebuild_views
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.serving import serving
@@ -93,8 +94,8 @@ def test_a_view_that_differs_is_reported_until_it_is_rebuilt(
     ledger: Ledger, database: str, agencies: Agencies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A running node finds by itself what somebody wrote into a view."""
-    monkeypatch.setattr(view_checking, "_SHORTEST_SECONDS", 0.1)
-    monkeypatch.setattr(view_checking, "_LONGEST_SECONDS", 0.1)
+    monkeypatch.setattr(view_checker, "_SHORTEST_SECONDS", 0.1)
+    monkeypatch.setattr(view_checker, "_LONGEST_SECONDS", 0.1)
     assert ledger.registry() is not None
     with serving(database, agencies) as served:
 

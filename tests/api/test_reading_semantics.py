@@ -8,9 +8,9 @@ import httpx
 import pytest
 import structlog
 
-from api.assertions import make_assertion
-from api.declared_parameters import DeclaredParametersRoute
-from api.routes import accountability, cases
+from api.client.assertion import make_assertion
+from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.routes import accountability, cases
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening

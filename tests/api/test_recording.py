@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from api.recording import DirectRecording
-from ledger import signing
+from api.services.append_service import DirectRecording
 from ledger.application import Ledger, environment
+from ledger.signing import signed_action
+from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database, ReconnectedError, check_since
 from ledger.store.recorder import LedgerRecorder
-from ledger.vault.country_key import FileCountryKey
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Vault, Vaults
 from tests.support.actions import opening
@@ -82,7 +82,7 @@ def test_what_a_crash_takes_back_between_is_deposited_again(
             if reconnected == "by another":
                 with_none = opening()
                 case_id = uuid4()
-                signed = signing.read(agencies.sign(OURS, with_none, case_id))
+                signed = signed_action.read(agencies.sign(OURS, with_none, case_id))
                 place.ledger.append(signed, case_id, 0)
         return made
 
@@ -127,7 +127,7 @@ def test_others_of_a_group_are_recorded_all_the_same(
 ) -> None:
     with Ledger(environment(database)) as other:
         cases = [uuid4() for _ in range(3)]
-        signed = [signing.read(agencies.sign(OURS, opening(), case_id)) for case_id in cases]
+        signed = [signed_action.read(agencies.sign(OURS, opening(), case_id)) for case_id in cases]
         other.append(signed[0], cases[0], 0)
         with pytest.raises(ReconnectedError):
             other.record(signed[1], cases[1], 0, since=0.0)

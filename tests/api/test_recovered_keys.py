@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
-from ledger import key_recovery, keys
+from ledger.procedure import key_recovery
+from ledger.signing import keys
 from tests.support.serving import Server
 
 LOST = "xk-nac"

@@ -11,13 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
-from api.client import RefusedError
-from ledger import keys
+from api.client.client import RefusedError
 from ledger.application import Ledger
+from ledger.export.static_export import write_export
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note
+from ledger.signing import keys
 from ledger.store.database import Database
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.export import write_export
-from ledger.transparency.note import Note
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import Correction, InformationRequested
 from ledger.vocabulary.picklists import (
@@ -29,10 +29,10 @@ from ledger.vocabulary.picklists import (
     ShelterKind,
 )
 from ledger.vocabulary.protection import RiskAssessed, Sheltered
-from projections.event_sources import DatabaseSource, ExportSource
-from projections.ledger_moment import ledger_at, ledger_difference
-from projections.moments import Moment, acts_of, state_at
-from projections.reading import ViewReader
+from projections.tables.view_queries import ViewReader
+from projections.time.bitemporal import Moment, acts_of, state_at
+from projections.time.event_sources import DatabaseSource, ExportSource
+from projections.time.ledger_at import ledger_at, ledger_difference
 from tests.support.actions import opening
 from tests.support.logs import ORIGIN, signer
 from tests.support.serving import Server

@@ -15,18 +15,19 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
-from api.client import RefusedError
-from api.documents import RetentionStatus
+from api.client.client import RefusedError
+from api.client.schemas import RetentionStatus
 from api.notifying.channels import email_of
 from api.notifying.notifier import Notifier
 from api.notifying.subscriptions import Subscription
-from api.schema import migrate_all
-from api.settings import Settings
-from ledger import clock, keys
+from api.runtime.schema import migrate_all
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
-from ledger.erased import ErasureReason
-from ledger.protocol import Protocol
+from ledger.procedure.erasures import ErasureReason
+from ledger.procedure.protocol import Protocol
+from ledger.signing import keys
 from ledger.store.database import Database
+from ledger.system import clock
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.erasure import LegalHoldPlaced
 from ledger.vocabulary.levels import FieldGroup
@@ -56,12 +57,12 @@ class Clock:
 @pytest.fixture
 def jumping(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("ledger.clock.now", made.now)
+    monkeypatch.setattr("ledger.system.clock.now", made.now)
     # A node whose clock differs from the database's records nothing. Here that is not enough.
     for look in ("check", "at_once"):
-        monkeypatch.setattr(f"api.clock_watch.ClockWatch.{look}", lambda _: ())
-    monkeypatch.setattr("api.publishing._REFRESH_LOOK_SECONDS", 0.1)
-    monkeypatch.setattr("api.erasing._RETENTION_EVERY_SECONDS", 0.1)
+        monkeypatch.setattr(f"api.workers.clock_watch.ClockWatch.{look}", lambda _: ())
+    monkeypatch.setattr("api.workers.checkpoint_publisher._REFRESH_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("api.workers.eraser._RETENTION_EVERY_SECONDS", 0.1)
     return made
 
 

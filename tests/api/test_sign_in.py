@@ -37,14 +37,14 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 from structlog.testing import capture_logs
 
-from api.access import from_own_page
-from api.assertions import make_assertion
-from api.client import LedgerClient
-from api.id_tokens import proves_second_factor, pseudonym
-from api.node import Node, check_settings
-from api.server import tls_context
-from api.settings import Settings
-from api.sweeping import Sweeping
+from api.authentication.id_tokens import proves_second_factor, pseudonym
+from api.client.assertion import make_assertion
+from api.client.client import LedgerClient
+from api.http.access import from_own_page
+from api.node.node import Node, check_settings
+from api.processes.server import tls_context
+from api.runtime.settings import Settings
+from api.workers.janitor import Sweeping
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
@@ -246,7 +246,7 @@ def test_a_provider_changes_its_keys(
     server: str, begun: str, agencies: Agencies, provider: Provider, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("api.sign_in._ASK_AGAIN_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("api.authentication.sign_in._ASK_AGAIN_AFTER_SECONDS", 0.0)
     with place(server, begun, agencies, tmp_path, provider.url) as node, node.browser() as browser:
         sign_in(browser)
         monkeypatch.setitem(provider.keys, "RS256", RSAKey.generate_key(2048, {"kid": "new"}))
@@ -265,7 +265,9 @@ def test_a_key_that_left_the_providers_set_is_refused_within_minutes(
         )
         sign_in(browser)
         monkeypatch.setitem(provider.keys, "RS256", RSAKey.generate_key(2048, {"kid": "new"}))
-        monkeypatch.setattr("api.sign_in._age", lambda since: time.monotonic() - since + 180)
+        monkeypatch.setattr(
+            "api.authentication.sign_in._age", lambda since: time.monotonic() - since + 180
+        )
         assert rule(browser.get("/auth/login")) == (401, "id-token")
 
 

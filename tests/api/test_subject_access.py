@@ -18,19 +18,19 @@ from pydantic import JsonValue, ValidationError
 from pypdf import PdfReader
 
 from api.demo.story import STORY
-from api.printing.glyphs import _RANGES, shown
-from api.subject_access import catalogues
-from api.subject_access.document import Access, HeldField, SubjectFile, labelled
-from api.subject_access.messages import LANGUAGES, picklists, required
-from api.subject_access.pdf import NotRendered, render
-from api.subject_access.shapes import Plain, shape
-from api.subject_access.wording import Language, wording
-from ledger.protocol import shipped_protocol
-from ledger.registry import SignatureState
+from api.paper.printing.glyphs import _RANGES, shown
+from api.paper.subject_access import catalogues
+from api.paper.subject_access.document import Access, HeldField, SubjectFile, labelled
+from api.paper.subject_access.messages import LANGUAGES, picklists, required
+from api.paper.subject_access.pdf import NotRendered, render
+from api.paper.subject_access.shapes import Plain, shape
+from api.paper.subject_access.wording import Language, wording
+from ledger.procedure.protocol import shipped_protocol
+from ledger.procedure.registry import SignatureState
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Purpose, Stage
-from projections.audit_trail import Change, TrailEntry
+from projections.folds.audit_trail import Change, TrailEntry
 
 CASE = UUID("00000000-0000-4000-8000-00000000000a")
 MADE_AT = datetime(2026, 6, 1, 8, 15, tzinfo=UTC)
@@ -466,7 +466,9 @@ def test_no_text_breaks_the_document(text: str) -> None:
 
 
 def test_what_fails_says_nothing_of_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.subject_access.pdf._template", lambda: b"#panic(sys.inputs.file)")
+    monkeypatch.setattr(
+        "api.paper.subject_access.pdf._template", lambda: b"#panic(sys.inputs.file)"
+    )
     with pytest.raises(NotRendered) as failed:
         render(file_with("a-held-value"))
     assert "a-held-value" not in str(failed.value)

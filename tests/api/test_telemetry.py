@@ -19,10 +19,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.client import RefusedError
-from api.telemetry import in_log, pass_on
-from ledger import telemetry
-from ledger.telemetry import span
+from api.client.client import RefusedError
+from api.client.trace_context import in_log, pass_on
+from ledger.system import telemetry
+from ledger.system.telemetry import span
 from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.test_docs import ROOT
@@ -146,9 +146,9 @@ def test_a_collector_gets_both_by_otlp(tmp_path: Path) -> None:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     program = (
-        "from api.exporting import exporting\n"
-        "from api.measuring import request_duration\n"
-        "from ledger.telemetry import span\n"
+        "from api.runtime.telemetry_export import exporting\n"
+        "from api.http.request_metrics import request_duration\n"
+        "from ledger.system.telemetry import span\n"
         "with exporting() as is_on:\n"
         "    assert is_on\n"
         "    with span('work'): request_duration.record(0.1, {'http.route': '/x'})\n"
@@ -171,5 +171,8 @@ def test_a_collector_gets_both_by_otlp(tmp_path: Path) -> None:
     assert [one.name for one in resource.scope_spans[0].spans] == ["work"]
     assert b"http.server.request.duration" in got["/v1/metrics"]
     # Nobody asked for it: nothing is sent, and nothing is set up.
-    quiet = "from api.exporting import exporting\nwith exporting() as is_on: assert not is_on"
+    quiet = (
+        "from api.runtime.telemetry_export import exporting\n"
+        "with exporting() as is_on: assert not is_on"
+    )
     subprocess.run([sys.executable, "-c", quiet], env={"PYTHONPATH": str(ROOT)}, check=True)

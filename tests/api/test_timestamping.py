@@ -10,14 +10,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.node import check_settings
-from api.settings import Settings
-from api.timestamping import MAX_BYTES, HttpTimestampAuthority, Stamper
+from api.node.node import check_settings
+from api.runtime.settings import Settings
+from api.workers.timestamper import MAX_BYTES, HttpTimestampAuthority, Stamper
 from ledger.application import Ledger
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note
+from ledger.log.timestamp import check, obtain
 from ledger.store.database import Database
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note
-from ledger.transparency.timestamp import check, obtain
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.command_line import CommandLine

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.settings import Settings
+from api.runtime.settings import Settings
 from tests.attacks.target import Target
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database

@@ -16,8 +16,8 @@ import httpx
 import psycopg
 from joserfc.jwk import OKPKey
 
-from api.assertions import TYPE, make_assertion
-from ledger import keys, signing
+from api.client.assertion import TYPE, make_assertion
+from ledger.signing import keys, signed_action
 from ledger.vocabulary import Action
 from tests.support.actions import opening
 from tests.support.serving import Server
@@ -103,7 +103,7 @@ class Target:
         path = f"/v1/cases/{case}/actions" if case else "/v1/protocol/actions"
         return self.ask(path, agency, method="POST", headers=sent, content=str(signed))
 
-    def sign(self, agency: str, action: Action, case: UUID | None) -> signing.SdJwt:
+    def sign(self, agency: str, action: Action, case: UUID | None) -> signed_action.SdJwt:
         return self.server.agencies.sign(agency, action, case)
 
     @contextmanager
@@ -186,12 +186,12 @@ def header(key: OKPKey, **changes: Any) -> dict[str, Any]:
     return {k: v for k, v in given.items() if v is not None}
 
 
-def payload_of(signed: signing.SdJwt, **changes: Any) -> dict[str, Any]:
+def payload_of(signed: signed_action.SdJwt, **changes: Any) -> dict[str, Any]:
     """The signed payload, to be altered and signed again by the same agency."""
     return {**signed.payload, **changes}
 
 
-def resigned(signed: signing.SdJwt, key: OKPKey, **changes: Any) -> str:
+def resigned(signed: signed_action.SdJwt, key: OKPKey, **changes: Any) -> str:
     """The action with other claims, truly signed, with the same disclosures."""
     jwt = forged(signed.header, payload_of(signed, **changes), key)
     return "~".join((jwt, *(d.encoded for d in signed.disclosures), ""))

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 
-import api.answers
-from api.client import LedgerClient
-from api.following import HttpSource
-from api.witnessing import HttpWitness
-from ledger import keys
-from ledger.event_source import SourceError, parsed
+import api.client.bounded_answers
+from api.client.client import LedgerClient
+from api.exchange.mirror_sync import HttpSource
+from api.exchange.witness_clients import HttpWitness
+from ledger.replication.event_source import SourceError, parsed
+from ledger.signing import keys
 
 HTML = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html\r\n\r\n<html>no</html>"
 ENDLESS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -69,8 +69,8 @@ def source(url: str) -> Iterator[HttpSource]:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds that are soon met."""
-    monkeypatch.setattr(api.answers, "MAX_BYTES", 300_000)
-    monkeypatch.setattr(api.answers, "SECONDS", 0.5)
+    monkeypatch.setattr(api.client.bounded_answers, "MAX_BYTES", 300_000)
+    monkeypatch.setattr(api.client.bounded_answers, "SECONDS", 0.5)
 
 
 @pytest.mark.usefixtures("short")

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from api.assertions import make_assertion
-from ledger import keys
-from ledger.sd_jwt import SdJwt
+from api.client.assertion import make_assertion
+from ledger.signing import keys
+from ledger.signing.sd_jwt import SdJwt
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked, PublicKey
 from tests.attacks.target import KOSOVO, MARK, MONTENEGRO, Target, b64, claims, forged, header
 from tests.support.actions import opening

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ledger.sd_jwt import SdJwt, decoy_digest, make_disclosure
+from ledger.signing.sd_jwt import SdJwt, decoy_digest, make_disclosure
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.attacks.target import KOSOVO, MARK, Target, b64, forged, resigned

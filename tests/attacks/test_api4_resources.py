@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-import api.connections
-import api.middleware
-from api.app import MAX_BODY
-from api.connections import HEAD_BYTES
-from ledger.sd_jwt import MAX_BYTES
+import api.http.http_protocol
+import api.http.middleware
+from api.http.http_protocol import HEAD_BYTES
+from api.processes.app import MAX_BODY
+from ledger.signing.sd_jwt import MAX_BYTES
 from tests.attacks.target import KOSOVO, MARK, Target, b64, claims, drain, forged, header
 from tests.support.actions import opening
 
@@ -223,7 +223,7 @@ def test_waits_for_a_signed_head_are_hoarded(narrow: Target) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow requests are given up after a moment."""
-    monkeypatch.setattr(api.connections, "HEAD_SECONDS", 0.6)
+    monkeypatch.setattr(api.http.http_protocol, "HEAD_SECONDS", 0.6)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -261,7 +261,7 @@ def test_a_head_without_end(target: Target) -> None:
 
 def test_a_body_that_comes_drop_by_drop(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """API4:2023 slow-loris: a body has its time, however regularly it drips."""
-    monkeypatch.setattr(api.middleware, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(api.http.middleware, "BODY_SECONDS", 0.5)
     bearer = target.bearer(KOSOVO)["Authorization"]
     with target.untouched(), closing(target.connection()) as connection:
         connection.sendall(

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from ledger import keys
+from ledger.signing import keys
+from ledger.signing.country_key import FileCountryKey
 from ledger.vault.acknowledgements import Acknowledgement, ParcelOutcome, sign
-from ledger.vault.country_key import FileCountryKey
-from ledger.vault.parcels import Parcel, Presentation, pack
+from ledger.vault.sealed_parcels import Parcel, Presentation, pack
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from api.witnessing import HttpWitness
-from ledger.transparency.policy import Policy
+from api.exchange.witness_clients import HttpWitness
+from ledger.log.policy import Policy
 from ledger.vocabulary.registration import LogPolicyAdopted
 from tests.attacks.target import KOSOVO, Target, claims, forged, header
 from tests.support.agencies import PAST

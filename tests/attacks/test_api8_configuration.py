@@ -5,8 +5,8 @@ import re
 import httpx
 import pytest
 
-from api.middleware import _guarded
-from api.problems import ANSWER_HEADERS
+from api.http.error_handlers import ANSWER_HEADERS
+from api.http.middleware import _guarded
 from tests.attacks.target import KOSOVO, MARK, Target, assert_silent
 from tests.support.serving import Server
 
@@ -100,7 +100,7 @@ def test_an_unexpected_error_says_nothing(target: Target, monkeypatch: pytest.Mo
     def fail(*_: object) -> None:
         raise RuntimeError(MARK)
 
-    monkeypatch.setattr("api.routes.health.metrics", fail)
+    monkeypatch.setattr("api.http.routes.health.metrics", fail)
     with target.untouched():
         told = target.ask("/metrics", None)
         target.refuses(told, 500, "unexpected")

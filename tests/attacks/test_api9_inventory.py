@@ -9,9 +9,9 @@ from pathlib import Path
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Route
 
-import api.routes
-from api.app import create_app
-from api.settings import Settings
+import api.http.routes
+from api.processes.app import create_app
+from api.runtime.settings import Settings
 from api.web.errors import PageRoute
 from tests.attacks.target import KOSOVO, Target
 
@@ -24,7 +24,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 def routes() -> Iterator[BaseRoute]:
     """Those of the application itself, and of every file of routes."""
     yield from create_app(Settings(), "").routes
-    for module in pkgutil.iter_modules(api.routes.__path__, "api.routes."):
+    for module in pkgutil.iter_modules(api.http.routes.__path__, "api.http.routes."):
         yield from importlib.import_module(module.name).router.routes
 
 

@@ -5,8 +5,8 @@ import statistics
 import time
 from pathlib import Path
 
-from api.assertions import make_assertion
-from ledger import keys
+from api.client.assertion import make_assertion
+from ledger.signing import keys
 from tests.attacks.target import KOSOVO, Target, claims, forged, header
 
 ROOT = Path(__file__).parent.parent.parent

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from ledger.sd_jwt import make_disclosure
+from ledger.signing.sd_jwt import make_disclosure
 from tests.attacks.target import KOSOVO, MARK, Target, assert_silent, b64
 from tests.support.actions import opening
 

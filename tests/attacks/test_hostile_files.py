@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from api.importing.files import ImportFileError, digest, read_rows
 from api.importing.journal import Journal, JournalError, Source
+from ledger.export.static_export import ExportError, read_checkpoint, read_export
 from ledger.importing.import_map import ImportMap, load_map
-from ledger.reading_files import NotReadableError, read_ordinary, read_within
-from ledger.transparency.export import ExportError, read_checkpoint, read_export
-from ledger.transparency.note import SignatureType, SignerKey
-from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.log.note import SignatureType, SignerKey
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.system.bounded_files import NotReadableError, read_ordinary, read_within
 from projections.columnar.manifest import MANIFEST, ColumnarError, existing_manifest
 from projections.statistics.counting import DimensionError, count_records
 

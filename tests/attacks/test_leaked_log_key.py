@@ -8,17 +8,17 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 
-from api.witnessing import Recorded
+from api.exchange.witness_clients import Recorded
 from ledger.application import Ledger
-from ledger.merkle import Frontier, Tree, leaf_hash
+from ledger.export.static_export import read_checkpoint, read_export, write_export
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import Frontier, Tree, leaf_hash
+from ledger.log.note import Note, NoteSignature, SignerKey
+from ledger.publication.publisher import signed
+from ledger.publication.witness import Adopted, AnotherDecisionError, Submission, Witness
 from ledger.store.database import Database
-from ledger.store.evidence import registered_keys
-from ledger.transparency.adoption import adopted_in, adopted_in_export
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.export import read_checkpoint, read_export, write_export
-from ledger.transparency.note import Note, NoteSignature, SignerKey
-from ledger.transparency.publication import signed
-from ledger.transparency.witness import Adopted, AnotherDecisionError, Submission, Witness
+from ledger.verification.evidence_reader import registered_keys
+from ledger.verification.policy_adoption import adopted_in, adopted_in_export
 from tests.support.agencies import Agencies
 from tests.support.logs import ORIGIN, Log, signer
 

@@ -20,25 +20,19 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
 
-from api import forwarding, readiness, waiting
-from api.client import LedgerClient, RefusedError, WaitingError
-from api.log_keys import log_key, witness_key
-from api.problem_details import ProblemDetails
-from api.settings import Settings
-from ledger import keys
-from ledger.false_decisions import FalseDecisions, LedgerEvents, held_against
-from ledger.sd_jwt import SdJwt
+from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.client.problem import ProblemDetails
+from api.exchange import outbox_relay, waiting
+from api.keys.log_keys import log_key, witness_key
+from api.runtime import readiness
+from api.runtime.settings import Settings
+from ledger.log.note import SignatureType, SignerKey
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.log.signed_decision import HEADER, Decision, Refused, action_digest, recorded, sign
+from ledger.replication.false_decisions import FalseDecisions, LedgerEvents, held_against
+from ledger.signing import keys
+from ledger.signing.sd_jwt import SdJwt
 from ledger.store.database import Database
-from ledger.transparency.decision import (
-    HEADER,
-    Decision,
-    Refused,
-    action_digest,
-    recorded,
-    sign,
-)
-from ledger.transparency.note import SignatureType, SignerKey
-from ledger.transparency.policy import Policy, TrustedWitness
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
 from tests.support.actions import START, opening
@@ -127,9 +121,9 @@ def between(server: str, begun: str, migrated: str, agencies: Agencies) -> Itera
 @pytest.fixture(autouse=True)
 def honest_again(between: Between, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is sent again goes soon, and each test begins and ends with a proxy that hands on."""
-    monkeypatch.setattr(forwarding, "_PAUSES", (0.01,))
-    monkeypatch.setattr(forwarding, "_LATER_SECONDS", (0.0,))
-    monkeypatch.setattr(forwarding, "_AGAIN_AFTER", timedelta(seconds=0.5))
+    monkeypatch.setattr(outbox_relay, "_PAUSES", (0.01,))
+    monkeypatch.setattr(outbox_relay, "_LATER_SECONDS", (0.0,))
+    monkeypatch.setattr(outbox_relay, "_AGAIN_AFTER", timedelta(seconds=0.5))
     monkeypatch.setattr(readiness, "_EVERY_SECONDS", 0.1)
     between.proxy.seen.clear()
     yield
@@ -399,7 +393,7 @@ def test_a_refusal_waits_until_the_copy_has_what_it_stands_on(between: Between) 
 def test_one_action_that_is_always_blocked_holds_up_no_other_case(
     between: Between, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarding, "_LATER_SECONDS", (0.2,))
+    monkeypatch.setattr(outbox_relay, "_LATER_SECONDS", (0.2,))
     blocked = uuid4()
     between.proxy.lies = lambda asked: (
         answer(403, b"<html>") if asked.is_action and str(blocked) in asked.path else None

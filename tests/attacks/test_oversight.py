@@ -8,10 +8,10 @@ import httpx
 import pytest
 from joserfc.jwk import OKPKey
 
-from api.assertions import make_assertion
-from ledger import keys
-from ledger.key_possession import proof_of
-from ledger.signing import sign
+from api.client.assertion import make_assertion
+from ledger.signing import keys
+from ledger.signing.key_possession import proof_of
+from ledger.signing.signed_action import sign
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed

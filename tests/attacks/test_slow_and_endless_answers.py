@@ -15,14 +15,14 @@ import pytest
 from pydantic import SecretStr
 
 import api
-import api.answers
-from api.answers import bounded_client
+import api.client.bounded_answers
+from api.authentication.sign_in import Provider
+from api.client.bounded_answers import bounded_client
+from api.exchange.witness_clients import HttpWitness
 from api.notifying import channels
 from api.notifying.channels import MailChannel, MailServer, NotReceivedError, WebhookChannel
 from api.notifying.subscriptions import Subscription
-from api.sign_in import Provider
-from api.timestamping import HttpTimestampAuthority
-from api.witnessing import HttpWitness
+from api.workers.timestamper import HttpTimestampAuthority
 from tests.attacks.test_api10_other_nodes import liar, source
 from tests.support.receiving import SECRET
 
@@ -83,10 +83,10 @@ ASKING: dict[str, Callable[[str], None]] = {
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The times of the program's own, shortened; each single wait keeps its own."""
-    monkeypatch.setattr(api.answers, "SECONDS", _SOON_SECONDS)
+    monkeypatch.setattr(api.client.bounded_answers, "SECONDS", _SOON_SECONDS)
     monkeypatch.setattr("api.notifying.channels._SECONDS", _SOON_SECONDS)
-    monkeypatch.setattr("api.witnessing._ANSWER_SECONDS", _SOON_SECONDS)
-    monkeypatch.setattr("api.sign_in._SECONDS", _SOON_SECONDS)
+    monkeypatch.setattr("api.exchange.witness_clients._ANSWER_SECONDS", _SOON_SECONDS)
+    monkeypatch.setattr("api.authentication.sign_in._SECONDS", _SOON_SECONDS)
 
 
 @pytest.mark.usefixtures("soon")

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from api.connections import ConnectionsOfAddresses
-from api.printing import setting
+from api.http.http_protocol import ConnectionsOfAddresses
+from api.paper.printing import typesetting
 from tests.api.test_sign_in import Place, place, rule
 from tests.attacks.conftest import attacked
 from tests.attacks.target import KOSOVO, Target, drain
@@ -102,7 +102,7 @@ def test_one_address_has_no_more_requests_under_way_behind_a_proxy(
 def test_many_pdfs_of_one_case(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """API4:2023: few PDFs are set at once, whoever asks for how many."""
     lock, now, most = threading.Lock(), 0, 0
-    compile_pages = setting.typst.compile
+    compile_pages = typesetting.typst.compile
 
     def counting(*given: Any, **named: Any) -> Any:
         nonlocal now, most
@@ -116,7 +116,7 @@ def test_many_pdfs_of_one_case(target: Target, monkeypatch: pytest.MonkeyPatch) 
             with lock:
                 now -= 1
 
-    monkeypatch.setattr(setting.typst, "compile", counting)
+    monkeypatch.setattr(typesetting.typst, "compile", counting)
     path = f"/cases/{target.case}/trail.pdf"
     with ThreadPoolExecutor(20) as crowd:
         flood = [crowd.submit(target.ask, path) for _ in range(20)]
@@ -134,7 +134,7 @@ def test_a_costly_place_is_free_again_after_an_error(
 ) -> None:
     path = f"/cases/{target.case}/trail.pdf"
     with monkeypatch.context() as patch:
-        patch.setattr(setting.typst, "compile", lambda *_, **__: None)
+        patch.setattr(typesetting.typst, "compile", lambda *_, **__: None)
         for _ in range(10):
             assert target.ask(path, KOSOVO).status_code == 500
     assert target.ask(path, KOSOVO).status_code == 200
@@ -220,7 +220,7 @@ def test_an_address_sets_out_so_often_and_no_more(node: Place) -> None:
 
 
 def test_unfinished_sign_ins_are_bounded(node: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.sessions.MAX_PENDING", 7)
+    monkeypatch.setattr("api.authentication.sessions.MAX_PENDING", 7)
     for number in range(15):
         with browser(node, f"198.51.101.{number}") as client:
             assert client.get("/auth/login").status_code == 303

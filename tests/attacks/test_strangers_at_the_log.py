@@ -7,9 +7,9 @@ import httpx
 import psycopg
 import pytest
 
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note, NoteSignature
-from ledger.transparency.witness import Submission
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note, NoteSignature
+from ledger.publication.witness import Submission
 from tests.attacks.conftest import attacked
 from tests.attacks.target import KOSOVO, Target
 from tests.support.actions import opening

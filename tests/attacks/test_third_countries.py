@@ -8,11 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ledger import entry
+from ledger.events import event_bytes
 from ledger.refusals import Refusal
-from ledger.sd_jwt import decoy_digest, parse
-from ledger.signing import read
-from ledger.upcasting import upcasters
+from ledger.signing.sd_jwt import decoy_digest, parse
+from ledger.signing.signed_action import read
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.action import field_adapter
 from ledger.vocabulary.coordination import ConsentGiven, MeetingHeld
@@ -20,7 +19,13 @@ from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.inclusion import ReintegrationMonitored, ReintegrationPlanned
 from ledger.vocabulary.picklists import AgeGroup
 from ledger.vocabulary.protection import RiskAssessed, ServiceStarted, Sheltered
-from ledger.vocabulary.returning import Departed, Received, ReturnDecided, TravelDocumentIssued
+from ledger.vocabulary.return_and_inclusion import (
+    Departed,
+    Received,
+    ReturnDecided,
+    TravelDocumentIssued,
+)
+from ledger.vocabulary.upcasting import upcasters
 from tests.attacks.target import Target, forged
 from tests.support.actions import START, opening
 from tests.support.web import signed_in
@@ -110,7 +115,7 @@ def in_clear(target: Target, agency: str, after: int) -> str:
     """All that the events after a position say, each decoded."""
     events = target.ask(f"/v1/events?after={after}&limit=500", agency).json()["events"]
     assert len(events) > 10, "the agency follows every event"
-    told = [parse(entry.unseal(event["entry"].encode())[0]) for event in events]
+    told = [parse(event_bytes.unseal(event["entry"].encode())[0]) for event in events]
     return json.dumps([[dict(one.header), dict(one.payload)] for one in told])
 
 

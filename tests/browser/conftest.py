@@ -13,8 +13,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from ledger.key_possession import grant_of
-from ledger.protocol import KeyChange
+from ledger.procedure.protocol import KeyChange
+from ledger.signing.key_possession import grant_of
 from ledger.vocabulary.registration import KeyChangeConfirmed, KeyRegistered, KeyRequest
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import new_database

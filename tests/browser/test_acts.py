@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Page, expect
 
-from ledger import keys, signing
+from ledger.signing import keys, signed_action
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import PublicKey
 from tests.browser.conftest import Person
@@ -79,14 +79,14 @@ def test_what_the_browser_issues_is_what_the_ledger_reads(person: People) -> Non
     key = keys.from_public(PublicKey(x=found["x"]))
     places, salts = set(), set()
     for issued in found["many"]:
-        parsed = signing.parse(issued["text"])
-        action = signing.read(parsed)
-        signing.verify(action, key)
+        parsed = signed_action.parse(issued["text"])
+        action = signed_action.read(parsed)
+        signed_action.verify(action, key)
         assert dict(parsed.header) == {
             "alg": "Ed25519", "typ": "case-action+sd-jwt", "kid": keys.key_id(key),
         }  # fmt: skip
         assert (str(action.id), len(action.digests)) == (issued["id"], 18)
-        whole = signing.check_disclosures(action, parsed.disclosures)
+        whole = signed_action.check_disclosures(action, parsed.disclosures)
         assert whole is not None
         assert whole.disclosable_claims()["first_name"] == NAME
         places.add(tuple(action.digests.index(d.digest) for d in parsed.disclosures))

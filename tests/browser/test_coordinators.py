@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import pytest
 from playwright.sync_api import expect
 
-from ledger import keys
+from ledger.signing import keys
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.registration import KeyRegistered
 from tests.browser.conftest import SECONDS, Person

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from ledger.merkle import Tree, leaf_hash, node_hash
+from ledger.log.merkle import Tree, leaf_hash, node_hash
 from ledger.vocabulary.protection import RiskAssessed
 from tests.browser.conftest import SECONDS, Person
 from tests.support.serving import Server

@@ -21,13 +21,13 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from ledger import keys, signing
 from ledger.application import Ledger, environment
-from ledger.event import UnsealedEvent
+from ledger.events.event import UnsealedEvent
 from ledger.refusals import Refusal
-from ledger.sd_jwt import SdJwt
-from ledger.store.evidence import stored_rows
-from ledger.verification import Kept, verify_ledger
+from ledger.signing import keys, signed_action
+from ledger.signing.sd_jwt import SdJwt
+from ledger.verification.evidence_reader import stored_rows
+from ledger.verification.verification import Kept, verify_ledger
 from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.picklists import ProtectionMeasureKind, RiskLevel
 from ledger.vocabulary.protection import ProtectionMeasureTaken, RiskAssessed
@@ -233,7 +233,7 @@ class Writer:
             written(self.random, header), written(self.random, claims), self.agencies.keys[agency]
         )
         try:
-            action = signing.read(signing.parse(text))
+            action = signed_action.read(signed_action.parse(text))
             if case is None:
                 self.ledger.append_to_registry(action)
             else:
@@ -296,7 +296,7 @@ def test_what_append_refuses_stops_no_reader_where_it_is_recorded_all_the_same(
             assert known is not None
             assert known.version == versions[case]
             risk = RiskAssessed(acted_at=datetime.now(UTC), risk_level=RiskLevel.HIGH)
-            signed = signing.read(writer.agencies.sign(POLICE, risk, case))
+            signed = signed_action.read(writer.agencies.sign(POLICE, risk, case))
             restarted.append(signed, case, known.version)
     browsers = by_browser(entries)
     marks = {row.position: row.event().action.mark for row in rows_from(entries)}

@@ -15,14 +15,21 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.application import Ledger
-from ledger.merkle import TILE_WIDTH, Frontier, Tree, check_consistency, check_inclusion, leaf_hash
+from ledger.export.static_export import write_export
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import (
+    TILE_WIDTH,
+    Frontier,
+    Tree,
+    check_consistency,
+    check_inclusion,
+    leaf_hash,
+)
+from ledger.log.note import Note, SignatureType, SignerKey, VerifierKey, verify
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.log.proof import TlogProof
+from ledger.publication.witness import Submission
 from ledger.store.database import Database
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.export import write_export
-from ledger.transparency.note import Note, SignatureType, SignerKey, VerifierKey, verify
-from ledger.transparency.policy import Policy, TrustedWitness
-from ledger.transparency.proof import TlogProof
-from ledger.transparency.witness import Submission
 from tests.support.agencies import Agencies
 from tests.support.exports import receipt_of, recorded_policies
 from tests.support.logs import Log, signer

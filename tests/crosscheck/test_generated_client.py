@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from api.assertions import make_assertion
+from api.client.assertion import make_assertion
 from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.test_docs import ROOT

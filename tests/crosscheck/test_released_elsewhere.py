@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import pytest
 
-from api.documents import ReadingResult
-from ledger import keys
+from api.client.schemas import ReadingResult
 from ledger.application import Ledger
+from ledger.signing import keys
 from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (

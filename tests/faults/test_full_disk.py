@@ -18,15 +18,15 @@ import httpx
 import psycopg
 import pytest
 
-from api.client import LedgerClient, RefusedError
+from api.client.client import LedgerClient, RefusedError
+from api.client.schemas import Receipt
 from api.demo.machines import Machine
-from api.documents import Receipt
-from api.schema import migrate_all
+from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
+from ledger.log.policy import Policy
 from ledger.store.disk import MEBIBYTE
-from ledger.store.evidence import kept_in, stored_rows
-from ledger.transparency.policy import Policy
-from ledger.verification import verify_ledger
+from ledger.verification.evidence_reader import kept_in, stored_rows
+from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed

@@ -18,20 +18,20 @@ import psycopg
 import pytest
 from joserfc.jwk import OKPKey
 
-import api.assertions
-from api.client import LedgerClient, RefusedError
-from api.clock_watch import RULE
-from api.documents import Receipt
-from api.following import HttpSource
-from api.log_keys import trusted_policy
-from api.schema import migrate_all
-from api.settings import Settings
-from ledger import keys, signing
+import api.authentication.assertions
+from api.client.client import LedgerClient, RefusedError
+from api.client.schemas import Receipt
+from api.exchange.mirror_sync import HttpSource
+from api.keys.log_keys import trusted_policy
+from api.runtime.schema import migrate_all
+from api.runtime.settings import Settings
+from api.workers.clock_watch import RULE
 from ledger.application import Ledger, environment
-from ledger.mirror import Mirror
+from ledger.replication.mirror import Mirror
+from ledger.signing import keys, signed_action
 from ledger.store.database import Database
-from ledger.store.evidence import kept_in, stored_rows
-from ledger.verification import verify_ledger
+from ledger.verification.evidence_reader import kept_in, stored_rows
+from ledger.verification.verification import verify_ledger
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.picklists import ClosureReason, RiskLevel
@@ -126,7 +126,7 @@ class Story:
         """What a revoked key signed is never recorded, whoever sends it and whatever clocks say."""
         for key in self.random.sample(list(self.revoked.values()), min(1, len(self.revoked))):
             case_id = uuid4()
-            signed = signing.sign(
+            signed = signed_action.sign(
                 opening(),
                 agency=POLICE,
                 key=key,
@@ -197,7 +197,7 @@ def world(server: str, directory: Path, agencies: Agencies) -> Iterator[World]:
             for key in spare:
                 registered = KeyRegistered(acted_at=PAST, grant=agencies.grant(POLICE, key))
                 signed = agencies.sign(COORDINATOR, registered, None)
-                ledger.append_to_registry(signing.read(signed))
+                ledger.append_to_registry(signed_action.read(signed))
         own, working = FileClock(directory / "api.clock"), FileClock(directory / "work.clock")
         for clock in (own, working):
             clock.set(NOTHING)
@@ -247,7 +247,7 @@ def test_a_random_story_through_jumping_clocks(
         if jump % 10 == 5:  # every machine starts with its clock ahead, and so none can know
             ahead = random.choice((HOUR, 3 * HOUR))
             world.set(ahead)
-            monkeypatch.setattr(api.assertions, "datetime", ahead_by(ahead))
+            monkeypatch.setattr(api.authentication.assertions, "datetime", ahead_by(ahead))
             world.restart()
             world.wait_until_ready()
             for _ in range(ACTS_BETWEEN):

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 
 from api.demo.machines import Machine
-from api.schema import migrate_all
+from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
-from ledger.store.evidence import kept_in, stored_rows
-from ledger.transparency.policy import Policy
-from ledger.verification import verify_ledger
+from ledger.log.policy import Policy
+from ledger.verification.evidence_reader import kept_in, stored_rows
+from ledger.verification.verification import verify_ledger
 from tests.faults.test_killed_while_writing import check_recorded_once
 from tests.support.agencies import Agencies
 from tests.support.two_nodes import introduce, opened

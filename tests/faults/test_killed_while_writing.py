@@ -12,16 +12,16 @@ from pathlib import Path
 from random import Random
 from uuid import UUID
 
-from api.documents import Receipt
-from api.schema import migrate_all
-from api.settings import Settings
-from api.store import open_store
+from api.client.schemas import Receipt
+from api.runtime.database import open_store
+from api.runtime.schema import migrate_all
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
-from projections.audit_trail import state_after
-from projections.case_view import case_view
-from projections.reading import ViewReader
-from projections.runner import Followers
+from projections.folds.audit_trail import state_after
+from projections.folds.case_view import case_view
+from projections.tables.view_queries import ViewReader
+from projections.upkeep.runner import Followers
 from tests.support import process
 from tests.support.agencies import Agencies
 from tests.support.process import ServeProcess, kill_postgresql

@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from joserfc import jwt
 
-from api.assertions import TYPE
-from api.schema import migrate_all
-from api.settings import Settings
-from api.store import open_store
-from api.used_assertions import AHEAD
-from ledger import keys
+from api.authentication.replay_guard import AHEAD
+from api.client.assertion import TYPE
+from api.runtime.database import open_store
+from api.runtime.schema import migrate_all
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
+from ledger.signing import keys
 from tests.support import process
 from tests.support.agencies import Agencies
 from tests.support.process import ServeProcess, kill_postgresql

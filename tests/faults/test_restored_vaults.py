@@ -17,15 +17,15 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from api.client import LedgerClient, RefusedError
-from api.country_keys import country_key
+from api.client.client import LedgerClient, RefusedError
 from api.demo.machines import Machine
-from api.settings import Settings
-from ledger import keys, signing
-from ledger.protocol import shipped_protocol
-from ledger.sd_jwt import SdJwt
-from ledger.transparency.note import VerifierKey
-from ledger.transparency.policy import Policy, TrustedWitness
+from api.keys.country_keys import country_key
+from api.runtime.settings import Settings
+from ledger.log.note import VerifierKey
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.procedure.protocol import shipped_protocol
+from ledger.signing import keys, signed_action
+from ledger.signing.sd_jwt import SdJwt
 from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
@@ -226,7 +226,7 @@ def test_the_senders_node(world: World) -> None:
     kosovo.run(*DECIDED)
     left = held - {"second_name"}
     until("given back", lambda: world.reads("xk-dhtqnj", case_id) >= left)
-    opening_id = str(signing.read(opened).id)
+    opening_id = str(signed_action.read(opened).id)
 
     def named() -> list[dict[str, Any]]:
         return [one for one in world.missing("xk") if one["action"] == opening_id]

@@ -15,15 +15,15 @@ import httpx
 import psycopg
 import pytest
 
-from api.client import LedgerClient, RefusedError, WaitingError
+from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.client.schemas import Receipt
 from api.demo.machines import Machine
-from api.documents import Receipt
-from api.readiness import HEADER
-from ledger import signing
-from ledger.sd_jwt import SdJwt
-from ledger.store.evidence import kept_in, stored_rows
-from ledger.transparency.policy import Policy
-from ledger.verification import verify_ledger
+from api.runtime.readiness import HEADER
+from ledger.log.policy import Policy
+from ledger.signing import signed_action
+from ledger.signing.sd_jwt import SdJwt
+from ledger.verification.evidence_reader import kept_in, stored_rows
+from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
 from tests.support.actions import opening
@@ -172,7 +172,7 @@ def test_the_ledger_nodes_database(world: World) -> None:
 
 
 def waiting_id(signed: SdJwt) -> UUID:
-    return signing.read(signed).id
+    return signed_action.read(signed).id
 
 
 def test_a_countrys_database(world: World) -> None:

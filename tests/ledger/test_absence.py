@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ledger import keys, signing
-from ledger import registry as registries
-from ledger.protocol import Protocol, shipped_protocol
+from ledger.log.note import SignatureType
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.procedure import registry as registries
+from ledger.procedure.protocol import Protocol, shipped_protocol
+from ledger.procedure.registry import Registry
 from ledger.refusals import Refusal
-from ledger.registry import Registry
-from ledger.transparency.note import SignatureType
-from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.signing import keys, signed_action
 from ledger.vocabulary import Action
 from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import (
@@ -21,7 +21,7 @@ from ledger.vocabulary.registration import (
     PresenceDeclared,
     ReadingsAnchored,
 )
-from projections.audit_trail import registry_document
+from projections.folds.audit_trail import registry_document
 from tests.support.agencies import PAST, Agencies
 from tests.support.logs import ORIGIN, PARTIES, signer
 
@@ -47,7 +47,7 @@ class Acts:
     )
 
     def record(self, agency: str, action: Action, after: timedelta = timedelta(0)) -> Registry:
-        signed = signing.read(self.agencies.sign(agency, action, None))
+        signed = signed_action.read(self.agencies.sign(agency, action, None))
         self.at += after
         registries.decide(self.registry, signed, self.at)
         self.position += 1
@@ -69,7 +69,7 @@ KEY = signer()
 
 def begun(protocol: Protocol) -> Acts:
     agencies = Agencies(protocol)
-    adoption = signing.read(agencies.adoption())
+    adoption = signed_action.read(agencies.adoption())
     registries.decide(None, adoption, PAST)
     acts = Acts(agencies, registries.evolve(None, adoption, PAST, 1))
     nodes = [a.id for a in protocol.agencies if a.role == "node"]

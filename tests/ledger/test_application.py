@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from ledger import signing
 from ledger.application import Ledger
-from ledger.entry import unseal
-from ledger.merkle import leaf_hash
+from ledger.events.event_bytes import unseal
+from ledger.log.merkle import leaf_hash
 from ledger.refusals import Ground, Refusal
-from ledger.signing import SignedAction
+from ledger.signing import signed_action
+from ledger.signing.signed_action import SignedAction
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround, Priority
@@ -28,12 +28,12 @@ def opening(agencies: Agencies, case_id: UUID, agency: str = "xk-dhtqnj") -> Sig
         ground=OpeningGround.POLICE_ACTION,
         indicators=(Indicator.UNACCOMPANIED_CHILD,),
     )
-    return signing.read(agencies.sign(agency, action, case_id))
+    return signed_action.read(agencies.sign(agency, action, case_id))
 
 
 def prioritised(agencies: Agencies, case_id: UUID) -> SignedAction:
     action = CasePrioritised(acted_at=datetime(2025, 12, 4, tzinfo=UTC), priority=Priority.HIGH)
-    return signing.read(agencies.sign("xk-nac", action, case_id))
+    return signed_action.read(agencies.sign("xk-nac", action, case_id))
 
 
 def test_positions_follow_without_a_gap(ledger: Ledger, agencies: Agencies) -> None:
@@ -64,7 +64,7 @@ def test_the_same_action_again_gives_the_same_receipt(ledger: Ledger, agencies: 
     action = opening(agencies, case_id)
     assert ledger.append(action, case_id, 0) == ledger.append(action, case_id, 0)
     forged = CasePrioritised(acted_at=PAST, priority=Priority.URGENT)
-    other = signing.read(agencies.sign("xk-nac", forged, case_id, action.id))
+    other = signed_action.read(agencies.sign("xk-nac", forged, case_id, action.id))
     with pytest.raises(Refusal) as refusal:
         ledger.append(other, case_id, 1)
     assert refusal.value.ground is Ground.CONFLICT
@@ -101,7 +101,7 @@ def test_an_unregistered_and_a_revoked_key_are_refused(ledger: Ledger, agencies:
     ledger.append(opening(agencies, case_id, "me-border"), case_id, 0)
     kid = opening(agencies, uuid4(), "me-border").key_id
     revoked = agencies.sign("me-nac", KeyRevoked(acted_at=PAST, key_id=kid), None)
-    ledger.append_to_registry(signing.read(revoked))
+    ledger.append_to_registry(signed_action.read(revoked))
     other = uuid4()
     with pytest.raises(Refusal) as refusal:
         ledger.append(opening(agencies, other, "me-border"), other, 0)
@@ -120,7 +120,7 @@ def test_a_coordinator_cannot_register_another_countrys_key(
     kid = opening(agencies, uuid4(), "me-police-thb").key_id
     foreign = agencies.sign("xk-nac", KeyRevoked(acted_at=PAST, key_id=kid), None)
     with pytest.raises(Refusal) as refusal:
-        ledger.append_to_registry(signing.read(foreign))
+        ledger.append_to_registry(signed_action.read(foreign))
     assert refusal.value.rule == "coordinator-of-the-country"
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.store.arrays import Bigints, Byteas, Texts, Uuids
+from ledger.store.postgres_arrays import Bigints, Byteas, Texts, Uuids
 
 _TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
 

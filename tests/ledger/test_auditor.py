@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 
 from ledger.application import Ledger, environment
+from ledger.log.fingerprint import spoken
 from ledger.store.database import Database
-from ledger.transparency.fingerprint import spoken
 from tests.support.agencies import Agencies
 from tests.support.auditor import AUDITOR, run_auditor
 from tests.support.databases import name_of, new_database

@@ -9,19 +9,20 @@ import psycopg
 import pytest
 from psycopg.errors import UniqueViolation
 
-from ledger import entry, signing
 from ledger.application import Ledger
-from ledger.merkle import Frontier
-from ledger.store.bulk import NewEvent, record_new, recorded_cases
+from ledger.events import event_bytes
+from ledger.log.merkle import Frontier
+from ledger.signing import signed_action
+from ledger.signing.country_key import FileCountryKey
+from ledger.store.bulk_append import NewEvent, record_new, recorded_cases
 from ledger.store.database import APP_ROLE, Database, set_local_role
-from ledger.store.evidence import kept_in, registered_keys, stored_rows
 from ledger.store.migrate import vault_role
 from ledger.store.recorder import Guard, RegistryMovedError
-from ledger.vault.bulk import KnownPersonError, SealedDeposit, deposit_new, seal_all
-from ledger.vault.country_key import FileCountryKey
+from ledger.vault.bulk_deposits import KnownPersonError, SealedDeposit, deposit_new, seal_all
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Vault
-from ledger.verification import verify_ledger
+from ledger.verification.evidence_reader import kept_in, registered_keys, stored_rows
+from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.levels import Level
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening
@@ -39,7 +40,7 @@ def new_case(agencies: Agencies, length: int = 3) -> list[NewEvent]:
     case_id = uuid4()
     risk = RiskAssessed(acted_at=START, risk_level="low")
     acts = [opening(), *[risk] * (length - 1)]
-    signed = [signing.read(agencies.sign("xk-dhtqnj", act, case_id)) for act in acts]
+    signed = [signed_action.read(agencies.sign("xk-dhtqnj", act, case_id)) for act in acts]
     return [
         NewEvent(case_id, version, one.kind, one.id, one.sd_jwt.encode())
         for version, one in enumerate(signed, 1)
@@ -69,13 +70,13 @@ def test_the_ledger_is_as_if_each_event_had_been_appended(
     assert [row.position for row in rows] == list(range(before + 1, before + 301))
     for row, event in zip(rows, events, strict=True):
         assert (row.originator_id, row.version, row.kind, row.action_id) == event[:4]
-        assert row.state == entry.seal(event.sd_jwt.decode(), stretch.recorded_at)
+        assert row.state == event_bytes.seal(event.sd_jwt.decode(), stretch.recorded_at)
         assert row.recorded_at == stretch.recorded_at
     # The tree goes on from what was there, and single appends go on from it.
     leaves = [row.leaf_hash for row in ledger.rows.select_rows(after=0, limit=1000)]
     assert ledger.rows.frontier() == Frontier().extend(leaves)[0]
     case_id = uuid4()
-    ledger.append(signing.read(agencies.sign("xk-dhtqnj", opening(), case_id)), case_id, 0)
+    ledger.append(signed_action.read(agencies.sign("xk-dhtqnj", opening(), case_id)), case_id, 0)
     with psycopg.connect(database) as connection:
         stored = list(stored_rows(connection))
         kept, keys = kept_in(connection, None), registered_keys(stored)
@@ -130,7 +131,7 @@ def test_disclosures_and_events_are_there_together_or_not_at_all(
 
     def ready(case_id: UUID) -> tuple[NewEvent, SealedDeposit]:
         issued = agencies.sign("xk-nac", action, case_id)
-        signed = signing.read(issued)
+        signed = signed_action.read(issued)
         sealed = seal_all(signed, case_id, issued.disclosures, keys.make(case_id))
         return NewEvent(case_id, 1, signed.kind, signed.id, signed.sd_jwt.encode()), sealed
 

@@ -10,14 +10,15 @@ from hypothesis import HealthCheck, Phase, event, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from ledger import signing
-from ledger.case import Case, decide
-from ledger.case_state import CHANGES_PARTIES, Act, fold
-from ledger.event import ActionRecorded
-from ledger.protocol import OVERSIGHT
+from ledger.events.act import Act
+from ledger.events.event import ActionRecorded
+from ledger.procedure.case import Case, decide
+from ledger.procedure.case_state import CHANGES_PARTIES, fold
+from ledger.procedure.protocol import OVERSIGHT
 from ledger.refusals import Refusal
-from ledger.sd_jwt import _unb64
-from ledger.signing import SignedAction
+from ledger.signing import signed_action
+from ledger.signing.sd_jwt import _unb64
+from ledger.signing.signed_action import SignedAction
 from ledger.vocabulary import CASE_ACTIONS, Action
 from tests.support.agencies import Agencies
 from tests.support.strategies import actions, found_in, markers, proposals
@@ -146,10 +147,10 @@ def check_refusal(refusal: Refusal, marks: frozenset[str]) -> None:
 def sign(agency: str, action: Action, case_id: UUID) -> SignedAction:
     """Sign and read back, checking that nothing is lost and that nothing shows."""
     signs = SECOND_PERSONS if action.kind == "erasure_approved" else AGENCIES
-    parsed = signing.parse(str(signs.sign(agency, action, case_id)))
-    signed = signing.read(parsed)
-    assert signing.check_disclosures(signed, parsed.disclosures) == action
-    assert signing.read_recorded(signed.sd_jwt) == signed
+    parsed = signed_action.parse(str(signs.sign(agency, action, case_id)))
+    signed = signed_action.read(parsed)
+    assert signed_action.check_disclosures(signed, parsed.disclosures) == action
+    assert signed_action.read_recorded(signed.sd_jwt) == signed
     marks = markers(action)
     assert found_in(marks, str(parsed)) == marks
     header, payload, _ = signed.sd_jwt.rstrip("~").split(".")

@@ -5,7 +5,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ledger.protocol import Protocol, shipped_protocol
+from ledger.procedure.protocol import Protocol, shipped_protocol
 from ledger.vocabulary.action import field_adapter
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.types import RECORDED, Name, Text

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.transparency.cosigned_times import (
+from ledger.log.cosigned_times import (
     LONGEST_STEP,
     CosignedTimes,
     DatedCheckpoint,

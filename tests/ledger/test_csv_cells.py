@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.csv_cells import neutral, original
+from ledger.system.csv_cells import neutral, original
 
 _BEGINNINGS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 

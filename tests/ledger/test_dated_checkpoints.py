@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.application import Ledger
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note, SignatureType, SignerKey
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.publication.dated_checkpoints import keep_dated
 from ledger.store.database import Database
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.dated_checkpoints import keep_dated
-from ledger.transparency.note import Note, SignatureType, SignerKey
-from ledger.transparency.policy import Policy, TrustedWitness
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

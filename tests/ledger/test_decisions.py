@@ -9,21 +9,13 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from api.decisions import SignedDecisions
-from api.documents import Receipt
-from ledger import signing
+from api.client.schemas import Receipt
+from api.services.decisions import SignedDecisions
 from ledger.application import Ledger
-from ledger.false_decisions import (
-    DecisionFile,
-    LedgerEvents,
-    NotCoveredError,
-    RowsOfExport,
-    held_against,
-)
-from ledger.refusals import Refusal
-from ledger.signing import SignedAction
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.decision import (
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import SignatureType, SignerKey
+from ledger.log.policy import Policy
+from ledger.log.signed_decision import (
     Decision,
     DecisionError,
     Recorded,
@@ -33,8 +25,16 @@ from ledger.transparency.decision import (
     recorded,
     sign,
 )
-from ledger.transparency.note import SignatureType, SignerKey
-from ledger.transparency.policy import Policy
+from ledger.refusals import Refusal
+from ledger.replication.false_decisions import (
+    DecisionFile,
+    LedgerEvents,
+    NotCoveredError,
+    RowsOfExport,
+    held_against,
+)
+from ledger.signing import signed_action
+from ledger.signing.signed_action import SignedAction
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
 from tests.support.actions import START, opening
@@ -46,7 +46,7 @@ POLICY = Policy((LOG.verifier,), {})
 
 
 def action_of(agencies: Agencies, case_id: UUID, agency: str = "xk-dhtqnj") -> SignedAction:
-    return signing.read(agencies.sign(agency, opening(), case_id))
+    return signed_action.read(agencies.sign(agency, opening(), case_id))
 
 
 def receipt(action: SignedAction, position: int = 3) -> Recorded:
@@ -88,10 +88,11 @@ def test_only_the_logs_key_and_exactly_one_form_make_a_decision(agencies: Agenci
             Decision.parse(wrong).verify(POLICY)
     header, payload, signature = jws.split(".")
     of_action = action.sd_jwt.removesuffix("~")
+    of_an_action = encoded({"alg": "Ed25519", "typ": signed_action.TYPE, "kid": "k"})
     for malformed in (
         "", "a.b", f"{jws}~", f"{jws}=", jws.replace(".", "~", 1), of_action, jws[:-1], "x" * 5000,
         f"{header}.{payload}.", f"{encoded({'alg': 'none'})}.{payload}.{signature}",
-        f"{encoded({'alg': 'Ed25519', 'typ': signing.TYPE, 'kid': 'k'})}.{payload}.{signature}",
+        f"{of_an_action}.{payload}.{signature}",
     ):  # fmt: skip
         with pytest.raises(DecisionError):
             Decision.parse(malformed).verify(POLICY)
@@ -150,22 +151,24 @@ def test_what_the_ledger_node_signs_is_true(
     made.append((refused(ledger, decisions, again, 0), again.sd_jwt))
     prosecutor = action_of(agencies, uuid4(), "xk-ombudsperson")
     made.append((refused(ledger, decisions, prosecutor, 0), prosecutor.sd_jwt))
-    reused = signing.read(agencies.sign("xk-dhtqnj", opening(), other := uuid4(), action.id))
+    reused = signed_action.read(agencies.sign("xk-dhtqnj", opening(), other := uuid4(), action.id))
     assert other != case_id
     made.append((refused(ledger, decisions, reused, 0), reused.sd_jwt))
     key = agencies.keys["me-police-thb"]
-    foreign = signing.read(
-        signing.sign(
+    foreign = signed_action.read(
+        signed_action.sign(
             opening(), agency="xk-dhtqnj", key=key, protocol=agencies.protocol.id, case_id=uuid4()
         )
     )
     made.append((refused(ledger, decisions, foreign, 0), foreign.sd_jwt))
     priority = CasePrioritised(acted_at=START, priority=Priority.HIGH)
-    ahead = signing.read(agencies.sign("xk-prosecution-prishtina", priority, case_id))
+    ahead = signed_action.read(agencies.sign("xk-prosecution-prishtina", priority, case_id))
     made.append((refused(ledger, decisions, ahead, 7), ahead.sd_jwt))
     rules = {d.statement.rule for d, _ in made if isinstance(d.statement, Refused)}
     assert {"action-id-reused", "case-version", "already-opened"} <= rules
-    ledger.append(signing.read(signing.parse(sent.partition("~")[0] + "~")), _case(sent), 0)
+    ledger.append(
+        signed_action.read(signed_action.parse(sent.partition("~")[0] + "~")), _case(sent), 0
+    )
     export = RowsOfExport(ledger.rows.select_rows(0, 10**6))
     for decision, bare in made:
         for events in (LedgerEvents(ledger), export):
@@ -173,7 +176,7 @@ def test_what_the_ledger_node_signs_is_true(
 
 
 def _case(sent: str) -> UUID:
-    case_id = signing.read(signing.parse(sent)).case_id
+    case_id = signed_action.read(signed_action.parse(sent)).case_id
     assert case_id is not None
     return case_id
 
@@ -230,7 +233,7 @@ def test_an_id_that_is_used_while_a_refusal_is_decided_makes_no_false_refusal(
 ) -> None:
     first = action_of(agencies, uuid4())
     assert first.case_id is not None
-    other = signing.read(agencies.sign("xk-dhtqnj", opening(), case_id := uuid4(), first.id))
+    other = signed_action.read(agencies.sign("xk-dhtqnj", opening(), case_id := uuid4(), first.id))
     standing_at = ledger.rows.standing_at
 
     def recorded_just_after(originators: Sequence[UUID]) -> tuple[int, dict[UUID, int]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.directory_watch import Reread
+from ledger.system.directory_watch import Reread
 
 
 def test_a_directory_is_read_once_until_it_changes_and_a_failed_reading_changes_nothing(

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.duplicates.normalising import parts
-from ledger.duplicates.shares import Shares, fingerprint, pair_key
-from ledger.duplicates.store import duplicate_id
-from ledger.duplicates.tokens import (
+from ledger.procedure.protocol import shipped_protocol
+from ledger.signing.country_key import FileCountryKey, SealError
+from ledger.vault.duplicates.normalising import parts
+from ledger.vault.duplicates.shares import Shares, fingerprint, pair_key
+from ledger.vault.duplicates.store import duplicate_id
+from ledger.vault.duplicates.tokens import (
     COUNT,
     THRESHOLD,
     TOKEN_BYTES,
@@ -24,8 +26,6 @@ from ledger.duplicates.tokens import (
     token,
     tokens,
 )
-from ledger.protocol import shipped_protocol
-from ledger.vault.country_key import FileCountryKey, SealError
 
 BORN = date(2011, 3, 7)
 KEY = bytes(range(32))

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ledger.protocol import COORDINATOR, LATEST_EDITION, Protocol, shipped_protocol
-from ledger.registry import decide, evolve
-from ledger.signing import parse, read
+from ledger.procedure.protocol import COORDINATOR, LATEST_EDITION, Protocol, shipped_protocol
+from ledger.procedure.registry import decide, evolve
+from ledger.signing.signed_action import parse, read
 from ledger.vocabulary.registration import ProtocolAdopted
 from tests.support.agencies import PAST, Agencies
 

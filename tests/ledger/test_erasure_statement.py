@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from ledger.case import Case, History
-from ledger.case_state import Act, CaseState
-from ledger.erasure_statement import (
+from ledger.events.act import Act
+from ledger.procedure.case import Case, History
+from ledger.procedure.case_state import CaseState
+from ledger.procedure.erasure_statement import (
     confirmation_of,
     contradicts_erasure,
     last_version_with_fields,

@@ -14,13 +14,13 @@ import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError
 
-from ledger import keys, signing
 from ledger.application import Ledger, Receipt, environment
-from ledger.event import UnsealedEvent
-from ledger.merkle import Frontier
+from ledger.events.event import UnsealedEvent
+from ledger.log.merkle import Frontier
 from ledger.refusals import Ground, Refusal
-from ledger.signing import SignedAction
-from ledger.store.grouping import Group
+from ledger.signing import keys, signed_action
+from ledger.signing.signed_action import SignedAction
+from ledger.store.group_commit import Group
 from ledger.store.recorder import (
     Guard,
     LedgerRecorder,
@@ -37,12 +37,12 @@ from tests.support.agencies import PAST, Agencies
 
 
 def opened(agencies: Agencies, case_id: UUID, agency: str = "xk-dhtqnj") -> SignedAction:
-    return signing.read(agencies.sign(agency, opening(), case_id))
+    return signed_action.read(agencies.sign(agency, opening(), case_id))
 
 
 def prioritised(agencies: Agencies, case_id: UUID) -> SignedAction:
     action = CasePrioritised(acted_at=START, priority=Priority.HIGH)
-    return signing.read(agencies.sign("xk-nac", action, case_id))
+    return signed_action.read(agencies.sign("xk-nac", action, case_id))
 
 
 def unsealed(action: SignedAction, version: int) -> UnsealedEvent:
@@ -220,7 +220,7 @@ def test_a_key_revoked_in_the_same_group_does_not_sign_what_comes_after(
         opened(agencies, case_id, "me-border"),
         opened(agencies, later, "me-border"),
     )
-    revoked = signing.read(
+    revoked = signed_action.read(
         agencies.sign("me-nac", KeyRevoked(acted_at=PAST, key_id=before.key_id), None)
     )
     outcomes = together(
@@ -248,7 +248,7 @@ def test_a_key_revoked_by_another_process_is_known_at_once(
         ledger.append(opened(agencies, first, "me-border"), first, 0)
         action = opened(agencies, second, "me-border")
         revoked = agencies.sign("me-nac", KeyRevoked(acted_at=PAST, key_id=action.key_id), None)
-        other.append_to_registry(signing.read(revoked))
+        other.append_to_registry(signed_action.read(revoked))
         with pytest.raises(Refusal) as refusal:
             ledger.append(action, second, 0)
     assert refusal.value.rule == "revoked-key"
@@ -340,7 +340,7 @@ def test_a_key_that_ends_while_its_action_waits_signs_no_event(
         update={"valid_until": datetime.now(UTC) + timedelta(seconds=4)}
     )
     registered = agencies.sign("me-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
-    ledger.append_to_registry(signing.read(registered))
+    ledger.append_to_registry(signed_action.read(registered))
     action = opened(short, uuid4(), "me-border")
     ledger.rows._detours = 9  # so that it takes the head's lock before it looks at the time
     with psycopg.connect(database) as connection, ThreadPoolExecutor(1) as pool:

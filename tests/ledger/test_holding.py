@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from ledger import signing
-from ledger.case import Case, decide
-from ledger.case_state import Erasure
-from ledger.event import ActionRecorded
-from ledger.sd_jwt import Disclosure
-from ledger.vault.holding import (
+from ledger.events.event import ActionRecorded
+from ledger.procedure.case import Case, decide
+from ledger.procedure.case_state import Erasure
+from ledger.signing import signed_action
+from ledger.signing.sd_jwt import Disclosure
+from ledger.vault.required_disclosures import (
     Due,
     Listed,
     Part,
@@ -61,7 +61,7 @@ class Told:
 
     def act(self, agency: str, action: Action) -> UUID:
         issued = AGENCIES.sign(agency, action, self.case_id)
-        signed = signing.read(issued)
+        signed = signed_action.read(issued)
         now = START + timedelta(hours=len(self.disclosed))
         event = decide(self.case, signed, self.case_id, AGENCIES.protocol, now)
         event = replace(event, position=100 + len(self.disclosed), recorded_at=now)

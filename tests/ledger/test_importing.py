@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger import signing
-from ledger.case_state import fold
-from ledger.event import ActionRecorded
+from ledger.events.event import ActionRecorded
 from ledger.importing import fields
 from ledger.importing.import_map import ImportMap, load_map
 from ledger.importing.mapping import Mapped, Mapper
 from ledger.importing.preparing import Prepared, Preparer, Row, Signer, case_id_of
-from ledger.sd_jwt import parse
+from ledger.procedure.case_state import fold
+from ledger.signing import signed_action
+from ledger.signing.sd_jwt import parse
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import Action
 from tests.support.agencies import Agencies
@@ -422,8 +422,8 @@ def test_any_row_is_recorded_as_it_says_or_refused_without_a_word_of_it(
     assert not found_in(marks, clear)
     acts, before = [], datetime.min.replace(tzinfo=UTC)
     for version, event in enumerate(ready.events, 1):
-        action = signing.read(parse(event.sd_jwt.decode()))
-        signing.verify(action, agencies.keys["xk-nac"])
+        action = signed_action.read(parse(event.sd_jwt.decode()))
+        signed_action.verify(action, agencies.keys["xk-nac"])
         assert (event.version, event.kind, event.action_id) == (version, action.kind, action.id)
         assert action.acted_at >= before
         before = action.acted_at

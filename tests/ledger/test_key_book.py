@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ledger.vault.key_book import KeyBook
+from ledger.vault.key_store import KeyBook
 
 SIZE = 40
 RECORD = 36 + 1 + 8 + SIZE + 1

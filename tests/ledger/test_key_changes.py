@@ -8,11 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from ledger import keys
-from ledger.event import recorded
-from ledger.protocol import KeyChange, KeyConfirmation, Protocol, shipped_protocol
-from ledger.registry import Registry, applied
-from ledger.sd_jwt import SdJwt
+from ledger.events.event import recorded
+from ledger.procedure.protocol import KeyChange, KeyConfirmation, Protocol, shipped_protocol
+from ledger.procedure.registry import Registry, applied
+from ledger.signing import keys
+from ledger.signing.sd_jwt import SdJwt
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.agencies import PAST, Agencies
 from tests.support.auditor import AUDITOR

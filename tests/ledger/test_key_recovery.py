@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ledger import keys, signing
-from ledger import registry as registries
-from ledger.key_recovery import GRACE
-from ledger.protocol import Protocol
+from ledger.procedure import registry as registries
+from ledger.procedure.key_recovery import GRACE
+from ledger.procedure.protocol import Protocol
+from ledger.procedure.registry import Registry
 from ledger.refusals import Refusal
-from ledger.registry import Registry
+from ledger.signing import keys, signed_action
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import (
     CoordinatorKeyRecovered,
@@ -34,7 +34,7 @@ class Acts:
     position: int = field(default=0)
 
     def record(self, agency: str, action: Action, after: timedelta = timedelta(0)) -> Registry:
-        signed = signing.read(self.agencies.sign(agency, action, None))
+        signed = signed_action.read(self.agencies.sign(agency, action, None))
         self.at += after
         registries.decide(self.registry, signed, self.at)
         self.position += 1
@@ -45,7 +45,7 @@ class Acts:
 @pytest.fixture
 def acts(agencies: Agencies) -> Acts:
     made = Acts(agencies)
-    adoption = signing.read(agencies.adoption())
+    adoption = signed_action.read(agencies.adoption())
     registries.decide(None, adoption, PAST)
     made.registry = registries.evolve(None, adoption, PAST, 1)
     made.position = 1
@@ -111,7 +111,7 @@ def test_the_coordinator_ends_it_by_any_act(acts: Acts, grant: KeyGrant, act: st
 
 
 def country_key() -> str:
-    from ledger.vault.country_key import FileCountryKey
+    from ledger.signing.country_key import FileCountryKey
 
     return str(FileCountryKey.generate().public)
 
@@ -141,6 +141,8 @@ def test_what_is_no_recovery_is_refused(acts: Acts, agencies: Agencies, grant: K
 def test_ledgers_of_earlier_rules_do_not_have_it(agencies: Agencies, grant: KeyGrant) -> None:
     protocol = Protocol.model_validate(agencies.protocol.model_dump() | {"edition": 1})
     earlier = Acts(Agencies(protocol, agencies.keys))
-    earlier.registry = registries.evolve(None, signing.read(earlier.agencies.adoption()), PAST, 1)
+    earlier.registry = registries.evolve(
+        None, signed_action.read(earlier.agencies.adoption()), PAST, 1
+    )
     with pytest.raises(Refusal, match="know no such act"):
         earlier.record("me-nac", recovered(grant))

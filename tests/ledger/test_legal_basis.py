@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ledger import signing
-from ledger.case import Case, decide
-from ledger.event import ActionRecorded
+from ledger.events.event import ActionRecorded
+from ledger.procedure.case import Case, decide
 from ledger.refusals import Refusal
-from ledger.replay import DECIDED_WITHIN
+from ledger.signing import signed_action
+from ledger.verification.revalidation import DECIDED_WITHIN
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import ConsentGiven, InformationRequested
 from ledger.vocabulary.levels import FieldGroup
@@ -47,7 +47,7 @@ class Told:
     def act(
         self, agency: str, action: Action, now: datetime, not_before: datetime | None = None
     ) -> UUID:
-        signed = signing.read(AGENCIES.sign(agency, action, self.case_id))
+        signed = signed_action.read(AGENCIES.sign(agency, action, self.case_id))
         decided = decide(
             self.case, signed, self.case_id, AGENCIES.protocol, now, not_before=not_before
         )

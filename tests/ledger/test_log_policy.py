@@ -6,15 +6,15 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from ledger import signing
 from ledger.application import Ledger
+from ledger.log.note import SignatureType
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.publication.publisher import AnotherKeyError, published
 from ledger.refusals import Refusal
+from ledger.signing import signed_action
 from ledger.store.database import Database
-from ledger.store.evidence import kept_in, stored_rows
-from ledger.transparency.note import SignatureType
-from ledger.transparency.policy import Policy, TrustedWitness
-from ledger.transparency.publication import AnotherKeyError, published
-from ledger.verification import Report, verify_ledger
+from ledger.verification.evidence_reader import kept_in, stored_rows
+from ledger.verification.verification import Report, verify_ledger
 from ledger.vocabulary.registration import LogPolicyAdopted
 from tests.support.actions import START
 from tests.support.agencies import Agencies
@@ -169,5 +169,7 @@ def test_the_decision_is_signed_by_the_coordinators_own_keys(log: Log) -> None:
     payload, _, signature = rest.partition(".")
     swapped = signature[:-3] + ("AA~" if not signature.endswith("AA~") else "BB~")
     with pytest.raises(Refusal) as refused:
-        log.ledger.append_to_registry(signing.read(signing.parse(f"{head}.{payload}.{swapped}")))
+        log.ledger.append_to_registry(
+            signed_action.read(signed_action.parse(f"{head}.{payload}.{swapped}"))
+        )
     assert refused.value.rule in ("signature", "malformed-sd-jwt")

@@ -13,13 +13,15 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from api.app import MAX_BODY
-from api.mailing import to_document
-from ledger import keys, mailbox, sd_jwt
-from ledger.mailbox import MAX_BYTES, Mailbox, QuotaError
-from ledger.protocol import shipped_protocol
+from api.exchange.parcel_transport import to_document
+from api.processes.app import MAX_BODY
+from ledger.procedure.protocol import shipped_protocol
+from ledger.procedure.registry import RegisteredKey, Registry
 from ledger.refusals import Refusal
-from ledger.registry import RegisteredKey, Registry
+from ledger.replication import mailbox
+from ledger.replication.mailbox import MAX_BYTES, Mailbox, QuotaError
+from ledger.signing import keys, sd_jwt
+from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database
 from ledger.vault.acknowledgements import (
     Acknowledgement,
@@ -29,8 +31,7 @@ from ledger.vault.acknowledgements import (
     sign,
     verify,
 )
-from ledger.vault.country_key import FileCountryKey
-from ledger.vault.parcels import Parcel, ParcelError, Presentation, pack, unpack
+from ledger.vault.sealed_parcels import Parcel, ParcelError, Presentation, pack, unpack
 from tests.support.agencies import PAST, Agencies
 
 PROTOCOL, MONTENEGRO = shipped_protocol(), FileCountryKey.generate()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymerkle import InmemoryTree, verify_consistency, verify_inclusion
 
-from ledger.merkle import (
+from ledger.log.merkle import (
     EMPTY_ROOT,
     Frontier,
     ProofError,

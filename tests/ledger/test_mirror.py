@@ -10,21 +10,23 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from ledger import clock, entry, keys, signing
 from ledger.application import Ledger
-from ledger.event_source import SourceError
-from ledger.merkle import leaf_hash
-from ledger.mirror import DivergedError, Mirror
+from ledger.events import event_bytes
+from ledger.log.cosigned_times import CosignedTimes
+from ledger.log.merkle import leaf_hash
+from ledger.log.note import Note, verify
+from ledger.publication.dated_checkpoints import cosigned_times, freshest, keep_dated
+from ledger.publication.publisher import published
+from ledger.publication.witness import Submission, Witness
 from ledger.refusals import Refusal
+from ledger.replication.event_source import SourceError
+from ledger.replication.failover import take_over
+from ledger.replication.mirror import DivergedError, Mirror
+from ledger.signing import keys, signed_action
 from ledger.store.database import Database
-from ledger.store.evidence import kept_in, stored_rows
-from ledger.takeover import take_over
-from ledger.transparency.cosigned_times import CosignedTimes
-from ledger.transparency.dated_checkpoints import cosigned_times, freshest, keep_dated
-from ledger.transparency.note import Note, verify
-from ledger.transparency.publication import published
-from ledger.transparency.witness import Submission, Witness
-from ledger.verification import verify_ledger
+from ledger.system import clock
+from ledger.verification.evidence_reader import kept_in, stored_rows
+from ledger.verification.verification import verify_ledger
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
@@ -124,7 +126,7 @@ class Forged:
 
     def add(self, sd_jwt: str, recorded_at: datetime | None = None) -> None:
         last = self.log.ledger.rows.last_recorded_at()
-        self.entries.append(entry.seal(sd_jwt, recorded_at or max(last, datetime.now(UTC))))
+        self.entries.append(event_bytes.seal(sd_jwt, recorded_at or max(last, datetime.now(UTC))))
 
     def note(self) -> Note:
         frontier = self.log.ledger.rows.tree().frontier(self.size)
@@ -175,7 +177,7 @@ def recorded_twice(log: Log, forged: Forged) -> None:
 def recorded_before(log: Log, forged: Forged) -> None:
     rows = log.ledger.rows.select_rows(0, forged.size)
     case = next(row for row in rows if row.kind == "case_opened")
-    forged.add(entry.unseal(case.state)[0])
+    forged.add(event_bytes.unseal(case.state)[0])
 
 
 def not_an_event(_: Log, forged: Forged) -> None:
@@ -189,7 +191,7 @@ def with_its_disclosures(log: Log, forged: Forged) -> None:
 
 def under_another_protocol(log: Log, forged: Forged) -> None:
     case_id = uuid4()
-    signed = signing.sign(
+    signed = signed_action.sign(
         opening(),
         agency="xk-dhtqnj",
         key=log.agencies.keys["xk-dhtqnj"],
@@ -323,7 +325,7 @@ def test_a_log_that_does_not_grow_shows_that_time_passes(
     assert not log.publication.refresh(now)
     for hours in (7, 14, 24 * 365, 20):
         then = now + timedelta(hours=hours)
-        monkeypatch.setattr("ledger.clock.now", lambda then=then: then)
+        monkeypatch.setattr("ledger.system.clock.now", lambda then=then: then)
         assert log.publication.refresh(then)
         assert not log.publication.refresh(then)
         for _ in range(2):
@@ -487,7 +489,7 @@ def test_a_copy_goes_by_strides(
     log: Log, source: LogSource, copy: Copy, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much was recorded at once, one transaction of the copy is bounded."""
-    monkeypatch.setattr("ledger.transparency.publication.STRIDE", 7)
+    monkeypatch.setattr("ledger.publication.publisher.STRIDE", 7)
     sizes = []
     while copy.mirror.step(source):
         sizes.append(copy.mirror.size)

@@ -7,10 +7,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.demo.story import STORY
-from ledger import rules
-from ledger.case_state import Act, CaseState, evolve
-from ledger.offering import offers
-from ledger.protocol import shipped_protocol
+from ledger.events.act import Act
+from ledger.procedure import rules
+from ledger.procedure.available_actions import offers
+from ledger.procedure.case_state import CaseState, evolve
+from ledger.procedure.protocol import shipped_protocol
 from ledger.refusals import Refusal
 
 PROTOCOL = shipped_protocol()

@@ -3,9 +3,9 @@
 import psycopg
 import pytest
 
-from api.schema import migrate_all
-from api.store import StoreError, check_migrated, create_database
-from ledger.protocol import shipped_protocol
+from api.runtime.database import StoreError, check_migrated, create_database
+from api.runtime.schema import migrate_all
+from ledger.procedure.protocol import shipped_protocol
 from ledger.store import database
 from ledger.store.migrate import MigrationError
 from tests.support.databases import new_database

@@ -10,18 +10,20 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ledger import clock, entry, signing
 from ledger.application import Ledger
+from ledger.events import event_bytes
+from ledger.log.note import NoteError
+from ledger.log.policy import Policy
+from ledger.publication.missed_cosignatures import Missed, missed_publications
+from ledger.publication.publisher import published
 from ledger.refusals import Refusal
+from ledger.replication.failover import take_over
+from ledger.signing import signed_action
 from ledger.store.database import Database
-from ledger.store.evidence import kept_in, stored_rows
-from ledger.takeover import take_over
-from ledger.transparency.missed import Missed, missed_publications
-from ledger.transparency.note import NoteError
-from ledger.transparency.policy import Policy
-from ledger.transparency.policy_history import Act, PolicyHistory
-from ledger.transparency.publication import published
-from ledger.verification import verify_ledger
+from ledger.system import clock
+from ledger.verification.evidence_reader import kept_in, stored_rows
+from ledger.verification.policy_history import Act, PolicyHistory
+from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import AbsenceAnnounced, LogPolicyAdopted, PresenceDeclared
 from tests.crosscheck.test_formats_elsewhere import build, has_go
@@ -178,7 +180,7 @@ def unannounced(history: PolicyHistory) -> PolicyHistory:
 
 
 def kind_of(act: Act) -> str:
-    return signing.read_recorded(entry.unseal(base64.b64decode(act.event))[0]).kind
+    return signed_action.read_recorded(event_bytes.unseal(base64.b64decode(act.event))[0]).kind
 
 
 @pytest.mark.skipif(not has_go(), reason="needs Debian's golang-go")

@@ -11,19 +11,21 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from ledger import clock, entry, keys, signing
 from ledger.application import Ledger, Receipt, environment
-from ledger.merkle import leaf_hash
-from ledger.mirror import Mirror
+from ledger.events import event_bytes
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import leaf_hash
+from ledger.log.note import Note
+from ledger.log.policy import Policy
 from ledger.refusals import Refusal
-from ledger.replay import RowReader
+from ledger.replication.mirror import Mirror
+from ledger.signing import keys, signed_action
 from ledger.store.database import Database
-from ledger.store.evidence import stored_rows
 from ledger.store.recorder import RecordedRow
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note
-from ledger.transparency.policy import Policy
-from ledger.verification import Kept, Report, verify_ledger
+from ledger.system import clock
+from ledger.verification.evidence_reader import stored_rows
+from ledger.verification.revalidation import RowReader
+from ledger.verification.verification import Kept, Report, verify_ledger
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.levels import FieldGroup
@@ -72,15 +74,15 @@ class Book:
     agencies: Agencies
     conninfo: str
 
-    def act(self, agency: str, action: Action, case_id: UUID) -> signing.SignedAction:
-        signed = signing.read(self.agencies.sign(agency, action, case_id))
+    def act(self, agency: str, action: Action, case_id: UUID) -> signed_action.SignedAction:
+        signed = signed_action.read(self.agencies.sign(agency, action, case_id))
         known = self.ledger.case(case_id)
         self.ledger.append(signed, case_id, known.version if known else 0)
         return signed
 
     def decide(self, agency: str, action: Action) -> Receipt:
         return self.ledger.append_to_registry(
-            signing.read(self.agencies.sign(agency, action, None))
+            signed_action.read(self.agencies.sign(agency, action, None))
         )
 
     def open(self, agency: str = POLICE, **more: object) -> UUID:
@@ -119,7 +121,9 @@ def test_a_revoked_key_records_nothing_while_clocks_are_behind_the_ledger(
     assert book.refused(POLICE, opening(), uuid4()) == "revoked-key"
     # A process that holds an older registry finds out by the guard.
     with Ledger(environment(book.conninfo)) as other:
-        other.append(signing.read(book.agencies.sign("xk-nac", prioritised(), case_id)), case_id, 1)
+        other.append(
+            signed_action.read(book.agencies.sign("xk-nac", prioritised(), case_id)), case_id, 1
+        )
     report = book.verified()
     assert report.holds, report.findings
     assert report.marks == ()
@@ -255,8 +259,8 @@ def test_the_mark_is_for_what_the_faulty_rule_recorded_and_no_more(
     """It stored the ledger's last time once more. With a time of its own, an event is refused."""
     entries = list(faulty)
     for place in range(position - 1, len(entries)):
-        text, recorded_at = entry.unseal(entries[place])
-        entries[place] = entry.seal(text, recorded_at + timedelta(microseconds=1))
+        text, recorded_at = event_bytes.unseal(entries[place])
+        entries[place] = event_bytes.seal(text, recorded_at + timedelta(microseconds=1))
     report = verify_ledger(rows_of(entries), Kept(), workers=1)
     assert [f.first for f in report.findings] == [position]
 
@@ -309,7 +313,7 @@ def test_the_auditors_script_marks_what_the_faulty_rule_recorded(faulty: list[by
 
     assert check(faulty) == ["position 35: recorded after its key was revoked (edition 1)"]
     moved = list(faulty)
-    text, recorded_at = entry.unseal(moved[MARKED[0] - 1])
-    moved[MARKED[0] - 1] = entry.seal(text, recorded_at + timedelta(microseconds=1))
+    text, recorded_at = event_bytes.unseal(moved[MARKED[0] - 1])
+    moved[MARKED[0] - 1] = event_bytes.seal(text, recorded_at + timedelta(microseconds=1))
     with pytest.raises(Exception, match="position 35: its key was revoked"):
         check(moved)

@@ -12,22 +12,22 @@ import psycopg
 import pytest
 from joserfc.jwk import OKPKey
 
-from api.marked_events import marked_troubles
-from api.readiness import Effect
-from ledger import keys, sd_jwt, signing
+from api.client.trouble import Effect
+from api.node.marked_events import marked_troubles
 from ledger.application import Ledger, environment
-from ledger.event import UnsealedEvent
-from ledger.merkle import leaf_hash
-from ledger.mirror import DivergedError, Mirror
+from ledger.events.event import UnsealedEvent
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import leaf_hash
+from ledger.log.note import Note
+from ledger.log.policy import Policy
 from ledger.refusals import Refusal
-from ledger.signing import Mark
+from ledger.replication.mirror import DivergedError, Mirror
+from ledger.signing import keys, sd_jwt, signed_action
+from ledger.signing.signed_action import Mark
 from ledger.store.database import Database
-from ledger.store.evidence import stored_rows
 from ledger.store.recorder import RecordedRow
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note
-from ledger.transparency.policy import Policy
-from ledger.verification import Kept, verify_ledger
+from ledger.verification.evidence_reader import stored_rows
+from ledger.verification.verification import Kept, verify_ledger
 from ledger.vocabulary import REGISTRY_ACTIONS, Action
 from ledger.vocabulary.coordination import JointActionDone, LeadTransferOffered
 from ledger.vocabulary.picklists import JointActionOutcome, ReferralReason, RiskLevel
@@ -35,10 +35,10 @@ from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked, LogPolicyAdopted
 from projections.columnar.exporting import export
 from projections.columnar.sources import database_source
-from projections.event_sources import DatabaseSource
-from projections.ledger_moment import ledger_at
-from projections.moments import Moment, acts_of, state_at
-from projections.views import VIEWS
+from projections.tables.views import VIEWS
+from projections.time.bitemporal import Moment, acts_of, state_at
+from projections.time.event_sources import DatabaseSource
+from projections.time.ledger_at import ledger_at
 from tests.ledger.test_order_before_clocks import Given
 from tests.projections.test_columnar import cases_in
 from tests.support.actions import START, opening
@@ -87,12 +87,12 @@ def healed(database: str) -> str:
     return database
 
 
-def signed(action: Action, case_id: UUID, protocol: str, key: str) -> signing.SignedAction:
-    sd = signing.sign(
+def signed(action: Action, case_id: UUID, protocol: str, key: str) -> signed_action.SignedAction:
+    sd = signed_action.sign(
         action, agency=POLICE, key=KEYS[key], protocol=protocol, case_id=case_id,
         signed_at=datetime.now(UTC),
     )  # fmt: skip
-    return signing.read(signing.parse(str(sd)))
+    return signed_action.read(signed_action.parse(str(sd)))
 
 
 def test_it_goes_on_and_is_read_by_all_alike(healed: str) -> None:
@@ -161,7 +161,7 @@ def test_an_act_on_the_protocol_names_no_case(agencies: Agencies) -> None:
     registered = KeyRegistered(acted_at=START, grant=agencies.grant(POLICE, keys.generate()))
     claims = agencies.sign("xk-nac", registered, uuid4())
     with pytest.raises(Refusal, match="on no case") as refused:
-        signing.read(claims)
+        signed_action.read(claims)
     assert (refused.value.rule, refused.value.field) == ("not-canonical", "payload.case")
 
 
@@ -170,7 +170,7 @@ def test_an_act_on_the_protocol_that_named_a_case_is_read_by_all_alike(healed: s
     act = KeyRevoked(acted_at=START, key_id=keys.key_id(KEYS["xk-dhtqnj, registered last"]))
     with Ledger(environment(healed)) as ledger:
         registry = ledger.adopted()
-        sd = signing.sign(
+        sd = signed_action.sign(
             act, agency=POLICE, key=KEYS["xk-dhtqnj, registered last"],
             protocol=registry.protocol.id, case_id=uuid4(),
         )  # fmt: skip
@@ -216,7 +216,7 @@ class Hostile:
 
     def act(self, case: UUID | None, action: Action, mark: Mark | None, **claims: object) -> None:
         sd = self.agencies.sign(POLICE, action, case)
-        header = {"typ": signing.TYPE, "kid": sd.header["kid"]}
+        header = {"typ": signed_action.TYPE, "kid": sd.header["kid"]}
         text = sd_jwt.issue(header, {**sd.payload, **claims}, (), self.agencies.keys[POLICE])
         originator = case or self.agencies.protocol.ledger_id
         self.record(originator, text.without_disclosures(), mark)
@@ -257,11 +257,11 @@ def test_around_events_that_no_honest_node_records_everything_goes_on(
         assert known is not None
         assert known.version == known.state.version == node.versions[case]
         assert restarted.case(dead) is None
-        signed_next = signing.read(agencies.sign(POLICE, RISK, case))
+        signed_next = signed_action.read(agencies.sign(POLICE, RISK, case))
         receipt = restarted.append(signed_next, case, known.version)
         key = agencies.sign("xk-nac", KeyRegistered(
             acted_at=START, grant=agencies.grant(POLICE, keys.generate())), None)  # fmt: skip
-        restarted.append_to_registry(signing.read(key))
+        restarted.append_to_registry(signed_action.read(key))
     node.marks |= {receipt.position: None, receipt.position + 1: None}
 
     entries = entries_of(database)
@@ -325,5 +325,5 @@ def test_a_text_with_a_character_that_a_database_cannot_hold_is_refused(
 ) -> None:
     policy = LogPolicyAdopted(acted_at=START, policy="# \x00\nquorum none\n")
     with pytest.raises(Refusal, match="NUL character") as refusal:
-        signing.read(agencies.sign("xk-nac", policy, None))
+        signed_action.read(agencies.sign("xk-nac", policy, None))
     assert refusal.value.rule == "not-canonical"

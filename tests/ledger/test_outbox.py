@@ -8,21 +8,14 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger import signing
 from ledger.application import Ledger
-from ledger.outbox import Outbox, OutboxState, Outgoing
+from ledger.log.note import SignatureType, SignerKey
+from ledger.log.signed_decision import Decision, Refused, Statement, action_digest, recorded, sign
 from ledger.refusals import Refusal
-from ledger.signing import SignedAction
+from ledger.replication.outbox import Outbox, OutboxState, Outgoing
+from ledger.signing import signed_action
+from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database
-from ledger.transparency.decision import (
-    Decision,
-    Refused,
-    Statement,
-    action_digest,
-    recorded,
-    sign,
-)
-from ledger.transparency.note import SignatureType, SignerKey
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 
@@ -50,7 +43,7 @@ class Put:
         self.agencies = agencies
 
     def action(self, case_id: UUID, action_id: UUID | None = None) -> SignedAction:
-        return signing.read(self.agencies.sign("xk-dhtqnj", opening(), case_id, action_id))
+        return signed_action.read(self.agencies.sign("xk-dhtqnj", opening(), case_id, action_id))
 
     def __call__(self, case_id: UUID | None, action: SignedAction | None = None) -> UUID:
         put = action or self.action(case_id or uuid4())

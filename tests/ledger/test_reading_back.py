@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import entry
-from ledger.case import History
-from ledger.case_state import Act
-from ledger.event import recorded
-from ledger.signing import NOT_UNDERSTOOD, Mark, read_recorded
+from ledger.events import event_bytes
+from ledger.events.act import Act
+from ledger.events.event import recorded
+from ledger.procedure.case import History
+from ledger.signing.signed_action import NOT_UNDERSTOOD, Mark, read_recorded
 from ledger.vocabulary import CASE_ACTIONS
 from tests.support.agencies import Agencies
 from tests.support.strategies import actions
@@ -35,7 +35,7 @@ def test_what_is_read_back_is_what_was_signed(agencies: Agencies, data: st.DataO
     )
     case_id = uuid4()
     signed = agencies.sign("xk-nac", action, case_id).without_disclosures()
-    event = recorded(entry.seal(signed, NOW), case_id, 3, 7)
+    event = recorded(event_bytes.seal(signed, NOW), case_id, 3, 7)
     assert event.action == read_recorded(signed)
     assert (event.originator_id, event.originator_version) == (case_id, 3)
     assert (event.position, event.recorded_at) == (7, NOW)

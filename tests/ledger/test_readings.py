@@ -10,14 +10,14 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from ledger import signing
-from ledger.protocol import Operation
+from ledger.procedure.protocol import Operation
 from ledger.refusals import Refusal
+from ledger.signing import signed_action
+from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database
-from ledger.vault.country_key import FileCountryKey
+from ledger.vault.access_log import Reading
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Vault
-from ledger.vault.readings import Reading
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
 from tests.support.actions import opening
@@ -39,7 +39,7 @@ class World:
         case_id = uuid4()
         action = opening(first_name=NAME, phone=PHONE, indicators_note="a note")
         signed = self.agencies.sign("xk-dhtqnj", action, case_id)
-        self.vault.deposit(signing.read(signed), case_id, signed.disclosures)
+        self.vault.deposit(signed_action.read(signed), case_id, signed.disclosures)
         return case_id
 
     @contextmanager
@@ -183,7 +183,7 @@ def test_erasure_leaves_nothing_and_lets_nothing_in_again(world: World) -> None:
     assert world.vault.erased([case_id, other]) == {case_id}
     signed = world.agencies.sign("xk-dhtqnj", opening(first_name=NAME), case_id)
     with pytest.raises(Refusal) as refused:
-        world.vault.deposit(signing.read(signed), case_id, signed.disclosures)
+        world.vault.deposit(signed_action.read(signed), case_id, signed.disclosures)
     assert refused.value.rule == "erased-case"
     assert world.vault.keys.get(case_id) is None
     assert len(world.vault.readings.of_case(case_id)) == 1

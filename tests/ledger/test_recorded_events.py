@@ -3,8 +3,8 @@
 ``recorded_events/`` holds a real signed event of every kind, as it was recorded when its kind's
 schema was what the file's name says, with what was read of it then. They are never made anew: an
 event whose reading changes is a schema that changed, and needs a version and an upcaster
-(`ledger/upcasting.py`). For a new kind, or a new version of one, run this file as a program; it
-adds what is missing and leaves the rest.
+(`ledger/vocabulary/upcasting.py`). For a new kind, or a new version of one, run this file as a
+program; it adds what is missing and leaves the rest.
 """
 
 import json
@@ -19,23 +19,24 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from joserfc.jwk import OKPKey
 
-from ledger import entry, signing, upcasting
-from ledger.case import Case
-from ledger.event import recorded
-from ledger.keys import key_id
+from ledger.events import event_bytes
+from ledger.events.event import recorded
+from ledger.procedure.case import Case
+from ledger.procedure.registry import SignatureState
 from ledger.refusals import Refusal
-from ledger.registry import SignatureState
-from ledger.replay import RowReader, inspect
-from ledger.sd_jwt import issue
-from ledger.signing import Mark, read_recorded
+from ledger.signing import signed_action
+from ledger.signing.keys import key_id
+from ledger.signing.sd_jwt import issue
+from ledger.signing.signed_action import Mark, read_recorded
 from ledger.store.recorder import RecordedRow
-from ledger.upcasting import Upcaster, Upcasters, upcasters
+from ledger.verification.revalidation import RowReader, inspect
 from ledger.vocabulary import (
     ALL_ACTIONS,
     CASE_ACTIONS,
     NOT_UNDERSTOOD,
     REGISTRY_ACTIONS,
     Action,
+    upcasting,
 )
 from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import (
@@ -51,11 +52,12 @@ from ledger.vocabulary.registration import (
     PresenceDeclared,
     ReadingsAnchored,
 )
+from ledger.vocabulary.upcasting import Upcaster, Upcasters, upcasters
 from projections.analysis import events, run_view
-from projections.audit_trail import trail_document
 from projections.columnar.decoding import Decoder
 from projections.columnar.exporting import export
-from projections.folding import CaseStep, Folder
+from projections.folds.audit_trail import trail_document
+from projections.folds.case_folder import CaseStep, Folder
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.recorded import MemoryLedger
@@ -82,13 +84,13 @@ def test_it_is_read_by_todays_code(file: Path, agencies: Agencies) -> None:
     row = RowReader().row(1, state)
     assert row.kind == file.stem.split(".")[0] == kept["kind"]
     event = recorded(state, row.originator_id, 1, 1)
-    assert event.action == read_recorded(entry.unseal(state)[0])
-    in_clear = signing.signed_in_clear(event.action)
+    assert event.action == read_recorded(event_bytes.unseal(state)[0])
+    in_clear = signed_action.signed_in_clear(event.action)
     assert (event.action.fields, in_clear) == (kept["fields"], kept.get("in_clear", {}))
     assert [event.action.version, len(event.action.digests)] == [kept["version"], kept["digests"]]
     assert inspect(row).problem is None
     key = OKPKey.import_key(kept["public_key"])
-    signing.verify(event.action, key)
+    signed_action.verify(event.action, key)
     (told,) = Decoder(agencies.protocol).tables([row])[kept["kind"]].to_pylist()
     assert (told["action_id"], told["schema_version"]) == (str(event.action.id), kept["version"])
 
@@ -126,7 +128,7 @@ def old_event(agencies: Agencies, case_id: UUID, act: dict[str, Any], version: i
     }  # fmt: skip
     if version is not None:
         claims["version"] = version
-    header = {"typ": signing.TYPE, "kid": key_id(key)}
+    header = {"typ": signed_action.TYPE, "kid": key_id(key)}
     return issue(header, claims, (), key).without_disclosures()
 
 
@@ -162,7 +164,7 @@ def test_every_reader_sees_todays_fields(
         inspected = inspect(row)
         assert inspected.problem is None
         assert inspected.action == event.action
-        signing.verify(event.action, agencies.keys["xk-dhtqnj"])
+        signed_action.verify(event.action, agencies.keys["xk-dhtqnj"])
     # The fold, and the trail.
     folder = Folder(None)  # type: ignore[arg-type]  # all is at hand
     steps = folder.steps([_event(row) for row in old_ledger.recorded])
@@ -197,7 +199,7 @@ def test_old_bytes_are_not_touched(old_ledger: MemoryLedger) -> None:
     before = bytes(row.state)
     event = _event(row)
     assert row.state == before
-    assert entry.seal(event.action.sd_jwt, row.recorded_at) == before
+    assert event_bytes.seal(event.action.sd_jwt, row.recorded_at) == before
 
 
 @pytest.mark.usefixtures("evolved")
@@ -205,7 +207,7 @@ def test_what_is_signed_today_says_its_version(agencies: Agencies) -> None:
     today = ALL_ACTIONS[OLD](acted_at=START, risk_level="low")
     signed = agencies.sign("xk-dhtqnj", today, CASE_ID)
     assert signed.payload["version"] == 3
-    assert signing.read(signed).version == 3
+    assert signed_action.read(signed).version == 3
     assert "version" not in agencies.sign("xk-dhtqnj", opening(), CASE_ID).payload
 
 
@@ -227,7 +229,7 @@ def test_what_is_of_no_version_is_refused(
 ) -> None:
     signed = old_event(agencies, CASE_ID, act, version) if version != "2" else _as_text(agencies)
     with pytest.raises(Refusal) as refused:
-        signing.read(signing.parse(signed))
+        signed_action.read(signed_action.parse(signed))
     assert refused.value.rule == rule
 
 
@@ -235,14 +237,14 @@ def _as_text(agencies: Agencies) -> str:
     key = agencies.keys["xk-dhtqnj"]
     claims = {"iss": "xk-dhtqnj", "iat": 1, "jti": str(UUID(int=1)), "protocol": "p", "kind": OLD,
         "version": "2", "act": {}, "_sd_alg": "sha-256"}  # fmt: skip
-    header = {"typ": signing.TYPE, "kid": key_id(key)}
+    header = {"typ": signed_action.TYPE, "kid": key_id(key)}
     return issue(header, claims, (), key).without_disclosures()
 
 
 def test_a_later_version_is_not_guessed_at(agencies: Agencies) -> None:
     """By the product's own registry, in which assessments are in their first version."""
     signed = old_event(agencies, CASE_ID, SECOND, 2)
-    event = recorded(entry.seal(signed, START), CASE_ID, 1, 1)
+    event = recorded(event_bytes.seal(signed, START), CASE_ID, 1, 1)
     assert (event.action.kind, event.action.mark) == (NOT_UNDERSTOOD, Mark.UNKNOWN_VERSION)
     assert upcasters().version(OLD) == 1
 
@@ -324,14 +326,14 @@ def _some(kind: str, agencies: Agencies, data: st.DataObject) -> Action:
 def write(file: Path, agencies: Agencies, action: Action) -> None:
     case_id = None if action.kind in REGISTRY_ACTIONS else CASE_ID
     signed = agencies.sign("xk-nac", action, case_id).without_disclosures()
-    state = entry.seal(signed, datetime(2026, 1, 7, 9, 30, 0, 123456, tzinfo=UTC))
+    state = event_bytes.seal(signed, datetime(2026, 1, 7, 9, 30, 0, 123456, tzinfo=UTC))
     event = recorded(state, CASE_ID, 1, 1)
     kept = {
         "kind": action.kind,
         "version": event.action.version,
         "digests": len(event.action.digests),
         "fields": event.action.fields,
-        "in_clear": signing.signed_in_clear(event.action),
+        "in_clear": signed_action.signed_in_clear(event.action),
         "key_id": event.action.key_id,
         "public_key": agencies.keys["xk-nac"].as_dict(private=False),
         "entry": state.decode("ascii"),

@@ -12,25 +12,25 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
 
-from api.setting_aside import SettingAside
-from ledger import signing
+from api.continuity.setting_aside import SettingAside
 from ledger.application import Ledger
-from ledger.divergence import Divergence, NoDecisionError, find_divergence
-from ledger.event_source import SourceError
-from ledger.mirror import DivergedError
-from ledger.outbox import Outbox
-from ledger.rejoining import MovedError, RolledBack, roll_back
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note, SignerKey
+from ledger.publication.witness import Submission, Witness
+from ledger.replication.divergence import Divergence, NoDecisionError, find_divergence
+from ledger.replication.event_source import SourceError
+from ledger.replication.failover import take_over
+from ledger.replication.mirror import DivergedError
+from ledger.replication.outbox import Outbox
+from ledger.replication.rejoining import MovedError, RolledBack, roll_back
+from ledger.signing import signed_action
+from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database
-from ledger.store.evidence import kept_in, stored_rows
-from ledger.takeover import take_over
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note, SignerKey
-from ledger.transparency.witness import Submission, Witness
-from ledger.vault.country_key import FileCountryKey
+from ledger.vault.access_log import COUNTED
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Received, Vault, Vaults
-from ledger.vault.readings import COUNTED
-from ledger.verification import verify_ledger
+from ledger.verification.evidence_reader import kept_in, stored_rows
+from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.levels import Level
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
@@ -142,7 +142,7 @@ def disclosed(
 ) -> UUID:
     """An agency opens a case; the vault has what it discloses."""
     signed = log.agencies.sign(agency, opening(("XK", "ME"), indicators_note="a note"), case_id)
-    action = signing.read(signed)
+    action = signed_action.read(signed)
     log.ledger.append(action, case_id, 0)
     by = Received("ME", uuid4()) if received else None
     vault.deposit(action, case_id, signed.disclosures, received=by)
@@ -157,7 +157,7 @@ def action_at(log: Log, position: int) -> UUID:
 def test_a_tail_is_found_at_once_and_taken_back(world: World, log: Log) -> None:
     copy, common, outbox = world.copy, world.common, Outbox(world.copy.database)
     agency = log.agencies.protocol.agencies_by_id["xk-dhtqnj"]
-    later = signing.read(log.agencies.sign("xk-dhtqnj", opening(), uuid4()))
+    later = signed_action.read(log.agencies.sign("xk-dhtqnj", opening(), uuid4()))
     outbox.put(later, agency, later.case_id, 0, None)
     with world.owner() as connection:  # refused by the old ledger node, in the tail
         connection.execute(

@@ -15,19 +15,19 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from ledger import signing
-from ledger.case import Case
-from ledger.event import ActionRecorded
+from ledger.events.event import ActionRecorded
+from ledger.procedure.case import Case
 from ledger.refusals import Refusal
+from ledger.signing import signed_action
+from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database
 from ledger.store.migrate import vault_role
-from ledger.vault.bulk import KeysReplacedError, SealedDeposit, deposit_new, seal_all
-from ledger.vault.country_key import FileCountryKey
+from ledger.vault.bulk_deposits import KeysReplacedError, SealedDeposit, deposit_new, seal_all
+from ledger.vault.data_key_rotation import ReplacementError, replace_data_keys
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposits
 from ledger.vault.disclosures import KeyMissingError, Vault
 from ledger.vault.key_files import KeyFiles
-from ledger.vault.replacing import ReplacementError, replace_data_keys
 from ledger.vault.vault_check import VaultCheck
 from ledger.vocabulary.levels import Level
 from tests.support.actions import opening
@@ -79,10 +79,10 @@ class World:
     def deposit(self, case_id: UUID, vault: Vault | None = None) -> None:
         action = opening(first_name=NAME, indicators_note=NAME)
         signed = self.agencies.sign("xk-dhtqnj", action, case_id)
-        (vault or self.vault()).deposit(signing.read(signed), case_id, signed.disclosures)
+        (vault or self.vault()).deposit(signed_action.read(signed), case_id, signed.disclosures)
         # An action that discloses nothing has a deposit too, which is authenticated again.
         nothing = self.agencies.sign("xk-dhtqnj", action, case_id)
-        (vault or self.vault()).deposit(signing.read(nothing), case_id, ())
+        (vault or self.vault()).deposit(signed_action.read(nothing), case_id, ())
 
     def with_persons(self, count: int) -> "World":
         self.cases = sorted(uuid4() for _ in range(count))
@@ -245,7 +245,7 @@ def test_an_import_waits_for_no_replacement_and_stores_nothing_under_a_replaced_
     case_id = uuid4()
     disclosing = opening(first_name=NAME, indicators_note=NAME)
     signed = world.agencies.sign("xk-dhtqnj", disclosing, case_id)
-    action = signing.read(signed)
+    action = signed_action.read(signed)
     stale = seal_all(action, case_id, signed.disclosures, world.keys().make(case_id))
 
     def store(sealed: SealedDeposit) -> None:

@@ -5,11 +5,11 @@ from uuid import UUID
 
 import pytest
 
-from ledger.case_state import CaseState
-from ledger.protocol import Protocol
+from ledger.log.cosigned_times import CosignedTimes, DatedCheckpoint
+from ledger.procedure.case_state import CaseState
+from ledger.procedure.protocol import Protocol
+from ledger.procedure.retention import is_to_be_announced, may_be_erased
 from ledger.refusals import Refusal
-from ledger.retention import is_to_be_announced, may_be_erased
-from ledger.transparency.cosigned_times import CosignedTimes, DatedCheckpoint
 from ledger.vocabulary.coordination import CaseClosed, CaseReopened, Correction
 from ledger.vocabulary.erasure import (
     ErasureApproved,

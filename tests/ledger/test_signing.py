@@ -8,9 +8,9 @@ import pytest
 from jwcrypto.jwk import JWK
 from sd_jwt.verifier import SDJWTVerifier
 
-from ledger import keys, sd_jwt, signing
 from ledger.refusals import Refusal
-from ledger.sd_jwt import SdJwt
+from ledger.signing import keys, sd_jwt, signed_action
+from ledger.signing.sd_jwt import SdJwt
 from ledger.vocabulary.coordination import InformationProvided
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround
@@ -32,21 +32,21 @@ def opened() -> CaseOpened:
 
 
 def signed() -> SdJwt:
-    return signing.sign(
+    return signed_action.sign(
         opened(), agency="xk-dhtqnj", key=KEY, protocol="some-protocol", case_id=uuid4()
     )
 
 
 def test_what_was_signed_reads_back() -> None:
-    parsed = signing.parse(str(signed()))
-    action = signing.read(parsed)
-    signing.verify(action, KEY)
-    assert signing.check_disclosures(action, parsed.disclosures) == opened()
+    parsed = signed_action.parse(str(signed()))
+    action = signed_action.read(parsed)
+    signed_action.verify(action, KEY)
+    assert signed_action.check_disclosures(action, parsed.disclosures) == opened()
 
 
 def test_the_signed_part_tells_neither_values_nor_how_many_there_are() -> None:
-    action = signing.read(signing.parse(str(signed())))
-    payload = json.dumps(dict(signing.parse(action.sd_jwt).payload))
+    action = signed_action.read(signed_action.parse(str(signed())))
+    payload = json.dumps(dict(signed_action.parse(action.sd_jwt).payload))
     for secret in ("Besa", "first_name", "police_action", "unaccompanied_child"):
         assert secret not in payload
     assert len(action.digests) == len(CaseOpened.disclosable_fields())
@@ -60,25 +60,25 @@ def test_the_reference_implementation_reads_the_same_claims() -> None:
 
 
 def test_another_key_does_not_verify() -> None:
-    action = signing.read(signing.parse(str(signed())))
+    action = signed_action.read(signed_action.parse(str(signed())))
     with pytest.raises(Refusal, match="does not verify"):
-        signing.verify(action, keys.generate())
+        signed_action.verify(action, keys.generate())
 
 
 def test_a_changed_disclosure_is_refused_without_repeating_its_value() -> None:
-    parsed = signing.parse(str(signed()))
-    action = signing.read(parsed)
+    parsed = signed_action.parse(str(signed()))
+    action = signed_action.read(parsed)
     forged = sd_jwt.make_disclosure("first_name", "Altered")
     with pytest.raises(Refusal) as refusal:
-        signing.check_disclosures(action, (*parsed.disclosures, forged))
+        signed_action.check_disclosures(action, (*parsed.disclosures, forged))
     assert "Altered" not in refusal.value.message
 
 
 def test_a_required_disclosure_cannot_be_left_out() -> None:
-    parsed = signing.parse(str(signed()))
+    parsed = signed_action.parse(str(signed()))
     without_ground = [d for d in parsed.disclosures if d.name != "ground"]
     with pytest.raises(Refusal) as refusal:
-        signing.check_disclosures(signing.read(parsed), without_ground)
+        signed_action.check_disclosures(signed_action.read(parsed), without_ground)
     assert refusal.value.field == "ground"
 
 
@@ -88,13 +88,13 @@ def test_a_required_disclosure_cannot_be_left_out() -> None:
 )
 def test_malformed_text_is_refused(text: str) -> None:
     with pytest.raises(Refusal):
-        signing.read(signing.parse(text))
+        signed_action.read(signed_action.parse(text))
 
 
 def test_repeated_names_are_refused() -> None:
     body = sd_jwt._b64(b'{"iss":"xk-a1","iss":"xk-b1"}')
     with pytest.raises(Refusal, match="not valid JSON"):
-        signing.parse(f"e30.{body}.AA~")
+        signed_action.parse(f"e30.{body}.AA~")
 
 
 @pytest.mark.parametrize("header", [{"alg": "none"}, {"alg": "HS256"}, {"typ": "JWT"}])
@@ -104,7 +104,7 @@ def test_algorithm_and_type_confusion_is_refused(header: dict[str, str]) -> None
     _, payload, signature = genuine.jwt.split(".")
     text = f"{sd_jwt._b64(json.dumps(changed).encode())}.{payload}.{signature}~"
     with pytest.raises(Refusal):
-        signing.read(signing.parse(text))
+        signed_action.read(signed_action.parse(text))
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_a_value_that_readers_would_take_otherwise_is_refused(field: str, value:
         request=uuid4(),
         complete=False,
     )
-    honest = signing.sign(
+    honest = signed_action.sign(
         answer, agency="xk-nac", key=KEY, protocol="some-protocol", case_id=uuid4()
     )
-    signing.read(signing.parse(str(honest)))
+    signed_action.read(signed_action.parse(str(honest)))
     forged = signed_again(honest, act={**honest.payload["act"], field: value})
     with pytest.raises(Refusal) as caught:
-        signing.read(signing.parse(str(forged)))
+        signed_action.read(signed_action.parse(str(forged)))
     assert caught.value.rule in ("not-canonical", "model")
     assert (caught.value.field or "").startswith(f"act.{field}")
 
@@ -172,7 +172,7 @@ def test_a_claim_in_another_form_is_refused_and_the_message_says_what_is_wrong(
     claim: str, value: object, says: str
 ) -> None:
     with pytest.raises(Refusal, match=says) as caught:
-        signing.read(signing.parse(str(signed_again(signed(), **{claim: value}))))
+        signed_action.read(signed_action.parse(str(signed_again(signed(), **{claim: value}))))
     assert caught.value.rule in ("not-canonical", "model")
     assert (caught.value.field or "").startswith("payload.")
 
@@ -192,11 +192,11 @@ def test_a_time_stands_for_its_moment_however_many_digits_it_is_written_with(
 ) -> None:
     honest = signed()
     other = signed_again(honest, act={**honest.payload["act"], "acted_at": written})
-    action = signing.read(signing.parse(str(other)))
+    action = signed_action.read(signed_action.parse(str(other)))
     assert action.acted_at == moment
     assert action.fields["acted_at"] == format_utc(moment)
-    assert signing.parse(action.sd_jwt).payload["act"]["acted_at"] == written
-    assert signing.read_recorded(action.sd_jwt) == action
+    assert signed_action.parse(action.sd_jwt).payload["act"]["acted_at"] == written
+    assert signed_action.read_recorded(action.sd_jwt) == action
 
 
 def test_what_earlier_programs_recorded_in_another_form_is_understood_and_marked() -> None:
@@ -209,9 +209,9 @@ def test_what_earlier_programs_recorded_in_another_form_is_understood_and_marked
         case=f"urn:uuid:{case}",
         version=None,
     )
-    action = signing.read_recorded(other.without_disclosures())
-    assert action.mark is signing.Mark.NOT_CANONICAL
-    known = signing.read(honest)
+    action = signed_action.read_recorded(other.without_disclosures())
+    assert action.mark is signed_action.Mark.NOT_CANONICAL
+    known = signed_action.read(honest)
     assert (action.id, action.case_id, action.kind) == (known.id, known.case_id, known.kind)
     assert (action.signed_at, action.fields) == (known.signed_at, known.fields)
 
@@ -219,35 +219,40 @@ def test_what_earlier_programs_recorded_in_another_form_is_understood_and_marked
 @pytest.mark.parametrize(
     ("claims", "mark"),
     [
-        ({"kind": "of_a_later_program"}, signing.Mark.UNKNOWN_KIND),
-        ({"version": 99}, signing.Mark.UNKNOWN_VERSION),
-        ({"iat": -1}, signing.Mark.NOT_UNDERSTOOD),
-        ({"act": {}}, signing.Mark.NOT_UNDERSTOOD),
+        ({"kind": "of_a_later_program"}, signed_action.Mark.UNKNOWN_KIND),
+        ({"version": 99}, signed_action.Mark.UNKNOWN_VERSION),
+        ({"iat": -1}, signed_action.Mark.NOT_UNDERSTOOD),
+        ({"act": {}}, signed_action.Mark.NOT_UNDERSTOOD),
     ],
 )
 def test_what_is_not_understood_is_read_as_such_and_says_whose_it_is(
-    claims: dict[str, object], mark: signing.Mark
+    claims: dict[str, object], mark: signed_action.Mark
 ) -> None:
     honest = signed()
-    action = signing.read_recorded(signed_again(honest, **claims).without_disclosures(), LATER)
-    assert (action.kind, action.mark) == (signing.NOT_UNDERSTOOD, mark)
+    action = signed_action.read_recorded(
+        signed_again(honest, **claims).without_disclosures(), LATER
+    )
+    assert (action.kind, action.mark) == (signed_action.NOT_UNDERSTOOD, mark)
     assert (str(action.id), action.agency) == (honest.payload["jti"], honest.payload["iss"])
     assert action.acted_at == action.signed_at == LATER
 
 
 @pytest.mark.parametrize("text", ["", "~", "e30.e30.AA~", "a.b.c~", "e30.W10.AA~", "\x00\xff"])
 def test_any_text_is_read_back(text: str) -> None:
-    action = signing.read_recorded(text, LATER)
-    assert (action.kind, action.mark) == (signing.NOT_UNDERSTOOD, signing.Mark.NOT_UNDERSTOOD)
-    assert action == signing.read_recorded(text, LATER)
+    action = signed_action.read_recorded(text, LATER)
+    assert (action.kind, action.mark) == (
+        signed_action.NOT_UNDERSTOOD,
+        signed_action.Mark.NOT_UNDERSTOOD,
+    )
+    assert action == signed_action.read_recorded(text, LATER)
 
 
 def test_only_the_holder_of_a_key_tells_the_ids_of_its_own_actions() -> None:
     """Else anybody could record another action under the id, and the true one never again."""
     key, other = keys.generate(), keys.generate()
-    assert signing.own_action_id(key, "a") == signing.own_action_id(key, "a")
-    told = {signing.own_action_id(one, name) for one in (key, other) for name in ("a", "b")}
+    assert signed_action.own_action_id(key, "a") == signed_action.own_action_id(key, "a")
+    told = {signed_action.own_action_id(one, name) for one in (key, other) for name in ("a", "b")}
     assert len(told) == 4
     assert {one.version for one in told} == {4}
     with pytest.raises(ValueError, match="private"):
-        signing.own_action_id(keys.from_public(keys.public_part(key)), "a")
+        signed_action.own_action_id(keys.from_public(keys.public_part(key)), "a")

@@ -6,14 +6,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.waiting import Waiting, outbox_troubles
-from ledger import signing, submissions
+from api.exchange.waiting import Waiting, outbox_troubles
 from ledger.application import Ledger
-from ledger.node_statements import StatementError, sign
-from ledger.outbox import Outbox
+from ledger.log.signed_decision import action_digest
+from ledger.replication import submissions
+from ledger.replication.node_statements import StatementError, sign
+from ledger.replication.outbox import Outbox
+from ledger.replication.submissions import TYPE, Submission, Submissions, read, state
+from ledger.signing import signed_action
 from ledger.store.database import Database
-from ledger.submissions import TYPE, Submission, Submissions, read, state
-from ledger.transparency.decision import action_digest
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 
@@ -47,7 +48,7 @@ def test_what_waits_is_stated_and_seen_once_it_is_recorded(
 ) -> None:
     outbox, kept = Outbox(pool), Submissions(pool)
     case_id = uuid4()
-    action = signing.read(agencies.sign("xk-dhtqnj", opening(), case_id))
+    action = signed_action.read(agencies.sign("xk-dhtqnj", opening(), case_id))
     outbox.put(action, agencies.protocol.agencies_by_id["xk-dhtqnj"], case_id, 0, None)
     (waiting,) = outbox.waiting_since(datetime.now(UTC) + timedelta(hours=1), 10)
     assert outbox.waiting_since(datetime.now(UTC) - timedelta(hours=1), 10) == []

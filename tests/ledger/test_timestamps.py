@@ -14,17 +14,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ledger import clock
 from ledger.application import Ledger
-from ledger.merkle import Tree
+from ledger.export.static_export import write_export
+from ledger.log.merkle import Tree
+from ledger.log.note import Note
+from ledger.log.timestamp import Timestamp, TimestampError, check, is_before, obtain
+from ledger.publication.publisher import published
+from ledger.publication.timestamping import Timestamping, earliest_timestamps
 from ledger.store.database import Database
-from ledger.store.evidence import kept_in, stored_rows
-from ledger.transparency.export import write_export
-from ledger.transparency.note import Note
-from ledger.transparency.publication import published
-from ledger.transparency.timestamp import Timestamp, TimestampError, check, is_before, obtain
-from ledger.transparency.timestamping import Timestamping, earliest_timestamps
-from ledger.verification import Report, verify_ledger
+from ledger.system import clock
+from ledger.verification.evidence_reader import kept_in, stored_rows
+from ledger.verification.verification import Report, verify_ledger
 from tests.support.agencies import Agencies
 from tests.support.logs import Log
 from tests.support.timestamping import Authority, of_another_text

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
+from ledger.store.async_batcher import Together
+from ledger.store.async_connection import Lane
 from ledger.store.database import Database
-from ledger.store.lane import Lane
-from ledger.store.together import Together
 
 
 def test_what_comes_meanwhile_is_asked_together_and_each_gets_its_own_answer() -> None:

@@ -8,19 +8,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.merkle import ProofError, Tree, leaf_hash
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import (
-    Note,
-    NoteError,
-    SignatureType,
-    SignerKey,
-    VerifierKey,
-    verify,
-)
-from ledger.transparency.policy import Policy, PolicyError, TrustedWitness
-from ledger.transparency.proof import TlogProof
-from ledger.transparency.tiles import TileError, TileName, bundle, read_bundle, tiles_of
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import ProofError, Tree, leaf_hash
+from ledger.log.note import Note, NoteError, SignatureType, SignerKey, VerifierKey, verify
+from ledger.log.policy import Policy, PolicyError, TrustedWitness
+from ledger.log.proof import TlogProof
+from ledger.log.tiles import TileError, TileName, bundle, read_bundle, tiles_of
 
 # From the specification of signed notes.
 FOO_KEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"

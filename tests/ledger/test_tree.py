@@ -7,10 +7,10 @@ import psycopg
 import pytest
 from psycopg.sql import SQL
 
-from ledger import keys, signing
 from ledger.application import Ledger
-from ledger.event import UnsealedEvent
-from ledger.merkle import Frontier, check_consistency, check_inclusion, leaf_hash
+from ledger.events.event import UnsealedEvent
+from ledger.log.merkle import Frontier, check_consistency, check_inclusion, leaf_hash
+from ledger.signing import keys, signed_action
 from ledger.vocabulary.registration import KeyRegistered
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
@@ -20,7 +20,7 @@ def append_many(ledger: Ledger, agencies: Agencies, number: int) -> None:
     for _ in range(number):
         grant = agencies.grant("xk-dhtqnj", keys.generate())
         signed = agencies.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
-        ledger.append_to_registry(signing.read(signed))
+        ledger.append_to_registry(signed_action.read(signed))
 
 
 def test_the_tree_is_over_the_exact_event_bytes(ledger: Ledger, agencies: Agencies) -> None:
@@ -45,10 +45,10 @@ def test_a_refused_append_leaves_the_tree_as_it_was(ledger: Ledger, agencies: Ag
     before = ledger.rows.frontier()
     grant = agencies.grant("xk-dhtqnj", keys.generate())
     signed = agencies.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None, uuid4())
-    ledger.append_to_registry(signing.read(signed))
+    ledger.append_to_registry(signed_action.read(signed))
     after = ledger.rows.frontier()
     assert after.size == before.size + 1
-    ledger.append_to_registry(signing.read(signed))
+    ledger.append_to_registry(signed_action.read(signed))
     assert ledger.rows.frontier() == after
 
 
@@ -99,7 +99,7 @@ def test_a_batch_larger_than_a_sockets_buffer_is_appended(
     opened = opening()
     events = []
     for version in range(1, 1501):
-        signed = signing.read(agencies.sign("xk-dhtqnj", opened, case_id))
+        signed = signed_action.read(agencies.sign("xk-dhtqnj", opened, case_id))
         sd_jwt = signed.sd_jwt.encode()
         events.append(UnsealedEvent(case_id, version, signed.kind, sd_jwt, signed.id))
     before = ledger.rows.frontier().size

@@ -13,13 +13,13 @@ import psycopg
 import psycopg.conninfo
 import pytest
 
-from ledger import signing
+from ledger.signing import signed_action
+from ledger.signing.country_key import CountryPublicKey, FileCountryKey, SealError
 from ledger.store.database import Database
-from ledger.vault.country_key import CountryPublicKey, FileCountryKey, SealError
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import KeyMissingError, Vault
+from ledger.vault.field_encryption import seal, unseal
 from ledger.vault.key_files import KeyFiles
-from ledger.vault.sealing import seal, unseal
 from ledger.vocabulary.levels import Level
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
@@ -40,8 +40,8 @@ class World:
     def deposit(self, case_id: UUID) -> UUID:
         action = opening(first_name=NAME, indicators_note=NOTE)
         signed = self.agencies.sign("xk-dhtqnj", action, case_id)
-        self.vault.deposit(signing.read(signed), case_id, signed.disclosures)
-        return signing.read(signed).id
+        self.vault.deposit(signed_action.read(signed), case_id, signed.disclosures)
+        return signed_action.read(signed).id
 
     def values(self, case_id: UUID, level: Level) -> dict[str, object]:
         return values(self.vault, case_id, level)
@@ -169,7 +169,7 @@ def test_what_an_earlier_version_stored_in_clear_is_encrypted(world: World) -> N
         world.execute(
             "INSERT INTO vault_xk.disclosures (action_id, deposit_id, digest, case_id, field,"
             " level, field_group, disclosure) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-            signing.read(signed).id,
+            signed_action.read(signed).id,
             uuid4(),
             name.digest,
             case_id,

@@ -11,29 +11,19 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger import keys, signing
 from ledger.application import Ledger
-from ledger.merkle import EMPTY_ROOT, Tree, leaf_hash, proven_older_root
-from ledger.store.database import Database
-from ledger.store.recorder import LedgerRecorder
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import (
-    Note,
-    NoteSignature,
-    SignatureType,
-    SignerKey,
-    VerifierKey,
-    verify,
-)
-from ledger.transparency.policy import Policy, TrustedWitness
-from ledger.transparency.publication import (
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import EMPTY_ROOT, Tree, leaf_hash, proven_older_root
+from ledger.log.note import Note, NoteSignature, SignatureType, SignerKey, VerifierKey, verify
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.publication.publisher import (
     AnotherKeyError,
     HistoryChangedError,
     Publication,
     WitnessWatch,
     published,
 )
-from ledger.transparency.witness import (
+from ledger.publication.witness import (
     SIZE_TYPE,
     Answer,
     Submission,
@@ -41,6 +31,9 @@ from ledger.transparency.witness import (
     Witness,
     WitnessClient,
 )
+from ledger.signing import keys, signed_action
+from ledger.store.database import Database
+from ledger.store.recorder import LedgerRecorder
 from ledger.vocabulary.registration import KeyRegistered
 from tests.support.agencies import PAST, Agencies
 
@@ -189,7 +182,7 @@ def test_a_contradiction_is_kept_once_and_they_are_bounded(
     witness: Witness, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert witness.add_checkpoint(bytes(log.submission(0, 20))).status == 200
-    monkeypatch.setattr("ledger.transparency.witness.MAX_EVIDENCE_ROWS", 3)
+    monkeypatch.setattr("ledger.publication.witness.MAX_EVIDENCE_ROWS", 3)
     forked = Submission(0, (), log.fork(5).note(20))
     for _ in range(4):
         # Anybody can add signature lines to a note of the log's.
@@ -338,7 +331,7 @@ def publishing(ledger: Ledger, pool: Database) -> Published:
 def append(ledger: Ledger, agencies: Agencies) -> int:
     grant = agencies.grant("xk-dhtqnj", keys.generate())
     signed = agencies.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
-    return ledger.append_to_registry(signing.read(signed)).position
+    return ledger.append_to_registry(signed_action.read(signed)).position
 
 
 def test_what_a_quorum_cosigned_is_published(
@@ -469,7 +462,7 @@ def test_times_are_asked_anew_though_one_witness_garbles(
     publication.step()
     garbled.is_garbled = True
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    monkeypatch.setattr("ledger.clock.now", lambda: tomorrow)
+    monkeypatch.setattr("ledger.system.clock.now", lambda: tomorrow)
     heard: set[str] = set()
     publication._heard = lambda witness, _: heard.add(witness.key.name)
     publication.refresh(tomorrow)

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.accountability import (
+from projections.folds.expected_steps import ObligationKind
+from projections.folds.obligations import Deed, Obligation, ObligationOutcome, ObligationState
+from projections.reports.accountability import (
     Debt,
     Dimension,
     Standing,
@@ -17,8 +19,6 @@ from projections.accountability import (
     response_times,
     tally,
 )
-from projections.expected_steps import ObligationKind
-from projections.obligations import Deed, Obligation, ObligationOutcome, ObligationState
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ledger.case_state import Act, annulled_ids
+from ledger.events.act import Act
+from ledger.procedure.case_state import annulled_ids
 from ledger.vocabulary.coordination import (
     CaseClosed,
     Correction,
@@ -28,15 +29,15 @@ from ledger.vocabulary.picklists import (
     TraffickingStatus,
     TypeOfExploitation,
 )
-from projections.accountability import Standing
-from projections.annual_report import (
+from projections.folds.expected_steps import ObligationKind
+from projections.reports.accountability import Standing
+from projections.reports.annual_report import (
     AnnualReport,
     ReportedCheckpoint,
     Year,
     annual_report,
     canonical,
 )
-from projections.expected_steps import ObligationKind
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.recorded_case import RecordedCase

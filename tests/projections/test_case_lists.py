@@ -8,21 +8,21 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from api.schema import migrate_all
+from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
-from ledger.event import UnsealedEvent
-from ledger.protocol import Agency
-from ledger.signing import read_recorded
+from ledger.events.event import UnsealedEvent
+from ledger.procedure.protocol import Agency
+from ledger.signing.signed_action import read_recorded
 from ledger.store.database import Database
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.picklists import InformationTopic, Purpose
-from projections.case_lists import CaseLists, Mark, Place, Section
-from projections.case_view import OVERSIGHT_VIEWER, CaseView, Turn
-from projections.obligations import Obligation, ObligationState
-from projections.owed_lists import Counted, OwedLists
-from projections.reading import ViewReader
-from projections.rebuild import rebuild_views
+from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, Turn
+from projections.folds.obligations import Obligation, ObligationState
+from projections.tables.case_lists import CaseLists, Mark, Place, Section
+from projections.tables.owed_lists import Counted, OwedLists
+from projections.tables.view_queries import ViewReader
+from projections.upkeep.rebuild import rebuild_views
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
@@ -222,7 +222,7 @@ def test_what_is_owed_comes_by_date_each_once(database: Database, viewer: str) -
 
 def test_counting_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = OwedLists(database).count("XK", "ME", NOW)
-    monkeypatch.setattr("projections.owed_lists.AT_MOST", 4)
+    monkeypatch.setattr("projections.tables.owed_lists.AT_MOST", 4)
     assert whole.open > whole.overdue > 5
     assert OwedLists(database).count("XK", "ME", NOW) == Counted(5, 5)
 

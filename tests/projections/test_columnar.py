@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from ledger import sd_jwt, signing
 from ledger.application import Ledger
-from ledger.case import Case
-from ledger.keys import generate, key_id
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.export import write_export
-from ledger.transparency.note import Note, SignatureType, SignerKey
+from ledger.export.static_export import write_export
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note, SignatureType, SignerKey
+from ledger.procedure.case import Case
+from ledger.signing import sd_jwt, signed_action
+from ledger.signing.keys import generate, key_id
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS
 from ledger.vocabulary.action import ledger_part
 from projections.columnar import cases, decoding, exporting
@@ -113,7 +113,7 @@ def test_reading_at_once_and_one_by_one_is_the_same(
 
 def test_kinds_that_are_read_at_once(agencies: Agencies) -> None:
     """So that the slow way is not taken unnoticed: of cases, no kind needs it."""
-    action = signing.read(agencies.sign("xk-dhtqnj", opening(), uuid4()))
+    action = signed_action.read(agencies.sign("xk-dhtqnj", opening(), uuid4()))
     action = replace(action, fields={"acted_at": "2026-01-05T08:00:00Z"})
     for kind in CASE_ACTIONS:
         acted_at, _ = decoding._read_at_once(kind, [replace(action, kind=kind)] * 2)

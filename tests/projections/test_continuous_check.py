@@ -4,11 +4,11 @@ from uuid import UUID
 
 import psycopg
 
-from api.view_checking import pause, view_troubles
+from api.workers.view_checker import pause, view_troubles
 from ledger.application import Ledger
 from ledger.store.database import Database
-from projections.continuous_check import ContinuousCheck, check_standing, differing_rows
-from projections.rebuild import rebuild_views
+from projections.upkeep.continuous_check import ContinuousCheck, check_standing, differing_rows
+from projections.upkeep.rebuild import rebuild_views
 from tests.projections.test_rebuild import Recorder, follow
 from tests.support.actions import opening
 from tests.support.agencies import Agencies

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.case_state import Act
-from ledger.protocol import shipped_protocol
-from projections.differences import Because, difference
-from projections.documents import state_document
-from projections.moments import Moment, acts_at, corrections_at, state_at
+from ledger.events.act import Act
+from ledger.procedure.protocol import shipped_protocol
+from projections.folds.state_json import state_document
+from projections.time.bitemporal import Moment, acts_at, corrections_at, state_at
+from projections.time.case_diff import Because, difference
 from tests.support.simple_fold import annulled, simple_fold, told_of
 from tests.support.walks import START, walks
 

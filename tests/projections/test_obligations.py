@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from ledger.case import Case
-from ledger.case_state import Act, CaseState, annulled_ids, evolve, fold
+from ledger.events.act import Act
+from ledger.procedure.case import Case
+from ledger.procedure.case_state import CaseState, annulled_ids, evolve, fold
 from ledger.refusals import Refusal
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import (
@@ -43,17 +44,15 @@ from ledger.vocabulary.picklists import (
 )
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.sharing import BreakGlassOpened, BreakGlassReviewed
-from projections.expected_steps import ObligationKind, expected_steps, owed_steps
-from projections.obligations import (
+from projections.folds.expected_steps import ObligationKind, expected_steps, owed_steps
+from projections.folds.obligations import (
     CaseObligations,
     Obligation,
     ObligationState,
     after_act,
     obligations,
 )
-from projections.obligations import (
-    ObligationOutcome as Outcome,
-)
+from projections.folds.obligations import ObligationOutcome as Outcome
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.recorded_case import RecordedCase

@@ -17,26 +17,26 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_fixed
 
-from ledger import keys, sd_jwt
 from ledger.application import Ledger, environment
-from ledger.case import Case, decide
-from ledger.event import ActionRecorded, UnsealedEvent, recorded
+from ledger.events.event import ActionRecorded, UnsealedEvent, recorded
+from ledger.procedure.case import Case, decide
+from ledger.procedure.registry import SignatureState
 from ledger.refusals import Refusal
-from ledger.registry import SignatureState
-from ledger.signing import read_recorded
+from ledger.signing import keys, sd_jwt
+from ledger.signing.signed_action import read_recorded
+from ledger.store.copy_reader import rows_by_case, rows_by_position, rows_of
 from ledger.store.database import set_role
 from ledger.store.recorder import LedgerDatastore
-from ledger.store.streaming import rows_by_case, rows_by_position, rows_of
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import KeyCompromised, KeyRegistered, KeyRevoked
-from projections import rebuild as rebuilding
-from projections.audit_trail import TrailEntry
-from projections.case_view import CaseDocuments, CaseView, viewers
-from projections.documents import StateDocuments, state_document
-from projections.folding import CaseStep, Folder
-from projections.rebuild import RebuildError, rebuild, rebuild_views
-from projections.view import PROJECTOR_ROLE, EventHistory
-from projections.views import VIEWS
+from projections.folds.audit_trail import TrailEntry
+from projections.folds.case_folder import CaseStep, Folder
+from projections.folds.case_view import CaseDocuments, CaseView, viewers
+from projections.folds.state_json import StateDocuments, state_document
+from projections.tables.view import PROJECTOR_ROLE, EventHistory
+from projections.tables.views import VIEWS
+from projections.upkeep import rebuild as rebuilding
+from projections.upkeep.rebuild import RebuildError, rebuild, rebuild_views
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import new_database

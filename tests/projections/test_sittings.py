@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from ledger.protocol import shipped_protocol
+from ledger.procedure.protocol import shipped_protocol
 from ledger.vocabulary.picklists import CaseStatus, Priority
-from projections.audit_trail import TrailEntry
-from projections.case_view import CaseView
-from projections.obligations import Obligation
-from projections.sittings import SharedCase, Sitting, agenda, next_case
+from projections.folds.audit_trail import TrailEntry
+from projections.folds.case_view import CaseView
+from projections.folds.obligations import Obligation
+from projections.tables.meeting import SharedCase, Sitting, agenda, next_case
 
 PROTOCOL = shipped_protocol()
 BEGUN = datetime(2026, 6, 1, tzinfo=UTC)

@@ -10,22 +10,22 @@ import psycopg
 import pytest
 
 from api.demo.story import STORY
-from api.view_checking import malformed_rows
-from ledger import keys, signing
+from api.workers.view_checker import malformed_rows
 from ledger.application import Ledger, environment
+from ledger.signing import keys, signed_action
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerDatastore
 from ledger.vocabulary.registration import KeyRevoked
-from projections import view_check
-from projections.comparing import DifferenceKind, json_differences
-from projections.parts import Part
-from projections.reading import ViewReader
-from projections.rebuild import rebuild_views
-from projections.runner import PageFolder
-from projections.stored_documents import DamagedViewError
-from projections.view import PROJECTOR_ROLE
-from projections.view_check import PartChecked, ViewChecker
-from projections.views import VIEWS
+from projections.tables.stored_documents import DamagedViewError
+from projections.tables.view import PROJECTOR_ROLE
+from projections.tables.view_queries import ViewReader
+from projections.tables.views import VIEWS
+from projections.upkeep import view_check
+from projections.upkeep.rebuild import rebuild_views
+from projections.upkeep.rebuild_shards import Part
+from projections.upkeep.row_comparison import DifferenceKind, json_differences
+from projections.upkeep.runner import PageFolder
+from projections.upkeep.view_check import PartChecked, ViewChecker
 from tests.support.agencies import PAST, Agencies
 from tests.support.command_line import CommandLine
 from tests.support.databases import new_database
@@ -55,10 +55,10 @@ def told(server: str, begun: str, agencies: Agencies) -> Iterator[str]:
             case = ledger.case(case_id)
             signed = agencies.sign(step.agency, step.action(ids), case_id)
             version = case.version if case else 0
-            ids[step.name] = ledger.append(signing.read(signed), case_id, version).action_id
+            ids[step.name] = ledger.append(signed_action.read(signed), case_id, version).action_id
         revoked = keys.key_id(agencies.keys["xk-dhtqnj"])
         signed = agencies.sign("xk-nac", KeyRevoked(acted_at=PAST, key_id=revoked), None)
-        ledger.append_to_registry(signing.read(signed))
+        ledger.append_to_registry(signed_action.read(signed))
         follow(database)
         yield database
 

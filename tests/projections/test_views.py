@@ -12,9 +12,9 @@ from eventsourcing.persistence import IntegrityError
 from psycopg import Cursor
 from psycopg.rows import DictRow
 
-from ledger import signing
 from ledger.application import Ledger
 from ledger.refusals import Refusal
+from ledger.signing import signed_action
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerDatastore
 from ledger.vocabulary import Action
@@ -28,16 +28,16 @@ from ledger.vocabulary.picklists import (
 )
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import KeyCompromised, KeyRevoked
-from projections import runner
-from projections.audit_trail import state_after
-from projections.audit_trails import AuditTrails
-from projections.case_view import OVERSIGHT_VIEWER, Turn, case_view
-from projections.folding import Folder, Step
-from projections.reading import ViewReader
-from projections.rebuild import RebuildError, rebuild
-from projections.runner import Followers, PageFolder, record_rest
-from projections.view import PROJECTOR_ROLE, EventHistory, LostStepsError, View
-from projections.views import VIEWS
+from projections.folds.audit_trail import state_after
+from projections.folds.case_folder import Folder, Step
+from projections.folds.case_view import OVERSIGHT_VIEWER, Turn, case_view
+from projections.tables.audit_trail import AuditTrails
+from projections.tables.view import PROJECTOR_ROLE, EventHistory, LostStepsError, View
+from projections.tables.view_queries import ViewReader
+from projections.tables.views import VIEWS
+from projections.upkeep import runner
+from projections.upkeep.rebuild import RebuildError, rebuild
+from projections.upkeep.runner import Followers, PageFolder, record_rest
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.views import rows_of, wait_for
@@ -59,7 +59,7 @@ class Player:
         self.case_id, self.version, self.position = uuid4(), 0, 0
 
     def take(self, agency: str, action: Action) -> UUID:
-        signed = signing.read(self.agencies.sign(agency, action, self.case_id))
+        signed = signed_action.read(self.agencies.sign(agency, action, self.case_id))
         receipt = self.ledger.append(signed, self.case_id, self.version)
         self.version, self.position = receipt.case_version, receipt.position
         return receipt.action_id
@@ -156,12 +156,12 @@ def test_the_view_is_a_fold_of_the_trail(
 def test_revoking_a_key_changes_the_state_of_its_signatures(
     player: Player, reader: ViewReader, database: str, agencies: Agencies
 ) -> None:
-    kid = signing.read(agencies.sign("xk-dhtqnj", request("me-nac"), player.case_id)).key_id
+    kid = signed_action.read(agencies.sign("xk-dhtqnj", request("me-nac"), player.case_id)).key_id
     revoked = agencies.sign("xk-nac", KeyRevoked(acted_at=PAST, key_id=kid), None)
     with Followers(database):
         wait_for(reader, player.position)
         assert [e.signature for e in reader.trail(player.case_id)] == ["valid"]
-        receipt = player.ledger.append_to_registry(signing.read(revoked))
+        receipt = player.ledger.append_to_registry(signed_action.read(revoked))
         wait_for(reader, receipt.position)
     assert [e.signature for e in reader.trail(player.case_id)] == ["valid, key since revoked"]
     protocol_trail = reader.trail(player.ledger.adopted().protocol.ledger_id)
@@ -352,14 +352,14 @@ def test_a_compromise_declared_later_marks_what_followed_it(
     player: Player, reader: ViewReader, database: str, agencies: Agencies
 ) -> None:
     player.take("xk-dhtqnj", risk())
-    kid = signing.read(agencies.sign("xk-dhtqnj", risk(), player.case_id)).key_id
+    kid = signed_action.read(agencies.sign("xk-dhtqnj", risk(), player.case_id)).key_id
     with Followers(database):
         wait_for(reader, player.position)
         since = reader.trail(player.case_id)[1].recorded_at
 
         def declare(agency: str, action: KeyRevoked | KeyCompromised) -> int:
             signed = agencies.sign(agency, action, None)
-            return player.ledger.append_to_registry(signing.read(signed)).position
+            return player.ledger.append_to_registry(signed_action.read(signed)).position
 
         declare("xk-nac", KeyRevoked(acted_at=PAST, key_id=kid))
         with pytest.raises(Refusal, match="coordinator"):

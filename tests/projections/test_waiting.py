@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
-from ledger.protocol import shipped_protocol
-from projections.expected_steps import ExpectedStep
-from projections.waiting import UNDATED, waiting
+from ledger.procedure.protocol import shipped_protocol
+from projections.folds.due_index import UNDATED, waiting
+from projections.folds.expected_steps import ExpectedStep
 
 PROTOCOL = shipped_protocol()
 FIRST = datetime(2026, 2, 1, 23, tzinfo=UTC)

@@ -17,23 +17,23 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from api.client import LedgerClient, RefusedError
-from api.country_keys import country_keys, person_keys
-from api.documents import Receipt
-from ledger import signing
+from api.client.client import LedgerClient, RefusedError
+from api.client.schemas import Receipt
+from api.keys.country_keys import country_keys, person_keys
 from ledger.application import Ledger
-from ledger.case_state import CaseState
-from ledger.protocol import NODE
-from ledger.sd_jwt import SdJwt
+from ledger.procedure.case_state import CaseState
+from ledger.procedure.protocol import NODE
+from ledger.signing import signed_action
+from ledger.signing.sd_jwt import SdJwt
 from ledger.store.database import Database
 from ledger.vault.disclosures import Vaults
 from ledger.vocabulary import CASE_ACTIONS, Action
-from projections.audit_trail import state_after
-from projections.case_view import case_view, viewers
-from projections.documents import state_document
-from projections.reading import ViewReader
-from projections.rebuild import rebuild
-from projections.views import VIEWS
+from projections.folds.audit_trail import state_after
+from projections.folds.case_view import case_view, viewers
+from projections.folds.state_json import state_document
+from projections.tables.view_queries import ViewReader
+from projections.tables.views import VIEWS
+from projections.upkeep.rebuild import rebuild
 from tests.support.agencies import Agencies
 from tests.support.leaks import everything_logged, server_log, tables_with
 from tests.support.serving import Server, serving
@@ -91,7 +91,7 @@ class World:
 
 def action_of(signed: SdJwt) -> Action:
     """The whole action that was signed."""
-    return signing.check_disclosures(signing.read(signed), signed.disclosures)
+    return signed_action.check_disclosures(signed_action.read(signed), signed.disclosures)
 
 
 class AnySequence(RuleBasedStateMachine):
@@ -126,7 +126,7 @@ class AnySequence(RuleBasedStateMachine):
         """The same action again, on whatever version, gives the first receipt."""
         action_id = data.draw(st.sampled_from(self.mine), label="action")
         signed, first = self.world.accepted[action_id]
-        agency = signing.read(signed).agency
+        agency = signed_action.read(signed).agency
         again = self.world.client(agency).send(signed, first.case_id, first.case_version)
         assert again == first
 
@@ -136,7 +136,7 @@ class AnySequence(RuleBasedStateMachine):
         """What another agency signed, for another case, or with a part swapped, is refused."""
         world = self.world
         signed, receipt = world.accepted[data.draw(st.sampled_from(self.mine), label="action")]
-        agency = signing.read(signed).agency
+        agency = signed_action.read(signed).agency
         sender, case_id = agency, receipt.case_id
         # The node of the agency's own country may pass on what is bare of disclosures.
         others = [
@@ -185,7 +185,7 @@ class AnySequence(RuleBasedStateMachine):
         after = world.ledger.rows.max_notification_id() or 0
         assert after == before + accepted
         if accepted:
-            self.mine.append(signing.read(signed).id)
+            self.mine.append(signed_action.read(signed).id)
         return accepted
 
     def teardown(self) -> None:
@@ -245,7 +245,7 @@ def test_any_sequence_of_valid_and_invalid_actions(world: World, database: str) 
     assert "request" in logged.getvalue()
     assert len(world.accepted) > 3 * SEQUENCES
     assert len(world.said) > SEQUENCES
-    kinds = {signing.read(signed).kind for signed, _ in world.accepted.values()}
+    kinds = {signed_action.read(signed).kind for signed, _ in world.accepted.values()}
     assert len(kinds) > min(len(CASE_ACTIONS), SEQUENCES) / 2
 
 
@@ -268,7 +268,7 @@ def check_where_values_are(world: World, database: str) -> None:
         disclosed = "\n".join(
             disclosure.encoded
             for signed, _ in world.accepted.values()
-            if world.party(signing.read(signed).agency) == party
+            if world.party(signed_action.read(signed).agency) == party
             for disclosure in signed.disclosures
         )
         own = found_in(world.marks, disclosed)

@@ -17,21 +17,21 @@ import httpx
 import psycopg
 import pytest
 
-from api.anchoring import anchored_readings
-from api.client import RefusedError
-from api.country_keys import country_keys, person_keys
-from api.vault_checking import VaultChecking, vault_check
+from api.client.client import RefusedError
+from api.exchange.access_log_anchor import anchored_readings
+from api.keys.country_keys import country_keys, person_keys
+from api.workers.vault_checker import VaultChecking, vault_check
 from ledger.application import Ledger, environment
-from ledger.outbox import Outbox
+from ledger.replication.outbox import Outbox
 from ledger.store.database import Database
+from ledger.vault.access_log import Readings
 from ledger.vault.disclosures import Vaults
-from ledger.vault.holding import Lack, Part, Why
-from ledger.vault.readings import Readings
+from ledger.vault.required_disclosures import Lack, Part, Why
 from ledger.vault.vault_check import VaultCheck
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
-from projections.view_check import ViewChecker
-from projections.views import VIEWS
+from projections.tables.views import VIEWS
+from projections.upkeep.view_check import ViewChecker
 from tests.support.agencies import Agencies
 from tests.support.browser_comparison import Comparison, comparing, shown_in
 from tests.support.databases import new_database

@@ -17,7 +17,7 @@ import pytest
 
 from api.demo.enrolment import enrolled
 from api.demo.machines import free_port
-from ledger.protocol import shipped_protocol
+from ledger.procedure.protocol import shipped_protocol
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
 from tests.support.process import PROGRAM, ServeProcess

@@ -22,18 +22,18 @@ from psycopg.rows import dict_row
 from typer.testing import CliRunner, Result
 
 from api.cli import app
-from api.country_keys import country_keys, person_keys
-from api.node import Node
-from api.schema import migrate_all
-from api.settings import Settings
-from ledger import keys
+from api.keys.country_keys import country_keys, person_keys
+from api.node.node import Node
+from api.runtime.schema import migrate_all
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
+from ledger.log.cosigned_times import CosignedTimes
+from ledger.signing import keys
+from ledger.signing.country_key import SealError, sealed_size
 from ledger.store.database import Database
-from ledger.transparency.cosigned_times import CosignedTimes
-from ledger.vault.country_key import SealError, sealed_size
 from ledger.vault.disclosures import KeyMissingError, Vaults
-from ledger.vault.parcels import Parcel, ParcelError, unpack
-from ledger.vault.sealing import unseal
+from ledger.vault.field_encryption import unseal
+from ledger.vault.sealed_parcels import Parcel, ParcelError, unpack
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.erasure import LegalHoldPlaced
 from ledger.vocabulary.picklists import ClosureReason, HoldGround
@@ -174,9 +174,9 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
             return cosigned(began, range(next(looks, 420)), *sorted(agencies.protocol.party_codes))
 
         monkeypatch.setattr(Node, "cosigned_times", as_time_passes)
-        monkeypatch.setattr("api.erasing._RETENTION_EVERY_SECONDS", 1.0)
+        monkeypatch.setattr("api.workers.eraser._RETENTION_EVERY_SECONDS", 1.0)
         # The ledger node's own clock goes on as it does; its rules see the time to come.
-        monkeypatch.setattr("ledger.rules.CLOCK_SKEW", timedelta(days=420))
+        monkeypatch.setattr("ledger.procedure.rules.CLOCK_SKEW", timedelta(days=420))
         with (
             running(there.settings, database, agencies) as served,
             served.client("me-nac") as montenegro,

@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ledger import keys
-from ledger.merkle import leaf_hash
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note, SignatureType, SignerKey
-from ledger.transparency.witness import Submission
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import leaf_hash
+from ledger.log.note import Note, SignatureType, SignerKey
+from ledger.publication.witness import Submission
+from ledger.signing import keys
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
 from tests.support.process import ServeProcess, wait_until_published

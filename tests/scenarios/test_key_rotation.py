@@ -7,9 +7,9 @@ from typing import cast
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger import keys
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note, SignatureType, SignerKey
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note, SignatureType, SignerKey
+from ledger.signing import keys
 from tests.support.auditor import run_auditor
 from tests.support.command_line import ACT, CommandLine
 from tests.support.process import ServeProcess, wait_until_published

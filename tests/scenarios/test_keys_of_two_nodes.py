@@ -18,10 +18,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.demo.machines import Machine, MachineError
-from ledger import keys
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note, SignatureType, SignerKey
-from ledger.transparency.witness import Submission
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note, SignatureType, SignerKey
+from ledger.publication.witness import Submission
+from ledger.signing import keys
 from tests.support.agencies import Agencies
 from tests.support.auditor import run_auditor
 from tests.support.command_line import ACT, CommandLine

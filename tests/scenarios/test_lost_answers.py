@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from ledger.keys import key_id, load
+from ledger.signing.keys import key_id, load
 from tests.support.command_line import ACT, CommandLine
 from tests.support.process import PROGRAM, ServeProcess, kill_postgresql
 

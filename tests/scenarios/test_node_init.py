@@ -21,13 +21,13 @@ from typer.testing import CliRunner, Result
 
 from api.cli import app
 from api.demo.machines import Machine, free_port
-from api.setting_up.checks import check_machine
-from api.setting_up.hand_over import CountryHandOver, LedgerHandOver, read_hand_over
-from api.setting_up.settings_file import read_settings, write_settings
-from api.settings import Settings
-from ledger import keys
-from ledger.protocol import shipped_protocol
-from ledger.transparency.policy import Policy
+from api.node.setting_up.checks import check_machine
+from api.node.setting_up.hand_over import CountryHandOver, LedgerHandOver, read_hand_over
+from api.node.setting_up.settings_file import read_settings, write_settings
+from api.runtime.settings import Settings
+from ledger.log.policy import Policy
+from ledger.procedure.protocol import shipped_protocol
+from ledger.signing import keys
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
 

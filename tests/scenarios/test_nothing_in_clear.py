@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 from psycopg.conninfo import make_conninfo
 
 from api.demo.story import STORY
-from api.settings import Settings
-from ledger.sd_jwt import make_disclosure
+from api.runtime.settings import Settings
+from ledger.signing.sd_jwt import make_disclosure
 from ledger.store.embedded import EmbeddedServer
 from ledger.vocabulary import picklists
 from tests.support.command_line import CommandLine

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.demo.story import FORBIDDEN, STORY, Forbidden, Step
-from ledger import signing
 from ledger.application import Ledger, Receipt
-from ledger.case_state import CaseState
+from ledger.procedure.case_state import CaseState
 from ledger.refusals import Refusal
+from ledger.signing import signed_action
 from ledger.vocabulary.action import Action
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.picklists import CaseStatus, Priority, TraffickingStatus
@@ -32,7 +32,9 @@ class Play:
         case_id = self.cases[step.case]
         case = self.ledger.case(case_id)
         signed = self.agencies.sign(step.agency, step.action(self.ids), case_id)
-        receipt = self.ledger.append(signing.read(signed), case_id, case.version if case else 0)
+        receipt = self.ledger.append(
+            signed_action.read(signed), case_id, case.version if case else 0
+        )
         self.ids[step.name] = receipt.action_id
         return receipt
 
@@ -150,7 +152,7 @@ def test_no_disclosed_value_is_among_the_ledger_claims(agencies: Agencies, case:
         if step.case != case:
             continue
         signed = agencies.sign(step.agency, action, uuid4())
-        read = signing.read(signed)
+        read = signed_action.read(signed)
         claims = json.dumps(dict(read.fields), ensure_ascii=False)
         for disclosure in signed.disclosures:
             disclosed += 1
@@ -158,7 +160,7 @@ def test_no_disclosed_value_is_among_the_ledger_claims(agencies: Agencies, case:
             for value in leaves(disclosure.value):
                 assert value not in list(leaves(read.fields)), step.name
                 assert not isinstance(value, str) or value not in claims, step.name
-        assert signing.check_disclosures(read, signed.disclosures) == action
+        assert signed_action.check_disclosures(read, signed.disclosures) == action
     assert disclosed > 20
 
 

@@ -18,17 +18,17 @@ import psycopg
 import pytest
 
 from api.cli.nodes import own_copy
-from api.client import LedgerClient, RefusedError, WaitingError
-from api.country_keys import country_key
-from api.documents import Receipt
-from api.following import HttpSource
-from api.log_keys import log_key, witness_key
-from api.node import node_client
-from api.rejoining import Rejoining
-from api.settings import Settings
-from ledger import keys
-from ledger.history_mark import MarkFile
-from ledger.transparency.policy import Policy, TrustedWitness
+from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.client.schemas import Receipt
+from api.exchange.mirror_sync import HttpSource
+from api.exchange.rejoining import Rejoining
+from api.keys.country_keys import country_key
+from api.keys.log_keys import log_key, witness_key
+from api.node.node import node_client
+from api.runtime.settings import Settings
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.replication.history_mark import MarkFile
+from ledger.signing import keys
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
 from ledger.vocabulary.registration import CountryKeyRegistered, LogPolicyAdopted
@@ -283,7 +283,7 @@ def _whole_again(world: World, kosovo: Machine, tail: Receipt) -> None:
         connection.execute(
             "UPDATE vault_xk.parcels_sent SET sent_at = sent_at - %s", (timedelta(minutes=1),)
         )
-    with patch("api.delivering.LOOK_FOR_MISSING_SECONDS", 0.2):
+    with patch("api.exchange.parcel_delivery.LOOK_FOR_MISSING_SECONDS", 0.2):
         until(
             "what was in the lost mailbox",
             lambda: montenegro.rows(

@@ -21,18 +21,19 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.demo.story import STORY
-from ledger import entry, keys, signing
 from ledger.application import Ledger
-from ledger.merkle import Frontier, leaf_hash
+from ledger.events import event_bytes
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import Frontier, leaf_hash
+from ledger.log.note import Note, SignatureType, SignerKey
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.publication.publisher import Publication
+from ledger.publication.witness import Witness, WitnessClient
+from ledger.signing import keys, signed_action
 from ledger.store.database import Database
-from ledger.store.evidence import kept_in, stored_keys, stored_rows
 from ledger.store.recorder import RecordedRow
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note, SignatureType, SignerKey
-from ledger.transparency.policy import Policy, TrustedWitness
-from ledger.transparency.publication import Publication
-from ledger.transparency.witness import Witness, WitnessClient
-from ledger.verification import Kept, Report, verify_ledger
+from ledger.verification.evidence_reader import kept_in, stored_keys, stored_rows
+from ledger.verification.verification import Kept, Report, verify_ledger
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.agencies import Agencies
@@ -89,7 +90,7 @@ def world(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[World]:
             case = ledger.case(case_id)
             signed = agencies.sign(step.agency, step.action(ids), case_id)
             version = case.version if case else 0
-            ids[step.name] = ledger.append(signing.read(signed), case_id, version).action_id
+            ids[step.name] = ledger.append(signed_action.read(signed), case_id, version).action_id
             if number % EVERY == 0:
                 publication.step()
         publication.step()
@@ -123,11 +124,11 @@ def rewritten(row: RecordedRow, state: bytes) -> RecordedRow:
 
 
 def sealed(row: RecordedRow, text: str) -> RecordedRow:
-    return rewritten(row, entry.seal(text, row.recorded_at))
+    return rewritten(row, event_bytes.seal(text, row.recorded_at))
 
 
 def text_of(row: RecordedRow) -> str:
-    return entry.unseal(row.state)[0]
+    return event_bytes.unseal(row.state)[0]
 
 
 def renumbered(rows: Rows) -> None:
@@ -228,9 +229,9 @@ def swap_two_signatures(rows: Rows, random: Random, world: World) -> int:
 def sign_with_a_key_of_ones_own(rows: Rows, random: Random, world: World) -> int:
     index = of_a_case(rows, random, world)
     row = rows[index]
-    action = signing.read_recorded(text_of(row))
+    action = signed_action.read_recorded(text_of(row))
     assessed = RiskAssessed(acted_at=action.acted_at, risk_level=RiskLevel.LOW)
-    signed = signing.sign(
+    signed = signed_action.sign(
         assessed,
         agency=action.agency,
         key=keys.generate(),
@@ -251,7 +252,7 @@ def backdate(rows: Rows, random: Random, world: World) -> int:
         moment = rows[index - 1].recorded_at
     if moment == row.recorded_at:
         moment = row.recorded_at + timedelta(microseconds=1)
-    state = entry.seal(text_of(row), moment)
+    state = event_bytes.seal(text_of(row), moment)
     rows[index] = rewritten(replace(row, recorded_at=moment), state)
     return index + 1
 

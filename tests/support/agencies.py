@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 
 from joserfc.jwk import OKPKey
 
-from ledger import keys, signing
 from ledger.application import Ledger
-from ledger.key_possession import grant_of, request_of
-from ledger.protocol import COORDINATOR, KeyChange, Protocol, shipped_protocol
-from ledger.sd_jwt import SdJwt
+from ledger.procedure.protocol import COORDINATOR, KeyChange, Protocol, shipped_protocol
+from ledger.signing import keys, signed_action
+from ledger.signing.key_possession import grant_of, request_of
+from ledger.signing.sd_jwt import SdJwt
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import (
     KeyChangeConfirmed,
@@ -36,7 +36,7 @@ class Agencies:
     def sign(
         self, agency: str, action: Action, case_id: UUID | None, action_id: UUID | None = None
     ) -> SdJwt:
-        return signing.sign(
+        return signed_action.sign(
             action,
             agency=agency,
             key=self.keys[agency],
@@ -66,7 +66,7 @@ class Agencies:
     def begin(self, ledger: Ledger) -> None:
         """Adopt the protocol, and register every agency's key."""
         for signed in (self.adoption(), *self.registrations()):
-            ledger.append_to_registry(signing.read(signed))
+            ledger.append_to_registry(signed_action.read(signed))
 
     def registrations(self) -> list[SdJwt]:
         """Every agency's key, each oversight body's confirmed by another country's coordinator."""

@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from ledger.application import Ledger, environment
-from ledger.mirror import Mirror
+from ledger.replication.mirror import Mirror
 from ledger.store.database import Database
 from tests.support.databases import new_database
 from tests.support.logs import Log, LogSource

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.transparency.cosigned_times import CosignedTimes, DatedCheckpoint
-from ledger.transparency.note import SignatureType, SignerKey
-from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.log.cosigned_times import CosignedTimes, DatedCheckpoint
+from ledger.log.note import SignatureType, SignerKey
+from ledger.log.policy import Policy, TrustedWitness
 
 EVERYTHING = 10**6
 """A size that covers all that a test records."""

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from api.client import LedgerClient, RefusedError, WaitingError
-from api.documents import Receipt
-from ledger.protocol import Protocol
-from ledger.sd_jwt import SdJwt
+from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.client.schemas import Receipt
+from ledger.procedure.protocol import Protocol
+from ledger.signing.sd_jwt import SdJwt
 from ledger.vocabulary import Action
 from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.levels import FieldGroup, Level

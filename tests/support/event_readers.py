@@ -16,17 +16,17 @@ from uuid import UUID
 import psycopg
 from pyarrow import parquet  # type: ignore[import-untyped]
 
-from ledger.event import ActionRecorded
-from ledger.replay import RowReader, inspect
+from ledger.events.event import ActionRecorded
 from ledger.store.recorder import LedgerDatastore, RecordedRow
+from ledger.verification.revalidation import RowReader, inspect
 from ledger.vocabulary.types import format_utc
 from projections.columnar.exporting import export
 from projections.columnar.sources import database_source
-from projections.event_sources import DatabaseSource
-from projections.folding import Folder
-from projections.rebuild import rebuild_views
-from projections.view import PROJECTOR_ROLE, EventHistory
-from projections.views import VIEWS
+from projections.folds.case_folder import Folder
+from projections.tables.view import PROJECTOR_ROLE, EventHistory
+from projections.tables.views import VIEWS
+from projections.time.event_sources import DatabaseSource
+from projections.upkeep.rebuild import rebuild_views
 from tests.support.views import rows_of
 
 ROOT = Path(__file__).parents[2]

@@ -14,18 +14,18 @@ from unittest.mock import patch
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from api.client import LedgerClient
-from api.country_keys import country_key
+from api.client.client import LedgerClient
 from api.demo import forked
 from api.demo.forked import Forked
 from api.demo.machines import Machine
-from api.log_keys import log_key, witness_key
-from api.settings import Settings
-from api.store import DATABASE
-from ledger import keys, signing
+from api.keys.country_keys import country_key
+from api.keys.log_keys import log_key, witness_key
+from api.runtime.database import DATABASE
+from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
-from ledger.protocol import COORDINATOR, Agency
-from ledger.transparency.policy import Policy, TrustedWitness
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.procedure.protocol import COORDINATOR, Agency
+from ledger.signing import keys, signed_action
 from ledger.vocabulary.registration import CountryKeyRegistered
 from tests.support.agencies import PAST, Agencies
 from tests.support.process import children
@@ -117,18 +117,19 @@ class _Hasty(Forked):
 
 def _main(words: list[str], env: dict[str, str], directory: str, out: str, err: str) -> None:
     """In the new process: be the command, with short pauses."""
-    from api import delivering, forwarding, receiving, recording
+    from api.exchange import outbox_relay, parcel_delivery, parcel_receipt
+    from api.services import append_service
     from ledger.vault import sent_parcels
 
     second = timedelta(seconds=1)
     for module, name, value in (
-        (forwarding, "_AGAIN_AFTER", 2 * second),
-        (forwarding, "_PAUSES", (0.1, 0.2, 0.5)),
-        (forwarding, "_LATER_SECONDS", (0.1, 0.2, 0.5)),
-        (delivering, "LOOK_FOR_MISSING_SECONDS", 1.0),
-        (delivering.Delivery.find_missing, "__defaults__", (2 * second,)),
-        (receiving, "_AGAIN_SECONDS", 1.0),
-        (recording, "_PATIENCE_SECONDS", 1.0),
+        (outbox_relay, "_AGAIN_AFTER", 2 * second),
+        (outbox_relay, "_PAUSES", (0.1, 0.2, 0.5)),
+        (outbox_relay, "_LATER_SECONDS", (0.1, 0.2, 0.5)),
+        (parcel_delivery, "LOOK_FOR_MISSING_SECONDS", 1.0),
+        (parcel_delivery.Delivery.find_missing, "__defaults__", (2 * second,)),
+        (parcel_receipt, "_AGAIN_SECONDS", 1.0),
+        (append_service, "_PATIENCE_SECONDS", 1.0),
         (sent_parcels, "AGAIN_AFTER", second / 2),
         (sent_parcels, "AGAIN_AT_MOST_AFTER", 2 * second),
     ):
@@ -203,7 +204,7 @@ def prepare(
         registered.append(agencies.sign(coordinator, key, None))
     with Ledger(environment(databases["ledger"])) as application:
         for signed in registered:
-            application.append_to_registry(signing.read(signed))
+            application.append_to_registry(signed_action.read(signed))
     log = log_key(Settings(data_directory=ledger.home, countries=())).verifier
     return FourNodes(agencies, ledger, countries, Policy.of(log, witnesses))
 

@@ -4,16 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from api.country_keys import country_keys, person_keys
-from api.log_keys import own_parties
-from api.settings import Settings
-from api.vault_checking import vault_check
+from api.keys.country_keys import country_keys, person_keys
+from api.keys.log_keys import own_parties
+from api.runtime.settings import Settings
+from api.workers.vault_checker import vault_check
 from ledger.application import Ledger, environment
-from ledger.outbox import Outbox
+from ledger.replication.outbox import Outbox
 from ledger.store.database import Database
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.holding import Due, Lack, Part, must_hold
-from ledger.vault.missing import MissingPart, MissingParts
+from ledger.vault.missing_disclosures import MissingPart, MissingParts
+from ledger.vault.required_disclosures import Due, Lack, Part, must_hold
 
 Place = tuple[UUID, Part]
 """A part of an action's fields."""

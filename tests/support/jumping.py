@@ -83,8 +83,8 @@ class _Jumping(Forked):
 
 def _main(words: list[str], env: dict[str, str], directory: str, out: str, err: str) -> None:
     """In the new process: be the command, by the clock of the file."""
-    from api import clock_watch
-    from ledger import clock
+    from api.workers import clock_watch
+    from ledger.system import clock
 
     clock.now = FileClock(Path(env[CLOCK_FILE])).now
     clock_watch.SETTLED_AFTER_SECONDS = 1.0

@@ -6,15 +6,15 @@ from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger import keys, signing
 from ledger.application import Ledger
-from ledger.registry import Registry
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note, SignatureType, SignerKey
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.procedure.registry import Registry
+from ledger.publication.publisher import Publication, published, signed_after
+from ledger.publication.witness import Witness
+from ledger.signing import keys, signed_action
 from ledger.store.database import Database
-from ledger.transparency.checkpoint import Checkpoint
-from ledger.transparency.note import Note, SignatureType, SignerKey
-from ledger.transparency.policy import Policy, TrustedWitness
-from ledger.transparency.publication import Publication, published, signed_after
-from ledger.transparency.witness import Witness
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import KeyRegistered, LogPolicyAdopted
 from tests.support.actions import START, opening
@@ -89,14 +89,14 @@ class Log:
         case = self.ledger.case(case_id)
         signed = self.agencies.sign(agency, action, case_id)
         version = case.version if case else 0
-        return self.ledger.append(signing.read(signed), case_id, version).position
+        return self.ledger.append(signed_action.read(signed), case_id, version).position
 
     def register(self, agency: str, action: Action | None = None) -> int:
         """An act on the protocol; a new key for an agency unless told otherwise."""
         grant = self.agencies.grant("xk-dhtqnj", keys.generate())
         act = action or KeyRegistered(acted_at=PAST, grant=grant)
         return self.ledger.append_to_registry(
-            signing.read(self.agencies.sign(agency, act, None))
+            signed_action.read(self.agencies.sign(agency, act, None))
         ).position
 
     def decisions(
@@ -109,7 +109,7 @@ class Log:
 
     def adopt(self, policy: Policy) -> None:
         for decision in self.decisions(policy):
-            self.ledger.append_to_registry(signing.read(signing.parse(decision)))
+            self.ledger.append_to_registry(signed_action.read(signed_action.parse(decision)))
 
     def note(self, size: int, root: bytes | None = None, key: SignerKey | None = None) -> Note:
         """Whatever the log's key is made to sign."""

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from api.processes import EndedError, beside, leave_when_told, run_together
+from api.processes.supervisor import EndedError, beside, leave_when_told, run_together
 
 
 def note(file: Path) -> NoReturn:

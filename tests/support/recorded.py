@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 
-from ledger import entry
-from ledger.case import Case, decide
-from ledger.event import ActionRecorded, recorded
-from ledger.merkle import Frontier, leaf_hash
+from ledger.events import event_bytes
+from ledger.events.event import ActionRecorded, recorded
+from ledger.log.merkle import Frontier, leaf_hash
+from ledger.procedure.case import Case, decide
 from ledger.refusals import Refusal
-from ledger.signing import read_recorded
+from ledger.signing.signed_action import read_recorded
 from ledger.store.recorder import RecordedRow
 from ledger.vocabulary import Action
 from tests.support.agencies import Agencies
@@ -42,7 +42,7 @@ class MemoryLedger:
 
     def put(self, sd_jwt: str, originator: UUID) -> ActionRecorded:
         self.now += timedelta(minutes=1)
-        state, version = entry.seal(sd_jwt, self.now), self.versions.get(originator, 0) + 1
+        state, version = event_bytes.seal(sd_jwt, self.now), self.versions.get(originator, 0) + 1
         self.versions[originator] = version
         event = recorded(state, originator, version, len(self.recorded) + 1)
         self.recorded.append(

@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 
-from ledger import signing
-from ledger.case import Case, decide
-from ledger.case_state import Act
-from ledger.event import ActionRecorded
+from ledger.events.act import Act
+from ledger.events.event import ActionRecorded
+from ledger.procedure.case import Case, decide
 from ledger.refusals import Refusal
+from ledger.signing import signed_action
 from ledger.vocabulary import Action
 from tests.support.agencies import Agencies
 from tests.support.strategies import proposals
@@ -35,7 +35,7 @@ class RecordedCase:
         """Record an action, a second after it was done. Raises ``Refusal``."""
         second = self.second_persons if action.kind == "erasure_approved" else None
         signed = (second or self.agencies).sign(agency, action, self.case_id)
-        read = signing.read_recorded(signed.without_disclosures())
+        read = signed_action.read_recorded(signed.without_disclosures())
         decided = decide(self.case, read, self.case_id, self.agencies.protocol, action.acted_at)
         event = ActionRecorded(
             self.case_id,

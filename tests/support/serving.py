@@ -10,12 +10,12 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from api.app import create_app
-from api.client import LedgerClient
-from api.node import Node
-from api.server import base_url, listen
-from api.server import server as http_server
-from api.settings import Settings
+from api.client.client import LedgerClient
+from api.node.node import Node
+from api.processes.app import create_app
+from api.processes.server import base_url, listen
+from api.processes.server import server as http_server
+from api.runtime.settings import Settings
 from tests.support.agencies import Agencies
 
 

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from api.country_keys import country_key
-from ledger.protocol import COORDINATOR
+from api.keys.country_keys import country_key
+from ledger.procedure.protocol import COORDINATOR
 from ledger.vocabulary.registration import CountryKeyRegistered
 from tests.support.agencies import PAST
 from tests.support.serving import Server

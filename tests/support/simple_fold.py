@@ -6,8 +6,9 @@ Nothing of the ledger's own fold is used, so that the two can disagree.
 from collections.abc import Iterable
 from typing import Any
 
-from ledger.case_state import Act, CaseState
-from ledger.protocol import Protocol
+from ledger.events.act import Act
+from ledger.procedure.case_state import CaseState
+from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.types import format_utc
 
 _STAGES = {

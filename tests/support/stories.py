@@ -8,7 +8,7 @@ from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CaseClosed, CaseReopened, Correction
 from ledger.vocabulary.identification import CaseOpened, VictimIdentified
 from ledger.vocabulary.protection import RiskAssessed, ServiceStarted
-from ledger.vocabulary.returning import Departed, Received, ReturnDecided
+from ledger.vocabulary.return_and_inclusion import Departed, Received, ReturnDecided
 from tests.support.recorded import BEGAN, MemoryLedger
 
 _COUNTRIES = ("XK", "ME", "AL")

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
-from ledger.case_state import CaseState
-from ledger.legal_basis import release_bases
-from ledger.protocol import COORDINATOR, ActionRule, Operation, Protocol
-from ledger.retention import retention_over, retention_rule
+from ledger.procedure.case_state import CaseState
+from ledger.procedure.legal_basis import release_bases
+from ledger.procedure.protocol import COORDINATOR, ActionRule, Operation, Protocol
+from ledger.procedure.retention import retention_over, retention_rule
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import ConsentScope, LegalBasis

@@ -9,24 +9,24 @@ from uuid import UUID, uuid4
 import psycopg
 from joserfc.jwk import OKPKey
 
-from api.completing import Completing
-from api.delivering import Delivery
-from api.receiving import Receiving
-from api.sharing import Sharing
-from api.vault_checking import VaultChecking
-from ledger import signing
+from api.exchange.disclosure_exchange import Sharing
+from api.exchange.parcel_delivery import Delivery
+from api.exchange.parcel_receipt import Receiving
+from api.exchange.vault_completion import Completing
+from api.workers.vault_checker import VaultChecking
 from ledger.application import Ledger, environment
-from ledger.mailbox import Mailbox
-from ledger.outbox import Outbox
-from ledger.protocol import Agency
-from ledger.registry import Registry
-from ledger.sd_jwt import SdJwt
+from ledger.procedure.protocol import Agency
+from ledger.procedure.registry import Registry
+from ledger.replication.mailbox import Mailbox
+from ledger.replication.outbox import Outbox
+from ledger.signing import signed_action
+from ledger.signing.country_key import FileCountryKey
+from ledger.signing.sd_jwt import SdJwt
 from ledger.store.database import Database
-from ledger.vault.asking import FieldsAnswered, FieldsAsked
-from ledger.vault.country_key import FileCountryKey
+from ledger.vault.completion_messages import FieldsAnswered, FieldsAsked
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Vault, Vaults
-from ledger.vault.parcels import Content, Parcel
+from ledger.vault.sealed_parcels import Content, Parcel
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import CountryKeyRegistered
 from tests.support.agencies import PAST, Agencies
@@ -104,7 +104,7 @@ class Countries:
         for party, key in self.keys.items():
             registered = CountryKeyRegistered(acted_at=PAST, key=str(key.public))
             signed = self.agencies.sign(f"{party.lower()}-nac", registered, None)
-            self.ledger.append_to_registry(signing.read(signed))
+            self.ledger.append_to_registry(signed_action.read(signed))
         self.nodes = {party: Country(self, party) for party in PARTIES}
 
     def __getitem__(self, party: str) -> Country:
@@ -117,7 +117,7 @@ class Countries:
         """Record an action, with its disclosures in its country's vault."""
         case_id = case_id or uuid4()
         signed = self.agencies.sign(agency, action, case_id)
-        read = signing.read(signed)
+        read = signed_action.read(signed)
         self[agency[:2].upper()].vault.deposit(read, case_id, signed.disclosures)
         case = self.ledger.case(case_id)
         self.ledger.append(read, case_id, case.version if case else 0)

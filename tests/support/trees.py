@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ledger.merkle import Tree
+from ledger.log.merkle import Tree
 
 
 def continued(leaves: Sequence[bytes], more: Sequence[bytes]) -> Tree:

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 
 from api.demo.machines import Machine
-from api.settings import Settings
-from api.store import open_store
-from ledger import keys
-from ledger.transparency.note import VerifierKey
-from ledger.transparency.policy import Policy, TrustedWitness
+from api.runtime.database import open_store
+from api.runtime.settings import Settings
+from ledger.log.note import VerifierKey
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.signing import keys
 from tests.support.agencies import Agencies
 
 SECONDS = 120.0

@@ -5,8 +5,8 @@ from collections.abc import Collection
 
 import psycopg
 
-from projections.reading import ViewReader
-from projections.views import VIEWS
+from projections.tables.view_queries import ViewReader
+from projections.tables.views import VIEWS
 
 
 def wait_for(

@@ -6,9 +6,10 @@ from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 
-from ledger import rules
-from ledger.case_state import Act, CaseState, annulled_ids, fold
-from ledger.protocol import Protocol
+from ledger.events.act import Act
+from ledger.procedure import rules
+from ledger.procedure.case_state import CaseState, annulled_ids, fold
+from ledger.procedure.protocol import Protocol
 from ledger.refusals import Refusal
 from ledger.vocabulary import Action
 from tests.support.strategies import proposals

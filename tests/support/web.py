@@ -2,7 +2,7 @@
 
 import httpx
 
-from api.assertions import make_assertion
+from api.client.assertion import make_assertion
 from tests.support.serving import Server
 
 FROM_HERE = {"Sec-Fetch-Site": "same-origin"}

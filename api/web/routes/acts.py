@@ -6,20 +6,20 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 
-from api.access import Caller, TheCaller, TheNode
-from api.node import Node
-from api.parameters import CaseId
+from api.http.access import Caller, TheCaller, TheNode
+from api.http.parameters import CaseId
+from api.node.node import Node
 from api.web.errors import PageRoute
 from api.web.forms import NOT_BY_FORM, form, is_long
-from api.web.reasons import reason
+from api.web.refusal_text import reason
 from api.web.rendering import Words, page
 from api.web.routes.cases import own_case
-from ledger import clock
-from ledger.case import Case
-from ledger.case_state import Act
-from ledger.offering import offers
-from ledger.protocol import NODE
+from ledger.events.act import Act
+from ledger.procedure.available_actions import offers
+from ledger.procedure.case import Case
+from ledger.procedure.protocol import NODE
 from ledger.refusals import Ground, Refusal
+from ledger.system import clock
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import Stage
 

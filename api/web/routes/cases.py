@@ -9,26 +9,26 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.access import Caller, TheCaller, TheNode
-from api.documents import PersonalField, ReadingRequest
-from api.node import Node
-from api.parameters import AtLeast, CaseId, wait_for
-from api.routes.personal import trail_of
+from api.client.schemas import PersonalField, ReadingRequest
+from api.http.access import Caller, TheCaller, TheNode
+from api.http.parameters import AtLeast, CaseId, wait_for
+from api.http.routes.personal import trail_of
+from api.node.node import Node
+from api.web.case_text import dues, names, of_fact, rows, told
 from api.web.errors import PageRoute
 from api.web.releasing import Release, releasable, releases
 from api.web.rendering import Words, page
-from api.web.telling import dues, names, of_fact, rows, told
 from api.web.timeline import handovers, timeline
-from ledger import clock
-from ledger.erased import ErasedData
-from ledger.protocol import OVERSIGHT, Operation
+from ledger.procedure.erasures import ErasedData
+from ledger.procedure.protocol import OVERSIGHT, Operation
 from ledger.refusals import Ground, Refusal
+from ledger.system import clock
+from ledger.vault.access_log import CaseReadings, Reading
 from ledger.vault.disclosures import HeldFields
-from ledger.vault.readings import CaseReadings, Reading
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
-from projections.case_lists import Place
-from projections.case_view import OVERSIGHT_VIEWER, CaseView
+from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView
+from projections.tables.case_lists import Place
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 PAGE = 50

@@ -6,20 +6,20 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.access import Caller, TheCaller, TheNode
-from api.node import Node
-from api.retaining import coming, erased_cases
+from api.http.access import Caller, TheCaller, TheNode
+from api.http.retained_cases import coming, erased_cases
+from api.node.node import Node
 from api.web.board import column, marked, total
+from api.web.case_text import names
 from api.web.errors import PageRoute
 from api.web.rendering import Words, page
-from api.web.telling import names
-from ledger import clock
-from ledger.duplicates.store import Duplicate
-from ledger.protocol import COORDINATOR, NODE, OVERSIGHT, KeyChange
+from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, KeyChange
 from ledger.refusals import Ground, Refusal
-from ledger.upcasting import upcasters
-from projections.case_lists import Mark
-from projections.owed_lists import AT_MOST
+from ledger.system import clock
+from ledger.vault.duplicates.store import Duplicate
+from ledger.vocabulary.upcasting import upcasters
+from projections.tables.case_lists import Mark
+from projections.tables.owed_lists import AT_MOST
 
 _AHEAD = timedelta(days=90)
 _RETAINED = 200

@@ -6,9 +6,9 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import RedirectResponse
 
-from api.access import TheNode, check_same_origin, over_https, session_secret
-from api.node import Node
-from api.parameters import ReturnTo, is_own_path
+from api.http.access import TheNode, check_same_origin, over_https, session_secret
+from api.http.parameters import ReturnTo, is_own_path
+from api.node.node import Node
 from api.web.assets import FOR_EVER, PREFIX, assets
 from api.web.errors import PageRoute
 from api.web.languages import COOKIE, LANGUAGES

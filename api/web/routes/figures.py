@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, Request, Response
 
-from api.access import TheCaller, TheNode
+from api.http.access import TheCaller, TheNode
 from api.web.charts import charts
 from api.web.errors import PageRoute
 from api.web.rendering import Words, page
-from ledger.protocol import COORDINATOR, OVERSIGHT
+from ledger.procedure.protocol import COORDINATOR, OVERSIGHT
 from ledger.refusals import Ground, Refusal
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -8,26 +8,26 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.access import Caller, TheCaller, TheNode
-from api.costly import Costly
-from api.node import Node
-from api.parameters import AtLeast, CaseId, wait_for
-from api.routes.personal import trail_of
+from api.http.access import Caller, TheCaller, TheNode
+from api.http.costly import Costly
+from api.http.parameters import AtLeast, CaseId, wait_for
+from api.http.routes.personal import trail_of
+from api.node.node import Node
+from api.web.case_text import names, rows, urgency
 from api.web.errors import PageRoute
 from api.web.forms import is_long
-from api.web.printing_sitting import print_sitting
+from api.web.meeting import CARRIED, address, draft, owing, recorded, recordings
+from api.web.printing_meeting import print_sitting
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.routes.acts import recorded_case
 from api.web.routes.cases import case_fields
-from api.web.sitting import CARRIED, address, draft, owing, recorded, recordings
-from api.web.telling import names, rows, urgency
 from api.web.timeline import handovers
-from ledger import clock
-from ledger.offering import offers
-from ledger.protocol import COORDINATOR
+from ledger.procedure.available_actions import offers
+from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
+from ledger.system import clock
 from ledger.vocabulary.types import Country, UtcDatetime
-from projections.sittings import SharedCase, Sitting, next_case
+from projections.tables.meeting import SharedCase, Sitting, next_case
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Since = Annotated[UtcDatetime | None, Query()]

@@ -4,20 +4,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.access import TheCaller, TheNode
-from api.parameters import CaseId
-from api.routes.personal import trail_of
+from api.http.access import TheCaller, TheNode
+from api.http.parameters import CaseId
+from api.http.routes.personal import trail_of
+from api.web.case_text import names, rows
 from api.web.errors import PageRoute
 from api.web.proving import to_prove
 from api.web.rendering import Words, page
 from api.web.routes.cases import lanes, own_case
-from api.web.telling import names, rows
 from api.web.timeline import handovers, stage_of, timeline
 from ledger.refusals import Ground, Refusal
 from ledger.vault.disclosures import HeldFields
 from ledger.vocabulary.picklists import Stage
 from ledger.vocabulary.types import AgencyId, Country
-from projections.case_view import case_view, viewers
+from projections.folds.case_view import case_view, viewers
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Kind = Annotated[str | None, Query(pattern=r"^[a-z_]{0,60}$")]

@@ -5,21 +5,21 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from api.access import Caller, TheCaller, TheNode
-from api.costly import Costly
-from api.node import Node
-from api.parameters import AtLeast, CaseId, wait_for
-from api.routes.personal import trail_of
+from api.http.access import Caller, TheCaller, TheNode
+from api.http.costly import Costly
+from api.http.parameters import AtLeast, CaseId, wait_for
+from api.http.routes.personal import trail_of
+from api.node.node import Node
+from api.web.case_text import dues, names, rows
 from api.web.errors import PageRoute
 from api.web.printing import Printing
 from api.web.rendering import PAGE_HEADERS, Words
 from api.web.routes.cases import case_fields, own_case
-from api.web.telling import dues, names, rows
 from api.web.timeline import handovers
-from ledger import clock
+from ledger.system import clock
 from ledger.vault.disclosures import HeldFields
-from projections.audit_trail import TrailEntry
-from projections.case_view import CaseView
+from projections.folds.audit_trail import TrailEntry
+from projections.folds.case_view import CaseView
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 

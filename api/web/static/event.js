@@ -1,4 +1,4 @@
-// An event as it is recorded, read from its bytes by the rules of ledger/signing.py: the signed
+// An event as it is recorded, read from its bytes by the rules of ledger/signing/signed_action.py: the signed
 // claims must be in canonical form; what earlier programs recorded in another form is understood.
 
 import { fromBase64url } from "./bytes.js";

@@ -1,4 +1,4 @@
-// Issues a case action as an SD-JWT (RFC 9901), in the form that ledger/signing.py reads:
+// Issues a case action as an SD-JWT (RFC 9901), in the form that ledger/signing/signed_action.py reads:
 // ledger fields in the clear, every other field a salted disclosure, decoys for what is left out.
 
 import { base64url, sha256, utf8 } from "./bytes.js";

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ledger.application import Ledger, environment
-from ledger.upcasting import upcasters
 from ledger.vocabulary import ALL_ACTIONS
-from projections.views import VIEWS
+from ledger.vocabulary.upcasting import upcasters
+from projections.tables.views import VIEWS
 from tests.projections.test_rebuild import follow, new_ledger, record_anything
 from tests.support.agencies import Agencies
 from tests.support.browser_comparison import Comparison, comparing, shown_in

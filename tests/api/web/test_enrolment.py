@@ -4,12 +4,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.app import create_app
 from api.demo.enrolment import Enrolment, enrolled, of_each_role
-from api.server import serving
-from api.settings import Settings
-from ledger import keys
-from ledger.key_possession import request_of
+from api.processes.app import create_app
+from api.processes.server import serving
+from api.runtime.settings import Settings
+from ledger.signing import keys
+from ledger.signing.key_possession import request_of
 from ledger.vocabulary.registration import KeyRequest
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from api.assertions import make_assertion
+from api.client.assertion import make_assertion
 from api.web.assets import assets
 from api.web.languages import accepted
-from ledger import keys
+from ledger.signing import keys
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.agencies import PAST
 from tests.support.serving import Server

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import pytest
 
-from ledger.protocol import shipped_protocol
+from ledger.procedure.protocol import shipped_protocol
 from ledger.vocabulary.coordination import Correction
 from ledger.vocabulary.picklists import CaseStatus, CorrectionEffect, CorrectionReason, Stage
-from projections.figures import Caseload, Flow, Tally, TimeToReturn, figures
+from projections.folds.caseload_indicators import Caseload, Flow, Tally, TimeToReturn, figures
 from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.support.story import Told

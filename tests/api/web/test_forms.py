@@ -2,10 +2,10 @@
 
 import pytest
 
-from api.subject_access.wording import wording
+from api.paper.subject_access.wording import wording
 from api.web.forms import NOT_BY_FORM, Control, FormField, Sent, form
-from ledger.offering import Offer
-from ledger.protocol import shipped_protocol
+from ledger.procedure.available_actions import Offer
+from ledger.procedure.protocol import shipped_protocol
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.levels import Level
 

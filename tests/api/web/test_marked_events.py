@@ -4,9 +4,9 @@ from uuid import uuid4
 
 import httpx
 
-from ledger import sd_jwt, signing
-from ledger.event import UnsealedEvent
-from projections.reading import ViewReader
+from ledger.events.event import UnsealedEvent
+from ledger.signing import sd_jwt, signed_action
+from projections.tables.view_queries import ViewReader
 from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.support.views import wait_for
@@ -22,7 +22,7 @@ def test_a_case_with_such_events_is_shown_and_goes_on(node: Server) -> None:
         honest = node.agencies.sign(POLICE, opening(), case)
         texts = ["no.event~"]
         for claims in ({"kind": "of_a_later_program"}, {"iat": str(honest.payload["iat"])}):
-            header = {"typ": signing.TYPE, "kid": honest.header["kid"]}
+            header = {"typ": signed_action.TYPE, "kid": honest.header["kid"]}
             payload = {**honest.payload, **claims, "jti": str(uuid4())}
             key = node.agencies.keys[POLICE]
             texts.append(sd_jwt.issue(header, payload, (), key).without_disclosures())

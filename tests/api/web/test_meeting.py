@@ -31,7 +31,7 @@ from ledger.vocabulary.picklists import (
     JointActionKind,
     Priority,
 )
-from projections.reading import ViewReader
+from projections.tables.view_queries import ViewReader
 from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.support.story import Told

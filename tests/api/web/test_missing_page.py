@@ -6,7 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from ledger.vault.holding import Part, Why
+from ledger.vault.required_disclosures import Part, Why
 from tests.support.serving import Server
 from tests.support.sharing import until
 from tests.support.web import signed_in

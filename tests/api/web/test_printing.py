@@ -10,21 +10,21 @@ import httpx
 import pytest
 from pypdf import PdfReader
 
-from api.access import Caller
 from api.demo.story import STORY
-from api.subject_access.shapes import Plain, shape
-from api.subject_access.wording import Language, wording
+from api.http.access import Caller
+from api.paper.subject_access.shapes import Plain, shape
+from api.paper.subject_access.wording import Language, wording
+from api.web.case_text import names, rows
 from api.web.languages import LANGUAGES
 from api.web.printing import _TRAIL, Printing
-from api.web.reasons import fact
+from api.web.refusal_text import fact
 from api.web.rendering import Words
-from api.web.telling import names, rows
 from api.web.texts import texts
-from ledger.protocol import OVERSIGHT
-from ledger.registry import Registry
+from ledger.procedure.protocol import OVERSIGHT
+from ledger.procedure.registry import Registry
 from ledger.vault.disclosures import HeldFields
 from ledger.vocabulary.levels import Level
-from projections.case_view import CaseView
+from projections.folds.case_view import CaseView
 from tests.api.test_subject_access import CASE, MADE_AT, entry, squeezed, structure, text_of
 from tests.support.actions import opening
 from tests.support.agencies import Agencies

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from joserfc.jwk import OKPKey
 
-from ledger import keys, sd_jwt, signing
 from ledger.application import Ledger, Receipt, environment
+from ledger.signing import keys, sd_jwt, signed_action
 from ledger.vocabulary import Action
 from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.picklists import (
@@ -67,7 +67,7 @@ def test_record(database: str, agencies: Agencies) -> None:
         ) -> Receipt:
             sd = agencies.sign(agency, action, case_id)
             text = signed_again(agencies, agency, sd, change(dict(sd.payload)))
-            return ledger.append(signing.read(signing.parse(text)), case_id, version)
+            return ledger.append(signed_action.read(signed_action.parse(text)), case_id, version)
 
         identified = VictimIdentified(
             acted_at=START,
@@ -86,7 +86,7 @@ def test_record(database: str, agencies: Agencies) -> None:
         sd = agencies.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
         text = signed_again(agencies, "xk-nac", sd, text_iat(dict(sd.payload)))
         with pytest.raises(TypeError):  # it is recorded, and every later request fails
-            ledger.append_to_registry(signing.read(signing.parse(text)))
+            ledger.append_to_registry(signed_action.read(signed_action.parse(text)))
     with psycopg.connect(database) as connection:
         rows = connection.execute(
             "SELECT state FROM ledger.events ORDER BY notification_id"

@@ -1,0 +1,44 @@
+"""A trouble: one thing that is wrong with a node, with its effect."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+from rfc9457 import Problem
+
+from api.client.problem import problem
+
+_UNRELIABLE = "Not to be relied on"
+
+
+class Effect(StrEnum):
+    """What a trouble means for those who use the node, from the least to the worst."""
+
+    WARNING = "warning"
+    """``/ready`` answers 200: the node does all that it should, and its operator has work to do."""
+    NOT_READY = "not-ready"
+    """``/ready`` answers 503. The node still takes actions, and answers all that it is asked."""
+    NO_RECORDING = "no-recording"
+    """``/ready`` answers 503, and so does every new action. Reading goes on."""
+
+
+class Trouble(BaseModel):
+    """One thing that is wrong with a node."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    """Its stable name, such as ``history-changed``: monitoring, pages and documentation use it."""
+    message: str
+    """What is wrong and what to do, for the node's operator. It holds nothing of any case."""
+    effect: Effect = Effect.NOT_READY
+    title: str = _UNRELIABLE
+    status: int = 503
+    """The HTTP status of an action that is refused because of it."""
+    protocol_goes_on: bool = False
+    """Acts on the protocol are recorded all the same: they are what may mend it."""
+
+    def problem(
+        self, status: int, headers: dict[str, str] | None = None, **extras: object
+    ) -> Problem:
+        """The problem details that say it."""
+        return problem(status, self.title, self.rule, self.message, headers, **extras)

@@ -1,0 +1,300 @@
+"""Whether a node's database is the one that it had, or an older copy of it.
+
+:mod:`ledger.replication.history_mark` remembers how far the ledger had come. A node compares its
+database with the mark when it starts, every two seconds, and before a refusal that an older copy
+would explain.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from api.client.trouble import Effect, Trouble
+from api.continuity.key_faults import KeyFaults
+from api.runtime.background import Background
+from api.runtime.settings import Settings
+from ledger.application import Ledger
+from ledger.log.merkle import Tree
+from ledger.replication.history_mark import (
+    Decision,
+    HistoryMark,
+    MarkFile,
+    TakenOver,
+    WitnessWentBack,
+    advanced,
+    decided,
+    record_decision,
+)
+from ledger.store.database import Database
+
+RULE = "history-changed"
+TAKEN_OVER = "ledger-taken-over"
+TITLE = "The ledger here is not the one that was recorded"
+_KEEP_SECONDS = 1.0
+_log = structlog.get_logger(__name__)
+
+
+def mark_file(settings: Settings) -> MarkFile:
+    """Where the mark is: every process of a node shares the directory of its keys."""
+    return MarkFile(settings.key_directory / "history-mark")
+
+
+class History:
+    """Compares the database with the mark, and keeps the mark."""
+
+    def __init__(self, ledger: Ledger, file: MarkFile) -> None:
+        self.when_outdated: Callable[[], None] = lambda: None
+        """Called once, when what this process has in memory may be of another history."""
+        self._ledger = ledger
+        self._file = file
+        self._lock = threading.Lock()
+        self._began: tuple[bool, int] | None = None
+        """Whether the history was in doubt, and the number of decisions, at the last look."""
+        self.now: tuple[Trouble, ...] = ()
+        """What was wrong at the last look."""
+        self._ahead: dict[str, int] = {}
+        self._claimed: dict[str, int] = {}
+        """The larger sizes that witnesses claim in this process without a proof."""
+        self.is_taken_over = False
+        """Whether the parties made another node the ledger node, at the last look."""
+
+    def look(self) -> Sequence[Trouble]:
+        """Compare, and return what is wrong. It is a check of readiness."""
+        mark = self._file.read()
+        if mark is not None:
+            self._notice(mark)
+        if mark is not None and mark.went_back is None:
+            noted = self._ledger.rows.noted_size  # first: it grows while the tree is read
+            tree = self._ledger.rows.tree()
+            if tree.size >= noted and mark.reached.is_in(tree):
+                self._ledger.rows.note_size(tree.size)
+            else:
+                self.keep()
+                if (mark := self._file.read()) is not None:
+                    self._notice(mark)
+        return self.now
+
+    def keep(self) -> None:
+        """Move the mark to where the ledger is; remember it where the ledger went back."""
+        self._change(lambda mark: mark)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether events may be missing: nothing is removed then that stands on an event."""
+        return self._began is not None and self._began[0]
+
+    def is_shorter(self) -> bool:
+        """Whether the database has fewer events than this process saw in it."""
+        rows = self._ledger.rows
+        return rows.frontier().size < rows.noted_size
+
+    def went_back_from(self, size: int) -> None:
+        """Remember that the database had so many events, and has fewer. Raises ``OSError``."""
+        self._ledger.rows.note_size(size)
+        self.look()
+
+    def another_leads(self, found: TakenOver) -> None:
+        """Remember the parties' decision that another node is the ledger node."""
+        if not self.is_taken_over:
+            self._change(lambda m: m.changed(taken_over=m.taken_over or found))
+            _log.error("another node is the ledger node", since=found.since, told_by=found.told_by)
+            self.look()
+
+    def follows(self) -> None:
+        """Forget that another node is the ledger node: this one is a country's node by now."""
+        mark = self._file.read()
+        if mark is not None and mark.taken_over is not None:
+            self._change(lambda m: m.changed(taken_over=None))
+
+    def witness_is_ahead(self, name: str, size: int) -> None:
+        """Remember a witness that proves to hold more events than this database has."""
+        self._claimed.pop(name, None)
+        if self._ahead.get(name) != size:
+            self._change(lambda m: m.changed(witnesses_ahead={**m.witnesses_ahead, name: size}))
+            self._ahead[name] = size
+            _log.error("a witness holds more events than this ledger has", witness=name, size=size)
+
+    def witness_claims(self, name: str, size: int) -> None:
+        """Remember for this process a witness that claims to hold more, and shows no proof."""
+        if self._claimed.get(name) != size:
+            self._claimed[name] = size
+            _log.error("a witness claims more events, without a proof", witness=name, size=size)
+
+    def claims(self) -> Sequence[Trouble]:
+        """Return what witnesses claim. It is a check of readiness, and forbids nothing."""
+        return [
+            Trouble(
+                rule="witness-ahead",
+                message=f"The witness {name} says that it holds {size} events. It shows no "
+                "checkpoint of them that this log's key signed. Recording goes on. Ask the "
+                "witness's country.",
+                title=TITLE,
+            )
+            for name, size in self._claimed.copy().items()
+        ]
+
+    def witness_went_back(self, name: str, cosigned: int, holds: int) -> None:
+        """Remember a witness that holds less than it cosigned."""
+        found = WitnessWentBack(found_at=datetime.now(UTC), cosigned=cosigned, holds=holds)
+        self._change(lambda m: m.changed(witnesses_back={name: found, **m.witnesses_back}))
+        _log.error("a witness holds less than it cosigned", witness=name, size=holds)
+
+    def witness_follows(self, name: str) -> None:
+        """Forget that a witness was ahead: it cosigned what this ledger has."""
+        self._claimed.pop(name, None)
+        if name in self._ahead:
+            self._change(
+                lambda m: m.changed(
+                    witnesses_ahead={n: s for n, s in m.witnesses_ahead.items() if n != name}
+                )
+            )
+            del self._ahead[name]
+
+    def _change(self, change: Callable[[HistoryMark], HistoryMark]) -> None:
+        def changed(mark: HistoryMark | None) -> HistoryMark:
+            # What was noted before an operator's decision no longer counts.
+            known = mark is not None and self._began == _state(mark)
+            noted = self._ledger.rows.noted_size if known else 0
+            return change(advanced(mark, self._ledger.rows.tree(), noted))
+
+        self._file.change(changed)
+
+    def _notice(self, mark: HistoryMark) -> None:
+        """Forget what is known by heart, where the history is another than this process began with.
+
+        So that nothing of it is left anywhere, the process is then started anew where that can be.
+        """
+        state = _state(mark)
+        with self._lock:
+            before = self._began
+            if before is None:
+                self._ahead = dict(mark.witnesses_ahead)
+            elif before != state:
+                if mark.is_in_doubt:
+                    _log.error("the history is in doubt", reached=mark.reached.size)
+                else:
+                    self._ledger.rows.noted_size = 0  # decided: fewer events are right
+                self._ledger.forget()
+            self._began, self.now = state, tuple(troubles_of(mark))
+            self.is_taken_over = mark.taken_over is not None
+        if before not in (None, state):
+            self.when_outdated()
+
+
+def _state(mark: HistoryMark) -> tuple[bool, int]:
+    """Another state is another history: what is known by heart no longer counts."""
+    return mark.is_in_doubt, len(mark.decisions)
+
+
+def troubles_of(mark: HistoryMark) -> list[Trouble]:
+    """What a mark says is wrong."""
+    found = []
+    if mark.went_back is not None:
+        reached, had = mark.went_back.reached, mark.went_back.had.size
+        what = (
+            f"The database had {had} events; the ledger had come to {reached}."
+            if had < reached
+            else f"The first {reached} events in the database are not those that were recorded."
+        )
+        found.append(_trouble(RULE, what, Effect.NO_RECORDING))
+    if (taken := mark.taken_over) is not None:
+        found.append(
+            Trouble(
+                rule=TAKEN_OVER,
+                message="The parties made another node the ledger node: the decision is at "
+                f"position {taken.since} of the ledger, as {taken.told_by} proves. This node "
+                "records nothing. Name the new ledger node in CASE_LEDGER_LEDGER_URL, and run "
+                "`case-ledger node rejoin`.",
+                effect=Effect.NO_RECORDING,
+                title="Another node is the ledger node",
+            )
+        )
+    for name, size in mark.witnesses_ahead.items():
+        undecided = name in mark.undecided_witnesses
+        found.append(
+            _trouble(
+                "witness-ahead",
+                f"The witness {name} holds a tree of {size} events, which this log's key signed; "
+                f"the database has fewer.",
+                Effect.NO_RECORDING if undecided else Effect.WARNING,
+            ).model_copy(update={"protocol_goes_on": True})
+        )
+    for name, back in mark.witnesses_back.items():
+        found.append(
+            _trouble(
+                "witness-went-back",
+                f"The witness {name} held {back.holds} events after it had cosigned "
+                f"{back.cosigned}; it was asked again from there.",
+                Effect.WARNING,
+            )
+        )
+    return found
+
+
+def _trouble(rule: str, what: str, effect: Effect) -> Trouble:
+    message = (
+        f"{what} Reading goes on. Run `case-ledger node history`, complete this ledger from other "
+        "nodes' copies, then decide with `case-ledger node accept-history`."
+    )
+    return Trouble(rule=rule, message=message, effect=effect, title=TITLE)
+
+
+class Marking(Background):
+    """Moves the mark once a second, so that no append waits for it."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        super().__init__(mark=self._run)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._keep()
+            self._stopping.wait(_KEEP_SECONDS)
+
+    def _close(self) -> None:
+        self._keep()
+
+    def _keep(self) -> None:
+        try:
+            self._history.keep()
+        except Exception as error:
+            _log.warning("the mark is not moved", error=type(error).__name__)
+
+
+class NothingToDecideError(ValueError):
+    """Neither the database nor a witness went back."""
+
+
+def accept(
+    database: Database,
+    tree: Callable[[], Tree],
+    file: MarkFile,
+    keys: KeyFaults,
+    by: str,
+    why: str,
+) -> Decision:
+    """Record an operator's decision to go on from what the database and the key files have.
+
+    In the database first, then in the mark: a node reads the mark, and then records again. Raises
+    ``NothingToDecideError``.
+    """
+    made: list[Decision] = []
+
+    def change(mark: HistoryMark | None) -> HistoryMark:
+        if mark is None or not (mark.needs_decision or keys):
+            raise NothingToDecideError("nothing went back here: there is nothing to decide")
+        after, decision = decided(mark, tree(), by, why)
+        lost = {
+            party: tuple(sorted({*mark.lost_keys.get(party, ()), *missing}))
+            for party, missing in keys.missing.items()
+        }
+        after = after.changed(key_files=keys.there, lost_keys={**mark.lost_keys, **lost})
+        made.append(decision)
+        with database.connection() as connection:
+            record_decision(connection, decision)
+        return after
+
+    file.change(change)
+    return made[0]

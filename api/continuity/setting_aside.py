@@ -1,0 +1,53 @@
+"""Lets disclosures count again that were set aside when this node rejoined the ledger.
+
+What another country disclosed of an action is set aside while the action is not in the ledger. Once
+it is recorded again, its disclosures are read like any others. Those of an action that is not
+recorded within 30 days are removed.
+"""
+
+from datetime import timedelta
+
+import structlog
+
+from api.runtime.background import Background
+from ledger.application import Ledger
+from ledger.system import clock
+from ledger.vault.disclosures import Vault, Vaults
+
+KEPT = timedelta(days=30)
+_EVERY_SECONDS = 1.0
+_log = structlog.get_logger(__name__)
+
+
+class SettingAside(Background):
+    """One thread, which ends once nothing is set aside: only a stopped node sets anything aside."""
+
+    def __init__(self, ledger: Ledger, vaults: Vaults) -> None:
+        self._ledger = ledger
+        self._vaults = vaults
+        super().__init__(aside=self._run)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if not self.look():
+                    return
+            except Exception as error:
+                _log.warning("what is set aside is not looked at", error=type(error).__name__)
+            self._stopping.wait(_EVERY_SECONDS)
+
+    def look(self) -> int:
+        """Take back what the ledger has again. Returns how many actions are still set aside."""
+        return sum(self._look(vault) for vault in self._vaults)
+
+    def _look(self, vault: Vault) -> int:
+        aside = vault.set_aside()
+        recorded = self._ledger.rows.recorded_action_ids(list(aside)) if aside else set()
+        oldest = clock.now() - KEPT
+        over = {action for action, since in aside.items() if since < oldest} - recorded
+        if over:
+            vault.discard(sorted(over))
+            _log.warning("disclosures that were set aside are removed", actions=len(over))
+        if recorded or over:
+            vault.take_back(recorded | over)
+        return len(aside) - len(recorded) - len(over)

@@ -1,0 +1,1 @@
+"""Exchange between nodes: the mirror, the outbox, parcels, duplicates, witnesses."""

@@ -1,0 +1,115 @@
+"""Fixes each country's access log in the shared ledger now and then, signed by its node."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+from joserfc.jwk import OKPKey
+
+from api.runtime.background import Background
+from api.services.append_service import Recording
+from ledger.application import Ledger
+from ledger.procedure.protocol import NODE, Agency, Protocol
+from ledger.procedure.registry import Registry
+from ledger.refusals import Refusal
+from ledger.signing import signed_action
+from ledger.signing.keys import key_id
+from ledger.system import clock
+from ledger.vault.disclosures import Vault, Vaults
+from ledger.vocabulary.registration import ReadingsAnchored
+
+_EVERY_SECONDS = 3600.0
+_LOOK_SECONDS = 5.0
+_log = structlog.get_logger(__name__)
+
+NodeKey = Callable[[Agency], OKPKey | None]
+"""The private key of a country's node agency, where it is on this machine."""
+
+
+class Anchoring(Background):
+    """One act on the protocol an hour for each vault that was read meanwhile."""
+
+    def __init__(
+        self, ledger: Ledger, vaults: Vaults, recording: Recording, node_key: NodeKey
+    ) -> None:
+        self._ledger = ledger
+        self._vaults = vaults
+        self._recording = recording
+        self._node_key = node_key
+        super().__init__(anchor=self._run)
+
+    def _run(self) -> None:
+        last = time.monotonic()
+        while not self._stopping.wait(_LOOK_SECONDS):
+            if time.monotonic() - last < _EVERY_SECONDS:
+                continue
+            last = time.monotonic()
+            try:
+                self.anchor()
+            except Exception as error:
+                _log.warning("anchoring interrupted", error=type(error).__name__)
+
+    def anchor(self) -> int:
+        """Fix what was written since the last time. Returns how many logs."""
+        registry = self._ledger.registry()
+        if registry is None:
+            return 0
+        count = 0
+        for vault in self._vaults:
+            known = registry.readings.get(vault.party)
+            entries, head = vault.readings.head()
+            if entries > (known.entries if known else 0):
+                count += self._anchor(vault, entries, head, registry.protocol)
+        return count
+
+    def _anchor(self, vault: Vault, entries: int, head: bytes, protocol: Protocol) -> bool:
+        node = node_of(protocol, vault.party)
+        key = self._node_key(node) if node is not None else None
+        if node is None or key is None:
+            return False
+        signed = signed_action.sign(
+            ReadingsAnchored(acted_at=clock.now(), entries=entries, head=head.hex()),
+            agency=node.id,
+            key=key,
+            protocol=protocol.id,
+            case_id=None,
+            action_id=signed_action.own_action_id(
+                key, f"{protocol.ledger_id} readings {vault.party} {entries} {head.hex()}"
+            ),
+        )
+        try:
+            self._recording.of_node(node, signed_action.read(signed), None, 0)
+        except Refusal as refusal:
+            _log.warning("an access log is not fixed", rule=refusal.rule)
+            return False
+        return True
+
+
+def node_of(protocol: Protocol, party: str) -> Agency | None:
+    """The agency that is a country's node."""
+    return next((a for a in protocol.agencies if a.role == NODE and a.party == party), None)
+
+
+def accepted_node_key(node_key: NodeKey, party: str, registry: Registry) -> OKPKey | None:
+    """Return the key of a country's node; ``None`` where the registry does not accept it now."""
+    node = node_of(registry.protocol, party)
+    key = node_key(node) if node is not None else None
+    if node is None or key is None:
+        return None
+    try:
+        registry.signing_key(key_id(key), node.id, clock.now())
+    except Refusal:
+        return None
+    return key
+
+
+def anchored_readings(ledger: Ledger, party: str) -> Mapping[int, bytes]:
+    """Every head of a country's access log that the ledger recorded, by number of entries."""
+    registry = ledger.adopted()
+    found: dict[int, bytes] = {}
+    agencies = registry.protocol.agencies_by_id
+    for event in ledger.case_events(registry.protocol.ledger_id):
+        action, agency = event.action, agencies.get(event.action.agency)
+        if action.kind == "readings_anchored" and agency is not None and agency.party == party:
+            found[action.fields["entries"]] = bytes.fromhex(action.fields["head"])
+    return found

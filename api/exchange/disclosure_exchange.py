@@ -1,0 +1,188 @@
+"""Says what other countries are to have of what this country's agencies recorded, and sends it.
+
+``case`` fields go to every country party to the case, personal fields on a release alone. A
+cursor for each recipient follows the ledger. It queues the names of what is to be sent, and moves
+once they are durable. :mod:`api.exchange.parcel_delivery` hands in what is queued.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+
+from api.exchange.parcel_delivery import Delivery
+from api.runtime.background import Background
+from ledger.application import Ledger
+from ledger.events.act import Act
+from ledger.procedure.case import Case
+from ledger.procedure.case_state import addressed_parties
+from ledger.procedure.registry import Registry
+from ledger.store.recorder import RecordedRow
+from ledger.vault import sealed_parcels
+from ledger.vault.disclosures import Vault, Vaults
+from ledger.vault.required_disclosures import has_case_fields, released_digests
+
+_BATCH = 200
+_EVERY_SECONDS = 0.5
+_BETWEEN_BATCHES_SECONDS = 0.05
+"""So that under load they are batches, and requests come first."""
+_AFTER_TROUBLE_SECONDS = 2.0
+_log = structlog.get_logger(__name__)
+
+
+class _Way(NamedTuple):
+    """From one country's vault to another country."""
+
+    vault: Vault
+    recipient: str
+    log: str
+    """The keys of the log. A log that takes over may lack the last events of the one before: with
+    other keys all is queued again, and what is known already stays as it is."""
+
+    @property
+    def work(self) -> str:
+        """The name of the cursor in the vault.
+
+        Earlier programs named theirs otherwise. So all is queued once after the update, and what an
+        earlier program lost on the way is sent.
+        """
+        return f"queue for {self.recipient} via {self.log}"
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.vault.party, self.work
+
+
+class Sharing(Background):
+    """One thread, for each country whose node this process is."""
+
+    def __init__(
+        self, ledger: Ledger, vaults: Vaults, delivery: Delivery, log: Callable[[], str]
+    ) -> None:
+        """``log`` returns the keys of the log in force."""
+        self._log = log
+        self._ledger = ledger
+        self._vaults = vaults
+        self._delivery = delivery
+        self._done: tuple[str, int] | None = None
+        """The log, and the ledger's head when what all before it asks for had been queued."""
+        self._reached: dict[tuple[str, str], int] = {}
+        """What :meth:`_stands` knows, by the vault's country and the name of the work."""
+        super().__init__(send=self._run)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            pause = _EVERY_SECONDS
+            for step in (self.queue, self._delivery.step):
+                try:
+                    if step():
+                        pause = min(pause, _BETWEEN_BATCHES_SECONDS)
+                except Exception as error:
+                    _log.warning("sharing interrupted", error=type(error).__name__)
+                    pause = _AFTER_TROUBLE_SECONDS
+            self._stopping.wait(pause)
+
+    def queue(self) -> bool:
+        """Queue what one more batch of events asks for. Returns whether more may wait."""
+        head = self._ledger.rows.max_notification_id() or 0
+        log = self._log()
+        registry = self._ledger.registry() if (log, head) != self._done else None
+        if registry is None:
+            return False
+        behind: dict[int, list[_Way]] = {}
+        for way in self._ways(registry, log):
+            if (stands := self._stands(way)) < head:
+                behind.setdefault(stands, []).append(way)
+        is_full = False
+        for after, ways in behind.items():
+            is_full |= self._queue_batch(after, ways, registry)
+        if not behind:
+            self._done = log, head
+        return is_full
+
+    def _ways(self, registry: Registry, log: str) -> Iterator[_Way]:
+        """From each country whose node this is to each other that can receive."""
+        for vault in self._vaults:
+            for recipient in registry.country_keys:
+                if recipient != vault.party:
+                    yield _Way(vault, recipient, log)
+
+    def _stands(self, way: _Way) -> int:
+        """Up to which event all was queued. A crash may take back what the database has of it:
+        then it is queued again, to no effect, once this process begins anew.
+        """
+        if way.name not in self._reached:
+            self._reached[way.name] = way.vault.progress(way.work)
+        return self._reached[way.name]
+
+    def _queue_batch(self, after: int, ways: Sequence[_Way], registry: Registry) -> bool:
+        rows = self._ledger.rows.select_rows(after=after, limit=_BATCH)
+        of_cases = _by_case(rows, registry.protocol.ledger_id)
+        cases = self._ledger.cases(of_cases.keys())
+        for way in ways:
+            self._queue_rows(way, registry, of_cases, cases)
+            way.vault.advance(way.work, rows[-1].position)
+            self._reached[way.name] = rows[-1].position
+        return len(rows) == _BATCH
+
+    def _queue_rows(
+        self,
+        way: _Way,
+        registry: Registry,
+        of_cases: Mapping[UUID, Sequence[RecordedRow]],
+        cases: Mapping[UUID, Case],
+    ) -> None:
+        """What of these events the recipient is to have: fields first, then what was released."""
+        wanted: list[tuple[UUID, UUID | None]] = []
+        released: list[tuple[UUID, UUID | None]] = []
+        for case_id, rows in of_cases.items():
+            case = cases.get(case_id)
+            if case is None or way.recipient not in case.state.parties:
+                continue
+            acts = [case.history[row.action_id] for row in rows]
+            joins = any(way.recipient in addressed_parties(a, registry.protocol) for a in acts)
+            sent = case.history.values() if joins else acts
+            wanted += [
+                (act.id, None)
+                for act in sent
+                if _is_own(way, act, registry) and act.digests and has_case_fields(act.kind)
+            ]
+            released += [
+                (action, act.id)
+                for act in acts
+                if _is_own(way, act, registry) and _releases_to(act, way.recipient)
+                for action in released_digests(act)
+            ]
+        sender, recipient = way.vault.party, way.recipient
+        way.vault.sent.queue(
+            recipient,
+            [
+                (
+                    sealed_parcels.presentation_id(
+                        registry.protocol, sender, recipient, action, release
+                    ),
+                    action,
+                    release,
+                )
+                for action, release in (*wanted, *released)
+            ],
+        )
+
+
+def _is_own(way: _Way, act: Act, registry: Registry) -> bool:
+    """Whether an agency of the vault's country did it."""
+    agency = registry.protocol.agencies_by_id.get(act.agency)
+    return agency is not None and agency.party == way.vault.party
+
+
+def _releases_to(act: Act, recipient: str) -> bool:
+    return act.kind == "information_released" and act.fields["recipient"] == recipient
+
+
+def _by_case(rows: Iterable[RecordedRow], ledger_id: UUID) -> Mapping[UUID, Sequence[RecordedRow]]:
+    found: dict[UUID, list[RecordedRow]] = {}
+    for row in rows:
+        if row.originator_id != ledger_id:
+            found.setdefault(row.originator_id, []).append(row)
+    return found

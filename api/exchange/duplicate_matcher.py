@@ -1,0 +1,345 @@
+"""Finds that this country and another opened a case on the same person, and tells both.
+
+Follows the ledger for the country's own cases, makes blind indexes of them under the key of each
+two countries, and sends each country its own. What agrees is kept in both vaults, for their
+coordinators. Every step may be repeated: what is still to be done is in the vault's tables.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import groupby
+from uuid import UUID
+
+import structlog
+from pydantic import TypeAdapter
+
+from api.exchange.parcel_delivery import Delivery
+from api.runtime.background import Background
+from ledger.application import Ledger
+from ledger.procedure.case import Case
+from ledger.procedure.case_state import CHANGES_PARTIES
+from ledger.procedure.protocol import NODE, Agency, Operation, Protocol
+from ledger.procedure.registry import Registry
+from ledger.replication.mailbox import QuotaError
+from ledger.signing.country_key import SealError
+from ledger.system import clock
+from ledger.vault.access_log import Asked
+from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
+from ledger.vault.duplicates.messages import (
+    DuplicateAssessed,
+    DuplicateFound,
+    MatchTokens,
+    Message,
+    ShareGiven,
+    TokensWithdrawn,
+)
+from ledger.vault.duplicates.shares import PairKey, Shares, fingerprint, pair_key
+from ledger.vault.duplicates.store import Match, OwnCase, TooManyReceivedError
+from ledger.vault.duplicates.tokens import THRESHOLD, Identity, strength, tokens
+from ledger.vault.sealed_parcels import Content, NotHereYetError, Parcel, ParcelError
+from ledger.vault.sent_parcels import SentParcel
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import Purpose
+
+_BATCH = 2_000
+_AT_ONCE = 50
+_EVERY_SECONDS = 1.0
+_BETWEEN_BATCHES_SECONDS = 0.25
+"""A look asks many questions: what comes meanwhile is answered by one."""
+_AT_LEAST_EVERY_SECONDS = 3.0
+_AFTER_TROUBLE_SECONDS = 2.0
+WORK = "match"
+_COMPARED = ("first_name", "second_name", "birthdate", "citizenship")
+_IDENTITY = TypeAdapter(Identity)
+_log = structlog.get_logger(__name__)
+
+
+class Matching(Background):
+    """One thread, for each country whose node this process is."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        vaults: Vaults,
+        shares: Mapping[str, Shares],
+        delivery: Delivery,
+    ) -> None:
+        self._ledger = ledger
+        self._vaults = vaults
+        self._shares = shares
+        self._delivery = delivery
+        self._told = threading.Event()
+        self._unread: set[UUID] = set()
+        """Cases whose disclosures do not open here; each is logged, and tried, once."""
+        super().__init__(match=self._run)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                head = self._ledger.rows.max_notification_id()
+                if self.step():
+                    self._stopping.wait(_BETWEEN_BATCHES_SECONDS)
+                else:
+                    self._rest(head)
+            except Exception as error:
+                _log.warning("matching interrupted", error=type(error).__name__)
+                self._stopping.wait(_AFTER_TROUBLE_SECONDS)
+
+    def _rest(self, head: int | None) -> None:
+        """Until the ledger grows, a message comes, or it is time to look anyway."""
+        deadline = time.monotonic() + _AT_LEAST_EVERY_SECONDS
+        while time.monotonic() < deadline and not self._stopping.is_set():
+            if self._told.wait(_EVERY_SECONDS):
+                self._told.clear()
+                return
+            if self._ledger.rows.max_notification_id() != head:
+                return
+
+    def look(self) -> None:
+        """Say that there is something to tell another country."""
+        self._told.set()
+
+    def _wake(self) -> None:
+        self._told.set()
+
+    def step(self) -> bool:
+        """Do what is due, some of each. Returns whether anything was."""
+        registry = self._ledger.registry()
+        if registry is None:
+            return False
+        moved = False
+        for vault in self._vaults:
+            node = node_that_matches(registry.protocol, vault.party)
+            if node is not None:
+                moved |= self._follow(vault, registry.protocol)
+                others = [other for other in registry.country_keys if other != vault.party]
+                agreed: dict[str, PairKey] = {}
+                for other in others:
+                    with suppress(QuotaError):  # that country has to fetch first
+                        if (key := self._exchange(vault, other, registry)) is not None:
+                            agreed[other] = key
+                moved |= self._index(vault, node, agreed)
+                for other in others:
+                    with suppress(QuotaError):
+                        moved |= self._tell(vault, other, registry)
+        return moved
+
+    def _follow(self, vault: Vault, protocol: Protocol) -> bool:
+        """Note the country's own cases, and who is party to them by now."""
+        after, head = vault.progress(WORK), self._ledger.rows.max_notification_id() or 0
+        upto = min(head, after + _BATCH)
+        if upto <= after:
+            return False
+        changed = self._ledger.rows.originators_of(CHANGES_PARTIES, after=after, upto=upto)
+        for case in self._ledger.cases(changed).values():
+            if opened_by(case, protocol) == vault.party:
+                self._unread.discard(case.id)
+                vault.duplicates.add_case(case.id, protocol.party_codes - {vault.party})
+                vault.duplicates.joined(case.id, case.state.parties)
+        vault.advance(WORK, upto)
+        return True
+
+    def _exchange(self, vault: Vault, other: str, registry: Registry) -> PairKey | None:
+        """Give ``other`` this country's share. Returns the key of both, once both gave theirs."""
+        shares = self._shares[vault.party]
+        ours, theirs = shares.ours(other), shares.theirs(other)
+        address = registry.country_keys[other].id
+        holds = fingerprint(theirs)
+        what = f"{fingerprint(ours)} {holds} {address}"
+        if vault.duplicates.share_sent(other) != what:
+            vault.duplicates.address(other, address)
+            share = ShareGiven(share=ours.hex(), holds=holds)
+            self._send(vault, other, registry, share, None)
+            vault.duplicates.sent_share(other, what)
+        if theirs is None:
+            return None
+        return pair_key(registry.protocol.id, {vault.party: ours, other: theirs})
+
+    def _index(self, vault: Vault, node: Agency, keys: Mapping[str, PairKey]) -> bool:
+        """Make tokens of the cases that have none under the keys of now, with one reading each."""
+        named = {other: key.id for other, key in keys.items()}
+        cases = vault.duplicates.without_tokens(named, _AT_ONCE, self._unread)
+        for case_id, of_case in groupby(cases, lambda one: one.case_id):
+            self._index_case(vault, node, case_id, tuple(of_case), keys)
+        return bool(cases)
+
+    def _index_case(
+        self,
+        vault: Vault,
+        node: Agency,
+        case_id: UUID,
+        cases: Iterable[OwnCase],
+        keys: Mapping[str, PairKey],
+    ) -> None:
+        case = self._ledger.case(case_id)
+        if case is None:  # this node rejoined the ledger, which does not have the case yet
+            self._unread.add(case_id)
+            return
+        reading = vault.readings.record(
+            Asked(
+                agency=node.id,
+                role=node.role,
+                case_id=case_id,
+                operation=Operation.MATCH,
+                groups=(FieldGroup.IDENTITY,),
+                purpose=Purpose.IDENTIFICATION,
+            )
+        )
+        try:
+            known = identity(vault.personal_fields(reading), case)
+        except (KeyMissingError, SealError) as error:
+            self._unread.add(case_id)
+            _log.error("a case cannot be compared", error=type(error).__name__)
+            return
+        for one in cases:
+            key = keys[one.other]
+            vault.duplicates.put_tokens(one, key.id, tokens(key.secret, known))
+
+    def _tell(self, vault: Vault, other: str, registry: Registry) -> bool:
+        """Send ``other`` what it has not got yet."""
+        kept, moved = vault.duplicates, False
+        for reference in kept.to_withdraw(other, _AT_ONCE):
+            withdrawn = TokensWithdrawn(reference=reference)
+            self._send(vault, other, registry, withdrawn, reference)
+            kept.withdrew(other, reference)
+            moved = True
+        for due in kept.to_send(other, _AT_ONCE):
+            keep(vault, kept.matches(other, own=due.reference))
+            listed = tuple(one.hex() for one in due.tokens)
+            message = MatchTokens(reference=due.reference, case_id=due.case_id, tokens=listed)
+            self._send(vault, other, registry, message, due.reference)
+            kept.sent(other, due)
+            moved = True
+        for found in kept.to_tell(other, _AT_ONCE):
+            match = found.match
+            told = DuplicateFound(
+                sender_reference=match.reference,
+                receiver_reference=match.other_reference,
+                agrees=match.agrees,
+                found_at=found.found_at,
+            )
+            self._send(vault, other, registry, told, match.id)
+            kept.told(found)
+            moved = True
+        for found in kept.assessments_to_tell(other, _AT_ONCE):
+            if found.finding is not None and found.assessed_at is not None:
+                assessed = DuplicateAssessed(
+                    duplicate=found.match.id,
+                    finding=found.finding,
+                    assessed_at=found.assessed_at,
+                )
+                self._send(vault, other, registry, assessed, found.match.id)
+                kept.assessment_told(found)
+                moved = True
+        return moved
+
+    def _send(
+        self, vault: Vault, other: str, registry: Registry, message: Message, about: UUID | None
+    ) -> None:
+        self._delivery.send(vault, other, registry, message, about)
+
+    def send_again(self, vault: Vault, parcel: SentParcel) -> bool:
+        """Make a message due again that did not arrive. Returns whether it still holds."""
+        kept, other = vault.duplicates, parcel.recipient
+        if parcel.kind == "share_given":
+            kept.sent_share(other, None)
+            return True
+        make_due = {
+            "match_tokens": kept.tokens_due,
+            "tokens_withdrawn": kept.withdrawal_due,
+            "duplicate_found": kept.telling_due,
+            "duplicate_assessed": kept.assessment_due,
+        }.get(parcel.kind)
+        if make_due is None or parcel.about is None:
+            return False
+        is_due = make_due(other, parcel.about)
+        self._told.set()
+        return is_due
+
+    def take_in(self, vault: Vault, parcel: Parcel, content: Content, registry: Registry) -> None:
+        """Take in what another country's node says.
+
+        Raises ``NotHereYetError`` while this node's copy of the ledger lacks what it stands on, and
+        ``ParcelError`` for what is not the sender's to say.
+        """
+        if not isinstance(content, Message):
+            raise ParcelError("not-a-message", "it is no message on duplicates")
+        try:
+            self._take_in(vault, parcel, content, registry)
+        except TooManyReceivedError as error:
+            raise ParcelError("too-many-cases", "its sender names too many cases") from error
+        self._told.set()
+
+    def _take_in(self, vault: Vault, parcel: Parcel, message: Message, registry: Registry) -> None:
+        if node_that_matches(registry.protocol, parcel.sender) is None:
+            raise ParcelError("no-matching", "the protocol knows no matching by the sender's node")
+        sender, kept = parcel.sender, vault.duplicates
+        match message:
+            case ShareGiven():
+                self._take_share(vault, sender, message)
+            case MatchTokens():
+                self._take_tokens(vault, sender, message, registry.protocol)
+            case TokensWithdrawn():
+                kept.take_withdrawal(sender, message.reference)
+            case DuplicateFound():
+                if strength(message.agrees) < THRESHOLD:
+                    raise ParcelError("weak-match", "what it found is too weak")
+                ours, theirs = message.receiver_reference, message.sender_reference
+                agrees = tuple(dict.fromkeys(message.agrees))
+                kept.found(Match(sender, ours, theirs, agrees), message.found_at, told=True)
+            case DuplicateAssessed():
+                kept.take_assessment(
+                    sender, message.duplicate, message.finding, message.assessed_at
+                )
+
+    def _take_share(self, vault: Vault, sender: str, message: ShareGiven) -> None:
+        shares = self._shares[vault.party]
+        shares.take(sender, bytes.fromhex(message.share))
+        if message.holds != fingerprint(shares.ours(sender)):
+            vault.duplicates.sent_share(sender, None)  # it lost ours, or never had it
+
+    def _take_tokens(
+        self, vault: Vault, sender: str, message: MatchTokens, protocol: Protocol
+    ) -> None:
+        if message.case_id is not None:
+            case = self._ledger.case(message.case_id)
+            if case is None:
+                raise NotHereYetError(cases=[message.case_id])
+            if opened_by(case, protocol) != sender or vault.party not in case.state.parties:
+                raise ParcelError("not-the-senders", "the case is not the sender's to name")
+        listed = [bytes.fromhex(one) for one in message.tokens]
+        vault.duplicates.take_tokens(sender, message.reference, message.case_id, listed)
+        keep(vault, vault.duplicates.matches(sender, received=message.reference))
+
+
+def keep(vault: Vault, matches: Iterable[Match]) -> None:
+    """Store what was found here; the other country is told later."""
+    for match in matches:
+        if vault.duplicates.found(match, clock.now(), told=False):
+            _log.info("a possible duplicate is found", party=vault.party, other=match.other)
+
+
+def node_that_matches(protocol: Protocol, party: str) -> Agency | None:
+    """A country's node, where the access matrix lets it compare cases."""
+    if not protocol.allows(NODE, Operation.MATCH, FieldGroup.IDENTITY):
+        return None
+    return next((a for a in protocol.agencies if a.role == NODE and a.party == party), None)
+
+
+def opened_by(case: Case, protocol: Protocol) -> str:
+    """The country whose agency opened a case."""
+    return protocol.agencies_by_id[next(iter(case.history.values())).agency].party
+
+
+def identity(held: Sequence[Held], case: Case) -> Identity:
+    """What is known of a person from the opening of the case by the country's own agency."""
+    opening = next(iter(case.history))
+    own = {
+        one.field: one.value
+        for one in held
+        if one.action_id == opening and one.received_from is None
+    }
+    opened = {name: own[name] for name in _COMPARED if name in own}
+    return _IDENTITY.validate_python(opened)

@@ -1,0 +1,153 @@
+"""A country's node follows the ledger node: it copies, verifies, and says how far it is."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import httpx
+import structlog
+
+from api.client.client import LedgerClient, RefusedError
+from api.runtime.background import Background
+from ledger.replication.event_source import Source, SourceError
+from ledger.replication.mirror import DivergedError, Mirror
+from ledger.system import clock
+
+_WAIT_SECONDS = 1.0
+_PAUSES = (0.2, 0.5, 1.0, 2.0)
+_PUBLISHED_SECONDS = 0.5
+_POLICIES_SECONDS = 5.0
+"""How often a copy that began later is looked through for checkpoints of earlier policies."""
+_PAGE = 500
+_log = structlog.get_logger(__name__)
+
+
+class HttpSource:
+    """A node to copy from, over HTTP, as one that may read the whole ledger."""
+
+    def __init__(self, url: str, client: LedgerClient, *, wait: float = _WAIT_SECONDS) -> None:
+        self.name = url
+        self._client = client
+        self._wait = wait
+
+    def head(self, after: int) -> str | None:
+        try:
+            return self._client.signed_head(after, self._wait)
+        except (RefusedError, httpx.TransportError) as error:
+            if _is_nothing_yet(error):
+                return None
+            raise _told(error) from error
+
+    def entries(self, after: int, upto: int) -> Sequence[bytes]:
+        entries: list[bytes] = []
+        try:
+            while after < upto:
+                page = self._client.events(after, limit=min(_PAGE, upto - after))
+                if not page.events:
+                    break
+                entries += [event.entry.encode("ascii") for event in page.events]
+                if page.next <= after:
+                    raise ValueError("a page that leads nowhere")
+                after = page.next
+        except (RefusedError, httpx.TransportError) as error:
+            raise _told(error) from error
+        except ValueError as error:
+            raise SourceError("the source gave no events") from error
+        return entries
+
+    def published(self) -> str | None:
+        try:
+            return self._client.checkpoint()
+        except (RefusedError, httpx.TransportError) as error:
+            if _is_nothing_yet(error):
+                return None
+            raise _told(error) from error
+
+    def policies(self) -> str:
+        """Return the source's recorded policies. Raises as the other methods do."""
+        try:
+            return self._client.policies()
+        except (RefusedError, httpx.TransportError) as error:
+            raise _told(error) from error
+
+
+def _told(error: RefusedError | httpx.TransportError) -> Exception:
+    """The error as sources raise it."""
+    if isinstance(error, httpx.TransportError):
+        return ConnectionError(type(error).__name__)
+    if error.problem.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return ConnectionError(error.problem.rule)
+    return SourceError(f"the source refuses ({error.problem.rule})")
+
+
+def _is_nothing_yet(error: RefusedError | httpx.TransportError) -> bool:
+    return isinstance(error, RefusedError) and error.problem.rule == "not-published"
+
+
+class Follower(Background):
+    """Takes the mirror's steps for as long as the block runs."""
+
+    def __init__(
+        self, mirror: Mirror, source: Source, policies: Callable[[], str] | None = None
+    ) -> None:
+        """``policies`` gives the source's recorded policies. It raises as the source does."""
+        self.reachable = False
+        self.heard_at: datetime | None = None
+        self.trouble: str | None = None
+        self.diverged = False
+        self.size = 0
+        """How many events are copied, as this process knows it."""
+        self.when_grown: Callable[[], None] = lambda: None
+        self.when_changed: Callable[[], None] = lambda: None
+        self.may_copy: Callable[[], bool] = lambda: True
+        """Asked before each step: whether this node may take in anything new."""
+        self._mirror = mirror
+        self._source = source
+        self._policies = policies
+        super().__init__(follow=self._run)
+
+    def _run(self) -> None:
+        failures = 0
+        look_again = policies_again = 0.0
+        while not self._stopping.is_set():
+            if not self.may_copy():
+                self._stopping.wait(_PAUSES[-1])
+                continue
+            try:
+                if self._mirror.step(self._source):
+                    self._tell()
+                if time.monotonic() >= look_again:
+                    self._mirror.step_published(self._source)
+                    look_again = time.monotonic() + _PUBLISHED_SECONDS
+                if self._policies is not None and time.monotonic() >= policies_again:
+                    policies_again = time.monotonic() + _POLICIES_SECONDS
+                    self._mirror.keep_earlier_checkpoints(self._policies)
+                self._heard(None)
+                failures = 0
+                continue
+            except ConnectionError:
+                self.reachable = False
+                self.when_changed()
+            except DivergedError as error:
+                if not self.diverged:
+                    _log.error("the log contradicts itself: copying stops", what=str(error))
+                self.diverged = True
+                self.trouble = str(error)
+                self.when_changed()
+            except SourceError as error:
+                _log.warning("nothing is copied", why=str(error))
+                self._heard(str(error))
+            except Exception as error:
+                _log.warning("copying interrupted", error=type(error).__name__)
+            self._stopping.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            failures += 1
+
+    def _tell(self) -> None:
+        self.size = self._mirror.size
+        self.when_grown()
+
+    def _heard(self, trouble: str | None) -> None:
+        self.reachable, self.diverged = True, False
+        self.heard_at = clock.now()
+        self.trouble = trouble
+        self.when_changed()

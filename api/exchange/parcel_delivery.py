@@ -1,0 +1,313 @@
+"""Hands in what a country has to send, and writes down what became of it.
+
+A parcel is sent until its recipient's node has signed an acknowledgement that verifies here. It is
+sent again if it arrived damaged, expired, or is missing at the mailbox. Each step may be repeated,
+and every crash leaves a parcel due or sent, so that it is met again.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from itertools import groupby
+from uuid import UUID
+
+import structlog
+
+from api.exchange.parcel_transport import OutdatedMailboxError, PostOffice
+from api.exchange.presentation import presentations_by_action
+from api.exchange.presented_fields import presentations_for
+from ledger.application import Ledger
+from ledger.procedure.protocol import Operation
+from ledger.procedure.registry import Registry
+from ledger.refusals import Refusal
+from ledger.replication.mailbox import Left, MailboxOutcome, QuotaError
+from ledger.signing.country_key import SealError
+from ledger.system import clock
+from ledger.vault import sealed_parcels
+from ledger.vault.access_log import Asked, BasisNamed
+from ledger.vault.acknowledgements import (
+    Acknowledgement,
+    ParcelOutcome,
+    digest_of,
+    not_accepted,
+    read_unsigned,
+    verify,
+)
+from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
+from ledger.vault.required_disclosures import released_digests
+from ledger.vault.sealed_parcels import Content, Presentation
+from ledger.vault.sent_parcels import PRESENTATION, SentParcel, SentState
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis, Purpose
+
+_AT_ONCE = 50
+_OUTCOMES_AT_ONCE = 100
+_ASKED_AT_ONCE = 500
+LOOK_FOR_MISSING_SECONDS = 30.0
+"""So often the mailbox is asked for parcels that were handed in that long ago."""
+_log = structlog.get_logger(__name__)
+
+SendAgain = Callable[[Vault, SentParcel], bool]
+"""Makes a message due again. Returns whether there is still something to say."""
+
+
+class Delivery:
+    """Sends for each country whose node this process is. One thread takes its steps."""
+
+    def __init__(self, ledger: Ledger, vaults: Vaults, post: PostOffice) -> None:
+        self._ledger = ledger
+        self._vaults = vaults
+        self._post = post
+        self.send_message_again: SendAgain = lambda _, __: False
+        """Set by the module that sends messages. Without it a message is not sent again."""
+        self._looked_at: dict[str, float] = {}
+        """When the mailbox was asked for missing parcels last, by the monotonic clock."""
+        self.full: set[tuple[str, str]] = set()
+        """Senders and recipients between whom the mailbox takes no more for now."""
+        self.is_outdated = False
+        """Whether the ledger node runs an earlier program."""
+
+    def step(self) -> bool:
+        """Hand in and collect once, for each country. Returns whether more may wait."""
+        registry = self._ledger.registry()
+        if registry is None:
+            return False
+        more = False
+        try:
+            for vault in self._vaults:
+                for recipient in registry.country_keys:
+                    if recipient != vault.party:
+                        more |= self._hand_in_due(vault, recipient, registry)
+                if vault.sent.has_unanswered():
+                    more |= self.collect(vault, registry)
+                self._look_for_missing(vault)
+        except OutdatedMailboxError:
+            self.is_outdated = True
+            raise
+        self.is_outdated = False
+        return more
+
+    def send(
+        self, vault: Vault, recipient: str, registry: Registry, message: Content, about: UUID | None
+    ) -> None:
+        """Hand in a message. The module that sends it keeps what it says until this returns.
+
+        Raises ``QuotaError`` where the mailbox takes no more now.
+        """
+        key = registry.country_keys[recipient]
+        parcel = sealed_parcels.pack(message, about, registry.protocol, vault.party, recipient, key)
+        vault.sent.sending(parcel.id, recipient, message.kind, about, digest_of(parcel))
+        try:
+            self._post.put(parcel)
+        except QuotaError:
+            self.full.add((vault.party, recipient))
+            raise
+
+    def _hand_in_due(self, vault: Vault, recipient: str, registry: Registry) -> bool:
+        due = vault.sent.due(recipient, _AT_ONCE)
+        if not due:
+            self.full.discard((vault.party, recipient))
+            return False
+        messages = [one for one in due if one.kind != PRESENTATION]
+        for one in messages:
+            vault.sent.waits_for_module(one)
+            if not self.send_message_again(vault, one):
+                vault.sent.drop([one.id])
+        presentations = [one for one in due if one.kind == PRESENTATION]
+        made = self._presentations(vault, recipient, presentations)
+        handed_in: dict[UUID, bytes] = {}
+        try:
+            for one, content in made:
+                self._hand_in(vault, one, content, registry, handed_in)
+        except QuotaError:
+            self.full.add((vault.party, recipient))
+            return False
+        finally:
+            if handed_in:
+                vault.sent.handed_in(handed_in)
+        self.full.discard((vault.party, recipient))
+        return len(due) == _AT_ONCE
+
+    def _hand_in(
+        self,
+        vault: Vault,
+        one: SentParcel,
+        content: Presentation,
+        registry: Registry,
+        handed_in: dict[UUID, bytes],
+    ) -> None:
+        key = registry.country_keys[one.recipient]
+        parcel = sealed_parcels.pack(
+            content, one.about, registry.protocol, vault.party, one.recipient, key
+        )
+        try:
+            self._post.put(parcel)
+        except QuotaError:
+            raise
+        except Refusal as refusal:
+            _log.error("a parcel is not taken", recipient=one.recipient, rule=refusal.rule)
+            vault.sent.again(one, refusal.rule)
+            return
+        handed_in[one.id] = digest_of(parcel)
+
+    def _presentations(
+        self, vault: Vault, recipient: str, due: Sequence[SentParcel]
+    ) -> list[tuple[SentParcel, Presentation]]:
+        """Make what is due of what the vault holds. What it holds nothing of is forgotten.
+
+        Where the key of one person is missing, only what is of that person waits.
+        """
+        made: list[tuple[SentParcel, Presentation]] = []
+        for release, group in groupby(
+            sorted(due, key=lambda one: str(one.release)), key=lambda one: one.release
+        ):
+            listed = list(group)
+            try:
+                made += self._of_release(vault, recipient, release, listed)
+            except (KeyMissingError, SealError):
+                for one in listed:
+                    try:
+                        made += self._of_release(vault, recipient, release, [one])
+                    except (KeyMissingError, SealError) as error:
+                        _log.error("fields cannot be sent", error=type(error).__name__)
+                        vault.sent.again(one, "vault-key-missing")
+        return made
+
+    def _of_release(
+        self, vault: Vault, recipient: str, release: UUID | None, due: Sequence[SentParcel]
+    ) -> list[tuple[SentParcel, Presentation]]:
+        actions = [one.about for one in due if one.about is not None]
+        if release is None:
+            found = presentations_for(vault, self._ledger, recipient, actions)
+        else:
+            wanted = set(actions)
+            held = [one for one in self._released(vault, release) if one.action_id in wanted]
+            found = {
+                action: Presentation(presentation=text, release=release)
+                for action, text in presentations_by_action(self._ledger.rows, held).items()
+            }
+        vault.sent.drop([one.id for one in due if one.about not in found])
+        return [
+            (one, found[one.about]) for one in due if one.about is not None and one.about in found
+        ]
+
+    def _released(self, vault: Vault, release_id: UUID) -> list[Held]:
+        """Take out what a release names, which is written into the access log."""
+        row = self._ledger.rows.find_action(release_id)
+        case = self._ledger.case(row.originator_id) if row is not None else None
+        release = case.history.get(release_id) if case is not None else None
+        if case is None or release is None:
+            return []
+        if release.fields["recipient"] not in case.state.parties:
+            return []
+        agency = self._ledger.adopted().protocol.agencies_by_id[release.agency]
+        groups = tuple(FieldGroup(group) for group in release.fields["groups"])
+        basis = BasisNamed(
+            kind=LegalBasis(release.fields["basis"]), action=UUID(release.fields["basis_action"])
+        )
+        reading = vault.readings.record(
+            Asked(
+                agency=agency.id,
+                role=agency.role,
+                key_id=release.key_id,
+                case_id=case.id,
+                operation=Operation.RELEASE,
+                groups=groups,
+                purpose=Purpose(release.fields["purpose"]),
+            ),
+            bases=dict.fromkeys(groups, basis),
+            concerning=release.id,
+        )
+        named = released_digests(release)
+        return [
+            one
+            for one in vault.personal_fields(reading)
+            if one.received_from is None and one.digest in named.get(one.action_id, ())
+        ]
+
+    def collect(self, vault: Vault, registry: Registry) -> bool:
+        """Write down what became of a country's parcels. Returns whether more may wait."""
+        left = self._post.outcomes(vault.party, _OUTCOMES_AT_ONCE)
+        if not left:
+            return False
+        known = vault.sent.get([one.parcel_id for one in left])
+        for one in left:
+            if (parcel := known.get(one.parcel_id)) is not None:
+                self._apply(vault, parcel, one, registry)
+        self._post.settle(vault.party, [one.seq for one in left])
+        return len(left) == _OUTCOMES_AT_ONCE
+
+    def _apply(self, vault: Vault, parcel: SentParcel, left: Left, registry: Registry) -> None:
+        if parcel.state is not SentState.SENT:
+            return
+        if left.outcome is not MailboxOutcome.ACKNOWLEDGED or left.acknowledgement is None:
+            vault.sent.again(parcel, left.outcome.value)
+            return
+        try:
+            said = self._read(left.acknowledgement, parcel.recipient, registry)
+            _check(said, vault.party, parcel)
+        except Refusal as refusal:
+            # The mailbox's operator can write anything. The parcel counts as not acknowledged.
+            _log.error(
+                "an acknowledgement is refused", recipient=parcel.recipient, why=str(refusal)
+            )
+            vault.sent.again(parcel, "acknowledgement")
+            return
+        if said.outcome is not ParcelOutcome.TAKEN_IN:
+            _log.warning(
+                "a parcel was not taken in",
+                recipient=parcel.recipient,
+                outcome=said.outcome.value,
+                reason=said.reason,
+            )
+        settled = vault.sent.acknowledged(parcel, said.outcome, said.reason, left.acknowledgement)
+        if settled and parcel.kind != PRESENTATION and said.outcome in _DONE:
+            vault.sent.drop([parcel.id])
+
+    def _read(self, text: str, recipient: str, registry: Registry) -> Acknowledgement:
+        if text.startswith("{") and self._vaults.has(recipient):
+            return read_unsigned(text)
+        return verify(text, registry, clock.now()).content
+
+    def _look_for_missing(self, vault: Vault) -> None:
+        now = time.monotonic()
+        if now - self._looked_at.get(vault.party, float("-inf")) < LOOK_FOR_MISSING_SECONDS:
+            return
+        registry = self._ledger.registry()
+        while registry is not None and self.collect(vault, registry):
+            pass
+        self.find_missing(vault)
+        self._looked_at[vault.party] = now
+
+    def find_missing(
+        self, vault: Vault, age: timedelta = timedelta(seconds=LOOK_FOR_MISSING_SECONDS)
+    ) -> int:
+        """Make due again what the mailbox does not have. Returns how many parcels.
+
+        A mailbox that was restored from a backup lacks parcels, and so does another ledger node.
+        """
+        after, count = 0, 0
+        while sent := vault.sent.unanswered(after, _ASKED_AT_ONCE, age):
+            digests: Mapping[UUID, bytes] = {one.id: one.digest or b"" for one in sent}
+            missing = self._post.missing(vault.party, digests)
+            for one in sent:
+                if one.id in missing:
+                    vault.sent.again(one, "missing")
+            count += len(missing)
+            after = sent[-1].seq
+        if count:
+            _log.warning("parcels are missing at the mailbox", party=vault.party, parcels=count)
+        return count
+
+
+_DONE = (ParcelOutcome.TAKEN_IN, ParcelOutcome.ERASED)
+
+
+def _check(said: Acknowledgement, sender: str, parcel: SentParcel) -> None:
+    """Raises ``Refusal`` where an acknowledgement is of another parcel than was sent last."""
+    names = (said.parcel, said.sender, said.recipient)
+    if names != (parcel.id, sender, parcel.recipient):
+        raise not_accepted("it is of another parcel")
+    is_same = parcel.digest is not None and said.digest == parcel.digest.hex()
+    if said.outcome is not ParcelOutcome.DAMAGED and not is_same:
+        raise not_accepted("it is of other bytes than were sent last")

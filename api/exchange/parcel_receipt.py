@@ -1,0 +1,331 @@
+"""Fetches what other countries' nodes sent, takes it in, and acknowledges it.
+
+A cursor for each sender goes past what cannot be taken in yet, so that such parcels keep nothing
+else waiting. This process remembers what they rest on, and fetches them again when its copy of the
+ledger has that. Parcels stay in the mailbox until they are acknowledged: a process that begins anew
+looks at all of them.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from api.exchange.access_log_anchor import NodeKey, accepted_node_key
+from api.exchange.parcel_transport import PostOffice
+from api.exchange.presentation import recorded_text
+from api.runtime.background import Background
+from ledger.application import Ledger
+from ledger.procedure.erasure_statement import REASON, contradicts_erasure
+from ledger.procedure.registry import Registry
+from ledger.refusals import Refusal
+from ledger.replication.mailbox import Waiting
+from ledger.signing.country_key import CountryKey
+from ledger.system import clock
+from ledger.vault import sealed_parcels
+from ledger.vault.acknowledgements import (
+    Acknowledgement,
+    ParcelOutcome,
+    Signed,
+    sign,
+    unsigned,
+)
+from ledger.vault.arrived_parcels import PairStanding
+from ledger.vault.disclosures import Vault, Vaults
+from ledger.vault.required_disclosures import has_personal_fields
+from ledger.vault.sealed_parcels import (
+    Content,
+    DamagedParcelError,
+    NotHereYetError,
+    Parcel,
+    ParcelError,
+    Presentation,
+    UnknownKindError,
+)
+
+_FETCH = 50
+_EVERY_SECONDS = 0.5
+_BETWEEN_BATCHES_SECONDS = 0.05
+_AFTER_TROUBLE_SECONDS = 2.0
+_AGAIN_SECONDS = 60.0
+"""After so long a parcel is looked at again that met a fault of this node."""
+MAX_SET_ASIDE = 50_000
+"""Of one sender: more than an honest mailbox keeps of one. The rest is looked at again later."""
+_log = structlog.get_logger(__name__)
+
+TakeMessage = Callable[[Vault, Parcel, Content, Registry], None]
+"""Takes in a message. Raises ``ParcelError``, and ``NotHereYetError`` where it has to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SetAside:
+    """A parcel that was not acknowledged, and when it is to be looked at again."""
+
+    sender: str
+    actions: frozenset[UUID] = frozenset()
+    cases: frozenset[UUID] = frozenset()
+    not_before: float | None = None
+    """By the monotonic clock, for one that waits for nothing in the ledger."""
+
+
+class _Place:
+    """How far this process has looked at what waits for one country."""
+
+    def __init__(self) -> None:
+        self.after: dict[str, int] = {}
+        self.set_aside: dict[UUID, _SetAside] = {}
+        self.counts: Counter[str] = Counter()
+        """How many parcels of each sender are set aside."""
+        self.head = -1
+        """The ledger's head when what is set aside was held against it last."""
+        self.standing: tuple[PairStanding, ...] | None = None
+
+    def put(self, parcel_id: UUID, aside: _SetAside) -> None:
+        """Set a parcel aside, unless too many of its sender are."""
+        if parcel_id not in self.set_aside:
+            if self.counts[aside.sender] >= MAX_SET_ASIDE:
+                return
+            self.counts[aside.sender] += 1
+        self.set_aside[parcel_id] = aside
+        self.head = -1
+
+    def pop(self, parcel_id: UUID) -> None:
+        if (aside := self.set_aside.pop(parcel_id, None)) is not None:
+            self.counts[aside.sender] -= 1
+
+
+class Receiving(Background):
+    """One thread, for each country whose node this process is."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        vaults: Vaults,
+        keys: Mapping[str, CountryKey],
+        post: PostOffice,
+        take_message: TakeMessage,
+        node_key: NodeKey,
+    ) -> None:
+        self._ledger = ledger
+        self._vaults = vaults
+        self._keys = keys
+        self._post = post
+        self._take_message = take_message
+        self._node_key = node_key
+        self._places: dict[str, _Place] = {}
+        self.may_take: Callable[[], bool] = lambda: True
+        """Whether this node may take in anything new; what waits for it stays in the mailbox."""
+        self.when_completed: Callable[[Vault, UUID, UUID], None] = lambda _, __, ___: None
+        """Called when something of an action came in of which the vault lacked something."""
+        self.without_key: set[str] = set()
+        """Countries whose node has no key here to acknowledge parcels with."""
+        super().__init__(fetch=self._run)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            pause = _EVERY_SECONDS
+            try:
+                if self.may_take() and self.fetch():
+                    pause = _BETWEEN_BATCHES_SECONDS
+            except Exception as error:
+                _log.warning("fetching interrupted", error=type(error).__name__)
+                pause = _AFTER_TROUBLE_SECONDS
+            self._stopping.wait(pause)
+
+    def set_aside(self, party: str) -> Collection[UUID]:
+        """Return the parcels for a country that this process has set aside."""
+        place = self._places.get(party)
+        return place.set_aside.keys() if place is not None else ()
+
+    def fetch(self) -> bool:
+        """Take in what waits. Returns whether more may wait."""
+        registry = self._ledger.registry()
+        if registry is None:
+            return False
+        more = False
+        for vault in self._vaults:
+            place = self._places.setdefault(vault.party, _Place())
+            more |= self._fetch_set_aside(vault, place, registry)
+            more |= self._fetch_new(vault, place, registry)
+        return more
+
+    def _fetch_new(self, vault: Vault, place: _Place, registry: Registry) -> bool:
+        page = self._post.waiting(vault.party, _FETCH, place.after)
+        self._take_all(vault, place, page.parcels, registry)
+        # After that: what comes before it is looked at again if this process or the answer fails.
+        for one in page.parcels:
+            sender = one.parcel.sender
+            place.after[sender] = max(one.seq, place.after.get(sender, 0))
+        if place.standing != page.standing:
+            vault.arrived.note_waiting(page.standing)
+            place.standing = page.standing
+        if page.parcels:
+            return True
+        for standing in page.standing:
+            # The mailbox may be another one, or be restored: then its places begin anew.
+            known = place.counts[standing.sender]
+            if known < min(standing.parcels, MAX_SET_ASIDE) and place.after.get(standing.sender):
+                place.after.pop(standing.sender)
+        return False
+
+    def _fetch_set_aside(self, vault: Vault, place: _Place, registry: Registry) -> bool:
+        """Look again at parcels that the copy of the ledger has grown to."""
+        ready = self._ready(place)[:_FETCH]
+        if not ready:
+            return False
+        waiting = self._post.get(vault.party, ready)
+        here = {one.parcel.id for one in waiting}
+        if not here:  # acknowledged, expired or replaced meanwhile
+            for parcel_id in ready:
+                place.pop(parcel_id)
+            return False
+        self._take_all(vault, place, waiting, registry)
+        return True
+
+    def _ready(self, place: _Place) -> list[UUID]:
+        head, now = self._ledger.rows.max_notification_id() or 0, time.monotonic()
+        timed = [
+            parcel_id
+            for parcel_id, one in place.set_aside.items()
+            if one.not_before is not None and one.not_before <= now
+        ]
+        if head == place.head:
+            return timed
+        waiting = {k: one for k, one in place.set_aside.items() if one.not_before is None}
+        actions = {action for one in waiting.values() for action in one.actions}
+        recorded = self._ledger.rows.recorded_action_ids(sorted(actions)) if actions else set()
+        cases = {case for one in waiting.values() for case in one.cases}
+        opened = set(self._ledger.cases(cases)) if cases else set()
+        ready = [
+            parcel_id
+            for parcel_id, one in waiting.items()
+            if one.actions <= recorded and one.cases <= opened
+        ]
+        if not ready:
+            place.head = head
+        return [*timed, *ready]
+
+    def _take_all(
+        self, vault: Vault, place: _Place, waiting: Sequence[Waiting], registry: Registry
+    ) -> None:
+        """Take in parcels and acknowledge them. What has to wait is set aside."""
+        signed: list[Signed] = []
+        for one in waiting:
+            try:
+                outcome, reason = self._take_in(vault, one.parcel, registry)
+            except NotHereYetError as error:
+                aside = _SetAside(one.parcel.sender, error.actions, error.cases)
+                place.put(one.parcel.id, aside)
+                continue
+            except psycopg.OperationalError:
+                raise  # of no one parcel
+            except Exception as error:
+                _log.error("a parcel meets a fault of this node", error=type(error).__name__)
+                _later(place, one.parcel.id, one.parcel.sender)
+                continue
+            text = self._acknowledgement(vault, one.parcel, outcome, reason, registry)
+            if text is None:
+                _later(place, one.parcel.id, one.parcel.sender)
+                continue
+            signed.append(text)
+        self._acknowledge(vault.party, place, signed)
+
+    def _acknowledge(self, party: str, place: _Place, signed: Sequence[Signed]) -> None:
+        if not signed:
+            return
+        try:
+            self._post.acknowledge(party, signed)
+        except Refusal as refusal:
+            _log.error("acknowledgements are refused", rule=refusal.rule, why=str(refusal))
+            if len(signed) > 1:
+                for one in signed:
+                    self._acknowledge(party, place, [one])
+                return
+            _later(place, signed[0].content.parcel, signed[0].content.sender)
+            return
+        for one in signed:
+            place.pop(one.content.parcel)
+
+    def _acknowledgement(
+        self,
+        vault: Vault,
+        parcel: Parcel,
+        outcome: ParcelOutcome,
+        reason: str | None,
+        registry: Registry,
+    ) -> Signed | None:
+        """``None`` where this process has no key that the sender would accept."""
+        content = Acknowledgement.of(
+            parcel, outcome, reason, protocol=registry.protocol.id, at=clock.now()
+        )
+        if (key := accepted_node_key(self._node_key, vault.party, registry)) is not None:
+            self.without_key.discard(vault.party)
+            return sign(content, key)
+        if self._vaults.has(parcel.sender):
+            return unsigned(content)
+        self.without_key.add(vault.party)
+        return None
+
+    def _take_in(
+        self, vault: Vault, parcel: Parcel, registry: Registry
+    ) -> tuple[ParcelOutcome, str | None]:
+        """Take a parcel in. Raises ``NotHereYetError`` where it has to wait."""
+        try:
+            if parcel.recipient != vault.party or parcel.sender == vault.party:
+                raise ParcelError("not-for-us", "it is not for this country")
+            content = sealed_parcels.unpack(parcel, registry.protocol, self._keys[vault.party])
+            if isinstance(content, Presentation):
+                return self._take_presentation(vault, parcel, content, registry), None
+            self._take_message(vault, parcel, content, registry)
+        except DamagedParcelError as error:
+            return self._refused(vault, parcel, ParcelOutcome.DAMAGED, error)
+        except UnknownKindError as error:
+            return self._refused(vault, parcel, ParcelOutcome.NOT_UNDERSTOOD, error)
+        except ParcelError as error:
+            return self._refused(vault, parcel, ParcelOutcome.NOT_BELIEVED, error)
+        return ParcelOutcome.TAKEN_IN, None
+
+    def _refused(
+        self, vault: Vault, parcel: Parcel, outcome: ParcelOutcome, error: ParcelError
+    ) -> tuple[ParcelOutcome, str]:
+        _log.error("a parcel is refused", sender=parcel.sender, why=str(error))
+        vault.arrived.note_refused(parcel.sender, error.reason)
+        return outcome, error.reason
+
+    def _take_presentation(
+        self, vault: Vault, parcel: Parcel, content: Presentation, registry: Registry
+    ) -> ParcelOutcome:
+        action, parsed = sealed_parcels.read(content)
+        rests_on = {action.id} if content.release is None else {action.id, content.release}
+        if missing := rests_on - self._ledger.rows.recorded_action_ids(sorted(rests_on)):
+            raise NotHereYetError(actions=missing)
+        row = self._ledger.rows.find_action(action.id)
+        if row is None or recorded_text(row) != action.sd_jwt or action.case_id is None:
+            raise ParcelError("not-as-recorded", "it is not what is recorded")
+        case = self._ledger.case(action.case_id)
+        if case is None:
+            raise ParcelError("no-such-case", "there is no such case")
+        sealed_parcels.check(content, action, parsed.disclosures, parcel, case, registry.protocol)
+        shown = {action.id: [one.digest for one in parsed.disclosures]}
+        if contradicts_erasure(case, parcel.sender, registry.protocol, shown):
+            # It may have been sent before the erasure: nothing of it is taken in, and it is noted.
+            _log.error("fields come that their sender confirmed to hold no longer")
+            vault.arrived.note_refused(parcel.sender, REASON)
+            return ParcelOutcome.ERASED
+        if vault.erased([case.id]):
+            return ParcelOutcome.ERASED
+        origin = registry.agency(action.agency).party
+        # Another country has the `case` fields alone, and what was released to it.
+        knows_all = origin != vault.party or not has_personal_fields(action.kind)
+        is_whole = knows_all and not content.in_part
+        if vault.take_in(action, case.id, parsed.disclosures, origin=origin, is_whole=is_whole):
+            self.when_completed(vault, case.id, action.id)
+        return ParcelOutcome.TAKEN_IN
+
+
+def _later(place: _Place, parcel_id: UUID, sender: str) -> None:
+    place.put(parcel_id, _SetAside(sender, not_before=time.monotonic() + _AGAIN_SECONDS))

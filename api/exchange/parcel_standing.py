@@ -1,0 +1,183 @@
+"""How parcels between countries stand at this node, and what of it is a trouble.
+
+A node sees up to three sides: the mailbox where it is the ledger node, what its own country sent,
+and what waits for its own country.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol, Self
+
+from api.client.trouble import Effect, Trouble
+from ledger.replication.mailbox import Mailbox
+from ledger.store.database import Database
+from ledger.vault.arrived_parcels import ArrivedParcels
+from ledger.vault.sent_parcels import SentParcels
+
+LIMIT = timedelta(hours=24)
+"""A parcel that has waited longer is a trouble."""
+_TITLE = "Between countries"
+
+
+class Side(StrEnum):
+    """Where a parcel is seen to wait."""
+
+    MAILBOX = "mailbox"
+    """It lies in this ledger node's mailbox."""
+    SENT = "sent"
+    """This country sends it, and has no acknowledgement."""
+    RECEIVED = "received"
+    """It waits for this country, which has not acknowledged it."""
+
+
+class Correspondent(Protocol):
+    """What one country sent and what arrived for it. A vault is one."""
+
+    @property
+    def party(self) -> str:
+        """The country's code."""
+
+    @property
+    def sent(self) -> SentParcels:
+        """What it sends."""
+
+    @property
+    def arrived(self) -> ArrivedParcels:
+        """What waits for it, and what it refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutKeys:
+    """A country's tables of parcels, for those who open nothing."""
+
+    party: str
+    sent: SentParcels
+    arrived: ArrivedParcels
+
+    @classmethod
+    def of(cls, database: Database, party: str) -> Self:
+        return cls(party, SentParcels(database, party), ArrivedParcels(database, party))
+
+
+@dataclass(frozen=True, slots=True)
+class ParcelsStanding:
+    """How many parcels of one country for another wait, and since when the oldest one."""
+
+    side: Side
+    sender: str
+    recipient: str
+    parcels: int
+    oldest_at: datetime
+
+
+def parcels_standing(
+    countries: Iterable[Correspondent], mailbox: Mailbox | None
+) -> tuple[ParcelsStanding, ...]:
+    """Return what waits, by side, sender and recipient. ``mailbox`` is the ledger node's own."""
+    found = [
+        ParcelsStanding(Side.MAILBOX, one.sender, one.recipient, one.parcels, one.oldest_at)
+        for one in (mailbox.standing() if mailbox is not None else ())
+    ]
+    for country in countries:
+        found += [
+            ParcelsStanding(Side.SENT, country.party, one.recipient, one.parcels, one.oldest_at)
+            for one in country.sent.unacknowledged()
+        ]
+        found += [
+            ParcelsStanding(Side.RECEIVED, one.sender, country.party, one.parcels, one.oldest_at)
+            for one in country.arrived.waiting()
+        ]
+    return tuple(found)
+
+
+def waiting_troubles(
+    standing: Iterable[ParcelsStanding], now: datetime, limit: timedelta = LIMIT
+) -> Sequence[Trouble]:
+    """Return a trouble for each side on which a parcel has waited longer than ``limit``."""
+    late: dict[Side, list[ParcelsStanding]] = {}
+    for one in standing:
+        if now - one.oldest_at > limit:
+            late.setdefault(one.side, []).append(one)
+    return [_trouble(*_LATE[side], _listed(found)) for side, found in late.items()]
+
+
+_LATE = {
+    Side.MAILBOX: (
+        "parcels-waiting",
+        "parcels wait in this mailbox: tell the recipient's operator",
+    ),
+    Side.SENT: (
+        "parcels-unacknowledged",
+        "parcels of this country were not acknowledged: ask the recipient's operator, and see "
+        "`case-ledger node parcels`",
+    ),
+    Side.RECEIVED: (
+        "parcels-not-taken-in",
+        "parcels wait for this country, which its node cannot take in: see whether it follows the "
+        "ledger, and `case-ledger node parcels`; they expire by themselves",
+    ),
+}
+
+
+def not_believed_troubles(countries: Iterable[Correspondent]) -> Sequence[Trouble]:
+    """Return a trouble where a recipient did not believe parcels of this node's countries."""
+    found = [
+        f"{one.recipient} ({one.reason})"
+        for country in countries
+        for one in country.sent.not_believed(100)
+    ]
+    if not found:
+        return ()
+    names = ", ".join(sorted(set(found)))
+    return (
+        _trouble(
+            "parcels-not-believed",
+            "a recipient did not believe parcels of this country: find out why together, then "
+            "`case-ledger node parcels --send-again` or `--give-up`",
+            names,
+        ),
+    )
+
+
+def full_troubles(full: Iterable[tuple[str, str]]) -> Sequence[Trouble]:
+    """Return a trouble where the mailbox takes no more of a country for another."""
+    pairs = ", ".join(f"{sender} to {recipient}" for sender, recipient in sorted(full))
+    if not pairs:
+        return ()
+    what = "the mailbox takes no more parcels for now; the rest is kept and sent later"
+    return (_trouble("mailbox-full", what, pairs),)
+
+
+def outdated_troubles(is_outdated: bool) -> Sequence[Trouble]:
+    """Return a trouble where the ledger node runs an earlier program."""
+    if not is_outdated:
+        return ()
+    what = "the ledger node runs an earlier program, without acknowledgements"
+    why = "nothing is sent to or fetched from other countries until it is updated"
+    return (_trouble("mailbox-outdated", what, why),)
+
+
+def without_key_troubles(parties: Iterable[str]) -> Sequence[Trouble]:
+    """Return a trouble where parcels are taken in and cannot be acknowledged."""
+    if not (names := ", ".join(sorted(parties))):
+        return ()
+    what = (
+        "this machine has no registered key of the country's node, so that what it takes in is not "
+        "acknowledged: make one with `case-ledger keys new`, and register it"
+    )
+    return (_trouble("parcels-unsigned", what, names),)
+
+
+def _listed(standing: Iterable[ParcelsStanding]) -> str:
+    return "; ".join(
+        f"{one.parcels} from {one.sender} to {one.recipient}, the oldest since "
+        f"{one.oldest_at:%Y-%m-%d %H:%M} UTC"
+        for one in standing
+    )
+
+
+def _trouble(name: str, what: str, where: str) -> Trouble:
+    message = f"{what[0].upper()}{what[1:]}. {where}."
+    return Trouble(rule=name, message=message, effect=Effect.WARNING, title=_TITLE)

@@ -1,0 +1,173 @@
+"""How long this country's actions wait for the ledger node, beside how long others' take.
+
+Of its own actions the node knows when they came in and when its copy had them. Of others' it sees
+the signed time (`iat`, which is the agency's word, in whole seconds) and the recorded time. Both
+show no cause: a ledger node that is away delays everybody's, and one that records others' actions
+meanwhile, and not these, leaves these out.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+
+import httpx
+import structlog
+
+from api.client.client import LedgerClient, RefusedError
+from api.client.trouble import Effect, Trouble
+from api.exchange.access_log_anchor import NodeKey, node_of
+from api.runtime.background import Background
+from ledger.application import Ledger
+from ledger.replication.outbox import Outbox, Outgoing
+from ledger.replication.submissions import state
+from ledger.system import clock
+
+RULE = "actions-waiting"
+_LOOKED_AT = 200
+"""So many of the last events are looked at for how long others' actions take."""
+_COMPARED_SECONDS = 10.0
+_STATE_EVERY_SECONDS = 60.0
+AT_ONCE = 100
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How this country's actions wait, and how others' do."""
+
+    actions: int
+    """How many have no outcome."""
+    oldest_at: datetime | None
+    """Since when the first of them waits."""
+    own_seconds: float | None
+    """The median time until an own action of the last day was in this node's copy."""
+    others_seconds: float | None
+    """The median time from signing to recording of other countries' last actions."""
+    others_since: int
+    """How many actions of other countries were recorded since ``oldest_at``, of the last events."""
+
+    def oldest_seconds(self, now: datetime) -> float:
+        """Return how long the first of them has waited."""
+        return 0.0 if self.oldest_at is None else max(0.0, (now - self.oldest_at).total_seconds())
+
+
+class Comparing:
+    """Compares at most every ten seconds, however often it is asked."""
+
+    def __init__(self, ledger: Ledger, outbox: Outbox, parties: Sequence[str]) -> None:
+        self._ledger = ledger
+        self._outbox = outbox
+        self._parties = frozenset(parties)
+        self._lock = threading.Lock()
+        self._compared_at: float | None = None
+        self._others: list[tuple[datetime, float]] = []
+        """When each of others' last actions was recorded, and how many seconds it took."""
+        self._own: float | None = None
+
+    def now(self) -> Waiting:
+        """Return how actions wait now."""
+        with self._lock:
+            if self._compared_at is None or (
+                time.monotonic() - self._compared_at >= _COMPARED_SECONDS
+            ):
+                self._others, self._own = self._compare(), self._outbox.median_seconds()
+                self._compared_at = time.monotonic()
+            others = self._others
+        actions, oldest_at = self._outbox.standing()
+        return Waiting(
+            actions=actions,
+            oldest_at=oldest_at,
+            own_seconds=self._own,
+            others_seconds=median(taken for _, taken in others) if others else None,
+            others_since=sum(oldest_at is not None and at > oldest_at for at, _ in others),
+        )
+
+    def _compare(self) -> list[tuple[datetime, float]]:
+        registry = self._ledger.registry()
+        if registry is None:
+            return []
+        agencies = registry.protocol.agencies_by_id
+        size = self._ledger.rows.frontier().size
+        found = []
+        for row in self._ledger.rows.select_rows(max(0, size - _LOOKED_AT), _LOOKED_AT):
+            action = row.event().action
+            agency = agencies.get(action.agency)
+            if agency is not None and agency.party not in self._parties:
+                taken = (row.recorded_at - action.signed_at).total_seconds()
+                found.append((row.recorded_at, max(0.0, taken)))
+        return found
+
+
+def outbox_troubles(waiting: Waiting, limit: timedelta, now: datetime) -> Sequence[Trouble]:
+    """Return the trouble of actions that wait for longer than the limit."""
+    seconds = waiting.oldest_seconds(now)
+    if seconds <= limit.total_seconds():
+        return ()
+    others = (
+        "nothing of other countries was recorded meanwhile"
+        if not waiting.others_since
+        else f"{waiting.others_since} or more actions of other countries were recorded meanwhile"
+    )
+    message = (
+        f"{waiting.actions} actions of this country have no outcome, the first one for "
+        f"{seconds / 60:.0f} minutes; {others}. Look at the way to the ledger node and ask its "
+        "operator. `case-ledger node submitted` states to the other countries since when they wait."
+    )
+    return (
+        Trouble(rule=RULE, message=message, effect=Effect.WARNING, title="Actions are waiting"),
+    )
+
+
+def statement(ledger: Ledger, waiting: Outgoing, node_key: NodeKey) -> str | None:
+    """Sign since when an action waits; ``None`` where its country's node has no key here."""
+    protocol = ledger.adopted().protocol
+    agency = node_of(protocol, waiting.party)
+    key = node_key(agency) if agency is not None else None
+    return None if key is None else state(waiting, protocol.id, key)
+
+
+class Stating(Background):
+    """States to the other countries' nodes what has waited longer than the limit.
+
+    It goes to the addresses that the policy in force has of their witnesses, past the ledger node.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        limit: timedelta,
+        statement: Callable[[Outgoing], str | None],
+        clients: Callable[[], Mapping[str, LedgerClient]],
+    ) -> None:
+        """``statement`` signs one, if the node's key is here; ``clients`` are by country."""
+        self._outbox = outbox
+        self._limit = limit
+        self._statement = statement
+        self._clients = clients
+        super().__init__(state=self._run)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(min(_STATE_EVERY_SECONDS, self._limit.total_seconds() + 1)):
+            try:
+                self.state()
+            except Exception as error:
+                _log.warning("stating interrupted", error=type(error).__name__)
+
+    def state(self) -> int:
+        """Hand over what waits too long. Returns how many countries took it."""
+        due = self._outbox.waiting_since(clock.now() - self._limit, AT_ONCE)
+        statements = [text for one in due if (text := self._statement(one)) is not None]
+        if not statements:
+            return 0
+        count = 0
+        for party, client in self._clients().items():
+            try:
+                with client:
+                    client.state_submissions(statements)
+                count += 1
+            except (RefusedError, httpx.TransportError) as error:
+                _log.warning("not stated", country=party, error=type(error).__name__)
+        return count

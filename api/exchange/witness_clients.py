@@ -1,0 +1,196 @@
+"""The witnesses of the countries whose node this is, and how to reach those of others."""
+
+import hashlib
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median_low
+from typing import Protocol
+
+import httpx
+
+from api.client.bounded_answers import bounded_client
+from api.keys.log_keys import own_parties, witness_keys
+from api.runtime.settings import Settings
+from api.runtime.status import Told
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note, VerifierKey, verify
+from ledger.log.policy import TrustedWitness
+from ledger.publication.dated_checkpoints import freshest
+from ledger.publication.publisher import PolicyAt, published
+from ledger.publication.witness import Answer, Copy, Witness, WitnessClient
+from ledger.replication.mirror import unsettled
+from ledger.store.database import Database
+from ledger.store.recorder import LedgerRecorder
+from ledger.system.directory_watch import Reread
+
+LATEST = 2**62
+"""A size beyond all others, at which the policy is the one in force now."""
+_ANSWER_BYTES = 64 * 1024
+_ANSWER_SECONDS = 10.0
+_COPY_SECONDS = 4.0
+_LOOK_SECONDS = 0.25
+
+
+class HttpWitness:
+    """A witness at its submission prefix."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._http = bounded_client(timeout=8.0, limit=_ANSWER_BYTES, seconds=_ANSWER_SECONDS)
+
+    def add_checkpoint(self, request: bytes) -> Answer:
+        response = self._ask("POST", "add-checkpoint", request)
+        media_type = response.headers.get("content-type", "")
+        return Answer(response.status_code, response.text, media_type)
+
+    def latest(self, origin_hash: str) -> str | None:
+        response = self._ask("GET", f"{origin_hash}/checkpoint")
+        return response.text if response.status_code == httpx.codes.OK else None
+
+    def _ask(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
+        try:
+            return self._http.request(method, f"{self._url}/{path}", content=content)
+        except httpx.TransportError as error:
+            raise ConnectionError(type(error).__name__) from error
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class Copied:
+    """The events that a country's node has copied, which its witnesses compare with."""
+
+    def __init__(self, rows: LedgerRecorder, database: Database, told: Told) -> None:
+        self._rows = rows
+        self._database = database
+        self._told = told
+
+    def root_at(self, size: int) -> bytes | None:
+        """The root of the first ``size`` events, which are waited for a little.
+
+        A copy of a log that contradicts itself vouches for nothing more.
+        """
+        deadline = time.monotonic() + _COPY_SECONDS
+        while (tree := self._rows.tree()).size < size and time.monotonic() < deadline:
+            self._told.wait(_LOOK_SECONDS)
+        if size > tree.size or unsettled(self._database) is not None:
+            return None
+        return tree.root(size)
+
+
+class LedgerHistory(Protocol):
+    """What is known of who leads."""
+
+    @property
+    def is_taken_over(self) -> bool:
+        """Whether the parties made another node the ledger node."""
+
+
+class Recorded:
+    """The events of the ledger node itself: its witnesses cosign none that it has not recorded."""
+
+    def __init__(self, rows: LedgerRecorder, history: LedgerHistory) -> None:
+        self._rows = rows
+        self._history = history
+
+    def root_at(self, size: int) -> bytes | None:
+        """The root of the first ``size`` events; ``None`` where there are fewer.
+
+        A submission of more was signed with this log's key elsewhere. Of a ledger that the parties
+        let another node take over, nothing is cosigned any more.
+        """
+        if self._history.is_taken_over:
+            return None
+        tree = self._rows.tree()
+        return tree.root(size) if size <= tree.size else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """The witnesses of this node."""
+
+    of_party: Mapping[str, Sequence[Witness]]
+    by_key: Mapping[VerifierKey, Witness]
+
+
+class Witnesses:
+    """One witness for each key of each own party; the policy in force says which one counts."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        policy_at: PolicyAt,
+        copy: Copy | None = None,
+    ) -> None:
+        self._database = database
+        self._policy_at = policy_at
+        self._copy = copy
+        # A key whose file is gone from a running node stays in use: the node's troubles name the
+        # file (``key-files-changed``), and the next start refuses without it.
+        self._own = Reread(settings.key_directory, lambda: self._read(settings))
+        self._remote: dict[str, HttpWitness] = {}
+
+    def _read(self, settings: Settings) -> "_Own":
+        """Return a witness for each key file; each party's first key is made at a first start."""
+        of_party = {
+            party: [
+                Witness(self._database, party, signer, self._trusted, self._copy)
+                for signer in witness_keys(settings, party)
+            ]
+            for party in own_parties(settings)
+        }
+        return _Own(of_party, {w.signer.verifier: w for own in of_party.values() for w in own})
+
+    def of(self, party: str) -> Witness | None:
+        """The witness of a party, with the key that the policy in force names for it."""
+        own = self._own.current.of_party.get(party)
+        if own is None:
+            return None
+        named = {trusted.key for trusted in self._policy_at(LATEST).witnesses.values()}
+        return next((witness for witness in own if witness.signer.verifier in named), own[0])
+
+    def size(self, party: str, origin: str) -> int:
+        """The size of a log that an own witness cosigned last."""
+        witness = self.of(party)
+        note = witness and witness.latest(hashlib.sha256(origin.encode()).hexdigest())
+        return Checkpoint.parse(Note.parse(note).text).size if note else 0
+
+    def cosigned_elsewhere_at(self) -> datetime | None:
+        """When witnesses of other machines cosigned the last published checkpoint.
+
+        It is the time in the middle of theirs, the earlier of two: no clock may be before it, and
+        one witness whose clock is ahead must stop nobody. ``None`` where none of them did.
+        """
+        found = published(self._database)
+        if found is None:
+            return None
+        note, checkpoint = found
+        # Cosigned again since, maybe: by a witness whose clock was put right.
+        note = freshest(self._database, checkpoint.size) or note
+        trusted = self._policy_at(checkpoint.size).witnesses.values()
+        elsewhere = [one.key for one in trusted if not self.is_here(one)]
+        times = [at.timestamp() for at in verify(note, elsewhere).values() if at is not None]
+        return datetime.fromtimestamp(median_low(times), UTC) if times else None
+
+    def is_here(self, trusted: TrustedWitness) -> bool:
+        """Whether a witness of the policy is in this process."""
+        return trusted.key in self._own.current.by_key
+
+    def client(self, _name: str, trusted: TrustedWitness) -> WitnessClient | None:
+        """How to reach a witness of the policy: in this process, or at its address."""
+        here = self._own.current.by_key.get(trusted.key)
+        if here is not None or trusted.url is None:
+            return here
+        if trusted.url not in self._remote:
+            self._remote[trusted.url] = HttpWitness(trusted.url)
+        return self._remote[trusted.url]
+
+    def close(self) -> None:
+        for remote in self._remote.values():
+            remote.close()
+
+    def _trusted(self, origin: str) -> Collection[VerifierKey]:
+        return [key for key in self._policy_at(LATEST).logs if key.name == origin]

@@ -1,0 +1,1 @@
+"""The HTTP application: its routes, limits, errors and streams."""

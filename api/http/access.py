@@ -1,0 +1,249 @@
+"""Who is asking, and what that lets them see. Denied unless said otherwise here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyCookie, HTTPBearer
+
+from api.authentication import assertions
+from api.authentication.sessions import Session
+from api.http.request_connections import Lanes
+from api.node.node import Node
+from api.services.personal_data_access import Reader
+from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency
+from ledger.procedure.registry import Registry
+from ledger.refusals import Ground, Refusal
+from projections.folds.case_view import OVERSIGHT_VIEWER
+
+bearer = HTTPBearer(
+    bearerFormat="JWT",
+    scheme_name="agency_assertion",
+    description="A JWT of at most five minutes, signed with the agency's key, good for one request",
+    auto_error=False,
+)
+
+
+SESSION_COOKIE = "case-ledger-session"
+session_cookie = APIKeyCookie(
+    name=f"__Host-{SESSION_COOKIE}",
+    scheme_name="session",
+    description="What a browser is given when a person signs in at `/auth/login` or `/auth/key`. "
+    "Requests that are not GET or HEAD must come from this node's own pages",
+    auto_error=False,
+)
+ASKED_FOR = (bearer, session_cookie)
+"""Either of these, for what needs a caller."""
+_READING = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated agency: its system, by a key, or a person of it, by a session.
+
+    A session that a key began has both.
+    """
+
+    agency: Agency
+    registry: Registry
+    key_id: str | None = None
+    session: Session | None = None
+
+    @property
+    def person(self) -> str | None:
+        """The pseudonym of the person who asks; ``None`` where a system does."""
+        return self.session.person if self.session is not None else None
+
+    def key_counts(self, registry: Registry, moments: Sequence[datetime]) -> bool:
+        """Whether the key that an answer began with still counts, by the registry of now.
+
+        It counts at any of the ``moments`` that it may be now.
+        """
+        key = registry.keys.get(self.key_id or "")
+        if key is None or key.agency != self.agency.id:
+            return False
+        return any(map(key.valid_at, moments))
+
+    @property
+    def reader(self) -> Reader:
+        """Who the access log says is asking for personal fields."""
+        return Reader(self.agency, self.key_id, self.person)
+
+    @property
+    def viewer(self) -> str:
+        """Whose view of a case this caller reads: its country's, or oversight's of all.
+
+        Raises ``Refusal`` (``nodes-copy-only``) for a node, which is nobody's reader.
+        """
+        if self.agency.role == NODE:
+            raise Refusal(
+                Ground.NOT_ALLOWED, "nodes-copy-only", "A node copies events; people read cases."
+            )
+        return OVERSIGHT_VIEWER if self.agency.role == OVERSIGHT else self.agency.party
+
+    @property
+    def sees_every_event(self) -> bool:
+        """Who follows the whole ledger, which holds no disclosure."""
+        return self.agency.role in (COORDINATOR, OVERSIGHT, NODE)
+
+
+async def the_node(request: Request) -> Node:
+    """The node that this application serves."""
+    return cast("Node", request.app.state.node)
+
+
+async def the_lanes(request: Request) -> Lanes:
+    """What requests ask the database from the event loop."""
+    return cast("Lanes", request.app.state.lanes)
+
+
+async def caller(request: Request) -> Caller:
+    """Authenticate the request. Raises ``Refusal``.
+
+    It asks for all it needs itself: dependencies of its own would cost each request more than the
+    signature does. ``api/processes/app.py`` writes what it takes into the OpenAPI document.
+    """
+    node, lanes = await the_node(request), await the_lanes(request)
+    credentials = await bearer(request)
+    registry = await lanes.registry.known()
+    secret = session_secret(node, request)
+    if credentials is None and secret is not None:
+        return await _signed_in(request, node, lanes, registry, secret)
+    if credentials is None:
+        raise _assertion_missing()
+    if secret is not None:
+        raise Refusal(
+            Ground.UNAUTHENTIC,
+            "two-credentials",
+            "Send an assertion or the cookie of a session, not both.",
+            "Authorization",
+        )
+    return await _asserted(node, lanes, registry, credentials.credentials)
+
+
+async def asserting(request: Request) -> Caller:
+    """As :func:`caller`, by an assertion alone: a session that the browser has does not count."""
+    node, lanes = await the_node(request), await the_lanes(request)
+    credentials = await bearer(request)
+    if credentials is None:
+        raise _assertion_missing()
+    return await _asserted(node, lanes, await lanes.registry.known(), credentials.credentials)
+
+
+async def _asserted(node: Node, lanes: Lanes, registry: Registry, token: str) -> Caller:
+    assertion = assertions.read(token)
+    if assertion.key_id not in registry.keys:  # it may be registered since
+        registry = await lanes.registry.anew()
+    agency = node.assertions.check(assertion, registry)
+    used = await lanes.assertions.use(assertion.using(registry.protocol.ledger_id))
+    if used.registry_version != registry.version:  # the key may be revoked since
+        registry = await lanes.registry.at(used.registry_version)
+        node.assertions.check_key(assertion, registry)
+    assertions.check_used(used)
+    _check_served(node, agency)
+    return Caller(agency, registry, key_id=assertion.key_id)
+
+
+def _assertion_missing() -> Refusal:
+    return Refusal(
+        Ground.UNAUTHENTIC,
+        "assertion-missing",
+        "Send an assertion signed with the agency's key as a bearer token.",
+        "Authorization",
+    )
+
+
+def person_agency(node: Node, registry: Registry, agency_id: str) -> Agency:
+    """The agency that a person may act for here, by its id.
+
+    Raises ``Refusal``: ``sign-in-agency`` for what is no agency, or a node, which is no
+    person's; ``another-countrys-node`` for an agency that this node does not serve.
+    """
+    agency = registry.protocol.agencies_by_id.get(agency_id)
+    if agency is None or agency.role == NODE:
+        raise Refusal(
+            Ground.NOT_ALLOWED, "sign-in-agency", "The provider names no agency of people."
+        )
+    _check_served(node, agency)
+    return agency
+
+
+def cookie_name(node: Node, name: str) -> str:
+    """A cookie's name: over https, one that no other host or path can set (RFC 6265bis)."""
+    return f"__Host-{name}" if over_https(node) else name
+
+
+def over_https(node: Node) -> bool:
+    """Whether browsers reach this node by https, as all do but those on its own machine."""
+    return (node.settings.public_url or "").startswith("https:")
+
+
+def session_secret(node: Node, request: Request) -> str | None:
+    """What the browser holds of its session."""
+    return request.cookies.get(cookie_name(node, SESSION_COOKIE))
+
+
+def check_same_origin(node: Node, request: Request) -> None:
+    """Raises ``Refusal`` (``cross-site``) for a request that another site's page may have made."""
+    public_url = node.settings.public_url
+    if not from_own_page(request.method, request.headers, public_url):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "cross-site",
+            "A person's request comes from this node's own pages, and says so.",
+            "Origin",
+        )
+
+
+def from_own_page(method: str, headers: Mapping[str, str], public_url: str | None) -> bool:
+    """Whether a request reads, or says that it comes from a page of this origin.
+
+    By Fetch Metadata, where a browser sends it, and by ``Origin`` (RFC 6454) where not.
+    """
+    if method in _READING:
+        return True
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    return public_url is not None and headers.get("origin") == public_url
+
+
+async def _signed_in(
+    request: Request, node: Node, lanes: Lanes, registry: Registry, secret: str
+) -> Caller:
+    check_same_origin(node, request)
+    session, version = await lanes.sessions.seen(secret, registry.protocol.ledger_id)
+    if session is None:
+        raise Refusal(
+            Ground.UNAUTHENTIC, "session-over", "The session is over; sign in again.", "Cookie"
+        )
+    registry = await lanes.registry.at(version)
+    agency = person_agency(node, registry, session.agency)
+    asking = Caller(agency, registry, key_id=session.key_id, session=session)
+    if session.key_id is not None and not asking.key_counts(registry, node.clock.moments()):
+        raise Refusal(
+            Ground.UNAUTHENTIC,
+            "session-over",
+            "The key that the session began with no longer counts; sign in with another.",
+            "Cookie",
+        )
+    return asking
+
+
+def _check_served(node: Node, agency: Agency) -> None:
+    if not node.serves(agency):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "another-countrys-node",
+            "This is another country's node; ask your own.",
+        )
+    if not node.asked.count(agency.id):
+        raise node.asked.too_many(agency.id)
+
+
+TheLanes = Annotated[Lanes, Depends(the_lanes)]
+TheNode = Annotated[Node, Depends(the_node)]
+TheCaller = Annotated[Caller, Depends(caller)]
+ByAssertion = Annotated[Caller, Depends(asserting)]

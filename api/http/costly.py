@@ -1,0 +1,70 @@
+"""Costly answers: few are made at the same time, and each caller waits for few."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+
+from api.client.problem import problem
+from api.runtime.rate_limit import STATUS, TITLE
+
+T = TypeVar("T")
+_RETRY = {"Retry-After": "5"}
+
+
+class Costly:
+    """Runs work in threads of its own, so that it holds no thread that serves others.
+
+    At most ``at_once`` are under way, and at most ``each`` of one caller are under way or waiting.
+    It is used from the event loop alone, so that nothing needs a lock.
+    """
+
+    def __init__(self, at_once: int, each: int, wait_seconds: float) -> None:
+        self._places = asyncio.Semaphore(at_once)
+        self._threads = CapacityLimiter(at_once)
+        self._each = each
+        self._wait_seconds = wait_seconds
+        self._asked: Counter[str] = Counter()
+
+    async def run(self, caller: str, work: Callable[..., T], *given: object) -> T:
+        """Do the work for a caller, once there is a place.
+
+        Raises a problem: 429 where the caller has too many under way, 503 where no place became
+        free in time.
+        """
+        if self._asked[caller] >= self._each:
+            raise problem(
+                STATUS,
+                TITLE,
+                "too-many-at-once",
+                "Too many of your requests of this kind are under way; wait for their answers.",
+                _RETRY,
+            )
+        self._asked[caller] += 1
+        try:
+            await self._wait_for_a_place()
+            try:
+                return await anyio.to_thread.run_sync(partial(work, *given), limiter=self._threads)
+            finally:
+                self._places.release()
+        finally:
+            self._asked[caller] -= 1
+            if not self._asked[caller]:
+                del self._asked[caller]
+
+    async def _wait_for_a_place(self) -> None:
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            raise problem(
+                503,
+                "Not available now",
+                "busy",
+                "Too many others ask for the same at this moment; try again.",
+                _RETRY,
+            ) from None

@@ -1,0 +1,202 @@
+"""Problem details (RFC 9457): every refusal names its rule and the field at fault."""
+
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import psycopg
+import structlog
+from eventsourcing.persistence import OperationalError
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from rfc9457 import Problem
+from starlette.exceptions import HTTPException
+
+from api.client.problem import problem
+from api.runtime import disk
+from api.services.decisions import DecidedRefusal
+from api.services.refusal_problem import status_of
+from ledger.log.signed_decision import HEADER
+from ledger.refusals import Ground, Refusal
+from ledger.vault.disclosures import KeyMissingError
+from projections.tables.stored_documents import DamagedViewError
+
+MEDIA_TYPE = "application/problem+json"
+_HTTP_RULES = {404: "no-such-resource", 405: "method", 408: "too-slow", 413: "too-long"}
+ANSWER_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What every answer says to a browser."""
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""The one other Content-Security-Policy that an answer may have: that of a page for people."""
+_log = structlog.get_logger(__name__)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route may answer with, for the OpenAPI document.
+
+    Whoever is known may have asked too often, and a body that may be too long may be too slow.
+    """
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    titles = {
+        400: "The body is no text",
+        401: "The assertion is missing or not accepted",
+        403: "Not allowed to this agency",
+        404: "Not found, or not for this agency to see",
+        408: "The request did not come in time",
+        409: "The procedure does not allow this now, or it is recorded already otherwise",
+        410: "Earlier programs asked here: the asking node is to be updated",
+        412: "The case has moved on",
+        413: "The request is too long",
+        422: "The request does not hold",
+        428: "A precondition is missing",
+        429: "Too many requests, streams or waiting requests of one agency",
+        503: "The store, the view or the protocol is not there yet, or nothing may be recorded now",
+        507: "The disk is almost full: nothing new is taken",
+    }
+    implied = {429 for s in statuses if s == 401} | {408 for s in statuses if s == 413}
+    return {
+        status: {"description": titles[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in sorted({*statuses, *implied})
+    }
+
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+AsPage = Callable[[Request, Problem], Response | None]
+"""What a problem becomes for a person's browser; ``None`` for every other client."""
+
+
+def no_page(_: Request, __: Problem) -> Response | None:
+    """For applications that people do not look at."""
+    return None
+
+
+def install(app: FastAPI, as_page: AsPage = no_page) -> None:
+    """Answer every error of ``app`` with problem details, or with a page where one was asked."""
+
+    def answering(told: Callable[[Exception], Problem]) -> Handler:
+        async def answer(request: Request, error: Exception) -> Response:
+            problem = _told_full(request, error) or told(error)
+            page = as_page(request, problem)
+            return respond(problem) if page is None else page
+
+        return answer
+
+    for kind, told in _TOLD.items():
+        app.add_exception_handler(kind, answering(told))
+
+
+def respond(error: Problem) -> JSONResponse:
+    """The response that a problem becomes."""
+    return JSONResponse(
+        error.marshal(),
+        status_code=error.status,
+        # Here too: an unexpected error is answered outside of every middleware.
+        headers={"Cache-Control": "no-store", **ANSWER_HEADERS, **(error.headers or {})},
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _told_full(request: Request, error: Exception) -> Problem | None:
+    """The problem of a disk that is full: the database's, or that of a file of keys."""
+    node = getattr(request.app.state, "node", None)
+    if node is None or not node.room.note(error):
+        return None
+    _log.error("the disk is full", error=type(error).__name__)
+    detail = (
+        f"{disk.NOT_TAKEN} Send the same action again later, unchanged: "
+        "if it was recorded, you get its receipt."
+    )
+    return problem(507, disk.TITLE, disk.RULE, detail, {"Retry-After": "10"})
+
+
+def _told_problem(error: Exception) -> Problem:
+    if not isinstance(error, Problem):
+        raise error
+    return error
+
+
+def _told_refusal(error: Exception) -> Problem:
+    if not isinstance(error, Refusal):
+        raise error
+    status, title = status_of(error.ground)
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if status == 401 else {}
+    if isinstance(error, DecidedRefusal):
+        headers |= {HEADER: error.signed}
+    return problem(status, title, error.rule, error.message, headers=headers, field=error.field)
+
+
+def _told_invalid(error: Exception) -> Problem:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    # Never the input itself: it may be anything, a name too.
+    errors = [
+        {"field": ".".join(str(part) for part in e["loc"]), "message": e["msg"]}
+        for e in error.errors()
+    ]
+    title = status_of(Ground.INVALID)[1]
+    detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+    return problem(422, title, "request", detail, errors=errors)
+
+
+def _told_http(error: Exception) -> Problem:
+    if not isinstance(error, HTTPException):
+        raise error
+    headers = dict(error.headers or {})
+    if error.status_code == 400:  # the framework's word for a body that is no UTF-8, or no JSON
+        title = status_of(Ground.INVALID)[1]
+        return problem(422, title, "request", "The body cannot be read as what it says.")
+    rule = _HTTP_RULES.get(error.status_code, "http")
+    return problem(error.status_code, error.detail, rule, headers=headers)
+
+
+def _told_unavailable(error: Exception) -> Problem:
+    _log.warning("store unavailable", error=type(error).__name__)
+    detail = (
+        "The store does not answer. Send the same action again, unchanged: "
+        "if it was recorded, you get its receipt."
+    )
+    return problem(503, "Not available now", "store-unavailable", detail, {"Retry-After": "1"})
+
+
+def _told_key_missing(error: Exception) -> Problem:
+    _log.error("a vault's key is missing", what=str(error))
+    detail = "The key of what was disclosed on this person is not there; tell the operator."
+    return problem(503, "Not available now", "vault-key-missing", detail)
+
+
+def _told_damaged(error: Exception) -> Problem:
+    _log.error("the row of a view that was asked for is malformed", view=str(error))
+    detail = (
+        "What is kept here of this case was changed from outside the program; tell the operator. "
+        "The signed events are not touched by that."
+    )
+    return problem(503, "Not available now", "view-damaged", detail)
+
+
+def _told_unexpected(error: Exception) -> Problem:
+    # An error's message may carry what an agency sent; where it arose says enough.
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    _log.error("unexpected error", error=type(error).__name__, where=where)
+    return problem(500, "Something went wrong here", "unexpected")
+
+
+_TOLD: Mapping[type[Exception], Callable[[Exception], Problem]] = {
+    Problem: _told_problem,
+    Refusal: _told_refusal,
+    RequestValidationError: _told_invalid,
+    HTTPException: _told_http,
+    KeyMissingError: _told_key_missing,
+    DamagedViewError: _told_damaged,
+    psycopg.OperationalError: _told_unavailable,
+    OperationalError: _told_unavailable,
+    Exception: _told_unexpected,
+}

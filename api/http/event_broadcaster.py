@@ -1,0 +1,291 @@
+"""Follows the ledger once for all who follow it here: one listener, one reader.
+
+The reader wakes when the ledger has grown (LISTEN / NOTIFY), reads the new events once, and writes
+each once, into what followers share (``api/http/event_buffer.py``). Who may still follow is judged
+here too: by the keys in memory, by the sessions with one question for all, at each growth and once
+a second.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+import anyio
+import psycopg
+import structlog
+from sse_starlette import ServerSentEvent
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
+
+from api.client.schemas import Event
+from api.http.access import Caller
+from api.http.event_buffer import Frame, Tail
+from api.node.node import Node
+from api.runtime import status
+from ledger.procedure.registry import Registry
+from ledger.store.recorder import CHANNEL
+
+PAGE = 500
+_CATCHING_UP = 4  # followers that are behind and read pages at the same time
+_UNJUDGED = 2_000
+_LOOK_SECONDS = 5.0  # a notice is not needed for an event to be seen at last
+_JUDGE_SECONDS = 1.0
+_LAG_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+_RETRY_SECONDS = 0.5
+_log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class Follower:
+    """One who follows."""
+
+    caller: Caller
+    over: bool = False
+    """Whether the key or the session that it began with no longer counts."""
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def viewer(self) -> str | None:
+        """Whose cases' events it sees; ``None`` for who sees all."""
+        return None if self.caller.sees_every_event else self.caller.viewer
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Return when there may be more, or it is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.woken.wait()
+        self.woken.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """New events on the wire, and of which case each is."""
+
+    frames: Sequence[tuple[Frame, UUID]]
+    registry: Registry
+
+
+class Feed:
+    """One listening connection and one reader, however many follow."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._followers: set[Follower] = set()
+        self._wanted = asyncio.Event()
+        self._grown = asyncio.Event()
+        self._registry: Registry | None = None
+        self._all: Tail | None = None
+        self._countries: dict[str, Tail] = {}
+        self._unjudged: deque[tuple[Frame, UUID]] = deque()
+        # The reader and those behind have threads of their own: no slow request delays them.
+        self._reading = anyio.CapacityLimiter(1)
+        self.catching_up = anyio.CapacityLimiter(_CATCHING_UP)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @contextlib.contextmanager
+    def followed_by(self, caller: Caller) -> Iterator[Follower]:
+        """Follow for as long as the block runs."""
+        follower = Follower(caller)
+        self._followers.add(follower)
+        self._wanted.set()
+        if self._all is None or (follower.viewer is not None and not self._countries):
+            self._grown.set()
+        try:
+            yield follower
+        finally:
+            self._followers.discard(follower)
+            if not self._followers:
+                self._wanted.clear()
+
+    def tail(self, follower: Follower) -> Tail | None:
+        """What a follower shares with others like it; ``None`` before it is there."""
+        if follower.viewer is None:
+            return self._all
+        return self._countries.get(follower.viewer)
+
+    async def __aenter__(self) -> Self:
+        works: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
+            self._listen,
+            self._read,
+            self._judge,
+        )
+        self._tasks = [asyncio.create_task(work()) for work in works]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(psycopg.Error),
+            wait=wait_exponential(multiplier=0.2, max=5),
+        ):
+            with attempt:
+                await self._listen_once()
+
+    async def _listen_once(self) -> None:
+        connection = await psycopg.AsyncConnection.connect(self._node.conninfo, autocommit=True)
+        async with connection:
+            await connection.execute("SET ROLE case_ledger_app")
+            await connection.execute(f"LISTEN {CHANNEL}; LISTEN {status.CHANNEL}")
+            await self._in_thread(self._node.told.read)
+            self._grown.set()
+            async for notice in connection.notifies():
+                if notice.channel == CHANNEL:
+                    self._grown.set()
+                else:
+                    self._node.told.hear(notice.payload)
+
+    async def _read(self) -> None:
+        lag = 0
+        while True:
+            if not self._followers:
+                self._all, self._countries = None, {}
+                self._unjudged.clear()
+            await self._wanted.wait()
+            grown = self._grown.is_set() or not self._unjudged
+            self._grown.clear()
+            try:
+                await self._step(grown)
+            except Exception as error:
+                _log.warning("the feed is interrupted", error=type(error).__name__)
+                self._grown.set()
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            # Views follow the ledger without a notice of their own.
+            lag = min(lag + 1, len(_LAG_SECONDS)) if self._unjudged else 0
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAG_SECONDS[lag - 1] if lag else _LOOK_SECONDS):
+                    await self._grown.wait()
+
+    async def _step(self, grown: bool) -> None:
+        if self._all is None:
+            at, self._registry = await self._in_thread(self._begin)
+            self._all = Tail(at)
+            self._wake()
+        if not any(follower.viewer is not None for follower in self._followers):
+            self._countries = {}
+            self._unjudged.clear()
+        elif not self._countries and self._registry is not None:
+            codes = self._registry.protocol.party_codes
+            self._countries = {code: Tail(self._all.upto) for code in codes}
+            self._wake()
+        if grown:
+            await self._read_on(self._all)
+        if self._unjudged:
+            await self._tell_countries()
+
+    def _begin(self) -> tuple[int, Registry]:
+        # In this order: a key that was revoked up to there is known to be.
+        head = self._node.ledger.rows.max_notification_id() or 0
+        return head, self._node.ledger.adopted()
+
+    async def _read_on(self, tail: Tail) -> None:
+        while True:
+            at, known = tail.upto, self._registry
+            read = await self._in_thread(partial(self._rows, at, known))
+            if not read.frames:
+                return
+            await self._judge_sessions()  # whose session is over is told nothing more
+            if read.registry is not known:
+                self._registry = read.registry
+                self._judge_keys(read.registry)
+            if self._countries:
+                self._unjudged.extend(read.frames)
+                self._keep_bounds()
+            frames = [frame for frame, _ in read.frames]
+            tail.grow(frames, frames[-1].position)
+            self._wake()
+            if len(frames) < PAGE:
+                return
+
+    def _rows(self, after: int, known: Registry | None) -> _Read:
+        rows = self._node.ledger.rows.select_rows(after, PAGE)
+        registry = known
+        if registry is None or any(r.originator_id == registry.protocol.ledger_id for r in rows):
+            registry = self._node.ledger.adopted()
+        return _Read([(frame(Event.of(row)), row.originator_id) for row in rows], registry)
+
+    def _keep_bounds(self) -> None:
+        """Where views are far behind, countries' followers read pages once they are there."""
+        gone = None
+        while len(self._unjudged) > _UNJUDGED:
+            gone, _ = self._unjudged.popleft()
+        if gone is not None:
+            self._countries = {code: Tail(gone.position) for code in self._countries}
+
+    async def _tell_countries(self) -> None:
+        """Give each country's tail the events of its cases, as far as its view of them goes."""
+        countries = tuple(self._countries)
+        cases = {case_id for _, case_id in self._unjudged}
+        judged = partial(self._node.views.viewers_of, cases, countries)
+        upto, viewers = await self._in_thread(judged)
+        await self._judge_sessions()
+        seen: dict[str, list[Frame]] = {country: [] for country in countries}
+        last = None
+        while self._unjudged and self._unjudged[0][0].position <= upto:
+            last, case_id = self._unjudged.popleft()
+            of_protocol = self._registry and case_id == self._registry.protocol.ledger_id
+            for country in countries if of_protocol else viewers.get(case_id, ()):
+                seen[country].append(last)
+        if last is not None:
+            for country, tail in self._countries.items():
+                tail.grow(seen[country], last.position)
+            self._wake()
+
+    async def _judge(self) -> None:
+        """Once a second, end the streams whose key has expired or whose session is over."""
+        while True:
+            await asyncio.sleep(_JUDGE_SECONDS)
+            await self._wanted.wait()
+            if self._registry is not None:
+                self._judge_keys(self._registry)
+            try:
+                await self._judge_sessions()
+            except Exception as error:  # asked again in a second
+                _log.warning("sessions are not judged", error=type(error).__name__)
+
+    def _judge_keys(self, registry: Registry) -> None:
+        moments = self._node.clock.moments()
+        for follower in self._followers:
+            by_key = follower.caller.session is None or follower.caller.key_id is not None
+            if by_key and not follower.caller.key_counts(registry, moments):
+                follower.over = True
+                follower.woken.set()
+
+    async def _judge_sessions(self) -> None:
+        with_session = [(f, f.caller.session) for f in self._followers if f.caller.session]
+        if not with_session:
+            return
+        digests = {session.digest for _, session in with_session}
+        living = await self._in_thread(partial(self._node.sessions.living, digests))
+        for follower, session in with_session:
+            if session.digest not in living:
+                follower.over = True
+                follower.woken.set()
+
+    def _wake(self) -> None:
+        for follower in self._followers:
+            follower.woken.set()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(work, limiter=self._reading)
+
+
+def frame(event: Event) -> Frame:
+    """An event as it is sent."""
+    sent = ServerSentEvent(data=event.model_dump_json(), event="event", id=str(event.position))
+    return Frame(event.position, sent.encode())

@@ -1,0 +1,162 @@
+"""HTTP/1.1 connections that are read strictly, and whose requests' heads are bounded."""
+
+import asyncio
+import ipaddress
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.runtime.rate_limit import network
+
+HEAD_BYTES = 16 * 1024
+_FULL = (
+    b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 5\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
+HEAD_SECONDS = 10.0
+_VERSIONS = ("1.0", "1.1")
+
+
+class Forwarders:
+    """The proxies whose ``X-Forwarded-For`` is believed: ``FORWARDED_ALLOW_IPS``, as uvicorn's.
+
+    They speak for others, so that no limit of one address applies to them.
+    """
+
+    def __init__(self) -> None:
+        listed = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1").split(",")
+        names = [name.strip() for name in listed if name.strip()]
+        self._all = "*" in names
+        self._networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = [
+            parsed for name in names if (parsed := _parsed(name)) is not None
+        ]
+
+    def __contains__(self, address: str) -> bool:
+        if self._all:
+            return True
+        try:
+            one = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(one in listed for listed in self._networks)
+
+
+class ConnectionsOfAddresses:
+    """How many connections each address has open; ``most`` may be."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._forwarders = Forwarders()
+        self._open: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Count one more. Returns whether it may stay."""
+        if address in self._forwarders:
+            return True
+        key = network(address)
+        if self._open[key] >= self._most:
+            return False
+        self._open[key] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count one less of those that stayed."""
+        if address in self._forwarders:
+            return
+        key = network(address)
+        if self._open[key] > 1:
+            self._open[key] -= 1
+        else:
+            del self._open[key]
+
+
+def _parsed(name: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(name)
+    except ValueError:
+        return None
+
+
+def bounded_protocol(connections_per_address: int) -> "type[BoundedProtocol]":
+    """Make the protocol of one server, which counts its own connections."""
+    counted = ConnectionsOfAddresses(connections_per_address)
+    return type("BoundedProtocolOfServer", (BoundedProtocol,), {"of_addresses": counted})
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """The parser takes one reading of a request alone: two lengths, bare line feeds and folded
+    headers are refused, so that no proxy in front can see other requests than this.
+
+    A head that is longer than ``HEAD_BYTES``, or not there ``HEAD_SECONDS`` after it could have
+    begun, ends the connection. So does a connection too many of one address.
+    """
+
+    of_addresses: ConnectionsOfAddresses | None = None
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._address: str | None = None
+        self._is_refused = False
+        self._in_head = True
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        if self.of_addresses is not None and not self.of_addresses.enter(address):
+            self._is_refused = True
+            transport.write(_FULL)
+            transport.close()
+            return
+        self._address = address
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._is_refused:
+            return
+        if self.of_addresses is not None and self._address is not None:
+            self.of_addresses.leave(self._address)
+        self._head_is_over()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused or self.transport.is_closing():
+            return  # what comes after a refusal is no request
+        if self._in_head:
+            self._expect_head()
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too long.")
+
+    def eof_received(self) -> None:
+        if not self._is_refused:
+            super().eof_received()
+
+    def on_headers_complete(self) -> None:
+        if self.parser.get_http_version() not in _VERSIONS:
+            raise ValueError("another protocol")  # the parser makes a 400 of it
+        self._in_head = False
+        self._head_is_over()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_head, self._head_bytes = True, 0
+
+    def _expect_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _head_is_over(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self.transport.close()

@@ -1,0 +1,74 @@
+"""Parameters that several routes share, and the wait for a view to catch up."""
+
+import re
+import time
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Body, Path, Query
+
+from api.client.problem import problem
+from api.node.node import Node
+from ledger.refusals import Ground, Refusal
+
+MAX_POSITION = 2**53  # what every JSON reader can hold
+_WAIT_SECONDS = 5.0
+
+_OWN_PATH = r"^/([A-Za-z0-9._~-][A-Za-z0-9._~/?&=%-]*)?$"
+"""A path of this node, which no browser takes for another's address."""
+ReturnTo = Annotated[
+    str,
+    Query(
+        pattern=_OWN_PATH,
+        max_length=500,
+        description="The page of this node to go to afterwards",
+    ),
+]
+CaseId = Annotated[UUID, Path(description="The case's UUID")]
+Position = Annotated[int, Query(ge=0, le=MAX_POSITION)]
+AtLeast = Annotated[
+    int | None,
+    Query(ge=0, le=MAX_POSITION, description="Wait until the view has reached this position"),
+]
+SignedActionBody = Annotated[
+    str,
+    Body(
+        media_type="application/sd-jwt",
+        description="The signed action with its disclosures: an SD-JWT (RFC 9901)",
+        min_length=1,
+        max_length=256 * 1024,
+    ),
+]
+
+
+def is_own_path(text: str) -> bool:
+    """Whether a browser that is sent there stays at this node."""
+    return len(text) <= 500 and re.fullmatch(_OWN_PATH, text) is not None
+
+
+def wait_for(node: Node, projection: str, position: int | None) -> None:
+    """Return when a view has reached ``position``. Raises a problem (503) where it is slow.
+
+    Raises ``Refusal`` (``unknown-position``) for a position that no event has yet.
+    """
+    if position is None or node.views.position(projection) >= position:
+        return
+    if position > (node.ledger.rows.max_notification_id() or 0):
+        raise Refusal(
+            Ground.INVALID,
+            "unknown-position",
+            f"No event has position {position} yet; give one that a receipt named.",
+            "at_least",
+        )
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while node.views.position(projection) < position:
+        if time.monotonic() > deadline:
+            raise problem(
+                503,
+                "Not available now",
+                "view-behind",
+                f"{projection} has not reached position {position} yet; ask again.",
+                {"Retry-After": "1"},
+                field="at_least",
+            )
+        time.sleep(0.01)

@@ -1,0 +1,64 @@
+"""Whether the node lives, and whether it can serve. Nothing here needs a key."""
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api.client.problem import problem
+from api.client.schemas import Health, ParcelsWaiting, Readiness, ReadinessTrouble
+from api.client.trouble import Effect
+from api.http.access import TheNode
+from api.http.error_handlers import responses
+from api.node.metrics import metrics
+from api.runtime.readiness import worst
+from ledger.system.version import program_version
+from projections.tables.views import VIEWS
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health", response_model=Health)
+async def health() -> Health:
+    """The process answers."""
+    return Health(status="alive", version=program_version())
+
+
+@router.get("/ready", response_model=Readiness, responses=responses(503))
+def ready(node: TheNode) -> Readiness:
+    """The store answers, a protocol is adopted, and its history is the one that was signed.
+
+    A node that is not ready says where it stands all the same, beside its troubles.
+    """
+    registry = node.ledger.registry()
+    if registry is None:
+        raise problem(
+            503, "Not available now", "not-adopted", "No protocol is adopted; adopt one first."
+        )
+    troubles = node.troubles
+    standing = node.standing()
+    found = Readiness(
+        status="ready",
+        protocol=registry.protocol.id,
+        head=node.ledger.rows.max_notification_id() or 0,
+        views={name: node.views.position(name) for name in VIEWS},
+        published=standing.published,
+        witnesses=standing.witnesses,
+        following=node.following(),
+        worked_at=node.told.said_at(),
+        parcels=tuple(map(ParcelsWaiting.of, node.parcels_standing())),
+        troubles=tuple(
+            ReadinessTrouble(rule=t.rule, effect=t.effect, message=t.message) for t in troubles
+        ),
+    )
+    if (trouble := worst(troubles, at_least=Effect.NOT_READY)) is not None:
+        raise trouble.problem(503, **found.model_dump(mode="json", exclude={"status"}))
+    return found
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses(503)},
+)
+def get_metrics(node: TheNode, request: Request) -> Response:
+    """Sizes, delays and how long requests took, for a collector; nothing of any case."""
+    return Response(metrics(node, request.app.state.requests), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,168 @@
+"""Personal fields of a case: opened for a purpose, each time written down."""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.client.schemas import (
+    DisclosedFields,
+    PersonalField,
+    ReadingPage,
+    ReadingRequest,
+    ReadingResult,
+    SubjectAccessRequest,
+)
+from api.exchange.presentation import presentations
+from api.http.access import Caller, TheCaller, TheNode
+from api.http.costly import Costly
+from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.error_handlers import responses
+from api.http.parameters import CaseId
+from api.node.node import Node
+from api.paper.subject_access.document import LabelledFile, SubjectFile, labelled
+from api.paper.subject_access.gathering import subject_file
+from api.paper.subject_access.pdf import render
+from ledger.vault.disclosures import Damaged
+from projections.folds.audit_trail import TrailEntry
+from projections.folds.case_view import OVERSIGHT_VIEWER
+
+router = APIRouter(prefix="/v1/cases", tags=["personal data"], route_class=DeclaredParametersRoute)
+
+_PAGE = 500
+_PDF = "application/pdf"
+_FILE: dict[int | str, dict[str, Any]] = {
+    201: {
+        "description": "The person's file",
+        "content": {_PDF: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class FileFormat(StrEnum):
+    JSON = "json"
+    PDF = "pdf"
+
+
+@router.post(
+    "/{case_id}/readings",
+    status_code=201,
+    response_model=ReadingResult,
+    responses=responses(401, 403, 404, 409, 413, 422, 503),
+)
+def read_personal_fields(
+    case_id: CaseId,
+    node: TheNode,
+    caller: TheCaller,
+    asked: Annotated[ReadingRequest, Body()],
+) -> ReadingResult:
+    """Open the personal fields of some groups that the caller's country holds on the person.
+
+    Needs the access matrix and a legal basis recorded in the case. Granted or refused, it is
+    written into the access log, which coordinators, oversight and the person can have.
+    """
+    opened = node.disclosing.read(caller.reader, case_id, asked.groups, asked.purpose, asked.basis)
+    history = opened.case.history
+    return ReadingResult(
+        reading=opened.reading,
+        fields=tuple(PersonalField.of(one, history[one.action_id]) for one in opened.fields),
+        presentations=presentations(node.ledger.rows, opened.fields),
+        damaged=damaged_fields(opened.damaged),
+        erased=node.erased_data(opened.case, caller.agency.party),
+    )
+
+
+@router.get(
+    "/{case_id}/readings",
+    response_model=ReadingPage,
+    responses=responses(401, 403, 404, 409, 422, 503),
+)
+def list_readings(case_id: CaseId, node: TheNode, caller: TheCaller) -> ReadingPage:
+    """Who asked for the person's personal fields in the caller's country, and what for."""
+    found = node.disclosing.readings(caller.reader, case_id)
+    return ReadingPage(readings=tuple(found), changed=found.changed)
+
+
+@router.post(
+    "/{case_id}/subject-access",
+    status_code=201,
+    response_model=LabelledFile,
+    responses={**_FILE, **responses(401, 403, 404, 409, 413, 422, 503)},
+)
+async def give_to_the_person(
+    request: Request,
+    case_id: CaseId,
+    node: TheNode,
+    caller: TheCaller,
+    asked: Annotated[SubjectAccessRequest, Body()],
+    file_format: Annotated[FileFormat, Query(alias="format")] = FileFormat.JSON,
+) -> Response:
+    """All that the caller's country holds on the person, as a file for that person.
+
+    With it goes who has asked for it so far, and the whole trail. It is written into the access
+    log too.
+    """
+    if file_format is FileFormat.PDF:
+        costly: Costly = request.app.state.costly
+        return await costly.run(caller.agency.id, _file_as_pdf, node, caller, case_id, asked)
+    return await run_in_threadpool(_file_as_json, node, caller, case_id, asked)
+
+
+def _file_as_pdf(
+    node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
+) -> Response:
+    return Response(render(_file(node, caller, case_id, asked)), 201, media_type=_PDF)
+
+
+def _file_as_json(
+    node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
+) -> Response:
+    told = labelled(_file(node, caller, case_id, asked)).model_dump_json()
+    return Response(told, 201, media_type="application/json")
+
+
+def _file(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest) -> SubjectFile:
+    opened = node.disclosing.subject_access(caller.reader, case_id)
+    vault = node.vaults.of(caller.agency.party)
+    return subject_file(
+        opened,
+        vault.case_fields(case_id),
+        trail_of(node, caller, case_id),
+        vault.readings.of_case(case_id),
+        country=caller.agency.party,
+        language=asked.language,
+        protocol=caller.registry.protocol,
+        erased=node.erased_data(opened.case, caller.agency.party),
+    )
+
+
+def damaged_fields(damaged: Iterable[Damaged]) -> tuple[DisclosedFields, ...]:
+    """Return the fields that do not open, by action."""
+    by_action: dict[UUID, list[str]] = {}
+    for one in damaged:
+        by_action.setdefault(one.action_id, []).append(one.field)
+    return tuple(
+        DisclosedFields(action_id=action, fields={}, damaged=tuple(fields))
+        for action, fields in by_action.items()
+    )
+
+
+def trail_of(node: Node, caller: Caller, case_id: UUID) -> Sequence[TrailEntry]:
+    """Return the whole audit trail of a case, at the levels that the caller may see."""
+    entries: list[TrailEntry] = []
+    after = 0
+    while page := node.views.trail(case_id, after=after, limit=_PAGE):
+        entries += page
+        # Not the number of entries: a row may be missing.
+        after = page[-1].version
+    return at_levels_of(caller, entries)
+
+
+def at_levels_of(caller: Caller, entries: Sequence[TrailEntry]) -> Sequence[TrailEntry]:
+    """Return the entries without ``case`` fields where the caller reads the ``ledger`` level."""
+    if caller.viewer != OVERSIGHT_VIEWER:
+        return entries
+    return [entry.model_copy(update={"in_clear": {}}) for entry in entries]

@@ -1,0 +1,142 @@
+"""The protocol, its agencies and their keys, and the acts that change these."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from api.client.schemas import (
+    AbsenceReport,
+    AgencyKey,
+    AgencyWithKeys,
+    KeyProposalDocument,
+    ProtocolDocument,
+    Receipt,
+    TrailPage,
+)
+from api.http.access import TheCaller, TheNode
+from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.error_handlers import responses
+from api.http.parameters import AtLeast, Position, SignedActionBody, wait_for
+from api.http.routes.outbox import ACCEPTED, answer
+from api.services.absences import absence_report
+from ledger.refusals import Ground, Refusal
+from ledger.signing.keys import public_part
+
+router = APIRouter(prefix="/v1", tags=["protocol"], route_class=DeclaredParametersRoute)
+
+
+@router.get("/protocol", response_model=ProtocolDocument, responses=responses(401, 403, 409, 503))
+def get_protocol(caller: TheCaller) -> ProtocolDocument:
+    """The protocol as data: parties, roles, and the rules of each action."""
+    protocol = caller.registry.protocol
+    return ProtocolDocument(
+        id=protocol.id,
+        title=protocol.title,
+        version=protocol.version,
+        ledger_id=protocol.ledger_id,
+        parties=protocol.parties,
+        roles=protocol.roles,
+        rules={k: r.model_dump(mode="json") for k, r in protocol.actions.items()},
+    )
+
+
+@router.get(
+    "/agencies", response_model=list[AgencyWithKeys], responses=responses(401, 403, 409, 503)
+)
+def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
+    """Every agency, with its keys and their validity."""
+    keys = caller.registry.keys.values()
+    return [
+        AgencyWithKeys(
+            **agency.model_dump(),
+            keys=tuple(
+                AgencyKey(
+                    id=key.id,
+                    key=public_part(key.key),
+                    valid_from=key.valid_from,
+                    valid_until=key.valid_until,
+                    revoked_at=key.revoked_at,
+                    compromised_since=key.compromised_since,
+                )
+                for key in keys
+                if key.agency == agency.id
+            ),
+        )
+        for agency in caller.registry.protocol.agencies
+    ]
+
+
+@router.get(
+    "/key-proposals",
+    response_model=list[KeyProposalDocument],
+    responses=responses(401, 403, 409, 503),
+)
+def get_key_proposals(caller: TheCaller) -> list[KeyProposalDocument]:
+    """The changes of keys that wait until another party has confirmed or declined them."""
+    return [
+        KeyProposalDocument(
+            id=one.action,
+            change=one.change,
+            key_id=one.key.id,
+            agency=one.key.agency,
+            by=one.by,
+            compromised_since=one.compromised_since,
+            valid_from=one.key.valid_from,
+            valid_until=one.key.valid_until,
+            yours=one.may_be_confirmed_by(caller.agency),
+        )
+        for one in caller.registry.proposals.values()
+    ]
+
+
+@router.get(
+    "/parties/{party}/absence",
+    response_model=AbsenceReport,
+    responses=responses(401, 403, 404, 409, 422, 503),
+)
+def get_absence(
+    party: Annotated[str, Path(pattern="^[A-Z]{2}$", description="The party's code")],
+    node: TheNode,
+    caller: TheCaller,
+) -> AbsenceReport:
+    """What a party misses: announced absences, and what was decided and published without it.
+
+    For coordinators, oversight bodies and nodes. The published sizes are those that this node has.
+    """
+    if not caller.sees_every_event:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "whole-ledger",
+            "What a party misses is shown to coordinators, oversight bodies and nodes.",
+        )
+    if party not in caller.registry.protocol.party_codes:
+        raise Refusal(Ground.UNKNOWN, "unknown-party", "This is no party of the protocol.", "party")
+    return absence_report(node.database, node.policy_at, caller.registry, party)
+
+
+@router.post(
+    "/protocol/actions",
+    status_code=201,
+    response_model=Receipt,
+    responses={**ACCEPTED, **responses(401, 403, 404, 409, 413, 422, 503, 507)},
+)
+def append_to_registry(sd_jwt: SignedActionBody, node: TheNode, caller: TheCaller) -> Response:
+    """Register or revoke an agency's key, confirm such a change, or adopt a policy of the log.
+
+    A country's node answers 202 while the ledger node is away, as for an action on a case.
+    """
+    return answer(node, sd_jwt, node.recording.on_protocol(caller.agency, sd_jwt))
+
+
+@router.get(
+    "/protocol/trail", response_model=TrailPage, responses=responses(401, 403, 409, 422, 503)
+)
+def get_protocol_trail(
+    node: TheNode, caller: TheCaller, after: Position = 0, at_least: AtLeast = None
+) -> TrailPage:
+    """The audit trail of the protocol itself: its adoption, and every key since."""
+    wait_for(node, "audit_trail", at_least)
+    limit = 200
+    entries = node.views.trail(caller.registry.protocol.ledger_id, after=after, limit=limit)
+    more = entries[-1].version if len(entries) == limit else None
+    return TrailPage(entries=tuple(entries), next=more)

@@ -1,0 +1,65 @@
+"""Statements between countries' nodes that actions wait for the ledger node."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query
+
+from api.client.schemas import StatedSubmissions, SubmissionDocument, SubmissionPage
+from api.http.access import TheCaller, TheNode
+from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.error_handlers import responses
+from api.runtime.readiness import check_may_record
+from ledger.procedure.protocol import NODE
+from ledger.refusals import Ground, Refusal
+from ledger.replication import submissions
+from ledger.replication.node_statements import StatementError
+
+router = APIRouter(prefix="/v1/submissions", tags=["nodes"], route_class=DeclaredParametersRoute)
+
+
+@router.post(
+    "",
+    response_model=SubmissionPage,
+    responses=responses(400, 401, 403, 408, 409, 413, 422, 503, 507),
+)
+def state_submissions(
+    node: TheNode, caller: TheCaller, stated: Annotated[StatedSubmissions, Body()]
+) -> SubmissionPage:
+    """Take statements that another country's node signed on its own actions, all or none.
+
+    The answer has those of them that this node keeps, with what its copy of the ledger has.
+    """
+    if caller.agency.role != NODE:
+        raise Refusal(Ground.NOT_ALLOWED, "nodes-only", "Statements are for countries' nodes.")
+    check_may_record(node.room.look())
+    try:
+        read = [
+            (submissions.read(text, caller.registry, caller.agency.party), text)
+            for text in stated.statements
+        ]
+    except StatementError as error:
+        raise Refusal(
+            Ground.INVALID, "statement", f"A statement does not hold: {error}.", "statements"
+        ) from error
+    for content, text in read:
+        node.submissions.keep(content, text)
+    named = {content.action for content, _ in read}
+    kept = node.submissions.all(submissions.KEPT_PER_PARTY)
+    mine = [one for one in kept if one.party == caller.agency.party and one.action_id in named]
+    return SubmissionPage(submissions=tuple(map(SubmissionDocument.of, mine)))
+
+
+@router.get("", response_model=SubmissionPage, responses=responses(401, 403, 409, 422, 503))
+def list_submissions(
+    node: TheNode, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=1000)] = 200
+) -> SubmissionPage:
+    """What other countries' nodes stated, those that are not recorded here first.
+
+    For coordinators, oversight bodies and nodes.
+    """
+    if not caller.sees_every_event:
+        raise Refusal(
+            Ground.NOT_ALLOWED, "whole-ledger", "This is for coordinators and oversight bodies."
+        )
+    kept = node.submissions.all(limit)
+    return SubmissionPage(submissions=tuple(map(SubmissionDocument.of, kept)))

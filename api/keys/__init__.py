@@ -1,0 +1,1 @@
+"""The private keys on this machine: where they are, whether they are lost, old or ending."""

@@ -1,0 +1,1 @@
+"""A node as a whole: its parts, its set-up, its supervision."""

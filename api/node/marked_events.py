@@ -1,0 +1,29 @@
+"""The warning of readiness about recorded events that this program does not understand."""
+
+from collections.abc import Sequence
+
+from api.client.trouble import Effect, Trouble
+from ledger.store.database import Database
+from projections.tables.marked_events import events_without_effect
+
+
+def marked_troubles(database: Database) -> Sequence[Trouble]:
+    """That events have no effect here, and what the operator does about it."""
+    found = events_without_effect(database)
+    if found is None:
+        return ()
+    newer = (
+        f" {found.newer} of them are of a newer program: update this node, then run"
+        " `case-ledger rebuild`."
+        if found.newer
+        else ""
+    )
+    return (
+        Trouble(
+            rule="events-not-understood",
+            message=f"{found.events} recorded events have no effect here, the first at position"
+            f" {found.first}. They keep their place and are marked on the trail.{newer}"
+            " Run `case-ledger verify ledger`: it says of each whether it is a fault.",
+            effect=Effect.WARNING,
+        ),
+    )

@@ -1,0 +1,275 @@
+"""What a node answers requests from: the ledger or its copy of it, its vaults, and the views."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from api.authentication.assertions import Assertions
+from api.authentication.sessions import Sessions
+from api.authentication.sign_in import Relying, SignIn
+from api.client.client import LedgerClient
+from api.client.schemas import Following
+from api.client.trouble import Trouble
+from api.continuity.history import History, mark_file
+from api.continuity.lost_keys import check_none_lost
+from api.exchange.parcel_standing import ParcelsStanding, parcels_standing
+from api.exchange.takeover_watch import TakeoverWatch
+from api.exchange.waiting import Comparing
+from api.exchange.witness_clients import LATEST, Copied, Recorded, Witnesses
+from api.keys.agency_keys import own_key
+from api.keys.country_keys import country_keys, parcel_keys, person_keys
+from api.keys.log_keys import OwnLogKeys, own_parties, policy_at, trusted_policy
+from api.notifying.notifier import check_notifications
+from api.runtime.disk import Room
+from api.runtime.rate_limit import Rate
+from api.runtime.readiness import Checks
+from api.runtime.settings import Settings
+from api.runtime.status import Told
+from api.services.action_status import Outcomes
+from api.services.append_service import (
+    DirectRecording,
+    GuardedRecording,
+    OutboxRecording,
+    Recording,
+)
+from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
+from api.services.personal_data_access import Disclosing
+from api.workers.clock_watch import ClockWatch
+from api.workers.timestamper import trusted_roots
+from api.workers.view_checker import malformed_rows
+from ledger.application import Ledger, environment
+from ledger.log.cosigned_times import CosignedTimes
+from ledger.log.note import VerifierKey
+from ledger.procedure.case import Case
+from ledger.procedure.erasures import ErasedData, erased_data
+from ledger.procedure.protocol import NODE, Agency
+from ledger.publication import publisher
+from ledger.publication.dated_checkpoints import KEPT_AN_HOUR, cosigned_times
+from ledger.publication.publisher import Standing, sizes
+from ledger.replication.false_decisions import FalseDecisions
+from ledger.replication.mailbox import Mailbox
+from ledger.replication.outbox import Outbox
+from ledger.replication.submissions import Submissions
+from ledger.store.database import Database
+from ledger.vault.disclosures import Vaults
+from projections.tables.view_queries import ViewReader
+
+_DAYS_BESIDE_GRACE = 30
+
+
+class Node:
+    """Opens everything on entry and closes it on exit.
+
+    It does nothing of itself: what goes on without being asked is :mod:`api.processes.worker`'s, in
+    this process or in another.
+    """
+
+    def __init__(self, settings: Settings, conninfo: str) -> None:
+        self.settings = settings
+        self.conninfo = conninfo
+        self.parties = own_parties(settings)
+        check_none_lost(settings, conninfo, own_key_names(settings, leads=self.leads))
+        self.database = Database(conninfo, max_size=settings.pool_size)
+        self.ledger = Ledger(environment(conninfo, pool_size=settings.pool_size))
+        self.country_keys = country_keys(settings, self.parties)
+        self.vaults = Vaults(self.database, person_keys(settings, self.country_keys))
+        self.outbox = Outbox(self.database)
+        self.false_decisions = FalseDecisions(self.database)
+        self.submissions = Submissions(self.database)
+        self.waiting = Comparing(self.ledger, self.outbox, self.parties)
+        self.clock = ClockWatch.of(
+            settings, self.database, lambda: self.witnesses.cosigned_elsewhere_at()
+        )
+        self.disclosing = Disclosing(self.ledger, self.vaults, self.outbox, self.clock.moments)
+        self.views = ViewReader(self.database)
+        self.assertions = Assertions(self.database, settings.audience, self.clock.moments)
+        self.sessions = Sessions(self.database)
+        self.sign_in = SignIn.of(settings, self.database)
+        self.asked = Rate(settings.requests_per_minute)
+        self.policy_at = policy_at(self.ledger, settings)
+        self.mailbox = Mailbox(self.database, parcel_keys(settings))
+        self.outcomes = Outcomes(self.ledger, self.outbox)
+        self.told = Told(self.database)
+        self.room = Room(settings)
+        self.checks = Checks()
+        """What this process itself finds wrong with the node."""
+        self.checks.add(self.clock.check)
+        self.history = History(self.ledger, mark_file(settings))
+        self.checks.add(self.history.look)
+        self.checks.add(lambda: malformed_rows(self.views.documents))
+        self.decisions: Decisions
+        recording: Recording
+        if self.leads:
+            signed = SignedDecisions(self.ledger, OwnLogKeys(settings), trusted_policy(settings))
+            self.decisions = signed
+            recording = DirectRecording(self.ledger, self.vaults, signed)
+        else:
+            self.decisions = ForwardedDecisions(self.outbox)
+            recording = OutboxRecording(
+                self.ledger, self.vaults, self.outbox, self.outcomes, self.told
+            )
+        self.recording: Recording = GuardedRecording(
+            self.ledger, self.history, recording, lambda: self.troubles
+        )
+        self.witnesses = Witnesses(
+            settings,
+            self.database,
+            self.policy_at,
+            Recorded(self.ledger.rows, self.history)
+            if self.leads
+            else Copied(self.ledger.rows, self.database, self.told),
+        )
+        self.takeover = TakeoverWatch(
+            settings, self.policy_at, self._earlier_log_keys, self.witnesses, self.history
+        )
+        self._stack = ExitStack()
+
+    def _earlier_log_keys(self) -> set[VerifierKey]:
+        """Return the log keys of recorded policies that count no more."""
+        registry = self.ledger.registry()
+        recorded = registry.policies if registry else ()
+        policies = [self.policy_at(0), *(agreed.policy for agreed in recorded)]
+        return {key for policy in policies for key in policy.logs} - set(policies[-1].logs)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the ledger node, and no country's alone."""
+        return self.settings.ledger_url is None
+
+    @property
+    def signed(self) -> int:
+        """The last signed size that this node has, as this process knows it."""
+        return self.told.now.size
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What is wrong with this node, as its background work and this process see it."""
+        told = (*self.history.now, *self.told.now.troubles)
+        own = [trouble for trouble in self.checks.now if trouble not in told]
+        rules = {trouble.rule for trouble in (*told, *own)}
+        at_once = (trouble for trouble in self.clock.at_once() if trouble.rule not in rules)
+        return tuple(dict.fromkeys((*self.room.look(), *told, *own, *at_once)))
+
+    def serves(self, agency: Agency) -> bool:
+        """Whether an agency may ask here: a country's node is for its own country's agencies.
+
+        Other nodes may, which copy from here should the ledger node be lost.
+        """
+        return self.leads or agency.party in self.parties or agency.role == NODE
+
+    def serves_people(self, agency: Agency) -> bool:
+        """Whether people may act for an agency here; a node is no person's."""
+        return agency.role != NODE and self.serves(agency)
+
+    def standing(self) -> Standing:
+        """How far the log is signed, cosigned and published, as this node knows it."""
+        if self.leads:
+            return publisher.standing(self.database, self.policy_at)
+        signed, published = sizes(self.database)
+        origin = self.policy_at(signed).logs[0].name
+        witnesses = {party: self.witnesses.size(party, origin) for party in self.parties}
+        return Standing(signed, published, witnesses)
+
+    def parcels_standing(self) -> tuple[ParcelsStanding, ...]:
+        """What waits between countries, as this node sees it."""
+        return parcels_standing(self.vaults, self.mailbox if self.leads else None)
+
+    def cosigned_times(self) -> CosignedTimes:
+        """Return the times that witnesses cosigned, as many as the longest days of grace need."""
+        registry = self.ledger.registry()
+        rules = registry.protocol.retention if registry is not None else ()
+        days = max((rule.grace_days for rule in rules), default=0) + _DAYS_BESIDE_GRACE
+        own = [
+            name
+            for name, trusted in self.policy_at(LATEST).witnesses.items()
+            if self.witnesses.is_here(trusted)
+        ]
+        return cosigned_times(self.database, self.policy_at, own, latest=days * 24 * KEPT_AN_HOUR)
+
+    def erased_data(self, case: Case, party: str) -> ErasedData | None:
+        """Return when and why a country's vault erased a case's data, if it did."""
+        if not self.vaults.has(party):
+            return None
+        return erased_data(case.state, self.vaults.of(party).erased_at(case.id))
+
+    def following(self) -> Following | None:
+        """How this node stands to the ledger node, where it is not that itself."""
+        if self.settings.ledger_url is None:
+            return None
+        heard, waiting = self.told.now.heard, self.waiting.now()
+        return Following(
+            ledger_url=self.settings.ledger_url,
+            reachable=heard is not None and heard.reachable,
+            heard_at=heard.heard_at if heard is not None else None,
+            trouble=heard.trouble if heard is not None else None,
+            waiting=waiting.actions,
+            waiting_since=waiting.oldest_at,
+            own_seconds=waiting.own_seconds,
+            others_seconds=waiting.others_seconds,
+            others_recorded_since=waiting.others_since,
+        )
+
+    def __enter__(self) -> Self:
+        self._stack.callback(self.witnesses.close)
+        if self.sign_in is not None:
+            self._stack.callback(self.sign_in.close)
+        self._stack.enter_context(self.database)
+        self._stack.enter_context(self.ledger)
+        # Nothing is recorded before it is known who leads, and clocks and history are compared.
+        if self.leads:
+            self.takeover.look()
+            self.checks.add(self.takeover.claims)
+        else:
+            self.history.follows()
+        self.checks.look()
+        self._stack.enter_context(self.checks)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+
+def own_key_names(settings: Settings, *, leads: bool) -> list[str]:
+    """The names of the keys that a node makes at its first start, and must not lose."""
+    own = [f"{kind}-{p.lower()}" for p in own_parties(settings) for kind in ("country", "witness")]
+    return [*own, "log"] if leads else own
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises ``ValueError`` for what a node cannot be made of."""
+    trusted_policy(settings)
+    trusted_roots(settings)
+    Relying.of(settings)
+    check_notifications(settings)
+    if settings.ledger_url is not None:
+        if settings.policy is None:
+            raise ValueError("a country's node needs CASE_LEDGER_POLICY: whose log it believes")
+        node_client(settings, settings.ledger_url).close()
+
+
+def node_client(
+    settings: Settings, url: str, heard: Callable[[Mapping[str, str]], None] | None = None
+) -> LedgerClient:
+    """A client in the name of this country's node. Raises ``ValueError`` without its key.
+
+    ``heard`` is called with the headers of each answer.
+    """
+    protocol = settings.load_protocol()
+    own = [a.id for a in protocol.agencies if a.role == NODE and a.party in own_parties(settings)]
+    if not own:
+        raise ValueError("the protocol names no node for CASE_LEDGER_COUNTRIES")
+    return LedgerClient(
+        url,
+        agency=own[0],
+        key=own_key(settings, own[0], None),
+        protocol=protocol.id,
+        audience=settings.audience,
+        patience=0,
+        heard=heard,
+    )

@@ -1,0 +1,77 @@
+"""Sets a template of ``api`` with texts: they are values to it, and never markup."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import typst
+
+_PARTS = ("year", "month", "day", "hour", "minute", "second")
+
+
+class NotRendered(RuntimeError):
+    """The document could not be set. It says nothing of what the document holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What every document has around its texts."""
+
+    language: str
+    title: str
+    number: str
+    """Beside the title at the head of each page after the first."""
+    page: str
+    """What the foot of a page says; a NUL stands for its number, another for that of the last."""
+    made_at: datetime
+    wide: bool = False
+    """Whether the pages lie on their side."""
+
+
+def set_pages(template: bytes, frame: Frame, content: Mapping[str, Any]) -> bytes:
+    """The PDF of a template, which finds ``content`` in ``file``. Raises ``NotRendered``."""
+    made = frame.made_at.replace(microsecond=0)
+    file = {
+        **content,
+        "language": frame.language,
+        "title": frame.title,
+        "number": frame.number,
+        "footer": frame.page.split("\0"),
+        "made": [getattr(made, part) for part in _PARTS],
+        "wide": frame.wide,
+    }
+    try:
+        pdf = typst.compile(
+            _pages() + template,
+            font_paths=_fonts(),
+            sys_inputs={"file": json.dumps(file)},
+            format="pdf",
+            pdf_standards=["ua-1"],
+            timestamp=made,
+        )
+    except typst.TypstError:
+        pdf = None
+    if not isinstance(pdf, bytes):
+        raise NotRendered("the document could not be set")
+    return pdf
+
+
+@cache
+def template(name: str) -> bytes:
+    """One of the templates that lie here."""
+    return (resources.files("api.paper.printing") / name).read_bytes()
+
+
+def _pages() -> bytes:
+    """What stands before every template: how pages look, and how texts are put into them."""
+    return template("pages.typ")
+
+
+@cache
+def _fonts() -> typst.Fonts:
+    """The typesetter's own fonts alone, so that every machine sets the same pages."""
+    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True)

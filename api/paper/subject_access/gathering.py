@@ -1,0 +1,95 @@
+"""Makes a person's file of what was opened for it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from api.paper.subject_access.document import Access, HeldField, SubjectFile
+from api.paper.subject_access.wording import Language
+from api.services.personal_data_access import Opened
+from ledger.procedure.case import Case
+from ledger.procedure.erasures import ErasedData
+from ledger.procedure.protocol import Protocol
+from ledger.vault.access_log import Reading
+from ledger.vault.disclosures import Held
+from ledger.vocabulary.levels import Level
+from projections.folds.audit_trail import TrailEntry
+
+
+def subject_file(
+    opened: Opened,
+    case_fields: Iterable[Held],
+    trail: Sequence[TrailEntry],
+    readings: Iterable[Reading],
+    *,
+    country: str,
+    language: Language,
+    protocol: Protocol,
+    erased: ErasedData | None,
+) -> SubjectFile:
+    """All that ``country`` holds on the person of a case, with who has asked for it."""
+    case = opened.case
+    held = [*case_fields, *opened.fields]
+    return SubjectFile(
+        case_id=case.id,
+        country=country,
+        language=language,
+        made_at=opened.reading.at,
+        protocol_title=protocol.title,
+        parties=case.state.parties,
+        status=case.state.status,
+        stage=case.state.stage,
+        held=(
+            *_in_clear(trail),
+            *(_held(one, case) for one in held if one.action_id in case.history),
+        ),
+        trail=tuple(trail),
+        accesses=tuple(map(_access, readings)),
+        erased_at=erased.erased_at if erased is not None else None,
+        erased=erased,
+        agencies=protocol.agencies,
+    )
+
+
+def _in_clear(trail: Iterable[TrailEntry]) -> Iterator[HeldField]:
+    """Yield the ``case`` fields that old actions signed in the clear, so that no vault has them."""
+    for entry in trail:
+        for field, value in entry.in_clear.items():
+            yield HeldField(
+                action_id=entry.action_id,
+                kind=entry.kind,
+                agency=entry.agency,
+                acted_at=entry.acted_at,
+                field=field,
+                level=Level.CASE,
+                group=None,
+                value=value,
+                received_from=None,
+            )
+
+
+def _held(one: Held, case: Case) -> HeldField:
+    act = case.history[one.action_id]
+    return HeldField(
+        action_id=act.id,
+        kind=act.kind,
+        agency=act.agency,
+        acted_at=act.acted_at,
+        field=one.field,
+        level=one.level,
+        group=one.group,
+        value=one.value,
+        received_from=one.received_from,
+    )
+
+
+def _access(reading: Reading) -> Access:
+    asked = reading.asked
+    return Access(
+        at=reading.at,
+        agency=asked.agency,
+        person=asked.person,
+        groups=asked.groups,
+        purpose=asked.purpose,
+        bases=tuple(dict.fromkeys(basis.kind for basis in reading.bases.values())),
+        granted=reading.granted,
+        refused_by=reading.refused_by,
+    )

@@ -1,0 +1,194 @@
+"""The messages that each catalogue must hold: what the vocabulary and the document name."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Literal
+
+from api.paper.subject_access.shapes import Plain, shapes
+from ledger.procedure.protocol import shipped_protocol
+from ledger.procedure.registry import SignatureState
+from ledger.signing.signed_action import Mark
+from ledger.vocabulary import ALL_ACTIONS, NOT_UNDERSTOOD
+from ledger.vocabulary.levels import FieldGroup, Level
+from ledger.vocabulary.picklists import (
+    CaseStatus,
+    LegalBasis,
+    Purpose,
+    Stage,
+    TraffickingStatus,
+)
+from projections.folds.expected_steps import ObligationKind
+
+LANGUAGES: tuple[Literal["sq", "cnr", "en"], ...] = ("sq", "cnr", "en")
+
+TEXTS = (
+    "about.erased",
+    "about.erased_order",
+    "about.erased_retention",
+    "about.heading",
+    "about.made",
+    "about.others",
+    "about.record",
+    "about.what",
+    "access.answer",
+    "access.granted",
+    "access.groups",
+    "access.heading",
+    "access.intro",
+    "access.none",
+    "access.purpose",
+    "access.refused",
+    "access.when",
+    "access.who",
+    "case.country",
+    "case.heading",
+    "case.made_at",
+    "case.number",
+    "case.parties",
+    "case.protocol",
+    "case.stage",
+    "case.status",
+    "held.by",
+    "held.case_level",
+    "held.case_level_intro",
+    "held.heading",
+    "held.intro",
+    "held.ledger_level",
+    "held.ledger_level_intro",
+    "held.none",
+    "held.personal_intro",
+    "held.received_from",
+    "page",
+    "report.about",
+    "report.actions.heading",
+    "report.agencies.heading",
+    "report.agency",
+    "report.any",
+    "report.as_of",
+    "report.audience",
+    "report.carried_in",
+    "report.cases.heading",
+    "report.checkpoint",
+    "report.closed.heading",
+    "report.corrected",
+    "report.corrections.heading",
+    "report.corridor",
+    "report.count",
+    "report.country",
+    "report.destination",
+    "report.effect",
+    "report.identified.heading",
+    "report.kind",
+    "report.lapsed",
+    "report.late",
+    "report.longest",
+    "report.median",
+    "report.ninety",
+    "report.none",
+    "report.obligations.heading",
+    "report.on_time",
+    "report.open",
+    "report.opened",
+    "report.opened.heading",
+    "report.origin",
+    "report.overdue",
+    "report.owed",
+    "report.reason",
+    "report.reciprocity.heading",
+    "report.reciprocity.owes",
+    "report.returned.heading",
+    "report.role",
+    "report.share",
+    "report.stage",
+    "report.standing.heading",
+    "report.status",
+    "report.times.heading",
+    "report.title",
+    "report.undated",
+    "rights.access",
+    "rights.child",
+    "rights.complaint",
+    "rights.correct",
+    "rights.erase",
+    "rights.explain",
+    "rights.heading",
+    "rights.intro",
+    "sign.codes",
+    "title",
+    "trail.agency",
+    "trail.annulled",
+    "trail.heading",
+    "trail.intro",
+    "trail.none",
+    "trail.signature",
+    "trail.what",
+    "trail.when",
+)
+"""The fixed texts of the document and of the annual report, ``text.`` before each."""
+
+CODES = (
+    "country.BY",
+    "country.DE",
+    "country.KP",
+    "country.MK",
+    "language.bel",
+    "language.cnr",
+    "language.deu",
+    "language.rom",
+)
+"""Names that CLDR has not in all three languages, or not in the standard of the language."""
+
+_PICKLISTS: tuple[type[StrEnum], ...] = (
+    CaseStatus,
+    FieldGroup,
+    LegalBasis,
+    Level,
+    ObligationKind,
+    Purpose,
+    Mark,
+    SignatureState,
+    Stage,
+    TraffickingStatus,
+)
+"""Those that the document shows besides the picklists of the actions' fields."""
+
+
+def required() -> frozenset[str]:
+    """The ids of all messages that a catalogue must hold, and no other."""
+    return frozenset((*CODES, *_texts(), *_actions(), *_values(), *_protocol()))
+
+
+def picklists() -> frozenset[type[StrEnum]]:
+    """Every picklist whose values the document can show."""
+    fields = {s for kind in ALL_ACTIONS for s in shapes(kind).values()}
+    return frozenset((*_PICKLISTS, *(s for s in fields if not isinstance(s, Plain))))
+
+
+def value_id(value: StrEnum) -> str:
+    """The id of a picklist value's message."""
+    return f"value.{type(value).__name__}.{value.value}"
+
+
+def _texts() -> Iterator[str]:
+    return (f"text.{name}" for name in TEXTS)
+
+
+def _actions() -> Iterator[str]:
+    yield f"kind.{NOT_UNDERSTOOD}"
+    for kind in ALL_ACTIONS:
+        yield f"kind.{kind}"
+        yield from (f"field.{name}" for name in shapes(kind))
+
+
+def _values() -> Iterator[str]:
+    yield from ("value.bool.false", "value.bool.true")
+    for picklist in picklists():
+        yield from (value_id(value) for value in picklist)
+
+
+def _protocol() -> Iterator[str]:
+    """The proper names of the protocol that ships with the ledger."""
+    protocol = shipped_protocol()
+    yield f"protocol.{protocol.id}"
+    yield from (f"role.{role}" for role in protocol.roles)
+    yield from (f"agency.{agency.id}" for agency in protocol.agencies)

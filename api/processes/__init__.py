@@ -1,0 +1,1 @@
+"""The processes of a node: the HTTP server, the worker, their supervisor."""

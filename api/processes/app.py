@@ -1,0 +1,184 @@
+"""The HTTP application of a node."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from fastapi.security.base import SecurityBase
+from prometheus_client import CollectorRegistry
+
+from api import web
+from api.client.problem import ProblemDetails
+from api.client.trouble import Effect
+from api.http import error_handlers
+from api.http.access import ASKED_FOR, asserting, bearer, caller
+from api.http.conditional import ConditionalGet
+from api.http.costly import Costly
+from api.http.event_broadcaster import Feed
+from api.http.middleware import (
+    AnswerHeaders,
+    BodyLimit,
+    FailedAuthentications,
+    PlainParameters,
+    RequestsOfAddresses,
+)
+from api.http.request_connections import Lanes
+from api.http.request_metrics import Requests
+from api.http.routes import (
+    accountability,
+    cases,
+    duplicates,
+    events,
+    health,
+    log,
+    mailbox,
+    outbox,
+    personal,
+    protocol,
+    replay,
+    retention,
+    sign_in,
+    submissions,
+)
+from api.node.node import Node
+from api.processes.worker import Work
+from api.runtime.rate_limit import Places, Rate
+from api.runtime.readiness import HEADER, of_effect
+from api.runtime.settings import Settings
+from ledger.system.version import program_version
+from ledger.vocabulary import build_models
+
+MAX_BODY = 512 * 1024
+_PRINT_WAIT_SECONDS = 20.0
+_SIGN_INS = 8, 2, 2.0
+"""Sign-ins that wait for the provider at once, those of one address, and seconds for a place."""
+DESCRIPTION = """One signed, append-only record of anti-trafficking case actions across countries.
+
+Every request but those on health carries an assertion signed with the agency's key, or, from
+a browser, the cookie of a person's session.
+Refusals are problem details (RFC 9457) that name the rule and the field.
+"""
+
+
+def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> FastAPI:
+    """The application, serving the ledger in this database.
+
+    Where it ``works`` it also does what the node does without being asked; else another process
+    does (:mod:`api.processes.worker`).
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        build_models()
+        with Node(settings, conninfo) as node, Work(node) if works else nullcontext():
+            async with Lanes(node) as lanes, Feed(node) as feed:
+                node.history.when_outdated = getattr(app.state, "when_outdated", lambda: None)
+                app.state.node = node
+                app.state.lanes = lanes
+                app.state.feed = feed
+                app.state.streams = _places(settings)
+                app.state.waits = _places(settings)
+                app.state.submissions = Rate(settings.submissions_per_minute)
+                app.state.signing_in = Rate(settings.sign_ins_per_minute)
+                app.state.setting_out = Costly(*_SIGN_INS)
+                app.state.coming_back = Costly(*_SIGN_INS)
+                app.state.costly = Costly(
+                    settings.prints, settings.prints_per_agency, _PRINT_WAIT_SECONDS
+                )
+                yield
+
+    app = FastAPI(
+        title="Transnational case ledger",
+        description=DESCRIPTION,
+        version=program_version(),
+        openapi_url="/v1/openapi.json",
+        # The interactive pages would load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # it would send a request, with what it carries, to any Host
+        lifespan=lifespan,
+    )
+    for resource in (
+        cases, replay, personal, duplicates, retention, accountability, events, protocol,
+        outbox, mailbox, submissions, log, sign_in, health,
+    ):  # fmt: skip
+        # One list, that a request is matched against once; included routers would match it twice.
+        app.router.routes.extend(resource.router.routes)
+    app.router.routes.extend(mailbox.earlier.routes)
+    app.router.routes.extend(web.routes())
+    error_handlers.install(app, web.as_page)
+    app.add_middleware(ConditionalGet)
+    app.add_middleware(BodyLimit, limit=MAX_BODY)
+    app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
+    app.add_middleware(PlainParameters)
+    app.add_middleware(RequestsOfAddresses, most=settings.connections_per_address)
+    app.add_middleware(AnswerHeaders, added=lambda: _trouble_headers(app))
+    app.state.requests = CollectorRegistry()
+    app.add_middleware(Requests, registry=app.state.requests)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _trouble_headers(app: FastAPI) -> list[tuple[bytes, bytes]]:
+    """The header that marks the answers of a node that is not ready."""
+    node: Node | None = getattr(app.state, "node", None)
+    grave = () if node is None else of_effect(node.troubles, at_least=Effect.NOT_READY)
+    return [(HEADER.lower().encode(), ", ".join(t.rule for t in grave).encode())] if grave else []
+
+
+def _places(settings: Settings) -> Places:
+    return Places(settings.streams, settings.streams_per_agency, settings.streams_reserved)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
+        schemas = document["components"]["schemas"]
+        problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs", {})
+        schemas["ProblemDetails"] = problem
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        _name_operations(app, document)
+        _say_who_is_asked(app, document)
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _name_operations(app: FastAPI, document: dict[str, Any]) -> None:
+    """Each operation is called what its function is: generated clients name their calls by it."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                document["paths"][route.path_format][method.lower()]["operationId"] = route.name
+
+
+def _say_who_is_asked(app: FastAPI, document: dict[str, Any]) -> None:
+    """What :func:`api.http.access.caller` takes, on each operation that needs one."""
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        if schemes := _asked_for(route):
+            for method in route.methods or ():
+                operation = document["paths"][route.path_format][method.lower()]
+                operation["security"] = [{scheme.scheme_name: []} for scheme in schemes]
+    document["components"]["securitySchemes"] = {
+        scheme.scheme_name: scheme.model.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for scheme in ASKED_FOR
+    }
+
+
+def _asked_for(route: APIRoute) -> Sequence[SecurityBase]:
+    """The credentials one of which a route needs; none where anyone may ask."""
+    needed = {one.call for one in route.dependant.dependencies}
+    if caller in needed:
+        return ASKED_FOR
+    return (bearer,) if asserting in needed else ()

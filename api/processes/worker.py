@@ -1,0 +1,370 @@
+"""What a node does without being asked: it publishes or copies, folds, exchanges and erases.
+
+It is done by one process, beside those that answer requests: :mod:`api.runtime.status` says how
+they hear of each other. All of it stands in the database, and every step may be repeated, so that
+it goes on where it was whenever it ends.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from joserfc.jwk import OKPKey
+
+from api.client.trouble import Trouble
+from api.continuity.history import Marking, mark_file
+from api.continuity.key_faults import KeyCheck
+from api.continuity.lost_keys import keep_used
+from api.continuity.setting_aside import SettingAside
+from api.exchange.access_log_anchor import Anchoring
+from api.exchange.away import Presence, announced_absences, away_witnesses
+from api.exchange.disclosure_exchange import Sharing
+from api.exchange.duplicate_matcher import Matching
+from api.exchange.mirror_sync import Follower, HttpSource
+from api.exchange.outbox_relay import Forwarder
+from api.exchange.own_outbox import OwnOutbox
+from api.exchange.parcel_delivery import Delivery
+from api.exchange.parcel_receipt import Receiving
+from api.exchange.parcel_standing import (
+    full_troubles,
+    not_believed_troubles,
+    outdated_troubles,
+    waiting_troubles,
+    without_key_troubles,
+)
+from api.exchange.parcel_transport import HttpPostOffice, PostOffice
+from api.exchange.vault_completion import Completing
+from api.exchange.waiting import Stating, outbox_troubles, statement
+from api.exchange.witness_clients import LATEST
+from api.keys.agency_keys import own_key
+from api.keys.country_keys import pair_shares
+from api.keys.key_ends import key_troubles
+from api.keys.log_keys import OwnLogKeys, log_keys, trusted_policy, witness_key
+from api.node.marked_events import marked_troubles
+from api.node.node import Node, node_client
+from api.node.other_nodes import other_nodes
+from api.notifying.notifier import Notifier
+from api.runtime import status
+from api.runtime.readiness import Checks
+from api.runtime.status import Heard, Listener, Said, Teller
+from api.workers.checkpoint_publisher import Publisher
+from api.workers.eraser import Erasing
+from api.workers.janitor import Sweeping
+from api.workers.timestamper import Stamper
+from api.workers.vault_checker import VaultChecking
+from api.workers.view_checker import ViewChecking, view_troubles
+from ledger.log.policy import TrustedWitness
+from ledger.procedure.protocol import Agency
+from ledger.procedure.registry import Registry
+from ledger.publication.publisher import HistoryChangedError, Publication
+from ledger.replication import outbox
+from ledger.replication.false_decisions import FalseDecisions
+from ledger.replication.mirror import Mirror
+from ledger.replication.outbox import Outgoing
+from ledger.store import recorder
+from ledger.system import clock
+from ledger.vault.completion_messages import FieldsAnswered, FieldsAsked
+from ledger.vault.disclosures import Vault
+from ledger.vault.sealed_parcels import Content, Parcel
+from ledger.verification.policy_history import keep_trusted
+from projections.upkeep.runner import Followers
+
+
+class Work:
+    """A node's work goes on for as long as the block runs."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._decided = 0
+        self._publisher: Publisher | None = None
+        self._follower: Follower | None = None
+        self._forwarder: Forwarder | None = None
+        self._works: dict[str, Callable[[], None]] = {}
+        """What is to be done when another process notifies of something."""
+        self._vault_checking = VaultChecking(
+            node.ledger,
+            node.database,
+            node.outbox,
+            node.vaults,
+            node.settings.load_protocol(),
+            patience=node.settings.missing_after_seconds,
+            given_up=self._keys_given_up,
+            is_in_doubt=lambda: node.history.is_in_doubt,
+        )
+        self._teller = Teller(node.database, self._said)
+        self.checks = Checks(self._teller.tell)
+        """What the background work finds wrong with the node."""
+        self.checks.add(node.clock.check)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._begin()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _begin(self) -> None:
+        node, enter = self._node, self._stack.enter_context
+        keep_trusted(node.database, trusted_policy(node.settings, node.ledger.registry()))
+        keep_used(node.database, self._used_keys())
+        enter(Followers(node.conninfo))
+        enter(ViewChecking(node.database))
+        self.checks.add(lambda: view_troubles(node.database))
+        self.checks.add(lambda: key_troubles(node.ledger.registry(), node.parties, node.settings))
+        enter(Marking(node.history))
+        self.checks.add(KeyCheck(node.settings, node.vaults, mark_file(node.settings)).look)
+        self.checks.add(lambda: marked_troubles(node.database))
+        if node.settings.ledger_url is not None:
+            self._follow(node.settings.ledger_url)
+        elif not node.history.is_taken_over:
+            self._publish()
+            self._correspond(node.mailbox)
+            enter(node.takeover)
+            enter(OwnOutbox(node.outbox, node.ledger, node.vaults, node.recording))
+        if not node.history.is_in_doubt:  # a legal hold may be among the events that are missing
+            self._remove()
+        enter(SettingAside(node.ledger, node.vaults))
+        enter(Anchoring(node.ledger, node.vaults, node.recording, self._node_key))
+        enter(Presence(node.ledger, node.parties, node.recording, self._node_key))
+        self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))
+        self.checks.add(self._vault_checking.troubles)
+        enter(self._vault_checking)
+        if (stamper := Stamper.of(node.settings, node.database)) is not None:
+            enter(stamper)
+        if (
+            notifier := Notifier.of(
+                node.settings, node.database, node.ledger.registry, node.waiting.now
+            )
+        ) is not None:
+            enter(notifier)
+        enter(self.checks)
+        enter(self._teller)
+        enter(Listener(node.conninfo, self._works))
+
+    def _keys_given_up(self, party: str) -> Sequence[UUID]:
+        """The persons of a country whose data keys an operator gave up as lost."""
+        mark = mark_file(self._node.settings).read()
+        return mark.lost_keys.get(party, ()) if mark is not None else ()
+
+    def _used_keys(self) -> dict[str, str]:
+        """The ids of this node's own keys, by name."""
+        node = self._node
+        used = {f"country-{p.lower()}": k.public.id for p, k in node.country_keys.items()}
+        for party in node.parties:
+            key = witness_key(node.settings, party)
+            used[f"witness-{party.lower()}"] = str(key.verifier)
+        if node.leads and (of_log := log_keys(node.settings)):
+            used["log"] = str(of_log[-1].verifier)
+        return used
+
+    def _remove(self) -> None:
+        """Erase whom it is decided to erase, and remove what is over."""
+        node, enter = self._node, self._stack.enter_context
+        enter(
+            Erasing(
+                node.ledger,
+                node.vaults,
+                node.views,
+                node.recording,
+                self._node_key,
+                node.cosigned_times,
+            )
+        )
+        enter(
+            Sweeping(
+                node.ledger,
+                node.vaults,
+                node.outbox,
+                node.assertions,
+                node.sessions,
+                node.mailbox,
+                node.clock.check,
+            )
+        )
+
+    def _publish(self) -> None:
+        """Be the ledger node."""
+        node = self._node
+        publication = Publication(
+            node.ledger.rows,
+            node.database,
+            OwnLogKeys(node.settings),
+            node.witnesses.client,
+            node.policy_at,
+            self._heard,
+            node.history,
+        )
+        publisher = Publisher(node.ledger, publication, self._teller.tell)
+        self._publisher = self._stack.enter_context(publisher)
+        self.checks.add(lambda: _publishing(publisher))
+        self.checks.add(node.history.claims)
+        self.checks.add(lambda: away_witnesses(node.database, node.policy_at))
+        self._works[recorder.CHANNEL] = publisher.grown
+
+    def _follow(self, url: str) -> None:
+        """Be a country's node."""
+        node = self._node
+        client = self._stack.enter_context(
+            node_client(node.settings, url, node.clock.heard_from(url))
+        )
+        adoption = node.settings.adoption
+        mirror = Mirror(
+            node.ledger,
+            node.database,
+            trusted_policy(node.settings),
+            adoption=bytes.fromhex(adoption) if adoption else None,
+        )
+        mirror.when_shorter = node.history.went_back_from
+        source = HttpSource(url, client)
+        follower = Follower(mirror, source, source.policies)
+        forwarder = Forwarder(
+            node.outbox,
+            node.vaults,
+            node.ledger,
+            client,
+            node.policy_at,
+            node.false_decisions,
+            lambda: not follower.diverged,
+            self._when_decided,
+        )
+        follower.size = node.ledger.rows.frontier().size
+        follower.when_grown = forwarder.copied
+        follower.when_changed = self._teller.tell
+        follower.may_copy = self._has_room
+        self._forwarder = self._stack.enter_context(forwarder)
+        self._follower = self._stack.enter_context(follower)
+        self.checks.add(lambda: _copying(follower))
+        self.checks.add(forwarder.troubles)
+        limit = timedelta(seconds=node.settings.waiting_after_seconds)
+        self.checks.add(lambda: outbox_troubles(node.waiting.now(), limit, clock.now()))
+        self._stack.enter_context(
+            Stating(node.outbox, limit, self._statement, lambda: other_nodes(node))
+        )
+        self.checks.add(lambda: _false_decisions(node.false_decisions))
+        self._correspond(HttpPostOffice(client))
+        self._works[outbox.CHANNEL] = forwarder.put
+
+    def _correspond(self, post: PostOffice) -> None:
+        """Exchange parcels with the other countries' nodes, by the ledger node's mailbox."""
+        node = self._node
+        delivery = Delivery(node.ledger, node.vaults, post)
+        shares = pair_shares(node.settings, node.country_keys)
+        matching = Matching(node.ledger, node.vaults, shares, delivery)
+        delivery.send_message_again = matching.send_again
+        completing = Completing(
+            node.ledger,
+            node.vaults,
+            delivery,
+            self._node_key,
+            patience=node.settings.missing_after_seconds,
+            touch=self._vault_checking.touch,
+            is_in_doubt=lambda: node.history.is_in_doubt,
+        )
+
+        def take_message(
+            vault: Vault, parcel: Parcel, content: Content, registry: Registry
+        ) -> None:
+            if isinstance(content, FieldsAsked | FieldsAnswered):
+                completing.take_in(vault, parcel, content, registry)
+            else:
+                matching.take_in(vault, parcel, content, registry)
+
+        receiving = Receiving(
+            node.ledger, node.vaults, node.country_keys, post, take_message, self._node_key
+        )
+        receiving.may_take = self._has_room
+        receiving.when_completed = completing.completed
+        self._stack.enter_context(Sharing(node.ledger, node.vaults, delivery, self._log))
+        self._stack.enter_context(receiving)
+        self._stack.enter_context(matching)
+        self._stack.enter_context(completing)
+        self._works[status.ASSESSED] = matching.look
+        self.checks.add(lambda: waiting_troubles(node.parcels_standing(), clock.now()))
+        self.checks.add(lambda: not_believed_troubles(node.vaults))
+        self.checks.add(lambda: full_troubles(delivery.full))
+        self.checks.add(lambda: outdated_troubles(delivery.is_outdated))
+        self.checks.add(lambda: without_key_troubles(receiving.without_key))
+
+    def _statement(self, waiting: Outgoing) -> str | None:
+        """Sign since when an action waits, where the key of its country's node is here."""
+        return statement(self._node.ledger, waiting, self._node_key)
+
+    def _log(self) -> str:
+        """The keys of the log in force. A ledger node that takes over has another one."""
+        return " ".join(sorted(map(str, self._node.policy_at(LATEST).logs)))
+
+    def _has_room(self) -> bool:
+        """Whether the disk has room for anything new."""
+        return not self._node.room.look()
+
+    def _heard(self, witness: TrustedWitness, moment: datetime) -> None:
+        if not self._node.witnesses.is_here(witness):
+            self._node.clock.heard(witness.key.name, moment)
+
+    def _when_decided(self) -> None:
+        self._decided += 1
+        self._teller.tell()
+
+    def _node_key(self, node: Agency) -> OKPKey | None:
+        try:
+            return own_key(self._node.settings, node.id, None)
+        except ValueError:
+            return None
+
+    def _said(self) -> Said:
+        if self._publisher is not None:
+            return Said(size=self._publisher.signed, troubles=self.checks.now)
+        follower, forwarder = self._follower, self._forwarder
+        if follower is None or forwarder is None:
+            return Said(troubles=self.checks.now)
+        return Said(
+            size=follower.size,
+            troubles=self.checks.now,
+            heard=Heard(
+                reachable=follower.reachable,
+                takes_actions=forwarder.reachable,
+                heard_at=follower.heard_at,
+                trouble=follower.trouble,
+            ),
+            decided=self._decided,
+        )
+
+
+def _publishing(publisher: Publisher) -> Sequence[Trouble]:
+    error = publisher.trouble
+    if error is None:
+        return ()
+    if isinstance(error, HistoryChangedError):
+        return (Trouble(rule="history-changed", message=str(error)),)
+    return (Trouble(rule="another-log-key", message=str(error), title="Nothing is published"),)
+
+
+def _false_decisions(kept: FalseDecisions) -> Sequence[Trouble]:
+    count = kept.unsettled()
+    if not count:
+        return ()
+    message = (
+        f"The ledger node signed {count} decisions that the events of the ledger contradict: it "
+        "dropped or falsely refused actions of this country. See `case-ledger node evidence`, and "
+        "compare with the other parties; then `case-ledger node settle`."
+    )
+    return (Trouble(rule="false-decision", message=message),)
+
+
+def _copying(follower: Follower) -> Sequence[Trouble]:
+    if not follower.diverged:
+        return ()
+    return (Trouble(rule="log-diverged", message=follower.trouble or "The log forked."),)

@@ -1,0 +1,142 @@
+"""The database of a node: the one that is named, or an embedded one."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import psycopg
+import structlog
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from api.runtime.schema import needed_roles
+from api.runtime.settings import Settings
+from ledger.store.database import APP_ROLE, ServerTooOldError, check_server
+from ledger.store.embedded import EmbeddedServer
+
+DATABASE = "case_ledger"
+_LOOK_SECONDS = 0.5
+_log = structlog.get_logger(__name__)
+
+
+class StoreError(RuntimeError):
+    """There is no usable database; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """How to connect, as the application and as the owner."""
+
+    conninfo: str
+    owner_conninfo: str
+    server: EmbeddedServer | None = None
+    """Unless it is one that is named."""
+
+    @property
+    def embedded(self) -> bool:
+        return self.server is not None
+
+    def look_after(self) -> None:
+        """Start an embedded server again where it is gone."""
+        try:
+            if self.server is not None and self.server.ensure_running():
+                _log.warning("the embedded PostgreSQL had stopped and was started again")
+        except Exception as error:
+            _log.error("the embedded PostgreSQL cannot be started", error=type(error).__name__)
+
+
+@contextmanager
+def open_store(
+    settings: Settings, *, database: str | None = None, watch: bool = True
+) -> Iterator[Store]:
+    """The store, for as long as the block runs. Raises ``StoreError``.
+
+    ``database`` picks another database of the same server. An embedded server is
+    started where none runs yet, and started again if it dies: by a thread that may ``watch``, or
+    else by who calls :meth:`Store.look_after` now and then.
+    """
+    if settings.database_url is not None:
+        named = settings.database_url.get_secret_value()
+        owner = (settings.owner_database_url or settings.database_url).get_secret_value()
+        if database is not None:
+            named, owner = (make_conninfo(url, dbname=database) for url in (named, owner))
+        yield Store(named, owner)
+        return
+    server = EmbeddedServer(settings.data_directory / "postgresql")
+    try:
+        create_database(server.conninfo, database or DATABASE)
+        conninfo = make_conninfo(server.conninfo, dbname=database or DATABASE)
+        store = Store(conninfo, conninfo, server)
+        with _watched(store) if watch else nullcontext():
+            yield store
+    finally:
+        server.stop()
+
+
+def create_database(conninfo: str, name: str, *, anew: bool = False) -> None:
+    """Create database ``name`` where it is missing; with ``anew``, drop it first.
+
+    Raises ``StoreError`` where the login may not, or the server does not answer.
+    """
+    try:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            check_server(connection)
+            if anew:
+                connection.execute(
+                    SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name))
+                )
+            exists = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+            if exists.fetchone() is None:
+                connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    except ServerTooOldError as error:
+        raise StoreError(str(error)) from error
+    except psycopg.OperationalError as error:
+        raise StoreError(f"the database server does not answer: {error}") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise StoreError(f"the login may not create the database {name}") from error
+
+
+def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
+    """Raises ``StoreError`` where the tables are missing or the login may not use them."""
+    roles = (*needed_roles(sorted(parties)), APP_ROLE)
+    try:
+        with psycopg.connect(conninfo, connect_timeout=10) as connection:
+            check_server(connection)
+            for role in roles:
+                connection.execute(SQL("SET ROLE {}").format(Identifier(role)))
+            connection.execute("SELECT FROM access.used_assertions LIMIT 0")
+            connection.execute("SELECT FROM access.assertions LIMIT 0")
+            connection.execute("SELECT FROM access.sessions LIMIT 0")
+            connection.execute("SELECT FROM notifications.outbox LIMIT 0")
+            connection.execute("SELECT FROM node.work LIMIT 0")
+            connection.execute("SELECT FROM views.projections LIMIT 0")
+            connection.execute("SELECT FROM ledger.events LIMIT 0")
+            connection.execute("SELECT FROM log.signed LIMIT 0")
+            connection.execute("SELECT FROM log.tails LIMIT 0")
+    except ServerTooOldError as error:
+        raise StoreError(str(error)) from error
+    except psycopg.OperationalError as error:
+        raise StoreError(f"the database does not answer: {error}") from error
+    except psycopg.ProgrammingError as error:
+        raise StoreError(
+            "the database is not migrated for this login; run `case-ledger migrate` as its "
+            f"owner, with --grant-to for the API's login ({type(error).__name__})"
+        ) from error
+
+
+@contextmanager
+def _watched(store: Store) -> Iterator[None]:
+    stopping = threading.Event()
+
+    def watch() -> None:
+        while not stopping.wait(_LOOK_SECONDS):
+            store.look_after()
+
+    thread = threading.Thread(target=watch, name="watchdog")
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()

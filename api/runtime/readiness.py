@@ -1,0 +1,83 @@
+"""What keeps a node from being ready: named troubles, each with its effect.
+
+A part of the node that finds a trouble gives a *check*: a function that returns the troubles that
+it sees now. The process that does the background work tells its troubles to those that answer
+requests (:mod:`api.runtime.status`); each process adds those that it sees itself. ``/ready``,
+``/metrics``, the pages and the answers' headers say them, and recording is refused by them.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from api.client.trouble import Effect, Trouble
+from api.runtime.background import Background
+
+HEADER = "Case-Ledger-Trouble"
+"""The header of every answer of a node that is not ready: the rules of its troubles."""
+_EVERY_SECONDS = 2.0
+_log = structlog.get_logger(__name__)
+
+
+_ORDER = tuple(Effect)
+
+
+Check = Callable[[], Sequence[Trouble]]
+"""Returns the troubles that one part of the node sees now. It may raise: that counts as none."""
+
+
+def of_effect(troubles: Sequence[Trouble], *, at_least: Effect) -> list[Trouble]:
+    """The troubles whose effect is at least as bad as this one."""
+    return [t for t in troubles if _ORDER.index(t.effect) >= _ORDER.index(at_least)]
+
+
+def worst(troubles: Sequence[Trouble], *, at_least: Effect) -> Trouble | None:
+    """The trouble with the worst effect, of those with at least this one; the first of equals."""
+    grave = of_effect(troubles, at_least=at_least)
+    return max(grave, key=lambda t: _ORDER.index(t.effect), default=None)
+
+
+def check_may_record(troubles: Sequence[Trouble]) -> None:
+    """Raises the ``Problem`` of the trouble that forbids recording, if there is one."""
+    if (trouble := worst(troubles, at_least=Effect.NO_RECORDING)) is not None:
+        raise trouble.problem(trouble.status, {"Retry-After": "10"})
+
+
+class Checks(Background):
+    """Asks each check every two seconds, in a thread of its own, and keeps what it answered."""
+
+    def __init__(self, when_changed: Callable[[], None] = lambda: None) -> None:
+        self.now: tuple[Trouble, ...] = ()
+        self._checks: list[Check] = []
+        self._when_changed = when_changed
+        self._asking = threading.Lock()
+        super().__init__(checks=self._run)
+
+    def add(self, check: Check) -> None:
+        """Ask this check too, from the next round on."""
+        self._checks.append(check)
+
+    def look(self) -> None:
+        """Ask every check once, now."""
+        with self._asking:
+            found = tuple(trouble for check in self._checks for trouble in _asked(check))
+            before, self.now = self.now, found
+        if {t.rule for t in before} != {t.rule for t in found}:
+            for trouble in found:
+                _log.warning("trouble", rule=trouble.rule, effect=trouble.effect.value)
+        if before != found:
+            self._when_changed()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.look()
+            self._stopping.wait(_EVERY_SECONDS)
+
+
+def _asked(check: Check) -> Sequence[Trouble]:
+    try:
+        return check()
+    except Exception as error:
+        _log.warning("a check of readiness was interrupted", error=type(error).__name__)
+        return ()

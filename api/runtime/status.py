@@ -1,0 +1,172 @@
+"""What a node's background work says of itself to those that answer requests.
+
+They are processes of their own, on one machine or several. The work writes one row, and notifies
+with the same text; whoever answers requests keeps what it heard last. In the other direction a
+notice alone is enough: there is something to do, which is in the database.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import psycopg
+import structlog
+from psycopg.sql import SQL, Identifier
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from api.client.trouble import Trouble
+from api.runtime.background import Background
+from ledger.store.database import APP_ROLE, Database
+
+CHANNEL = "node_work"
+ASSESSED = "duplicate_assessed"
+"""Notified where a coordinator assessed a duplicate, of which another country is to be told."""
+WORK_LOCK = 7_205_301_447  # any number, the same in every process
+"""The advisory lock that a node's background work holds, shared, for as long as it runs."""
+_EVERY_SECONDS = 5.0
+_AT_MOST_EVERY_SECONDS = 0.02
+_LOOK_SECONDS = 0.5
+_AGAIN_SECONDS = 0.5
+_log = structlog.get_logger(__name__)
+
+_SAY = """
+INSERT INTO node.work (said, said_at) VALUES (%(said)s::text::jsonb, now())
+ON CONFLICT (is_only) DO UPDATE SET said = EXCLUDED.said, said_at = EXCLUDED.said_at
+RETURNING pg_notify(%(channel)s, %(said)s)
+"""
+
+
+class Heard(BaseModel):
+    """How a country's node stands to the ledger node."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reachable: bool
+    """Whether it is heard there what the log signed."""
+    takes_actions: bool
+    """Whether it answered to what was passed on last."""
+    heard_at: AwareDatetime | None
+    trouble: str | None
+
+
+class Said(BaseModel):
+    """All that is said."""
+
+    model_config = ConfigDict(frozen=True)
+
+    size: int = 0
+    """The last signed size that this node has."""
+    troubles: tuple[Trouble, ...] = ()
+    """What the background work finds wrong."""
+    heard: Heard | None = None
+    """``None`` on the ledger node."""
+    decided: int = 0
+    """Grows whenever an outcome may be known of what is in the outbox."""
+
+
+class Told:
+    """What was said last, as this process knows it."""
+
+    def __init__(self, database: Database) -> None:
+        self.now = Said()
+        self._database = database
+        self._changed = threading.Condition()
+
+    def hear(self, said: str) -> None:
+        """Take in a notice's payload."""
+        try:
+            self._take(Said.model_validate_json(said))
+        except ValidationError:
+            _log.warning("a notice is not understood")
+
+    def read(self) -> None:
+        """Take in what was said while nobody listened here. Raises ``psycopg.Error``."""
+        with self._database.connection() as connection:
+            row = connection.execute("SELECT said FROM node.work").fetchone()
+        if row is not None:
+            self._take(Said.model_validate(row["said"]))
+
+    def said_at(self) -> datetime | None:
+        """When anything was said last: every few seconds, while the work goes on."""
+        with self._database.connection() as connection:
+            row = connection.execute("SELECT said_at FROM node.work", prepare=True).fetchone()
+        return None if row is None else row["said_at"].astimezone(UTC)
+
+    def wait(self, seconds: float) -> None:
+        """Return when something else is said, at the latest after ``seconds``."""
+        with self._changed:
+            self._changed.wait(seconds)
+
+    def _take(self, said: Said) -> None:
+        with self._changed:
+            self.now = said
+            self._changed.notify_all()
+
+
+class Teller(Background):
+    """Says what ``look`` sees: when told that it changed, and every few seconds."""
+
+    def __init__(self, database: Database, look: Callable[[], Said]) -> None:
+        self._database = database
+        self._look = look
+        self._changed = threading.Event()
+        super().__init__(tell=self._run)
+
+    def tell(self) -> None:
+        """Say that there may be something else to say."""
+        self._changed.set()
+
+    def say(self) -> None:
+        """Say it now. Raises ``psycopg.Error``."""
+        with self._database.transaction() as connection:
+            connection.execute("SET LOCAL synchronous_commit = off")
+            said = self._look().model_dump_json()
+            connection.execute(_SAY, {"said": said, "channel": CHANNEL}, prepare=True)
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.say()
+            except Exception as error:
+                _log.warning("telling interrupted", error=type(error).__name__)
+            self._stopping.wait(_AT_MOST_EVERY_SECONDS)
+            self._changed.wait(_EVERY_SECONDS)
+            self._changed.clear()
+
+
+class Listener(Background):
+    """Calls what is to be done on each channel, and all of them where one may have been missed."""
+
+    def __init__(self, conninfo: str, works: Mapping[str, Callable[[], None]]) -> None:
+        self._conninfo = conninfo
+        self._works = works
+        super().__init__(listen=self._run)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except psycopg.Error as error:
+                _log.warning("listening interrupted", error=type(error).__name__)
+                self._stopping.wait(_AGAIN_SECONDS)
+
+    def _listen(self) -> None:
+        with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(SQL("SET ROLE {}").format(Identifier(APP_ROLE)))
+            connection.execute("SELECT pg_advisory_lock_shared(%s)", (WORK_LOCK,))
+            for channel in self._works:
+                connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
+            for work in self._works.values():
+                work()
+            while not self._stopping.is_set():
+                for notice in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
+                    self._works[notice.channel]()
+
+
+def notify(database: Database, channel: str) -> None:
+    """Say on a channel that there is something to do."""
+    with database.connection() as connection:
+        connection.execute("SELECT pg_notify(%s, '')", (channel,))

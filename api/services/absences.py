@@ -1,0 +1,53 @@
+"""What a party misses while it is away, out of a node's ledger and published checkpoints."""
+
+from api.client.schemas import AbsenceReport, AnnouncedAbsence, DecisionWithout, MissedPublications
+from ledger.procedure.registry import Registry
+from ledger.publication.missed_cosignatures import missed_publications
+from ledger.publication.publisher import PolicyAt, sizes
+from ledger.store.database import Database
+
+
+def absence_report(
+    database: Database, policy_at: PolicyAt, registry: Registry, party: str
+) -> AbsenceReport:
+    """Return what was announced, decided and published without ``party``."""
+    quorum = registry.protocol.quorum_in_force
+    _, size = sizes(database)
+    witness = policy_at(size).witnesses.get(party)
+    return AbsenceReport(
+        party=party,
+        announced=tuple(
+            AnnouncedAbsence(
+                id=one.action,
+                subjects=tuple(sorted(one.subjects)),
+                by=one.by,
+                position=one.position,
+                announced_at=one.recorded_at,
+                counts_from=one.counts_from(quorum),
+                ended_at=one.ended_at,
+            )
+            for one in registry.announced
+            if one.party == party and quorum is not None
+        ),
+        decided=tuple(
+            DecisionWithout(
+                position=one.since,
+                recorded_at=one.recorded_at,
+                without=tuple(sorted(one.without)),
+                policy=str(one.policy),
+            )
+            for one in registry.policies
+            if party in one.without
+        ),
+        published=tuple(
+            MissedPublications(
+                first=one.first,
+                last=one.last,
+                count=one.count,
+                began_at=one.began_at,
+                ended_at=one.ended_at,
+                covered_by=one.covered_by,
+            )
+            for one in (missed_publications(database, party, witness.key.name) if witness else ())
+        ),
+    )

@@ -1,0 +1,436 @@
+"""Takes in an action: its disclosures go to the country's vault, the rest to the ledger.
+
+On the ledger node that is one step. A country's node puts the action into its outbox, and
+answers with the outcome where it is known soon.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from eventsourcing.persistence import PersistenceError
+from rfc9457 import Problem
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+from api.client.problem import problem
+from api.client.schemas import Outcome, Receipt
+from api.client.trouble import Trouble
+from api.continuity.history import History
+from api.runtime.readiness import check_may_record
+from api.runtime.status import Told
+from api.services.action_status import Outcomes
+from api.services.decisions import SignedDecisions
+from api.services.personal_data_access import write_down_refused
+from ledger.application import Ledger
+from ledger.procedure.deciding import check_case
+from ledger.procedure.disclosed_agencies import check_agencies
+from ledger.procedure.protocol import NODE, Agency
+from ledger.refusals import Ground, Refusal
+from ledger.replication.outbox import Outbox, OutboxState
+from ledger.signing import signed_action
+from ledger.signing.sd_jwt import SdJwt
+from ledger.store.database import ReconnectedError
+from ledger.vault.disclosures import Vault, Vaults
+
+_PATIENCE_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
+_DECISIONS = 2
+"""So often an action is decided on again, where its refusal does not hold any more."""
+_AGAIN = Retrying(
+    retry=retry_if_exception_type(ReconnectedError), stop=stop_after_attempt(9), reraise=True
+)
+
+
+T = TypeVar("T")
+
+
+class Recording(Protocol):
+    """What a node does with a signed action. Each method raises ``Refusal``."""
+
+    def on_case(
+        self, sender: Agency, sent: str, case_id: UUID, case_version: int
+    ) -> Receipt | Outcome:
+        """Record an action on a case; an ``Outcome`` says that it waits, or was refused."""
+
+    def on_protocol(self, sender: Agency, sent: str) -> Receipt | Outcome:
+        """Record an act on the protocol itself."""
+
+    def of_node(
+        self,
+        node: Agency,
+        action: signed_action.SignedAction,
+        case_id: UUID | None,
+        case_version: int,
+    ) -> None:
+        """Record what this node itself signed, now or when the ledger node can be reached.
+
+        On a case, or on the protocol itself where there is none.
+        """
+
+
+class DirectRecording:
+    """The ledger node records at once. Other nodes pass actions on without disclosures."""
+
+    def __init__(
+        self, ledger: Ledger, vaults: Vaults, decisions: SignedDecisions | None = None
+    ) -> None:
+        """``decisions`` signs the refusals of the rules; without it they are not signed."""
+        self._ledger = ledger
+        self._vaults = vaults
+        self._decisions = decisions
+
+    def on_case(self, sender: Agency, sent: str, case_id: UUID, case_version: int) -> Receipt:
+        """Nothing of a refused action is kept, neither in the ledger nor in a vault.
+
+        An error that is no refusal leaves the outcome open: the disclosures stay until it
+        is known.
+        """
+        parsed = signed_action.parse(sent)
+        action = _senders_action(self._ledger, parsed, sender)
+        try:
+            return self._on_case(sender, parsed, action, case_id, case_version)
+        except Refusal as refusal:
+            if sender.id == action.agency:  # another country's node writes its own down
+                write_down_refused(self._vaults, sender, action, case_id, refusal.rule)
+            raise
+
+    def _on_case(
+        self,
+        sender: Agency,
+        parsed: SdJwt,
+        action: signed_action.SignedAction,
+        case_id: UUID,
+        case_version: int,
+    ) -> Receipt:
+        if sender.role == NODE:
+            _check_bare(parsed)
+            append = partial(self._ledger.append, action, case_id, case_version)
+            return Receipt.of(self._decided(append, action, case_id, case_version))
+        signed_action.check_disclosures(action, parsed.disclosures)
+        check_agencies(action, parsed.disclosures, self._ledger.adopted().protocol)
+        vault = self._vaults.of(sender.party)
+        check_case(action, case_id)
+        _check_release(vault, action)
+        given = (vault, parsed, action, case_id, case_version)
+        try:
+            return self._deposited_and_recorded(*given)
+        except ReconnectedError:
+            return _AGAIN.copy()(self._deposited_and_recorded, *given)
+
+    def _deposited_and_recorded(
+        self,
+        vault: Vault,
+        parsed: SdJwt,
+        action: signed_action.SignedAction,
+        case_id: UUID,
+        case_version: int,
+    ) -> Receipt:
+        """Disclosures first: the event is committed after them, to the same database's log, and
+        waits for the disk.
+
+        Raises ``ReconnectedError`` where the database may have crashed between: then both are to be
+        done again, though the event may be there.
+        """
+        since = time.monotonic() if action.digests else None
+        try:
+            deposit = vault.deposit(action, case_id, parsed.disclosures, durably=False)
+        except Refusal:  # the person was erased, after this was recorded or before
+            if (receipt := self._ledger.receipt_of(action)) is not None:
+                return Receipt.of(receipt)
+            raise
+        try:
+            record = partial(self._ledger.record, action, case_id, case_version, since=since)
+            recorded, is_new = self._decided(record, action, case_id, case_version)
+        except Refusal:
+            self._take_back(vault, action, deposit)
+            raise
+        if not is_new and vault.has_whole(action.id, besides=deposit):
+            # What the action disclosed is in the vault since it was recorded.
+            self._take_back(vault, action, deposit)
+        return Receipt.of(recorded)
+
+    @staticmethod
+    def _take_back(vault: Vault, action: signed_action.SignedAction, deposit: UUID) -> None:
+        if action.digests:
+            vault.withdraw(action.id, deposit)
+
+    def on_protocol(self, sender: Agency, sent: str) -> Receipt:
+        parsed = signed_action.parse(sent)
+        action = _senders_action(self._ledger, parsed, sender)
+        signed_action.check_disclosures(action, parsed.disclosures)
+        append = partial(self._ledger.append_to_registry, action)
+        return Receipt.of(self._decided(append, action, None, 0))
+
+    def _decided(
+        self,
+        record: Callable[[], T],
+        action: signed_action.SignedAction,
+        case_id: UUID | None,
+        case_version: int,
+    ) -> T:
+        """Record an action. Raises ``Refusal``, signed where the rules refuse the action.
+
+        The refusal that is signed is decided once more, by the state of one size of the ledger.
+        Where that state accepts the action, it is recorded after all.
+        """
+        for _ in range(_DECISIONS):
+            try:
+                return record()
+            except Refusal as refusal:
+                if self._decisions is None:
+                    raise
+                signed = self._decisions.refusal(action, case_id, case_version)
+                if signed is not None:
+                    raise signed from refusal
+        return record()
+
+    def of_node(
+        self,
+        node: Agency,  # noqa: ARG002
+        action: signed_action.SignedAction,
+        case_id: UUID | None,
+        case_version: int,
+    ) -> None:
+        if case_id is None:
+            self._ledger.append_to_registry(action)
+        else:
+            self._ledger.append(action, case_id, case_version)
+
+
+class OutboxRecording:
+    """A country's node: durable first, passed on next, told once its own copy has it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        vaults: Vaults,
+        outbox: Outbox,
+        outcomes: Outcomes,
+        told: Told,
+    ) -> None:
+        self._ledger = ledger
+        self._vaults = vaults
+        self._outbox = outbox
+        self._outcomes = outcomes
+        self._told = told
+
+    def on_case(
+        self, sender: Agency, sent: str, case_id: UUID, case_version: int
+    ) -> Receipt | Outcome:
+        """A refusal here is of what no ledger would take; the rules are the ledger node's."""
+        _check_no_node(sender)
+        parsed = signed_action.parse(sent)
+        action = _senders_action(self._ledger, parsed, sender)
+        signed_action.check_disclosures(action, parsed.disclosures)
+        check_agencies(action, parsed.disclosures, self._ledger.adopted().protocol)
+        vault = self._vaults.of(sender.party)
+        check_case(action, case_id)
+        try:
+            _check_release(vault, action)
+        except Refusal as refusal:
+            write_down_refused(self._vaults, sender, action, case_id, refusal.rule)
+            raise
+        if (receipt := self._ledger.receipt_of(action)) is not None:
+            _complete(vault, parsed, action, case_id)
+            return Receipt.of(receipt)
+        if not self._is_waiting(action):
+            deposit = vault.deposit(action, case_id, parsed.disclosures)
+            if not self._outbox.put(action, sender, case_id, case_version, deposit):
+                vault.withdraw(action.id, deposit)  # the same came in at the same moment
+        return self._await(action.id)
+
+    def on_protocol(self, sender: Agency, sent: str) -> Receipt | Outcome:
+        _check_no_node(sender)
+        parsed = signed_action.parse(sent)
+        action = _senders_action(self._ledger, parsed, sender)
+        signed_action.check_disclosures(action, parsed.disclosures)
+        if (receipt := self._ledger.receipt_of(action)) is not None:
+            return Receipt.of(receipt)
+        if not self._is_waiting(action):
+            self._outbox.put(action, sender, None, 0, None)
+        return self._await(action.id)
+
+    def of_node(
+        self,
+        node: Agency,
+        action: signed_action.SignedAction,
+        case_id: UUID | None,
+        case_version: int,
+    ) -> None:
+        if not self._is_waiting(action) and self._ledger.receipt_of(action) is None:
+            self._outbox.put(action, node, case_id, case_version, None)
+
+    def _is_waiting(self, action: signed_action.SignedAction) -> bool:
+        found = self._outbox.find(action)
+        return found is not None and found.state is not OutboxState.REFUSED
+
+    def _await(self, action_id: UUID) -> Receipt | Outcome:
+        """Wait a little for the outcome, where the ledger node answers at all."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            outcome = self._outcomes.of(action_id)
+            if outcome is None:
+                raise RuntimeError("an action that was put into the outbox is not there")
+            if outcome.receipt is not None:
+                return outcome.receipt
+            if outcome.problem is not None or self._is_away() or time.monotonic() > deadline:
+                return outcome
+            self._told.wait(_LOOK_SECONDS)
+
+    def _is_away(self) -> bool:
+        """Whether the ledger node does not answer, or is not believed."""
+        said = self._told.now
+        diverged = any(trouble.rule == "log-diverged" for trouble in said.troubles)
+        return diverged or (said.heard is not None and not said.heard.takes_actions)
+
+
+class GuardedRecording:
+    """Records as ``recording`` does, unless a trouble of the node forbids it.
+
+    An action that is recorded already gets its receipt all the same.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        history: History,
+        recording: Recording,
+        troubles: Callable[[], Sequence[Trouble]],
+    ) -> None:
+        self._ledger = ledger
+        self._history = history
+        self._recording = recording
+        self._troubles = troubles
+
+    def on_case(
+        self, sender: Agency, sent: str, case_id: UUID, case_version: int
+    ) -> Receipt | Outcome:
+        with self._by_this_history():
+            return self._recorded_before(sender, sent, self._troubles()) or self._recording.on_case(
+                sender, sent, case_id, case_version
+            )
+
+    def on_protocol(self, sender: Agency, sent: str) -> Receipt | Outcome:
+        troubles = [trouble for trouble in self._troubles() if not trouble.protocol_goes_on]
+        with self._by_this_history():
+            return self._recorded_before(sender, sent, troubles) or self._recording.on_protocol(
+                sender, sent
+            )
+
+    def of_node(
+        self,
+        node: Agency,
+        action: signed_action.SignedAction,
+        case_id: UUID | None,
+        case_version: int,
+    ) -> None:
+        check_may_record(self._troubles())
+        self._recording.of_node(node, action, case_id, case_version)
+
+    @contextmanager
+    def _by_this_history(self) -> Iterator[None]:
+        """What an older copy of the database explains is no refusal, and no error of ours.
+
+        Raises ``Problem`` (``history-changed``) instead.
+        """
+        try:
+            yield
+        except (Refusal, PersistenceError):
+            if self._history.is_shorter():
+                check_may_record(self._history.look())
+            raise
+
+    def _recorded_before(
+        self, sender: Agency, sent: str, troubles: Sequence[Trouble]
+    ) -> Receipt | None:
+        """The receipt of an action that is not recorded now, but was before.
+
+        ``None`` where recording is allowed. Raises ``Problem`` where it is not.
+        """
+        try:
+            check_may_record(troubles)
+        except Problem:
+            action = _senders_action(self._ledger, signed_action.parse(sent), sender)
+            if (receipt := self._ledger.receipt_of(action)) is None:
+                raise
+            return Receipt.of(receipt)
+        return None
+
+
+def _senders_action(ledger: Ledger, parsed: SdJwt, sender: Agency) -> signed_action.SignedAction:
+    """The action, which its signer sends, or the node of the signer's country."""
+    action = signed_action.read(parsed)
+    if action.agency == sender.id:
+        return action
+    signer = ledger.adopted().protocol.agencies_by_id.get(action.agency)
+    if sender.role == NODE and signer is not None and signer.party == sender.party:
+        return action
+    raise Refusal(
+        Ground.NOT_ALLOWED,
+        "own-action-only",
+        f"{sender.id} cannot send what another agency signed; each sends its own.",
+        "iss",
+    )
+
+
+def _complete(
+    vault: Vault, parsed: SdJwt, action: signed_action.SignedAction, case_id: UUID
+) -> None:
+    """Take in the disclosures of a recorded action where the vault lacks any of them.
+
+    A vault that was put back to an older copy lacks them: the agency sends the same action again.
+    """
+    if action.digests and not vault.has_whole(action.id):
+        with suppress(Refusal):  # the person was erased
+            vault.deposit(action, case_id, parsed.disclosures)
+
+
+def _check_release(vault: Vault, action: signed_action.SignedAction) -> None:
+    """What is released is held here, and of the groups that the release names.
+
+    The ledger node cannot know: it sees digests alone.
+    """
+    if action.kind != "information_released":
+        return
+    named = [(UUID(part["action"]), part["digests"]) for part in action.fields["released"]]
+    held = vault.own_groups([action_id for action_id, _ in named])
+    for action_id, digests in named:
+        for digest in digests:
+            if (group := held.get((action_id, digest))) is None:
+                raise Refusal(
+                    Ground.INVALID,
+                    "not-held",
+                    "A digest is of no personal field that this country's vault holds.",
+                    "act.released",
+                )
+            if group not in action.fields["groups"]:
+                raise Refusal(
+                    Ground.INVALID,
+                    "group-not-named",
+                    f"A field of {group} is among those released; name its group too.",
+                    "act.groups",
+                )
+
+
+def _check_no_node(sender: Agency) -> None:
+    """A node passes actions on to the ledger node alone; that is no refusal of the action."""
+    if sender.role == NODE:
+        raise problem(
+            503,
+            "Not available now",
+            "not-the-ledger-node",
+            "This is a country's node; pass actions on to the ledger node.",
+        )
+
+
+def _check_bare(parsed: SdJwt) -> None:
+    if parsed.disclosures:
+        raise Refusal(
+            Ground.INVALID,
+            "disclosures-stay",
+            "A node passes on the signed action alone; its disclosures stay in its own vault.",
+            "disclosures",
+        )

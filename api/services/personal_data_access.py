@@ -1,0 +1,263 @@
+"""Opens personal fields to who may read them, and writes down who asked, granted or refused."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ledger.application import Ledger
+from ledger.events.event import ActionRecorded
+from ledger.procedure.case import Case, decide
+from ledger.procedure.case_state import CaseState, evolve
+from ledger.procedure.legal_basis import Basis, reading_bases
+from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol
+from ledger.refusals import Ground, Refusal
+from ledger.replication.outbox import Outbox
+from ledger.signing import signed_action
+from ledger.signing.signed_action import SignedAction
+from ledger.system import clock
+from ledger.vault.access_log import Asked, BasisNamed, CaseReadings, Reading
+from ledger.vault.disclosures import Damaged, Held, Vaults
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who asks: an agency's system by its key, or a person of the agency who signed in."""
+
+    agency: Agency
+    key_id: str | None
+    person: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was opened, and the entry of the access log that opened it."""
+
+    reading: Reading
+    case: Case
+    fields: Sequence[Held]
+    damaged: Sequence[Damaged] = ()
+    """Fields of the groups that do not open at their place."""
+
+
+class Disclosing:
+    """The only way to a personal field: matrix, basis, entry in the access log, then the field."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        vaults: Vaults,
+        outbox: Outbox,
+        moments: Callable[[], Sequence[datetime]] = lambda: (clock.now(),),
+    ) -> None:
+        """``moments`` returns what time it may be now: more than one, where clocks differ."""
+        self._moments = moments
+        self._ledger = ledger
+        self._vaults = vaults
+        self._outbox = outbox
+
+    def read(
+        self,
+        reader: Reader,
+        case_id: UUID,
+        groups: Iterable[FieldGroup],
+        purpose: Purpose,
+        basis: LegalBasis | None,
+    ) -> Opened:
+        """The fields of ``groups`` that the reader's own country holds.
+
+        With the basis of danger to life the matrix's ``break_glass`` counts, else its ``read``.
+        Raises ``Refusal`` (``access-matrix``, ``no-legal-basis``), which is written down too.
+        """
+        case = self._case(reader, case_id)
+        protocol = self._ledger.adopted().protocol
+        in_danger = basis is LegalBasis.DANGER_TO_LIFE
+        operation = Operation.BREAK_GLASS if in_danger else Operation.READ
+        asked = _asked(reader, case_id, operation, groups, purpose)
+        vault = self._vaults.of(reader.agency.party)
+        try:
+            check_matrix(protocol, reader.agency, operation, asked.groups)
+            state = self._in_danger(case, reader, protocol) if in_danger else case.state
+            bases = _bases(state, protocol, reader.agency, asked.groups, basis, self._moments())
+        except Refusal as refusal:
+            vault.readings.record(asked, refused_by=refusal.rule)
+            raise
+        reading = vault.readings.record(asked, bases=bases)
+        return self._open(reader, reading, case)
+
+    def subject_access(self, reader: Reader, case_id: UUID) -> Opened:
+        """All personal fields held on a person, for that person. Raises ``Refusal``.
+
+        No basis is asked for: what is held on a person is the person's to know.
+        """
+        case = self._case(reader, case_id)
+        protocol = self._ledger.adopted().protocol
+        asked = _asked(
+            reader, case_id, Operation.SUBJECT_ACCESS, FieldGroup, Purpose.SUBJECT_ACCESS
+        )
+        vault = self._vaults.of(reader.agency.party)
+        try:
+            check_matrix(protocol, reader.agency, Operation.SUBJECT_ACCESS, asked.groups)
+        except Refusal as refusal:
+            vault.readings.record(asked, refused_by=refusal.rule)
+            raise
+        return self._open(reader, vault.readings.record(asked), case)
+
+    def readings(self, reader: Reader, case_id: UUID) -> CaseReadings:
+        """Who asked for the person's fields in this country. An agency sees its own requests;
+        coordinator and oversight, and who hands the list to the person, see all.
+        """
+        self._case(reader, case_id)
+        if reader.agency.role == NODE:
+            raise _nodes_copy_only()
+        found = self._vaults.of(reader.agency.party).readings.of_case(case_id)
+        protocol = self._ledger.adopted().protocol
+        hands_out = protocol.allows(
+            reader.agency.role, Operation.SUBJECT_ACCESS, FieldGroup.IDENTITY
+        )
+        if reader.agency.role in (COORDINATOR, OVERSIGHT) or hands_out:
+            return found
+        own = (reading for reading in found if reading.asked.agency == reader.agency.id)
+        return CaseReadings(own, found.changed)
+
+    def _in_danger(self, case: Case, reader: Reader, protocol: Protocol) -> CaseState:
+        """The state with what the reader handed in and the ledger node has yet to record.
+
+        Danger to life does not wait for a machine: it is durable here, signed, and on its way.
+        """
+        state = case.state
+        for waiting in self._outbox.waiting_of(reader.agency.id, case.id):
+            action = signed_action.read_recorded(waiting.sd_jwt)
+            if action.kind != "break_glass_opened" or action.id in case.history:
+                continue
+            event = ActionRecorded(
+                case.id, state.version + 1, action, state.position + 1, waiting.received_at
+            )
+            with suppress(Refusal):
+                decide(case, action, case.id, protocol, waiting.received_at)
+                state = evolve(state, event.as_act(), protocol)
+        return state
+
+    def _case(self, reader: Reader, case_id: UUID) -> Case:
+        case = self._ledger.case(case_id)
+        if case is None or (
+            reader.agency.party not in case.state.parties and reader.agency.role != OVERSIGHT
+        ):
+            raise Refusal(
+                Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."
+            )
+        return case
+
+    def _open(self, reader: Reader, reading: Reading, case: Case) -> Opened:
+        held = self._vaults.of(reader.agency.party).personal_fields(reading)
+        recorded = case.history.keys()
+        return Opened(
+            reading,
+            case,
+            [one for one in held if one.action_id in recorded],
+            [one for one in held.damaged if one.action_id in recorded],
+        )
+
+
+_ASKING = {
+    "information_requested": Operation.REQUEST,
+    "information_released": Operation.RELEASE,
+    "break_glass_opened": Operation.BREAK_GLASS,
+}
+"""Actions that ask for personal fields; the accepted ones are on the trail."""
+
+
+def write_down_refused(
+    vaults: Vaults, agency: Agency, action: SignedAction, case_id: UUID, rule: str
+) -> None:
+    """Put a refused action that asked for personal fields into the access log."""
+    operation = _ASKING.get(action.kind)
+    groups = action.fields.get("groups")
+    if operation is None or not groups or not vaults.has(agency.party):
+        return
+    purpose = action.fields.get("purpose", Purpose.DANGER_TO_LIFE)
+    asked = _asked(
+        Reader(agency, action.key_id, None),
+        case_id,
+        operation,
+        map(FieldGroup, groups),
+        Purpose(purpose),
+    )
+    vaults.of(agency.party).readings.record(asked, refused_by=rule)
+
+
+def check_matrix(
+    protocol: Protocol, agency: Agency, operation: Operation, groups: Iterable[FieldGroup]
+) -> None:
+    """Raises ``Refusal`` (``access-matrix``) where the protocol never allows this."""
+    denied = [g.value for g in groups if not protocol.allows(agency.role, operation, g)]
+    if denied:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "access-matrix",
+            f"A {agency.role} has no {operation} of {', '.join(denied)} in this protocol.",
+            "groups",
+        )
+
+
+def _asked(
+    reader: Reader,
+    case_id: UUID,
+    operation: Operation,
+    groups: Iterable[FieldGroup],
+    purpose: Purpose,
+) -> Asked:
+    return Asked(
+        agency=reader.agency.id,
+        role=reader.agency.role,
+        person=reader.person,
+        key_id=reader.key_id,
+        case_id=case_id,
+        operation=operation,
+        groups=tuple(dict.fromkeys(groups)),
+        purpose=purpose,
+    )
+
+
+def _bases(
+    state: CaseState,
+    protocol: Protocol,
+    agency: Agency,
+    groups: Iterable[FieldGroup],
+    named: LegalBasis | None,
+    moments: Sequence[datetime],
+) -> Mapping[FieldGroup, BasisNamed]:
+    """The basis of each group: the one that is named, or any but danger to life.
+
+    It must hold at each of the ``moments`` that it may be now.
+    """
+
+    def fits(basis: Basis) -> bool:
+        if named is None:
+            return basis.kind is not LegalBasis.DANGER_TO_LIFE
+        return basis.kind is named
+
+    found: dict[FieldGroup, BasisNamed] = {}
+    for group in groups:
+        first, *others = (list(reading_bases(state, protocol, agency, group, m)) for m in moments)
+        bases = (basis for basis in first if all(basis in other for other in others))
+        basis = next(filter(fits, bases), None)
+        if basis is None:
+            raise Refusal(
+                Ground.NOT_ALLOWED,
+                "no-legal-basis",
+                f"Nothing recorded in this case allows {agency.id} to read {group} now: record "
+                "a consent or a best-interests decision, or open access in danger to life.",
+                "groups",
+            )
+        found[group] = BasisNamed(kind=basis.kind, action=basis.action)
+    return found
+
+
+def _nodes_copy_only() -> Refusal:
+    return Refusal(
+        Ground.NOT_ALLOWED, "nodes-copy-only", "A node copies events; people read cases."
+    )

@@ -1,0 +1,120 @@
+"""Where the annual report is made from: a node's database, or an export of the ledger."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+
+from ledger.application import Ledger
+from ledger.events.act import Act
+from ledger.export.static_export import read_checkpoint, read_export
+from ledger.log.checkpoint import Checkpoint, write_hash
+from ledger.log.merkle import Frontier, leaf_hash
+from ledger.log.note import Note
+from ledger.procedure.protocol import Protocol
+from ledger.procedure.registry import protocol_adopted_by
+from ledger.publication.publisher import published
+from ledger.store.copy_reader import rows_by_case
+from ledger.store.database import Database, set_role
+from ledger.store.recorder import RecordedRow
+from projections.reports.annual_report import AnnualReport, ReportedCheckpoint, Year, annual_report
+
+Progress = Callable[[int], None]
+"""Told of so many more events that are read."""
+
+
+class NoReportError(ValueError):
+    """There is nothing to report of; the message says why."""
+
+
+def report_of_database(
+    conninfo: str, ledger: Ledger, database: Database, year: int, at: int | None, progress: Progress
+) -> AnnualReport:
+    """The report on a node's own events, which are read by case, one case in memory at a time.
+
+    ``at`` is the size of the checkpoint; by default the last that was published. Raises
+    ``NoReportError``.
+    """
+    last = published(database)
+    if last is None:
+        raise NoReportError("no checkpoint is published yet; a quorum of witnesses must cosign one")
+    size = _size(at, last[1])
+    root = ledger.rows.tree().root(size)
+    _check_root(last[1], size, root)
+    ends = ledger.rows.select_positions([1, size])
+    protocol, until = _protocol(ends[0]), Year.of(year, ends[-1].recorded_at)
+    reported = ReportedCheckpoint(size=size, root=write_hash(root))
+    with psycopg.connect(conninfo) as connection:
+        set_role(connection)
+        # Whatever ends this, the stream ends first: the connection is its own until then.
+        with closing(rows_by_case(connection, upto=size)) as rows:
+            by_case = groupby(_whole(rows, progress), attrgetter("originator_id"))
+            cases = (_acts(of_one) for case_id, of_one in by_case if case_id != protocol.ledger_id)
+            return annual_report(cases, protocol, until, reported)
+
+
+def report_of_export(
+    directory: Path, year: int, at: int | None, progress: Progress
+) -> AnnualReport:
+    """The report on what `case-ledger log export` wrote; all its cases are in memory at once.
+
+    Raises ``NoReportError``, and ``ExportError`` where a file is missing.
+    """
+    checkpoint = Checkpoint.parse(Note.parse(read_checkpoint(directory)).text)
+    size = _size(at, checkpoint)
+    cases: dict[UUID, list[Act]] = {}
+    first: RecordedRow | None = None
+    row: RecordedRow | None = None
+    frontier = Frontier()
+    for row in _whole(read_export(directory), progress):
+        first = first or row
+        frontier, _ = frontier.extend([row.leaf_hash])
+        if row.position > 1 and row.originator_id != first.originator_id:
+            cases.setdefault(row.originator_id, []).append(row.event().as_act())
+        if row.position == size:
+            break
+    if first is None or row is None or row.position != size:
+        raise NoReportError("the export has fewer events than its checkpoint says")
+    root = frontier.root()
+    _check_root(checkpoint, size, root)
+    reported = ReportedCheckpoint(size=size, root=write_hash(root))
+    until = Year.of(year, row.recorded_at)
+    return annual_report(cases.values(), _protocol(first), until, reported)
+
+
+def _size(at: int | None, last: Checkpoint) -> int:
+    if at is not None and not 0 < at <= last.size:
+        raise NoReportError(f"the last published checkpoint covers {last.size} events, not {at}")
+    if last.size == 0:
+        raise NoReportError("the published checkpoint covers no event")
+    return at or last.size
+
+
+def _check_root(last: Checkpoint, size: int, root: bytes) -> None:
+    if size == last.size and root != last.root:
+        raise NoReportError(
+            "the events are not those of the checkpoint; run `case-ledger verify` and tell the "
+            "other parties"
+        )
+
+
+def _whole(rows: Iterable[RecordedRow], progress: Progress) -> Iterator[RecordedRow]:
+    """The same rows. Raises ``NoReportError`` where bytes are not those that are in the tree."""
+    for number, row in enumerate(rows, 1):
+        if leaf_hash(row.state) != row.leaf_hash:
+            raise NoReportError(f"the event at position {row.position} is not the recorded one")
+        if number % 1_000 == 0:
+            progress(1_000)
+        yield row
+
+
+def _protocol(row: RecordedRow) -> Protocol:
+    return protocol_adopted_by(row.event().action)
+
+
+def _acts(rows: Iterable[RecordedRow]) -> Sequence[Act]:
+    return [row.event().as_act() for row in rows]

@@ -1,0 +1,173 @@
+"""What a case's page tells, in words: the trail's rows, what is in force, and what is due."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from api.paper.subject_access.wording import Wording
+from ledger.procedure.case_state import annulled_ids
+from ledger.procedure.protocol import OVERSIGHT, Agency, Protocol
+from ledger.vault.disclosures import Held, HeldFields
+from projections.folds.audit_trail import TrailEntry
+from projections.folds.case_view import CaseView, StepView, Turn
+from projections.folds.due_index import takers
+
+_SOON = timedelta(days=3)
+
+
+class Urgency(StrEnum):
+    """How a due date looks from now."""
+
+    LATE = "late"
+    SOON = "soon"
+    LATER = "later"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A field and its value, a line for each item."""
+
+    name: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One action of the trail in words."""
+
+    entry: TrailEntry
+    what: str
+    who: str
+    fields: tuple[Told, ...]
+    disclosed: tuple[Told, ...]
+    """What the reader's country holds at ``case`` level."""
+    damaged: tuple[str, ...]
+    """Fields of these that do not open: somebody changed the vault's rows."""
+    annulled: bool
+    answers: int | None
+    """The number of the other country's action that this one takes over or answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One expected step, as the reader's agency sees it."""
+
+    step: StepView
+    urgency: Urgency
+    ours: bool
+    """Whether it is the reader's country's turn."""
+    mine: bool
+    """Whether the reader's agency may take it."""
+
+
+def urgency(due: datetime | None, now: datetime) -> Urgency:
+    """How near a due date is."""
+    if due is None:
+        return Urgency.NONE
+    if due < now:
+        return Urgency.LATE
+    return Urgency.SOON if due - now < _SOON else Urgency.LATER
+
+
+def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> tuple[Due, ...]:
+    """The expected steps of a case: what is the agency's own first, then by date."""
+    found = [
+        Due(
+            step=step,
+            urgency=urgency(step.due, now),
+            ours=step.turn is not Turn.THEIRS,
+            mine=is_own(step, agency, protocol),
+        )
+        for step in view.expected
+    ]
+    return tuple(sorted(found, key=lambda d: (not d.mine, not d.ours)))
+
+
+def is_own(step: StepView, agency: Agency, protocol: Protocol) -> bool:
+    """Whether ``agency`` is whom a step waits for."""
+    if agency.role == OVERSIGHT:  # its view is of no country: no step is that view's turn
+        return step.party == agency.party and OVERSIGHT in step.roles
+    if step.turn is Turn.THEIRS:
+        return False
+    if step.agency is not None:
+        return step.agency == agency.id
+    return agency.role in takers(step, protocol)
+
+
+def names(protocol: Protocol, trail: Sequence[TrailEntry], words: Wording) -> Mapping[str, str]:
+    """What agencies and the case's actions are called in values."""
+    agencies = {a.id: words.proper_name(a.name) for a in protocol.agencies}
+    return agencies | {str(e.action_id): f"{e.version}. {words.kind(e.kind)}" for e in trail}
+
+
+def rows(
+    trail: Sequence[TrailEntry],
+    held: HeldFields,
+    pairs: Mapping[UUID, UUID],
+    protocol: Protocol,
+    words: Wording,
+) -> tuple[Row, ...]:
+    """The trail in words; ``pairs`` are handovers, by the action that answers."""
+    named = names(protocol, trail, words)
+    numbers = {entry.action_id: entry.version for entry in trail}
+    annulled = annulled_ids(trail)
+    disclosed = case_values(trail, held)
+    return tuple(
+        Row(
+            entry=entry,
+            what=words.kind(entry.kind),
+            who=named.get(entry.agency, entry.agency),
+            fields=told(entry.kind, entry.fields, named, words),
+            disclosed=told(
+                entry.kind,
+                disclosed[entry.action_id],
+                named,
+                words,
+            ),
+            damaged=tuple(
+                words.field(one.field) for one in held.damaged if one.action_id == entry.action_id
+            ),
+            annulled=entry.action_id in annulled,
+            answers=numbers.get(pairs[entry.action_id]) if entry.action_id in pairs else None,
+        )
+        for entry in trail
+    )
+
+
+def case_values(
+    trail: Iterable[TrailEntry], held: Iterable[Held]
+) -> Mapping[UUID, Mapping[str, JsonValue]]:
+    """Return the ``case`` fields of each action of the trail, by the action's id.
+
+    ``held`` is what the reader's vault holds. An old action may have some in the clear.
+    """
+    values: dict[UUID, dict[str, JsonValue]] = {e.action_id: dict(e.in_clear) for e in trail}
+    for one in held:
+        if one.action_id in values:
+            values[one.action_id][one.field] = one.value
+    return values
+
+
+def of_fact(
+    fact: str, view: CaseView, trail: Iterable[TrailEntry], held: Iterable[Held]
+) -> Mapping[str, JsonValue]:
+    """Return the ``case`` fields of the action by which ``fact`` holds of the case now."""
+    in_force = view.facts.get(fact)
+    if in_force is None:
+        return {}
+    return case_values(trail, held).get(in_force.action, {})
+
+
+def told(
+    kind: str, fields: Mapping[str, JsonValue], named: Mapping[str, str], words: Wording
+) -> tuple[Told, ...]:
+    """Fields in words."""
+    return tuple(
+        Told(words.field(name), words.value(kind, name, value, named))
+        for name, value in fields.items()
+    )

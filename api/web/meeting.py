@@ -1,0 +1,129 @@
+"""A sitting in words and addresses: where its pages are, its forms, and what was recorded in it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from urllib.parse import urlencode
+
+from api.paper.subject_access.wording import Wording
+from api.web.case_text import Told, Urgency, told, urgency
+from api.web.forms import Form, form
+from api.web.refusal_text import fact, reason
+from api.web.rendering import Words
+from ledger.procedure.available_actions import Offer
+from ledger.procedure.protocol import NODE, OVERSIGHT, Protocol
+from ledger.vocabulary.types import format_utc
+from projections.folds.audit_trail import TrailEntry
+from projections.folds.obligations import Obligation
+from projections.tables.meeting import JOINT_ACTION, MEETING, RECORDED, Sitting
+
+CARRIED = ("host", "countries", "agencies", "participants")
+"""Fields of a meeting that are the same for each case of a sitting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One of the forms on a case's page."""
+
+    kind: str
+    form: Form | None
+    """``None`` where the rules refuse the action whatever is recorded in the sitting."""
+    why: str | None
+    """Why it is not possible now: before the meeting, or at all."""
+    preset: Mapping[str, Sequence[str]]
+    after_meeting: bool
+    """Whether it becomes possible by the meeting of this sitting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One action of a sitting in words."""
+
+    entry: TrailEntry
+    what: str
+    who: str
+    fields: tuple[Told, ...]
+
+
+def address(sitting: Sitting, *parts: object) -> str:
+    """A page of a sitting; its moment goes along, and nothing of a person."""
+    path = "/".join(("/meeting", sitting.other, *(str(part) for part in parts)))
+    return f"{path}?{urlencode({'since': format_utc(sitting.since)})}"
+
+
+def draft(sitting: Sitting, agency: str) -> str:
+    """The name under which a browser keeps who is present."""
+    return f"{agency}/sitting/{sitting.other}/{format_utc(sitting.since)}"
+
+
+def recordings(
+    sitting: Sitting, offered: Mapping[str, Offer], met: bool, protocol: Protocol, words: Words
+) -> Sequence[Recording]:
+    """The forms of what is recorded of a case; ``met`` is whether the meeting on it is."""
+    both = (sitting.own, sitting.other)
+    agencies = tuple(
+        a.id for a in protocol.agencies if a.party in both and a.role not in (NODE, OVERSIGHT)
+    )
+    choices = {"host": both, "countries": both, "agencies": agencies, "responsible": agencies}
+    named = {a.id: words.things.proper_name(a.name) for a in protocol.agencies}
+    return [
+        _recording(
+            kind,
+            replace(offered[kind], choices={**offered[kind].choices, **choices}),
+            form_of=lambda offer: form(offer.kind, offer, named, protocol, words.things),
+            preset={"countries": both} if kind == MEETING else {},
+            met=met,
+            words=words,
+        )
+        for kind in RECORDED
+    ]
+
+
+def _recording(
+    kind: str,
+    offer: Offer,
+    *,
+    form_of: Callable[[Offer], Form],
+    preset: Mapping[str, Sequence[str]],
+    met: bool,
+    words: Words,
+) -> Recording:
+    refusal, waits = offer.refusal, kind == JOINT_ACTION
+    if waits and refusal is not None and refusal.rule == f"requires-{MEETING}":
+        refusal = None  # the meeting of this sitting brings it about
+    why = None
+    if refusal is not None:
+        why = reason(refusal, words)
+    elif waits and not met:
+        why = words.texts.text("why.requires", fact=fact(MEETING, words))
+    return Recording(kind, form_of(offer) if refusal is None else None, why, preset, waits)
+
+
+def recorded(
+    entries: Iterable[TrailEntry], named: Mapping[str, str], words: Wording
+) -> tuple[Recorded, ...]:
+    """What was recorded in a sitting, in words."""
+    return tuple(
+        Recorded(
+            entry=entry,
+            what=words.kind(entry.kind),
+            who=named.get(entry.agency, entry.agency),
+            fields=told(entry.kind, entry.fields, named, words),
+        )
+        for entry in entries
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Owing:
+    """What one country owes the other in a case: how much, and how near the first is."""
+
+    number: int
+    due: datetime | None
+    urgency: Urgency
+
+
+def owing(obligations: Sequence[Obligation], now: datetime) -> Owing:
+    """The obligations of one country, the first due first, as the agenda has them."""
+    due = next((one.due for one in obligations if one.due is not None), None)
+    return Owing(len(obligations), due, urgency(due, now))

@@ -1,0 +1,237 @@
+"""Erases what this country holds on a person when that is owed, and confirms it on the ledger.
+
+An erasure is owed once two parties ordered it. It is owed too once the protocol's period of
+retention is over, the erasure was announced on the ledger, and the days of grace have passed by
+the times that witnesses cosigned. This node's own clock decides nothing of that.
+
+Announcements and confirmations are signed with the country's node's key. Where that key is not on
+this machine, the coordinator signs them.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from api.exchange.access_log_anchor import NodeKey, node_of
+from api.runtime.background import Background
+from api.services.append_service import Recording
+from ledger.application import Ledger
+from ledger.log.cosigned_times import CosignedTimes
+from ledger.procedure.case import Case
+from ledger.procedure.erasure_statement import last_version_with_fields
+from ledger.procedure.protocol import Protocol
+from ledger.procedure.retention import (
+    is_to_be_announced,
+    may_be_erased,
+    retention_over,
+    retention_rule,
+)
+from ledger.refusals import Refusal
+from ledger.signing import signed_action
+from ledger.system import clock
+from ledger.vault.disclosures import Vault, Vaults
+from ledger.vocabulary.erasure import ErasureConfirmed, RetentionAnnounced
+from projections.tables.view_queries import ViewReader
+
+_BATCH = 500
+_EVERY_SECONDS = 1.0
+_AFTER_TROUBLE_SECONDS = 2.0
+_RETENTION_EVERY_SECONDS = 3600.0
+_ANNOUNCE_AGAIN_SECONDS = 6 * 3600.0
+_OTHERS_WAIT = timedelta(days=1)
+"""For so long other countries' nodes leave the announcement to the lead country's."""
+_MARGIN = timedelta(days=1)
+"""The ledger node's clock may be ahead of the cosigned times, which are some hours old."""
+ANNOUNCEMENT = RetentionAnnounced.kind
+WORK = "erase"
+_log = structlog.get_logger(__name__)
+
+
+class Erasing(Background):
+    """Follows the ledger for orders, and looks now and then for what is over its time."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        vaults: Vaults,
+        views: ViewReader,
+        recording: Recording,
+        node_key: NodeKey,
+        times: Callable[[], CosignedTimes],
+    ) -> None:
+        self._ledger = ledger
+        self._vaults = vaults
+        self._views = views
+        self._recording = recording
+        self._node_key = node_key
+        self._times = times
+        self._announced: dict[tuple[str, UUID], float] = {}
+        """When an announcement was last handed in, by ``time.monotonic()`` in seconds."""
+        self._unsigned: set[UUID] = set()
+        self._obeyed = -1
+        """The ledger's head when every order before it had been carried out."""
+        super().__init__(erase=self._run)
+
+    def _run(self) -> None:
+        looked = -_RETENTION_EVERY_SECONDS
+        while not self._stopping.is_set():
+            pause = _EVERY_SECONDS
+            try:
+                self.obey()
+                if time.monotonic() - looked >= _RETENTION_EVERY_SECONDS:
+                    self.retire(self._times())
+                    looked = time.monotonic()
+                self.confirm()
+            except Exception as error:
+                _log.warning("erasing interrupted", error=type(error).__name__)
+                pause = _AFTER_TROUBLE_SECONDS
+            self._stopping.wait(pause)
+
+    def obey(self) -> int:
+        """Carry out what was ordered since the last look. Returns how many persons."""
+        head = self._ledger.rows.max_notification_id() or 0
+        if head == self._obeyed or self._ledger.registry() is None:
+            return 0
+        count = 0
+        for vault in self._vaults:
+            ordered = self._ledger.rows.originators_of(
+                ["erasure_approved"], after=vault.progress(WORK), upto=head
+            )
+            for case_id in ordered:
+                if self._stopping.is_set():
+                    return count
+                # The column that found the case is not signed; its events are.
+                if _is_ordered(self._ledger.case(case_id)):
+                    count += self._erase(vault, case_id)
+            vault.advance(WORK, head)
+        self._obeyed = head
+        return count
+
+    def retire(self, times: CosignedTimes) -> int:
+        """Erase what is over its period and was announced long enough; announce what is next.
+
+        Returns how many persons were erased.
+        """
+        registry, now = self._ledger.registry(), times.now
+        if registry is None or not registry.protocol.retention or now is None:
+            return 0
+        protocol = registry.protocol
+        ahead = timedelta(days=max(rule.grace_days for rule in protocol.retention))
+        count = 0
+        for vault in self._vaults:
+            for case_ids in self._retained(vault.party, now + ahead):
+                erased = vault.erased(case_ids)
+                for case_id in case_ids:
+                    case = None if case_id in erased else self._ledger.case(case_id)
+                    if self._stopping.is_set():
+                        return count
+                    if case is None:
+                        continue
+                    if may_be_erased(case.state, protocol, times):
+                        count += self._erase(vault, case_id)
+                    elif self._announces(vault.party, case, protocol, now):
+                        self._announce(vault.party, case, protocol, now)
+        return count
+
+    def _retained(self, party: str, upto: datetime) -> Iterator[list[UUID]]:
+        page = self._views.lists.retained(party, upto, limit=_BATCH)
+        while page:
+            yield [one.case.case_id for one in page]
+            last = page[-1].due, page[-1].case.case_id
+            page = self._views.lists.retained(party, upto, limit=_BATCH, after=last)
+
+    def _announces(self, party: str, case: Case, protocol: Protocol, now: datetime) -> bool:
+        """Whether this country's node announces the erasure: the others wait for the lead's."""
+        if ANNOUNCEMENT not in protocol.actions or party not in case.state.parties:
+            return False
+        lead = protocol.agencies_by_id[case.state.lead_agency].party
+        waits = timedelta() if party == lead else _OTHERS_WAIT
+        return is_to_be_announced(case.state, protocol, now - waits)
+
+    def _announce(self, party: str, case: Case, protocol: Protocol, now: datetime) -> None:
+        tried = self._announced.get((party, case.id))
+        if tried is not None and time.monotonic() - tried < _ANNOUNCE_AGAIN_SECONDS:
+            return
+        node = node_of(protocol, party)
+        key = self._node_key(node) if node is not None else None
+        rule, over = retention_rule(case.state, protocol), retention_over(case.state, protocol)
+        if rule is None or over is None or case.state.closed_at is None:
+            return
+        if node is None or key is None:
+            self._announced[party, case.id] = time.monotonic()
+            _log.warning("an erasure must be announced by the coordinator", party=party)
+            return
+        announced = RetentionAnnounced(
+            acted_at=clock.now(),
+            closed_at=case.state.closed_at,
+            kept_days=rule.days,
+            erase_from=max(over, now + timedelta(days=rule.grace_days) + _MARGIN),
+        )
+        signed = signed_action.sign(
+            announced, agency=node.id, key=key, protocol=protocol.id, case_id=case.id
+        )
+        try:
+            self._recording.of_node(node, signed_action.read(signed), case.id, case.version)
+        except Refusal as refusal:
+            _log.warning("an erasure is not announced yet", rule=refusal.rule)
+        self._announced[party, case.id] = time.monotonic()
+
+    def confirm(self) -> int:
+        """Sign that what was erased is gone. Returns how many confirmations were handed in."""
+        registry = self._ledger.registry()
+        if registry is None:
+            return 0
+        count = 0
+        for vault in self._vaults:
+            for case_id, erased_at in vault.unconfirmed().items():
+                case = self._ledger.case(case_id)
+                if case is None:
+                    continue
+                erasure = case.state.erasure
+                done = erasure is not None and vault.party in erasure.confirmed
+                if done or vault.party not in case.state.parties:
+                    vault.confirmed(case_id)  # who was no party owes the ledger no word
+                else:
+                    count += self._confirm(vault.party, case, erased_at, registry.protocol)
+        return count
+
+    def _confirm(self, party: str, case: Case, erased_at: datetime, protocol: Protocol) -> bool:
+        node = node_of(protocol, party)
+        key = self._node_key(node) if node is not None else None
+        if node is None or key is None:
+            if case.id not in self._unsigned:
+                self._unsigned.add(case.id)
+                _log.warning("an erasure must be confirmed by the coordinator", party=party)
+            return False
+        order = case.state.erasure.order if case.state.erasure else None
+        upto = last_version_with_fields(case)
+        name = f"{case.id} erasure confirmed {party} {order} {upto}"
+        # The same bytes each time, so that the ledger records it once.
+        signed = signed_action.sign(
+            ErasureConfirmed(acted_at=erased_at, order=order, upto=upto),
+            agency=node.id,
+            key=key,
+            protocol=protocol.id,
+            case_id=case.id,
+            action_id=signed_action.own_action_id(key, name),
+            signed_at=erased_at,
+        )
+        try:
+            self._recording.of_node(node, signed_action.read(signed), case.id, case.version)
+        except Refusal as refusal:
+            _log.warning("an erasure is not confirmed yet", rule=refusal.rule)
+            return False
+        return True
+
+    def _erase(self, vault: Vault, case_id: UUID) -> bool:
+        held = vault.erase(case_id)
+        _log.info("what was held on a person is erased", party=vault.party, held=held)
+        return held
+
+
+def _is_ordered(case: Case | None) -> bool:
+    """Whether two persons ordered the erasure of a case, by its signed events."""
+    return case is not None and case.state.erasure is not None and bool(case.state.erasure.order)

@@ -1,0 +1,1 @@
+"""Recorded events: one signed action, the time of recording, and the exact bytes of both."""

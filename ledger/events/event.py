@@ -1,0 +1,101 @@
+"""An event: one case action as recorded, and its mapping to the store's rows."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from eventsourcing.domain import DomainEventProtocol
+from eventsourcing.persistence import JSONTranscoder, Mapper, Notification, StoredEvent
+
+from ledger.events import event_bytes
+from ledger.events.act import Act
+from ledger.signing import signed_action
+from ledger.signing.signed_action import SignedAction
+
+_NEVER = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRecorded:
+    """A case action at its place in the ledger.
+
+    ``position`` and ``recorded_at`` are ``None`` until the recorder has given them.
+    """
+
+    originator_id: UUID
+    originator_version: int
+    action: SignedAction
+    position: int | None = None
+    recorded_at: datetime | None = None
+
+    def as_act(self) -> Act:
+        """What the fold of a case needs of this event."""
+        if self.position is None or self.recorded_at is None:
+            raise ValueError("the event is not recorded yet")
+        return Act(
+            id=self.action.id,
+            kind=self.action.kind,
+            case_id=self.originator_id,
+            version=self.originator_version,
+            position=self.position,
+            agency=self.action.agency,
+            acted_at=self.action.acted_at,
+            recorded_at=self.recorded_at,
+            fields=self.action.fields,
+            key_id=self.action.key_id,
+            digests=frozenset(self.action.digests),
+        )
+
+
+@dataclass(frozen=True)
+class UnsealedEvent(StoredEvent):
+    """An event on its way to the recorder, which seals its bytes with the time."""
+
+    action_id: UUID
+
+
+class ActionMapper(Mapper[UUID]):
+    """Keeps the signed bytes as they are, instead of transcoding objects."""
+
+    def __init__(self) -> None:
+        super().__init__(transcoder=JSONTranscoder())
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
+        if not isinstance(domain_event, ActionRecorded):
+            raise TypeError(f"{type(domain_event).__name__} is not an action")
+        return UnsealedEvent(
+            originator_id=domain_event.originator_id,
+            originator_version=domain_event.originator_version,
+            topic=domain_event.action.kind,
+            state=domain_event.action.sd_jwt.encode("ascii"),
+            action_id=domain_event.action.id,
+        )
+
+    def to_domain_event(self, stored_event: StoredEvent) -> ActionRecorded:
+        originator = stored_event.originator_id
+        return recorded(
+            stored_event.state,
+            originator if isinstance(originator, UUID) else UUID(originator),
+            stored_event.originator_version,
+            stored_event.id if isinstance(stored_event, Notification) else None,
+        )
+
+
+def recorded(
+    state: bytes, originator_id: UUID, version: int, position: int | None
+) -> ActionRecorded:
+    """Read back a recorded event. Any bytes are read: see ``signed_action.read_recorded``."""
+    action, recorded_at = readable(state)
+    return ActionRecorded(originator_id, version, action, position, recorded_at)
+
+
+def readable(state: bytes) -> tuple[SignedAction, datetime]:
+    """The action in an event's bytes, and its time of recording.
+
+    Bytes that no node writes are an action that is not understood, recorded in 1970.
+    """
+    try:
+        text, recorded_at = event_bytes.unseal(state)
+    except ValueError:
+        return signed_action.read_recorded(state.decode("latin-1")), _NEVER
+    return signed_action.read_recorded(text, recorded_at), recorded_at

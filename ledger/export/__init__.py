@@ -1,0 +1,1 @@
+"""The ledger as a directory of static files that stands alone."""

@@ -1,0 +1,36 @@
+"""An export as a source to copy events from, where the node that made it cannot be asked."""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from ledger.export.static_export import ExportError, read_checkpoint, read_export
+
+
+class ExportSource:
+    """The events of an export; a mirror verifies them as those of any source."""
+
+    def __init__(self, directory: Path) -> None:
+        self.name = str(directory)
+        self._directory = directory
+
+    def head(self, after: int) -> str | None:  # noqa: ARG002
+        """The export's checkpoint. Raises ``ConnectionError`` where it cannot be read."""
+        return self._checkpoint()
+
+    def entries(self, after: int, upto: int) -> Sequence[bytes]:
+        """The exact bytes of these events. Raises ``ConnectionError`` where a file is missing."""
+        try:
+            return [row.state for row in islice(read_export(self._directory), after, upto)]
+        except ExportError as error:
+            raise ConnectionError(str(error)) from error
+
+    def published(self) -> str | None:
+        """The export's checkpoint, where a quorum cosigned it."""
+        return self._checkpoint()
+
+    def _checkpoint(self) -> str:
+        try:
+            return read_checkpoint(self._directory)
+        except ExportError as error:
+            raise ConnectionError(str(error)) from error

@@ -1,0 +1,98 @@
+"""What makes an export stand alone: policies, a verifier, instructions and fingerprints."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.fingerprint import spoken
+from ledger.log.note import Note
+from ledger.log.policy import Policy
+from ledger.verification.policy_history import FILE_NAME, PolicyHistory
+
+VERIFIER = Path(__file__).parents[2] / "auditor" / "verify.py"
+
+_README = """\
+# Export of the ledger {origin}
+
+These files are a whole copy of the ledger as it was at {size} events, with all that is needed to
+verify it on a computer that has no network. They hold no name of any person: personal data is not
+in the ledger.
+
+## Verify it
+
+You need Python 3.11 or newer. Nothing has to be installed. With the Python package `cryptography`
+it is about fifty times faster.
+
+    python3 verify.py export .
+
+It prints one line for each result and ends with 0 if all holds, with 3 if something does not, and
+with 1 if it could not read a file that you named.
+
+**That is not enough.** Whoever gave you this export could have made all of it, `verify.py` and
+`policy` too. So do these three things:
+
+1. Take `verify.py` from a place that you trust, such as an earlier export or the project's source
+   code. It is one file, meant to be read.
+2. Ask the coordinators of at least two countries, by telephone, for the fingerprints that their
+   own nodes show. They run `case-ledger log fingerprints --size {size}`. Compare them with the ones
+   below, digit by digit.
+3. Give every checkpoint that you kept from earlier exports. Then events that were cut off or
+   replaced since are found:
+
+       python3 verify.py export . --policy POLICY --held OLD/checkpoint
+
+Keep this directory, or at least `checkpoint` and `policy`, apart from the ledger. The next time
+they are your `OLD/checkpoint` and `POLICY`, also if the parties changed keys in the meantime:
+`policies.json` leads from your policy to the one of the export.
+
+## Fingerprints
+
+Each is 40 digits in groups of five: the SHA-256 of what it is of, modulo 10 to the 40th power.
+
+    policy    {policy}
+    adoption  {adoption}
+    root      {root}   (of {size} events)
+
+- **policy**: whose signatures are believed, the file `policy`.
+- **adoption**: the ledger's first event, the agreement of the parties.
+- **root**: all the events of this export.
+
+## Look at it
+
+    python3 verify.py export . --show 1                      # what the event at position 1 is
+    python3 verify.py receipt FILE --policy policy --policies policies.json
+
+## Files
+
+| file | what |
+|---|---|
+| `checkpoint` | size and root, signed by the log and by the countries' witnesses |
+| `policy` | the keys of log and witnesses that are believed for this size (C2SP tlog-policy) |
+| `policies.json` | the policies that the parties adopted, from which size on, with proofs |
+| `tile/entries/` | the events, 256 in a file (C2SP tlog-tiles) |
+| `tile/0/`, `tile/1/`, … | the hashes of the tree |
+| `timestamp/` | timestamps by an authority outside (RFC 3161), if there are any |
+| `verify.py` | the verifier |
+"""
+
+
+def stand_alone_files(
+    note: Note, policy: Policy, history: PolicyHistory, adoption: bytes
+) -> Mapping[str, bytes]:
+    """The files by name; ``adoption`` is the leaf hash of the first event."""
+    checkpoint = Checkpoint.parse(note.text)
+    text = str(policy)
+    readme = _README.format(
+        origin=checkpoint.origin,
+        size=checkpoint.size,
+        policy=spoken(hashlib.sha256(text.encode()).digest()),
+        adoption=spoken(adoption),
+        root=spoken(checkpoint.root),
+    )
+    return {
+        "README.md": readme.encode(),
+        "policy": text.encode(),
+        FILE_NAME: str(history).encode(),
+        "verify.py": VERIFIER.read_bytes(),
+    }

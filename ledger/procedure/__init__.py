@@ -1,0 +1,1 @@
+"""The procedure: the protocol, the registry, the rules, and the state of a case."""

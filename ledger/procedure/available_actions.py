@@ -1,0 +1,209 @@
+"""What an agency could do in a case now: the rules asked beforehand, with nothing written.
+
+A dry decision by the rules themselves (:mod:`ledger.procedure.rules`), so that what is offered and
+what is accepted cannot differ. What an action names of the case is tried out, one after the other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from ledger.events.act import Act
+from ledger.procedure import rules
+from ledger.procedure.case_state import CaseState
+from ledger.procedure.protocol import NODE, OVERSIGHT, Agency, Operation, Protocol
+from ledger.procedure.retention import retention_rule
+from ledger.refusals import Ground, Refusal
+from ledger.vocabulary.erasure import RetentionAnnounced
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import CorrectionEffect
+from ledger.vocabulary.types import format_utc
+
+_NOBODY = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Whether an action is possible, with which values where it names something, or why not."""
+
+    kind: str
+    refusal: Refusal | None = None
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of fields that name actions or agencies: the values that the rules accept now."""
+
+
+def offers(
+    state: CaseState | None,
+    history: Mapping[UUID, Act],
+    agency: Agency,
+    protocol: Protocol,
+    now: datetime,
+    key_id: str = "",
+) -> Mapping[str, Offer]:
+    """Every kind of action, by whether ``agency`` could take it with the key ``key_id``."""
+    asked = _Asked(state, history, agency, protocol, now, key_id)
+    return {kind: asked.offer(kind) for kind in protocol.actions}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    state: CaseState | None
+    history: Mapping[UUID, Act]
+    agency: Agency
+    protocol: Protocol
+    now: datetime
+    key_id: str
+
+    def offer(self, kind: str) -> Offer:
+        named = self._named(kind)
+        if named is None:
+            refusal = self._refusal(kind, self._fields(kind))
+            passes = refusal is None or refusal.ground is Ground.INVALID
+            return Offer(kind, None if passes else refusal, self._groups(kind))
+        name, candidates = named
+        accepted, refusals = [], []
+        for value in candidates or (str(_NOBODY),):
+            refusal = self._refusal(kind, {**self._fields(kind), name: value})
+            if refusal is None:
+                accepted.append(value)
+            else:
+                refusals.append(refusal)
+        if accepted:
+            return Offer(kind, None, {name: tuple(accepted), **self._groups(kind)})
+        told = [r for r in refusals if r.ground is not Ground.INVALID]
+        return Offer(kind, told[0] if told else _nothing_to_name(kind))
+
+    def _refusal(self, kind: str, fields: Mapping[str, Any]) -> Refusal | None:
+        act = Act(
+            id=_NOBODY,
+            kind=kind,
+            case_id=self.state.case_id if self.state is not None else _NOBODY,
+            version=self.state.version + 1 if self.state is not None else 1,
+            position=0,
+            agency=self.agency.id,
+            acted_at=self.now,
+            recorded_at=self.now,
+            fields=fields,
+            key_id=self.key_id,
+            digests=frozenset(),
+        )
+        try:
+            rules.decide(self.state, self.history, act, self.protocol, self.now)
+        except Refusal as refusal:
+            return refusal
+        return None
+
+    def _named(self, kind: str) -> tuple[str, Sequence[str]] | None:
+        """The field by which an action names something of the case, and what there is to name."""
+        s = self.state
+        if s is None:
+            return None
+        agencies = [a.id for a in self.protocol.agencies if a.role not in (NODE, OVERSIGHT)]
+        match kind:
+            case "information_acknowledged" | "information_provided" | "information_declined":
+                return "request", _ids(s.open_requests)
+            case "joint_action_done":
+                return "agreed_action", _ids(s.joint_actions)
+            case "lead_transfer_accepted":
+                return "offer", _ids([s.lead_offer.offer] if s.lead_offer is not None else [])
+            case "lead_transfer_offered":
+                return "to_agency", agencies
+            case "information_requested":
+                return "addressee", agencies
+            case "correction":
+                return "corrects", _ids(self.history)
+            case "service_ended":
+                return "service_action", _ids(s.services)
+            case "protection_measure_ended":
+                return "measure_action", _ids(s.measures)
+            case "sharing_ended":
+                return "decision", _ids(s.sharing)
+            case "break_glass_reviewed":
+                return "access", _ids(s.break_glass)
+            case "legal_hold_lifted":
+                return "hold", _ids(s.holds)
+            case "retention_announced":
+                return "closed_at", [format_utc(s.closed_at)] if s.closed_at is not None else []
+            case "erasure_approved":
+                proposal = s.erasure.proposal if s.erasure is not None else None
+                return "proposal", _ids([proposal] if proposal is not None else [])
+            case "erasure_confirmed" if s.erasure is not None and s.erasure.order is not None:
+                return "order", _ids([s.erasure.order])
+        return None
+
+    def _fields(self, kind: str) -> dict[str, Any]:
+        """What the rules read besides, filled in so that it is no reason to refuse."""
+        match kind:
+            case "correction":
+                return {"effect": CorrectionEffect.CLARIFIED.value}
+            case "retention_announced":
+                return self._announcement()
+            case "case_opened" | "meeting_held":
+                return {"countries": [self.agency.party]}
+            case "joint_action_agreed":
+                return {"responsible": [self.agency.id]}
+            case "information_requested":
+                return {"addressee": self.agency.id}
+            case "lead_transfer_offered":
+                return {"to_agency": self.agency.id}
+            case "break_glass_opened":
+                return {"until": (self.now + timedelta(hours=1)).isoformat()}
+            case "return_decided":
+                return {"destination": self.agency.party}
+            case "information_released":
+                others = (
+                    [p for p in self.state.parties if p != self.agency.party]
+                    if (self.state is not None)
+                    else []
+                )
+                # Nothing is released by this, so that no basis is asked for yet.
+                return {
+                    "recipient": others[0] if others else self.agency.party,
+                    "basis": "consent",
+                    "basis_action": str(_NOBODY),
+                    "groups": [],
+                    "released": [],
+                }
+        return {}
+
+    def _announcement(self) -> dict[str, Any]:
+        """The earliest announcement of an erasure that the rules accept now."""
+        rule = retention_rule(self.state, self.protocol) if self.state is not None else None
+        if self.state is None or rule is None or self.state.closed_at is None:
+            return {"kept_days": 0, "erase_from": self.now.isoformat()}
+        announced = self.state.retention
+        times = [
+            self.state.closed_at + timedelta(days=rule.days),
+            self.now + timedelta(days=rule.grace_days),
+            *([announced.erase_from + timedelta(days=1)] if announced is not None else []),
+        ]
+        return {"kept_days": rule.days, "erase_from": max(times).isoformat()}
+
+    def _groups(self, kind: str) -> Mapping[str, tuple[str, ...]]:
+        """What else is chosen from: field groups that the access matrix lets the role ask for."""
+        if kind == RetentionAnnounced.kind:
+            return {"kept_days": (str(self._announcement()["kept_days"]),)}
+        operation = {
+            "information_requested": Operation.REQUEST,
+            "information_released": Operation.RELEASE,
+            "break_glass_opened": Operation.BREAK_GLASS,
+        }.get(kind)
+        if operation is None:
+            return {}
+        role = self.agency.role
+        allowed = (g.value for g in FieldGroup if self.protocol.allows(role, operation, g))
+        return {"groups": tuple(allowed)}
+
+
+def _ids(actions: Iterable[UUID]) -> Sequence[str]:
+    return [str(action) for action in actions]
+
+
+def _nothing_to_name(kind: str) -> Refusal:
+    return Refusal(
+        Ground.OUT_OF_PROCEDURE,
+        "nothing-to-name",
+        f"There is nothing in this case that {kind} could be about.",
+    )

@@ -1,0 +1,156 @@
+"""Decides on an action by a registry, a case and a time: pure, and the same on every node.
+
+The ledger node decides so before it appends. Whoever has the events of a size can repeat the
+decision that the ledger node took then (:func:`refusal_by`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from ledger.events.event import ActionRecorded
+from ledger.events.event_bytes import MAX_BYTES
+from ledger.procedure import case as cases
+from ledger.procedure import registry as registries
+from ledger.procedure.case import Case
+from ledger.procedure.registry import Registry
+from ledger.refusals import Ground, Refusal
+from ledger.signing import signed_action
+from ledger.signing.signed_action import SignedAction
+
+_SEALED_BYTES = 100
+"""What the time of recording adds to a signed action, at most."""
+
+
+def decide_on_case(
+    action: SignedAction,
+    case: Case | None,
+    case_id: UUID,
+    case_version: int,
+    registry: Registry,
+    at: datetime,
+) -> ActionRecorded:
+    """Return what a case action becomes, if it is recorded at the time ``at``.
+
+    ``case_version`` is the version that the agency acted on. Raises ``Refusal``.
+    """
+    check_size(action)
+    check_protocol(action, registry)
+    if case_id == registry.protocol.ledger_id:
+        raise Refusal(Ground.INVALID, "case-id", "This id is the protocol's, not a case's.", "case")
+    authenticate(action, registry, at)
+    event = cases.decide(case, action, case_id, registry.protocol, at)
+    if case_version != version_of(case):
+        raise stale(version_of(case))
+    return event
+
+
+def decide_on_protocol(
+    action: SignedAction, registry: Registry | None, at: datetime
+) -> tuple[ActionRecorded, Registry]:
+    """Return what an act on the protocol becomes, and the registry by which it may be signed.
+
+    ``registry`` is ``None`` before the protocol is adopted: the act is the adoption. Raises
+    ``Refusal``.
+    """
+    check_size(action)
+    registries.decide(registry, action, at)
+    if registry is None:
+        judging, version = registries.evolve(None, action, at, 1), 0
+    else:
+        judging, version = registry, registry.version
+    check_protocol(action, judging)
+    authenticate(action, judging, at)
+    event = ActionRecorded(judging.protocol.ledger_id, version + 1, action)
+    _check_applied(registry, event, at)
+    return event, judging
+
+
+def refusal_by(
+    events: Iterable[ActionRecorded],
+    signed: str,
+    case_id: UUID | None,
+    case_version: int,
+    at: datetime,
+) -> Refusal | None:
+    """Return why the rules refuse a signed action after ``events``; ``None`` if they accept it.
+
+    ``events`` are those of the protocol and of the case, by position, from the adoption on.
+    ``signed`` is the SD-JWT without disclosures. ``case_id`` is ``None`` for an act on the
+    protocol. ``at`` is when it was decided, and is taken for no earlier than the last event.
+    """
+    registry: Registry | None = None
+    case: Case | None = None
+    for event in events:
+        if event.recorded_at is not None:
+            at = max(at, event.recorded_at)
+        if registry is None or event.originator_id == registry.protocol.ledger_id:
+            registry, _ = registries.applied(registry, event)
+        else:
+            case, _ = cases.after_event(case, event, registry.protocol)
+    try:
+        action = signed_action.read(signed_action.parse(signed))
+        if case_id is None:
+            decide_on_protocol(action, registry, at)
+        elif registry is not None:
+            check_case(action, case_id)
+            decide_on_case(action, case, case_id, case_version, registry, at)
+    except Refusal as refusal:
+        return refusal
+    return None
+
+
+def check_case(action: SignedAction, case_id: UUID) -> None:
+    """Raises ``Refusal`` (``case-id``) for an action on another case."""
+    if action.case_id != case_id:
+        raise Refusal(Ground.INVALID, "case-id", "The action was signed for another case.", "case")
+
+
+def check_size(action: SignedAction) -> None:
+    """Raises ``Refusal`` (``too-large``) for an action that no event's bytes have room for."""
+    most = MAX_BYTES - _SEALED_BYTES
+    if len(action.sd_jwt) > most:
+        raise Refusal(Ground.INVALID, "too-large", f"A signed action has at most {most} bytes.")
+
+
+def check_protocol(action: SignedAction, registry: Registry) -> None:
+    """Raises ``Refusal`` (``protocol``) for an action that was signed for another protocol."""
+    if action.protocol != registry.protocol.id:
+        raise Refusal(
+            Ground.INVALID, "protocol", "The action was signed for another protocol.", "protocol"
+        )
+
+
+def authenticate(action: SignedAction, registry: Registry, at: datetime) -> None:
+    """Raises ``Refusal`` unless the agency signed the action with a key that counts ``at``."""
+    registry.agency(action.agency)
+    signed_action.verify(action, registry.signing_key(action.key_id, action.agency, at))
+
+
+def stale(current: int | None) -> Refusal:
+    """Make the refusal of an action on a case that moved on, to version ``current``."""
+    where = f"is at version {current} now" if current is not None else "moved on meanwhile"
+    return Refusal(
+        Ground.STALE,
+        "case-version",
+        f"The case {where}; read it again and decide whether the action still holds.",
+        "If-Match",
+    )
+
+
+def version_of(case: Case | None) -> int:
+    """Return the version of a case; 0 before it is opened."""
+    return case.version if case else 0
+
+
+def _check_applied(registry: Registry | None, event: ActionRecorded, now: datetime) -> None:
+    """What is recorded must be readable: an act that no fold can apply is not recorded."""
+    _, mark = registries.applied(registry, replace(event, position=1, recorded_at=now))
+    if mark is not None:
+        raise Refusal(
+            Ground.INVALID,
+            mark.value,
+            "The act cannot be applied to the protocol as it stands; check its fields.",
+            "act",
+        )

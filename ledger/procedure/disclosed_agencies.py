@@ -1,0 +1,52 @@
+"""Checks of agencies that an action names at ``case`` level, where the ledger node cannot see them.
+
+The node of the agency's country checks its disclosures. It applies these checks before it keeps
+the disclosures and passes the signed action on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ledger.procedure.protocol import Protocol
+from ledger.refusals import Ground, Refusal
+from ledger.signing.sd_jwt import Disclosure
+from ledger.signing.signed_action import SignedAction, signed_in_clear
+
+_FIELDS = ("provider", "receiving_agency", "agencies")
+
+
+def check_agencies(
+    action: SignedAction, disclosures: Sequence[Disclosure], protocol: Protocol
+) -> None:
+    """Check the agencies that ``action`` names in its ``case`` fields.
+
+    Raises ``Refusal`` (``unknown-agency``) for an agency that the protocol does not have, and
+    (``receiving-agency``) for a receiving agency that is not of the country of destination.
+    """
+    disclosed = {one.name: one.value for one in disclosures}
+    values: Mapping[str, Any] = {**signed_in_clear(action), **disclosed}
+    for field in _FIELDS:
+        for agency in _named(values.get(field)):
+            if agency not in protocol.agencies_by_id:
+                raise Refusal(
+                    Ground.INVALID,
+                    "unknown-agency",
+                    "This is no agency of the protocol.",
+                    f"act.{field}",
+                )
+    receiving = values.get("receiving_agency")
+    if receiving is None:
+        return
+    if protocol.agencies_by_id[receiving].party != action.fields["destination"]:
+        raise Refusal(
+            Ground.INVALID,
+            "receiving-agency",
+            "The receiving agency is not of the country of destination.",
+            "act.receiving_agency",
+        )
+
+
+def _named(value: str | Iterable[str] | None) -> Iterable[str]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value

@@ -1,0 +1,112 @@
+"""On what basis a personal field may be read or released: a question to a case's state.
+
+The access matrix says what a role could ever do; a legal basis, which is always an event, says
+that it may do so in this case and now. Both are needed.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+from ledger.procedure.case_state import CaseState
+from ledger.procedure.protocol import Agency, Protocol
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import ConsentScope, LegalBasis
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """A legal basis, and the action that it stands on."""
+
+    kind: LegalBasis
+    action: UUID
+
+
+def reading_bases(
+    state: CaseState, protocol: Protocol, agency: Agency, group: FieldGroup, at: datetime
+) -> Iterator[Basis]:
+    """On what ``agency`` may read what its own country holds of ``group``."""
+
+    def reaches(party: str, recipients: Iterable[str]) -> bool:
+        return agency.party == party or agency.party in recipients
+
+    scopes = {ConsentScope.ASSISTANCE, ConsentScope.INFORMATION_EXCHANGE}
+    yield from _duties(state, protocol, agency, group, abroad=False)
+    for action, consent in state.consents.items():
+        if (
+            group in consent.groups
+            and scopes & set(consent.scopes)
+            and reaches(consent.party, consent.recipients)
+            and _lasts(consent.expires, at)
+        ):
+            yield Basis(LegalBasis.CONSENT, action)
+    for action, decision in state.sharing.items():
+        if (
+            group in decision.groups
+            and reaches(decision.party, decision.recipients)
+            and _lasts(decision.until, at)
+        ):
+            yield Basis(LegalBasis.BEST_INTERESTS, action)
+    yield from _dangers(state, agency, group, at)
+
+
+def release_bases(
+    state: CaseState,
+    protocol: Protocol,
+    agency: Agency,
+    recipient: str,
+    group: FieldGroup,
+    at: datetime,
+) -> Iterator[Basis]:
+    """On what ``agency`` may release ``group`` to the country ``recipient``.
+
+    Whereabouts leave a country on a basis that names nothing else.
+    """
+
+    def names(groups: Collection[str]) -> bool:
+        return group in groups and (group is not FieldGroup.WHEREABOUTS or len(groups) == 1)
+
+    yield from _duties(state, protocol, agency, group, abroad=True)
+    for action, consent in state.consents.items():
+        if (
+            names(consent.groups)
+            and ConsentScope.INFORMATION_EXCHANGE in consent.scopes
+            and recipient in consent.recipients
+            and _lasts(consent.expires, at)
+        ):
+            yield Basis(LegalBasis.CONSENT, action)
+    for action, decision in state.sharing.items():
+        if (
+            names(decision.groups)
+            and recipient in decision.recipients
+            and _lasts(decision.until, at)
+        ):
+            yield Basis(LegalBasis.BEST_INTERESTS, action)
+    for basis in _dangers(state, agency, group, at):
+        if names(state.break_glass[basis.action].groups):
+            yield basis
+
+
+def _duties(
+    state: CaseState, protocol: Protocol, agency: Agency, group: FieldGroup, *, abroad: bool
+) -> Iterator[Basis]:
+    for duty in protocol.duties:
+        if agency.role not in duty.roles or group not in duty.groups:
+            continue
+        if abroad and not duty.to_other_countries:
+            continue
+        if all(fact in state.facts for fact in duty.after):
+            begun = max((state.facts[fact] for fact in duty.after), key=lambda f: f.since)
+            yield Basis(LegalBasis.DUTY, begun.action)
+
+
+def _dangers(state: CaseState, agency: Agency, group: FieldGroup, at: datetime) -> Iterator[Basis]:
+    for action, access in state.break_glass.items():
+        if access.by == agency.id and group in access.groups and at < access.until:
+            yield Basis(LegalBasis.DANGER_TO_LIFE, action)
+
+
+def _lasts(until: str | None, at: datetime) -> bool:
+    """Whether a basis that ends with a day, if any, still holds."""
+    return until is None or at.astimezone(UTC).date() <= date.fromisoformat(until)

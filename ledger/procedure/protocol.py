@@ -1,0 +1,356 @@
+"""A protocol as data: parties, agencies and roles, and the rules of each action."""
+
+import tomllib
+from enum import StrEnum
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Self
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import Field, model_validator
+
+from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.characters import checked_name
+from ledger.vocabulary.erasure import RetentionDays
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import CaseStatus, ClosureReason
+from ledger.vocabulary.types import AgencyId, Country, RecordedName
+
+Role = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
+Fact = Annotated[str, Field(pattern=r"^[A-Za-z_{}]{1,60}$")]
+"""Something that holds of a case while it is in force. A pattern such as
+``consent_{scopes}`` stands for one fact per value of that ``ledger`` field."""
+
+LATEST_EDITION = 2
+"""The newest edition of the rules in Python that this program has."""
+
+_VISIBLE_SINCE = 2
+"""From this edition on, a name has no character that nobody can see."""
+_QUORUM_SINCE = 2
+"""From this edition on, a protocol may say how many parties publish and decide."""
+COORDINATOR: Role = "coordinator"
+OVERSIGHT: Role = "oversight"
+NODE: Role = "node"
+"""A country's node: it follows the ledger, and passes on what its agencies signed."""
+
+
+class Party(LedgerModel):
+    code: Country
+    name: RecordedName
+
+
+class Agency(LedgerModel):
+    id: AgencyId
+    name: RecordedName
+    party: Country
+    role: Role
+    city: RecordedName | None = None
+
+
+class ActionRule(LedgerModel):
+    """When one kind of action may be taken, and what it then changes."""
+
+    roles: tuple[Role, ...] = ()
+    requires: tuple[Fact, ...] = ()
+    requires_for_child: tuple[Fact, ...] = ()
+    forbidden_while: tuple[Fact, ...] = ()
+    establishes: tuple[Fact, ...] = ()
+    ends: tuple[Fact, ...] = ()
+    on_closed_case: bool = False
+    sets_status: CaseStatus | None = None
+    reviews: str | None = None
+    """The field that names the earlier action which this one reviews. The agency that took the
+    earlier action does not review it."""
+    by_another_party: tuple[Role, ...] = ()
+    """The roles that review only what an agency of another party did."""
+
+
+class Expectation(LedgerModel):
+    """A next step that the procedure expects while some facts hold and another does not."""
+
+    action: str
+    after: tuple[Fact, ...]
+    until: Fact
+    roles: tuple[Role, ...]
+    by: Annotated[str, Field(pattern="^(lead|destination|any)$")] = "lead"
+    """Whose turn it is: the lead agency's country, the country of destination, or any party."""
+    children_only: bool = False
+    within_days: Annotated[int, Field(ge=0, le=3660)] | None = None
+
+
+class Operation(StrEnum):
+    """What may be done with the personal fields of a group."""
+
+    READ = "read"
+    REQUEST = "request"
+    RELEASE = "release"
+    BREAK_GLASS = "break_glass"
+    SUBJECT_ACCESS = "subject_access"
+    MATCH = "match"
+    """By a country's node, to compare with other countries' cases; nobody sees what was read."""
+    RESTORE = "restore"
+    """Back to the node of the country whose agencies disclosed it, which lost it.
+
+    No access matrix has it: a country may always have back what its own agencies disclosed."""
+
+
+class Duty(LedgerModel):
+    """What roles may read by duty of the protocol while some facts hold of a case."""
+
+    roles: tuple[Role, ...]
+    groups: tuple[FieldGroup, ...]
+    after: Annotated[tuple[Fact, ...], Field(min_length=1)]
+    to_other_countries: bool = False
+    """Whether these roles may also release the groups on this duty."""
+
+
+class KeyChange(StrEnum):
+    """What a coordinator does with the key of an agency."""
+
+    REGISTRATION = "registration"
+    REVOCATION = "revocation"
+    """A declaration that the key was compromised revokes it too."""
+
+
+class KeyConfirmation(LedgerModel):
+    """Whose keys no country changes alone: an agency of another party confirms the change."""
+
+    roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+    """The roles of the agencies whose keys these are."""
+    changes: Annotated[tuple[KeyChange, ...], Field(min_length=1)]
+    by: Annotated[tuple[Role, ...], Field(min_length=1)] = (COORDINATOR,)
+    """The roles that confirm, in another party than that of the key's agency."""
+
+
+class Retention(LedgerModel):
+    """How long what is held on a person is kept after the case was closed."""
+
+    days: RetentionDays
+    reasons: tuple[ClosureReason, ...] = ()
+    """For cases closed for these reasons; without any, for all others."""
+    grace_days: Annotated[int, Field(ge=1, le=3660)] = 30
+    """For how many days an erasure by this rule stands announced on the ledger before it.
+
+    The default is an assumption of this program, not a period that an authority set."""
+
+
+class Quorum(LedgerModel):
+    """How many parties publish and decide while the others are away.
+
+    Without it every party's witness publishes, and every party's coordinator decides.
+    """
+
+    witnesses: Annotated[int, Field(ge=1, le=64)]
+    """So many parties' witnesses must cosign a checkpoint before it is published."""
+    coordinators: Annotated[int, Field(ge=1, le=64)]
+    """So many parties' coordinators decide on the log's policy while all others are absent."""
+    notice_days: Annotated[int, Field(ge=7, le=3660)] = 14
+    """A party counts as absent once that was announced on the ledger for so many days.
+
+    The default is an assumption of this program, not a period that an authority set. Less than a
+    week is refused: a party could be voted out over a few holidays."""
+    minority: bool = False
+    """Whether one of the two numbers may be half of the parties or fewer.
+
+    With two parties this lets one country publish, or decide, without the other."""
+
+    def check(self, parties: int) -> None:
+        """Raises ``ValueError`` for numbers that ``parties`` parties cannot have agreed to."""
+        for name, number in (("witnesses", self.witnesses), ("coordinators", self.coordinators)):
+            if number > parties:
+                raise ValueError(f"quorum: {number} {name} are more than there are parties")
+            if 2 * number <= parties and not self.minority:
+                raise ValueError(
+                    f"quorum: {number} of {parties} {name} are no majority; add minority = true"
+                    " only if every party agrees that fewer than a majority are enough"
+                )
+
+
+class Protocol(LedgerModel):
+    """An agreement between countries, from a file: another corridor is another file."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{2,60}$")]
+    title: RecordedName
+    version: Annotated[int, Field(ge=1)]
+    edition: Annotated[int, Field(ge=1)] = 1
+    """The edition of the rules written in Python that judges this protocol's events.
+
+    A stricter rule is a new edition, so that it does not condemn what earlier ones allowed."""
+    parties: tuple[Party, ...]
+    agencies: tuple[Agency, ...]
+    roles: dict[Role, RecordedName]
+    actions: dict[str, ActionRule]
+    expected: tuple[Expectation, ...] = ()
+    access: dict[Role, dict[Operation, tuple[FieldGroup, ...]]] = Field(default_factory=dict)
+    """The access matrix: what is not named here is denied."""
+    duties: tuple[Duty, ...] = ()
+    retention: tuple[Retention, ...] = ()
+    confirmed_keys: tuple[KeyConfirmation, ...] = ()
+    """Without one, each country changes the keys of all its agencies alone."""
+    quorum: Quorum | None = None
+    """Without one, nothing is published and no log policy is adopted without every party."""
+
+    @model_validator(mode="after")
+    def _refers_only_to_what_it_declares(self) -> Self:
+        if self.edition > LATEST_EDITION:
+            raise ValueError(
+                f"edition {self.edition} of the rules is newer than this program, which has"
+                f" {LATEST_EDITION}; update it"
+            )
+        if self.edition >= _VISIBLE_SINCE:
+            self._check_names()
+        parties = {party.code for party in self.parties}
+        if len(parties) < 2 or len(parties) != len(self.parties):
+            raise ValueError("a protocol has two or more parties, each once")
+        if self.quorum is not None:
+            self.quorum.check(len(parties))
+        if len({agency.id for agency in self.agencies}) != len(self.agencies):
+            raise ValueError("two agencies have the same id")
+        for agency in self.agencies:
+            if agency.party not in parties:
+                raise ValueError(f"agency {agency.id}: {agency.party} is not a party")
+            if agency.id[:2].upper() != agency.party:
+                raise ValueError(f"agency {agency.id}: its id must begin with its party's code")
+            if agency.role not in self.roles:
+                raise ValueError(f"agency {agency.id}: role {agency.role} is not declared")
+        if unknown := self.actions.keys() - CASE_ACTIONS.keys():
+            raise ValueError(f"rules for unknown actions: {', '.join(sorted(unknown))}")
+        established = {f for rule in self.actions.values() for f in rule.establishes}
+        for kind, rule in self.actions.items():
+            if undeclared := set(rule.roles) - self.roles.keys():
+                raise ValueError(f"{kind}: roles {sorted(undeclared)} are not declared")
+            if set(rule.by_another_party) - set(rule.roles) or (
+                rule.by_another_party and rule.reviews is None
+            ):
+                raise ValueError(f"{kind}: by_another_party names roles that do not review")
+            if rule.reviews is not None and rule.reviews not in CASE_ACTIONS[kind].ledger_fields():
+                raise ValueError(f"{kind}: there is no ledger field {rule.reviews!r} to review")
+            for fact in (*rule.requires, *rule.requires_for_child, *rule.forbidden_while):
+                if not any(_covers(pattern, fact) for pattern in established):
+                    raise ValueError(f"{kind}: no action establishes {fact!r}")
+        if undeclared := self.access.keys() - self.roles.keys():
+            raise ValueError(f"access: roles {sorted(undeclared)} are not declared")
+        by_node = self.access.get(NODE, {})
+        if self.access.get(OVERSIGHT) or by_node.keys() - {Operation.MATCH}:
+            raise ValueError("access: neither a node nor oversight has access to personal fields")
+        if set(by_node.get(Operation.MATCH, ())) - {FieldGroup.IDENTITY}:
+            raise ValueError("access: a node matches by identity alone")
+        if any(Operation.MATCH in own for role, own in self.access.items() if role != NODE):
+            raise ValueError("access: only a country's node matches")
+        if any(Operation.RESTORE in own for own in self.access.values()):
+            raise ValueError("access: restoring is no right of a role")
+        for duty in self.duties:
+            if undeclared := set(duty.roles) - self.roles.keys():
+                raise ValueError(f"duties: roles {sorted(undeclared)} are not declared")
+            for fact in duty.after:
+                if not any(_covers(pattern, fact) for pattern in established):
+                    raise ValueError(f"duties: no action establishes {fact!r}")
+            if duty.to_other_countries and FieldGroup.WHEREABOUTS in duty.groups:
+                raise ValueError("duties: whereabouts leave a country on no duty")
+        for confirmation in self.confirmed_keys:
+            if undeclared := {*confirmation.roles, *confirmation.by} - self.roles.keys():
+                raise ValueError(f"confirmed_keys: roles {sorted(undeclared)} are not declared")
+        for step in self.expected:
+            if step.action not in CASE_ACTIONS:
+                raise ValueError(f"expected: unknown action {step.action}")
+        return self
+
+    def _check_names(self) -> None:
+        """Raises ``ValueError`` for a name with a character that nobody can see."""
+        cities = (agency.city for agency in self.agencies if agency.city is not None)
+        names = [party.name for party in self.parties] + [one.name for one in self.agencies]
+        for name in (self.title, *self.roles.values(), *names, *cities):
+            try:
+                checked_name(name)
+            except ValueError as error:
+                raise ValueError(f"a name {error}") from None
+
+    def check_complete(self) -> None:
+        """Raises ``ValueError`` where an action has no rule.
+
+        Asked of a protocol file. A recorded protocol is not asked: an action that was added to
+        the program later is not allowed in that ledger, and its events still verify.
+        """
+        if missing := CASE_ACTIONS.keys() - self.actions.keys():
+            raise ValueError(f"no rule for {', '.join(sorted(missing))}")
+        if self.edition >= 2 and OVERSIGHT in self.roles:
+            for change in KeyChange:
+                if not self.confirming_roles(OVERSIGHT, change):
+                    raise ValueError(
+                        f"confirmed_keys: the {change} of an oversight body's key needs a second"
+                        " party, so that no country chooses its own oversight alone"
+                    )
+
+    def allows(self, role: Role, operation: Operation, group: FieldGroup) -> bool:
+        """Whether the access matrix has this cell. A legal basis is needed besides."""
+        return group in self.access.get(role, {}).get(operation, ())
+
+    def reviewing_roles(self, kind: str, party: str, actor: str) -> tuple[Role, ...]:
+        """Return the roles of ``party`` that take ``kind`` to review what ``actor`` did.
+
+        ``actor`` is the party of the agency whose action is reviewed.
+        """
+        rule = self.actions.get(kind)
+        if rule is None:
+            return ()
+        barred = rule.by_another_party if party == actor else ()
+        return tuple(role for role in rule.roles if role not in barred)
+
+    def confirming_roles(self, role: Role, change: KeyChange) -> frozenset[Role]:
+        """Return the roles of which another party confirms a change of a key of ``role``."""
+        return frozenset(
+            by
+            for confirmation in self.confirmed_keys
+            if role in confirmation.roles and change in confirmation.changes
+            for by in confirmation.by
+        )
+
+    @property
+    def quorum_in_force(self) -> Quorum | None:
+        """The quorum, if the edition of the rules knows one."""
+        return self.quorum if self.edition >= _QUORUM_SINCE else None
+
+    @property
+    def publishing_parties(self) -> int:
+        """So many parties' witnesses must cosign a checkpoint before it is published."""
+        quorum = self.quorum_in_force
+        return len(self.parties) if quorum is None else quorum.witnesses
+
+    @cached_property
+    def ledger_id(self) -> UUID:
+        """The id under which the acts on the protocol itself are recorded."""
+        return uuid5(NAMESPACE_URL, f"urn:case-ledger:protocol:{self.id}")
+
+    @cached_property
+    def agencies_by_id(self) -> dict[str, Agency]:
+        return {agency.id: agency for agency in self.agencies}
+
+    @cached_property
+    def party_codes(self) -> frozenset[str]:
+        return frozenset(party.code for party in self.parties)
+
+
+def _covers(pattern: str, fact: str) -> bool:
+    head, brace, _ = pattern.partition("{")
+    return fact.startswith(head) if brace else fact == pattern
+
+
+def load_protocol(path: Path) -> Protocol:
+    """Read a protocol file (TOML). Raises ``ValueError`` saying what is wrong with it."""
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: {error}") from error
+    protocol = Protocol.model_validate(content)
+    protocol.check_complete()
+    return protocol
+
+
+def shipped_protocol(name: str = "kosovo-montenegro-albania") -> Protocol:
+    """A protocol that ships with the package."""
+    with resources.as_file(
+        resources.files("ledger.procedure") / "protocols" / f"{name}.toml"
+    ) as path:
+        return load_protocol(path)

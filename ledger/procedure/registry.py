@@ -1,0 +1,721 @@
+"""The registry: a fold of the acts on the protocol into whose keys and whose log count, when.
+
+Order decides before clocks do. A revocation and a log policy count from their positions. Only a
+key's own validity is held against a time, which is the one stored with the event.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from joserfc.jwk import OKPKey
+
+from ledger.events.event import ActionRecorded
+from ledger.log.policy import NONE, OTHER_LINE_ENDS, Policy, PolicyError
+from ledger.procedure import absence
+from ledger.procedure.absence import Announcement, Vote
+from ledger.procedure.key_recovery import KeyRecovery
+from ledger.procedure.protocol import COORDINATOR, NODE, Agency, KeyChange, Protocol
+from ledger.refusals import Ground, Refusal
+from ledger.signing.country_key import CountryPublicKey
+from ledger.signing.key_possession import check_proof
+from ledger.signing.keys import check_grantable, from_public, key_id
+from ledger.signing.signed_action import Mark, SignedAction, verify
+from ledger.vocabulary import REGISTRY_ACTIONS
+from ledger.vocabulary.picklists import VoteSubject
+from ledger.vocabulary.registration import KeyGrant
+
+_UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+_RECOVERY_EDITION = 2
+"""The edition of the rules from which on other parties can register a coordinator's key."""
+
+
+class SignatureState(StrEnum):
+    """What can be said of a recorded action's signature."""
+
+    VALID = "valid"
+    VALID_KEY_SINCE_REVOKED = "valid, key since revoked"
+    KEY_COMPROMISED_THEN = "valid, key compromised then"
+    KEY_UNKNOWN = "key unknown"
+    KEY_OF_ANOTHER_AGENCY = "key of another agency"
+    KEY_NOT_VALID_THEN = "key not valid then"
+    DOES_NOT_VERIFY = "does not verify"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredKey:
+    """A key, whose it is, and when it may sign."""
+
+    id: str
+    agency: str
+    key: OKPKey
+    valid_from: datetime
+    valid_until: datetime
+    revoked_at: datetime | None = None
+    """When the revocation was recorded. It is told to people; it decides nothing."""
+    compromised_since: datetime | None = None
+    revoked_position: int | None = None
+    """The position of the first revocation. Later positions do not count, whatever their times."""
+
+    def is_revoked_before(self, position: int) -> bool:
+        """Whether the key was revoked when the event at ``position`` was recorded."""
+        return self.revoked_position is not None and self.revoked_position < position
+
+    def lasts_at(self, moment: datetime) -> bool:
+        """Whether ``moment`` is within the key's validity, leaving revocation aside."""
+        return self.valid_from <= moment < self.valid_until
+
+    def valid_at(self, moment: datetime) -> bool:
+        """Whether the key may sign the next event, if ``moment`` is stored with it."""
+        return self.revoked_position is None and self.lasts_at(moment)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyProposal:
+    """A change of a key that another party has not confirmed yet. It has no effect."""
+
+    action: UUID
+    change: KeyChange
+    key: RegisteredKey
+    """The key as it is before the change; one to be registered, as it would be."""
+    compromised_since: datetime | None
+    by: str
+    """The agency that proposed the change."""
+    party: str
+    """The party of the key's agency, and of who proposed the change."""
+    confirming_roles: frozenset[str]
+
+    def may_be_confirmed_by(self, agency: Agency) -> bool:
+        """Whether ``agency`` is of another party, and of a role that confirms."""
+        return agency.party != self.party and agency.role in self.confirming_roles
+
+
+@dataclass(frozen=True, slots=True)
+class AgreedPolicy:
+    """A policy that the parties adopted: it holds for checkpoints of ``since`` events or more."""
+
+    since: int
+    policy: Policy
+    without: frozenset[str] = frozenset()
+    """The absent parties without which the others adopted it."""
+    recorded_at: datetime | None = None
+    """When the last of them did; ``None`` for a policy that no event adopted."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnchoredReadings:
+    """The length of an access log, and the hash that covers its entries."""
+
+    entries: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The protocol with its agencies' keys, at one version of the ledger."""
+
+    protocol: Protocol
+    keys: Mapping[str, RegisteredKey]
+    version: int
+    policies: tuple[AgreedPolicy, ...] = ()
+    """Every policy that was in force, the first one first."""
+    proposed: Mapping[str, Vote] = field(default_factory=dict)
+    """What a party voted for last, by the party's code, while no policy comes of it."""
+    announced: tuple[Announcement, ...] = ()
+    """Every announced absence, the first one first."""
+    country_keys: Mapping[str, CountryPublicKey] = field(default_factory=dict)
+    """What others seal to, by the party's code."""
+    readings: Mapping[str, AnchoredReadings] = field(default_factory=dict)
+    """How far each party's access log was fixed last."""
+    recoveries: Mapping[str, KeyRecovery] = field(default_factory=dict)
+    """Keys for coordinators that other parties propose, by the key's id."""
+    proposals: Mapping[UUID, KeyProposal] = field(default_factory=dict)
+    """Changes of keys that wait for another party, by the action that proposed them."""
+
+    @property
+    def id(self) -> Any:
+        return self.protocol.ledger_id
+
+    def agency(self, agency_id: str) -> Agency:
+        """Raises ``Refusal`` (``unknown-agency``)."""
+        agency = self.protocol.agencies_by_id.get(agency_id)
+        if agency is None:
+            raise Refusal(
+                Ground.UNKNOWN,
+                "unknown-agency",
+                "This is no agency of the protocol.",
+                "iss",
+            )
+        return agency
+
+    def policy_at(self, size: int) -> Policy | None:
+        """The policy for a checkpoint of ``size`` events; ``None`` before the first agreed one."""
+        held = [agreed.policy for agreed in self.policies if agreed.since <= size]
+        return held[-1] if held else None
+
+    def signing_key(self, kid: str, agency: str, at: datetime) -> OKPKey:
+        """Return the key to verify the next event's signature with.
+
+        ``at`` is the time that is stored with the event. It is held against the key's validity.
+        A revocation counts from its position: each one that this registry has came before.
+        Raises ``Refusal`` where the key may not sign for ``agency``.
+        """
+        registered = self.keys.get(kid)
+        if registered is None:
+            if any(one.key.id == kid for one in self.proposals.values()):
+                raise _key_refusal(
+                    "key-not-confirmed",
+                    "This key was registered, and waits for another party to confirm it.",
+                )
+            raise _key_refusal("unknown-key", "This key is not registered; register it first.")
+        if registered.agency != agency:
+            raise _key_refusal("key-of-another-agency", "This key belongs to another agency.")
+        if registered.revoked_position is not None:
+            raise _key_refusal("revoked-key", "This key was revoked; sign with a current one.")
+        if not registered.lasts_at(at):
+            raise _key_refusal(
+                "key-not-valid", "This key is not within its validity; sign with a current one."
+            )
+        return registered.key
+
+    def signature_state(
+        self, action: SignedAction, recorded_at: datetime, position: int
+    ) -> SignatureState:
+        """Verify again the action recorded at ``position``.
+
+        The registry may be of a later position. A revocation before ``position`` counts, and
+        validity is held against ``recorded_at``.
+        """
+        registered = self.keys.get(action.key_id)
+        if registered is None:
+            return SignatureState.KEY_UNKNOWN
+        if registered.agency != action.agency:
+            return SignatureState.KEY_OF_ANOTHER_AGENCY
+        try:
+            verify(action, registered.key)
+        except Refusal:
+            return SignatureState.DOES_NOT_VERIFY
+        if registered.is_revoked_before(position) or not registered.lasts_at(recorded_at):
+            return SignatureState.KEY_NOT_VALID_THEN
+        since = registered.compromised_since
+        if since is not None and recorded_at >= since:
+            return SignatureState.KEY_COMPROMISED_THEN
+        if registered.revoked_at is not None:
+            return SignatureState.VALID_KEY_SINCE_REVOKED
+        return SignatureState.VALID
+
+
+def policy_in_force(registry: Registry | None, size: int, trusted: Policy) -> Policy:
+    """The policy for a checkpoint of ``size`` events: ``trusted`` before any was agreed."""
+    agreed = registry.policy_at(size) if registry else None
+    return agreed or trusted
+
+
+def protocol_adopted_by(action: SignedAction) -> Protocol:
+    """The protocol of the act that a ledger begins with. Raises ``ValueError`` for another act."""
+    if action.kind != "protocol_adopted":
+        raise ValueError("the registry begins with the adoption of a protocol")
+    return Protocol.model_validate(action.fields["protocol"])
+
+
+def evolve(
+    registry: Registry | None, action: SignedAction, recorded_at: datetime, position: int
+) -> Registry:
+    """Fold one accepted act, recorded at ``position``, into the registry."""
+    if action.kind == "protocol_adopted":
+        grants = [KeyGrant.model_validate(g) for g in action.fields["keys"]]
+        return Registry(protocol_adopted_by(action), {k.id: k for k in map(_registered, grants)}, 1)
+    if registry is None:
+        raise ValueError("the registry begins with the adoption of a protocol")
+    registry = _without_recoveries_of(registry, action.agency)
+    registry = _without_absence_of(registry, action.agency, position)
+    if action.kind == "absence_announced":
+        return _with_announcement(registry, action, recorded_at, position)
+    if action.kind == "presence_declared":
+        return replace(registry, version=registry.version + 1)
+    if action.kind == "coordinator_key_recovered":
+        return _with_recovery(registry, action, recorded_at)
+    if action.kind == "log_policy_adopted":
+        return _with_vote(registry, action, recorded_at, position)
+    if action.kind == "country_key_registered":
+        party = registry.agency(action.agency).party
+        country_keys = {**registry.country_keys, party: _country_key(action)}
+        return replace(registry, country_keys=country_keys, version=registry.version + 1)
+    if action.kind == "readings_anchored":
+        party = registry.agency(action.agency).party
+        anchored = AnchoredReadings(action.fields["entries"], bytes.fromhex(action.fields["head"]))
+        readings = {**registry.readings, party: anchored}
+        return replace(registry, readings=readings, version=registry.version + 1)
+    if action.kind in ("key_change_confirmed", "key_change_declined"):
+        proposal = registry.proposals[UUID(action.fields["proposal"])]
+        left = {k: v for k, v in registry.proposals.items() if k != proposal.action}
+        settled = replace(registry, proposals=left, version=registry.version + 1)
+        if action.kind == "key_change_declined":
+            return settled
+        return _changed(settled, proposal, recorded_at, position)
+    proposal = _proposal(registry, action)
+    registry = replace(registry, version=registry.version + 1)
+    if proposal.confirming_roles:
+        return replace(registry, proposals={**registry.proposals, proposal.action: proposal})
+    return _changed(registry, proposal, recorded_at, position)
+
+
+def ended_keys(before: Registry | None, after: Registry) -> Iterator[tuple[str, datetime | None]]:
+    """Yield each key that an act ended, and since when it is declared to be compromised."""
+    known = before.keys if before is not None else {}
+    if known is after.keys:
+        return
+    for kid, key in after.keys.items():
+        was = known.get(kid)
+        if was is None or was is key:
+            continue
+        is_revoked = was.revoked_position is None and key.revoked_position is not None
+        if is_revoked or was.compromised_since != key.compromised_since:
+            yield kid, key.compromised_since
+
+
+def _proposal(registry: Registry, action: SignedAction) -> KeyProposal:
+    """Return what an act would change of a key. Raises ``KeyError`` for an unknown key."""
+    since = None
+    if action.kind == "key_registered":
+        change = KeyChange.REGISTRATION
+        key = _registered(KeyGrant.model_validate(action.fields["grant"]))
+    else:
+        change, key = KeyChange.REVOCATION, registry.keys[action.fields["key_id"]]
+        if action.kind == "key_compromised":
+            since = datetime.fromisoformat(action.fields["since"])
+    owner = registry.agency(key.agency)
+    # An agency ends its own key at once: whoever has it could do no less harm by signing.
+    is_own = owner.id == action.agency
+    roles = frozenset() if is_own else registry.protocol.confirming_roles(owner.role, change)
+    return KeyProposal(action.id, change, key, since, action.agency, owner.party, roles)
+
+
+def _changed(
+    registry: Registry, proposal: KeyProposal, recorded_at: datetime, position: int
+) -> Registry:
+    """Apply a change of a key at the position of the act that completes it."""
+    kid, since = proposal.key.id, proposal.compromised_since
+    if proposal.change is KeyChange.REGISTRATION:
+        return replace(registry, keys={**registry.keys, kid: proposal.key})
+    known = registry.keys[kid]
+    earlier = known.compromised_since
+    ended = replace(
+        known,
+        revoked_at=known.revoked_at or recorded_at,
+        revoked_position=known.revoked_position or position,
+        compromised_since=min(since, earlier or since) if since is not None else earlier,
+    )
+    return replace(registry, keys={**registry.keys, kid: ended})
+
+
+def applied(registry: Registry | None, event: ActionRecorded) -> tuple[Registry, Mark | None]:
+    """The registry once ``event`` of the protocol is recorded, and what is remarkable about it.
+
+    An event that is not understood, or does not fit the registry, counts as recorded and changes
+    nothing else. Raises ``ValueError`` where the ledger does not begin with the adoption of a
+    protocol that this program has: then there is no registry.
+    """
+    action, recorded_at, position = event.action, event.recorded_at, event.position
+    if recorded_at is None or position is None:
+        raise ValueError("the event is not recorded yet")
+    if registry is None:
+        try:
+            return evolve(None, action, recorded_at, position), action.mark
+        except _UNFIT as error:
+            raise ValueError("the ledger does not begin with the adoption of a protocol") from error
+    fits = action.kind in REGISTRY_ACTIONS and action.kind != "protocol_adopted"
+    try:
+        if fits:
+            return evolve(registry, action, recorded_at, position), action.mark
+    except (Refusal, *_UNFIT):
+        pass
+    mark = Mark.NO_EFFECT if action.is_understood else action.mark
+    return replace(registry, version=registry.version + 1), mark
+
+
+def decide(registry: Registry | None, action: SignedAction, at: datetime) -> None:
+    """Decide whether an act on the protocol is allowed, if ``at`` is stored with it.
+
+    Raises ``Refusal``.
+    """
+    if action.kind not in REGISTRY_ACTIONS:
+        raise Refusal(
+            Ground.INVALID,
+            "not-a-registry-action",
+            f"{action.kind} is an action on a case; send it to its case.",
+            "kind",
+        )
+    if action.kind == "protocol_adopted":
+        if registry is not None:
+            raise Refusal(
+                Ground.OUT_OF_PROCEDURE,
+                "already-adopted",
+                "This ledger has its protocol; it is adopted once.",
+            )
+        _decide_adoption(action)
+        return
+    if registry is None:
+        raise Refusal(
+            Ground.OUT_OF_PROCEDURE, "not-adopted", "No protocol is adopted yet; adopt one first."
+        )
+    actor = registry.agency(action.agency)
+    if action.kind == "coordinator_key_recovered":
+        _decide_recovery(registry, action, actor)
+        return
+    if action.kind == "log_policy_adopted":
+        _decide_policy(registry, action, actor, at)
+        return
+    if action.kind == "absence_announced":
+        subjects = map(VoteSubject, action.fields["subjects"])
+        absence.check_announcement(
+            registry.protocol, registry.announced, actor, action.fields["party"], subjects
+        )
+        return
+    if action.kind == "presence_declared":
+        absence.check_presence(registry.announced, actor)
+        return
+    if action.kind == "country_key_registered":
+        _decide_country_key(registry, action, actor)
+        return
+    if action.kind == "readings_anchored":
+        _decide_anchor(registry, action, actor)
+        return
+    if action.kind in ("key_change_confirmed", "key_change_declined"):
+        _decide_settlement(registry, action, actor)
+        return
+    if action.kind == "key_registered":
+        grant = _grant(action.fields["grant"], "act.grant")
+        owner, kid = registry.agency(grant.agency), _registered(grant).id
+        if registry.protocol.edition >= 2:
+            check_proof(grant, registry.protocol.id, "act.grant")
+    else:
+        kid = action.fields["key_id"]
+        if kid not in registry.keys:
+            raise Refusal(
+                Ground.UNKNOWN, "unknown-key", "This key is not registered.", "act.key_id"
+            )
+        owner = registry.agency(registry.keys[kid].agency)
+    own_key = action.kind == "key_revoked" and owner.id == actor.id
+    if not own_key and (actor.role != COORDINATOR or actor.party != owner.party):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "coordinator-of-the-country",
+            f"Only the coordinator of {owner.party} registers and revokes keys of its agencies.",
+            "iss",
+        )
+    known = registry.keys.get(kid)
+    if action.kind == "key_registered" and known is not None:
+        raise Refusal(
+            Ground.CONFLICT, "key-known", "This key is registered already.", "act.grant.key"
+        )
+    if action.kind == "key_revoked" and known is not None and known.revoked_at is not None:
+        raise Refusal(
+            Ground.CONFLICT, "already-revoked", "This key is revoked already.", "act.key_id"
+        )
+    asked = _proposal(registry, action)
+    if any(_is_same(asked, one) for one in registry.proposals.values()):
+        raise Refusal(
+            Ground.CONFLICT,
+            "change-proposed",
+            "This change of the key waits for another party to confirm it already.",
+            "act.grant.key" if action.kind == "key_registered" else "act.key_id",
+        )
+
+
+def _is_same(one: KeyProposal, other: KeyProposal) -> bool:
+    def told(proposal: KeyProposal) -> tuple[str, KeyChange, datetime | None]:
+        return proposal.key.id, proposal.change, proposal.compromised_since
+
+    return bool(one.confirming_roles) and told(one) == told(other)
+
+
+def _decide_settlement(registry: Registry, action: SignedAction, actor: Agency) -> None:
+    """Decide whether an agency may confirm or decline a change. Raises ``Refusal``."""
+    proposal = registry.proposals.get(UUID(action.fields["proposal"]))
+    if proposal is None:
+        raise Refusal(
+            Ground.UNKNOWN,
+            "unknown-proposal",
+            "No change of a key waits under this id; it may be confirmed or declined already.",
+            "act.proposal",
+        )
+    withdraws = action.kind == "key_change_declined" and (
+        actor.role == COORDINATOR and actor.party == proposal.party
+    )
+    if not withdraws and not proposal.may_be_confirmed_by(actor):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "second-party",
+            f"A change of this key is confirmed or declined by another party than"
+            f" {proposal.party}: by its {' or '.join(sorted(proposal.confirming_roles))}.",
+            "iss",
+        )
+    if action.kind == "key_change_declined":
+        return
+    known = registry.keys.get(proposal.key.id)
+    if proposal.change is KeyChange.REGISTRATION:
+        if known is not None:
+            raise Refusal(
+                Ground.CONFLICT, "key-known", "This key is registered already.", "act.proposal"
+            )
+    elif known is not None and known.revoked_position and proposal.compromised_since is None:
+        raise Refusal(
+            Ground.CONFLICT, "already-revoked", "This key is revoked already.", "act.proposal"
+        )
+
+
+def _without_recoveries_of(registry: Registry, agency: str) -> Registry:
+    """A coordinator that signs has a key: no other party registers one for it."""
+    left = {k: r for k, r in registry.recoveries.items() if r.grant.agency != agency}
+    if len(left) == len(registry.recoveries):
+        return registry
+    return replace(registry, recoveries=left)
+
+
+def _with_recovery(registry: Registry, action: SignedAction, recorded_at: datetime) -> Registry:
+    grant = KeyGrant.model_validate(action.fields["grant"])
+    registered, party = _registered(grant), registry.agency(action.agency).party
+    begun = registry.recoveries.get(registered.id)
+    if begun is None or begun.grant.agency != grant.agency:
+        begun = KeyRecovery(grant, recorded_at, frozenset())
+    recovery = begun.with_word_of(party)
+    others = registry.protocol.party_codes - {registry.agency(grant.agency).party}
+    recoveries = {**registry.recoveries, registered.id: recovery}
+    keys = registry.keys
+    if recovery.counts(frozenset(others), recorded_at):
+        del recoveries[registered.id]
+        keys = {**keys, registered.id: _registered(recovery.grant)}
+    return replace(registry, keys=keys, recoveries=recoveries, version=registry.version + 1)
+
+
+def _decide_recovery(registry: Registry, action: SignedAction, actor: Agency) -> None:
+    grant = _grant(action.fields["grant"], "act.grant")
+    owner, kid = registry.agency(grant.agency), _registered(grant).id
+    if registry.protocol.edition < _RECOVERY_EDITION:
+        raise Refusal(
+            Ground.NOT_ALLOWED, "edition", "The rules in force here know no such act.", "kind"
+        )
+    if owner.role != COORDINATOR or actor.role != COORDINATOR or actor.party == owner.party:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "other-parties-coordinators",
+            "A coordinator that lost its keys gets another by the coordinators of the other "
+            "parties; for every other agency its own country's coordinator registers one.",
+            "iss",
+        )
+    check_proof(grant, registry.protocol.id, "act.grant")
+    if kid in registry.keys:
+        raise Refusal(
+            Ground.CONFLICT, "key-known", "This key is registered already.", "act.grant.key"
+        )
+    begun = registry.recoveries.get(kid)
+    if begun is not None and begun.grant.agency != grant.agency:
+        raise Refusal(
+            Ground.CONFLICT,
+            "key-known",
+            "This key is proposed for another agency.",
+            "act.grant.key",
+        )
+
+
+def _decide_adoption(action: SignedAction) -> None:
+    try:
+        protocol = Protocol.model_validate(action.fields["protocol"])
+    except ValueError as error:
+        raise Refusal(
+            Ground.INVALID, "protocol", f"The protocol does not hold: {error}", "act.protocol"
+        ) from error
+    granted = [_grant(g, "act.keys") for g in action.fields["keys"]]
+    if protocol.edition >= 2:
+        for place, grant in enumerate(granted):
+            check_proof(grant, protocol.id, f"act.keys.{place}")
+    covered = set()
+    for grant in granted:
+        agency = protocol.agencies_by_id.get(grant.agency)
+        if agency is None or agency.role != COORDINATOR:
+            raise Refusal(
+                Ground.INVALID,
+                "coordinators-first",
+                "The adoption names the keys of the parties' coordinators, and no other.",
+                "act.keys",
+            )
+        covered.add(agency.party)
+    if covered != protocol.party_codes:
+        raise Refusal(
+            Ground.INVALID,
+            "coordinators-first",
+            "Every party's coordinator needs a key.",
+            "act.keys",
+        )
+    if action.protocol != protocol.id:
+        raise Refusal(Ground.INVALID, "protocol", "The action names another protocol.", "protocol")
+
+
+def _without_absence_of(registry: Registry, agency: str, position: int) -> Registry:
+    """A party whose coordinator or node signs is present: no other party votes without it."""
+    actor = registry.protocol.agencies_by_id.get(agency)
+    if actor is None or not absence.ends_absence(actor):
+        return registry
+    if not absence.is_announced(registry.announced, actor.party):
+        return registry
+    announced = absence.returned(registry.announced, actor.party, position)
+    proposed = {p: v for p, v in registry.proposed.items() if actor.party not in v.without}
+    return replace(registry, announced=announced, proposed=proposed)
+
+
+def _with_announcement(
+    registry: Registry, action: SignedAction, recorded_at: datetime, position: int
+) -> Registry:
+    announcement = Announcement(
+        action.id,
+        action.fields["party"],
+        frozenset(map(VoteSubject, action.fields["subjects"])),
+        action.agency,
+        position,
+        recorded_at,
+    )
+    return replace(
+        registry,
+        announced=(*registry.announced, announcement),
+        version=registry.version + 1,
+    )
+
+
+def _vote(action: SignedAction) -> Vote:
+    return Vote(action.fields["policy"], frozenset(action.fields.get("without") or ()))
+
+
+def _with_vote(
+    registry: Registry, action: SignedAction, recorded_at: datetime, position: int
+) -> Registry:
+    vote = _vote(action)
+    proposed = {**registry.proposed, registry.agency(action.agency).party: vote}
+    policies, every = registry.policies, registry.protocol.party_codes
+    for_text = {party for party, one in proposed.items() if one.policy == vote.policy}
+    alike = {party for party, one in proposed.items() if one == vote}
+    is_unanimous = for_text == every
+    if is_unanimous or (vote.without and alike >= every - vote.without):
+        without = frozenset[str]() if is_unanimous else vote.without
+        agreed = AgreedPolicy(position, Policy.parse(vote.policy), without, recorded_at)
+        policies, proposed = (*policies, agreed), {}
+    return replace(registry, policies=policies, proposed=proposed, version=registry.version + 1)
+
+
+def _decide_policy(registry: Registry, action: SignedAction, actor: Agency, at: datetime) -> None:
+    if actor.role != COORDINATOR:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "coordinators-only",
+            "A policy is adopted by the parties' coordinators.",
+            "iss",
+        )
+    text = action.fields["policy"]
+    if registry.protocol.edition >= 2 and not OTHER_LINE_ENDS.isdisjoint(text):
+        raise Refusal(
+            Ground.INVALID,
+            "log-policy",
+            "The policy does not hold: end each line with a line feed (U+000A) alone.",
+            "act.policy",
+        )
+    try:
+        policy = Policy.parse(text)
+    except PolicyError as error:
+        raise Refusal(
+            Ground.INVALID, "log-policy", f"The policy does not hold: {error}.", "act.policy"
+        ) from error
+    known = {key.name for agreed in registry.policies for key in agreed.policy.logs}
+    if len({key.name for key in policy.logs} | known) != 1:
+        raise Refusal(
+            Ground.INVALID,
+            "log-policy",
+            "A policy names the keys of one log, and its origin stays the same.",
+            "act.policy",
+        )
+    if policy.quorum == NONE:
+        raise Refusal(
+            Ground.INVALID, "log-policy", "A policy needs a quorum of witnesses.", "act.policy"
+        )
+    if registry.proposed.get(actor.party) == _vote(action):
+        raise Refusal(
+            Ground.CONFLICT,
+            "policy-known",
+            f"{actor.party} adopted this policy before; the other parties' word is missing.",
+            "act.policy",
+        )
+    if registry.policies and str(registry.policies[-1].policy) == str(policy):
+        raise Refusal(
+            Ground.CONFLICT, "policy-known", "This policy is in force already.", "act.policy"
+        )
+    if action.fields.get("without") is not None:
+        absence.check_vote_without(
+            registry.protocol,
+            registry.announced,
+            actor,
+            action.fields["without"],
+            policy,
+            registry.policies[-1].policy if registry.policies else None,
+            at,
+        )
+
+
+def _decide_country_key(registry: Registry, action: SignedAction, actor: Agency) -> None:
+    if actor.role != COORDINATOR:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "coordinators-only",
+            "A country's key is registered by its coordinator.",
+            "iss",
+        )
+    try:
+        key = _country_key(action)
+    except ValueError as error:
+        raise Refusal(
+            Ground.INVALID, "country-key", f"The key does not hold: {error}.", "act.key"
+        ) from error
+    if registry.country_keys.get(actor.party) == key:
+        raise Refusal(Ground.CONFLICT, "key-known", "This key is registered already.", "act.key")
+
+
+def _decide_anchor(registry: Registry, action: SignedAction, actor: Agency) -> None:
+    if actor.role != NODE:
+        raise Refusal(
+            Ground.NOT_ALLOWED, "nodes-only", "A country's node fixes its own access log.", "iss"
+        )
+    before = registry.readings.get(actor.party)
+    if before is not None and action.fields["entries"] <= before.entries:
+        raise Refusal(
+            Ground.CONFLICT,
+            "already-anchored",
+            f"{actor.party}'s access log was fixed at {before.entries} entries before.",
+            "act.entries",
+        )
+
+
+def _country_key(action: SignedAction) -> CountryPublicKey:
+    return CountryPublicKey.from_text(action.fields["key"])
+
+
+def _grant(content: object, field: str) -> KeyGrant:
+    grant = KeyGrant.model_validate(content)
+    try:
+        check_grantable(grant.key)
+    except ValueError as error:
+        raise Refusal(Ground.INVALID, "public-key", f"The key {error}.", field) from error
+    if grant.valid_until <= grant.valid_from:
+        raise Refusal(Ground.INVALID, "validity", "The validity ends before it begins.", field)
+    return grant
+
+
+def _registered(grant: KeyGrant) -> RegisteredKey:
+    key = from_public(grant.key)
+    return RegisteredKey(key_id(key), grant.agency, key, grant.valid_from, grant.valid_until)
+
+
+def _key_refusal(rule: str, message: str) -> Refusal:
+    return Refusal(Ground.UNAUTHENTIC, rule, message, "header.kid")

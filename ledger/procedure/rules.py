@@ -1,0 +1,584 @@
+"""Whether the procedure allows an action now. Data of the protocol first, then logic."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from ledger.events.act import Act
+from ledger.procedure.case_state import CaseState, addressed_parties, annulled_ids
+from ledger.procedure.legal_basis import Basis, release_bases
+from ledger.procedure.protocol import COORDINATOR, ActionRule, Agency, Operation, Protocol
+from ledger.procedure.retention import (
+    erasable_from,
+    must_be_announced,
+    retention_over,
+    retention_rule,
+)
+from ledger.refusals import Ground, Refusal
+from ledger.vocabulary import NOT_UNDERSTOOD
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis
+from ledger.vocabulary.types import format_utc
+
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An action that an agency proposes for an open case."""
+
+    state: CaseState
+    history: Mapping[UUID, Act]
+    act: Act
+    agency: Agency
+    protocol: Protocol
+    now: datetime
+    not_before: datetime
+    """When it was judged at the earliest: ``now``, unless it is judged again after the fact."""
+
+
+Check = Callable[[Proposal], None]
+
+
+def decide(
+    state: CaseState | None,
+    history: Mapping[UUID, Act],
+    act: Act,
+    protocol: Protocol,
+    now: datetime,
+    not_before: datetime | None = None,
+) -> None:
+    """Raises ``Refusal`` naming the rule, and the field where one is at fault.
+
+    ``history`` holds the case's earlier actions by id; ``act.version`` is the version
+    that the action would get. ``not_before`` is when it was judged first, at the earliest.
+    """
+    rule = protocol.actions.get(act.kind)
+    if rule is None:
+        raise Refusal(
+            Ground.INVALID,
+            "not-a-case-action",
+            f"{act.kind} is no action on a case in this protocol.",
+            "kind",
+        )
+    agency = protocol.agencies_by_id[act.agency]
+    _known_references(act, protocol)
+    if act.acted_at > now + CLOCK_SKEW:
+        raise _invalid("acted-in-future", "The time of the act is in the future.", "act.acted_at")
+    if agency.role not in rule.roles:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "role",
+            f"{agency.role} may not take {act.kind}; it is for {', '.join(rule.roles)}.",
+            "kind",
+        )
+    if state is None:
+        if act.kind != "case_opened":
+            raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case; open it first.")
+        return
+    if act.kind == "case_opened":
+        raise _out("already-opened", "This case is open already; a case is opened once.")
+    if agency.party not in state.parties:
+        # Says no more than for a case that does not exist.
+        raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case; open it first.")
+    if state.is_erased and act.kind not in _AFTER_ERASURE:
+        raise _out("erased-case", "What was held on this person is erased; open a new case.")
+    if state.is_closed and not rule.on_closed_case:
+        raise _out("closed-case", "The case is closed; reopen it first.")
+    required = (*rule.requires, *(rule.requires_for_child if state.is_child else ()))
+    for fact in required:
+        if fact not in state.facts:
+            safeguard = " of a child" if fact in rule.requires_for_child else ""
+            raise _out(
+                f"requires-{fact}",
+                f"{act.kind}{safeguard} requires {fact} first; record that action before this one.",
+            )
+        if state.facts[fact].since > act.acted_at:
+            raise _out(
+                f"requires-{fact}",
+                f"{act.kind} cannot have taken place before {fact}.",
+                "act.acted_at",
+            )
+    for fact in rule.forbidden_while:
+        if fact in state.facts:
+            raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
+    proposal = Proposal(state, history, act, agency, protocol, now, not_before or now)
+    _independent(proposal, rule)
+    check = _CHECKS.get(act.kind)
+    if check is not None:
+        check(proposal)
+
+
+_AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed", "correction"})
+_LASTING = frozenset(
+    {
+        "case_opened",
+        "correction",
+        "information_released",
+        "break_glass_opened",
+        "break_glass_reviewed",
+        "erasure_approved",
+        "erasure_confirmed",
+    }
+)
+"""What cannot be annulled: what was released, opened or erased stays so."""
+BREAK_GLASS_LASTS = timedelta(hours=24)
+ANNOUNCED_AFTER_AT_MOST = timedelta(days=2 * 366)
+"""So long after the earliest time an erasure by retention may be announced, by a node.
+
+The clocks of a node and its witnesses may be a year ahead."""
+POSTPONED_AT_MOST = timedelta(days=10 * 366)
+"""So long after the earliest time, by a coordinator, who may do it again."""
+
+_AGENCY_FIELDS = ("addressee", "to_agency", "responsible")
+
+_COUNTRY_FIELDS = ("host", "destination", "recipient", "recipients")
+
+
+def _independent(p: Proposal, rule: ActionRule) -> None:
+    """Raise ``Refusal`` where an agency reviews what it did itself, or its coordinator does."""
+    if rule.reviews is None:
+        return
+    reviewed = p.history.get(UUID(p.act.fields[rule.reviews]))
+    if reviewed is None:
+        return  # the check of the action says so
+    author = p.protocol.agencies_by_id[reviewed.agency]
+    if author.id == p.agency.id or (
+        author.party == p.agency.party and p.agency.role in rule.by_another_party
+    ):
+        others = [role for role in rule.roles if role not in rule.by_another_party]
+        at_home = f", or by {' or '.join(others)}" if others else ""
+        raise _not_allowed(
+            "second-party",
+            f"{author.id} did this; it is reviewed by another country's"
+            f" {' or '.join(rule.by_another_party) or 'agency'}{at_home}.",
+        )
+
+
+def _known_references(act: Act, protocol: Protocol) -> None:
+    for field, value in _references(act.fields, _AGENCY_FIELDS):
+        if value not in protocol.agencies_by_id:
+            raise _invalid("unknown-agency", "This is no agency of the protocol.", field)
+    for field, value in _references(act.fields, _COUNTRY_FIELDS):
+        if value not in protocol.party_codes:
+            raise _invalid("not-a-party", "This country is no party of the protocol.", field)
+    for country in addressed_parties(act, protocol):
+        if country not in protocol.party_codes:
+            raise _invalid("not-a-party", "A country is no party of the protocol.", "countries")
+
+
+def _references(fields: Mapping[str, Any], names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for name in names:
+        if value := fields.get(name):
+            for item in (value,) if isinstance(value, str) else value:
+                yield name, item
+
+
+def _reopened(p: Proposal) -> None:
+    if not p.state.is_closed:
+        raise _out("open-case", "The case is not closed; there is nothing to reopen.")
+
+
+def _closed(p: Proposal) -> None:
+    if p.protocol.agencies_by_id[p.state.lead_agency].party != p.agency.party:
+        raise _not_allowed("lead-country", "Only the country that leads the case may close it.")
+
+
+def _correction(p: Proposal) -> None:
+    mistaken = p.history.get(UUID(p.act.fields["corrects"]))
+    if mistaken is None:
+        raise _invalid("unknown-action", "No such action in this case.", "corrects")
+    if mistaken.kind == NOT_UNDERSTOOD:
+        raise _out(
+            "not-understood", "This event had no effect: there is nothing to correct.", "corrects"
+        )
+    author = p.protocol.agencies_by_id[mistaken.agency]
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == author.party
+    if author.id != p.agency.id and not its_coordinator:
+        raise _not_allowed(
+            "own-action", "An action is corrected by its agency or that country's coordinator."
+        )
+    if p.act.fields["effect"] == "annulled" and _is_lasting(mistaken, p):
+        raise _out("not-annullable", f"{mistaken.kind} cannot be annulled; clarify it instead.")
+    if any(_annuls(earlier, mistaken.id) for earlier in p.history.values()):
+        raise _out("already-annulled", "This action is annulled already.", "act.corrects")
+
+
+def _is_lasting(act: Act, p: Proposal) -> bool:
+    if act.kind == "legal_hold_placed":
+        # Its country lifts it. To annul it would bring back the announcement that it ended.
+        return p.protocol.edition >= 2
+    if act.kind == "retention_announced":
+        return p.state.is_erased
+    return act.kind in _LASTING
+
+
+def _annuls(act: Act, action: UUID) -> bool:
+    return (
+        act.kind == "correction"
+        and act.fields["effect"] == "annulled"
+        and UUID(act.fields["corrects"]) == action
+    )
+
+
+def _of_the_same_country(what: str, field: str) -> Check:
+    def check(p: Proposal) -> None:
+        in_force = (p.state.services if what == "service" else p.state.measures).get(
+            UUID(p.act.fields[field])
+        )
+        if in_force is None:
+            raise _invalid(f"no-such-{what}", f"No such {what} is in force in this case.", field)
+        if in_force.party != p.agency.party:
+            raise _not_allowed(f"own-{what}", f"The country that gives a {what} ends it.")
+
+    return check
+
+
+def _shelter_left(p: Proposal) -> None:
+    if p.state.shelter is not None and p.state.shelter.party != p.agency.party:
+        raise _not_allowed("own-shelter", "The country that shelters the person records this.")
+
+
+def _requested(p: Proposal) -> None:
+    if p.act.fields["addressee"] == p.agency.id:
+        raise _invalid("own-request", "A request is addressed to another agency.", "addressee")
+    if p.act.fields.get("groups") and not p.act.fields.get("basis"):
+        raise _invalid(
+            "basis-not-named", "Who asks for personal fields says on what legal basis.", "basis"
+        )
+    _matrix(p, Operation.REQUEST)
+
+
+def _answered(p: Proposal) -> None:
+    request = p.state.open_requests.get(UUID(p.act.fields["request"]))
+    if request is None:
+        raise _invalid("no-such-request", "No such request is open in this case.", "request")
+    addressee = p.protocol.agencies_by_id[request.addressee]
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == addressee.party
+    if p.agency.id != addressee.id and not its_coordinator:
+        raise _not_allowed(
+            "addressee", f"Only {addressee.id} or its country's coordinator answers this request."
+        )
+    if p.act.kind == "information_acknowledged" and request.acknowledged:
+        raise _out("already-acknowledged", "This request is acknowledged already.", "act.request")
+
+
+def _joint_action_done(p: Proposal) -> None:
+    agreed = p.state.joint_actions.get(UUID(p.act.fields["agreed_action"]))
+    if agreed is None:
+        raise _invalid("no-such-joint-action", "No such joint action is open.", "agreed_action")
+    if p.agency.id not in agreed.responsible:
+        raise _not_allowed("responsible", "Only an agency responsible for it reports it done.")
+
+
+def _met(p: Proposal) -> None:
+    if p.agency.party not in p.act.fields["countries"]:
+        raise _invalid("own-meeting", "A meeting is recorded by a country that met.", "countries")
+
+
+def _lead_offered(p: Proposal) -> None:
+    lead = p.protocol.agencies_by_id[p.state.lead_agency]
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
+    if p.agency.id != lead.id and not its_coordinator:
+        raise _not_allowed("lead", "Only the lead agency or its coordinator offers the lead.")
+    to = p.protocol.agencies_by_id[p.act.fields["to_agency"]]
+    if to.id == lead.id:
+        raise _invalid("lead", "This agency has the lead already.", "to_agency")
+    if to.role not in p.protocol.actions["lead_transfer_accepted"].roles:
+        raise _invalid("lead-role", f"A {to.role} cannot take the lead.", "to_agency")
+
+
+def _lead_accepted(p: Proposal) -> None:
+    offer = p.state.lead_offer
+    if offer is None or offer.offer != UUID(p.act.fields["offer"]):
+        raise _invalid("no-such-offer", "No such offer of the lead is open.", "offer")
+    if offer.to != p.agency.id:
+        raise _not_allowed(
+            "handover-by-the-receiver", f"Only {offer.to}, to which it was offered, accepts it."
+        )
+
+
+def _departed(p: Proposal) -> None:
+    if p.state.planned_return is not None and p.agency.party == p.state.planned_return.destination:
+        raise _not_allowed(
+            "departure-by-the-sender", "The departure is recorded by the country of departure."
+        )
+
+
+def _received(p: Proposal) -> None:
+    planned = p.state.planned_return
+    if planned is not None and p.agency.party != planned.destination:
+        raise _not_allowed(
+            "handover-by-the-receiver",
+            f"Only {planned.destination}, the country of destination, confirms the reception; "
+            "the country that made the handover cannot.",
+        )
+
+
+def _matrix(p: Proposal, operation: Operation) -> None:
+    for group in p.act.fields.get("groups") or ():
+        if not p.protocol.allows(p.agency.role, operation, FieldGroup(group)):
+            raise Refusal(
+                Ground.NOT_ALLOWED,
+                "access-matrix",
+                f"A {p.agency.role} has no {operation} of {group} in this protocol.",
+                "act.groups",
+            )
+
+
+def _whereabouts_apart(p: Proposal) -> None:
+    groups = p.act.fields.get("groups") or ()
+    if FieldGroup.WHEREABOUTS in groups and p.act.fields.get("recipients") and len(groups) > 1:
+        raise _invalid(
+            "whereabouts-apart",
+            "Whereabouts leave the country on a basis of their own; record them apart.",
+            "groups",
+        )
+
+
+def _sharing_decided(p: Proposal) -> None:
+    if not p.state.is_child:
+        raise _out("adults-consent", "For an adult, ask for consent; this is a child's safeguard.")
+    _whereabouts_apart(p)
+
+
+def _sharing_ended(p: Proposal) -> None:
+    decision = p.state.sharing.get(UUID(p.act.fields["decision"]))
+    if decision is None:
+        raise _invalid("no-such-decision", "No such decision on sharing is in force.", "decision")
+    if decision.party != p.agency.party:
+        raise _not_allowed("own-decision", "The country that decided on sharing ends it.")
+
+
+def _released(p: Proposal) -> None:
+    fields, recipient = p.act.fields, p.act.fields["recipient"]
+    if recipient == p.agency.party or recipient not in p.state.parties:
+        raise _invalid(
+            "recipient", "A release is to another country that is party to the case.", "recipient"
+        )
+    if "request" in fields:
+        request = p.state.open_requests.get(UUID(fields["request"]))
+        if request is None:
+            raise _invalid("no-such-request", "No such request is open in this case.", "request")
+        if p.protocol.agencies_by_id[request.by].party != recipient:
+            raise _invalid("recipient", "Another country asked for this.", "recipient")
+    _matrix(p, Operation.RELEASE)
+    named = Basis(LegalBasis(fields["basis"]), UUID(fields["basis_action"]))
+    for group in map(FieldGroup, fields["groups"]):
+        # When it was done is the agency's word: a basis that is over by now is over.
+        times = (p.act.acted_at, p.not_before)
+        if any(
+            named not in release_bases(p.state, p.protocol, p.agency, recipient, group, at)
+            for at in times
+        ):
+            raise Refusal(
+                Ground.NOT_ALLOWED,
+                "no-legal-basis",
+                f"The basis named does not allow to release {group} to {recipient}.",
+                "act.basis_action",
+            )
+    annulled = annulled_ids(p.history.values())
+    for index, released in enumerate(fields["released"]):
+        action = p.history.get(UUID(released["action"]))
+        where = f"released.{index}"
+        if action is None or action.id in annulled or action.kind == NOT_UNDERSTOOD:
+            raise _invalid("unknown-action", "No such action in this case.", where)
+        if p.protocol.agencies_by_id[action.agency].party != p.agency.party:
+            raise _not_allowed("own-country", "A country releases what its own agencies recorded.")
+        if not action.digests.issuperset(released["digests"]):
+            raise _invalid("unknown-digest", "The action did not sign such a digest.", where)
+
+
+def _break_glass_opened(p: Proposal) -> None:
+    _matrix(p, Operation.BREAK_GLASS)
+    until = datetime.fromisoformat(p.act.fields["until"])
+    if not timedelta() < until - p.act.acted_at <= BREAK_GLASS_LASTS:
+        hours = int(BREAK_GLASS_LASTS.total_seconds() // 3600)
+        raise _invalid("break-glass-time", f"It lasts at most {hours} hours.", "until")
+
+
+def _break_glass_reviewed(p: Proposal) -> None:
+    access = p.state.break_glass.get(UUID(p.act.fields["access"]))
+    if access is None:
+        raise _invalid("no-such-access", "No such access waits for a review.", "access")
+    if p.agency.party in access.to_review:
+        return
+    # An oversight body also reviews what its own country opened, where others owe the review.
+    reviews = [act for act in p.history.values() if act.kind == "break_glass_reviewed"]
+    has_reviewed = any(
+        act.fields["access"] == p.act.fields["access"]
+        and p.protocol.agencies_by_id[act.agency].party == p.agency.party
+        for act in reviews
+    )
+    opener = p.protocol.agencies_by_id[access.by]
+    if has_reviewed or opener.party != p.agency.party:
+        raise _out("already-reviewed", "This country has reviewed this access.", "act.access")
+
+
+def _hold_lifted(p: Proposal) -> None:
+    hold = p.state.holds.get(UUID(p.act.fields["hold"]))
+    if hold is None:
+        raise _invalid("no-such-hold", "No such hold is in force in this case.", "hold")
+    if hold.party != p.agency.party:
+        raise _not_allowed("own-hold", "The country that placed a hold lifts it.")
+
+
+def _erasable(p: Proposal) -> None:
+    if not p.state.is_closed:
+        raise _out("open-case", "The case is open; what is held on the person is needed.")
+    if p.state.holds:
+        raise _out("legal-hold", "A legal hold is in force; nothing may be erased.")
+
+
+def _retention_announced(p: Proposal) -> None:
+    _erasable(p)
+    rule, over = retention_rule(p.state, p.protocol), retention_over(p.state, p.protocol)
+    if rule is None or over is None or p.state.closed_at is None:
+        raise _out(
+            "no-retention-rule", "The protocol sets no period of retention for this closing."
+        )
+    fields = p.act.fields
+    if datetime.fromisoformat(fields["closed_at"]) != p.state.closed_at:
+        raise _invalid(
+            "no-such-closing",
+            f"The case was closed at {format_utc(p.state.closed_at)}; name that time.",
+            "closed_at",
+        )
+    if fields["kept_days"] != rule.days:
+        raise _invalid("retention-rule", f"The protocol's period is {rule.days} days.", "kept_days")
+    erase_from = datetime.fromisoformat(fields["erase_from"])
+    if erase_from < over:
+        raise _invalid(
+            "retention", f"The period of retention ends at {format_utc(over)}.", "erase_from"
+        )
+    graced = p.now + timedelta(days=rule.grace_days)
+    if erase_from < graced - CLOCK_SKEW:
+        raise _invalid(
+            "retention-grace",
+            f"An erasure is announced {rule.grace_days} days before it, so that people can stop"
+            f" it: name a time after {format_utc(graced)}.",
+            "erase_from",
+        )
+    # An announcement with a time that never comes would stop the erasure for ever.
+    margin = POSTPONED_AT_MOST if p.agency.role == COORDINATOR else ANNOUNCED_AFTER_AT_MOST
+    latest = max(over, graced) + margin
+    if erase_from > latest:
+        raise _invalid(
+            "retention-late",
+            f"Name a time before {format_utc(latest)}; a coordinator may postpone it again.",
+            "erase_from",
+        )
+    announced = p.state.retention
+    if announced is not None and (
+        p.agency.role != COORDINATOR or erase_from <= announced.erase_from
+    ):
+        raise _out(
+            "already-announced",
+            f"The erasure is announced from {format_utc(announced.erase_from)} on; a coordinator"
+            " may announce a later time.",
+            "act.erase_from",
+        )
+
+
+def _erasure_proposed(p: Proposal) -> None:
+    _erasable(p)
+    lead = p.protocol.agencies_by_id[p.state.lead_agency]
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
+    if p.agency.id != lead.id and not its_coordinator:
+        raise _not_allowed("lead", "The lead agency or its coordinator proposes an erasure.")
+
+
+def _erasure_approved(p: Proposal) -> None:
+    _erasable(p)
+    erasure = p.state.erasure
+    if erasure is None or erasure.proposal != UUID(p.act.fields["proposal"]):
+        raise _invalid("no-such-proposal", "No such erasure is proposed.", "proposal")
+    if p.protocol.actions[p.act.kind].reviews is not None:
+        return  # another agency approves, see _independent
+    if erasure.by != p.agency.id:
+        raise _not_allowed("same-agency", f"Both persons are of {erasure.by}, which proposed it.")
+    if p.history[erasure.proposal].key_id == p.act.key_id:
+        raise _not_allowed(
+            "second-person", "A second person approves, with a key of their own; this one proposed."
+        )
+
+
+def _erasure_confirmed(p: Proposal) -> None:
+    upto = p.act.fields.get("upto")
+    if upto is not None and upto >= p.act.version:
+        raise _invalid("upto", "The case has no such version yet; name one that it has.", "upto")
+    erasure, order = p.state.erasure, p.act.fields.get("order")
+    if erasure is not None and p.state.is_erased:
+        if p.agency.party not in erasure.pending:
+            raise _out("already-confirmed", "This country has confirmed or owes no erasure.")
+        if erasure.order != (UUID(order) if order else None):
+            raise _invalid("no-such-order", "The erasure was ordered otherwise.", "order")
+        return
+    if order is not None:
+        raise _invalid("no-such-order", "No such erasure was approved.", "order")
+    due = retention_over(p.state, p.protocol)
+    if due is None or p.now + CLOCK_SKEW < due:
+        raise _out("retention", "The period of retention is not over, or a hold is in force.")
+    if must_be_announced(p.protocol):
+        _announced_long_enough(p)
+
+
+def _announced_long_enough(p: Proposal) -> None:
+    allowed = erasable_from(p.state, p.protocol)
+    if allowed is None:
+        raise _out(
+            "not-announced",
+            "No erasure is announced in this case; record retention_announced first, and wait for"
+            " the days of grace.",
+        )
+    if p.now + CLOCK_SKEW < allowed:
+        raise _out(
+            "retention-grace",
+            f"The announcement allows the erasure from {format_utc(allowed)} on.",
+        )
+
+
+_CHECKS: Mapping[str, Check] = {
+    "case_reopened": _reopened,
+    "case_closed": _closed,
+    "correction": _correction,
+    "service_ended": _of_the_same_country("service", "service_action"),
+    "protection_measure_ended": _of_the_same_country("measure", "measure_action"),
+    "shelter_left": _shelter_left,
+    "information_requested": _requested,
+    "information_acknowledged": _answered,
+    "information_provided": _answered,
+    "information_declined": _answered,
+    "joint_action_done": _joint_action_done,
+    "meeting_held": _met,
+    "lead_transfer_offered": _lead_offered,
+    "lead_transfer_accepted": _lead_accepted,
+    "departed": _departed,
+    "received": _received,
+    "consent_given": _whereabouts_apart,
+    "sharing_decided": _sharing_decided,
+    "sharing_ended": _sharing_ended,
+    "information_released": _released,
+    "break_glass_opened": _break_glass_opened,
+    "break_glass_reviewed": _break_glass_reviewed,
+    "legal_hold_lifted": _hold_lifted,
+    "retention_announced": _retention_announced,
+    "erasure_proposed": _erasure_proposed,
+    "erasure_approved": _erasure_approved,
+    "erasure_confirmed": _erasure_confirmed,
+}
+
+
+def _invalid(rule: str, message: str, field: str) -> Refusal:
+    path = field if field.startswith("act.") else f"act.{field}"
+    return Refusal(Ground.INVALID, rule, message, path)
+
+
+def _not_allowed(rule: str, message: str) -> Refusal:
+    return Refusal(Ground.NOT_ALLOWED, rule, message, "iss")
+
+
+def _out(rule: str, message: str, field: str | None = None) -> Refusal:
+    return Refusal(Ground.OUT_OF_PROCEDURE, rule, message, field)

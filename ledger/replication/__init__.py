@@ -1,0 +1,1 @@
+"""Copies of the ledger: mirror, outbox, mailbox, failover, and the way back."""

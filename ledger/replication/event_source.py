@@ -1,0 +1,57 @@
+"""Where the events of a ledger are copied from."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note, NoteError, verify
+from ledger.log.policy import Policy
+
+
+class SourceError(RuntimeError):
+    """The source does not give what can be copied now; it is asked again later."""
+
+
+class UntrustedKeyError(SourceError):
+    """No log key that counts here signed the source's note."""
+
+
+class Source(Protocol):
+    """Where to copy from: the ledger node, or another party's copy.
+
+    Every method raises ``ConnectionError`` where the source does not answer.
+    """
+
+    @property
+    def name(self) -> str:
+        """What evidence names it by."""
+
+    def head(self, after: int) -> str | None:
+        """A note that the log signed of more than ``after`` events, else its last, if any."""
+
+    def entries(self, after: int, upto: int) -> Sequence[bytes]:
+        """The events' exact bytes, from position ``after + 1`` to ``upto``."""
+
+    def published(self) -> str | None:
+        """The last checkpoint that a quorum of witnesses cosigned, if any."""
+
+
+def parsed(text: str) -> tuple[Note, Checkpoint]:
+    """Read a source's note and its checkpoint. Raises ``SourceError``."""
+    try:
+        note = Note.parse(text)
+        return note, Checkpoint.parse(note.text)
+    except NoteError as error:
+        raise SourceError(f"the source gave no checkpoint: {error}") from error
+
+
+def check_signed(note: Note, policy: Policy) -> None:
+    """Raises ``UntrustedKeyError`` unless a log key of the policy signed the note.
+
+    Anyone can write a note: one that the log did not sign proves nothing against it.
+    """
+    try:
+        if not verify(note, policy.logs):
+            raise UntrustedKeyError("the checkpoint is not signed with a key that is trusted here")
+    except NoteError as error:
+        raise SourceError(f"the checkpoint is not to be believed: {error}") from error

@@ -1,0 +1,245 @@
+"""Holds the ledger node's signed decisions against the events, and keeps those that are false.
+
+A receipt is false where the event at its position is another one. A refusal is false where the
+action is among the events that the ledger had by then, or where the rules accept the action on
+these events. Anybody who has the events can repeat this, so that a false decision is evidence.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, Self
+from uuid import UUID
+
+from psycopg.rows import DictRow
+from pydantic import ConfigDict, Field, ValidationError
+
+from ledger.application import Ledger
+from ledger.events.event import ActionRecorded
+from ledger.log.signed_decision import Decision, DecisionError, Recorded, Refused
+from ledger.procedure.deciding import refusal_by
+from ledger.refusals import Refusal
+from ledger.store.database import Database
+from ledger.store.recorder import RecordedRow
+from ledger.system import clock
+from ledger.vocabulary.action import LedgerModel
+
+_MAX_FILE_CHARACTERS = 100_000
+_ID_REUSED = "action-id-reused"
+
+
+class NotCoveredError(ValueError):
+    """There are fewer events than the decision is of: it can be held against them later."""
+
+
+class Events(Protocol):
+    """The events that a decision is held against."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def at(self, position: int) -> RecordedRow:
+        """Return the event at a position that there is."""
+
+    def with_action_id(self, action_id: UUID) -> RecordedRow | None:
+        """Return the event of an action by its id, whatever its content."""
+
+    def of(self, case_id: UUID | None, size: int) -> Iterable[ActionRecorded]:
+        """Return the events of the protocol, and of a case, among the first ``size``, in order."""
+
+
+class LedgerEvents:
+    """The events of a node's own ledger, or of its copy."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.size = ledger.rows.frontier().size
+
+    def at(self, position: int) -> RecordedRow:
+        (row,) = self._ledger.rows.select_positions([position])
+        return row
+
+    def with_action_id(self, action_id: UUID) -> RecordedRow | None:
+        return self._ledger.rows.find_action(action_id)
+
+    def of(self, case_id: UUID | None, size: int) -> Iterable[ActionRecorded]:
+        return self._ledger.events_upto(size, case_id)
+
+
+class RowsOfExport:
+    """The events of an export, all in memory."""
+
+    def __init__(self, rows: Iterable[RecordedRow]) -> None:
+        self._rows = list(rows)
+        self._by_action = {row.action_id: row for row in self._rows}
+
+    @property
+    def size(self) -> int:
+        return len(self._rows)
+
+    def at(self, position: int) -> RecordedRow:
+        return self._rows[position - 1]
+
+    def with_action_id(self, action_id: UUID) -> RecordedRow | None:
+        return self._by_action.get(action_id)
+
+    def of(self, case_id: UUID | None, size: int) -> Iterable[ActionRecorded]:
+        ledger_id = self._rows[0].originator_id
+        wanted = {ledger_id, case_id}
+        return [row.event() for row in self._rows[:size] if row.originator_id in wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a decision comes to when it is held against the events."""
+
+    untrue: str | None
+    """Why the decision is false; ``None`` where the events bear it out."""
+    refusal: Refusal | None = None
+    """By the same events, why the rules refuse the action."""
+    position: int | None = None
+    """Where the action is recorded."""
+
+
+def held_against(decision: Decision, signed: str, events: Events) -> Verdict:
+    """Hold a decision on a signed action, given without disclosures, against the events.
+
+    Raises ``NotCoveredError`` where there are too few events, and ``DecisionError`` where the
+    decision is on another action. The signature of the decision is not looked at.
+    """
+    statement = decision.statement
+    if not statement.is_of(signed):
+        raise DecisionError("the decision is on another action than the one given")
+    if events.size < statement.size:
+        raise NotCoveredError(
+            f"the decision is of {statement.size} events, and there are {events.size}"
+        )
+    row = events.with_action_id(statement.action)
+    position = row.position if row is not None and _is_of(row, signed) else None
+    if isinstance(statement, Recorded):
+        return Verdict(_untrue_receipt(statement, signed, events), position=position)
+    return _held_refusal(statement, signed, events, row, position)
+
+
+def _untrue_receipt(statement: Recorded, signed: str, events: Events) -> str | None:
+    row = events.at(statement.position)
+    if not _is_of(row, signed):
+        return f"the event at position {statement.position} is another one than the receipt says"
+    if row.recorded_at != statement.recorded_at or not statement.is_consistent(signed):
+        return f"the event at position {statement.position} has other bytes than the receipt says"
+    return None
+
+
+def _held_refusal(
+    statement: Refused,
+    signed: str,
+    events: Events,
+    row: RecordedRow | None,
+    position: int | None,
+) -> Verdict:
+    size = statement.size
+    if position is not None and position <= size:
+        what = f"the action is recorded at position {position}, among the first {size} events"
+        return Verdict(what, position=position)
+    if statement.rule == _ID_REUSED:
+        is_reused = row is not None and position is None and row.position <= size
+        what = f"no event among the first {size} has this action's id"
+        return Verdict(None if is_reused else what, position=position)
+    refusal = refusal_by(
+        events.of(statement.case, size),
+        signed,
+        statement.case,
+        statement.acted_on,
+        statement.decided_at,
+    )
+    what = f"the rules accept the action on the first {size} events"
+    return Verdict(what if refusal is None else None, refusal, position)
+
+
+def _is_of(row: RecordedRow, signed: str) -> bool:
+    return row.event().action.sd_jwt == signed
+
+
+class DecisionFile(LedgerModel):
+    """A decision with the action that it is on: what a third party needs beside the ledger.
+
+    It holds nothing personal: the action is as it is recorded, without its disclosures.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: str = Field(pattern=r"^[A-Za-z0-9_.-]+~$", max_length=70_000)
+    decision: str = Field(max_length=4096)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a file. Raises ``DecisionError``."""
+        if len(text) > _MAX_FILE_CHARACTERS:
+            raise DecisionError(f"a decision's file has at most {_MAX_FILE_CHARACTERS} characters")
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            raise DecisionError("this is no file with an action and a decision on it") from None
+
+
+@dataclass(frozen=True, slots=True)
+class FalseDecision:
+    """A decision that the log's key signed and that the events contradict."""
+
+    id: int
+    found_at: datetime
+    action_id: UUID
+    sd_jwt: str
+    decision: str
+    what: str
+    settled_at: datetime | None
+    settled_why: str | None
+
+    @classmethod
+    def of(cls, row: DictRow) -> Self:
+        return cls(**row)
+
+    def file(self) -> DecisionFile:
+        """Return what to hand to a third party."""
+        return DecisionFile(action=self.sd_jwt, decision=self.decision)
+
+
+class FalseDecisions:
+    """What this node found, and keeps for ever."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def keep(self, decision: Decision, signed: str, what: str) -> None:
+        """Keep a false decision, once."""
+        with self._database.connection() as connection:
+            connection.execute(
+                "INSERT INTO log.false_decisions (found_at, action_id, sd_jwt, decision, what)"
+                " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                (clock.now(), decision.statement.action, signed, decision.jws, what),
+            )
+
+    def all(self) -> list[FalseDecision]:
+        """Return every one, the first found first."""
+        with self._database.connection() as connection:
+            rows = connection.execute("SELECT * FROM log.false_decisions ORDER BY id").fetchall()
+        return [FalseDecision.of(row) for row in rows]
+
+    def unsettled(self) -> int:
+        """Return how many no person has settled."""
+        with self._database.connection() as connection:
+            row = connection.execute(
+                "SELECT count(*) AS unsettled FROM log.false_decisions WHERE settled_at IS NULL",
+                prepare=True,
+            ).fetchone()
+        return int(row["unsettled"]) if row is not None else 0
+
+    def settle(self, why: str) -> int:
+        """Note that a person looked at them, and what the parties found. Returns how many."""
+        with self._database.connection() as connection:
+            return connection.execute(
+                "UPDATE log.false_decisions SET settled_at = now(), settled_why = %s"
+                " WHERE settled_at IS NULL",
+                (why,),
+            ).rowcount

@@ -1,0 +1,335 @@
+"""A country's own copy of the ledger: copied as it grows, and believed only as far as verified.
+
+Every event is judged as if it were decided here, and copied only up to a size whose root the
+log signed. Where the log contradicts what it signed before, copying stops, and the two signed
+notes are kept as evidence.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NoReturn, Self
+from uuid import UUID
+
+import structlog
+from psycopg.rows import DictRow
+
+from ledger.application import Ledger
+from ledger.events.event import readable
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.merkle import Frontier
+from ledger.log.note import Note, NoteError
+from ledger.log.policy import Policy
+from ledger.procedure.registry import policy_in_force
+from ledger.publication.dated_checkpoints import keep_dated
+from ledger.publication.publisher import keep_published, keep_signed
+from ledger.replication.divergence import find_divergence
+from ledger.replication.earlier_checkpoints import keep_earlier, lacking_periods
+from ledger.replication.event_source import (
+    Source,
+    SourceError,
+    UntrustedKeyError,
+    check_signed,
+    parsed,
+)
+from ledger.signing.signed_action import Mark
+from ledger.store.database import Database
+from ledger.system import clock
+from ledger.verification.revalidation import Replay, RowReader, inspect
+
+_log = structlog.get_logger(__name__)
+_KEEP_CASES = 5_000
+_NEWER = (Mark.UNKNOWN_KIND, Mark.UNKNOWN_VERSION)
+"""Of events that only a later program understands."""
+_PATIENCE = 3
+"""So many times in a row events may not fit their note: a broken transfer is no fork."""
+
+
+class DivergedError(RuntimeError):
+    """The log contradicts itself. Nothing more is copied until a person has looked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two notes that the log signed and that cannot both be true."""
+
+    id: int
+    found_at: datetime
+    source: str
+    what: str
+    held: str
+    refused: str
+    settled_at: datetime | None
+    settled_why: str | None
+
+    @classmethod
+    def of(cls, row: DictRow) -> Self:
+        return cls(**row)
+
+
+def unsettled(database: Database) -> str | None:
+    """What was found first of the log contradicting itself, and nobody has settled."""
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT what FROM log.evidence WHERE settled_at IS NULL ORDER BY id LIMIT 1",
+            prepare=True,
+        ).fetchone()
+    return None if row is None else str(row["what"])
+
+
+class Mirror:
+    """The copy in one database. ``trusted`` is believed until the ledger records a policy."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        database: Database,
+        trusted: Policy,
+        *,
+        adoption: bytes | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._database = database
+        self._trusted = trusted
+        self._adoption = adoption
+        self._replay: Replay | None = None
+        self.when_shorter: Callable[[int], None] = lambda _: None
+        """Called where this copy has fewer events than it had, with how many it had."""
+        self._seen = 0
+        """How many events were copied at the last step."""
+        self._replayed = 0
+        """Up to which position the fold goes."""
+        self._misfits = 0
+        self._looked_at: Note | None = None
+        """The last note for which a decision to take over was looked for."""
+
+    @property
+    def size(self) -> int:
+        """How many events are copied."""
+        return self._ledger.rows.frontier().size
+
+    def step(self, source: Source) -> bool:
+        """Copy what the log signed next. Returns whether there may be more at once.
+
+        Raises ``SourceError``, ``ConnectionError``, and ``DivergedError`` for ever after the
+        log was found to contradict itself.
+        """
+        self.check_unsettled()
+        frontier = self._ledger.rows.frontier()
+        if frontier.size < self._seen:
+            self.when_shorter(self._seen)  # an older copy of the database was put here
+            self._ledger.forget()
+        self._seen = frontier.size
+        head = source.head(frontier.size)
+        if head is None:
+            return False
+        note, checkpoint = parsed(head)
+        try:
+            if checkpoint.size > frontier.size:
+                self._copy(source, frontier, note, checkpoint)
+                return True
+            self._compare(source, note, checkpoint)
+        except BaseException as error:
+            self._replay = None  # it may hold what was not copied in the end
+            if isinstance(error, UntrustedKeyError):
+                self._look_for_takeover(source, note)
+            raise
+        if checkpoint.size < frontier.size:
+            raise SourceError(
+                f"the source has {checkpoint.size} events, and {frontier.size} are copied here"
+            )
+        return False
+
+    def step_published(self, source: Source) -> bool:
+        """Keep the source's last published checkpoint, where it is of events copied here.
+
+        Raises as :meth:`step` does.
+        """
+        self.check_unsettled()
+        text = source.published()
+        if text is None:
+            return False
+        note, checkpoint = parsed(text)
+        root = self.root_at(checkpoint.size)
+        if root is None or checkpoint.size == 0:
+            return False
+        try:
+            policy = self.policy_at(checkpoint.size)
+            policy.check(note)
+        except NoteError as error:
+            raise SourceError(f"the published checkpoint is not to be believed: {error}") from error
+        self._compare(source, note, checkpoint)
+        with self._database.connection() as connection:
+            keep_signed(connection, checkpoint, note)
+            keep_published(connection, checkpoint, note)
+            keep_dated(connection, checkpoint.size, note, policy)
+        return True
+
+    def keep_earlier_checkpoints(self, recorded_policies: Callable[[], str]) -> int:
+        """Keep a checkpoint of the time of each earlier policy that this copy has none of.
+
+        ``recorded_policies`` is asked only where one is missing. Returns how many were kept.
+        Raises ``SourceError`` where it gives no file of recorded policies.
+        """
+        periods = lacking_periods(self._database, self._ledger.registry())
+        if not periods:
+            return 0
+        try:
+            return keep_earlier(
+                self._database, self._ledger.rows, self.policy_at, periods, recorded_policies()
+            )
+        except NoteError as error:
+            raise SourceError(f"the recorded policies are not to be believed: {error}") from error
+
+    def root_at(self, size: int) -> bytes | None:
+        """The root of the first ``size`` events; ``None`` while they are not all here."""
+        tree = self._ledger.rows.tree()
+        return tree.root(size) if size <= tree.size else None
+
+    def policy_at(self, size: int) -> Policy:
+        """The policy in force for a checkpoint of ``size`` events."""
+        return policy_in_force(self._ledger.registry(), size, self._trusted)
+
+    def evidence(self) -> list[Evidence]:
+        """All that was found, the oldest first."""
+        with self._database.connection() as connection:
+            rows = connection.execute("SELECT * FROM log.evidence ORDER BY id").fetchall()
+        return [Evidence.of(row) for row in rows]
+
+    def settle(self, why: str) -> int:
+        """Say that a person looked at the evidence, and why copying may go on. Returns how many."""
+        with self._database.connection() as connection:
+            return connection.execute(
+                "UPDATE log.evidence SET settled_at = now(), settled_why = %s"
+                " WHERE settled_at IS NULL",
+                (why,),
+            ).rowcount
+
+    def check_unsettled(self) -> None:
+        """Raises ``DivergedError`` while there is evidence that nobody has settled."""
+        if (what := unsettled(self._database)) is not None:
+            raise DivergedError(what)
+
+    def _compare(self, source: Source, note: Note, checkpoint: Checkpoint) -> None:
+        """A note of events that are copied already: it says the same, or the log forked."""
+        check_signed(note, self.policy_at(checkpoint.size))
+        root = self.root_at(checkpoint.size)
+        if root is None:  # an older copy of the database was put here meanwhile: that is no fork
+            raise SourceError(f"this copy no longer has {checkpoint.size} events")
+        if checkpoint.root != root:
+            what = (
+                f"the log signed another history of the first {checkpoint.size} events than the "
+                "one copied here"
+            )
+            self._diverge(source, what, note)
+
+    def _look_for_takeover(self, source: Source, note: Note) -> None:
+        """Raises ``DivergedError`` where this copy went on beyond the parties' decision.
+
+        Then the source has the ledger that they decided on, and this copy has other events.
+        """
+        if note == self._looked_at:
+            return
+        try:
+            found = find_divergence(self._ledger, self._database, source, self._trusted)
+        except SourceError:
+            found = None
+        self._looked_at = note
+        if found is not None:
+            self._diverge(source, f"{found}: run `case-ledger node rejoin`", found.note)
+
+    def _copy(self, source: Source, frontier: Frontier, note: Note, checkpoint: Checkpoint) -> None:
+        size = frontier.size
+        entries = source.entries(size, checkpoint.size)
+        if len(entries) != checkpoint.size - size:
+            raise SourceError(f"the source gave {len(entries)} events of {checkpoint.size - size}")
+        if self._replayed != size:
+            self._replay = None  # the copy is not where it was left
+        replay = self._loaded(entries)
+        reader = RowReader(Counter(replay.versions), _ledger_id(replay))
+        rows = [reader.row(size + place, entry) for place, entry in enumerate(entries, 1)]
+        if size == 0 and self._adoption not in (None, rows[0].leaf_hash):
+            raise SourceError("the ledger begins with another adoption than the one agreed on")
+        problems: list[str] = []
+        for row in rows:
+            found = replay.judge(row.position, inspect(row))
+            problems += [f"position {row.position}: {problem}" for problem in found]
+            for mark in replay.marks:
+                _log.warning("an event is marked", position=row.position, mark=mark)
+        # Judged first: these events may be what makes the key count that signed the note.
+        policy = policy_in_force(replay.registry, checkpoint.size, self._trusted)
+        check_signed(note, policy)
+        extended, _ = frontier.extend([row.leaf_hash for row in rows])
+        if extended.root() != checkpoint.root:
+            self._misfits += 1
+            if self._misfits < _PATIENCE:
+                raise SourceError("the events are not those of the note that the log signed")
+            what = f"the events given after position {size} are not those that the log signed"
+            self._check_unmoved(frontier)
+            self._diverge(source, what, note)
+        self._misfits = 0
+        if any(f"({mark})" in problem for problem in problems for mark in _NEWER):
+            raise SourceError("there are kinds of actions unknown here; update this program")
+        if problems:
+            self._check_unmoved(frontier)
+            self._diverge(source, problems[0], note)
+        with self._database.transaction() as connection:
+            self._ledger.rows.copy(connection, rows)
+            keep_signed(connection, checkpoint, note)
+        self._replayed = checkpoint.size
+
+    def _check_unmoved(self, frontier: Frontier) -> None:
+        """Raises ``SourceError`` where an older copy of the database was put here meanwhile.
+
+        Then the events were judged by what is here no longer.
+        """
+        if self._ledger.rows.frontier() != frontier:
+            raise SourceError("this copy is not where it was when the events were asked for")
+
+    def _loaded(self, entries: Sequence[bytes]) -> Replay:
+        """The fold up to now, with what the next events need of older ones."""
+        replay = self._replay
+        if replay is None:
+            last = self._ledger.rows.last_recorded_at()
+            replay = Replay(registry=self._ledger.registry(), recorded_at=last)
+        elif len(replay.cases) > _KEEP_CASES:
+            replay = Replay(registry=replay.registry, recorded_at=replay.recorded_at)
+        if replay.registry is not None:
+            replay.versions[replay.registry.protocol.ledger_id] = replay.registry.version
+        actions = [action for action, _ in map(readable, entries)]
+        for case_id in {action.case_id for action in actions if action.case_id}:
+            self._load(replay, case_id)
+        replay.actions = self._ledger.rows.recorded_action_ids([action.id for action in actions])
+        self._replay = replay
+        return replay
+
+    def _load(self, replay: Replay, case_id: UUID) -> None:
+        if replay.registry is None or case_id in replay.cases:
+            return
+        case = self._ledger.case(case_id)
+        if case is not None:
+            replay.cases[case_id] = case
+            replay.versions[case_id] = case.version
+
+    def _diverge(self, source: Source, what: str, refused: Note) -> NoReturn:
+        with self._database.connection() as connection:
+            held = (
+                connection.execute(
+                    "SELECT note FROM log.signed WHERE size >= %s ORDER BY size LIMIT 1",
+                    (Checkpoint.parse(refused.text).size,),
+                ).fetchone()
+                or connection.execute(
+                    "SELECT note FROM log.signed ORDER BY size DESC LIMIT 1"
+                ).fetchone()
+            )
+            connection.execute(
+                "INSERT INTO log.evidence (found_at, source, what, held, refused)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                (clock.now(), source.name, what, held["note"] if held else "", str(refused)),
+            )
+        raise DivergedError(what)
+
+
+def _ledger_id(replay: Replay) -> UUID:
+    return replay.registry.protocol.ledger_id if replay.registry else UUID(int=0)

@@ -1,0 +1,1 @@
+"""Keys, signatures and sealing: signed actions (SD-JWT), agencies' and countries' keys."""

@@ -1,0 +1,81 @@
+"""Agencies' Ed25519 keys as JWKs (RFC 7517, RFC 8037), named by thumbprint (RFC 7638)."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
+
+from ledger.signing.curve import is_sound
+from ledger.vocabulary.registration import PublicKey
+
+
+def generate() -> OKPKey:
+    """A new private key."""
+    return OKPKey.generate_key("Ed25519")
+
+
+def key_id(key: OKPKey) -> str:
+    """RFC 7638 SHA-256 thumbprint."""
+    return str(key.thumbprint())
+
+
+def public_part(key: OKPKey) -> PublicKey:
+    """What is registered of a key."""
+    return PublicKey(x=str(key.as_dict(private=False)["x"]))
+
+
+def from_public(public: PublicKey) -> OKPKey:
+    """A key that can verify. Raises ``ValueError`` where it is no point of the curve."""
+    try:
+        return OKPKey.import_key(public.model_dump())
+    except JoseError as error:
+        raise ValueError("is not an Ed25519 public key") from error
+
+
+def check_grantable(public: PublicKey) -> None:
+    """Raises ``ValueError`` for a key that is not to be registered.
+
+    One that is no point of the curve, binds no one, or has a second name by another encoding.
+    """
+    raw = urlsafe_b64decode(public.x.encode())
+    if urlsafe_b64encode(raw).decode() != public.x or not is_sound(raw):
+        raise ValueError("is no Ed25519 public key that binds whoever signs with it")
+
+
+def save(key: OKPKey, path: Path) -> None:
+    """Write a private key as JWK, readable by its owner alone. Never overwrites."""
+    write_private(path, json.dumps(key.as_dict(private=True)).encode())
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that its owner alone reads, whole or not at all, durably.
+
+    Raises ``FileExistsError`` where there is one already.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, written = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(written, path)  # whole, or not at all
+    finally:
+        Path(written).unlink()
+
+
+def load(path: Path) -> OKPKey:
+    """Read a private key written by :func:`save`. Raises ``ValueError`` for anything else."""
+    try:
+        content: Any = json.loads(path.read_text())
+        key = OKPKey.import_key(content)
+    except (JoseError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} does not hold a JWK") from error
+    if key.curve_name != "Ed25519" or not key.is_private:
+        raise ValueError(f"{path} does not hold a private Ed25519 key")
+    return key

@@ -1,0 +1,1 @@
+"""The machine that a node runs on: its clock, its disk, its files, its telemetry."""

@@ -1,1 +1,0 @@
-"""Transparency-log formats (C2SP): signed notes, checkpoints, tiles, witnesses, proofs."""

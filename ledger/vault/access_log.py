@@ -1,0 +1,247 @@
+"""The access log of a vault: who asked for which personal fields of whom, when, and what for.
+
+An entry is durable before anything is opened, and the database opens nothing personal without
+one. Each entry's hash covers the one before, so that none is changed or left out unnoticed.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from psycopg.sql import SQL, Identifier
+from pydantic import ValidationError
+
+from ledger.procedure.protocol import Operation
+from ledger.store.database import Database
+from ledger.store.disk import until_given_way
+from ledger.store.migrate import vault_role, vault_schema
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis, Purpose
+from ledger.vocabulary.types import UtcDatetime
+
+_BEFORE_THE_FIRST = bytes(32)
+COUNTED = "readings"
+"""Under this name the vault's progress counts the entries."""
+_PAGE = 500
+
+
+class BasisNamed(LedgerModel):
+    """The legal basis of a reading, and the recorded action that it stands on."""
+
+    kind: LegalBasis
+    action: UUID
+
+
+class Asked(LedgerModel):
+    """Who asks for what."""
+
+    agency: str
+    role: str
+    person: str | None = None
+    """The person's pseudonym, where a person signed in."""
+    key_id: str | None = None
+    """The agency's key, where its system asked."""
+    case_id: UUID
+    operation: Operation
+    groups: tuple[FieldGroup, ...]
+    purpose: Purpose
+
+
+class Reading(LedgerModel):
+    """One entry of the access log. It holds nothing of what was read."""
+
+    seq: int
+    at: UtcDatetime
+    asked: Asked
+    granted: bool
+    refused_by: str | None = None
+    """The rule that refused it."""
+    bases: Mapping[FieldGroup, BasisNamed] = {}
+    concerning: UUID | None = None
+    """The release that the fields were taken out for."""
+
+
+class CaseReadings(list[Reading]):
+    """The entries on a person that hold. ``changed`` has the numbers of those that do not."""
+
+    def __init__(self, holding: Iterable[Reading] = (), changed: tuple[int, ...] = ()) -> None:
+        super().__init__(holding)
+        self.changed = changed
+
+
+class Readings:
+    """One country's access log."""
+
+    def __init__(self, database: Database, party: str) -> None:
+        self._database = database
+        self._role = vault_role(party)
+        self._table = SQL("{}.readings").format(Identifier(vault_schema(party)))
+        self._progress = SQL("{}.progress").format(Identifier(vault_schema(party)))
+
+    @until_given_way
+    def record(
+        self,
+        asked: Asked,
+        *,
+        bases: Mapping[FieldGroup, BasisNamed] | None = None,
+        refused_by: str | None = None,
+        concerning: UUID | None = None,
+    ) -> Reading:
+        """Write an entry; granted, unless a rule refused it. Durable on return."""
+        # By the database's clock, since row-level security holds it against that clock.
+        last = SQL(
+            "SELECT clock_timestamp() AS at, last.seq, last.hash FROM (VALUES (1)) AS one"
+            " LEFT JOIN (SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1) AS last ON true"
+        ).format(self._table)
+        counted = SQL("SELECT position FROM {} WHERE work = %s").format(self._progress)
+        count = SQL(
+            "INSERT INTO {} (work, position) VALUES (%s, %s)"
+            " ON CONFLICT (work) DO UPDATE SET position = EXCLUDED.position"
+        ).format(self._progress)
+        insert = SQL(
+            "INSERT INTO {} (seq, recorded_at, agency, agency_role, case_id, operation, groups,"
+            " granted, entry, hash) VALUES (%(seq)s, %(at)s, %(agency)s, %(role)s, %(case)s,"
+            " %(operation)s, %(groups)s, %(granted)s, %(entry)s, %(hash)s)"
+        ).format(self._table)
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"readings {self._role}",)
+            )
+            before = connection.execute(last).fetchone()
+            if before is None:
+                raise RuntimeError("a question for one row has no answer")
+            known = connection.execute(counted, (COUNTED,)).fetchone()
+            # After entries that were deleted a gap stays.
+            seq = max(before["seq"] or 0, known["position"] if known else 0) + 1
+            reading = Reading(
+                seq=seq,
+                at=before["at"].astimezone(UTC),
+                asked=asked,
+                granted=refused_by is None,
+                refused_by=refused_by,
+                bases=bases or {},
+                concerning=concerning,
+            )
+            entry = reading.model_dump_json(exclude_none=True)
+            connection.execute(
+                insert,
+                {
+                    "seq": reading.seq,
+                    "at": reading.at,
+                    "agency": asked.agency,
+                    "role": asked.role,
+                    "case": asked.case_id,
+                    "operation": asked.operation.value,
+                    "groups": [group.value for group in asked.groups],
+                    "granted": reading.granted,
+                    "entry": entry,
+                    "hash": _chained(bytes(before["hash"]) if before["hash"] else None, entry),
+                },
+            )
+            connection.execute(count, (COUNTED, seq))
+        return reading
+
+    def of_case(self, case_id: UUID) -> "CaseReadings":
+        """The entries on a person that hold, the first one first, and the numbers of the others."""
+        select = SQL(
+            "SELECT r.*, (SELECT b.hash FROM {table} b WHERE b.seq < r.seq ORDER BY b.seq DESC"
+            " LIMIT 1) AS hash_before FROM {table} r WHERE r.case_id = %s ORDER BY r.seq"
+        ).format(table=self._table)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (case_id,)).fetchall()
+        holding, changed = [], []
+        for row in rows:
+            before = bytes(row["hash_before"]) if row["hash_before"] is not None else None
+            reading = _read(row)
+            if reading is not None and _chained(before, row["entry"]) == bytes(row["hash"]):
+                holding.append(reading)
+            else:
+                changed.append(row["seq"])
+        return CaseReadings(holding, tuple(changed))
+
+    def head(self) -> tuple[int, bytes]:
+        """The number of entries, and the hash that covers them all."""
+        last = SQL("SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1").format(self._table)
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(last).fetchone()
+        return (row["seq"], bytes(row["hash"])) if row else (0, _BEFORE_THE_FIRST)
+
+    def findings(self, anchored: Mapping[int, bytes] = MappingProxyType({})) -> Iterator[str]:
+        """What does not hold of the whole log; nothing, where all does.
+
+        ``anchored`` has the heads that the ledger recorded, by number of entries.
+        """
+        seq, chained = 0, _BEFORE_THE_FIRST
+        for row in self._rows():
+            if row["seq"] != seq + 1:
+                yield _missing(seq + 1, row["seq"] - 1)
+            seq = row["seq"]
+            chained = _chained(chained, row["entry"])
+            if chained != bytes(row["hash"]):
+                yield f"entry {seq} or one before it was changed"
+                chained = bytes(row["hash"])
+            if _read(row) is None:
+                yield f"entry {seq} cannot be read, or its columns are not the entry's"
+            if anchored.get(seq, chained) != chained:
+                yield f"the first {seq} entries are not those that the ledger recorded"
+        counted = self._counted()
+        if counted is None:
+            yield "the count of entries is missing"
+        elif counted > seq:
+            yield _missing(seq + 1, counted)
+        elif counted < seq:
+            yield f"the vault counted {counted} entries, and {seq} are here"
+        for entries in anchored:
+            if entries > seq:
+                yield f"the ledger recorded {entries} entries, and {seq} are here"
+
+    def _counted(self) -> int | None:
+        counted = SQL("SELECT position FROM {} WHERE work = %s").format(self._progress)
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(counted, (COUNTED,)).fetchone()
+        return row["position"] if row else None
+
+    def _rows(self) -> Iterator[Mapping[str, Any]]:
+        page = SQL("SELECT * FROM {} WHERE seq > %s ORDER BY seq LIMIT %s").format(self._table)
+        after = 0
+        while True:
+            with self._database.transaction(role=self._role) as connection:
+                rows = connection.execute(page, (after, _PAGE)).fetchall()
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1]["seq"]
+
+
+def _chained(before: bytes | None, entry: str) -> bytes:
+    return hashlib.sha256((before or _BEFORE_THE_FIRST) + entry.encode()).digest()
+
+
+def _missing(first: int, last: int) -> str:
+    return (
+        f"entry {first} is missing" if first == last else f"entries {first} to {last} are missing"
+    )
+
+
+def _read(row: Mapping[str, Any]) -> Reading | None:
+    """The entry of a row; ``None`` where it cannot be read, or the row's columns are not its."""
+    try:
+        reading = Reading.model_validate_json(row["entry"])
+    except ValidationError:
+        return None
+    asked = reading.asked
+    agrees = (
+        reading.seq == row["seq"]
+        and reading.at == row["recorded_at"]
+        and asked.agency == row["agency"]
+        and asked.role == row["agency_role"]
+        and asked.case_id == row["case_id"]
+        and asked.operation == row["operation"]
+        and [group.value for group in asked.groups] == row["groups"]
+        and reading.granted == row["granted"]
+    )
+    return reading if agrees else None

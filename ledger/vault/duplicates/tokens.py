@@ -1,0 +1,90 @@
+"""Keyed blind indexes: what two countries compare instead of a name and a birth date.
+
+A token is an HMAC under the key of two countries. Who has that key can test a guess, the other
+country above all; who has not learns from a token nothing but that it is there.
+"""
+
+import hmac
+import secrets
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from itertools import product
+
+from ledger.vault.duplicates.normalising import parts, turned
+
+TOKEN_BYTES = 16
+COUNT = 36
+"""Each case has so many tokens, whatever is known of the person; random ones fill up."""
+THRESHOLD = 40
+"""From this strength on two cases are reported."""
+_CITIZENSHIPS = 3
+
+
+class Agreement(StrEnum):
+    """In what two cases agree: the kind of a token."""
+
+    NAMES_AND_BIRTHDATE = "names_and_birthdate"
+    """A given name, a family name (either may stand in the other's field) and the birth date."""
+    NAMES_AND_TURNED_BIRTHDATE = "names_and_turned_birthdate"
+    """The same, where day and month may have been exchanged."""
+    NAMES_AND_YEAR = "names_and_year"
+    """The names, and the year of birth."""
+    GIVEN_NAME_BIRTHDATE_CITIZENSHIP = "given_name_birthdate_citizenship"
+    """A given name, the birth date and a citizenship: the family name is missing, or changed."""
+
+
+WEIGHTS: Mapping[Agreement, int] = {
+    Agreement.NAMES_AND_BIRTHDATE: 100,
+    Agreement.NAMES_AND_TURNED_BIRTHDATE: 80,
+    Agreement.NAMES_AND_YEAR: 60,
+    Agreement.GIVEN_NAME_BIRTHDATE_CITIZENSHIP: 40,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What of a person is compared. A middle name is not: it is often a parent's, and twins
+    have that, the family name and the birth date in common.
+    """
+
+    first_name: str | None = None
+    second_name: str | None = None
+    birthdate: date | None = None
+    citizenship: tuple[str, ...] = ()
+
+
+def forms(identity: Identity) -> Iterator[tuple[Agreement, str]]:
+    """What is hashed: the kind, and the form of what is known."""
+    given, family = parts(identity.first_name), parts(identity.second_name)
+    born = identity.birthdate
+    if born is None:
+        return
+    for pair in product(given, family):
+        names = "|".join(sorted(pair))  # so that exchanged fields give the same
+        yield Agreement.NAMES_AND_BIRTHDATE, f"{names}|{born.isoformat()}"
+        yield Agreement.NAMES_AND_TURNED_BIRTHDATE, f"{names}|{turned(born)}"
+        yield Agreement.NAMES_AND_YEAR, f"{names}|{born.year:04}"
+    for name, country in product(given, sorted(identity.citizenship)[:_CITIZENSHIPS]):
+        yield Agreement.GIVEN_NAME_BIRTHDATE_CITIZENSHIP, f"{name}|{born.isoformat()}|{country}"
+
+
+def token(key: bytes, kind: Agreement, form: str) -> bytes:
+    """HMAC-SHA256 of kind and form under the key of two countries, its first 16 bytes."""
+    return hmac.digest(key, f"{kind}\0{form}".encode(), "sha256")[:TOKEN_BYTES]
+
+
+def tokens(key: bytes, identity: Identity) -> Mapping[bytes, Agreement | None]:
+    """A person's tokens with their kinds; ``None`` is the kind of those that only fill up."""
+    found: dict[bytes, Agreement | None] = {
+        token(key, kind, form): kind for kind, form in forms(identity)
+    }
+    while len(found) < COUNT:
+        found.setdefault(secrets.token_bytes(TOKEN_BYTES), None)
+    return found
+
+
+def strength(agreements: Collection[Agreement]) -> int:
+    """How strong a match is: the weight of its strongest agreement, 0 without any."""
+    return max((WEIGHTS[one] for one in agreements), default=0)

@@ -1,0 +1,37 @@
+"""Seals one disclosure under a person's data key, bound to where it belongs (AES-256-GCM)."""
+
+import secrets
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger.signing.country_key import SealError
+
+_NONCE_BYTES = 12
+"""Random: NIST SP 800-38D allows 2^32 of them under one key, and a key is one person's."""
+
+
+def seal(
+    data_key: bytes, disclosure: str, *, case_id: UUID, action_id: UUID, digest: str, field: str
+) -> bytes:
+    """The nonce and what it encrypts."""
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    bound = _bound(case_id, action_id, digest, field)
+    return nonce + AESGCM(data_key).encrypt(nonce, disclosure.encode(), bound)
+
+
+def unseal(
+    data_key: bytes, sealed: bytes, *, case_id: UUID, action_id: UUID, digest: str, field: str
+) -> str:
+    """The disclosure. Raises ``SealError`` where it is of another place, or was altered."""
+    nonce, content = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+    bound = _bound(case_id, action_id, digest, field)
+    try:
+        return AESGCM(data_key).decrypt(nonce, content, bound).decode()
+    except (InvalidTag, ValueError) as error:
+        raise SealError(f"the disclosure of {field} does not open at its place") from error
+
+
+def _bound(case_id: UUID, action_id: UUID, digest: str, field: str) -> bytes:
+    return f"case-ledger disclosure 1\n{case_id}\n{action_id}\n{digest}\n{field}\n".encode()

@@ -1,0 +1,1 @@
+"""Verification: every recorded event judged again, by keys that the parties hold."""

@@ -1,0 +1,99 @@
+"""Read from a database what verification needs, all of one moment."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from cryptography.x509 import Certificate
+from psycopg import Connection
+from psycopg.rows import dict_row, scalar_row
+
+from ledger.log.policy import Policy
+from ledger.log.timestamp import StoredTimestamp
+from ledger.signing.keys import from_public, key_id
+from ledger.store.copy_reader import rows_by_position
+from ledger.store.recorder import RecordedRow
+from ledger.verification.verification import Kept
+from ledger.vocabulary.registration import (
+    KeyGrant,
+    KeyRegistered,
+    ProtocolAdopted,
+    PublicKey,
+)
+
+_TIMESTAMPS = """
+SELECT t.size, t.authority, COALESCE(p.note, '') AS note, t.token, t.moment
+FROM log.timestamps t LEFT JOIN log.published p USING (size) ORDER BY t.size, t.authority
+"""
+_NAMING_KEYS = (ProtocolAdopted.kind, KeyRegistered.kind)
+
+
+@contextmanager
+def one_moment(connection: Connection[Any]) -> Iterator[Connection[Any]]:
+    """All that is read in the block is of one snapshot; nothing is written."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield connection
+
+
+def stored_rows(
+    connection: Connection[Any], kinds: Collection[str] | None = None
+) -> Iterator[RecordedRow]:
+    """Rows by position, one in memory at a time: every one, or those of some ``kinds``.
+
+    The connection is the stream's until it ends.
+    """
+    return rows_by_position(connection, kinds=kinds)
+
+
+def stored_count(connection: Connection[Any]) -> int:
+    """How many events are stored."""
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return int(cursor.execute("SELECT count(*) FROM ledger.events").fetchone() or 0)
+
+
+def stored_keys(connection: Connection[Any]) -> dict[str, PublicKey]:
+    """The public keys that the stored acts on the protocol name, by thumbprint."""
+    return registered_keys(stored_rows(connection, _NAMING_KEYS))
+
+
+def kept_in(
+    connection: Connection[Any],
+    policy: Policy | None,
+    held: tuple[str, ...] = (),
+    roots: Sequence[Certificate] = (),
+) -> Kept:
+    """What this database itself says that its events must agree with, and ``held`` besides.
+
+    Timestamps are among it where there are ``roots`` to verify them with.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        timestamps = cursor.execute(_TIMESTAMPS).fetchall() if roots else []
+        published = cursor.execute("SELECT note FROM log.published ORDER BY size").fetchall()
+        tree = cursor.execute("SELECT level, index, hash FROM ledger.tree").fetchall()
+        head = cursor.execute("SELECT position, frontier FROM ledger.head").fetchone()
+    return Kept(
+        policy=policy,
+        published=tuple(row["note"] for row in published),
+        held=held,
+        tree={(row["level"], row["index"]): bytes(row["hash"]) for row in tree},
+        frontier=(head["position"], bytes(head["frontier"])) if head else None,
+        timestamps=tuple(StoredTimestamp(**row) for row in timestamps),
+        roots=roots,
+    )
+
+
+def registered_keys(rows: Iterable[RecordedRow]) -> dict[str, PublicKey]:
+    """The public keys that a ledger's own acts name, by thumbprint; malformed ones left out."""
+    found: dict[str, PublicKey] = {}
+    for row in rows:
+        if row.kind not in _NAMING_KEYS:
+            continue
+        try:
+            fields = row.event().action.fields
+            for content in fields.get("keys", [fields.get("grant")]):
+                public = KeyGrant.model_validate(content).key
+                found[key_id(from_public(public))] = public
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found

@@ -1,0 +1,336 @@
+"""The recorded policies of a log, from any trusted one of them, offline.
+
+Keys of a log and of its witnesses change by recorded decision. A checkpoint is judged by the policy
+that was in force at its size. A :class:`PolicyHistory` is what somebody without the ledger needs
+for that: a text file beside a receipt or in an export.
+
+- A *period* is the time of one policy: from which size on it holds, and the first published
+  checkpoint of that time.
+- An *act* is an event that tells whose decision counts, with its path to the last checkpoint.
+- A *bridge* proves that the last checkpoint continues an older one.
+
+A policy that is newer than the trusted one follows from the signed decisions of every party. An
+older checkpoint is believed by its bridge alone: its keys may have leaked since.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ledger.log.checkpoint import Checkpoint, read_hash, write_hash
+from ledger.log.merkle import ProofError, Tree, check_consistency, check_inclusion, leaf_hash
+from ledger.log.note import Note, NoteError, verify
+from ledger.log.policy import Policy, PolicyError
+from ledger.procedure.registry import AgreedPolicy, Registry
+from ledger.store.database import Database
+from ledger.store.recorder import LedgerRecorder
+from ledger.verification.revalidation import Replay, RowReader, inspect
+from ledger.vocabulary import REGISTRY_ACTIONS
+
+FILE_NAME = "policies.json"
+MAX_BYTES = 64 * 1024 * 1024
+_UNIMPORTANT = {"readings_anchored"}
+"""The acts on the protocol that come often, and have no say in whose policy holds."""
+ACTS = frozenset(REGISTRY_ACTIONS) - _UNIMPORTANT
+_CANDIDATES = 20
+_FIRST_PUBLISHED = """
+SELECT note FROM log.published WHERE size >= %(first)s AND size < %(end)s
+ORDER BY size LIMIT %(limit)s
+"""
+_ACTS_UPTO = """
+SELECT notification_id, state FROM ledger.events
+WHERE originator_id = %(ledger)s AND notification_id <= %(last)s
+  AND (topic = ANY(%(kinds)s) OR notification_id = ANY(%(also)s))
+ORDER BY notification_id
+"""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Period(_Part):
+    """The time of one policy."""
+
+    since: Annotated[int, Field(ge=0, lt=2**63)]
+    policy: str
+    checkpoint: str | None = None
+    """The first one that was published under the policy; ``None`` where there was none."""
+
+
+class Act(_Part):
+    """An act on the protocol, and its path to the root of the last checkpoint."""
+
+    position: Annotated[int, Field(ge=1, lt=2**63)]
+    event: str
+    path: list[str]
+
+
+class Bridge(_Part):
+    """That the last checkpoint continues the tree of ``size`` events (RFC 6962 2.1.2)."""
+
+    size: Annotated[int, Field(ge=1, lt=2**63)]
+    proof: list[str]
+
+
+class PolicyHistory(_Part):
+    """What the file holds. Nothing of it is verified yet: see :meth:`believed`."""
+
+    format: Literal["case-ledger policies 1"] = "case-ledger policies 1"
+    periods: Annotated[list[Period], Field(min_length=1, max_length=10_000)]
+    acts: list[Act] = []
+    bridges: list[Bridge] = []
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the file. Raises ``NoteError``."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise NoteError("this is no file of recorded policies") from error
+
+    @property
+    def head(self) -> Checkpoint | None:
+        """The last checkpoint in the file, which acts and bridges lead to. Raises ``NoteError``."""
+        notes = [period.checkpoint for period in self.periods if period.checkpoint]
+        return Checkpoint.parse(Note.parse(notes[-1]).text) if notes else None
+
+    def __str__(self) -> str:
+        return self.model_dump_json(indent=1) + "\n"
+
+    def believed(self, trusted: Policy) -> "BelievedPolicies":
+        """Return the policies that follow from the trusted one. Raises ``NoteError``."""
+        try:
+            return _believed(self, trusted)
+        except (PolicyError, ProofError, ValueError) as error:
+            if isinstance(error, NoteError):
+                raise
+            raise NoteError(f"the recorded policies do not hold: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class BelievedPolicies:
+    """Which policy holds for which size, and what proves older checkpoints."""
+
+    periods: tuple[AgreedPolicy, ...]
+    first: int
+    """The index of the trusted one: those before it are believed by bridges alone."""
+    head: Checkpoint | None = None
+    bridges: Mapping[int, tuple[bytes, ...]] | None = None
+
+    @classmethod
+    def alone(cls, trusted: Policy) -> "BelievedPolicies":
+        """The trusted policy for every size: no file tells of others."""
+        return cls((AgreedPolicy(0, trusted),), 0)
+
+    def check(self, note: Note, *, quorum: bool = True) -> tuple[Checkpoint, dict[str, datetime]]:
+        """The checkpoint, and when which witness cosigned it. Raises ``NoteError``.
+
+        Without ``quorum`` the log's signature is enough.
+        """
+        checkpoint = Checkpoint.parse(note.text)
+        place = max(n for n, agreed in enumerate(self.periods) if agreed.since <= checkpoint.size)
+        policy = self.periods[place].policy
+        if place >= self.first:
+            if quorum:
+                return policy.check(note)
+            if not verify(note, [key for key in policy.logs if key.name == checkpoint.origin]):
+                raise NoteError(
+                    f"no log key of the policy in force at size {checkpoint.size} signed it"
+                )
+            return checkpoint, {}
+        self._check_bridge(checkpoint)
+        signed = verify(note, [witness.key for witness in policy.witnesses.values()])
+        named = policy.witnesses.items()
+        return checkpoint, {n: at for n, w in named if (at := signed.get(w.key)) is not None}
+
+    def policy_at(self, size: int) -> Policy:
+        """Return the policy that was in force for a checkpoint of ``size`` events."""
+        return [agreed.policy for agreed in self.periods if agreed.since <= size][-1]
+
+    def matches(self, recorded: Sequence[AgreedPolicy]) -> bool:
+        """Whether the policies that events adopt are the ones believed here, as far as they go."""
+        told = [(agreed.since, agreed.policy.trust) for agreed in self.periods[1:]]
+        return [(a.since, a.policy.trust) for a in recorded] == told[: len(recorded)]
+
+    def _check_bridge(self, checkpoint: Checkpoint) -> None:
+        proof = (self.bridges or {}).get(checkpoint.size)
+        if proof is None or self.head is None:
+            raise NoteError(
+                f"the checkpoint of {checkpoint.size} events is older than the policy that you "
+                f"trust, which holds from size {self.periods[self.first].since} on; the proof that "
+                "it is of the same ledger is missing: get it by "
+                f"`case-ledger log policies --size {checkpoint.size}`"
+            )
+        _check_continues(checkpoint, self.head, proof)
+
+
+def policy_history(
+    rows: LedgerRecorder,
+    database: Database,
+    registry: Registry | None,
+    trusted: Policy,
+) -> PolicyHistory:
+    """Make the file from a node's database.
+
+    ``trusted`` is the policy of the node's settings. Before any was recorded it was believed, or
+    one that the settings named earlier. The file stays the same until another policy is adopted.
+    """
+    first = [*_trusted_before(database), trusted]
+    agreed = registry.policies if registry else ()
+    begins = [0, *(one.since for one in agreed)]
+    ends = [*begins[1:], 2**62]
+    told = [_period(database, 0, ends[0], first)]
+    told += [
+        _period(database, one.since, end, [one.policy])
+        for one, end in zip(agreed, ends[1:], strict=True)
+    ]
+    while len(told) > 1 and told[-1].checkpoint is None:
+        told.pop()  # adopted, and nothing is published under it yet
+    notes = [Note.parse(period.checkpoint) for period in told if period.checkpoint]
+    if not notes:
+        return PolicyHistory(periods=told)
+    covered = [Checkpoint.parse(note.text) for note in notes]
+    head = covered[-1]
+    tree = Tree(head.size, rows.read_hashes)
+    last = told[-1].since
+    history = PolicyHistory(
+        periods=told,
+        acts=[
+            Act(
+                position=position,
+                event=base64.b64encode(event).decode("ascii"),
+                path=list(map(write_hash, tree.inclusion(position - 1, head.size))),
+            )
+            for position, event in _acts(database, registry, last)
+        ],
+    )
+    return with_bridges(history, rows, [checkpoint.size for checkpoint in covered])
+
+
+def with_bridges(
+    history: PolicyHistory, rows: LedgerRecorder, sizes: Sequence[int]
+) -> PolicyHistory:
+    """Add a bridge from each of ``sizes`` that the last checkpoint of the file covers."""
+    head = history.head
+    if head is None:
+        return history
+    known = {bridge.size for bridge in history.bridges}
+    wanted = {size for size in sizes if 0 < size <= head.size} - known
+    tree = Tree(head.size, rows.read_hashes)
+    made = [
+        Bridge(size=size, proof=list(map(write_hash, tree.consistency(size, head.size))))
+        for size in sorted(wanted)
+    ]
+    return history.model_copy(update={"bridges": [*history.bridges, *made]})
+
+
+def keep_trusted(database: Database, trusted: Policy) -> None:
+    """Store that the node's settings name this policy, for :func:`policy_history` later."""
+    with database.connection() as connection:
+        connection.execute(
+            "INSERT INTO log.trusted_policies (policy, first_seen) VALUES (%s, now())"
+            " ON CONFLICT DO NOTHING",
+            (str(trusted),),
+        )
+
+
+def _trusted_before(database: Database) -> list[Policy]:
+    with database.connection() as connection:
+        rows = connection.execute(
+            "SELECT policy FROM log.trusted_policies ORDER BY first_seen, policy"
+        ).fetchall()
+    return [Policy.parse(row["policy"]) for row in rows]
+
+
+def _acts(database: Database, registry: Registry | None, last: int) -> list[tuple[int, bytes]]:
+    """The acts on the protocol that say whose policy holds, up to a position, by position.
+
+    They are of the kinds :data:`ACTS`. An act of another kind is among them where it ended the
+    announced absence of a party.
+    """
+    if registry is None:
+        return []
+    wanted = {
+        "ledger": registry.protocol.ledger_id,
+        "kinds": sorted(ACTS),
+        "also": [one.ended_at for one in registry.announced if one.ended_at is not None],
+        "last": last,
+    }
+    with database.connection() as connection:
+        rows = connection.execute(_ACTS_UPTO, wanted).fetchall()
+    return [(row["notification_id"], bytes(row["state"])) for row in rows]
+
+
+def _period(database: Database, since: int, end: int, candidates: Sequence[Policy]) -> Period:
+    """The period that begins at ``since``, with the policy of which a checkpoint holds."""
+    limits = {"first": since, "end": end, "limit": _CANDIDATES}
+    with database.connection() as connection:
+        found = connection.execute(_FIRST_PUBLISHED, limits).fetchall()
+    for row in found:
+        for policy in candidates:
+            try:
+                policy.check(Note.parse(row["note"]))
+            except NoteError:
+                continue
+            return Period(since=since, policy=str(policy), checkpoint=row["note"])
+    return Period(since=since, policy=str(candidates[0]))
+
+
+def _believed(history: PolicyHistory, trusted: Policy) -> BelievedPolicies:
+    periods = [AgreedPolicy(p.since, Policy.parse(p.policy)) for p in history.periods]
+    notes = [Note.parse(p.checkpoint) if p.checkpoint else None for p in history.periods]
+    begins = [period.since for period in periods]
+    if begins[0] != 0 or begins != sorted(set(begins)):
+        raise NoteError("the recorded policies are not in their order, from the first event on")
+    found = [n for n, p in enumerate(periods) if p.policy.trust == trusted.trust and notes[n]]
+    if not found:
+        raise NoteError("the recorded policies do not lead from the one that you trust")
+    bridges = {b.size: tuple(map(read_hash, b.proof)) for b in history.bridges}
+    head = history.head
+    if head is None:
+        raise NoteError("no checkpoint is among the recorded policies")
+    ends = [*begins[1:], 2**63]
+    for n in range(found[0], len(periods)):
+        if (note := notes[n]) is None:
+            continue
+        checkpoint, _ = periods[n].policy.check(note)
+        if not begins[n] <= checkpoint.size < ends[n] or checkpoint.size not in bridges:
+            raise NoteError("a checkpoint among the recorded policies is of another one's time")
+        _check_continues(checkpoint, head, bridges[checkpoint.size])
+    recorded = _recorded(history.acts, head)
+    believed = BelievedPolicies(tuple(periods), found[0], head, bridges)
+    if len(recorded) != len(periods) - 1 or not believed.matches(recorded):
+        raise NoteError("the acts on the protocol adopt other policies than the file tells")
+    return believed
+
+
+def _recorded(acts: Sequence[Act], head: Checkpoint) -> Sequence[AgreedPolicy]:
+    """The policies that the parties adopted, by acts that are in the tree of ``head``."""
+    replay, reader = Replay(), RowReader()
+    positions = [act.position for act in acts]
+    if positions != sorted(set(positions)):
+        raise NoteError("the acts on the protocol are not in their order")
+    for act in acts:
+        event = base64.b64decode(act.event, validate=True)
+        path = list(map(read_hash, act.path))
+        check_inclusion(leaf_hash(event), act.position - 1, head.size, path, head.root)
+        row = reader.row(act.position, event)
+        if row.kind not in REGISTRY_ACTIONS:
+            raise NoteError(f"the event at position {act.position} is no act on the protocol")
+        for problem in replay.judge(act.position, inspect(row)):
+            raise NoteError(f"position {act.position}: {problem}")
+    return replay.registry.policies if replay.registry else ()
+
+
+def _check_continues(older: Checkpoint, newer: Checkpoint, proof: Sequence[bytes]) -> None:
+    try:
+        check_consistency(older.size, newer.size, proof, older.root, newer.root)
+    except ProofError as error:
+        raise NoteError(
+            f"the checkpoint of {older.size} events is not of the same ledger: {error}"
+        ) from error

@@ -1,0 +1,139 @@
+"""Events in ledger order become steps: each event with its case before and after it."""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol as Interface
+from uuid import UUID
+
+from ledger.events.event import ActionRecorded
+from ledger.procedure import registry as registries
+from ledger.procedure.case import Case, after_event
+from ledger.procedure.registry import Registry
+from ledger.signing.signed_action import Mark
+from projections.folds.state_json import Document, StateDocuments
+
+
+class History(Interface):
+    """Where earlier events are read when they are not at hand."""
+
+    def events(self, originator_ids: Collection[UUID], *, before: int) -> Iterable[ActionRecorded]:
+        """The events of cases at positions below ``before``: one case's after another's."""
+
+    def acts(self, *, before: int) -> Iterable[ActionRecorded]:
+        """The acts on the protocol at positions below ``before``, a page in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseStep:
+    """One event of a case, with the case before and after it."""
+
+    event: ActionRecorded
+    before: Case | None
+    after: Case | None
+    """``None`` while no event that is understood has opened the case."""
+    registry: Registry
+    documents: StateDocuments
+    """Of the case's states, so that they are made once for all views."""
+    mark: Mark | None = None
+    """What is remarkable about the event."""
+
+    @property
+    def document_before(self) -> Document:
+        """The state before the event. Empty where that opened the case."""
+        return self.documents.of(self.before.state if self.before else None)
+
+    @property
+    def document_after(self) -> Document:
+        """The state after it."""
+        return self.documents.of(self.after.state if self.after else None)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryStep:
+    """One act on the protocol, with the registry before and after it."""
+
+    event: ActionRecorded
+    before: Registry | None
+    after: Registry
+    mark: Mark | None = None
+    """What is remarkable about the event."""
+
+
+Step = CaseStep | RegistryStep
+
+
+class Folder:
+    """Keeps the cases last touched, and reads the others' histories again when needed."""
+
+    def __init__(self, history: History, *, keep: int = 2_000) -> None:
+        self._history = history
+        self._keep = keep
+        self._cases: OrderedDict[UUID, Case] = OrderedDict()
+        self._documents = StateDocuments(keep)
+        self._registry: Registry | None = None
+
+    def steps(self, events: Sequence[ActionRecorded]) -> list[Step]:
+        """Fold the next events in ledger order; the histories they need are read at once."""
+        if not events or events[0].position is None:
+            return [self.step(event) for event in events]
+        self._begin(events[0].position)
+        if self._registry is not None:
+            first_seen = {e.originator_id: e.originator_version for e in reversed(events)}
+            behind = [
+                originator
+                for originator, version in first_seen.items()
+                if version > 1
+                and originator != self._registry.protocol.ledger_id
+                and self._version(originator) != version - 1
+            ]
+            if len(behind) > 1:
+                self._load(behind, events[0].position, self._registry)
+        return [self.step(event) for event in events]
+
+    def step(self, event: ActionRecorded) -> Step:
+        """Fold the next event in ledger order."""
+        position = event.position
+        if position is None:
+            raise ValueError("the event is not recorded yet")
+        self._begin(position)
+        before = self._registry
+        if before is None or event.originator_id == before.protocol.ledger_id:
+            self._registry, mark = registries.applied(before, event)
+            return RegistryStep(event, before, self._registry, mark)
+        return self._case_step(event, position, before)
+
+    def _case_step(self, event: ActionRecorded, position: int, registry: Registry) -> CaseStep:
+        case_id = event.originator_id
+        if self._version(case_id) != event.originator_version - 1:
+            self._cases.pop(case_id, None)
+            self._load([case_id], position, registry)
+        before = self._cases.pop(case_id, None)
+        after, mark = after_event(before, event, registry.protocol)
+        if after is not None:
+            self._cases[case_id] = after
+            while len(self._cases) > self._keep:
+                self._cases.popitem(last=False)
+        return CaseStep(event, before, after, registry, self._documents, mark)
+
+    def _version(self, case_id: UUID) -> int:
+        case = self._cases.get(case_id)
+        return case.version if case else 0
+
+    def _load(self, case_ids: Collection[UUID], before: int, registry: Registry) -> None:
+        project = Case.projector(registry.protocol)
+        earlier = self._history.events(case_ids, before=before)
+        for case_id, events in groupby(earlier, key=lambda event: event.originator_id):
+            if (case := project(None, events)) is not None:
+                self._cases[case_id] = case
+
+    def _begin(self, position: int) -> None:
+        if self._registry is None and position > 1:
+            self._registry = self._registry_before(position)
+
+    def _registry_before(self, position: int) -> Registry | None:
+        registry: Registry | None = None
+        for event in self._history.acts(before=position):
+            registry, _ = registries.applied(registry, event)
+        return registry

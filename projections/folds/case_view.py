@@ -1,0 +1,221 @@
+"""A country's current view of a case: a pure function of the case's state."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from uuid import UUID
+
+from ledger.procedure.case_state import (
+    AnnouncedErasure,
+    BreakGlass,
+    CaseState,
+    ConsentInForce,
+    Erasure,
+    FactInForce,
+    HoldInForce,
+    LeadOffer,
+    MeasureInForce,
+    PlannedReturn,
+    ServiceInForce,
+    SharingInForce,
+    ShelterInForce,
+)
+from ledger.procedure.protocol import Protocol
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    CaseStatus,
+    ClosureReason,
+    Priority,
+    Stage,
+    TraffickingStatus,
+)
+from ledger.vocabulary.types import UtcDatetime, format_utc
+from projections.folds.due_index import Waiting, waiting
+from projections.folds.expected_steps import ExpectedStep, expected_steps
+from projections.folds.state_json import STATE_FIELDS, Document, document, state_document
+
+OVERSIGHT_VIEWER = "oversight"
+"""The viewer that is no party and sees the ``ledger`` level of every case."""
+
+
+class Turn(StrEnum):
+    """Whose move it is, as the viewer sees it."""
+
+    OURS = "ours"
+    THEIRS = "theirs"
+    ANY = "any"
+
+
+class ServiceView(ServiceInForce):
+    action: UUID
+
+
+class MeasureView(MeasureInForce):
+    action: UUID
+
+
+class RequestView(LedgerModel):
+    """A request for information that waits for its answer."""
+
+    action: UUID
+    turn: Turn
+    by: str
+    addressee: str
+    topics: tuple[str, ...]
+    purpose: str
+    since: UtcDatetime
+    answer_by: str | None = None
+    acknowledged: bool
+    partly_answered: bool
+
+
+class JointActionView(LedgerModel):
+    """A joint action that was agreed and is not reported done."""
+
+    action: UUID
+    turn: Turn
+    joint_action: str
+    responsible: tuple[str, ...]
+    since: UtcDatetime
+    due: str | None = None
+
+
+class ConsentView(ConsentInForce):
+    action: UUID
+
+
+class SharingView(SharingInForce):
+    action: UUID
+
+
+class BreakGlassView(BreakGlass):
+    action: UUID
+
+
+class HoldView(HoldInForce):
+    action: UUID
+
+
+class StepView(ExpectedStep):
+    turn: Turn
+
+
+class CaseView(LedgerModel):
+    """A case as one country sees it now, or saw it at a position."""
+
+    viewer: str
+    case_id: UUID
+    version: int
+    position: int
+    opened_position: int
+    status: CaseStatus
+    stage: Stage
+    age_group: AgeGroup
+    trafficking_status: TraffickingStatus
+    priority: Priority
+    lead_agency: str
+    parties: tuple[str, ...]
+    opened_at: UtcDatetime
+    last_acted_at: UtcDatetime
+    last_recorded_at: UtcDatetime
+    closure: ClosureReason | None = None
+    closed_at: UtcDatetime | None = None
+    """When the closing was recorded."""
+    facts: Mapping[str, FactInForce]
+    """What holds of the case by the procedure, since when, by which action."""
+    shelter: ShelterInForce | None = None
+    services: tuple[ServiceView, ...]
+    measures: tuple[MeasureView, ...]
+    open_requests: tuple[RequestView, ...]
+    joint_actions: tuple[JointActionView, ...]
+    lead_offer: LeadOffer | None = None
+    planned_return: PlannedReturn | None = None
+    consents: tuple[ConsentView, ...] = ()
+    """Those that name field groups, on which personal fields may be read."""
+    sharing: tuple[SharingView, ...] = ()
+    break_glass: tuple[BreakGlassView, ...] = ()
+    """Accesses in danger to life that are not reviewed by every party."""
+    holds: tuple[HoldView, ...] = ()
+    retention: AnnouncedErasure | None = None
+    """The announced erasure by the period of retention, while nothing stops it."""
+    erasure: Erasure | None = None
+    expected: tuple[StepView, ...]
+    """Next steps that the procedure or another agency expects, the first due first."""
+
+    @property
+    def awaits_us(self) -> bool:
+        """Whether some expected step is the viewer's."""
+        return any(step.turn is Turn.OURS for step in self.expected)
+
+
+def viewers(state: CaseState) -> tuple[str, ...]:
+    """Who has a view of this case: its parties, and oversight."""
+    return (*state.parties, OVERSIGHT_VIEWER)
+
+
+def case_view(state: CaseState, viewer: str, protocol: Protocol) -> CaseView:
+    """The view of ``viewer``, who must be one of :func:`viewers`. Raises ``ValueError``."""
+    if viewer not in viewers(state):
+        raise ValueError(f"{viewer} has no view of this case")
+    return CaseView.model_validate(CaseDocuments(state, protocol, state_document(state)).of(viewer))
+
+
+class CaseDocuments:
+    """The views of a case as their JSON documents: what every viewer sees is written once."""
+
+    def __init__(self, state: CaseState, protocol: Protocol, told: Document) -> None:
+        """``told`` is the state's document."""
+        self._protocol = protocol
+        self._common: Document = {
+            "version": state.version,
+            "position": state.position,
+            "last_recorded_at": format_utc(state.last_recorded_at),
+        }
+        for name in _COMMON:
+            self._common[name] = told[name]
+        for name in _BY_ACTION:
+            parts = told[name]
+            self._common[name] = [part | {"action": action} for action, part in parts.items()]
+        self._requests = [
+            (part | {"action": action}, self._parties([part["addressee"]]))
+            for action, part in told["open_requests"].items()
+        ]
+        self._joint_actions = [
+            (part | {"action": action}, self._parties(part["responsible"]))
+            for action, part in told["joint_actions"].items()
+        ]
+        self._steps = expected_steps(state, protocol)
+        self._expected = [(document(step), {step.party}) for step in self._steps]
+
+    def waiting(self, viewer: str) -> Waiting:
+        """Whom of the viewer's the case waits for."""
+        return waiting(self._steps, viewer, self._protocol)
+
+    def of(self, viewer: str) -> Document:
+        """The :class:`CaseView` of ``viewer`` as its JSON document."""
+        return self._common | {
+            "viewer": viewer,
+            "open_requests": [p | {"turn": _turn(whose, viewer)} for p, whose in self._requests],
+            "joint_actions": [
+                p | {"turn": _turn(whose, viewer)} for p, whose in self._joint_actions
+            ],
+            "expected": [p | {"turn": _turn(whose, viewer)} for p, whose in self._expected],
+        }
+
+    def _parties(self, agencies: Iterable[str]) -> set[str | None]:
+        return {self._protocol.agencies_by_id[agency].party for agency in agencies}
+
+
+_BY_ACTION = ("services", "measures", "consents", "sharing", "break_glass", "holds")
+"""Parts that the state keeps by the action that brought them; a view lists them."""
+_COMMON = tuple(
+    name
+    for name in CaseView.model_fields
+    if name in STATE_FIELDS and name not in (*_BY_ACTION, "open_requests", "joint_actions")
+)
+
+
+def _turn(parties: set[str | None], viewer: str) -> str:
+    if viewer in parties:
+        return Turn.OURS.value
+    return Turn.ANY.value if None in parties else Turn.THEIRS.value

@@ -1,0 +1,48 @@
+"""Whom a case waits for, and until when: what puts a viewer's cases in order."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ledger.procedure.protocol import Agency, Protocol
+from projections.folds.expected_steps import ExpectedStep
+
+UNDATED = datetime(9999, 12, 31, tzinfo=UTC)
+"""Stands for the date of a step that has none: behind all that have one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The steps of a case that may be the viewer's: when the first is due, and for whom."""
+
+    next_due: datetime | None
+    """``None`` where there is no such step."""
+    until: Mapping[str, datetime]
+    """The first date for each role and agency that may take one."""
+
+
+def waiting(steps: Iterable[ExpectedStep], viewer: str, protocol: Protocol) -> Waiting:
+    """Of the steps that are expected, those that are ``viewer``'s or any party's."""
+    until: dict[str, datetime] = {}
+    first: datetime | None = None
+    for step in steps:
+        if step.party not in (viewer, None):
+            continue
+        due = step.due or UNDATED
+        first = due if first is None else min(first, due)
+        for key in takers(step, protocol):
+            until[key] = min(until.get(key, due), due)
+    return Waiting(first, dict(sorted(until.items())))
+
+
+def takers(step: ExpectedStep, protocol: Protocol) -> tuple[str, ...]:
+    """The one agency that owes a step, or the roles that may take it."""
+    if step.agency is not None:
+        return (step.agency,)
+    rule = protocol.actions.get(step.action)
+    return step.roles or (rule.roles if rule is not None else ())
+
+
+def keys_of(agency: Agency) -> tuple[str, str]:
+    """What stands for an agency among those that a case waits for."""
+    return agency.id, agency.role

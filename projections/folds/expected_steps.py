@@ -1,0 +1,194 @@
+"""What is owed in a case, of whom and by when; and which of that is expected next."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from ledger.procedure.case_state import CaseState
+from ledger.procedure.protocol import Expectation, Protocol
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.types import UtcDatetime
+
+_REVIEW_WITHIN = timedelta(days=3)
+_ERASE_WITHIN = timedelta(days=7)
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+
+class ExpectedStep(LedgerModel):
+    """One action that is expected, and whose turn it is."""
+
+    action: str
+    party: str | None
+    """The country whose turn it is; ``None`` for any party to the case."""
+    agency: str | None = None
+    """The one agency that owes it, where only one does."""
+    roles: tuple[str, ...] = ()
+    due: UtcDatetime | None = None
+    concerning: UUID | None = None
+    """The action that asks for it: a request, an agreed joint action, an offer."""
+
+
+class ObligationKind(StrEnum):
+    """Why something is owed."""
+
+    ACKNOWLEDGEMENT = "acknowledgement"
+    """That a request for information has come."""
+    ANSWER = "answer"
+    """To a request for information."""
+    HANDOVER = "handover"
+    """That the lead, which was offered, is taken."""
+    JOINT_ACTION = "joint_action"
+    PROCEDURE = "procedure"
+    """A step that the protocol expects."""
+    BREAK_GLASS_REVIEW = "break_glass_review"
+    ERASURE = "erasure"
+
+
+@dataclass(frozen=True, slots=True)
+class OwedStep:
+    """A step that is owed: what is expected next, and what is owed besides."""
+
+    kind: ObligationKind
+    step: ExpectedStep
+    basis: str
+    """What it stands on: the action that asks for it, or the facts that the protocol names."""
+    creditor: str | None = None
+    """The one agency that it is owed to, where only one is."""
+    until: str | None = None
+    """The fact that ends it, where the protocol expects it."""
+    is_next: bool = True
+    """Whether it is the next that is expected, or waits for another step of the same."""
+
+
+def expected_steps(state: CaseState, protocol: Protocol) -> tuple[ExpectedStep, ...]:
+    """The next steps of a case, the one due first at the head."""
+    steps = [owed.step for owed in owed_steps(state, protocol) if owed.is_next]
+    return tuple(sorted(steps, key=lambda s: (s.due or _LAST, s.action, str(s.concerning))))
+
+
+def owed_steps(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
+    """All that is owed in a case.
+
+    An answer is owed from when it was asked for, though its acknowledgement is expected first.
+    """
+    yield from _of_accountability(state, protocol)
+    if not state.is_closed:
+        yield from _of_procedure(state, protocol)
+        yield from _of_coordination(state, protocol)
+
+
+def _of_procedure(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
+    for expectation in protocol.expected:
+        if expectation.children_only and not state.is_child:
+            continue
+        if expectation.until in state.facts:
+            continue
+        if any(fact not in state.facts for fact in expectation.after):
+            continue
+        since = max(state.facts[fact].since for fact in expectation.after)
+        days = expectation.within_days
+        step = ExpectedStep(
+            action=expectation.action,
+            party=_turn(expectation, state, protocol),
+            roles=expectation.roles,
+            due=None if days is None else _later(since, timedelta(days=days)),
+        )
+        basis = f"{'+'.join(expectation.after)} until {expectation.until}"
+        yield OwedStep(ObligationKind.PROCEDURE, step, basis, until=expectation.until)
+
+
+def _of_coordination(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
+    for request_id, request in state.open_requests.items():
+        to, due = request.addressee, request.answer_by
+        if not request.acknowledged:
+            step = _owed("information_acknowledged", to, due, request_id, protocol)
+            yield _asked(ObligationKind.ACKNOWLEDGEMENT, step, request.by)
+        step = _owed("information_provided", to, due, request_id, protocol)
+        yield _asked(ObligationKind.ANSWER, step, request.by, is_next=request.acknowledged)
+    for agreed_id, agreed in state.joint_actions.items():
+        yield from _each(agreed.responsible, agreed.due, agreed_id, protocol)
+    if state.lead_offer is not None:
+        offer = state.lead_offer
+        step = _owed("lead_transfer_accepted", offer.to, None, offer.offer, protocol)
+        yield _asked(ObligationKind.HANDOVER, step, offer.by)
+
+
+def _of_accountability(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
+    """What countries owe each other whether the case is open or closed."""
+    for opened, access in state.break_glass.items():
+        actor = protocol.agencies_by_id[access.by].party
+        for party in access.to_review:
+            step = ExpectedStep(
+                action="break_glass_reviewed",
+                party=party,
+                roles=protocol.reviewing_roles("break_glass_reviewed", party, actor),
+                due=_later(access.since, _REVIEW_WITHIN),
+                concerning=opened,
+            )
+            yield _asked(ObligationKind.BREAK_GLASS_REVIEW, step)
+    if state.erasure is not None:
+        for party in state.erasure.pending:
+            step = ExpectedStep(
+                action="erasure_confirmed",
+                party=party,
+                due=_later(state.erasure.since, _ERASE_WITHIN),
+                concerning=state.erasure.order,
+            )
+            yield _asked(ObligationKind.ERASURE, step)
+
+
+def _each(
+    responsible: Iterable[str], due: str | None, agreed: UUID, protocol: Protocol
+) -> Iterator[OwedStep]:
+    for agency in responsible:
+        step = _owed("joint_action_done", agency, due, agreed, protocol)
+        yield _asked(ObligationKind.JOINT_ACTION, step)
+
+
+def _asked(
+    kind: ObligationKind, step: ExpectedStep, creditor: str | None = None, *, is_next: bool = True
+) -> OwedStep:
+    """What an action asks for."""
+    return OwedStep(kind, step, str(step.concerning), creditor, is_next=is_next)
+
+
+def _owed(
+    action: str, agency: str, due: str | None, concerning: UUID, protocol: Protocol
+) -> ExpectedStep:
+    return ExpectedStep(
+        action=action,
+        party=protocol.agencies_by_id[agency].party,
+        agency=agency,
+        due=_end_of(due),
+        concerning=concerning,
+    )
+
+
+def _later(since: datetime, within: timedelta) -> datetime:
+    """``since`` and ``within``; the last moment that there is for a time beyond it.
+
+    A hostile node may have recorded any time.
+    """
+    try:
+        return since + within
+    except OverflowError:
+        return _LAST
+
+
+def _end_of(day: str | None) -> datetime | None:
+    if day is None:
+        return None
+    return datetime.combine(date.fromisoformat(day), time(23, 59, 59), UTC)
+
+
+def _turn(expectation: Expectation, state: CaseState, protocol: Protocol) -> str | None:
+    match expectation.by:
+        case "lead":
+            return protocol.agencies_by_id[state.lead_agency].party
+        case "destination" if state.planned_return is not None:
+            return state.planned_return.destination
+        case "destination" if "received" in state.facts:
+            return state.facts["received"].party
+    return None

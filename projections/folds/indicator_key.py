@@ -1,0 +1,52 @@
+"""What a case counts as in the figures: one text that cases which are alike have in common.
+
+So that counting is to go along an index of texts, and no document is read.
+"""
+
+import json
+from datetime import timedelta
+
+from ledger.procedure.case_state import CaseState
+from ledger.vocabulary.picklists import CaseStatus, Stage
+from projections.folds.caseload_indicators import Tally
+
+
+def counted_as(state: CaseState) -> str:
+    """All that a :class:`Tally` distinguishes, but for how many there are."""
+    opened, received = state.facts.get("case_opened"), state.facts.get("received")
+    identified, planned = state.facts.get("victim_identified"), state.planned_return
+    days = (
+        (received.since - identified.since) // timedelta(days=1)
+        if received is not None and identified is not None
+        else None
+    )
+    received_by = received.party if received is not None else None
+    return json.dumps(
+        [
+            state.stage.value,
+            state.status.value,
+            state.lead_agency,
+            opened.party if opened is not None else state.parties[0],
+            state.parties,
+            planned.destination if planned is not None else received_by,
+            received_by,
+            days,
+        ],
+        separators=(",", ":"),
+    )
+
+
+def tally(alike: str, cases: int) -> Tally:
+    """So many cases that count as ``alike``."""
+    stage, status, lead, opened_by, parties, destination, received_by, days = json.loads(alike)
+    return Tally(
+        stage=Stage(stage),
+        status=CaseStatus(status),
+        lead_agency=lead,
+        opened_by=opened_by,
+        parties=tuple(parties),
+        destination=destination,
+        received_by=received_by,
+        days=days,
+        cases=cases,
+    )

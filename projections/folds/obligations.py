@@ -1,0 +1,294 @@
+"""Obligations of a case: who owes whom what, opened and discharged by events alone.
+
+A pure fold of the case's actions. What is owed is what :func:`owed_steps` says of a state; an
+obligation is opened by the action after which it is owed, and closed by the one after which it is
+not. Whether it is overdue is asked of a moment, and never stored.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+from uuid import UUID, uuid5
+
+from ledger.events.act import Act
+from ledger.procedure.case import Case
+from ledger.procedure.case_state import CaseState, annulled_ids, annuls, applied
+from ledger.procedure.protocol import Protocol
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.types import UtcDatetime
+from projections.folds.expected_steps import ObligationKind, OwedStep, owed_steps
+
+
+class ObligationState(StrEnum):
+    OPEN = "open"
+    DISCHARGED = "discharged"
+    LAPSED = "lapsed"
+    """It is owed no more, and nobody did it."""
+
+
+class ObligationOutcome(StrEnum):
+    """How an obligation was closed."""
+
+    DONE = "done"
+    DECLINED = "declined"
+    """A request was answered by declining it, which discharges."""
+    ANNULLED = "annulled"
+    """A correction annulled what it stood on: it was never owed."""
+    CASE_CLOSED = "case_closed"
+    PASSED_ON = "passed_on"
+    """Another country or agency owes it now."""
+    NOT_EXPECTED = "not_expected"
+    """What it stood on holds no more: an offer was replaced, a return was called off."""
+
+
+_DISCHARGING = (ObligationOutcome.DONE, ObligationOutcome.DECLINED)
+
+
+class Deed(LedgerModel):
+    """The event that opened or closed an obligation."""
+
+    position: int
+    action: UUID
+    kind: str
+    agency: str
+    party: str
+    acted_at: UtcDatetime
+    recorded_at: UtcDatetime
+
+
+class Obligation(LedgerModel):
+    """What one country or agency owes, or owed, to others in a case."""
+
+    id: UUID
+    """The same wherever the ledger is folded."""
+    case_id: UUID
+    kind: ObligationKind
+    action: str
+    """The action that discharges it."""
+    roles: tuple[str, ...] = ()
+    """Who of the debtor may take it, by the protocol; empty where one agency owes it."""
+    debtor: str | None
+    """The country that owes it; ``None`` where any party to the case does."""
+    debtor_agency: str | None = None
+    creditors: tuple[str, ...] = ()
+    """The countries that it is owed to: the one that asked, or every other party to the case."""
+    creditor_agency: str | None = None
+    concerning: UUID | None = None
+    """The action that asks for it: a request, an agreed joint action, an offer."""
+    opened: Deed
+    due: UtcDatetime | None = None
+    state: ObligationState = ObligationState.OPEN
+    outcome: ObligationOutcome | None = None
+    closed: Deed | None = None
+    late: bool | None = None
+    """Whether it was discharged, by when that was done, after it was due."""
+
+    def is_overdue(self, moment: datetime) -> bool:
+        """Whether it was due before ``moment`` and open then, by what is known now."""
+        if self.due is None or self.due >= moment or self.outcome is ObligationOutcome.ANNULLED:
+            return False
+        was_closed = self.closed is not None and self.closed.acted_at <= moment
+        return self.opened.acted_at <= moment and not was_closed
+
+
+Key: TypeAlias = tuple[str, str | None, str | None, str]
+"""What is owed, by which country, by which agency, on which basis: once at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owing:
+    """An obligation that is open, and the step that is owed."""
+
+    id: UUID
+    owed: OwedStep
+
+
+@dataclass(frozen=True, slots=True)
+class CaseObligations:
+    """Every obligation that there ever was in a case."""
+
+    version: int = 0
+    by_id: Mapping[UUID, Obligation] = field(default_factory=dict)
+    open: Mapping[Key, Owing] = field(default_factory=dict)
+
+    def since(self, earlier: "CaseObligations") -> Iterator[Obligation]:
+        """Those that are new, or not as they were ``earlier``."""
+        for obligation_id, obligation in self.by_id.items():
+            was = earlier.by_id.get(obligation_id)
+            if was is not obligation and was != obligation:
+                yield obligation
+
+
+def obligations(acts: Sequence[Act], protocol: Protocol) -> CaseObligations:
+    """The obligations after a case's ``acts``, which are all from its opening on."""
+    folded = CaseObligations()
+    state: CaseState | None = None
+    for place, act in enumerate(acts):
+        if annuls(act):
+            folded, state = _refolded(folded, acts[: place + 1], protocol)
+        else:
+            state, is_applied = applied(state, act, protocol)
+            folded = _after(folded, state, act, protocol, is_applied=is_applied)
+    return folded
+
+
+def after_act(known: CaseObligations, case: Case, act: Act, protocol: Protocol) -> CaseObligations:
+    """The obligations of ``case``, given those that were ``known`` before its last ``act``."""
+    if annuls(act):
+        return _refolded(known, tuple(case.history.values()), protocol)[0]
+    return _following(known, case.state, act, protocol)
+
+
+def _after(
+    known: CaseObligations,
+    state: CaseState | None,
+    act: Act,
+    protocol: Protocol,
+    *,
+    is_applied: bool,
+) -> CaseObligations:
+    """The obligations after ``act``, which opens and closes none where it was not applied."""
+    if state is None or not is_applied:
+        return replace(known, version=act.version)
+    return _following(known, state, act, protocol)
+
+
+def _following(
+    known: CaseObligations, state: CaseState, act: Act, protocol: Protocol
+) -> CaseObligations:
+    """The obligations after ``act``, which annuls nothing and leaves the case in ``state``."""
+    are = dict(_keyed(owed_steps(state, protocol)))
+    by_id = dict(known.by_id)
+    gone, new = known.open.keys() - are.keys(), are.keys() - known.open.keys()
+    deed = _deed(act, protocol) if gone or new else None
+    opened: dict[Key, Owing] = {}
+    for key, owing in known.open.items():
+        if deed is not None and key in gone:
+            by_id[owing.id] = _closed(by_id[owing.id], deed, _outcome(key, owing, are, state, act))
+    for key, owed in are.items():
+        if deed is not None and key in new:
+            obligation = _opened(key, owed, state, deed, protocol)
+        else:
+            obligation = _as_it_stands(by_id[known.open[key].id], owed, state, protocol)
+        by_id[obligation.id] = obligation
+        opened[key] = Owing(obligation.id, owed)
+    return CaseObligations(act.version, by_id, opened)
+
+
+def _refolded(
+    known: CaseObligations, acts: Sequence[Act], protocol: Protocol
+) -> tuple[CaseObligations, CaseState | None]:
+    """What is owed without what is annulled by now; the last act annuls.
+
+    What an annulled action discharged is open again, or discharged by another. What stood on
+    an annulled action stays, as annulled.
+    """
+    annulled = annulled_ids(acts)
+    folded = CaseObligations()
+    state: CaseState | None = None
+    for act in acts:
+        state, is_applied = applied(state, act, protocol, annulled=act.id in annulled)
+        if act.id not in annulled:
+            folded = _after(folded, state, act, protocol, is_applied=is_applied)
+    deed = _deed(acts[-1], protocol)
+    gone = {
+        obligation_id: _closed(obligation, deed, ObligationOutcome.ANNULLED)
+        if obligation.outcome is not ObligationOutcome.ANNULLED
+        else obligation
+        for obligation_id, obligation in known.by_id.items()
+        if obligation_id not in folded.by_id
+    }
+    return CaseObligations(acts[-1].version, {**folded.by_id, **gone}, folded.open), state
+
+
+def _keyed(steps: Iterable[OwedStep]) -> Iterator[tuple[Key, OwedStep]]:
+    for owed in steps:
+        yield (owed.step.action, owed.step.party, owed.step.agency, owed.basis), owed
+
+
+def _outcome(
+    key: Key, owing: Owing, are: Mapping[Key, OwedStep], state: CaseState, act: Act
+) -> ObligationOutcome:
+    """How ``act`` closed what was owed, and is no longer among what is."""
+    owed = owing.owed
+    if owed.kind is ObligationKind.PROCEDURE:
+        fact = state.facts.get(owed.until or "")
+        if fact is not None and fact.action == act.id:
+            return ObligationOutcome.DONE
+    elif act.kind == owed.step.action or act.kind == "information_provided":
+        return ObligationOutcome.DONE
+    elif act.kind == "information_declined":
+        return ObligationOutcome.DECLINED
+    if state.is_closed:
+        return ObligationOutcome.CASE_CLOSED
+    action, _, _, basis = key
+    if any((other, on) == (action, basis) for other, _, _, on in are):
+        return ObligationOutcome.PASSED_ON
+    return ObligationOutcome.NOT_EXPECTED
+
+
+def _opened(
+    key: Key, owed: OwedStep, state: CaseState, deed: Deed, protocol: Protocol
+) -> Obligation:
+    step = owed.step
+    return Obligation.model_construct(
+        id=uuid5(deed.action, " ".join(part or "-" for part in key)),
+        case_id=state.case_id,
+        kind=owed.kind,
+        action=step.action,
+        roles=step.roles,
+        debtor=step.party,
+        debtor_agency=step.agency,
+        creditors=_creditors(owed, state, protocol),
+        creditor_agency=owed.creditor,
+        concerning=step.concerning,
+        opened=deed,
+        due=step.due,
+        state=ObligationState.OPEN,
+        outcome=None,
+        closed=None,
+        late=None,
+    )
+
+
+def _as_it_stands(
+    obligation: Obligation, owed: OwedStep, state: CaseState, protocol: Protocol
+) -> Obligation:
+    """An open one by its present terms: a fact may hold anew, another country may have joined."""
+    due, creditors = owed.step.due, _creditors(owed, state, protocol)
+    if (obligation.due, obligation.creditors) == (due, creditors):
+        return obligation
+    return obligation.model_copy(update={"due": due, "creditors": creditors})
+
+
+def _closed(obligation: Obligation, deed: Deed, outcome: ObligationOutcome) -> Obligation:
+    discharged = outcome in _DISCHARGING
+    state = ObligationState.DISCHARGED if discharged else ObligationState.LAPSED
+    judged = discharged and obligation.due is not None
+    late = obligation.due < deed.acted_at if judged and obligation.due else None
+    return obligation.model_copy(
+        update={"state": state, "outcome": outcome, "closed": deed, "late": late}
+    )
+
+
+def _creditors(owed: OwedStep, state: CaseState, protocol: Protocol) -> tuple[str, ...]:
+    if owed.creditor is not None:
+        return (protocol.agencies_by_id[owed.creditor].party,)
+    if owed.step.party is None:
+        return ()
+    return tuple(party for party in state.parties if party != owed.step.party)
+
+
+def _deed(act: Act, protocol: Protocol) -> Deed:
+    agency = protocol.agencies_by_id.get(act.agency)
+    return Deed.model_construct(
+        position=act.position,
+        action=act.id,
+        kind=act.kind,
+        agency=act.agency,
+        party=agency.party if agency is not None else "",
+        acted_at=act.acted_at,
+        recorded_at=act.recorded_at,
+    )

@@ -1,0 +1,74 @@
+"""The registry as it was at each position, for whoever folds cases out of the ledger's order."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ledger.events.event import ActionRecorded
+from ledger.procedure import registry as registries
+from ledger.procedure.registry import Registry, SignatureState
+from projections.folds.case_folder import RegistryStep
+
+_CHANGES_NO_RULE = "readings_anchored"
+"""The one act that comes often, and that no case's fold asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """That a key was revoked, or compromised ``since``."""
+
+    position: int
+    since: datetime | None
+
+
+@dataclass
+class RegistryHistory:
+    """Every act on the protocol up to a position, folded.
+
+    How far access logs are fixed is left out of what :meth:`at` gives.
+    """
+
+    _positions: list[int] = field(default_factory=list)
+    _registries: list[Registry] = field(default_factory=list)
+    _marks: dict[str, list[_Mark]] = field(default_factory=dict)
+
+    def fold(self, events: Iterable[ActionRecorded]) -> Iterator[RegistryStep]:
+        """Fold all of the registry's events, once; each becomes a step as it is asked for."""
+        registry: Registry | None = None
+        for event in events:
+            if event.position is None or event.recorded_at is None:
+                raise ValueError("the event is not recorded yet")
+            before = registry
+            registry, noted = registries.applied(before, event)
+            if event.action.kind != _CHANGES_NO_RULE:
+                self._positions.append(event.position)
+                self._registries.append(registry)
+            for key_id, since in registries.ended_keys(before, registry):
+                self._marks.setdefault(key_id, []).append(_Mark(event.position, since))
+            yield RegistryStep(event, before, registry, noted)
+
+    def at(self, position: int) -> Registry:
+        """The registry that the event at ``position`` met. Raises ``ValueError`` for none."""
+        place = bisect_right(self._positions, position)
+        if place == 0:
+            raise ValueError("the ledger does not begin with the adoption of a protocol")
+        return self._registries[place - 1]
+
+    def marked(self, state: SignatureState, event: ActionRecorded) -> SignatureState:
+        """What later acts make of the ``state`` that an event's signature had at first."""
+        marks = self._marks.get(event.action.key_id)
+        if not marks or event.position is None or event.recorded_at is None:
+            return state
+        for mark in marks:
+            if mark.position < event.position:
+                continue  # known to the registry that judged the signature
+            if state is SignatureState.VALID:
+                state = SignatureState.VALID_KEY_SINCE_REVOKED
+            if (
+                state is SignatureState.VALID_KEY_SINCE_REVOKED
+                and mark.since is not None
+                and event.recorded_at >= mark.since
+            ):
+                state = SignatureState.KEY_COMPROMISED_THEN
+        return state

@@ -1,0 +1,1 @@
+"""Reports over many cases: accountability, and the joint annual report."""

@@ -1,0 +1,230 @@
+"""Questions over obligations: how fast each answers, what is overdue, who owes whom.
+
+Pure functions of rows and a moment. What was done when is taken from what agencies signed
+(``acted_at``), as deadlines are; both times are in each obligation. Shares are in thousandths, so
+that every number here is whole and two programs find the same.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import combinations
+
+from ledger.vocabulary.action import LedgerModel
+from projections.folds.expected_steps import ObligationKind
+from projections.folds.obligations import Obligation, ObligationOutcome, ObligationState
+
+ANY = "any"
+"""Stands for a country or an agency where any may do what is owed."""
+_SECOND = timedelta(seconds=1)
+
+
+class Dimension(StrEnum):
+    """By what response times are told apart."""
+
+    COUNTRY = "country"
+    AGENCY = "agency"
+    KIND = "kind"
+
+
+class Standing(StrEnum):
+    """How an obligation stands at a moment."""
+
+    ON_TIME = "on_time"
+    LATE = "late"
+    UNDATED = "undated"
+    """Discharged, and nobody had said by when."""
+    OPEN = "open"
+    OVERDUE = "overdue"
+    LAPSED = "lapsed"
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """What the questions need of an obligation."""
+
+    kind: ObligationKind
+    debtor: str | None
+    agency: str | None
+    creditors: Sequence[str]
+    opened_at: datetime
+    due: datetime | None
+    closed_at: datetime | None
+    state: ObligationState
+    late: bool | None
+
+    @classmethod
+    def of(cls, obligation: Obligation) -> "Debt | None":
+        """``None`` for one that stood on what was annulled: it was never owed."""
+        if obligation.outcome is ObligationOutcome.ANNULLED:
+            return None
+        closed = obligation.closed
+        return cls(
+            kind=obligation.kind,
+            debtor=obligation.debtor,
+            agency=obligation.debtor_agency,
+            creditors=obligation.creditors,
+            opened_at=obligation.opened.acted_at,
+            due=obligation.due,
+            closed_at=closed.acted_at if closed is not None else None,
+            state=obligation.state,
+            late=obligation.late,
+        )
+
+    def standing(self, moment: datetime) -> Standing | None:
+        """How it stood at ``moment``, by what is known now; ``None`` before it was opened."""
+        if self.opened_at > moment:
+            return None
+        if self.closed_at is None or self.closed_at > moment:
+            is_overdue = self.due is not None and self.due < moment
+            return Standing.OVERDUE if is_overdue else Standing.OPEN
+        if self.state is ObligationState.LAPSED:
+            return Standing.LAPSED
+        if self.late is None:
+            return Standing.UNDATED
+        return Standing.LATE if self.late else Standing.ON_TIME
+
+    @property
+    def seconds(self) -> int | None:
+        """How long it took; 0 where its agencies signed that it was done before it was asked."""
+        if self.closed_at is None:
+            return None
+        return max(0, (self.closed_at - self.opened_at) // _SECOND)
+
+
+class Tally(LedgerModel):
+    """How many obligations stand how."""
+
+    owed: int = 0
+    """All of the others together."""
+    on_time: int = 0
+    late: int = 0
+    undated: int = 0
+    """Discharged, and nobody had said by when."""
+    open: int = 0
+    """Not overdue."""
+    overdue: int = 0
+    lapsed: int = 0
+
+    @property
+    def on_time_permille(self) -> int | None:
+        """Of a thousand that were due by then, how many were discharged on time."""
+        were_due = self.on_time + self.late + self.overdue
+        return self.on_time * 1000 // were_due if were_due else None
+
+
+class ResponseTimes(Tally):
+    """How fast some obligations were discharged."""
+
+    country: str | None = None
+    """``any``: those that any party to a case may discharge. ``None``: all countries' together."""
+    agency: str | None = None
+    """``any``: those that are no one agency's. ``None``: all agencies' together."""
+    kind: ObligationKind | None = None
+    """``None``: of every kind."""
+    share_on_time: int | None = None
+    """In thousandths, of those that were due by then."""
+    median_seconds: int | None = None
+    p90_seconds: int | None = None
+    max_seconds: int | None = None
+
+
+class Balance(LedgerModel):
+    """What two countries owe each other."""
+
+    countries: tuple[str, str]
+    first_owes: Tally
+    """What the first owes, or owed, the second."""
+    second_owes: Tally
+
+
+def tally(standings: Iterable[Standing]) -> Tally:
+    """Count them."""
+    return Tally(**_counts(standings))
+
+
+def overdue(obligations: Iterable[Obligation], moment: datetime) -> list[Obligation]:
+    """Those that were due before ``moment`` and open then, the longest overdue first."""
+    late = (o for o in obligations if o.is_overdue(moment))
+    return sorted(late, key=lambda o: (o.due or moment, o.id))
+
+
+def response_times(
+    debts: Iterable[Debt],
+    moment: datetime,
+    by: Sequence[Dimension] = (Dimension.COUNTRY, Dimension.KIND),
+) -> list[ResponseTimes]:
+    """How fast obligations were discharged by ``moment``, told apart by some dimensions.
+
+    Quantiles are nearest ranks: times that were, not between them.
+    """
+    groups: dict[tuple[str, ...], tuple[list[Standing], list[int]]] = {}
+    for debt in debts:
+        standing = debt.standing(moment)
+        if standing is None:
+            continue
+        key = tuple(_DIMENSIONS[dimension](debt) for dimension in by)
+        standings, seconds = groups.setdefault(key, ([], []))
+        standings.append(standing)
+        if standing in _DISCHARGED and debt.seconds is not None:
+            seconds.append(debt.seconds)
+    return [_times(dict(zip(by, key, strict=True)), *groups[key]) for key in sorted(groups)]
+
+
+def reciprocity(debts: Iterable[Debt], moment: datetime, countries: Iterable[str]) -> list[Balance]:
+    """What each two of ``countries`` owe each other at ``moment``, and how it was answered.
+
+    What any party may do, and what is owed within a country, is in none.
+    """
+    directions: dict[tuple[str, str], list[Standing]] = {}
+    for debt in debts:
+        standing = debt.standing(moment)
+        if standing is not None and debt.debtor is not None:
+            for creditor in debt.creditors:
+                directions.setdefault((debt.debtor, creditor), []).append(standing)
+    return [
+        Balance(
+            countries=(one, other),
+            first_owes=tally(directions.get((one, other), ())),
+            second_owes=tally(directions.get((other, one), ())),
+        )
+        for one, other in combinations(sorted(countries), 2)
+    ]
+
+
+_DISCHARGED = (Standing.ON_TIME, Standing.LATE, Standing.UNDATED)
+_DIMENSIONS: Mapping[Dimension, Callable[[Debt], str]] = {
+    Dimension.COUNTRY: lambda debt: debt.debtor or ANY,
+    Dimension.AGENCY: lambda debt: debt.agency or ANY,
+    Dimension.KIND: lambda debt: debt.kind.value,
+}
+
+
+def _times(
+    group: Mapping[str, str], standings: Sequence[Standing], seconds: Sequence[int]
+) -> ResponseTimes:
+    ranked = sorted(seconds)
+    counts = _counts(standings)
+    return ResponseTimes.model_validate(
+        {
+            **group,
+            **counts,
+            "share_on_time": Tally(**counts).on_time_permille,
+            "median_seconds": _rank(ranked, 50),
+            "p90_seconds": _rank(ranked, 90),
+            "max_seconds": ranked[-1] if ranked else None,
+        }
+    )
+
+
+def _counts(standings: Iterable[Standing]) -> dict[str, int]:
+    counts = dict.fromkeys((standing.value for standing in Standing), 0)
+    for standing in standings:
+        counts[standing.value] += 1
+    return {"owed": sum(counts.values()), **counts}
+
+
+def _rank(ranked: Sequence[int], percent: int) -> int | None:
+    """The least of ``ranked`` that as many percent are no greater than."""
+    return ranked[-(-len(ranked) * percent // 100) - 1] if ranked else None

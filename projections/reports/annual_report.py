@@ -1,0 +1,342 @@
+"""The joint annual report: what the countries did and owed in a year, by the ledger alone.
+
+A pure function of the events up to a size, of ``ledger`` fields, in whole numbers and machine
+names, with no clock: two nodes that have the same events write the same bytes.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from ledger.events.act import Act
+from ledger.procedure.case_state import annulled_ids, fold
+from ledger.procedure.protocol import Protocol
+from ledger.vocabulary import NOT_UNDERSTOOD
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.picklists import (
+    CaseStatus,
+    ClosureReason,
+    CorrectionEffect,
+    CorrectionReason,
+    Stage,
+)
+from ledger.vocabulary.types import UtcDatetime
+from projections.folds.expected_steps import ObligationKind
+from projections.folds.obligations import obligations
+from projections.reports.accountability import (
+    ANY,
+    Balance,
+    Debt,
+    Dimension,
+    ResponseTimes,
+    Standing,
+    reciprocity,
+    response_times,
+)
+
+NOT_FOR_PUBLICATION = (
+    "For coordinators and oversight. Small numbers can tell who a person is: not for publication."
+)
+_TICK = timedelta(microseconds=1)
+
+
+class ReportedProtocol(LedgerModel):
+    id: str
+    ledger_id: UUID
+    title: str
+    version: int
+
+
+class ReportedCheckpoint(LedgerModel):
+    """What the report is of: the first ``size`` events, whose tree has this root."""
+
+    size: int
+    root: str
+    """RFC 6962, in base64, as a checkpoint has it."""
+
+
+class CasesOpened(LedgerModel):
+    country: str
+    cases: int
+
+
+class CasesIdentified(LedgerModel):
+    """Cases whose person was identified as a victim, by who did so first in the year."""
+
+    country: str
+    cases: int
+
+
+class Returns(LedgerModel):
+    """Persons who were received, by where they had departed from."""
+
+    origin: str
+    destination: str
+    returns: int
+
+
+class CasesClosed(LedgerModel):
+    country: str
+    reason: ClosureReason
+    closings: int
+
+
+class CasesStanding(LedgerModel):
+    """All cases that were opened by the end, as they stood then."""
+
+    corridor: tuple[str, ...]
+    """The countries party to them."""
+    stage: Stage
+    status: CaseStatus
+    cases: int
+
+
+class Cases(LedgerModel):
+    opened: tuple[CasesOpened, ...]
+    identified: tuple[CasesIdentified, ...]
+    returned: tuple[Returns, ...]
+    closed: tuple[CasesClosed, ...]
+    standing: tuple[CasesStanding, ...]
+
+
+class ActionsTaken(LedgerModel):
+    """Actions that stand: those that were annulled are among the corrections."""
+
+    kind: str
+    country: str
+    role: str
+    actions: int
+
+
+class CorrectionsMade(LedgerModel):
+    kind: str
+    """Of the action that was corrected."""
+    country: str
+    effect: CorrectionEffect
+    reason: CorrectionReason
+    corrections: int
+
+
+class ObligationsOfYear(LedgerModel):
+    """What a country owed: carried in and opened are what it discharged, what lapsed, is open."""
+
+    country: str
+    kind: ObligationKind
+    carried_in: int
+    """Open when the year began."""
+    opened: int
+    on_time: int
+    late: int
+    undated: int
+    """Discharged, and nobody had said by when."""
+    lapsed: int
+    open: int
+    """At the end, and not overdue."""
+    overdue: int
+
+
+class AnnualReport(LedgerModel):
+    format: Literal["case-ledger annual report 1"] = "case-ledger annual report 1"
+    audience: str = NOT_FOR_PUBLICATION
+    year: int
+    """From January to December in UTC, by when things were done as agencies signed."""
+    as_of: UtcDatetime
+    """The end of the year, or the time of the last event where that is earlier."""
+    protocol: ReportedProtocol
+    checkpoint: ReportedCheckpoint
+    cases: Cases
+    actions: tuple[ActionsTaken, ...]
+    corrections: tuple[CorrectionsMade, ...]
+    obligations: tuple[ObligationsOfYear, ...]
+    response_times: tuple[ResponseTimes, ...]
+    """Of the year's obligations, by country and kind."""
+    agencies_response_times: tuple[ResponseTimes, ...]
+    """Of those of one agency, by agency and kind."""
+    reciprocity: tuple[Balance, ...]
+
+
+def canonical(report: AnnualReport) -> bytes:
+    """The report as canonical JSON (RFC 8785), the same bytes for the same report.
+
+    All its numbers are whole and its names ASCII, so that sorting and no space are all it takes.
+    """
+    told = report.model_dump(mode="json", exclude_none=True)
+    return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Year:
+    """The part of a year that the report is of."""
+
+    year: int
+    first: datetime
+    last: datetime
+
+    @classmethod
+    def of(cls, year: int, recorded_until: datetime) -> "Year":
+        """Raises ``ValueError`` where nothing was recorded before the year was over or begun."""
+        first, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
+        if recorded_until < first:
+            raise ValueError(f"the ledger does not reach {year} up to there")
+        return cls(year, first, min(end - _TICK, recorded_until))
+
+    def has(self, moment: datetime) -> bool:
+        return self.first <= moment <= self.last
+
+
+def annual_report(
+    cases: Iterable[Sequence[Act]],
+    protocol: Protocol,
+    year: Year,
+    checkpoint: ReportedCheckpoint,
+) -> AnnualReport:
+    """The report on ``cases``: of each all its actions up to the checkpoint, in any order."""
+    told = _Told(protocol, year)
+    for acts in cases:
+        told.add(acts)
+    debts = [debt for debt in told.debts if told.is_of_the_year(debt)]
+    of_agencies = [debt for debt in debts if debt.agency is not None]
+    return AnnualReport(
+        year=year.year,
+        as_of=year.last,
+        protocol=ReportedProtocol(
+            id=protocol.id,
+            ledger_id=protocol.ledger_id,
+            title=protocol.title,
+            version=protocol.version,
+        ),
+        checkpoint=checkpoint,
+        cases=told.cases(),
+        actions=tuple(
+            ActionsTaken(kind=kind, country=country, role=role, actions=n)
+            for (kind, country, role), n in sorted(told.actions.items())
+        ),
+        corrections=tuple(
+            CorrectionsMade.model_validate(
+                {"kind": k, "country": c, "effect": e, "reason": r, "corrections": n}
+            )
+            for (k, c, e, r), n in sorted(told.corrections.items())
+        ),
+        obligations=tuple(told.obligations(debts)),
+        response_times=tuple(response_times(debts, year.last)),
+        agencies_response_times=tuple(
+            response_times(of_agencies, year.last, (Dimension.AGENCY, Dimension.KIND))
+        ),
+        reciprocity=tuple(reciprocity(debts, year.last, protocol.party_codes)),
+    )
+
+
+@dataclass
+class _Told:
+    """What is counted so far."""
+
+    protocol: Protocol
+    year: Year
+    opened: Counter[str] = field(default_factory=Counter)
+    identified: Counter[str] = field(default_factory=Counter)
+    returned: Counter[tuple[str, str]] = field(default_factory=Counter)
+    closed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    standing: Counter[tuple[tuple[str, ...], str, str]] = field(default_factory=Counter)
+    actions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    corrections: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    debts: list[Debt] = field(default_factory=list)
+
+    def add(self, acts: Sequence[Act]) -> None:
+        """Count a case. Events that are not understood, or of no agency, count as nothing."""
+        acts = [act for act in acts if act.agency in self.protocol.agencies_by_id]
+        acts = [act for act in acts if act.kind != NOT_UNDERSTOOD]
+        annulled = annulled_ids(acts)
+        kinds = {act.id: act.kind for act in acts}
+        stand = [act for act in acts if act.id not in annulled]
+        for act in stand:
+            if not self.year.has(act.acted_at):
+                continue
+            agency = self.protocol.agencies_by_id[act.agency]
+            self.actions[act.kind, agency.party, agency.role] += 1
+            match act.kind:
+                case "case_opened":
+                    self.opened[agency.party] += 1
+                case "case_closed":
+                    self.closed[agency.party, act.fields["reason"]] += 1
+                case "correction":
+                    mistaken = kinds.get(UUID(act.fields["corrects"]), NOT_UNDERSTOOD)
+                    effect, reason = act.fields["effect"], act.fields["reason"]
+                    self.corrections[mistaken, agency.party, effect, reason] += 1
+        self._identified(stand)
+        self._returned(stand)
+        by_the_end = [act for act in stand if act.acted_at <= self.year.last]
+        if by_the_end and by_the_end[0].kind == "case_opened":
+            state = fold(by_the_end, self.protocol)
+            if state is not None:
+                corridor = tuple(sorted(state.parties))
+                self.standing[corridor, state.stage.value, state.status.value] += 1
+        owed = (Debt.of(o) for o in obligations(acts, self.protocol).by_id.values())
+        self.debts += [debt for debt in owed if debt is not None]
+
+    def _identified(self, acts: Iterable[Act]) -> None:
+        for act in acts:
+            if act.kind == "victim_identified" and self.year.has(act.acted_at):
+                self.identified[self._country(act)] += 1
+                return
+
+    def _returned(self, acts: Iterable[Act]) -> None:
+        origin: str | None = None
+        for act in acts:
+            if act.kind == "departed":
+                origin = self._country(act)
+            elif act.kind == "received" and origin is not None:
+                if self.year.has(act.acted_at):
+                    self.returned[origin, self._country(act)] += 1
+                origin = None
+
+    def _country(self, act: Act) -> str:
+        return self.protocol.agencies_by_id[act.agency].party
+
+    def cases(self) -> Cases:
+        """What is counted of cases, in its order."""
+        return Cases(
+            opened=tuple(CasesOpened(country=c, cases=n) for c, n in sorted(self.opened.items())),
+            identified=tuple(
+                CasesIdentified(country=c, cases=n) for c, n in sorted(self.identified.items())
+            ),
+            returned=tuple(
+                Returns(origin=origin, destination=destination, returns=n)
+                for (origin, destination), n in sorted(self.returned.items())
+            ),
+            closed=tuple(
+                CasesClosed(country=c, reason=ClosureReason(r), closings=n)
+                for (c, r), n in sorted(self.closed.items())
+            ),
+            standing=tuple(
+                CasesStanding(
+                    corridor=corridor, stage=Stage(stage), status=CaseStatus(status), cases=n
+                )
+                for (corridor, stage, status), n in sorted(self.standing.items())
+            ),
+        )
+
+    def is_of_the_year(self, debt: Debt) -> bool:
+        """Whether it was opened in the year, or open when that began."""
+        return self.year.has(debt.opened_at) or self._was_carried_in(debt)
+
+    def obligations(self, debts: Iterable[Debt]) -> Iterator[ObligationsOfYear]:
+        """What became of the year's obligations, by country and kind."""
+        counts: dict[tuple[str, str], Counter[str]] = {}
+        for debt in debts:
+            count = counts.setdefault((debt.debtor or ANY, debt.kind.value), Counter())
+            count["carried_in" if self._was_carried_in(debt) else "opened"] += 1
+            standing = debt.standing(self.year.last)
+            if standing is not None:
+                count[standing.value] += 1
+        names = ("carried_in", "opened", *(standing.value for standing in Standing))
+        for (country, kind), count in sorted(counts.items()):
+            whole = {name: count[name] for name in names}
+            yield ObligationsOfYear.model_validate({"country": country, "kind": kind, **whole})
+
+    def _was_carried_in(self, debt: Debt) -> bool:
+        before = debt.standing(self.year.first - _TICK)
+        return before in (Standing.OPEN, Standing.OVERDUE)

@@ -1,0 +1,262 @@
+"""Cases in order: what is overdue for an agency, then for its country, then by date, by pages.
+
+Each page goes along an index from where the last one ended, whatever is before or behind it; so
+does each list of the cases that have something for the board.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Any, LiteralString
+from uuid import UUID
+
+from ledger.procedure.protocol import Agency
+from ledger.store.database import Database
+from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView
+from projections.folds.due_index import keys_of
+from projections.tables.stored_documents import StoredDocuments
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_POSITIONS = 2**63
+
+
+class Section(IntEnum):
+    """The parts of the list, in their order."""
+
+    OWN_OVERDUE = 0
+    """Something that the agency itself may do is overdue: the case longest overdue first."""
+    OVERDUE = 1
+    """Something is overdue that others of its country may do."""
+    DUE = 2
+    """By the date of what is next; then where that has no date, the newest case first."""
+    NOTHING = 3
+    """Nothing is the country's turn: the newest case first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page ends: behind which case the next begins, and at what moment one looks."""
+
+    moment: datetime
+    section: Section
+    next_due: datetime | None
+    opened_position: int
+
+    def __str__(self) -> str:
+        due = "" if self.next_due is None else _number(self.next_due)
+        return f"{_number(self.moment)}.{self.section.value}.{due}.{self.opened_position}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """The place that was written so. Raises ``ValueError``."""
+        moment, section, due, position = text.split(".")
+        opened_position = int(position)
+        if not 0 <= opened_position < _POSITIONS:
+            raise ValueError(text)
+        try:
+            return cls(
+                _moment(moment),
+                Section(int(section)),
+                _moment(due) if due else None,
+                opened_position,
+            )
+        except OverflowError as error:
+            raise ValueError(text) from error
+
+
+def _number(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(number: str) -> datetime:
+    return _EPOCH + int(number) * _MICROSECOND
+
+
+class Mark(StrEnum):
+    """What a case may have for the board."""
+
+    REQUEST = "requests"
+    """A request for information that waits for its answer."""
+    BASIS = "bases"
+    """A consent or a decision that names data, or consent to a return."""
+    DANGER = "danger"
+    """An access in danger to life that is not reviewed by every party."""
+
+
+_LIST: LiteralString = """
+SELECT next_due, opened_position, case_id FROM views.case_views
+WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
+"""
+_DUE_ONLY: LiteralString = " AND awaits_us"
+# Cheap first: only of a case that waits for the agency at all is it asked until when.
+_OWN: LiteralString = """ AND waits_for && %(keys)s AND EXISTS (
+      SELECT FROM unnest(waits_for, waits_until) AS waits (key, until)
+      WHERE key = ANY(%(keys)s) AND until < %(moment)s)
+"""
+_NOT_OWN: LiteralString = """ AND NOT (waits_for && %(keys)s AND EXISTS (
+      SELECT FROM unnest(waits_for, waits_until) AS waits (key, until)
+      WHERE key = ANY(%(keys)s) AND until < %(moment)s))
+"""
+_BEHIND: LiteralString = """ AND (next_due, -opened_position) > (%(due)s, -%(opened)s::bigint)
+"""
+_IN_ORDER: LiteralString = """
+ORDER BY next_due, -opened_position LIMIT %(limit)s
+"""
+_ALL_OVERDUE: LiteralString = _LIST + " AND next_due < %(moment)s"
+_OF_SECTION: dict[Section, LiteralString] = {
+    Section.OWN_OVERDUE: _ALL_OVERDUE + _OWN,
+    Section.OVERDUE: _ALL_OVERDUE + _NOT_OWN,
+    Section.DUE: _LIST + " AND next_due >= %(moment)s",
+    Section.NOTHING: _LIST + " AND next_due IS NULL",
+}
+_NOTHING_BEHIND: LiteralString = """ AND -opened_position > -%(opened)s::bigint
+"""
+_DOCUMENTS = """
+SELECT case_id, document FROM views.case_views
+WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s AND case_id = ANY(%(cases)s)
+"""
+_NEWEST: LiteralString = """
+SELECT document FROM views.case_views
+WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
+"""
+_MARKED: dict[Mark, LiteralString] = {
+    Mark.REQUEST: " AND has_request",
+    Mark.BASIS: " AND has_basis",
+    Mark.DANGER: " AND has_danger",
+}
+_RETAINED = """
+SELECT retention_due, case_id, document FROM views.case_views
+WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
+  AND retention_due <= %(upto)s AND (retention_due, case_id) > (%(after)s, %(case)s)
+ORDER BY retention_due, case_id LIMIT %(limit)s
+"""
+_NOBODY = UUID(int=0)
+_NEWEST_FIRST: LiteralString = " ORDER BY opened_position DESC LIMIT %(limit)s"
+
+
+@dataclass(frozen=True, slots=True)
+class CasePage:
+    """Some cases in order; ``following`` is where the next page begins, if there is more."""
+
+    cases: Sequence[CaseView]
+    following: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """A closed case, and when its period of retention ends."""
+
+    due: datetime
+    case: CaseView
+
+
+class CaseLists:
+    """Reads lists of cases, a page at a time."""
+
+    def __init__(self, database: Database, documents: StoredDocuments | None = None) -> None:
+        self._database = database
+        self._documents = documents or StoredDocuments()
+
+    def by_due(
+        self,
+        viewer: str,
+        agency: Agency,
+        now: datetime,
+        *,
+        limit: int,
+        after: Place | None = None,
+        due_only: bool = False,
+    ) -> CasePage:
+        """The viewer's cases as they concern ``agency``, beginning behind ``after``.
+
+        With ``due_only``, those in which some step is the viewer's. At most a question for each
+        section, and one for the documents.
+        """
+        moment = now if after is None else after.moment
+        asked = {
+            "viewer": viewer,
+            "keys": list(keys_of(agency)),
+            "moment": moment,
+        }
+        places: list[tuple[Place, Any]] = []
+        with self._database.transaction() as connection:
+            for section, statement, behind in _statements(
+                after, due_only=due_only, acts=viewer != OVERSIGHT_VIEWER
+            ):
+                found = connection.execute(
+                    statement, asked | behind | {"limit": limit + 1 - len(places)}, prepare=True
+                ).fetchall()
+                places += [
+                    (Place(moment, section, r["next_due"], r["opened_position"]), r["case_id"])
+                    for r in found
+                ]
+                if len(places) > limit:
+                    break
+            shown = places[:limit]
+            rows = connection.execute(
+                _DOCUMENTS, {"viewer": viewer, "cases": [c for _, c in shown]}, prepare=True
+            ).fetchall()
+        by_id = {
+            row["case_id"]: view
+            for row in rows
+            for view in self._documents.read(CaseView, "case_views", [row])
+        }
+        return CasePage(
+            [by_id[case_id] for _, case_id in shown if case_id in by_id],
+            shown[-1][0] if len(places) > limit else None,
+        )
+
+    def retained(
+        self,
+        viewer: str,
+        upto: datetime,
+        *,
+        limit: int,
+        after: tuple[datetime, UUID] = (datetime.min.replace(tzinfo=UTC), _NOBODY),
+    ) -> list[Retained]:
+        """Return closed cases whose period of retention ends by ``upto``, the earliest first.
+
+        Cases that have a hold are among them. Cases whose erasure the viewer owes or has
+        confirmed are not. The page begins behind ``after``: the end of a period and a case.
+        """
+        due, case = after
+        asked = {"viewer": viewer, "upto": upto, "after": due, "case": case, "limit": limit}
+        with self._database.connection() as connection:
+            rows = connection.execute(_RETAINED, asked, prepare=True).fetchall()
+        return [
+            Retained(row["retention_due"], view)
+            for row in rows
+            for view in self._documents.read(CaseView, "case_views", [row])
+        ]
+
+    def marked(
+        self, viewer: str, mark: Mark, *, limit: int, before: int | None = None
+    ) -> list[CaseView]:
+        """The viewer's cases with a mark, the newest first, below an opening position."""
+        below: LiteralString = "" if before is None else " AND opened_position < %(before)s"
+        statement = _NEWEST + _MARKED[mark] + below + _NEWEST_FIRST
+        asked = {"viewer": viewer, "before": before, "limit": limit}
+        with self._database.connection() as connection:
+            rows = connection.execute(statement, asked, prepare=True).fetchall()
+        return self._documents.read(CaseView, "case_views", rows)
+
+
+def _statements(
+    after: Place | None, *, due_only: bool, acts: bool
+) -> Iterator[tuple[Section, LiteralString, dict[str, Any]]]:
+    """What to ask for each section from a place on; ``acts``: whether any step can be one's own."""
+    order = (_DUE_ONLY if due_only else "") + _IN_ORDER
+    for section in Section:
+        statement = _OF_SECTION[section]
+        if not acts and section is Section.OWN_OVERDUE:
+            continue
+        if not acts and section is Section.OVERDUE:
+            statement = _ALL_OVERDUE
+        if after is None or section > after.section:
+            yield section, statement + order, {}
+        elif section is after.section:
+            behind = _NOTHING_BEHIND if after.next_due is None else _BEHIND
+            place = {"due": after.next_due, "opened": after.opened_position}
+            yield section, statement + behind + order, place

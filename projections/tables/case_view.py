@@ -1,0 +1,110 @@
+"""The table of case views: one row for each viewer and case."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from psycopg import Cursor
+from psycopg.rows import DictRow
+from pydantic_core import to_json
+
+from ledger.procedure.retention import is_owed_erasure, period_end
+from projections.folds.case_folder import CaseStep, Step
+from projections.folds.case_view import CaseDocuments, Turn, viewers
+from projections.folds.indicator_key import counted_as
+from projections.folds.registry_history import RegistryHistory
+from projections.tables.view import Row, View
+
+# A correction can undo what had brought a country into a case.
+_LEAVE = """
+DELETE FROM views.case_views
+WHERE slot = %(slot)s AND case_id = %(case_id)s AND NOT viewer = ANY(%(viewers)s)
+"""
+
+
+class CaseViews(View):
+    """Every party's current view of its cases, and oversight's of all."""
+
+    name: ClassVar[str] = "case_views"
+    table: ClassVar[str] = "case_views"
+    columns: ClassVar[Mapping[str, str]] = {
+        "slot": "text",
+        "viewer": "text",
+        "case_id": "uuid",
+        "version": "int8",
+        "position": "int8",
+        "opened_position": "int8",
+        "status": "text",
+        "stage": "text",
+        "priority": "text",
+        "lead_agency": "text",
+        "awaits_us": "bool",
+        "next_due": "timestamptz",
+        "waits_for": "text[]",
+        "waits_until": "timestamptz[]",
+        "counted_as": "text",
+        "has_request": "bool",
+        "has_basis": "bool",
+        "has_danger": "bool",
+        "shares_with": "text[]",
+        "met_at": "timestamptz",
+        "retention_due": "timestamptz",
+        "document": "jsonb",
+    }
+    key: ClassVar[tuple[str, ...]] = ("slot", "viewer", "case_id")
+    identity: ClassVar[tuple[str, ...]] = key
+
+    def write(self, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
+        last_of_case = {s.event.originator_id: s for s in steps if isinstance(s, CaseStep)}
+        left = [s for s in steps if isinstance(s, CaseStep) and _a_party_left(s)]
+        self.insert(curs, [row for step in last_of_case.values() for row in self._rows(step)])
+        for case_id in {step.event.originator_id for step in left}:
+            curs.execute(_LEAVE, self._remaining(case_id, last_of_case[case_id]))
+
+    def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:  # noqa: ARG002
+        if is_last and isinstance(step, CaseStep):
+            yield from self._rows(step)
+
+    def _rows(self, step: CaseStep) -> Iterator[Row]:
+        if step.after is None:
+            return
+        state = step.after.state
+        documents = CaseDocuments(state, step.registry.protocol, step.document_after)
+        alike, met = counted_as(state), state.facts.get("meeting_held")
+        due = period_end(state, step.registry.protocol)
+        for viewer in viewers(state):
+            view, waits = documents.of(viewer), documents.waiting(viewer)
+            yield (
+                self.slot,
+                viewer,
+                state.case_id,
+                state.version,
+                state.position,
+                state.opened_position,
+                view["status"],
+                view["stage"],
+                view["priority"],
+                view["lead_agency"],
+                any(step["turn"] == Turn.OURS for step in view["expected"]),
+                waits.next_due,
+                list(waits.until),
+                list(waits.until.values()),
+                alike,
+                bool(state.open_requests),
+                bool(state.consents or state.sharing or "consent_return" in state.facts),
+                bool(state.break_glass),
+                [] if state.is_closed else [p for p in state.parties if p != viewer],
+                met.since if met is not None else None,
+                None if is_owed_erasure(state, viewer) else due,
+                to_json(view),
+            )
+
+    def _remaining(self, case_id: UUID, step: CaseStep) -> dict[str, Any]:
+        remaining = list(viewers(step.after.state)) if step.after is not None else []
+        return {"slot": self.slot, "case_id": case_id, "viewers": remaining}
+
+
+def _a_party_left(step: CaseStep) -> bool:
+    if step.before is None or step.after is None:
+        return False
+    return not set(step.before.state.parties) <= set(step.after.state.parties)

@@ -1,0 +1,140 @@
+"""A sitting of two countries' teams: the cases that they share, and what was recorded of each.
+
+Pure functions of case views, obligations and trail entries. Nothing else knows of a sitting: a case
+was discussed in it when the ledger has a meeting of both countries on it, held since it began.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from ledger.procedure.protocol import COORDINATOR, Protocol
+from ledger.vocabulary.picklists import CLOSED, CorrectionEffect, Priority
+from projections.folds.audit_trail import TrailEntry
+from projections.folds.case_view import CaseView
+from projections.folds.obligations import Obligation
+
+MEETING, JOINT_ACTION, PRIORITY = "meeting_held", "joint_action_agreed", "case_prioritised"
+RECORDED = (MEETING, JOINT_ACTION, PRIORITY)
+"""What coordinators record of a case in a sitting."""
+_URGENCY = tuple(Priority)
+_NEVER, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """Which countries meet, the reader's own first, and since when."""
+
+    own: str
+    other: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCase:
+    """One case on the agenda."""
+
+    view: CaseView
+    owed: tuple[Obligation, ...]
+    """What the two countries owe each other in it, the first due first."""
+    last_meeting: datetime | None
+    """When both met on it before this sitting."""
+    recorded: tuple[TrailEntry, ...]
+    """What coordinators of both countries recorded of it in this sitting."""
+
+    @property
+    def discussed(self) -> bool:
+        """Whether the meeting on it was recorded in this sitting, by either country."""
+        return any(entry.kind == MEETING for entry in self.recorded)
+
+    @property
+    def is_open(self) -> bool:
+        return self.view.status not in CLOSED
+
+    @property
+    def first_due(self) -> datetime | None:
+        """When the first of what is owed was or is due."""
+        return next((one.due for one in self.owed if one.due is not None), None)
+
+    def owed_by(self, country: str) -> tuple[Obligation, ...]:
+        """What one of the two owes the other."""
+        return tuple(one for one in self.owed if one.debtor == country)
+
+
+def agenda(
+    sitting: Sitting,
+    cases: Iterable[CaseView],
+    owed: Iterable[Obligation],
+    entries: Sequence[TrailEntry],
+    protocol: Protocol,
+) -> tuple[SharedCase, ...]:
+    """The cases in the order in which they are gone through.
+
+    By priority; then what is longest overdue between the two, or due soonest; then by how long it
+    is that they met on it. ``entries`` are those of :data:`RECORDED`, and what annuls.
+    """
+    annulled = {
+        UUID(str(entry.fields["corrects"]))
+        for entry in entries
+        if entry.fields.get("effect") == CorrectionEffect.ANNULLED
+    }
+    own_entries: dict[UUID, list[TrailEntry]] = {}
+    for entry in entries:
+        if entry.action_id not in annulled and _of_both(entry, sitting, protocol):
+            own_entries.setdefault(entry.case_id, []).append(entry)
+    by_case = _by_case(owed)
+    shared = [
+        _shared(view, by_case.get(view.case_id, ()), own_entries.get(view.case_id, ()), sitting)
+        for view in cases
+    ]
+    # A case that is closed is on it for what was said of it in this sitting.
+    return tuple(sorted((one for one in shared if one.is_open or one.discussed), key=_rank))
+
+
+def next_case(cases: Sequence[SharedCase], after: UUID) -> SharedCase | None:
+    """The next on the agenda that is open and was not discussed, from the top again at its end."""
+    place = next((i for i, one in enumerate(cases) if one.view.case_id == after), -1)
+    ahead = (*cases[place + 1 :], *cases[: max(place, 0)])
+    return next((one for one in ahead if one.is_open and not one.discussed), None)
+
+
+def _of_both(entry: TrailEntry, sitting: Sitting, protocol: Protocol) -> bool:
+    """Whether coordinators of the two countries recorded it of both."""
+    agency = protocol.agencies_by_id.get(entry.agency)
+    if entry.kind not in RECORDED or agency is None or agency.role != COORDINATOR:
+        return False
+    countries = {sitting.own, sitting.other}
+    if entry.kind == MEETING:
+        met = entry.fields.get("countries")
+        return isinstance(met, list) and countries <= set(met)
+    return entry.party in countries
+
+
+def _by_case(owed: Iterable[Obligation]) -> Mapping[UUID, Sequence[Obligation]]:
+    found: dict[UUID, list[Obligation]] = {}
+    for one in owed:
+        found.setdefault(one.case_id, []).append(one)
+    return found
+
+
+def _shared(
+    view: CaseView, owed: Iterable[Obligation], entries: Iterable[TrailEntry], sitting: Sitting
+) -> SharedCase:
+    told = tuple(entries)
+    before = [e.acted_at for e in told if e.kind == MEETING and e.acted_at < sitting.since]
+    return SharedCase(
+        view=view,
+        owed=tuple(sorted(owed, key=lambda one: (one.due or _LATEST, one.id))),
+        last_meeting=max(before, default=None),
+        recorded=tuple(entry for entry in told if entry.acted_at >= sitting.since),
+    )
+
+
+def _rank(one: SharedCase) -> tuple[int, datetime, datetime, int]:
+    return (
+        -_URGENCY.index(one.view.priority),
+        one.first_due or _LATEST,
+        one.last_meeting or _NEVER,
+        one.view.opened_position,
+    )

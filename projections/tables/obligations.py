@@ -1,0 +1,105 @@
+"""The table of obligations: one row for each that there ever was."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+from uuid import UUID
+
+from psycopg import Cursor
+from psycopg.rows import DictRow
+from pydantic_core import to_json
+
+from projections.folds.case_folder import CaseStep, Step
+from projections.folds.obligations import CaseObligations, Obligation, after_act, obligations
+from projections.folds.registry_history import RegistryHistory
+from projections.folds.state_json import document
+from projections.tables.view import Row, View
+
+_KEEP = 2_000
+"""Cases whose obligations are kept folded, as many as cases."""
+
+
+class ObligationViews(View):
+    """Who owes whom what in every case, opened and closed by which event."""
+
+    name: ClassVar[str] = "obligations"
+    table: ClassVar[str] = "obligations"
+    columns: ClassVar[Mapping[str, str]] = {
+        "slot": "text",
+        "id": "uuid",
+        "case_id": "uuid",
+        "kind": "text",
+        "debtor": "text",
+        "debtor_agency": "text",
+        "creditors": "text[]",
+        "state": "text",
+        "outcome": "text",
+        "late": "bool",
+        "opened_position": "int8",
+        "opened_at": "timestamptz",
+        "due": "timestamptz",
+        "closed_at": "timestamptz",
+        "document": "jsonb",
+    }
+    key: ClassVar[tuple[str, ...]] = ("slot", "id")
+    identity: ClassVar[tuple[str, ...]] = key
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._known: OrderedDict[UUID, CaseObligations] = OrderedDict()
+
+    def write(self, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
+        changed: dict[UUID, Obligation] = {}
+        for step in steps:
+            if isinstance(step, CaseStep):
+                before = self._before(step)
+                after = _after(before, step)
+                changed |= {obligation.id: obligation for obligation in after.since(before)}
+                self._keep(step.event.originator_id, after)
+        self.insert(curs, [self._row(obligation) for obligation in changed.values()])
+
+    def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:  # noqa: ARG002
+        if is_last and isinstance(step, CaseStep) and step.after is not None:
+            acts = tuple(step.after.history.values())
+            for obligation in obligations(acts, step.registry.protocol).by_id.values():
+                yield self._row(obligation)
+
+    def _before(self, step: CaseStep) -> CaseObligations:
+        if step.before is None:
+            return CaseObligations()
+        known = self._known.pop(step.before.id, None)
+        if known is not None and known.version == step.before.version:
+            return known
+        return obligations(tuple(step.before.history.values()), step.registry.protocol)
+
+    def _keep(self, case_id: UUID, folded: CaseObligations) -> None:
+        self._known[case_id] = folded
+        if len(self._known) > _KEEP:
+            self._known.popitem(last=False)
+
+    def _row(self, obligation: Obligation) -> Row:
+        closed = obligation.closed
+        return (
+            self.slot,
+            obligation.id,
+            obligation.case_id,
+            obligation.kind.value,
+            obligation.debtor,
+            obligation.debtor_agency,
+            list(obligation.creditors),
+            obligation.state.value,
+            obligation.outcome.value if obligation.outcome is not None else None,
+            obligation.late,
+            obligation.opened.position,
+            obligation.opened.acted_at,
+            obligation.due,
+            closed.acted_at if closed is not None else None,
+            to_json(document(obligation)),
+        )
+
+
+def _after(before: CaseObligations, step: CaseStep) -> CaseObligations:
+    if step.after is None or (step.mark is not None and not step.mark.has_effect):
+        return replace(before, version=step.event.originator_version)
+    return after_act(before, step.after, step.event.as_act(), step.registry.protocol)

@@ -1,0 +1,1 @@
+"""Time travel: a case or the whole ledger as known then, and as valid then."""

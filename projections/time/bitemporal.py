@@ -1,0 +1,157 @@
+"""A case as it was known, and as it was: bitemporal, in the ledger's order and in the world's.
+
+What was *known* at a moment is what had been recorded by then. What was *valid* at a moment is what
+had happened by then, by all that is known: a mistake that was annulled since never happened, and
+what was reported late happened when it did.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from ledger.events.act import Act
+from ledger.events.event import ActionRecorded
+from ledger.procedure.case import Case, after
+from ledger.procedure.case_state import CaseState, annulled_ids
+from ledger.procedure.protocol import Protocol
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.types import UtcDatetime
+
+_NEWEST = ("version", "position", "last_recorded_at")
+"""Parts of a state that say how new it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment to look from, and one to look at."""
+
+    position: int | None = None
+    """Known is what was recorded up to this position."""
+    time: datetime | None = None
+    """Known is what was recorded up to this time."""
+    valid_at: datetime | None = None
+    """Look at what had happened by then; ``None`` for all that was known."""
+
+    @classmethod
+    def parse(cls, text: str, valid_at: str | None = None) -> Self:
+        """Read a position, or a time with its offset; ``now`` for all that is recorded.
+
+        Raises ``ValueError`` that says how a moment is written.
+        """
+        valid = _time(valid_at) if valid_at is not None else None
+        if text == "now":
+            return cls(valid_at=valid)
+        if text.isdigit():
+            return cls(position=int(text), valid_at=valid)
+        return cls(time=_time(text), valid_at=valid)
+
+    def knows(self, position: int, recorded_at: datetime) -> bool:
+        """Whether what was recorded there and then is known."""
+        return (self.position is None or position <= self.position) and (
+            self.time is None or recorded_at <= self.time
+        )
+
+
+class CorrectionShown(LedgerModel):
+    """That an action was a mistake, or needs a word, and whether that was known."""
+
+    action: UUID
+    """The mistaken action."""
+    kind: str
+    effect: str
+    reason: str
+    correction: UUID
+    agency: str
+    position: int
+    recorded_at: UtcDatetime
+    known_then: bool
+    """Whether the correction was recorded by the moment that is looked from."""
+
+
+def acts_at(acts: Iterable[Act], moment: Moment) -> tuple[Act, ...]:
+    """The actions that make the state at a moment, in the order in which they make it.
+
+    As known, it is the ledger's order, with what is annulled in it. As valid, it is the order in
+    which they were taken, without.
+    """
+    known = [act for act in acts if moment.knows(act.position, act.recorded_at)]
+    if moment.valid_at is None:
+        return tuple(known)
+    annulled = annulled_ids(known)
+    happened = [a for a in known if a.acted_at <= moment.valid_at and a.id not in annulled]
+    # What was taken before the opening is told of the case from its opening on.
+    happened.sort(key=lambda act: (act.kind != "case_opened", act.acted_at, act.position))
+    return tuple(happened) if happened and happened[0].kind == "case_opened" else ()
+
+
+def state_at(acts: Iterable[Act], protocol: Protocol, moment: Moment) -> CaseState | None:
+    """The state of a case at a moment; ``None`` where it was not opened."""
+    return folded(acts_at(acts, moment), protocol)
+
+
+def folded(counted: Sequence[Act], protocol: Protocol) -> CaseState | None:
+    """The state that :func:`acts_at` makes; ``None`` where nothing counts."""
+    state: CaseState | None = None
+    for _, _, later in steps(counted, protocol):
+        state = later
+    return state
+
+
+def acts_of(events: Iterable[ActionRecorded]) -> list[Act]:
+    """A case's recorded events as the acts that its fold needs."""
+    return [event.as_act() for event in events]
+
+
+def steps(
+    counted: Iterable[Act], protocol: Protocol
+) -> Iterator[tuple[Act, CaseState | None, CaseState]]:
+    """Each of the actions that make a state, with the state before it and after it."""
+    case: Case | None = None
+    for act in counted:
+        before = case.state if case else None
+        case, _ = after(case, act, protocol)
+        if case is None:
+            continue  # nothing that is understood has opened the case
+        if before is not None and before.position > act.position:
+            # Taken earlier and recorded later: the state is as new as the newest.
+            newest = {name: getattr(before, name) for name in _NEWEST}
+            case = replace(case, state=case.state.model_copy(update=newest))
+        yield act, before, case.state
+
+
+def corrections_at(acts: Sequence[Act], moment: Moment) -> tuple[CorrectionShown, ...]:
+    """The corrections of what was known at a moment, those that came later too."""
+    known = {a.id: a for a in acts if moment.knows(a.position, a.recorded_at)}
+    shown = []
+    for act in acts:
+        mistaken = known.get(UUID(act.fields["corrects"])) if act.kind == "correction" else None
+        if mistaken is None:
+            continue
+        shown.append(
+            CorrectionShown(
+                action=mistaken.id,
+                kind=mistaken.kind,
+                effect=act.fields["effect"],
+                reason=act.fields["reason"],
+                correction=act.id,
+                agency=act.agency,
+                position=act.position,
+                recorded_at=act.recorded_at,
+                known_then=act.id in known,
+            )
+        )
+    return tuple(shown)
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is no moment: give a position, or a time such as 2026-02-10T12:00:00Z"
+        ) from None
+    if moment.tzinfo is None:
+        raise ValueError("give the time with its offset, such as 2026-02-10T12:00:00Z")
+    return moment

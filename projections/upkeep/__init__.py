@@ -1,0 +1,1 @@
+"""Upkeep of the views: following the ledger, rebuilding, checking."""

@@ -1,0 +1,220 @@
+"""Folds parts of the ledger, whole cases at a time, into the slots that a rebuild fills."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Self
+from uuid import UUID
+
+import psycopg
+from psycopg import Connection
+
+from ledger.events.event import ActionRecorded
+from ledger.procedure.case import Case, after_event
+from ledger.store.copy_reader import rows_by_case, rows_of
+from ledger.store.database import set_role
+from ledger.store.recorder import LedgerDatastore, RecordedRow
+from projections.folds.case_folder import CaseStep, Step
+from projections.folds.registry_history import RegistryHistory
+from projections.folds.state_json import StateDocuments
+from projections.tables.view import PROJECTOR_ROLE, Row, View
+from projections.tables.views import VIEWS
+
+Write = Callable[[Row], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The cases whose ids lie above one and up to another; ``None`` where there is no bound."""
+
+    above: UUID | None = None
+    upto: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a rebuild folds, and into what."""
+
+    conninfo: str
+    slots: Mapping[str, str]
+    """The slot that is filled, by view."""
+    ledger_id: UUID
+    """Under which the acts on the protocol are recorded."""
+    target: int
+    """The position up to which all is folded."""
+
+
+class PartReader:
+    """Reads whole cases out of the ledger's order, each event as a step with its case around it.
+
+    Every part is folded up to the same position. Not for several threads.
+    """
+
+    def __init__(
+        self,
+        connection: Connection[Any],
+        ledger_id: UUID,
+        target: int,
+        history: RegistryHistory | None = None,
+    ) -> None:
+        """``connection`` may read events; it is the reader's while a part is read.
+
+        ``history`` has the acts up to ``target``, where they were folded before.
+        """
+        self._connection = connection
+        self._ledger_id = ledger_id
+        self._target = target
+        self._documents = StateDocuments(keep=1)
+        self.history = RegistryHistory() if history is None else history
+        """What the acts on the protocol up to the target make of each step."""
+        if history is None:
+            for _ in self.history.fold(self._registry_events()):
+                pass
+
+    def cases(self, part: Part) -> Iterator[tuple[UUID, Iterator[tuple[Step, bool]]]]:
+        """Each case of a part by its id: its steps, each with whether it is the case's last.
+
+        The next case begins once the steps of the one before are read, or given up. The steps
+        raise ``ValueError`` where an event of the case is missing.
+        """
+        rows = rows_by_case(
+            self._connection, above=part.above, upto_case=part.upto, upto=self._target
+        )
+        for case_id, of_case in groupby(rows, attrgetter("originator_id")):
+            if case_id != self._ledger_id:
+                yield case_id, _with_last(self._steps(of_case))
+
+    def acts(self) -> Iterator[tuple[Step, bool]]:
+        """The acts on the protocol as steps, each with whether it is the last."""
+        return _with_last(RegistryHistory().fold(self._registry_events()))
+
+    def _steps(self, rows: Iterable[RecordedRow]) -> Iterator[CaseStep]:
+        before: Case | None = None
+        for version, row in enumerate(rows, 1):
+            if row.version != version:
+                raise ValueError(f"case {row.originator_id} has a gap")
+            event = row.event()
+            registry = self.history.at(row.position)
+            after, mark = after_event(before, event, registry.protocol)
+            yield CaseStep(event, before, after, registry, self._documents, mark)
+            before = after
+
+    def _registry_events(self) -> Iterator[ActionRecorded]:
+        return map(RecordedRow.event, rows_of(self._connection, self._ledger_id, upto=self._target))
+
+
+def _with_last(steps: Iterable[Step]) -> Iterator[tuple[Step, bool]]:
+    last: Step | None = None
+    for step in steps:
+        if last is not None:
+            yield last, False
+        last = step
+    if last is not None:
+        yield last, True
+
+
+def read_case_by_case(connection: Connection[Any]) -> None:
+    """Prepare a connection to read whole cases."""
+    # A case's events lie apart: what is best by the planner's numbers may be to read all.
+    connection.execute("SET enable_seqscan = off; SET jit = off; SET work_mem = '16MB'")
+
+
+class PartFolder:
+    """Folds one part after another. Not for several threads.
+
+    Holds every view's lock, shared, so that no other rebuild begins while one is at work.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._open = ExitStack()
+        datastore = LedgerDatastore(plan.conninfo, pool_size=1, role=PROJECTOR_ROLE)  # unused
+        self._views = [VIEWS[name](datastore, slot=slot) for name, slot in plan.slots.items()]
+        try:
+            reading = self._connect()
+            lock_shared(reading, plan.slots)
+            read_case_by_case(reading)
+            self._writing = [(view, self._connect()) for view in self._views]
+            for _, connection in self._writing:
+                # What is lost with power is folded again.
+                connection.execute("SET synchronous_commit = off")
+            self._cases = PartReader(reading, plan.ledger_id, plan.target)
+        except BaseException:
+            self._open.close()
+            raise
+
+    def fold(self, part: Part) -> int:
+        """Fold the cases of a part and write their rows. Returns how many events that were."""
+        with ExitStack() as copies:
+            writing = self._begin(copies)
+            return sum(self._write(steps, writing) for _, steps in self._cases.cases(part))
+
+    def fold_registry(self) -> int:
+        """Fold the acts on the protocol and write their rows. Returns how many those were."""
+        with ExitStack() as copies:
+            return self._write(self._cases.acts(), self._begin(copies))
+
+    def _write(self, steps: Iterable[tuple[Step, bool]], writing: list[tuple[View, Write]]) -> int:
+        folded = 0
+        for step, is_last in steps:
+            folded += 1
+            for view, write in writing:
+                for row in view.lasting(step, self._cases.history, is_last=is_last):
+                    write(row)
+        return folded
+
+    def _begin(self, copies: ExitStack) -> list[tuple[View, Write]]:
+        return [
+            (view, copies.enter_context(view.copying(connection)))
+            for view, connection in self._writing
+        ]
+
+    def _connect(self) -> Connection[Any]:
+        connection = psycopg.connect(self._plan.conninfo, autocommit=True)
+        self._open.callback(connection.close)
+        set_role(connection, PROJECTOR_ROLE)
+        return connection
+
+    def close(self) -> None:
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RebuildRunsError(RuntimeError):
+    """A view is being rebuilt already."""
+
+
+def lock_shared(connection: Connection[Any], names: Iterable[str]) -> None:
+    """Keep other rebuilds of these views from beginning, while the connection lasts.
+
+    Raises ``RebuildRunsError`` where one has begun.
+    """
+    for name in names:
+        _lock(connection, "pg_try_advisory_lock_shared", name)
+
+
+def lock_alone(connection: Connection[Any], names: Iterable[str]) -> None:
+    """Keep other rebuilds out, and begin only where none is at work, nor a process of one.
+
+    Leaves the locks shared. Raises ``RebuildRunsError``.
+    """
+    for name in names:
+        _lock(connection, "pg_try_advisory_lock", name)
+        _lock(connection, "pg_try_advisory_lock_shared", name)
+        _lock(connection, "pg_advisory_unlock", name)
+
+
+def _lock(connection: Connection[Any], function: str, name: str) -> None:
+    row = connection.execute(
+        f"SELECT {function}(hashtextextended(%s, 0))",
+        (f"case-ledger rebuild {name}",),
+    ).fetchone()
+    if row is None or True not in (row.values() if isinstance(row, dict) else row):
+        raise RebuildRunsError(f"{name} is being rebuilt already; wait for that to end")

@@ -1,0 +1,83 @@
+"""A process of a rebuild: folds the parts that it is told to, a line each, and says when done.
+
+It reads JSON lines on its standard input: the plan, then parts. On its standard output it
+answers each with a line. It ends when its input does, so that it never outlives the rebuild for
+longer than a part takes. Run by :mod:`projections.upkeep.rebuild` alone.
+"""
+
+import json
+import signal
+import sys
+from typing import Any
+from uuid import UUID
+
+from ledger.system.gc_tuning import collect_seldom
+from projections.upkeep.rebuild_shards import Part, PartFolder, Plan
+
+
+def plan_line(plan: Plan) -> str:
+    """The first line that a process reads."""
+    content = {
+        "conninfo": plan.conninfo,
+        "slots": dict(plan.slots),
+        "ledger_id": str(plan.ledger_id),
+        "target": plan.target,
+    }
+    return json.dumps(content) + "\n"
+
+
+def part_line(part: Part | None) -> str:
+    """Each later line: a part to fold, or ``None`` for the acts on the protocol."""
+    if part is None:
+        return "null\n"
+    bounds = [None if bound is None else str(bound) for bound in (part.above, part.upto)]
+    return json.dumps(bounds) + "\n"
+
+
+def read_answer(line: bytes) -> int:
+    """How many events were folded. Raises ``ChildProcessError`` saying what went wrong."""
+    if not line:
+        raise ChildProcessError("a process of the rebuild ended")
+    answer = json.loads(line)
+    if isinstance(answer, int):
+        return answer
+    raise ChildProcessError(f"a process of the rebuild failed: {answer}")
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rebuild ends its processes itself
+    # A fold makes no cycles to speak of.
+    collect_seldom()
+    try:
+        with PartFolder(_plan(json.loads(sys.stdin.readline()))) as folder:
+            _say(0)
+            for line in sys.stdin:
+                bounds = json.loads(line)
+                if bounds is None:
+                    _say(folder.fold_registry())
+                else:
+                    above, upto = (None if bound is None else UUID(bound) for bound in bounds)
+                    _say(folder.fold(Part(above, upto)))
+    except BrokenPipeError:
+        pass
+    except Exception as error:
+        # The type alone: a message could repeat what is in a row.
+        _say(type(error).__name__)
+
+
+def _plan(content: dict[str, Any]) -> Plan:
+    return Plan(
+        conninfo=content["conninfo"],
+        slots=content["slots"],
+        ledger_id=UUID(content["ledger_id"]),
+        target=content["target"],
+    )
+
+
+def _say(answer: int | str) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

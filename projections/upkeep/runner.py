@@ -1,0 +1,183 @@
+"""Keeps views in step with the ledger, through crashes of either side.
+
+One thread and two connections for all views: each page of events is read and folded once for all
+that stand at the same position. What comes while a page is written is the next page.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import psycopg
+import structlog
+from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+
+from ledger.store.database import set_role
+from ledger.store.recorder import CHANNEL, LedgerDatastore
+from ledger.system.telemetry import span
+from projections.folds.case_folder import Folder, Step
+from projections.tables.view import (
+    PROJECTOR_ROLE,
+    EventHistory,
+    LostStepsError,
+    SlotMovedError,
+    View,
+)
+from projections.tables.views import VIEWS
+
+PAGE = 500
+"""How many events are written at once, at most."""
+_GATHER_SECONDS = 0.02
+"""So long is waited after a page: where events are many, those that come are folded together."""
+_LOOK_SECONDS = 0.25
+_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+_AWAY = (psycopg.OperationalError, OperationalError, InterfaceError)
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Followed:
+    """One view, where it stands, and how often it failed since it was last written."""
+
+    view: View
+    stands: int
+    failures: int = 0
+    again_at: float = 0.0
+
+
+class PageFolder:
+    """Folds the ledger into views, a page at a time."""
+
+    def __init__(self, datastore: LedgerDatastore, views: Iterable[type[View]]) -> None:
+        self._datastore = datastore
+        self._history = EventHistory(datastore)
+        self._followed = [self._begun(view) for view in views]
+        self._folders: dict[frozenset[str], Folder] = {}
+        """One for those that stand at the same position, which their cases are folded up to."""
+
+    def step(self) -> bool:
+        """Fold one page into each view that is behind. Returns whether there was any.
+
+        A view that fails is logged and left out for a while; the others go on. Raises the driver's
+        or the library's ``OperationalError`` where the database is away.
+        """
+        now = time.monotonic()
+        groups: dict[int, list[_Followed]] = {}
+        for one in self._followed:
+            if one.again_at <= now:
+                groups.setdefault(one.stands, []).append(one)
+        moved = [self._fold(after, group) for after, group in groups.items()]
+        return any(moved)
+
+    def _fold(self, after: int, group: Sequence[_Followed]) -> bool:
+        events = self._history.page(after, PAGE)
+        if not events:
+            return False
+        names = frozenset(one.view.name for one in group)
+        folder = self._folders.pop(names, None) or Folder(self._history)
+        for other in [one for one in self._folders if one & names]:
+            del self._folders[other]  # those stood together once
+        steps = folder.steps(events)
+        for one in group:
+            self._write(one, steps)
+        if all(one.stands == events[-1].position for one in group):
+            self._folders[names] = folder
+        return True
+
+    def _write(self, one: _Followed, steps: Sequence[Step]) -> None:
+        try:
+            with span("view.write", {"view": one.view.name, "events": len(steps)}):
+                record_rest(one.view, steps)
+        except SlotMovedError:
+            again = self._begun(type(one.view))
+            one.view, one.stands = again.view, again.stands
+        except _AWAY:
+            raise
+        except Exception as error:
+            _log.warning("projection interrupted", view=one.view.name, error=type(error).__name__)
+            one.stands = one.view.position()
+            one.again_at = time.monotonic() + _PAUSES[min(one.failures, len(_PAUSES) - 1)]
+            one.failures += 1
+        else:
+            one.stands, one.failures = steps[-1].event.position or 0, 0
+
+    def _begun(self, view: type[View]) -> _Followed:
+        begun = view(self._datastore)
+        return _Followed(begun, begun.position())
+
+
+def record_rest(view: View, steps: Sequence[Step]) -> None:
+    """Write the steps that a view has not got yet.
+
+    Raises ``LostStepsError`` where others before them are missing.
+    """
+    while steps:
+        try:
+            view.record(steps)
+            return
+        except (IntegrityError, LostStepsError):
+            # Another process may follow into the same view, and be in the midst of these.
+            stands = view.position()
+            later = [s for s in steps if s.event.position and s.event.position > stands]
+            if len(later) == len(steps):
+                raise
+            steps = later
+
+
+class Followers:
+    """Follows into views for as long as the block runs."""
+
+    def __init__(self, conninfo: str, views: Iterable[type[View]] = tuple(VIEWS.values())) -> None:
+        self._conninfo = conninfo
+        self._views = tuple(views)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follow")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                # Its pool waits where there is no server: ask first.
+                with psycopg.connect(self._conninfo, connect_timeout=5) as listening:
+                    set_role(listening, PROJECTOR_ROLE)
+                    listening.execute(SQL("LISTEN {}").format(Identifier(CHANNEL)))
+                    self._run(listening)
+            except Exception as error:
+                _log.warning("projections interrupted", error=type(error).__name__)
+                failures = 0 if time.monotonic() - began > _PAUSES[-1] else failures
+                self._stopping.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+                failures += 1
+
+    def _run(self, listening: Connection) -> None:
+        datastore = LedgerDatastore(self._conninfo, pool_size=2, role=PROJECTOR_ROLE)
+        try:
+            pages = PageFolder(datastore, self._views)
+            while not self._stopping.is_set():
+                if pages.step():
+                    self._stopping.wait(_GATHER_SECONDS)
+                    continue
+                for _ in listening.notifies(timeout=_LOOK_SECONDS, stop_after=1):
+                    pass
+                for _ in listening.notifies(timeout=0):
+                    pass  # of what the next page has too
+        finally:
+            datastore.close()
