@@ -85,6 +85,7 @@ def test_help_and_completion_load_nothing_of_a_node() -> None:
             "api.cli",
             "api.cli.main",
             "ledger",
+            "ledger.system",
             "ledger.system.gc_tuning",
         }
         assert not modules & {"psycopg", "fastapi", "pydantic", "eventsourcing", "cryptography"}
