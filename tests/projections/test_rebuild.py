@@ -293,7 +293,7 @@ def test_a_rebuild_whose_process_is_killed_leaves_the_live_views(
 def test_a_killed_rebuild_can_be_run_again(followed: str) -> None:
     before = {name: view_rows(followed, name) for name in VIEWS}
     program = (
-        "import os, signal, sys; from projections import rebuild as r; r._PART = 5\n"
+        "import os, signal, sys; from projections.upkeep import rebuild as r; r._PART = 5\n"
         "def kill(done, of):\n"
         "    if done: os.kill(os.getpid(), signal.SIGKILL)\n"
         "r.rebuild_views(sys.argv[1], progress=kill, processes=2)"
