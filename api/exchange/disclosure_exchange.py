@@ -16,7 +16,7 @@ from api.runtime.background import Background
 from ledger.application import Ledger
 from ledger.events.act import Act
 from ledger.procedure.case import Case
-from ledger.procedure.case_state import addressed_parties
+from ledger.procedure.case_fold import addressed_parties
 from ledger.procedure.registry import Registry
 from ledger.store.recorder import RecordedRow
 from ledger.vault import sealed_parcels

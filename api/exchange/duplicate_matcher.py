@@ -19,7 +19,7 @@ from api.exchange.parcel_delivery import Delivery
 from api.runtime.background import Background
 from ledger.application import Ledger
 from ledger.procedure.case import Case
-from ledger.procedure.case_state import CHANGES_PARTIES
+from ledger.procedure.case_fold import CHANGES_PARTIES
 from ledger.procedure.protocol import NODE, Agency, Operation, Protocol
 from ledger.procedure.registry import Registry
 from ledger.replication.mailbox import QuotaError

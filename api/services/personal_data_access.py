@@ -9,7 +9,8 @@ from uuid import UUID
 from ledger.application import Ledger
 from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case, decide
-from ledger.procedure.case_state import CaseState, evolve
+from ledger.procedure.case_fold import evolve
+from ledger.procedure.case_state import CaseState
 from ledger.procedure.legal_basis import Basis, reading_bases
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.refusals import Ground, Refusal

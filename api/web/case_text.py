@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from api.paper.subject_access.wording import Wording
-from ledger.procedure.case_state import annulled_ids
+from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.protocol import OVERSIGHT, Agency, Protocol
 from ledger.vault.disclosures import Held, HeldFields
 from projections.folds.audit_trail import TrailEntry

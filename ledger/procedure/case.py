@@ -8,7 +8,8 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure import rules
-from ledger.procedure.case_state import CaseState, annuls, applied, fold
+from ledger.procedure.case_fold import annuls, applied, fold
+from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import Mark, SignedAction

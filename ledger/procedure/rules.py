@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from ledger.events.act import Act
-from ledger.procedure.case_state import CaseState, addressed_parties, annulled_ids
+from ledger.procedure.case_fold import addressed_parties, annulled_ids
+from ledger.procedure.case_state import CaseState
 from ledger.procedure.legal_basis import Basis, release_bases
 from ledger.procedure.protocol import COORDINATOR, ActionRule, Agency, Operation, Protocol
 from ledger.procedure.retention import (

@@ -1,7 +1,7 @@
 """The table of cases: a wide row for each, with the names and codes of HTCDS where there are any.
 
 It is asked of the exported events, so that it costs no second reading of the ledger; what it says
-of a case's state is what ``ledger.procedure.case_state`` folds, which a test holds it to. A run
+of a case's state is what ``ledger.procedure.case_fold`` folds, which a test holds it to. A run
 adds the new rows of the cases that it touches; of each case, the row of the highest version counts.
 
 Columns with a prefix such as ``cas_`` and their codes are those of the Human Trafficking Case Data

@@ -14,7 +14,8 @@ from uuid import UUID, uuid5
 
 from ledger.events.act import Act
 from ledger.procedure.case import Case
-from ledger.procedure.case_state import CaseState, annulled_ids, annuls, applied
+from ledger.procedure.case_fold import annulled_ids, annuls, applied
+from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime

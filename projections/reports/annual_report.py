@@ -13,7 +13,7 @@ from typing import Literal
 from uuid import UUID
 
 from ledger.events.act import Act
-from ledger.procedure.case_state import annulled_ids, fold
+from ledger.procedure.case_fold import annulled_ids, fold
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.action import LedgerModel

@@ -14,7 +14,8 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case, after
-from ledger.procedure.case_state import CaseState, annulled_ids
+from ledger.procedure.case_fold import annulled_ids
+from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime

@@ -8,7 +8,8 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from ledger.events.act import Act
-from ledger.procedure.case_state import CaseState, annuls
+from ledger.procedure.case_fold import annuls
+from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime

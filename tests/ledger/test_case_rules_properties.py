@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case, decide
-from ledger.procedure.case_state import CHANGES_PARTIES, fold
+from ledger.procedure.case_fold import CHANGES_PARTIES, fold
 from ledger.procedure.protocol import OVERSIGHT
 from ledger.refusals import Refusal
 from ledger.signing import signed_action

@@ -18,7 +18,7 @@ from ledger.importing import fields
 from ledger.importing.import_map import ImportMap, load_map
 from ledger.importing.mapping import Mapped, Mapper
 from ledger.importing.preparing import Prepared, Preparer, Row, Signer, case_id_of
-from ledger.procedure.case_state import fold
+from ledger.procedure.case_fold import fold
 from ledger.signing import signed_action
 from ledger.signing.sd_jwt import parse
 from ledger.vocabulary import CASE_ACTIONS

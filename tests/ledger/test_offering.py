@@ -10,7 +10,8 @@ from api.demo.story import STORY
 from ledger.events.act import Act
 from ledger.procedure import rules
 from ledger.procedure.available_actions import offers
-from ledger.procedure.case_state import CaseState, evolve
+from ledger.procedure.case_fold import evolve
+from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import shipped_protocol
 from ledger.refusals import Refusal
 

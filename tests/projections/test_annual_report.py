@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ledger.events.act import Act
-from ledger.procedure.case_state import annulled_ids
+from ledger.procedure.case_fold import annulled_ids
 from ledger.vocabulary.coordination import (
     CaseClosed,
     Correction,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from ledger.events.act import Act
 from ledger.procedure.case import Case
-from ledger.procedure.case_state import CaseState, annulled_ids, evolve, fold
+from ledger.procedure.case_fold import annulled_ids, evolve, fold
+from ledger.procedure.case_state import CaseState
 from ledger.refusals import Refusal
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import (

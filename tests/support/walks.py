@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from ledger.events.act import Act
 from ledger.procedure import rules
-from ledger.procedure.case_state import CaseState, annulled_ids, fold
+from ledger.procedure.case_fold import annulled_ids, fold
+from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
 from ledger.refusals import Refusal
 from ledger.vocabulary import Action

@@ -1,4 +1,4 @@
-// Folds the proved events of a case into what its page shows, as ledger/procedure/case_state.py does.
+// Folds the proved events of a case into what its page shows, as ledger/procedure/case_fold.py does.
 // What is not here is not proved by the browser: obligations' dates, holds, erasure, danger to life.
 
 import { instant } from "./proven_event.js";

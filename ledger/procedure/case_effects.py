@@ -1,0 +1,345 @@
+"""The effect of each kind of case action on the state of the case.
+
+An effect is the fields of :class:`~ledger.procedure.case_state.CaseState` that change, by name.
+What every action changes (version, position, facts, parties) is in ``ledger.procedure.case_fold``.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ledger.events.act import Act
+from ledger.procedure.case_state import (
+    AnnouncedErasure,
+    BreakGlass,
+    CaseState,
+    ConsentInForce,
+    Erasure,
+    HoldInForce,
+    LeadOffer,
+    MeasureInForce,
+    OpenJointAction,
+    OpenRequest,
+    PlannedReturn,
+    ServiceInForce,
+    SharingInForce,
+    ShelterInForce,
+)
+from ledger.procedure.protocol import Protocol
+from ledger.vocabulary.picklists import CaseStatus, ClosureReason, Priority, TraffickingStatus
+
+
+def effect(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
+    """Return the changes that ``act`` makes by its kind; none for a kind without an effect."""
+    if act.kind == "break_glass_opened":
+        return _break_glass_opened(state, act, protocol)
+    by_kind = _EFFECTS.get(act.kind)
+    return {} if by_kind is None else by_kind(state, act)
+
+
+def _party(act: Act) -> str:
+    return act.agency[:2].upper()
+
+
+def _victim_identified(_: CaseState, act: Act) -> dict[str, Any]:
+    return {"trafficking_status": TraffickingStatus(act.fields["status"])}
+
+
+def _not_a_victim(_: CaseState, __: Act) -> dict[str, Any]:
+    return {"trafficking_status": TraffickingStatus.NOT_A_VICTIM}
+
+
+def _sheltered(_: CaseState, act: Act) -> dict[str, Any]:
+    shelter = ShelterInForce.model_construct(
+        party=_party(act),
+        since=act.acted_at,
+    )
+    return {"shelter": shelter}
+
+
+def _shelter_left(_: CaseState, __: Act) -> dict[str, Any]:
+    return {"shelter": None}
+
+
+def _measure_taken(state: CaseState, act: Act) -> dict[str, Any]:
+    until = act.fields.get("until")
+    measure = MeasureInForce.model_construct(
+        measure=act.fields["measure"],
+        party=_party(act),
+        since=act.acted_at,
+        until=datetime.fromisoformat(until) if until else None,
+    )
+    return {"measures": {**state.measures, act.id: measure}}
+
+
+def _measure_ended(state: CaseState, act: Act) -> dict[str, Any]:
+    return {"measures": _without(state.measures, act.fields["measure_action"])}
+
+
+def _service_started(state: CaseState, act: Act) -> dict[str, Any]:
+    service = ServiceInForce.model_construct(
+        service=act.fields["service"],
+        party=_party(act),
+        since=act.acted_at,
+    )
+    return {"services": {**state.services, act.id: service}}
+
+
+def _service_ended(state: CaseState, act: Act) -> dict[str, Any]:
+    return {"services": _without(state.services, act.fields["service_action"])}
+
+
+def _information_requested(state: CaseState, act: Act) -> dict[str, Any]:
+    request = OpenRequest.model_construct(
+        by=act.agency,
+        addressee=act.fields["addressee"],
+        topics=tuple(act.fields["topics"]),
+        purpose=act.fields["purpose"],
+        since=act.acted_at,
+        answer_by=act.fields.get("answer_by"),
+    )
+    return {"open_requests": {**state.open_requests, act.id: request}}
+
+
+def _information_acknowledged(state: CaseState, act: Act) -> dict[str, Any]:
+    return _update_request(state, act, acknowledged=True)
+
+
+def _information_provided(state: CaseState, act: Act) -> dict[str, Any]:
+    if act.fields["complete"]:
+        return {"open_requests": _without(state.open_requests, act.fields["request"])}
+    return _update_request(state, act, acknowledged=True, partly_answered=True)
+
+
+def _information_declined(state: CaseState, act: Act) -> dict[str, Any]:
+    return {"open_requests": _without(state.open_requests, act.fields["request"])}
+
+
+def _update_request(state: CaseState, act: Act, **update: bool) -> dict[str, Any]:
+    request = UUID(act.fields["request"])
+    if request not in state.open_requests:
+        return {}
+    changed = state.open_requests[request].model_copy(update=update)
+    return {"open_requests": {**state.open_requests, request: changed}}
+
+
+def _joint_action_agreed(state: CaseState, act: Act) -> dict[str, Any]:
+    agreed = OpenJointAction.model_construct(
+        joint_action=act.fields["joint_action"],
+        responsible=tuple(act.fields["responsible"]),
+        since=act.acted_at,
+        due=act.fields.get("due"),
+    )
+    return {"joint_actions": {**state.joint_actions, act.id: agreed}}
+
+
+def _joint_action_done(state: CaseState, act: Act) -> dict[str, Any]:
+    return {"joint_actions": _without(state.joint_actions, act.fields["agreed_action"])}
+
+
+def _prioritised(_: CaseState, act: Act) -> dict[str, Any]:
+    return {"priority": Priority(act.fields["priority"])}
+
+
+def _lead_offered(_: CaseState, act: Act) -> dict[str, Any]:
+    offer = LeadOffer.model_construct(
+        offer=act.id, by=act.agency, to=act.fields["to_agency"], since=act.acted_at
+    )
+    return {"lead_offer": offer}
+
+
+def _lead_accepted(_: CaseState, act: Act) -> dict[str, Any]:
+    return {"lead_agency": act.agency, "lead_offer": None}
+
+
+def _return_decided(_: CaseState, act: Act) -> dict[str, Any]:
+    planned = PlannedReturn.model_construct(destination=act.fields["destination"])
+    return {"planned_return": planned}
+
+
+def _departed(state: CaseState, act: Act) -> dict[str, Any]:
+    if state.planned_return is None:
+        return {"shelter": None}
+    departed = state.planned_return.model_copy(update={"departed_from": _party(act)})
+    return {"planned_return": departed, "shelter": None}
+
+
+def _received(_: CaseState, __: Act) -> dict[str, Any]:
+    return {"planned_return": None}
+
+
+def _closed(_: CaseState, act: Act) -> dict[str, Any]:
+    reason = ClosureReason(act.fields["reason"])
+    referred = reason is ClosureReason.REFERRED
+    status = CaseStatus.CLOSED_REFERRED if referred else CaseStatus.CLOSED
+    return {
+        "status": status,
+        "closure": reason,
+        "closed_at": act.recorded_at,
+        "retention": None,
+    }
+
+
+def _reopened(_: CaseState, __: Act) -> dict[str, Any]:
+    return {"closure": None, "closed_at": None, "retention": None, "erasure": None}
+
+
+def _consent_given(state: CaseState, act: Act) -> dict[str, Any]:
+    if not act.fields.get("groups"):
+        return {}
+    consent = ConsentInForce.model_construct(
+        party=_party(act),
+        scopes=tuple(act.fields["scopes"]),
+        groups=tuple(act.fields["groups"]),
+        recipients=tuple(act.fields.get("recipients") or ()),
+        since=act.acted_at,
+        expires=act.fields.get("expires"),
+    )
+    return {"consents": {**state.consents, act.id: consent}}
+
+
+def _consent_withdrawn(state: CaseState, act: Act) -> dict[str, Any]:
+    withdrawn = set(act.fields["scopes"])
+    left = {
+        given: consent.model_copy(
+            update={"scopes": tuple(s for s in consent.scopes if s not in withdrawn)}
+        )
+        for given, consent in state.consents.items()
+    }
+    return {"consents": {given: consent for given, consent in left.items() if consent.scopes}}
+
+
+def _sharing_decided(state: CaseState, act: Act) -> dict[str, Any]:
+    decision = SharingInForce.model_construct(
+        party=_party(act),
+        groups=tuple(act.fields["groups"]),
+        recipients=tuple(act.fields.get("recipients") or ()),
+        since=act.acted_at,
+        until=act.fields.get("until"),
+    )
+    return {"sharing": {**state.sharing, act.id: decision}}
+
+
+def _sharing_ended(state: CaseState, act: Act) -> dict[str, Any]:
+    return {"sharing": _without(state.sharing, act.fields["decision"])}
+
+
+def _break_glass_opened(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
+    own, rule = _party(act), protocol.actions.get("break_glass_reviewed")
+    is_independent = rule is not None and rule.reviews is not None
+    reviewing = tuple(p for p in state.parties if p != own or not is_independent)
+    access = BreakGlass.model_construct(
+        by=act.agency,
+        danger=act.fields["danger"],
+        groups=tuple(act.fields["groups"]),
+        since=act.acted_at,
+        until=datetime.fromisoformat(act.fields["until"]),
+        # Where no other country is party to the case, the own oversight body reviews.
+        to_review=reviewing or (own,),
+    )
+    return {"break_glass": {**state.break_glass, act.id: access}}
+
+
+def _break_glass_reviewed(state: CaseState, act: Act) -> dict[str, Any]:
+    access = state.break_glass.get(UUID(act.fields["access"]))
+    if access is None:
+        return {}
+    left = tuple(party for party in access.to_review if party != _party(act))
+    if not left:
+        return {"break_glass": _without(state.break_glass, act.fields["access"])}
+    reviewed = access.model_copy(update={"to_review": left})
+    return {"break_glass": {**state.break_glass, UUID(act.fields["access"]): reviewed}}
+
+
+def _hold_placed(state: CaseState, act: Act) -> dict[str, Any]:
+    hold = HoldInForce.model_construct(
+        party=_party(act), ground=act.fields["ground"], since=act.acted_at
+    )
+    return {"holds": {**state.holds, act.id: hold}, "retention": None}
+
+
+def _hold_lifted(state: CaseState, act: Act) -> dict[str, Any]:
+    return {"holds": _without(state.holds, act.fields["hold"])}
+
+
+def _retention_announced(_: CaseState, act: Act) -> dict[str, Any]:
+    announced = AnnouncedErasure.model_construct(
+        announcement=act.id,
+        by=act.agency,
+        position=act.position,
+        announced_at=act.recorded_at,
+        closed_at=datetime.fromisoformat(act.fields["closed_at"]),
+        kept_days=act.fields["kept_days"],
+        erase_from=datetime.fromisoformat(act.fields["erase_from"]),
+    )
+    return {"retention": announced}
+
+
+def _erasure_proposed(_: CaseState, act: Act) -> dict[str, Any]:
+    proposed = Erasure.model_construct(
+        ground=act.fields["ground"], since=act.acted_at, proposal=act.id, by=act.agency
+    )
+    return {"erasure": proposed}
+
+
+def _erasure_approved(state: CaseState, act: Act) -> dict[str, Any]:
+    if state.erasure is None:
+        return {}
+    update = {"order": act.id, "since": act.acted_at, "pending": state.parties}
+    return {"erasure": state.erasure.model_copy(update=update)}
+
+
+def _erasure_confirmed(state: CaseState, act: Act) -> dict[str, Any]:
+    erasure = state.erasure
+    if erasure is None or not state.is_erased:
+        erasure = Erasure.model_construct(ground=None, since=act.acted_at, pending=state.parties)
+    party = _party(act)
+    update = {
+        "pending": tuple(p for p in erasure.pending if p != party),
+        "confirmed": (*erasure.confirmed, party),
+    }
+    return {"erasure": erasure.model_copy(update=update)}
+
+
+def _without(mapping: Mapping[UUID, Any], key: str) -> dict[UUID, Any]:
+    gone = UUID(key)
+    return {k: v for k, v in mapping.items() if k != gone}
+
+
+_EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
+    "victim_identified": _victim_identified,
+    "victim_status_changed": _victim_identified,
+    "not_a_victim": _not_a_victim,
+    "sheltered": _sheltered,
+    "shelter_left": _shelter_left,
+    "protection_measure_taken": _measure_taken,
+    "protection_measure_ended": _measure_ended,
+    "service_started": _service_started,
+    "service_ended": _service_ended,
+    "information_requested": _information_requested,
+    "information_acknowledged": _information_acknowledged,
+    "information_provided": _information_provided,
+    "information_declined": _information_declined,
+    "joint_action_agreed": _joint_action_agreed,
+    "joint_action_done": _joint_action_done,
+    "case_prioritised": _prioritised,
+    "lead_transfer_offered": _lead_offered,
+    "lead_transfer_accepted": _lead_accepted,
+    "return_decided": _return_decided,
+    "departed": _departed,
+    "received": _received,
+    "case_closed": _closed,
+    "case_reopened": _reopened,
+    "consent_given": _consent_given,
+    "consent_withdrawn": _consent_withdrawn,
+    "sharing_decided": _sharing_decided,
+    "sharing_ended": _sharing_ended,
+    "break_glass_reviewed": _break_glass_reviewed,
+    "legal_hold_placed": _hold_placed,
+    "legal_hold_lifted": _hold_lifted,
+    "retention_announced": _retention_announced,
+    "erasure_proposed": _erasure_proposed,
+    "erasure_approved": _erasure_approved,
+    "erasure_confirmed": _erasure_confirmed,
+}

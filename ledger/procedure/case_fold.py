@@ -1,0 +1,197 @@
+"""Folds a case's actions into its state: pure, by their ``ledger`` fields alone.
+
+The fold never refuses: what is recorded has happened. Rules are in ``ledger.procedure.rules``.
+The effect of each kind of action is in ``ledger.procedure.case_effects``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from typing import Protocol as Interface
+from uuid import UUID
+
+from ledger.events.act import Act
+from ledger.procedure.case_effects import effect
+from ledger.procedure.case_state import CaseState, FactInForce
+from ledger.procedure.protocol import Protocol
+from ledger.vocabulary import CASE_ACTIONS, NOT_UNDERSTOOD
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    CaseStatus,
+    CorrectionEffect,
+    Priority,
+    Stage,
+    TraffickingStatus,
+)
+
+_ADVANCES = (Stage.IDENTIFICATION, Stage.PROTECTION, Stage.INCLUSION, Stage.RETURN)
+"""The stages that a case passes through, and never back: a service that ends after the
+return was decided does not undo the decision. Proceedings and coordination run beside."""
+
+
+def fold(acts: Sequence[Act], protocol: Protocol) -> CaseState | None:
+    """The state after ``acts``, those annulled by a later correction left out."""
+    annulled = annulled_ids(acts)
+    state: CaseState | None = None
+    for act in acts:
+        state, _ = applied(state, act, protocol, annulled=act.id in annulled)
+    return state
+
+
+def applied(
+    state: CaseState | None, act: Act, protocol: Protocol, *, annulled: bool = False
+) -> tuple[CaseState | None, bool]:
+    """Fold one recorded action, whatever it is. Returns the state, and whether it was applied.
+
+    An action that is not understood, or does not fit the case as it stands, counts as recorded
+    and changes nothing else. Before the opening of the case it leaves no state. An honest node
+    records no such action.
+    """
+    try:
+        if act.kind != NOT_UNDERSTOOD and act.agency in protocol.agencies_by_id:
+            return evolve(state, act, protocol, annulled=annulled), True
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        pass
+    return (None if state is None else state.model_copy(update=_as_recorded(act))), False
+
+
+def _as_recorded(act: Act) -> dict[str, Any]:
+    return {
+        "version": act.version,
+        "position": act.position,
+        "last_recorded_at": act.recorded_at,
+    }
+
+
+class Taken(Interface):
+    """An action in any of its forms, as an act or as the audit trail has it."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def fields(self) -> Mapping[str, Any]: ...
+
+
+def annulled_ids(acts: Iterable[Taken]) -> frozenset[UUID]:
+    """The ids of the actions that corrections among ``acts`` annul."""
+    return frozenset(UUID(act.fields["corrects"]) for act in acts if annuls(act))
+
+
+def annuls(act: Taken) -> bool:
+    """Whether ``act`` annuls an earlier one, so that the case must be folded anew."""
+    return act.kind == "correction" and act.fields["effect"] == CorrectionEffect.ANNULLED
+
+
+def evolve(
+    state: CaseState | None, act: Act, protocol: Protocol, *, annulled: bool = False
+) -> CaseState:
+    """Fold one action. An ``annulled`` one counts as recorded and changes nothing else.
+
+    Raises ``ValueError`` where the first action is not the opening of the case, and other errors
+    for an action that the rules would refuse; see :func:`applied`.
+    """
+    if state is None:
+        if act.kind != "case_opened":
+            raise ValueError(f"case {act.case_id} does not begin with its opening")
+        return _opened(act, protocol)
+    recorded = _as_recorded(act)
+    if annulled:
+        return state.model_copy(update=recorded)
+    rule = protocol.actions[act.kind]
+    changes: dict[str, Any] = recorded | {
+        "last_acted_at": max(state.last_acted_at, act.acted_at),
+        "facts": _facts(state.facts, act, protocol),
+    }
+    if rule.sets_status is not None:
+        changes["status"] = rule.sets_status
+    stage = CASE_ACTIONS[act.kind].stage
+    if stage in _ADVANCES and _ADVANCES.index(stage) > _ADVANCES.index(state.stage):
+        changes["stage"] = stage
+    changes |= effect(state, act, protocol)
+    joining = [c for c in addressed_parties(act, protocol) if c not in state.parties]
+    if joining:
+        changes["parties"] = (*state.parties, *dict.fromkeys(joining))
+    return state.model_copy(update=changes)
+
+
+def facts_named(patterns: Iterable[str], fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Fill in patterns such as ``consent_{scopes}`` from an action's fields."""
+    names: list[str] = []
+    for pattern in patterns:
+        head, brace, rest = pattern.partition("{")
+        if not brace:
+            names.append(pattern)
+            continue
+        value = fields[rest.rstrip("}")]
+        names += [f"{head}{v}" for v in (value if isinstance(value, list | tuple) else (value,))]
+    return tuple(names)
+
+
+CHANGES_PARTIES = frozenset(
+    {
+        "case_opened",
+        "meeting_held",
+        "return_decided",
+        "information_requested",
+        "lead_transfer_offered",
+        "joint_action_agreed",
+        "correction",
+    }
+)
+"""The kinds of actions after which other countries may be party to a case than before."""
+
+
+def addressed_parties(act: Act, protocol: Protocol) -> tuple[str, ...]:
+    """The countries that an action brings into the case by addressing them."""
+    fields = act.fields
+    countries: list[str] = []
+    match act.kind:
+        case "case_opened" | "meeting_held":
+            countries += fields["countries"]
+        case "return_decided":
+            countries.append(fields["destination"])
+    agencies: list[str] = []
+    match act.kind:
+        case "information_requested":
+            agencies.append(fields["addressee"])
+        case "lead_transfer_offered":
+            agencies.append(fields["to_agency"])
+        case "joint_action_agreed":
+            agencies += fields["responsible"]
+    return (*countries, *(protocol.agencies_by_id[a].party for a in agencies))
+
+
+def _opened(act: Act, protocol: Protocol) -> CaseState:
+    own = protocol.agencies_by_id[act.agency].party
+    return CaseState.model_construct(
+        case_id=act.case_id,
+        version=act.version,
+        position=act.position,
+        opened_position=act.position,
+        status=CaseStatus.ACTIVE,
+        stage=Stage.IDENTIFICATION,
+        age_group=AgeGroup(act.fields["age_group"]),
+        trafficking_status=TraffickingStatus.POSSIBLE,
+        priority=Priority.NORMAL,
+        lead_agency=act.agency,
+        parties=tuple(dict.fromkeys((own, *act.fields["countries"]))),
+        opened_at=act.acted_at,
+        last_acted_at=act.acted_at,
+        last_recorded_at=act.recorded_at,
+        facts=_facts({}, act, protocol),
+    )
+
+
+def _facts(
+    facts: Mapping[str, FactInForce], act: Act, protocol: Protocol
+) -> Mapping[str, FactInForce]:
+    rule = protocol.actions[act.kind]
+    ended = facts_named(rule.ends, act.fields)
+    established = facts_named(rule.establishes, act.fields)
+    if not established and not any(fact in facts for fact in ended):
+        return facts
+    in_force = FactInForce.model_construct(
+        action=act.id, since=act.acted_at, party=protocol.agencies_by_id[act.agency].party
+    )
+    kept = {fact: since for fact, since in facts.items() if fact not in ended}
+    return kept | dict.fromkeys(established, in_force)
