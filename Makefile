@@ -9,7 +9,7 @@ BENCH := $(VENV)/.bench
 # One more than there are cores: many tests wait for processes and disks.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: demo demo-nodes serve test check format messages bench lock clean
+.PHONY: demo demo-nodes serve test check format messages release-migrations bench lock clean
 .DEFAULT_GOAL := demo
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml
@@ -51,6 +51,9 @@ format: $(DEV)
 
 messages: $(RUNTIME) ## list the messages that a translation lacks, or has and nothing uses
 	$(BIN)/python -m api.paper.subject_access.catalogues
+
+release-migrations: $(RUNTIME) ## list the migrations of the version in pyproject.toml with their hashes, before its release
+	$(BIN)/python -m tests.support.released_migrations
 
 bench: ## appends and reads beside other stores: a table, a plot and their figures
 	benchmarks/run

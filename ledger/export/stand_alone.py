@@ -1,6 +1,7 @@
-"""What makes an export stand alone: policies, a verifier, instructions and fingerprints."""
+"""Further files of an export: policies, a verifier, instructions, fingerprints, its program."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,9 +9,12 @@ from ledger.log.checkpoint import Checkpoint
 from ledger.log.fingerprint import spoken
 from ledger.log.note import Note
 from ledger.log.policy import Policy
+from ledger.system.version import program_version
 from ledger.verification.policy_history import FILE_NAME, PolicyHistory
 
 VERIFIER = Path(__file__).parents[2] / "auditor" / "verify.py"
+PROGRAM = "program.json"
+"""The one file that differs between exports of one ledger by two versions of the program."""
 
 _README = """\
 # Export of the ledger {origin}
@@ -74,6 +78,7 @@ Each is 40 digits in groups of five: the SHA-256 of what it is of, modulo 10 to 
 | `tile/0/`, `tile/1/`, … | the hashes of the tree |
 | `timestamp/` | timestamps by an authority outside (RFC 3161), if there are any |
 | `verify.py` | the verifier |
+| `program.json` | the version of the program that wrote these files; nothing reads it |
 """
 
 
@@ -95,4 +100,10 @@ def stand_alone_files(
         "policy": text.encode(),
         FILE_NAME: str(history).encode(),
         "verify.py": VERIFIER.read_bytes(),
+        PROGRAM: _program().encode(),
     }
+
+
+def _program() -> str:
+    """Return the file that names the program and its version."""
+    return json.dumps({"program": "case-ledger", "version": program_version()}) + "\n"

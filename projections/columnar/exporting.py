@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.procedure.protocol import Protocol
+from ledger.system.version import program_version
 from ledger.vocabulary.upcasting import upcasters
 from projections.columnar.cases import CASES, CASES_VERSION, write_cases
 from projections.columnar.decoding import COMMON, KINDS, Decoder, schema_of, shapes_of
@@ -73,6 +74,7 @@ def export(
             checkpoint=source.checkpoint(),
             tables=descriptions(),
             files=(*(before.files if before else ()), *made),
+            program_version=program_version(),
         )
         write_manifest(directory, manifest)
         return manifest

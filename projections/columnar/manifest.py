@@ -62,6 +62,8 @@ class FileEntry(LedgerModel):
     rows: int
     bytes: int
     sha256: Sha256
+    program_version: str | None = None
+    """The version of the program that wrote the file; ``None`` before version 0.2.0."""
 
 
 class Manifest(LedgerModel):
@@ -77,6 +79,8 @@ class Manifest(LedgerModel):
     """The last checkpoint that was published then, with its signatures; it may cover less."""
     tables: dict[str, TableDescription]
     files: tuple[FileEntry, ...]
+    program_version: str | None = None
+    """The version of the program that wrote this manifest; ``None`` before version 0.2.0."""
 
     def of_table(self, table: str) -> list[FileEntry]:
         return [file for file in self.files if file.table == table]

@@ -9,6 +9,7 @@ from typing import Any, Self
 from pyarrow import parquet  # type: ignore[import-untyped]
 
 from ledger.system.fsync import sync_directory
+from ledger.system.version import program_version
 from projections.columnar.manifest import FileEntry
 
 
@@ -97,4 +98,5 @@ class TableWriter:
             rows=self._rows,
             bytes=size,
             sha256=sha256,
+            program_version=program_version(),
         )

@@ -1,6 +1,7 @@
 """The auditor's script reads an export on its own, and ends in one line whatever it is given."""
 
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -11,8 +12,10 @@ from types import ModuleType
 import pytest
 
 from ledger.application import Ledger, environment
+from ledger.export import stand_alone
 from ledger.log.fingerprint import spoken
 from ledger.store.database import Database
+from ledger.system.version import program_version
 from tests.support.agencies import Agencies
 from tests.support.auditor import AUDITOR, run_auditor
 from tests.support.databases import name_of, new_database
@@ -99,6 +102,27 @@ def test_it_says_what_holds_and_what_an_event_is(audit: Audit, log: Log, export:
     readme = (export / "README.md").read_text()
     assert spoken(root) in readme
     assert spoken(first) in readme
+    program = json.loads((export / "program.json").read_text())
+    assert program == {"program": "case-ledger", "version": program_version()}
+
+
+def test_the_programs_version_changes_one_file_of_an_export_and_no_verdict(
+    audit: Audit, log: Log, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stand_alone, "program_version", lambda: "9.9.9")
+    later = tmp_path / "later"
+    export_of(log, later)
+
+    def contents(directory: Path) -> dict[str, bytes]:
+        files = (path for path in directory.rglob("*") if path.is_file())
+        return {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
+
+    ours, others = contents(export), contents(later)
+    assert ours.keys() == others.keys()
+    assert {name for name in ours if ours[name] != others[name]} == {"program.json"}
+    # Version 0.1.0 wrote no such file.
+    (later / "program.json").unlink()
+    assert audit("export", later)[0] == HOLDS
 
 
 def test_the_stick_verifies_itself_by_the_standard_library(log: Log, tmp_path: Path) -> None:

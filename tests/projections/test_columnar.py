@@ -23,9 +23,10 @@ from ledger.log.note import Note, SignatureType, SignerKey
 from ledger.procedure.case import Case
 from ledger.signing import sd_jwt, signed_action
 from ledger.signing.keys import generate, key_id
+from ledger.system.version import program_version
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS
 from ledger.vocabulary.action import ledger_part
-from projections.columnar import cases, decoding, exporting
+from projections.columnar import cases, decoding, exporting, writing
 from projections.columnar.decoding import COMMON, Decoder, column_of, schema_of
 from projections.columnar.exporting import export
 from projections.columnar.manifest import ColumnarError, Manifest, read_manifest
@@ -256,6 +257,30 @@ def test_an_export_grows_by_new_files_alone(ledger_of_two: MemoryLedger, tmp_pat
     assert described.version == 1
     column = next(c for c in described.columns if c.name == "age_group")
     assert column.values == ("child", "adult", "presumed_child")
+
+
+def test_an_export_names_the_programs_that_wrote_it_and_goes_on_from_one_that_names_none(
+    ledger_of_two: MemoryLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = export(ledger_of_two, tmp_path)
+    assert {first.program_version, *(f.program_version for f in first.files)} == {program_version()}
+    # As version 0.1.0 wrote it.
+    old = json.loads((tmp_path / "manifest.json").read_text())
+    for entry in (old, *old["files"]):
+        del entry["program_version"]
+    (tmp_path / "manifest.json").write_text(json.dumps(old))
+    earlier = read_manifest(tmp_path)
+    assert earlier is not None
+    assert earlier.program_version is None
+    for owner in (exporting, writing):
+        monkeypatch.setattr(owner, "program_version", lambda: "9.9.9")
+    ledger_of_two.take("xk-dhtqnj", opening(), uuid4())
+    second = export(ledger_of_two, tmp_path)
+    check_files(tmp_path, second)
+    assert second.program_version == "9.9.9"
+    assert [f.program_version for f in second.files] == [
+        *(None for _ in first.files), *("9.9.9" for _ in second.files[len(first.files) :])
+    ]  # fmt: skip
 
 
 class Died(Exception):
