@@ -9,9 +9,11 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
+from nacl.bindings import crypto_core_ed25519_is_valid_point
 
-from ledger.signing.curve import is_sound
 from ledger.vocabulary.registration import PublicKey
+
+_PUBLIC_KEY_BYTES = 32
 
 
 def generate() -> OKPKey:
@@ -43,8 +45,17 @@ def check_grantable(public: PublicKey) -> None:
     One that is no point of the curve, binds no one, or has a second name by another encoding.
     """
     raw = urlsafe_b64decode(public.x.encode())
-    if urlsafe_b64encode(raw).decode() != public.x or not is_sound(raw):
+    if urlsafe_b64encode(raw).decode() != public.x or not binds_signer(raw):
         raise ValueError("is no Ed25519 public key that binds whoever signs with it")
+
+
+def binds_signer(encoded: bytes) -> bool:
+    """Return whether these bytes are, in canonical form, a point of the curve's main subgroup.
+
+    Anyone can make signatures that a point of small order verifies. The holder of such a key could
+    deny every signature. Libraries that only verify signatures accept such a point as a key.
+    """
+    return len(encoded) == _PUBLIC_KEY_BYTES and crypto_core_ed25519_is_valid_point(encoded)
 
 
 def save(key: OKPKey, path: Path) -> None:
