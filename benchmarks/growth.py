@@ -40,8 +40,8 @@ from ledger.application import Ledger, environment
 from ledger.events.event import UnsealedEvent
 from ledger.procedure.case import Case
 from ledger.store.database import Database
+from ledger.store.datastore import LedgerDatastore
 from ledger.store.embedded import EmbeddedServer
-from ledger.store.recorder import LedgerDatastore
 from projections.folds.case_folder import CaseStep
 from projections.folds.state_json import StateDocuments
 from projections.tables.view import PROJECTOR_ROLE, SLOTS, EventHistory

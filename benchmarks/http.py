@@ -47,7 +47,7 @@ from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.signing import ed25519, keys
 from ledger.store.embedded import EmbeddedServer
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening

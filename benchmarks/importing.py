@@ -46,7 +46,7 @@ from ledger.signing.country_key import FileCountryKey
 from ledger.signing.keys import from_public, public_part
 from ledger.store.database import Database
 from ledger.store.embedded import EmbeddedServer
-from ledger.store.recorder import Guard
+from ledger.store.event_rows import Guard
 from ledger.vault.data_keys import DataKeys
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database

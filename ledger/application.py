@@ -26,12 +26,11 @@ from ledger.procedure.deciding import (
 from ledger.procedure.registry import Registry
 from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import SignedAction
+from ledger.store.event_rows import Guard, RecordedRow
 from ledger.store.recorder import (
-    Guard,
     LedgerFactory,
     LedgerRecorder,
     Placed,
-    RecordedRow,
     RegistryMovedError,
     TimeMovedError,
 )

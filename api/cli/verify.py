@@ -54,7 +54,7 @@ from ledger.replication.false_decisions import (
 from ledger.replication.outbox import Outbox
 from ledger.signing.signed_action import read_recorded
 from ledger.store.database import Database, set_role
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
 from ledger.system.bounded_files import read_ordinary
 from ledger.vault.access_log import Readings

@@ -21,7 +21,7 @@ from ledger.procedure.protocol import KeyChange, Party, Role
 from ledger.replication import submissions
 from ledger.replication.mailbox import MailboxOutcome
 from ledger.replication.outbox import OutboxState
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.vault.access_log import Reading
 from ledger.vault.disclosures import Held
 from ledger.vault.duplicates import store as duplicates

@@ -18,7 +18,7 @@ from ledger.events.act import Act
 from ledger.procedure.case import Case
 from ledger.procedure.case_fold import addressed_parties
 from ledger.procedure.registry import Registry
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.vault import sealed_parcels
 from ledger.vault.disclosures import Vault, Vaults
 from ledger.vault.required_disclosures import has_case_fields, released_digests

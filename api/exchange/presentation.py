@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from ledger.store.recorder import LedgerRecorder, RecordedRow
+from ledger.store.event_rows import RecordedRow
+from ledger.store.recorder import LedgerRecorder
 from ledger.vault.disclosures import Held
 
 

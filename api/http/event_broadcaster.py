@@ -28,7 +28,7 @@ from api.http.event_buffer import Frame, Tail
 from api.node.node import Node
 from api.runtime import status
 from ledger.procedure.registry import Registry
-from ledger.store.recorder import CHANNEL
+from ledger.store.event_rows import CHANNEL
 
 PAGE = 500
 _CATCHING_UP = 4  # followers that are behind and read pages at the same time

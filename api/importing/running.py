@@ -30,7 +30,8 @@ from ledger.importing.recording import record_cases
 from ledger.signing.keys import key_id
 from ledger.store.bulk_append import recorded_cases
 from ledger.store.database import Database
-from ledger.store.recorder import Guard, RegistryMovedError
+from ledger.store.event_rows import Guard
+from ledger.store.recorder import RegistryMovedError
 from ledger.vault.bulk_deposits import KeysReplacedError, KnownPersonError
 
 BATCH = 100

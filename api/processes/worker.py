@@ -64,7 +64,7 @@ from ledger.replication import outbox
 from ledger.replication.false_decisions import FalseDecisions
 from ledger.replication.mirror import Mirror
 from ledger.replication.outbox import Outgoing
-from ledger.store import recorder
+from ledger.store import event_rows
 from ledger.system import clock
 from ledger.vault.completion_messages import FieldsAnswered, FieldsAsked
 from ledger.vault.disclosures import Vault
@@ -212,7 +212,7 @@ class Work:
         self.checks.add(lambda: _publishing(publisher))
         self.checks.add(node.history.claims)
         self.checks.add(lambda: away_witnesses(node.database, node.policy_at))
-        self._works[recorder.CHANNEL] = publisher.grown
+        self._works[event_rows.CHANNEL] = publisher.grown
 
     def _follow(self, url: str) -> None:
         """Be a country's node."""

@@ -20,7 +20,7 @@ from ledger.procedure.registry import protocol_adopted_by
 from ledger.publication.publisher import published
 from ledger.store.copy_reader import rows_by_case
 from ledger.store.database import Database, set_role
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from projections.reports.annual_report import AnnualReport, ReportedCheckpoint, Year, annual_report
 
 Progress = Callable[[int], None]

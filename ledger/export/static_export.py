@@ -10,7 +10,8 @@ from ledger.log.note import MAX_BYTES as MAX_NOTE_BYTES
 from ledger.log.note import Note, NoteError
 from ledger.log.tiles import TileError, TileName, bundle, read_bundle, tiles_of
 from ledger.log.timestamp import StoredTimestamp
-from ledger.store.recorder import LedgerRecorder, RecordedRow
+from ledger.store.event_rows import RecordedRow
+from ledger.store.recorder import LedgerRecorder
 from ledger.system.bounded_files import NotReadableError, read_within
 from ledger.verification.revalidation import RowReader
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from ledger.importing.preparing import ReadyCase
 from ledger.store.bulk_append import Stretch, record_new
 from ledger.store.database import APP_ROLE, Database, set_local_role
+from ledger.store.event_rows import Guard
 from ledger.store.migrate import vault_role
-from ledger.store.recorder import Guard
 from ledger.vault.bulk_deposits import deposit_new
 
 

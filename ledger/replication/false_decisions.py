@@ -20,7 +20,7 @@ from ledger.log.signed_decision import Decision, DecisionError, Recorded, Refuse
 from ledger.procedure.deciding import refusal_by
 from ledger.refusals import Refusal
 from ledger.store.database import Database
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
 from ledger.vocabulary.action import LedgerModel
 

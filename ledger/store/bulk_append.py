@@ -18,7 +18,8 @@ from psycopg.sql import SQL, Identifier
 
 from ledger.events import event_bytes
 from ledger.log.merkle import Frontier, leaf_hash
-from ledger.store.recorder import CHANNEL, Guard, RegistryMovedError, lock_head
+from ledger.store.event_rows import CHANNEL, Guard, lock_head
+from ledger.store.recorder import RegistryMovedError
 from ledger.system import clock
 
 _COPY = """

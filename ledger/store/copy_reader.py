@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.sql import SQL, Composable, Literal
 
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 
 _ROWS = SQL(
     "COPY (SELECT notification_id, originator_id, originator_version, topic, state, action_id,"

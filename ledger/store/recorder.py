@@ -5,72 +5,56 @@ Extends ``PostgresApplicationRecorder`` where it is meant to be extended: ``inse
 from the recorder.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, partial
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import (
     IntegrityError,
     InterfaceError,
-    Notification,
     OperationalError,
     PersistenceError,
     StoredEvent,
 )
-from eventsourcing.postgres import (
-    BasePostgresFactory,
-    PostgresApplicationRecorder,
-    PostgresDatastore,
-    PostgresFactory,
-)
+from eventsourcing.postgres import BasePostgresFactory, PostgresDatastore, PostgresFactory
 from eventsourcing.utils import retry
 from psycopg import Connection, Cursor
-from psycopg.rows import DictRow, dict_row
-from psycopg.sql import SQL
-from psycopg_pool import ConnectionPool
+from psycopg.rows import DictRow
 
 from ledger.events import event_bytes
-from ledger.events.event import ActionRecorded, UnsealedEvent, recorded
+from ledger.events.event import UnsealedEvent
 from ledger.log import merkle
-from ledger.log.merkle import Frontier, Tree
-from ledger.store.database import (
-    APP_ROLE,
-    PooledConnection,
-    ReconnectedError,
-    check_is_there,
-    check_since,
-    configure,
+from ledger.store.database import ReconnectedError, check_since
+from ledger.store.datastore import LedgerDatastore
+from ledger.store.event_reader import EventReader
+from ledger.store.event_rows import (
+    CHANNEL,
+    Guard,
+    Head,
+    RecordedRow,
+    insert_locked,
+    insert_rows,
+    lock_head,
 )
 from ledger.store.group_commit import Group
-from ledger.store.postgres_arrays import Bigints, Byteas, Texts, Uuids
+from ledger.store.postgres_arrays import Bigints, Uuids
 from ledger.system import clock
 from ledger.system.telemetry import span
 
-SCHEMA = "ledger"
 TABLE = "events"
-CHANNEL = "ledger_events"
 _AT_MOST = 256
 """Appends that share a transaction; what comes in meanwhile is the next group."""
 _DETOURS = 16
 """Groups that ask where the head is, after it was found to be elsewhere."""
-
-_LOCK_HEAD = "SELECT position, recorded_at, frontier FROM ledger.head FOR UPDATE"
 
 # Asked once the lock is held, in a statement of its own snapshot: a key revoked meanwhile
 # cannot slip an action past its revocation.
 _VERSIONS = """
 SELECT o.id, (SELECT max(originator_version) FROM ledger.events WHERE originator_id = o.id) AS last
 FROM unnest(%b::uuid[]) AS o (id)
-"""
-
-_STANDING = """
-SELECT h.position AS size, o.id, (
-    SELECT max(originator_version) FROM ledger.events WHERE originator_id = o.id) AS last
-FROM ledger.head h CROSS JOIN unnest(%(originators)b::uuid[]) AS o (id)
 """
 
 _TAKEN = """
@@ -80,63 +64,6 @@ UNION ALL
 SELECT action_id, originator_id, originator_version FROM ledger.events
 JOIN unnest(%(originators)b::uuid[], %(versions)b::bigint[]) AS o (id, version)
 ON originator_id = o.id AND originator_version = o.version
-"""
-
-# One statement, and so one round trip: what moves the head appends, and it moves only from where
-# it is known to stand. Whoever waits for the head's lock here finds it elsewhere, and does nothing.
-_APPEND = """
-WITH moved AS (
-    UPDATE ledger.head
-    SET position = %(position)b, recorded_at = %(recorded_at)b, frontier = %(frontier)b
-    WHERE position = %(after)b
-      AND (%(guard_id)b::uuid IS NULL OR %(guard_version)b::bigint = COALESCE((
-          SELECT max(originator_version) FROM ledger.events WHERE originator_id = %(guard_id)b), 0))
-    RETURNING position
-), inserted AS (
-    INSERT INTO ledger.events (
-        notification_id, originator_id, originator_version, topic, state,
-        action_id, recorded_at, leaf_hash)
-    SELECT %(after)b + t.place, t.originator, t.version, t.topic, t.state,
-        t.action, {times}, sha256('\\x00'::bytea || t.state)
-    FROM unnest(
-        %(originators)b::uuid[], %(versions)b::bigint[], %(topics)b::text[], %(states)b::bytea[],
-        %(actions)b::uuid[]) WITH ORDINALITY AS t (originator, version, topic, state, action, place)
-    WHERE EXISTS (SELECT FROM moved)
-){completed}
-SELECT position, pg_notify(%(channel)t, '') FROM moved
-"""
-_AT_ONE_TIME = "%(recorded_at)b"
-_AT_TIMES = "(%(times)b::timestamptz[])[t.place]"
-_COMPLETED = """, completed AS (
-    INSERT INTO ledger.tree (level, index, hash)
-    SELECT t.* FROM unnest(
-        %(tile_levels)b::smallint[], %(tile_indexes)b::bigint[], %(tile_hashes)b::bytea[]) AS t
-    WHERE EXISTS (SELECT FROM moved)
-)"""
-_STATEMENTS = {
-    (one_time, has_tiles): _APPEND.format(
-        times=_AT_ONE_TIME if one_time else _AT_TIMES, completed=_COMPLETED if has_tiles else ""
-    )
-    for one_time in (True, False)
-    for has_tiles in (True, False)
-}
-
-_LEAVES = """
-SELECT leaf_hash AS hash FROM ledger.events
-WHERE notification_id > %(start)s AND notification_id <= %(end)s ORDER BY notification_id
-"""
-
-_LATER = """
-SELECT notification_id, e.originator_id, originator_version, topic, state
-FROM unnest(%(originators)b::uuid[], %(versions)b::bigint[]) AS known (originator_id, version)
-JOIN ledger.events e
-ON e.originator_id = known.originator_id AND e.originator_version > known.version
-ORDER BY e.originator_id, originator_version
-"""
-
-_TILE_HASHES = """
-SELECT hash FROM ledger.tree
-WHERE level = %(level)s AND index >= %(start)s AND index < %(end)s ORDER BY index
 """
 
 
@@ -161,14 +88,6 @@ class HeadMovedError(IntegrityError):
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
-    """Append only while this aggregate still has this version."""
-
-    originator_id: UUID
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
 class Proposal:
     """Events that are appended together or not at all."""
 
@@ -180,149 +99,11 @@ class Proposal:
     """Recorded on a connection that was there then, by the monotonic clock, or not at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedRow:
-    """One row of the events table."""
-
-    position: int
-    originator_id: UUID
-    version: int
-    kind: str
-    state: bytes
-    action_id: UUID
-    recorded_at: datetime
-    leaf_hash: bytes
-
-    @classmethod
-    def of(cls, row: DictRow) -> Self:
-        """The row as the database gives it."""
-        return cls(
-            position=row["notification_id"],
-            originator_id=row["originator_id"],
-            version=row["originator_version"],
-            kind=row["topic"],
-            state=bytes(row["state"]),
-            action_id=row["action_id"],
-            recorded_at=row["recorded_at"],
-            leaf_hash=bytes(row["leaf_hash"]),
-        )
-
-    def event(self) -> ActionRecorded:
-        """The event that the row holds, read back. Raises as ``events.event.recorded``."""
-        return recorded(self.state, self.originator_id, self.version, self.position)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Where the ledger ends, locked: whoever holds it appends next."""
-
-    position: int
-    recorded_at: datetime
-    frontier: bytes
-
-
-def lock_head(curs: Cursor[DictRow]) -> Head:
-    """Take the lock of the one order, until the transaction ends."""
-    curs.execute(_LOCK_HEAD, prepare=True)
-    head = curs.fetchone()
-    if head is None:
-        raise IntegrityError("the ledger has no head; run the migrations")
-    return Head(head["position"], head["recorded_at"], head["frontier"])
-
-
-def insert_rows(
-    curs: Cursor[DictRow], head: Head, rows: Sequence[RecordedRow], guard: Guard | None = None
-) -> Head | None:
-    """Insert rows that follow ``head``, with their tree, and move the head.
-
-    Gives the new head; ``None``, and nothing was written, where the ledger does not stand at
-    ``head`` or the guard does not hold.
-    """
-    frontier, completed = Frontier.from_bytes(head.position, head.frontier).extend(
-        row.leaf_hash for row in rows
-    )
-    first, last = rows[0], rows[-1]
-    moved = Head(head.position + len(rows), last.recorded_at, frontier.to_bytes())
-    one_time = first.recorded_at == last.recorded_at  # times never go back
-    values: dict[str, Any] = {
-        "after": head.position,
-        "position": moved.position,
-        "recorded_at": moved.recorded_at,
-        "frontier": moved.frontier,
-        "guard_id": guard.originator_id if guard else None,
-        "guard_version": guard.version if guard else None,
-        "originators": Uuids(row.originator_id for row in rows),
-        "versions": Bigints(row.version for row in rows),
-        "topics": Texts(row.kind for row in rows),
-        "states": Byteas(row.state for row in rows),
-        "actions": Uuids(row.action_id for row in rows),
-        "channel": CHANNEL,
-    }
-    if not one_time:
-        values["times"] = [row.recorded_at for row in rows]
-    if completed:
-        values |= {
-            "tile_levels": [made.level for made in completed],
-            "tile_indexes": [made.index for made in completed],
-            "tile_hashes": [made.hash for made in completed],
-        }
-    curs.execute(_STATEMENTS[one_time, bool(completed)], values, prepare=True)
-    return moved if curs.fetchone() is not None else None
-
-
-def _insert_locked(curs: Cursor[DictRow], head: Head, rows: Sequence[RecordedRow]) -> Head:
-    """As :func:`insert_rows`, of a head whose lock is held: it stands where it says."""
-    moved = insert_rows(curs, head, rows)
-    if moved is None:
-        raise IntegrityError("the head moved although it is locked")
-    return moved
-
-
 Placed: TypeAlias = Sequence[RecordedRow]
 """The rows that one proposal became."""
 
 
-class LedgerDatastore(PostgresDatastore):
-    """The library's datastore over a connection string, in one role."""
-
-    def __init__(
-        self, conninfo: str, *, pool_size: int, role: str = APP_ROLE, is_checked: bool = True
-    ) -> None:
-        super().__init__(dbname="", host="", port="", user="", password="", schema=SCHEMA)
-        self._conninfo = conninfo
-        self._role = role
-        self.pool = ConnectionPool(  # type: ignore[assignment]
-            conninfo,
-            connection_class=PooledConnection,
-            kwargs={"row_factory": dict_row},
-            min_size=1,
-            max_size=pool_size,
-            open=False,
-            configure=partial(configure, role=role),
-            check=check_is_there if is_checked else None,
-            timeout=10.0,
-            name="case-ledger-events",
-        )
-
-    @cached_property
-    def appends(self) -> "LedgerDatastore":
-        """One more connection, for appends alone.
-
-        It is not looked at first whether it is still there: an append that finds it gone is tried
-        again.
-        """
-        return LedgerDatastore(self._conninfo, pool_size=1, role=self._role, is_checked=False)
-
-    def close(self) -> None:
-        if "appends" in self.__dict__:
-            self.appends.close()
-        super().close()
-
-    def __exit__(self, *raised: Any) -> None:
-        self.close()
-
-
-class LedgerRecorder(PostgresApplicationRecorder):
+class LedgerRecorder(EventReader):
     """Records events at the next positions, in the one order of the ledger."""
 
     def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = TABLE) -> None:
@@ -444,7 +225,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
             verdict = _Verdict(self._versions(curs, proposals), *self._taken(curs, proposals))
             outcomes = _place(proposals, head, verdict)
             rows = _flat(outcomes)
-            moved = _insert_locked(curs, head, rows) if rows else head
+            moved = insert_locked(curs, head, rows) if rows else head
         self._head, self._last_at = moved, moved.recorded_at
         self.note_size(moved.position)
         return outcomes
@@ -473,155 +254,6 @@ class LedgerRecorder(PostgresApplicationRecorder):
             {(row["originator_id"], row["originator_version"]) for row in found},
         )
 
-    def select_events(
-        self,
-        originator_id: UUID | str,
-        *,
-        gt: int | None = None,
-        lte: int | None = None,
-        desc: bool = False,
-        limit: int | None = None,
-    ) -> Sequence[StoredEvent]:
-        """As the library's, with each event's position (``Notification``)."""
-        statement = SQL(
-            "SELECT notification_id, originator_version, topic, state FROM ledger.events"
-            " WHERE originator_id = %(id)s AND originator_version > %(gt)s"
-            " AND originator_version <= %(lte)s ORDER BY originator_version {} LIMIT %(limit)s"
-        ).format(SQL("DESC" if desc else "ASC"))
-        params = {
-            "id": originator_id,
-            "gt": gt or 0,
-            "lte": lte if lte is not None else 2**62,
-            "limit": limit,
-        }
-        with self.datastore.get_connection() as connection, connection.cursor() as curs:
-            curs.execute(statement, params, prepare=True)
-            return [
-                Notification(
-                    id=row["notification_id"],
-                    originator_id=originator_id,
-                    originator_version=row["originator_version"],
-                    topic=row["topic"],
-                    state=bytes(row["state"]),
-                )
-                for row in curs.fetchall()
-            ]
-
-    def select_later(self, versions: Mapping[UUID, int]) -> Sequence[Notification]:
-        """The events of many aggregates after a version of each: one's after another's."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                _LATER,
-                {"originators": Uuids(versions), "versions": Bigints(versions.values())},
-                prepare=True,
-            ).fetchall()
-        return [
-            Notification(
-                id=row["notification_id"],
-                originator_id=row["originator_id"],
-                originator_version=row["originator_version"],
-                topic=row["topic"],
-                state=bytes(row["state"]),
-            )
-            for row in rows
-        ]
-
-    def standing_at(self, originators: Sequence[UUID]) -> tuple[int, dict[UUID, int]]:
-        """Return how many events there are, and the last version of each aggregate, of one moment.
-
-        An aggregate without events is left out.
-        """
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                _STANDING, {"originators": Uuids(originators)}, prepare=True
-            ).fetchall()
-        return rows[0]["size"], {row["id"]: row["last"] for row in rows if row["last"] is not None}
-
-    def originators_of(self, kinds: Collection[str], *, after: int, upto: int) -> Sequence[UUID]:
-        """The aggregate of each event of these kinds, from position ``after + 1`` to ``upto``."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT originator_id FROM ledger.events WHERE notification_id > %s"
-                " AND notification_id <= %s AND topic = ANY(%s) ORDER BY notification_id",
-                (after, upto, list(kinds)),
-                prepare=True,
-            ).fetchall()
-        return [row["originator_id"] for row in rows]
-
-    def select_case_ids(self, after: UUID, limit: int) -> Sequence[UUID]:
-        """The next aggregates in the order of their ids; the protocol's is among them."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT originator_id FROM ledger.events WHERE originator_id > %s"
-                " AND originator_version = 1 ORDER BY originator_id LIMIT %s",
-                (after, limit),
-                prepare=True,
-            ).fetchall()
-        return [row["originator_id"] for row in rows]
-
-    def changed_since(self, after: int, upto: int) -> Sequence[UUID]:
-        """The aggregates of the events from position ``after + 1`` to ``upto``, once each."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT DISTINCT originator_id FROM ledger.events"
-                " WHERE notification_id > %s AND notification_id <= %s",
-                (after, upto),
-                prepare=True,
-            ).fetchall()
-        return [row["originator_id"] for row in rows]
-
-    def find_action(self, action_id: UUID) -> RecordedRow | None:
-        """The event of an action, if it was recorded."""
-        with self.datastore.get_connection() as connection:
-            row = connection.execute(
-                "SELECT * FROM ledger.events WHERE action_id = %s", (action_id,), prepare=True
-            ).fetchone()
-        return None if row is None else RecordedRow.of(row)
-
-    def select_rows(self, after: int, limit: int) -> list[RecordedRow]:
-        """Rows by position, beginning after ``after``."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT * FROM ledger.events WHERE notification_id > %s"
-                " ORDER BY notification_id LIMIT %s",
-                (after, limit),
-                prepare=True,
-            ).fetchall()
-        return [RecordedRow.of(row) for row in rows]
-
-    def select_positions(self, positions: Sequence[int]) -> list[RecordedRow]:
-        """The rows at these positions, in order."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT * FROM ledger.events WHERE notification_id = ANY(%s)"
-                " ORDER BY notification_id",
-                (list(positions),),
-                prepare=True,
-            ).fetchall()
-        return [RecordedRow.of(row) for row in rows]
-
-    def select_actions(self, action_ids: Sequence[UUID]) -> list[RecordedRow]:
-        """The rows of those of these actions that were recorded, in order."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT * FROM ledger.events WHERE action_id = ANY(%s) ORDER BY notification_id",
-                (list(action_ids),),
-                prepare=True,
-            ).fetchall()
-        return [RecordedRow.of(row) for row in rows]
-
-    def position_at(self, moment: datetime) -> int:
-        """The last position that was recorded by then; 0 before the first.
-
-        Times never go back, so that a search by halves finds it.
-        """
-        low, high = 0, self.max_notification_id() or 0
-        while low < high:
-            middle = (low + high + 1) // 2
-            (row,) = self.select_positions([middle])
-            low, high = (middle, high) if row.recorded_at <= moment else (low, middle - 1)
-        return low
-
     def copy(self, connection: Connection[DictRow], rows: Sequence[RecordedRow]) -> None:
         """Insert rows as another node recorded them, in the caller's transaction.
 
@@ -631,19 +263,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
             head = lock_head(curs)
             if head.position != rows[0].position - 1:
                 raise HeadMovedError(f"this ledger ends at position {head.position} by now")
-            _insert_locked(curs, head, rows)
-
-    def recorded_action_ids(
-        self, action_ids: Sequence[UUID], *, upto: int | None = None
-    ) -> set[UUID]:
-        """Which of these actions were recorded, at ``upto`` or before."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT action_id FROM ledger.events"
-                " WHERE action_id = ANY(%s) AND notification_id <= %s",
-                (list(action_ids), upto if upto is not None else 2**62),
-            ).fetchall()
-        return {row["action_id"] for row in rows}
+            insert_locked(curs, head, rows)
 
     def next_time(self, *, ask: bool = False) -> datetime:
         """Return the time that an event would be stored with now: the later of clock and head.
@@ -654,39 +274,6 @@ class LedgerRecorder(PostgresApplicationRecorder):
         if ask:
             self._last_at = self.last_recorded_at()
         return max(clock.now(), self._last_at)
-
-    def last_recorded_at(self) -> datetime:
-        """When the last event was recorded; long ago, where there is none."""
-        with self.datastore.get_connection() as connection:
-            head = connection.execute("SELECT recorded_at FROM ledger.head").fetchone()
-        if head is None:
-            raise IntegrityError("the ledger has no head; run the migrations")
-        recorded_at: datetime = head["recorded_at"]
-        return recorded_at
-
-    def tree(self) -> Tree:
-        """The tree over every event up to now."""
-        return Tree(self.frontier().size, self.read_hashes)
-
-    def frontier(self) -> Frontier:
-        """The frontier of the tree, as it was stored with the last event."""
-        with self.datastore.get_connection() as connection:
-            head = connection.execute(
-                "SELECT position, frontier FROM ledger.head", prepare=True
-            ).fetchone()
-        if head is None:
-            raise IntegrityError("the ledger has no head; run the migrations")
-        return Frontier.from_bytes(head["position"], head["frontier"])
-
-    def read_hashes(self, level: int, start: int, count: int) -> list[bytes]:
-        """Stored hashes of a tile level: of leaves at 0, of full tiles above."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                _LEAVES if level == 0 else _TILE_HASHES,
-                {"level": level, "start": start, "end": start + count},
-                prepare=True,
-            ).fetchall()
-        return [row["hash"] for row in rows]
 
 
 class LedgerFactory(PostgresFactory):

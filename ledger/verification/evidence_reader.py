@@ -12,7 +12,7 @@ from ledger.log.policy import Policy
 from ledger.log.timestamp import StoredTimestamp
 from ledger.signing.keys import from_public, key_id
 from ledger.store.copy_reader import rows_by_position
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.verification.verification import Kept
 from ledger.vocabulary.registration import (
     KeyGrant,

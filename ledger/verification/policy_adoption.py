@@ -10,7 +10,7 @@ from ledger.procedure import registry as registries
 from ledger.procedure.registry import Registry
 from ledger.publication.witness import Adopted, AnotherDecisionError
 from ledger.signing.signed_action import read_recorded
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.verification.verification import Kept, verify_ledger
 from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import PublicKey

@@ -22,7 +22,7 @@ from ledger.refusals import Refusal
 from ledger.signing import sd_jwt, signed_action
 from ledger.signing.keys import from_public
 from ledger.signing.signed_action import Mark, SignedAction
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import PublicKey
 

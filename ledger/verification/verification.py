@@ -19,7 +19,7 @@ from ledger.log.merkle import Frontier, TileHash
 from ledger.log.note import Note, NoteError, verify
 from ledger.log.policy import Policy
 from ledger.log.timestamp import StoredTimestamp, TimestampError, check, is_before
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.verification.policy_history import BelievedPolicies
 from ledger.verification.revalidation import Inspected, Replay, inspect
 from ledger.vocabulary.registration import PublicKey

@@ -16,7 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from ledger.procedure.protocol import Protocol
 from ledger.signing.signed_action import Mark, SignedAction
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.vocabulary import ALL_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.action import ledger_part
 from projections.columnar.shapes import (

@@ -19,7 +19,7 @@ from ledger.procedure.protocol import Protocol
 from ledger.procedure.registry import protocol_adopted_by
 from ledger.store.copy_reader import rows_by_position
 from ledger.store.database import set_role
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.verification.evidence_reader import one_moment
 
 _HASHES = """

@@ -11,7 +11,7 @@ from ledger.events.event import ActionRecorded
 from ledger.export.static_export import read_export
 from ledger.store.copy_reader import rows_by_position, rows_of
 from ledger.store.database import set_role
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 
 _EVERYTHING = 2**63 - 1
 

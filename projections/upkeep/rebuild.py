@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from selectors import EVENT_READ, DefaultSelector
 from uuid import UUID
 
-from ledger.store.recorder import LedgerDatastore
+from ledger.store.datastore import LedgerDatastore
 from projections.folds.case_folder import Folder
 from projections.tables.view import PROJECTOR_ROLE, SLOTS, EventHistory, View
 from projections.tables.views import VIEWS

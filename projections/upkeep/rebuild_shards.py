@@ -15,7 +15,8 @@ from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case, after_event
 from ledger.store.copy_reader import rows_by_case, rows_of
 from ledger.store.database import set_role
-from ledger.store.recorder import LedgerDatastore, RecordedRow
+from ledger.store.datastore import LedgerDatastore
+from ledger.store.event_rows import RecordedRow
 from projections.folds.case_folder import CaseStep, Step
 from projections.folds.registry_history import RegistryHistory
 from projections.folds.state_json import StateDocuments

@@ -18,7 +18,8 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from ledger.store.database import set_role
-from ledger.store.recorder import CHANNEL, LedgerDatastore
+from ledger.store.datastore import LedgerDatastore
+from ledger.store.event_rows import CHANNEL
 from ledger.system.telemetry import span
 from projections.folds.case_folder import Folder, Step
 from projections.tables.view import (

@@ -19,7 +19,7 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from ledger.application import Ledger
 from ledger.store.database import APP_ROLE, set_role
-from ledger.store.recorder import LedgerDatastore
+from ledger.store.datastore import LedgerDatastore
 from projections.folds.case_folder import Step
 from projections.folds.registry_history import RegistryHistory
 from projections.tables.view import Row, View

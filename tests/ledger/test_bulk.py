@@ -16,8 +16,9 @@ from ledger.signing import signed_action
 from ledger.signing.country_key import FileCountryKey
 from ledger.store.bulk_append import NewEvent, record_new, recorded_cases
 from ledger.store.database import APP_ROLE, Database, set_local_role
+from ledger.store.event_rows import Guard
 from ledger.store.migrate import vault_role
-from ledger.store.recorder import Guard, RegistryMovedError
+from ledger.store.recorder import RegistryMovedError
 from ledger.vault.bulk_deposits import KnownPersonError, SealedDeposit, deposit_new, seal_all
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Vault

@@ -20,9 +20,9 @@ from ledger.log.merkle import Frontier
 from ledger.refusals import Ground, Refusal
 from ledger.signing import keys, signed_action
 from ledger.signing.signed_action import SignedAction
+from ledger.store.event_rows import Guard
 from ledger.store.group_commit import Group
 from ledger.store.recorder import (
-    Guard,
     LedgerRecorder,
     Proposal,
     RegistryMovedError,

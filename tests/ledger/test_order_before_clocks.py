@@ -21,7 +21,7 @@ from ledger.refusals import Refusal
 from ledger.replication.mirror import Mirror
 from ledger.signing import keys, signed_action
 from ledger.store.database import Database
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
 from ledger.verification.evidence_reader import stored_rows
 from ledger.verification.revalidation import RowReader

@@ -25,7 +25,7 @@ from ledger.replication.mirror import DivergedError, Mirror
 from ledger.signing import keys, sd_jwt, signed_action
 from ledger.signing.signed_action import Mark
 from ledger.store.database import Database
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.verification.evidence_reader import stored_rows
 from ledger.verification.verification import Kept, verify_ledger
 from ledger.vocabulary import REGISTRY_ACTIONS, Action

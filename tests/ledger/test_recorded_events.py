@@ -28,7 +28,7 @@ from ledger.signing import signed_action
 from ledger.signing.keys import key_id
 from ledger.signing.sd_jwt import issue
 from ledger.signing.signed_action import Mark, read_recorded
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.verification.revalidation import RowReader, inspect
 from ledger.vocabulary import (
     ALL_ACTIONS,

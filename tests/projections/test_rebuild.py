@@ -26,7 +26,7 @@ from ledger.signing import keys, sd_jwt
 from ledger.signing.signed_action import read_recorded
 from ledger.store.copy_reader import rows_by_case, rows_by_position, rows_of
 from ledger.store.database import set_role
-from ledger.store.recorder import LedgerDatastore
+from ledger.store.datastore import LedgerDatastore
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import KeyCompromised, KeyRegistered, KeyRevoked
 from projections.folds.audit_trail import TrailEntry

@@ -14,7 +14,7 @@ from api.workers.view_checker import malformed_rows
 from ledger.application import Ledger, environment
 from ledger.signing import keys, signed_action
 from ledger.store.database import Database
-from ledger.store.recorder import LedgerDatastore
+from ledger.store.datastore import LedgerDatastore
 from ledger.vocabulary.registration import KeyRevoked
 from projections.tables.stored_documents import DamagedViewError
 from projections.tables.view import PROJECTOR_ROLE

@@ -16,7 +16,7 @@ from ledger.application import Ledger
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.store.database import Database
-from ledger.store.recorder import LedgerDatastore
+from ledger.store.datastore import LedgerDatastore
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import Correction, InformationRequested
 from ledger.vocabulary.picklists import (

@@ -31,7 +31,7 @@ from ledger.publication.publisher import Publication
 from ledger.publication.witness import Witness, WitnessClient
 from ledger.signing import keys, signed_action
 from ledger.store.database import Database
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.verification.evidence_reader import kept_in, stored_keys, stored_rows
 from ledger.verification.verification import Kept, Report, verify_ledger
 from ledger.vocabulary.picklists import RiskLevel

@@ -17,7 +17,8 @@ import psycopg
 from pyarrow import parquet  # type: ignore[import-untyped]
 
 from ledger.events.event import ActionRecorded
-from ledger.store.recorder import LedgerDatastore, RecordedRow
+from ledger.store.datastore import LedgerDatastore
+from ledger.store.event_rows import RecordedRow
 from ledger.verification.revalidation import RowReader, inspect
 from ledger.vocabulary.types import format_utc
 from projections.columnar.exporting import export

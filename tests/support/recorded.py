@@ -14,7 +14,7 @@ from ledger.log.merkle import Frontier, leaf_hash
 from ledger.procedure.case import Case, decide
 from ledger.refusals import Refusal
 from ledger.signing.signed_action import read_recorded
-from ledger.store.recorder import RecordedRow
+from ledger.store.event_rows import RecordedRow
 from ledger.vocabulary import Action
 from tests.support.agencies import Agencies
 from tests.support.strategies import proposals

@@ -1,0 +1,235 @@
+"""Reads recorded events from the store: by case, by position, by action, and the tree over them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder
+from psycopg.sql import SQL
+
+from ledger.log.merkle import Frontier, Tree
+from ledger.store.event_rows import RecordedRow
+from ledger.store.postgres_arrays import Bigints, Uuids
+
+_STANDING = """
+SELECT h.position AS size, o.id, (
+    SELECT max(originator_version) FROM ledger.events WHERE originator_id = o.id) AS last
+FROM ledger.head h CROSS JOIN unnest(%(originators)b::uuid[]) AS o (id)
+"""
+
+_LATER = """
+SELECT notification_id, e.originator_id, originator_version, topic, state
+FROM unnest(%(originators)b::uuid[], %(versions)b::bigint[]) AS known (originator_id, version)
+JOIN ledger.events e
+ON e.originator_id = known.originator_id AND e.originator_version > known.version
+ORDER BY e.originator_id, originator_version
+"""
+
+_LEAVES = """
+SELECT leaf_hash AS hash FROM ledger.events
+WHERE notification_id > %(start)s AND notification_id <= %(end)s ORDER BY notification_id
+"""
+
+_TILE_HASHES = """
+SELECT hash FROM ledger.tree
+WHERE level = %(level)s AND index >= %(start)s AND index < %(end)s ORDER BY index
+"""
+
+
+class EventReader(PostgresApplicationRecorder):
+    """The reading half of the ledger's recorder. Nothing here writes."""
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """As the library's, with each event's position (``Notification``)."""
+        statement = SQL(
+            "SELECT notification_id, originator_version, topic, state FROM ledger.events"
+            " WHERE originator_id = %(id)s AND originator_version > %(gt)s"
+            " AND originator_version <= %(lte)s ORDER BY originator_version {} LIMIT %(limit)s"
+        ).format(SQL("DESC" if desc else "ASC"))
+        params = {
+            "id": originator_id,
+            "gt": gt or 0,
+            "lte": lte if lte is not None else 2**62,
+            "limit": limit,
+        }
+        with self.datastore.get_connection() as connection, connection.cursor() as curs:
+            curs.execute(statement, params, prepare=True)
+            return [
+                Notification(
+                    id=row["notification_id"],
+                    originator_id=originator_id,
+                    originator_version=row["originator_version"],
+                    topic=row["topic"],
+                    state=bytes(row["state"]),
+                )
+                for row in curs.fetchall()
+            ]
+
+    def select_later(self, versions: Mapping[UUID, int]) -> Sequence[Notification]:
+        """The events of many aggregates after a version of each: one's after another's."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                _LATER,
+                {"originators": Uuids(versions), "versions": Bigints(versions.values())},
+                prepare=True,
+            ).fetchall()
+        return [
+            Notification(
+                id=row["notification_id"],
+                originator_id=row["originator_id"],
+                originator_version=row["originator_version"],
+                topic=row["topic"],
+                state=bytes(row["state"]),
+            )
+            for row in rows
+        ]
+
+    def standing_at(self, originators: Sequence[UUID]) -> tuple[int, dict[UUID, int]]:
+        """Return how many events there are, and the last version of each aggregate, of one moment.
+
+        An aggregate without events is left out.
+        """
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                _STANDING, {"originators": Uuids(originators)}, prepare=True
+            ).fetchall()
+        return rows[0]["size"], {row["id"]: row["last"] for row in rows if row["last"] is not None}
+
+    def originators_of(self, kinds: Collection[str], *, after: int, upto: int) -> Sequence[UUID]:
+        """The aggregate of each event of these kinds, from position ``after + 1`` to ``upto``."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT originator_id FROM ledger.events WHERE notification_id > %s"
+                " AND notification_id <= %s AND topic = ANY(%s) ORDER BY notification_id",
+                (after, upto, list(kinds)),
+                prepare=True,
+            ).fetchall()
+        return [row["originator_id"] for row in rows]
+
+    def select_case_ids(self, after: UUID, limit: int) -> Sequence[UUID]:
+        """The next aggregates in the order of their ids; the protocol's is among them."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT originator_id FROM ledger.events WHERE originator_id > %s"
+                " AND originator_version = 1 ORDER BY originator_id LIMIT %s",
+                (after, limit),
+                prepare=True,
+            ).fetchall()
+        return [row["originator_id"] for row in rows]
+
+    def changed_since(self, after: int, upto: int) -> Sequence[UUID]:
+        """The aggregates of the events from position ``after + 1`` to ``upto``, once each."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT originator_id FROM ledger.events"
+                " WHERE notification_id > %s AND notification_id <= %s",
+                (after, upto),
+                prepare=True,
+            ).fetchall()
+        return [row["originator_id"] for row in rows]
+
+    def find_action(self, action_id: UUID) -> RecordedRow | None:
+        """The event of an action, if it was recorded."""
+        with self.datastore.get_connection() as connection:
+            row = connection.execute(
+                "SELECT * FROM ledger.events WHERE action_id = %s", (action_id,), prepare=True
+            ).fetchone()
+        return None if row is None else RecordedRow.of(row)
+
+    def select_rows(self, after: int, limit: int) -> list[RecordedRow]:
+        """Rows by position, beginning after ``after``."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT * FROM ledger.events WHERE notification_id > %s"
+                " ORDER BY notification_id LIMIT %s",
+                (after, limit),
+                prepare=True,
+            ).fetchall()
+        return [RecordedRow.of(row) for row in rows]
+
+    def select_positions(self, positions: Sequence[int]) -> list[RecordedRow]:
+        """The rows at these positions, in order."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT * FROM ledger.events WHERE notification_id = ANY(%s)"
+                " ORDER BY notification_id",
+                (list(positions),),
+                prepare=True,
+            ).fetchall()
+        return [RecordedRow.of(row) for row in rows]
+
+    def select_actions(self, action_ids: Sequence[UUID]) -> list[RecordedRow]:
+        """The rows of those of these actions that were recorded, in order."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT * FROM ledger.events WHERE action_id = ANY(%s) ORDER BY notification_id",
+                (list(action_ids),),
+                prepare=True,
+            ).fetchall()
+        return [RecordedRow.of(row) for row in rows]
+
+    def position_at(self, moment: datetime) -> int:
+        """The last position that was recorded by then; 0 before the first.
+
+        Times never go back, so that a search by halves finds it.
+        """
+        low, high = 0, self.max_notification_id() or 0
+        while low < high:
+            middle = (low + high + 1) // 2
+            (row,) = self.select_positions([middle])
+            low, high = (middle, high) if row.recorded_at <= moment else (low, middle - 1)
+        return low
+
+    def recorded_action_ids(
+        self, action_ids: Sequence[UUID], *, upto: int | None = None
+    ) -> set[UUID]:
+        """Which of these actions were recorded, at ``upto`` or before."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT action_id FROM ledger.events"
+                " WHERE action_id = ANY(%s) AND notification_id <= %s",
+                (list(action_ids), upto if upto is not None else 2**62),
+            ).fetchall()
+        return {row["action_id"] for row in rows}
+
+    def last_recorded_at(self) -> datetime:
+        """When the last event was recorded; long ago, where there is none."""
+        with self.datastore.get_connection() as connection:
+            head = connection.execute("SELECT recorded_at FROM ledger.head").fetchone()
+        if head is None:
+            raise IntegrityError("the ledger has no head; run the migrations")
+        recorded_at: datetime = head["recorded_at"]
+        return recorded_at
+
+    def tree(self) -> Tree:
+        """The tree over every event up to now."""
+        return Tree(self.frontier().size, self.read_hashes)
+
+    def frontier(self) -> Frontier:
+        """The frontier of the tree, as it was stored with the last event."""
+        with self.datastore.get_connection() as connection:
+            head = connection.execute(
+                "SELECT position, frontier FROM ledger.head", prepare=True
+            ).fetchone()
+        if head is None:
+            raise IntegrityError("the ledger has no head; run the migrations")
+        return Frontier.from_bytes(head["position"], head["frontier"])
+
+    def read_hashes(self, level: int, start: int, count: int) -> list[bytes]:
+        """Stored hashes of a tile level: of leaves at 0, of full tiles above."""
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(
+                _LEAVES if level == 0 else _TILE_HASHES,
+                {"level": level, "start": start, "end": start + count},
+                prepare=True,
+            ).fetchall()
+        return [row["hash"] for row in rows]
