@@ -24,7 +24,7 @@ from rich.console import Console
 
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
-from ledger.events.event import ActionMapper, UnsealedEvent
+from ledger.events.event_mapper import ActionMapper, UnsealedEvent
 from ledger.procedure.case import Case
 from ledger.signing import signed_action
 from ledger.store.embedded import EmbeddedServer

@@ -37,7 +37,7 @@ from benchmarks import machine
 from benchmarks.growth_plot import plot
 from benchmarks.synthetic import VARIETY, Maker, grow
 from ledger.application import Ledger, environment
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.procedure.case import Case
 from ledger.store.database import Database
 from ledger.store.datastore import LedgerDatastore

@@ -41,8 +41,8 @@ from rich.console import Console
 from rich.table import Table
 
 from api.client.assertion import TYPE
-from api.client.schemas import Event
 from api.demo.machines import free_port
+from api.http.documents import event_document
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.signing import ed25519, keys
@@ -439,7 +439,7 @@ def measure_serialisers(rounds: int) -> dict[str, float]:
         position=7, originator_id=uuid4(), version=3, kind="case_opened", state=b"e" * 700,
         action_id=uuid4(), recorded_at=datetime.now(UTC), leaf_hash=os.urandom(32),
     )  # fmt: skip
-    event = Event.of(row)
+    event = event_document(row)
     works: dict[str, Callable[[], object]] = {
         "pydantic-core, of the model": event.model_dump_json,
         "pydantic-core, of a dict": lambda: to_json(event.__dict__),

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.log.merkle import Frontier
 from ledger.signing import signed_action
 from ledger.store.embedded import EmbeddedServer

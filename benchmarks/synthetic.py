@@ -23,7 +23,7 @@ from joserfc.jwk import OKPKey
 from psycopg import Connection
 
 from ledger.events import event_bytes
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.log.merkle import Frontier, TileHash, leaf_hash
 from ledger.procedure.protocol import Protocol
 from ledger.signing import sd_jwt, signed_action

@@ -12,7 +12,8 @@ from eventsourcing.persistence import IntegrityError, Mapper, Notification
 from eventsourcing.utils import EnvType
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from ledger.events.event import ActionMapper, ActionRecorded
+from ledger.events.event import ActionRecorded
+from ledger.events.event_mapper import ActionMapper
 from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
 from ledger.procedure.case import Case

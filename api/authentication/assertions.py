@@ -13,7 +13,7 @@ from joserfc.jwk import OKPKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.authentication.replay_guard import LATEST, Use, Used, Using
-from api.client.problem import problem
+from api.runtime.problem import problem
 from ledger.procedure.protocol import Agency
 from ledger.procedure.registry import Registry
 from ledger.refusals import Ground, Refusal

@@ -15,7 +15,7 @@ from api.client.schemas import DuplicateDocument
 from api.keys.country_keys import country_keys, pair_shares
 from api.keys.log_keys import own_parties
 from api.runtime.settings import Settings
-from ledger.vault.duplicates.messages import Finding
+from ledger.vocabulary.duplicates import Finding
 
 app = typer.Typer(
     name="duplicates",

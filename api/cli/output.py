@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from api.client.client import RefusedError, WaitingError
-from api.client.problem import ProblemDetails
+from api.client.schemas.problem import ProblemDetails
 from api.demo import DemoError
 from api.runtime.database import StoreError
 from ledger.refusals import Refusal

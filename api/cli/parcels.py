@@ -10,8 +10,9 @@ from rich.table import Table
 
 from api.cli.nodes import app
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.client.schemas import ParcelsWaiting
-from api.exchange.parcel_standing import ParcelsStanding, Side, WithoutKeys, parcels_standing
+from api.client.schemas.health import Side
+from api.exchange.parcel_standing import ParcelsStanding, WithoutKeys, parcels_standing
+from api.http.documents import parcels_waiting
 from api.keys.country_keys import parcel_keys
 from api.keys.log_keys import own_parties
 from api.runtime.database import open_store
@@ -83,7 +84,7 @@ def _show(
     if as_json:
         print_json(
             {
-                "waiting": [ParcelsWaiting.of(one).model_dump(mode="json") for one in standing],
+                "waiting": [parcels_waiting(one).model_dump(mode="json") for one in standing],
                 "sent_again": [_named(party, one) for party, one in repeated],
                 "not_believed": [_named(party, one) for party, one in not_believed],
                 "refused_here": [

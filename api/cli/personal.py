@@ -17,11 +17,11 @@ from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import why_erased, words
 from api.client.client import LedgerClient
 from api.client.schemas import PersonalField, Receipt
-from api.paper.subject_access.wording import Language
+from api.client.schemas.personal import Language
 from api.runtime.settings import Settings
 from ledger.procedure.erasures import ErasedData
+from ledger.procedure.readings import Reading
 from ledger.signing.keys import write_private
-from ledger.vault.access_log import Reading
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import ErasureGround, LegalBasis, Purpose

@@ -9,16 +9,16 @@ from rich.table import Table
 
 from api.cli.nodes import app
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.client.schemas import SubmissionDocument
 from api.exchange.waiting import AT_ONCE, statement
+from api.http.documents import submission_document
 from api.keys.agency_keys import own_key
 from api.runtime.database import open_store
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.procedure.protocol import Agency
-from ledger.replication.node_statements import StatementError
+from ledger.replication.node_statements import MAX_CHARACTERS, StatementError
 from ledger.replication.outbox import Outbox
-from ledger.replication.submissions import MAX_CHARACTERS, Submissions, read
+from ledger.replication.submissions import Submissions, read
 from ledger.store.database import Database
 from ledger.system import clock
 from ledger.system.bounded_files import read_ordinary
@@ -94,7 +94,7 @@ def stated(as_json: AsJson = False) -> None:
         open_store(Settings()) as store,
         Database(store.conninfo) as database,
     ):
-        found = [SubmissionDocument.of(one) for one in Submissions(database).all(_LISTED)]
+        found = [submission_document(one) for one in Submissions(database).all(_LISTED)]
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])
         return

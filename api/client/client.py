@@ -17,7 +17,6 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_expone
 
 from api.client.assertion import make_assertion
 from api.client.bounded_answers import AS_IT_IS, bounded, bounded_client, read_bounded
-from api.client.problem import ProblemDetails
 from api.client.schemas import (
     AbsenceReport,
     Acknowledgements,
@@ -59,12 +58,13 @@ from api.client.schemas import (
     SubmissionPage,
     TrailPage,
 )
+from api.client.schemas.problem import ProblemDetails
 from api.client.trace_context import pass_on
 from ledger.log.signed_decision import HEADER
 from ledger.signing import signed_action
 from ledger.signing.sd_jwt import SdJwt
-from ledger.vault.duplicates.messages import Finding
 from ledger.vocabulary import Action
+from ledger.vocabulary.duplicates import Finding
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Priority, Purpose, Stage
 from ledger.vocabulary.sharing import InformationReleased, ReleasedFields

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 
 import structlog
 
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.continuity.key_faults import KeyFaults
 from api.runtime.background import Background
 from api.runtime.settings import Settings
+from api.runtime.trouble import Trouble
 from ledger.application import Ledger
 from ledger.log.merkle import Tree
 from ledger.replication.history_mark import (

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
 
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.runtime.settings import Settings
+from api.runtime.trouble import Trouble
 from ledger.replication.history_mark import HistoryMark, MarkFile
 from ledger.signing import keys
 from ledger.vault.disclosures import Vault

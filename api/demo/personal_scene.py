@@ -13,7 +13,7 @@ from api.cli.personal import fields_table, readings_table
 from api.client.client import LedgerClient, RefusedError
 from api.client.schemas import PersonalField
 from api.demo import DemoError
-from ledger.vault.access_log import Reading
+from ledger.procedure.readings import Reading
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.levels import FieldGroup

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 import structlog
 from joserfc.jwk import OKPKey
 
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.exchange.access_log_anchor import NodeKey, node_of
 from api.runtime.background import Background
+from api.runtime.trouble import Trouble
 from api.services.append_service import Recording
 from ledger.application import Ledger
 from ledger.procedure.absence import Announcement

@@ -21,11 +21,11 @@ from ledger.application import Ledger
 from ledger.procedure.case import Case
 from ledger.procedure.case_fold import CHANGES_PARTIES
 from ledger.procedure.protocol import NODE, Agency, Operation, Protocol
+from ledger.procedure.readings import Asked
 from ledger.procedure.registry import Registry
 from ledger.replication.mailbox import QuotaError
 from ledger.signing.country_key import SealError
 from ledger.system import clock
-from ledger.vault.access_log import Asked
 from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
 from ledger.vault.duplicates.messages import (
     DuplicateAssessed,

@@ -20,8 +20,9 @@ import httpx
 import structlog
 
 from api.client.client import UNREADABLE, LedgerClient, RefusedError, WaitingError
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.runtime.background import Background
+from api.runtime.trouble import Trouble
 from api.services.personal_data_access import write_down_refused
 from api.services.refusal_problem import problem_of
 from ledger.application import Ledger
@@ -29,7 +30,8 @@ from ledger.log.signed_decision import Decision, DecisionError, Recorded, Refuse
 from ledger.publication.publisher import PolicyAt
 from ledger.refusals import Ground, Refusal
 from ledger.replication.false_decisions import FalseDecisions, LedgerEvents, Verdict, held_against
-from ledger.replication.outbox import Outbox, OutboxState, Outgoing
+from ledger.replication.outbox import Outbox, Outgoing
+from ledger.replication.outcomes import OutboxState
 from ledger.signing import signed_action
 from ledger.vault.disclosures import Vaults
 

@@ -18,13 +18,14 @@ from api.exchange.presentation import presentations_by_action
 from api.exchange.presented_fields import presentations_for
 from ledger.application import Ledger
 from ledger.procedure.protocol import Operation
+from ledger.procedure.readings import Asked, BasisNamed
 from ledger.procedure.registry import Registry
 from ledger.refusals import Refusal
-from ledger.replication.mailbox import Left, MailboxOutcome, QuotaError
+from ledger.replication.mailbox import Left, QuotaError
+from ledger.replication.outcomes import MailboxOutcome
 from ledger.signing.country_key import SealError
 from ledger.system import clock
 from ledger.vault import sealed_parcels
-from ledger.vault.access_log import Asked, BasisNamed
 from ledger.vault.acknowledgements import (
     Acknowledgement,
     ParcelOutcome,

@@ -7,10 +7,10 @@ and what waits for its own country.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Protocol, Self
 
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect, Side
+from api.runtime.trouble import Trouble
 from ledger.replication.mailbox import Mailbox
 from ledger.store.database import Database
 from ledger.vault.arrived_parcels import ArrivedParcels
@@ -19,17 +19,6 @@ from ledger.vault.sent_parcels import SentParcels
 LIMIT = timedelta(hours=24)
 """A parcel that has waited longer is a trouble."""
 _TITLE = "Between countries"
-
-
-class Side(StrEnum):
-    """Where a parcel is seen to wait."""
-
-    MAILBOX = "mailbox"
-    """It lies in this ledger node's mailbox."""
-    SENT = "sent"
-    """This country sends it, and has no acknowledgement."""
-    RECEIVED = "received"
-    """It waits for this country, which has not acknowledged it."""
 
 
 class Correspondent(Protocol):

@@ -13,7 +13,7 @@ from ledger.application import Ledger
 from ledger.events.act import Act
 from ledger.procedure.case import Case
 from ledger.procedure.protocol import Operation, Protocol
-from ledger.vault.access_log import Asked
+from ledger.procedure.readings import Asked
 from ledger.vault.disclosures import Held, Vault
 from ledger.vault.required_disclosures import Part, has_case_fields, stated
 from ledger.vault.sealed_parcels import Presentation

@@ -20,12 +20,13 @@ import httpx
 import structlog
 
 from api.client.bounded_answers import bounded_client
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.continuity.history import TAKEN_OVER, History
 from api.exchange.witness_clients import LATEST, Witnesses
 from api.keys.log_keys import log_keys
 from api.runtime.background import Background
 from api.runtime.settings import Settings
+from api.runtime.trouble import Trouble
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note, NoteError, VerifierKey, verify
 from ledger.log.policy import TrustedWitness

@@ -17,9 +17,10 @@ import httpx
 import structlog
 
 from api.client.client import LedgerClient, RefusedError
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.exchange.access_log_anchor import NodeKey, node_of
 from api.runtime.background import Background
+from api.runtime.trouble import Trouble
 from ledger.application import Ledger
 from ledger.replication.outbox import Outbox, Outgoing
 from ledger.replication.submissions import state

@@ -6,6 +6,18 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+
+def etag(case_version: int, content: bytes | None = None) -> str:
+    """Return the tag of a case at a version, for ``If-Match``.
+
+    With ``content``, what a caller is shown of the case, the tag differs for other content: what
+    another country disclosed may arrive while the version stays the same.
+    """
+    if content is None:
+        return f'"{case_version}"'
+    return f'"{case_version}.{hashlib.sha256(content).hexdigest()[:22]}"'
+
+
 RawHeader = tuple[bytes, bytes]
 _OK, _NOT_MODIFIED = 200, 304
 _OF_CONTENT = frozenset({b"content-length", b"content-type", b"content-encoding"})

@@ -9,7 +9,7 @@ from typing import TypeVar
 import anyio.to_thread
 from anyio import CapacityLimiter
 
-from api.client.problem import problem
+from api.runtime.problem import problem
 from api.runtime.rate_limit import STATUS, TITLE
 
 T = TypeVar("T")

@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse
 from rfc9457 import Problem
 from starlette.exceptions import HTTPException
 
-from api.client.problem import problem
 from api.runtime import disk
+from api.runtime.problem import problem
 from api.services.decisions import DecidedRefusal
 from api.services.refusal_problem import status_of
 from ledger.log.signed_decision import HEADER

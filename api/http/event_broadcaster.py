@@ -24,6 +24,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from api.client.schemas import Event
 from api.http.access import Caller
+from api.http.documents import event_document
 from api.http.event_buffer import Frame, Tail
 from api.node.node import Node
 from api.runtime import status
@@ -217,7 +218,7 @@ class Feed:
         registry = known
         if registry is None or any(r.originator_id == registry.protocol.ledger_id for r in rows):
             registry = self._node.ledger.adopted()
-        return _Read([(frame(Event.of(row)), row.originator_id) for row in rows], registry)
+        return _Read([(frame(event_document(row)), row.originator_id) for row in rows], registry)
 
     def _keep_bounds(self) -> None:
         """Where views are far behind, countries' followers read pages once they are there."""

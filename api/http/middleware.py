@@ -11,9 +11,9 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.client.problem import problem
 from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY, respond
 from api.http.http_protocol import Forwarders
+from api.runtime.problem import problem
 from api.runtime.rate_limit import STATUS, TITLE, Rate, asking_network
 from ledger.vocabulary.characters import is_plain
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from fastapi import Body, Path, Query
 
-from api.client.problem import problem
 from api.node.node import Node
+from api.runtime.problem import problem
 from ledger.refusals import Ground, Refusal
 
 MAX_POSITION = 2**53  # what every JSON reader can hold

@@ -8,8 +8,8 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from prometheus_client import CollectorRegistry, Histogram
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.client.trace_context import TRACE_HEADER, passed_on
 from api.http.middleware import RequestLog
+from api.runtime.trace_context import TRACE_HEADER, passed_on
 from ledger.system.telemetry import span
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.runtime.settings import Settings
+from api.runtime.trouble import Trouble
 from ledger.procedure.protocol import COORDINATOR, Agency
 from ledger.procedure.registry import RegisteredKey, Registry
 from ledger.system import clock

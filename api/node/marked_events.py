@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
+from api.runtime.trouble import Trouble
 from ledger.store.database import Database
 from projections.tables.marked_events import events_without_effect
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from api.client.trouble import Effect
+from api.client.schemas.health import Effect
 from api.keys.key_ends import TLS, certificate_end, counting_keys
 from api.node.node import Node
 from api.runtime.readiness import worst

@@ -10,7 +10,6 @@ from api.authentication.sessions import Sessions
 from api.authentication.sign_in import Relying, SignIn
 from api.client.client import LedgerClient
 from api.client.schemas import Following
-from api.client.trouble import Trouble
 from api.continuity.history import History, mark_file
 from api.continuity.lost_keys import check_none_lost
 from api.exchange.parcel_standing import ParcelsStanding, parcels_standing
@@ -26,6 +25,7 @@ from api.runtime.rate_limit import Rate
 from api.runtime.readiness import Checks
 from api.runtime.settings import Settings
 from api.runtime.status import Told
+from api.runtime.trouble import Trouble
 from api.services.action_status import Outcomes
 from api.services.append_service import (
     DirectRecording,

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from babel import Locale
 from babel.units import format_unit
 
-from api.paper.subject_access.wording import LOCALES, Language, Wording, wording
+from api.client.schemas.personal import Language
+from api.paper.subject_access.wording import LOCALES, Wording, wording
 from ledger.vocabulary.picklists import ClosureReason, CorrectionEffect, CorrectionReason
 from projections.reports.accountability import ANY, ResponseTimes, Tally
 from projections.reports.annual_report import AnnualReport

@@ -11,8 +11,8 @@ from fastapi.security.base import SecurityBase
 from prometheus_client import CollectorRegistry
 
 from api import web
-from api.client.problem import ProblemDetails
-from api.client.trouble import Effect
+from api.client.schemas.health import Effect
+from api.client.schemas.problem import ProblemDetails
 from api.http import error_handlers
 from api.http.access import ASKED_FOR, asserting, bearer, caller
 from api.http.conditional import ConditionalGet

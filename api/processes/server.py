@@ -17,7 +17,6 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from api.client.trace_context import in_log
 from api.http.http_protocol import bounded_protocol
 from api.http.middleware import Contained
 from api.http.request_id import RequestId
@@ -26,6 +25,7 @@ from api.processes.app import create_app
 from api.processes.supervisor import AGAIN, EndedError, run_together
 from api.processes.worker import Work
 from api.runtime.settings import Settings
+from api.runtime.trace_context import in_log
 from ledger.system.gc_tuning import SERVING, collect_seldom
 from ledger.vocabulary import build_models
 

@@ -14,7 +14,6 @@ from uuid import UUID
 
 from joserfc.jwk import OKPKey
 
-from api.client.trouble import Trouble
 from api.continuity.history import Marking, mark_file
 from api.continuity.key_faults import KeyCheck
 from api.continuity.lost_keys import keep_used
@@ -50,6 +49,7 @@ from api.notifying.notifier import Notifier
 from api.runtime import status
 from api.runtime.readiness import Checks
 from api.runtime.status import Heard, Listener, Said, Teller
+from api.runtime.trouble import Trouble
 from api.workers.checkpoint_publisher import Publisher
 from api.workers.eraser import Erasing
 from api.workers.janitor import Sweeping

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import psycopg
 
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.runtime.settings import Settings
+from api.runtime.trouble import Trouble
 from ledger.store.disk import MEBIBYTE, Marks, Reserve, Space
 
 _FULL_SECONDS = 60.0

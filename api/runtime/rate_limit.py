@@ -12,7 +12,7 @@ from typing import Any
 
 from rfc9457 import Problem
 
-from api.client.problem import problem
+from api.runtime.problem import problem
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency
 
 STATUS = 429

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.runtime.background import Background
+from api.runtime.trouble import Trouble
 
 HEADER = "Case-Ledger-Trouble"
 """The header of every answer of a node that is not ready: the rules of its troubles."""

@@ -14,8 +14,8 @@ import structlog
 from psycopg.sql import SQL, Identifier
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from api.client.trouble import Trouble
 from api.runtime.background import Background
+from api.runtime.trouble import Trouble
 from ledger.store.database import APP_ROLE, Database
 
 CHANNEL = "node_work"

@@ -2,12 +2,14 @@
 
 from uuid import UUID
 
-from api.client.problem import ProblemDetails
-from api.client.schemas import Outcome, Receipt
+from api.client.schemas import Outcome
+from api.client.schemas.problem import ProblemDetails
+from api.services.receipts import receipt_document
 from ledger import application
 from ledger.application import Ledger
 from ledger.procedure.protocol import COORDINATOR, Agency
-from ledger.replication.outbox import Outbox, OutboxState, Outgoing
+from ledger.replication.outbox import Outbox, Outgoing
+from ledger.replication.outcomes import OutboxState
 
 
 class Outcomes:
@@ -45,7 +47,7 @@ class Outcomes:
             state=OutboxState.RECORDED,
             received_at=row.recorded_at,
             decided_at=row.recorded_at,
-            receipt=Receipt.of(application.Receipt.of(row)),
+            receipt=receipt_document(application.Receipt.of(row)),
         )
 
 

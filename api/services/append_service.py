@@ -15,21 +15,23 @@ from eventsourcing.persistence import PersistenceError
 from rfc9457 import Problem
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from api.client.problem import problem
 from api.client.schemas import Outcome, Receipt
-from api.client.trouble import Trouble
 from api.continuity.history import History
+from api.runtime.problem import problem
 from api.runtime.readiness import check_may_record
 from api.runtime.status import Told
+from api.runtime.trouble import Trouble
 from api.services.action_status import Outcomes
 from api.services.decisions import SignedDecisions
 from api.services.personal_data_access import write_down_refused
+from api.services.receipts import receipt_document
 from ledger.application import Ledger
 from ledger.procedure.deciding import check_case
 from ledger.procedure.disclosed_agencies import check_agencies
 from ledger.procedure.protocol import NODE, Agency
 from ledger.refusals import Ground, Refusal
-from ledger.replication.outbox import Outbox, OutboxState
+from ledger.replication.outbox import Outbox
+from ledger.replication.outcomes import OutboxState
 from ledger.signing import signed_action
 from ledger.signing.sd_jwt import SdJwt
 from ledger.store.database import ReconnectedError
@@ -108,7 +110,7 @@ class DirectRecording:
         if sender.role == NODE:
             _check_bare(parsed)
             append = partial(self._ledger.append, action, case_id, case_version)
-            return Receipt.of(self._decided(append, action, case_id, case_version))
+            return receipt_document(self._decided(append, action, case_id, case_version))
         signed_action.check_disclosures(action, parsed.disclosures)
         check_agencies(action, parsed.disclosures, self._ledger.adopted().protocol)
         vault = self._vaults.of(sender.party)
@@ -139,7 +141,7 @@ class DirectRecording:
             deposit = vault.deposit(action, case_id, parsed.disclosures, durably=False)
         except Refusal:  # the person was erased, after this was recorded or before
             if (receipt := self._ledger.receipt_of(action)) is not None:
-                return Receipt.of(receipt)
+                return receipt_document(receipt)
             raise
         try:
             record = partial(self._ledger.record, action, case_id, case_version, since=since)
@@ -150,7 +152,7 @@ class DirectRecording:
         if not is_new and vault.has_whole(action.id, besides=deposit):
             # What the action disclosed is in the vault since it was recorded.
             self._take_back(vault, action, deposit)
-        return Receipt.of(recorded)
+        return receipt_document(recorded)
 
     @staticmethod
     def _take_back(vault: Vault, action: signed_action.SignedAction, deposit: UUID) -> None:
@@ -162,7 +164,7 @@ class DirectRecording:
         action = _senders_action(self._ledger, parsed, sender)
         signed_action.check_disclosures(action, parsed.disclosures)
         append = partial(self._ledger.append_to_registry, action)
-        return Receipt.of(self._decided(append, action, None, 0))
+        return receipt_document(self._decided(append, action, None, 0))
 
     def _decided(
         self,
@@ -235,7 +237,7 @@ class OutboxRecording:
             raise
         if (receipt := self._ledger.receipt_of(action)) is not None:
             _complete(vault, parsed, action, case_id)
-            return Receipt.of(receipt)
+            return receipt_document(receipt)
         if not self._is_waiting(action):
             deposit = vault.deposit(action, case_id, parsed.disclosures)
             if not self._outbox.put(action, sender, case_id, case_version, deposit):
@@ -248,7 +250,7 @@ class OutboxRecording:
         action = _senders_action(self._ledger, parsed, sender)
         signed_action.check_disclosures(action, parsed.disclosures)
         if (receipt := self._ledger.receipt_of(action)) is not None:
-            return Receipt.of(receipt)
+            return receipt_document(receipt)
         if not self._is_waiting(action):
             self._outbox.put(action, sender, None, 0, None)
         return self._await(action.id)
@@ -356,7 +358,7 @@ class GuardedRecording:
             action = _senders_action(self._ledger, signed_action.parse(sent), sender)
             if (receipt := self._ledger.receipt_of(action)) is None:
                 raise
-            return Receipt.of(receipt)
+            return receipt_document(receipt)
         return None
 
 

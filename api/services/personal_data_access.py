@@ -13,12 +13,13 @@ from ledger.procedure.case_fold import evolve
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.legal_basis import Basis, reading_bases
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol
+from ledger.procedure.readings import Asked, BasisNamed, Reading
 from ledger.refusals import Ground, Refusal
 from ledger.replication.outbox import Outbox
 from ledger.signing import signed_action
 from ledger.signing.signed_action import SignedAction
 from ledger.system import clock
-from ledger.vault.access_log import Asked, BasisNamed, CaseReadings, Reading
+from ledger.vault.access_log import CaseReadings
 from ledger.vault.disclosures import Damaged, Held, Vaults
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api.client.problem import RULES
+from api.runtime.problem import RULES
 from ledger.refusals import Ground, Refusal
 
 _STATUS: Mapping[Ground, tuple[int, str]] = {

@@ -5,7 +5,7 @@ from typing import get_args
 
 from fastapi import Request
 
-from api.paper.subject_access.wording import Language
+from api.client.schemas.personal import Language
 
 COOKIE = "case-ledger-language"
 LANGUAGES: tuple[Language, ...] = get_args(Language)

@@ -8,13 +8,14 @@ from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.http.access import Caller
 from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY
 from api.keys.key_ends import EndingKey, concerns, ending_keys
 from api.node.node import Node
 from api.paper.subject_access.wording import Wording, wording
 from api.runtime.readiness import of_effect
+from api.runtime.trouble import Trouble
 from api.web.assets import assets
 from api.web.languages import LANGUAGES, NAMES, TAGS, language_of
 from api.web.navigation import sections

@@ -8,7 +8,7 @@ from io import BytesIO
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-from api.paper.subject_access.wording import Language
+from api.client.schemas.personal import Language
 
 CATALOGUE = "case_ledger_web.po"
 

@@ -18,8 +18,9 @@ from email.utils import parsedate_to_datetime
 from statistics import median_high, median_low
 from typing import Self
 
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.runtime.settings import Settings
+from api.runtime.trouble import Trouble
 from ledger.store.database import Database
 from ledger.system import clock
 

@@ -15,9 +15,10 @@ from uuid import UUID
 
 import structlog
 
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.exchange.access_log_anchor import anchored_readings
 from api.runtime.background import Background
+from api.runtime.trouble import Trouble
 from ledger.application import Ledger
 from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case

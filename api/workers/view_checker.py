@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from api.client.trouble import Trouble
 from api.runtime.background import Background
+from api.runtime.trouble import Trouble
 from ledger.store.database import Database
 from projections.tables.stored_documents import StoredDocuments
 from projections.upkeep.continuous_check import PART_EVENTS, ContinuousCheck, differing_rows

@@ -12,7 +12,7 @@ from benchmarks.peers import servers
 from benchmarks.peers.peer import ALONE, EIGHT, MANY, PAGE, WORKLOADS, Given, Workload
 from benchmarks.peers.servers import Servers
 from ledger.application import Ledger, environment
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database
 from ledger.vault.data_keys import DataKeys

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID
@@ -24,6 +23,7 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL
 
 from ledger.refusals import Ground, Refusal
+from ledger.replication.outcomes import MailboxOutcome
 from ledger.store.database import Database
 from ledger.vault.acknowledgements import ParcelOutcome, Signed, digest_of
 from ledger.vault.arrived_parcels import PairStanding
@@ -68,17 +68,6 @@ FROM mailbox.parcels
 WHERE outcome IS NULL AND (recipient = %(recipient)s OR %(recipient)s IS NULL)
 GROUP BY sender, recipient ORDER BY sender, recipient
 """
-
-
-class MailboxOutcome(StrEnum):
-    """How a parcel left the mailbox."""
-
-    ACKNOWLEDGED = "acknowledged"
-    """The recipient signed an acknowledgement."""
-    EXPIRED = "expired"
-    """It waited too long."""
-    LOST = "lost"
-    """Its key was not there any more: database and keys were restored from different times."""
 
 
 @dataclass(frozen=True, slots=True)

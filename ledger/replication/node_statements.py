@@ -18,6 +18,8 @@ from ledger.signing import sd_jwt
 from ledger.signing.keys import key_id
 from ledger.signing.sd_jwt import SdJwtError
 
+MAX_CHARACTERS = 2_000
+"""The longest statement on an action that waits."""
 S = TypeVar("S", bound=BaseModel)
 
 

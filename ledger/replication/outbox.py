@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from psycopg.types.json import Jsonb
 from ledger.log.signed_decision import Decision, Recorded
 from ledger.procedure.protocol import Agency
 from ledger.refusals import Ground, Refusal
+from ledger.replication.outcomes import OutboxState
 from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database
 
@@ -84,17 +84,6 @@ SELECT percentile_cont(0.5) WITHIN GROUP (
     ORDER BY EXTRACT(epoch FROM decided_at - received_at)) AS seconds
 FROM outbox.actions WHERE state = 'recorded' AND decided_at > now() - interval '1 day'
 """
-
-
-class OutboxState(StrEnum):
-    """What became of an action."""
-
-    WAITING = "waiting"
-    """The ledger node has not been told, or has not answered."""
-    SENT = "sent"
-    """The ledger node signed a decision, which this node's own copy does not confirm yet."""
-    RECORDED = "recorded"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from ledger.log.signed_decision import action_digest
 from ledger.procedure.registry import Registry
-from ledger.replication.node_statements import StatementError, sign, verify
+from ledger.replication.node_statements import MAX_CHARACTERS, StatementError, sign, verify
 from ledger.replication.outbox import Outgoing
 from ledger.store.database import Database
 from ledger.system import clock
@@ -28,7 +28,6 @@ from ledger.vocabulary.types import Country, UnixTime, UtcDatetime
 TYPE = "submitted-at+jwt"
 KEPT_PER_PARTY = 1_000
 """The newest statements of each country are kept, so that no node fills another's disk."""
-MAX_CHARACTERS = 2_000
 _AHEAD = timedelta(minutes=5)
 
 _KEEP = """

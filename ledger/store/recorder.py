@@ -25,7 +25,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import DictRow
 
 from ledger.events import event_bytes
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.log import merkle
 from ledger.store.database import ReconnectedError, check_since
 from ledger.store.datastore import LedgerDatastore

@@ -14,55 +14,16 @@ from uuid import UUID
 from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
-from ledger.procedure.protocol import Operation
+from ledger.procedure.readings import Asked, BasisNamed, Reading
 from ledger.store.database import Database
 from ledger.store.disk import until_given_way
 from ledger.store.migrate import vault_role, vault_schema
-from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import LegalBasis, Purpose
-from ledger.vocabulary.types import UtcDatetime
 
 _BEFORE_THE_FIRST = bytes(32)
 COUNTED = "readings"
 """Under this name the vault's progress counts the entries."""
 _PAGE = 500
-
-
-class BasisNamed(LedgerModel):
-    """The legal basis of a reading, and the recorded action that it stands on."""
-
-    kind: LegalBasis
-    action: UUID
-
-
-class Asked(LedgerModel):
-    """Who asks for what."""
-
-    agency: str
-    role: str
-    person: str | None = None
-    """The person's pseudonym, where a person signed in."""
-    key_id: str | None = None
-    """The agency's key, where its system asked."""
-    case_id: UUID
-    operation: Operation
-    groups: tuple[FieldGroup, ...]
-    purpose: Purpose
-
-
-class Reading(LedgerModel):
-    """One entry of the access log. It holds nothing of what was read."""
-
-    seq: int
-    at: UtcDatetime
-    asked: Asked
-    granted: bool
-    refused_by: str | None = None
-    """The rule that refused it."""
-    bases: Mapping[FieldGroup, BasisNamed] = {}
-    concerning: UUID | None = None
-    """The release that the fields were taken out for."""
 
 
 class CaseReadings(list[Reading]):

@@ -14,6 +14,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
+from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
 from ledger.signing.sd_jwt import Disclosure, parse_disclosure
@@ -22,7 +23,7 @@ from ledger.store.async_batcher import Together
 from ledger.store.async_connection import Lane
 from ledger.store.database import Database
 from ledger.store.migrate import reader_role, vault_role, vault_schema
-from ledger.vault.access_log import Reading, Readings
+from ledger.vault.access_log import Readings
 from ledger.vault.arrived_parcels import ArrivedParcels
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposit, Deposits, KeyMissingError, missing

@@ -18,7 +18,8 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from pydantic_core import to_json
 
 from ledger.application import Ledger
-from ledger.events.event import ActionMapper, ActionRecorded, recorded
+from ledger.events.event import ActionRecorded, recorded
+from ledger.events.event_mapper import ActionMapper
 from ledger.store.postgres_arrays import Texts
 from ledger.store.recorder import LedgerRecorder
 from projections.folds.case_folder import Step

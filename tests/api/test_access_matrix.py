@@ -15,7 +15,7 @@ from api.client.client import LedgerClient, RefusedError
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.procedure.protocol import Agency, Operation, Protocol, shipped_protocol
-from ledger.vault.access_log import Reading
+from ledger.procedure.readings import Reading
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import ConsentGiven, InformationRequested
 from ledger.vocabulary.identification import CaseOpened, VictimIdentified

@@ -13,9 +13,10 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from api.client.client import LedgerClient, RefusedError
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.exchange.witness_clients import Witnesses
 from api.runtime.settings import Settings
+from api.runtime.trouble import Trouble
 from api.workers.clock_watch import RULE, SETTLED_AFTER_SECONDS, ClockWatch
 from api.workers.janitor import Sweeping
 from ledger.application import Ledger

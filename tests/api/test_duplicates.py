@@ -15,11 +15,12 @@ from api.keys.country_keys import country_keys, pair_shares
 from ledger.application import Ledger
 from ledger.vault import sealed_parcels
 from ledger.vault.duplicates import store
-from ledger.vault.duplicates.messages import DuplicateFound, Finding, MatchTokens, TokensWithdrawn
+from ledger.vault.duplicates.messages import DuplicateFound, MatchTokens, TokensWithdrawn
 from ledger.vault.duplicates.shares import pair_key
-from ledger.vault.duplicates.tokens import COUNT, TOKEN_BYTES, Agreement, Identity, tokens
+from ledger.vault.duplicates.tokens import COUNT, TOKEN_BYTES, Identity, tokens
 from ledger.vault.sealed_parcels import Parcel
 from ledger.vocabulary.coordination import CaseClosed, InformationRequested
+from ledger.vocabulary.duplicates import Agreement, Finding
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
 from ledger.vocabulary.picklists import ClosureReason, ErasureGround, InformationTopic, Purpose
 from tests.api.test_personal_data import Child, later

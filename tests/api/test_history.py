@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from api.client.client import LedgerClient, RefusedError
-from api.client.trouble import Effect
+from api.client.schemas.health import Effect
 from api.continuity.history import History, NothingToDecideError, accept, mark_file
 from api.continuity.key_faults import KeyFaults
 from api.runtime.readiness import HEADER

@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from api.client.trouble import Effect
+from api.client.schemas.health import Effect
 from api.keys.key_ends import ending_keys, key_troubles, step_before
 from api.notifying.channels import email_of
 from api.notifying.notifier import Notifier

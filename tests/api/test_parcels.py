@@ -13,13 +13,12 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from api.client.trouble import Effect
+from api.client.schemas.health import Effect, Side
 from api.exchange import parcel_receipt as receiving
 from api.exchange.disclosure_exchange import Sharing
 from api.exchange.parcel_delivery import Delivery
 from api.exchange.parcel_receipt import Receiving
 from api.exchange.parcel_standing import (
-    Side,
     full_troubles,
     not_believed_troubles,
     outdated_troubles,

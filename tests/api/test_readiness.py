@@ -9,8 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.client.client import RefusedError
-from api.client.trouble import Effect, Trouble
+from api.client.schemas.health import Effect
 from api.runtime.readiness import HEADER, Checks, worst
+from api.runtime.trouble import Trouble
 from api.workers import view_checker
 from ledger.application import Ledger
 from projections.upkeep.rebuild import rebuild_views

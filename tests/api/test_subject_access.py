@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 from pypdf import PdfReader
 
+from api.client.schemas.personal import Language
 from api.demo.story import STORY
 from api.paper.printing.glyphs import _RANGES, shown
 from api.paper.subject_access import catalogues
@@ -24,7 +25,7 @@ from api.paper.subject_access.document import Access, HeldField, SubjectFile, la
 from api.paper.subject_access.messages import LANGUAGES, picklists, required
 from api.paper.subject_access.pdf import NotRendered, render
 from api.paper.subject_access.shapes import Plain, shape
-from api.paper.subject_access.wording import Language, wording
+from api.paper.subject_access.wording import wording
 from ledger.procedure.protocol import shipped_protocol
 from ledger.procedure.registry import SignatureState
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS

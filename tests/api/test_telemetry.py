@@ -20,7 +20,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.client.client import RefusedError
-from api.client.trace_context import in_log, pass_on
+from api.client.trace_context import pass_on
+from api.runtime.trace_context import in_log
 from ledger.system import telemetry
 from ledger.system.telemetry import span
 from tests.support.actions import opening

@@ -22,7 +22,7 @@ import psycopg
 import pytest
 
 from ledger.application import Ledger, environment
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.refusals import Refusal
 from ledger.signing import keys, signed_action
 from ledger.signing.sd_jwt import SdJwt

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from api.client.schemas import Receipt
 from api.services.decisions import SignedDecisions
+from api.services.receipts import receipt_document
 from ledger.application import Ledger
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import SignatureType, SignerKey
@@ -141,7 +141,7 @@ def test_what_the_ledger_node_signs_is_true(
     """A receipt, refusals by the rules, by the version, by the key, and of an id that is used."""
     action = action_of(agencies, case_id := uuid4())
     sent = str(agencies.sign("xk-dhtqnj", opening(), uuid4()))
-    given = Receipt.of(ledger.append(action, case_id, 0))
+    given = receipt_document(ledger.append(action, case_id, 0))
     signed = decisions.of(action.sd_jwt, given)
     assert signed == decisions.of(action.sd_jwt, given)  # the same again, the same bytes
     assert signed is not None
@@ -192,7 +192,7 @@ def test_a_false_decision_is_found_by_anybody_with_the_events(
     events = LedgerEvents(ledger)
     found = held_against(refusal, action.sd_jwt, events).untrue
     assert found == f"the rules accept the action on the first {size} events"
-    given = Receipt.of(ledger.append(action, case_id, 0))
+    given = receipt_document(ledger.append(action, case_id, 0))
     signed = decisions.of(action.sd_jwt, given)
     assert signed is not None
     written = Decision.parse(signed)

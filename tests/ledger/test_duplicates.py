@@ -19,13 +19,13 @@ from ledger.vault.duplicates.tokens import (
     THRESHOLD,
     TOKEN_BYTES,
     WEIGHTS,
-    Agreement,
     Identity,
     forms,
     strength,
     token,
     tokens,
 )
+from ledger.vocabulary.duplicates import Agreement
 
 BORN = date(2011, 3, 7)
 KEY = bytes(range(32))

@@ -15,7 +15,7 @@ import pytest
 from eventsourcing.persistence import IntegrityError
 
 from ledger.application import Ledger, Receipt, environment
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.log.merkle import Frontier
 from ledger.refusals import Ground, Refusal
 from ledger.signing import keys, signed_action

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from joserfc.jwk import OKPKey
 
-from api.client.trouble import Effect
+from api.client.schemas.health import Effect
 from api.node.marked_events import marked_troubles
 from ledger.application import Ledger, environment
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import leaf_hash
 from ledger.log.note import Note

@@ -12,7 +12,8 @@ from ledger.application import Ledger
 from ledger.log.note import SignatureType, SignerKey
 from ledger.log.signed_decision import Decision, Refused, Statement, action_digest, recorded, sign
 from ledger.refusals import Refusal
-from ledger.replication.outbox import Outbox, OutboxState, Outgoing
+from ledger.replication.outbox import Outbox, Outgoing
+from ledger.replication.outcomes import OutboxState
 from ledger.signing import signed_action
 from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database

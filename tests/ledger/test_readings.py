@@ -11,11 +11,11 @@ import pytest
 from psycopg.rows import TupleRow
 
 from ledger.procedure.protocol import Operation
+from ledger.procedure.readings import Reading
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database
-from ledger.vault.access_log import Reading
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Vault
 from ledger.vocabulary.levels import FieldGroup

@@ -8,7 +8,7 @@ import pytest
 from psycopg.sql import SQL
 
 from ledger.application import Ledger
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.log.merkle import Frontier, check_consistency, check_inclusion, leaf_hash
 from ledger.signing import keys, signed_action
 from ledger.vocabulary.registration import KeyRegistered

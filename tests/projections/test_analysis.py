@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.application import Ledger
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from projections.analysis import Event, ViewError, events, run_view, tables
 from projections.analysis.keeping import kept_directory, kept_views
 from projections.analysis.plain import NotPlainError, dumps, loads

@@ -10,7 +10,7 @@ import pytest
 
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.procedure.protocol import Agency
 from ledger.signing.signed_action import read_recorded
 from ledger.store.database import Database

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_fixed
 
 from ledger.application import Ledger, environment
-from ledger.events.event import ActionRecorded, UnsealedEvent, recorded
+from ledger.events.event import ActionRecorded, recorded
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.procedure.case import Case, decide
 from ledger.procedure.registry import SignatureState
 from ledger.refusals import Refusal

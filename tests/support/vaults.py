@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from ledger.procedure.protocol import Operation
-from ledger.vault.access_log import Asked, Reading
+from ledger.procedure.readings import Asked, Reading
 from ledger.vault.disclosures import Held, Vault
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.picklists import Purpose

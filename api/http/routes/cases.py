@@ -11,9 +11,9 @@ from psycopg.rows import DictRow
 from pydantic import AwareDatetime, JsonValue, TypeAdapter
 from starlette.concurrency import run_in_threadpool
 
-from api.client.problem import problem
-from api.client.schemas import Case, CasePage, DisclosedFields, Receipt, TrailPage, etag
+from api.client.schemas import Case, CasePage, DisclosedFields, Receipt, TrailPage
 from api.http.access import Caller, TheCaller, TheLanes, TheNode
+from api.http.conditional import etag
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
 from api.http.parameters import MAX_POSITION, AtLeast, CaseId, Position, SignedActionBody, wait_for
@@ -21,6 +21,7 @@ from api.http.request_connections import Lanes
 from api.http.routes.outbox import ACCEPTED, answer
 from api.http.routes.personal import at_levels_of, damaged_fields
 from api.node.node import Node
+from api.runtime.problem import problem
 from ledger.refusals import Ground, Refusal
 from ledger.vault.disclosures import Vault
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage

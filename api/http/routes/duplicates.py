@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Path, Query
 from api.client.schemas import DuplicateAssessment, DuplicateDocument, DuplicatePage
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.documents import duplicate_document
 from api.http.error_handlers import responses
 from api.node.node import Node
 from api.runtime.readiness import check_may_record
@@ -31,7 +32,7 @@ def list_duplicates(
     The last one found is the first. They hold nothing personal.
     """
     found = _of_coordinator(node, caller).all(limit)
-    return DuplicatePage(duplicates=tuple(map(DuplicateDocument.of, found)))
+    return DuplicatePage(duplicates=tuple(map(duplicate_document, found)))
 
 
 @router.post(
@@ -59,7 +60,7 @@ def assess_duplicate(
         raise Refusal(
             Ground.UNKNOWN, "unknown-duplicate", "This country has no duplicate with this id."
         )
-    return DuplicateDocument.of(assessed)
+    return duplicate_document(assessed)
 
 
 def _of_coordinator(node: Node, caller: Caller) -> Duplicates:

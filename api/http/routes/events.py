@@ -10,9 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.client.schemas import Event, EventPage
+from api.client.schemas import EventPage
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.documents import event_document
 from api.http.error_handlers import responses
 from api.http.event_broadcaster import PAGE, Feed, Follower, frame
 from api.http.parameters import MAX_POSITION
@@ -82,7 +83,7 @@ def _position(last_event_id: str) -> int:
 def _page(node: Node, caller: Caller, after: int, limit: int) -> EventPage:
     if caller.sees_every_event:
         rows = node.ledger.rows.select_rows(after, limit)
-        events = tuple(Event.of(row) for row in rows)
+        events = tuple(event_document(row) for row in rows)
         return EventPage(events=events, next=events[-1].position if events else after)
     # No further than the view that says which cases are this country's.
     upto = node.views.position("case_views")
@@ -92,7 +93,7 @@ def _page(node: Node, caller: Caller, after: int, limit: int) -> EventPage:
     rows = node.ledger.rows.select_positions(positions)
     full = len(positions) == limit
     return EventPage(
-        events=tuple(Event.of(row) for row in rows),
+        events=tuple(event_document(row) for row in rows),
         next=positions[-1] if full else max(upto, after),
     )
 

@@ -3,12 +3,13 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.client.problem import problem
-from api.client.schemas import Health, ParcelsWaiting, Readiness, ReadinessTrouble
-from api.client.trouble import Effect
+from api.client.schemas import Health, Readiness, ReadinessTrouble
+from api.client.schemas.health import Effect
 from api.http.access import TheNode
+from api.http.documents import parcels_waiting
 from api.http.error_handlers import responses
 from api.node.metrics import metrics
+from api.runtime.problem import problem
 from api.runtime.readiness import worst
 from ledger.system.version import program_version
 from projections.tables.views import VIEWS
@@ -44,7 +45,7 @@ def ready(node: TheNode) -> Readiness:
         witnesses=standing.witnesses,
         following=node.following(),
         worked_at=node.told.said_at(),
-        parcels=tuple(map(ParcelsWaiting.of, node.parcels_standing())),
+        parcels=tuple(map(parcels_waiting, node.parcels_standing())),
         troubles=tuple(
             ReadinessTrouble(rule=t.rule, effect=t.effect, message=t.message) for t in troubles
         ),

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import StringConstraints
 from rfc9457 import Problem
 
-from api.client.problem import problem
 from api.client.schemas import (
     Acknowledgements,
     MissingParcels,
@@ -28,6 +27,7 @@ from api.http.access import Caller, TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
 from api.node.node import Node
+from api.runtime.problem import problem
 from api.runtime.readiness import check_may_record
 from ledger.procedure.protocol import NODE
 from ledger.refusals import Ground, Refusal

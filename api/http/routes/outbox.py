@@ -6,8 +6,9 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Response
 from starlette.responses import JSONResponse
 
-from api.client.schemas import OutboxPage, Outcome, Receipt, etag
+from api.client.schemas import OutboxPage, Outcome, Receipt
 from api.http.access import Caller, TheCaller, TheNode
+from api.http.conditional import etag
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import MEDIA_TYPE, responses
 from api.node.node import Node

@@ -10,7 +10,6 @@ from starlette.concurrency import run_in_threadpool
 
 from api.client.schemas import (
     DisclosedFields,
-    PersonalField,
     ReadingPage,
     ReadingRequest,
     ReadingResult,
@@ -20,6 +19,7 @@ from api.exchange.presentation import presentations
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.costly import Costly
 from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.documents import personal_field
 from api.http.error_handlers import responses
 from api.http.parameters import CaseId
 from api.node.node import Node
@@ -68,7 +68,7 @@ def read_personal_fields(
     history = opened.case.history
     return ReadingResult(
         reading=opened.reading,
-        fields=tuple(PersonalField.of(one, history[one.action_id]) for one in opened.fields),
+        fields=tuple(personal_field(one, history[one.action_id]) for one in opened.fields),
         presentations=presentations(node.ledger.rows, opened.fields),
         damaged=damaged_fields(opened.damaged),
         erased=node.erased_data(opened.case, caller.agency.party),

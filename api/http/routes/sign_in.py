@@ -11,7 +11,6 @@ from starlette.responses import RedirectResponse
 
 from api.authentication.sessions import LIFETIME, SIGN_IN_LIFETIME
 from api.authentication.sign_in import CALLBACK, Answer, ProviderUnavailableError, SignIn
-from api.client.problem import problem
 from api.http.access import (
     SESSION_COOKIE,
     ByAssertion,
@@ -27,6 +26,7 @@ from api.http.costly import Costly
 from api.http.error_handlers import responses
 from api.http.parameters import ReturnTo
 from api.node.node import Node
+from api.runtime.problem import problem
 from api.runtime.rate_limit import Rate, asking_network
 from ledger.system import clock
 

@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query
 
-from api.client.schemas import StatedSubmissions, SubmissionDocument, SubmissionPage
+from api.client.schemas import StatedSubmissions, SubmissionPage
 from api.http.access import TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.documents import submission_document
 from api.http.error_handlers import responses
 from api.runtime.readiness import check_may_record
 from ledger.procedure.protocol import NODE
@@ -46,7 +47,7 @@ def state_submissions(
     named = {content.action for content, _ in read}
     kept = node.submissions.all(submissions.KEPT_PER_PARTY)
     mine = [one for one in kept if one.party == caller.agency.party and one.action_id in named]
-    return SubmissionPage(submissions=tuple(map(SubmissionDocument.of, mine)))
+    return SubmissionPage(submissions=tuple(map(submission_document, mine)))
 
 
 @router.get("", response_model=SubmissionPage, responses=responses(401, 403, 409, 422, 503))
@@ -62,4 +63,4 @@ def list_submissions(
             Ground.NOT_ALLOWED, "whole-ledger", "This is for coordinators and oversight bodies."
         )
     kept = node.submissions.all(limit)
-    return SubmissionPage(submissions=tuple(map(SubmissionDocument.of, kept)))
+    return SubmissionPage(submissions=tuple(map(submission_document, kept)))

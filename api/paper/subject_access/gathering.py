@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from api.client.schemas.personal import Language
 from api.paper.subject_access.document import Access, HeldField, SubjectFile
-from api.paper.subject_access.wording import Language
 from api.services.personal_data_access import Opened
 from ledger.procedure.case import Case
 from ledger.procedure.erasures import ErasedData
 from ledger.procedure.protocol import Protocol
-from ledger.vault.access_log import Reading
+from ledger.procedure.readings import Reading
 from ledger.vault.disclosures import Held
 from ledger.vocabulary.levels import Level
 from projections.folds.audit_trail import TrailEntry

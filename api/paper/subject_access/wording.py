@@ -7,7 +7,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache, cached_property
-from typing import Literal
 
 import pycountry
 from babel import Locale
@@ -15,12 +14,11 @@ from babel.dates import format_date
 from babel.numbers import format_decimal
 from pydantic import JsonValue, TypeAdapter
 
+from api.client.schemas.personal import Language
 from api.paper.subject_access.catalogues import SOURCE, messages
 from api.paper.subject_access.messages import value_id
 from api.paper.subject_access.shapes import Plain, shape
 from ledger.vocabulary.types import UtcDatetime
-
-Language = Literal["sq", "cnr", "en"]
 
 LOCALES: Mapping[Language, str] = {"sq": "sq", "cnr": "sr_Latn_ME", "en": "en_GB"}
 """CLDR has Montenegrin as Serbian in Latin script as it is written in Montenegro."""

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.client.schemas import PersonalField, ReadingRequest
 from api.http.access import Caller, TheCaller, TheNode
+from api.http.documents import personal_field
 from api.http.parameters import AtLeast, CaseId, wait_for
 from api.http.routes.personal import trail_of
 from api.node.node import Node
@@ -21,9 +22,10 @@ from api.web.rendering import Words, page
 from api.web.timeline import handovers, timeline
 from ledger.procedure.erasures import ErasedData
 from ledger.procedure.protocol import OVERSIGHT, Operation
+from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
-from ledger.vault.access_log import CaseReadings, Reading
+from ledger.vault.access_log import CaseReadings
 from ledger.vault.disclosures import HeldFields
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
@@ -142,7 +144,7 @@ async def open_personal(
                 raise
             return _personal(request, node, caller, case_id, refused=refusal.rule)
         history = opened.case.history
-        fields = [PersonalField.of(one, history[one.action_id]) for one in opened.fields]
+        fields = [personal_field(one, history[one.action_id]) for one in opened.fields]
         offered = releases(
             opened.case, caller.agency, caller.registry.protocol, asked.groups, _now()
         )

@@ -1,25 +1,18 @@
 """What two countries' nodes tell each other to find duplicates, each in a sealed parcel."""
 
-from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from ledger.vault.duplicates.tokens import COUNT, Agreement
+from ledger.vault.duplicates.tokens import COUNT
 from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.duplicates import Agreement, Finding
 from ledger.vocabulary.types import UtcDatetime
 
 Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 TokenText = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 ShareText = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-class Finding(StrEnum):
-    """What a coordinator found out on two cases."""
-
-    SAME_PERSON = "same_person"
-    ANOTHER_PERSON = "another_person"
 
 
 class ShareGiven(LedgerModel):

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, LiteralString
 from uuid import UUID, uuid4, uuid5
 
@@ -12,8 +11,8 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from ledger.store.database import Database
 from ledger.store.migrate import vault_role, vault_schema
-from ledger.vault.duplicates.messages import Finding
-from ledger.vault.duplicates.tokens import THRESHOLD, Agreement, strength
+from ledger.vault.duplicates.tokens import THRESHOLD, strength
+from ledger.vocabulary.duplicates import Agreement, DuplicateState, Finding
 
 _NAMESPACE = UUID("5b0e4b52-7f0c-5a52-9f4d-3f0a5f6f2f11")
 MAX_RECEIVED = 100_000
@@ -22,15 +21,6 @@ MAX_RECEIVED = 100_000
 
 class TooManyReceivedError(Exception):
     """Another country names more cases than are kept of one country."""
-
-
-class DuplicateState(StrEnum):
-    """Where the coordinators stand on a duplicate."""
-
-    OPEN = "open"
-    SAME_PERSON = "same_person"
-    ANOTHER_PERSON = "another_person"
-    DISPUTED = "disputed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 from itertools import product
 
 from ledger.vault.duplicates.normalising import parts, turned
+from ledger.vocabulary.duplicates import Agreement
 
 TOKEN_BYTES = 16
 COUNT = 36
@@ -20,19 +20,6 @@ COUNT = 36
 THRESHOLD = 40
 """From this strength on two cases are reported."""
 _CITIZENSHIPS = 3
-
-
-class Agreement(StrEnum):
-    """In what two cases agree: the kind of a token."""
-
-    NAMES_AND_BIRTHDATE = "names_and_birthdate"
-    """A given name, a family name (either may stand in the other's field) and the birth date."""
-    NAMES_AND_TURNED_BIRTHDATE = "names_and_turned_birthdate"
-    """The same, where day and month may have been exchanged."""
-    NAMES_AND_YEAR = "names_and_year"
-    """The names, and the year of birth."""
-    GIVEN_NAME_BIRTHDATE_CITIZENSHIP = "given_name_birthdate_citizenship"
-    """A given name, the birth date and a citizenship: the family name is missing, or changed."""
 
 
 WEIGHTS: Mapping[Agreement, int] = {

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import httpx
 
-from ledger.events.event import UnsealedEvent
+from ledger.events.event_mapper import UnsealedEvent
 from ledger.signing import sd_jwt, signed_action
 from projections.tables.view_queries import ViewReader
 from tests.support.actions import opening

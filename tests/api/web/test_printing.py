@@ -10,10 +10,11 @@ import httpx
 import pytest
 from pypdf import PdfReader
 
+from api.client.schemas.personal import Language
 from api.demo.story import STORY
 from api.http.access import Caller
 from api.paper.subject_access.shapes import Plain, shape
-from api.paper.subject_access.wording import Language, wording
+from api.paper.subject_access.wording import wording
 from api.web.case_text import names, rows
 from api.web.languages import LANGUAGES
 from api.web.printing import _TRAIL, Printing

@@ -8,7 +8,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
-from api.paper.subject_access.wording import Language
+from api.client.schemas.personal import Language
 from api.web.languages import LANGUAGES
 from api.web.texts import CATALOGUE, texts
 

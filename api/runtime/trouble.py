@@ -1,24 +1,12 @@
 """A trouble: one thing that is wrong with a node, with its effect."""
 
-from enum import StrEnum
-
 from pydantic import BaseModel, ConfigDict
 from rfc9457 import Problem
 
-from api.client.problem import problem
+from api.client.schemas.health import Effect
+from api.runtime.problem import problem
 
 _UNRELIABLE = "Not to be relied on"
-
-
-class Effect(StrEnum):
-    """What a trouble means for those who use the node, from the least to the worst."""
-
-    WARNING = "warning"
-    """``/ready`` answers 200: the node does all that it should, and its operator has work to do."""
-    NOT_READY = "not-ready"
-    """``/ready`` answers 503. The node still takes actions, and answers all that it is asked."""
-    NO_RECORDING = "no-recording"
-    """``/ready`` answers 503, and so does every new action. Reading goes on."""
 
 
 class Trouble(BaseModel):
@@ -40,5 +28,5 @@ class Trouble(BaseModel):
     def problem(
         self, status: int, headers: dict[str, str] | None = None, **extras: object
     ) -> Problem:
-        """The problem details that say it."""
+        """Return the trouble as problem details."""
         return problem(status, self.title, self.rule, self.message, headers, **extras)

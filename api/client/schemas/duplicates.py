@@ -1,0 +1,45 @@
+"""Cases of two countries that may be of one person."""
+
+from uuid import UUID
+
+from api.client.schemas.document import Document
+from ledger.vocabulary.duplicates import Agreement, DuplicateState, Finding
+from ledger.vocabulary.types import Country, UtcDatetime
+
+
+class DuplicateDocument(Document):
+    """A case of the caller's country, and one of another country that may be the same person's."""
+
+    id: UUID
+    """The same in both countries."""
+    case_id: UUID
+    country: Country
+    """The other country."""
+    reference: UUID
+    """What the other country's case is called between the two; it is no case's id."""
+    other_case_id: UUID | None
+    """The other country's case, where the caller's country is party to it."""
+    agrees: tuple[Agreement, ...]
+    """In what the two agree."""
+    strength: int
+    """Of 100."""
+    found_at: UtcDatetime
+    state: DuplicateState
+    finding: Finding | None
+    """What the caller's country found out."""
+    assessed_at: UtcDatetime | None
+    other_finding: Finding | None
+    """What the other country found out."""
+    other_assessed_at: UtcDatetime | None
+
+
+class DuplicatePage(Document):
+    """Duplicates, the last one found first."""
+
+    duplicates: tuple[DuplicateDocument, ...]
+
+
+class DuplicateAssessment(Document):
+    """What the coordinator found out."""
+
+    finding: Finding

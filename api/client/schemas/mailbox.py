@@ -1,0 +1,103 @@
+"""Parcels between countries' nodes, and what became of them."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from api.client.schemas.document import Document
+from ledger.replication.outcomes import MailboxOutcome
+from ledger.vocabulary.types import Country, UtcDatetime
+
+Place = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""The place of a parcel or an outcome in the mailbox; later ones have higher numbers."""
+
+
+class ParcelDocument(Document):
+    """What one country's node sends another through the ledger node, which cannot open it."""
+
+    id: UUID
+    sender: Country
+    recipient: Country
+    sealed: Annotated[str, Field(max_length=1_500_000)]
+    """HPKE (RFC 9180) to the recipient's country key, base64."""
+
+
+class WaitingParcel(ParcelDocument):
+    """A parcel that waits for its recipient's acknowledgement."""
+
+    place: Place
+
+
+class ParcelStanding(Document):
+    """How much waits of one country for another, and since when."""
+
+    sender: Country
+    recipient: Country
+    parcels: int
+    oldest_at: UtcDatetime
+
+
+class ParcelPage(Document):
+    """Parcels that wait: the first one of each sender first, then the second ones."""
+
+    parcels: tuple[WaitingParcel, ...]
+    standing: tuple[ParcelStanding, ...]
+    """All that waits for the caller's country, by sender."""
+
+
+class Acknowledgements(Document):
+    """What a country's node signed on parcels that it fetched."""
+
+    acknowledgements: Annotated[
+        tuple[Annotated[str, Field(max_length=4096)], ...], Field(min_length=1, max_length=100)
+    ]
+    """Compact JWS (RFC 7515), of the type ``parcel-acknowledgement+jwt``."""
+
+
+class ParcelsTakenOut(Document):
+    """How many parcels left the mailbox by the caller's acknowledgements."""
+
+    parcels: int
+
+
+class ParcelLeft(Document):
+    """What became of a parcel that the caller's country handed in."""
+
+    place: Place
+    parcel: UUID
+    outcome: MailboxOutcome
+    acknowledgement: str | None = None
+    """What the recipient's node signed; there is none for one that expired or was lost."""
+
+
+class OutcomePage(Document):
+    """What became of parcels, the first one first, as far as it was not settled."""
+
+    outcomes: tuple[ParcelLeft, ...]
+
+
+class SettledOutcomes(Document):
+    """Outcomes that the sender has, and that the mailbox need not keep."""
+
+    places: Annotated[tuple[Place, ...], Field(min_length=1, max_length=1000)]
+
+
+class SentDigest(Document):
+    """A parcel that was handed in."""
+
+    parcel: UUID
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """SHA-256 of its sealed bytes, in hexadecimal."""
+
+
+class SentDigests(Document):
+    """Parcels that a sender asks about."""
+
+    sent: Annotated[tuple[SentDigest, ...], Field(min_length=1, max_length=1000)]
+
+
+class MissingParcels(Document):
+    """Parcels that neither wait nor have an outcome: they are to be sent again."""
+
+    missing: tuple[UUID, ...]

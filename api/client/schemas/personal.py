@@ -1,0 +1,70 @@
+"""Personal fields: readings, the access log, and the file for the person."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, JsonValue
+
+from api.client.schemas.cases import DisclosedFields
+from api.client.schemas.document import Document
+from ledger.procedure.erasures import ErasedData
+from ledger.procedure.readings import Reading
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis, Purpose
+from ledger.vocabulary.types import AgencyId
+
+Language = Literal["sq", "cnr", "en"]
+"""The languages of a person's file: Albanian, Montenegrin, English."""
+
+
+class ReadingRequest(Document):
+    """Which personal fields are to be opened, and what for."""
+
+    groups: Annotated[tuple[FieldGroup, ...], Field(min_length=1, max_length=8)]
+    purpose: Purpose
+    basis: LegalBasis | None = None
+    """The legal basis, where a certain one is meant. Danger to life is always named."""
+
+
+class PersonalField(Document):
+    """One personal field that was opened."""
+
+    action_id: UUID
+    kind: str
+    agency: AgencyId
+    """Who recorded it."""
+    field: str
+    group: FieldGroup
+    value: JsonValue
+    digest: str
+    """What the agency signed; a release names fields by it."""
+    received_from: str | None
+    """The country that released it, where it was another's."""
+
+
+class ReadingResult(Document):
+    """What was opened, and the entry in the access log that says so."""
+
+    reading: Reading
+    fields: tuple[PersonalField, ...]
+    presentations: tuple[str, ...]
+    """The same fields as SD-JWTs (RFC 9901), one for each action, as its agency signed them:
+    any SD-JWT verifier checks them with that agency's public key."""
+    damaged: tuple[DisclosedFields, ...] = ()
+    """Fields that do not open at their place, by action: somebody changed the vault's rows."""
+    erased: ErasedData | None = None
+    """When and why what this country held on the person was erased, if it was."""
+
+
+class SubjectAccessRequest(Document):
+    """In which language the person is to have the file: Albanian, Montenegrin or English."""
+
+    language: Language
+
+
+class ReadingPage(Document):
+    """Entries of the access log, the first one first."""
+
+    readings: tuple[Reading, ...]
+    changed: tuple[int, ...] = ()
+    """The numbers of entries on this person that do not hold: somebody changed the log."""

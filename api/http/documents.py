@@ -1,0 +1,80 @@
+"""The API's documents, made of the rows and records of ledger, vault and replication."""
+
+import base64
+import dataclasses
+
+from api.client.schemas import (
+    DuplicateDocument,
+    Event,
+    ParcelsWaiting,
+    PersonalField,
+    SubmissionDocument,
+)
+from api.exchange.parcel_standing import ParcelsStanding
+from ledger.events.act import Act
+from ledger.replication.submissions import KeptSubmission
+from ledger.store.event_rows import RecordedRow
+from ledger.vault.disclosures import Held
+from ledger.vault.duplicates.store import Duplicate
+
+
+def event_document(row: RecordedRow) -> Event:
+    """Return the document of a recorded event, with its exact bytes."""
+    return Event(
+        position=row.position,
+        case_id=row.originator_id,
+        case_version=row.version,
+        action_id=row.action_id,
+        kind=row.kind,
+        recorded_at=row.recorded_at,
+        leaf_hash=base64.b64encode(row.leaf_hash).decode("ascii"),
+        entry=row.state.decode("ascii"),
+    )
+
+
+def personal_field(held: Held, act: Act) -> PersonalField:
+    """Return the document of an opened personal field of ``act``.
+
+    Raises ``ValueError`` for a field that is not personal.
+    """
+    if held.group is None:
+        raise ValueError(f"{held.field} is no personal field")
+    return PersonalField(
+        action_id=held.action_id,
+        kind=act.kind,
+        agency=act.agency,
+        field=held.field,
+        group=held.group,
+        value=held.value,
+        digest=held.digest,
+        received_from=held.received_from,
+    )
+
+
+def duplicate_document(found: Duplicate) -> DuplicateDocument:
+    """Return the document of a possible duplicate."""
+    return DuplicateDocument(
+        id=found.match.id,
+        case_id=found.case_id,
+        country=found.match.other,
+        reference=found.match.other_reference,
+        other_case_id=found.other_case_id,
+        agrees=found.match.agrees,
+        strength=found.strength,
+        found_at=found.found_at,
+        state=found.state,
+        finding=found.finding,
+        assessed_at=found.assessed_at,
+        other_finding=found.other_finding,
+        other_assessed_at=found.other_assessed_at,
+    )
+
+
+def submission_document(kept: KeptSubmission) -> SubmissionDocument:
+    """Return the document of another node's statement that was kept here."""
+    return SubmissionDocument(**dataclasses.asdict(kept))
+
+
+def parcels_waiting(standing: ParcelsStanding) -> ParcelsWaiting:
+    """Return the document of the parcels of one country that wait for another."""
+    return ParcelsWaiting(**dataclasses.asdict(standing))

@@ -1,0 +1,18 @@
+"""Receipts as the API answers them."""
+
+import base64
+
+from api.client.schemas import Receipt
+from ledger import application
+
+
+def receipt_document(receipt: application.Receipt) -> Receipt:
+    """Return the document of a recorded action's receipt."""
+    return Receipt(
+        action_id=receipt.action_id,
+        case_id=receipt.case_id,
+        position=receipt.position,
+        case_version=receipt.case_version,
+        recorded_at=receipt.recorded_at,
+        leaf_hash=base64.b64encode(receipt.leaf_hash).decode("ascii"),
+    )

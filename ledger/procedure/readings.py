@@ -1,0 +1,46 @@
+"""An entry of a vault's access log: who asked for which personal fields, when, and what for."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from ledger.procedure.protocol import Operation
+from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis, Purpose
+from ledger.vocabulary.types import UtcDatetime
+
+
+class BasisNamed(LedgerModel):
+    """The legal basis of a reading, and the recorded action that it stands on."""
+
+    kind: LegalBasis
+    action: UUID
+
+
+class Asked(LedgerModel):
+    """Who asks for what."""
+
+    agency: str
+    role: str
+    person: str | None = None
+    """The person's pseudonym, where a person signed in."""
+    key_id: str | None = None
+    """The agency's key, where its system asked."""
+    case_id: UUID
+    operation: Operation
+    groups: tuple[FieldGroup, ...]
+    purpose: Purpose
+
+
+class Reading(LedgerModel):
+    """One entry of the access log. It holds nothing of what was read."""
+
+    seq: int
+    at: UtcDatetime
+    asked: Asked
+    granted: bool
+    refused_by: str | None = None
+    """The rule that refused it."""
+    bases: Mapping[FieldGroup, BasisNamed] = {}
+    concerning: UUID | None = None
+    """The release that the fields were taken out for."""

@@ -1,0 +1,32 @@
+"""Duplicates: in what two cases agree, and what coordinators found out on them."""
+
+from enum import StrEnum
+
+
+class Agreement(StrEnum):
+    """In what two cases agree: the kind of a token."""
+
+    NAMES_AND_BIRTHDATE = "names_and_birthdate"
+    """A given name, a family name (either may stand in the other's field) and the birth date."""
+    NAMES_AND_TURNED_BIRTHDATE = "names_and_turned_birthdate"
+    """The same, where day and month may have been exchanged."""
+    NAMES_AND_YEAR = "names_and_year"
+    """The names, and the year of birth."""
+    GIVEN_NAME_BIRTHDATE_CITIZENSHIP = "given_name_birthdate_citizenship"
+    """A given name, the birth date and a citizenship: the family name is missing, or changed."""
+
+
+class Finding(StrEnum):
+    """What a coordinator found out on two cases."""
+
+    SAME_PERSON = "same_person"
+    ANOTHER_PERSON = "another_person"
+
+
+class DuplicateState(StrEnum):
+    """Where the coordinators stand on a duplicate."""
+
+    OPEN = "open"
+    SAME_PERSON = "same_person"
+    ANOTHER_PERSON = "another_person"
+    DISPUTED = "disputed"
