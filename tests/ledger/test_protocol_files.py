@@ -1,0 +1,25 @@
+"""A protocol file is parsed once; a changed file is read again."""
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from ledger.procedure.protocol import load_protocol, shipped_protocol
+
+
+def test_an_unchanged_protocol_is_parsed_once() -> None:
+    assert shipped_protocol() is shipped_protocol()
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    shipped = resources.files("ledger.procedure") / "protocols" / "kosovo-montenegro-albania.toml"
+    text = shipped.read_text(encoding="utf-8")
+    file = tmp_path / "protocol.toml"
+    file.write_text(text)
+    before = load_protocol(file)
+    file.write_text(text.replace(f'id = "{before.id}"', 'id = "another"', 1))
+    assert load_protocol(file).id == "another"
+    file.write_text("parties = [")
+    with pytest.raises(ValueError, match=str(file)):
+        load_protocol(file)
