@@ -26,7 +26,7 @@ import httpx
 import psycopg
 from rich.console import Console
 
-from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.client import LedgerClient, RefusedError, WaitingError
 from api.runtime.schema import migrate_all
 from benchmarks.machine import describe, load
 from ledger.application import Ledger, environment

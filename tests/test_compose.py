@@ -23,7 +23,7 @@ import psycopg
 import pytest
 import yaml
 
-from api.client.client import LedgerClient
+from api.client import LedgerClient
 from ledger.application import Ledger, environment
 from tests.support.actions import opening
 from tests.support.agencies import Agencies

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, failures, out, print_json
-from api.client.client import LedgerClient
+from api.client import LedgerClient
 from api.client.schemas import AbsenceReport
 from ledger.vocabulary import Action
 from ledger.vocabulary.picklists import VoteSubject

@@ -15,7 +15,8 @@ from api.cli.kept_decisions import keep_decision
 from api.cli.output import OUTCOME_UNKNOWN, AsJson, err, fail, failures, out, print_json
 from api.cli.tables import case_list, case_panel, event_table, outcome_table, trail_table
 from api.cli.unsent import UnsentAction, UnsentActions
-from api.client.client import UNREADABLE, LedgerClient, RefusedError, WaitingError
+from api.client import LedgerClient, RefusedError, WaitingError
+from api.client.errors import UNREADABLE
 from api.runtime.settings import Settings
 from ledger.log.signed_decision import DecisionError
 from ledger.vocabulary import CASE_ACTIONS

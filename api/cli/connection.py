@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.client.client import LedgerClient
+from api.client import LedgerClient
 from api.keys.agency_keys import own_key
 from api.runtime.settings import Settings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.keys.log_keys import log_keys
 from api.runtime.settings import Settings
 from ledger.log.note import NoteError

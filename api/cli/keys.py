@@ -15,7 +15,7 @@ from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.key_ids import TakesKeyId
 from api.cli.output import AsJson, err, fail, failures, out, print_json
 from api.cli.tables import agency_table
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.client.schemas import Receipt
 from api.continuity.history import mark_file
 from api.keys.agency_keys import key_path, own_key

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from api.client.client import RefusedError, WaitingError
+from api.client import RefusedError, WaitingError
 from api.client.schemas.problem import ProblemDetails
 from api.demo import DemoError
 from api.runtime.database import StoreError

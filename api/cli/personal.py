@@ -15,7 +15,7 @@ from api.cli.access_matrix import access_page
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import why_erased, words
-from api.client.client import LedgerClient
+from api.client import LedgerClient
 from api.client.schemas import PersonalField, Receipt
 from api.client.schemas.personal import Language
 from api.runtime.settings import Settings

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from api.client.client import Answered, LedgerClient
+from api.client import Answered, LedgerClient
 from ledger.signing.keys import write_private
 from ledger.system.bounded_files import read_ordinary
 from ledger.system.fsync import sync_directory

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from api.cli.output import print_json
 from api.cli.tables import brief_trail, case_panel, trail_table
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.client.schemas.problem import ProblemDetails
 from api.demo import DemoError
 from api.demo.enrolment import Enrolment

@@ -14,7 +14,7 @@ from joserfc.jwk import OKPKey
 from rich.console import Console
 
 from api.cli.output import print_json
-from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.client import LedgerClient, RefusedError, WaitingError
 from api.demo import DemoError
 from api.demo.machines import Machine
 from api.demo.story import FORBIDDEN, STORY, Step

@@ -7,7 +7,7 @@ from datetime import datetime
 import httpx
 import structlog
 
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.runtime.background import Background
 from ledger.replication.event_source import Source, SourceError
 from ledger.replication.mirror import DivergedError, Mirror

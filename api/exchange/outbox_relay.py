@@ -19,7 +19,8 @@ from uuid import UUID
 import httpx
 import structlog
 
-from api.client.client import UNREADABLE, LedgerClient, RefusedError, WaitingError
+from api.client import LedgerClient, RefusedError, WaitingError
+from api.client.errors import UNREADABLE
 from api.client.schemas.health import Effect
 from api.runtime.background import Background
 from api.runtime.trouble import Trouble

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.client.schemas import ParcelDocument, ParcelPage, SentDigest, WaitingParcel
 from ledger.refusals import Ground, Refusal
 from ledger.replication.mailbox import Left, QuotaError, Waiting, WaitingPage

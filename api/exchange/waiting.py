@@ -16,7 +16,7 @@ from statistics import median
 import httpx
 import structlog
 
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.client.schemas.health import Effect
 from api.exchange.access_log_anchor import NodeKey, node_of
 from api.runtime.background import Background

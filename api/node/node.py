@@ -8,7 +8,7 @@ from typing import Self
 from api.authentication.assertions import Assertions
 from api.authentication.sessions import Sessions
 from api.authentication.sign_in import Relying, SignIn
-from api.client.client import LedgerClient
+from api.client import LedgerClient
 from api.client.schemas import Following
 from api.continuity.history import History, mark_file
 from api.continuity.lost_keys import check_none_lost

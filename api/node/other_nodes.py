@@ -1,6 +1,6 @@
 """The other countries' nodes, at the addresses of their witnesses in the policy in force."""
 
-from api.client.client import LedgerClient
+from api.client import LedgerClient
 from api.exchange.takeover_watch import OF_A_NODE
 from api.exchange.witness_clients import LATEST
 from api.node.node import Node, node_client

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.cli.access_matrix import access_page
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.procedure.protocol import Agency, Operation, Protocol, shipped_protocol

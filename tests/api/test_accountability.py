@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from api.client import LedgerClient, RefusedError
 from api.client.assertion import make_assertion
-from api.client.client import LedgerClient, RefusedError
 from ledger.store.database import Database
 from ledger.vocabulary.coordination import (
     Correction,

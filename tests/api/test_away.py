@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
-from api.client.client import RefusedError
+from api.client import RefusedError
 from api.exchange.away import AWAY_AFTER, Presence, announced_absences, away_witnesses
 from ledger.application import Ledger
 from ledger.procedure.protocol import Agency

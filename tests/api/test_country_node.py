@@ -12,7 +12,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.client import LedgerClient, RefusedError, WaitingError
 from api.keys.country_keys import country_key
 from api.keys.log_keys import log_key, trusted_policy, witness_key
 from api.runtime.settings import Settings

@@ -9,7 +9,7 @@ import pytest
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
-from api.client.client import RefusedError
+from api.client import RefusedError
 from api.client.schemas import DuplicateDocument
 from api.keys.country_keys import country_keys, pair_shares
 from ledger.application import Ledger

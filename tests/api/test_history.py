@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.client.schemas.health import Effect
 from api.continuity.history import History, NothingToDecideError, accept, mark_file
 from api.continuity.key_faults import KeyFaults

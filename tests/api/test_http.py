@@ -11,8 +11,8 @@ import pytest
 from joserfc import jwt
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from api.client import RefusedError
 from api.client.assertion import TYPE, make_assertion
-from api.client.client import RefusedError
 from api.client.schemas import Case
 from ledger.signing import keys
 from ledger.vocabulary.coordination import InformationRequested

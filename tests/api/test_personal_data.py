@@ -11,7 +11,7 @@ from pypdf import PdfReader
 from rich.console import Console
 
 from api.cli.tables import case_panel
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.client.schemas import PersonalField, ReadingResult
 from api.exchange.access_log_anchor import Anchoring, anchored_readings
 from api.keys.country_keys import country_keys, person_keys

@@ -14,7 +14,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.client.client import LedgerClient
+from api.client import LedgerClient
 from api.runtime.database import DATABASE
 from api.runtime.status import CHANNEL, Listener, Said, Teller, Told, notify
 from ledger.application import Ledger, environment

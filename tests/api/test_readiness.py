@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.client.client import RefusedError
+from api.client import RefusedError
 from api.client.schemas.health import Effect
 from api.runtime.readiness import HEADER, Checks, worst
 from api.runtime.trouble import Trouble

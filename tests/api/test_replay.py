@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
-from api.client.client import RefusedError
+from api.client import RefusedError
 from ledger.application import Ledger
 from ledger.export.static_export import write_export
 from ledger.log.checkpoint import Checkpoint

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
-from api.client.client import RefusedError
+from api.client import RefusedError
 from api.client.schemas import RetentionStatus
 from api.notifying.channels import email_of
 from api.notifying.notifier import Notifier

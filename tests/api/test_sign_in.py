@@ -38,8 +38,8 @@ from joserfc.jwk import OctKey, RSAKey
 from structlog.testing import capture_logs
 
 from api.authentication.id_tokens import proves_second_factor, pseudonym
+from api.client import LedgerClient
 from api.client.assertion import make_assertion
-from api.client.client import LedgerClient
 from api.http.access import from_own_page
 from api.node.node import Node, check_settings
 from api.processes.server import tls_context

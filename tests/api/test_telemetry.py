@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.client.client import RefusedError
+from api.client import RefusedError
 from api.client.trace_context import pass_on
 from api.runtime.trace_context import in_log
 from ledger.system import telemetry

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 import api.client.bounded_answers
-from api.client.client import LedgerClient
+from api.client import LedgerClient
 from api.exchange.mirror_sync import HttpSource
 from api.exchange.witness_clients import HttpWitness
 from ledger.replication.event_source import SourceError, parsed

@@ -20,7 +20,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
 
-from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.schemas.problem import ProblemDetails
 from api.exchange import outbox_relay, waiting
 from api.keys.log_keys import log_key, witness_key

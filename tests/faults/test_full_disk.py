@@ -18,7 +18,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.client.schemas import Receipt
 from api.demo.machines import Machine
 from api.runtime.schema import migrate_all

@@ -19,7 +19,7 @@ import pytest
 from joserfc.jwk import OKPKey
 
 import api.authentication.assertions
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.client.schemas import Receipt
 from api.exchange.mirror_sync import HttpSource
 from api.keys.log_keys import trusted_policy

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from api.client.client import LedgerClient, RefusedError
+from api.client import LedgerClient, RefusedError
 from api.demo.machines import Machine
 from api.keys.country_keys import country_key
 from api.runtime.settings import Settings

@@ -15,7 +15,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.schemas import Receipt
 from api.demo.machines import Machine
 from api.runtime.readiness import HEADER

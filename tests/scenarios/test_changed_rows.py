@@ -17,7 +17,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.client.client import RefusedError
+from api.client import RefusedError
 from api.exchange.access_log_anchor import anchored_readings
 from api.keys.country_keys import country_keys, person_keys
 from api.workers.vault_checker import VaultChecking, vault_check

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from api.cli.nodes import own_copy
-from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.schemas import Receipt
 from api.exchange.mirror_sync import HttpSource
 from api.exchange.rejoining import Rejoining

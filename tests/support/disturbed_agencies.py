@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from api.client.client import LedgerClient, RefusedError, WaitingError
+from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.schemas import Receipt
 from ledger.procedure.protocol import Protocol
 from ledger.signing.sd_jwt import SdJwt

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from api.client.client import LedgerClient
+from api.client import LedgerClient
 from api.demo import forked
 from api.demo.forked import Forked
 from api.demo.machines import Machine

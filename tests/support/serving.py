@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from api.client.client import LedgerClient
+from api.client import LedgerClient
 from api.node.node import Node
 from api.processes.app import create_app
 from api.processes.server import base_url, listen

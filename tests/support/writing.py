@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from uuid import uuid4
 
-from api.client.client import LedgerClient
+from api.client import LedgerClient
 from api.client.schemas import Receipt
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed

@@ -1,0 +1,38 @@
+"""Read the protocol, its agencies and keys, and whether the node is ready."""
+
+from pydantic import TypeAdapter
+
+from api.client.connection import Connection
+from api.client.schemas import (
+    AbsenceReport,
+    AgencyWithKeys,
+    KeyProposalDocument,
+    ProtocolDocument,
+    Readiness,
+)
+
+
+class ProtocolClient(Connection):
+    """Reads what the parties agreed on, and how the node stands."""
+
+    def protocol(self) -> ProtocolDocument:
+        """The protocol that the ledger adopted."""
+        return self._get("/v1/protocol", ProtocolDocument)
+
+    def agencies(self) -> list[AgencyWithKeys]:
+        """Every agency of the protocol, with its keys."""
+        response = self._request("GET", "/v1/agencies")
+        return TypeAdapter(list[AgencyWithKeys]).validate_json(response.content)
+
+    def key_proposals(self) -> list[KeyProposalDocument]:
+        """Return the changes of keys that wait for another party."""
+        response = self._request("GET", "/v1/key-proposals")
+        return TypeAdapter(list[KeyProposalDocument]).validate_json(response.content)
+
+    def absence(self, party: str) -> AbsenceReport:
+        """Return what was announced, decided and published without a party."""
+        return self._get(f"/v1/parties/{party}/absence", AbsenceReport)
+
+    def ready(self) -> Readiness:
+        """Whether the node can serve. Raises ``RefusedError`` where it cannot yet."""
+        return self._get("/ready", Readiness)
