@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 from uuid import UUID
 
 from eventsourcing.application import Application, LRUCache
 from eventsourcing.persistence import IntegrityError, Mapper, Notification
 from eventsourcing.utils import EnvType
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from ledger.events.event import ActionRecorded
 from ledger.events.event_mapper import ActionMapper
@@ -18,6 +18,7 @@ from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
 from ledger.procedure.case import Case
 from ledger.procedure.deciding import (
+    case_of,
     check_case,
     decide_on_case,
     decide_on_protocol,
@@ -41,6 +42,22 @@ _LOOKS = 5
 """So often a refusal is decided again, where its case or the registry moves meanwhile."""
 KNOWN_CASES = 1_000
 """Cases that a process keeps folded, so that an append to one reads nothing."""
+_MOVED = (RegistryMovedError, TimeMovedError)
+_DECIDING_AGAIN = Retrying(
+    retry=retry_if_exception_type(_MOVED),
+    stop=stop_after_attempt(10),
+    wait=wait_random(0, 0.05),
+    reraise=True,
+)
+T = TypeVar("T")
+
+
+def deciding_again(attempt: Callable[[], T]) -> T:
+    """Decide and record, by ``attempt``; again where the registry or the time moves between."""
+    try:
+        return attempt()
+    except _MOVED:
+        return _DECIDING_AGAIN.copy()(attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,23 @@ class Receipt:
             recorded_at=row.recorded_at,
             leaf_hash=row.leaf_hash,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The rules accept an action on a case. Nothing is recorded yet."""
+
+    event: ActionRecorded
+    """What the action becomes. It has neither position nor time of recording yet."""
+    registry: Registry
+    case: Case | None
+    """The case before the action."""
+    at: datetime
+    """The time by which the rules were asked."""
+
+    def holds_at(self, moment: datetime) -> bool:
+        """Return whether the rules accept the action by the time that will be stored, too."""
+        return moment == self.at or _holds(self, moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,80 +215,65 @@ class Ledger(Application[UUID]):
         The receipt comes back only when the event is durable; the same action again
         gives the same receipt. Raises ``Refusal``, and then nothing is written.
         """
-        receipt, _ = self.record(action, case_id, case_version)
+        check_case(action, case_id)
+        with span("ledger.record", {"kind": action.kind}):
+            receipt, _ = deciding_again(lambda: self.record(self.decide(action, case_version)))
         return receipt
 
-    def record(
-        self,
-        action: SignedAction,
-        case_id: UUID,
-        case_version: int,
-        *,
-        since: float | None = None,
-    ) -> tuple[Receipt, bool]:
-        """As :meth:`append`; also whether it was recorded just now, and not before.
+    def decide(self, action: SignedAction, case_version: int) -> Decision | Receipt:
+        """Decide on an action on the case that it names. Nothing is written.
 
-        ``since`` is when, by the monotonic clock, was begun what was committed for it without
-        waiting for the disk. Raises ``ReconnectedError`` where that may be lost: do it again.
+        Returns the receipt of an action that is recorded already. Raises ``Refusal``.
         """
-        with span("ledger.record", {"kind": action.kind}):
-            try:
-                return self._append(action, case_id, case_version, since)
-            except (RegistryMovedError, TimeMovedError):
-                return self._append_again(action, case_id, case_version, since)
-
-    @retry(
-        retry=retry_if_exception_type((RegistryMovedError, TimeMovedError)),
-        stop=stop_after_attempt(10),
-        wait=wait_random(0, 0.05),
-        reraise=True,
-    )
-    def _append_again(
-        self, action: SignedAction, case_id: UUID, case_version: int, since: float | None
-    ) -> tuple[Receipt, bool]:
-        return self._append(action, case_id, case_version, since)
-
-    def _append(
-        self, action: SignedAction, case_id: UUID, case_version: int, since: float | None
-    ) -> tuple[Receipt, bool]:
-        check_case(action, case_id)
-        # By what is known here, without asking the database. Where that is old, either this
-        # refuses, and it is asked; or the version, or the registry's guard, does not hold below.
-        known = self._registry or self.adopted()
+        case_id = case_of(action)
+        # The registry and the case as this process read them last, without asking the database.
+        # If they are old, either the rules refuse here and the database is asked, or the guard
+        # of the registry or the version of the case is found taken when the event is recorded.
+        registry = self._registry or self.adopted()
         case = self._known(case_id)
         if version_of(case) < case_version:
-            case = self._read(case_id, known)
+            case = self._read(case_id, registry)
         at = self.rows.next_time()
         try:
-            event = decide_on_case(action, case, case_id, case_version, known, at)
+            event = decide_on_case(action, case, case_version, registry, at)
         except Refusal:
             if (receipt := self.receipt_of(action)) is not None:
-                return receipt, False
-            now_known, now_case = self.adopted(), self._read(case_id, known)
-            now_at = self.rows.next_time(ask=True)
-            if now_known is known and now_case is case and now_at == at:
+                return receipt
+            known = (registry, case, at)
+            registry, case = self.adopted(), self._read(case_id, registry)
+            at = self.rows.next_time(ask=True)
+            if registry is known[0] and case is known[1] and at == known[2]:
                 raise
-            known, case, at = now_known, now_case, now_at
-            event = decide_on_case(action, case, case_id, case_version, known, at)
+            event = decide_on_case(action, case, case_version, registry, at)
+        return Decision(event, registry, case, at)
 
-        def holds_at(moment: datetime) -> bool:
-            return moment == at or _holds(action, case, case_id, known, moment)
+    def record(
+        self, decided: Decision | Receipt, *, since: float | None = None
+    ) -> tuple[Receipt, bool]:
+        """Record what was decided. Returns its receipt, and whether it was recorded just now.
 
-        row = self._commit(event, known, holds_at, since)
+        The receipt comes back only when the event is durable. ``since``: ``time.monotonic()`` in
+        seconds, taken just before the vault deposit was committed asynchronously. Raises
+        ``ReconnectedError`` where that deposit may be lost: make it again. Raises
+        ``RegistryMovedError`` and ``TimeMovedError`` where the decision may not hold any more:
+        decide again.
+        """
+        if isinstance(decided, Receipt):
+            return decided, False
+        event, registry = decided.event, decided.registry
+        row = self._commit(event, registry, decided.holds_at, since)
         if isinstance(row, Receipt):
             return row, False
         recorded = replace(event, position=row.position, recorded_at=row.recorded_at)
-        self._keep(case_id, Case.projector(known.protocol)(case, (recorded,)))
+        project = Case.projector(registry.protocol)
+        self._keep(row.originator_id, project(decided.case, (recorded,)))
         return Receipt.of(row), True
 
-    @retry(
-        retry=retry_if_exception_type((RegistryMovedError, TimeMovedError)),
-        stop=stop_after_attempt(10),
-        wait=wait_random(0, 0.05),
-        reraise=True,
-    )
     def append_to_registry(self, action: SignedAction) -> Receipt:
         """Record an act on the protocol itself. Raises ``Refusal``."""
+        return deciding_again(lambda: self._append_to_registry(action))
+
+    def _append_to_registry(self, action: SignedAction) -> Receipt:
         if (receipt := self.receipt_of(action)) is not None:
             return receipt
         registry = self.registry()
@@ -325,7 +344,7 @@ class Ledger(Application[UUID]):
                     decide_on_protocol(action, registry, at)
                 else:
                     check_case(action, case_id)
-                    decide_on_case(action, case, case_id, case_version, registry, at)
+                    decide_on_case(action, case, case_version, registry, at)
             except Refusal as refusal:
                 return RefusedAt(refusal, size, at)
             return None
@@ -388,18 +407,17 @@ class Ledger(Application[UUID]):
         return cast("list[ActionRecorded]", list(self.events.get(originator_id, gt=gt)))
 
 
-def _holds(
-    action: SignedAction, case: Case | None, case_id: UUID, registry: Registry, at: datetime
-) -> bool:
+def _holds(decision: Decision, at: datetime) -> bool:
     """Whether an action that was accepted is accepted by another time too.
 
     Its signature is not verified again, which no time changes.
     """
+    event, registry = decision.event, decision.registry
     try:
-        cases.decide(case, action, case_id, registry.protocol, at)
+        cases.decide(decision.case, event.action, event.originator_id, registry.protocol, at)
     except Refusal:
         return False
-    return _may_sign(action, registry, at)
+    return _may_sign(event.action, registry, at)
 
 
 def _may_sign(action: SignedAction, registry: Registry, at: datetime) -> bool:

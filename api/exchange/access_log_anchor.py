@@ -7,7 +7,7 @@ import structlog
 from joserfc.jwk import OKPKey
 
 from api.runtime.background import Background
-from api.services.append_service import Recording
+from api.services.append_service import AppendService
 from ledger.application import Ledger
 from ledger.procedure.protocol import NODE, Agency, Protocol
 from ledger.procedure.registry import Registry
@@ -30,11 +30,11 @@ class Anchoring(Background):
     """One act on the protocol an hour for each vault that was read meanwhile."""
 
     def __init__(
-        self, ledger: Ledger, vaults: Vaults, recording: Recording, node_key: NodeKey
+        self, ledger: Ledger, vaults: Vaults, append_service: AppendService, node_key: NodeKey
     ) -> None:
         self._ledger = ledger
         self._vaults = vaults
-        self._recording = recording
+        self._append_service = append_service
         self._node_key = node_key
         super().__init__(anchor=self._run)
 
@@ -78,7 +78,7 @@ class Anchoring(Background):
             ),
         )
         try:
-            self._recording.of_node(node, signed_action.read(signed), None, 0)
+            self._append_service.of_node(node, signed_action.read(signed), None, 0)
         except Refusal as refusal:
             _log.warning("an access log is not fixed", rule=refusal.rule)
             return False

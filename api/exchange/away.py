@@ -10,7 +10,7 @@ from api.client.schemas.health import Effect
 from api.exchange.access_log_anchor import NodeKey, node_of
 from api.runtime.background import Background
 from api.runtime.trouble import Trouble
-from api.services.append_service import Recording
+from api.services.append_service import AppendService
 from ledger.application import Ledger
 from ledger.procedure.absence import Announcement
 from ledger.procedure.protocol import Agency, Protocol
@@ -80,11 +80,15 @@ class Presence(Background):
     """Declares each own country present, by its node's key, while its absence is announced."""
 
     def __init__(
-        self, ledger: Ledger, parties: Collection[str], recording: Recording, node_key: NodeKey
+        self,
+        ledger: Ledger,
+        parties: Collection[str],
+        append_service: AppendService,
+        node_key: NodeKey,
     ) -> None:
         self._ledger = ledger
         self._parties = parties
-        self._recording = recording
+        self._append_service = append_service
         self._node_key = node_key
         super().__init__(presence=self._run)
 
@@ -120,7 +124,7 @@ class Presence(Background):
             ),
         )
         try:
-            self._recording.of_node(node, signed_action.read(signed), None, 0)
+            self._append_service.of_node(node, signed_action.read(signed), None, 0)
         except Refusal as refusal:
             _log.warning("presence not declared", rule=refusal.rule)
 

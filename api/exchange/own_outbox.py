@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from api.runtime.background import Background
-from api.services.append_service import Recording
+from api.services.append_service import AppendService
 from api.services.personal_data_access import write_down_refused
 from api.services.refusal_problem import problem_of
 from ledger.application import Ledger
@@ -28,12 +28,12 @@ class OwnOutbox(Background):
     """One thread, which ends once every action in the outbox is decided on."""
 
     def __init__(
-        self, outbox: Outbox, ledger: Ledger, vaults: Vaults, recording: Recording
+        self, outbox: Outbox, ledger: Ledger, vaults: Vaults, append_service: AppendService
     ) -> None:
         self._outbox = outbox
         self._ledger = ledger
         self._vaults = vaults
-        self._recording = recording
+        self._append_service = append_service
         super().__init__(own_outbox=self._run)
 
     def _run(self) -> None:
@@ -58,7 +58,7 @@ class OwnOutbox(Background):
         action = signed_action.read(signed_action.parse(waiting.sd_jwt))
         agency = self._ledger.adopted().agency(waiting.agency)
         try:
-            self._recording.of_node(agency, action, waiting.case_id, waiting.case_version)
+            self._append_service.of_node(agency, action, waiting.case_id, waiting.case_version)
         except Refusal as refusal:
             # In the order of the forwarder: what is not decided yet must keep its disclosures.
             self._outbox.mark_refused(waiting.action_id, problem_of(refusal))

@@ -28,10 +28,10 @@ from api.runtime.status import Told
 from api.runtime.trouble import Trouble
 from api.services.action_status import Outcomes
 from api.services.append_service import (
-    DirectRecording,
-    GuardedRecording,
-    OutboxRecording,
-    Recording,
+    AppendService,
+    DirectAppend,
+    GuardedAppend,
+    OutboxAppend,
 )
 from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
 from api.services.personal_data_access import Disclosing
@@ -99,18 +99,18 @@ class Node:
         self.checks.add(self.history.look)
         self.checks.add(lambda: malformed_rows(self.views.documents))
         self.decisions: Decisions
-        recording: Recording
+        append_service: AppendService
         if self.leads:
             signed = SignedDecisions(self.ledger, OwnLogKeys(settings), trusted_policy(settings))
             self.decisions = signed
-            recording = DirectRecording(self.ledger, self.vaults, signed)
+            append_service = DirectAppend(self.ledger, self.vaults, signed)
         else:
             self.decisions = ForwardedDecisions(self.outbox)
-            recording = OutboxRecording(
+            append_service = OutboxAppend(
                 self.ledger, self.vaults, self.outbox, self.outcomes, self.told
             )
-        self.recording: Recording = GuardedRecording(
-            self.ledger, self.history, recording, lambda: self.troubles
+        self.append_service: AppendService = GuardedAppend(
+            self.ledger, self.history, append_service, lambda: self.troubles
         )
         self.witnesses = Witnesses(
             settings,

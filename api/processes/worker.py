@@ -133,12 +133,12 @@ class Work:
             self._publish()
             self._correspond(node.mailbox)
             enter(node.takeover)
-            enter(OwnOutbox(node.outbox, node.ledger, node.vaults, node.recording))
+            enter(OwnOutbox(node.outbox, node.ledger, node.vaults, node.append_service))
         if not node.history.is_in_doubt:  # a legal hold may be among the events that are missing
             self._remove()
         enter(SettingAside(node.ledger, node.vaults))
-        enter(Anchoring(node.ledger, node.vaults, node.recording, self._node_key))
-        enter(Presence(node.ledger, node.parties, node.recording, self._node_key))
+        enter(Anchoring(node.ledger, node.vaults, node.append_service, self._node_key))
+        enter(Presence(node.ledger, node.parties, node.append_service, self._node_key))
         self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))
         self.checks.add(self._vault_checking.troubles)
         enter(self._vault_checking)
@@ -178,7 +178,7 @@ class Work:
                 node.ledger,
                 node.vaults,
                 node.views,
-                node.recording,
+                node.append_service,
                 self._node_key,
                 node.cosigned_times,
             )

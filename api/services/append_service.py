@@ -1,7 +1,19 @@
-"""Takes in an action: its disclosures go to the country's vault, the rest to the ledger.
+"""Takes in a signed action: from the text that an agency sends to the receipt that it gets.
 
-On the ledger node that is one step. A country's node puts the action into its outbox, and
-answers with the outcome where it is known soon.
+An append has seven steps. Each way below runs them from top to bottom:
+
+1. Parse: the SD-JWT becomes the signed action and its disclosures.
+2. Authorise the sender: the signer itself, or the node of the signer's country.
+3. Check the disclosures: each against its digest and its field's model.
+4. Deposit the disclosures in the vault of the sender's country.
+5. Decide by the rules in force (``ledger.procedure.deciding``).
+6. Record: the event gets its position and its time, and is durable.
+7. Answer with the receipt.
+
+There are three ways. :class:`DirectAppend` is the ledger node's: it runs all steps at once.
+:class:`OutboxAppend` is a country node's: after step 4 it puts the action into the outbox, and the
+ledger node runs the other steps when it can be reached. :class:`GuardedAppend` stands before either
+and refuses to record while a trouble of the node forbids it.
 """
 
 import time
@@ -25,16 +37,19 @@ from api.services.action_status import Outcomes
 from api.services.decisions import SignedDecisions
 from api.services.personal_data_access import write_down_refused
 from api.services.receipts import receipt_document
-from ledger.application import Ledger
+from ledger import application
+from ledger.application import Ledger, deciding_again
 from ledger.procedure.deciding import check_case
-from ledger.procedure.disclosed_agencies import check_agencies
+from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
 from ledger.procedure.protocol import NODE, Agency
 from ledger.refusals import Ground, Refusal
 from ledger.replication.outbox import Outbox
 from ledger.replication.outcomes import OutboxState
 from ledger.signing import signed_action
-from ledger.signing.sd_jwt import SdJwt
+from ledger.signing.sd_jwt import Disclosure
+from ledger.signing.signed_action import SignedAction
 from ledger.store.database import ReconnectedError
+from ledger.system.telemetry import span
 from ledger.vault.disclosures import Vault, Vaults
 
 _PATIENCE_SECONDS = 5.0
@@ -45,11 +60,10 @@ _AGAIN = Retrying(
     retry=retry_if_exception_type(ReconnectedError), stop=stop_after_attempt(9), reraise=True
 )
 
-
 T = TypeVar("T")
 
 
-class Recording(Protocol):
+class AppendService(Protocol):
     """What a node does with a signed action. Each method raises ``Refusal``."""
 
     def on_case(
@@ -61,11 +75,7 @@ class Recording(Protocol):
         """Record an act on the protocol itself."""
 
     def of_node(
-        self,
-        node: Agency,
-        action: signed_action.SignedAction,
-        case_id: UUID | None,
-        case_version: int,
+        self, node: Agency, action: SignedAction, case_id: UUID | None, case_version: int
     ) -> None:
         """Record what this node itself signed, now or when the ledger node can be reached.
 
@@ -73,7 +83,7 @@ class Recording(Protocol):
         """
 
 
-class DirectRecording:
+class DirectAppend:
     """The ledger node records at once. Other nodes pass actions on without disclosures."""
 
     def __init__(
@@ -85,95 +95,105 @@ class DirectRecording:
         self._decisions = decisions
 
     def on_case(self, sender: Agency, sent: str, case_id: UUID, case_version: int) -> Receipt:
-        """Nothing of a refused action is kept, neither in the ledger nor in a vault.
+        """Record an action on a case.
 
-        An error that is no refusal leaves the outcome open: the disclosures stay until it
-        is known.
+        Nothing of a refused action is kept, neither in the ledger nor in a vault. An error that is
+        no refusal leaves the outcome open: the disclosures stay until it is known.
         """
-        parsed = signed_action.parse(sent)
-        action = _senders_action(self._ledger, parsed, sender)
+        action, disclosures = _parsed(sent)  # step 1
+        _authorise(self._ledger, sender, action)  # step 2
         try:
-            return self._on_case(sender, parsed, action, case_id, case_version)
+            if sender.role == NODE:  # the disclosures are in the vault of the sender's country
+                _check_bare(disclosures)
+                append = partial(self._ledger.append, action, case_id, case_version)
+                receipt = self._by_rules(append, action, case_id, case_version)
+            else:
+                _check_disclosures(self._ledger, action, disclosures)  # step 3
+                vault = self._vaults.of(sender.party)
+                check_case(action, case_id)
+                _check_release(vault, action)
+                record = partial(self._record, vault, action, disclosures, case_id, case_version)
+                try:
+                    receipt = record()  # steps 4 to 6
+                except ReconnectedError:
+                    receipt = _AGAIN.copy()(record)
         except Refusal as refusal:
             if sender.id == action.agency:  # another country's node writes its own down
                 write_down_refused(self._vaults, sender, action, case_id, refusal.rule)
             raise
+        return receipt_document(receipt)  # step 7
 
-    def _on_case(
-        self,
-        sender: Agency,
-        parsed: SdJwt,
-        action: signed_action.SignedAction,
-        case_id: UUID,
-        case_version: int,
-    ) -> Receipt:
-        if sender.role == NODE:
-            _check_bare(parsed)
-            append = partial(self._ledger.append, action, case_id, case_version)
-            return receipt_document(self._decided(append, action, case_id, case_version))
-        signed_action.check_disclosures(action, parsed.disclosures)
-        check_agencies(action, parsed.disclosures, self._ledger.adopted().protocol)
-        vault = self._vaults.of(sender.party)
-        check_case(action, case_id)
-        _check_release(vault, action)
-        given = (vault, parsed, action, case_id, case_version)
-        try:
-            return self._deposited_and_recorded(*given)
-        except ReconnectedError:
-            return _AGAIN.copy()(self._deposited_and_recorded, *given)
-
-    def _deposited_and_recorded(
+    def _record(
         self,
         vault: Vault,
-        parsed: SdJwt,
-        action: signed_action.SignedAction,
+        action: SignedAction,
+        disclosures: Sequence[Disclosure],
         case_id: UUID,
         case_version: int,
-    ) -> Receipt:
-        """Disclosures first: the event is committed after them, to the same database's log, and
-        waits for the disk.
+    ) -> application.Receipt:
+        """Deposit, decide and record: steps 4 to 6.
 
-        Raises ``ReconnectedError`` where the database may have crashed between: then both are to be
-        done again, though the event may be there.
+        The disclosures come first. The event is committed after them, to the same database's log,
+        and waits for the disk, so the deposit need not. Raises ``ReconnectedError`` where the
+        database may have crashed between the two commits: then both are to be done again, though
+        the event may be there.
         """
         since = time.monotonic() if action.digests else None
         try:
-            deposit = vault.deposit(action, case_id, parsed.disclosures, durably=False)
+            deposit = vault.deposit(action, case_id, disclosures, durably=False)  # step 4
         except Refusal:  # the person was erased, after this was recorded or before
             if (receipt := self._ledger.receipt_of(action)) is not None:
-                return receipt_document(receipt)
+                return receipt
             raise
+
+        def decided_and_recorded() -> tuple[application.Receipt, bool]:
+            with span("ledger.record", {"kind": action.kind}):
+                return deciding_again(
+                    lambda: self._ledger.record(
+                        self._ledger.decide(action, case_version),  # step 5
+                        since=since,
+                    )  # step 6
+                )
+
         try:
-            record = partial(self._ledger.record, action, case_id, case_version, since=since)
-            recorded, is_new = self._decided(record, action, case_id, case_version)
+            receipt, is_new = self._by_rules(decided_and_recorded, action, case_id, case_version)
         except Refusal:
-            self._take_back(vault, action, deposit)
+            _take_back(vault, action, deposit)
             raise
         if not is_new and vault.has_whole(action.id, besides=deposit):
             # What the action disclosed is in the vault since it was recorded.
-            self._take_back(vault, action, deposit)
-        return receipt_document(recorded)
-
-    @staticmethod
-    def _take_back(vault: Vault, action: signed_action.SignedAction, deposit: UUID) -> None:
-        if action.digests:
-            vault.withdraw(action.id, deposit)
+            _take_back(vault, action, deposit)
+        return receipt
 
     def on_protocol(self, sender: Agency, sent: str) -> Receipt:
-        parsed = signed_action.parse(sent)
-        action = _senders_action(self._ledger, parsed, sender)
-        signed_action.check_disclosures(action, parsed.disclosures)
+        """Record an act on the protocol itself. It has no disclosures to deposit."""
+        action, disclosures = _parsed(sent)
+        _authorise(self._ledger, sender, action)
+        signed_action.check_disclosures(action, disclosures)
         append = partial(self._ledger.append_to_registry, action)
-        return receipt_document(self._decided(append, action, None, 0))
+        return receipt_document(self._by_rules(append, action, None, 0))
 
-    def _decided(
+    def of_node(
+        self,
+        node: Agency,  # noqa: ARG002
+        action: SignedAction,
+        case_id: UUID | None,
+        case_version: int,
+    ) -> None:
+        """Record what this node itself signed."""
+        if case_id is None:
+            self._ledger.append_to_registry(action)
+        else:
+            self._ledger.append(action, case_id, case_version)
+
+    def _by_rules(
         self,
         record: Callable[[], T],
-        action: signed_action.SignedAction,
+        action: SignedAction,
         case_id: UUID | None,
         case_version: int,
     ) -> T:
-        """Record an action. Raises ``Refusal``, signed where the rules refuse the action.
+        """Record an action by ``record``. Raises ``Refusal``, signed where the rules refuse it.
 
         The refusal that is signed is decided once more, by the state of one size of the ledger.
         Where that state accepts the action, it is recorded after all.
@@ -189,21 +209,9 @@ class DirectRecording:
                     raise signed from refusal
         return record()
 
-    def of_node(
-        self,
-        node: Agency,  # noqa: ARG002
-        action: signed_action.SignedAction,
-        case_id: UUID | None,
-        case_version: int,
-    ) -> None:
-        if case_id is None:
-            self._ledger.append_to_registry(action)
-        else:
-            self._ledger.append(action, case_id, case_version)
 
-
-class OutboxRecording:
-    """A country's node: durable first, passed on next, told once its own copy has it."""
+class OutboxAppend:
+    """A country's node keeps an action durably, passes it on, and waits for its own copy of it."""
 
     def __init__(
         self,
@@ -222,12 +230,14 @@ class OutboxRecording:
     def on_case(
         self, sender: Agency, sent: str, case_id: UUID, case_version: int
     ) -> Receipt | Outcome:
-        """A refusal here is of what no ledger would take; the rules are the ledger node's."""
+        """Keep an action on a case, and pass it on.
+
+        A refusal here is of what no ledger would take; the rules are the ledger node's.
+        """
         _check_no_node(sender)
-        parsed = signed_action.parse(sent)
-        action = _senders_action(self._ledger, parsed, sender)
-        signed_action.check_disclosures(action, parsed.disclosures)
-        check_agencies(action, parsed.disclosures, self._ledger.adopted().protocol)
+        action, disclosures = _parsed(sent)  # step 1
+        _authorise(self._ledger, sender, action)  # step 2
+        _check_disclosures(self._ledger, action, disclosures)  # step 3
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
         try:
@@ -236,19 +246,21 @@ class OutboxRecording:
             write_down_refused(self._vaults, sender, action, case_id, refusal.rule)
             raise
         if (receipt := self._ledger.receipt_of(action)) is not None:
-            _complete(vault, parsed, action, case_id)
+            _complete(vault, action, disclosures, case_id)
             return receipt_document(receipt)
         if not self._is_waiting(action):
-            deposit = vault.deposit(action, case_id, parsed.disclosures)
+            deposit = vault.deposit(action, case_id, disclosures)  # step 4
+            # Steps 5 and 6 are the ledger node's; the outbox relay passes the action on to it.
             if not self._outbox.put(action, sender, case_id, case_version, deposit):
                 vault.withdraw(action.id, deposit)  # the same came in at the same moment
-        return self._await(action.id)
+        return self._await(action.id)  # step 7
 
     def on_protocol(self, sender: Agency, sent: str) -> Receipt | Outcome:
+        """Keep an act on the protocol itself, and pass it on."""
         _check_no_node(sender)
-        parsed = signed_action.parse(sent)
-        action = _senders_action(self._ledger, parsed, sender)
-        signed_action.check_disclosures(action, parsed.disclosures)
+        action, disclosures = _parsed(sent)
+        _authorise(self._ledger, sender, action)
+        signed_action.check_disclosures(action, disclosures)
         if (receipt := self._ledger.receipt_of(action)) is not None:
             return receipt_document(receipt)
         if not self._is_waiting(action):
@@ -256,16 +268,13 @@ class OutboxRecording:
         return self._await(action.id)
 
     def of_node(
-        self,
-        node: Agency,
-        action: signed_action.SignedAction,
-        case_id: UUID | None,
-        case_version: int,
+        self, node: Agency, action: SignedAction, case_id: UUID | None, case_version: int
     ) -> None:
+        """Keep what this node itself signed, and pass it on."""
         if not self._is_waiting(action) and self._ledger.receipt_of(action) is None:
             self._outbox.put(action, node, case_id, case_version, None)
 
-    def _is_waiting(self, action: signed_action.SignedAction) -> bool:
+    def _is_waiting(self, action: SignedAction) -> bool:
         found = self._outbox.find(action)
         return found is not None and found.state is not OutboxState.REFUSED
 
@@ -289,8 +298,8 @@ class OutboxRecording:
         return diverged or (said.heard is not None and not said.heard.takes_actions)
 
 
-class GuardedRecording:
-    """Records as ``recording`` does, unless a trouble of the node forbids it.
+class GuardedAppend:
+    """Records as ``service`` does, unless a trouble of the node forbids it.
 
     An action that is recorded already gets its receipt all the same.
     """
@@ -299,44 +308,43 @@ class GuardedRecording:
         self,
         ledger: Ledger,
         history: History,
-        recording: Recording,
+        service: AppendService,
         troubles: Callable[[], Sequence[Trouble]],
     ) -> None:
         self._ledger = ledger
         self._history = history
-        self._recording = recording
+        self._service = service
         self._troubles = troubles
 
     def on_case(
         self, sender: Agency, sent: str, case_id: UUID, case_version: int
     ) -> Receipt | Outcome:
+        """Record an action on a case, where recording is allowed."""
         with self._by_this_history():
-            return self._recorded_before(sender, sent, self._troubles()) or self._recording.on_case(
+            return self._recorded_before(sender, sent, self._troubles()) or self._service.on_case(
                 sender, sent, case_id, case_version
             )
 
     def on_protocol(self, sender: Agency, sent: str) -> Receipt | Outcome:
+        """Record an act on the protocol itself, where recording is allowed."""
         troubles = [trouble for trouble in self._troubles() if not trouble.protocol_goes_on]
         with self._by_this_history():
-            return self._recorded_before(sender, sent, troubles) or self._recording.on_protocol(
+            return self._recorded_before(sender, sent, troubles) or self._service.on_protocol(
                 sender, sent
             )
 
     def of_node(
-        self,
-        node: Agency,
-        action: signed_action.SignedAction,
-        case_id: UUID | None,
-        case_version: int,
+        self, node: Agency, action: SignedAction, case_id: UUID | None, case_version: int
     ) -> None:
+        """Record what this node itself signed, where recording is allowed."""
         check_may_record(self._troubles())
-        self._recording.of_node(node, action, case_id, case_version)
+        self._service.of_node(node, action, case_id, case_version)
 
     @contextmanager
     def _by_this_history(self) -> Iterator[None]:
-        """What an older copy of the database explains is no refusal, and no error of ours.
+        """Tell an older copy of the database from a refusal and from an error of this program.
 
-        Raises ``Problem`` (``history-changed``) instead.
+        Raises ``Problem`` (``history-changed``) where the database has fewer events than before.
         """
         try:
             yield
@@ -355,21 +363,30 @@ class GuardedRecording:
         try:
             check_may_record(troubles)
         except Problem:
-            action = _senders_action(self._ledger, signed_action.parse(sent), sender)
+            action, _ = _parsed(sent)
+            _authorise(self._ledger, sender, action)
             if (receipt := self._ledger.receipt_of(action)) is None:
                 raise
             return receipt_document(receipt)
         return None
 
 
-def _senders_action(ledger: Ledger, parsed: SdJwt, sender: Agency) -> signed_action.SignedAction:
-    """The action, which its signer sends, or the node of the signer's country."""
-    action = signed_action.read(parsed)
+def _parsed(sent: str) -> tuple[SignedAction, Sequence[Disclosure]]:
+    """Step 1: read the signed action and its disclosures. Raises ``Refusal``."""
+    parsed = signed_action.parse(sent)
+    return signed_action.read(parsed), parsed.disclosures
+
+
+def _authorise(ledger: Ledger, sender: Agency, action: SignedAction) -> None:
+    """Step 2: check that the signer sends the action, or the node of the signer's country.
+
+    Raises ``Refusal`` (``own-action-only``).
+    """
     if action.agency == sender.id:
-        return action
+        return
     signer = ledger.adopted().protocol.agencies_by_id.get(action.agency)
     if sender.role == NODE and signer is not None and signer.party == sender.party:
-        return action
+        return
     raise Refusal(
         Ground.NOT_ALLOWED,
         "own-action-only",
@@ -378,22 +395,19 @@ def _senders_action(ledger: Ledger, parsed: SdJwt, sender: Agency) -> signed_act
     )
 
 
-def _complete(
-    vault: Vault, parsed: SdJwt, action: signed_action.SignedAction, case_id: UUID
+def _check_disclosures(
+    ledger: Ledger, action: SignedAction, disclosures: Sequence[Disclosure]
 ) -> None:
-    """Take in the disclosures of a recorded action where the vault lacks any of them.
-
-    A vault that was put back to an older copy lacks them: the agency sends the same action again.
-    """
-    if action.digests and not vault.has_whole(action.id):
-        with suppress(Refusal):  # the person was erased
-            vault.deposit(action, case_id, parsed.disclosures)
+    """Step 3: check each disclosure, and the agencies that they name. Raises ``Refusal``."""
+    signed_action.check_disclosures(action, disclosures)
+    if named := named_agencies(action, disclosures):
+        check_agencies(action, named, ledger.adopted().protocol)
 
 
-def _check_release(vault: Vault, action: signed_action.SignedAction) -> None:
-    """What is released is held here, and of the groups that the release names.
+def _check_release(vault: Vault, action: SignedAction) -> None:
+    """Check that the vault holds what is released, of the groups that the release names.
 
-    The ledger node cannot know: it sees digests alone.
+    The ledger node cannot check this: it sees digests alone. Raises ``Refusal``.
     """
     if action.kind != "information_released":
         return
@@ -417,6 +431,24 @@ def _check_release(vault: Vault, action: signed_action.SignedAction) -> None:
                 )
 
 
+def _take_back(vault: Vault, action: SignedAction, deposit: UUID) -> None:
+    """Withdraw a deposit of step 4."""
+    if action.digests:
+        vault.withdraw(action.id, deposit)
+
+
+def _complete(
+    vault: Vault, action: SignedAction, disclosures: Sequence[Disclosure], case_id: UUID
+) -> None:
+    """Take in the disclosures of a recorded action where the vault lacks any of them.
+
+    A vault that was put back to an older copy lacks them: the agency sends the same action again.
+    """
+    if action.digests and not vault.has_whole(action.id):
+        with suppress(Refusal):  # the person was erased
+            vault.deposit(action, case_id, disclosures)
+
+
 def _check_no_node(sender: Agency) -> None:
     """A node passes actions on to the ledger node alone; that is no refusal of the action."""
     if sender.role == NODE:
@@ -428,8 +460,9 @@ def _check_no_node(sender: Agency) -> None:
         )
 
 
-def _check_bare(parsed: SdJwt) -> None:
-    if parsed.disclosures:
+def _check_bare(disclosures: Sequence[Disclosure]) -> None:
+    """Check that a node passes on no disclosures. Raises ``Refusal`` (``disclosures-stay``)."""
+    if disclosures:
         raise Refusal(
             Ground.INVALID,
             "disclosures-stay",

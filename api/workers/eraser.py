@@ -17,7 +17,7 @@ import structlog
 
 from api.exchange.access_log_anchor import NodeKey, node_of
 from api.runtime.background import Background
-from api.services.append_service import Recording
+from api.services.append_service import AppendService
 from ledger.application import Ledger
 from ledger.log.cosigned_times import CosignedTimes
 from ledger.procedure.case import Case
@@ -58,14 +58,14 @@ class Erasing(Background):
         ledger: Ledger,
         vaults: Vaults,
         views: ViewReader,
-        recording: Recording,
+        append_service: AppendService,
         node_key: NodeKey,
         times: Callable[[], CosignedTimes],
     ) -> None:
         self._ledger = ledger
         self._vaults = vaults
         self._views = views
-        self._recording = recording
+        self._append_service = append_service
         self._node_key = node_key
         self._times = times
         self._announced: dict[tuple[str, UUID], float] = {}
@@ -174,7 +174,7 @@ class Erasing(Background):
             announced, agency=node.id, key=key, protocol=protocol.id, case_id=case.id
         )
         try:
-            self._recording.of_node(node, signed_action.read(signed), case.id, case.version)
+            self._append_service.of_node(node, signed_action.read(signed), case.id, case.version)
         except Refusal as refusal:
             _log.warning("an erasure is not announced yet", rule=refusal.rule)
         self._announced[party, case.id] = time.monotonic()
@@ -220,7 +220,7 @@ class Erasing(Background):
             signed_at=erased_at,
         )
         try:
-            self._recording.of_node(node, signed_action.read(signed), case.id, case.version)
+            self._append_service.of_node(node, signed_action.read(signed), case.id, case.version)
         except Refusal as refusal:
             _log.warning("an erasure is not confirmed yet", rule=refusal.rule)
             return False

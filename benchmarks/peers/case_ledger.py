@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib import metadata
 
 from api.runtime.schema import migrate_all
-from api.services.append_service import DirectRecording
+from api.services.append_service import DirectAppend
 from benchmarks.peers import servers
 from benchmarks.peers.peer import ALONE, EIGHT, MANY, PAGE, WORKLOADS, Given, Workload
 from benchmarks.peers.servers import Servers
@@ -107,7 +107,7 @@ class EverythingOn(_CaseLedger):
 
     name = "case ledger, everything on"
     about = (
-        "DirectRecording.on_case: signature verified, rules decided, disclosures encrypted into"
+        "DirectAppend.on_case: signature verified, rules decided, disclosures encrypted into"
         " the vaults of three countries, then the store"
     )
     workloads: Sequence[Workload] = (ALONE, EIGHT, MANY)
@@ -124,7 +124,7 @@ class EverythingOn(_CaseLedger):
             database,
             {p: DataKeys(directory / p.lower(), p, key) for p, key in self._country_keys.items()},
         )
-        self._recording = DirectRecording(self._ledger, vaults)
+        self._recording = DirectAppend(self._ledger, vaults)
 
     @cached_property
     def _country_keys(self) -> dict[str, FileCountryKey]:

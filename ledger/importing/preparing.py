@@ -17,7 +17,7 @@ from ledger.importing.mapping import Fault, Mapped, Mapper, Told
 from ledger.procedure import case as cases
 from ledger.procedure.case import Case
 from ledger.procedure.deciding import check_case
-from ledger.procedure.disclosed_agencies import check_agencies
+from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
 from ledger.procedure.protocol import Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing import signed_action
@@ -182,7 +182,7 @@ class Preparer:
             raise Refusal(Ground.INVALID, "too-large", "What is signed is too long.")
         check_case(action, case_id)
         signed_action.check_disclosures(action, issued.disclosures)
-        check_agencies(action, issued.disclosures, signer.protocol)
+        check_agencies(action, named_agencies(action, issued.disclosures), signer.protocol)
         signed_action.verify(action, signer.registered)
         return action, issued.disclosures
 

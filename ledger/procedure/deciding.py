@@ -24,19 +24,16 @@ _SEALED_BYTES = 100
 
 
 def decide_on_case(
-    action: SignedAction,
-    case: Case | None,
-    case_id: UUID,
-    case_version: int,
-    registry: Registry,
-    at: datetime,
+    action: SignedAction, case: Case | None, case_version: int, registry: Registry, at: datetime
 ) -> ActionRecorded:
     """Return what a case action becomes, if it is recorded at the time ``at``.
 
-    ``case_version`` is the version that the agency acted on. Raises ``Refusal``.
+    ``case`` is the case that the action names. ``case_version`` is the version that the agency
+    acted on. Raises ``Refusal``.
     """
     check_size(action)
     check_protocol(action, registry)
+    case_id = case_of(action)
     if case_id == registry.protocol.ledger_id:
         raise Refusal(Ground.INVALID, "case-id", "This id is the protocol's, not a case's.", "case")
     authenticate(action, registry, at)
@@ -95,7 +92,7 @@ def refusal_by(
             decide_on_protocol(action, registry, at)
         elif registry is not None:
             check_case(action, case_id)
-            decide_on_case(action, case, case_id, case_version, registry, at)
+            decide_on_case(action, case, case_version, registry, at)
     except Refusal as refusal:
         return refusal
     return None
@@ -104,7 +101,14 @@ def refusal_by(
 def check_case(action: SignedAction, case_id: UUID) -> None:
     """Raises ``Refusal`` (``case-id``) for an action on another case."""
     if action.case_id != case_id:
-        raise Refusal(Ground.INVALID, "case-id", "The action was signed for another case.", "case")
+        raise _another_case()
+
+
+def case_of(action: SignedAction) -> UUID:
+    """Return the case that an action names. Raises ``Refusal`` (``case-id``) if it names none."""
+    if action.case_id is None:
+        raise _another_case()
+    return action.case_id
 
 
 def check_size(action: SignedAction) -> None:
@@ -142,6 +146,10 @@ def stale(current: int | None) -> Refusal:
 def version_of(case: Case | None) -> int:
     """Return the version of a case; 0 before it is opened."""
     return case.version if case else 0
+
+
+def _another_case() -> Refusal:
+    return Refusal(Ground.INVALID, "case-id", "The action was signed for another case.", "case")
 
 
 def _check_applied(registry: Registry | None, event: ActionRecorded, now: datetime) -> None:

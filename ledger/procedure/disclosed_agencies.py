@@ -4,7 +4,7 @@ The node of the agency's country checks its disclosures. It applies these checks
 the disclosures and passes the signed action on.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ledger.procedure.protocol import Protocol
@@ -15,18 +15,21 @@ from ledger.signing.signed_action import SignedAction, signed_in_clear
 _FIELDS = ("provider", "receiving_agency", "agencies")
 
 
-def check_agencies(
-    action: SignedAction, disclosures: Sequence[Disclosure], protocol: Protocol
-) -> None:
-    """Check the agencies that ``action`` names in its ``case`` fields.
+def named_agencies(action: SignedAction, disclosures: Sequence[Disclosure]) -> Mapping[str, Any]:
+    """Return the ``case`` fields of ``action`` that name agencies, with their values."""
+    disclosed = {one.name: one.value for one in disclosures}
+    values: Mapping[str, Any] = {**signed_in_clear(action), **disclosed}
+    return {field: values[field] for field in _FIELDS if values.get(field) is not None}
+
+
+def check_agencies(action: SignedAction, named: Mapping[str, Any], protocol: Protocol) -> None:
+    """Check the agencies that ``action`` names, by :func:`named_agencies`.
 
     Raises ``Refusal`` (``unknown-agency``) for an agency that the protocol does not have, and
     (``receiving-agency``) for a receiving agency that is not of the country of destination.
     """
-    disclosed = {one.name: one.value for one in disclosures}
-    values: Mapping[str, Any] = {**signed_in_clear(action), **disclosed}
-    for field in _FIELDS:
-        for agency in _named(values.get(field)):
+    for field, value in named.items():
+        for agency in (value,) if isinstance(value, str) else value:
             if agency not in protocol.agencies_by_id:
                 raise Refusal(
                     Ground.INVALID,
@@ -34,7 +37,7 @@ def check_agencies(
                     "This is no agency of the protocol.",
                     f"act.{field}",
                 )
-    receiving = values.get("receiving_agency")
+    receiving = named.get("receiving_agency")
     if receiving is None:
         return
     if protocol.agencies_by_id[receiving].party != action.fields["destination"]:
@@ -44,9 +47,3 @@ def check_agencies(
             "The receiving agency is not of the country of destination.",
             "act.receiving_agency",
         )
-
-
-def _named(value: str | Iterable[str] | None) -> Iterable[str]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else value

@@ -12,7 +12,7 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -38,7 +38,7 @@ class SdJwtError(ValueError):
     """The text is not a well-formed SD-JWT, or does not verify."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Disclosure:
     """One salted claim: what is hashed into the signed part (RFC 9901 section 4.2.1)."""
 
@@ -46,8 +46,9 @@ class Disclosure:
     name: str
     value: Any
 
-    @property
+    @cached_property
     def digest(self) -> str:
+        """The digest of the encoded text, which is hashed once, when it is first needed."""
         return digest(self.encoded)
 
 

@@ -426,26 +426,32 @@ def check_disclosures(
     except SdJwtError as error:
         raise Refusal(Ground.INVALID, "disclosure", f"A disclosure is refused: {error}.") from error
     model = action.model
-    values: dict[str, Any] = {}
     for disclosure in disclosures:
-        field = disclosure.name
-        if field not in model.disclosable_fields():
+        if disclosure.name not in model.disclosable_fields():
             raise Refusal(
                 Ground.INVALID, "disclosure", f"{model.kind} has no such field.", _UNKNOWN
             )
-        try:
-            # Another country's node took in a partial one before, perhaps by an earlier program.
-            context = RECORDED if partial else None
-            field_adapter(model, field).validate_python(disclosure.value, context=context)
-        except ValidationError as error:
-            raise _refusal(error, field) from None
-        values[field] = disclosure.value
     if partial:
+        # Another country's node took it in before, perhaps by an earlier program.
+        _check_each(model, disclosures, RECORDED)
         return None
+    values = {disclosure.name: disclosure.value for disclosure in disclosures}
     try:
         return model.model_validate({**action.fields, **signed_in_clear(action), **values})
     except ValidationError as error:
+        _check_each(model, disclosures, None)  # so that the first wrong field is named
         raise _refusal(error, None) from None
+
+
+def _check_each(
+    model: type[Action], disclosures: Sequence[Disclosure], context: Mapping[str, bool] | None
+) -> None:
+    """Check each disclosed value by itself. Raises ``Refusal`` that names the first wrong field."""
+    for disclosure in disclosures:
+        try:
+            field_adapter(model, disclosure.name).validate_python(disclosure.value, context=context)
+        except ValidationError as error:
+            raise _refusal(error, disclosure.name) from None
 
 
 def _todays(kind: str, version: int, fields: dict[str, Any]) -> dict[str, Any]:

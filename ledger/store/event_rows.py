@@ -37,10 +37,11 @@ WITH moved AS (
         notification_id, originator_id, originator_version, topic, state,
         action_id, recorded_at, leaf_hash)
     SELECT %(after)b + t.place, t.originator, t.version, t.topic, t.state,
-        t.action, {times}, sha256('\\x00'::bytea || t.state)
+        t.action, {times}, t.leaf
     FROM unnest(
         %(originators)b::uuid[], %(versions)b::bigint[], %(topics)b::text[], %(states)b::bytea[],
-        %(actions)b::uuid[]) WITH ORDINALITY AS t (originator, version, topic, state, action, place)
+        %(actions)b::uuid[], %(leaves)b::bytea[])
+        WITH ORDINALITY AS t (originator, version, topic, state, action, leaf, place)
     WHERE EXISTS (SELECT FROM moved)
 ){completed}
 SELECT position, pg_notify(%(channel)t, '') FROM moved
@@ -146,6 +147,7 @@ def insert_rows(
         "topics": Texts(row.kind for row in rows),
         "states": Byteas(row.state for row in rows),
         "actions": Uuids(row.action_id for row in rows),
+        "leaves": Byteas(row.leaf_hash for row in rows),
         "channel": CHANNEL,
     }
     if not one_time:

@@ -16,7 +16,7 @@ from api.client.schemas import PersonalField, ReadingResult
 from api.exchange.access_log_anchor import Anchoring, anchored_readings
 from api.keys.country_keys import country_keys, person_keys
 from api.paper.subject_access.document import LabelledFile
-from api.services.append_service import DirectRecording, Recording
+from api.services.append_service import AppendService, DirectAppend
 from api.workers.eraser import Erasing
 from ledger.application import Ledger
 from ledger.procedure.case_state import AnnouncedErasure
@@ -512,7 +512,7 @@ def test_what_is_kept_too_long_is_erased_without_being_asked(
             ledger,
             vaults,
             views,
-            DirectRecording(ledger, vaults),
+            DirectAppend(ledger, vaults),
             lambda node: shared.agencies.keys[node.id],
             lambda: cosigned(at_first, ()),
         )
@@ -637,7 +637,7 @@ def test_an_access_log_that_was_fixed_cannot_be_written_anew(
 def anchor(ledger: Ledger, vaults: Vaults, server: Server) -> int:
     """What the node does once an hour."""
 
-    class Direct(Recording):
+    class Direct(AppendService):
         def of_node(
             self, node: Agency, action: SignedAction, case_id: UUID | None, case_version: int
         ) -> None:

@@ -58,7 +58,9 @@ def append(
     outcome is at `/v1/outbox/{action_id}`.
     """
     version = _acted_on(if_match, if_none_match)
-    return answer(node, sd_jwt, node.recording.on_case(caller.agency, sd_jwt, case_id, version))
+    return answer(
+        node, sd_jwt, node.append_service.on_case(caller.agency, sd_jwt, case_id, version)
+    )
 
 
 @router.get("", response_model=CasePage, responses=responses(401, 403, 409, 422, 503))

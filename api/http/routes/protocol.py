@@ -125,7 +125,7 @@ def append_to_registry(sd_jwt: SignedActionBody, node: TheNode, caller: TheCalle
 
     A country's node answers 202 while the ledger node is away, as for an action on a case.
     """
-    return answer(node, sd_jwt, node.recording.on_protocol(caller.agency, sd_jwt))
+    return answer(node, sd_jwt, node.append_service.on_protocol(caller.agency, sd_jwt))
 
 
 @router.get(

@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from api.services.append_service import DirectRecording
+from api.services.append_service import DirectAppend
 from ledger.application import Ledger, environment
-from ledger.signing import signed_action
+from ledger.signing import ed25519, sd_jwt, signed_action
 from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database, ReconnectedError, check_since
 from ledger.store.recorder import LedgerRecorder
@@ -31,12 +31,12 @@ class Place:
         self.ledger = ledger
         keys = DataKeys(directory / "xk", "XK", FileCountryKey.generate())
         self.vaults = Vaults(pool, {"XK": keys})
-        self.recording = DirectRecording(ledger, self.vaults)
+        self.append_service = DirectAppend(ledger, self.vaults)
 
     def record(self, agencies: Agencies, case_id: UUID) -> int:
         sent = str(agencies.sign(OURS, opening(indicators_note=NOTE), case_id))
         sender = agencies.protocol.agencies_by_id[OURS]
-        return self.recording.on_case(sender, sent, case_id, 0).position
+        return self.append_service.on_case(sender, sent, case_id, 0).position
 
     def crash(self) -> None:
         """What did not wait for the disk is gone, and so is every connection."""
@@ -130,7 +130,7 @@ def test_others_of_a_group_are_recorded_all_the_same(
         signed = [signed_action.read(agencies.sign(OURS, opening(), case_id)) for case_id in cases]
         other.append(signed[0], cases[0], 0)
         with pytest.raises(ReconnectedError):
-            other.record(signed[1], cases[1], 0, since=0.0)
+            other.record(other.decide(signed[1], 0), since=0.0)
         other.append(signed[2], cases[2], 0)
     assert [ledger.case(case_id) is not None for case_id in cases] == [True, False, True]
 
@@ -140,3 +140,19 @@ def test_a_connection_of_no_pool_vouches_for_nothing(database: str) -> None:
         check_since(connection, None)
         with pytest.raises(ReconnectedError):
             check_since(connection, 10.0**12)
+
+
+def test_each_disclosure_is_hashed_and_each_signature_is_verified_once(
+    place: Place, agencies: Agencies
+) -> None:
+    case_of(place, agencies)  # the process has read the registry since
+    sender, case_id = agencies.protocol.agencies_by_id[OURS], uuid4()
+    sent = agencies.sign(OURS, opening(indicators_note=NOTE), case_id)
+    with (
+        patch.object(sd_jwt, "digest", wraps=sd_jwt.digest) as hashed,
+        patch.object(ed25519, "verifies", wraps=ed25519.verifies) as verified,
+    ):
+        place.append_service.on_case(sender, str(sent), case_id, 0)
+    encoded = [call.args[0] for call in hashed.call_args_list]
+    assert sorted(encoded) == sorted(one.encoded for one in sent.disclosures)
+    assert verified.call_count == 1
