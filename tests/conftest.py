@@ -2,17 +2,21 @@
 
 import os
 import shutil
+import ssl
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
 import psycopg
 import pytest
+from httpx._transports import default as httpx_transports
 
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.store.embedded import EmbeddedServer
+from ledger.system.gc_tuning import collect_seldom
 from projections.upkeep import runner
 from tests.support.agencies import Agencies
 from tests.support.databases import name_of, new_database
@@ -20,9 +24,18 @@ from tests.support.databases import name_of, new_database
 _MEMORY, _ROOM = Path("/dev/shm"), 4 * 2**30
 
 
+_ORDER = ("scenarios", "faults", "crosscheck", "browser", "projections", "web", "attacks", "api")
+"""Folders whose files take long begin first, so that no core waits for a long file in the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first, so that no core waits for it in the end."""
-    items.sort(key=lambda item: item.path.parent.name not in ("scenarios", "faults"))
+    places = {name: place for place, name in enumerate(_ORDER)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from going through all that was loaded, again and again."""
+    collect_seldom()
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +74,23 @@ def agencies() -> Agencies:
 def views_follow_at_once() -> Iterator[None]:
     """Most tests act once and look: there is nothing to fold together with it."""
     with patch.object(runner, "_GATHER_SECONDS", 0.0):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def root_certificates_are_read_once() -> Iterator[None]:
+    """To read them takes 20 ms of CPU for each client, and no test changes them on its way."""
+    create = httpx_transports.create_ssl_context
+
+    @cache
+    def context(options: tuple[object, ...], _: tuple[str | None, ...]) -> ssl.SSLContext:
+        return create(*options)  # type: ignore[arg-type]
+
+    def made(verify: object = True, cert: object = None, trust_env: bool = True) -> ssl.SSLContext:
+        named = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        return context((verify, cert, trust_env), named)
+
+    with patch.object(httpx_transports, "create_ssl_context", made):
         yield
 
 
