@@ -135,6 +135,10 @@ class Ledger(Application[UUID]):
     def construct_mapper(self) -> Mapper[UUID]:
         return ActionMapper()
 
+    def let_go(self) -> None:
+        """Let nobody wait for a connection any more: they get ``OperationalError`` now."""
+        self.rows.let_go()
+
     def forget(self) -> None:
         """Forget all that is known by heart of events: the database may be another by now."""
         self._registry = None

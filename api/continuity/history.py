@@ -13,7 +13,6 @@ import structlog
 
 from api.client.schemas.health import Effect
 from api.continuity.key_faults import KeyFaults
-from api.runtime.background import Background
 from api.runtime.settings import Settings
 from api.runtime.trouble import Trouble
 from ledger.application import Ledger
@@ -29,6 +28,7 @@ from ledger.replication.history_mark import (
     record_decision,
 )
 from ledger.store.database import Database
+from ledger.system.periodic_worker import PeriodicWorker
 
 RULE = "history-changed"
 TAKEN_OVER = "ledger-taken-over"
@@ -242,22 +242,14 @@ def _trouble(rule: str, what: str, effect: Effect) -> Trouble:
     return Trouble(rule=rule, message=message, effect=effect, title=TITLE)
 
 
-class Marking(Background):
+class Marking(PeriodicWorker):
     """Moves the mark once a second, so that no append waits for it."""
 
     def __init__(self, history: History) -> None:
         self._history = history
-        super().__init__(mark=self._run)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._keep()
-            self._stopping.wait(_KEEP_SECONDS)
+        super().__init__("mark", history.keep, every=_KEEP_SECONDS)
 
     def _close(self) -> None:
-        self._keep()
-
-    def _keep(self) -> None:
         try:
             self._history.keep()
         except Exception as error:

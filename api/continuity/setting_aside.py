@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import structlog
 
-from api.runtime.background import Background
 from ledger.application import Ledger
 from ledger.system import clock
+from ledger.system.periodic_worker import NothingMoreToDo, PeriodicWorker
 from ledger.vault.disclosures import Vault, Vaults
 
 KEPT = timedelta(days=30)
@@ -19,22 +19,17 @@ _EVERY_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
 
-class SettingAside(Background):
+class SettingAside(PeriodicWorker):
     """One thread, which ends once nothing is set aside: only a stopped node sets anything aside."""
 
     def __init__(self, ledger: Ledger, vaults: Vaults) -> None:
         self._ledger = ledger
         self._vaults = vaults
-        super().__init__(aside=self._run)
+        super().__init__("aside", self._step, every=_EVERY_SECONDS)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                if not self.look():
-                    return
-            except Exception as error:
-                _log.warning("what is set aside is not looked at", error=type(error).__name__)
-            self._stopping.wait(_EVERY_SECONDS)
+    def _step(self) -> None:
+        if not self.look():
+            raise NothingMoreToDo
 
     def look(self) -> int:
         """Take back what the ledger has again. Returns how many actions are still set aside."""

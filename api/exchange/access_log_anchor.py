@@ -1,12 +1,10 @@
 """Fixes each country's access log in the shared ledger now and then, signed by its node."""
 
-import time
 from collections.abc import Callable, Mapping
 
 import structlog
 from joserfc.jwk import OKPKey
 
-from api.runtime.background import Background
 from api.services.append_service import AppendService
 from ledger.application import Ledger
 from ledger.procedure.protocol import NODE, Agency, Protocol
@@ -15,18 +13,18 @@ from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.signing.keys import key_id
 from ledger.system import clock
+from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.disclosures import Vault, Vaults
 from ledger.vocabulary.registration import ReadingsAnchored
 
 _EVERY_SECONDS = 3600.0
-_LOOK_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
 
 NodeKey = Callable[[Agency], OKPKey | None]
 """The private key of a country's node agency, where it is on this machine."""
 
 
-class Anchoring(Background):
+class Anchoring(PeriodicWorker):
     """One act on the protocol an hour for each vault that was read meanwhile."""
 
     def __init__(
@@ -36,18 +34,10 @@ class Anchoring(Background):
         self._vaults = vaults
         self._append_service = append_service
         self._node_key = node_key
-        super().__init__(anchor=self._run)
+        super().__init__("anchor", self._step, every=_EVERY_SECONDS, first_after=_EVERY_SECONDS)
 
-    def _run(self) -> None:
-        last = time.monotonic()
-        while not self._stopping.wait(_LOOK_SECONDS):
-            if time.monotonic() - last < _EVERY_SECONDS:
-                continue
-            last = time.monotonic()
-            try:
-                self.anchor()
-            except Exception as error:
-                _log.warning("anchoring interrupted", error=type(error).__name__)
+    def _step(self) -> None:
+        self.anchor()
 
     def anchor(self) -> int:
         """Fix what was written since the last time. Returns how many logs."""

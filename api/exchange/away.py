@@ -8,7 +8,6 @@ from joserfc.jwk import OKPKey
 
 from api.client.schemas.health import Effect
 from api.exchange.access_log_anchor import NodeKey, node_of
-from api.runtime.background import Background
 from api.runtime.trouble import Trouble
 from api.services.append_service import AppendService
 from ledger.application import Ledger
@@ -21,6 +20,7 @@ from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.store.database import Database
 from ledger.system import clock
+from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vocabulary.registration import PresenceDeclared
 
 AWAY_AFTER = timedelta(minutes=1)
@@ -76,7 +76,7 @@ def announced_absences(registry: Registry | None, parties: Collection[str]) -> S
     ]
 
 
-class Presence(Background):
+class Presence(PeriodicWorker):
     """Declares each own country present, by its node's key, while its absence is announced."""
 
     def __init__(
@@ -90,14 +90,10 @@ class Presence(Background):
         self._parties = parties
         self._append_service = append_service
         self._node_key = node_key
-        super().__init__(presence=self._run)
+        super().__init__("presence", self._step, every=_LOOK_SECONDS, first_after=_LOOK_SECONDS)
 
-    def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_SECONDS):
-            try:
-                self.declare()
-            except Exception as error:
-                _log.warning("presence not declared", error=type(error).__name__)
+    def _step(self) -> None:
+        self.declare()
 
     def declare(self) -> int:
         """Declare who is announced as absent and is here. Returns how many declarations."""

@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-import structlog
-
 from api.exchange.parcel_delivery import Delivery
-from api.runtime.background import Background
 from ledger.application import Ledger
 from ledger.events.act import Act
 from ledger.procedure.case import Case
 from ledger.procedure.case_fold import addressed_parties
 from ledger.procedure.registry import Registry
 from ledger.store.event_rows import RecordedRow
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault import sealed_parcels
 from ledger.vault.disclosures import Vault, Vaults
 from ledger.vault.required_disclosures import has_case_fields, released_digests
@@ -27,8 +26,7 @@ _BATCH = 200
 _EVERY_SECONDS = 0.5
 _BETWEEN_BATCHES_SECONDS = 0.05
 """So that under load they are batches, and requests come first."""
-_AFTER_TROUBLE_SECONDS = 2.0
-_log = structlog.get_logger(__name__)
+_BACKOFF = Backoff(0.2, 2.0)
 
 
 class _Way(NamedTuple):
@@ -54,7 +52,7 @@ class _Way(NamedTuple):
         return self.vault.party, self.work
 
 
-class Sharing(Background):
+class Sharing(PeriodicWorker):
     """One thread, for each country whose node this process is."""
 
     def __init__(
@@ -69,19 +67,14 @@ class Sharing(Background):
         """The log, and the ledger's head when what all before it asks for had been queued."""
         self._reached: dict[tuple[str, str], int] = {}
         """What :meth:`_stands` knows, by the vault's country and the name of the work."""
-        super().__init__(send=self._run)
+        super().__init__("send", self._step, every=_EVERY_SECONDS, backoff=_BACKOFF)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            pause = _EVERY_SECONDS
-            for step in (self.queue, self._delivery.step):
-                try:
-                    if step():
-                        pause = min(pause, _BETWEEN_BATCHES_SECONDS)
-                except Exception as error:
-                    _log.warning("sharing interrupted", error=type(error).__name__)
-                    pause = _AFTER_TROUBLE_SECONDS
-            self._stopping.wait(pause)
+    def _step(self) -> float | None:
+        try:
+            is_full = self.queue()
+        finally:  # a parcel that is queued is sent, also where no more can be queued
+            is_sent = self._delivery.step()
+        return _BETWEEN_BATCHES_SECONDS if is_full or is_sent else None
 
     def queue(self) -> bool:
         """Queue what one more batch of events asks for. Returns whether more may wait."""

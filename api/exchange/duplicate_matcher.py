@@ -5,7 +5,6 @@ two countries, and sends each country its own. What agrees is kept in both vault
 coordinators. Every step may be repeated: what is still to be done is in the vault's tables.
 """
 
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +15,6 @@ import structlog
 from pydantic import TypeAdapter
 
 from api.exchange.parcel_delivery import Delivery
-from api.runtime.background import Background
 from ledger.application import Ledger
 from ledger.procedure.case import Case
 from ledger.procedure.case_fold import CHANGES_PARTIES
@@ -26,6 +24,8 @@ from ledger.procedure.registry import Registry
 from ledger.replication.mailbox import QuotaError
 from ledger.signing.country_key import SealError
 from ledger.system import clock
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
 from ledger.vault.duplicates.messages import (
     DuplicateAssessed,
@@ -49,14 +49,14 @@ _EVERY_SECONDS = 1.0
 _BETWEEN_BATCHES_SECONDS = 0.25
 """A look asks many questions: what comes meanwhile is answered by one."""
 _AT_LEAST_EVERY_SECONDS = 3.0
-_AFTER_TROUBLE_SECONDS = 2.0
+_BACKOFF = Backoff(0.2, 2.0)
 WORK = "match"
 _COMPARED = ("first_name", "second_name", "birthdate", "citizenship")
 _IDENTITY = TypeAdapter(Identity)
 _log = structlog.get_logger(__name__)
 
 
-class Matching(Background):
+class Matching(PeriodicWorker):
     """One thread, for each country whose node this process is."""
 
     def __init__(
@@ -70,39 +70,38 @@ class Matching(Background):
         self._vaults = vaults
         self._shares = shares
         self._delivery = delivery
-        self._told = threading.Event()
+        self._is_told = True
+        """Whether there is something to tell another country, or all is to be looked at anyway."""
+        self._looked = time.monotonic(), 0
+        """When the last look ended, by ``time.monotonic()``, and the ledger's head before it."""
         self._unread: set[UUID] = set()
         """Cases whose disclosures do not open here; each is logged, and tried, once."""
-        super().__init__(match=self._run)
+        super().__init__("match", self._look_if_due, every=_EVERY_SECONDS, backoff=_BACKOFF)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                head = self._ledger.rows.max_notification_id()
-                if self.step():
-                    self._stopping.wait(_BETWEEN_BATCHES_SECONDS)
-                else:
-                    self._rest(head)
-            except Exception as error:
-                _log.warning("matching interrupted", error=type(error).__name__)
-                self._stopping.wait(_AFTER_TROUBLE_SECONDS)
-
-    def _rest(self, head: int | None) -> None:
-        """Until the ledger grows, a message comes, or it is time to look anyway."""
-        deadline = time.monotonic() + _AT_LEAST_EVERY_SECONDS
-        while time.monotonic() < deadline and not self._stopping.is_set():
-            if self._told.wait(_EVERY_SECONDS):
-                self._told.clear()
-                return
-            if self._ledger.rows.max_notification_id() != head:
-                return
+    def _look_if_due(self) -> float | None:
+        """Look where the ledger has grown, a message came, or the last look is long ago."""
+        head = self._ledger.rows.max_notification_id() or 0
+        looked_at, looked_to = self._looked
+        is_long_ago = time.monotonic() - looked_at >= _AT_LEAST_EVERY_SECONDS
+        if not self._is_told and head == looked_to and not is_long_ago:
+            return None
+        self._is_told = False
+        try:
+            moved = self.step()
+        except BaseException:
+            self._is_told = True
+            raise
+        self._looked = time.monotonic(), head
+        if not moved:
+            return None
+        self._is_told = True  # there may be more
+        self.rest(_BETWEEN_BATCHES_SECONDS)
+        return 0.0
 
     def look(self) -> None:
         """Say that there is something to tell another country."""
-        self._told.set()
-
-    def _wake(self) -> None:
-        self._told.set()
+        self._is_told = True
+        self.wake()
 
     def step(self) -> bool:
         """Do what is due, some of each. Returns whether anything was."""
@@ -255,7 +254,7 @@ class Matching(Background):
         if make_due is None or parcel.about is None:
             return False
         is_due = make_due(other, parcel.about)
-        self._told.set()
+        self.look()
         return is_due
 
     def take_in(self, vault: Vault, parcel: Parcel, content: Content, registry: Registry) -> None:
@@ -270,7 +269,7 @@ class Matching(Background):
             self._take_in(vault, parcel, content, registry)
         except TooManyReceivedError as error:
             raise ParcelError("too-many-cases", "its sender names too many cases") from error
-        self._told.set()
+        self.look()
 
     def _take_in(self, vault: Vault, parcel: Parcel, message: Message, registry: Registry) -> None:
         if node_that_matches(registry.protocol, parcel.sender) is None:

@@ -8,13 +8,15 @@ import httpx
 import structlog
 
 from api.client import LedgerClient, RefusedError
-from api.runtime.background import Background
 from ledger.replication.event_source import Source, SourceError
 from ledger.replication.mirror import DivergedError, Mirror
 from ledger.system import clock
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
 
 _WAIT_SECONDS = 1.0
-_PAUSES = (0.2, 0.5, 1.0, 2.0)
+_BACKOFF = Backoff(0.2, 2.0)
+_NO_ROOM_SECONDS = 2.0
 _PUBLISHED_SECONDS = 0.5
 _POLICIES_SECONDS = 5.0
 """How often a copy that began later is looked through for checkpoints of earlier policies."""
@@ -84,7 +86,7 @@ def _is_nothing_yet(error: RefusedError | httpx.TransportError) -> bool:
     return isinstance(error, RefusedError) and error.problem.rule == "not-published"
 
 
-class Follower(Background):
+class Follower(PeriodicWorker):
     """Takes the mirror's steps for as long as the block runs."""
 
     def __init__(
@@ -104,43 +106,43 @@ class Follower(Background):
         self._mirror = mirror
         self._source = source
         self._policies = policies
-        super().__init__(follow=self._run)
+        self._published_again = self._policies_again = 0.0
+        """When each is asked for again, by ``time.monotonic()``."""
+        # The source answers once there is something new: no pause is needed between two steps.
+        super().__init__("copy", self._step, every=0.0, backoff=_BACKOFF)
 
-    def _run(self) -> None:
-        failures = 0
-        look_again = policies_again = 0.0
-        while not self._stopping.is_set():
-            if not self.may_copy():
-                self._stopping.wait(_PAUSES[-1])
-                continue
-            try:
-                if self._mirror.step(self._source):
-                    self._tell()
-                if time.monotonic() >= look_again:
-                    self._mirror.step_published(self._source)
-                    look_again = time.monotonic() + _PUBLISHED_SECONDS
-                if self._policies is not None and time.monotonic() >= policies_again:
-                    policies_again = time.monotonic() + _POLICIES_SECONDS
-                    self._mirror.keep_earlier_checkpoints(self._policies)
-                self._heard(None)
-                failures = 0
-                continue
-            except ConnectionError:
-                self.reachable = False
-                self.when_changed()
-            except DivergedError as error:
-                if not self.diverged:
-                    _log.error("the log contradicts itself: copying stops", what=str(error))
-                self.diverged = True
-                self.trouble = str(error)
-                self.when_changed()
-            except SourceError as error:
-                _log.warning("nothing is copied", why=str(error))
-                self._heard(str(error))
-            except Exception as error:
-                _log.warning("copying interrupted", error=type(error).__name__)
-            self._stopping.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
-            failures += 1
+    def _step(self) -> float | None:
+        if not self.may_copy():
+            return _NO_ROOM_SECONDS
+        try:
+            self._copy()
+        except ConnectionError:
+            self.reachable = False
+            self.when_changed()
+            raise
+        except DivergedError as error:
+            if not self.diverged:
+                _log.error("the log contradicts itself: copying stops", what=str(error))
+            self.diverged = True
+            self.trouble = str(error)
+            self.when_changed()
+            raise
+        except SourceError as error:
+            _log.warning("nothing is copied", why=str(error))
+            self._heard(str(error))
+            raise
+        self._heard(None)
+        return None
+
+    def _copy(self) -> None:
+        if self._mirror.step(self._source):
+            self._tell()
+        if time.monotonic() >= self._published_again:
+            self._mirror.step_published(self._source)
+            self._published_again = time.monotonic() + _PUBLISHED_SECONDS
+        if self._policies is not None and time.monotonic() >= self._policies_again:
+            self._policies_again = time.monotonic() + _POLICIES_SECONDS
+            self._mirror.keep_earlier_checkpoints(self._policies)
 
     def _tell(self) -> None:
         self.size = self._mirror.size

@@ -7,6 +7,7 @@ once the copy has all events that the refusal stands on, and not the action. Its
 kept until then.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,6 @@ import structlog
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.errors import UNREADABLE
 from api.client.schemas.health import Effect
-from api.runtime.background import Background
 from api.runtime.trouble import Trouble
 from api.services.personal_data_access import write_down_refused
 from api.services.refusal_problem import problem_of
@@ -34,12 +34,15 @@ from ledger.replication.false_decisions import FalseDecisions, LedgerEvents, Ver
 from ledger.replication.outbox import Outbox, Outgoing
 from ledger.replication.outcomes import OutboxState
 from ledger.signing import signed_action
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.disclosures import Vaults
 
 _AT_ONCE = 8
 _BATCH = 32
 _AGAIN_AFTER = timedelta(seconds=10)
-_PAUSES = (0.2, 0.5, 1.0, 2.0)
+_BACKOFF = Backoff(0.2, 2.0)
+_EVERY_SECONDS = 1.0
 _LATER_SECONDS = (0.2, 1.0, 3.0, 10.0)
 """When an action that met no decision is sent again, while others are decided on."""
 _FORGOTTEN_SECONDS = 60.0
@@ -98,7 +101,11 @@ class _Answers:
             self.unsure.discard(action_id)
 
 
-class Forwarder(Background):
+class UndecidedError(RuntimeError):
+    """The ledger node decided on nothing that was sent."""
+
+
+class Forwarder(PeriodicWorker):
     """Sends what is due, in each case's order; what met no decision stays due."""
 
     def __init__(
@@ -113,7 +120,7 @@ class Forwarder(Background):
         when_decided: Callable[[], None],
     ) -> None:
         self.reachable = True
-        """Whether the ledger node decided on anything that was sent last."""
+        """Whether nothing was sent that the ledger node did not answer with a decision."""
         self._outbox = outbox
         self._vaults = vaults
         self._ledger = ledger
@@ -122,16 +129,13 @@ class Forwarder(Background):
         self._false = false_decisions
         self._is_believed = is_believed
         self._when_decided = when_decided
-        self._put = threading.Event()
         self._checking = threading.Lock()
         self._answers = _Answers()
         self._seq = 0
         """The last action that was in the outbox when this process began."""
-        super().__init__(forward=self._run)
-
-    def put(self) -> None:
-        """Say that there is something to send."""
-        self._put.set()
+        self._began = False
+        self._senders = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="forward")
+        super().__init__("forward", self._step, every=_EVERY_SECONDS, backoff=_BACKOFF)
 
     def copied(self) -> None:
         """The copy of the ledger has grown: mark what of the outbox has come into it."""
@@ -160,40 +164,29 @@ class Forwarder(Background):
             ),
         )
 
-    def _wake(self) -> None:
-        self._put.set()
+    def _step(self) -> float | None:
+        """Send what is due. Raises ``UndecidedError`` where the ledger node decided on nothing."""
+        if not self._began:
+            self._seq, self._began = self._outbox.last_seq(), True
+        due = self._due()
+        if not due:
+            if not self.reachable:
+                raise UndecidedError
+            return self._pause()
+        self._heard(any(list(self._senders.map(self._send, due))))
+        self.copied()  # the copy may have been faster than the answer
+        if not self.reachable:
+            raise UndecidedError
+        return 0.0
 
-    def _run(self) -> None:
-        failures = 0
-        began = False
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="forward") as workers:
-            while not self._stopping.is_set():
-                try:
-                    if not began:
-                        self._seq, began = self._outbox.last_seq(), True
-                    due = self._due()
-                    decided = list(workers.map(self._send, due))
-                    if due:
-                        self._heard(any(decided))
-                        self.copied()  # the copy may have been faster than the answer
-                    if due and self.reachable:
-                        failures = 0
-                        continue
-                except Exception as error:
-                    self.reachable = False
-                    self._when_decided()
-                    _log.warning("forwarding interrupted", error=type(error).__name__)
-                if self.reachable:
-                    self._put.wait(self._pause())
-                    self._put.clear()
-                else:
-                    self._stopping.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
-                    failures += 1
+    def _close(self) -> None:
+        self._senders.shutdown()
 
     def _pause(self) -> float:
         """Return how many seconds to wait for something to send."""
         waits = [asked.again_at for asked in list(self._answers.asked.values())]
-        return min(1.0, max(0.05, min(waits) - time.monotonic())) if waits else 1.0
+        soonest = min(waits, default=math.inf) - time.monotonic()
+        return min(_EVERY_SECONDS, max(0.05, soonest))
 
     def _heard(self, is_decided: bool) -> None:
         """Note whether anything that was sent was decided on."""
@@ -209,7 +202,13 @@ class Forwarder(Background):
         if not self._is_believed():
             return []
         later = self._answers.later(time.monotonic())
-        return self._outbox.due(_BATCH if self.reachable else 1, _AGAIN_AFTER, later)
+        due = self._outbox.due(_BATCH if self.reachable else 1, _AGAIN_AFTER, later)
+        if not due and not later and not self.reachable:
+            # The action whose answer was lost came by the copy. No other answer would show that
+            # the ledger node takes actions.
+            self.reachable = True
+            self._when_decided()
+        return due
 
     def _send(self, action: Outgoing) -> bool:
         """Send one action. Returns whether the ledger node decided on it."""

@@ -6,9 +6,6 @@ never decided on. Nobody else passes them on: this node decides on them itself.
 
 from datetime import timedelta
 
-import structlog
-
-from api.runtime.background import Background
 from api.services.append_service import AppendService
 from api.services.personal_data_access import write_down_refused
 from api.services.refusal_problem import problem_of
@@ -16,15 +13,15 @@ from ledger.application import Ledger
 from ledger.refusals import Refusal
 from ledger.replication.outbox import Outbox, Outgoing
 from ledger.signing import signed_action
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import NothingMoreToDo, PeriodicWorker
 from ledger.vault.disclosures import Vaults
 
 _AT_ONCE = 32
-_EVERY_SECONDS = 1.0
 _NOW = timedelta()
-_log = structlog.get_logger(__name__)
 
 
-class OwnOutbox(Background):
+class OwnOutbox(PeriodicWorker):
     """One thread, which ends once every action in the outbox is decided on."""
 
     def __init__(
@@ -34,16 +31,12 @@ class OwnOutbox(Background):
         self._ledger = ledger
         self._vaults = vaults
         self._append_service = append_service
-        super().__init__(own_outbox=self._run)
+        # A problem that says that nothing is recorded now is a failure like others.
+        super().__init__("own_outbox", self._step, every=0.0, backoff=Backoff(0.2, 2.0))
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                if not self.step():
-                    return
-            except Exception as error:  # also a problem that says that nothing is recorded now
-                _log.warning("own actions wait", error=type(error).__name__)
-                self._stopping.wait(_EVERY_SECONDS)
+    def _step(self) -> None:
+        if not self.step():
+            raise NothingMoreToDo
 
     def step(self) -> bool:
         """Decide on some actions, each case's in order. Returns whether any wait."""

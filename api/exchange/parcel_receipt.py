@@ -18,7 +18,6 @@ import structlog
 from api.exchange.access_log_anchor import NodeKey, accepted_node_key
 from api.exchange.parcel_transport import PostOffice
 from api.exchange.presentation import recorded_text
-from api.runtime.background import Background
 from ledger.application import Ledger
 from ledger.procedure.erasure_statement import REASON, contradicts_erasure
 from ledger.procedure.registry import Registry
@@ -26,6 +25,8 @@ from ledger.refusals import Refusal
 from ledger.replication.mailbox import Waiting
 from ledger.signing.country_key import CountryKey
 from ledger.system import clock
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault import sealed_parcels
 from ledger.vault.acknowledgements import (
     Acknowledgement,
@@ -50,7 +51,7 @@ from ledger.vault.sealed_parcels import (
 _FETCH = 50
 _EVERY_SECONDS = 0.5
 _BETWEEN_BATCHES_SECONDS = 0.05
-_AFTER_TROUBLE_SECONDS = 2.0
+_BACKOFF = Backoff(0.2, 2.0)
 _AGAIN_SECONDS = 60.0
 """After so long a parcel is looked at again that met a fault of this node."""
 MAX_SET_ASIDE = 50_000
@@ -98,7 +99,7 @@ class _Place:
             self.counts[aside.sender] -= 1
 
 
-class Receiving(Background):
+class Receiving(PeriodicWorker):
     """One thread, for each country whose node this process is."""
 
     def __init__(
@@ -123,18 +124,10 @@ class Receiving(Background):
         """Called when something of an action came in of which the vault lacked something."""
         self.without_key: set[str] = set()
         """Countries whose node has no key here to acknowledge parcels with."""
-        super().__init__(fetch=self._run)
+        super().__init__("fetch", self._step, every=_EVERY_SECONDS, backoff=_BACKOFF)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            pause = _EVERY_SECONDS
-            try:
-                if self.may_take() and self.fetch():
-                    pause = _BETWEEN_BATCHES_SECONDS
-            except Exception as error:
-                _log.warning("fetching interrupted", error=type(error).__name__)
-                pause = _AFTER_TROUBLE_SECONDS
-            self._stopping.wait(pause)
+    def _step(self) -> float | None:
+        return _BETWEEN_BATCHES_SECONDS if self.may_take() and self.fetch() else None
 
     def set_aside(self, party: str) -> Collection[UUID]:
         """Return the parcels for a country that this process has set aside."""

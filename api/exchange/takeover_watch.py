@@ -24,7 +24,6 @@ from api.client.schemas.health import Effect
 from api.continuity.history import TAKEN_OVER, History
 from api.exchange.witness_clients import LATEST, Witnesses
 from api.keys.log_keys import log_keys
-from api.runtime.background import Background
 from api.runtime.settings import Settings
 from api.runtime.trouble import Trouble
 from ledger.log.checkpoint import Checkpoint
@@ -33,6 +32,7 @@ from ledger.log.policy import TrustedWitness
 from ledger.publication.publisher import PolicyAt
 from ledger.replication.failover import decided_elsewhere
 from ledger.replication.history_mark import TakenOver
+from ledger.system.periodic_worker import PeriodicWorker
 from ledger.verification.policy_history import PolicyHistory
 
 _EVERY_SECONDS = 30.0
@@ -43,7 +43,7 @@ OF_A_NODE = re.compile(r"(?P<node>.+)/witness/[A-Za-z]{2}/?")
 _log = structlog.get_logger(__name__)
 
 
-class TakeoverWatch(Background):
+class TakeoverWatch(PeriodicWorker):
     """Asks in a thread of its own for as long as the block runs; :meth:`look` asks once."""
 
     def __init__(
@@ -62,7 +62,7 @@ class TakeoverWatch(Background):
         self._history = history
         self._claims: Mapping[str, Trouble] = {}
         """Witnesses that cosign for another log key, and do not prove a decision."""
-        super().__init__(takeover=self._run)
+        super().__init__("takeover", self.look, every=_EVERY_SECONDS, first_after=_EVERY_SECONDS)
 
     def look(self) -> None:
         """Ask every witness's node once, all at the same time, for three seconds at most."""
@@ -84,13 +84,6 @@ class TakeoverWatch(Background):
     def claims(self) -> Sequence[Trouble]:
         """Return what witnesses show without a proof. It is a check of readiness."""
         return list(self._claims.values())
-
-    def _run(self) -> None:
-        while not self._stopping.wait(_EVERY_SECONDS):
-            try:
-                self.look()
-            except Exception as error:
-                _log.warning("nobody is asked who leads", error=type(error).__name__)
 
     def _ask(self, trusted: TrustedWitness) -> TakenOver | Trouble | None:
         url = trusted.url or ""

@@ -20,7 +20,6 @@ from pydantic import ValidationError
 from api.exchange.access_log_anchor import NodeKey, accepted_node_key
 from api.exchange.parcel_delivery import Delivery
 from api.exchange.presented_fields import acts_of
-from api.runtime.background import Background
 from ledger.application import Ledger
 from ledger.procedure.erasure_statement import REASON, confirmation_of, contradicts_erasure
 from ledger.procedure.registry import Registry
@@ -28,6 +27,7 @@ from ledger.replication import node_statements
 from ledger.replication.mailbox import QuotaError
 from ledger.signing.country_key import SealError
 from ledger.system import clock
+from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.completion_messages import (
     AT_MOST_ACTIONS,
     TYPE,
@@ -41,7 +41,6 @@ from ledger.vault.required_disclosures import Due, Part, may_give, must_hold
 from ledger.vault.sealed_parcels import Parcel, ParcelError, presentation_id
 
 _EVERY_SECONDS = 1.0
-_AFTER_TROUBLE_SECONDS = 5.0
 _SETTLE_SECONDS = 5.0
 _ASKS_WAITING = 20
 """So many parcels of one country with questions wait here. The country asks again for the rest."""
@@ -49,7 +48,7 @@ _ANSWERED_AT_MOST = 100_000
 _log = structlog.get_logger(__name__)
 
 
-class Completing(Background):
+class Completing(PeriodicWorker):
     """One thread, for each country whose node this process is."""
 
     def __init__(
@@ -83,17 +82,7 @@ class Completing(Background):
         self._settled_at = 0.0
         self._settle_seconds = min(_SETTLE_SECONDS, patience)
         self._lock = threading.Lock()
-        super().__init__(complete=self._run)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            pause = _EVERY_SECONDS
-            try:
-                self.step()
-            except Exception as error:
-                _log.warning("completing vaults was interrupted", error=type(error).__name__)
-                pause = _AFTER_TROUBLE_SECONDS
-            self._stopping.wait(pause)
+        super().__init__("complete", self.step, every=_EVERY_SECONDS)
 
     def step(self) -> None:
         """Answer one question of each country, and ask each for what is missing."""

@@ -19,12 +19,12 @@ import structlog
 from api.client import LedgerClient, RefusedError
 from api.client.schemas.health import Effect
 from api.exchange.access_log_anchor import NodeKey, node_of
-from api.runtime.background import Background
 from api.runtime.trouble import Trouble
 from ledger.application import Ledger
 from ledger.replication.outbox import Outbox, Outgoing
 from ledger.replication.submissions import state
 from ledger.system import clock
+from ledger.system.periodic_worker import PeriodicWorker
 
 RULE = "actions-waiting"
 _LOOKED_AT = 200
@@ -130,7 +130,7 @@ def statement(ledger: Ledger, waiting: Outgoing, node_key: NodeKey) -> str | Non
     return None if key is None else state(waiting, protocol.id, key)
 
 
-class Stating(Background):
+class Stating(PeriodicWorker):
     """States to the other countries' nodes what has waited longer than the limit.
 
     It goes to the addresses that the policy in force has of their witnesses, past the ledger node.
@@ -148,14 +148,11 @@ class Stating(Background):
         self._limit = limit
         self._statement = statement
         self._clients = clients
-        super().__init__(state=self._run)
+        every = min(_STATE_EVERY_SECONDS, limit.total_seconds() + 1)
+        super().__init__("state", self._step, every=every, first_after=every)
 
-    def _run(self) -> None:
-        while not self._stopping.wait(min(_STATE_EVERY_SECONDS, self._limit.total_seconds() + 1)):
-            try:
-                self.state()
-            except Exception as error:
-                _log.warning("stating interrupted", error=type(error).__name__)
+    def _step(self) -> None:
+        self.state()
 
     def state(self) -> int:
         """Hand over what waits too long. Returns how many countries took it."""

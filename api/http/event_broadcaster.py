@@ -17,10 +17,8 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import anyio
-import psycopg
 import structlog
 from sse_starlette import ServerSentEvent
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from api.client.schemas import Event
 from api.http.access import Caller
@@ -30,6 +28,7 @@ from api.node.node import Node
 from api.runtime import status
 from ledger.procedure.registry import Registry
 from ledger.store.event_rows import CHANNEL
+from ledger.store.notices import listen
 
 PAGE = 500
 _CATCHING_UP = 4  # followers that are behind and read pages at the same time
@@ -130,25 +129,17 @@ class Feed:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _listen(self) -> None:
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(psycopg.Error),
-            wait=wait_exponential(multiplier=0.2, max=5),
-        ):
-            with attempt:
-                await self._listen_once()
+        told = self._node.told
 
-    async def _listen_once(self) -> None:
-        connection = await psycopg.AsyncConnection.connect(self._node.conninfo, autocommit=True)
-        async with connection:
-            await connection.execute("SET ROLE case_ledger_app")
-            await connection.execute(f"LISTEN {CHANNEL}; LISTEN {status.CHANNEL}")
-            await self._in_thread(self._node.told.read)
+        async def when_listening() -> None:
+            await self._in_thread(told.read)
             self._grown.set()
-            async for notice in connection.notifies():
-                if notice.channel == CHANNEL:
-                    self._grown.set()
-                else:
-                    self._node.told.hear(notice.payload)
+
+        await listen(
+            self._node.conninfo,
+            {CHANNEL: lambda _: self._grown.set(), status.CHANNEL: told.hear},
+            when_listening=when_listening,
+        )
 
     async def _read(self) -> None:
         lag = 0

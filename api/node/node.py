@@ -52,6 +52,7 @@ from ledger.replication.mailbox import Mailbox
 from ledger.replication.outbox import Outbox
 from ledger.replication.submissions import Submissions
 from ledger.store.database import Database
+from ledger.system.periodic_worker import stop_together
 from ledger.vault.disclosures import Vaults
 from projections.tables.view_queries import ViewReader
 
@@ -223,8 +224,14 @@ class Node:
         else:
             self.history.follows()
         self.checks.look()
-        self._stack.enter_context(self.checks)
+        self._stack.callback(stop_together, [self.checks], self.let_go)
+        self.checks.start()
         return self
+
+    def let_go(self) -> None:
+        """Let nothing wait for a connection to the database any more: the node stops."""
+        self.database.let_go()
+        self.ledger.let_go()
 
     def __exit__(
         self,

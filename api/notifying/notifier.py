@@ -28,12 +28,12 @@ from api.notifying.notices import (
 )
 from api.notifying.outbox import NoticeOutbox, Taken
 from api.notifying.subscriptions import Subscription, read_subscriptions
-from api.runtime.background import Background
 from api.runtime.settings import Settings
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.registry import Registry
 from ledger.store.database import Database
 from ledger.system import clock
+from ledger.system.periodic_worker import PeriodicWorker
 
 LEASE = timedelta(minutes=5)
 """For so long nobody else sends what one process is sending; it takes seconds."""
@@ -43,7 +43,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=6)
 _log = structlog.get_logger(__name__)
 
 
-class Notifier(Background):
+class Notifier(PeriodicWorker):
     """Notices of what is due and overdue, each sent at least once.
 
     Every step is safe to repeat, and to run in several processes.
@@ -70,7 +70,7 @@ class Notifier(Background):
         self._registry = registry
         self._waiting = waiting
         self._sending: dict[Hashable, threading.Thread] = {}
-        super().__init__(notify=self._run)
+        super().__init__("notify", self._step, every=_LOOK_SECONDS)
 
     @classmethod
     def of(
@@ -113,14 +113,9 @@ class Notifier(Background):
         hook = {"webhook": WebhookChannel()}
         return hook if server is None else {**hook, "email": MailChannel(server)}
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.look()
-                self.start_sending()
-            except Exception as error:
-                _log.warning("notifying interrupted", error=type(error).__name__)
-            self._stopping.wait(_LOOK_SECONDS)
+    def _step(self) -> None:
+        self.look()
+        self.start_sending()
 
     def look(self) -> int:
         """Put in what is to be told now, take out what is not. Returns how many are new."""
@@ -172,7 +167,7 @@ class Notifier(Background):
     def _send_all(self, subscriptions: set[UUID], counts: list[int]) -> None:
         sent = 0
         try:
-            while subscriptions and not self._stopping.is_set():
+            while subscriptions and not self.is_stopping:
                 taken = self._outbox.take(self._lease, subscriptions)
                 if taken is None:
                     break

@@ -73,7 +73,8 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         build_models()
-        with Node(settings, conninfo) as node, Work(node) if works else nullcontext():
+        with Node(settings, conninfo) as node, Work(node) if works else nullcontext() as work:
+            app.state.work = work
             async with Lanes(node) as lanes, Feed(node) as feed:
                 node.history.when_outdated = getattr(app.state, "when_outdated", lambda: None)
                 app.state.node = node

@@ -48,7 +48,7 @@ from api.node.other_nodes import other_nodes
 from api.notifying.notifier import Notifier
 from api.runtime import status
 from api.runtime.readiness import Checks
-from api.runtime.status import Heard, Listener, Said, Teller
+from api.runtime.status import WORK_LOCK, Heard, Said, Teller
 from api.runtime.trouble import Trouble
 from api.workers.checkpoint_publisher import Publisher
 from api.workers.eraser import Erasing
@@ -65,7 +65,9 @@ from ledger.replication.false_decisions import FalseDecisions
 from ledger.replication.mirror import Mirror
 from ledger.replication.outbox import Outgoing
 from ledger.store import event_rows
+from ledger.store.notices import Listener
 from ledger.system import clock
+from ledger.system.periodic_worker import PeriodicWorker, stop_together
 from ledger.vault.completion_messages import FieldsAnswered, FieldsAsked
 from ledger.vault.disclosures import Vault
 from ledger.vault.sealed_parcels import Content, Parcel
@@ -84,6 +86,8 @@ class Work:
         self._forwarder: Forwarder | None = None
         self._works: dict[str, Callable[[], None]] = {}
         """What is to be done when another process notifies of something."""
+        self.workers: list[PeriodicWorker] = []
+        """All that run, in the order in which they were started."""
         self._vault_checking = VaultChecking(
             node.ledger,
             node.database,
@@ -95,7 +99,7 @@ class Work:
             is_in_doubt=lambda: node.history.is_in_doubt,
         )
         self._teller = Teller(node.database, self._said)
-        self.checks = Checks(self._teller.tell)
+        self.checks = Checks(self._teller.wake)
         """What the background work finds wrong with the node."""
         self.checks.add(node.clock.check)
         self._stack = ExitStack()
@@ -104,7 +108,7 @@ class Work:
         try:
             self._begin()
         except BaseException:
-            self._stack.close()
+            self._end()
             raise
         return self
 
@@ -114,17 +118,29 @@ class Work:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._end()
+
+    def worker(self, name: str) -> PeriodicWorker:
+        """Return the worker of this name. Raises ``KeyError``."""
+        return {one.name: one for one in self.workers}[name]
+
+    def _start(self, worker: PeriodicWorker) -> None:
+        self.workers.append(worker)
+        worker.start()
+
+    def _end(self) -> None:
+        stop_together(self.workers, self._node.let_go)
         self._stack.close()
 
     def _begin(self) -> None:
-        node, enter = self._node, self._stack.enter_context
+        node, start = self._node, self._start
         keep_trusted(node.database, trusted_policy(node.settings, node.ledger.registry()))
         keep_used(node.database, self._used_keys())
-        enter(Followers(node.conninfo))
-        enter(ViewChecking(node.database))
+        start(Followers(node.conninfo))
+        start(ViewChecking(node.database))
         self.checks.add(lambda: view_troubles(node.database))
         self.checks.add(lambda: key_troubles(node.ledger.registry(), node.parties, node.settings))
-        enter(Marking(node.history))
+        start(Marking(node.history))
         self.checks.add(KeyCheck(node.settings, node.vaults, mark_file(node.settings)).look)
         self.checks.add(lambda: marked_troubles(node.database))
         if node.settings.ledger_url is not None:
@@ -132,27 +148,39 @@ class Work:
         elif not node.history.is_taken_over:
             self._publish()
             self._correspond(node.mailbox)
-            enter(node.takeover)
-            enter(OwnOutbox(node.outbox, node.ledger, node.vaults, node.append_service))
+            start(node.takeover)
+            start(OwnOutbox(node.outbox, node.ledger, node.vaults, node.append_service))
         if not node.history.is_in_doubt:  # a legal hold may be among the events that are missing
             self._remove()
-        enter(SettingAside(node.ledger, node.vaults))
-        enter(Anchoring(node.ledger, node.vaults, node.append_service, self._node_key))
-        enter(Presence(node.ledger, node.parties, node.append_service, self._node_key))
+        start(SettingAside(node.ledger, node.vaults))
+        start(Anchoring(node.ledger, node.vaults, node.append_service, self._node_key))
+        start(Presence(node.ledger, node.parties, node.append_service, self._node_key))
         self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))
         self.checks.add(self._vault_checking.troubles)
-        enter(self._vault_checking)
+        start(self._vault_checking)
         if (stamper := Stamper.of(node.settings, node.database)) is not None:
-            enter(stamper)
+            start(stamper)
         if (
             notifier := Notifier.of(
                 node.settings, node.database, node.ledger.registry, node.waiting.now
             )
         ) is not None:
-            enter(notifier)
-        enter(self.checks)
-        enter(self._teller)
-        enter(Listener(node.conninfo, self._works))
+            start(notifier)
+        start(self.checks)
+        start(self._teller)
+        start(
+            Listener(
+                node.conninfo,
+                {channel: _ignoring_payload(work) for channel, work in self._works.items()},
+                when_listening=self._do_all,
+                lock=WORK_LOCK,
+            )
+        )
+
+    def _do_all(self) -> None:
+        """Do what any notice would ask for: some may have come while nothing listened."""
+        for work in self._works.values():
+            work()
 
     def _keys_given_up(self, party: str) -> Sequence[UUID]:
         """The persons of a country whose data keys an operator gave up as lost."""
@@ -172,8 +200,8 @@ class Work:
 
     def _remove(self) -> None:
         """Erase whom it is decided to erase, and remove what is over."""
-        node, enter = self._node, self._stack.enter_context
-        enter(
+        node, start = self._node, self._start
+        start(
             Erasing(
                 node.ledger,
                 node.vaults,
@@ -183,7 +211,7 @@ class Work:
                 node.cosigned_times,
             )
         )
-        enter(
+        start(
             Sweeping(
                 node.ledger,
                 node.vaults,
@@ -207,12 +235,14 @@ class Work:
             self._heard,
             node.history,
         )
-        publisher = Publisher(node.ledger, publication, self._teller.tell)
-        self._publisher = self._stack.enter_context(publisher)
+        publisher = Publisher(node.ledger, publication, self._teller.wake)
+        self._publisher = publisher
+        self._start(publisher)
+        self._start(publisher.gathering)
         self.checks.add(lambda: _publishing(publisher))
         self.checks.add(node.history.claims)
         self.checks.add(lambda: away_witnesses(node.database, node.policy_at))
-        self._works[event_rows.CHANNEL] = publisher.grown
+        self._works[event_rows.CHANNEL] = publisher.wake
 
     def _follow(self, url: str) -> None:
         """Be a country's node."""
@@ -242,20 +272,19 @@ class Work:
         )
         follower.size = node.ledger.rows.frontier().size
         follower.when_grown = forwarder.copied
-        follower.when_changed = self._teller.tell
+        follower.when_changed = self._teller.wake
         follower.may_copy = self._has_room
-        self._forwarder = self._stack.enter_context(forwarder)
-        self._follower = self._stack.enter_context(follower)
+        self._forwarder, self._follower = forwarder, follower
+        self._start(forwarder)
+        self._start(follower)
         self.checks.add(lambda: _copying(follower))
         self.checks.add(forwarder.troubles)
         limit = timedelta(seconds=node.settings.waiting_after_seconds)
         self.checks.add(lambda: outbox_troubles(node.waiting.now(), limit, clock.now()))
-        self._stack.enter_context(
-            Stating(node.outbox, limit, self._statement, lambda: other_nodes(node))
-        )
+        self._start(Stating(node.outbox, limit, self._statement, lambda: other_nodes(node)))
         self.checks.add(lambda: _false_decisions(node.false_decisions))
         self._correspond(HttpPostOffice(client))
-        self._works[outbox.CHANNEL] = forwarder.put
+        self._works[outbox.CHANNEL] = forwarder.wake
 
     def _correspond(self, post: PostOffice) -> None:
         """Exchange parcels with the other countries' nodes, by the ledger node's mailbox."""
@@ -287,10 +316,10 @@ class Work:
         )
         receiving.may_take = self._has_room
         receiving.when_completed = completing.completed
-        self._stack.enter_context(Sharing(node.ledger, node.vaults, delivery, self._log))
-        self._stack.enter_context(receiving)
-        self._stack.enter_context(matching)
-        self._stack.enter_context(completing)
+        self._start(Sharing(node.ledger, node.vaults, delivery, self._log))
+        self._start(receiving)
+        self._start(matching)
+        self._start(completing)
         self._works[status.ASSESSED] = matching.look
         self.checks.add(lambda: waiting_troubles(node.parcels_standing(), clock.now()))
         self.checks.add(lambda: not_believed_troubles(node.vaults))
@@ -316,7 +345,7 @@ class Work:
 
     def _when_decided(self) -> None:
         self._decided += 1
-        self._teller.tell()
+        self._teller.wake()
 
     def _node_key(self, node: Agency) -> OKPKey | None:
         try:
@@ -341,6 +370,10 @@ class Work:
             ),
             decided=self._decided,
         )
+
+
+def _ignoring_payload(work: Callable[[], None]) -> Callable[[str], None]:
+    return lambda _: work()
 
 
 def _publishing(publisher: Publisher) -> Sequence[Trouble]:

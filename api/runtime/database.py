@@ -1,6 +1,5 @@
 """The database of a node: the one that is named, or an embedded one."""
 
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from api.runtime.schema import needed_roles
 from api.runtime.settings import Settings
 from ledger.store.database import APP_ROLE, ServerTooOldError, check_server
 from ledger.store.embedded import EmbeddedServer
+from ledger.system.periodic_worker import PeriodicWorker
 
 DATABASE = "case_ledger"
 _LOOK_SECONDS = 0.5
@@ -127,16 +127,8 @@ def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
 
 @contextmanager
 def _watched(store: Store) -> Iterator[None]:
-    stopping = threading.Event()
-
-    def watch() -> None:
-        while not stopping.wait(_LOOK_SECONDS):
-            store.look_after()
-
-    thread = threading.Thread(target=watch, name="watchdog")
-    thread.start()
-    try:
+    watchdog = PeriodicWorker(
+        "watchdog", store.look_after, every=_LOOK_SECONDS, first_after=_LOOK_SECONDS
+    )
+    with watchdog:
         yield
-    finally:
-        stopping.set()
-        thread.join()

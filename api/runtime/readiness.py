@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from api.client.schemas.health import Effect
-from api.runtime.background import Background
 from api.runtime.trouble import Trouble
+from ledger.system.periodic_worker import PeriodicWorker
 
 HEADER = "Case-Ledger-Trouble"
 """The header of every answer of a node that is not ready: the rules of its troubles."""
@@ -45,7 +45,7 @@ def check_may_record(troubles: Sequence[Trouble]) -> None:
         raise trouble.problem(trouble.status, {"Retry-After": "10"})
 
 
-class Checks(Background):
+class Checks(PeriodicWorker):
     """Asks each check every two seconds, in a thread of its own, and keeps what it answered."""
 
     def __init__(self, when_changed: Callable[[], None] = lambda: None) -> None:
@@ -53,7 +53,7 @@ class Checks(Background):
         self._checks: list[Check] = []
         self._when_changed = when_changed
         self._asking = threading.Lock()
-        super().__init__(checks=self._run)
+        super().__init__("checks", self.look, every=_EVERY_SECONDS)
 
     def add(self, check: Check) -> None:
         """Ask this check too, from the next round on."""
@@ -69,11 +69,6 @@ class Checks(Background):
                 _log.warning("trouble", rule=trouble.rule, effect=trouble.effect.value)
         if before != found:
             self._when_changed()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self.look()
-            self._stopping.wait(_EVERY_SECONDS)
 
 
 def _asked(check: Check) -> Sequence[Trouble]:

@@ -6,17 +6,16 @@ notice alone is enough: there is something to do, which is in the database.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-import psycopg
 import structlog
-from psycopg.sql import SQL, Identifier
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from api.runtime.background import Background
 from api.runtime.trouble import Trouble
-from ledger.store.database import APP_ROLE, Database
+from ledger.store.database import Database
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
 
 CHANNEL = "node_work"
 ASSESSED = "duplicate_assessed"
@@ -25,8 +24,6 @@ WORK_LOCK = 7_205_301_447  # any number, the same in every process
 """The advisory lock that a node's background work holds, shared, for as long as it runs."""
 _EVERY_SECONDS = 5.0
 _AT_MOST_EVERY_SECONDS = 0.02
-_LOOK_SECONDS = 0.5
-_AGAIN_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 _SAY = """
@@ -103,18 +100,19 @@ class Told:
             self._changed.notify_all()
 
 
-class Teller(Background):
-    """Says what ``look`` sees: when told that it changed, and every few seconds."""
+class Teller(PeriodicWorker):
+    """Says what ``look`` sees: when it changed, and every few seconds."""
 
     def __init__(self, database: Database, look: Callable[[], Said]) -> None:
         self._database = database
         self._look = look
-        self._changed = threading.Event()
-        super().__init__(tell=self._run)
-
-    def tell(self) -> None:
-        """Say that there may be something else to say."""
-        self._changed.set()
+        super().__init__(
+            "tell",
+            self.say,
+            every=_EVERY_SECONDS,
+            at_most_every=_AT_MOST_EVERY_SECONDS,
+            backoff=Backoff(0.1, _EVERY_SECONDS),
+        )
 
     def say(self) -> None:
         """Say it now. Raises ``psycopg.Error``."""
@@ -122,48 +120,6 @@ class Teller(Background):
             connection.execute("SET LOCAL synchronous_commit = off")
             said = self._look().model_dump_json()
             connection.execute(_SAY, {"said": said, "channel": CHANNEL}, prepare=True)
-
-    def _wake(self) -> None:
-        self._changed.set()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.say()
-            except Exception as error:
-                _log.warning("telling interrupted", error=type(error).__name__)
-            self._stopping.wait(_AT_MOST_EVERY_SECONDS)
-            self._changed.wait(_EVERY_SECONDS)
-            self._changed.clear()
-
-
-class Listener(Background):
-    """Calls what is to be done on each channel, and all of them where one may have been missed."""
-
-    def __init__(self, conninfo: str, works: Mapping[str, Callable[[], None]]) -> None:
-        self._conninfo = conninfo
-        self._works = works
-        super().__init__(listen=self._run)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._listen()
-            except psycopg.Error as error:
-                _log.warning("listening interrupted", error=type(error).__name__)
-                self._stopping.wait(_AGAIN_SECONDS)
-
-    def _listen(self) -> None:
-        with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=5) as connection:
-            connection.execute(SQL("SET ROLE {}").format(Identifier(APP_ROLE)))
-            connection.execute("SELECT pg_advisory_lock_shared(%s)", (WORK_LOCK,))
-            for channel in self._works:
-                connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
-            for work in self._works.values():
-                work()
-            while not self._stopping.is_set():
-                for notice in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
-                    self._works[notice.channel]()
 
 
 def notify(database: Database, channel: str) -> None:

@@ -1,94 +1,90 @@
 """The ledger node's part in publication: it signs as the ledger grows, and gathers cosignatures."""
 
-import threading
 import time
 from collections.abc import Callable
 
 import structlog
 
-from api.runtime.background import Background
 from ledger.application import Ledger
 from ledger.publication.publisher import AnotherKeyError, HistoryChangedError, Publication, Standing
 from ledger.system import clock
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
 
 _EVERY_SECONDS = 0.2
 _AT_LEAST_EVERY_SECONDS = 2.0
 _REFRESH_LOOK_SECONDS = 60.0
 _AT_MOST_EVERY_SECONDS = 0.05
 """Signing costs a commit of its own, which appends must not wait for."""
+_BACKOFF = Backoff(0.2, 2.0)
 _log = structlog.get_logger(__name__)
 
 
-class Publisher(Background):
-    """Signs in one thread, so that no witness delays it, and gathers in another."""
+class Publisher(PeriodicWorker):
+    """Signs in one thread, so that no witness delays it. :attr:`gathering` is the other thread."""
 
     def __init__(
         self, ledger: Ledger, publication: Publication, when_changed: Callable[[], None]
     ) -> None:
         self.trouble: HistoryChangedError | AnotherKeyError | None = None
         """Why nothing more is signed, if so."""
-        self._ledger = ledger
-        self._publication = publication
         self.signed = 0
         """The last signed size, as this process knows it."""
+        self.gathering = Gathering(publication, lambda: self.trouble is None)
+        """Asks the witnesses to cosign."""
+        self._ledger = ledger
+        self._publication = publication
         self._when_changed = when_changed
-        self._grown = threading.Event()
-        super().__init__(sign=self._sign, gather=self._gather)
+        super().__init__(
+            "sign",
+            self._sign,
+            every=_EVERY_SECONDS,
+            at_most_every=_AT_MOST_EVERY_SECONDS,
+            backoff=_BACKOFF,
+        )
 
-    def grown(self) -> None:
-        """Say that there is something to sign, so that it is not only found at the next look."""
-        self._grown.set()
+    def _sign(self) -> None:
+        before = self.signed, self.trouble
+        try:
+            head = self._ledger.rows.max_notification_id() or 0
+            if head != self.signed or self.trouble is not None:
+                self.signed = self._publication.sign()
+            self.trouble = None
+        except (HistoryChangedError, AnotherKeyError) as error:
+            if str(error) != str(self.trouble):
+                _log.error("nothing more is signed", why=type(error).__name__)
+            self.trouble = error
+        if before[0] != self.signed:
+            self.gathering.wake()
+        if before != (self.signed, self.trouble):
+            self._when_changed()
 
-    def _wake(self) -> None:
-        self._grown.set()
+
+class Gathering(PeriodicWorker):
+    """Asks the witnesses for cosignatures: as the log grows, and less often while one is away."""
+
+    def __init__(self, publication: Publication, is_signing: Callable[[], bool]) -> None:
+        self._publication = publication
+        self._is_signing = is_signing
+        self._done: Standing | None = None
+        self._pause = _EVERY_SECONDS
+        self._refresh_at = 0.0
+        """When cosignatures are to be renewed, by ``time.monotonic()``."""
+        super().__init__("gather", self._gather, every=_EVERY_SECONDS, at_most_every=_EVERY_SECONDS)
+
+    def _gather(self) -> float:
+        now = self._publication.standing()
+        if self._is_signing() and not (now == self._done and _is_complete(now)):
+            self._done = self._publication.gather()
+        if self._is_signing() and time.monotonic() >= self._refresh_at:
+            self._refresh_at = time.monotonic() + _REFRESH_LOOK_SECONDS
+            self._publication.refresh(clock.now())
+        is_moving = now != self._done
+        self._pause = _EVERY_SECONDS if is_moving else min(2 * self._pause, _AT_LEAST_EVERY_SECONDS)
+        return self._pause
 
     def _close(self) -> None:
         self._publication.close()
-
-    def _sign(self) -> None:
-        while not self._stopping.is_set():
-            before = self.signed, self.trouble
-            try:
-                head = self._ledger.rows.max_notification_id() or 0
-                if head != self.signed or self.trouble is not None:
-                    self.signed = self._publication.sign()
-                self.trouble = None
-            except (HistoryChangedError, AnotherKeyError) as error:
-                if str(error) != str(self.trouble):
-                    _log.error("nothing more is signed", why=type(error).__name__)
-                self.trouble = error
-            except Exception as error:
-                _log.warning("signing interrupted", error=type(error).__name__)
-            if before != (self.signed, self.trouble):
-                self._when_changed()
-            self._stopping.wait(_AT_MOST_EVERY_SECONDS)
-            self._grown.wait(_EVERY_SECONDS)
-            self._grown.clear()
-
-    def _gather(self) -> None:
-        done: Standing | None = None
-        pause = _EVERY_SECONDS
-        look_again = 0.0
-        while not self._stopping.is_set():
-            try:
-                now = self._publication.standing()
-                if self.trouble is None and not (now == done and _is_complete(now)):
-                    done = self._publication.gather()
-                if self.trouble is None and time.monotonic() >= look_again:
-                    look_again = time.monotonic() + _REFRESH_LOOK_SECONDS
-                    self._publication.refresh(clock.now())
-                pause = _EVERY_SECONDS if now != done else min(2 * pause, _AT_LEAST_EVERY_SECONDS)
-            except Exception as error:
-                _log.warning("publication interrupted", error=type(error).__name__)
-            self._pause(pause)
-
-    def _pause(self, seconds: float) -> None:
-        """Wait, for a witness that is away, no longer than until the ledger grows."""
-        signed = self.signed
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not self._stopping.wait(_EVERY_SECONDS):
-            if self.signed != signed:
-                return
 
 
 def _is_complete(standing: Standing) -> bool:

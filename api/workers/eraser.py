@@ -8,6 +8,7 @@ Announcements and confirmations are signed with the country's node's key. Where 
 this machine, the coordinator signs them.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -16,7 +17,6 @@ from uuid import UUID
 import structlog
 
 from api.exchange.access_log_anchor import NodeKey, node_of
-from api.runtime.background import Background
 from api.services.append_service import AppendService
 from ledger.application import Ledger
 from ledger.log.cosigned_times import CosignedTimes
@@ -32,13 +32,15 @@ from ledger.procedure.retention import (
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.system import clock
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.disclosures import Vault, Vaults
 from ledger.vocabulary.erasure import ErasureConfirmed, RetentionAnnounced
 from projections.tables.view_queries import ViewReader
 
 _BATCH = 500
 _EVERY_SECONDS = 1.0
-_AFTER_TROUBLE_SECONDS = 2.0
+_BACKOFF = Backoff(0.2, 2.0)
 _RETENTION_EVERY_SECONDS = 3600.0
 _ANNOUNCE_AGAIN_SECONDS = 6 * 3600.0
 _OTHERS_WAIT = timedelta(days=1)
@@ -50,7 +52,7 @@ WORK = "erase"
 _log = structlog.get_logger(__name__)
 
 
-class Erasing(Background):
+class Erasing(PeriodicWorker):
     """Follows the ledger for orders, and looks now and then for what is over its time."""
 
     def __init__(
@@ -73,22 +75,16 @@ class Erasing(Background):
         self._unsigned: set[UUID] = set()
         self._obeyed = -1
         """The ledger's head when every order before it had been carried out."""
-        super().__init__(erase=self._run)
+        self._retired_at = -math.inf
+        """When :meth:`retire` was complete last, by ``time.monotonic()``."""
+        super().__init__("erase", self._step, every=_EVERY_SECONDS, backoff=_BACKOFF)
 
-    def _run(self) -> None:
-        looked = -_RETENTION_EVERY_SECONDS
-        while not self._stopping.is_set():
-            pause = _EVERY_SECONDS
-            try:
-                self.obey()
-                if time.monotonic() - looked >= _RETENTION_EVERY_SECONDS:
-                    self.retire(self._times())
-                    looked = time.monotonic()
-                self.confirm()
-            except Exception as error:
-                _log.warning("erasing interrupted", error=type(error).__name__)
-                pause = _AFTER_TROUBLE_SECONDS
-            self._stopping.wait(pause)
+    def _step(self) -> None:
+        self.obey()
+        if time.monotonic() - self._retired_at >= _RETENTION_EVERY_SECONDS:
+            self.retire(self._times())
+            self._retired_at = time.monotonic()
+        self.confirm()
 
     def obey(self) -> int:
         """Carry out what was ordered since the last look. Returns how many persons."""
@@ -101,7 +97,7 @@ class Erasing(Background):
                 ["erasure_approved"], after=vault.progress(WORK), upto=head
             )
             for case_id in ordered:
-                if self._stopping.is_set():
+                if self.is_stopping:
                     return count
                 # The column that found the case is not signed; its events are.
                 if _is_ordered(self._ledger.case(case_id)):
@@ -126,7 +122,7 @@ class Erasing(Background):
                 erased = vault.erased(case_ids)
                 for case_id in case_ids:
                     case = None if case_id in erased else self._ledger.case(case_id)
-                    if self._stopping.is_set():
+                    if self.is_stopping:
                         return count
                     if case is None:
                         continue

@@ -8,11 +8,12 @@ import structlog
 
 from api.authentication.assertions import Assertions
 from api.authentication.sessions import Sessions
-from api.runtime.background import Background
 from api.runtime.readiness import Check
 from ledger.application import Ledger
 from ledger.replication.mailbox import Mailbox
 from ledger.replication.outbox import Outbox
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.disclosures import Vault, Vaults
 
 _ORPHAN_AGE = timedelta(minutes=10)
@@ -23,7 +24,7 @@ _EVERY = timedelta(minutes=10)
 _log = structlog.get_logger(__name__)
 
 
-class Sweeping(Background):
+class Sweeping(PeriodicWorker):
     """One thread, which looks every ten minutes."""
 
     def __init__(
@@ -52,16 +53,13 @@ class Sweeping(Background):
         self._assertions = assertions
         self._sessions = sessions
         self._mailbox = mailbox
-        super().__init__(sweep=self._run)
+        super().__init__(
+            "sweep", self._step, every=_EVERY.total_seconds(), backoff=Backoff(1.0, 60.0)
+        )
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                if removed := self.sweep():
-                    _log.info("disclosures of unrecorded actions removed", actions=removed)
-            except Exception as error:
-                _log.warning("sweep failed", error=type(error).__name__)
-            self._stopping.wait(_EVERY.total_seconds())
+    def _step(self) -> None:
+        if removed := self.sweep():
+            _log.info("disclosures of unrecorded actions removed", actions=removed)
 
     def sweep(self) -> int:
         """Remove what is over, and disclosures of actions that were never recorded.

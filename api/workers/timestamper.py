@@ -5,14 +5,13 @@ from datetime import timedelta
 from typing import Self
 
 import httpx
-import structlog
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from api.client.bounded_answers import bounded_client
-from api.runtime.background import Background
 from api.runtime.settings import Settings
 from ledger.publication.timestamping import Timestamping
 from ledger.store.database import Database
+from ledger.system.periodic_worker import PeriodicWorker
 
 QUERY_TYPE = "application/timestamp-query"
 REPLY_TYPE = "application/timestamp-reply"
@@ -20,7 +19,6 @@ MAX_BYTES = 64 * 1024
 
 _SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 5.0
-_log = structlog.get_logger(__name__)
 
 
 def trusted_roots(settings: Settings) -> Sequence[Certificate]:
@@ -58,7 +56,7 @@ class HttpTimestampAuthority:
         self._http.close()
 
 
-class Stamper(Background):
+class Stamper(PeriodicWorker):
     """Takes the steps of timestamping, in a thread that nothing else waits for."""
 
     def __init__(
@@ -66,8 +64,9 @@ class Stamper(Background):
     ) -> None:
         self._timestamping = timestamping
         self._authority = authority
-        self._pause = min(every.total_seconds(), _LOOK_EVERY_SECONDS)
-        super().__init__(timestamp=self._run)
+        super().__init__(
+            "timestamp", self._step, every=min(every.total_seconds(), _LOOK_EVERY_SECONDS)
+        )
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> Self | None:
@@ -86,13 +85,8 @@ class Stamper(Background):
     def _close(self) -> None:
         self._authority.close()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._timestamping.step()
-            except Exception as error:
-                _log.warning("timestamping interrupted", error=type(error).__name__)
-            self._stopping.wait(self._pause)
+    def _step(self) -> None:
+        self._timestamping.step()
 
 
 def _check_head(response: httpx.Response) -> None:

@@ -17,7 +17,6 @@ import structlog
 
 from api.client.schemas.health import Effect
 from api.exchange.access_log_anchor import anchored_readings
-from api.runtime.background import Background
 from api.runtime.trouble import Trouble
 from ledger.application import Ledger
 from ledger.events.event import ActionRecorded
@@ -25,6 +24,8 @@ from ledger.procedure.case import Case
 from ledger.procedure.protocol import Protocol
 from ledger.replication.outbox import Outbox
 from ledger.store.database import Database
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.access_log import Readings
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Vault, Vaults
@@ -43,7 +44,7 @@ _SHORTEST_SECONDS = 5.0
 _LONGEST_SECONDS = 60.0
 _READINGS_SECONDS = 24 * 3600.0
 _FIRST_READINGS_SECONDS = 60.0
-_AGAIN_SECONDS = 30.0
+_BACKOFF = Backoff(1.0, 30.0)
 _PAUSE_FINDINGS = 1_000
 """Counting ends here: where so much differs, `verify` says all."""
 _log = structlog.get_logger(__name__)
@@ -86,7 +87,7 @@ def vault_check(
     return VaultCheck(database, party, keys, _Facts(ledger, outbox))
 
 
-class VaultChecking(Background):
+class VaultChecking(PeriodicWorker):
     """Checks the vaults and access logs of this node, in one thread."""
 
     def __init__(
@@ -130,7 +131,7 @@ class VaultChecking(Background):
         self._checked_upto = 0
         """The cases of events up to here were checked since."""
         self._touched: set[UUID] = set()
-        super().__init__(check_vaults=self._run)
+        super().__init__("check_vaults", self._work_once, every=_LOOK_SECONDS, backoff=_BACKOFF)
 
     def troubles(self) -> Sequence[Trouble]:
         """What the checks found."""
@@ -161,15 +162,9 @@ class VaultChecking(Background):
         while self._step(registry.protocol):
             pass
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            pause = _LOOK_SECONDS
-            try:
-                self._work()
-            except Exception as error:
-                _log.warning("the check of vaults was interrupted", error=type(error).__name__)
-                pause = _AGAIN_SECONDS
-            self._stopping.wait(max(0.0, min(pause, self._step_at - time.monotonic())))
+    def _work_once(self) -> float:
+        self._work()
+        return max(0.0, min(_LOOK_SECONDS, self._step_at - time.monotonic()))
 
     def _work(self) -> None:
         """Check the cases that changed, and take the next step of the pass if it is due."""
@@ -247,7 +242,7 @@ class VaultChecking(Background):
             if cases:
                 self._count(vault.party, len(self._check_cases(vault, cases, protocol).findings))
         self._steps += 1
-        if cases and not self._stopping.is_set():
+        if cases and not self.is_stopping:
             self._after = cases[-1]
             return True
         with self._lock:
@@ -290,7 +285,7 @@ class VaultChecking(Background):
         count = 0
         for _ in findings:
             count += 1
-            if count >= _PAUSE_FINDINGS or self._stopping.is_set():
+            if count >= _PAUSE_FINDINGS or self.is_stopping:
                 break
         return count
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from api.runtime.background import Background
 from api.runtime.trouble import Trouble
 from ledger.store.database import Database
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
 from projections.tables.stored_documents import StoredDocuments
 from projections.upkeep.continuous_check import PART_EVENTS, ContinuousCheck, differing_rows
 
@@ -17,38 +18,45 @@ _SHARE = 0.02
 """The share of one processor that the check takes, where the pass does not need more."""
 _SHORTEST_SECONDS = 5.0
 _LONGEST_SECONDS = 300.0
-_AGAIN_SECONDS = 30.0
+_BACKOFF = Backoff(1.0, 30.0)
 _REPORTED_SECONDS = 3600.0
 """So long a malformed row is reported after a request met it."""
 _log = structlog.get_logger(__name__)
 
 
-class ViewChecking(Background):
+class ViewChecking(PeriodicWorker):
     """Takes steps of the check in a thread that nothing else waits for."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        super().__init__(check_views=self._run)
-
-    def _run(self) -> None:
+        self._check: ContinuousCheck | None = None
         # What a node does when it starts comes first.
-        self._stopping.wait(_SHORTEST_SECONDS)
-        while not self._stopping.is_set():
-            try:
-                with ContinuousCheck(self._database.conninfo) as check:
-                    while not self._stopping.is_set():
-                        self._stopping.wait(self._step(check))
-            except Exception as error:
-                _log.warning("the check of views was interrupted", error=type(error).__name__)
-                self._stopping.wait(_AGAIN_SECONDS)
+        super().__init__(
+            "check_views",
+            self._step,
+            every=_SHORTEST_SECONDS,
+            first_after=_SHORTEST_SECONDS,
+            backoff=_BACKOFF,
+        )
 
-    def _step(self, check: ContinuousCheck) -> float:
+    def _step(self) -> float:
         """Check one part. Returns how many seconds to wait before the next."""
-        began = time.monotonic()
-        checked = check.step()
-        for view, rows in checked.differing.items():
-            _log.error("a view differs from the ledger", view=view, rows=rows)
-        return pause(time.monotonic() - began, check.head())
+        try:
+            if self._check is None:
+                self._check = ContinuousCheck(self._database.conninfo)
+            began = time.monotonic()
+            checked = self._check.step()
+            for view, rows in checked.differing.items():
+                _log.error("a view differs from the ledger", view=view, rows=rows)
+            return pause(time.monotonic() - began, self._check.head())
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        check, self._check = self._check, None
+        if check is not None:
+            check.close()
 
 
 def pause(seconds: float, head: int) -> float:

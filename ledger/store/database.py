@@ -16,6 +16,8 @@ from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool
 
 APP_ROLE = "case_ledger_app"
+_PATIENCE_SECONDS = 10.0
+"""So long a caller waits for a connection: a server that is started again is there by then."""
 OLDEST_SERVER = 16
 """The first PostgreSQL that can do what is asked of it: roles that are taken, not inherited."""
 
@@ -56,7 +58,7 @@ def check_since(connection: Connection[Any], since: float | None) -> None:
         raise ReconnectedError("the connection was opened meanwhile")
 
 
-def configure(connection: PooledConnection, role: str) -> None:
+def _configure(connection: PooledConnection, role: str) -> None:
     """What a pool does with each new connection."""
     set_role(connection, role)
     connection.opened_at = time.monotonic()
@@ -83,14 +85,48 @@ def is_over(connection: BaseConnection[Any]) -> bool:
     return bool(poll.poll(0))
 
 
-def check_is_there(connection: Connection[Any]) -> None:
-    """For a pool, before it gives a connection away. Raises ``psycopg.OperationalError``.
+class Pool(ConnectionPool[PooledConnection]):
+    """A pool that gives no connection away whose server closed it.
 
-    One whose server went away is closed, or the pool would keep it.
+    The library's own check sleeps between two tries, also after the pool was closed.
     """
-    if is_over(connection):
-        connection.close()
-        raise psycopg.OperationalError("the server closed the connection")
+
+    def getconn(self, timeout: float | None = None) -> PooledConnection:
+        """Return a connection. Raises ``psycopg.OperationalError`` where none is there in time."""
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            connection = super().getconn(deadline - time.monotonic())
+            if not is_over(connection):
+                return connection
+            connection.close()  # the pool replaces a connection that comes back closed
+            self.putconn(connection)
+
+
+def make_pool(
+    conninfo: str, *, role: str, size: int, name: str, is_checked: bool = True
+) -> ConnectionPool[PooledConnection]:
+    """Make a pool of connections in one role. It connects when it is opened.
+
+    From one that is not ``is_checked``, a caller may get a connection whose server closed it. Who
+    uses it tries again.
+    """
+    made = Pool if is_checked else ConnectionPool[PooledConnection]
+    return made(
+        conninfo,
+        connection_class=PooledConnection,
+        kwargs={"row_factory": dict_row},
+        min_size=1,
+        max_size=size,
+        open=False,
+        configure=partial(_configure, role=role),
+        timeout=_PATIENCE_SECONDS,
+        name=name,
+    )
+
+
+def let_go(pool: ConnectionPool[Any]) -> None:
+    """Let nobody wait for a connection: who waits or asks gets ``OperationalError`` at once."""
+    pool.close(timeout=0)
 
 
 class Database:
@@ -106,17 +142,8 @@ class Database:
     ) -> None:
         self.conninfo = conninfo
         self._apart: list[Database] = []
-        self._pool: ConnectionPool[PooledConnection] = ConnectionPool(
-            conninfo,
-            connection_class=PooledConnection,
-            kwargs={"row_factory": dict_row},
-            min_size=1,
-            max_size=max_size,
-            open=False,
-            configure=partial(configure, role=role),
-            check=check_is_there if is_checked else None,
-            timeout=10.0,
-            name="case-ledger",
+        self._pool = make_pool(
+            conninfo, role=role, size=max_size, name="case-ledger", is_checked=is_checked
         )
 
     @contextmanager
@@ -142,6 +169,11 @@ class Database:
         made = Database(self.conninfo, max_size=1, role=role, is_checked=False)
         self._apart.append(made)
         return made
+
+    def let_go(self) -> None:
+        """Let nobody wait for a connection any more: they get ``psycopg.OperationalError`` now."""
+        for database in (self, *self._apart):
+            let_go(database._pool)
 
     def close(self) -> None:
         for database in self._apart:

@@ -1,13 +1,11 @@
 """The connections of the ledger's store: the ``eventsourcing`` library's datastore in one role."""
 
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from eventsourcing.postgres import PostgresDatastore
-from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool
 
-from ledger.store.database import APP_ROLE, PooledConnection, check_is_there, configure
+from ledger.store.database import APP_ROLE, let_go, make_pool
 
 SCHEMA = "ledger"
 
@@ -21,17 +19,8 @@ class LedgerDatastore(PostgresDatastore):
         super().__init__(dbname="", host="", port="", user="", password="", schema=SCHEMA)
         self._conninfo = conninfo
         self._role = role
-        self.pool = ConnectionPool(  # type: ignore[assignment]
-            conninfo,
-            connection_class=PooledConnection,
-            kwargs={"row_factory": dict_row},
-            min_size=1,
-            max_size=pool_size,
-            open=False,
-            configure=partial(configure, role=role),
-            check=check_is_there if is_checked else None,
-            timeout=10.0,
-            name="case-ledger-events",
+        self.pool = make_pool(  # type: ignore[assignment]
+            conninfo, role=role, size=pool_size, name="case-ledger-events", is_checked=is_checked
         )
 
     @cached_property
@@ -42,6 +31,12 @@ class LedgerDatastore(PostgresDatastore):
         again.
         """
         return LedgerDatastore(self._conninfo, pool_size=1, role=self._role, is_checked=False)
+
+    def let_go(self) -> None:
+        """Let nobody wait for a connection any more: they get ``OperationalError`` now."""
+        for datastore in (self, self.__dict__.get("appends")):
+            if datastore is not None:
+                let_go(datastore.pool)
 
     def close(self) -> None:
         if "appends" in self.__dict__:

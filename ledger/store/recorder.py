@@ -120,6 +120,11 @@ class LedgerRecorder(EventReader):
         self.noted_size = 0
         """The most events that this process saw in the ledger."""
 
+    def let_go(self) -> None:
+        """Let nobody wait for a connection any more: they get ``OperationalError`` now."""
+        if isinstance(self.datastore, LedgerDatastore):
+            self.datastore.let_go()
+
     def note_size(self, size: int) -> None:
         """Append no more where the ledger is found with fewer events than this."""
         self.noted_size = max(self.noted_size, size)

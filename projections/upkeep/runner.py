@@ -1,25 +1,22 @@
 """Keeps views in step with the ledger, through crashes of either side.
 
-One thread and two connections for all views: each page of events is read and folded once for all
-that stand at the same position. What comes while a page is written is the next page.
+One thread and two connections serve all views: each page of events is read and folded once for all
+views that stand at the same position. Events that come while a page is written are the next page.
 """
 
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import psycopg
 import structlog
 from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError
-from psycopg import Connection
-from psycopg.sql import SQL, Identifier
 
-from ledger.store.database import set_role
 from ledger.store.datastore import LedgerDatastore
 from ledger.store.event_rows import CHANNEL
+from ledger.store.notices import Listener
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker, stop_together
 from ledger.system.telemetry import span
 from projections.folds.case_folder import Folder, Step
 from projections.tables.view import (
@@ -36,7 +33,7 @@ PAGE = 500
 _GATHER_SECONDS = 0.02
 """So long is waited after a page: where events are many, those that come are folded together."""
 _LOOK_SECONDS = 0.25
-_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+_BACKOFF = Backoff(0.2, 5.0)
 _AWAY = (psycopg.OperationalError, OperationalError, InterfaceError)
 _log = structlog.get_logger(__name__)
 
@@ -102,8 +99,8 @@ class PageFolder:
         except Exception as error:
             _log.warning("projection interrupted", view=one.view.name, error=type(error).__name__)
             one.stands = one.view.position()
-            one.again_at = time.monotonic() + _PAUSES[min(one.failures, len(_PAUSES) - 1)]
             one.failures += 1
+            one.again_at = time.monotonic() + _BACKOFF.seconds(one.failures)
         else:
             one.stands, one.failures = steps[-1].event.position or 0, 0
 
@@ -130,55 +127,57 @@ def record_rest(view: View, steps: Sequence[Step]) -> None:
             steps = later
 
 
-class Followers:
+class Followers(PeriodicWorker):
     """Follows into views for as long as the block runs."""
 
     def __init__(self, conninfo: str, views: Iterable[type[View]] = tuple(VIEWS.values())) -> None:
         self._conninfo = conninfo
         self._views = tuple(views)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="follow")
+        self._datastore: LedgerDatastore | None = None
+        self._pages: PageFolder | None = None
+        super().__init__("follow", self._step, every=_LOOK_SECONDS, backoff=_BACKOFF)
+        self._listener = Listener(
+            conninfo,
+            {CHANNEL: lambda _: self.wake()},
+            when_listening=self.wake,
+            role=PROJECTOR_ROLE,
+            name="follow-notices",
+        )
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def start(self) -> None:
+        self._listener.start()
+        super().start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _follow(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            try:
-                # Its pool waits where there is no server: ask first.
-                with psycopg.connect(self._conninfo, connect_timeout=5) as listening:
-                    set_role(listening, PROJECTOR_ROLE)
-                    listening.execute(SQL("LISTEN {}").format(Identifier(CHANNEL)))
-                    self._run(listening)
-            except Exception as error:
-                _log.warning("projections interrupted", error=type(error).__name__)
-                failures = 0 if time.monotonic() - began > _PAUSES[-1] else failures
-                self._stopping.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
-                failures += 1
-
-    def _run(self, listening: Connection) -> None:
-        datastore = LedgerDatastore(self._conninfo, pool_size=2, role=PROJECTOR_ROLE)
+    def _step(self) -> float | None:
         try:
-            pages = PageFolder(datastore, self._views)
-            while not self._stopping.is_set():
-                if pages.step():
-                    self._stopping.wait(_GATHER_SECONDS)
-                    continue
-                for _ in listening.notifies(timeout=_LOOK_SECONDS, stop_after=1):
-                    pass
-                for _ in listening.notifies(timeout=0):
-                    pass  # of what the next page has too
-        finally:
+            if self._pages is None:
+                self._pages = self._begin()
+            if not self._pages.step():
+                return None
+        except BaseException:
+            self._close_datastore()
+            raise
+        self.rest(_GATHER_SECONDS)
+        return 0.0
+
+    def _begin(self) -> PageFolder:
+        # The pool waits where there is no server: a connection of its own fails at once.
+        psycopg.connect(self._conninfo, connect_timeout=5).close()
+        self._datastore = LedgerDatastore(self._conninfo, pool_size=2, role=PROJECTOR_ROLE)
+        return PageFolder(self._datastore, self._views)
+
+    def _close_datastore(self) -> None:
+        datastore, self._datastore, self._pages = self._datastore, None, None
+        if datastore is not None:
             datastore.close()
+
+    def _asked_to_stop(self) -> None:
+        self._listener.ask_to_stop()
+
+    def _let_go(self) -> None:
+        if (datastore := self._datastore) is not None:
+            datastore.let_go()
+
+    def _close(self) -> None:
+        stop_together([self._listener])
+        self._close_datastore()

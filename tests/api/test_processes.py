@@ -16,9 +16,10 @@ import pytest
 
 from api.client import LedgerClient
 from api.runtime.database import DATABASE
-from api.runtime.status import CHANNEL, Listener, Said, Teller, Told, notify
+from api.runtime.status import CHANNEL, Said, Teller, Told, notify
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
+from ledger.store.notices import Listener
 from tests.support import process
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
@@ -178,7 +179,10 @@ def test_what_is_said_is_heard_and_kept(database: str) -> None:
         assert told.now == Said()
         assert told.said_at() is None
         heard: list[str] = []
-        stack.enter_context(Listener(database, {CHANNEL: lambda: heard.append("")}))
+        listener = Listener(
+            database, {CHANNEL: heard.append}, when_listening=lambda: heard.append("")
+        )
+        stack.enter_context(listener)
         until(lambda: heard)  # once, for what may have been missed
         teller = stack.enter_context(Teller(pool, lambda: said[-1]))
         until(lambda: len(heard) == 2)
@@ -186,7 +190,7 @@ def test_what_is_said_is_heard_and_kept(database: str) -> None:
         assert told.now == Said(size=1)
         assert told.said_at() is not None
         said.append(Said(size=2))
-        teller.tell()
+        teller.wake()
         until(lambda: len(heard) == 3)
         told.read()
         assert told.now.size == 2

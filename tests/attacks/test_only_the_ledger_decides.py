@@ -33,6 +33,7 @@ from ledger.replication.false_decisions import FalseDecisions, LedgerEvents, hel
 from ledger.signing import keys
 from ledger.signing.sd_jwt import SdJwt
 from ledger.store.database import Database
+from ledger.system.backoff import Backoff
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
 from tests.support.actions import START, opening
@@ -92,6 +93,9 @@ class Between:
 @pytest.fixture(scope="module")
 def between(server: str, begun: str, migrated: str, agencies: Agencies) -> Iterator[Between]:
     with ExitStack() as stack:
+        quick = stack.enter_context(pytest.MonkeyPatch.context())
+        quick.setattr(outbox_relay, "_BACKOFF", Backoff(0.01, 0.01))
+        quick.setattr(readiness, "_EVERY_SECONDS", 0.1)
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         conninfos = [stack.enter_context(new_database(server, name)) for name in (begun, migrated)]
         policy = directory / "policy"
@@ -121,10 +125,8 @@ def between(server: str, begun: str, migrated: str, agencies: Agencies) -> Itera
 @pytest.fixture(autouse=True)
 def honest_again(between: Between, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is sent again goes soon, and each test begins and ends with a proxy that hands on."""
-    monkeypatch.setattr(outbox_relay, "_PAUSES", (0.01,))
     monkeypatch.setattr(outbox_relay, "_LATER_SECONDS", (0.0,))
     monkeypatch.setattr(outbox_relay, "_AGAIN_AFTER", timedelta(seconds=0.5))
-    monkeypatch.setattr(readiness, "_EVERY_SECONDS", 0.1)
     between.proxy.seen.clear()
     yield
     between.proxy.lies = lambda _: None

@@ -119,12 +119,13 @@ def _main(words: list[str], env: dict[str, str], directory: str, out: str, err: 
     """In the new process: be the command, with short pauses."""
     from api.exchange import outbox_relay, parcel_delivery, parcel_receipt
     from api.services import append_service
+    from ledger.system.backoff import Backoff
     from ledger.vault import sent_parcels
 
     second = timedelta(seconds=1)
     for module, name, value in (
         (outbox_relay, "_AGAIN_AFTER", 2 * second),
-        (outbox_relay, "_PAUSES", (0.1, 0.2, 0.5)),
+        (outbox_relay, "_BACKOFF", Backoff(0.1, 0.5)),
         (outbox_relay, "_LATER_SECONDS", (0.1, 0.2, 0.5)),
         (parcel_delivery, "LOOK_FOR_MISSING_SECONDS", 1.0),
         (parcel_delivery.Delivery.find_missing, "__defaults__", (2 * second,)),

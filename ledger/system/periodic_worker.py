@@ -1,0 +1,237 @@
+"""Work that one thread repeats, step by step, until it is stopped."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from ledger.system.backoff import USUAL, Backoff
+
+STOP_GRACE_SECONDS = 2.0
+"""A step has so long to end after its worker is asked to stop. Then it loses its connections."""
+_log = structlog.get_logger(__name__)
+
+Step = Callable[[], float | None]
+"""Does some work. Returns how many seconds to wait before the next step; ``None``: the usual time.
+
+It raises any ``Exception`` where it failed, and ``NothingMoreToDo`` where no step will follow.
+"""
+
+
+class NothingMoreToDo(Exception):
+    """The work of a worker is complete: its thread ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a worker's steps went."""
+
+    steps: int
+    """How many steps ended without a failure."""
+    failures: int
+    """How many steps failed since the last one that did not."""
+    error: str | None
+    """The name of the last failure's class, until a step ends without one."""
+
+
+class PeriodicWorker:
+    """Repeats a step in a thread of its own for as long as the block runs.
+
+    After a failure it waits longer each time, as ``backoff`` says. A step without a failure ends
+    that. A subclass gives its own method as the step, and may override ``_close`` and ``_let_go``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Step,
+        *,
+        every: float,
+        first_after: float = 0.0,
+        at_most_every: float = 0.0,
+        backoff: Backoff = USUAL,
+    ) -> None:
+        """All times are in seconds.
+
+        ``every`` is the usual time between two steps. ``at_most_every`` is waited even where
+        :meth:`wake` is called meanwhile. The first step begins ``first_after`` the start.
+        """
+        self.name = name
+        self.__step = step
+        self.__every = every
+        self.__first_after = first_after
+        self.__at_most_every = at_most_every
+        self.__backoff = backoff
+        self.__changed = threading.Condition()
+        self.__is_stopping = False
+        self.__is_woken = False
+        self.__is_over = False
+        self.__begun = 0
+        self.__ended = 0
+        self.__health = Health(0, 0, None)
+        self.__thread = threading.Thread(target=self.__run, name=name)
+
+    @property
+    def health(self) -> Health:
+        """How the steps went until now."""
+        return self.__health
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker was asked to stop. A long step asks this, and ends early."""
+        return self.__is_stopping
+
+    def wake(self) -> None:
+        """Begin the next step at once, also where one is under way now.
+
+        After a failure, the pause goes on: a wake-up does not shorten it.
+        """
+        with self.__changed:
+            self.__is_woken = True
+            self.__changed.notify_all()
+
+    def wait_for_step(self, seconds: float = 60.0) -> None:
+        """Wake the worker, and return once a step that began after this call has ended.
+
+        Raises ``TimeoutError`` after so many seconds, and ``RuntimeError`` where the worker ended.
+        """
+        with self.__changed:
+            wanted = self.__begun + 1
+            self.__is_woken = True
+            self.__changed.notify_all()
+            self.__changed.wait_for(lambda: self.__ended >= wanted or self.__is_over, seconds)
+            if self.__ended >= wanted:
+                return
+            if self.__is_over:
+                raise RuntimeError(f"the worker {self.name} ended")
+        raise TimeoutError(f"no step of {self.name} ended in {seconds} seconds")
+
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self.__thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.__thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Let the step that is under way be the last one."""
+        with self.__changed:
+            self.__is_stopping = True
+            self.__changed.notify_all()
+        self._asked_to_stop()
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait until the thread has ended. Returns whether it has."""
+        if self.__thread.ident is not None:
+            self.__thread.join(seconds)
+        return not self.is_alive()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        stop_together([self])
+
+    def rest(self, seconds: float) -> None:
+        """Wait within a step; return at once where the worker is asked to stop."""
+        with self.__changed:
+            self.__changed.wait_for(lambda: self.__is_stopping, seconds)
+
+    def _asked_to_stop(self) -> None:
+        """End waits of a step that do not ask ``is_stopping``. It is called by another thread."""
+
+    def _let_go(self) -> None:
+        """End a step that did not end in time: close connections. It is called by another thread.
+
+        Only what the worker itself opened: see :func:`stop_together` for the rest.
+        """
+
+    def _close(self) -> None:
+        """Let go of what the steps used. It is called once, after the last step."""
+
+    def __run(self) -> None:
+        try:
+            self.__rest(self.__first_after)
+            while not self.__is_stopping:
+                self.__take_step()
+        except NothingMoreToDo:
+            with self.__changed:
+                self.__ended += 1
+        finally:
+            with self.__changed:
+                self.__is_over = True
+                self.__changed.notify_all()
+
+    def __take_step(self) -> None:
+        with self.__changed:
+            self.__begun += 1
+            self.__is_woken = False
+        try:
+            pause = self.__step()
+        except NothingMoreToDo:
+            raise
+        except Exception as error:
+            self.__failed(error)
+            at_least = pause = self.__backoff.seconds(self.__health.failures)
+        else:
+            self.__health = Health(self.__health.steps + 1, 0, None)
+            at_least = self.__at_most_every
+        with self.__changed:
+            self.__ended += 1
+            self.__changed.notify_all()
+        self.__rest(self.__every if pause is None else pause, at_least)
+
+    def __failed(self, error: Exception) -> None:
+        health = self.__health
+        failures = health.failures + 1
+        self.__health = Health(health.steps, failures, type(error).__name__)
+        # The first, second, fourth, eighth …: a long outage does not fill the log.
+        if failures & (failures - 1) == 0 and not self.__is_stopping:
+            _log.warning(
+                "a step failed", worker=self.name, error=type(error).__name__, failures=failures
+            )
+
+    def __rest(self, seconds: float, at_least: float = 0.0) -> None:
+        """Wait for some time, or until woken: then too as long as ``at_least``."""
+        until = time.monotonic() + seconds
+        with self.__changed:
+            self.__changed.wait_for(lambda: self.__is_stopping, at_least)
+            self.__changed.wait_for(
+                lambda: self.__is_stopping or self.__is_woken, max(0.0, until - time.monotonic())
+            )
+
+
+def stop_together(
+    workers: Iterable[PeriodicWorker], let_go: Callable[[], None] = lambda: None
+) -> None:
+    """Stop workers, all at the same time, and close them, the last one first.
+
+    Where a step of theirs does not end within ``STOP_GRACE_SECONDS``, ``let_go`` is called. It
+    closes what workers share, such as pools of connections: a step that waits for a connection to
+    a database that is away fails then, and ends.
+    """
+    workers = list(workers)
+    for worker in workers:
+        worker.ask_to_stop()
+    deadline = time.monotonic() + STOP_GRACE_SECONDS
+    late = [one for one in workers if not one.join(max(0.0, deadline - time.monotonic()))]
+    if late:
+        _log.warning("steps did not end in time", workers=[one.name for one in late])
+        let_go()
+    for one in late:
+        one._let_go()
+    for one in late:
+        one.join()
+    for worker in reversed(workers):
+        worker._close()

@@ -1,0 +1,80 @@
+"""Whether a country's node holds the ledger node to be there, by the answers to what it sent."""
+
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from api.exchange.outbox_relay import Forwarder, UndecidedError
+
+
+class Outbox:
+    """An outbox with these actions."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Any] = []
+        self.is_away = False
+
+    def last_seq(self) -> int:
+        return 0
+
+    def due(self, limit: int, _again_after: object, later: list[Any]) -> list[Any]:
+        if self.is_away:
+            raise psycopg.OperationalError
+        return [one for one in self.waiting if one.action_id not in later][:limit]
+
+    def confirm(self) -> None:
+        pass
+
+    def unchecked(self, _size: int) -> list[Any]:
+        return []
+
+
+class Client:
+    def submit(self, *_: object) -> None:
+        raise httpx.ReadError("the answer is lost")
+
+
+def forwarder(outbox: Outbox, told: list[bool]) -> Forwarder:
+    rows = SimpleNamespace(frontier=lambda: SimpleNamespace(size=0))
+    made: Any = Forwarder(
+        outbox,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        SimpleNamespace(rows=rows, head=lambda: 0),  # type: ignore[arg-type]
+        Client(),  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        lambda: True,
+        lambda: told.append(made.reachable),
+    )
+    return made  # type: ignore[no-any-return]
+
+
+def test_an_action_that_came_by_the_copy_after_its_answer_was_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("api.exchange.outbox_relay._LATER_SECONDS", (0.0,))
+    outbox, told = Outbox(), []
+    relay = forwarder(outbox, told)
+    outbox.waiting = [
+        SimpleNamespace(action_id=uuid4(), case_id=None, case_version=0, sd_jwt="a.b.c~")
+    ]
+    with pytest.raises(UndecidedError):
+        relay._step()
+    assert not relay.reachable
+    outbox.waiting = []
+    assert relay._step() is not None
+    assert relay.reachable
+    assert told[-1]
+
+
+def test_trouble_with_the_own_database_says_nothing_of_the_ledger_node() -> None:
+    outbox = Outbox()
+    outbox.is_away = True
+    relay = forwarder(outbox, [])
+    with pytest.raises(psycopg.OperationalError):
+        relay._step()
+    assert relay.reachable
