@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from ledger.application import Ledger, environment
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.process import free_port
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -215,10 +215,12 @@ def test_the_api_serves_appends_and_stops(migrated: Deployment) -> None:
             word.replace("http://127.0.0.1:8420", f"http://127.0.0.1:{port}")
             for word in SERVICES["api"]["healthcheck"]["test"][1:]
         ]
-        deadline = time.monotonic() + 30
-        while subprocess.run(check, env=env, capture_output=True).returncode != 0:
+
+        def is_healthy() -> bool:
             assert api.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
+            return subprocess.run(check, env=env, capture_output=True).returncode == 0
+
+        until(is_healthy, log.read_text)
         opened = opening(("XK", "ME"), first_name="zqNobodysName")
         url = f"http://127.0.0.1:{port}"
 

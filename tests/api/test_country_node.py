@@ -1,7 +1,7 @@
 """A country's node: its agencies' actions go through it, and nothing of them goes further."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -42,6 +42,7 @@ from tests.support.databases import new_database
 from tests.support.leaks import tables_with
 from tests.support.process import free_port
 from tests.support.serving import Server, running
+from tests.support.waiting import until
 
 NAME = "zqNobodysName"
 
@@ -80,12 +81,6 @@ class Nodes:
         assert self.country is not None
         return self.country.client(agency, **options)
 
-    def wait_until(self, what: str, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 120
-        while not holds():
-            assert time.monotonic() < deadline, what
-            time.sleep(0.02)
-
 
 @pytest.fixture
 def nodes(
@@ -112,7 +107,7 @@ def nodes(
         made.start_ledger()
         stack.callback(made.stop_ledger)
         made.start_country()
-        made.wait_until("the first copy", lambda: ready(made).get("head", 0) > 20)
+        until(lambda: ready(made).get("head", 0) > 20, "the first copy")
         yield made
 
 
@@ -168,7 +163,7 @@ def test_a_refusal_comes_back_as_it_was_given(nodes: Nodes) -> None:
         assert "opened" in str(refused.value.problem.detail)
         (outcome,) = [o for o in other.outbox().outcomes if o.state == "refused"]
         assert outcome.problem == refused.value.problem
-    nodes.wait_until("removal", lambda: held(nodes) == before)
+    until(lambda: held(nodes) == before, "removal")
 
 
 def test_what_is_refused_here_is_not_even_kept(nodes: Nodes) -> None:
@@ -221,12 +216,12 @@ def test_actions_wait_while_the_ledger_node_is_away_and_each_gets_its_outcome(
         with psycopg.connect(nodes.country_database) as connection:
             connection.execute("UPDATE vault_xk.disclosures SET received_at = '2020-01-01'")
         nodes.start_ledger()
-        nodes.wait_until(
-            "outcomes",
+        until(
             lambda: (
                 all(coordinator.outcome(a).receipt is not None for a in waiting)
                 and coordinator.outcome(refused).problem is not None
             ),
+            "outcomes",
         )
         assert coordinator.outcome(refused).state == "refused"
         assert coordinator.outbox().outcomes[0].action_id == waiting[-1]
@@ -246,12 +241,12 @@ def test_an_agency_goes_on_from_what_it_handed_in_itself(nodes: Nodes) -> None:
             with pytest.raises(WaitingError):
                 client.append(action, case_id, version)
         nodes.start_ledger()
-        nodes.wait_until(
-            "both",
+        until(
             lambda: (
                 [o.state for c in (police, prosecutor) for o in c.outbox().outcomes]
                 == ["recorded", "recorded"]
             ),
+            "both",
         )
         assert police.case(case_id, at_least=0).view.case_id == case_id
 
@@ -358,7 +353,7 @@ def test_fields_travel_sealed_between_two_countries_nodes(
         keys.save(nodes.agencies.keys["me-node"], settings.key_directory / "me-node.jwk")
         montenegro = stack.enter_context(running(settings, conninfo, nodes.agencies))
         rows = montenegro.node.ledger.rows
-        nodes.wait_until("the first copy", lambda: (rows.max_notification_id() or 0) > 20)
+        until(lambda: (rows.max_notification_id() or 0) > 20, "the first copy")
         for node, agency in ((nodes.country_settings, "xk-nac"), (settings, "me-nac")):
             key = country_key(node, agency[:2].upper()).public
             home = nodes.country if agency == "xk-nac" else montenegro
@@ -376,7 +371,7 @@ def test_fields_travel_sealed_between_two_countries_nodes(
                     return set()
                 return {str(value) for one in disclosed for value in one.fields.values()} & {NAME}
 
-            nodes.wait_until("the case's fields", lambda: bool(case_fields()))
+            until(lambda: bool(case_fields()), "the case's fields")
             identified = VictimIdentified(
                 acted_at=START,
                 status=TraffickingStatus.ACTUAL,
@@ -395,9 +390,9 @@ def test_fields_travel_sealed_between_two_countries_nodes(
                 basis=LegalBasis.DUTY,
                 basis_action=basis,
             )
-            nodes.wait_until(
-                "the release",
+            until(
                 lambda: bool(police.read(case_id, identity, Purpose.PROTECTION).fields),
+                "the release",
             )
             with pytest.raises(RefusedError) as refused:
                 police.parcels()
@@ -419,7 +414,7 @@ def test_fields_travel_sealed_between_two_countries_nodes(
                 states = connection.execute("SELECT state FROM vault_xk.parcels_sent").fetchall()
             return waiting == [] and ("taken_in",) in states and set(states) == {("taken_in",)}
 
-        nodes.wait_until("the acknowledgements", acknowledged)
+        until(acknowledged, "the acknowledgements")
         assert ready(nodes)["parcels"] == []
         assert nodes.ledger is not None
         metrics = httpx.get(f"{nodes.ledger.url}/metrics").text

@@ -28,7 +28,8 @@ from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.leaks import everything_logged, server_log, tables_with
 from tests.support.serving import Server, serving
-from tests.support.sharing import register_country_keys, until
+from tests.support.sharing import register_country_keys
+from tests.support.waiting import until
 
 BORN = date(2011, 3, 7)
 POLICE = {"XK": "xk-dhtqnj", "ME": "me-police-thb", "AL": "al-police-thb"}

@@ -32,6 +32,7 @@ from projections.tables.view_queries import ViewReader
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.serving import Server, running
+from tests.support.waiting import until
 
 FOLLOWERS = int(os.environ.get("CASE_LEDGER_TEST_FOLLOWERS", "200"))
 ALL, KOSOVO, MONTENEGRO = "xk-nac", "xk-border", "me-border"
@@ -108,17 +109,9 @@ class Following(threading.Thread):
         self.join()
 
     def wait_until_all_begun(self) -> None:
-        try:
-            wait(lambda: self.begun == len(self.seen), "not all have begun")
-        except AssertionError:
-            raise AssertionError(f"{self.begun} begun, {self.refused[:3]}") from None
-
-
-def wait(what: object, said: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():  # type: ignore[operator]
-        assert time.monotonic() < deadline, said
-        time.sleep(0.02)
+        until(
+            lambda: self.begun == len(self.seen), lambda: f"{self.begun} begun, {self.refused[:3]}"
+        )
 
 
 @contextmanager
@@ -207,7 +200,7 @@ def test_many_followers_cost_the_database_what_a_few_cost(
                 everything, of_kosovo, of_montenegro = act(served, 10)
                 expected = {ALL: everything, KOSOVO: of_kosovo, MONTENEGRO: of_montenegro}
                 wanted = [expected[agency] for agency in agencies]
-                wait(partial(all_told, followers, wanted), "not all were told")
+                until(partial(all_told, followers, wanted), "not all were told")
                 used = transactions(database) - before
             time.sleep(0.5)  # nothing comes twice
             check_told(followers.seen, wanted)
@@ -252,7 +245,7 @@ def test_a_follower_that_is_behind_reads_pages_until_it_is_back(
             kosovo_before + kosovo_after,
             montenegro_before + montenegro_after,
         ] * 4
-        wait(partial(all_told, followers, expected), "not all were told")
+        until(partial(all_told, followers, expected), "not all were told")
         check_told(followers.seen, expected)
 
 
@@ -264,7 +257,7 @@ def test_following_begins_anew_after_nobody_followed(served: Server, ledger: Led
             followers.wait_until_all_begun()
             everything, of_kosovo, _ = act(served, 1)
             wanted = [everything, of_kosovo]
-            wait(partial(all_told, followers, wanted), "not all were told")
+            until(partial(all_told, followers, wanted), "not all were told")
         assert followers.seen == wanted
         act(served, 1)  # while nobody follows
 

@@ -1,9 +1,8 @@
 """A database that was put back to an older copy under a running node, and what tells."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic, sleep
 from uuid import uuid4
 
 import httpx
@@ -33,6 +32,7 @@ from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.databases import name_of, new_database, put_back
 from tests.support.serving import Server, running
+from tests.support.waiting import until
 
 TOLD_SECONDS = 10.0
 ASSESSED = RiskAssessed(acted_at=START, risk_level=RiskLevel.HIGH)
@@ -43,13 +43,6 @@ def tree(*leaves: int) -> Tree:
     _, tiles = Frontier().extend(hashes)
     assert tiles == []
     return Tree(len(hashes), lambda level, start, count: hashes[start : start + count])  # noqa: ARG005
-
-
-def until(what: str, holds: Callable[[], bool], seconds: float = TOLD_SECONDS) -> None:
-    deadline = monotonic() + seconds
-    while not holds():
-        assert monotonic() < deadline, what
-        sleep(0.05)
 
 
 def ready(served: Server) -> tuple[int, str | None]:
@@ -123,8 +116,8 @@ def older(server: str, begun: str, agencies: Agencies, directory: Path) -> Itera
         with running(settings, conninfo, agencies) as served, served.client("xk-dhtqnj") as police:
             first = police.open_case(opening(indicators_note="kept"))
             until(
-                "published",
                 lambda: httpx.get(f"{served.url}/ready").json()["published"] >= first.position,
+                "published",
             )
         copy = name_of(stack.enter_context(new_database(server, name_of(conninfo))))
         yield Older(settings, conninfo, copy, first.case_id, first.position)
@@ -169,7 +162,7 @@ def test_an_older_database_under_a_running_node_is_named_and_decided_on(
             (police.sign(opening(), new_case), new_case, 0),
         ):
             assert refusal(police, signed, case, version) == (503, "history-changed")
-        until("told", lambda: ready(served) == (503, "history-changed"))
+        until(lambda: ready(served) == (503, "history-changed"), "told")
         assert police.case(case_id).view.case_id == case_id  # type: ignore[arg-type]
         page = httpx.get(f"{served.url}/sign-in", headers={"Accept-Language": "en"})
         assert page.headers[HEADER] == "history-changed"
@@ -177,7 +170,7 @@ def test_an_older_database_under_a_running_node_is_named_and_decided_on(
         assert refusal(police, lost, case_id, 1) == (503, "history-changed")
 
         older.decide()
-        until("decided", lambda: ready(served)[0] == 200)
+        until(lambda: ready(served)[0] == 200, "decided")
         again = police.send(lost, case_id, 1)  # type: ignore[arg-type]
         assert again.action_id == receipt.action_id
         police.send(lost_opening, other_case, 0)
@@ -196,18 +189,18 @@ def test_an_older_database_under_a_running_node_is_named_and_decided_on(
 
 def refusal(police: LedgerClient, signed: object, case_id: object, version: int) -> tuple[int, str]:
     """What is answered, once the database answers again."""
-    deadline = monotonic() + TOLD_SECONDS
-    while True:
+
+    def refused() -> tuple[int, str] | None:
         try:
             police.send(signed, case_id, version)  # type: ignore[arg-type]
         except RefusedError as error:
             told = error.problem
-            if told.rule not in ("store-unavailable", "assertion-before-crash"):
-                return told.status, told.rule
-        else:
-            raise AssertionError("an older database took an action")
-        assert monotonic() < deadline
-        sleep(0.05)
+            if told.rule in ("store-unavailable", "assertion-before-crash"):
+                return None
+            return told.status, told.rule
+        raise AssertionError("an older database took an action")
+
+    return until(refused)
 
 
 def test_an_older_database_is_named_when_a_node_starts(

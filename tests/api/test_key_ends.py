@@ -1,6 +1,5 @@
 """The end of a key is announced months before: at `/ready`, in metrics, on pages, by mail."""
 
-import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +22,7 @@ from ledger.system import clock
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.agencies import PAST, Agencies
 from tests.support.serving import serving
+from tests.support.waiting import until
 
 DAY = timedelta(days=1)
 
@@ -117,10 +117,7 @@ def test_ready_and_metrics_say_it_and_the_node_stays_ready(
     ends = clock.now() + 10 * DAY
     key_id = register(ledger, agencies, "xk-dhtqnj", ends)
     with serving(database, agencies) as server:
-        deadline = clock.now() + timedelta(seconds=20)
-        while "key-ends" not in httpx.get(f"{server.url}/ready").text:
-            assert clock.now() < deadline
-            time.sleep(0.1)
+        until(lambda: "key-ends" in httpx.get(f"{server.url}/ready").text)
         ready = httpx.get(f"{server.url}/ready")
         assert ready.status_code == 200
         (told,) = [t for t in ready.json()["troubles"] if t["rule"] == "key-ends"]

@@ -1,7 +1,6 @@
 """The ledger as a transparency log, read as a stranger's program would read it."""
 
 import hashlib
-import time
 
 import httpx
 import pytest
@@ -16,6 +15,7 @@ from ledger.log.proof import TlogProof
 from ledger.log.tiles import TileName, read_bundle, tiles_of
 from tests.support.actions import opening
 from tests.support.serving import Server
+from tests.support.waiting import until
 
 
 def get(served: Server, path: str, agency: str | None = None) -> httpx.Response:
@@ -29,18 +29,18 @@ def get(served: Server, path: str, agency: str | None = None) -> httpx.Response:
 def published(served: Server, size: int) -> Checkpoint:
     """The published checkpoint, once it covers ``size`` events."""
     policy = Policy.parse(get(served, "/log/policy").text)
-    deadline = time.monotonic() + 15
-    while True:
+
+    def covers() -> Checkpoint | None:
         answer = get(served, "/log/checkpoint")
-        if answer.is_success:
-            checkpoint, cosigned = policy.check(Note.parse(answer.text))
-            assert cosigned.keys() == {"AL", "ME", "XK"}
-            assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-            assert answer.headers["cache-control"] == "no-cache"
-            if checkpoint.size >= size:
-                return checkpoint
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        if not answer.is_success:
+            return None
+        checkpoint, cosigned = policy.check(Note.parse(answer.text))
+        assert cosigned.keys() == {"AL", "ME", "XK"}
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert answer.headers["cache-control"] == "no-cache"
+        return checkpoint if checkpoint.size >= size else None
+
+    return until(covers)
 
 
 def test_metrics_say_what_waits_for_publication(served: Server) -> None:

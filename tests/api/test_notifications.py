@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -48,6 +48,7 @@ from tests.support.receiving import (
 )
 from tests.support.serving import running
 from tests.support.views import wait_for
+from tests.support.waiting import until
 
 PROTOCOL = shipped_protocol()
 PARTIES = sorted(PROTOCOL.party_codes)
@@ -521,13 +522,6 @@ def test_a_node_notifies(case: Case, tmp_path: Path, caplog: pytest.LogCaptureFi
         assert len(hook.came) == len(set(hook.ids)) == 2
     for hidden in (SECRET, "not-to-be-logged"):
         assert hidden not in caplog.text
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 WRONG = {

@@ -80,8 +80,9 @@ from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.cosigned import cosigned
 from tests.support.serving import Server, serving
-from tests.support.sharing import register_country_keys, until
+from tests.support.sharing import register_country_keys
 from tests.support.vaults import everything
+from tests.support.waiting import until
 
 NAME, NOTE, PHONE, WHERE = "zqFirstName", "zqIndicatorsNote", "+999123456789", "zqShelterAddress"
 BOTH = ("XK", "ME")

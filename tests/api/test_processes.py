@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,15 +23,9 @@ from tests.support import process
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.process import ServeProcess
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
-
-
-def until(holds: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def noted(file: Path) -> list[int]:

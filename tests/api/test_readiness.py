@@ -18,7 +18,7 @@ from projections.upkeep.rebuild import rebuild_views
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.serving import serving
-from tests.support.sharing import until
+from tests.support.waiting import until
 
 WARNING = Trouble(rule="something-later", message="Act next month.", effect=Effect.WARNING)
 GRAVE = Trouble(rule="log-diverged", message="The log forked.")

@@ -36,7 +36,8 @@ from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
 from tests.support.serving import Server, running
-from tests.support.sharing import register_country_keys, until
+from tests.support.sharing import register_country_keys
+from tests.support.waiting import until
 from tests.support.web import FROM_HERE, signed_in
 
 NAME, NOTE = "zqRetainedName", "zqRetainedNote"

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
 from tests.support.serving import serving
+from tests.support.waiting import until
 
 SECONDS = 15.0
 """Less than the 30 after which the supervisor kills, and more than a loaded machine needs."""
@@ -23,10 +24,7 @@ def test_a_node_whose_database_is_gone_stops_soon(
         node.worker("erase").wait_for_step()
         database.close()
         listener = node.worker("listen")
-        deadline = time.monotonic() + 60
-        while not listener.health.failures:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: listener.health.failures)
         began = time.monotonic()
         stack.close()
         assert time.monotonic() - began < SECONDS

@@ -24,6 +24,7 @@ from tests.support.command_line import CommandLine
 from tests.support.process import free_port
 from tests.support.serving import Server, running
 from tests.support.timestamping import Authority, Respond, send, serving_authority
+from tests.support.waiting import until
 
 TEXT = "ledger.example/logs\n3\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
 
@@ -135,21 +136,19 @@ def test_an_answer_is_given_as_it_came() -> None:
 
 
 def wait_for(served: Server, path: str) -> httpx.Response:
-    deadline = time.monotonic() + 30
-    while not (answer := httpx.get(served.url + path)).is_success:
-        assert time.monotonic() < deadline, answer.text
-        time.sleep(0.1)
-    return answer
+    def success() -> httpx.Response | None:
+        answer = httpx.get(served.url + path)
+        return answer if answer.is_success else None
+
+    return until(success, path)
 
 
 def published(served: Server, size: int) -> Note:
-    deadline = time.monotonic() + 30
-    while True:
+    def covers() -> Note | None:
         note = Note.parse(wait_for(served, "/log/checkpoint").text)
-        if Checkpoint.parse(note.text).size >= size:
-            return note
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        return note if Checkpoint.parse(note.text).size >= size else None
+
+    return until(covers)
 
 
 def test_publication_goes_on_without_the_authority_and_is_timestamped_with_it(

@@ -11,6 +11,7 @@ from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
 from tests.attacks.target import KOSOVO, MONTENEGRO, Target
 from tests.support.actions import START, opening
+from tests.support.waiting import until
 
 READS = (
     "/v1/cases/{}",
@@ -79,10 +80,7 @@ def test_another_countrys_outbox_item(target: Target) -> None:
 
 def test_another_countrys_event_and_its_proof(target: Target) -> None:
     """API1:2023 object-level authorisation: a proof's bytes, and a page of events."""
-    deadline = time.monotonic() + 10
-    while target.ask("/ready", None).json()["published"] < target.position:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: target.ask("/ready", None).json()["published"] >= target.position)
     with target.untouched():
         theirs, none = (target.ask(f"/log/proof/{p}", MONTENEGRO) for p in (target.position, 2**52))
         target.refuses(theirs, 404, "unknown-position")

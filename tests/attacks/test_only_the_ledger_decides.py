@@ -6,8 +6,7 @@ ledger bears out, ends an action. All else leaves it in the outbox, with its dis
 
 import json
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -43,6 +42,7 @@ from tests.support.databases import new_database
 from tests.support.process import free_port
 from tests.support.proxy import Answer, Asked, Proxy, answer, proxying
 from tests.support.serving import Server, running
+from tests.support.waiting import until
 
 NOTE = "zqSeenAtTheBorder"
 POLICE, PROSECUTOR = "xk-dhtqnj", "xk-prosecution-prishtina"
@@ -118,7 +118,7 @@ def between(server: str, begun: str, migrated: str, agencies: Agencies) -> Itera
         ledger = stack.enter_context(running(here, conninfos[0], agencies))
         country = stack.enter_context(running(there, conninfos[1], agencies))
         made = Between(ledger, country, conninfos[1], proxy, log_key(here))
-        wait_until("the first copy", lambda: made.ready().get("head", 0) > 20)  # type: ignore[operator]
+        until(lambda: made.ready().get("head", 0) > 20, "the first copy")  # type: ignore[operator]
         yield made
 
 
@@ -131,13 +131,6 @@ def honest_again(between: Between, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     yield
     between.proxy.lies = lambda _: None
     between.proxy.changes = lambda _asked, _answered: None
-
-
-def wait_until(what: str, holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 STATUSES = (200, 201, 202, 204, 302, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 418, 422,
@@ -245,15 +238,15 @@ def test_whatever_a_proxy_answers_an_action_keeps_its_disclosures(
     else:
         between.proxy.lies = lie
     between.put(signed, case_id)
-    wait_until("the trouble", lambda: "no-signed-decision" in between.troubles())
-    wait_until("an honest answer", lambda: len(between.proxy.seen) > len(lies))
+    until(lambda: "no-signed-decision" in between.troubles(), "the trouble")
+    until(lambda: len(between.proxy.seen) > len(lies), "an honest answer")
     with between.police() as police:
-        wait_until("the receipt", lambda: police.outcome(action_id).receipt is not None)
+        until(lambda: police.outcome(action_id).receipt is not None, "the receipt")
         receipt = police.outcome(action_id).receipt
         assert receipt is not None
         assert police.case(case_id, at_least=receipt.position).view.version == 1
     assert between.held(action_id) > 0
-    wait_until("no trouble", lambda: between.troubles() == set())
+    until(lambda: between.troubles() == set(), "no trouble")
 
 
 def test_an_honest_refusal_is_shown_and_signed(between: Between) -> None:
@@ -271,7 +264,7 @@ def test_an_honest_refusal_is_shown_and_signed(between: Between) -> None:
     assert held.untrue is None
     assert held.refusal is not None
     assert held.refusal.rule == refused.value.problem.rule
-    wait_until("withdrawal", lambda: between.held(UUID(signed.payload["jti"])) == 0)
+    until(lambda: between.held(UUID(signed.payload["jti"])) == 0, "withdrawal")
 
 
 def test_a_receipt_is_signed_and_true(between: Between) -> None:
@@ -279,7 +272,7 @@ def test_a_receipt_is_signed_and_true(between: Between) -> None:
     signed = between.signed(case_id)
     with between.police() as police:
         receipt = police.submit(signed, case_id, 0).receipt
-        wait_until("the decision", lambda: police.submit(signed, case_id, 0).decision is not None)
+        until(lambda: police.submit(signed, case_id, 0).decision is not None, "the decision")
         told = police.submit(signed, case_id, 0).decision
     assert told is not None
     decision = Decision.parse(told)
@@ -298,7 +291,7 @@ def false_decisions(between: Between, action_id: UUID) -> list[str]:
 def settle(between: Between) -> None:
     with Database(between.country_database) as database:
         FalseDecisions(database).settle("a test")
-    wait_until("settled", lambda: "false-decision" not in between.troubles())
+    until(lambda: "false-decision" not in between.troubles(), "settled")
 
 
 def test_a_dropped_action_is_sent_again_and_its_receipt_is_evidence(between: Between) -> None:
@@ -326,11 +319,11 @@ def test_a_dropped_action_is_sent_again_and_its_receipt_is_evidence(between: Bet
         assert police.outcome(action_id).state in ("waiting", "sent")
     with between.police() as police:
         police.open_case(opening())
-        wait_until("evidence", lambda: false_decisions(between, action_id) != [])
+        until(lambda: false_decisions(between, action_id) != [], "evidence")
         assert "another one" in false_decisions(between, action_id)[0]
         between.proxy.lies = lambda _: None
-        wait_until("the trouble", lambda: "false-decision" in between.troubles())
-        wait_until("the event", lambda: police.outcome(action_id).receipt is not None)
+        until(lambda: "false-decision" in between.troubles(), "the trouble")
+        until(lambda: police.outcome(action_id).receipt is not None, "the event")
     assert between.held(action_id) > 0
     settle(between)
 
@@ -353,7 +346,7 @@ def test_a_false_refusal_is_evidence_and_takes_no_disclosure(
     assert false_decisions(between, action_id) == [
         f"the rules accept the action on the first {size} events"
     ]
-    wait_until("the trouble", lambda: "false-decision" in between.troubles())
+    until(lambda: "false-decision" in between.troubles(), "the trouble")
     assert between.held(action_id) > 0
     settings = between.country.settings
     command = CommandLine(
@@ -385,8 +378,8 @@ def test_a_refusal_waits_until_the_copy_has_what_it_stands_on(between: Between) 
     with between.police(patience=0) as police, suppress(WaitingError):
         police.send(signed, case_id, 0)
     with between.police() as police:
-        wait_until("the event", lambda: police.outcome(action_id).receipt is not None)
-    wait_until("evidence", lambda: false_decisions(between, action_id) != [])
+        until(lambda: police.outcome(action_id).receipt is not None, "the event")
+    until(lambda: false_decisions(between, action_id) != [], "evidence")
     assert f"is recorded at position {size}" in false_decisions(between, action_id)[0]
     assert between.held(action_id) > 0
     settle(between)
@@ -422,9 +415,9 @@ def test_a_dropped_action_is_compared_with_others_and_stated_to_other_countries(
     others = between.ledger.agencies.sign("me-police-thb", opening(("ME",)), other := uuid4())
     with between.ledger.client("me-node") as node:
         node.send(others.without_disclosures(), other, 0)
-    wait_until("others' action", lambda: following(between)["others_recorded_since"] != 0)
+    until(lambda: following(between)["others_recorded_since"] != 0, "others' action")
     assert following(between)["waiting_since"] is not None
-    wait_until("the trouble", lambda: "actions-waiting" in between.troubles())
+    until(lambda: "actions-waiting" in between.troubles(), "the trouble")
     home = between.country.settings.data_directory
     ours = CommandLine(home, {"CASE_LEDGER_DATABASE_URL": between.country_database})
     theirs = CommandLine(tmp_path, {"CASE_LEDGER_DATABASE_URL": between.ledger.node.conninfo})
@@ -447,7 +440,7 @@ def test_a_dropped_action_is_compared_with_others_and_stated_to_other_countries(
         police.submissions()
     between.proxy.lies = lambda _: None
     with between.police() as police:
-        wait_until("the event", lambda: police.outcome(action_id).receipt is not None)
+        until(lambda: police.outcome(action_id).receipt is not None, "the event")
     with between.ledger.client("me-nac") as coordinator:
         (kept,) = coordinator.submissions().submissions
         assert kept.recorded_at is not None

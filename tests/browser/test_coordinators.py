@@ -13,8 +13,8 @@ from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.registration import KeyRegistered
 from tests.browser.conftest import SECONDS, Person
 from tests.support.serving import Server
-from tests.support.sharing import until
 from tests.support.story import Told
+from tests.support.waiting import until
 
 People = Callable[[str], Person]
 

@@ -27,7 +27,8 @@ from ledger.vocabulary.picklists import (
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.serving import serving
-from tests.support.sharing import register_country_keys, until
+from tests.support.sharing import register_country_keys
+from tests.support.waiting import until
 
 SOURCE = Path(__file__).parent / "sd_jwt"
 FIRST_NAME = "act.first_name"

@@ -12,7 +12,6 @@ names: ``CASE_LEDGER_TEST_SEED`` is the seed of the first round.
 
 import os
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +39,7 @@ from tests.support.four_nodes import (
     prepare,
     running,
 )
+from tests.support.waiting import until
 
 ROUNDS = int(os.environ.get("CASE_LEDGER_TEST_ROUNDS", "10"))
 SEED = int(os.environ.get("CASE_LEDGER_TEST_SEED", "0")) or Random().getrandbits(31)
@@ -87,7 +87,11 @@ class Campaign:
         with ThreadPoolExecutor(1) as killing:
             for officer in officers:
                 officer.start()
-            until("acts", lambda: len(self.story.attempts) > moment or not _any_alive(officers))
+            healed(
+                lambda: len(self.story.attempts) > moment or not _any_alive(officers),
+                "acts",
+                self._standing,
+            )
             killed = killing.submit(kill)
             for officer in officers:
                 officer.join()
@@ -99,7 +103,7 @@ class Campaign:
 
     def settle(self) -> None:
         """Every agency sends again what it knows no outcome of, as it was signed."""
-        until("nodes answer", lambda: all(map(_is_ready, self.nodes.machines)), self._standing)
+        healed(lambda: all(map(_is_ready, self.nodes.machines)), "nodes answer", self._standing)
         for attempt in self.story.attempts:
             if attempt.is_open:
                 with self.nodes.client(attempt.agency, patience=HEALED_SECONDS) as client:
@@ -108,11 +112,15 @@ class Campaign:
 
     def check(self) -> None:
         """Raises ``AssertionError`` where any node or agency has something else than the others."""
-        until("equal copies and views", lambda: not self.differences(), self.differences)
-        until("ready nodes", lambda: all(map(_is_ready, self.nodes.machines)), self._standing)
+        healed(lambda: not self.differences(), "equal copies and views", self.differences)
+        healed(lambda: all(map(_is_ready, self.nodes.machines)), "ready nodes", self._standing)
         positions, versions = self._recorded()
         with suppress(AssertionError):  # then they are named below
-            until("whole vaults", lambda: not self.missing(positions))
+            healed(
+                lambda: not self.missing(positions),
+                "whole vaults",
+                lambda: self.missing(positions),
+            )
         wrong = [
             *(self._misled(one, positions, versions) for one in self.story.attempts),
             *self.undecided(positions),
@@ -257,18 +265,15 @@ def _told(attempt: Attempt) -> str:
     )
 
 
-def until(
-    what: str, holds: Callable[[], bool], otherwise: Callable[[], object] = lambda: ""
-) -> None:
+def healed(holds: Callable[[], bool], what: str, otherwise: Callable[[], object]) -> None:
     """Wait until something holds. A database that was killed may not answer for a while."""
-    deadline = time.monotonic() + HEALED_SECONDS
-    while True:
-        with suppress(psycopg.OperationalError):
-            if holds():
-                return
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {HEALED_SECONDS} seconds, {what}: {otherwise()}")
-        time.sleep(LOOK_SECONDS)
+    until(
+        holds,
+        lambda: f"{what}: {otherwise()}",
+        seconds=HEALED_SECONDS,
+        every=LOOK_SECONDS,
+        while_raises=psycopg.OperationalError,
+    )
 
 
 @pytest.fixture(scope="module")

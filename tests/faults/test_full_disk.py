@@ -33,6 +33,7 @@ from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.two_nodes import introduce, opened
+from tests.support.waiting import until
 
 FILLED = int(os.environ.get("CASE_LEDGER_TEST_FULL_DISKS", "2"))
 SIZE_MEBIBYTES = 700
@@ -137,15 +138,6 @@ class Filler:
         self._path.unlink(missing_ok=True)
 
 
-def until(what: str, holds: Callable[[], bool], seconds: float) -> float:
-    """How many seconds it took until something held."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < seconds, what
-        time.sleep(0.05)
-    return time.monotonic() - began
-
-
 def told(machine: Machine) -> tuple[int, str]:
     answer = httpx.get(f"{machine.url}/ready", timeout=10)
     return answer.status_code, answer.json().get("rule", "")
@@ -156,7 +148,7 @@ def test_a_full_disk_stops_what_is_new_and_nothing_else(
 ) -> None:
     ledger, country = machines
     registered = 1 + len(agencies.registrations())
-    until("the first copy", lambda: country.ready().get("head", 0) >= registered, 120)
+    until(lambda: country.ready().get("head", 0) >= registered, "the first copy", seconds=120)
 
     def client(machine: Machine, agency: str, patience: float) -> LedgerClient:
         return LedgerClient(
@@ -187,7 +179,9 @@ def test_a_full_disk_stops_what_is_new_and_nothing_else(
             assert follower.events(first.position - 1, limit=1).events
             assert follower.proof(1)
 
-        until("publication", lambda: ledger.ready().get("published", 0) >= first.position, 120)
+        until(
+            lambda: ledger.ready().get("published", 0) >= first.position, "publication", seconds=120
+        )
         readers = [Loop(once) for once in (read_view, read_personal, read_ledger)]
         writer = Loop(writing.once)
         loops = [writer, *readers]
@@ -199,11 +193,11 @@ def test_a_full_disk_stops_what_is_new_and_nothing_else(
         stack.callback(filler.empty)
         for _ in range(FILLED):
             written = len(writing.receipts)
-            until("progress", lambda w=written: len(writing.receipts) > w, 60)  # type: ignore[misc]
+            until(lambda w=written: len(writing.receipts) > w, "progress", seconds=60)  # type: ignore[misc]
             time.sleep(random.uniform(0, 1.0))
             filler.fill()
             for machine in machines:
-                until("told", lambda m=machine: told(m) == (503, "disk-low"), TOLD_SECONDS)  # type: ignore[misc]
+                until(lambda m=machine: told(m) == (503, "disk-low"), "told", seconds=TOLD_SECONDS)  # type: ignore[misc]
             before = [loop.done for loop in readers]
             case_id = uuid4()
             late = police.sign(opening(indicators_note="not taken at first"), case_id)
@@ -213,24 +207,24 @@ def test_a_full_disk_stops_what_is_new_and_nothing_else(
             time.sleep(random.uniform(0.5, 1.5))
             for loop, count in zip(readers, before, strict=True):
                 assert loop.error is None, repr(loop.error)
-                until("reading", lambda loop=loop, n=count: loop.done > n + 3, READ_SECONDS)  # type: ignore[misc]
+                until(lambda loop=loop, n=count: loop.done > n + 3, "reading", seconds=READ_SECONDS)  # type: ignore[misc]
             assert told(ledger) == told(country) == (503, "disk-low")
             filler.empty()
             for machine in machines:
-                until("room again", lambda m=machine: told(m)[0] == 200, 60)  # type: ignore[misc]
+                until(lambda m=machine: told(m)[0] == 200, "room again", seconds=60)  # type: ignore[misc]
             writing.receipts.append(police.send(late, case_id, 0))
         written = len(writing.receipts)
-        until("progress in the end", lambda: len(writing.receipts) > written + 2, 60)
+        until(lambda: len(writing.receipts) > written + 2, "progress in the end", seconds=60)
     assert [loop.error for loop in loops] == [None] * len(loops)
     size = ledger.ready()["head"]
-    until("the copy", lambda: country.ready().get("published", 0) >= size, 120)
+    until(lambda: country.ready().get("published", 0) >= size, "the copy", seconds=120)
     check(machines, [first, *writing.receipts])
 
 
 def stop(loops: list[Loop], writing: Writing) -> None:
     for loop in loops:
         loop.stopping.set()
-    until("the last action", lambda: not loops[0].is_alive(), 60)
+    until(lambda: not loops[0].is_alive(), "the last action", seconds=60)
     writing.stopping.set()
     for loop in loops:
         loop.join()

@@ -42,6 +42,7 @@ from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import new_database
 from tests.support.jumping import DatabaseClock, FileClock, JumpingProcess
+from tests.support.waiting import until
 
 JUMPS = int(os.environ.get("CASE_LEDGER_TEST_JUMPS", "8"))
 ACTS_BETWEEN = 6
@@ -170,9 +171,12 @@ class World:
     def wait_until_ready(self) -> float:
         """How many seconds it takes until the node is ready, and takes an action."""
         began = time.monotonic()
-        while not (ready := httpx.get(f"{self.api.url}/ready")).is_success or not self.records():
-            assert time.monotonic() - began < 30, (ready.text, self.story.told[-8:])
-            time.sleep(0.1)
+        until(
+            lambda: httpx.get(f"{self.api.url}/ready").is_success and self.records(),
+            lambda: (httpx.get(f"{self.api.url}/ready").text, self.story.told[-8:]),
+            seconds=30,
+            while_raises=(),
+        )
         return time.monotonic() - began
 
     def records(self) -> bool:

@@ -13,6 +13,7 @@ from tests.support.command_line import CommandLine
 from tests.support.databases import new_database
 from tests.support.htcds import rows, write_csv, write_map
 from tests.support.process import PROGRAM
+from tests.support.waiting import until
 
 KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "3")) // 2 + 1
 ROWS = 450
@@ -75,10 +76,10 @@ def test_a_killed_import_leaves_nothing_half_written_and_goes_on(
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            deadline = time.monotonic() + 120
-            while cases(url) == started and process.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            until(
+                lambda p=process, n=started: cases(url) != n or p.poll() is not None,  # type: ignore[misc]
+                every=0.01,
+            )
             time.sleep(dice.random() * 0.3)
             workers = children(process.pid)
             process.send_signal(signal.SIGKILL)
@@ -89,9 +90,7 @@ def test_a_killed_import_leaves_nothing_half_written_and_goes_on(
             assert started > 0
             assert one(url, HALVES) == (0, 0, 0)
             # Its workers end by themselves.
-            while any(Path(f"/proc/{worker}").exists() for worker in workers):
-                assert time.monotonic() < deadline + 60
-                time.sleep(0.05)
+            until(lambda of=workers: not any(Path(f"/proc/{one}").exists() for one in of))  # type: ignore[misc]
         assert killed
         done = cli.json(*words)
         assert (done["rows"], done["recorded"], done["refused"]) == (ROWS, ROWS, 0)

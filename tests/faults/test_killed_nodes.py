@@ -22,6 +22,7 @@ from ledger.verification.verification import verify_ledger
 from tests.faults.test_killed_while_writing import check_recorded_once
 from tests.support.agencies import Agencies
 from tests.support.two_nodes import introduce, opened
+from tests.support.waiting import until
 from tests.support.writing import Writer, wait_for_progress, writing
 
 KILLS = int(os.environ.get("CASE_LEDGER_TEST_KILLS", "3"))
@@ -66,15 +67,11 @@ def test_each_action_is_recorded_once_whichever_node_loses_power(
     ledger, country = machines
     police = [a.id for a in agencies.protocol.agencies if a.party == "XK" and a.role == "police"]
     registered = 1 + len(agencies.registrations())
-    while country.ready().get("head", 0) < registered:
-        time.sleep(0.05)
+    until(lambda: country.ready().get("head", 0) >= registered, "the first copy")
     with writing(country.url, agencies, list(islice(cycle(police), WRITERS))) as writers:
         lose_power(machines, writers)
     size = ledger.ready()["head"]
-    deadline = time.monotonic() + 30
-    while country.ready().get("published", 0) < size:
-        assert time.monotonic() < deadline, country.ready()
-        time.sleep(0.1)
+    until(lambda: country.ready().get("published", 0) >= size, country.ready)
     assert country.ready()["following"]["waiting"] == 0
     country.stop()
     ledger.stop()

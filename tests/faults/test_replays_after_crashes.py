@@ -23,6 +23,7 @@ from ledger.signing import keys
 from tests.support import process
 from tests.support.agencies import Agencies
 from tests.support.process import ServeProcess, kill_postgresql
+from tests.support.waiting import until
 
 AGENCY = "xk-nac"
 
@@ -71,9 +72,7 @@ class Place:
     def wait_until_it_answers(self, node: int = 0, seconds: float = 30) -> float:
         """How long it took until an assertion of now was accepted again."""
         began = time.monotonic()
-        while self.ask(self.token(), node) != (200, None):
-            assert time.monotonic() - began < seconds
-            time.sleep(0.1)
+        until(lambda: self.ask(self.token(), node) == (200, None), seconds=seconds)
         return time.monotonic() - began
 
 

@@ -40,7 +40,8 @@ from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import name_of, new_database, put_back
 from tests.support.holding import VaultStanding, vault_standings
-from tests.support.two_nodes import troubles, until
+from tests.support.two_nodes import troubles
+from tests.support.waiting import until
 
 WAYS = ("both", "database", "keys", "lost")
 CHOSEN = WAYS[: int(os.environ.get("CASE_LEDGER_TEST_RESTORES", "0"))]
@@ -177,7 +178,7 @@ def world(
             machine.start()
         for party in ("xk", "me"):
             head = machines[party]
-            until("the first copy", lambda head=head: head.ready().get("head", 0) > 20)  # type: ignore[misc]
+            until(lambda head=head: head.ready().get("head", 0) > 20, "the first copy")  # type: ignore[misc]
             public = country_key(made.settings(party), party.upper()).public
             with made.client(f"{party}-nac") as coordinator:
                 registered = CountryKeyRegistered(acted_at=PAST, key=str(public))
@@ -191,23 +192,23 @@ def test_the_receivers_node(world: World, way: str, tmp_path: Path) -> None:
     montenegro = world.machines["me"]
     with ExitStack() as stack:
         before, _, _ = world.tell()
-        until("before", lambda: "first_name" in world.reads("me-police-thb", before))
+        until(lambda: "first_name" in world.reads("me-police-thb", before), "before")
         montenegro.stop()
         template = world.migrated if way == "lost" else name_of(world.databases["me"])
         copy = name_of(stack.enter_context(new_database(world.server, template)))
         persons = shutil.copytree(montenegro.keys / "persons" / "me", tmp_path / "persons")
         montenegro.start()
         case_id, _, _ = world.tell()
-        until("after", lambda: "first_name" in world.reads("me-police-thb", case_id))
+        until(lambda: "first_name" in world.reads("me-police-thb", case_id), "after")
         held = world.reads("me-police-thb", case_id)
 
         world.put_back("me", way, copy, persons)
         wrong = "vault-keys-missing" if way == "keys" else "history-changed"
-        until("told", lambda: wrong in troubles(montenegro))
+        until(lambda: wrong in troubles(montenegro), "told")
         montenegro.run(*DECIDED)
-        until("completed", lambda: world.reads("me-police-thb", case_id) == held)
-        until("nothing is missing", lambda: not world.missing("me"))
-        until("no trouble", lambda: troubles(montenegro) == {})
+        until(lambda: world.reads("me-police-thb", case_id) == held, "completed")
+        until(lambda: not world.missing("me"), "nothing is missing")
+        until(lambda: troubles(montenegro) == {}, "no trouble")
     standing = world.standing("me")
     assert (standing.lacking, standing.named, standing.findings) == ({}, {}, ())
     assert len(standing.due) >= 6
@@ -219,28 +220,28 @@ def test_the_senders_node(world: World) -> None:
     case_id, opened, _ = world.tell()
     held = {"first_name", "second_name", "ground", "indicators", "indicators_note"}
     assert world.reads("xk-dhtqnj", case_id) >= held
-    until("sent", lambda: "first_name" in world.reads("me-police-thb", case_id))
+    until(lambda: "first_name" in world.reads("me-police-thb", case_id), "sent")
     with new_database(world.server, world.migrated) as empty:
         world.put_back("xk", "database", name_of(empty), Path())
-    until("told", lambda: "history-changed" in troubles(kosovo))
+    until(lambda: "history-changed" in troubles(kosovo), "told")
     kosovo.run(*DECIDED)
     left = held - {"second_name"}
-    until("given back", lambda: world.reads("xk-dhtqnj", case_id) >= left)
+    until(lambda: world.reads("xk-dhtqnj", case_id) >= left, "given back")
     opening_id = str(signed_action.read(opened).id)
 
     def named() -> list[dict[str, Any]]:
         return [one for one in world.missing("xk") if one["action"] == opening_id]
 
-    until("lost", lambda: any(one["lost_at"] for one in named()))
+    until(lambda: any(one["lost_at"] for one in named()), "lost")
     assert "second_name" not in world.reads("xk-dhtqnj", case_id)
     (lost,) = named()
     assert (lost["part"], lost["holders"], lost["case_id"]) == ("own", ["ME"], str(case_id))
-    until("ready says so", lambda: "fields-lost" in troubles(kosovo))
+    until(lambda: "fields-lost" in troubles(kosovo), "ready says so")
     metrics = httpx.get(f"{kosovo.url}/metrics").text
     assert 'case_ledger_missing_parts{lost="true",origin="XK",part="own",vault="XK"}' in metrics
     assert world.standing("xk").unnamed == set()
     # The agency sends the same signed action again.
     with world.client("xk-dhtqnj") as police:
         police.send(opened, case_id, 0)
-    until("named no more", lambda: not named())
+    until(lambda: not named(), "named no more")
     assert world.reads("xk-dhtqnj", case_id) >= held

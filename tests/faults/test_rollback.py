@@ -29,7 +29,8 @@ from ledger.vocabulary.picklists import Purpose
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import name_of, new_database, put_back
-from tests.support.two_nodes import introduce, troubles, until
+from tests.support.two_nodes import introduce, troubles
+from tests.support.waiting import until
 
 DECIDED = ("node", "accept-history", "--by", "A. Operator", "--why")
 
@@ -69,7 +70,7 @@ class World:
     def wait_until_published(self) -> None:
         size = self.receipts[-1].position
         for machine in (self.ledger, self.country):
-            until("published", lambda m=machine: m.ready().get("published", 0) >= size, 60)  # type: ignore[misc]
+            until(lambda m=machine: m.ready().get("published", 0) >= size, "published", seconds=60)  # type: ignore[misc]
 
     def older_copy(self, stack: ExitStack, machine: Machine) -> str:
         """A copy of a node's database as it is now; the node is down meanwhile."""
@@ -127,7 +128,7 @@ def world(
         for machine in (ledger, country):
             stack.callback(machine.stop)
             machine.start()
-        until("the first copy", lambda: country.ready().get("head", 0) > 20, 60)
+        until(lambda: country.ready().get("head", 0) > 20, "the first copy", seconds=60)
         made.open_case()
         yield made
 
@@ -139,7 +140,7 @@ def test_the_ledger_nodes_database(world: World) -> None:
         world.open_case()
         lost = world.open_case()
         world.put_back(ledger, copy)
-        until("told", lambda: troubles(ledger).get("history-changed") == "no-recording")
+        until(lambda: troubles(ledger).get("history-changed") == "no-recording", "told")
 
         police = stack.enter_context(world.client(country, "xk-dhtqnj", patience=1))
         case_id = uuid4()
@@ -161,8 +162,8 @@ def test_the_ledger_nodes_database(world: World) -> None:
         assert troubles(ledger).get("history-changed") == "no-recording"
         decision = ledger.json(*DECIDED, "a disk was replaced; completed from Kosovo's copy")
         assert decision["goes_on_from"]["size"] == lost.position
-        until("ready again", lambda: is_ready(ledger))
-        until("sent on", lambda: police.outcome(waiting_id(waiting)).receipt is not None)
+        until(lambda: is_ready(ledger), "ready again")
+        until(lambda: police.outcome(waiting_id(waiting)).receipt is not None, "sent on")
         receipt = police.outcome(waiting_id(waiting)).receipt
         assert receipt is not None
         world.receipts.append(receipt)
@@ -183,7 +184,7 @@ def test_a_countrys_database(world: World) -> None:
         sent = world.sent
         assert sent is not None
         world.put_back(country, copy)
-        until("told", lambda: troubles(country).get("history-changed") == "no-recording")
+        until(lambda: troubles(country).get("history-changed") == "no-recording", "told")
         police = stack.enter_context(world.client(country, "xk-dhtqnj", patience=5))
         with pytest.raises(RefusedError) as refused:
             police.open_case(opening())
@@ -192,9 +193,9 @@ def test_a_countrys_database(world: World) -> None:
             "history-changed",
         )
         # The copy of the ledger completes itself.
-        until("copied", lambda: len(recorded(world.databases["xk"])) >= lost.position)
+        until(lambda: len(recorded(world.databases["xk"])) >= lost.position, "copied")
         country.run(*DECIDED, "the newest backup was put back")
-        until("decided", lambda: "history-changed" not in troubles(country))
+        until(lambda: "history-changed" not in troubles(country), "decided")
         # What was disclosed is gone from the vault until the agency sends it again.
         asked = (lost.case_id, [FieldGroup.IDENTITY], Purpose.PROTECTION)
         assert police.read(*asked).fields == ()
@@ -212,10 +213,10 @@ def test_a_witness(world: World) -> None:
         connection.execute("SET session_replication_role = replica")
         connection.execute("UPDATE witness_xk.cosigned SET size = %s, root = %s, note = %s", before)
     world.open_case()
-    until("told", lambda: troubles(ledger).get("witness-went-back") == "warning")
+    until(lambda: troubles(ledger).get("witness-went-back") == "warning", "told")
     assert is_ready(ledger)
     ledger.run(*DECIDED, "Kosovo's witness was restored from a backup")
-    until("decided", lambda: "witness-went-back" not in troubles(ledger))
+    until(lambda: "witness-went-back" not in troubles(ledger), "decided")
     world.check()
 
 
@@ -231,12 +232,12 @@ def test_the_whole_machine_of_the_ledger_node(world: World) -> None:
         world.put_back(ledger, copy)
         mark.write_bytes(older)
         ledger.start()
-        until("told", lambda: troubles(ledger).get("witness-ahead") == "no-recording")
+        until(lambda: troubles(ledger).get("witness-ahead") == "no-recording", "told")
         exported = str(world.directory / "another")
         world.country.run("log", "export", "--signed", exported)
         assert ledger.json("node", "complete", exported)["copied"] == 1
         ledger.run(*DECIDED, "the machine was restored; completed from Kosovo's copy")
-        until("ready again", lambda: not troubles(ledger))
+        until(lambda: not troubles(ledger), "ready again")
         assert lost.action_id in recorded(world.databases["ledger"])
     world.open_case()
     world.check()
@@ -247,10 +248,10 @@ def test_a_key_file(world: World) -> None:
     path = country.keys / "witness-xk.jwk"
     content = path.read_bytes()
     path.unlink()
-    until("told", lambda: "key-files-changed" in troubles(country))
+    until(lambda: "key-files-changed" in troubles(country), "told")
     path.write_bytes(content)
     path.chmod(0o600)
-    until("mended", lambda: "key-files-changed" not in troubles(country))
+    until(lambda: "key-files-changed" not in troubles(country), "mended")
 
 
 def test_the_vaults_keys(world: World) -> None:
@@ -265,10 +266,10 @@ def test_the_vaults_keys(world: World) -> None:
     replaced.write_bytes(older)
     replaced.chmod(0o600)
     replaced.replace(book)
-    until("told", lambda: troubles(country).get("vault-keys-missing") == "no-recording")
+    until(lambda: troubles(country).get("vault-keys-missing") == "no-recording", "told")
     restored = country.json("node", "restore-keys", "--from", str(newer.parent))
     assert restored == {"restored": 1, "destroyed": 0, "missing": 0}
-    until("mended", lambda: "vault-keys-missing" not in troubles(country))
+    until(lambda: "vault-keys-missing" not in troubles(country), "mended")
     with world.client(country, "xk-dhtqnj") as police:
         opened = police.read(receipt.case_id, [FieldGroup.IDENTITY], Purpose.PROTECTION)
     assert [one.value for one in opened.fields] == ["A name"]

@@ -34,6 +34,7 @@ from ledger.vocabulary.picklists import Priority
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
+from tests.support.waiting import until
 
 
 def opened(agencies: Agencies, case_id: UUID, agency: str = "xk-dhtqnj") -> SignedAction:
@@ -88,22 +89,15 @@ def together(
     leading = unsealed(opened(Agencies(), uuid4()), 1)
     first = threading.Thread(target=ledger.rows.append, args=([leading],))
     first.start()  # it waits for the head, and the others for it
-    wait_until(lambda: ledger.rows._appends._is_led)
+    until(lambda: ledger.rows._appends._is_led)
     for place in range(len(calls)):
         calling.append(threading.Thread(target=run, args=(place,)))
         calling[-1].start()
-        wait_until(lambda: len(ledger.rows._appends._queue) == len(calling))
+        until(lambda: len(ledger.rows._appends._queue) == len(calling))
     let_go()
     for thread in (first, *calling):
         thread.join()
     return results
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(0.002)
 
 
 def test_a_group_gives_each_its_own_outcome() -> None:
@@ -346,9 +340,9 @@ def test_a_key_that_ends_while_its_action_waits_signs_no_event(
     with psycopg.connect(database) as connection, ThreadPoolExecutor(1) as pool:
         connection.execute("SELECT FROM ledger.head FOR UPDATE")
         waiting = pool.submit(recorded, ledger, action)
-        wait_until(lambda: ledger.rows._appends._is_led)
+        until(lambda: ledger.rows._appends._is_led)
         assert datetime.now(UTC) < grant.valid_until, "the machine is too slow for this test"
-        wait_until(lambda: datetime.now(UTC) >= grant.valid_until)
+        until(lambda: datetime.now(UTC) >= grant.valid_until)
         connection.commit()
         with pytest.raises(Refusal) as refusal:
             waiting.result()

@@ -33,7 +33,7 @@ from tests.support.agencies import Agencies
 from tests.support.auditor import run_auditor
 from tests.support.exports import export_of, receipt_of, recorded_policies
 from tests.support.logs import Log, LogSource, signer
-from tests.support.sharing import until
+from tests.support.waiting import until
 
 NOTICE = timedelta(days=14)
 BOTH = (VoteSubject.LOG_KEY, VoteSubject.WITNESSES)

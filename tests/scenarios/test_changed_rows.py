@@ -37,8 +37,9 @@ from tests.support.browser_comparison import Comparison, comparing, shown_in
 from tests.support.databases import new_database
 from tests.support.row_changes import Changed, Table, changed
 from tests.support.serving import Server, serving
-from tests.support.sharing import register_country_keys, until
+from tests.support.sharing import register_country_keys
 from tests.support.story import Told, tell
+from tests.support.waiting import until
 from tests.support.web import signed_in
 
 CHANGES = int(os.environ.get("CASE_LEDGER_TEST_ROW_CHANGES", "40"))

@@ -42,8 +42,9 @@ from tests.support.agencies import Agencies
 from tests.support.cosigned import cosigned
 from tests.support.databases import new_database
 from tests.support.serving import Server, running
-from tests.support.sharing import register_country_keys, until
+from tests.support.sharing import register_country_keys
 from tests.support.vaults import everything
+from tests.support.waiting import until
 
 ID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?= )"
 NAME, NOTE = "zqNameNobodyElseHas", "zqNoteNobodyElseHas"

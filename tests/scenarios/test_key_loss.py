@@ -1,7 +1,6 @@
 """A leaked log key leads a witness that runs alone astray; commands bring it back."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
 from tests.support.process import ServeProcess, wait_until_published
 from tests.support.trees import continued
+from tests.support.waiting import until
 
 COORDINATORS = ("xk-nac", "me-nac", "al-nac")
 
@@ -32,13 +32,6 @@ def machines(server: str, migrated: str, directory: Path) -> Iterator[list[Comma
             (directory / name).mkdir()
             made.append(CommandLine(directory / name, {"CASE_LEDGER_DATABASE_URL": database}))
         yield made
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def cosigned(url: str) -> int:
@@ -85,7 +78,7 @@ def test_a_leaked_log_key_and_the_way_back(machines: list[CommandLine], director
         cli.json("keys", "new", "xk-dhtqnj")
         public = cli.directory / "keys" / "xk-dhtqnj.public.json"
         cli.json("keys", "register", "-a", "xk-nac", "xk-dhtqnj", str(public))
-        wait_until(lambda: "witness-ahead" in httpx.get(f"{node.url}/ready").text)
+        until(lambda: "witness-ahead" in httpx.get(f"{node.url}/ready").text)
         held = f"{witness.url}/{sha256(signer.name.encode()).hexdigest()}/checkpoint"
         assert f"\n{tree.size}\n" in httpx.get(held).text
         # As the page says: a new key, adopted by all parties, then followed by the witness.
@@ -95,15 +88,15 @@ def test_a_leaked_log_key_and_the_way_back(machines: list[CommandLine], director
         for agency in COORDINATORS:
             position = cli.json("log", "adopt-policy", "-a", agency, str(after))["position"]
         stick = directory / "stick"
-        wait_until(lambda: cli.json("log", "export", "--signed", str(stick))["size"] >= position)
+        until(lambda: cli.json("log", "export", "--signed", str(stick))["size"] >= position)
         follow = ("witness", "follow", "ME", "--from", str(stick), "--adoption")
         assert "another adoption" in montenegro.run(*follow, "0" * 64, code=1).stderr
         told = montenegro.json(*follow, adoption)
         assert (told["reset_from"], told["log_keys"]) == (21, [new_log])
-        wait_until(lambda: cosigned(node.url) >= position)
+        until(lambda: cosigned(node.url) >= position)
         refused = httpx.post(f"{witness.url}/add-checkpoint", content=bytes(forged))
         assert (refused.status_code, "no trusted key" in refused.text) == (403, True)
-        wait_until(lambda: httpx.get(f"{node.url}/ready").status_code == httpx.codes.OK)
+        until(lambda: httpx.get(f"{node.url}/ready").status_code == httpx.codes.OK)
         opened = cli.json("act", "-a", "xk-dhtqnj", *ACT)["position"]
-        wait_until(lambda: cosigned(node.url) >= opened)
+        until(lambda: cosigned(node.url) >= opened)
     assert cli.json("verify", "ledger", "--policy", str(policy))["holds"]

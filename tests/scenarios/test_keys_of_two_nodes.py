@@ -26,7 +26,8 @@ from tests.support.agencies import Agencies
 from tests.support.auditor import run_auditor
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
-from tests.support.two_nodes import introduce, troubles, until
+from tests.support.two_nodes import introduce, troubles
+from tests.support.waiting import until
 
 NAME = "zqNobodysName"
 AT_LEDGER, AT_HOME = ("me-nac", "al-nac"), ("xk-nac", "xk-dhtqnj")
@@ -73,7 +74,7 @@ class World:
 
     def wait_until_published(self, size: int) -> None:
         for machine in (self.ledger, self.country):
-            until(machine.name, lambda m=machine: m.ready().get("published", 0) >= size)  # type: ignore[misc]
+            until(lambda m=machine: m.ready().get("published", 0) >= size, machine.name)  # type: ignore[misc]
 
     def prove(self, position: int) -> None:
         """Take a receipt and exports now."""
@@ -140,7 +141,7 @@ def world(
         for machine in (ledger, country):
             stack.callback(machine.stop)
             machine.start()
-        until("the first copy", lambda: country.ready().get("head", 0) > 20)
+        until(lambda: country.ready().get("head", 0) > 20, "the first copy")
         country.run("keys", "register-country", "-a", "xk-nac")
         made.prove(made.open_case())
         yield made
@@ -192,7 +193,7 @@ def test_the_countrys_key_and_its_data_keys_leak_and_are_replaced(world: World) 
     with pytest.raises(MachineError, match="reseal"):
         country.run("keys", "retire-country", "XK")
     assert country.json("keys", "reseal", "XK")["data_keys"] == len(world.cases)
-    until("the copy of the registration", lambda: retires(country))
+    until(lambda: retires(country), "the copy of the registration")
     replaced = country.json("keys", "replace-data-keys", "XK")
     assert (replaced["persons"], replaced["damaged"]) == (len(world.cases), 0)
     one = country.json("keys", "replace-data-keys", "XK", "--case", world.cases[0])
@@ -256,15 +257,15 @@ def test_the_ledger_node_loses_the_log_key(world: World) -> None:
         ledger.run("log", "key")
     new_log = ledger.run("log", "new-key")
     ledger.start()
-    until("it says so", lambda: "another-log-key" in troubles(ledger))
+    until(lambda: "another-log-key" in troubles(ledger), "it says so")
     head = ledger.ready()["head"]
     # It records on. The country's copy takes what is published, and its agencies wait until then.
     with pytest.raises(MachineError, match='"receipt":null'):
         world.country.json("act", "-a", "xk-dhtqnj", "--patience", "1", *ACT)
-    until("it is recorded", lambda: ledger.ready()["head"] > head)
+    until(lambda: ledger.ready()["head"] > head, "it is recorded")
     assert ledger.ready()["published"] == head
     world.wait_until_published(world.adopt(log=new_log))
-    until("all is well", lambda: ledger.ready()["status"] == "ready")
+    until(lambda: ledger.ready()["status"] == "ready", "all is well")
     world.prove(world.open_case())
 
 
@@ -288,8 +289,8 @@ def test_the_countrys_key_is_lost_for_good(world: World) -> None:
     world.prove(world.open_case())
     world.reads(is_whole=False)
     until(
-        "the files are known",
         lambda: not {"key-files-changed", "vault-keys-missing"} & troubles(country).keys(),
+        "the files are known",
     )
 
 
@@ -305,15 +306,15 @@ def test_the_machine_of_the_countrys_node_burns(world: World) -> None:
     lost, world.cases = world.cases, []
     country.start()
     head = world.ledger.ready()["head"]
-    until("it copied the ledger again", lambda: country.ready().get("head", 0) >= head)
+    until(lambda: country.ready().get("head", 0) >= head, "it copied the ledger again")
     assert "history-changed" in troubles(country)  # the mark beside the keys says what was here
     country.run("node", "accept-history", "--by", "A. Operator", "--why", "the machine burnt")
-    until("it was decided", lambda: "history-changed" not in troubles(country))
+    until(lambda: "history-changed" not in troubles(country), "it was decided")
     world.prove(world.open_case())
     world.reads(is_whole=False)
     asked = ("-g", "identity", "--purpose", "protection")
     assert NAME not in country.run("read", "-a", "xk-dhtqnj", lost[0], *asked)
-    until("it names what it lacks", lambda: lost[0] in country.run("node", "missing", "--json"))
+    until(lambda: lost[0] in country.run("node", "missing", "--json"), "it names what it lacks")
     with psycopg.connect(database) as connection:
         (count,) = connection.execute("SELECT count(*) FROM ledger.events").fetchone() or (0,)
     assert count == world.ledger.ready()["head"]

@@ -19,6 +19,7 @@ import pytest
 from ledger.signing.keys import key_id, load
 from tests.support.command_line import ACT, CommandLine
 from tests.support.process import PROGRAM, ServeProcess, kill_postgresql
+from tests.support.waiting import until
 
 IDLE_SECONDS = float(os.environ.get("CASE_LEDGER_TEST_IDLE_SECONDS", "1.5"))
 KEEPALIVE = "15" if IDLE_SECONDS >= 60 else "0.2"
@@ -45,11 +46,11 @@ class Follower:
             self.positions.append(json.loads(line)["position"])
 
     def wait_for(self, position: int) -> None:
-        deadline = time.monotonic() + 60
-        while not self.positions or self.positions[-1] < position:
+        def has_come() -> bool:
             assert self._process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.positions
-            time.sleep(0.02)
+            return bool(self.positions) and self.positions[-1] >= position
+
+        until(has_come, lambda: self.positions)
 
     def said(self) -> str:
         assert self._process.stderr is not None

@@ -1,7 +1,6 @@
 """Proof as its users get it: a witness of its own, an export, receipts, and verification."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from tests.support.auditor import run_auditor
 from tests.support.command_line import ACT, CommandLine
 from tests.support.process import ServeProcess, wait_until_published
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -22,11 +22,12 @@ def cli(directory: Path) -> CommandLine:
 
 def wait_until_own_witness_has(url: str, size: int) -> Any:
     """Return what the node says once Kosovo's witness, which runs in it, has so many events."""
-    deadline = time.monotonic() + 120
-    while (ready := httpx.get(f"{url}/ready").json()).get("witnesses", {}).get("XK") != size:
-        assert time.monotonic() < deadline, ready
-        time.sleep(0.1)
-    return ready
+
+    def ready() -> Any:
+        return httpx.get(f"{url}/ready").json()
+
+    until(lambda: ready().get("witnesses", {}).get("XK") == size, ready)
+    return ready()
 
 
 def test_a_country_verifies_without_trusting_the_operator(

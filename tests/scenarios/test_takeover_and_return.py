@@ -3,8 +3,7 @@
 Everything that an operator does here is a command of ``docs/operations.md``.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -38,6 +37,7 @@ from tests.support.command_line import CommandLine
 from tests.support.databases import new_database
 from tests.support.process import free_port
 from tests.support.serving import running
+from tests.support.waiting import until
 
 WHY = ("--by", "A. Operator", "--why", "the old ledger node was lost; Montenegro's took over")
 
@@ -116,13 +116,6 @@ class World:
         return self.acts[name]
 
 
-def until(what: str, holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
 def world(
     server: str,
@@ -154,7 +147,7 @@ def world(
             machine.start(ledger_url=None if party == "AL" else machines["AL"].url)
         for party, machine in machines.items():
             key = country_key(machine.settings, party).public
-            until("a first copy", lambda m=machine: m.ready().get("head", 0) > 20)
+            until(lambda m=machine: m.ready().get("head", 0) > 20, "a first copy")
             with machine.client(f"{party.lower()}-nac") as coordinator:
                 coordinator.append_to_registry(CountryKeyRegistered(acted_at=PAST, key=str(key)))
         yield world
@@ -179,14 +172,14 @@ def identity(machine: Machine, agency: str, case_id: UUID) -> list[object]:
 def test_what_went_on_beyond_the_decision_returns(world: World) -> None:
     albania, kosovo, montenegro = (world.machines[party] for party in ("AL", "XK", "ME"))
     world.open_case("before", "XK", "xk-dhtqnj", ("XK", "ME"))
-    until("published", lambda: montenegro.ready().get("published", 0) >= montenegro.ready()["head"])
-    until("sent", lambda: montenegro.rows("SELECT FROM vault_me.disclosures"))
+    until(lambda: montenegro.ready().get("published", 0) >= montenegro.ready()["head"], "published")
+    until(lambda: montenegro.rows("SELECT FROM vault_me.disclosures"), "sent")
     montenegro.stop()  # cut off; the others go on
     tail = world.open_case("in the tail", "XK", "xk-dhtqnj", ("XK", "ME"))
     world.open_case("at the ledger node", "AL", "al-police-thb", ("AL",))
-    until("a copy", lambda: kosovo.ready()["head"] == albania.ready()["head"])
+    until(lambda: kosovo.ready()["head"] == albania.ready()["head"], "a copy")
     head = kosovo.ready()["head"]
-    until("handed in", lambda: albania.rows("SELECT FROM mailbox.parcels WHERE outcome IS NULL"))
+    until(lambda: albania.rows("SELECT FROM mailbox.parcels WHERE outcome IS NULL"), "handed in")
     albania.stop()  # lost, with its mailbox
     waiting, refused = _hand_in(montenegro)
 
@@ -195,9 +188,9 @@ def test_what_went_on_beyond_the_decision_returns(world: World) -> None:
     assert taken["decision"] - 3 < head  # the others have other events at these positions
     old, own = albania.settings.port, montenegro.settings.port
     montenegro.start(ledger_url=None, port=old)
-    until("told", lambda: "log-diverged" in kosovo.troubles())
+    until(lambda: "log-diverged" in kosovo.troubles(), "told")
     with montenegro.client("me-police-thb") as police:
-        until("the own outbox", lambda: police.outcome(refused).problem)
+        until(lambda: police.outcome(refused).problem, "the own outbox")
         assert police.outcome(waiting).receipt is not None
         assert police.outcome(refused).state == "refused"
     assert "node rejoin" in kosovo.ready()["following"]["trouble"]
@@ -268,13 +261,13 @@ def _rejoined(world: World, kosovo: Machine, tail: Receipt) -> None:
 def _whole_again(world: World, kosovo: Machine, tail: Receipt) -> None:
     montenegro = world.machines["ME"]
     with kosovo.client("xk-dhtqnj") as police:
-        until("recorded again", lambda: police.outcome(tail.action_id).receipt)
+        until(lambda: police.outcome(tail.action_id).receipt, "recorded again")
         again = police.outcome(tail.action_id).receipt
     assert again is not None
     assert again.position > tail.position
     until(
-        "published, with Kosovo's witness",
         lambda: montenegro.ready()["published"] == montenegro.ready()["head"],
+        "published, with Kosovo's witness",
     )
     assert kosovo.troubles() == {}
     assert identity(kosovo, "xk-dhtqnj", tail.case_id) == ["in the tail"]
@@ -285,10 +278,10 @@ def _whole_again(world: World, kosovo: Machine, tail: Receipt) -> None:
         )
     with patch("api.exchange.parcel_delivery.LOOK_FOR_MISSING_SECONDS", 0.2):
         until(
-            "what was in the lost mailbox",
             lambda: montenegro.rows(
                 f"SELECT FROM vault_me.disclosures WHERE action_id = '{tail.action_id}'"
             ),
+            "what was in the lost mailbox",
         )
     for words in (
         ("ledger", "--policy", str(world.directory / "policy")),
@@ -317,8 +310,8 @@ def _old_ledger_node(world: World, free: int) -> None:
     assert done["put_back"] >= 1
     albania.start()
     with albania.client("al-police-thb") as police:
-        until("recorded again", lambda: police.outcome(lost.action_id).receipt)
+        until(lambda: police.outcome(lost.action_id).receipt, "recorded again")
     assert identity(albania, "al-police-thb", lost.case_id) == ["at the ledger node"]
-    until("a whole copy", lambda: albania.ready()["head"] == montenegro.ready()["head"])
+    until(lambda: albania.ready()["head"] == montenegro.ready()["head"], "a whole copy")
     assert albania.troubles() == {}
     albania.command().run("verify", "ledger", "--policy", str(world.directory / "policy"))

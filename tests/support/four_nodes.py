@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from ledger.signing import keys, signed_action
 from ledger.vocabulary.registration import CountryKeyRegistered
 from tests.support.agencies import PAST, Agencies
 from tests.support.process import children
+from tests.support.waiting import until
 
 COUNTRIES = ("XK", "ME", "AL")
 _ANSWERING, _WORKING = 0, 1
@@ -57,8 +57,7 @@ class ServedNode(Machine):
         for part in parts:
             with suppress(ProcessLookupError):
                 os.kill(part, signal.SIGKILL)
-        while any(Path(f"/proc/{part}/exe").exists() for part in parts):
-            time.sleep(0.02)
+        until(lambda: not any(Path(f"/proc/{part}/exe").exists() for part in parts))
 
     def kill_answering(self) -> None:
         """Kill the process that answers requests. The node starts it again."""

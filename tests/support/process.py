@@ -3,16 +3,16 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
 from api.demo.forked import Forked
 from api.demo.machines import free_port
+from tests.support.waiting import until
 
 PROGRAM = Path(sys.executable).with_name("case-ledger")
 """As it is installed: for a test that is about that, or kills what it starts."""
@@ -56,17 +56,12 @@ class ServeProcess:
         self._process = Forked(words, self.env, out=self.log, err=self.log)
 
     def wait_until_ready(self, seconds: float = 180) -> None:
-        deadline = time.monotonic() + seconds
-        while True:
+        def is_healthy() -> bool:
             if self._process is not None and self._process.poll() is not None:
                 raise AssertionError(self.said())
-            try:
-                if httpx.get(f"{self.url}/health", timeout=2).is_success:
-                    return
-            except httpx.TransportError:
-                pass
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.05)
+            return httpx.get(f"{self.url}/health", timeout=2).is_success
+
+        until(is_healthy, self.said, seconds=seconds, every=0.05)
 
     def parts(self) -> list[int]:
         """The ids of the processes that it runs: they that answer requests, and the work."""
@@ -103,7 +98,8 @@ def kill_postgresql(data_directory: Path) -> None:
 
 def wait_until_published(url: str, size: int) -> None:
     """Wait until a node has a published checkpoint of so many events."""
-    deadline = time.monotonic() + 120
-    while (ready := httpx.get(f"{url}/ready").json()).get("published", 0) < size:
-        assert time.monotonic() < deadline, ready
-        time.sleep(0.1)
+
+    def ready() -> Any:
+        return httpx.get(f"{url}/ready").json()
+
+    until(lambda: ready().get("published", 0) >= size, ready)

@@ -2,7 +2,6 @@
 
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from api.processes.worker import Work
 from api.runtime.settings import Settings
 from ledger.system.periodic_worker import PeriodicWorker
 from tests.support.agencies import Agencies
+from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,8 @@ def running(settings: Settings, conninfo: str, agencies: Agencies) -> Iterator[S
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        while not serving.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
+        until(lambda: serving.started or not thread.is_alive(), every=0.01)
+        assert serving.started, "the server did not start"
         yield Server(base_url(listening, settings), agencies, settings, app)
     finally:
         serving.should_exit = True

@@ -1,7 +1,5 @@
 """Countries that can seal to each other, and the wait for what one sends to arrive."""
 
-import time
-from collections.abc import Callable
 from typing import TypeVar
 
 from api.keys.country_keys import country_key
@@ -20,12 +18,3 @@ def register_country_keys(server: Server) -> None:
             key = country_key(server.settings, agency.party).public
             with server.client(agency.id) as coordinator:
                 coordinator.append_to_registry(CountryKeyRegistered(acted_at=PAST, key=str(key)))
-
-
-def until(look: Callable[[], T], seconds: float = 120) -> T:
-    """What ``look`` gives once that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)
-    return found

@@ -1,11 +1,8 @@
 """A ledger node and Kosovo's node, as machines that trust each other's keys."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import httpx
 
 from api.demo.machines import Machine
 from api.runtime.database import open_store
@@ -17,19 +14,6 @@ from tests.support.agencies import Agencies
 
 SECONDS = 120.0
 """So long a test waits for what a loaded machine does late."""
-
-
-def until(what: str, holds: Callable[[], bool], seconds: float = SECONDS) -> None:
-    """Wait until something holds. A node that does not answer yet is asked again."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if holds():
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def troubles(machine: Machine) -> dict[str, str]:

@@ -1,22 +1,23 @@
 """Reading views in tests."""
 
-import time
 from collections.abc import Collection
 
 import psycopg
 
 from projections.tables.view_queries import ViewReader
 from projections.tables.views import VIEWS
+from tests.support.waiting import until
 
 
 def wait_for(
     reader: ViewReader, position: int, seconds: float = 120, names: Collection[str] = tuple(VIEWS)
 ) -> None:
     """Wait until every view stands at ``position``, or those that are named."""
-    deadline = time.monotonic() + seconds
-    while any(reader.position(view) < position for view in names):
-        assert time.monotonic() < deadline, f"views did not reach {position}"
-        time.sleep(0.02)
+    until(
+        lambda: all(reader.position(view) >= position for view in names),
+        f"views did not reach {position}",
+        seconds=seconds,
+    )
 
 
 def rows_of(database: str, table: str) -> list[tuple[object, ...]]:

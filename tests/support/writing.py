@@ -1,7 +1,6 @@
 """Agencies that write without pause, and remember what was acknowledged."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,6 +12,7 @@ from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
+from tests.support.waiting import until
 
 ACTIONS_OF_A_CASE = 12
 
@@ -80,8 +80,9 @@ def wait_for_progress(
 ) -> None:
     """Wait until every writer got something acknowledged since now."""
     counts = [len(writer.acknowledged) for writer in writers]
-    deadline = time.monotonic() + seconds
-    while not all(len(w.acknowledged) > c for w, c in zip(writers, counts, strict=True)):
+
+    def all_went_on() -> bool:
         assert all(writer.error is None for writer in writers), [w.error for w in writers]
-        assert time.monotonic() < deadline, said()
-        time.sleep(0.02)
+        return all(len(w.acknowledged) > c for w, c in zip(writers, counts, strict=True))
+
+    until(all_went_on, said, seconds=seconds)

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.vault.required_disclosures import Part, Why
 from tests.support.serving import Server
-from tests.support.sharing import until
+from tests.support.waiting import until
 from tests.support.web import signed_in
 
 MISSING = """
