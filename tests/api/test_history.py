@@ -162,7 +162,7 @@ def test_an_older_database_under_a_running_node_is_named_and_decided_on(
             (police.sign(opening(), new_case), new_case, 0),
         ):
             assert refusal(police, signed, case, version) == (503, "history-changed")
-        until(lambda: ready(served) == (503, "history-changed"), "told")
+        until(lambda: ready(served) == (503, "history-changed"), "told", seconds=TOLD_SECONDS)
         assert police.case(case_id).view.case_id == case_id  # type: ignore[arg-type]
         page = httpx.get(f"{served.url}/sign-in", headers={"Accept-Language": "en"})
         assert page.headers[HEADER] == "history-changed"
@@ -170,7 +170,7 @@ def test_an_older_database_under_a_running_node_is_named_and_decided_on(
         assert refusal(police, lost, case_id, 1) == (503, "history-changed")
 
         older.decide()
-        until(lambda: ready(served)[0] == 200, "decided")
+        until(lambda: ready(served)[0] == 200, "decided", seconds=TOLD_SECONDS)
         again = police.send(lost, case_id, 1)  # type: ignore[arg-type]
         assert again.action_id == receipt.action_id
         police.send(lost_opening, other_case, 0)
@@ -200,7 +200,7 @@ def refusal(police: LedgerClient, signed: object, case_id: object, version: int)
             return told.status, told.rule
         raise AssertionError("an older database took an action")
 
-    return until(refused)
+    return until(refused, seconds=TOLD_SECONDS)
 
 
 def test_an_older_database_is_named_when_a_node_starts(
