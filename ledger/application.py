@@ -14,6 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from ledger.events.event import ActionRecorded
 from ledger.events.event_mapper import ActionMapper
+from ledger.log.merkle import Tree
 from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
 from ledger.procedure.case import Case
@@ -144,6 +145,46 @@ class Ledger(Application[UUID]):
         self._registry = None
         self._known_cases = LRUCache(maxsize=KNOWN_CASES)
         self.rows.forget()
+
+    def head(self) -> int:
+        """Return the position of the last event; 0 where there is none."""
+        return self.rows.max_notification_id() or 0
+
+    def tree(self) -> Tree:
+        """Return the Merkle tree over all events."""
+        return self.rows.tree()
+
+    def rows_after(self, position: int, limit: int) -> list[RecordedRow]:
+        """Return at most ``limit`` rows in order, the first one after ``position``."""
+        return self.rows.select_rows(position, limit)
+
+    def rows_at(self, positions: Sequence[int]) -> list[RecordedRow]:
+        """Return the rows at these positions, in order."""
+        return self.rows.select_positions(positions)
+
+    def row_of_action(self, action_id: UUID) -> RecordedRow | None:
+        """Return the row of an action; ``None`` where it is not recorded."""
+        return self.rows.find_action(action_id)
+
+    def rows_of_actions(self, action_ids: Sequence[UUID]) -> list[RecordedRow]:
+        """Return the rows of those of these actions that are recorded, in order."""
+        return self.rows.select_actions(action_ids)
+
+    def recorded_actions(self, action_ids: Sequence[UUID], *, upto: int | None = None) -> set[UUID]:
+        """Return those of these actions that are recorded, at the position ``upto`` or before."""
+        return self.rows.recorded_action_ids(action_ids, upto=upto)
+
+    def subjects_of_kinds(self, kinds: Collection[str], *, after: int, upto: int) -> Sequence[UUID]:
+        """Return the case, or the protocol, of each event of these kinds from ``after + 1`` on."""
+        return self.rows.originators_of(kinds, after=after, upto=upto)
+
+    def subjects_changed(self, after: int, upto: int) -> Sequence[UUID]:
+        """Return the cases, and the protocol, that have events from ``after + 1`` to ``upto``."""
+        return self.rows.changed_since(after, upto)
+
+    def next_subjects(self, after: UUID, limit: int) -> Sequence[UUID]:
+        """Return the next cases in the order of their ids; the protocol's id is among them."""
+        return self.rows.select_case_ids(after, limit)
 
     def registry(self) -> Registry | None:
         """The registry as it is now, or ``None`` before a protocol is adopted."""

@@ -31,7 +31,7 @@ def history(as_json: AsJson = False) -> None:
     settings = Settings()
     with failures(as_json), own_copy(settings) as copy:
         mark = mark_file(settings).read()
-        tree = copy.ledger.rows.tree()
+        tree = copy.ledger.tree()
         found = [trouble.message for trouble in troubles_of(mark)] if mark else []
         decisions = mark.decisions if mark else ()
         reached = mark.reached.size if mark else None
@@ -71,7 +71,7 @@ def accept_history(
     file = mark_file(settings)
     with failures(as_json), own_copy(settings) as copy:
         faults = find(settings.key_directory, file.read(), _vaults(settings, copy.database))
-        decision = accept(copy.database, copy.ledger.rows.tree, file, faults, by or getuser(), why)
+        decision = accept(copy.database, copy.ledger.tree, file, faults, by or getuser(), why)
         if as_json:
             print_json(decision)
             return

@@ -183,7 +183,7 @@ def fingerprints(
         if size is None and last is None:
             fail("no checkpoint is published yet; name a --size")
         at = size or (last[1].size if last else 0)
-        tree = ledger.rows.tree()
+        tree = ledger.tree()
         if at > tree.size:
             fail(f"there are {tree.size} events here, not {at}")
         policy = str(policy_at(ledger, settings)(at))
@@ -350,7 +350,7 @@ def _adopted_here(conninfo: str) -> Adopted:
         last = signed(database)
         if last is None:
             fail("there are no signed events here; name an export with --from")
-        return adopted_in(ledger.registry(), last[0], ledger.rows.tree())
+        return adopted_in(ledger.registry(), last[0], ledger.tree())
 
 
 @witness_app.command("serve")

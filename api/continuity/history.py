@@ -68,7 +68,7 @@ class History:
             self._notice(mark)
         if mark is not None and mark.went_back is None:
             noted = self._ledger.rows.noted_size  # first: it grows while the tree is read
-            tree = self._ledger.rows.tree()
+            tree = self._ledger.tree()
             if tree.size >= noted and mark.reached.is_in(tree):
                 self._ledger.rows.note_size(tree.size)
             else:
@@ -158,7 +158,7 @@ class History:
             # What was noted before an operator's decision no longer counts.
             known = mark is not None and self._began == _state(mark)
             noted = self._ledger.rows.noted_size if known else 0
-            return change(advanced(mark, self._ledger.rows.tree(), noted))
+            return change(advanced(mark, self._ledger.tree(), noted))
 
         self._file.change(changed)
 

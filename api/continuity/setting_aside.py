@@ -37,7 +37,7 @@ class SettingAside(PeriodicWorker):
 
     def _look(self, vault: Vault) -> int:
         aside = vault.set_aside()
-        recorded = self._ledger.rows.recorded_action_ids(list(aside)) if aside else set()
+        recorded = self._ledger.recorded_actions(list(aside)) if aside else set()
         oldest = clock.now() - KEPT
         over = {action for action, since in aside.items() if since < oldest} - recorded
         if over:

@@ -78,7 +78,7 @@ class Sharing(PeriodicWorker):
 
     def queue(self) -> bool:
         """Queue what one more batch of events asks for. Returns whether more may wait."""
-        head = self._ledger.rows.max_notification_id() or 0
+        head = self._ledger.head()
         log = self._log()
         registry = self._ledger.registry() if (log, head) != self._done else None
         if registry is None:
@@ -110,7 +110,7 @@ class Sharing(PeriodicWorker):
         return self._reached[way.name]
 
     def _queue_batch(self, after: int, ways: Sequence[_Way], registry: Registry) -> bool:
-        rows = self._ledger.rows.select_rows(after=after, limit=_BATCH)
+        rows = self._ledger.rows_after(after, limit=_BATCH)
         of_cases = _by_case(rows, registry.protocol.ledger_id)
         cases = self._ledger.cases(of_cases.keys())
         for way in ways:

@@ -80,7 +80,7 @@ class Matching(PeriodicWorker):
 
     def _look_if_due(self) -> float | None:
         """Look where the ledger has grown, a message came, or the last look is long ago."""
-        head = self._ledger.rows.max_notification_id() or 0
+        head = self._ledger.head()
         looked_at, looked_to = self._looked
         is_long_ago = time.monotonic() - looked_at >= _AT_LEAST_EVERY_SECONDS
         if not self._is_told and head == looked_to and not is_long_ago:
@@ -127,11 +127,11 @@ class Matching(PeriodicWorker):
 
     def _follow(self, vault: Vault, protocol: Protocol) -> bool:
         """Note the country's own cases, and who is party to them by now."""
-        after, head = vault.progress(WORK), self._ledger.rows.max_notification_id() or 0
+        after, head = vault.progress(WORK), self._ledger.head()
         upto = min(head, after + _BATCH)
         if upto <= after:
             return False
-        changed = self._ledger.rows.originators_of(CHANGES_PARTIES, after=after, upto=upto)
+        changed = self._ledger.subjects_of_kinds(CHANGES_PARTIES, after=after, upto=upto)
         for case in self._ledger.cases(changed).values():
             if opened_by(case, protocol) == vault.party:
                 self._unread.discard(case.id)

@@ -212,7 +212,7 @@ class Forwarder(PeriodicWorker):
 
     def _send(self, action: Outgoing) -> bool:
         """Send one action. Returns whether the ledger node decided on it."""
-        copied = self._ledger.rows.frontier().size
+        copied = self._ledger.head()
         said: str | None = None
         signed: str | None = None
         is_receipt = False

@@ -194,7 +194,7 @@ class Delivery:
 
     def _released(self, vault: Vault, release_id: UUID) -> list[Held]:
         """Take out what a release names, which is written into the access log."""
-        row = self._ledger.rows.find_action(release_id)
+        row = self._ledger.row_of_action(release_id)
         case = self._ledger.case(row.originator_id) if row is not None else None
         release = case.history.get(release_id) if case is not None else None
         if case is None or release is None:

@@ -180,7 +180,7 @@ class Receiving(PeriodicWorker):
         return True
 
     def _ready(self, place: _Place) -> list[UUID]:
-        head, now = self._ledger.rows.max_notification_id() or 0, time.monotonic()
+        head, now = self._ledger.head(), time.monotonic()
         timed = [
             parcel_id
             for parcel_id, one in place.set_aside.items()
@@ -190,7 +190,7 @@ class Receiving(PeriodicWorker):
             return timed
         waiting = {k: one for k, one in place.set_aside.items() if one.not_before is None}
         actions = {action for one in waiting.values() for action in one.actions}
-        recorded = self._ledger.rows.recorded_action_ids(sorted(actions)) if actions else set()
+        recorded = self._ledger.recorded_actions(sorted(actions)) if actions else set()
         cases = {case for one in waiting.values() for case in one.cases}
         opened = set(self._ledger.cases(cases)) if cases else set()
         ready = [
@@ -294,9 +294,9 @@ class Receiving(PeriodicWorker):
     ) -> ParcelOutcome:
         action, parsed = sealed_parcels.read(content)
         rests_on = {action.id} if content.release is None else {action.id, content.release}
-        if missing := rests_on - self._ledger.rows.recorded_action_ids(sorted(rests_on)):
+        if missing := rests_on - self._ledger.recorded_actions(sorted(rests_on)):
             raise NotHereYetError(actions=missing)
-        row = self._ledger.rows.find_action(action.id)
+        row = self._ledger.row_of_action(action.id)
         if row is None or recorded_text(row) != action.sd_jwt or action.case_id is None:
             raise ParcelError("not-as-recorded", "it is not what is recorded")
         case = self._ledger.case(action.case_id)

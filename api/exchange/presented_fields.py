@@ -50,7 +50,7 @@ def presentations_for(
     ):
         held.setdefault(one.action_id, []).append(one)
     noted, noted_from = vault.noted(ids), vault.noted_from()
-    texts = {row.action_id: row.event().action.sd_jwt for row in ledger.rows.select_actions(ids)}
+    texts = {row.action_id: row.event().action.sd_jwt for row in ledger.rows_of_actions(ids)}
     found: dict[UUID, Presentation] = {}
     for act in acts:
         given, origin = held.get(act.id, []), origins[act.id]
@@ -70,7 +70,7 @@ def acts_of(ledger: Ledger, action_ids: Collection[UUID]) -> Sequence[Act]:
 
 
 def _acts_with_cases(ledger: Ledger, action_ids: Collection[UUID]) -> Sequence[tuple[Act, Case]]:
-    rows = ledger.rows.select_actions(list(action_ids))
+    rows = ledger.rows_of_actions(list(action_ids))
     cases = ledger.cases({row.originator_id for row in rows})
     return [
         (case.history[row.action_id], case)

@@ -68,7 +68,7 @@ class Rejoining:
             if mark is None or decision is None or decision in mark.decisions:
                 return None
             made.append(decision)
-            return with_decision(mark, decision, Reached.of(self.ledger.rows.tree()))
+            return with_decision(mark, decision, Reached.of(self.ledger.tree()))
 
         mark_file(self.settings).change(change)
         return made[0] if made else None
@@ -78,7 +78,7 @@ class Rejoining:
         done: list[RolledBack] = []
 
         def change(mark: HistoryMark | None) -> HistoryMark:
-            before = mark or HistoryMark(reached=Reached.of(self.ledger.rows.tree()))
+            before = mark or HistoryMark(reached=Reached.of(self.ledger.tree()))
             with (
                 psycopg.connect(self.store.owner_conninfo, row_factory=dict_row) as connection,
                 connection.transaction(),

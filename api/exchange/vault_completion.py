@@ -296,7 +296,7 @@ class Completing(PeriodicWorker):
     def _check_erased(self, said: HeldStatement, registry: Registry) -> None:
         """Raises ``ParcelError`` for a country that offers what it confirmed to hold no longer."""
         held = {one.action: one.digests for one in said.held if one.digests}
-        rows = self._ledger.rows.select_actions(list(held))
+        rows = self._ledger.rows_of_actions(list(held))
         for case in self._ledger.cases({row.originator_id for row in rows}).values():
             confirmation = confirmation_of(case, said.sender, registry.protocol)
             is_later = confirmation is not None and said.iat > confirmation.recorded_at.timestamp()

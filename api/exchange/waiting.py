@@ -91,9 +91,9 @@ class Comparing:
         if registry is None:
             return []
         agencies = registry.protocol.agencies_by_id
-        size = self._ledger.rows.frontier().size
+        size = self._ledger.head()
         found = []
-        for row in self._ledger.rows.select_rows(max(0, size - _LOOKED_AT), _LOOKED_AT):
+        for row in self._ledger.rows_after(max(0, size - _LOOKED_AT), _LOOKED_AT):
             action = row.event().action
             agency = agencies.get(action.agency)
             if agency is not None and agency.party not in self._parties:

@@ -182,7 +182,7 @@ class Feed:
 
     def _begin(self) -> tuple[int, Registry]:
         # In this order: a key that was revoked up to there is known to be.
-        head = self._node.ledger.rows.max_notification_id() or 0
+        head = self._node.ledger.head()
         return head, self._node.ledger.adopted()
 
     async def _read_on(self, tail: Tail) -> None:
@@ -205,7 +205,7 @@ class Feed:
                 return
 
     def _rows(self, after: int, known: Registry | None) -> _Read:
-        rows = self._node.ledger.rows.select_rows(after, PAGE)
+        rows = self._node.ledger.rows_after(after, PAGE)
         registry = known
         if registry is None or any(r.originator_id == registry.protocol.ledger_id for r in rows):
             registry = self._node.ledger.adopted()

@@ -53,7 +53,7 @@ def wait_for(node: Node, projection: str, position: int | None) -> None:
     """
     if position is None or node.views.position(projection) >= position:
         return
-    if position > (node.ledger.rows.max_notification_id() or 0):
+    if position > node.ledger.head():
         raise Refusal(
             Ground.INVALID,
             "unknown-position",

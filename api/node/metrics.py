@@ -31,7 +31,7 @@ class _Standing(Collector):
     def collect(self) -> Iterator[Metric]:
         node = self._node
         standing = node.standing()
-        head = node.ledger.rows.max_notification_id() or 0
+        head = node.ledger.head()
         program = _gauge("program", "1 for the version that runs", labels=("version",))
         program.add_metric((program_version(),), 1.0)
         yield program
@@ -151,7 +151,7 @@ class _Standing(Collector):
         return ends
 
     def _waited(self, published: int) -> float:
-        rows = self._node.ledger.rows.select_positions([published + 1])
+        rows = self._node.ledger.rows_at([published + 1])
         if not rows:
             return 0.0
         return max(0.0, (clock.now() - rows[0].recorded_at).total_seconds())

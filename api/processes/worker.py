@@ -270,7 +270,7 @@ class Work:
             lambda: not follower.diverged,
             self._when_decided,
         )
-        follower.size = node.ledger.rows.frontier().size
+        follower.size = node.ledger.head()
         follower.when_grown = forwarder.copied
         follower.when_changed = self._teller.wake
         follower.may_copy = self._has_room

@@ -35,7 +35,7 @@ class Outcomes:
         return [_told(outgoing, self._recorded(outgoing.action_id)) for outgoing in found]
 
     def _recorded(self, action_id: UUID) -> Outcome | None:
-        row = self._ledger.rows.find_action(action_id)
+        row = self._ledger.row_of_action(action_id)
         if row is None:
             return None
         action = row.event().action

@@ -43,9 +43,9 @@ def report_of_database(
     if last is None:
         raise NoReportError("no checkpoint is published yet; a quorum of witnesses must cosign one")
     size = _size(at, last[1])
-    root = ledger.rows.tree().root(size)
+    root = ledger.tree().root(size)
     _check_root(last[1], size, root)
-    ends = ledger.rows.select_positions([1, size])
+    ends = ledger.rows_at([1, size])
     protocol, until = _protocol(ends[0]), Year.of(year, ends[-1].recorded_at)
     reported = ReportedCheckpoint(size=size, root=write_hash(root))
     with psycopg.connect(conninfo) as connection:

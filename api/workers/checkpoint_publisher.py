@@ -46,7 +46,7 @@ class Publisher(PeriodicWorker):
     def _sign(self) -> None:
         before = self.signed, self.trouble
         try:
-            head = self._ledger.rows.max_notification_id() or 0
+            head = self._ledger.head()
             if head != self.signed or self.trouble is not None:
                 self.signed = self._publication.sign()
             self.trouble = None

@@ -88,12 +88,12 @@ class Erasing(PeriodicWorker):
 
     def obey(self) -> int:
         """Carry out what was ordered since the last look. Returns how many persons."""
-        head = self._ledger.rows.max_notification_id() or 0
+        head = self._ledger.head()
         if head == self._obeyed or self._ledger.registry() is None:
             return 0
         count = 0
         for vault in self._vaults:
-            ordered = self._ledger.rows.originators_of(
+            ordered = self._ledger.subjects_of_kinds(
                 ["erasure_approved"], after=vault.progress(WORK), upto=head
             )
             for case_id in ordered:

@@ -86,7 +86,7 @@ class Sweeping(PeriodicWorker):
         held = vault.actions_older_than(_ORPHAN_AGE)
         # In this order: an action that is decided in between is in one or the other.
         kept = self._outbox.kept(held) | vault.set_aside().keys()
-        orphans = set(held) - kept - self._ledger.rows.recorded_action_ids(held)
+        orphans = set(held) - kept - self._ledger.recorded_actions(held)
         now, seen = time.monotonic(), self._seen
         first_seen = {action: seen.get((vault.party, action), now) for action in orphans}
         over = sorted(

@@ -63,7 +63,7 @@ class _Facts:
     def recorded(self, action_ids: Sequence[UUID]) -> Mapping[UUID, ActionRecorded]:
         if not action_ids:
             return {}
-        rows = self.ledger.rows.select_actions(action_ids)
+        rows = self.ledger.rows_of_actions(action_ids)
         return {row.action_id: row.event() for row in rows}
 
     def undecided(self, action_ids: Sequence[UUID]) -> set[UUID]:
@@ -73,7 +73,7 @@ class _Facts:
         return self.ledger.cases(case_ids, keep=False)
 
     def next_cases(self, after: UUID, limit: int) -> Sequence[UUID]:
-        return self.ledger.rows.select_case_ids(after, limit)
+        return self.ledger.next_subjects(after, limit)
 
     def receives(self, party: str) -> bool:
         registry = self.ledger.registry()
@@ -195,7 +195,7 @@ class VaultChecking(PeriodicWorker):
 
     def _look(self, now: float) -> None:
         """Note how far the ledger is. What it has at the start had its time to come."""
-        head = self._ledger.rows.max_notification_id() or 0
+        head = self._ledger.head()
         if self._settled is None:
             self._settled = self._checked_upto = head
         if not self._heads or self._heads[-1][1] != head:
@@ -210,7 +210,7 @@ class VaultChecking(PeriodicWorker):
             changed, self._touched = self._touched, set()
         upto = min(self._settled or 0, self._checked_upto + _BATCH_EVENTS)
         if upto > self._checked_upto:
-            changed |= set(self._ledger.rows.changed_since(self._checked_upto, upto))
+            changed |= set(self._ledger.subjects_changed(self._checked_upto, upto))
         for vault in self._vaults:
             if changed:
                 self._check_cases(vault, sorted(changed), protocol)

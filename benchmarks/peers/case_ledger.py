@@ -50,7 +50,7 @@ class _CaseLedger:
         self._ledger = self._open.enter_context(
             Ledger(environment(conninfo, pool_size=writers + _SPARE_CONNECTIONS))
         )
-        self._begun_at = self._ledger.rows.max_notification_id() or 0
+        self._begun_at = self._ledger.head()
         return conninfo
 
     def _adopted(self) -> str:

@@ -54,8 +54,8 @@ class Continuation:
         self._ledger = ledger
         self._after = after
         self._trusted = trusted
-        self._frontier: Frontier = ledger.rows.tree().frontier(after)
-        last = ledger.rows.select_positions([after])
+        self._frontier: Frontier = ledger.tree().frontier(after)
+        last = ledger.rows_at([after])
         self._replay = Replay(
             registry=ledger.registry_at(after),
             recorded_at=last[0].recorded_at if last else None,
@@ -95,7 +95,7 @@ class Continuation:
         replay = self._replay
         actions = [action for action, _ in map(readable, entries)]
         ids = [action.id for action in actions]
-        replay.actions |= self._ledger.rows.recorded_action_ids(ids, upto=self._after)
+        replay.actions |= self._ledger.recorded_actions(ids, upto=self._after)
         if replay.registry is None:
             return
         for case_id in {action.case_id for action in actions if action.case_id}:
@@ -115,7 +115,7 @@ def find_divergence(
     no decision of the parties is found in the source's ledger alone, ``SourceError`` where its
     events do not verify, and ``ConnectionError``.
     """
-    own = ledger.rows.frontier().size
+    own = ledger.head()
     text = source.head(own)
     if text is None:
         return None

@@ -54,14 +54,14 @@ class LedgerEvents:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self.size = ledger.rows.frontier().size
+        self.size = ledger.head()
 
     def at(self, position: int) -> RecordedRow:
-        (row,) = self._ledger.rows.select_positions([position])
+        (row,) = self._ledger.rows_at([position])
         return row
 
     def with_action_id(self, action_id: UUID) -> RecordedRow | None:
-        return self._ledger.rows.find_action(action_id)
+        return self._ledger.row_of_action(action_id)
 
     def of(self, case_id: UUID | None, size: int) -> Iterable[ActionRecorded]:
         return self._ledger.events_upto(size, case_id)

@@ -107,7 +107,7 @@ class Mirror:
     @property
     def size(self) -> int:
         """How many events are copied."""
-        return self._ledger.rows.frontier().size
+        return self._ledger.head()
 
     def step(self, source: Source) -> bool:
         """Copy what the log signed next. Returns whether there may be more at once.
@@ -184,7 +184,7 @@ class Mirror:
 
     def root_at(self, size: int) -> bytes | None:
         """The root of the first ``size`` events; ``None`` while they are not all here."""
-        tree = self._ledger.rows.tree()
+        tree = self._ledger.tree()
         return tree.root(size) if size <= tree.size else None
 
     def policy_at(self, size: int) -> Policy:
@@ -300,7 +300,7 @@ class Mirror:
         actions = [action for action, _ in map(readable, entries)]
         for case_id in {action.case_id for action in actions if action.case_id}:
             self._load(replay, case_id)
-        replay.actions = self._ledger.rows.recorded_action_ids([action.id for action in actions])
+        replay.actions = self._ledger.recorded_actions([action.id for action in actions])
         self._replay = replay
         return replay
 

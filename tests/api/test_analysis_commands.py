@@ -41,7 +41,7 @@ def test_from_the_ledger_to_a_table(ledger: Ledger, agencies: Agencies, tmp_path
         case_id = uuid4()
         opened = opening(("XK", "ME"), first_name="zqNobodysName")
         ledger.append(signed_action.read(agencies.sign("xk-dhtqnj", opened, case_id)), case_id, 0)
-    head, columns = ledger.rows.max_notification_id(), tmp_path / "columns"
+    head, columns = ledger.head(), tmp_path / "columns"
     first = told("export", "--parquet", str(columns), "--to", "20")
     assert first["upto"] == 20
     second = told("export", "--parquet", str(columns))

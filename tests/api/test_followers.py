@@ -191,7 +191,7 @@ def test_many_followers_cost_the_database_what_a_few_cost(
     costs = []
     for number in (3, FOLLOWERS):
         agencies = [(ALL, KOSOVO, MONTENEGRO)[place % 3] for place in range(number)]
-        head = ledger.rows.max_notification_id() or 0
+        head = ledger.head()
         with following(served, agencies, head) as followers:
             followers.wait_until_all_begun()
             time.sleep(1)  # each has looked once whether it is behind
@@ -236,7 +236,7 @@ def test_a_follower_that_is_behind_reads_pages_until_it_is_back(
 ) -> None:
     """The tail holds but a few events, so that everyone falls behind, and still misses none."""
     monkeypatch.setattr(event_buffer, "EVENTS", 3)
-    head = ledger.rows.max_notification_id() or 0
+    head = ledger.head()
     before, kosovo_before, montenegro_before = act(served, 4)
     with following(served, [ALL, KOSOVO, MONTENEGRO] * 4, head) as followers:
         after, kosovo_after, montenegro_after = act(served, 6)
@@ -251,7 +251,7 @@ def test_a_follower_that_is_behind_reads_pages_until_it_is_back(
 
 def test_following_begins_anew_after_nobody_followed(served: Server, ledger: Ledger) -> None:
     for _ in range(3):
-        head = ledger.rows.max_notification_id() or 0
+        head = ledger.head()
         with ExitStack() as stack:
             followers = stack.enter_context(following(served, [ALL, KOSOVO], head))
             followers.wait_until_all_begun()

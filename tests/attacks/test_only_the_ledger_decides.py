@@ -299,7 +299,7 @@ def test_a_dropped_action_is_sent_again_and_its_receipt_is_evidence(between: Bet
     case_id = uuid4()
     signed = between.signed(case_id)
     action_id = UUID(signed.payload["jti"])
-    position = between.ledger.node.ledger.rows.frontier().size + 1
+    position = between.ledger.node.ledger.head() + 1
     now = datetime.now(UTC)
     digest = action_digest(signed.without_disclosures())
     dropped = sign(
@@ -334,7 +334,7 @@ def test_a_false_refusal_is_evidence_and_takes_no_disclosure(
     case_id = uuid4()
     signed = between.signed(case_id)
     action_id = UUID(signed.payload["jti"])
-    size = between.ledger.node.ledger.rows.frontier().size
+    size = between.ledger.node.ledger.head()
     false = refusal(signed, case_id, between.log, size)
     between.proxy.lies = lambda asked: (
         answer(403, b"<html>", {HEADER: false}) if asked.is_action else None
@@ -370,7 +370,7 @@ def test_a_refusal_waits_until_the_copy_has_what_it_stands_on(between: Between) 
     case_id = uuid4()
     signed = between.signed(case_id)
     action_id = UUID(signed.payload["jti"])
-    size = between.ledger.node.ledger.rows.frontier().size + 1
+    size = between.ledger.node.ledger.head() + 1
     false = refusal(signed, case_id, between.log, size)
     between.proxy.changes = lambda asked, _: (
         answer(403, b"", {HEADER: false}) if asked.is_action else None

@@ -249,7 +249,7 @@ class Writer:
 @pytest.fixture
 def writer(ledger: Ledger, agencies: Agencies) -> Writer:
     print(f"CASE_LEDGER_TEST_SEED={SEED}")
-    made = Writer(ledger, agencies, Random(SEED), began=ledger.rows.frontier().size)
+    made = Writer(ledger, agencies, Random(SEED), began=ledger.head())
     for _ in range(ENVELOPES):
         made.write()
     return made

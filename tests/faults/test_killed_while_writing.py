@@ -38,7 +38,7 @@ def test_every_acknowledged_event_survives(directory: Path, agencies: Agencies) 
         migrate_all(store.owner_conninfo, agencies.protocol)
         with Ledger(environment(store.conninfo)) as ledger:
             agencies.begin(ledger)
-            before = ledger.rows.max_notification_id() or 0
+            before = ledger.head()
 
     police = [a.id for a in agencies.protocol.agencies if a.party == "XK" and a.role == "police"]
     node = ServeProcess(process.environment(directory), directory / "serve.log")
@@ -98,7 +98,7 @@ def check_views(ledger: Ledger, conninfo: str, cases: set[UUID], agencies: Agenc
     """The views catch up with the ledger, and are what their trails fold to."""
     with Database(conninfo) as pool, Followers(conninfo):
         views = ViewReader(pool)
-        wait_for(views, ledger.rows.max_notification_id() or 0, seconds=60)
+        wait_for(views, ledger.head(), seconds=60)
         for case_id in cases:
             case = ledger.case(case_id)
             state = state_after(views.trail(case_id))

@@ -31,7 +31,7 @@ def grown(server: str, begun: str, agencies: Agencies) -> Iterator[str]:
     with new_database(server, begun) as conninfo:
         with Ledger(environment(conninfo)) as ledger, Database(conninfo) as pool:
             made = Log(ledger, pool, agencies)
-            while (ledger.rows.max_notification_id() or 0) < 300:
+            while ledger.head() < 300:
                 made.register("xk-nac")
         yield name_of(conninfo)
 

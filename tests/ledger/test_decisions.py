@@ -185,7 +185,7 @@ def test_a_false_decision_is_found_by_anybody_with_the_events(
     ledger: Ledger, decisions: SignedDecisions, agencies: Agencies
 ) -> None:
     action = action_of(agencies, case_id := uuid4())
-    size = ledger.rows.frontier().size
+    size = ledger.head()
     honest = refused(ledger, decisions, action_of(agencies, case_id, "xk-ombudsperson"), 0)
     of_action = {"action": action.id, "digest": action_digest(action.sd_jwt), "case": case_id}
     refusal = falsified(honest, **of_action, size=size, rule="role", acted_on=0)

@@ -391,7 +391,7 @@ def test_a_copy_begins_with_the_adoption_that_was_compared(
         assert copy.mirror.size == 0
     with one_copy(server, migrated, log, adoption=first) as copy:
         copy.catch_up(source)
-        assert copy.mirror.size == log.ledger.rows.frontier().size
+        assert copy.mirror.size == log.ledger.head()
 
 
 def test_an_action_of_a_later_program_asks_for_an_update(
@@ -413,7 +413,7 @@ def test_an_action_of_a_later_program_asks_for_an_update(
 def test_a_witness_cosigns_only_what_its_node_has(log: Log, source: LogSource, copy: Copy) -> None:
     own = signer("ledger.example/me", log.witness_keys["ME"].type)
     witness = Witness(copy.database, "ME", own, lambda _: [log.key.verifier], copy.mirror)
-    size = log.ledger.rows.frontier().size
+    size = log.ledger.head()
     sent = bytes(Submission(0, (), log.note(size)))
     assert witness.add_checkpoint(sent).status == 503
     copy.catch_up(source)
@@ -493,7 +493,7 @@ def test_a_copy_goes_by_strides(
     sizes = []
     while copy.mirror.step(source):
         sizes.append(copy.mirror.size)
-    end = log.ledger.rows.frontier().size
+    end = log.ledger.head()
     assert sizes == [*range(7, end, 7), end]
     assert copy.tables() == copy.tables(database)
 

@@ -291,7 +291,7 @@ def test_a_copy_takes_a_ledger_that_the_faulty_rule_made(
         mirror = Mirror(ledger, pool, Policy.of(key.verifier, {}))
         for size in (MARKED[0] - 1, len(faulty)):  # the second part begins at a marked event
             frontier, _ = ledger.rows.frontier().extend(
-                map(leaf_hash, faulty[ledger.rows.frontier().size : size])
+                map(leaf_hash, faulty[ledger.head() : size])
             )
             text = str(Checkpoint(ORIGIN, size, frontier.root()))
             source = Given(faulty, Note(text, (key.sign(text),)))

@@ -215,7 +215,7 @@ def test_a_tail_is_found_at_once_and_taken_back(world: World, log: Log) -> None:
     with psycopg.connect(copy.conninfo) as connection:
         report = verify_ledger(stored_rows(connection), kept_in(connection, log.policy), workers=1)
     assert report.holds, report.findings
-    assert report.events == world.heir.ledger.rows.frontier().size
+    assert report.events == world.heir.ledger.head()
     assert aside.look() == 0
     assert values(world.vault, world.case_id, Level.CASE) == read
     assert world.find() is None
@@ -252,9 +252,9 @@ def test_nothing_is_dropped_without_the_parties_decision(
     attempts: dict[str, LogSource] = {
         # The decision is there, and the events after it are not those that were signed.
         "not those": world.source.lying(
-            heir.note(heir.ledger.rows.frontier().size, b"\x01" * 32, world.heirs_key)
+            heir.note(heir.ledger.head(), b"\x01" * 32, world.heirs_key)
         ),
-        "not signed": world.source.lying(heir.note(heir.ledger.rows.frontier().size, key=signer())),
+        "not signed": world.source.lying(heir.note(heir.ledger.head(), key=signer())),
     }
     for said, source in attempts.items():
         with pytest.raises(SourceError, match=said):

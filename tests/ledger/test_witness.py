@@ -337,7 +337,7 @@ def append(ledger: Ledger, agencies: Agencies) -> int:
 def test_what_a_quorum_cosigned_is_published(
     publishing: Published, ledger: Ledger, agencies: Agencies, pool: Database
 ) -> None:
-    size = ledger.rows.frontier().size
+    size = ledger.head()
     standing = publishing.publication.step()
     assert (standing.signed, standing.published) == (size, 0)
     assert standing.witnesses == {"AL": 0, "ME": size, "XK": size}
@@ -360,7 +360,7 @@ def test_a_witness_that_says_to_be_ahead_proves_it(ledger: Ledger, pool: Databas
     """Its word alone proves nothing: one party could stop the ledger by it, again and again."""
     key, other = (signer(ORIGIN, SignatureType.ED25519) for _ in range(2))
     policy = Policy.of(key.verifier, {"ME": TrustedWitness(signer("w.example/ME").verifier)})
-    size = ledger.rows.frontier().size
+    size = ledger.head()
 
     def note(by: SignerKey, signed: int, origin: str = ORIGIN) -> str:
         text = str(Checkpoint(origin, signed, bytes(32)))

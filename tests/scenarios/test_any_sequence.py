@@ -165,11 +165,11 @@ class AnySequence(RuleBasedStateMachine):
             other = world.agencies.sign(agency, action, case_id)
             jwt = signed.jwt.rpartition(".")[0] + "." + other.jwt.rpartition(".")[2]
             signed = replace(signed, jwt=jwt)
-        before = world.ledger.rows.max_notification_id()
+        before = world.ledger.head()
         with pytest.raises(RefusedError) as refused:
             world.client(sender).send(signed, case_id, receipt.case_version)
         world.said.append(refused.value.problem.model_dump_json())
-        assert world.ledger.rows.max_notification_id() == before
+        assert world.ledger.head() == before
 
     def _propose(self, data: st.DataObject, case_id: UUID, *, behind: int) -> bool:
         world = self.world
@@ -180,9 +180,9 @@ class AnySequence(RuleBasedStateMachine):
             proposals(state, world.agencies.protocol, self.mine[-30:], self.now), label="proposal"
         )
         signed = world.client(agency).sign(action, case_id)
-        before = world.ledger.rows.max_notification_id() or 0
+        before = world.ledger.head()
         accepted = world.send(agency, signed, case_id, abs(version - behind))
-        after = world.ledger.rows.max_notification_id() or 0
+        after = world.ledger.head()
         assert after == before + accepted
         if accepted:
             self.mine.append(signed_action.read(signed).id)
@@ -190,7 +190,7 @@ class AnySequence(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         world = self.world
-        position = world.ledger.rows.max_notification_id() or 0
+        position = world.ledger.head()
         wait_for(world.views, position)
         protocol = world.agencies.protocol
         for case_id in self.cases:

@@ -82,7 +82,7 @@ def _position(last_event_id: str) -> int:
 
 def _page(node: Node, caller: Caller, after: int, limit: int) -> EventPage:
     if caller.sees_every_event:
-        rows = node.ledger.rows.select_rows(after, limit)
+        rows = node.ledger.rows_after(after, limit)
         events = tuple(event_document(row) for row in rows)
         return EventPage(events=events, next=events[-1].position if events else after)
     # No further than the view that says which cases are this country's.
@@ -90,7 +90,7 @@ def _page(node: Node, caller: Caller, after: int, limit: int) -> EventPage:
     positions = node.views.positions_seen_by(
         caller.viewer, caller.registry.protocol.ledger_id, after=after, upto=upto, limit=limit
     )
-    rows = node.ledger.rows.select_positions(positions)
+    rows = node.ledger.rows_at(positions)
     full = len(positions) == limit
     return EventPage(
         events=tuple(event_document(row) for row in rows),

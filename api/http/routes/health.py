@@ -39,7 +39,7 @@ def ready(node: TheNode) -> Readiness:
     found = Readiness(
         status="ready",
         protocol=registry.protocol.id,
-        head=node.ledger.rows.max_notification_id() or 0,
+        head=node.ledger.head(),
         views={name: node.views.position(name) for name in VIEWS},
         published=standing.published,
         witnesses=standing.witnesses,

@@ -219,7 +219,7 @@ def get_proof(
     cases and of the protocol; coordinators and oversight get all.
     """
     note, checkpoint = _published(node)
-    rows = node.ledger.rows.select_positions([position])
+    rows = node.ledger.rows_at([position])
     if not rows or not _sees(node, caller, position):
         raise Refusal(Ground.UNKNOWN, "unknown-position", "There is no such event to see.")
     if position > checkpoint.size:
