@@ -10,7 +10,6 @@ from uuid import UUID
 from eventsourcing.application import Application, LRUCache
 from eventsourcing.persistence import IntegrityError, Mapper, Notification
 from eventsourcing.utils import EnvType
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from ledger.events.event import ActionRecorded
 from ledger.events.event_mapper import ActionMapper
@@ -37,10 +36,15 @@ from ledger.store.recorder import (
     RegistryMovedError,
     TimeMovedError,
 )
+from ledger.system.backoff import Backoff
+from ledger.system.retrying import retrying
 from ledger.system.telemetry import span
 
 _LOOKS = 5
 """So often a refusal is decided again, where its case or the registry moves meanwhile."""
+_WHERE_IT_MOVED = retrying(
+    (RegistryMovedError, TimeMovedError), attempts=10, backoff=Backoff(0.01, 0.05)
+)
 KNOWN_CASES = 1_000
 """Cases that a process keeps folded, so that an append to one reads nothing."""
 _MOVED = (RegistryMovedError, TimeMovedError)

@@ -9,7 +9,6 @@ from uuid import UUID
 import typer
 from rich import box
 from rich.table import Table
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from api.cli.access_matrix import access_page
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
@@ -22,6 +21,8 @@ from api.runtime.settings import Settings
 from ledger.procedure.erasures import ErasedData
 from ledger.procedure.readings import Reading
 from ledger.signing.keys import write_private
+from ledger.system.backoff import Backoff
+from ledger.system.retrying import retrying
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import ErasureGround, LegalBasis, Purpose
@@ -187,12 +188,7 @@ def access() -> None:
         typer.echo(access_page(Settings().load_protocol()), nl=False)
 
 
-@retry(
-    retry=retry_if_exception_type(NoProposalError),
-    stop=stop_after_delay(_VIEW_SECONDS),
-    wait=wait_fixed(0.2),
-    reraise=True,
-)
+@retrying(NoProposalError, seconds=_VIEW_SECONDS, backoff=Backoff(0.2, 0.4)).wraps
 def _approve(client: LedgerClient, case_id: UUID) -> Receipt:
     """Approve what the case says is proposed; its view may be a moment behind the ledger."""
     view = client.case(case_id).view

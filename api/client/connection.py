@@ -7,7 +7,6 @@ from typing import Any, Self, TypeVar
 import httpx
 from joserfc.jwk import OKPKey
 from pydantic import BaseModel
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from api.client.assertion import make_assertion
 from api.client.bounded_answers import AS_IT_IS, bounded, bounded_client
@@ -15,6 +14,10 @@ from api.client.errors import RefusedError, is_no_answer, problem_of
 from api.client.schemas import CasePage, ErasedPage, ObligationPage, RetentionPage, TrailPage
 from api.client.trace_context import pass_on
 from ledger.log.signed_decision import HEADER
+from ledger.system.backoff import Backoff
+from ledger.system.retrying import retrying
+
+_BACKOFF = Backoff(0.1, 2.0)
 
 D = TypeVar("D", bound=BaseModel)
 P = TypeVar("P", CasePage, ErasedPage, ObligationPage, RetentionPage, TrailPage)
@@ -86,20 +89,15 @@ class Connection:
     def _request(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **content: Any
     ) -> httpx.Response:
-        for attempt in Retrying(
-            retry=retry_if_exception(is_no_answer),
-            stop=stop_after_delay(self._patience),
-            wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.1),
-            reraise=True,
-        ):
-            with attempt:
-                # A new assertion each time: the last one may have been used.
-                sent = {**(headers or {}), **self._authorization()}
-                response = bounded(self._http, method, path, headers=sent, **content)
-                if response.is_error:
-                    raise RefusedError(problem_of(response), response.headers.get(HEADER))
-                return response
-        raise AssertionError("unreachable: the last attempt raises")
+        def once() -> httpx.Response:
+            # A new assertion each time: the last one may have been used.
+            sent = {**(headers or {}), **self._authorization()}
+            response = bounded(self._http, method, path, headers=sent, **content)
+            if response.is_error:
+                raise RefusedError(problem_of(response), response.headers.get(HEADER))
+            return response
+
+        return retrying(is_no_answer, seconds=self._patience, backoff=_BACKOFF)(once)
 
     def _authorization(self) -> dict[str, str]:
         assertion = make_assertion(self.agency, self._key, self._audience)

@@ -1,6 +1,5 @@
 """Read and follow the ledger's events, and the proofs of its transparency log."""
 
-import random
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,12 +10,12 @@ from api.client.bounded_answers import read_bounded
 from api.client.connection import Connection
 from api.client.errors import RefusedError, is_no_answer, problem_of
 from api.client.schemas import Event, EventPage
+from ledger.system.backoff import Backoff
 
 SILENCE_SECONDS = 90.0
 """A stream on which nothing came for so long, no keep-alive either, is lost."""
 FOLLOW_PAUSE_SECONDS = 10.0
 """The longest pause before a lost stream is opened again."""
-_random = random.SystemRandom()
 
 
 class EventsClient(Connection):
@@ -46,9 +45,8 @@ class EventsClient(Connection):
             if time.monotonic() - opened_at > FOLLOW_PAUSE_SECONDS:
                 attempts = 0
             lost()
-            longest = min(FOLLOW_PAUSE_SECONDS, 0.1 * 2**attempts)
-            time.sleep(longest * (0.5 + _random.random() / 2))
             attempts += 1
+            time.sleep(Backoff(0.1, FOLLOW_PAUSE_SECONDS).seconds(attempts))
 
     def _stream(self, after: int) -> Iterator[Event]:
         """Yield events for as long as one connection holds."""

@@ -25,7 +25,6 @@ from uuid import UUID
 
 from eventsourcing.persistence import PersistenceError
 from rfc9457 import Problem
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from api.client.schemas import Outcome, Receipt
 from api.continuity.history import History
@@ -49,6 +48,7 @@ from ledger.signing import signed_action
 from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction
 from ledger.store.database import ReconnectedError
+from ledger.system.retrying import AT_ONCE, retrying
 from ledger.system.telemetry import span
 from ledger.vault.disclosures import Vault, Vaults
 
@@ -56,9 +56,7 @@ _PATIENCE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 _DECISIONS = 2
 """So often an action is decided on again, where its refusal does not hold any more."""
-_AGAIN = Retrying(
-    retry=retry_if_exception_type(ReconnectedError), stop=stop_after_attempt(9), reraise=True
-)
+_AGAIN = retrying(ReconnectedError, attempts=9, backoff=AT_ONCE)
 
 T = TypeVar("T")
 

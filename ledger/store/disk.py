@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psycopg
 import structlog
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from ledger.system.backoff import Backoff
+from ledger.system.retrying import retrying
 
 PIECE_BYTES = 8 * 1024 * 1024
 MEBIBYTE = 1024 * 1024
@@ -23,12 +25,7 @@ _PART_OF_SMALL_DISK = 20
 _FEW_FILES = 1_000
 _log = structlog.get_logger(__name__)
 
-until_given_way = retry(
-    retry=retry_if_exception_type(psycopg.errors.DiskFull),
-    stop=stop_after_delay(5.0),
-    wait=wait_fixed(0.1),
-    reraise=True,
-)
+until_given_way = retrying(psycopg.errors.DiskFull, seconds=5.0, backoff=Backoff(0.1, 0.2)).wraps
 """Calls a function again while the disk is full: within half a second, the process that looks after
 the reserve gives up a piece of it. It is for what reading needs written."""
 

@@ -17,7 +17,9 @@ from typing import Any
 
 import platformdirs
 import psycopg
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from ledger.system.backoff import Backoff
+from ledger.system.retrying import retrying
 
 with warnings.catch_warnings():
     # Says only that a machine without a login session has no runtime directory.
@@ -73,14 +75,11 @@ class EmbeddedServer:
     def conninfo(self) -> str:
         return str(self._server.get_uri())
 
-    @retry(
-        retry=retry_if_exception_type(
-            (psycopg.OperationalError, subprocess.SubprocessError, AssertionError)
-        ),
-        stop=stop_after_delay(60),
-        wait=wait_fixed(0.2),
-        reraise=True,
-    )
+    @retrying(
+        (psycopg.OperationalError, subprocess.SubprocessError, AssertionError),
+        seconds=60.0,
+        backoff=Backoff(0.1, 0.4),
+    ).wraps
     def _start(self) -> None:
         """Start the server, or find it running, and wait until it answers.
 

@@ -20,7 +20,6 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 from eventsourcing.postgres import BasePostgresFactory, PostgresDatastore, PostgresFactory
-from eventsourcing.utils import retry
 from psycopg import Connection, Cursor
 from psycopg.rows import DictRow
 
@@ -42,6 +41,8 @@ from ledger.store.event_rows import (
 from ledger.store.group_commit import Group
 from ledger.store.postgres_arrays import Bigints, Uuids
 from ledger.system import clock
+from ledger.system.backoff import Backoff
+from ledger.system.retrying import retrying
 from ledger.system.telemetry import span
 
 TABLE = "events"
@@ -142,7 +143,7 @@ class LedgerRecorder(EventReader):
         """As the library's: the positions of the events, which are durable."""
         return [row.position for row in self.append(stored_events, **kwargs)]
 
-    @retry((InterfaceError, OperationalError), max_attempts=10, wait=0.2)
+    @retrying((InterfaceError, OperationalError), attempts=10, backoff=Backoff(0.1, 1.0)).wraps
     def append(
         self,
         stored_events: Sequence[StoredEvent],

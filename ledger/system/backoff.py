@@ -6,7 +6,7 @@ Jitter keeps the clients of one server that was away from all asking again in th
 import random
 from dataclasses import dataclass
 
-_random = random.Random()  # noqa: S311  it spreads load, and keeps no secret
+_random = random.SystemRandom()  # processes that were forked share no state of it
 _DOUBLINGS = 30
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from eventsourcing.utils import retry
 from psycopg.sql import SQL, Identifier
 
 from ledger.refusals import Ground, Refusal
@@ -16,6 +15,8 @@ from ledger.store.database import Database
 from ledger.store.group_commit import Group
 from ledger.store.migrate import vault_role, vault_schema
 from ledger.store.postgres_arrays import Booleans, Byteas, Texts, Uuids
+from ledger.system.backoff import Backoff
+from ledger.system.retrying import retrying
 from ledger.system.telemetry import span
 from ledger.vault.bulk_deposits import SealedDeposit, seal_all
 from ledger.vault.data_keys import DataKeys
@@ -83,7 +84,7 @@ class Deposits:
         schema = Identifier(vault_schema(party))
         self._known, self._deposit = (SQL(s).format(schema=schema) for s in (_KNOWN, _DEPOSIT))
 
-    @retry((psycopg.OperationalError,), max_attempts=10, wait=0.2)
+    @retrying(psycopg.OperationalError, attempts=10, backoff=Backoff(0.1, 1.0)).wraps
     def put(self, deposit: Deposit) -> None:
         """Store a deposit, durably unless it says otherwise.
 

@@ -15,7 +15,6 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_fixed
 
 from ledger.application import Ledger, environment
 from ledger.events.event import ActionRecorded, recorded
@@ -43,6 +42,7 @@ from tests.support.agencies import PAST, Agencies
 from tests.support.databases import new_database
 from tests.support.strategies import proposals
 from tests.support.views import rows_of as view_rows
+from tests.support.waiting import until
 
 LEDGERS = int(os.environ.get("CASE_LEDGER_TEST_LEDGERS", "2"))
 STEPS = 50
@@ -302,14 +302,16 @@ def test_a_killed_rebuild_can_be_run_again(followed: str) -> None:
     killed = subprocess.run([sys.executable, "-c", program, followed], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert {name: view_rows(followed, name) for name in VIEWS} == before
-    for attempt in Retrying(
-        # Its processes may be just ending.
-        retry=retry_if_exception_message(match=".*already"),
-        stop=stop_after_delay(30),
-        wait=wait_fixed(0.1),
-    ):
-        with attempt:
+
+    def rebuilt() -> bool:
+        try:
             rebuild_views(followed)
+        except RebuildError as error:
+            assert "already" in str(error)  # noqa: PT017  its processes may be just ending
+            return False
+        return True
+
+    until(rebuilt)
     assert {name: view_rows(followed, name) for name in VIEWS} == before
 
 
