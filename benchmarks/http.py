@@ -41,7 +41,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.client.assertion import TYPE
-from api.demo.machines import free_port
+from api.demo.node_process import children, free_port
 from api.http.documents import event_document
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
@@ -52,7 +52,6 @@ from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
-from tests.support.process import children
 
 RESULTS = Path(__file__).parent / "results" / "http.json"
 CASES = 100

@@ -32,7 +32,7 @@ from rich.table import Table
 import api.exchange.duplicate_matcher
 import api.workers.eraser
 from api.client.assertion import make_assertion
-from api.demo.machines import free_port
+from api.demo.node_process import free_port
 from api.runtime.schema import migrate_all
 from benchmarks import machine
 from benchmarks.growth import agencies_of, database_of, prepare, serving

@@ -23,10 +23,10 @@ import pytest
 import yaml
 
 from api.client import LedgerClient
+from api.demo.node_process import free_port
 from ledger.application import Ledger, environment
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
-from tests.support.process import free_port
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parent.parent

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from api.client import LedgerClient, RefusedError, WaitingError
+from api.demo.node_process import free_port
 from api.keys.country_keys import country_key
 from api.keys.log_keys import log_key, trusted_policy, witness_key
 from api.runtime.settings import Settings
@@ -40,7 +41,6 @@ from tests.support.agencies import PAST, Agencies
 from tests.support.command_line import CommandLine
 from tests.support.databases import new_database
 from tests.support.leaks import tables_with
-from tests.support.process import free_port
 from tests.support.serving import Server, running
 from tests.support.waiting import until
 

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from api.client import LedgerClient
+from api.demo.node_process import NodeProcess, is_alive
 from api.runtime.database import DATABASE
 from api.runtime.status import CHANNEL, Said, Teller, Told, notify
 from ledger.application import Ledger, environment
@@ -22,7 +23,6 @@ from ledger.store.notices import Listener
 from tests.support import process
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
-from tests.support.process import ServeProcess
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -30,13 +30,6 @@ ROOT = Path(__file__).parents[2]
 
 def noted(file: Path) -> list[int]:
     return [int(line) for line in file.read_text().split()] if file.exists() else []
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture
@@ -97,9 +90,9 @@ def test_one_beside_ends_with_the_block(program: Program, tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def node(directory: Path, agencies: Agencies) -> Iterator[ServeProcess]:
+def node(directory: Path, agencies: Agencies) -> Iterator[NodeProcess]:
     """A node in which a protocol is adopted."""
-    serve = ServeProcess(process.environment(directory), directory / "serve.log")
+    serve = NodeProcess(process.environment(directory), directory / "serve.log")
     with serve:
         with Ledger(environment(conninfo(directory))) as ledger:
             agencies.begin(ledger)
@@ -110,7 +103,7 @@ def conninfo(directory: Path) -> str:
     return f"postgresql://postgres@/{DATABASE}?host={directory / 'postgresql'}"
 
 
-def client(node: ServeProcess, agencies: Agencies) -> LedgerClient:
+def client(node: NodeProcess, agencies: Agencies) -> LedgerClient:
     return LedgerClient(
         node.url,
         agency="xk-dhtqnj",
@@ -121,7 +114,7 @@ def client(node: ServeProcess, agencies: Agencies) -> LedgerClient:
 
 
 def test_a_node_goes_on_whichever_of_its_processes_is_killed(
-    node: ServeProcess, agencies: Agencies
+    node: NodeProcess, agencies: Agencies
 ) -> None:
     with client(node, agencies) as asking:
         for _ in range(2):
@@ -142,7 +135,7 @@ def test_roles_may_be_on_machines_of_their_own(
     with Ledger(environment(database)) as ledger:
         agencies.begin(ledger)
     api, work = (
-        ServeProcess(
+        NodeProcess(
             process.environment(
                 directory, CASE_LEDGER_DATABASE_URL=database, CASE_LEDGER_ROLES=f'["{role}"]'
             ),

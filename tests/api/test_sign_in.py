@@ -40,6 +40,7 @@ from structlog.testing import capture_logs
 from api.authentication.id_tokens import proves_second_factor, pseudonym
 from api.client import LedgerClient
 from api.client.assertion import make_assertion
+from api.demo.node_process import free_port
 from api.http.access import from_own_page
 from api.node.node import Node, check_settings
 from api.processes.server import tls_context
@@ -49,7 +50,6 @@ from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
 from tests.support.openid import CLIENT_ID, CLIENT_SECRET, REGISTRY, Claims, Provider, providing
-from tests.support.process import free_port
 from tests.support.serving import Server, running
 
 SESSION = "case-ledger-session"

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.demo.node_process import free_port
 from api.node.node import check_settings
 from api.runtime.settings import Settings
 from api.workers.timestamper import MAX_BYTES, HttpTimestampAuthority, Stamper
@@ -21,7 +22,6 @@ from ledger.store.database import Database
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.command_line import CommandLine
-from tests.support.process import free_port
 from tests.support.serving import Server, running
 from tests.support.timestamping import Authority, Respond, send, serving_authority
 from tests.support.waiting import until

@@ -21,6 +21,7 @@ from joserfc.jwk import OKPKey
 
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.schemas.problem import ProblemDetails
+from api.demo.node_process import free_port
 from api.exchange import outbox_relay, waiting
 from api.keys.log_keys import log_key, witness_key
 from api.runtime import readiness
@@ -39,7 +40,6 @@ from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.command_line import CommandLine
 from tests.support.databases import new_database
-from tests.support.process import free_port
 from tests.support.proxy import Answer, Asked, Proxy, answer, proxying
 from tests.support.serving import Server, running
 from tests.support.waiting import until

@@ -166,7 +166,7 @@ class World:
             part.kill()
         for part in (self.api, self.work):
             part.start()
-        self.api.wait_until_ready()
+        self.api.wait_until_alive()
 
     def wait_until_ready(self) -> float:
         """How many seconds it takes until the node is ready, and takes an action."""
@@ -215,7 +215,7 @@ def world(server: str, directory: Path, agencies: Agencies) -> Iterator[World]:
         try:
             api.start()
             work.start()
-            api.wait_until_ready()
+            api.wait_until_alive()
             clocks = {"api": own, "work": working, "database": database}
             story = Story(api.url, agencies, spare)
             yield World(directory, conninfo, settings, clocks, api, work, story)

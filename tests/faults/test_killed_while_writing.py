@@ -13,6 +13,7 @@ from random import Random
 from uuid import UUID
 
 from api.client.schemas import Receipt
+from api.demo.node_process import NodeProcess, kill_postgresql
 from api.runtime.database import open_store
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
@@ -24,7 +25,6 @@ from projections.tables.view_queries import ViewReader
 from projections.upkeep.runner import Followers
 from tests.support import process
 from tests.support.agencies import Agencies
-from tests.support.process import ServeProcess, kill_postgresql
 from tests.support.views import wait_for
 from tests.support.writing import Writer, wait_for_progress, writing
 
@@ -41,7 +41,7 @@ def test_every_acknowledged_event_survives(directory: Path, agencies: Agencies) 
             before = ledger.head()
 
     police = [a.id for a in agencies.protocol.agencies if a.party == "XK" and a.role == "police"]
-    node = ServeProcess(process.environment(directory), directory / "serve.log")
+    node = NodeProcess(process.environment(directory), directory / "serve.log")
     with node:
         with writing(node.url, agencies, list(islice(cycle(police), WRITERS))) as writers:
             kills = kill_again_and_again(node, directory, writers)
@@ -55,7 +55,7 @@ def test_every_acknowledged_event_survives(directory: Path, agencies: Agencies) 
 
 
 def kill_again_and_again(
-    node: ServeProcess, data_directory: Path, writers: list[Writer]
+    node: NodeProcess, data_directory: Path, writers: list[Writer]
 ) -> Counter[str]:
     random = Random(7)
     kills: Counter[str] = Counter()

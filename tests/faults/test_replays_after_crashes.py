@@ -15,6 +15,7 @@ from joserfc import jwt
 
 from api.authentication.replay_guard import AHEAD
 from api.client.assertion import TYPE
+from api.demo.node_process import NodeProcess, kill_postgresql
 from api.runtime.database import open_store
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
@@ -22,7 +23,6 @@ from ledger.application import Ledger, environment
 from ledger.signing import keys
 from tests.support import process
 from tests.support.agencies import Agencies
-from tests.support.process import ServeProcess, kill_postgresql
 from tests.support.waiting import until
 
 AGENCY = "xk-nac"
@@ -35,7 +35,7 @@ class Place:
     directory: Path
     agencies: Agencies
     conninfo: str
-    nodes: tuple[ServeProcess, ServeProcess]
+    nodes: tuple[NodeProcess, NodeProcess]
     http: httpx.Client
     made: int = 0
 
@@ -88,8 +88,8 @@ def place(agencies: Agencies) -> Iterator[Place]:
             conninfo = store.conninfo
         env = process.environment(directory)
         nodes = (
-            ServeProcess(env, directory / "serve.log"),
-            ServeProcess(env, directory / "other.log"),
+            NodeProcess(env, directory / "serve.log"),
+            NodeProcess(env, directory / "other.log"),
         )
         limits = httpx.Limits(max_keepalive_connections=0)
         with nodes[0], nodes[1], httpx.Client(timeout=30, limits=limits) as http:
@@ -112,20 +112,20 @@ def kill_a_backend(place: Place) -> None:
 def kill_the_api(place: Place) -> None:
     place.nodes[0].kill()
     place.nodes[0].start()
-    place.nodes[0].wait_until_ready()
+    place.nodes[0].wait_until_alive()
 
 
 def kill_both(place: Place) -> None:
     place.nodes[0].kill()
     kill_postgresql(place.directory)
     place.nodes[0].start()
-    place.nodes[0].wait_until_ready()
+    place.nodes[0].wait_until_alive()
 
 
 def restart_the_api(place: Place) -> None:
     place.nodes[0].stop()
     place.nodes[0].start()
-    place.nodes[0].wait_until_ready()
+    place.nodes[0].wait_until_alive()
 
 
 CRASHES = [kill_the_database, kill_a_backend, kill_the_api, kill_both, restart_the_api]

@@ -16,11 +16,11 @@ import httpx
 import pytest
 
 from api.demo.enrolment import enrolled
-from api.demo.machines import free_port
+from api.demo.node_process import NodeProcess, free_port
 from ledger.procedure.protocol import shipped_protocol
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
-from tests.support.process import PROGRAM, ServeProcess
+from tests.support.process import PROGRAM
 
 LINK = r"([a-z]{2}-[a-z-]+) +(http://127\.0\.0\.1:\d+/demo/enrol/[\w-]{22})"
 
@@ -52,7 +52,7 @@ def test_from_the_first_key_to_the_last_view(cli: CommandLine, directory: Path) 
     assert adopted["position"] == 1
     assert len(adopted["leaf_hash"]) == 64
 
-    with ServeProcess(cli.env, directory / "serve.log") as node:
+    with NodeProcess(cli.env, directory / "serve.log") as node:
         cli.more["CASE_LEDGER_URL"] = node.url
         police = made["xk-dhtqnj"]
         cli.run("act", "-a", "xk-dhtqnj", *ACT, code=2)  # its key is not registered yet

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from api.demo.node_process import NodeProcess
 from tests.support.command_line import CommandLine
 from tests.support.htcds import rows, write_csv, write_map
-from tests.support.process import ServeProcess, wait_until_published
+from tests.support.process import wait_until_published
 
 COORDINATORS = ("xk-nac", "me-nac", "al-nac")
 
@@ -23,7 +24,7 @@ def test_an_agency_brings_its_existing_cases(directory: Path) -> None:
     assert "map" in refused.stderr
     rehearsed = cli.run(*words, "--dry-run", code=2)
     assert "could be recorded" in rehearsed.stdout
-    with ServeProcess(cli.env, directory / "serve.log") as node:
+    with NodeProcess(cli.env, directory / "serve.log") as node:
         cli.more["CASE_LEDGER_URL"] = node.url
         said = cli.run(*words, code=2)
         assert "39 (39 by this run)" in said.stdout

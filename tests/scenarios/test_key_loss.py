@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.demo.node_process import NodeProcess
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import leaf_hash
 from ledger.log.note import Note, SignatureType, SignerKey
@@ -15,7 +16,7 @@ from ledger.publication.witness import Submission
 from ledger.signing import keys
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
-from tests.support.process import ServeProcess, wait_until_published
+from tests.support.process import wait_until_published
 from tests.support.trees import continued
 from tests.support.waiting import until
 
@@ -55,13 +56,13 @@ def test_a_leaked_log_key_and_the_way_back(machines: list[CommandLine], director
     montenegro.more["CASE_LEDGER_LEDGER_ORIGIN"] = log_key.split("+")[0]
     their_key = montenegro.run("witness", "key", "ME").stdout.strip()
     serve = ("witness", "serve", "ME", "--log", log_key)
-    witness = ServeProcess(montenegro.env, directory / "witness.log", serve)
+    witness = NodeProcess(montenegro.env, directory / "witness.log", serve)
     policy = directory / "policy"
     of_me = next(line for line in own.splitlines() if line.startswith("witness ME"))
     needs_all = own.replace("group parties 2", "group parties 3")
     policy.write_text(needs_all.replace(of_me, f"witness ME {their_key} {witness.url}"))
     cli.more["CASE_LEDGER_POLICY"] = str(policy)
-    with ServeProcess(cli.env, directory / "serve.log") as node, witness:
+    with NodeProcess(cli.env, directory / "serve.log") as node, witness:
         cli.more["CASE_LEDGER_URL"] = node.url
         wait_until_published(node.url, 1)
         # The thief has the log's key and what anyone can read, and asks the witness once.

@@ -7,12 +7,13 @@ from typing import cast
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from api.demo.node_process import NodeProcess
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note, SignatureType, SignerKey
 from ledger.signing import keys
 from tests.support.auditor import run_auditor
 from tests.support.command_line import ACT, CommandLine
-from tests.support.process import ServeProcess, wait_until_published
+from tests.support.process import wait_until_published
 
 COORDINATORS = ("xk-nac", "me-nac", "al-nac")
 
@@ -36,7 +37,7 @@ def test_the_parties_replace_keys_of_the_log_and_of_a_witness(directory: Path) -
     cli.json("adopt", "--as", COORDINATORS[0], *named)
     before = directory / "before"
     before.write_text(cli.run("log", "policy").stdout)
-    with ServeProcess(cli.env, directory / "serve.log") as node:
+    with NodeProcess(cli.env, directory / "serve.log") as node:
         cli.more["CASE_LEDGER_URL"] = node.url
         cli.json("keys", "new", "xk-dhtqnj")
         key = directory / "keys" / "xk-dhtqnj.public.json"

@@ -16,9 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
+from api.demo.node_process import NodeProcess, kill_postgresql
 from ledger.signing.keys import key_id, load
 from tests.support.command_line import ACT, CommandLine
-from tests.support.process import PROGRAM, ServeProcess, kill_postgresql
+from tests.support.process import PROGRAM
 from tests.support.waiting import until
 
 IDLE_SECONDS = float(os.environ.get("CASE_LEDGER_TEST_IDLE_SECONDS", "1.5"))
@@ -104,21 +105,21 @@ def muting(node_url: str) -> Iterator[tuple[str, threading.Event]]:
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CommandLine, ServeProcess]]:
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CommandLine, NodeProcess]]:
     """A node with an adopted protocol and Kosovo's police, and commands that talk to it."""
     directory = tmp_path_factory.mktemp("lost-answers")
     cli = CommandLine(directory, {"CASE_LEDGER_STREAM_KEEPALIVE_SECONDS": KEEPALIVE})
     made = {a: cli.json("keys", "new", a) for a in ("xk-nac", "me-nac", "al-nac", "xk-dhtqnj")}
     me, al = (f"{agency}={made[agency]['public']}" for agency in ("me-nac", "al-nac"))
     cli.json("adopt", "--as", "xk-nac", "--coordinator", me, "--coordinator", al)
-    with ServeProcess(cli.env, directory / "serve.log") as node:
+    with NodeProcess(cli.env, directory / "serve.log") as node:
         cli.more["CASE_LEDGER_URL"] = node.url
         cli.json("keys", "register", "-a", "xk-nac", "xk-dhtqnj", made["xk-dhtqnj"]["public"])
         yield cli, node
 
 
 def test_an_answer_that_is_lost_is_completed_later_by_the_same_action(
-    begun: tuple[CommandLine, ServeProcess],
+    begun: tuple[CommandLine, NodeProcess],
 ) -> None:
     cli, node = begun
     with muting(node.url) as (proxy, mute):
@@ -139,7 +140,7 @@ def test_an_answer_that_is_lost_is_completed_later_by_the_same_action(
     assert "Nothing of xk-dhtqnj waits" in cli.run("act", "--resend", "-a", "xk-dhtqnj").stdout
 
 
-def test_what_the_node_refuses_is_not_kept(begun: tuple[CommandLine, ServeProcess]) -> None:
+def test_what_the_node_refuses_is_not_kept(begun: tuple[CommandLine, NodeProcess]) -> None:
     cli, _ = begun
     kind, _, *fields = ACT
     in_future = "acted_at=2999-01-01T00:00:00Z"
@@ -149,7 +150,7 @@ def test_what_the_node_refuses_is_not_kept(begun: tuple[CommandLine, ServeProces
 
 
 def test_a_follower_goes_on_through_silence_and_restarts_and_ends_with_its_key(
-    begun: tuple[CommandLine, ServeProcess],
+    begun: tuple[CommandLine, NodeProcess],
 ) -> None:
     cli, node = begun
     follower = Follower(cli.env)
@@ -164,7 +165,7 @@ def test_a_follower_goes_on_through_silence_and_restarts_and_ends_with_its_key(
                 if restart == node.kill:
                     kill_postgresql(cli.directory)
                 node.start()
-                node.wait_until_ready()
+                node.wait_until_alive()
         own = load(cli.directory / "keys" / "xk-nac.jwk")
         cli.run("keys", "revoke", "-a", "xk-nac", key_id(own))
         assert follower.wait() == 2

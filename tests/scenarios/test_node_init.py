@@ -20,7 +20,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from api.cli import app
-from api.demo.machines import Machine, free_port
+from api.demo.machines import Machine
+from api.demo.node_process import free_port
 from api.node.setting_up.checks import check_machine
 from api.node.setting_up.hand_over import CountryHandOver, LedgerHandOver, read_hand_over
 from api.node.setting_up.settings_file import read_settings, write_settings

@@ -9,13 +9,13 @@ from uuid import UUID, uuid4
 
 from psycopg.conninfo import make_conninfo
 
+from api.demo.node_process import NodeProcess
 from api.demo.story import STORY
 from api.runtime.settings import Settings
 from ledger.signing.sd_jwt import make_disclosure
 from ledger.store.embedded import EmbeddedServer
 from ledger.vocabulary import picklists
 from tests.support.command_line import CommandLine
-from tests.support.process import ServeProcess
 from tests.support.strategies import inside_base64
 
 SHORTEST = 8
@@ -90,7 +90,7 @@ def use(directory: Path) -> None:
         database = make_conninfo(embedded.conninfo, dbname="case_ledger_demo")
         cli = CommandLine(directory / "demo", {"CASE_LEDGER_DATABASE_URL": database})
         cli.run("log", "export", str(directory / "export"))
-        with ServeProcess(cli.env, directory / "serve.log") as node:
+        with NodeProcess(cli.env, directory / "serve.log") as node:
             cli.more["CASE_LEDGER_URL"] = node.url
             of_police = ("-a", "xk-dhtqnj", "-k", str(demo_key(directory, "xk-dhtqnj")))
             cases = cli.json("case", *of_police)

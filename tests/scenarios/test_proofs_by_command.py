@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from api.demo.node_process import NodeProcess
 from tests.support.auditor import run_auditor
 from tests.support.command_line import ACT, CommandLine
-from tests.support.process import ServeProcess, wait_until_published
+from tests.support.process import wait_until_published
 from tests.support.waiting import until
 
 
@@ -46,7 +47,7 @@ def test_a_country_verifies_without_trusting_the_operator(
     montenegro.more["CASE_LEDGER_LEDGER_ORIGIN"] = log_key.split("+")[0]
     their_key = montenegro.run("witness", "key", "ME").stdout.strip()
     serve = ("witness", "serve", "ME", "--log", log_key)
-    witness = ServeProcess(montenegro.env, directory / "witness.log", serve)
+    witness = NodeProcess(montenegro.env, directory / "witness.log", serve)
     policy = directory / "policy"
     policy.write_text(
         "\n".join(
@@ -58,7 +59,7 @@ def test_a_country_verifies_without_trusting_the_operator(
         + "\n"
     )
     cli.more["CASE_LEDGER_POLICY"] = str(policy)
-    with ServeProcess(cli.env, directory / "serve.log") as node:
+    with NodeProcess(cli.env, directory / "serve.log") as node:
         cli.more["CASE_LEDGER_URL"] = node.url
         cli.json("keys", "new", "xk-dhtqnj")
         public = cli.directory / "keys" / "xk-dhtqnj.public.json"

@@ -19,6 +19,7 @@ import pytest
 from api.cli.nodes import own_copy
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.schemas import Receipt
+from api.demo.node_process import free_port
 from api.exchange.mirror_sync import HttpSource
 from api.exchange.rejoining import Rejoining
 from api.keys.country_keys import country_key
@@ -35,7 +36,6 @@ from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.command_line import CommandLine
 from tests.support.databases import new_database
-from tests.support.process import free_port
 from tests.support.serving import running
 from tests.support.waiting import until
 

@@ -17,6 +17,7 @@ from api.client import LedgerClient
 from api.demo import forked
 from api.demo.forked import Forked
 from api.demo.machines import Machine
+from api.demo.node_process import kill_postgresql
 from api.keys.country_keys import country_key
 from api.keys.log_keys import log_key, witness_key
 from api.runtime.database import DATABASE
@@ -27,7 +28,6 @@ from ledger.procedure.protocol import COORDINATOR, Agency
 from ledger.signing import keys, signed_action
 from ledger.vocabulary.registration import CountryKeyRegistered
 from tests.support.agencies import PAST, Agencies
-from tests.support.process import children
 from tests.support.waiting import until
 
 COUNTRIES = ("XK", "ME", "AL")
@@ -52,7 +52,7 @@ class ServedNode(Machine):
 
     def kill(self) -> None:
         """Kill all its processes, and return when none is left that holds its port."""
-        parts = children(self._process.pid) if self._process is not None else []
+        parts = self.parts()
         super().kill()
         for part in parts:
             with suppress(ProcessLookupError):
@@ -69,9 +69,7 @@ class ServedNode(Machine):
 
     def kill_postgresql(self) -> None:
         """Kill the node's own PostgreSQL, where it has one. The node starts it again."""
-        pid_file = self.home / "postgresql" / "postmaster.pid"
-        with suppress(FileNotFoundError, ProcessLookupError, IndexError):
-            os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+        kill_postgresql(self.home)
 
     @property
     def has_postgresql(self) -> bool:
@@ -88,18 +86,10 @@ class ServedNode(Machine):
         )
 
     def _kill_part(self, place: int) -> None:
-        parts = children(self._process.pid) if self._process is not None else []
+        parts = self.parts()
         if len(parts) > place:
             with suppress(ProcessLookupError):
                 os.kill(parts[place], signal.SIGKILL)
-
-
-class HastyNode(ServedNode):
-    """A node that tries again soon: pauses of many seconds are one or two here."""
-
-    @property
-    def forked(self) -> type[Forked]:  # type: ignore[override]
-        return _Hasty
 
 
 class _Hasty(Forked):
@@ -112,6 +102,12 @@ class _Hasty(Forked):
         )
         with patch.dict(os.environ, TERM="dumb"):
             self._process.start()
+
+
+class HastyNode(ServedNode):
+    """A node that tries again soon: pauses of many seconds are one or two here."""
+
+    forked = _Hasty
 
 
 def _main(words: list[str], env: dict[str, str], directory: str, out: str, err: str) -> None:

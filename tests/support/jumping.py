@@ -9,7 +9,7 @@ import psycopg
 
 from api.demo import forked
 from api.demo.forked import Forked
-from tests.support.process import ServeProcess
+from api.demo.node_process import NodeProcess
 
 CLOCK_FILE = "TEST_CLOCK_FILE"
 
@@ -59,17 +59,6 @@ class DatabaseClock:
             connection.execute("UPDATE jumped.clock SET ahead = %s", (ahead,))
 
 
-class JumpingProcess(ServeProcess):
-    """A running `case-ledger serve` whose clock a file sets."""
-
-    def __init__(self, env: dict[str, str], log: Path, clock: FileClock) -> None:
-        super().__init__({**env, CLOCK_FILE: str(clock.path)}, log)
-
-    def start(self) -> None:
-        words = (*self.command, "--port", str(self.port))
-        self._process = _Jumping(words, self.env, out=self.log, err=self.log)
-
-
 class _Jumping(Forked):
     def __init__(
         self, words: Sequence[str], env: Mapping[str, str], *, out: Path, err: Path
@@ -79,6 +68,15 @@ class _Jumping(Forked):
             target=_main, args=(list(words), dict(env), str(Path.cwd()), str(out), str(err))
         )
         self._process.start()
+
+
+class JumpingProcess(NodeProcess):
+    """A running `case-ledger serve` whose clock a file sets."""
+
+    forked = _Jumping
+
+    def __init__(self, env: dict[str, str], log: Path, clock: FileClock) -> None:
+        super().__init__({**env, CLOCK_FILE: str(clock.path)}, log)
 
 
 def _main(words: list[str], env: dict[str, str], directory: str, out: str, err: str) -> None:

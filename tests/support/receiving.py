@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from standardwebhooks import Webhook
 
-from api.demo.machines import free_port
+from api.demo.node_process import free_port
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIGEgdGVzdCwgbm90aGluZyBlbHNl"
 OTHER_SECRET = "whsec_" + "YW5vdGhlciBzZWNyZXQgb2YgYSB0ZXN0LCBub25l"
