@@ -7,7 +7,6 @@ import asyncio
 import os
 import resource
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -194,16 +193,19 @@ def test_many_followers_cost_the_database_what_a_few_cost(
         head = ledger.head()
         with following(served, agencies, head) as followers:
             followers.wait_until_all_begun()
-            time.sleep(1)  # each has looked once whether it is behind
+            # Who was told of an event is behind no more.
+            first = wait_until_told(followers, agencies, act(served, 1))
             with reads(monkeypatch) as counted:
                 before = transactions(database)
-                everything, of_kosovo, of_montenegro = act(served, 10)
-                expected = {ALL: everything, KOSOVO: of_kosovo, MONTENEGRO: of_montenegro}
-                wanted = [expected[agency] for agency in agencies]
-                until(partial(all_told, followers, wanted), "not all were told")
+                acts = act(served, 10)
+                wanted = wait_until_told(followers, agencies, acts)
                 used = transactions(database) - before
-            time.sleep(0.5)  # nothing comes twice
-            check_told(followers.seen, wanted)
+            everything = acts[0]
+            # An event that came twice would have come before this one.
+            last = wait_until_told(followers, agencies, act(served, 1))
+            check_told(
+                followers.seen, [a + b + c for a, b, c in zip(first, wanted, last, strict=True)]
+            )
         costs.append((counted, used))
     for counted, _ in costs:
         # One read of the new events at most for each growth; then who sees them, again while the
@@ -214,6 +216,16 @@ def test_many_followers_cost_the_database_what_a_few_cost(
     (_, few), (_, many) = costs
     # All transactions of the node: with one for each follower and event there would be far more.
     assert many - few < FOLLOWERS * len(everything) / 2
+
+
+def wait_until_told(
+    followers: Following, agencies: list[str], acts: tuple[list[int], list[int], list[int]]
+) -> list[list[int]]:
+    """Wait until each follower was told what it should see. Returns that, for each."""
+    seen_by = dict(zip((ALL, KOSOVO, MONTENEGRO), acts, strict=True))
+    wanted = [seen_by[agency] for agency in agencies]
+    until(partial(all_told, followers, wanted), "not all were told")
+    return wanted
 
 
 def all_told(followers: Following, wanted: list[list[int]]) -> bool:

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -57,7 +56,8 @@ def test_a_policy_that_one_party_proposes_is_not_gone_to(target: Target) -> None
         assert told.status_code == 201
         with target.server.client(KOSOVO) as police:
             police.agencies()
-        time.sleep(1.5)  # publication asks its witnesses about each second
+        for worker in ("sign", "gather"):
+            target.server.worker(worker).wait_for_step()
         assert came == []
 
 

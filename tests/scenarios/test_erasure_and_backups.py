@@ -5,7 +5,6 @@ By the commands that people use; the server is a real one.
 
 import json
 import re
-import time
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -166,7 +165,7 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
                 court.append(hold, held, 2)
             with served.client("me-nac") as montenegro:
                 until(lambda: all(montenegro.case(c).disclosed for c in reasons))
-            time.sleep(2)  # what is not over its time stays, though the nodes have looked
+            served.worker("erase").wait_for_step()  # what is not over its time stays
             assert all(there.sealed(database, case_id) for case_id in reasons)
 
         began, looks = datetime.now(UTC), iter((336, 336, 380))
