@@ -165,6 +165,7 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
                 court.append(hold, held, 2)
             with served.client("me-nac") as montenegro:
                 until(lambda: all(montenegro.case(c).disclosed for c in reasons))
+            monkeypatch.setattr("api.workers.eraser._RETENTION_EVERY_SECONDS", 0.0)
             served.worker("erase").wait_for_step()  # what is not over its time stays
             assert all(there.sealed(database, case_id) for case_id in reasons)
 
