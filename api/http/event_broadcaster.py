@@ -17,7 +17,6 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import anyio
-import structlog
 from sse_starlette import ServerSentEvent
 
 from api.client.schemas import Event
@@ -29,6 +28,8 @@ from api.runtime import status
 from ledger.procedure.registry import Registry
 from ledger.store.event_rows import CHANNEL
 from ledger.store.notices import listen
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_task import PeriodicTask
 
 PAGE = 500
 _CATCHING_UP = 4  # followers that are behind and read pages at the same time
@@ -36,8 +37,7 @@ _UNJUDGED = 2_000
 _LOOK_SECONDS = 5.0  # a notice is not needed for an event to be seen at last
 _JUDGE_SECONDS = 1.0
 _LAG_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-_RETRY_SECONDS = 0.5
-_log = structlog.get_logger(__name__)
+_BACKOFF = Backoff(0.5, 2.0)
 T = TypeVar("T")
 
 
@@ -78,7 +78,14 @@ class Feed:
         self._node = node
         self._followers: set[Follower] = set()
         self._wanted = asyncio.Event()
-        self._grown = asyncio.Event()
+        self._is_grown = False
+        """Whether the ledger may have grown since it was read."""
+        self._lag = 0
+        """How often countries' followers waited for the views since there is something for them."""
+        self._reader = PeriodicTask("feed", self._read, every=_LOOK_SECONDS, backoff=_BACKOFF)
+        self._judging = PeriodicTask(
+            "judge", self._judge, every=_JUDGE_SECONDS, first_after=_JUDGE_SECONDS
+        )
         self._registry: Registry | None = None
         self._all: Tail | None = None
         self._countries: dict[str, Tail] = {}
@@ -95,7 +102,7 @@ class Feed:
         self._followers.add(follower)
         self._wanted.set()
         if self._all is None or (follower.viewer is not None and not self._countries):
-            self._grown.set()
+            self._grown()
         try:
             yield follower
         finally:
@@ -112,8 +119,8 @@ class Feed:
     async def __aenter__(self) -> Self:
         works: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
             self._listen,
-            self._read,
-            self._judge,
+            self._reader.run,
+            self._judging.run,
         )
         self._tasks = [asyncio.create_task(work()) for work in works]
         return self
@@ -133,35 +140,32 @@ class Feed:
 
         async def when_listening() -> None:
             await self._in_thread(told.read)
-            self._grown.set()
+            self._grown()
 
         await listen(
             self._node.conninfo,
-            {CHANNEL: lambda _: self._grown.set(), status.CHANNEL: told.hear},
+            {CHANNEL: lambda _: self._grown(), status.CHANNEL: told.hear},
             when_listening=when_listening,
         )
 
-    async def _read(self) -> None:
-        lag = 0
-        while True:
-            if not self._followers:
-                self._all, self._countries = None, {}
-                self._unjudged.clear()
-            await self._wanted.wait()
-            grown = self._grown.is_set() or not self._unjudged
-            self._grown.clear()
-            try:
-                await self._step(grown)
-            except Exception as error:
-                _log.warning("the feed is interrupted", error=type(error).__name__)
-                self._grown.set()
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            # Views follow the ledger without a notice of their own.
-            lag = min(lag + 1, len(_LAG_SECONDS)) if self._unjudged else 0
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LAG_SECONDS[lag - 1] if lag else _LOOK_SECONDS):
-                    await self._grown.wait()
+    def _grown(self) -> None:
+        self._is_grown = True
+        self._reader.wake()
+
+    async def _read(self) -> float | None:
+        if not self._followers:
+            self._all, self._countries = None, {}
+            self._unjudged.clear()
+        await self._wanted.wait()
+        grown, self._is_grown = self._is_grown or not self._unjudged, False
+        try:
+            await self._step(grown)
+        except Exception:
+            self._is_grown = True
+            raise
+        # Views follow the ledger without a notice of their own.
+        self._lag = min(self._lag + 1, len(_LAG_SECONDS)) if self._unjudged else 0
+        return _LAG_SECONDS[self._lag - 1] if self._lag else None
 
     async def _step(self, grown: bool) -> None:
         if self._all is None:
@@ -240,15 +244,10 @@ class Feed:
 
     async def _judge(self) -> None:
         """Once a second, end the streams whose key has expired or whose session is over."""
-        while True:
-            await asyncio.sleep(_JUDGE_SECONDS)
-            await self._wanted.wait()
-            if self._registry is not None:
-                self._judge_keys(self._registry)
-            try:
-                await self._judge_sessions()
-            except Exception as error:  # asked again in a second
-                _log.warning("sessions are not judged", error=type(error).__name__)
+        await self._wanted.wait()
+        if self._registry is not None:
+            self._judge_keys(self._registry)
+        await self._judge_sessions()
 
     def _judge_keys(self, registry: Registry) -> None:
         moments = self._node.clock.moments()

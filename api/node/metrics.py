@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.client.schemas.health import Effect
@@ -74,6 +74,7 @@ class _Standing(Collector):
                 "Since when the process that follows, publishes and folds has said nothing",
                 max(0.0, (clock.now() - worked_at).total_seconds()),
             )
+        yield from self._workers()
         if (following := node.following()) is not None:
             yield _gauge("outbox_waiting", "Actions without an outcome", following.waiting)
             if (since := following.waiting_since) is not None:
@@ -92,6 +93,20 @@ class _Standing(Collector):
                 following.others_seconds or 0.0,
             )
             yield _gauge("ledger_reachable", "1 where it answers", float(following.reachable))
+
+    def _workers(self) -> Iterator[Metric]:
+        """How the steps of each worker of the background process went."""
+        steps = CounterMetricFamily(
+            "case_ledger_worker_steps", "Steps that ended without a failure", labels=("worker",)
+        )
+        failures = _gauge(
+            "worker_failures", "Steps that failed since the last success", labels=("worker",)
+        )
+        for one in self._node.told.workers():
+            steps.add_metric((one.name,), one.steps)
+            failures.add_metric((one.name,), one.failures)
+        yield steps
+        yield failures
 
     def _parcels(self) -> Iterator[Metric]:
         labels = ("side", "sender", "recipient")

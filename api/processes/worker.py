@@ -48,7 +48,7 @@ from api.node.other_nodes import other_nodes
 from api.notifying.notifier import Notifier
 from api.runtime import status
 from api.runtime.readiness import Checks
-from api.runtime.status import WORK_LOCK, Heard, Said, Teller
+from api.runtime.status import WORK_LOCK, Heard, Said, Teller, WorkerHealth
 from api.runtime.trouble import Trouble
 from api.workers.checkpoint_publisher import Publisher
 from api.workers.eraser import Erasing
@@ -354,21 +354,26 @@ class Work:
             return None
 
     def _said(self) -> Said:
+        said = Said(troubles=self.checks.now, workers=self._health())
         if self._publisher is not None:
-            return Said(size=self._publisher.signed, troubles=self.checks.now)
+            return said.model_copy(update={"size": self._publisher.signed})
         follower, forwarder = self._follower, self._forwarder
         if follower is None or forwarder is None:
-            return Said(troubles=self.checks.now)
-        return Said(
-            size=follower.size,
-            troubles=self.checks.now,
-            heard=Heard(
-                reachable=follower.reachable,
-                takes_actions=forwarder.reachable,
-                heard_at=follower.heard_at,
-                trouble=follower.trouble,
-            ),
-            decided=self._decided,
+            return said
+        heard = Heard(
+            reachable=follower.reachable,
+            takes_actions=forwarder.reachable,
+            heard_at=follower.heard_at,
+            trouble=follower.trouble,
+        )
+        return said.model_copy(
+            update={"size": follower.size, "heard": heard, "decided": self._decided}
+        )
+
+    def _health(self) -> tuple[WorkerHealth, ...]:
+        return tuple(
+            WorkerHealth(name=one.name, steps=one.health.steps, failures=one.health.failures)
+            for one in self.workers
         )
 
 

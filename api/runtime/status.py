@@ -6,7 +6,7 @@ notice alone is enough: there is something to do, which is in the database.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 _SAY = """
 INSERT INTO node.work (said, said_at) VALUES (%(said)s::text::jsonb, now())
 ON CONFLICT (is_only) DO UPDATE SET said = EXCLUDED.said, said_at = EXCLUDED.said_at
-RETURNING pg_notify(%(channel)s, %(said)s)
+RETURNING pg_notify(%(channel)s, %(notice)s)
 """
 
 
@@ -46,6 +46,18 @@ class Heard(BaseModel):
     trouble: str | None
 
 
+class WorkerHealth(BaseModel):
+    """How the steps of one worker went."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    steps: int
+    """How many steps ended without a failure since the process began."""
+    failures: int
+    """How many steps failed since the last one that did not."""
+
+
 class Said(BaseModel):
     """All that is said."""
 
@@ -59,6 +71,8 @@ class Said(BaseModel):
     """``None`` on the ledger node."""
     decided: int = 0
     """Grows whenever an outcome may be known of what is in the outbox."""
+    workers: tuple[WorkerHealth, ...] = ()
+    """How the steps of each worker went. It is in the row alone: a notice is bounded."""
 
 
 class Told:
@@ -82,6 +96,12 @@ class Told:
             row = connection.execute("SELECT said FROM node.work").fetchone()
         if row is not None:
             self._take(Said.model_validate(row["said"]))
+
+    def workers(self) -> Sequence[WorkerHealth]:
+        """Return how the steps of each worker went, as the row says. Raises ``psycopg.Error``."""
+        with self._database.connection() as connection:
+            row = connection.execute("SELECT said FROM node.work", prepare=True).fetchone()
+        return () if row is None else Said.model_validate(row["said"]).workers
 
     def said_at(self) -> datetime | None:
         """When anything was said last: every few seconds, while the work goes on."""
@@ -118,8 +138,11 @@ class Teller(PeriodicWorker):
         """Say it now. Raises ``psycopg.Error``."""
         with self._database.transaction() as connection:
             connection.execute("SET LOCAL synchronous_commit = off")
-            said = self._look().model_dump_json()
-            connection.execute(_SAY, {"said": said, "channel": CHANNEL}, prepare=True)
+            said = self._look()
+            row, notice = said.model_dump_json(), said.model_dump_json(exclude={"workers"})
+            connection.execute(
+                _SAY, {"said": row, "notice": notice, "channel": CHANNEL}, prepare=True
+            )
 
 
 def notify(database: Database, channel: str) -> None:

@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import structlog
 
 from ledger.system.backoff import USUAL, Backoff
+from ledger.system.health import Health
 
 STOP_GRACE_SECONDS = 2.0
 """A step has so long to end after its worker is asked to stop. Then it loses its connections."""
@@ -24,18 +24,6 @@ It raises any ``Exception`` where it failed, and ``NothingMoreToDo`` where no st
 
 class NothingMoreToDo(Exception):
     """The work of a worker is complete: its thread ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How a worker's steps went."""
-
-    steps: int
-    """How many steps ended without a failure."""
-    failures: int
-    """How many steps failed since the last one that did not."""
-    error: str | None
-    """The name of the last failure's class, until a step ends without one."""
 
 
 class PeriodicWorker:
@@ -185,7 +173,7 @@ class PeriodicWorker:
             self.__failed(error)
             at_least = pause = self.__backoff.seconds(self.__health.failures)
         else:
-            self.__health = Health(self.__health.steps + 1, 0, None)
+            self.__health = self.__health.succeeded()
             at_least = self.__at_most_every
         with self.__changed:
             self.__ended += 1
@@ -193,14 +181,9 @@ class PeriodicWorker:
         self.__rest(self.__every if pause is None else pause, at_least)
 
     def __failed(self, error: Exception) -> None:
-        health = self.__health
-        failures = health.failures + 1
-        self.__health = Health(health.steps, failures, type(error).__name__)
-        # The first, second, fourth, eighth …: a long outage does not fill the log.
-        if failures & (failures - 1) == 0 and not self.__is_stopping:
-            _log.warning(
-                "a step failed", worker=self.name, error=type(error).__name__, failures=failures
-            )
+        self.__health = self.__health.failed(error)
+        if not self.__is_stopping:
+            self.__health.log(self.name)
 
     def __rest(self, seconds: float, at_least: float = 0.0) -> None:
         """Wait for some time, or until woken: then too as long as ``at_least``."""

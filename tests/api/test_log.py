@@ -61,6 +61,23 @@ def test_metrics_say_what_waits_for_publication(served: Server) -> None:
     assert str(receipt.case_id) not in text
 
 
+def test_metrics_say_how_the_steps_of_each_worker_went(served: Server) -> None:
+    def steps() -> dict[str, float]:
+        text = httpx.get(f"{served.url}/metrics").text
+        told = {f.name: f.samples for f in text_string_to_metric_families(text)}
+        failures = {s.labels["worker"]: s.value for s in told["case_ledger_worker_failures"]}
+        found = {s.labels["worker"]: s.value for s in told["case_ledger_worker_steps"]}
+        assert failures.keys() == found.keys()
+        return found
+
+    before = steps()["erase"]
+    served.worker("erase").wait_for_step()
+    served.worker("tell").wait_for_step()
+    assert steps()["erase"] > before
+    work = {"sign", "gather", "follow", "send", "fetch", "match", "complete", "sweep", "listen"}
+    assert work <= steps().keys()
+
+
 def test_the_whole_log_is_rebuilt_from_its_files(served: Server) -> None:
     receipt = served.client("xk-dhtqnj").open_case(opening())
     checkpoint = published(served, receipt.position)
