@@ -9,11 +9,11 @@ a second.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 from uuid import UUID
 
 import anyio
@@ -27,7 +27,7 @@ from api.node.node import Node
 from api.runtime import status
 from ledger.procedure.registry import Registry
 from ledger.store.event_rows import CHANNEL
-from ledger.store.notices import listen
+from ledger.store.notices import ListenerTask
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_task import PeriodicTask
 
@@ -83,6 +83,11 @@ class Feed:
         self._lag = 0
         """How often countries' followers waited for the views since there is something for them."""
         self._reader = PeriodicTask("feed", self._read, every=_LOOK_SECONDS, backoff=_BACKOFF)
+        self._listener = ListenerTask(
+            node.conninfo,
+            {CHANNEL: lambda _: self._grown(), status.CHANNEL: node.told.hear},
+            when_listening=self._begin_anew,
+        )
         self._judging = PeriodicTask(
             "judge", self._judge, every=_JUDGE_SECONDS, first_after=_JUDGE_SECONDS
         )
@@ -117,12 +122,8 @@ class Feed:
         return self._countries.get(follower.viewer)
 
     async def __aenter__(self) -> Self:
-        works: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
-            self._listen,
-            self._reader.run,
-            self._judging.run,
-        )
-        self._tasks = [asyncio.create_task(work()) for work in works]
+        works: tuple[PeriodicTask, ...] = (self._listener, self._reader, self._judging)
+        self._tasks = [asyncio.create_task(work.run()) for work in works]
         return self
 
     async def __aexit__(
@@ -135,18 +136,10 @@ class Feed:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _listen(self) -> None:
-        told = self._node.told
-
-        async def when_listening() -> None:
-            await self._in_thread(told.read)
-            self._grown()
-
-        await listen(
-            self._node.conninfo,
-            {CHANNEL: lambda _: self._grown(), status.CHANNEL: told.hear},
-            when_listening=when_listening,
-        )
+    async def _begin_anew(self) -> None:
+        """Take in what was said and recorded while nothing listened."""
+        await self._in_thread(self._node.told.read)
+        self._grown()
 
     def _grown(self) -> None:
         self._is_grown = True

@@ -4,24 +4,24 @@ A connection that is lost is opened again. Notices that came meanwhile are lost:
 ``when_listening`` is called after each opening, and looks for what they told.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeAlias
 
 import psycopg
-import structlog
 from psycopg import AsyncConnection, Connection
 from psycopg.sql import SQL, Composed, Identifier
 
 from ledger.store.database import APP_ROLE
 from ledger.system.backoff import Backoff
+from ledger.system.periodic_task import PeriodicTask
 from ledger.system.periodic_worker import PeriodicWorker
 
 _CONNECT_SECONDS = 5
 _LOOK_SECONDS = 0.5
 """So often the thread looks whether it is asked to stop."""
+_IDLE_SECONDS = 60.0
+"""So long a step of the task lasts, where no notice comes."""
 _BACKOFF = Backoff(0.2, 5.0)
-_log = structlog.get_logger(__name__)
 
 Handlers: TypeAlias = Mapping[str, Callable[[str], None]]
 """What is called with the payload of each notice, by channel."""
@@ -77,30 +77,58 @@ class Listener(PeriodicWorker):
             connection.close()
 
 
-async def listen(
-    conninfo: str,
-    handlers: Handlers,
-    *,
-    when_listening: Callable[[], Awaitable[None]],
-    role: str = APP_ROLE,
-) -> None:
-    """Call handlers in an event loop, until this task is cancelled."""
-    failures = 0
-    while True:
+class ListenerTask(PeriodicTask):
+    """Calls handlers in an event loop, until the task that runs it is cancelled."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        handlers: Handlers,
+        *,
+        when_listening: Callable[[], Awaitable[None]],
+        role: str = APP_ROLE,
+        name: str = "listen",
+    ) -> None:
+        self._conninfo = conninfo
+        self._handlers = handlers
+        self._when_listening = when_listening
+        self._statements = _statements(role, handlers)
+        self._connection: AsyncConnection | None = None
+        super().__init__(name, self._listen, every=0.0, backoff=_BACKOFF)
+
+    async def run(self) -> None:
         try:
-            async with await AsyncConnection.connect(
-                conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
-            ) as connection:
-                for statement in _statements(role, handlers):
-                    await connection.execute(statement)
-                await when_listening()
-                failures = 0
-                async for notice in connection.notifies():
-                    handlers[notice.channel](notice.payload)
-        except psycopg.Error as error:
-            failures += 1
-            _log.warning("listening interrupted", error=type(error).__name__)
-            await asyncio.sleep(_BACKOFF.seconds(failures))
+            await super().run()
+        finally:
+            await self._close()
+
+    async def _listen(self) -> None:
+        try:
+            if self._connection is None:
+                self._connection = await self._open()
+                await self._when_listening()
+            async for notice in self._connection.notifies(timeout=_IDLE_SECONDS, stop_after=1):
+                self._handlers[notice.channel](notice.payload)
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _open(self) -> AsyncConnection:
+        connection = await AsyncConnection.connect(
+            self._conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
+        )
+        try:
+            for statement in self._statements:
+                await connection.execute(statement)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
 
 def _statements(role: str, channels: Iterable[str], lock: int | None = None) -> list[Composed]:

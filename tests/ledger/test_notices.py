@@ -10,7 +10,7 @@ from threading import Thread
 import psycopg
 import pytest
 
-from ledger.store.notices import Listener, listen
+from ledger.store.notices import Listener, ListenerTask
 
 SECONDS = 30.0
 HEARING = "listening"
@@ -33,7 +33,8 @@ def in_event_loop(database: str, said: Tell) -> Iterator[None]:
     async def when_listening() -> None:
         said(HEARING)
 
-    task = loop.create_task(listen(database, handlers, when_listening=when_listening))
+    listener = ListenerTask(database, handlers, when_listening=when_listening)
+    task = loop.create_task(listener.run())
 
     def run() -> None:
         with pytest.raises(asyncio.CancelledError):
