@@ -48,12 +48,7 @@ _WHERE_IT_MOVED = retrying(
 KNOWN_CASES = 1_000
 """Cases that a process keeps folded, so that an append to one reads nothing."""
 _MOVED = (RegistryMovedError, TimeMovedError)
-_DECIDING_AGAIN = Retrying(
-    retry=retry_if_exception_type(_MOVED),
-    stop=stop_after_attempt(10),
-    wait=wait_random(0, 0.05),
-    reraise=True,
-)
+_DECIDING_AGAIN = retrying(_MOVED, attempts=10, backoff=Backoff(0.01, 0.05))
 T = TypeVar("T")
 
 
