@@ -17,6 +17,7 @@ from ledger.system.periodic_task import PeriodicTask
 from ledger.system.periodic_worker import PeriodicWorker
 
 _CONNECT_SECONDS = 5
+_CANCEL_SECONDS = 2.0
 _LOOK_SECONDS = 0.5
 """So often the thread looks whether it is asked to stop."""
 _IDLE_SECONDS = 60.0
@@ -52,6 +53,8 @@ class Listener(PeriodicWorker):
         try:
             if self._connection is None:
                 self._connection = self._open()
+                for statement in self._statements:
+                    self._connection.execute(statement)
                 self._when_listening()
             for notice in self._connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
                 self._handlers[notice.channel](notice.payload)
@@ -60,16 +63,12 @@ class Listener(PeriodicWorker):
             raise
 
     def _open(self) -> Connection:
-        connection = psycopg.connect(
-            self._conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
-        )
-        try:
-            for statement in self._statements:
-                connection.execute(statement)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return psycopg.connect(self._conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+
+    def _let_go(self) -> None:
+        """End a wait for the lock, which another process may hold for long."""
+        if (connection := self._connection) is not None:
+            connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -106,6 +105,8 @@ class ListenerTask(PeriodicTask):
         try:
             if self._connection is None:
                 self._connection = await self._open()
+                for statement in self._statements:
+                    await self._connection.execute(statement)
                 await self._when_listening()
             async for notice in self._connection.notifies(timeout=_IDLE_SECONDS, stop_after=1):
                 self._handlers[notice.channel](notice.payload)
@@ -114,16 +115,9 @@ class ListenerTask(PeriodicTask):
             raise
 
     async def _open(self) -> AsyncConnection:
-        connection = await AsyncConnection.connect(
+        return await AsyncConnection.connect(
             self._conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
         )
-        try:
-            for statement in self._statements:
-                await connection.execute(statement)
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
 
     async def _close(self) -> None:
         connection, self._connection = self._connection, None

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 
 from ledger.store.notices import Listener, ListenerTask
+from ledger.system import periodic_worker
+from tests.support.waiting import until
 
 SECONDS = 30.0
 HEARING = "listening"
@@ -91,3 +93,16 @@ def test_a_failing_handler_does_not_end_the_listening(database: str) -> None:
         began = time.monotonic()
     assert time.monotonic() - began < SECONDS / 3
     assert listener.health.steps >= 0
+
+
+def test_a_stop_ends_the_wait_for_a_lock(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(periodic_worker, "STOP_GRACE_SECONDS", 0.05)
+    heard: list[str] = []
+    with psycopg.connect(database, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(42)")
+        with Listener(database, {"one": heard.append}, lock=42):
+            waits = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            until(lambda: other.execute(waits).fetchall())
+            began = time.monotonic()
+        assert time.monotonic() - began < SECONDS / 3
+    assert heard == []
