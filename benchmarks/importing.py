@@ -39,7 +39,7 @@ from ledger.application import Ledger, environment
 from ledger.importing import preparing
 from ledger.importing.import_map import load_map
 from ledger.importing.mapping import Mapper
-from ledger.importing.preparing import Preparer, ReadyCase, Row, Signer
+from ledger.importing.preparing import ImportRow, Preparer, ReadyCase, Signer
 from ledger.importing.recording import record_cases
 from ledger.signing import signed_action
 from ledger.signing.country_key import FileCountryKey
@@ -89,7 +89,7 @@ def prepare(
     mapper = Mapper(load_map(MAP.encode(), Path("map")), "XK")
     clock, ready = Clock(), []
     preparer = Preparer(uuid4(), signer, mapper, keys)
-    content = [Row(index, row) for index, row in enumerate(rows(number), 2)]
+    content = [ImportRow(index, row) for index, row in enumerate(rows(number), 2)]
     began = time.process_time()
     with (
         patch.object(signed_action, "sign", clock.timed("sign", signed_action.sign)),

@@ -38,7 +38,7 @@ class _Header(BaseModel):
     kid: KeyId
 
 
-class _Claims(BaseModel):
+class _AssertionClaims(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     iss: AgencyId
@@ -170,9 +170,9 @@ def read(token: str) -> Assertion:
         if parsed.disclosures:
             raise SdJwtError("an assertion discloses nothing")
         header = _Header.model_validate(parsed.header)
-        claims = _Claims.model_validate(parsed.payload)
+        claims = _AssertionClaims.model_validate(parsed.payload)
     except ValidationError as error:
-        known = {*_Header.model_fields, *_Claims.model_fields}
+        known = {*_Header.model_fields, *_AssertionClaims.model_fields}
         wrong = sorted({str(part) for e in error.errors() for part in e["loc"]} & known)
         named = ", ".join(wrong) or "a name that has no place here"
         raise _refused("assertion-malformed", f"Wrong or missing: {named}.") from None

@@ -45,7 +45,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class SignedInPerson:
     """Who signed in: a pseudonym, and the agency that the provider names."""
 
     person: str
@@ -56,7 +56,7 @@ class UnknownKeyError(Exception):
     """None of the provider's keys that are known here fits the token."""
 
 
-class _Claims(BaseModel):
+class _IdTokenClaims(BaseModel):
     # A provider puts more into its tokens, names and addresses among it; it is not read.
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
@@ -88,7 +88,9 @@ def provider_keys(document: Mapping[str, Any]) -> Sequence[ProviderKey]:
     return keys
 
 
-def verify(token: str, keys: Sequence[ProviderKey], expected: Expected, now: datetime) -> Identity:
+def verify(
+    token: str, keys: Sequence[ProviderKey], expected: Expected, now: datetime
+) -> SignedInPerson:
     """Who a token speaks of (OpenID Connect Core 1.0 section 3.1.3.7).
 
     Raises ``UnknownKeyError``, and ``Refusal``: ``id-token`` where it does not hold,
@@ -111,7 +113,7 @@ def verify(token: str, keys: Sequence[ProviderKey], expected: Expected, now: dat
         raise Refusal(
             Ground.NOT_ALLOWED, "sign-in-agency", "The provider names no agency for this person."
         )
-    return Identity(pseudonym(claims.iss, claims.sub), agency)
+    return SignedInPerson(pseudonym(claims.iss, claims.sub), agency)
 
 
 def proves_second_factor(acr: str | None, amr: Sequence[str], asked: str | None) -> bool:
@@ -150,9 +152,9 @@ def _key_for(token: str, keys: Sequence[ProviderKey]) -> ProviderKey:
     return fitting[0]
 
 
-def _checked(token: jwt.Token, expected: Expected, now: datetime) -> _Claims:
+def _checked(token: jwt.Token, expected: Expected, now: datetime) -> _IdTokenClaims:
     try:
-        claims = _Claims.model_validate(token.claims)
+        claims = _IdTokenClaims.model_validate(token.claims)
     except ValidationError as error:
         wrong = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
         raise _refused(f"Wrong or missing: {', '.join(sorted(wrong))}.") from None

@@ -22,8 +22,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from ledger.store.async_batcher import Together
-from ledger.store.async_connection import Lane
+from ledger.store.async_batcher import AsyncBatcher
+from ledger.store.async_connection import SharedConnection
 from ledger.store.disk import until_given_way
 from ledger.store.postgres_arrays import Texts
 from ledger.system import clock
@@ -95,12 +95,14 @@ class UsedAssertions:
     """Uses assertions, those of concurrent requests in one statement."""
 
     def __init__(
-        self, lane: Lane, moments: Callable[[], Sequence[datetime]] = lambda: (clock.now(),)
+        self,
+        lane: SharedConnection,
+        moments: Callable[[], Sequence[datetime]] = lambda: (clock.now(),),
     ) -> None:
         """``moments`` returns what time it may be now: more than one, where clocks differ."""
         self._lane = lane
         self._moments = moments
-        self._together = Together(self._use_all)
+        self._together = AsyncBatcher(self._use_all)
         self._known = _LONG_AGO
         self._known_on = 0
 

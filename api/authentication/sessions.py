@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from ledger.store.async_connection import Lane
+from ledger.store.async_connection import SharedConnection
 from ledger.store.database import Database
 from ledger.store.disk import until_given_way
 
@@ -102,7 +102,7 @@ class Sessions:
 class SessionsInUse:
     """Finds the session that a request comes with, which is thereby in use."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: SharedConnection) -> None:
         self._lane = lane
 
     @until_given_way

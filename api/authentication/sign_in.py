@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api.authentication.id_tokens import (
     Expected,
-    Identity,
     ProviderKey,
+    SignedInPerson,
     UnknownKeyError,
     provider_keys,
     verify,
@@ -98,7 +98,7 @@ class Relying:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AuthorizationResponse:
     """What the browser brings back from the provider (RFC 6749 section 4.1.2, RFC 9207)."""
 
     code: str | None
@@ -263,7 +263,9 @@ class SignIn:
         )
         return SetOut(url, secret)
 
-    def finish(self, secret: str | None, answer: Answer) -> tuple[Identity, str]:
+    def finish(
+        self, secret: str | None, answer: AuthorizationResponse
+    ) -> tuple[SignedInPerson, str]:
         """Who came back with the provider's answer, and where they wanted to go.
 
         Raises ``ProviderUnavailableError``, and ``Refusal``: ``sign-in-state`` unless this
@@ -292,7 +294,7 @@ class SignIn:
         if named != self.relying.issuer and (named is not None or required):
             raise _refused()
 
-    def _identity(self, tokens: dict[str, Any], nonce: str) -> Identity:
+    def _identity(self, tokens: dict[str, Any], nonce: str) -> SignedInPerson:
         id_token, access_token = tokens.get("id_token"), tokens.get("access_token")
         if not isinstance(id_token, str):
             raise _refused()

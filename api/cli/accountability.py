@@ -15,7 +15,7 @@ from api.cli.output import AsJson, failures, out, print_json
 from api.cli.tables import words
 from projections.folds.expected_steps import ObligationKind
 from projections.folds.obligations import Obligation, ObligationState
-from projections.reports.accountability import Balance, Dimension, ResponseTimes, Tally
+from projections.reports.accountability import Balance, Dimension, ObligationTally, ResponseTimes
 
 app = typer.Typer(
     name="obligations",
@@ -158,13 +158,13 @@ def _tallies(*names: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for name in names:
         table.add_column(name)
-    for name in Tally.model_fields:
+    for name in ObligationTally.model_fields:
         table.add_column(words(name), justify="right")
     return table
 
 
-def _counts(tally: Tally) -> Iterable[str]:
-    return (str(getattr(tally, name) or "·") for name in Tally.model_fields)
+def _counts(tally: ObligationTally) -> Iterable[str]:
+    return (str(getattr(tally, name) or "·") for name in ObligationTally.model_fields)
 
 
 def _state(owed: Obligation, now: datetime) -> Text:

@@ -23,7 +23,7 @@ from api.runtime.database import open_store
 from api.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from projections.columnar.sources import Source
+    from projections.columnar.sources import SnapshotSource
 
 app = typer.Typer()
 
@@ -68,7 +68,7 @@ def export_columns(
 
 
 @contextmanager
-def source_of(static: Path | None) -> Iterator["Source"]:
+def source_of(static: Path | None) -> Iterator["SnapshotSource"]:
     """The events of a directory of static files, or else of this node's database."""
     from projections.columnar.sources import DirectorySource, database_source
 

@@ -13,7 +13,7 @@ from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.client import LedgerClient, RefusedError
 from api.importing.writing import check_writable, write_rows
-from ledger.importing.row import Done, case_row
+from ledger.importing.row import ActionInRow, case_row
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Purpose
 
@@ -105,7 +105,7 @@ def _rows(
                 except RefusedError as error:
                     summary.closed[view.case_id] = error.problem.rule or "none"
             actions = [
-                Done(
+                ActionInRow(
                     entry.action_id,
                     entry.kind,
                     {

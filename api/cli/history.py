@@ -18,7 +18,7 @@ from api.keys.log_keys import own_parties
 from api.node.node import node_client
 from api.runtime.settings import Settings
 from ledger.export.export_source import ExportSource
-from ledger.replication.history_mark import Decision
+from ledger.replication.history_mark import OperatorDecision
 from ledger.store.database import Database
 from ledger.vault.disclosures import Vaults
 
@@ -144,7 +144,7 @@ def _vaults(settings: Settings, database: Database) -> Vaults:
     return Vaults(database, person_keys(settings, keys))
 
 
-def _table(decisions: tuple[Decision, ...]) -> Table:
+def _table(decisions: tuple[OperatorDecision, ...]) -> Table:
     table = Table("decided", "by", "why", "reached", "goes on from")
     for one in decisions:
         table.add_row(

@@ -13,7 +13,7 @@ from rich.table import Table
 from api.cli.building import expected
 from api.cli.connection import Agency, KeyFile
 from api.cli.output import AsJson, err, fail, failures, out, print_json
-from api.importing.errors import Reason, reasons
+from api.importing.errors import RefusalReason, reasons
 from api.importing.running import CHUNK, ImportConflictError, Importer, Order, Progress, Summary
 from api.keys.agency_keys import own_key
 from api.runtime.database import check_migrated, open_store
@@ -140,7 +140,9 @@ def _tell(order: Order, summary: Summary, *, as_json: bool) -> None:
         out.print(f"Each row is in {order.errors}", soft_wrap=True)
 
 
-def _as_json(order: Order, summary: Summary, why: list[tuple[Reason, int]]) -> dict[str, Any]:
+def _as_json(
+    order: Order, summary: Summary, why: list[tuple[RefusalReason, int]]
+) -> dict[str, Any]:
     mark = summary.mark
     return {
         "dry_run": order.dry_run,

@@ -14,7 +14,7 @@ from api.keys.log_keys import log_keys
 from api.runtime.settings import Settings
 from ledger.log.note import NoteError
 from ledger.log.policy import Policy
-from ledger.log.signed_decision import Decision, DecisionError
+from ledger.log.signed_decision import DecisionError, SignedDecision
 from ledger.replication.false_decisions import DecisionFile
 from ledger.system.fsync import sync_directory
 from ledger.verification.policy_history import PolicyHistory
@@ -32,7 +32,7 @@ def keep_decision(
     if decision is None:
         return None
     action = signed.partition("~")[0] + "~"
-    read = Decision.parse(decision)
+    read = SignedDecision.parse(decision)
     if not read.statement.is_of(action):
         raise DecisionError("the decision is on another action")
     if (trusted := _trusted(settings)) is not None:
@@ -54,7 +54,7 @@ def _trusted(settings: Settings) -> Policy | None:
     return Policy(tuple(key.verifier for key in own), {}) if own else None
 
 
-def _verify(read: Decision, trusted: Policy, client: LedgerClient) -> None:
+def _verify(read: SignedDecision, trusted: Policy, client: LedgerClient) -> None:
     """Verify by the trusted policy, or by one that the parties adopted since. Raises as above."""
     try:
         read.verify(trusted)

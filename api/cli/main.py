@@ -17,7 +17,7 @@ from typer.main import get_group
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CommandPlace:
     """Where a command is, and what a list of commands says of it."""
 
     modules: tuple[str, ...]
@@ -26,90 +26,96 @@ class Place:
     """The first sentences of the command's own help."""
 
 
-COMMANDS: Mapping[str, Place] = {
-    "demo": Place(
+COMMANDS: Mapping[str, CommandPlace] = {
+    "demo": CommandPlace(
         ("demos",),
         "Play the story of two children through the real API, and show what each country sees.",
     ),
-    "demo-nodes": Place(
+    "demo-nodes": CommandPlace(
         ("demos",),
         "Play it across a ledger node and three countries' nodes, each of which fails once.",
     ),
-    "serve": Place(
+    "serve": CommandPlace(
         ("running",), "Serve the ledger: answer requests, and do a node's work in a process beside."
     ),
-    "migrate": Place(("running",), "Bring the database up to date, as its owner."),
-    "adopt": Place(
+    "migrate": CommandPlace(("running",), "Bring the database up to date, as its owner."),
+    "adopt": CommandPlace(
         ("running",),
         "Begin a ledger: record the protocol and its coordinators' keys as the first event.",
     ),
-    "rebuild": Place(("running",), "Rebuild views beside the live ones, and swap them in."),
-    "act": Place(("acting",), "Sign an action and record it. With a kind alone, show its fields."),
-    "case": Place(("acting",), "Show a case as the agency's country sees it, or list its cases."),
-    "trail": Place(
+    "rebuild": CommandPlace(("running",), "Rebuild views beside the live ones, and swap them in."),
+    "act": CommandPlace(
+        ("acting",), "Sign an action and record it. With a kind alone, show its fields."
+    ),
+    "case": CommandPlace(
+        ("acting",), "Show a case as the agency's country sees it, or list its cases."
+    ),
+    "trail": CommandPlace(
         ("acting",), "Show an audit trail: every event, who, when, and what it changed."
     ),
-    "events": Place(("acting",), "Show the ledger's events by position."),
-    "outbox": Place(
+    "events": CommandPlace(("acting",), "Show the ledger's events by position."),
+    "outbox": CommandPlace(
         ("acting",),
         "Show what became of actions that were handed in while the ledger node was away.",
     ),
-    "read": Place(
+    "read": CommandPlace(
         ("personal",),
         "Open personal fields that the agency's country holds; it is written down who did.",
     ),
-    "readings": Place(
+    "readings": CommandPlace(
         ("personal",),
         "List who asked for a person's fields in this country, what for, and what they got.",
     ),
-    "subject-access": Place(
+    "subject-access": CommandPlace(
         ("personal",), "Write all that this country holds on a person into a file for that person."
     ),
-    "release": Place(("personal",), "Release personal fields to another country, field by field."),
-    "erase": Place(
+    "release": CommandPlace(
+        ("personal",), "Release personal fields to another country, field by field."
+    ),
+    "erase": CommandPlace(
         ("personal",),
         "Erase all that is held on a person, in every country: one party proposes, one approves.",
     ),
-    "retention": Place(
+    "retention": CommandPlace(
         ("retention",),
         "What will be erased because its period of retention ends: for coordinators.",
     ),
-    "access": Place(
+    "access": CommandPlace(
         ("personal",), "Print who may do what with personal data by the protocol, in Markdown."
     ),
-    "import": Place(
+    "import": CommandPlace(
         ("importing",),
         "Record a country's existing cases, each row a new case, signed by the agency.",
     ),
-    "export-cases": Place(
+    "export-cases": CommandPlace(
         ("exporting",), "Write the cases that the agency's country sees as HTCDS, a row each."
     ),
-    "obligations": Place(
+    "obligations": CommandPlace(
         ("accountability",),
         "Who owes whom what, and how it is answered: for coordinators and oversight.",
     ),
-    "report": Place(("reports",), "Reports, made from the ledger alone."),
-    "export": Place(
+    "report": CommandPlace(("reports",), "Reports, made from the ledger alone."),
+    "export": CommandPlace(
         ("columnar",),
         "Write the ledger as columns: Parquet files by kind and position, and a table of cases.",
     ),
-    "view": Place(("view",), "Analysts' own views of the ledger."),
-    "statistics": Place(("statistics",), "Counts that can be published."),
-    "replay": Place(
+    "view": CommandPlace(("view",), "Analysts' own views of the ledger."),
+    "statistics": CommandPlace(("statistics",), "Counts that can be published."),
+    "replay": CommandPlace(
         ("replay",),
         "Step through time: a case or the whole ledger, as known then and as valid then.",
     ),
-    "verify": Place(
+    "verify": CommandPlace(
         ("verify",), "Verify a ledger, an export, a receipt, a timestamp, an access log."
     ),
-    "keys": Place(("keys",), "Make, register, list and revoke keys."),
-    "duplicates": Place(
+    "keys": CommandPlace(("keys",), "Make, register, list and revoke keys."),
+    "duplicates": CommandPlace(
         ("duplicates",), "Cases of two countries that may be one person's, for coordinators."
     ),
-    "absence": Place(("absence",), "A party that is away, and what it misses."),
-    "log": Place(("log",), "The ledger as a transparency log."),
-    "witness": Place(("log",), "A party's witness."),
-    "node": Place(
+    "absence": CommandPlace(("absence",), "A party that is away, and what it misses."),
+    "log": CommandPlace(("log",), "The ledger as a transparency log."),
+    "witness": CommandPlace(("log",), "A party's witness."),
+    "node": CommandPlace(
         ("nodes", "history", "missing", "node_init", "parcels", "rejoining", "submissions"),
         "A node: what it found, and its history.",
     ),

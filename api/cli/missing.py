@@ -13,14 +13,14 @@ from api.runtime.database import open_store
 from api.runtime.settings import Settings
 from ledger.store.database import Database
 from ledger.vault.missing_disclosures import MissingPart, MissingParts
-from ledger.vault.required_disclosures import Part, Why
+from ledger.vault.required_disclosures import FieldPart, Why
 from ledger.vocabulary.action import LedgerModel
 
 _PAGE = 500
 _FIELDS = {
-    Part.OWN: "its own agency's",
-    Part.CASE: "`case` fields of {}",
-    Part.RELEASED: "released by {}",
+    FieldPart.OWN: "its own agency's",
+    FieldPart.CASE: "`case` fields of {}",
+    FieldPart.RELEASED: "released by {}",
 }
 _WHY = {
     Why.NOT_RECEIVED: "never came in, or its entry of the inventory is gone",

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from api.cli.nodes import app
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.node.setting_up.checks import Check, Level, check_machine, directory_is_usable
+from api.node.setting_up.checks import Check, CheckLevel, check_machine, directory_is_usable
 from api.node.setting_up.hand_over import (
     CountryHandOver,
     LedgerHandOver,
@@ -24,8 +24,8 @@ from api.node.setting_up.hand_over import (
 from api.node.setting_up.sides import (
     LEDGER,
     Adopter,
-    Outcome,
-    Place,
+    SetUpResult,
+    SideDirectory,
     advance_country,
     advance_ledger,
     load,
@@ -35,7 +35,7 @@ from ledger.procedure.protocol import COORDINATOR, Protocol
 from ledger.signing import keys
 
 _ATTEMPTS = 3
-_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILED: "bold red"}
+_COLOURS = {CheckLevel.OK: "green", CheckLevel.WARNING: "yellow", CheckLevel.FAILED: "bold red"}
 
 
 @app.command()
@@ -94,9 +94,9 @@ def init(
     """
     is_asking = sys.stdin.isatty() and not as_json
     with failures(as_json):
-        place = Place(_directory(directory, side, is_asking))
+        place = SideDirectory(_directory(directory, side, is_asking))
         usable = directory_is_usable(place.directory)
-        if usable.level is Level.FAILED:
+        if usable.level is CheckLevel.FAILED:
             fail(usable.said)
         values = load(place)
         given = {
@@ -125,7 +125,7 @@ def init(
             place.settings(values), where, of_ledger.address if of_ledger is not None else None
         )
         _show_checks(checks, as_json)
-        if failed := [one.said for one in checks if one.level is Level.FAILED]:
+        if failed := [one.said for one in checks if one.level is CheckLevel.FAILED]:
             fail("; ".join(failed) + ". Nothing was set up; put this right and run it again")
         if party is None:
             if coordinator:
@@ -163,7 +163,7 @@ def _party(side: str, protocol: Protocol) -> str | None:
     raise ValueError(f"{side} is neither `ledger` nor one of {codes}")
 
 
-def _address(place: Place, side: str, named: str | None, is_asking: bool) -> str:
+def _address(place: SideDirectory, side: str, named: str | None, is_asking: bool) -> str:
     """The address of this node: the one that is named, or that of an earlier run."""
     own = place.own_file(side)
     before = read_hand_over(own).address if own.exists() else None
@@ -179,7 +179,7 @@ def _address(place: Place, side: str, named: str | None, is_asking: bool) -> str
 
 
 def _take_in(
-    place: Place,
+    place: SideDirectory,
     protocol: Protocol,
     party: str | None,
     received: Sequence[Path],
@@ -267,7 +267,7 @@ def _show_checks(checks: Sequence[Check], as_json: bool) -> None:
     out.print(table)
 
 
-def _show(side: str, outcome: Outcome, checks: Sequence[Check], as_json: bool) -> None:
+def _show(side: str, outcome: SetUpResult, checks: Sequence[Check], as_json: bool) -> None:
     if as_json:
         print_json(
             {

@@ -20,7 +20,7 @@ from api.runtime.database import Store, open_store
 from api.runtime.settings import Settings
 from api.workers.clock_watch import ClockWatch
 from ledger.application import Ledger, environment
-from ledger.replication.event_source import Source, SourceError
+from ledger.replication.event_source import MirrorSource, SourceError
 from ledger.replication.failover import only_prepare
 from ledger.replication.failover import take_over as record_takeover
 from ledger.replication.false_decisions import FalseDecisions
@@ -185,7 +185,7 @@ def own_copy(settings: Settings) -> Iterator[OwnCopy]:
         yield OwnCopy(store, database, ledger, Mirror(ledger, database, trusted_policy(settings)))
 
 
-def copy_from(mirror: Mirror, source: Source, as_json: bool) -> None:
+def copy_from(mirror: Mirror, source: MirrorSource, as_json: bool) -> None:
     """Copy what a source has and this copy lacks. Says why and exits where it cannot."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=out, disable=as_json, transient=True) as progress:

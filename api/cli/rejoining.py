@@ -13,16 +13,16 @@ from api.cli.history import NAME
 from api.cli.nodes import app, own_copy
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.exchange.mirror_sync import HttpSource
-from api.exchange.rejoining import NothingToRejoinError, Rejoining, Tail, tails
+from api.exchange.rejoining import DiscardedTail, NothingToRejoinError, Rejoining, tails
 from api.node.node import node_client
 from api.runtime.settings import Settings
 from ledger.export.export_source import ExportSource
 from ledger.replication.divergence import Divergence
-from ledger.replication.event_source import Source, SourceError
+from ledger.replication.event_source import MirrorSource, SourceError
 from ledger.replication.rejoining import MovedError, RolledBack
 from projections.upkeep.rebuild import rebuild_views
 
-_TAILS = TypeAdapter(list[Tail])
+_TAILS = TypeAdapter(list[DiscardedTail])
 
 
 @app.command()
@@ -98,7 +98,7 @@ def show_tails(as_json: AsJson = False) -> None:
             out.print("[green]This copy never had a tail.[/]")
 
 
-def _source(settings: Settings, directory: Path | None) -> Source:
+def _source(settings: Settings, directory: Path | None) -> MirrorSource:
     url = settings.ledger_url
     if url is None:
         fail("CASE_LEDGER_LEDGER_URL names the ledger node that the parties decided on; set it")

@@ -26,7 +26,7 @@ from ledger.vocabulary.types import format_utc
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, case_view
 from projections.time.bitemporal import Moment, acts_of, corrections_at, state_at
 from projections.time.case_diff import CaseDifference, difference
-from projections.time.event_sources import DatabaseSource, EventSource, ExportSource
+from projections.time.event_sources import DatabaseEvents, EventSource, ExportEvents
 from projections.time.ledger_at import LedgerMoment, ledger_at, ledger_difference
 
 app = typer.Typer(
@@ -199,10 +199,10 @@ def _source(export: Path | None, database: bool) -> Iterator[EventSource]:
     if export is not None and database:
         fail("give --export or --database, not both")
     if export is not None:
-        yield ExportSource(export)
+        yield ExportEvents(export)
         return
     with open_store(Settings()) as store:
-        yield DatabaseSource(store.conninfo)
+        yield DatabaseEvents(store.conninfo)
 
 
 def _asking(agency: str | None) -> str:

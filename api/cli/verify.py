@@ -40,15 +40,15 @@ from ledger.log.merkle import ProofError, leaf_hash
 from ledger.log.note import Note, NoteError
 from ledger.log.policy import Policy, PolicyError
 from ledger.log.proof import TlogProof
-from ledger.log.signed_decision import Decision, DecisionError
+from ledger.log.signed_decision import DecisionError, SignedDecision
 from ledger.log.timestamp import TimestampError, check
 from ledger.procedure.registry import policy_in_force
 from ledger.replication.false_decisions import (
+    DecisionCheck,
     DecisionFile,
     LedgerEvents,
     NotCoveredError,
     RowsOfExport,
-    Verdict,
     held_against,
 )
 from ledger.replication.outbox import Outbox
@@ -59,7 +59,7 @@ from ledger.system import clock
 from ledger.system.bounded_files import read_ordinary
 from ledger.vault.access_log import Readings
 from ledger.vault.missing_disclosures import MissingPart
-from ledger.vault.required_disclosures import Part
+from ledger.vault.required_disclosures import FieldPart
 from ledger.vault.vault_check import VaultFinding
 from ledger.verification.evidence_reader import (
     kept_in,
@@ -70,11 +70,11 @@ from ledger.verification.evidence_reader import (
     stored_rows,
 )
 from ledger.verification.policy_history import FILE_NAME, MAX_BYTES, BelievedPolicies, PolicyHistory
-from ledger.verification.verification import Kept, Report, verify_ledger
+from ledger.verification.verification import ExpectedLedger, Report, verify_ledger
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.registration import PublicKey
 from projections.tables.views import VIEWS
-from projections.upkeep.row_comparison import Difference, DifferenceKind
+from projections.upkeep.row_comparison import DifferenceKind, RowDifference
 from projections.upkeep.view_check import EVENTS, ViewChecker
 
 app = typer.Typer(
@@ -172,7 +172,7 @@ class ViewsVerified(LedgerModel):
     """Rows that the ledger folds to, by view: each was compared."""
     differing: Mapping[str, int]
     """Rows that differ, by view; ``events`` stands for the ledger's own."""
-    differences: tuple[Difference, ...]
+    differences: tuple[RowDifference, ...]
     """The first of those that differ, each with its fields."""
 
 
@@ -251,7 +251,7 @@ def export(
         trusted = _policy(policy)
         try:
             believed = _believed(trusted, policies or directory)
-            kept = Kept(trusted, believed, (read_checkpoint(directory),), _notes(held))
+            kept = ExpectedLedger(trusted, believed, (read_checkpoint(directory),), _notes(held))
             keys = registered_keys(read_export(directory))
             _report(_verified(read_export(directory), kept, keys, None, as_json), as_json)
         except (ExportError, NoteError) as error:
@@ -321,7 +321,7 @@ def decision(
     with failures(as_json):
         try:
             given = DecisionFile.parse(_text(file))
-            read = Decision.parse(given.decision)
+            read = SignedDecision.parse(given.decision)
             if export is None:
                 verdict = _judged_here(read, given.action, policy)
             else:
@@ -333,7 +333,7 @@ def decision(
         _show_decision(read, verdict, as_json)
 
 
-def _judged_here(read: Decision, action: str, policy: Path | None) -> Verdict:
+def _judged_here(read: SignedDecision, action: str, policy: Path | None) -> DecisionCheck:
     """Hold a decision against the events of this node."""
     settings = Settings()
     trusted = _policy(policy) if policy else trusted_policy(settings)
@@ -343,12 +343,12 @@ def _judged_here(read: Decision, action: str, policy: Path | None) -> Verdict:
 
 
 def _judged_by(
-    export: Path, read: Decision, action: str, policy: Path | None, policies: Path | None
-) -> Verdict:
+    export: Path, read: SignedDecision, action: str, policy: Path | None, policies: Path | None
+) -> DecisionCheck:
     """Hold a decision against an export, whose events are verified first."""
     trusted = _policy(policy)
     believed = _believed(trusted, policies or export) or BelievedPolicies.alone(trusted)
-    kept = Kept(trusted, believed, (read_checkpoint(export),), ())
+    kept = ExpectedLedger(trusted, believed, (read_checkpoint(export),), ())
     report = verify_ledger(read_export(export), kept, keys=registered_keys(read_export(export)))
     if not report.holds:
         raise ExportError(f"the export does not hold: {report.findings[0]}")
@@ -356,7 +356,7 @@ def _judged_by(
     return held_against(read, action, RowsOfExport(read_export(export)))
 
 
-def _show_decision(read: Decision, verdict: Verdict, as_json: bool) -> None:
+def _show_decision(read: SignedDecision, verdict: DecisionCheck, as_json: bool) -> None:
     statement = read.statement
     if as_json:
         told = statement.model_dump(mode="json", exclude_none=True)
@@ -471,7 +471,7 @@ def vault(
     missing = tuple(
         MissingPart.of(lack)
         for lack in check.lacks
-        if lack.due.part is Part.OWN or lack.due.recorded_at <= awaited_since
+        if lack.due.part is FieldPart.OWN or lack.due.recorded_at <= awaited_since
     )
     if as_json:
         verified = VaultVerified(actions=check.actions, findings=tuple(findings), missing=missing)
@@ -534,7 +534,7 @@ def _ledger_report(
 
 def _verified(
     rows: Iterable[RecordedRow],
-    kept: Kept,
+    kept: ExpectedLedger,
     keys: dict[str, PublicKey],
     count: int | None,
     as_json: bool,

@@ -18,9 +18,9 @@ from api.runtime.trouble import Trouble
 from ledger.application import Ledger
 from ledger.log.merkle import Tree
 from ledger.replication.history_mark import (
-    Decision,
     HistoryMark,
     MarkFile,
+    OperatorDecision,
     TakenOver,
     WitnessWentBack,
     advanced,
@@ -42,7 +42,7 @@ def mark_file(settings: Settings) -> MarkFile:
     return MarkFile(settings.key_directory / "history-mark")
 
 
-class History:
+class HistoryGuard:
     """Compares the database with the mark, and keeps the mark."""
 
     def __init__(self, ledger: Ledger, file: MarkFile) -> None:
@@ -245,7 +245,7 @@ def _trouble(rule: str, what: str, effect: Effect) -> Trouble:
 class Marking(PeriodicWorker):
     """Moves the mark once a second, so that no append waits for it."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: HistoryGuard) -> None:
         self._history = history
         super().__init__("mark", history.keep, every=_KEEP_SECONDS)
 
@@ -267,13 +267,13 @@ def accept(
     keys: KeyFaults,
     by: str,
     why: str,
-) -> Decision:
+) -> OperatorDecision:
     """Record an operator's decision to go on from what the database and the key files have.
 
     In the database first, then in the mark: a node reads the mark, and then records again. Raises
     ``NothingToDecideError``.
     """
-    made: list[Decision] = []
+    made: list[OperatorDecision] = []
 
     def change(mark: HistoryMark | None) -> HistoryMark:
         if mark is None or not (mark.needs_decision or keys):

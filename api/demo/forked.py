@@ -22,7 +22,7 @@ class TookTooLongError(TimeoutError):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class FinishedCommand:
     """What a command came to."""
 
     returncode: int
@@ -77,7 +77,9 @@ class Forked:
         self._process.join()
 
 
-def run(words: Sequence[str], env: Mapping[str, str], *, timeout: float | None = None) -> Done:
+def run(
+    words: Sequence[str], env: Mapping[str, str], *, timeout: float | None = None
+) -> FinishedCommand:
     """Run a command to its end. Raises ``TookTooLongError``, and kills it."""
     with tempfile.TemporaryDirectory(prefix="case-ledger-said-") as directory:
         out, err = Path(directory) / "out", Path(directory) / "err"
@@ -87,7 +89,7 @@ def run(words: Sequence[str], env: Mapping[str, str], *, timeout: float | None =
         except BaseException:
             command.kill()
             raise
-        return Done(code, out.read_text(), err.read_text())
+        return FinishedCommand(code, out.read_text(), err.read_text())
 
 
 def _main(words: list[str], env: dict[str, str], directory: str, out: str, err: str) -> None:

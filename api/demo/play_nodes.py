@@ -42,7 +42,7 @@ _DESTROYED = 44
 
 
 @dataclass
-class Told:
+class Narration:
     """What was shown so far, for people as it happens and for programs in the end."""
 
     console: Console
@@ -70,7 +70,7 @@ class World:
     countries: Mapping[str, Machine]
     held: Mapping[str, OKPKey]
     """Each agency's key, as it has it on a machine of its own."""
-    told: Told
+    told: Narration
     cases: dict[str, UUID] = field(default_factory=lambda: {"A": uuid4(), "B": uuid4()})
     versions: dict[str, int] = field(default_factory=lambda: {"A": 0, "B": 0})
     ids: dict[str, UUID] = field(default_factory=dict)
@@ -170,7 +170,7 @@ def until(holds: Callable[[], bool], what: str) -> float:
 
 def play_nodes(settings: Settings, *, as_json: bool) -> None:
     """Play it all, in a directory that is made anew. Raises ``DemoError``, ``MachineError``."""
-    told = Told(Console(), quiet=as_json)
+    told = Narration(Console(), quiet=as_json)
     directory = settings.data_directory / "demo-nodes"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -187,7 +187,7 @@ def play_nodes(settings: Settings, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _set_up(directory: Path, protocol: Protocol, told: Told) -> Iterator[World]:
+def _set_up(directory: Path, protocol: Protocol, told: Narration) -> Iterator[World]:
     told.scene("A ledger node and three countries' nodes, each with its own keys and PostgreSQL")
     ledger = Machine(directory / "ledger")
     countries = {code: Machine(directory / code.lower()) for code in sorted(protocol.party_codes)}

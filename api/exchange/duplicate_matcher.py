@@ -37,7 +37,7 @@ from ledger.vault.duplicates.messages import (
 )
 from ledger.vault.duplicates.shares import PairKey, Shares, fingerprint, pair_key
 from ledger.vault.duplicates.store import Match, OwnCase, TooManyReceivedError
-from ledger.vault.duplicates.tokens import THRESHOLD, Identity, strength, tokens
+from ledger.vault.duplicates.tokens import THRESHOLD, ComparedIdentity, strength, tokens
 from ledger.vault.sealed_parcels import Content, NotHereYetError, Parcel, ParcelError
 from ledger.vault.sent_parcels import SentParcel
 from ledger.vocabulary.levels import FieldGroup
@@ -52,7 +52,7 @@ _AT_LEAST_EVERY_SECONDS = 3.0
 _BACKOFF = Backoff(0.2, 2.0)
 WORK = "match"
 _COMPARED = ("first_name", "second_name", "birthdate", "citizenship")
-_IDENTITY = TypeAdapter(Identity)
+_IDENTITY = TypeAdapter(ComparedIdentity)
 _log = structlog.get_logger(__name__)
 
 
@@ -332,7 +332,7 @@ def opened_by(case: Case, protocol: Protocol) -> str:
     return protocol.agencies_by_id[next(iter(case.history.values())).agency].party
 
 
-def identity(held: Sequence[Held], case: Case) -> Identity:
+def identity(held: Sequence[Held], case: Case) -> ComparedIdentity:
     """What is known of a person from the opening of the case by the country's own agency."""
     opening = next(iter(case.history))
     own = {

@@ -8,7 +8,7 @@ import httpx
 import structlog
 
 from api.client import LedgerClient, RefusedError
-from ledger.replication.event_source import Source, SourceError
+from ledger.replication.event_source import MirrorSource, SourceError
 from ledger.replication.mirror import DivergedError, Mirror
 from ledger.system import clock
 from ledger.system.backoff import Backoff
@@ -86,11 +86,11 @@ def _is_nothing_yet(error: RefusedError | httpx.TransportError) -> bool:
     return isinstance(error, RefusedError) and error.problem.rule == "not-published"
 
 
-class Follower(PeriodicWorker):
+class MirrorSync(PeriodicWorker):
     """Takes the mirror's steps for as long as the block runs."""
 
     def __init__(
-        self, mirror: Mirror, source: Source, policies: Callable[[], str] | None = None
+        self, mirror: Mirror, source: MirrorSource, policies: Callable[[], str] | None = None
     ) -> None:
         """``policies`` gives the source's recorded policies. It raises as the source does."""
         self.reachable = False

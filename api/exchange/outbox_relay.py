@@ -27,10 +27,15 @@ from api.runtime.trouble import Trouble
 from api.services.personal_data_access import write_down_refused
 from api.services.refusal_problem import problem_of
 from ledger.application import Ledger
-from ledger.log.signed_decision import Decision, DecisionError, Recorded, Refused
+from ledger.log.signed_decision import DecisionError, Recorded, Refused, SignedDecision
 from ledger.publication.publisher import PolicyAt
 from ledger.refusals import Ground, Refusal
-from ledger.replication.false_decisions import FalseDecisions, LedgerEvents, Verdict, held_against
+from ledger.replication.false_decisions import (
+    DecisionCheck,
+    FalseDecisions,
+    LedgerEvents,
+    held_against,
+)
 from ledger.replication.outbox import Outbox, Outgoing
 from ledger.replication.outcomes import OutboxState
 from ledger.signing import signed_action
@@ -54,7 +59,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class _Asked:
+class _Attempts:
     """An action whose last answer was no decision."""
 
     times: int = 0
@@ -68,7 +73,7 @@ class _Asked:
 class _Answers:
     """What came back of the actions that were sent."""
 
-    asked: dict[UUID, _Asked] = field(default_factory=dict)
+    asked: dict[UUID, _Attempts] = field(default_factory=dict)
     unsure: set[UUID] = field(default_factory=set)
     """Actions with a request that met no decision: the request may still arrive somewhere."""
     unsigned: bool = False
@@ -82,7 +87,7 @@ class _Answers:
     def ask_again(self, action_id: UUID, now: float, said: str | None) -> None:
         """Note that no decision came; ``said`` is what came instead of one that should have."""
         self.unsure.add(action_id)
-        asked = self.asked.setdefault(action_id, _Asked())
+        asked = self.asked.setdefault(action_id, _Attempts())
         asked.again_at = now + _LATER_SECONDS[min(asked.times, len(_LATER_SECONDS) - 1)]
         asked.times += 1
         asked.strange = 0 if said is None else asked.strange + 1
@@ -244,13 +249,13 @@ class Forwarder(PeriodicWorker):
         self._answers.decided(action.action_id, is_recorded=is_recorded)
         return True
 
-    def _read(self, signed: str, action: Outgoing, copied: int) -> Decision:
+    def _read(self, signed: str, action: Outgoing, copied: int) -> SignedDecision:
         """Read the decision on an action that was sent when ``copied`` events were here.
 
         Raises ``DecisionError`` where it is another's or on another action, and where it is older
         than the request.
         """
-        decision = Decision.parse(signed)
+        decision = SignedDecision.parse(signed)
         statement = decision.statement
         if statement.action != action.action_id or not statement.is_of(action.sd_jwt):
             raise DecisionError("the decision is on another action")
@@ -268,9 +273,9 @@ class Forwarder(PeriodicWorker):
             events = LedgerEvents(self._ledger)
             for action in self._outbox.unchecked(events.size):
                 if action.decision is not None:
-                    self._check(action, Decision.parse(action.decision), events)
+                    self._check(action, SignedDecision.parse(action.decision), events)
 
-    def _check(self, action: Outgoing, decision: Decision, events: LedgerEvents) -> None:
+    def _check(self, action: Outgoing, decision: SignedDecision, events: LedgerEvents) -> None:
         statement = decision.statement
         try:
             # The copy may have brought another policy than the one that was known before.
@@ -288,7 +293,7 @@ class Forwarder(PeriodicWorker):
         else:
             self._outbox.mark_checked(action.action_id, decision.jws)
 
-    def _refused(self, action: Outgoing, statement: Refused, held: Verdict) -> None:
+    def _refused(self, action: Outgoing, statement: Refused, held: DecisionCheck) -> None:
         # In this order: what is not decided yet must keep its disclosures. Should this process
         # end in between, the sweep removes them.
         self._outbox.mark_refused(action.action_id, _problem(statement, held))
@@ -304,7 +309,7 @@ class Forwarder(PeriodicWorker):
             self._vaults.of(action.party).withdraw(action.action_id, action.deposit_id)
 
 
-def _problem(statement: Refused, held: Verdict) -> dict[str, Any]:
+def _problem(statement: Refused, held: DecisionCheck) -> dict[str, Any]:
     """Return the refusal as problem details, in this program's words for the rule that was signed.
 
     Nothing that came with the decision and is not signed is shown to anybody.

@@ -22,7 +22,7 @@ from ledger.application import Ledger
 from ledger.procedure.erasure_statement import REASON, contradicts_erasure
 from ledger.procedure.registry import Registry
 from ledger.refusals import Refusal
-from ledger.replication.mailbox import Waiting
+from ledger.replication.mailbox import ParcelInMailbox
 from ledger.signing.country_key import CountryKey
 from ledger.system import clock
 from ledger.system.backoff import Backoff
@@ -73,7 +73,7 @@ class _SetAside:
     """By the monotonic clock, for one that waits for nothing in the ledger."""
 
 
-class _Place:
+class _MailboxPlace:
     """How far this process has looked at what waits for one country."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class Receiving(PeriodicWorker):
         self._post = post
         self._take_message = take_message
         self._node_key = node_key
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _MailboxPlace] = {}
         self.may_take: Callable[[], bool] = lambda: True
         """Whether this node may take in anything new; what waits for it stays in the mailbox."""
         self.when_completed: Callable[[Vault, UUID, UUID], None] = lambda _, __, ___: None
@@ -141,12 +141,12 @@ class Receiving(PeriodicWorker):
             return False
         more = False
         for vault in self._vaults:
-            place = self._places.setdefault(vault.party, _Place())
+            place = self._places.setdefault(vault.party, _MailboxPlace())
             more |= self._fetch_set_aside(vault, place, registry)
             more |= self._fetch_new(vault, place, registry)
         return more
 
-    def _fetch_new(self, vault: Vault, place: _Place, registry: Registry) -> bool:
+    def _fetch_new(self, vault: Vault, place: _MailboxPlace, registry: Registry) -> bool:
         page = self._post.waiting(vault.party, _FETCH, place.after)
         self._take_all(vault, place, page.parcels, registry)
         # After that: what comes before it is looked at again if this process or the answer fails.
@@ -165,7 +165,7 @@ class Receiving(PeriodicWorker):
                 place.after.pop(standing.sender)
         return False
 
-    def _fetch_set_aside(self, vault: Vault, place: _Place, registry: Registry) -> bool:
+    def _fetch_set_aside(self, vault: Vault, place: _MailboxPlace, registry: Registry) -> bool:
         """Look again at parcels that the copy of the ledger has grown to."""
         ready = self._ready(place)[:_FETCH]
         if not ready:
@@ -179,7 +179,7 @@ class Receiving(PeriodicWorker):
         self._take_all(vault, place, waiting, registry)
         return True
 
-    def _ready(self, place: _Place) -> list[UUID]:
+    def _ready(self, place: _MailboxPlace) -> list[UUID]:
         head, now = self._ledger.head(), time.monotonic()
         timed = [
             parcel_id
@@ -203,7 +203,11 @@ class Receiving(PeriodicWorker):
         return [*timed, *ready]
 
     def _take_all(
-        self, vault: Vault, place: _Place, waiting: Sequence[Waiting], registry: Registry
+        self,
+        vault: Vault,
+        place: _MailboxPlace,
+        waiting: Sequence[ParcelInMailbox],
+        registry: Registry,
     ) -> None:
         """Take in parcels and acknowledge them. What has to wait is set aside."""
         signed: list[Signed] = []
@@ -227,7 +231,7 @@ class Receiving(PeriodicWorker):
             signed.append(text)
         self._acknowledge(vault.party, place, signed)
 
-    def _acknowledge(self, party: str, place: _Place, signed: Sequence[Signed]) -> None:
+    def _acknowledge(self, party: str, place: _MailboxPlace, signed: Sequence[Signed]) -> None:
         if not signed:
             return
         try:
@@ -320,5 +324,5 @@ class Receiving(PeriodicWorker):
         return ParcelOutcome.TAKEN_IN
 
 
-def _later(place: _Place, parcel_id: UUID, sender: str) -> None:
+def _later(place: _MailboxPlace, parcel_id: UUID, sender: str) -> None:
     place.put(parcel_id, _SetAside(sender, not_before=time.monotonic() + _AGAIN_SECONDS))

@@ -10,7 +10,7 @@ import structlog
 from api.client import LedgerClient, RefusedError
 from api.client.schemas import ParcelDocument, ParcelPage, SentDigest, WaitingParcel
 from ledger.refusals import Ground, Refusal
-from ledger.replication.mailbox import Left, QuotaError, Waiting, WaitingPage
+from ledger.replication.mailbox import Left, ParcelInMailbox, QuotaError, WaitingPage
 from ledger.vault.acknowledgements import Signed
 from ledger.vault.arrived_parcels import PairStanding
 from ledger.vault.sealed_parcels import Parcel
@@ -35,7 +35,7 @@ class PostOffice(Protocol):
     def waiting(self, recipient: str, limit: int, after: Mapping[str, int]) -> WaitingPage:
         """Return parcels for a country beyond the last place looked at, by sender."""
 
-    def get(self, recipient: str, parcel_ids: Sequence[UUID]) -> Sequence[Waiting]:
+    def get(self, recipient: str, parcel_ids: Sequence[UUID]) -> Sequence[ParcelInMailbox]:
         """Return those of these parcels that still wait, some of them at a time."""
 
     def acknowledge(self, recipient: str, acknowledgements: Sequence[Signed]) -> int:
@@ -79,7 +79,7 @@ class HttpPostOffice:
         )
         return WaitingPage(_of_recipient(page, recipient), standing)
 
-    def get(self, recipient: str, parcel_ids: Sequence[UUID]) -> Sequence[Waiting]:
+    def get(self, recipient: str, parcel_ids: Sequence[UUID]) -> Sequence[ParcelInMailbox]:
         try:
             page = self._client.parcels(limit=len(parcel_ids), ids=parcel_ids)
         except RefusedError as error:
@@ -126,7 +126,7 @@ def _told(error: RefusedError) -> Exception:
     return error
 
 
-def _of_recipient(page: ParcelPage, recipient: str) -> tuple[Waiting, ...]:
+def _of_recipient(page: ParcelPage, recipient: str) -> tuple[ParcelInMailbox, ...]:
     """The parcels of a page; one that is not base64 is left out."""
     found = []
     for one in page.parcels:
@@ -136,7 +136,7 @@ def _of_recipient(page: ParcelPage, recipient: str) -> tuple[Waiting, ...]:
             _log.error("a parcel is no base64", sender=one.sender)
             continue
         if one.recipient == recipient:
-            found.append(Waiting(one.place, parcel))
+            found.append(ParcelInMailbox(one.place, parcel))
     return tuple(found)
 
 
@@ -150,7 +150,7 @@ def to_document(parcel: Parcel) -> ParcelDocument:
     )
 
 
-def to_waiting(one: Waiting) -> WaitingParcel:
+def to_waiting(one: ParcelInMailbox) -> WaitingParcel:
     """A parcel as its recipient gets it."""
     return WaitingParcel(place=one.seq, **to_document(one.parcel).model_dump())
 

@@ -15,7 +15,7 @@ from ledger.procedure.case import Case
 from ledger.procedure.protocol import Operation, Protocol
 from ledger.procedure.readings import Asked
 from ledger.vault.disclosures import Held, Vault
-from ledger.vault.required_disclosures import Part, has_case_fields, stated
+from ledger.vault.required_disclosures import FieldPart, has_case_fields, stated
 from ledger.vault.sealed_parcels import Presentation
 from ledger.vocabulary.picklists import Purpose
 
@@ -56,7 +56,7 @@ def presentations_for(
         given, origin = held.get(act.id, []), origins[act.id]
         sender = None if origin == vault.party else origin
         deposits = [d for d in noted.get(act.id, ()) if d.received_from == sender]
-        wanted = stated(act.kind, Part.CASE, deposits, is_noted=act.position > noted_from)
+        wanted = stated(act.kind, FieldPart.CASE, deposits, is_noted=act.position > noted_from)
         is_whole = wanted is not None and wanted <= {one.digest for one in given}
         if given or (is_whole and has_case_fields(act.kind)):
             text = texts[act.id] + "".join(f"{one.encoded}~" for one in given)

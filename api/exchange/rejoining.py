@@ -22,8 +22,8 @@ from ledger.application import Ledger
 from ledger.events.event import readable
 from ledger.publication.witness import Witness
 from ledger.replication.divergence import Divergence, find_divergence
-from ledger.replication.event_source import Source
-from ledger.replication.history_mark import Decision, HistoryMark, Reached, with_decision
+from ledger.replication.event_source import MirrorSource
+from ledger.replication.history_mark import HistoryMark, OperatorDecision, Reached, with_decision
 from ledger.replication.rejoining import MovedError, RolledBack, last_rolled_back, roll_back
 from ledger.store.database import Database
 from projections.upkeep.emptying import empty_views
@@ -41,7 +41,7 @@ class Rejoining:
     store: Store
     ledger: Ledger
     database: Database
-    source: Source
+    source: MirrorSource
 
     def find(self) -> Divergence:
         """Compare, verify and change nothing.
@@ -58,9 +58,9 @@ class Rejoining:
             )
         return found
 
-    def finish(self) -> Decision | None:
+    def finish(self) -> OperatorDecision | None:
         """Write the last decision into the mark, where an earlier run ended before it did."""
-        made: list[Decision] = []
+        made: list[OperatorDecision] = []
 
         def change(mark: HistoryMark | None) -> HistoryMark | None:
             with self.database.connection() as connection:
@@ -138,7 +138,7 @@ class TailEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class DiscardedTail:
     """What a copy had beyond the parties' decision, kept as evidence."""
 
     decided_at: datetime
@@ -153,7 +153,7 @@ class Tail:
     """Rows of other tables: what the old log signed, cosignatures, receipts."""
 
 
-def tails(database: Database) -> list[Tail]:
+def tails(database: Database) -> list[DiscardedTail]:
     """Return every tail that was moved out of this copy, the oldest first."""
     with database.connection() as connection:
         found = connection.execute(
@@ -163,7 +163,7 @@ def tails(database: Database) -> list[Tail]:
         return [_tail(connection, row) for row in found]
 
 
-def _tail(connection: Connection[DictRow], row: DictRow) -> Tail:
+def _tail(connection: Connection[DictRow], row: DictRow) -> DiscardedTail:
     events = connection.execute(
         "SELECT t.*, e.notification_id AS again FROM log.tail_events t"
         " LEFT JOIN ledger.events e ON e.action_id = t.action_id"
@@ -174,7 +174,7 @@ def _tail(connection: Connection[DictRow], row: DictRow) -> Tail:
         "SELECT place, content FROM log.tail_records WHERE decision = %s ORDER BY id",
         (row["decision"],),
     ).fetchall()
-    return Tail(
+    return DiscardedTail(
         decided_at=row["decided_at"],
         decided_by=row["decided_by"],
         why=row["why"],

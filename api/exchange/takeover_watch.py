@@ -21,7 +21,7 @@ import structlog
 
 from api.client.bounded_answers import bounded_client
 from api.client.schemas.health import Effect
-from api.continuity.history import TAKEN_OVER, History
+from api.continuity.history import TAKEN_OVER, HistoryGuard
 from api.exchange.witness_clients import LATEST, Witnesses
 from api.keys.log_keys import log_keys
 from api.runtime.settings import Settings
@@ -52,7 +52,7 @@ class TakeoverWatch(PeriodicWorker):
         policy_at: PolicyAt,
         earlier_keys: Callable[[], Collection[VerifierKey]],
         witnesses: Witnesses,
-        history: History,
+        history: HistoryGuard,
     ) -> None:
         """``earlier_keys`` gives the log keys of earlier policies, as they are recorded here."""
         self._settings = settings

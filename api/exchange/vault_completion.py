@@ -37,7 +37,7 @@ from ledger.vault.completion_messages import (
     HeldStatement,
 )
 from ledger.vault.disclosures import KeyMissingError, Vault, Vaults
-from ledger.vault.required_disclosures import Due, Part, may_give, must_hold
+from ledger.vault.required_disclosures import FieldPart, RequiredPart, may_give, must_hold
 from ledger.vault.sealed_parcels import Parcel, ParcelError, presentation_id
 
 _EVERY_SECONDS = 1.0
@@ -178,7 +178,7 @@ class Completing(PeriodicWorker):
 
     def _given(
         self, vault: Vault, other: str, wanted: Sequence[UUID], registry: Registry
-    ) -> Iterator[tuple[UUID, Iterator[tuple[Due, UUID | None]]]]:
+    ) -> Iterator[tuple[UUID, Iterator[tuple[RequiredPart, UUID | None]]]]:
         """The parts of actions that another country must hold and that this one may give."""
         for act in acts_of(self._ledger, wanted):
             case = self._ledger.case(act.case_id)
@@ -188,7 +188,7 @@ class Completing(PeriodicWorker):
                 yield act.id, may_give(case, act.id, vault.party, other, registry.protocol)
 
     def _held(
-        self, vault: Vault, given: Mapping[UUID, Sequence[tuple[Due, UUID | None]]]
+        self, vault: Vault, given: Mapping[UUID, Sequence[tuple[RequiredPart, UUID | None]]]
     ) -> Mapping[UUID, frozenset[str]]:
         """The digests that the vault holds of what it may give, by action.
 
@@ -207,7 +207,7 @@ class Completing(PeriodicWorker):
             for due, _ in parts:
                 sender = None if due.origin == vault.party else due.origin
                 here = {digest for digest, came in rows.get(action, ()) if came == sender}
-                if due.part is Part.CASE:
+                if due.part is FieldPart.CASE:
                     digests |= {digest for digest in here if (action, digest) in case_fields}
                 else:
                     digests |= here if due.digests is None else here & due.digests
@@ -231,7 +231,7 @@ class Completing(PeriodicWorker):
         self,
         vault: Vault,
         other: str,
-        parts: Sequence[tuple[Due, UUID | None]],
+        parts: Sequence[tuple[RequiredPart, UUID | None]],
         registry: Registry,
     ) -> None:
         """Have parts sent, also where they were sent and acknowledged before."""

@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingTimes:
     """How this country's actions wait, and how others' do."""
 
     actions: int
@@ -68,7 +68,7 @@ class Comparing:
         """When each of others' last actions was recorded, and how many seconds it took."""
         self._own: float | None = None
 
-    def now(self) -> Waiting:
+    def now(self) -> WaitingTimes:
         """Return how actions wait now."""
         with self._lock:
             if self._compared_at is None or (
@@ -78,7 +78,7 @@ class Comparing:
                 self._compared_at = time.monotonic()
             others = self._others
         actions, oldest_at = self._outbox.standing()
-        return Waiting(
+        return WaitingTimes(
             actions=actions,
             oldest_at=oldest_at,
             own_seconds=self._own,
@@ -102,7 +102,7 @@ class Comparing:
         return found
 
 
-def outbox_troubles(waiting: Waiting, limit: timedelta, now: datetime) -> Sequence[Trouble]:
+def outbox_troubles(waiting: WaitingTimes, limit: timedelta, now: datetime) -> Sequence[Trouble]:
     """Return the trouble of actions that wait for longer than the limit."""
     seconds = waiting.oldest_seconds(now)
     if seconds <= limit.total_seconds():

@@ -13,13 +13,13 @@ import httpx
 from api.client.bounded_answers import bounded_client
 from api.keys.log_keys import own_parties, witness_keys
 from api.runtime.settings import Settings
-from api.runtime.status import Told
+from api.runtime.status import StatusCache
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note, VerifierKey, verify
 from ledger.log.policy import TrustedWitness
 from ledger.publication.dated_checkpoints import freshest
 from ledger.publication.publisher import PolicyAt, published
-from ledger.publication.witness import Answer, Copy, Witness, WitnessClient
+from ledger.publication.witness import Copy, Witness, WitnessAnswer, WitnessClient
 from ledger.replication.mirror import unsettled
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
@@ -40,10 +40,10 @@ class HttpWitness:
         self._url = url.rstrip("/")
         self._http = bounded_client(timeout=8.0, limit=_ANSWER_BYTES, seconds=_ANSWER_SECONDS)
 
-    def add_checkpoint(self, request: bytes) -> Answer:
+    def add_checkpoint(self, request: bytes) -> WitnessAnswer:
         response = self._ask("POST", "add-checkpoint", request)
         media_type = response.headers.get("content-type", "")
-        return Answer(response.status_code, response.text, media_type)
+        return WitnessAnswer(response.status_code, response.text, media_type)
 
     def latest(self, origin_hash: str) -> str | None:
         response = self._ask("GET", f"{origin_hash}/checkpoint")
@@ -59,10 +59,10 @@ class HttpWitness:
         self._http.close()
 
 
-class Copied:
+class CopiedRoots:
     """The events that a country's node has copied, which its witnesses compare with."""
 
-    def __init__(self, rows: LedgerRecorder, database: Database, told: Told) -> None:
+    def __init__(self, rows: LedgerRecorder, database: Database, told: StatusCache) -> None:
         self._rows = rows
         self._database = database
         self._told = told
@@ -88,7 +88,7 @@ class LedgerHistory(Protocol):
         """Whether the parties made another node the ledger node."""
 
 
-class Recorded:
+class RecordedRoots:
     """The events of the ledger node itself: its witnesses cosign none that it has not recorded."""
 
     def __init__(self, rows: LedgerRecorder, history: LedgerHistory) -> None:

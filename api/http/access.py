@@ -10,7 +10,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 
 from api.authentication import assertions
 from api.authentication.sessions import Session
-from api.http.request_connections import Lanes
+from api.http.request_connections import RequestConnections
 from api.node.node import Node
 from api.services.personal_data_access import Reader
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency
@@ -94,9 +94,9 @@ async def the_node(request: Request) -> Node:
     return cast("Node", request.app.state.node)
 
 
-async def the_lanes(request: Request) -> Lanes:
+async def the_lanes(request: Request) -> RequestConnections:
     """What requests ask the database from the event loop."""
-    return cast("Lanes", request.app.state.lanes)
+    return cast("RequestConnections", request.app.state.lanes)
 
 
 async def caller(request: Request) -> Caller:
@@ -132,7 +132,9 @@ async def asserting(request: Request) -> Caller:
     return await _asserted(node, lanes, await lanes.registry.known(), credentials.credentials)
 
 
-async def _asserted(node: Node, lanes: Lanes, registry: Registry, token: str) -> Caller:
+async def _asserted(
+    node: Node, lanes: RequestConnections, registry: Registry, token: str
+) -> Caller:
     assertion = assertions.read(token)
     if assertion.key_id not in registry.keys:  # it may be registered since
         registry = await lanes.registry.anew()
@@ -211,7 +213,7 @@ def from_own_page(method: str, headers: Mapping[str, str], public_url: str | Non
 
 
 async def _signed_in(
-    request: Request, node: Node, lanes: Lanes, registry: Registry, secret: str
+    request: Request, node: Node, lanes: RequestConnections, registry: Registry, secret: str
 ) -> Caller:
     check_same_origin(node, request)
     session, version = await lanes.sessions.seen(secret, registry.protocol.ledger_id)
@@ -243,7 +245,7 @@ def _check_served(node: Node, agency: Agency) -> None:
         raise node.asked.too_many(agency.id)
 
 
-TheLanes = Annotated[Lanes, Depends(the_lanes)]
+TheLanes = Annotated[RequestConnections, Depends(the_lanes)]
 TheNode = Annotated[Node, Depends(the_node)]
 TheCaller = Annotated[Caller, Depends(caller)]
 ByAssertion = Annotated[Caller, Depends(asserting)]

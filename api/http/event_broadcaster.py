@@ -22,7 +22,7 @@ from sse_starlette import ServerSentEvent
 from api.client.schemas import Event
 from api.http.access import Caller
 from api.http.documents import event_document
-from api.http.event_buffer import Frame, Tail
+from api.http.event_buffer import EventBuffer, EventFrame
 from api.node.node import Node
 from api.runtime import status
 from ledger.procedure.registry import Registry
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 @dataclass(eq=False, slots=True)
-class Follower:
+class Subscriber:
     """One who follows."""
 
     caller: Caller
@@ -67,7 +67,7 @@ class Follower:
 class _Read:
     """New events on the wire, and of which case each is."""
 
-    frames: Sequence[tuple[Frame, UUID]]
+    frames: Sequence[tuple[EventFrame, UUID]]
     registry: Registry
 
 
@@ -76,7 +76,7 @@ class Feed:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._followers: set[Follower] = set()
+        self._followers: set[Subscriber] = set()
         self._wanted = asyncio.Event()
         self._is_grown = False
         """Whether the ledger may have grown since it was read."""
@@ -92,18 +92,18 @@ class Feed:
             "judge", self._judge, every=_JUDGE_SECONDS, first_after=_JUDGE_SECONDS
         )
         self._registry: Registry | None = None
-        self._all: Tail | None = None
-        self._countries: dict[str, Tail] = {}
-        self._unjudged: deque[tuple[Frame, UUID]] = deque()
+        self._all: EventBuffer | None = None
+        self._countries: dict[str, EventBuffer] = {}
+        self._unjudged: deque[tuple[EventFrame, UUID]] = deque()
         # The reader and those behind have threads of their own: no slow request delays them.
         self._reading = anyio.CapacityLimiter(1)
         self.catching_up = anyio.CapacityLimiter(_CATCHING_UP)
         self._tasks: list[asyncio.Task[None]] = []
 
     @contextlib.contextmanager
-    def followed_by(self, caller: Caller) -> Iterator[Follower]:
+    def followed_by(self, caller: Caller) -> Iterator[Subscriber]:
         """Follow for as long as the block runs."""
-        follower = Follower(caller)
+        follower = Subscriber(caller)
         self._followers.add(follower)
         self._wanted.set()
         if self._all is None or (follower.viewer is not None and not self._countries):
@@ -115,7 +115,7 @@ class Feed:
             if not self._followers:
                 self._wanted.clear()
 
-    def tail(self, follower: Follower) -> Tail | None:
+    def tail(self, follower: Subscriber) -> EventBuffer | None:
         """What a follower shares with others like it; ``None`` before it is there."""
         if follower.viewer is None:
             return self._all
@@ -163,14 +163,14 @@ class Feed:
     async def _step(self, grown: bool) -> None:
         if self._all is None:
             at, self._registry = await self._in_thread(self._begin)
-            self._all = Tail(at)
+            self._all = EventBuffer(at)
             self._wake()
         if not any(follower.viewer is not None for follower in self._followers):
             self._countries = {}
             self._unjudged.clear()
         elif not self._countries and self._registry is not None:
             codes = self._registry.protocol.party_codes
-            self._countries = {code: Tail(self._all.upto) for code in codes}
+            self._countries = {code: EventBuffer(self._all.upto) for code in codes}
             self._wake()
         if grown:
             await self._read_on(self._all)
@@ -182,7 +182,7 @@ class Feed:
         head = self._node.ledger.head()
         return head, self._node.ledger.adopted()
 
-    async def _read_on(self, tail: Tail) -> None:
+    async def _read_on(self, tail: EventBuffer) -> None:
         while True:
             at, known = tail.upto, self._registry
             read = await self._in_thread(partial(self._rows, at, known))
@@ -214,7 +214,7 @@ class Feed:
         while len(self._unjudged) > _UNJUDGED:
             gone, _ = self._unjudged.popleft()
         if gone is not None:
-            self._countries = {code: Tail(gone.position) for code in self._countries}
+            self._countries = {code: EventBuffer(gone.position) for code in self._countries}
 
     async def _tell_countries(self) -> None:
         """Give each country's tail the events of its cases, as far as its view of them goes."""
@@ -223,7 +223,7 @@ class Feed:
         judged = partial(self._node.views.viewers_of, cases, countries)
         upto, viewers = await self._in_thread(judged)
         await self._judge_sessions()
-        seen: dict[str, list[Frame]] = {country: [] for country in countries}
+        seen: dict[str, list[EventFrame]] = {country: [] for country in countries}
         last = None
         while self._unjudged and self._unjudged[0][0].position <= upto:
             last, case_id = self._unjudged.popleft()
@@ -269,7 +269,7 @@ class Feed:
         return await anyio.to_thread.run_sync(work, limiter=self._reading)
 
 
-def frame(event: Event) -> Frame:
+def frame(event: Event) -> EventFrame:
     """An event as it is sent."""
     sent = ServerSentEvent(data=event.model_dump_json(), event="event", id=str(event.position))
-    return Frame(event.position, sent.encode())
+    return EventFrame(event.position, sent.encode())

@@ -10,14 +10,14 @@ _CHUNKS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class EventFrame:
     """One event on the wire."""
 
     position: int
     content: bytes
 
 
-class Tail:
+class EventBuffer:
     """What those who see the same events share: every one of theirs after ``start``.
 
     A follower is a position and no queue: who falls behind ``start`` reads pages until it is back.
@@ -26,11 +26,11 @@ class Tail:
     def __init__(self, at: int) -> None:
         self.start = at
         self.upto = at
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[EventFrame] = deque()
         self._bytes = 0
         self._chunks: dict[int, tuple[bytes, int]] = {}
 
-    def grow(self, frames: list[Frame], upto: int) -> None:
+    def grow(self, frames: list[EventFrame], upto: int) -> None:
         """Add the next events; the tail is then complete up to a position."""
         self._frames.extend(frames)
         self._bytes += sum(len(frame.content) for frame in frames)
@@ -54,7 +54,7 @@ class Tail:
         return known
 
     def _joined(self, position: int) -> tuple[bytes, int]:
-        following: list[Frame] = []
+        following: list[EventFrame] = []
         for frame in reversed(self._frames):
             if frame.position <= position:
                 break

@@ -13,8 +13,8 @@ from api.authentication.replay_guard import UsedAssertions
 from api.authentication.sessions import SessionsInUse
 from api.node.node import Node
 from api.runtime.registry_cache import KnownRegistry
-from ledger.store.async_batcher import Together
-from ledger.store.async_connection import Lane
+from ledger.store.async_batcher import AsyncBatcher
+from ledger.store.async_connection import SharedConnection
 from ledger.store.migrate import reader_role
 from ledger.vault.disclosures import HeldFields, Vault
 from projections.tables.view_queries import CaseReader
@@ -22,21 +22,23 @@ from projections.tables.view_queries import CaseReader
 _Sealed: TypeAlias = tuple[Vault, UUID, Sequence[DictRow]]
 
 
-class Lanes:
+class RequestConnections:
     """A connection for each sort of question, so that none waits for another sort.
 
     A country's vault is read in the role of its reader, on a connection that has no other.
     """
 
     def __init__(self, node: Node) -> None:
-        entering, reading = Lane(node.conninfo), Lane(node.conninfo)
-        vaults = {v.party: Lane(node.conninfo, role=reader_role(v.party)) for v in node.vaults}
+        entering, reading = SharedConnection(node.conninfo), SharedConnection(node.conninfo)
+        vaults = {
+            v.party: SharedConnection(node.conninfo, role=reader_role(v.party)) for v in node.vaults
+        }
         self.registry = KnownRegistry(node.ledger)
         self.assertions = UsedAssertions(entering, node.clock.moments)
         self.sessions = SessionsInUse(reading)
         self.cases = CaseReader(reading)
         self.case_rows = {v.party: v.case_rows(vaults[v.party]) for v in node.vaults}
-        self._opening = Together(_open_all)
+        self._opening = AsyncBatcher(_open_all)
         self._lanes = (entering, reading, *vaults.values())
         self._stack = AsyncExitStack()
 

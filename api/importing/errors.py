@@ -14,7 +14,7 @@ from ledger.system.csv_cells import neutral, original
 HEADER = ("row", "column", "action", "field", "rule", "expected")
 
 
-class Reason(NamedTuple):
+class RefusalReason(NamedTuple):
     """Why rows were refused."""
 
     rule: str
@@ -64,11 +64,11 @@ class ErrorFile:
         return self._file.tell()
 
 
-def reasons(path: Path) -> list[tuple[Reason, int]]:
+def reasons(path: Path) -> list[tuple[RefusalReason, int]]:
     """How many rows an error file refuses for each reason, the most frequent first."""
-    counted: Counter[Reason] = Counter()
+    counted: Counter[RefusalReason] = Counter()
     with path.open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
             rule, column, action = (original(line[n]) for n in ("rule", "column", "action"))
-            counted[Reason(rule, column, action)] += 1
+            counted[RefusalReason(rule, column, action)] += 1
     return counted.most_common()

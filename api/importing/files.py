@@ -12,7 +12,7 @@ from typing import Any
 
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Fault
-from ledger.importing.preparing import Row
+from ledger.importing.preparing import ImportRow
 from ledger.system.bounded_files import open_ordinary
 from ledger.system.csv_cells import original
 
@@ -31,7 +31,7 @@ class ImportFileError(ValueError):
 class ReadRow:
     """A row as it stands in the file, or what is wrong with its form."""
 
-    row: Row
+    row: ImportRow
     fault: Fault | None
     bytes_read: int
 
@@ -78,7 +78,7 @@ def _csv(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
                     for column, cell in zip(columns, cells, strict=False)
                     if column and (text := original(cell.strip()).strip())
                 }
-                yield ReadRow(Row(number, values), fault, content.tell())
+                yield ReadRow(ImportRow(number, values), fault, content.tell())
         except csv.Error:
             raise ImportFileError(
                 f"this is no CSV from row {number} on; does the map name its delimiter?"
@@ -145,7 +145,7 @@ def _json_lines(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
             lines.begin(number + 1)
             if text := line.strip():
                 values, fault = _json_row(text, import_map)
-                yield ReadRow(Row(number, values), fault, content.tell())
+                yield ReadRow(ImportRow(number, values), fault, content.tell())
 
 
 def _json_row(text: str, import_map: ImportMap) -> tuple[Mapping[str, Any], Fault | None]:

@@ -27,7 +27,7 @@ class JournalError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ImportSource:
     """What is imported, and by whom."""
 
     input: str
@@ -37,7 +37,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ImportProgress:
     """What is done up to a row; later rows may be recorded too, which the ledger knows."""
 
     map: str = ""
@@ -55,12 +55,12 @@ class Mark:
 class Journal:
     """One import's journal, held by one process at a time."""
 
-    def __init__(self, path: Path, source: Source, memory: Path) -> None:
+    def __init__(self, path: Path, source: ImportSource, memory: Path) -> None:
         self.path = path
         self._source = source
         self._memory = memory
         self.import_id = UUID(int=0)
-        self.mark = Mark()
+        self.mark = ImportProgress()
 
     def __enter__(self) -> Self:
         """Begin, or go on. Raises ``JournalError``."""
@@ -96,7 +96,7 @@ class Journal:
     ) -> None:
         self._file.close()
 
-    def write(self, mark: Mark) -> None:
+    def write(self, mark: ImportProgress) -> None:
         """Note what is done, durably."""
         self._append(asdict(mark))
         self.mark = mark
@@ -113,10 +113,10 @@ class Journal:
             return
         try:
             head, *marks = map(json.loads, lines)
-            source = Source(head["input"], head["agency"], head["protocol"])
+            source = ImportSource(head["input"], head["agency"], head["protocol"])
             self.import_id = UUID(head["import"])
             if marks:
-                self.mark = Mark(**marks[-1])
+                self.mark = ImportProgress(**marks[-1])
         except (ValueError, KeyError, TypeError) as error:
             raise JournalError(f"{self.path} is not the journal of an import") from error
         self._check(source)
@@ -124,7 +124,7 @@ class Journal:
         self._file.truncate(end)
         self._file.seek(end)
 
-    def _check(self, source: Source) -> None:
+    def _check(self, source: ImportSource) -> None:
         if source.input != self._source.input:
             raise JournalError(
                 f"the file is not what it was when {self.path} was begun. Put it back as it was "

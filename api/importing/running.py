@@ -16,8 +16,8 @@ from psycopg.errors import UniqueViolation
 
 from api.importing.errors import ErrorFile
 from api.importing.files import ReadRow, digest, read_rows
-from api.importing.journal import Journal, JournalError, Mark, Source
-from api.importing.working import Work, prepare_all
+from api.importing.journal import ImportProgress, ImportSource, Journal, JournalError
+from api.importing.working import PreparationJob, prepare_all
 from api.keys.log_keys import own_parties
 from api.runtime.disk import Room
 from api.runtime.settings import Settings
@@ -25,7 +25,7 @@ from api.workers.clock_watch import ClockWatch
 from ledger.application import Ledger
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Fault, Mapper
-from ledger.importing.preparing import ReadyCase, Row, case_id_of
+from ledger.importing.preparing import ImportRow, ReadyCase, case_id_of
 from ledger.importing.recording import record_cases
 from ledger.signing.keys import key_id
 from ledger.store.bulk_append import recorded_cases
@@ -54,14 +54,14 @@ class Progress:
 
     bytes_read: int
     bytes_total: int
-    mark: Mark
+    mark: ImportProgress
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What an import did."""
 
-    mark: Mark
+    mark: ImportProgress
     recorded_now: int
     first: int | None
     last: int | None
@@ -92,7 +92,7 @@ class Order:
 class _Batch:
     """Rows in the order of the file, with what is known of them before they are prepared."""
 
-    rows: list[Row]
+    rows: list[ImportRow]
     faults: list[tuple[int, Fault]]
     known: int
     """Rows that the ledger has already."""
@@ -143,7 +143,7 @@ class Importer:
         content = digest(order.source, order.import_map.encoding)
         with ExitStack() as stack:
             journal = None if order.dry_run else self._journal(content)
-            mark = Mark(map=order.map_digest)
+            mark = ImportProgress(map=order.map_digest)
             if journal is not None:
                 stack.enter_context(journal)
                 mark = self._resumed(journal.mark)
@@ -153,16 +153,16 @@ class Importer:
             return self._run(journal, mark, errors, progress)
 
     def _journal(self, content: str) -> Journal:
-        source = Source(content, self._order.agency, self._protocol.id)
+        source = ImportSource(content, self._order.agency, self._protocol.id)
         memory = self._settings.data_directory / "imports"
         return Journal(self._order.journal, source, memory)
 
-    def _resumed(self, mark: Mark) -> Mark:
+    def _resumed(self, mark: ImportProgress) -> ImportProgress:
         """Where to go on: at the mark, or from the first row where what was refused may pass now.
 
         What the ledger has is recorded no second time, wherever one begins.
         """
-        anew = Mark(map=self._order.map_digest)
+        anew = ImportProgress(map=self._order.map_digest)
         if mark.map != self._order.map_digest or (mark.done and mark.refused):
             return anew
         errors = self._order.errors
@@ -173,7 +173,7 @@ class Importer:
     def _run(
         self,
         journal: Journal | None,
-        mark: Mark,
+        mark: ImportProgress,
         errors: ErrorFile,
         progress: Callable[[Progress], None],
     ) -> Summary:
@@ -181,7 +181,7 @@ class Importer:
         total = self._order.source.stat().st_size
         waiting: list[_Batch] = []
 
-        def batches() -> Iterator[Sequence[Row]]:
+        def batches() -> Iterator[Sequence[ImportRow]]:
             for batch in self._batches(import_id, mark.through, is_new=journal is None):
                 waiting.append(batch)
                 yield batch.rows
@@ -213,8 +213,12 @@ class Importer:
         return self._summary(reached)
 
     def _finish(
-        self, journal: Journal | None, mark: Mark, errors: ErrorFile, chunk: list[ReadyCase]
-    ) -> Mark:
+        self,
+        journal: Journal | None,
+        mark: ImportProgress,
+        errors: ErrorFile,
+        chunk: list[ReadyCase],
+    ) -> ImportProgress:
         """Why rows are refused is durable first, then what is recorded, then that it is done."""
         mark = replace(mark, errors=errors.sync())
         if journal is not None:
@@ -274,8 +278,8 @@ class Importer:
     def _key_now(self, at: datetime) -> OKPKey:
         return self._ledger.adopted().signing_key(self._key_id, self._order.agency, at)
 
-    def _work(self, import_id: UUID) -> Work:
-        return Work(
+    def _work(self, import_id: UUID) -> PreparationJob:
+        return PreparationJob(
             settings=self._settings,
             import_id=import_id,
             import_map=self._order.import_map,
@@ -301,7 +305,7 @@ class Importer:
                 bytes_read=rows[-1].bytes_read,
             )
 
-    def _known(self, import_id: UUID, rows: Sequence[Row]) -> set[int]:
+    def _known(self, import_id: UUID, rows: Sequence[ImportRow]) -> set[int]:
         ids = {case_id_of(import_id, row.number): row.number for row in rows}
         with self._database.connection() as connection:
             return {ids[case_id] for case_id in recorded_cases(connection, list(ids))}
@@ -319,7 +323,7 @@ class Importer:
             if read.row.number > through:
                 yield read
 
-    def _summary(self, mark: Mark) -> Summary:
+    def _summary(self, mark: ImportProgress) -> Summary:
         return Summary(mark, self._recorded_now, self._first, self._last)
 
 

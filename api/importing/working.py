@@ -18,16 +18,16 @@ from api.keys.country_keys import country_key, person_keys
 from api.runtime.settings import Settings
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Mapper
-from ledger.importing.preparing import Prepared, Preparer, Row, Signer
+from ledger.importing.preparing import ImportRow, Prepared, Preparer, Signer
 from ledger.procedure.protocol import Protocol
 
 _ALONE = 2
 """Up to so many batches, starting processes costs more than it gains."""
-_prepare: Callable[[Sequence[Row]], Prepared]
+_prepare: Callable[[Sequence[ImportRow]], Prepared]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class PreparationJob:
     """All that a process needs to prepare rows of one import."""
 
     settings: Settings
@@ -59,7 +59,7 @@ class Work:
 
 
 def prepare_all(
-    work: Work, batches: Iterable[Sequence[Row]], *, workers: int | None = None
+    work: PreparationJob, batches: Iterable[Sequence[ImportRow]], *, workers: int | None = None
 ) -> Iterator[Prepared]:
     """What became of each batch, in order."""
     count = workers or len(os.sched_getaffinity(0))
@@ -84,13 +84,13 @@ def prepare_all(
                 future.cancel()
 
 
-def _begin(work: Work) -> None:
+def _begin(work: PreparationJob) -> None:
     global _prepare  # a process has one work
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _prepare = work.preparer().prepare
 
 
-def _work(rows: Sequence[Row]) -> Prepared:
+def _work(rows: Sequence[ImportRow]) -> Prepared:
     return _prepare(rows)
 
 

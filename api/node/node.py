@@ -10,12 +10,12 @@ from api.authentication.sessions import Sessions
 from api.authentication.sign_in import Relying, SignIn
 from api.client import LedgerClient
 from api.client.schemas import Following
-from api.continuity.history import History, mark_file
+from api.continuity.history import HistoryGuard, mark_file
 from api.continuity.lost_keys import check_none_lost
 from api.exchange.parcel_standing import ParcelsStanding, parcels_standing
 from api.exchange.takeover_watch import TakeoverWatch
 from api.exchange.waiting import Comparing
-from api.exchange.witness_clients import LATEST, Copied, Recorded, Witnesses
+from api.exchange.witness_clients import LATEST, CopiedRoots, RecordedRoots, Witnesses
 from api.keys.agency_keys import own_key
 from api.keys.country_keys import country_keys, parcel_keys, person_keys
 from api.keys.log_keys import OwnLogKeys, own_parties, policy_at, trusted_policy
@@ -24,7 +24,7 @@ from api.runtime.disk import Room
 from api.runtime.rate_limit import Rate
 from api.runtime.readiness import Checks
 from api.runtime.settings import Settings
-from api.runtime.status import Told
+from api.runtime.status import StatusCache
 from api.runtime.trouble import Trouble
 from api.services.action_status import Outcomes
 from api.services.append_service import (
@@ -46,7 +46,7 @@ from ledger.procedure.erasures import ErasedData, erased_data
 from ledger.procedure.protocol import NODE, Agency
 from ledger.publication import publisher
 from ledger.publication.dated_checkpoints import KEPT_AN_HOUR, cosigned_times
-from ledger.publication.publisher import Standing, sizes
+from ledger.publication.publisher import LogProgress, sizes
 from ledger.replication.false_decisions import FalseDecisions
 from ledger.replication.mailbox import Mailbox
 from ledger.replication.outbox import Outbox
@@ -91,12 +91,12 @@ class Node:
         self.policy_at = policy_at(self.ledger, settings)
         self.mailbox = Mailbox(self.database, parcel_keys(settings))
         self.outcomes = Outcomes(self.ledger, self.outbox)
-        self.told = Told(self.database)
+        self.told = StatusCache(self.database)
         self.room = Room(settings)
         self.checks = Checks()
         """What this process itself finds wrong with the node."""
         self.checks.add(self.clock.check)
-        self.history = History(self.ledger, mark_file(settings))
+        self.history = HistoryGuard(self.ledger, mark_file(settings))
         self.checks.add(self.history.look)
         self.checks.add(lambda: malformed_rows(self.views.documents))
         self.decisions: Decisions
@@ -117,9 +117,9 @@ class Node:
             settings,
             self.database,
             self.policy_at,
-            Recorded(self.ledger.rows, self.history)
+            RecordedRoots(self.ledger.rows, self.history)
             if self.leads
-            else Copied(self.ledger.rows, self.database, self.told),
+            else CopiedRoots(self.ledger.rows, self.database, self.told),
         )
         self.takeover = TakeoverWatch(
             settings, self.policy_at, self._earlier_log_keys, self.witnesses, self.history
@@ -163,14 +163,14 @@ class Node:
         """Whether people may act for an agency here; a node is no person's."""
         return agency.role != NODE and self.serves(agency)
 
-    def standing(self) -> Standing:
+    def standing(self) -> LogProgress:
         """How far the log is signed, cosigned and published, as this node knows it."""
         if self.leads:
             return publisher.standing(self.database, self.policy_at)
         signed, published = sizes(self.database)
         origin = self.policy_at(signed).logs[0].name
         witnesses = {party: self.witnesses.size(party, origin) for party in self.parties}
-        return Standing(signed, published, witnesses)
+        return LogProgress(signed, published, witnesses)
 
     def parcels_standing(self) -> tuple[ParcelsStanding, ...]:
         """What waits between countries, as this node sees it."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
-from api.exchange.waiting import Waiting
+from api.exchange.waiting import WaitingTimes
 from api.keys.key_ends import concerns, ending_keys, step_before
 from api.notifying.subscriptions import Subscription
 from ledger.procedure.case_state import AnnouncedErasure
@@ -27,7 +27,7 @@ class Occasion(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
+class OwedNotice:
     """An open obligation with a deadline, and who is party to its case."""
 
     obligation: Obligation
@@ -89,7 +89,7 @@ def retention_notices(
 
 
 def waiting_notices(
-    waiting: Waiting,
+    waiting: WaitingTimes,
     limit: timedelta,
     parties: Collection[str],
     subscriptions: Sequence[Subscription],
@@ -147,7 +147,7 @@ def key_notices(
 
 
 def notices(
-    owed: Iterable[Owed],
+    owed: Iterable[OwedNotice],
     subscriptions: Sequence[Subscription],
     protocol: Protocol,
     now: datetime,
@@ -164,7 +164,7 @@ def notices(
                 yield _notice(one, subscription, occasion, now)
 
 
-def owes(agency: Agency, owed: Owed) -> bool:
+def owes(agency: Agency, owed: OwedNotice) -> bool:
     """Whether an agency is told: it owes it itself, by its role, or its country's coordinator is.
 
     Where any party to the case may do it, all of them are told.
@@ -185,7 +185,9 @@ def _occasion(due: datetime, now: datetime, ahead: timedelta) -> Occasion | None
     return Occasion.OVERDUE if due < now else Occasion.DUE
 
 
-def _notice(owed: Owed, subscription: Subscription, occasion: Occasion, now: datetime) -> Notice:
+def _notice(
+    owed: OwedNotice, subscription: Subscription, occasion: Occasion, now: datetime
+) -> Notice:
     obligation, due = owed.obligation, format_utc(owed.due)
     return Notice(
         id=uuid5(obligation.id, f"{occasion.value} {due} {subscription.id}"),

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from api.exchange.waiting import Waiting
+from api.exchange.waiting import WaitingTimes
 from api.keys.log_keys import own_parties
 from api.notifying.channels import (
     Channel,
@@ -26,7 +26,7 @@ from api.notifying.notices import (
     retention_notices,
     waiting_notices,
 )
-from api.notifying.outbox import NoticeOutbox, Taken
+from api.notifying.outbox import NoticeOutbox, TakenNotice
 from api.notifying.subscriptions import Subscription, read_subscriptions
 from api.runtime.settings import Settings
 from ledger.procedure.protocol import Protocol
@@ -78,7 +78,7 @@ class Notifier(PeriodicWorker):
         settings: Settings,
         database: Database,
         registry: Callable[[], Registry | None],
-        waiting: Callable[[], Waiting] | None = None,
+        waiting: Callable[[], WaitingTimes] | None = None,
     ) -> Self | None:
         """As the settings say; ``None`` where nobody is told.
 
@@ -182,7 +182,7 @@ class Notifier(PeriodicWorker):
         finally:
             counts.append(sent)
 
-    def _send(self, taken: Taken) -> bool:
+    def _send(self, taken: TakenNotice) -> bool:
         subscription = self._subscriptions.get(taken.subscription)
         if subscription is None:
             return False  # another process's, or taken out at the next look

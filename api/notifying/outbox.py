@@ -8,7 +8,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from api.notifying.notices import Announced, Notice, Owed
+from api.notifying.notices import Announced, Notice, OwedNotice
 from ledger.procedure.case_state import AnnouncedErasure
 from ledger.store.database import Database
 from projections.folds.obligations import Obligation
@@ -81,7 +81,7 @@ WHERE n.sent_at < now() - %(age)s AND (n.obligation_id IS NOT NULL OR n.due < no
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenNotice:
     """A notice that is this process's to send."""
 
     id: UUID
@@ -96,12 +96,12 @@ class NoticeOutbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def owed(self, earliest: datetime, latest: datetime) -> list[Owed]:
+    def owed(self, earliest: datetime, latest: datetime) -> list[OwedNotice]:
         """Open obligations that are due between two moments."""
         with self._database.connection() as connection:
             rows = connection.execute(_OWED, {"earliest": earliest, "latest": latest}).fetchall()
         return [
-            Owed(Obligation.model_validate(row["document"]), row["due"], row["parties"])
+            OwedNotice(Obligation.model_validate(row["document"]), row["due"], row["parties"])
             for row in rows
         ]
 
@@ -139,7 +139,7 @@ class NoticeOutbox:
             rows = connection.execute(_DUE, {"longest": _LONGEST}).fetchall()
         return {row["subscription"] for row in rows}
 
-    def take(self, lease: timedelta, among: Collection[UUID]) -> Taken | None:
+    def take(self, lease: timedelta, among: Collection[UUID]) -> TakenNotice | None:
         """Take the next notice of these subscriptions, which for ``lease`` nobody else takes.
 
         Returns ``None`` where none is due.
@@ -148,7 +148,7 @@ class NoticeOutbox:
             row = connection.execute(
                 _TAKE, {"lease": lease, "longest": _LONGEST, "among": list(among)}
             ).fetchone()
-        return None if row is None else Taken(**row)
+        return None if row is None else TakenNotice(**row)
 
     def mark_sent(self, notice_id: UUID) -> None:
         """It was received."""

@@ -8,7 +8,7 @@ from babel.units import format_unit
 from api.client.schemas.personal import Language
 from api.paper.subject_access.wording import LOCALES, Wording, wording
 from ledger.vocabulary.picklists import ClosureReason, CorrectionEffect, CorrectionReason
-from projections.reports.accountability import ANY, ResponseTimes, Tally
+from projections.reports.accountability import ANY, ObligationTally, ResponseTimes
 from projections.reports.annual_report import AnnualReport
 
 _TALLY = ("owed", "on_time", "late", "undated", "open", "overdue", "lapsed")
@@ -18,10 +18,10 @@ Row = Sequence[str | int]
 
 def markdown(report: AnnualReport, language: Language) -> str:
     """The report as a page of tables, the same text for the same report."""
-    return "\n".join(_Page(report, wording(language)).lines()) + "\n"
+    return "\n".join(_ReportPage(report, wording(language)).lines()) + "\n"
 
 
-class _Page:
+class _ReportPage:
     def __init__(self, report: AnnualReport, words: Wording) -> None:
         self._report = report
         self._words = words
@@ -179,7 +179,7 @@ class _Page:
         return self._words.text(f"report.{name}", **values)
 
 
-def _counts(tally: Tally) -> Iterable[int]:
+def _counts(tally: ObligationTally) -> Iterable[int]:
     return (getattr(tally, name) for name in _TALLY)
 
 

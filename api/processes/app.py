@@ -25,7 +25,7 @@ from api.http.middleware import (
     PlainParameters,
     RequestsOfAddresses,
 )
-from api.http.request_connections import Lanes
+from api.http.request_connections import RequestConnections
 from api.http.request_metrics import Requests
 from api.http.routes import (
     accountability,
@@ -44,7 +44,7 @@ from api.http.routes import (
     submissions,
 )
 from api.node.node import Node
-from api.processes.worker import Work
+from api.processes.worker import NodeWorker
 from api.runtime.rate_limit import Places, Rate
 from api.runtime.readiness import HEADER, of_effect
 from api.runtime.settings import Settings
@@ -73,9 +73,9 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         build_models()
-        with Node(settings, conninfo) as node, Work(node) if works else nullcontext() as work:
+        with Node(settings, conninfo) as node, NodeWorker(node) if works else nullcontext() as work:
             app.state.work = work
-            async with Lanes(node) as lanes, Feed(node) as feed:
+            async with RequestConnections(node) as lanes, Feed(node) as feed:
                 node.history.when_outdated = getattr(app.state, "when_outdated", lambda: None)
                 app.state.node = node
                 app.state.lanes = lanes

@@ -23,7 +23,7 @@ from api.http.request_id import RequestId
 from api.node.node import Node
 from api.processes.app import create_app
 from api.processes.supervisor import AGAIN, EndedError, run_together
-from api.processes.worker import Work
+from api.processes.worker import NodeWorker
 from api.runtime.settings import Settings
 from api.runtime.trace_context import in_log
 from ledger.system.gc_tuning import SERVING, collect_seldom
@@ -107,7 +107,7 @@ def work(settings: Settings, conninfo: str) -> None:
     outdated = threading.Event()
     with _exporting(), Node(settings, conninfo) as node:
         node.history.when_outdated = outdated.set
-        with Work(node):
+        with NodeWorker(node):
             while not outdated.is_set():
                 # A signal that another thread is given is seen when this one wakes.
                 time.sleep(_LOOK_SECONDS)

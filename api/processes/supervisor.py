@@ -40,10 +40,10 @@ def run_together(
     ``EndedError``, and ``SystemExit`` as the signal handlers of this process do.
     """
     lives, its_end = os.pipe()
-    running: dict[str, _Part] = {}
+    running: dict[str, _ChildProcess] = {}
     try:
         for name, work in parts.items():
-            running[name] = _Part(name, work, lives, its_end)
+            running[name] = _ChildProcess(name, work, lives, its_end)
         while True:
             wait([part.process.sentinel for part in running.values()], _LOOK_SECONDS)
             meanwhile()
@@ -62,7 +62,7 @@ def beside(name: str, work: Callable[[], None]) -> Iterator[int]:
     As with :func:`run_together`, there must be no thread yet.
     """
     lives, its_end = os.pipe()
-    part = _Part(name, work, lives, its_end)
+    part = _ChildProcess(name, work, lives, its_end)
     try:
         yield part.process.pid or 0
     finally:
@@ -81,7 +81,7 @@ def leave_when_told() -> None:
         signal.signal(number, _leave)
 
 
-class _Part:
+class _ChildProcess:
     """One process, which is started again where it was killed."""
 
     def __init__(self, name: str, work: Callable[[], None], lives: int, its_end: int) -> None:

@@ -22,7 +22,7 @@ from api.exchange.access_log_anchor import Anchoring
 from api.exchange.away import Presence, announced_absences, away_witnesses
 from api.exchange.disclosure_exchange import Sharing
 from api.exchange.duplicate_matcher import Matching
-from api.exchange.mirror_sync import Follower, HttpSource
+from api.exchange.mirror_sync import HttpSource, MirrorSync
 from api.exchange.outbox_relay import Forwarder
 from api.exchange.own_outbox import OwnOutbox
 from api.exchange.parcel_delivery import Delivery
@@ -75,14 +75,14 @@ from ledger.verification.policy_history import keep_trusted
 from projections.upkeep.runner import Followers
 
 
-class Work:
+class NodeWorker:
     """A node's work goes on for as long as the block runs."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._decided = 0
         self._publisher: Publisher | None = None
-        self._follower: Follower | None = None
+        self._follower: MirrorSync | None = None
         self._forwarder: Forwarder | None = None
         self._works: dict[str, Callable[[], None]] = {}
         """What is to be done when another process notifies of something."""
@@ -259,7 +259,7 @@ class Work:
         )
         mirror.when_shorter = node.history.went_back_from
         source = HttpSource(url, client)
-        follower = Follower(mirror, source, source.policies)
+        follower = MirrorSync(mirror, source, source.policies)
         forwarder = Forwarder(
             node.outbox,
             node.vaults,
@@ -402,7 +402,7 @@ def _false_decisions(kept: FalseDecisions) -> Sequence[Trouble]:
     return (Trouble(rule="false-decision", message=message),)
 
 
-def _copying(follower: Follower) -> Sequence[Trouble]:
+def _copying(follower: MirrorSync) -> Sequence[Trouble]:
     if not follower.diverged:
         return ()
     return (Trouble(rule="log-diverged", message=follower.trouble or "The log forked."),)

@@ -75,7 +75,7 @@ class Said(BaseModel):
     """How the steps of each worker went. It is in the row alone: a notice is bounded."""
 
 
-class Told:
+class StatusCache:
     """What was said last, as this process knows it."""
 
     def __init__(self, database: Database) -> None:

@@ -27,10 +27,10 @@ from eventsourcing.persistence import PersistenceError
 from rfc9457 import Problem
 
 from api.client.schemas import Outcome, Receipt
-from api.continuity.history import History
+from api.continuity.history import HistoryGuard
 from api.runtime.problem import problem
 from api.runtime.readiness import check_may_record
-from api.runtime.status import Told
+from api.runtime.status import StatusCache
 from api.runtime.trouble import Trouble
 from api.services.action_status import Outcomes
 from api.services.decisions import SignedDecisions
@@ -217,7 +217,7 @@ class OutboxAppend:
         vaults: Vaults,
         outbox: Outbox,
         outcomes: Outcomes,
-        told: Told,
+        told: StatusCache,
     ) -> None:
         self._ledger = ledger
         self._vaults = vaults
@@ -305,7 +305,7 @@ class GuardedAppend:
     def __init__(
         self,
         ledger: Ledger,
-        history: History,
+        history: HistoryGuard,
         service: AppendService,
         troubles: Callable[[], Sequence[Trouble]],
     ) -> None:

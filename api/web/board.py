@@ -8,7 +8,7 @@ from uuid import UUID
 from api.web.case_text import Urgency, urgency
 from projections.folds.case_view import CaseView
 from projections.folds.obligations import Obligation
-from projections.tables.case_lists import Mark
+from projections.tables.case_lists import BoardMark
 from projections.tables.owed_lists import AT_MOST, Counted
 from projections.tables.view_queries import ViewReader
 
@@ -17,7 +17,7 @@ PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
+class BoardObligation:
     """One open obligation, and how near its date is."""
 
     obligation: Obligation
@@ -25,11 +25,11 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class BoardColumn:
     """What one country owes, or any party where that is ``None``."""
 
     party: str | None
-    owed: Sequence[Owed]
+    owed: Sequence[BoardObligation]
     counted: Counted
     following: UUID | None
     """The obligation behind which the next page begins, if there is more."""
@@ -39,7 +39,7 @@ class Column:
 class Marked:
     """Cases that have something for the board, the newest first."""
 
-    mark: Mark
+    mark: BoardMark
     cases: Sequence[CaseView]
     following: int | None
     """The opening position below which the next page begins, if there is more."""
@@ -55,27 +55,27 @@ class Total:
 
 def column(
     views: ViewReader, viewer: str, party: str | None, now: datetime, after: UUID | None = None
-) -> Column:
+) -> BoardColumn:
     """A page of what a country owes, the longest overdue first."""
     behind = None if after is None else views.obligation(viewer, after)
     found = views.owed.of(viewer, party, limit=PAGE + 1, after=behind)
     shown = found[:PAGE]
-    return Column(
+    return BoardColumn(
         party,
-        [Owed(one, urgency(one.due, now)) for one in shown],
+        [BoardObligation(one, urgency(one.due, now)) for one in shown],
         views.owed.count(viewer, party, now),
         shown[-1].id if len(found) > PAGE else None,
     )
 
 
-def marked(views: ViewReader, viewer: str, mark: Mark, before: int | None = None) -> Marked:
+def marked(views: ViewReader, viewer: str, mark: BoardMark, before: int | None = None) -> Marked:
     """A page of the cases that have it."""
     found = views.lists.marked(viewer, mark, limit=PAGE + 1, before=before)
     shown = found[:PAGE]
     return Marked(mark, shown, shown[-1].opened_position if len(found) > PAGE else None)
 
 
-def total(columns: Sequence[Column]) -> Total:
+def total(columns: Sequence[BoardColumn]) -> Total:
     """The sum of what is overdue, as far as it was counted."""
     return Total(
         sum(min(one.counted.overdue, AT_MOST) for one in columns),

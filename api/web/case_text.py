@@ -29,7 +29,7 @@ class Urgency(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FieldText:
     """A field and its value, a line for each item."""
 
     name: str
@@ -37,14 +37,14 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrailRow:
     """One action of the trail in words."""
 
     entry: TrailEntry
     what: str
     who: str
-    fields: tuple[Told, ...]
-    disclosed: tuple[Told, ...]
+    fields: tuple[FieldText, ...]
+    disclosed: tuple[FieldText, ...]
     """What the reader's country holds at ``case`` level."""
     damaged: tuple[str, ...]
     """Fields of these that do not open: somebody changed the vault's rows."""
@@ -54,7 +54,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueStep:
     """One expected step, as the reader's agency sees it."""
 
     step: StepView
@@ -74,10 +74,10 @@ def urgency(due: datetime | None, now: datetime) -> Urgency:
     return Urgency.SOON if due - now < _SOON else Urgency.LATER
 
 
-def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> tuple[Due, ...]:
+def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> tuple[DueStep, ...]:
     """The expected steps of a case: what is the agency's own first, then by date."""
     found = [
-        Due(
+        DueStep(
             step=step,
             urgency=urgency(step.due, now),
             ours=step.turn is not Turn.THEIRS,
@@ -111,14 +111,14 @@ def rows(
     pairs: Mapping[UUID, UUID],
     protocol: Protocol,
     words: Wording,
-) -> tuple[Row, ...]:
+) -> tuple[TrailRow, ...]:
     """The trail in words; ``pairs`` are handovers, by the action that answers."""
     named = names(protocol, trail, words)
     numbers = {entry.action_id: entry.version for entry in trail}
     annulled = annulled_ids(trail)
     disclosed = case_values(trail, held)
     return tuple(
-        Row(
+        TrailRow(
             entry=entry,
             what=words.kind(entry.kind),
             who=named.get(entry.agency, entry.agency),
@@ -165,9 +165,9 @@ def of_fact(
 
 def told(
     kind: str, fields: Mapping[str, JsonValue], named: Mapping[str, str], words: Wording
-) -> tuple[Told, ...]:
+) -> tuple[FieldText, ...]:
     """Fields in words."""
     return tuple(
-        Told(words.field(name), words.value(kind, name, value, named))
+        FieldText(words.field(name), words.value(kind, name, value, named))
         for name, value in fields.items()
     )

@@ -67,7 +67,7 @@ class FormField:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ActionForm:
     """The fields of a kind of action, those of each level together."""
 
     kind: str
@@ -80,12 +80,12 @@ class Form:
 
 def form(
     kind: str, offer: Offer, named: Mapping[str, str], protocol: Protocol, words: Wording
-) -> Form:
+) -> ActionForm:
     """The form of an action that is offered; ``named`` are agencies and actions by their ids."""
     model = CASE_ACTIONS[kind]
     fields = [_field(model, name, offer, named, protocol, words) for name in model.model_fields]
     by_level = [(level, tuple(f for f in fields if f.level is level)) for level in Level]
-    return Form(
+    return ActionForm(
         kind=kind,
         version=upcasters().version(kind),
         digests=len(model.disclosable_fields()),

@@ -6,8 +6,8 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from api.paper.subject_access.wording import Wording
-from api.web.case_text import Told, Urgency, told, urgency
-from api.web.forms import Form, form
+from api.web.case_text import FieldText, Urgency, told, urgency
+from api.web.forms import ActionForm, form
 from api.web.refusal_text import fact, reason
 from api.web.rendering import Words
 from ledger.procedure.available_actions import Offer
@@ -26,7 +26,7 @@ class Recording:
     """One of the forms on a case's page."""
 
     kind: str
-    form: Form | None
+    form: ActionForm | None
     """``None`` where the rules refuse the action whatever is recorded in the sitting."""
     why: str | None
     """Why it is not possible now: before the meeting, or at all."""
@@ -36,13 +36,13 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class MeetingAction:
     """One action of a sitting in words."""
 
     entry: TrailEntry
     what: str
     who: str
-    fields: tuple[Told, ...]
+    fields: tuple[FieldText, ...]
 
 
 def address(sitting: Sitting, *parts: object) -> str:
@@ -83,7 +83,7 @@ def _recording(
     kind: str,
     offer: Offer,
     *,
-    form_of: Callable[[Offer], Form],
+    form_of: Callable[[Offer], ActionForm],
     preset: Mapping[str, Sequence[str]],
     met: bool,
     words: Words,
@@ -101,10 +101,10 @@ def _recording(
 
 def recorded(
     entries: Iterable[TrailEntry], named: Mapping[str, str], words: Wording
-) -> tuple[Recorded, ...]:
+) -> tuple[MeetingAction, ...]:
     """What was recorded in a sitting, in words."""
     return tuple(
-        Recorded(
+        MeetingAction(
             entry=entry,
             what=words.kind(entry.kind),
             who=named.get(entry.agency, entry.agency),
@@ -115,7 +115,7 @@ def recorded(
 
 
 @dataclass(frozen=True, slots=True)
-class Owing:
+class OwedCount:
     """What one country owes the other in a case: how much, and how near the first is."""
 
     number: int
@@ -123,7 +123,7 @@ class Owing:
     urgency: Urgency
 
 
-def owing(obligations: Sequence[Obligation], now: datetime) -> Owing:
+def owing(obligations: Sequence[Obligation], now: datetime) -> OwedCount:
     """The obligations of one country, the first due first, as the agenda has them."""
     due = next((one.due for one in obligations if one.due is not None), None)
-    return Owing(len(obligations), due, urgency(due, now))
+    return OwedCount(len(obligations), due, urgency(due, now))

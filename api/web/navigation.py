@@ -8,26 +8,26 @@ from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class NavigationEntry:
     """A place in the navigation."""
 
     text: str
     path: str
 
 
-CASES = Section("nav.cases", "/cases")
-BOARD = Section("nav.board", "/board")
-MEETING = Section("nav.meeting", "/meeting")
-FIGURES = Section("nav.figures", "/charts")
-VERIFY = Section("nav.verify", "/verify")
-RETENTION = Section("nav.retention", "/retention")
-MISSING = Section("nav.missing", "/missing")
-WAITING = Section("nav.waiting", "/waiting")
-KEYS = Section("nav.keys", "/keys")
-NEW = Section("nav.new", "/cases/new")
+CASES = NavigationEntry("nav.cases", "/cases")
+BOARD = NavigationEntry("nav.board", "/board")
+MEETING = NavigationEntry("nav.meeting", "/meeting")
+FIGURES = NavigationEntry("nav.figures", "/charts")
+VERIFY = NavigationEntry("nav.verify", "/verify")
+RETENTION = NavigationEntry("nav.retention", "/retention")
+MISSING = NavigationEntry("nav.missing", "/missing")
+WAITING = NavigationEntry("nav.waiting", "/waiting")
+KEYS = NavigationEntry("nav.keys", "/keys")
+NEW = NavigationEntry("nav.new", "/cases/new")
 
 
-def sections(caller: Caller) -> Sequence[Section]:
+def sections(caller: Caller) -> Sequence[NavigationEntry]:
     """Those for the caller's role, in the order of the work."""
     role = caller.agency.role
     if role == NODE:

@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from api.http.access import Caller
 from api.paper.printing.glyphs import Line, shown
-from api.paper.printing.typesetting import Frame, set_pages, template
-from api.web.case_text import Due, Row, Told, Urgency
+from api.paper.printing.typesetting import PageFrame, set_pages, template
+from api.web.case_text import DueStep, FieldText, TrailRow, Urgency
 from api.web.refusal_text import fact
 from api.web.rendering import Words
 from ledger.procedure.protocol import OVERSIGHT
@@ -30,11 +30,11 @@ class Printing:
     at: datetime
     case: CaseView
     position: int
-    rows: Sequence[Row]
+    rows: Sequence[TrailRow]
     named: Mapping[str, str]
     """What agencies and the case's actions are called."""
 
-    def summary(self, dues: Iterable[Due]) -> bytes:
+    def summary(self, dues: Iterable[DueStep]) -> bytes:
         """What stands in the case, and its actions. Raises ``NotRendered``."""
         texts, case = self.words.texts, self.case
         content = {
@@ -60,9 +60,9 @@ class Printing:
         frame = self._frame(texts.text("tab.trail"), wide=True)
         return set_pages(template("audit_trail.typ"), frame, content)
 
-    def _frame(self, title: str, *, wide: bool = False) -> Frame:
+    def _frame(self, title: str, *, wide: bool = False) -> PageFrame:
         things = self.words.things
-        return Frame(
+        return PageFrame(
             language=things.language,
             title=title,
             number=str(self.case.case_id),
@@ -95,7 +95,7 @@ class Printing:
         yield text("case.lead"), self._name(case.lead_agency)
         yield text("case.opened"), things.day(case.opened_at.date())
 
-    def _due(self, one: Due) -> tuple[str, str, str]:
+    def _due(self, one: DueStep) -> tuple[str, str, str]:
         text, things = self.words.texts.text, self.words.things
         what, due = things.kind(one.step.action), one.step.due
         if due is None:
@@ -136,7 +136,7 @@ class Printing:
         who = f"{self._name(one.by)} → {self._name(one.addressee)}"
         return [shown(who), shown("\n".join(lines))]
 
-    def _action(self, row: Row) -> dict[str, Any]:
+    def _action(self, row: TrailRow) -> dict[str, Any]:
         text, things, entry = self.words.texts.text, self.words.things, row.entry
         by = (
             f"{row.who}, {things.country(entry.party)} · {things.day(entry.acted_at.date())} · "
@@ -150,7 +150,7 @@ class Printing:
             "levels": [[shown(text(name)), _told(fields)] for name, fields in levels if fields],
         }
 
-    def _event(self, row: Row) -> dict[str, Any]:
+    def _event(self, row: TrailRow) -> dict[str, Any]:
         things, entry = self.words.things, row.entry
         return {
             "version": shown(str(entry.version)),
@@ -170,7 +170,7 @@ class Printing:
             ],
         }
 
-    def _notes(self, row: Row) -> Iterator[Shown]:
+    def _notes(self, row: TrailRow) -> Iterator[Shown]:
         text = self.words.texts.text
         if row.answers is not None:
             yield shown(text("trail.answers", number=row.answers))
@@ -187,7 +187,7 @@ class Printing:
         return self.named.get(agency, agency)
 
 
-def _told(fields: Iterable[Told], between: str = "\n") -> list[list[Shown]]:
+def _told(fields: Iterable[FieldText], between: str = "\n") -> list[list[Shown]]:
     return [[shown(one.name), shown(between.join(one.lines) or _NOTHING)] for one in fields]
 
 

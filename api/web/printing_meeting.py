@@ -5,9 +5,9 @@ from datetime import datetime
 
 from api.http.access import Caller
 from api.paper.printing.glyphs import Line, shown
-from api.paper.printing.typesetting import Frame, set_pages, template
+from api.paper.printing.typesetting import PageFrame, set_pages, template
 from api.web.case_text import names
-from api.web.meeting import Recorded, recorded
+from api.web.meeting import MeetingAction, recorded
 from api.web.rendering import Words
 from projections.tables.meeting import SharedCase, Sitting
 
@@ -50,7 +50,7 @@ def print_sitting(
         "not_reached": shown(text("meeting.not_reached")),
         "left": [shown(line) for line in _left(left, words)],
     }
-    frame = Frame(
+    frame = PageFrame(
         language=things.language,
         title=text("meeting.summary"),
         number=countries,
@@ -73,7 +73,7 @@ def _left(cases: Sequence[SharedCase], words: Words) -> Iterator[str]:
         yield f"{_case(one, words)}: {stage}, {words.texts.text('replay.priority')}: {priority}"
 
 
-def _action(one: Recorded, words: Words) -> dict[str, object]:
+def _action(one: MeetingAction, words: Words) -> dict[str, object]:
     position = words.texts.text("replay.position", position=one.entry.position)
     return {
         "heading": shown(one.what),

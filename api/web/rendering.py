@@ -19,7 +19,7 @@ from api.runtime.trouble import Trouble
 from api.web.assets import assets
 from api.web.languages import LANGUAGES, NAMES, TAGS, language_of
 from api.web.navigation import sections
-from api.web.texts import Texts, texts
+from api.web.texts import PageTexts, texts
 from api.web.timeline import stage_of
 from ledger.system import clock
 
@@ -36,7 +36,7 @@ PAGE_HEADERS = {
 class Words:
     """Everything that is said in one language."""
 
-    texts: Texts
+    texts: PageTexts
     things: Wording
 
     @classmethod

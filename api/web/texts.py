@@ -13,7 +13,7 @@ from api.client.schemas.personal import Language
 CATALOGUE = "case_ledger_web.po"
 
 
-class Texts:
+class PageTexts:
     """What the pages say in ``language``: by a stable id, its ``{places}`` filled in."""
 
     def __init__(self, language: Language) -> None:
@@ -46,6 +46,6 @@ class Texts:
 
 
 @cache
-def texts(language: Language) -> Texts:
+def texts(language: Language) -> PageTexts:
     """The texts of a language, its catalogue read once."""
-    return Texts(language)
+    return PageTexts(language)

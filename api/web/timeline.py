@@ -24,14 +24,14 @@ _ANSWERS = ("request", "offer", "agreed_action")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TimelineColumn:
     stage: Stage
     x: int
     width: int
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class TimelineLane:
     party: str
     y: int
 
@@ -57,8 +57,8 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    columns: tuple[Column, ...]
-    lanes: tuple[Lane, ...]
+    columns: tuple[TimelineColumn, ...]
+    lanes: tuple[TimelineLane, ...]
     dots: tuple[Dot, ...]
     crossings: tuple[Crossing, ...]
     width: int
@@ -72,9 +72,9 @@ def timeline(entries: Sequence[TrailEntry], parties: Sequence[str]) -> Timeline:
     columns, x = [], _LEFT
     for stage in STAGES:
         width = max(_NARROWEST, counts[stage] * _STEP + _PAD)
-        columns.append(Column(stage, x, width))
+        columns.append(TimelineColumn(stage, x, width))
         x += width
-    lanes = tuple(Lane(p, _HEAD + _LANE * i + _LANE // 2) for i, p in enumerate(parties))
+    lanes = tuple(TimelineLane(p, _HEAD + _LANE * i + _LANE // 2) for i, p in enumerate(parties))
     lane_of, place = {lane.party: lane.y for lane in lanes}, dict.fromkeys(STAGES, 0)
     start = {column.stage: column.x for column in columns}
     pairs = dict(handovers(entries))

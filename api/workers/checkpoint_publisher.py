@@ -6,7 +6,12 @@ from collections.abc import Callable
 import structlog
 
 from ledger.application import Ledger
-from ledger.publication.publisher import AnotherKeyError, HistoryChangedError, Publication, Standing
+from ledger.publication.publisher import (
+    AnotherKeyError,
+    HistoryChangedError,
+    LogProgress,
+    Publication,
+)
 from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
@@ -66,7 +71,7 @@ class Gathering(PeriodicWorker):
     def __init__(self, publication: Publication, is_signing: Callable[[], bool]) -> None:
         self._publication = publication
         self._is_signing = is_signing
-        self._done: Standing | None = None
+        self._done: LogProgress | None = None
         self._pause = _EVERY_SECONDS
         self._refresh_at = 0.0
         """When cosignatures are to be renewed, by ``time.monotonic()``."""
@@ -87,7 +92,7 @@ class Gathering(PeriodicWorker):
         self._publication.close()
 
 
-def _is_complete(standing: Standing) -> bool:
+def _is_complete(standing: LogProgress) -> bool:
     """Whether every witness has cosigned what was signed last."""
     behind = [size for size in standing.witnesses.values() if size < standing.signed]
     return standing.published == standing.signed and not behind

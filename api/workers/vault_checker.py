@@ -29,7 +29,7 @@ from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.access_log import Readings
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.disclosures import Vault, Vaults
-from ledger.vault.required_disclosures import Part
+from ledger.vault.required_disclosures import FieldPart
 from ledger.vault.vault_check import Checked, VaultCheck
 
 _STEP_CASES = 20
@@ -256,7 +256,9 @@ class VaultChecking(PeriodicWorker):
         settled = self._settled or 0
         # An own deposit is there before its event; what others send comes later.
         missing = [
-            one for one in checked.lacks if one.due.part is Part.OWN or one.due.position <= settled
+            one
+            for one in checked.lacks
+            if one.due.part is FieldPart.OWN or one.due.position <= settled
         ]
         vault.missing.keep(cases, missing)
         if checked.superseded:
@@ -301,7 +303,7 @@ def missing_troubles(vault: Vault, patience: timedelta) -> list[Trouble]:
         of = [one for one in counts if one.is_lost is is_lost]
         if parts := sum(one.parts for one in of):
             origins = ", ".join(
-                f"{one.parts} {_PARTS[one.part]}{'' if one.part is Part.OWN else one.origin}"
+                f"{one.parts} {_PARTS[one.part]}{'' if one.part is FieldPart.OWN else one.origin}"
                 for one in of
             )
             found.append(
@@ -318,9 +320,9 @@ def missing_troubles(vault: Vault, patience: timedelta) -> list[Trouble]:
 
 
 _PARTS = {
-    Part.OWN: "of its own agencies",
-    Part.CASE: "`case` fields of ",
-    Part.RELEASED: "released by ",
+    FieldPart.OWN: "of its own agencies",
+    FieldPart.CASE: "`case` fields of ",
+    FieldPart.RELEASED: "released by ",
 }
 
 

@@ -61,7 +61,7 @@ ENDS = {
 """What names another action of the same row: by which field, and of which kind."""
 
 
-class Place(NamedTuple):
+class FieldPlace(NamedTuple):
     """A field of an action; a row may have several of one kind, counted from 1."""
 
     kind: str
@@ -121,8 +121,10 @@ _CARRIED = {
         "spl_Type": "plan_types",
     },
 }
-CARRIED: Mapping[str, Place] = {
-    name: Place(kind, field) for kind, fields in _CARRIED.items() for name, field in fields.items()
+CARRIED: Mapping[str, FieldPlace] = {
+    name: FieldPlace(kind, field)
+    for kind, fields in _CARRIED.items()
+    for name, field in fields.items()
 }
 """Fields of the standard that are one field of an action here."""
 
@@ -191,7 +193,7 @@ STANDARD = frozenset((*CARRIED, *_OTHERS, *NOT_IMPORTED))
 """Every field of the standard."""
 
 
-class Form(StrEnum):
+class ValueFormat(StrEnum):
     """How a value is written."""
 
     DATE = "date"
@@ -202,14 +204,14 @@ class Form(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class FieldShape:
     """Whether a field takes several values, and how each is written."""
 
     several: bool
-    form: Form
+    form: ValueFormat
 
 
-def place(name: str) -> Place | None:
+def place(name: str) -> FieldPlace | None:
     """The place that ``kind.field`` or ``kind.2.field`` names; ``None`` where there is none."""
     parts = name.split(".")
     if len(parts) == 3 and parts[1].isdecimal() and 1 <= int(parts[1]) <= 99:
@@ -222,7 +224,7 @@ def place(name: str) -> Place | None:
         return None
     if field not in CASE_ACTIONS[kind].model_fields or field == ENDS.get(kind, ("",))[0]:
         return None
-    return Place(kind, field, number)
+    return FieldPlace(kind, field, number)
 
 
 def is_known(name: str) -> bool:
@@ -231,21 +233,21 @@ def is_known(name: str) -> bool:
 
 
 @cache
-def shape(model: type[Action], field: str) -> Shape:
+def shape(model: type[Action], field: str) -> FieldShape:
     """How the values of ``field`` are written."""
     core = _core(get_type_hints(model, include_extras=True)[field])
     several = get_origin(core) is tuple
     if several:
         core = _core(get_args(core)[0])
     if field == "phone":
-        form = Form.PHONE
+        form = ValueFormat.PHONE
     elif core in (datetime, AwareDatetime):
-        form = Form.MOMENT
+        form = ValueFormat.MOMENT
     elif core is date:
-        form = Form.DATE
+        form = ValueFormat.DATE
     else:
-        form = Form.TEXT if core in (str, UUID) else Form.OTHER
-    return Shape(several, form)
+        form = ValueFormat.TEXT if core in (str, UUID) else ValueFormat.OTHER
+    return FieldShape(several, form)
 
 
 def _core(annotation: Any) -> Any:

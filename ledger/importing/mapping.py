@@ -21,8 +21,8 @@ from ledger.importing.fields import (
     SECOND_PHONE,
     STATEMENT,
     STATUS,
-    Form,
-    Place,
+    FieldPlace,
+    ValueFormat,
     place,
     shape,
 )
@@ -55,7 +55,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class MappedAction:
     """One action that a row tells."""
 
     id: UUID
@@ -75,7 +75,7 @@ class Told:
 class Mapped:
     """What a row tells: actions in the order in which they took place, or why it is refused."""
 
-    told: Sequence[Told] = ()
+    told: Sequence[MappedAction] = ()
     faults: Sequence[Fault] = ()
     status: CaseStatus | None = None
     """The status that the row says the case has."""
@@ -93,7 +93,7 @@ class _Draft:
     faults: list[Fault] = field(default_factory=list)
     parts: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Column and text of what is put together in the end, by the standard's name."""
-    dates: dict[Place, tuple[str, Any]] = field(default_factory=dict)
+    dates: dict[FieldPlace, tuple[str, Any]] = field(default_factory=dict)
     """Of columns that date several actions: such a column alone tells none of them."""
     not_imported: list[str] = field(default_factory=list)
 
@@ -102,7 +102,7 @@ class _Draft:
         self.values.setdefault((kind, number), {})
         self.columns.setdefault((kind, number), {}).setdefault("", column)
 
-    def put(self, at: Place, column: str, value: Any) -> None:
+    def put(self, at: FieldPlace, column: str, value: Any) -> None:
         self.touch(at.kind, column, at.number)
         self.values[at.kind, at.number][at.field] = value
         self.columns[at.kind, at.number][at.field] = column
@@ -200,7 +200,7 @@ class Mapper:
             return [part for part in dict.fromkeys(meant) if part != ""]
         return meanings.get(str(value), value)
 
-    def _converted(self, at: Place, value: Any) -> Any:
+    def _converted(self, at: FieldPlace, value: Any) -> Any:
         model = CASE_ACTIONS[at.kind]
         expected = shape(model, at.field)
         if not expected.several:
@@ -213,17 +213,17 @@ class Mapper:
             raise ValueError("several values are a list")
         return tuple(dict.fromkeys(self._one(expected.form, part) for part in value))
 
-    def _one(self, form: Form, value: Any) -> Any:
-        if form is Form.TEXT and isinstance(value, int) and not isinstance(value, bool):
+    def _one(self, form: ValueFormat, value: Any) -> Any:
+        if form is ValueFormat.TEXT and isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         if not isinstance(value, str):
             return value
         match form:
-            case Form.DATE:
+            case ValueFormat.DATE:
                 return self._day(value)
-            case Form.MOMENT:
+            case ValueFormat.MOMENT:
                 return self._moment(value)
-            case Form.PHONE:
+            case ValueFormat.PHONE:
                 return re.sub(r"[\s()/.-]", "", value)
         return value
 
@@ -241,7 +241,7 @@ class Mapper:
             moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=self._zone)
 
-    def _default(self, at: Place, name: str) -> Any:
+    def _default(self, at: FieldPlace, name: str) -> Any:
         try:
             value = self._converted(at, self._map.defaults[name])
             field_adapter(CASE_ACTIONS[at.kind], at.field).validate_python(value)
@@ -254,20 +254,22 @@ class Mapper:
         address = [draft.parts[name] for name in ADDRESS if name in draft.parts]
         if address and not draft.has("case_opened", "address"):
             text = ", ".join(text for _, text in address)
-            draft.put(Place("case_opened", "address"), address[0][0], text)
+            draft.put(FieldPlace("case_opened", "address"), address[0][0], text)
         phone = draft.parts.get(SECOND_PHONE)
         if phone is not None and not draft.has("case_opened", "phone"):
-            at = Place("case_opened", "phone")
+            at = FieldPlace("case_opened", "phone")
             draft.put(at, phone[0], self._converted(at, phone[1]))
         statement = [(name, *draft.parts[name]) for name in STATEMENT if name in draft.parts]
         if statement and not draft.has("victim_identified", "statement"):
             lines = (t if name in STATEMENT[:2] else f"{name}: {t}" for name, _, t in statement)
-            draft.put(Place("victim_identified", "statement"), statement[0][1], "\n".join(lines))
+            draft.put(
+                FieldPlace("victim_identified", "statement"), statement[0][1], "\n".join(lines)
+            )
 
     def _close(self, draft: _Draft) -> CaseStatus | None:
         """The closing that a status or a death tells. Returns the status."""
         status: CaseStatus | None = None
-        reason = Place("case_closed", "reason")
+        reason = FieldPlace("case_closed", "reason")
         if STATUS in draft.parts:
             column, text = draft.parts[STATUS]
             try:
@@ -293,7 +295,7 @@ class Mapper:
         for name, value in said.items():
             if name in _OF_ANY_FINDING:
                 if not draft.has("not_a_victim", name):
-                    draft.put(Place("not_a_victim", name), columns[name], value)
+                    draft.put(FieldPlace("not_a_victim", name), columns[name], value)
             elif name != "status":
                 draft.faults.append(Fault("not-of-a-non-victim", columns[name], "not_a_victim"))
 
@@ -314,9 +316,9 @@ class Mapper:
         elif isinstance(born, date):
             opened.setdefault("age_group", AgeGroup.PRESUMED_CHILD)  # the date alone is missing
 
-    def _build(self, draft: _Draft, action_id: Callable[[str, int], UUID]) -> list[Told]:
+    def _build(self, draft: _Draft, action_id: Callable[[str, int], UUID]) -> list[MappedAction]:
         """The actions, in the order in which they took place; the opening comes first."""
-        made: list[tuple[bool, datetime, int, int, Told]] = []
+        made: list[tuple[bool, datetime, int, int, MappedAction]] = []
         for (kind, number), values in draft.values.items():
             columns = draft.columns[kind, number]
             if kind in ENDS:
@@ -326,14 +328,14 @@ class Mapper:
             try:
                 action = CASE_ACTIONS[kind].model_validate(values)
             except ValidationError as error:
-                draft.faults += self._invalid(draft, Place(kind, "", number), error)
+                draft.faults += self._invalid(draft, FieldPlace(kind, "", number), error)
                 continue
-            told = Told(action_id(kind, number), action, columns)
+            told = MappedAction(action_id(kind, number), action, columns)
             later = kind != "case_opened"
             made.append((later, action.acted_at, KINDS.index(kind), number, told))
         return [told for *_, told in sorted(made, key=lambda one: one[:4])]
 
-    def _invalid(self, draft: _Draft, of: Place, error: ValidationError) -> list[Fault]:
+    def _invalid(self, draft: _Draft, of: FieldPlace, error: ValidationError) -> list[Fault]:
         """What its model finds wrong with an action, where nothing was found before."""
         columns = draft.columns[of.kind, of.number]
         known = {(fault.action, fault.field) for fault in draft.faults}
@@ -349,7 +351,7 @@ class Mapper:
         return list(faults.values())
 
 
-def _usual_name(at: Place) -> str:
+def _usual_name(at: FieldPlace) -> str:
     """What a column would be called that a row lacks."""
     return next((name for name, carried in CARRIED.items() if carried == at), str(at))
 

@@ -13,7 +13,7 @@ from joserfc.jwk import OKPKey
 
 from ledger.events.event import ActionRecorded
 from ledger.events.event_bytes import MAX_BYTES
-from ledger.importing.mapping import Fault, Mapped, Mapper, Told
+from ledger.importing.mapping import Fault, Mapped, MappedAction, Mapper
 from ledger.procedure import case as cases
 from ledger.procedure.case import Case
 from ledger.procedure.deciding import check_case
@@ -31,7 +31,7 @@ from ledger.vault.data_keys import DataKeys
 _ROOM = 100  # for the time of recording, as for any append
 
 
-class Row(NamedTuple):
+class ImportRow(NamedTuple):
     """A row of the file: its number there, and its columns that have a value."""
 
     number: int
@@ -50,7 +50,7 @@ class ReadyCase(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRow:
     """A row that is not recorded, and each reason."""
 
     row: int
@@ -62,7 +62,7 @@ class Prepared:
     """What became of some rows."""
 
     ready: Sequence[ReadyCase]
-    refused: Sequence[Refused]
+    refused: Sequence[RefusedRow]
     not_imported: Sequence[str]
     """Columns with a value that no action has, once for each row."""
 
@@ -88,7 +88,7 @@ class _Judged(NamedTuple):
     row: int
     case_id: UUID
     signed: list[_Signed]
-    refused: Refused | None
+    refused: RefusedRow | None
     not_imported: Sequence[str]
     decided_at: datetime
 
@@ -118,7 +118,7 @@ class Preparer:
         self._mapper = mapper
         self._keys = keys
 
-    def prepare(self, rows: Sequence[Row]) -> Prepared:
+    def prepare(self, rows: Sequence[ImportRow]) -> Prepared:
         """Judge each row by itself. Its person's data key is durable on return."""
         made = [self._judged(row) for row in rows]
         refused = [one.refused for one in made if one.refused is not None]
@@ -127,7 +127,7 @@ class Preparer:
             self._sealed([one for one in made if not one.refused]), refused, not_imported
         )
 
-    def _judged(self, row: Row) -> _Judged:
+    def _judged(self, row: ImportRow) -> _Judged:
         case_id = case_id_of(self._import_id, row.number)
 
         def action_id(kind: str, number: int) -> UUID:
@@ -141,7 +141,7 @@ class Preparer:
         except Exception as error:
             # Its message may hold a value; its class does not.
             raise RowError(f"row {row.number} cannot be read ({type(error).__name__})") from None
-        refused = Refused(row.number, faults) if faults else None
+        refused = RefusedRow(row.number, faults) if faults else None
         return _Judged(row.number, case_id, signed, refused, mapped.not_imported, now)
 
     def _decided(
@@ -166,7 +166,9 @@ class Preparer:
             faults.append(Fault("status-differs", mapped.status_column))
         return signed
 
-    def _signed(self, told: Told, case_id: UUID) -> tuple[SignedAction, Sequence[Disclosure]]:
+    def _signed(
+        self, told: MappedAction, case_id: UUID
+    ) -> tuple[SignedAction, Sequence[Disclosure]]:
         """Sign, and then check as what any agency sends is checked. Raises ``Refusal``."""
         signer = self._signer
         issued = signed_action.sign(

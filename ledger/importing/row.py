@@ -10,18 +10,27 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from ledger.importing.fields import ADDRESS, CARRIED, CONSENT, ENDS, KINDS, STATEMENT, STATUS, Place
+from ledger.importing.fields import (
+    ADDRESS,
+    CARRIED,
+    CONSENT,
+    ENDS,
+    KINDS,
+    STATEMENT,
+    STATUS,
+    FieldPlace,
+)
 from ledger.vocabulary.picklists import CorrectionEffect
 
 _AT_MOST = 99
 _NAMES = {at: name for name, at in CARRIED.items()} | {
-    Place("case_opened", "address"): ADDRESS[0],
-    Place("victim_identified", "statement"): STATEMENT[1],
+    FieldPlace("case_opened", "address"): ADDRESS[0],
+    FieldPlace("victim_identified", "statement"): STATEMENT[1],
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ActionInRow:
     """One recorded action, with the fields that whoever writes the row may know, as JSON values."""
 
     id: UUID
@@ -37,7 +46,7 @@ class CaseRow:
     not_told: Mapping[str, int]
 
 
-def case_row(actions: Sequence[Done], status: str) -> CaseRow:
+def case_row(actions: Sequence[ActionInRow], status: str) -> CaseRow:
     """The row of a case, whose actions are given in ledger order. Annulled ones are left out."""
     annulled = {
         UUID(one.fields["corrects"])
@@ -59,7 +68,7 @@ def case_row(actions: Sequence[Done], status: str) -> CaseRow:
         names_another = ENDS.get(one.kind, ("",))[0]
         for field, value in one.fields.items():
             if field != names_another and value not in (None, [], ()):
-                at = Place(one.kind, field, number)
+                at = FieldPlace(one.kind, field, number)
                 values[_NAMES.get(at, str(at))] = value
         if one.kind == "consent_given" and number == 1:
             values[CONSENT[0]] = True
@@ -67,7 +76,7 @@ def case_row(actions: Sequence[Done], status: str) -> CaseRow:
     return CaseRow(values, dict(not_told))
 
 
-def _number(one: Done, numbers: Mapping[UUID, int], counted: Counter[str]) -> int | None:
+def _number(one: ActionInRow, numbers: Mapping[UUID, int], counted: Counter[str]) -> int | None:
     """Which of its kind an action is; one that ends another has the other's number."""
     if one.kind in ENDS:
         return numbers.get(UUID(one.fields[ENDS[one.kind][0]]))

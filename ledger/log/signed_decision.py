@@ -101,7 +101,7 @@ _STATEMENT: TypeAdapter[Statement] = TypeAdapter(
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class SignedDecision:
     """A decision as it reads. Reading verifies nothing; see :meth:`verify`."""
 
     jws: str

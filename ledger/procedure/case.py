@@ -17,7 +17,7 @@ from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.upcasting import upcasters
 
 
-class History(Mapping[UUID, Act]):
+class CaseHistory(Mapping[UUID, Act]):
     """A case's actions by id, in order. Immutable: one more makes another history.
 
     That takes the same time however long the case is. The index is made when it is first asked.
@@ -25,22 +25,22 @@ class History(Mapping[UUID, Act]):
 
     __slots__ = ("_before", "_index", "_last", "_size")
 
-    def __init__(self, before: "History | None" = None, last: Act | None = None) -> None:
+    def __init__(self, before: "CaseHistory | None" = None, last: Act | None = None) -> None:
         self._before = before
         self._last = last
         self._size: int = (before._size if before is not None else 0) + (last is not None)
         self._index: dict[UUID, Act] | None = None
 
-    def followed_by(self, act: Act) -> "History":
+    def followed_by(self, act: Act) -> "CaseHistory":
         """The history with ``act`` at its end."""
-        return History(self, act)
+        return CaseHistory(self, act)
 
     def _by_id(self) -> dict[UUID, Act]:
         if (index := self._index) is not None:
             return index
         added: list[Act] = []
         known: dict[UUID, Act] | None = None
-        at: History | None = self
+        at: CaseHistory | None = self
         while at is not None:
             before = at._before  # read first: another thread may just let go of it
             if (known := at._index) is not None:
@@ -75,7 +75,7 @@ class Case:
     id: UUID
     version: int
     state: CaseState
-    history: History
+    history: CaseHistory
 
     @staticmethod
     def projector(
@@ -171,7 +171,7 @@ def after(case: Case | None, act: Act, protocol: Protocol) -> tuple[Case | None,
         state, is_applied = applied(None, act, protocol)
         if state is None:
             return None, False
-        return Case(act.case_id, act.version, state, History().followed_by(act)), is_applied
+        return Case(act.case_id, act.version, state, CaseHistory().followed_by(act)), is_applied
     state, is_applied = applied(case.state, act, protocol)
     history = case.history.followed_by(
         act if is_applied else replace(act, kind=NOT_UNDERSTOOD, fields={})

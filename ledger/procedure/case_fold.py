@@ -62,7 +62,7 @@ def _as_recorded(act: Act) -> dict[str, Any]:
     }
 
 
-class Taken(Interface):
+class ActionLike(Interface):
     """An action in any of its forms, as an act or as the audit trail has it."""
 
     @property
@@ -72,12 +72,12 @@ class Taken(Interface):
     def fields(self) -> Mapping[str, Any]: ...
 
 
-def annulled_ids(acts: Iterable[Taken]) -> frozenset[UUID]:
+def annulled_ids(acts: Iterable[ActionLike]) -> frozenset[UUID]:
     """The ids of the actions that corrections among ``acts`` annul."""
     return frozenset(UUID(act.fields["corrects"]) for act in acts if annuls(act))
 
 
-def annuls(act: Taken) -> bool:
+def annuls(act: ActionLike) -> bool:
     """Whether ``act`` annuls an earlier one, so that the case must be folded anew."""
     return act.kind == "correction" and act.fields["effect"] == CorrectionEffect.ANNULLED
 

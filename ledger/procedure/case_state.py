@@ -21,11 +21,11 @@ from ledger.vocabulary.picklists import (
 from ledger.vocabulary.types import UtcDatetime
 
 
-class _Part(LedgerModel):
+class _StatePart(LedgerModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
 
 
-class FactInForce(_Part):
+class FactInForce(_StatePart):
     """Since when a fact holds, and by which action."""
 
     action: UUID
@@ -33,27 +33,27 @@ class FactInForce(_Part):
     party: str
 
 
-class ServiceInForce(_Part):
+class ServiceInForce(_StatePart):
     service: str
     party: str
     since: UtcDatetime
 
 
-class MeasureInForce(_Part):
+class MeasureInForce(_StatePart):
     measure: str
     party: str
     since: UtcDatetime
     until: UtcDatetime | None = None
 
 
-class ShelterInForce(_Part):
+class ShelterInForce(_StatePart):
     """That a country shelters the person. Which shelter it is, the case's countries alone know."""
 
     party: str
     since: UtcDatetime
 
 
-class OpenRequest(_Part):
+class OpenRequest(_StatePart):
     """A request for information that has no full answer yet."""
 
     by: str
@@ -66,26 +66,26 @@ class OpenRequest(_Part):
     partly_answered: bool = False
 
 
-class OpenJointAction(_Part):
+class OpenJointAction(_StatePart):
     joint_action: str
     responsible: tuple[str, ...]
     since: UtcDatetime
     due: str | None = None
 
 
-class LeadOffer(_Part):
+class LeadOffer(_StatePart):
     offer: UUID
     by: str
     to: str
     since: UtcDatetime
 
 
-class PlannedReturn(_Part):
+class PlannedReturn(_StatePart):
     destination: str
     departed_from: str | None = None
 
 
-class ConsentInForce(_Part):
+class ConsentInForce(_StatePart):
     """A consent that names field groups: what may be read on it, and released to whom."""
 
     party: str
@@ -96,7 +96,7 @@ class ConsentInForce(_Part):
     expires: str | None = None
 
 
-class SharingInForce(_Part):
+class SharingInForce(_StatePart):
     """A best-interests decision on sharing."""
 
     party: str
@@ -106,7 +106,7 @@ class SharingInForce(_Part):
     until: str | None = None
 
 
-class BreakGlass(_Part):
+class BreakGlass(_StatePart):
     """An access in danger to life that some party's coordinator has not reviewed yet."""
 
     by: str
@@ -118,13 +118,13 @@ class BreakGlass(_Part):
     """The parties that have not said yet whether it was justified."""
 
 
-class HoldInForce(_Part):
+class HoldInForce(_StatePart):
     party: str
     ground: str
     since: UtcDatetime
 
 
-class AnnouncedErasure(_Part):
+class AnnouncedErasure(_StatePart):
     """An announcement, in force, that what is held will be erased by the period of retention."""
 
     announcement: UUID
@@ -137,7 +137,7 @@ class AnnouncedErasure(_Part):
     erase_from: UtcDatetime
 
 
-class Erasure(_Part):
+class Erasure(_StatePart):
     """The erasure of all that is held on the person: proposed, then owed, then confirmed."""
 
     ground: str | None
@@ -152,7 +152,7 @@ class Erasure(_Part):
     confirmed: tuple[str, ...] = ()
 
 
-class CaseState(_Part):
+class CaseState(_StatePart):
     """Everything that the rules and the views need to know of a case."""
 
     case_id: UUID

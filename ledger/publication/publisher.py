@@ -16,7 +16,7 @@ from ledger.log.merkle import Tree
 from ledger.log.note import Note, NoteError, NoteSignature, SignerKey, VerifierKey, verify
 from ledger.log.policy import Policy, TrustedWitness
 from ledger.publication.dated_checkpoints import is_stale, keep_dated
-from ledger.publication.witness import SIZE_TYPE, Answer, Submission, WitnessClient
+from ledger.publication.witness import SIZE_TYPE, AddCheckpointRequest, WitnessAnswer, WitnessClient
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
 from ledger.system import clock
@@ -58,7 +58,7 @@ class AnotherKeyError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LogProgress:
     """How far the log is signed, cosigned by each witness, and published."""
 
     signed: int
@@ -109,7 +109,7 @@ class Publication:
         """Let the requests that are under way end."""
         self._workers.shutdown()
 
-    def step(self) -> Standing:
+    def step(self) -> LogProgress:
         """Sign what is new, ask each witness that is behind, publish what has a quorum."""
         self.sign()
         return self.gather()
@@ -145,7 +145,7 @@ class Publication:
             raise _another_key()  # said before the next event, which nobody would sign
         return signed
 
-    def gather(self) -> Standing:
+    def gather(self) -> LogProgress:
         """Ask for cosignatures of the last signed checkpoint, and publish it with a quorum.
 
         All witnesses are asked about the same one, at the same time. A published checkpoint shall
@@ -162,7 +162,7 @@ class Publication:
                 _, waiting = wait(waiting, return_when=FIRST_COMPLETED)
         return self.standing()
 
-    def standing(self) -> Standing:
+    def standing(self) -> LogProgress:
         """Where the log stands, as stored."""
         return standing(self._database, self.policy_at)
 
@@ -279,9 +279,9 @@ class Publication:
 
     def _submit(
         self, witness: WitnessClient, old: int, tree: Tree, note: Note, checkpoint: Checkpoint
-    ) -> Answer:
+    ) -> WitnessAnswer:
         proof = tuple(tree.consistency(old, checkpoint.size)) if old else ()
-        return witness.add_checkpoint(bytes(Submission(old, proof, note)))
+        return witness.add_checkpoint(bytes(AddCheckpointRequest(old, proof, note)))
 
     def _keep(
         self,
@@ -289,7 +289,7 @@ class Publication:
         trusted: TrustedWitness,
         checkpoint: Checkpoint,
         note: Note,
-        answer: Answer,
+        answer: WitnessAnswer,
     ) -> None:
         key = trusted.key
         for line in answer.body.splitlines():
@@ -356,7 +356,7 @@ class Publication:
         self, policy: Policy, note: Note, checkpoint: Checkpoint
     ) -> Mapping[str, NoteSignature]:
         """Ask all witnesses at once; wait for all, for some seconds at most."""
-        request = bytes(Submission(checkpoint.size, (), note))
+        request = bytes(AddCheckpointRequest(checkpoint.size, (), note))
         asked = {
             name: self._workers.submit(client.add_checkpoint, request)
             for name, trusted in policy.witnesses.items()
@@ -373,7 +373,7 @@ class Publication:
         return lines
 
 
-def _cosignature(key: VerifierKey, note: Note, answer: Answer) -> NoteSignature | None:
+def _cosignature(key: VerifierKey, note: Note, answer: WitnessAnswer) -> NoteSignature | None:
     """A witness's cosignature in its answer; ``None`` where there is none that verifies."""
     if answer.status != 200:
         return None
@@ -432,10 +432,10 @@ def signed_since(database: Database, size: int) -> datetime | None:
     return None if row is None else row["signed_at"]
 
 
-def standing(database: Database, policy_at: PolicyAt) -> Standing:
+def standing(database: Database, policy_at: PolicyAt) -> LogProgress:
     """How far the log is signed, cosigned and published, as the ledger node stored it."""
     signed, published = sizes(database)
-    return Standing(signed, published, _cosigned_sizes(database, policy_at(signed)))
+    return LogProgress(signed, published, _cosigned_sizes(database, policy_at(signed)))
 
 
 def published(database: Database) -> tuple[Note, Checkpoint] | None:

@@ -25,7 +25,7 @@ MAX_EVIDENCE_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WitnessAnswer:
     """An HTTP answer: 200 with cosignature lines, or a refusal."""
 
     status: int
@@ -47,7 +47,7 @@ class Copy(Protocol):
 class WitnessClient(Protocol):
     """A witness, here or elsewhere."""
 
-    def add_checkpoint(self, request: bytes) -> Answer:
+    def add_checkpoint(self, request: bytes) -> WitnessAnswer:
         """Raises ``ConnectionError`` where the witness does not answer."""
 
     def latest(self, origin_hash: str) -> str | None:
@@ -58,7 +58,7 @@ class WitnessClient(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class AddCheckpointRequest:
     """What is sent to a witness: a checkpoint, and that it continues one of ``old`` leaves."""
 
     old: int
@@ -70,7 +70,7 @@ class Submission:
         return ("\n".join(lines) + f"\n\n{self.note}").encode()
 
     @classmethod
-    def parse(cls, request: bytes) -> "Submission":
+    def parse(cls, request: bytes) -> "AddCheckpointRequest":
         """Read a request's body. Raises ``NoteError``."""
         try:
             head, blank, note = request.decode("utf-8").partition("\n\n")
@@ -148,26 +148,26 @@ class Witness:
         self._role = witness_role(party)
         self._schema = Identifier(witness_schema(party))
 
-    def add_checkpoint(self, request: bytes) -> Answer:
+    def add_checkpoint(self, request: bytes) -> WitnessAnswer:
         """Cosign a checkpoint that continues the last one, or refuse it as the spec says."""
         try:
-            sent = Submission.parse(request)
+            sent = AddCheckpointRequest.parse(request)
             checkpoint = Checkpoint.parse(sent.note.text)
         except NoteError as error:
-            return Answer(400, f"{error}\n")
+            return WitnessAnswer(400, f"{error}\n")
         keys = self._recorded_keys(checkpoint.origin) or self._logs(checkpoint.origin)
         if not keys:
-            return Answer(404, "this log is not known here\n")
+            return WitnessAnswer(404, "this log is not known here\n")
         try:
             if not verify(sent.note, keys):
-                return Answer(403, "no trusted key of the log signed the checkpoint\n")
+                return WitnessAnswer(403, "no trusted key of the log signed the checkpoint\n")
         except NoteError as error:
-            return Answer(403, f"{error}\n")
+            return WitnessAnswer(403, f"{error}\n")
         if sent.old > checkpoint.size:
-            return Answer(400, "the old size is greater than the checkpoint's\n")
+            return WitnessAnswer(400, "the old size is greater than the checkpoint's\n")
         copied = None if self._copy is None else self._copy.root_at(checkpoint.size)
         if self._copy is not None and copied is None:
-            return Answer(503, "the events are not copied here yet\n")
+            return WitnessAnswer(503, "the events are not copied here yet\n")
         with self._database.transaction(role=self._role) as connection:
             return self._decide(connection, sent, checkpoint, keys, copied)
 
@@ -250,30 +250,30 @@ class Witness:
     def _decide(
         self,
         connection: Connection[DictRow],
-        sent: Submission,
+        sent: AddCheckpointRequest,
         checkpoint: Checkpoint,
         keys: Collection[VerifierKey],
         copied: bytes | None,
-    ) -> Answer:
+    ) -> WitnessAnswer:
         self._lock(connection, checkpoint.origin)
         held = self._held(connection, checkpoint.origin)
         if _contradicts(sent, checkpoint, held, copied):
             status = 422 if sent.old == held.size else 409
             self._keep_evidence(connection, checkpoint, status, held, sent, keys)
         if sent.old != held.size:
-            return Answer(409, f"{held.size}\n", SIZE_TYPE)
+            return WitnessAnswer(409, f"{held.size}\n", SIZE_TYPE)
         if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
-            return Answer(422, "an empty tree has another root\n")
+            return WitnessAnswer(422, "an empty tree has another root\n")
         try:
             check_consistency(held.size, checkpoint.size, sent.proof, held.root, checkpoint.root)
         except ProofError as error:
-            return Answer(422, f"{error}\n")
+            return WitnessAnswer(422, f"{error}\n")
         if copied not in (None, checkpoint.root):
-            return Answer(422, "these are not the events that were copied here\n")
+            return WitnessAnswer(422, "these are not the events that were copied here\n")
         now = clock.now()
         note, cosignatures = self._cosigned(sent.note, keys, now)
         self._store(connection, checkpoint, note, now)
-        return Answer(200, "".join(map(str, cosignatures)))
+        return WitnessAnswer(200, "".join(map(str, cosignatures)))
 
     def _cosigned(
         self, note: Note, keys: Collection[VerifierKey], now: datetime
@@ -395,7 +395,7 @@ class Witness:
         checkpoint: Checkpoint,
         status: int,
         held: _Held,
-        sent: Submission,
+        sent: AddCheckpointRequest,
         keys: Collection[VerifierKey],
     ) -> None:
         # The caller holds the lock of this log: two requests cannot insert the same one.
@@ -422,7 +422,7 @@ class Witness:
 
 
 def _contradicts(
-    sent: Submission, checkpoint: Checkpoint, held: _Held, copied: bytes | None
+    sent: AddCheckpointRequest, checkpoint: Checkpoint, held: _Held, copied: bytes | None
 ) -> bool:
     """Whether a signed checkpoint certainly belongs to another history than the one held.
 

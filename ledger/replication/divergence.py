@@ -17,7 +17,7 @@ from ledger.log.merkle import Frontier, leaf_hash
 from ledger.log.note import Note, verify
 from ledger.log.policy import Policy
 from ledger.procedure.registry import AgreedPolicy, policy_in_force
-from ledger.replication.event_source import Source, SourceError, check_signed, parsed
+from ledger.replication.event_source import MirrorSource, SourceError, check_signed, parsed
 from ledger.store.database import Database
 from ledger.verification.revalidation import Replay, RowReader, inspect
 
@@ -107,7 +107,7 @@ class Continuation:
 
 
 def find_divergence(
-    ledger: Ledger, database: Database, source: Source, trusted: Policy
+    ledger: Ledger, database: Database, source: MirrorSource, trusted: Policy
 ) -> Divergence | None:
     """Return how this copy differs from the ledger that the source has; ``None`` where it does not.
 
@@ -147,7 +147,7 @@ def find_divergence(
             return Divergence(own, common, checkpoint, decision, note)
 
 
-def common_events(ledger: Ledger, source: Source, upto: int) -> int:
+def common_events(ledger: Ledger, source: MirrorSource, upto: int) -> int:
     """How many events this copy and a source begin with alike, ``upto`` at most.
 
     It asks for single events, by halves. That is no proof; :class:`Continuation` is. Raises as the

@@ -16,7 +16,7 @@ class UntrustedKeyError(SourceError):
     """No log key that counts here signed the source's note."""
 
 
-class Source(Protocol):
+class MirrorSource(Protocol):
     """Where to copy from: the ledger node, or another party's copy.
 
     Every method raises ``ConnectionError`` where the source does not answer.

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from ledger.application import Ledger
 from ledger.events.event import ActionRecorded
-from ledger.log.signed_decision import Decision, DecisionError, Recorded, Refused
+from ledger.log.signed_decision import DecisionError, Recorded, Refused, SignedDecision
 from ledger.procedure.deciding import refusal_by
 from ledger.refusals import Refusal
 from ledger.store.database import Database
@@ -32,7 +32,7 @@ class NotCoveredError(ValueError):
     """There are fewer events than the decision is of: it can be held against them later."""
 
 
-class Events(Protocol):
+class EventLookup(Protocol):
     """The events that a decision is held against."""
 
     @property
@@ -91,7 +91,7 @@ class RowsOfExport:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DecisionCheck:
     """What a decision comes to when it is held against the events."""
 
     untrue: str | None
@@ -102,7 +102,7 @@ class Verdict:
     """Where the action is recorded."""
 
 
-def held_against(decision: Decision, signed: str, events: Events) -> Verdict:
+def held_against(decision: SignedDecision, signed: str, events: EventLookup) -> DecisionCheck:
     """Hold a decision on a signed action, given without disclosures, against the events.
 
     Raises ``NotCoveredError`` where there are too few events, and ``DecisionError`` where the
@@ -118,11 +118,11 @@ def held_against(decision: Decision, signed: str, events: Events) -> Verdict:
     row = events.with_action_id(statement.action)
     position = row.position if row is not None and _is_of(row, signed) else None
     if isinstance(statement, Recorded):
-        return Verdict(_untrue_receipt(statement, signed, events), position=position)
+        return DecisionCheck(_untrue_receipt(statement, signed, events), position=position)
     return _held_refusal(statement, signed, events, row, position)
 
 
-def _untrue_receipt(statement: Recorded, signed: str, events: Events) -> str | None:
+def _untrue_receipt(statement: Recorded, signed: str, events: EventLookup) -> str | None:
     row = events.at(statement.position)
     if not _is_of(row, signed):
         return f"the event at position {statement.position} is another one than the receipt says"
@@ -134,18 +134,18 @@ def _untrue_receipt(statement: Recorded, signed: str, events: Events) -> str | N
 def _held_refusal(
     statement: Refused,
     signed: str,
-    events: Events,
+    events: EventLookup,
     row: RecordedRow | None,
     position: int | None,
-) -> Verdict:
+) -> DecisionCheck:
     size = statement.size
     if position is not None and position <= size:
         what = f"the action is recorded at position {position}, among the first {size} events"
-        return Verdict(what, position=position)
+        return DecisionCheck(what, position=position)
     if statement.rule == _ID_REUSED:
         is_reused = row is not None and position is None and row.position <= size
         what = f"no event among the first {size} has this action's id"
-        return Verdict(None if is_reused else what, position=position)
+        return DecisionCheck(None if is_reused else what, position=position)
     refusal = refusal_by(
         events.of(statement.case, size),
         signed,
@@ -154,7 +154,7 @@ def _held_refusal(
         statement.decided_at,
     )
     what = f"the rules accept the action on the first {size} events"
-    return Verdict(what if refusal is None else None, refusal, position)
+    return DecisionCheck(what if refusal is None else None, refusal, position)
 
 
 def _is_of(row: RecordedRow, signed: str) -> bool:
@@ -211,7 +211,7 @@ class FalseDecisions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def keep(self, decision: Decision, signed: str, what: str) -> None:
+    def keep(self, decision: SignedDecision, signed: str, what: str) -> None:
         """Keep a false decision, once."""
         with self._database.connection() as connection:
             connection.execute(

@@ -87,7 +87,7 @@ class TakenOver(BaseModel):
     log_keys: tuple[str, ...]
 
 
-class Decision(BaseModel):
+class OperatorDecision(BaseModel):
     """An operator's decision to go on from what the database has now."""
 
     model_config = ConfigDict(frozen=True)
@@ -122,7 +122,7 @@ class HistoryMark(BaseModel):
     """Files of keys that a command removed on purpose."""
     lost_keys: Mapping[str, tuple[UUID, ...]] = {}
     """The persons, by country, whose data keys an operator gave up."""
-    decisions: tuple[Decision, ...] = ()
+    decisions: tuple[OperatorDecision, ...] = ()
 
     @property
     def needs_decision(self) -> bool:
@@ -216,9 +216,11 @@ def advanced(mark: HistoryMark | None, tree: Tree, noted: int = 0) -> HistoryMar
     return mark.changed(reached=Reached.of(tree)) if tree.size > mark.reached.size else mark
 
 
-def decided(mark: HistoryMark, tree: Tree, by: str, why: str) -> tuple[HistoryMark, Decision]:
+def decided(
+    mark: HistoryMark, tree: Tree, by: str, why: str
+) -> tuple[HistoryMark, OperatorDecision]:
     """The mark after an operator's decision to go on from ``tree``, and the decision."""
-    decision = Decision(
+    decision = OperatorDecision(
         decided_at=datetime.now(UTC),
         decided_by=by,
         why=why,
@@ -230,7 +232,7 @@ def decided(mark: HistoryMark, tree: Tree, by: str, why: str) -> tuple[HistoryMa
     return with_decision(mark, decision, decision.goes_on_from), decision
 
 
-def with_decision(mark: HistoryMark, decision: Decision, reached: Reached) -> HistoryMark:
+def with_decision(mark: HistoryMark, decision: OperatorDecision, reached: Reached) -> HistoryMark:
     """The mark after a decision, of a ledger that has come to ``reached``."""
     return mark.changed(
         reached=reached,
@@ -241,7 +243,7 @@ def with_decision(mark: HistoryMark, decision: Decision, reached: Reached) -> Hi
     )
 
 
-def record_decision(connection: Connection[DictRow], decision: Decision) -> int:
+def record_decision(connection: Connection[DictRow], decision: OperatorDecision) -> int:
     """Store a decision in the database. Returns its id."""
     row = connection.execute(
         _INSERT,

@@ -71,7 +71,7 @@ GROUP BY sender, recipient ORDER BY sender, recipient
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class ParcelInMailbox:
     """One parcel that waits, with its place in the mailbox."""
 
     seq: int
@@ -82,7 +82,7 @@ class Waiting:
 class WaitingPage:
     """Some of what waits for a recipient; ``standing`` counts all that waits."""
 
-    parcels: tuple[Waiting, ...]
+    parcels: tuple[ParcelInMailbox, ...]
     standing: tuple[PairStanding, ...]
 
 
@@ -178,7 +178,7 @@ class Mailbox:
             ).fetchall()
         return WaitingPage(self._opened(rows), standing)
 
-    def get(self, recipient: str, parcel_ids: Sequence[UUID]) -> tuple[Waiting, ...]:
+    def get(self, recipient: str, parcel_ids: Sequence[UUID]) -> tuple[ParcelInMailbox, ...]:
         """Return those of these parcels that wait for a country, as far as a page holds them."""
         with self._database.transaction() as connection:
             rows = connection.execute(
@@ -314,7 +314,7 @@ class Mailbox:
                 self._keys.destroy(parcel_id)
         return left > 0
 
-    def _opened(self, rows: Sequence[DictRow]) -> tuple[Waiting, ...]:
+    def _opened(self, rows: Sequence[DictRow]) -> tuple[ParcelInMailbox, ...]:
         """Take off what the mailbox added. A parcel without its key leaves as lost.
 
         Its key went when it was acknowledged, and its row came back with a backup; or only the
@@ -325,7 +325,7 @@ class Mailbox:
             kept = Parcel(row["id"], row["sender"], row["recipient"], bytes(row["sealed"]))
             parcel = self._disclose(kept)
             if parcel is not None:
-                found.append(Waiting(row["seq"], parcel))
+                found.append(ParcelInMailbox(row["seq"], parcel))
             else:
                 lost += self._leave(kept.id, MailboxOutcome.LOST, None, "seq = %s", (row["seq"],))
         if lost:

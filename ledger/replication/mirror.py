@@ -27,7 +27,7 @@ from ledger.publication.publisher import keep_published, keep_signed
 from ledger.replication.divergence import find_divergence
 from ledger.replication.earlier_checkpoints import keep_earlier, lacking_periods
 from ledger.replication.event_source import (
-    Source,
+    MirrorSource,
     SourceError,
     UntrustedKeyError,
     check_signed,
@@ -109,7 +109,7 @@ class Mirror:
         """How many events are copied."""
         return self._ledger.head()
 
-    def step(self, source: Source) -> bool:
+    def step(self, source: MirrorSource) -> bool:
         """Copy what the log signed next. Returns whether there may be more at once.
 
         Raises ``SourceError``, ``ConnectionError``, and ``DivergedError`` for ever after the
@@ -141,7 +141,7 @@ class Mirror:
             )
         return False
 
-    def step_published(self, source: Source) -> bool:
+    def step_published(self, source: MirrorSource) -> bool:
         """Keep the source's last published checkpoint, where it is of events copied here.
 
         Raises as :meth:`step` does.
@@ -211,7 +211,7 @@ class Mirror:
         if (what := unsettled(self._database)) is not None:
             raise DivergedError(what)
 
-    def _compare(self, source: Source, note: Note, checkpoint: Checkpoint) -> None:
+    def _compare(self, source: MirrorSource, note: Note, checkpoint: Checkpoint) -> None:
         """A note of events that are copied already: it says the same, or the log forked."""
         check_signed(note, self.policy_at(checkpoint.size))
         root = self.root_at(checkpoint.size)
@@ -224,7 +224,7 @@ class Mirror:
             )
             self._diverge(source, what, note)
 
-    def _look_for_takeover(self, source: Source, note: Note) -> None:
+    def _look_for_takeover(self, source: MirrorSource, note: Note) -> None:
         """Raises ``DivergedError`` where this copy went on beyond the parties' decision.
 
         Then the source has the ledger that they decided on, and this copy has other events.
@@ -239,7 +239,9 @@ class Mirror:
         if found is not None:
             self._diverge(source, f"{found}: run `case-ledger node rejoin`", found.note)
 
-    def _copy(self, source: Source, frontier: Frontier, note: Note, checkpoint: Checkpoint) -> None:
+    def _copy(
+        self, source: MirrorSource, frontier: Frontier, note: Note, checkpoint: Checkpoint
+    ) -> None:
         size = frontier.size
         entries = source.entries(size, checkpoint.size)
         if len(entries) != checkpoint.size - size:
@@ -312,7 +314,7 @@ class Mirror:
             replay.cases[case_id] = case
             replay.versions[case_id] = case.version
 
-    def _diverge(self, source: Source, what: str, refused: Note) -> NoReturn:
+    def _diverge(self, source: MirrorSource, what: str, refused: Note) -> NoReturn:
         with self._database.connection() as connection:
             held = (
                 connection.execute(

@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from ledger.log.signed_decision import Decision, Recorded
+from ledger.log.signed_decision import Recorded, SignedDecision
 from ledger.procedure.protocol import Agency
 from ledger.refusals import Ground, Refusal
 from ledger.replication.outcomes import OutboxState
@@ -189,7 +189,7 @@ class Outbox:
             row = connection.execute("SELECT max(seq) AS last FROM outbox.actions").fetchone()
         return (row["last"] or 0) if row is not None else 0
 
-    def mark_answered(self, action_id: UUID, decision: Decision) -> None:
+    def mark_answered(self, action_id: UUID, decision: SignedDecision) -> None:
         """Keep the decision that the ledger node signed, until this node's copy confirms it."""
         statement = decision.statement
         wanted = {

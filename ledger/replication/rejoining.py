@@ -24,7 +24,7 @@ from ledger.log.note import Note
 from ledger.procedure.protocol import Protocol
 from ledger.publication.witness import Witness
 from ledger.replication.divergence import Divergence
-from ledger.replication.history_mark import Decision, Reached, record_decision
+from ledger.replication.history_mark import OperatorDecision, Reached, record_decision
 from ledger.store.migrate import vault_schema
 from ledger.vault.access_log import COUNTED
 from ledger.vault.disclosures import NOTED_FROM
@@ -108,7 +108,7 @@ class MovedError(RuntimeError):
 class RolledBack:
     """What going back did."""
 
-    decision: Decision
+    decision: OperatorDecision
     events: int
     """The events of the tail, which are evidence now."""
     put_back: int
@@ -138,7 +138,7 @@ def roll_back(
     tree = Tree(found.size, ledger.rows.read_hashes)
     if _locked_head(connection) != tree.frontier():
         raise MovedError("the copy grew meanwhile; stop the node, and run the command again")
-    decision = Decision(
+    decision = OperatorDecision(
         decided_at=_now(connection),
         decided_by=by,
         why=why,
@@ -183,7 +183,7 @@ def act_as_owner(connection: Connection[DictRow]) -> None:
     connection.execute(SQL("SET LOCAL ROLE {}").format(Identifier(owner["tableowner"])))
 
 
-def last_rolled_back(connection: Connection[DictRow]) -> Decision | None:
+def last_rolled_back(connection: Connection[DictRow]) -> OperatorDecision | None:
     """The last decision to go back from a tail, as the database has it."""
     row = connection.execute(
         "SELECT d.* FROM log.history_decisions d JOIN log.tails t ON t.decision = d.id"
@@ -191,7 +191,7 @@ def last_rolled_back(connection: Connection[DictRow]) -> Decision | None:
     ).fetchone()
     if row is None:
         return None
-    return Decision(
+    return OperatorDecision(
         decided_at=row["decided_at"],
         decided_by=row["decided_by"],
         why=row["why"],

@@ -10,7 +10,7 @@ A = TypeVar("A")
 MOST = 256
 
 
-class Together(Generic[Q, A]):
+class AsyncBatcher(Generic[Q, A]):
     """Answers many questions at once. It is used from one event loop alone.
 
     ``answer`` gives as many answers as there are questions, in their order. Nobody waits for others

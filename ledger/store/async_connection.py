@@ -20,7 +20,7 @@ _PAUSE_SECONDS = 0.1
 _RESTED_SECONDS = 0.05  # under load it is not asked each time whether the server is still there
 
 
-class Lane:
+class SharedConnection:
     """Statements follow each other on it. What comes while it is busy waits its turn."""
 
     def __init__(self, conninfo: str, *, role: str = APP_ROLE) -> None:

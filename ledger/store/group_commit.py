@@ -26,7 +26,7 @@ class _Waiting(Generic[T, R]):
         self.wake.acquire()
 
 
-class Group(Generic[T, R]):
+class GroupCommit(Generic[T, R]):
     """Calls ``work`` with the items of concurrent callers, one group at a time.
 
     ``work`` gives for each item its outcome, or the exception to raise to that caller alone. What

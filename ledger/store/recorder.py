@@ -38,7 +38,7 @@ from ledger.store.event_rows import (
     insert_rows,
     lock_head,
 )
-from ledger.store.group_commit import Group
+from ledger.store.group_commit import GroupCommit
 from ledger.store.postgres_arrays import Bigints, Uuids
 from ledger.system import clock
 from ledger.system.backoff import Backoff
@@ -89,7 +89,7 @@ class HeadMovedError(IntegrityError):
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class AppendRequest:
     """Events that are appended together or not at all."""
 
     events: tuple[UnsealedEvent, ...]
@@ -112,7 +112,7 @@ class LedgerRecorder(EventReader):
         self.channel_name = CHANNEL
         appends = datastore.appends if isinstance(datastore, LedgerDatastore) else datastore
         self._appending = appends.get_connection
-        self._appends = Group(self._append_together, at_most=_AT_MOST)
+        self._appends = GroupCommit(self._append_together, at_most=_AT_MOST)
         self._head: Head | None = None
         """Where the ledger ends, as far as is known; whoever leads a group has it alone."""
         self._detours = 0
@@ -162,16 +162,16 @@ class LedgerRecorder(EventReader):
         if not stored_events:
             return ()
         events = tuple(map(_unsealed, stored_events))
-        return self._appends.call(Proposal(events, guard, holds_at, since))
+        return self._appends.call(AppendRequest(events, guard, holds_at, since))
 
-    def _append_together(self, proposals: Sequence[Proposal]) -> Sequence[Placed | Exception]:
+    def _append_together(self, proposals: Sequence[AppendRequest]) -> Sequence[Placed | Exception]:
         with (
             span("ledger.append", {"actions": len(proposals)}),
             self._appending() as connection,
             connection.cursor() as curs,
         ):
             outcomes: dict[int, Placed | Exception] = {}
-            standing: list[Proposal] = []
+            standing: list[AppendRequest] = []
             for place, proposal in enumerate(proposals):
                 try:
                     check_since(connection, proposal.since)
@@ -187,14 +187,14 @@ class LedgerRecorder(EventReader):
             ]
 
     def _append_standing(
-        self, curs: Cursor[DictRow], proposals: Sequence[Proposal]
+        self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
     ) -> Sequence[Placed | Exception]:
         if (rows := self._append_at_once(curs, proposals)) is not None:
             return rows
         return self._append_one_by_one(curs, proposals)
 
     def _append_at_once(
-        self, curs: Cursor[DictRow], proposals: Sequence[Proposal]
+        self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
     ) -> Sequence[Placed] | None:
         """Append all where the head is known to be; ``None``, where something is in the way."""
         head, self._head = self._head, None
@@ -219,7 +219,7 @@ class LedgerRecorder(EventReader):
         return rows
 
     def _append_one_by_one(
-        self, curs: Cursor[DictRow], proposals: Sequence[Proposal]
+        self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
     ) -> Sequence[Placed | Exception]:
         """Append what can be, under the head's lock; say of each other why it cannot."""
         with curs.connection.transaction():
@@ -236,7 +236,9 @@ class LedgerRecorder(EventReader):
         self.note_size(moved.position)
         return outcomes
 
-    def _versions(self, curs: Cursor[DictRow], proposals: Sequence[Proposal]) -> dict[UUID, int]:
+    def _versions(
+        self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
+    ) -> dict[UUID, int]:
         ids = {guard.originator_id for guard in _guards(proposals)}
         if not ids:
             return {}
@@ -244,7 +246,7 @@ class LedgerRecorder(EventReader):
         return {row["id"]: row["last"] or 0 for row in curs.fetchall()}
 
     def _taken(
-        self, curs: Cursor[DictRow], proposals: Sequence[Proposal]
+        self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
     ) -> tuple[set[UUID], set[tuple[UUID, int]]]:
         """Those of the proposed action ids, and of the proposed versions, that events have."""
         events = [event for proposal in proposals for event in proposal.events]
@@ -311,7 +313,7 @@ class _Verdict:
     actions: set[UUID] = field(default_factory=set)
     places: set[tuple[UUID, int]] = field(default_factory=set)
 
-    def on(self, proposal: Proposal, recorded_at: datetime) -> IntegrityError | None:
+    def on(self, proposal: AppendRequest, recorded_at: datetime) -> IntegrityError | None:
         """Why a proposal is refused; ``None`` counts it as accepted."""
         guard = proposal.guard
         known = self.versions.get(guard.originator_id) if guard else None
@@ -336,7 +338,7 @@ class _Verdict:
 
 
 def _place(
-    proposals: Sequence[Proposal], head: Head, verdict: _Verdict
+    proposals: Sequence[AppendRequest], head: Head, verdict: _Verdict
 ) -> list[Placed | Exception]:
     """Give each accepted proposal its positions after ``head``, and its bytes their time."""
     recorded_at = max(clock.now(), head.recorded_at)
@@ -353,14 +355,16 @@ def _place(
     return outcomes
 
 
-def _placed(proposals: Sequence[Proposal], head: Head, verdict: _Verdict) -> list[Placed] | None:
+def _placed(
+    proposals: Sequence[AppendRequest], head: Head, verdict: _Verdict
+) -> list[Placed] | None:
     """As :func:`_place`, where all are accepted; ``None`` where one is not."""
     outcomes = _place(proposals, head, verdict)
     placed = [one for one in outcomes if not isinstance(one, Exception)]
     return placed if len(placed) == len(outcomes) else None
 
 
-def _guards(proposals: Sequence[Proposal]) -> set[Guard]:
+def _guards(proposals: Sequence[AppendRequest]) -> set[Guard]:
     return {proposal.guard for proposal in proposals if proposal.guard is not None}
 
 

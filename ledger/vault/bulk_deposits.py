@@ -14,7 +14,7 @@ from ledger.signing.signed_action import SignedAction
 from ledger.store.migrate import vault_schema
 from ledger.store.postgres_arrays import Byteas, Texts, Uuids
 from ledger.vault.field_encryption import seal
-from ledger.vault.inventory import Kept, key_id, list_mac, row_mac
+from ledger.vault.inventory import InventoryRow, key_id, list_mac, row_mac
 
 # COPY is not for tables with row-level security, which a vault's have.
 _INSERT = """
@@ -113,7 +113,7 @@ def seal_all(
             digest=digest,
             field=field,
         )
-        kept = Kept(
+        kept = InventoryRow(
             action.id,
             case_id,
             digest,

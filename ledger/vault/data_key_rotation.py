@@ -28,7 +28,7 @@ from ledger.store.postgres_arrays import Byteas, Texts, Uuids
 from ledger.vault.bulk_deposits import replacement_lock
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.field_encryption import seal, unseal
-from ledger.vault.inventory import Kept, key_id, list_mac, row_mac
+from ledger.vault.inventory import InventoryRow, key_id, list_mac, row_mac
 
 _LOCK_SECONDS = 60
 """For so long a chunk of an import, which holds the same lock, is waited for."""
@@ -70,7 +70,7 @@ class Replacement:
     """Persons whose replaced key was kept: a disclosure does not open, or no new key is there."""
 
 
-class _Place(NamedTuple):
+class _RowPlace(NamedTuple):
     action_id: UUID
     digest: str
     deposit_id: UUID
@@ -190,7 +190,7 @@ class _Run:
             return False, 0
         person = _Person(case_id, new, old)
         rows = {_place(row): row for row in connection.execute(self._named(_ROWS), (case_id,))}
-        sealed: dict[_Place, bytes] = {}
+        sealed: dict[_RowPlace, bytes] = {}
         damaged = 0
         for place, row in rows.items():
             if row["sealed"] is None:
@@ -207,8 +207,8 @@ class _Run:
     def _write(
         self,
         person: _Person,
-        rows: dict[_Place, DictRow],
-        sealed: dict[_Place, bytes],
+        rows: dict[_RowPlace, DictRow],
+        sealed: dict[_RowPlace, bytes],
         deposits: Sequence[DictRow],
     ) -> None:
         columns = {
@@ -222,7 +222,7 @@ class _Run:
             if not deposit["mac"]:
                 continue  # from before the inventory
             place = deposit["action_id"], deposit["deposit_id"]
-            places = [_Place(place[0], digest, place[1]) for digest in deposit["digests"]]
+            places = [_RowPlace(place[0], digest, place[1]) for digest in deposit["digests"]]
             macs = [
                 person.row_mac(bytes(mac), rows.get(at), sealed.get(at))
                 for mac, at in zip(deposit["macs"], places, strict=True)
@@ -263,12 +263,12 @@ def _alone(conninfo: str, party: str) -> Iterator[Connection[DictRow]]:
         yield connection
 
 
-def _place(row: DictRow) -> _Place:
-    return _Place(row["action_id"], row["digest"], row["deposit_id"])
+def _place(row: DictRow) -> _RowPlace:
+    return _RowPlace(row["action_id"], row["digest"], row["deposit_id"])
 
 
-def _kept(row: DictRow, sealed: bytes) -> Kept:
-    return Kept(
+def _kept(row: DictRow, sealed: bytes) -> InventoryRow:
+    return InventoryRow(
         row["action_id"],
         row["case_id"],
         row["digest"],

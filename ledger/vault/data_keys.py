@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from cachetools import TTLCache
 
 from ledger.signing.country_key import CountryKey, CountryPublicKey, sealed_size
-from ledger.store.group_commit import Group
+from ledger.store.group_commit import GroupCommit
 from ledger.vault.key_files import KeyFiles
 from ledger.vault.key_store import KeyBook
 
@@ -49,7 +49,7 @@ class DataKeys:
             _OPENED_AT_MOST, _OPENED_SECONDS
         )
         self._lock = threading.Lock()
-        self._group = Group(self._make_together, at_most=_AT_MOST)
+        self._group = GroupCommit(self._make_together, at_most=_AT_MOST)
 
     def get(self, case_id: UUID) -> bytes | None:
         """The person's key; ``None`` where there never was one, or it was destroyed.

@@ -12,7 +12,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database
-from ledger.store.group_commit import Group
+from ledger.store.group_commit import GroupCommit
 from ledger.store.migrate import vault_role, vault_schema
 from ledger.store.postgres_arrays import Booleans, Byteas, Texts, Uuids
 from ledger.system.backoff import Backoff
@@ -80,7 +80,7 @@ class Deposits:
         self._party = party
         self._keys = keys
         self._database = database.apart(vault_role(party))
-        self._group = Group(self._put_together, at_most=_AT_MOST)
+        self._group = GroupCommit(self._put_together, at_most=_AT_MOST)
         schema = Identifier(vault_schema(party))
         self._known, self._deposit = (SQL(s).format(schema=schema) for s in (_KNOWN, _DEPOSIT))
 

@@ -19,8 +19,8 @@ from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
 from ledger.signing.sd_jwt import Disclosure, parse_disclosure
 from ledger.signing.signed_action import SignedAction
-from ledger.store.async_batcher import Together
-from ledger.store.async_connection import Lane
+from ledger.store.async_batcher import AsyncBatcher
+from ledger.store.async_connection import SharedConnection
 from ledger.store.database import Database
 from ledger.store.migrate import reader_role, vault_role, vault_schema
 from ledger.vault.access_log import Readings
@@ -36,7 +36,7 @@ from ledger.vault.sent_parcels import SentParcels
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.levels import FieldGroup, Level
 
-__all__ = ["Damaged", "Held", "HeldFields", "KeyMissingError", "Received", "Vault", "Vaults"]
+__all__ = ["Damaged", "Held", "HeldFields", "KeyMissingError", "ReceivedDeposit", "Vault", "Vaults"]
 _PAGE = 500
 _log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ class HeldFields(tuple[Held, ...]):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedDeposit:
     """What came in a parcel: of which country's action, and whether it is all."""
 
     origin: str | None
@@ -144,7 +144,7 @@ class Vault:
         case_id: UUID,
         disclosures: Sequence[Disclosure],
         *,
-        received: Received | None = None,
+        received: ReceivedDeposit | None = None,
         durably: bool = True,
     ) -> UUID:
         """Store disclosures that were checked against ``action``. Durable on return.
@@ -159,7 +159,7 @@ class Vault:
         ``Refusal`` (``erased-case``) where the person was erased.
         """
         if received is None:
-            received = Received(None, uuid4())
+            received = ReceivedDeposit(None, uuid4())
         if action.digests:
             self._deposits.put(
                 Deposit(
@@ -249,7 +249,7 @@ class Vault:
         of_cases = groupby(rows, key=lambda row: row["case_id"])
         return [held for case_id, of_case in of_cases for held in self.opened(case_id, [*of_case])]
 
-    def case_rows(self, lane: Lane) -> Together[UUID, Sequence[DictRow]]:
+    def case_rows(self, lane: SharedConnection) -> AsyncBatcher[UUID, Sequence[DictRow]]:
         """Asks for the rows of persons' ``case`` fields, as they are: :meth:`opened` opens them.
 
         ``lane`` is one of this vault's reader.
@@ -268,7 +268,7 @@ class Vault:
                     found[row["case_id"]].append(row)
             return [found[case_id] for case_id in case_ids]
 
-        return Together(answer)
+        return AsyncBatcher(answer)
 
     def personal_fields(self, reading: Reading) -> "HeldFields":
         """The personal fields that an entry of the access log opens, and no others.
@@ -440,7 +440,7 @@ class Vault:
         was_missing = bool(self.missing.of_actions([action.id]))
         digests = [one.digest for one in disclosures]
         if was_missing or not self._has_received(action.id, digests, sender, is_whole):
-            received = Received(sender, uuid4(), is_whole)
+            received = ReceivedDeposit(sender, uuid4(), is_whole)
             self.deposit(action, case_id, disclosures, received=received)
         return was_missing
 

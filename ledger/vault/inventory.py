@@ -14,7 +14,7 @@ _WHOLE = "case-ledger deposit 1"
 _IN_PART = "case-ledger deposit in part 1"
 
 
-class Kept(NamedTuple):
+class InventoryRow(NamedTuple):
     """One disclosure's row, but for the id of its deposit and its time."""
 
     action_id: UUID
@@ -33,7 +33,7 @@ def key_id(data_key: bytes) -> bytes:
     return _mac(data_key, ("case-ledger data key id 1",))
 
 
-def row_mac(data_key: bytes, row: Kept) -> bytes:
+def row_mac(data_key: bytes, row: InventoryRow) -> bytes:
     """Authenticate one row."""
     parts = (*map(str, row[:5]), row.group or "", row.received_from or "", row.sealed_hash.hex())
     return _mac(data_key, ("case-ledger disclosure row 1", *parts))

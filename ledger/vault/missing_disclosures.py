@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from ledger.store.database import Database
 from ledger.store.migrate import vault_role, vault_schema
-from ledger.vault.required_disclosures import Lack, Part, Why
+from ledger.vault.required_disclosures import FieldPart, Lack, Why
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 
@@ -111,7 +111,7 @@ class MissingPart(LedgerModel):
     case_id: UUID
     action: UUID
     kind: str
-    part: Part
+    part: FieldPart
     """Whose fields they are: the country's own, another's ``case`` fields, or released ones."""
     origin: str
     """The country whose agency signed the action."""
@@ -148,7 +148,7 @@ class MissingPart(LedgerModel):
 class MissingCount(LedgerModel):
     """How many parts are missing, of one sort."""
 
-    part: Part
+    part: FieldPart
     origin: str
     is_lost: bool
     parts: int
@@ -287,7 +287,7 @@ def _part(row: DictRow) -> MissingPart:
         case_id=row["case_id"],
         action=row["action_id"],
         kind=row["kind"],
-        part=Part(row["part"]),
+        part=FieldPart(row["part"]),
         origin=row["origin"],
         fields=len(row["digests"]) if row["digests"] is not None else None,
         why=Why(row["why"]),

@@ -29,7 +29,7 @@ Row: TypeAlias = tuple[str, str | None]
 """A row of a vault: its digest, and the country that it came from where that is another."""
 
 
-class Part(StrEnum):
+class FieldPart(StrEnum):
     """A part of an action's fields."""
 
     OWN = "own"
@@ -38,13 +38,13 @@ class Part(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class RequiredPart:
     """One part of an action's fields, which a country must hold."""
 
     case_id: UUID
     action: UUID
     kind: str
-    part: Part
+    part: FieldPart
     origin: str
     """The country whose agency signed the action."""
     position: int
@@ -83,13 +83,13 @@ class Listed:
 class Lack:
     """What a vault lacks of a part."""
 
-    due: Due
+    due: RequiredPart
     digests: frozenset[str] | None
     """``None``: it is not known which of the action's digests are of fields."""
     why: Why
 
 
-def must_hold(case: Case, party: str, protocol: Protocol) -> tuple[Due, ...]:
+def must_hold(case: Case, party: str, protocol: Protocol) -> tuple[RequiredPart, ...]:
     """Return all that ``party`` must hold of a case, in the order of the actions.
 
     Nothing, once the case's erasure was ordered, or a country confirmed the erasure.
@@ -98,25 +98,25 @@ def must_hold(case: Case, party: str, protocol: Protocol) -> tuple[Due, ...]:
         return ()
     in_case = party in case.state.parties
     released = _released(case, protocol)
-    found: list[Due] = []
+    found: list[RequiredPart] = []
     for act in case.history.values():
         origin = _origin(act, protocol)
         if origin is None or not act.digests:
             continue
         if origin == party:
-            found.append(_due(case, act, Part.OWN, origin, party, released))
+            found.append(_due(case, act, FieldPart.OWN, origin, party, released))
             continue
         if in_case and has_case_fields(act.kind):
-            found.append(_due(case, act, Part.CASE, origin, party, released))
+            found.append(_due(case, act, FieldPart.CASE, origin, party, released))
         digests = released.get((act.id, party), frozenset()) & act.digests
         if in_case and digests:
-            found.append(_due(case, act, Part.RELEASED, origin, party, released, digests))
+            found.append(_due(case, act, FieldPart.RELEASED, origin, party, released, digests))
     return tuple(found)
 
 
 def may_give(
     case: Case, action: UUID, giver: str, to: str, protocol: Protocol
-) -> Iterator[tuple[Due, UUID | None]]:
+) -> Iterator[tuple[RequiredPart, UUID | None]]:
     """Yield the parts of an action that ``to`` must hold and that ``giver`` may send it.
 
     Each comes with the release that it stands on, if it does: a part has as many as there are.
@@ -124,7 +124,7 @@ def may_give(
     for due in must_hold(case, to, protocol):
         if due.action != action or giver not in due.holders:
             continue
-        if due.part is not Part.RELEASED:
+        if due.part is not FieldPart.RELEASED:
             yield due, None
             continue
         for release in case.history.values():
@@ -140,19 +140,19 @@ def may_give(
 def _due(
     case: Case,
     act: Act,
-    part: Part,
+    part: FieldPart,
     origin: str,
     party: str,
     released: Mapping[tuple[UUID, str], frozenset[str]],
     digests: frozenset[str] | None = None,
-) -> Due:
+) -> RequiredPart:
     holders: list[str] = [] if origin == party else [origin]
-    if part is not Part.RELEASED and has_case_fields(act.kind):
+    if part is not FieldPart.RELEASED and has_case_fields(act.kind):
         holders += case.state.parties
-    if part is Part.OWN:
+    if part is FieldPart.OWN:
         holders += [to for action, to in released if action == act.id]
     others = tuple(dict.fromkeys(one for one in holders if one != party))
-    return Due(
+    return RequiredPart(
         case.id, act.id, act.kind, part, origin, act.position, act.recorded_at, digests, others
     )
 
@@ -183,7 +183,7 @@ def released_digests(release: Act) -> Mapping[UUID, frozenset[str]]:
 
 
 def lacks(
-    due: Iterable[Due],
+    due: Iterable[RequiredPart],
     deposits: Mapping[UUID, Sequence[Listed]],
     held: Mapping[UUID, Collection[Row]],
     *,
@@ -197,7 +197,7 @@ def lacks(
     one that discloses nothing.
     """
     for one in due:
-        sender = None if one.part is Part.OWN else one.origin
+        sender = None if one.part is FieldPart.OWN else one.origin
         is_noted = one.position > noted_from
         listed = [
             d
@@ -219,7 +219,7 @@ def lacks(
 
 
 def stated(
-    kind: str, part: Part, deposits: Sequence[Listed], *, is_noted: bool
+    kind: str, part: FieldPart, deposits: Sequence[Listed], *, is_noted: bool
 ) -> frozenset[str] | None:
     """Return the digests of a part, as the country of origin stated them by its deposits.
 
@@ -233,14 +233,14 @@ def stated(
     return frozenset(digest for d in whole for digest in _fields_of(d, kind, part))
 
 
-def _lists(deposit: Listed, kind: str, part: Part) -> bool:
+def _lists(deposit: Listed, kind: str, part: FieldPart) -> bool:
     """Whether a deposit says anything on the part: a release says nothing on ``case`` fields."""
-    return part is Part.OWN or not deposit.fields or bool(_fields_of(deposit, kind, part))
+    return part is FieldPart.OWN or not deposit.fields or bool(_fields_of(deposit, kind, part))
 
 
-def _fields_of(deposit: Listed, kind: str, part: Part) -> Collection[str]:
+def _fields_of(deposit: Listed, kind: str, part: FieldPart) -> Collection[str]:
     """The digests of a deposit that are of the part."""
-    if part is not Part.CASE:
+    if part is not FieldPart.CASE:
         return deposit.fields.keys()
     names = case_fields(kind)
     return [digest for digest, name in deposit.fields.items() if name in names]

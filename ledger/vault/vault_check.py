@@ -23,8 +23,8 @@ from ledger.signing.country_key import SealError
 from ledger.store.database import Database
 from ledger.store.migrate import access_rows, reader_role, vault_role, vault_schema
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.inventory import Kept, list_mac, row_mac
-from ledger.vault.required_disclosures import Lack, Listed, Part, lacks, must_hold
+from ledger.vault.inventory import InventoryRow, list_mac, row_mac
+from ledger.vault.required_disclosures import FieldPart, Lack, Listed, lacks, must_hold
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.action import LedgerModel
 
@@ -252,7 +252,7 @@ class VaultCheck:
                 [
                     one
                     for one in must_hold(case, self._party, protocol)
-                    if one.part is Part.OWN or receives
+                    if one.part is FieldPart.OWN or receives
                 ],
                 {a: [one for d in ds if (one := d.listed())] for a, ds in of_actions.items()},
                 {
@@ -359,8 +359,8 @@ def _by_deposit(rows: Iterable[DictRow]) -> dict[tuple[UUID, UUID], list[DictRow
     return found
 
 
-def _kept(row: DictRow) -> Kept:
-    return Kept(
+def _kept(row: DictRow) -> InventoryRow:
+    return InventoryRow(
         row["action_id"],
         row["case_id"],
         row["digest"],

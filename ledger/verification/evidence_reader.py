@@ -13,7 +13,7 @@ from ledger.log.timestamp import StoredTimestamp
 from ledger.signing.keys import from_public, key_id
 from ledger.store.copy_reader import rows_by_position
 from ledger.store.event_rows import RecordedRow
-from ledger.verification.verification import Kept
+from ledger.verification.verification import ExpectedLedger
 from ledger.vocabulary.registration import (
     KeyGrant,
     KeyRegistered,
@@ -62,7 +62,7 @@ def kept_in(
     policy: Policy | None,
     held: tuple[str, ...] = (),
     roots: Sequence[Certificate] = (),
-) -> Kept:
+) -> ExpectedLedger:
     """What this database itself says that its events must agree with, and ``held`` besides.
 
     Timestamps are among it where there are ``roots`` to verify them with.
@@ -72,7 +72,7 @@ def kept_in(
         published = cursor.execute("SELECT note FROM log.published ORDER BY size").fetchall()
         tree = cursor.execute("SELECT level, index, hash FROM ledger.tree").fetchall()
         head = cursor.execute("SELECT position, frontier FROM ledger.head").fetchone()
-    return Kept(
+    return ExpectedLedger(
         policy=policy,
         published=tuple(row["note"] for row in published),
         held=held,

@@ -11,7 +11,7 @@ from ledger.procedure.registry import Registry
 from ledger.publication.witness import Adopted, AnotherDecisionError
 from ledger.signing.signed_action import read_recorded
 from ledger.store.event_rows import RecordedRow
-from ledger.verification.verification import Kept, verify_ledger
+from ledger.verification.verification import ExpectedLedger, verify_ledger
 from ledger.vocabulary import REGISTRY_ACTIONS
 from ledger.vocabulary.registration import PublicKey
 
@@ -36,7 +36,7 @@ def adopted_in_export(
         if row.kind in REGISTRY_ACTIONS:
             action = read_recorded(unseal(row.state)[0])
             registry = registries.evolve(registry, action, row.recorded_at, row.position)
-    report = verify_ledger(rows(), Kept(held=(checkpoint,)), keys=keys)
+    report = verify_ledger(rows(), ExpectedLedger(held=(checkpoint,)), keys=keys)
     if not report.holds or report.covered != report.events or not report.checkpoints:
         found = "; ".join(map(str, report.findings[:3])) or "no checkpoint covers all its events"
         raise AnotherDecisionError(f"the ledger does not hold: {found}")

@@ -49,11 +49,11 @@ ORDER BY notification_id
 """
 
 
-class _Part(BaseModel):
+class _EvidencePart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Period(_Part):
+class Period(_EvidencePart):
     """The time of one policy."""
 
     since: Annotated[int, Field(ge=0, lt=2**63)]
@@ -62,7 +62,7 @@ class Period(_Part):
     """The first one that was published under the policy; ``None`` where there was none."""
 
 
-class Act(_Part):
+class ProvedAct(_EvidencePart):
     """An act on the protocol, and its path to the root of the last checkpoint."""
 
     position: Annotated[int, Field(ge=1, lt=2**63)]
@@ -70,19 +70,19 @@ class Act(_Part):
     path: list[str]
 
 
-class Bridge(_Part):
+class Bridge(_EvidencePart):
     """That the last checkpoint continues the tree of ``size`` events (RFC 6962 2.1.2)."""
 
     size: Annotated[int, Field(ge=1, lt=2**63)]
     proof: list[str]
 
 
-class PolicyHistory(_Part):
+class PolicyHistory(_EvidencePart):
     """What the file holds. Nothing of it is verified yet: see :meth:`believed`."""
 
     format: Literal["case-ledger policies 1"] = "case-ledger policies 1"
     periods: Annotated[list[Period], Field(min_length=1, max_length=10_000)]
-    acts: list[Act] = []
+    acts: list[ProvedAct] = []
     bridges: list[Bridge] = []
 
     @classmethod
@@ -201,7 +201,7 @@ def policy_history(
     history = PolicyHistory(
         periods=told,
         acts=[
-            Act(
+            ProvedAct(
                 position=position,
                 event=base64.b64encode(event).decode("ascii"),
                 path=list(map(write_hash, tree.inclusion(position - 1, head.size))),
@@ -309,7 +309,7 @@ def _believed(history: PolicyHistory, trusted: Policy) -> BelievedPolicies:
     return believed
 
 
-def _recorded(acts: Sequence[Act], head: Checkpoint) -> Sequence[AgreedPolicy]:
+def _recorded(acts: Sequence[ProvedAct], head: Checkpoint) -> Sequence[AgreedPolicy]:
     """The policies that the parties adopted, by acts that are in the tree of ``head``."""
     replay, reader = Replay(), RowReader()
     positions = [act.position for act in acts]

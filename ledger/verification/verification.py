@@ -33,7 +33,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class VerificationFinding:
     """What does not hold, and where."""
 
     first: int
@@ -56,8 +56,8 @@ class Report:
     """How many checkpoints the events agree with."""
     covered: int
     """The size of the largest of them: later events stand on signatures alone."""
-    findings: tuple[Finding, ...]
-    marks: tuple[Finding, ...] = ()
+    findings: tuple[VerificationFinding, ...]
+    marks: tuple[VerificationFinding, ...] = ()
     """What is to be said of events that hold, such as what an earlier edition let in."""
     timestamps: int = 0
     """How many timestamps verify."""
@@ -68,7 +68,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ExpectedLedger:
     """What the events must agree with."""
 
     policy: Policy | None = None
@@ -100,10 +100,10 @@ class _Expected:
 class _State:
     """The fold of what was read so far."""
 
-    kept: Kept
+    kept: ExpectedLedger
     replay: Replay = field(default_factory=Replay)
-    findings: list[Finding] = field(default_factory=list)
-    marks: list[Finding] = field(default_factory=list)
+    findings: list[VerificationFinding] = field(default_factory=list)
+    marks: list[VerificationFinding] = field(default_factory=list)
     frontier: Frontier = field(default_factory=Frontier)
     expected: dict[int, list[_Expected]] = field(default_factory=dict)
     timestamps: dict[int, list[StoredTimestamp]] = field(default_factory=dict)
@@ -113,17 +113,17 @@ class _State:
     forked: bool = False
     anchored: bool = False
     """Whether a checkpoint was believed by the policy that was given, not by a recorded one."""
-    doubted: list[Finding] = field(default_factory=list)
+    doubted: list[VerificationFinding] = field(default_factory=list)
     """Checkpoints that the given policy does not believe, from before any recorded one."""
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def find(self, position: int, what: str, first: int | None = None) -> None:
-        self.findings.append(Finding(first or position, position, what))
+        self.findings.append(VerificationFinding(first or position, position, what))
 
 
 def verify_ledger(
     rows: Iterable[RecordedRow],
-    kept: Kept,
+    kept: ExpectedLedger,
     *,
     keys: Mapping[str, PublicKey] | None = None,
     workers: int | None = None,
@@ -172,7 +172,7 @@ def _check(state: _State, inspected: Inspected) -> None:
     position = state.frontier.size + 1
     for problem in state.replay.judge(position, inspected):
         state.find(position, problem)
-    state.marks += [Finding(position, position, what) for what in state.replay.marks]
+    state.marks += [VerificationFinding(position, position, what) for what in state.replay.marks]
     state.frontier, completed = state.frontier.extend([inspected.leaf])
     for made in completed:
         state.tiles[made.level, made.index] = made.hash
@@ -205,7 +205,7 @@ def _believed(state: _State, size: int) -> set[bytes]:
         except NoteError as error:
             what = f"a checkpoint is not to be believed: {error}"
             if agreed is None and state.kept.policies is None:
-                state.doubted.append(Finding(max(size, 1), max(size, 1), what))
+                state.doubted.append(VerificationFinding(max(size, 1), max(size, 1), what))
             else:
                 state.find(size, what)
             continue

@@ -19,7 +19,7 @@ from projections.columnar.exporting import export
 from projections.columnar.manifest import existing_manifest
 from projections.columnar.sources import (
     DirectorySource,
-    Source,
+    SnapshotSource,
     database_source,
     protocol_of,
 )
@@ -104,7 +104,7 @@ class Events(Protocol):
 
 
 class _FromSource:
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SnapshotSource) -> None:
         self._source = source
         protocol = protocol_of(source)
         self._decoder = Decoder(protocol)

@@ -22,7 +22,7 @@ from projections.columnar.manifest import Sha256, write_durably
 _LIVE = "live.json"
 
 
-class Kept(LedgerModel):
+class KeptView(LedgerModel):
     """A view as it is kept."""
 
     format: Literal[1] = 1
@@ -46,11 +46,11 @@ class Keeper:
         self._definition = definition
         self.directory = kept_directory(definition.path) / ledger_id
 
-    def live(self) -> Kept | None:
+    def live(self) -> KeptView | None:
         """What is kept and live, of whatever definition."""
         return _read(self.directory / _LIVE)
 
-    def is_of_this_definition(self, kept: Kept) -> bool:
+    def is_of_this_definition(self, kept: KeptView) -> bool:
         """Whether what is kept was made by the view as it is now."""
         now = self._definition
         return (kept.version, kept.definition) == (now.version, now.sha256)
@@ -60,17 +60,17 @@ class Keeper:
         kept = self.live()
         return kept is not None and self.is_of_this_definition(kept) and kept.position > position
 
-    def state(self, kept: Kept) -> Any:
+    def state(self, kept: KeptView) -> Any:
         """The encoded state."""
         if kept.state is None:
             return None
         return json.loads((self.directory / kept.state).read_text(encoding="utf-8"))
 
-    def rows(self, kept: Kept) -> Any:
+    def rows(self, kept: KeptView) -> Any:
         """The rows as a table."""
         return parquet.read_table(self.directory / kept.rows)
 
-    def keep(self, position: int, root: str | None, state: Any | None, table: Any) -> Kept:
+    def keep(self, position: int, root: str | None, state: Any | None, table: Any) -> KeptView:
         """Write what is to be live, then let the pointer name it, then remove the rest."""
         definition = self._definition
         stem = f"v{definition.version}-{definition.sha256[:12]}-{position}"
@@ -81,7 +81,7 @@ class Keeper:
         parquet.write_table(table, unfinished)
         unfinished.replace(self.directory / f"{stem}.parquet")
         sync_directory(self.directory)
-        kept = Kept(
+        kept = KeptView(
             name=definition.name,
             version=definition.version,
             definition=definition.sha256,
@@ -114,15 +114,15 @@ def kept_directory(path: Path) -> Path:
     return path.with_name(f"{path.name}.kept")
 
 
-def kept_views(path: Path) -> list[Kept]:
+def kept_views(path: Path) -> list[KeptView]:
     """What is kept of a view's file, for each ledger."""
     found = (_read(live) for live in sorted(kept_directory(path).glob(f"*/{_LIVE}")))
     return [kept for kept in found if kept is not None]
 
 
-def _read(path: Path) -> Kept | None:
+def _read(path: Path) -> KeptView | None:
     try:
-        return Kept.model_validate_json(path.read_bytes())
+        return KeptView.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as error:

@@ -21,9 +21,9 @@ from ledger.vocabulary import ALL_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.action import ledger_part
 from projections.columnar.shapes import (
     MOMENT,
-    Form,
+    ColumnEncoding,
+    ColumnShape,
     NotCanonicalError,
-    Shape,
     from_wire,
     shapes,
     to_arrow,
@@ -50,14 +50,14 @@ COMMON = pa.schema(
 """What every event has. ``case_id`` is null for acts on the protocol itself."""
 
 _NOBODY = ("", "")
-_MOMENT_SHAPE = Shape(Form.MOMENT, MOMENT)
+_MOMENT_SHAPE = ColumnShape(ColumnEncoding.MOMENT, MOMENT)
 
 
 KINDS = (*ALL_ACTIONS, NOT_UNDERSTOOD)
 """Every kind of event that has a table."""
 
 
-def shapes_of(kind: str) -> Mapping[str, Shape]:
+def shapes_of(kind: str) -> Mapping[str, ColumnShape]:
     """Return the shape of each column that events of a kind have besides the common ones."""
     return {column_of(name): of for name, of in _field_shapes(kind).items()}
 
@@ -67,10 +67,14 @@ def column_of(field_name: str) -> str:
     return f"act_{field_name}" if field_name in COMMON.names else field_name
 
 
-def _field_shapes(kind: str) -> Mapping[str, Shape]:
+def _field_shapes(kind: str) -> Mapping[str, ColumnShape]:
     """Return the shape of each ``ledger`` field of a kind."""
     if kind == NOT_UNDERSTOOD:
-        return {"mark": Shape(Form.PLAIN, pa.string(), values=tuple(mark.value for mark in Mark))}
+        return {
+            "mark": ColumnShape(
+                ColumnEncoding.PLAIN, pa.string(), values=tuple(mark.value for mark in Mark)
+            )
+        }
     return shapes(ALL_ACTIONS[kind])
 
 

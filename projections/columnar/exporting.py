@@ -25,7 +25,7 @@ from projections.columnar.manifest import (
     remove_unnamed,
     write_manifest,
 )
-from projections.columnar.sources import NoLedgerError, Source, protocol_of
+from projections.columnar.sources import NoLedgerError, SnapshotSource, protocol_of
 from projections.columnar.writing import TableWriter
 
 PARTITION = 1_000_000
@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 
 def export(
-    source: Source,
+    source: SnapshotSource,
     directory: Path,
     progress: Progress = lambda _done, _of: None,
     *,
@@ -103,7 +103,7 @@ def _described(kind: str) -> Iterator[ColumnDescription]:
         yield ColumnDescription(name=field.name, type=str(field.type), values=values)
 
 
-def _checked(before: Manifest | None, protocol: Protocol, source: Source, head: int) -> int:
+def _checked(before: Manifest | None, protocol: Protocol, source: SnapshotSource, head: int) -> int:
     """The position that an export stands at, which the source must agree with."""
     if before is None:
         return 0
@@ -128,7 +128,7 @@ def _checked(before: Manifest | None, protocol: Protocol, source: Source, head: 
 
 
 def _write_events(
-    source: Source,
+    source: SnapshotSource,
     directory: Path,
     protocol: Protocol,
     stands: int,

@@ -24,7 +24,7 @@ class NotCanonicalError(ValueError):
     """Values that are valid are not written as a model writes them; read them through it."""
 
 
-class Form(StrEnum):
+class ColumnEncoding(StrEnum):
     """How a value is kept, where its Arrow type alone does not say it."""
 
     PLAIN = "plain"
@@ -38,13 +38,13 @@ class Form(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ColumnShape:
     """The form of a field's values."""
 
-    form: Form
+    form: ColumnEncoding
     type: Any
     """The Arrow type in the export."""
-    parts: tuple[tuple[str, "Shape"], ...] = ()
+    parts: tuple[tuple[str, "ColumnShape"], ...] = ()
     """Of a list its one item; of a structure its fields."""
     values: tuple[str, ...] = ()
     """The picklist, where there is one."""
@@ -53,28 +53,30 @@ class Shape:
     def wire(self) -> Any:
         """The Arrow type of what stands in the signed JSON."""
         match self.form:
-            case Form.DATE | Form.MOMENT:
+            case ColumnEncoding.DATE | ColumnEncoding.MOMENT:
                 return pa.string()
-            case Form.LIST:
+            case ColumnEncoding.LIST:
                 return pa.list_(self.parts[0][1].wire)
-            case Form.STRUCT:
+            case ColumnEncoding.STRUCT:
                 return pa.struct([(name, part.wire) for name, part in self.parts])
         return self.type
 
     @property
     def is_readable_at_once(self) -> bool:
         """Whether Arrow reads it from JSON: no part of it is of no declared form."""
-        return self.form is not Form.JSON and all(p.is_readable_at_once for _, p in self.parts)
+        return self.form is not ColumnEncoding.JSON and all(
+            p.is_readable_at_once for _, p in self.parts
+        )
 
 
 @cache
-def shapes(model: type[Action]) -> dict[str, Shape]:
+def shapes(model: type[Action]) -> dict[str, ColumnShape]:
     """The shape of each ``ledger`` field of an action, but of ``acted_at``, which all have."""
     hints = get_type_hints(model, include_extras=True)
     return {name: shape(hints[name]) for name in model.ledger_fields() if name != "acted_at"}
 
 
-def shape(annotation: Any) -> Shape:
+def shape(annotation: Any) -> ColumnShape:
     """The shape of what an annotation declares. Raises ``TypeError`` for what cannot be kept."""
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -85,61 +87,65 @@ def shape(annotation: Any) -> Shape:
             return shape(some[0])
     elif origin is Literal:
         values = [part.value if isinstance(part, Enum) else part for part in get_args(annotation)]
-        return Shape(Form.PLAIN, pa.string(), values=tuple(map(str, values)))
+        return ColumnShape(ColumnEncoding.PLAIN, pa.string(), values=tuple(map(str, values)))
     elif origin is tuple and get_args(annotation)[1:] == (Ellipsis,):
         item = shape(get_args(annotation)[0])
-        return Shape(Form.LIST, pa.list_(item.type), (("item", item),))
+        return ColumnShape(ColumnEncoding.LIST, pa.list_(item.type), (("item", item),))
     elif origin is dict or annotation is Any:
-        return Shape(Form.JSON, pa.string())
+        return ColumnShape(ColumnEncoding.JSON, pa.string())
     elif isinstance(annotation, type):
         return _shape_of_class(annotation)
     raise TypeError(f"no column is made for values of {annotation!r}")
 
 
-def _shape_of_class(declared: type) -> Shape:
+def _shape_of_class(declared: type) -> ColumnShape:
     if declared is AwareDatetime or issubclass(declared, datetime):
-        return Shape(Form.MOMENT, MOMENT)
+        return ColumnShape(ColumnEncoding.MOMENT, MOMENT)
     if issubclass(declared, BaseModel):
         hints = get_type_hints(declared, include_extras=True)
         parts = tuple((name, shape(hints[name])) for name in declared.model_fields)
-        return Shape(Form.STRUCT, pa.struct([(name, part.type) for name, part in parts]), parts)
+        return ColumnShape(
+            ColumnEncoding.STRUCT, pa.struct([(name, part.type) for name, part in parts]), parts
+        )
     if issubclass(declared, Enum):
-        return Shape(Form.PLAIN, pa.string(), values=tuple(str(m.value) for m in declared))
+        return ColumnShape(
+            ColumnEncoding.PLAIN, pa.string(), values=tuple(str(m.value) for m in declared)
+        )
     simple = {
-        UUID: Shape(Form.UUID, pa.string()),
-        date: Shape(Form.DATE, pa.date32()),
-        str: Shape(Form.PLAIN, pa.string()),
-        bool: Shape(Form.PLAIN, pa.bool_()),
-        int: Shape(Form.PLAIN, pa.int64()),
+        UUID: ColumnShape(ColumnEncoding.UUID, pa.string()),
+        date: ColumnShape(ColumnEncoding.DATE, pa.date32()),
+        str: ColumnShape(ColumnEncoding.PLAIN, pa.string()),
+        bool: ColumnShape(ColumnEncoding.PLAIN, pa.bool_()),
+        int: ColumnShape(ColumnEncoding.PLAIN, pa.int64()),
     }
     if declared not in simple:
         raise TypeError(f"no column is made for values of {declared.__name__}")
     return simple[declared]
 
 
-def from_wire(array: Any, of: Shape) -> Any:
+def from_wire(array: Any, of: ColumnShape) -> Any:
     """An array as the JSON has it, in the type of the export.
 
     Raises ``NotCanonicalError`` where values are not written as models write them.
     """
     match of.form:
-        case Form.PLAIN:
+        case ColumnEncoding.PLAIN:
             return array
-        case Form.UUID:
+        case ColumnEncoding.UUID:
             return _all_match(array, _UUID)
-        case Form.DATE | Form.MOMENT:
-            if of.form is Form.MOMENT:
+        case ColumnEncoding.DATE | ColumnEncoding.MOMENT:
+            if of.form is ColumnEncoding.MOMENT:
                 _all_match(array, _ZONED)
             try:
                 return pc.cast(array, of.type)
             except pa.ArrowInvalid as error:
                 raise NotCanonicalError("a time is written in another way") from error
-        case Form.LIST:
+        case ColumnEncoding.LIST:
             from_wire(array.flatten(), of.parts[0][1])
             if array.type != of.type:
                 raise NotCanonicalError("items that change are read by themselves")
             return array
-        case Form.STRUCT:
+        case ColumnEncoding.STRUCT:
             if array.null_count:
                 raise NotCanonicalError("a structure is left out")
             parts = [from_wire(array.field(name), part) for name, part in of.parts]
@@ -147,18 +153,18 @@ def from_wire(array: Any, of: Shape) -> Any:
     raise NotCanonicalError("a value of no declared form is read by itself")
 
 
-def to_arrow(value: Any, of: Shape) -> Any:
+def to_arrow(value: Any, of: ColumnShape) -> Any:
     """A validated value, as Arrow takes it for the export's type."""
     if value is None:
         return None
     match of.form:
-        case Form.UUID:
+        case ColumnEncoding.UUID:
             return str(value)
-        case Form.JSON:
+        case ColumnEncoding.JSON:
             return to_json(value).decode()
-        case Form.LIST:
+        case ColumnEncoding.LIST:
             return [to_arrow(item, of.parts[0][1]) for item in value]
-        case Form.STRUCT:
+        case ColumnEncoding.STRUCT:
             return {name: to_arrow(getattr(value, name), part) for name, part in of.parts}
     return value.value if isinstance(value, Enum) else value
 

@@ -35,7 +35,7 @@ class NoLedgerError(ValueError):
     """There are no events to read."""
 
 
-class Source(Interface):
+class SnapshotSource(Interface):
     """Events of one moment, by position."""
 
     def head(self) -> int:
@@ -54,7 +54,7 @@ class Source(Interface):
         """The last published checkpoint with its signatures."""
 
 
-class DatabaseSource:
+class DatabaseSnapshot:
     """The events of a database, as they are in one transaction."""
 
     def __init__(self, connection: Connection[Any]) -> None:
@@ -132,15 +132,15 @@ class DirectorySource:
 
 
 @contextmanager
-def database_source(conninfo: str) -> Iterator[DatabaseSource]:
+def database_source(conninfo: str) -> Iterator[DatabaseSnapshot]:
     """The events of a database, in the application's role, all of one moment."""
     with psycopg.connect(conninfo) as connection:
         set_role(connection)
         with one_moment(connection):
-            yield DatabaseSource(connection)
+            yield DatabaseSnapshot(connection)
 
 
-def protocol_of(source: Source) -> Protocol:
+def protocol_of(source: SnapshotSource) -> Protocol:
     """The protocol that a ledger adopted. Raises ``NoLedgerError``."""
     for row in list(source.rows(0, 1)):
         return protocol_adopted_by(row.event().action)

@@ -15,7 +15,7 @@ from ledger.signing.signed_action import Mark
 from projections.folds.state_json import Document, StateDocuments
 
 
-class History(Interface):
+class EarlierEvents(Interface):
     """Where earlier events are read when they are not at hand."""
 
     def events(self, originator_ids: Collection[UUID], *, before: int) -> Iterable[ActionRecorded]:
@@ -67,7 +67,7 @@ Step = CaseStep | RegistryStep
 class Folder:
     """Keeps the cases last touched, and reads the others' histories again when needed."""
 
-    def __init__(self, history: History, *, keep: int = 2_000) -> None:
+    def __init__(self, history: EarlierEvents, *, keep: int = 2_000) -> None:
         self._history = history
         self._keep = keep
         self._cases: OrderedDict[UUID, Case] = OrderedDict()

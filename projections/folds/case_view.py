@@ -30,7 +30,7 @@ from ledger.vocabulary.picklists import (
     TraffickingStatus,
 )
 from ledger.vocabulary.types import UtcDatetime, format_utc
-from projections.folds.due_index import Waiting, waiting
+from projections.folds.due_index import DueSteps, waiting
 from projections.folds.expected_steps import ExpectedStep, expected_steps
 from projections.folds.state_json import STATE_FIELDS, Document, document, state_document
 
@@ -187,7 +187,7 @@ class CaseDocuments:
         self._steps = expected_steps(state, protocol)
         self._expected = [(document(step), {step.party}) for step in self._steps]
 
-    def waiting(self, viewer: str) -> Waiting:
+    def waiting(self, viewer: str) -> DueSteps:
         """Whom of the viewer's the case waits for."""
         return waiting(self._steps, viewer, self._protocol)
 

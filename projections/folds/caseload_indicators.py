@@ -17,7 +17,7 @@ _STAGES = tuple(Stage)
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class CaseTally:
     """How many cases are alike in all that is counted here."""
 
     stage: Stage
@@ -83,7 +83,7 @@ class Figures:
     times: tuple[TimeToReturn, ...]
 
 
-def figures(tallies: Iterable[Tally], protocol: Protocol) -> Figures:
+def figures(tallies: Iterable[CaseTally], protocol: Protocol) -> Figures:
     """The figures, in the order of the procedure's stages and of the countries' codes."""
     caseload: Counter[tuple[Stage, str]] = Counter()
     flows: Counter[tuple[str, str, Stage]] = Counter()
@@ -117,7 +117,7 @@ def figures(tallies: Iterable[Tally], protocol: Protocol) -> Figures:
     )
 
 
-def _destinations(tally: Tally) -> Sequence[str]:
+def _destinations(tally: CaseTally) -> Sequence[str]:
     """The country of destination; all other countries where none abroad is decided."""
     if tally.destination is not None and tally.destination != tally.opened_by:
         return (tally.destination,)

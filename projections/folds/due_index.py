@@ -12,7 +12,7 @@ UNDATED = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class DueSteps:
     """The steps of a case that may be the viewer's: when the first is due, and for whom."""
 
     next_due: datetime | None
@@ -21,7 +21,7 @@ class Waiting:
     """The first date for each role and agency that may take one."""
 
 
-def waiting(steps: Iterable[ExpectedStep], viewer: str, protocol: Protocol) -> Waiting:
+def waiting(steps: Iterable[ExpectedStep], viewer: str, protocol: Protocol) -> DueSteps:
     """Of the steps that are expected, those that are ``viewer``'s or any party's."""
     until: dict[str, datetime] = {}
     first: datetime | None = None
@@ -32,7 +32,7 @@ def waiting(steps: Iterable[ExpectedStep], viewer: str, protocol: Protocol) -> W
         first = due if first is None else min(first, due)
         for key in takers(step, protocol):
             until[key] = min(until.get(key, due), due)
-    return Waiting(first, dict(sorted(until.items())))
+    return DueSteps(first, dict(sorted(until.items())))
 
 
 def takers(step: ExpectedStep, protocol: Protocol) -> tuple[str, ...]:

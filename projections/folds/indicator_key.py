@@ -8,11 +8,11 @@ from datetime import timedelta
 
 from ledger.procedure.case_state import CaseState
 from ledger.vocabulary.picklists import CaseStatus, Stage
-from projections.folds.caseload_indicators import Tally
+from projections.folds.caseload_indicators import CaseTally
 
 
 def counted_as(state: CaseState) -> str:
-    """All that a :class:`Tally` distinguishes, but for how many there are."""
+    """All that a :class:`CaseTally` distinguishes, but for how many there are."""
     opened, received = state.facts.get("case_opened"), state.facts.get("received")
     identified, planned = state.facts.get("victim_identified"), state.planned_return
     days = (
@@ -36,10 +36,10 @@ def counted_as(state: CaseState) -> str:
     )
 
 
-def tally(alike: str, cases: int) -> Tally:
+def tally(alike: str, cases: int) -> CaseTally:
     """So many cases that count as ``alike``."""
     stage, status, lead, opened_by, parties, destination, received_by, days = json.loads(alike)
-    return Tally(
+    return CaseTally(
         stage=Stage(stage),
         status=CaseStatus(status),
         lead_agency=lead,

@@ -28,7 +28,7 @@ class Dimension(StrEnum):
     KIND = "kind"
 
 
-class Standing(StrEnum):
+class ObligationStanding(StrEnum):
     """How an obligation stands at a moment."""
 
     ON_TIME = "on_time"
@@ -72,18 +72,18 @@ class Debt:
             late=obligation.late,
         )
 
-    def standing(self, moment: datetime) -> Standing | None:
+    def standing(self, moment: datetime) -> ObligationStanding | None:
         """How it stood at ``moment``, by what is known now; ``None`` before it was opened."""
         if self.opened_at > moment:
             return None
         if self.closed_at is None or self.closed_at > moment:
             is_overdue = self.due is not None and self.due < moment
-            return Standing.OVERDUE if is_overdue else Standing.OPEN
+            return ObligationStanding.OVERDUE if is_overdue else ObligationStanding.OPEN
         if self.state is ObligationState.LAPSED:
-            return Standing.LAPSED
+            return ObligationStanding.LAPSED
         if self.late is None:
-            return Standing.UNDATED
-        return Standing.LATE if self.late else Standing.ON_TIME
+            return ObligationStanding.UNDATED
+        return ObligationStanding.LATE if self.late else ObligationStanding.ON_TIME
 
     @property
     def seconds(self) -> int | None:
@@ -93,7 +93,7 @@ class Debt:
         return max(0, (self.closed_at - self.opened_at) // _SECOND)
 
 
-class Tally(LedgerModel):
+class ObligationTally(LedgerModel):
     """How many obligations stand how."""
 
     owed: int = 0
@@ -114,7 +114,7 @@ class Tally(LedgerModel):
         return self.on_time * 1000 // were_due if were_due else None
 
 
-class ResponseTimes(Tally):
+class ResponseTimes(ObligationTally):
     """How fast some obligations were discharged."""
 
     country: str | None = None
@@ -134,14 +134,14 @@ class Balance(LedgerModel):
     """What two countries owe each other."""
 
     countries: tuple[str, str]
-    first_owes: Tally
+    first_owes: ObligationTally
     """What the first owes, or owed, the second."""
-    second_owes: Tally
+    second_owes: ObligationTally
 
 
-def tally(standings: Iterable[Standing]) -> Tally:
+def tally(standings: Iterable[ObligationStanding]) -> ObligationTally:
     """Count them."""
-    return Tally(**_counts(standings))
+    return ObligationTally(**_counts(standings))
 
 
 def overdue(obligations: Iterable[Obligation], moment: datetime) -> list[Obligation]:
@@ -159,7 +159,7 @@ def response_times(
 
     Quantiles are nearest ranks: times that were, not between them.
     """
-    groups: dict[tuple[str, ...], tuple[list[Standing], list[int]]] = {}
+    groups: dict[tuple[str, ...], tuple[list[ObligationStanding], list[int]]] = {}
     for debt in debts:
         standing = debt.standing(moment)
         if standing is None:
@@ -177,7 +177,7 @@ def reciprocity(debts: Iterable[Debt], moment: datetime, countries: Iterable[str
 
     What any party may do, and what is owed within a country, is in none.
     """
-    directions: dict[tuple[str, str], list[Standing]] = {}
+    directions: dict[tuple[str, str], list[ObligationStanding]] = {}
     for debt in debts:
         standing = debt.standing(moment)
         if standing is not None and debt.debtor is not None:
@@ -193,7 +193,7 @@ def reciprocity(debts: Iterable[Debt], moment: datetime, countries: Iterable[str
     ]
 
 
-_DISCHARGED = (Standing.ON_TIME, Standing.LATE, Standing.UNDATED)
+_DISCHARGED = (ObligationStanding.ON_TIME, ObligationStanding.LATE, ObligationStanding.UNDATED)
 _DIMENSIONS: Mapping[Dimension, Callable[[Debt], str]] = {
     Dimension.COUNTRY: lambda debt: debt.debtor or ANY,
     Dimension.AGENCY: lambda debt: debt.agency or ANY,
@@ -202,7 +202,7 @@ _DIMENSIONS: Mapping[Dimension, Callable[[Debt], str]] = {
 
 
 def _times(
-    group: Mapping[str, str], standings: Sequence[Standing], seconds: Sequence[int]
+    group: Mapping[str, str], standings: Sequence[ObligationStanding], seconds: Sequence[int]
 ) -> ResponseTimes:
     ranked = sorted(seconds)
     counts = _counts(standings)
@@ -210,7 +210,7 @@ def _times(
         {
             **group,
             **counts,
-            "share_on_time": Tally(**counts).on_time_permille,
+            "share_on_time": ObligationTally(**counts).on_time_permille,
             "median_seconds": _rank(ranked, 50),
             "p90_seconds": _rank(ranked, 90),
             "max_seconds": ranked[-1] if ranked else None,
@@ -218,8 +218,8 @@ def _times(
     )
 
 
-def _counts(standings: Iterable[Standing]) -> dict[str, int]:
-    counts = dict.fromkeys((standing.value for standing in Standing), 0)
+def _counts(standings: Iterable[ObligationStanding]) -> dict[str, int]:
+    counts = dict.fromkeys((standing.value for standing in ObligationStanding), 0)
     for standing in standings:
         counts[standing.value] += 1
     return {"owed": sum(counts.values()), **counts}

@@ -32,8 +32,8 @@ from projections.reports.accountability import (
     Balance,
     Debt,
     Dimension,
+    ObligationStanding,
     ResponseTimes,
-    Standing,
     reciprocity,
     response_times,
 )
@@ -332,11 +332,11 @@ class _Told:
             standing = debt.standing(self.year.last)
             if standing is not None:
                 count[standing.value] += 1
-        names = ("carried_in", "opened", *(standing.value for standing in Standing))
+        names = ("carried_in", "opened", *(standing.value for standing in ObligationStanding))
         for (country, kind), count in sorted(counts.items()):
             whole = {name: count[name] for name in names}
             yield ObligationsOfYear.model_validate({"country": country, "kind": kind, **whole})
 
     def _was_carried_in(self, debt: Debt) -> bool:
         before = debt.standing(self.year.first - _TICK)
-        return before in (Standing.OPEN, Standing.OVERDUE)
+        return before in (ObligationStanding.OPEN, ObligationStanding.OVERDUE)

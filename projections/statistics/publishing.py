@@ -48,7 +48,7 @@ class Record(LedgerModel):
     noisy: Spent | None = None
 
 
-class Publication(LedgerModel):
+class PublicationMetadata(LedgerModel):
     """What is said of a publication beside its table."""
 
     number: int
@@ -83,7 +83,7 @@ def recorded(file: Path) -> Iterator[Record]:
 
 def publish_suppressed(
     record: Record, cube: Cube, counts: Counts, k: int, position: int, root: str | None
-) -> tuple[Publication, Cube, Mapping[Cell, int], Record]:
+) -> tuple[PublicationMetadata, Cube, Mapping[Cell, int], Record]:
     """The next table with small counts hidden. Raises ``SeriesError``."""
     if record.noisy is not None:
         raise SeriesError("this series is published with noise; exact counts would undo it")
@@ -104,7 +104,7 @@ def publish_noisy(
     budget: float,
     position: int,
     root: str | None,
-) -> tuple[Publication, Cube, Mapping[Cell, int], Record]:
+) -> tuple[PublicationMetadata, Cube, Mapping[Cell, int], Record]:
     """The next table with noise. Raises ``SeriesError`` where the budget is spent."""
     if record.suppressed is not None:
         raise SeriesError("this series is published with exact counts; noise would protect nobody")
@@ -124,7 +124,12 @@ def publish_noisy(
 
 
 def write(
-    file: Path, record: Record, directory: Path, about: Publication, cube: Cube, told: Counts
+    file: Path,
+    record: Record,
+    directory: Path,
+    about: PublicationMetadata,
+    cube: Cube,
+    told: Counts,
 ) -> Path:
     """Write a publication into a directory of its own, once the record says that it was made.
 
@@ -176,9 +181,9 @@ def _about(
     epsilon: float | None,
     position: int,
     root: str | None,
-) -> Publication:
+) -> PublicationMetadata:
     note = SUPPRESSED.format(k=k) if epsilon is None else NOISY.format(epsilon=epsilon, k=k)
-    return Publication(
+    return PublicationMetadata(
         number=number,
         dimensions=cube.dimensions,
         k=k,

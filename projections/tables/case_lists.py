@@ -22,7 +22,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _POSITIONS = 2**63
 
 
-class Section(IntEnum):
+class CaseListSection(IntEnum):
     """The parts of the list, in their order."""
 
     OWN_OVERDUE = 0
@@ -36,11 +36,11 @@ class Section(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PageCursor:
     """Where a page ends: behind which case the next begins, and at what moment one looks."""
 
     moment: datetime
-    section: Section
+    section: CaseListSection
     next_due: datetime | None
     opened_position: int
 
@@ -49,7 +49,7 @@ class Place:
         return f"{_number(self.moment)}.{self.section.value}.{due}.{self.opened_position}"
 
     @classmethod
-    def parse(cls, text: str) -> "Place":
+    def parse(cls, text: str) -> "PageCursor":
         """The place that was written so. Raises ``ValueError``."""
         moment, section, due, position = text.split(".")
         opened_position = int(position)
@@ -58,7 +58,7 @@ class Place:
         try:
             return cls(
                 _moment(moment),
-                Section(int(section)),
+                CaseListSection(int(section)),
                 _moment(due) if due else None,
                 opened_position,
             )
@@ -74,7 +74,7 @@ def _moment(number: str) -> datetime:
     return _EPOCH + int(number) * _MICROSECOND
 
 
-class Mark(StrEnum):
+class BoardMark(StrEnum):
     """What a case may have for the board."""
 
     REQUEST = "requests"
@@ -105,11 +105,11 @@ _IN_ORDER: LiteralString = """
 ORDER BY next_due, -opened_position LIMIT %(limit)s
 """
 _ALL_OVERDUE: LiteralString = _LIST + " AND next_due < %(moment)s"
-_OF_SECTION: dict[Section, LiteralString] = {
-    Section.OWN_OVERDUE: _ALL_OVERDUE + _OWN,
-    Section.OVERDUE: _ALL_OVERDUE + _NOT_OWN,
-    Section.DUE: _LIST + " AND next_due >= %(moment)s",
-    Section.NOTHING: _LIST + " AND next_due IS NULL",
+_OF_SECTION: dict[CaseListSection, LiteralString] = {
+    CaseListSection.OWN_OVERDUE: _ALL_OVERDUE + _OWN,
+    CaseListSection.OVERDUE: _ALL_OVERDUE + _NOT_OWN,
+    CaseListSection.DUE: _LIST + " AND next_due >= %(moment)s",
+    CaseListSection.NOTHING: _LIST + " AND next_due IS NULL",
 }
 _NOTHING_BEHIND: LiteralString = """ AND -opened_position > -%(opened)s::bigint
 """
@@ -121,10 +121,10 @@ _NEWEST: LiteralString = """
 SELECT document FROM views.case_views
 WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
 """
-_MARKED: dict[Mark, LiteralString] = {
-    Mark.REQUEST: " AND has_request",
-    Mark.BASIS: " AND has_basis",
-    Mark.DANGER: " AND has_danger",
+_MARKED: dict[BoardMark, LiteralString] = {
+    BoardMark.REQUEST: " AND has_request",
+    BoardMark.BASIS: " AND has_basis",
+    BoardMark.DANGER: " AND has_danger",
 }
 _RETAINED = """
 SELECT retention_due, case_id, document FROM views.case_views
@@ -137,11 +137,11 @@ _NEWEST_FIRST: LiteralString = " ORDER BY opened_position DESC LIMIT %(limit)s"
 
 
 @dataclass(frozen=True, slots=True)
-class CasePage:
+class CaseListPage:
     """Some cases in order; ``following`` is where the next page begins, if there is more."""
 
     cases: Sequence[CaseView]
-    following: Place | None
+    following: PageCursor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +166,9 @@ class CaseLists:
         now: datetime,
         *,
         limit: int,
-        after: Place | None = None,
+        after: PageCursor | None = None,
         due_only: bool = False,
-    ) -> CasePage:
+    ) -> CaseListPage:
         """The viewer's cases as they concern ``agency``, beginning behind ``after``.
 
         With ``due_only``, those in which some step is the viewer's. At most a question for each
@@ -180,7 +180,7 @@ class CaseLists:
             "keys": list(keys_of(agency)),
             "moment": moment,
         }
-        places: list[tuple[Place, Any]] = []
+        places: list[tuple[PageCursor, Any]] = []
         with self._database.transaction() as connection:
             for section, statement, behind in _statements(
                 after, due_only=due_only, acts=viewer != OVERSIGHT_VIEWER
@@ -189,7 +189,7 @@ class CaseLists:
                     statement, asked | behind | {"limit": limit + 1 - len(places)}, prepare=True
                 ).fetchall()
                 places += [
-                    (Place(moment, section, r["next_due"], r["opened_position"]), r["case_id"])
+                    (PageCursor(moment, section, r["next_due"], r["opened_position"]), r["case_id"])
                     for r in found
                 ]
                 if len(places) > limit:
@@ -203,7 +203,7 @@ class CaseLists:
             for row in rows
             for view in self._documents.read(CaseView, "case_views", [row])
         }
-        return CasePage(
+        return CaseListPage(
             [by_id[case_id] for _, case_id in shown if case_id in by_id],
             shown[-1][0] if len(places) > limit else None,
         )
@@ -232,7 +232,7 @@ class CaseLists:
         ]
 
     def marked(
-        self, viewer: str, mark: Mark, *, limit: int, before: int | None = None
+        self, viewer: str, mark: BoardMark, *, limit: int, before: int | None = None
     ) -> list[CaseView]:
         """The viewer's cases with a mark, the newest first, below an opening position."""
         below: LiteralString = "" if before is None else " AND opened_position < %(before)s"
@@ -244,15 +244,15 @@ class CaseLists:
 
 
 def _statements(
-    after: Place | None, *, due_only: bool, acts: bool
-) -> Iterator[tuple[Section, LiteralString, dict[str, Any]]]:
+    after: PageCursor | None, *, due_only: bool, acts: bool
+) -> Iterator[tuple[CaseListSection, LiteralString, dict[str, Any]]]:
     """What to ask for each section from a place on; ``acts``: whether any step can be one's own."""
     order = (_DUE_ONLY if due_only else "") + _IN_ORDER
-    for section in Section:
+    for section in CaseListSection:
         statement = _OF_SECTION[section]
-        if not acts and section is Section.OWN_OVERDUE:
+        if not acts and section is CaseListSection.OWN_OVERDUE:
             continue
-        if not acts and section is Section.OVERDUE:
+        if not acts and section is CaseListSection.OVERDUE:
             statement = _ALL_OVERDUE
         if after is None or section > after.section:
             yield section, statement + order, {}

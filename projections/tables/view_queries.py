@@ -11,8 +11,8 @@ from psycopg.rows import tuple_row
 
 from ledger.application import Ledger
 from ledger.procedure.protocol import Protocol
-from ledger.store.async_batcher import Together
-from ledger.store.async_connection import Lane
+from ledger.store.async_batcher import AsyncBatcher
+from ledger.store.async_connection import SharedConnection
 from ledger.store.database import Database
 from ledger.vocabulary.picklists import Priority
 from projections.folds.audit_trail import TrailEntry
@@ -244,10 +244,10 @@ class StoredCase:
 class CaseReader:
     """Reads the current views of cases for an event loop, concurrent ones in one statement."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: SharedConnection) -> None:
         self._lane = lane
-        self._cases = Together(self._read_cases)
-        self._recorded = Together(self._read_recorded)
+        self._cases = AsyncBatcher(self._read_cases)
+        self._recorded = AsyncBatcher(self._read_recorded)
 
     def case(self, viewer: str, case_id: UUID) -> Future[StoredCase | None]:
         """The current view, or ``None`` where the viewer has none of this case."""

@@ -27,7 +27,7 @@ class Because(StrEnum):
     """It counted at the earlier moment, and does not at the later."""
 
 
-class Reason(LedgerModel):
+class DifferenceReason(LedgerModel):
     """An event that made a difference."""
 
     because: Because
@@ -41,7 +41,7 @@ class Reason(LedgerModel):
     corrects: UUID | None = None
 
 
-class Difference(LedgerModel):
+class StateDifference(LedgerModel):
     """One value of a case's state at two moments."""
 
     path: str
@@ -56,8 +56,8 @@ class CaseDifference(LedgerModel):
     """All that is different of a case between two moments."""
 
     case_id: UUID
-    differences: tuple[Difference, ...]
-    events: tuple[Reason, ...]
+    differences: tuple[StateDifference, ...]
+    events: tuple[DifferenceReason, ...]
     """Every event that counts at one of the moments and not at the other, in ledger order."""
     corrections: tuple[CorrectionShown, ...]
     """Of what was known at the later moment."""
@@ -88,7 +88,7 @@ def difference(
         reasons += gone
         reasons += [a for a in why.values() if UUID(a.fields["corrects"]) in {g.id for g in gone}]
         positions = tuple(sorted({act.position for act in reasons}))
-        found.append(Difference(path=path, before=old, after=new, reasons=positions))
+        found.append(StateDifference(path=path, before=old, after=new, reasons=positions))
     events = [
         *(_reason(act, Because.CAME) for act in came.values()),
         *(_reason(act, Because.WENT) for act in went.values()),
@@ -122,9 +122,9 @@ def _bears(changed: frozenset[str], path: str) -> bool:
     )
 
 
-def _reason(act: Act, because: Because) -> Reason:
+def _reason(act: Act, because: Because) -> DifferenceReason:
     corrects = act.fields["corrects"] if act.kind == "correction" else None
-    return Reason(
+    return DifferenceReason(
         because=because,
         position=act.position,
         version=act.version,

@@ -26,7 +26,7 @@ class EventSource(Interface):
         """The events of one case."""
 
 
-class DatabaseSource:
+class DatabaseEvents:
     """A node's own database: the ledger's, or a country's verified copy."""
 
     def __init__(self, conninfo: str) -> None:
@@ -43,7 +43,7 @@ class DatabaseSource:
             return [row.event() for row in rows_of(connection, case_id, upto=_EVERYTHING)]
 
 
-class ExportSource:
+class ExportEvents:
     """A directory that ``case-ledger log export`` wrote.
 
     It is read as it is: ``case-ledger verify export`` says whether it holds.

@@ -16,7 +16,7 @@ from psycopg.rows import DictRow, dict_row
 
 from ledger.store.database import Database, set_role
 from projections.tables.view import PROJECTOR_ROLE
-from projections.upkeep.rebuild_shards import Part
+from projections.upkeep.rebuild_shards import Shard
 from projections.upkeep.view_check import PartChecked, ViewChecker
 
 PART_EVENTS = 1_000
@@ -48,7 +48,7 @@ SELECT view, greatest(this_pass, last_pass) AS rows FROM views.differences ORDER
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CheckProgress:
     """How far the check has come."""
 
     above: UUID | None
@@ -86,15 +86,15 @@ class ContinuousCheck:
         self._record(stands, part, checked)
         return checked
 
-    def standing(self) -> Standing:
+    def standing(self) -> CheckProgress:
         """Where the check stands."""
-        return Standing(**_row(self._connection, _STANDS))
+        return CheckProgress(**_row(self._connection, _STANDS))
 
     def head(self) -> int:
         """The position of the last event."""
         return self._checker.head()
 
-    def _record(self, stands: Standing, part: Part, checked: PartChecked) -> None:
+    def _record(self, stands: CheckProgress, part: Shard, checked: PartChecked) -> None:
         place = {"above": stands.above, "upto": part.upto, "passes": stands.passes}
         with self._connection.transaction():
             names = {"names": list(checked.slots)}
@@ -130,10 +130,10 @@ def differing_rows(database: Database) -> Mapping[str, int]:
     return {row["view"]: int(row["rows"]) for row in rows}
 
 
-def check_standing(database: Database) -> Standing:
+def check_standing(database: Database) -> CheckProgress:
     """How far the check has come."""
     with database.connection() as connection:
-        return Standing(**_row(connection, _STANDS))
+        return CheckProgress(**_row(connection, _STANDS))
 
 
 def _row(connection: Connection[DictRow], statement: str) -> DictRow:

@@ -16,7 +16,7 @@ from ledger.store.datastore import LedgerDatastore
 from projections.folds.case_folder import Folder
 from projections.tables.view import PROJECTOR_ROLE, SLOTS, EventHistory, View
 from projections.tables.views import VIEWS
-from projections.upkeep.rebuild_shards import Part, PartFolder, Plan, RebuildRunsError, lock_alone
+from projections.upkeep.rebuild_shards import PartFolder, Plan, RebuildRunsError, Shard, lock_alone
 from projections.upkeep.rebuild_worker import part_line, plan_line, read_answer
 from projections.upkeep.runner import PAGE
 
@@ -147,7 +147,7 @@ def _catch_up(
         progress(position, target)
 
 
-def _parts(datastore: LedgerDatastore, target: int) -> list[Part]:
+def _parts(datastore: LedgerDatastore, target: int) -> list[Shard]:
     """Parts of about the same number of events."""
     count = min(-(-target // _PART), _PARTS)
     bounds: list[UUID] = []
@@ -159,10 +159,14 @@ def _parts(datastore: LedgerDatastore, target: int) -> list[Part]:
         with datastore.get_connection() as connection:
             row = connection.execute(_BOUNDS, sample).fetchone()
         bounds = sorted(set(row["bounds"] or ())) if row else []
-    return [Part(above, upto) for above, upto in zip([None, *bounds], [*bounds, None], strict=True)]
+    return [
+        Shard(above, upto) for above, upto in zip([None, *bounds], [*bounds, None], strict=True)
+    ]
 
 
-def _fold_all(plan: Plan, parts: Sequence[Part], progress: Progress, processes: int | None) -> None:
+def _fold_all(
+    plan: Plan, parts: Sequence[Shard], progress: Progress, processes: int | None
+) -> None:
     if processes is None:
         processes = min(os.cpu_count() or 1, _MOST) if plan.target > _ALONE else 0
     answers = _by_processes(plan, parts, processes) if processes else _alone(plan, parts)
@@ -174,19 +178,19 @@ def _fold_all(plan: Plan, parts: Sequence[Part], progress: Progress, processes: 
         raise RebuildError(f"{plan.target} events are recorded, and {folded} could be folded")
 
 
-def _alone(plan: Plan, parts: Sequence[Part]) -> Iterator[int]:
+def _alone(plan: Plan, parts: Sequence[Shard]) -> Iterator[int]:
     with PartFolder(plan) as folder:
         yield folder.fold_registry()
         for part in parts:
             yield folder.fold(part)
 
 
-def _by_processes(plan: Plan, parts: Sequence[Part], processes: int) -> Iterator[int]:
+def _by_processes(plan: Plan, parts: Sequence[Shard], processes: int) -> Iterator[int]:
     """Each part's count of events, as the processes are done with it.
 
     Raises ``ChildProcessError`` where one fails.
     """
-    waiting: list[Part | None] = [*reversed(parts), None]
+    waiting: list[Shard | None] = [*reversed(parts), None]
     with _started(processes) as workers, DefaultSelector() as selector:
         for worker in workers:
             _tell(worker, plan_line(plan))

@@ -27,7 +27,7 @@ Write = Callable[[Row], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Shard:
     """The cases whose ids lie above one and up to another; ``None`` where there is no bound."""
 
     above: UUID | None = None
@@ -74,7 +74,7 @@ class PartReader:
             for _ in self.history.fold(self._registry_events()):
                 pass
 
-    def cases(self, part: Part) -> Iterator[tuple[UUID, Iterator[tuple[Step, bool]]]]:
+    def cases(self, part: Shard) -> Iterator[tuple[UUID, Iterator[tuple[Step, bool]]]]:
         """Each case of a part by its id: its steps, each with whether it is the case's last.
 
         The next case begins once the steps of the one before are read, or given up. The steps
@@ -146,7 +146,7 @@ class PartFolder:
             self._open.close()
             raise
 
-    def fold(self, part: Part) -> int:
+    def fold(self, part: Shard) -> int:
         """Fold the cases of a part and write their rows. Returns how many events that were."""
         with ExitStack() as copies:
             writing = self._begin(copies)

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.system.gc_tuning import collect_seldom
-from projections.upkeep.rebuild_shards import Part, PartFolder, Plan
+from projections.upkeep.rebuild_shards import PartFolder, Plan, Shard
 
 
 def plan_line(plan: Plan) -> str:
@@ -26,7 +26,7 @@ def plan_line(plan: Plan) -> str:
     return json.dumps(content) + "\n"
 
 
-def part_line(part: Part | None) -> str:
+def part_line(part: Shard | None) -> str:
     """Each later line: a part to fold, or ``None`` for the acts on the protocol."""
     if part is None:
         return "null\n"
@@ -57,7 +57,7 @@ def main() -> None:
                     _say(folder.fold_registry())
                 else:
                     above, upto = (None if bound is None else UUID(bound) for bound in bounds)
-                    _say(folder.fold(Part(above, upto)))
+                    _say(folder.fold(Shard(above, upto)))
     except BrokenPipeError:
         pass
     except Exception as error:

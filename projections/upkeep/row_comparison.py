@@ -55,7 +55,7 @@ class FieldDifference(LedgerModel):
     """The value that the ledger folds to; ``None`` where it has no such field."""
 
 
-class Difference(LedgerModel):
+class RowDifference(LedgerModel):
     """One row that is not as the ledger says."""
 
     view: str
@@ -69,7 +69,7 @@ class Compared(LedgerModel):
     """The rows of one statement: how many of them differ, and the first of those."""
 
     differing: int
-    described: tuple[Difference, ...]
+    described: tuple[RowDifference, ...]
 
 
 class CaseRange(LedgerModel):
@@ -162,7 +162,7 @@ def _statement(view: View, condition: Composable) -> Composed:
     )
 
 
-def _described(view: View, row: DictRow) -> Difference:
+def _described(view: View, row: DictRow) -> RowDifference:
     folded, shown = row["folded"], row["shown"]
     one = shown or folded
     names = {name: str(one[name]) for name in view.identity if name != "slot"}
@@ -174,7 +174,7 @@ def _described(view: View, row: DictRow) -> Difference:
     elif shown is None:
         kind = DifferenceKind.MISSING
     fields = tuple(_fields(view, folded, shown)) if kind is DifferenceKind.CHANGED else ()
-    return Difference(view=view.name, kind=kind, row=names, fields=fields)
+    return RowDifference(view=view.name, kind=kind, row=names, fields=fields)
 
 
 def _fields(

@@ -24,12 +24,12 @@ from projections.folds.case_folder import Step
 from projections.folds.registry_history import RegistryHistory
 from projections.tables.view import Row, View
 from projections.tables.views import VIEWS
-from projections.upkeep.rebuild_shards import Part, PartReader, read_case_by_case
+from projections.upkeep.rebuild_shards import PartReader, Shard, read_case_by_case
 from projections.upkeep.row_comparison import (
     CaseRange,
-    Difference,
     DifferenceKind,
     RegistryRange,
+    RowDifference,
     compare,
 )
 
@@ -77,12 +77,12 @@ class PartChecked:
     """Rows that the ledger folds to, by view."""
     differing: Counter[str] = field(default_factory=Counter)
     """Rows that differ, by view."""
-    described: list[Difference] = field(default_factory=list)
+    described: list[RowDifference] = field(default_factory=list)
     """The first of those that differ."""
     slots: Mapping[str, str] = field(default_factory=dict)
     """The slot of each view that was compared."""
 
-    def add(self, view: str, differing: int, described: Iterable[Difference]) -> None:
+    def add(self, view: str, differing: int, described: Iterable[RowDifference]) -> None:
         """Take in what differs of a view."""
         if differing:
             self.differing[view] += differing
@@ -138,13 +138,13 @@ class ViewChecker:
                 return checked
             time.sleep(_LOOK_SECONDS)
 
-    def part_above(self, above: UUID | None, events: int) -> Part:
+    def part_above(self, above: UUID | None, events: int) -> Shard:
         """The part that begins above a case and has about so many events; the last has no end."""
-        statement = _BOUND.format(within=_within(Part(above)))
+        statement = _BOUND.format(within=_within(Shard(above)))
         row = self._comparing.execute(statement, {"above": above, "events": events}).fetchone()
-        return Part(above, row["originator_id"] if row is not None else None)
+        return Shard(above, row["originator_id"] if row is not None else None)
 
-    def parts(self, events: int) -> Iterator[Part]:
+    def parts(self, events: int) -> Iterator[Shard]:
         """All parts, each of about so many events, one after the other as they are asked for."""
         part = self.part_above(None, events)
         yield part
@@ -152,7 +152,7 @@ class ViewChecker:
             part = self.part_above(part.upto, events)
             yield part
 
-    def check(self, part: Part) -> PartChecked:
+    def check(self, part: Shard) -> PartChecked:
         """Compare every row of the cases of a part with what their events fold to."""
         checked = PartChecked()
         with self._one_moment(checked) as (ledger_id, groups):
@@ -211,11 +211,11 @@ class ViewChecker:
                     rows[view.name] += view.lasting(step, reader.history, is_last=is_last)
         except (ValueError, KeyError, TypeError, AttributeError):
             row = {"case_id": str(case_id)}
-            unfolded = Difference(view=EVENTS, kind=DifferenceKind.UNFOLDED, row=row)
+            unfolded = RowDifference(view=EVENTS, kind=DifferenceKind.UNFOLDED, row=row)
             checked.add(EVENTS, 1, [unfolded])
         return rows
 
-    def _check_events(self, part: Part, checked: PartChecked) -> None:
+    def _check_events(self, part: Shard, checked: PartChecked) -> None:
         bounds = {"above": part.above, "upto": part.upto}
         statement = _CHANGED_EVENTS.format(within=_within(part))
         changed = self._comparing.execute(statement, bounds).fetchall()
@@ -223,7 +223,7 @@ class ViewChecker:
             EVENTS,
             len(changed),
             (
-                Difference(
+                RowDifference(
                     view=EVENTS,
                     kind=DifferenceKind.EVENT,
                     row={"position": str(row["notification_id"])},
@@ -292,12 +292,12 @@ class ViewChecker:
         self.close()
 
 
-def _misplaced(name: str, position: int, head: int) -> Difference:
+def _misplaced(name: str, position: int, head: int) -> RowDifference:
     row = {"position": str(position), "head": str(head)}
-    return Difference(view=name, kind=DifferenceKind.POSITION, row=row)
+    return RowDifference(view=name, kind=DifferenceKind.POSITION, row=row)
 
 
-def _within(part: Part) -> Composable:
+def _within(part: Shard) -> Composable:
     """The condition that an event is of a part. It has no alternatives: an index serves it."""
     bounds = [SQL("true")]
     if part.above is not None:
@@ -311,7 +311,7 @@ class _CaseComparison:
     """Compares one view over the cases of a part, whole cases and some hundred rows at once."""
 
     def __init__(
-        self, connection: Connection[Any], view: View, part: Part, ledger_id: UUID | None
+        self, connection: Connection[Any], view: View, part: Shard, ledger_id: UUID | None
     ) -> None:
         self.view = view
         self._connection = connection

@@ -21,7 +21,7 @@ from ledger.vault.completion_messages import (
     FieldsAsked,
     HeldStatement,
 )
-from ledger.vault.required_disclosures import Part, Why
+from ledger.vault.required_disclosures import FieldPart, Why
 from ledger.vault.sealed_parcels import ParcelError, pack
 from ledger.vocabulary.coordination import (
     CasePrioritised,
@@ -160,7 +160,7 @@ def test_a_receiver_put_back_to_before_completes_itself(world: World) -> None:
     lacking = world.standing("ME").lacking
     assert {one.why for one in lacking.values()} == {Why.NOT_RECEIVED}
     # That its own action disclosed nothing was told to the others, too.
-    assert (signed_action.read(world.prioritised).id, Part.OWN) in lacking
+    assert (signed_action.read(world.prioritised).id, FieldPart.OWN) in lacking
     world.countries.settle()
     world.holds_all()
     assert world.fields("ME") == CASE_FIELDS | {"first_name"}
@@ -172,8 +172,8 @@ def test_a_country_that_lost_its_vault_gets_back_what_others_hold_for_it(world: 
     # The name was released to Montenegro. The rest of the personal fields was nowhere else.
     assert world.fields("XK") == CASE_FIELDS | {"first_name"}
     standing = world.standing("XK")
-    assert {part for _, part in standing.lost} == {Part.OWN}
-    named = standing.named[world.opening_id, Part.OWN]
+    assert {part for _, part in standing.lost} == {FieldPart.OWN}
+    named = standing.named[world.opening_id, FieldPart.OWN]
     assert (named.fields, named.holders) == (None, ("ME", "AL"))
     assert {one.country for one in named.asked if one.answered_at} == {"ME", "AL"}
     assert standing.unnamed == set()
@@ -203,7 +203,7 @@ def test_a_third_country_hands_on_what_the_country_of_origin_lost(world: World) 
     world.countries.settle()
     assert world.fields("XK") == world.fields("ME") == CASE_FIELDS
     lost = world.standing("ME").lost
-    assert (world.opening_id, Part.RELEASED) in lost
+    assert (world.opening_id, FieldPart.RELEASED) in lost
     # Kosovo's police sends its action again; Montenegro gets what was released without asking.
     vault = world.countries["XK"].vault
     vault.deposit(signed_action.read(world.opened), world.case_id, world.opened.disclosures)

@@ -20,7 +20,7 @@ from api.keys.country_keys import (
 )
 from api.keys.log_keys import log_key, witness_key
 from api.node.node import Node, own_key_names
-from api.processes.worker import Work
+from api.processes.worker import NodeWorker
 from api.runtime.settings import Settings
 from ledger.signing.country_key import ROUNDS_FOR_RANDOM, FileCountryKey, SealError
 
@@ -97,7 +97,7 @@ def test_a_key_that_was_used_and_is_gone_is_not_replaced(
         "log.jwk": lambda: log_key(settings),
         "witness-xk.jwk": lambda: witness_key(settings, "XK"),
     }
-    with Node(settings, database) as node, Work(node):
+    with Node(settings, database) as node, NodeWorker(node):
         pass
     files = sorted(path.name for path in settings.key_directory.iterdir())
     (settings.key_directory / gone).unlink()

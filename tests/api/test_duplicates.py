@@ -17,7 +17,7 @@ from ledger.vault import sealed_parcels
 from ledger.vault.duplicates import store
 from ledger.vault.duplicates.messages import DuplicateFound, MatchTokens, TokensWithdrawn
 from ledger.vault.duplicates.shares import pair_key
-from ledger.vault.duplicates.tokens import COUNT, TOKEN_BYTES, Identity, tokens
+from ledger.vault.duplicates.tokens import COUNT, TOKEN_BYTES, ComparedIdentity, tokens
 from ledger.vault.sealed_parcels import Parcel
 from ledger.vocabulary.coordination import CaseClosed, InformationRequested
 from ledger.vocabulary.duplicates import Agreement, Finding
@@ -210,7 +210,7 @@ def test_who_has_the_key_of_two_countries_can_guess_and_nobody_else(world: World
     """The leak that the threat model names, in the tables of a running node."""
     world.opens("XK", *SPELLINGS["XK"])
     world.settled()
-    guess = Identity(*SPELLINGS["ME"], BORN)
+    guess = ComparedIdentity(*SPELLINGS["ME"], BORN)
     # What was sent arrives country by country.
     until(lambda: len(tokens(world.key("XK", "ME"), guess).keys() & world.sent("ME", "XK")) == 3)
     held = world.sent("ME", "XK")
@@ -294,7 +294,7 @@ def test_a_new_share_makes_all_tokens_anew_and_old_ones_are_of_no_use(world: Wor
     until(lambda: world.sent("ME", "XK").isdisjoint(before))
     world.settled()
     assert world.key("XK", "ME") != key
-    assert not tokens(key, Identity(*SPELLINGS["ME"], BORN)).keys() & world.sent("ME", "XK")
+    assert not tokens(key, ComparedIdentity(*SPELLINGS["ME"], BORN)).keys() & world.sent("ME", "XK")
     assert [told.id for told in world.told("ME")] == [found.id]
     another = world.opens("ME", "Zqshariqi", "Zqgjorgje")
     until(lambda: len(world.told("XK")) == len(world.told("ME")) == 2)

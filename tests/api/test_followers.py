@@ -21,7 +21,7 @@ import pytest
 from api.client.assertion import make_assertion
 from api.http import event_buffer
 from api.http.event_broadcaster import Feed
-from api.http.event_buffer import Frame, Tail
+from api.http.event_buffer import EventBuffer, EventFrame
 from api.http.routes import events as routes
 from api.runtime.settings import Settings
 from ledger.application import Ledger
@@ -274,11 +274,11 @@ def test_following_begins_anew_after_nobody_followed(served: Server, ledger: Led
         act(served, 1)  # while nobody follows
 
 
-def frames(positions: range, length: int = 10) -> list[Frame]:
-    return [Frame(position, str(position).encode().ljust(length)) for position in positions]
+def frames(positions: range, length: int = 10) -> list[EventFrame]:
+    return [EventFrame(position, str(position).encode().ljust(length)) for position in positions]
 
 
-def read(tail: Tail, position: int) -> list[int]:
+def read(tail: EventBuffer, position: int) -> list[int]:
     """All that a follower takes from a tail."""
     taken: list[int] = []
     while True:
@@ -290,7 +290,7 @@ def read(tail: Tail, position: int) -> list[int]:
 
 def test_a_tail_is_bounded_by_number_and_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_buffer, "EVENTS", 50)
-    tail = Tail(100)
+    tail = EventBuffer(100)
     tail.grow(frames(range(101, 121)), 120)
     assert (tail.start, read(tail, 100)) == (100, list(range(101, 121)))
     tail.grow(frames(range(121, 181)), 181)
@@ -305,7 +305,7 @@ def test_a_tail_is_bounded_by_number_and_by_length(monkeypatch: pytest.MonkeyPat
 
 def test_what_a_follower_is_sent_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_buffer, "CHUNK_BYTES", 100)
-    tail = Tail(0)
+    tail = EventBuffer(0)
     tail.grow(frames(range(1, 40), 30), 50)
     content, upto = tail.after(0)
     assert (len(content), upto) == (90, 3)

@@ -11,7 +11,7 @@ import pytest
 
 from api.client import LedgerClient, RefusedError
 from api.client.schemas.health import Effect
-from api.continuity.history import History, NothingToDecideError, accept, mark_file
+from api.continuity.history import HistoryGuard, NothingToDecideError, accept, mark_file
 from api.continuity.key_faults import KeyFaults
 from api.runtime.readiness import HEADER
 from api.runtime.settings import Settings
@@ -97,7 +97,7 @@ def test_a_witness_ahead_is_in_doubt_until_decided_and_again_when_it_is_further(
 def test_a_witness_that_claims_to_be_ahead_stops_no_recording(
     ledger: Ledger, tmp_path: Path
 ) -> None:
-    history = History(ledger, MarkFile(tmp_path / "history-mark"))
+    history = HistoryGuard(ledger, MarkFile(tmp_path / "history-mark"))
     history.keep()
     history.witness_claims("ME", 10**6)
     (trouble,) = history.claims()

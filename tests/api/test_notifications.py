@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from api.node.node import check_settings
 from api.notifying.channels import MailChannel, MailServer, NotReceivedError, email_of
-from api.notifying.notices import LONGEST_OVERDUE, Notice, Owed, notices, owes
+from api.notifying.notices import LONGEST_OVERDUE, Notice, OwedNotice, notices, owes
 from api.notifying.notifier import LEASE, Notifier, check_notifications, pause_after
 from api.notifying.outbox import NoticeOutbox
 from api.notifying.subscriptions import Subscription, read_subscriptions
@@ -343,7 +343,7 @@ def test_nothing_of_an_address_is_logged(case: Case) -> None:
     assert SECRET not in repr(gone)
 
 
-def owed(debtor: str | None, agency: str | None = None, roles: tuple[str, ...] = ()) -> Owed:
+def owed(debtor: str | None, agency: str | None = None, roles: tuple[str, ...] = ()) -> OwedNotice:
     deed = Deed(
         position=1,
         action=uuid4(),
@@ -365,10 +365,10 @@ def owed(debtor: str | None, agency: str | None = None, roles: tuple[str, ...] =
         due=NOW,
         state=ObligationState.OPEN,
     )
-    return Owed(obligation, NOW, ("XK", "ME", "oversight"))
+    return OwedNotice(obligation, NOW, ("XK", "ME", "oversight"))
 
 
-def told_of(one: Owed) -> set[str]:
+def told_of(one: OwedNotice) -> set[str]:
     return {agency.id for agency in PROTOCOL.agencies if owes(agency, one)}
 
 

@@ -16,7 +16,7 @@ import pytest
 from api.client import LedgerClient
 from api.demo.node_process import NodeProcess, is_alive
 from api.runtime.database import DATABASE
-from api.runtime.status import CHANNEL, Said, Teller, Told, notify
+from api.runtime.status import CHANNEL, Said, StatusCache, Teller, notify
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
 from ledger.store.notices import Listener
@@ -160,7 +160,7 @@ def test_roles_may_be_on_machines_of_their_own(
 def test_what_is_said_is_heard_and_kept(database: str) -> None:
     said = [Said(size=1)]
     with Database(database) as pool, ExitStack() as stack:
-        told = Told(pool)
+        told = StatusCache(pool)
         told.read()
         assert told.now == Said()
         assert told.said_at() is None

@@ -31,7 +31,7 @@ from ledger.vocabulary.picklists import (
 from ledger.vocabulary.protection import RiskAssessed, Sheltered
 from projections.tables.view_queries import ViewReader
 from projections.time.bitemporal import Moment, acts_of, state_at
-from projections.time.event_sources import DatabaseSource, ExportSource
+from projections.time.event_sources import DatabaseEvents, ExportEvents
 from projections.time.ledger_at import ledger_at, ledger_difference
 from tests.support.actions import opening
 from tests.support.logs import ORIGIN, signer
@@ -201,7 +201,7 @@ def test_every_source_says_the_same(story: Story, export: Path, database: str, r
         assert run(*words, "--export", str(export)) == told
     steps = run("steps", case, "--export", str(export))
     assert [one["events"][0]["position"] for one in steps] == list(story.positions.values())
-    for source in (DatabaseSource(database), ExportSource(export)):
+    for source in (DatabaseEvents(database), ExportEvents(export)):
         state = state_at(
             acts_of(source.case(story.case)),
             story.served.agencies.protocol,
@@ -223,7 +223,7 @@ def test_the_whole_ledger_at_every_position(
     for position in range(head + 1):
         moment = Moment(position=position)
         told = oversight.ledger_moment(moment)
-        assert told == ledger_at(DatabaseSource(database).events(), moment)
+        assert told == ledger_at(DatabaseEvents(database).events(), moment)
         row = story.ledger.rows.select_positions([position])
         if row:
             assert oversight.ledger_moment(Moment(time=row[0].recorded_at)).position >= position
@@ -232,7 +232,7 @@ def test_the_whole_ledger_at_every_position(
     assert whole["cases"] == 2
     assert whole == run("ledger", "--database")
     moved = ledger_difference(
-        ExportSource(export).events(), Moment(position=story.positions["late"]), Moment()
+        ExportEvents(export).events(), Moment(position=story.positions["late"]), Moment()
     )
     assert moved.before.cases == moved.after.cases == 1
     assert [set(one.after) for one in moved.cases] == [{"parties"}]

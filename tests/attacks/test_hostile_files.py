@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from api.importing.files import ImportFileError, digest, read_rows
-from api.importing.journal import Journal, JournalError, Source
+from api.importing.journal import ImportSource, Journal, JournalError
 from ledger.export.static_export import ExportError, read_checkpoint, read_export
 from ledger.importing.import_map import ImportMap, load_map
 from ledger.log.note import SignatureType, SignerKey
@@ -278,7 +278,7 @@ def test_a_source_or_journal_that_is_a_pipe(tmp_path: Path) -> None:
     with pytest.raises(NotReadableError):
         list(rows_of(pipe))
     with pytest.raises(JournalError, match="no ordinary file"):
-        Journal(pipe, Source("0", "xk-nac", "p"), tmp_path).__enter__()
+        Journal(pipe, ImportSource("0", "xk-nac", "p"), tmp_path).__enter__()
 
 
 def test_lines_of_json_in_another_encoding(tmp_path: Path) -> None:

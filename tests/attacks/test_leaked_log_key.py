@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 
-from api.exchange.witness_clients import Recorded
+from api.exchange.witness_clients import RecordedRoots
 from ledger.application import Ledger
 from ledger.export.static_export import read_checkpoint, read_export, write_export
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import Frontier, Tree, leaf_hash
 from ledger.log.note import Note, NoteSignature, SignerKey
 from ledger.publication.publisher import signed
-from ledger.publication.witness import Adopted, AnotherDecisionError, Submission, Witness
+from ledger.publication.witness import AddCheckpointRequest, Adopted, AnotherDecisionError, Witness
 from ledger.store.database import Database
 from ledger.verification.evidence_reader import registered_keys
 from ledger.verification.policy_adoption import adopted_in, adopted_in_export
@@ -37,7 +37,7 @@ def alone(log: Log, party: str = "ME") -> Witness:
     return Witness(log.database, party, log.witness_keys[party], lambda _: given)
 
 
-def forged(log: Log, by: SignerKey, more: int = 5) -> Submission:
+def forged(log: Log, by: SignerKey, more: int = 5) -> AddCheckpointRequest:
     """Events that the ledger never had, after its own: all that it takes is public but the key."""
     tree = log.ledger.rows.tree()
     leaves = [*log.ledger.rows.read_hashes(0, 0, tree.size)]
@@ -45,7 +45,7 @@ def forged(log: Log, by: SignerKey, more: int = 5) -> Submission:
     made = Tree(len(leaves), lambda _, start, count: leaves[start : start + count])
     text = str(Checkpoint(ORIGIN, len(leaves), made.root()))
     proof = tuple(made.consistency(tree.size, len(leaves)))
-    return Submission(tree.size, proof, Note(text, (by.sign(text),)))
+    return AddCheckpointRequest(tree.size, proof, Note(text, (by.sign(text),)))
 
 
 def true(log: Log, old: int) -> bytes:
@@ -53,7 +53,7 @@ def true(log: Log, old: int) -> bytes:
     last = signed(log.database)
     assert last is not None
     proof = tuple(log.ledger.rows.tree().consistency(old, last[1].size))
-    return bytes(Submission(old, proof, last[0]))
+    return bytes(AddCheckpointRequest(old, proof, last[0]))
 
 
 def rotate(log: Log) -> None:
@@ -156,7 +156,7 @@ def test_a_witness_with_no_events_of_its_own_follows_an_export(log: Log, tmp_pat
 def test_the_ledger_nodes_own_witnesses_cosign_what_it_recorded_and_no_more(log: Log) -> None:
     """The key alone does not lead them astray: they compare with the events."""
     given = [log.key.verifier]
-    own = Recorded(log.ledger.rows, SimpleNamespace(is_taken_over=False))
+    own = RecordedRoots(log.ledger.rows, SimpleNamespace(is_taken_over=False))
     witness = Witness(log.database, "XK", log.witness_keys["XK"], lambda _: given, own)
     before = log.ledger.rows.tree().size
     assert witness.add_checkpoint(bytes(forged(log, log.key))).status == 503
@@ -165,7 +165,7 @@ def test_the_ledger_nodes_own_witnesses_cosign_what_it_recorded_and_no_more(log:
     attack = forged(log, log.key, more=0)
     tree = log.ledger.rows.tree()
     text = str(Checkpoint(ORIGIN, tree.size, bytes(32)))
-    lie = Submission(before, attack.proof, Note(text, (log.key.sign(text),)))
+    lie = AddCheckpointRequest(before, attack.proof, Note(text, (log.key.sign(text),)))
     assert witness.add_checkpoint(bytes(lie)).status in (409, 422)
     assert witness.add_checkpoint(true(log, before)).status == 200
 

@@ -28,7 +28,14 @@ from api.runtime import readiness
 from api.runtime.settings import Settings
 from ledger.log.note import SignatureType, SignerKey
 from ledger.log.policy import Policy, TrustedWitness
-from ledger.log.signed_decision import HEADER, Decision, Refused, action_digest, recorded, sign
+from ledger.log.signed_decision import (
+    HEADER,
+    Refused,
+    SignedDecision,
+    action_digest,
+    recorded,
+    sign,
+)
 from ledger.replication.false_decisions import FalseDecisions, LedgerEvents, held_against
 from ledger.signing import keys
 from ledger.signing.sd_jwt import SdJwt
@@ -257,7 +264,7 @@ def test_an_honest_refusal_is_shown_and_signed(between: Between) -> None:
             police.send(signed, case_id, 1)
     assert refused.value.problem.status == 409
     assert refused.value.decision is not None
-    decision = Decision.parse(refused.value.decision)
+    decision = SignedDecision.parse(refused.value.decision)
     decision.verify(between.country.node.policy_at(decision.statement.size))
     bare = signed.without_disclosures()
     held = held_against(decision, bare, LedgerEvents(between.country.node.ledger))
@@ -275,7 +282,7 @@ def test_a_receipt_is_signed_and_true(between: Between) -> None:
         until(lambda: police.submit(signed, case_id, 0).decision is not None, "the decision")
         told = police.submit(signed, case_id, 0).decision
     assert told is not None
-    decision = Decision.parse(told)
+    decision = SignedDecision.parse(told)
     decision.verify(between.country.node.policy_at(receipt.position))
     held = held_against(
         decision, signed.without_disclosures(), LedgerEvents(between.country.node.ledger)

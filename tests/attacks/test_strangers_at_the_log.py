@@ -9,7 +9,7 @@ import pytest
 
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note, NoteSignature
-from ledger.publication.witness import Submission
+from ledger.publication.witness import AddCheckpointRequest
 from tests.attacks.conftest import attacked
 from tests.attacks.target import KOSOVO, Target
 from tests.support.actions import opening
@@ -29,7 +29,7 @@ def checkpoint(target: Target) -> Note:
     return Note.parse(target.ask("/log/checkpoint", None).text)
 
 
-def submit(target: Target, submission: Submission, party: str = "xk") -> httpx.Response:
+def submit(target: Target, submission: AddCheckpointRequest, party: str = "xk") -> httpx.Response:
     path = f"/witness/{party}/add-checkpoint"
     return target.ask(path, None, method="POST", content=bytes(submission))
 
@@ -52,8 +52,8 @@ def test_old_checkpoints_and_wrong_proofs_leave_no_row(witnessing: Target) -> No
     for _ in range(5):
         by_anybody = NoteSignature("anybody.example", os.urandom(4), os.urandom(64))
         sent = old.with_signatures([by_anybody])
-        assert submit(witnessing, Submission(0, (), sent)).status_code == 409
-        wrong = Submission(size, (os.urandom(32),), checkpoint(witnessing))
+        assert submit(witnessing, AddCheckpointRequest(0, (), sent)).status_code == 409
+        wrong = AddCheckpointRequest(size, (os.urandom(32),), checkpoint(witnessing))
         assert submit(witnessing, wrong).status_code == 422
     assert evidence(witnessing) == 0
 
@@ -61,7 +61,7 @@ def test_old_checkpoints_and_wrong_proofs_leave_no_row(witnessing: Target) -> No
 def test_an_address_submits_so_often_and_no_more(witnessing: Target) -> None:
     """API4:2023: one address has a limit of its own at the witnesses, for what holds too."""
     note = checkpoint(witnessing)
-    told = [submit(witnessing, Submission(0, (), note)) for _ in range(_LIMIT + 1)]
+    told = [submit(witnessing, AddCheckpointRequest(0, (), note)) for _ in range(_LIMIT + 1)]
     witnessing.refuses(told[-1], 429, "too-many-requests")
     assert int(told[-1].headers["retry-after"]) > 0
     assert witnessing.ask("/log/checkpoint", None).is_success  # nothing else is refused

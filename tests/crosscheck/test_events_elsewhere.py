@@ -27,7 +27,7 @@ from ledger.refusals import Refusal
 from ledger.signing import keys, signed_action
 from ledger.signing.sd_jwt import SdJwt
 from ledger.verification.evidence_reader import stored_rows
-from ledger.verification.verification import Kept, verify_ledger
+from ledger.verification.verification import ExpectedLedger, verify_ledger
 from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.picklists import ProtectionMeasureKind, RiskLevel
 from ledger.vocabulary.protection import ProtectionMeasureTaken, RiskAssessed
@@ -258,7 +258,7 @@ def writer(ledger: Ledger, agencies: Agencies) -> Writer:
 def test_what_append_accepts_every_reader_reads_alike(writer: Writer, database: str) -> None:
     entries = entries_of(database)
     with psycopg.connect(database) as connection:
-        report = verify_ledger(stored_rows(connection), Kept(), workers=1)
+        report = verify_ledger(stored_rows(connection), ExpectedLedger(), workers=1)
     assert (report.findings, report.marks) == ((), ())
     told = by_definition(entries)
     assert len(told) == writer.began + writer.accepted

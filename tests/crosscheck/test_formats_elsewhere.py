@@ -28,7 +28,7 @@ from ledger.log.merkle import (
 from ledger.log.note import Note, SignatureType, SignerKey, VerifierKey, verify
 from ledger.log.policy import Policy, TrustedWitness
 from ledger.log.proof import TlogProof
-from ledger.publication.witness import Submission
+from ledger.publication.witness import AddCheckpointRequest
 from ledger.store.database import Database
 from tests.support.agencies import Agencies
 from tests.support.exports import receipt_of, recorded_policies
@@ -131,7 +131,7 @@ def write(directory: Path, size: int) -> Written:
     for old in sorted({0, 1, size // 2, size - 1, size} & set(range(size + 1))):
         text = written.note(size).text
         consistency = tuple(written.tree.consistency(old, size))
-        sent = Submission(old, consistency, Note(text, (log.sign(text),)))
+        sent = AddCheckpointRequest(old, consistency, Note(text, (log.sign(text),)))
         (directory / "submissions" / str(old)).write_bytes(bytes(sent))
     return written
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from ledger.log import signed_decision
-from ledger.log.signed_decision import Decision, Refused
+from ledger.log.signed_decision import Refused, SignedDecision
 from ledger.procedure.protocol import shipped_protocol
 from ledger.system import clock
 from tests.support.logs import signer
@@ -25,4 +25,4 @@ def test_a_refusal_names_the_fact_of_the_protocol_that_forbids(fact: str) -> Non
         size=1,
         decided_at=clock.now(),
     )
-    assert Decision.parse(signed_decision.sign(refused, signer())).statement == refused
+    assert SignedDecision.parse(signed_decision.sign(refused, signer())).statement == refused

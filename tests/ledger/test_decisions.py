@@ -16,10 +16,10 @@ from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import SignatureType, SignerKey
 from ledger.log.policy import Policy
 from ledger.log.signed_decision import (
-    Decision,
     DecisionError,
     Recorded,
     Refused,
+    SignedDecision,
     Statement,
     action_digest,
     recorded,
@@ -61,7 +61,7 @@ def decisions(ledger: Ledger) -> SignedDecisions:
 
 def refused(
     ledger: Ledger, decisions: SignedDecisions, action: SignedAction, version: int
-) -> Decision:
+) -> SignedDecision:
     """The signed refusal of an action that the ledger refuses."""
     assert action.case_id is not None
     with pytest.raises(Refusal) as refusal:
@@ -69,23 +69,23 @@ def refused(
     signed = decisions.refusal(action, action.case_id, version)
     assert signed is not None
     assert signed.rule == refusal.value.rule
-    decision = Decision.parse(signed.signed)
+    decision = SignedDecision.parse(signed.signed)
     decision.verify(POLICY)
     return decision
 
 
-def falsified(decision: Decision, **changes: object) -> Decision:
+def falsified(decision: SignedDecision, **changes: object) -> SignedDecision:
     """Another statement that the log's key signs."""
-    return Decision.parse(sign(decision.statement.model_copy(update=changes), LOG))
+    return SignedDecision.parse(sign(decision.statement.model_copy(update=changes), LOG))
 
 
 def test_only_the_logs_key_and_exactly_one_form_make_a_decision(agencies: Agencies) -> None:
     action = action_of(agencies, uuid4())
     jws = sign(receipt(action), LOG)
-    Decision.parse(jws).verify(POLICY)
+    SignedDecision.parse(jws).verify(POLICY)
     for wrong in (sign(receipt(action), OTHER), tampered(jws), unsigned(jws)):
         with pytest.raises(DecisionError):
-            Decision.parse(wrong).verify(POLICY)
+            SignedDecision.parse(wrong).verify(POLICY)
     header, payload, signature = jws.split(".")
     of_action = action.sd_jwt.removesuffix("~")
     of_an_action = encoded({"alg": "Ed25519", "typ": signed_action.TYPE, "kid": "k"})
@@ -95,7 +95,7 @@ def test_only_the_logs_key_and_exactly_one_form_make_a_decision(agencies: Agenci
         f"{of_an_action}.{payload}.{signature}",
     ):  # fmt: skip
         with pytest.raises(DecisionError):
-            Decision.parse(malformed).verify(POLICY)
+            SignedDecision.parse(malformed).verify(POLICY)
 
 
 def encoded(content: object) -> str:
@@ -117,9 +117,9 @@ def test_a_decision_of_another_log_or_size_is_not_believed(agencies: Agencies) -
     action = action_of(agencies, uuid4())
     elsewhere = SignerKey("log.example/other", SignatureType.ED25519, LOG.private)
     with pytest.raises(DecisionError):
-        Decision.parse(sign(receipt(action), elsewhere)).verify(POLICY)
+        SignedDecision.parse(sign(receipt(action), elsewhere)).verify(POLICY)
     with pytest.raises(DecisionError, match="at size 3"):
-        Decision.parse(sign(receipt(action), LOG)).verify(Policy((OTHER.verifier,), {}))
+        SignedDecision.parse(sign(receipt(action), LOG)).verify(Policy((OTHER.verifier,), {}))
 
 
 def test_a_checkpoints_signature_is_no_decisions_and_the_other_way_round(
@@ -132,7 +132,7 @@ def test_a_checkpoints_signature_is_no_decisions_and_the_other_way_round(
     assert "\n" not in f"{header}.{payload}"
     of_checkpoint = base64.urlsafe_b64encode(LOG.private.sign(text.encode())).rstrip(b"=").decode()
     with pytest.raises(DecisionError):
-        Decision.parse(f"{header}.{payload}.{of_checkpoint}").verify(POLICY)
+        SignedDecision.parse(f"{header}.{payload}.{of_checkpoint}").verify(POLICY)
 
 
 def test_what_the_ledger_node_signs_is_true(
@@ -145,7 +145,7 @@ def test_what_the_ledger_node_signs_is_true(
     signed = decisions.of(action.sd_jwt, given)
     assert signed == decisions.of(action.sd_jwt, given)  # the same again, the same bytes
     assert signed is not None
-    made = [(Decision.parse(signed), action.sd_jwt)]
+    made = [(SignedDecision.parse(signed), action.sd_jwt)]
     again = action_of(agencies, case_id)
     made.append((refused(ledger, decisions, again, 1), again.sd_jwt))
     made.append((refused(ledger, decisions, again, 0), again.sd_jwt))
@@ -195,7 +195,7 @@ def test_a_false_decision_is_found_by_anybody_with_the_events(
     given = receipt_document(ledger.append(action, case_id, 0))
     signed = decisions.of(action.sd_jwt, given)
     assert signed is not None
-    written = Decision.parse(signed)
+    written = SignedDecision.parse(signed)
     moved = {"recorded_at": given.recorded_at + timedelta(seconds=1)}
     export = RowsOfExport(ledger.rows.select_rows(0, 10**6))
     for events in (LedgerEvents(ledger), export):
@@ -246,7 +246,7 @@ def test_an_id_that_is_used_while_a_refusal_is_decided_makes_no_false_refusal(
     signed = decisions.refusal(other, case_id, 0)
     assert signed is not None
     assert signed.rule == "action-id-reused"
-    decision = Decision.parse(signed.signed)
+    decision = SignedDecision.parse(signed.signed)
     assert held_against(decision, other.sd_jwt, LedgerEvents(ledger)).untrue is None
 
 
@@ -274,4 +274,4 @@ def test_a_statement_holds_nothing_else(agencies: Agencies) -> None:
     content = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     for changed in (content | {"name": "x"}, content | {"outcome": "maybe"}, {}, [content]):
         with pytest.raises(DecisionError):
-            Decision.parse(f"{header}.{encoded(changed)}.{signature}")
+            SignedDecision.parse(f"{header}.{encoded(changed)}.{signature}")

@@ -19,7 +19,7 @@ from ledger.vault.duplicates.tokens import (
     THRESHOLD,
     TOKEN_BYTES,
     WEIGHTS,
-    Identity,
+    ComparedIdentity,
     forms,
     strength,
     token,
@@ -35,11 +35,13 @@ KEYS = (uuid4(), uuid4())
 
 def person(
     first: str | None, second: str | None, born: date | None = BORN, *citizenship: str
-) -> Identity:
-    return Identity(first, second, born, citizenship)
+) -> ComparedIdentity:
+    return ComparedIdentity(first, second, born, citizenship)
 
 
-def agreement(one: Identity, other: Identity, *, key: bytes = KEY, others: bytes = KEY) -> int:
+def agreement(
+    one: ComparedIdentity, other: ComparedIdentity, *, key: bytes = KEY, others: bytes = KEY
+) -> int:
     mine, theirs = tokens(key, one), tokens(others, other)
     return strength([kind for t, kind in mine.items() if t in theirs and kind is not None])
 
@@ -156,15 +158,15 @@ def test_any_text_has_a_form_of_plain_letters(first: str, second: str) -> None:
 def test_each_case_has_as_many_tokens_whatever_is_known(
     first: str, second: str, citizenship: list[str]
 ) -> None:
-    for known in (Identity(), person(first, second, BORN, *citizenship)):
+    for known in (ComparedIdentity(), person(first, second, BORN, *citizenship)):
         made = tokens(KEY, known)
         assert len(made) == COUNT
         assert {len(one) for one in made} == {TOKEN_BYTES}
 
 
 def test_tokens_of_nothing_are_never_the_same() -> None:
-    assert not tokens(KEY, Identity()).keys() & tokens(KEY, Identity()).keys()
-    assert agreement(Identity(), Identity()) == 0
+    assert not tokens(KEY, ComparedIdentity()).keys() & tokens(KEY, ComparedIdentity()).keys()
+    assert agreement(ComparedIdentity(), ComparedIdentity()) == 0
 
 
 def test_under_another_key_nothing_agrees() -> None:
@@ -189,7 +191,7 @@ def test_who_has_the_key_can_guess_and_nobody_else() -> None:
         for born in days
     ]
 
-    def attack(key: bytes, guesses: list[Identity]) -> list[Identity]:
+    def attack(key: bytes, guesses: list[ComparedIdentity]) -> list[ComparedIdentity]:
         exact = (NAMES, GIVEN)
         return [
             guess

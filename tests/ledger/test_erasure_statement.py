@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from ledger.events.act import Act
-from ledger.procedure.case import Case, History
+from ledger.procedure.case import Case, CaseHistory
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.erasure_statement import (
     confirmation_of,
@@ -35,7 +35,7 @@ def act(version: int, kind: str, agency: str, **fields: object) -> Act:
 
 def test_what_is_confirmed_erased_may_not_be_shown_any_more(agencies: Agencies) -> None:
     opened, risk = act(1, "case_opened", "xk-dhtqnj"), act(2, "risk_assessed", "xk-dhtqnj")
-    history = History().followed_by(opened).followed_by(risk)
+    history = CaseHistory().followed_by(opened).followed_by(risk)
     case = Case(CASE, 2, CaseState.model_construct(), history)
     assert last_version_with_fields(case) == 2
     confirmed = act(3, "erasure_confirmed", "xk-node", upto=1)

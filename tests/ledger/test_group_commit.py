@@ -21,10 +21,10 @@ from ledger.refusals import Ground, Refusal
 from ledger.signing import keys, signed_action
 from ledger.signing.signed_action import SignedAction
 from ledger.store.event_rows import Guard
-from ledger.store.group_commit import Group
+from ledger.store.group_commit import GroupCommit
 from ledger.store.recorder import (
+    AppendRequest,
     LedgerRecorder,
-    Proposal,
     RegistryMovedError,
     TakenError,
     TimeMovedError,
@@ -108,7 +108,7 @@ def test_a_group_gives_each_its_own_outcome() -> None:
         time.sleep(0.002)
         return [ValueError(str(item)) if item % 5 == 0 else -item for item in items]
 
-    group: Group[int, int] = Group(work, at_most=6)
+    group: GroupCommit[int, int] = GroupCommit(work, at_most=6)
 
     def call(item: int) -> bool:
         if item % 5 == 0:
@@ -132,7 +132,7 @@ def test_an_error_of_the_work_is_every_callers_and_the_next_group_goes_on() -> N
             raise OSError("away")
         return list(items)
 
-    group: Group[int, int] = Group(work, at_most=10)
+    group: GroupCommit[int, int] = GroupCommit(work, at_most=10)
 
     def call(item: int) -> bool:
         with pytest.raises(OSError, match="away"):
@@ -150,7 +150,7 @@ def test_appends_share_transactions(ledger: Ledger, agencies: Agencies) -> None:
     groups: list[int] = []
     whole = LedgerRecorder._append_together
 
-    def counted(recorder: LedgerRecorder, proposals: Sequence[Proposal]) -> object:
+    def counted(recorder: LedgerRecorder, proposals: Sequence[AppendRequest]) -> object:
         groups.append(len(proposals))
         return whole(recorder, proposals)
 
@@ -257,7 +257,8 @@ def test_a_registry_that_moved_refuses_its_proposal_alone(
     right = Guard(registry.protocol.ledger_id, registry.version)
     old = Guard(registry.protocol.ledger_id, registry.version - 1)
     proposals = [
-        Proposal((unsealed(opened(agencies, uuid4()), 1),), guard) for guard in (right, old, None)
+        AppendRequest((unsealed(opened(agencies, uuid4()), 1),), guard)
+        for guard in (right, old, None)
     ]
     outcomes = ledger.rows._append_together(proposals)
     assert [isinstance(outcome, RegistryMovedError) for outcome in outcomes] == [False, True, False]

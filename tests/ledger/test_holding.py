@@ -11,9 +11,9 @@ from ledger.procedure.case_state import Erasure
 from ledger.signing import signed_action
 from ledger.signing.sd_jwt import Disclosure
 from ledger.vault.required_disclosures import (
-    Due,
+    FieldPart,
     Listed,
-    Part,
+    RequiredPart,
     Row,
     Why,
     case_fields,
@@ -74,7 +74,7 @@ class Told:
         _, disclosures = self.disclosed[action]
         return frozenset(d.digest for d in disclosures if d.name in names)
 
-    def due(self, party: str) -> dict[tuple[UUID, Part], Due]:
+    def due(self, party: str) -> dict[tuple[UUID, FieldPart], RequiredPart]:
         assert self.case is not None
         found = must_hold(self.case, party, AGENCIES.protocol)
         assert len(found) == len({(one.action, one.part) for one in found})
@@ -92,9 +92,9 @@ class Told:
 
         for one in self.due(party).values():
             origin, given = self.disclosed[one.action]
-            if one.part is Part.OWN:
+            if one.part is FieldPart.OWN:
                 deposit(one.action, None, given)
-            elif one.part is Part.CASE:
+            elif one.part is FieldPart.CASE:
                 named = case_fields(one.kind)
                 deposit(one.action, origin, [d for d in given if d.name in named])
             else:
@@ -110,7 +110,7 @@ class Told:
         *,
         noted_from: int = 0,
         key_is_there: bool = True,
-    ) -> dict[tuple[UUID, Part], tuple[frozenset[str] | None, Why]]:
+    ) -> dict[tuple[UUID, FieldPart], tuple[frozenset[str] | None, Why]]:
         found = lacks(
             self.due(party).values(),
             listed,
@@ -168,7 +168,7 @@ def test_each_country_must_hold_its_own_the_case_fields_and_what_was_released() 
     made, opened, consent = told()
     own, theirs = made.due("XK"), made.due("ME")
     # A release itself discloses nothing.
-    assert {part for _, part in own} == {Part.OWN}
+    assert {part for _, part in own} == {FieldPart.OWN}
     assert {own[key].kind for key in own} == {
         "case_opened",
         "guardian_appointed",
@@ -176,13 +176,13 @@ def test_each_country_must_hold_its_own_the_case_fields_and_what_was_released() 
         "case_prioritised",
         "information_requested",
     }
-    released = theirs[opened, Part.RELEASED]
+    released = theirs[opened, FieldPart.RELEASED]
     assert released.digests == made.digests(opened, "first_name")
     assert (released.origin, released.holders) == ("XK", ("XK",))
     # Montenegro joined with the fifth action; it must hold the `case` fields of all before.
-    assert theirs[opened, Part.CASE].digests is None
-    assert theirs[consent, Part.CASE].holders == ("XK",)
-    assert own[opened, Part.OWN].holders == ("ME",)
+    assert theirs[opened, FieldPart.CASE].digests is None
+    assert theirs[consent, FieldPart.CASE].holders == ("XK",)
+    assert own[opened, FieldPart.OWN].holders == ("ME",)
     assert made.due("AL") == {}
 
 
@@ -200,7 +200,7 @@ def test_a_vault_in_which_everything_arrived_lacks_nothing_and_one_row_is_missed
     # A row under another country's name is not the country's own.
     listed, rows = made.vault("XK")
     moved: set[Row] = {(digest, "ME") for digest, _ in rows[opened]}
-    assert (opened, Part.OWN) in made.lacking("XK", listed, rows | {opened: moved})
+    assert (opened, FieldPart.OWN) in made.lacking("XK", listed, rows | {opened: moved})
 
 
 def test_a_deposit_that_is_gone_with_its_inventory_is_missed_though_it_disclosed_nothing() -> None:
@@ -208,22 +208,24 @@ def test_a_deposit_that_is_gone_with_its_inventory_is_missed_though_it_disclosed
     for party in ("XK", "ME"):
         listed, rows = made.vault(party)
         for action, part in made.due(party):
-            if part is Part.RELEASED:
+            if part is FieldPart.RELEASED:
                 continue
-            kept = [d for d in listed[action] if part is Part.CASE and "first_name" in _names(d)]
+            kept = [
+                d for d in listed[action] if part is FieldPart.CASE and "first_name" in _names(d)
+            ]
             found = made.lacking(party, listed | {action: kept}, rows | {action: set()})
             assert found[action, part] == (None, Why.NOT_RECEIVED)
     # A deposit that was made to look as though it were from before the inventory does not count.
     listed, rows = made.vault("XK")
     emptied = Listed(None, {}, is_whole=True, is_authenticated=False)
     found = made.lacking("XK", listed | {opened: [emptied]}, rows | {opened: set()})
-    assert found == {(opened, Part.OWN): (None, Why.NOT_RECEIVED)}
+    assert found == {(opened, FieldPart.OWN): (None, Why.NOT_RECEIVED)}
     # Of actions from before the check nothing can be said.
     assert made.lacking("XK", {}, {}, noted_from=1000) == {}
     listed, rows = made.vault("ME")
     del listed[opened], rows[opened]
     found = made.lacking("ME", listed, rows, noted_from=1000)
-    assert list(found) == [(opened, Part.RELEASED)]
+    assert list(found) == [(opened, FieldPart.RELEASED)]
 
 
 def _names(listed: Listed) -> set[str]:
@@ -237,11 +239,11 @@ def test_what_came_back_from_another_country_is_not_known_to_be_all() -> None:
     back = Listed(None, part, is_whole=False)
     held: set[Row] = {(digest, None) for digest in part}
     found = made.lacking("XK", listed | {opened: [back]}, rows | {opened: held})
-    assert found == {(opened, Part.OWN): (None, Why.NOT_RECEIVED)}
+    assert found == {(opened, FieldPart.OWN): (None, Why.NOT_RECEIVED)}
     # With the inventory of the deposit that was whole, the rest has its names.
     found = made.lacking("XK", listed | {opened: [*listed[opened], back]}, rows | {opened: held})
-    assert found == {(opened, Part.OWN): (_digests(made, opened) - set(part), Why.ROW_GONE)}
-    assert stated("case_opened", Part.OWN, [back], is_noted=False) is None
+    assert found == {(opened, FieldPart.OWN): (_digests(made, opened) - set(part), Why.ROW_GONE)}
+    assert stated("case_opened", FieldPart.OWN, [back], is_noted=False) is None
 
 
 def _digests(made: Told, action: UUID) -> frozenset[str]:
@@ -252,7 +254,7 @@ def test_without_the_persons_key_all_of_the_person_is_missing() -> None:
     made, opened, _ = told()
     listed, rows = made.vault("ME")
     found = made.lacking("ME", listed, rows, key_is_there=False)
-    assert found[opened, Part.RELEASED][1] is Why.KEY_MISSING
+    assert found[opened, FieldPart.RELEASED][1] is Why.KEY_MISSING
     assert {why for _, why in found.values()} == {Why.KEY_MISSING}
 
 
@@ -268,7 +270,7 @@ def test_annulled_actions_stay_due_for_the_countries_of_the_case() -> None:
             purpose=Purpose.PROTECTION,
         ),
     )
-    assert set(made.due("ME")) == {(opened, Part.CASE), (asked, Part.CASE)}
+    assert set(made.due("ME")) == {(opened, FieldPart.CASE), (asked, FieldPart.CASE)}
     wrong = Correction(
         acted_at=START,
         corrects=asked,
@@ -278,7 +280,7 @@ def test_annulled_actions_stay_due_for_the_countries_of_the_case() -> None:
     corrected = made.act(POLICE, wrong)
     # Montenegro is not party to the case any more; in Kosovo nothing was taken away.
     assert made.due("ME") == {}
-    assert set(made.due("XK")) == {(one, Part.OWN) for one in (opened, asked, corrected)}
+    assert set(made.due("XK")) == {(one, FieldPart.OWN) for one in (opened, asked, corrected)}
 
 
 def test_an_ordered_erasure_ends_all() -> None:

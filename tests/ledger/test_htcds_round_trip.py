@@ -14,8 +14,8 @@ from api.importing.files import read_rows
 from api.importing.writing import write_rows
 from ledger.importing.fields import STANDARD, place
 from ledger.importing.import_map import ImportMap, load_map
-from ledger.importing.mapping import Mapper, Told
-from ledger.importing.row import Done, case_row
+from ledger.importing.mapping import MappedAction, Mapper
+from ledger.importing.row import ActionInRow, case_row
 from ledger.vocabulary import Action
 from tests.support.actions import START
 from tests.support.htcds import MAP, rows
@@ -27,15 +27,15 @@ def action_id(kind: str, number: int) -> UUID:
     return uuid5(IDS, f"{kind} {number}")
 
 
-def read(row: Mapping[str, Any], of: ImportMap) -> list[Told]:
+def read(row: Mapping[str, Any], of: ImportMap) -> list[MappedAction]:
     mapped = Mapper(of, "XK").read(row, action_id)
     assert mapped.faults == []
     return list(mapped.told)
 
 
-def done(told: Told) -> Done:
+def done(told: MappedAction) -> ActionInRow:
     fields = {**told.action.ledger_claims(), **told.action.disclosable_claims()}
-    return Done(told.id, told.action.kind, fields)
+    return ActionInRow(told.id, told.action.kind, fields)
 
 
 def exported(row: Mapping[str, Any]) -> tuple[list[Action], Mapping[str, Any]]:
@@ -73,15 +73,17 @@ def test_columns_are_the_standards_or_name_a_field() -> None:
 
 def test_what_has_no_place_is_counted_and_what_is_annulled_left_out() -> None:
     opened, risk, wrong = (
-        Done(uuid4(), "case_opened", {"acted_at": START.isoformat(), "age_group": "child"}),
-        Done(uuid4(), "risk_assessed", {"acted_at": START.isoformat(), "risk_level": "high"}),
-        Done(uuid4(), "risk_assessed", {"acted_at": START.isoformat(), "risk_level": "low"}),
+        ActionInRow(uuid4(), "case_opened", {"acted_at": START.isoformat(), "age_group": "child"}),
+        ActionInRow(
+            uuid4(), "risk_assessed", {"acted_at": START.isoformat(), "risk_level": "high"}
+        ),
+        ActionInRow(uuid4(), "risk_assessed", {"acted_at": START.isoformat(), "risk_level": "low"}),
     )
-    correction = Done(
+    correction = ActionInRow(
         uuid4(), "correction", {"corrects": str(wrong.id), "effect": "annulled", "reason": "x"}
     )
-    asked = Done(uuid4(), "information_requested", {"addressee": "me-nac"})
-    stray = Done(uuid4(), "service_ended", {"service_action": str(uuid4())})
+    asked = ActionInRow(uuid4(), "information_requested", {"addressee": "me-nac"})
+    stray = ActionInRow(uuid4(), "service_ended", {"service_action": str(uuid4())})
     row = case_row([opened, wrong, risk, correction, asked, stray], "Active")
     assert row.not_told == {"correction": 1, "information_requested": 1, "service_ended": 1}
     assert row.values["risk_assessed.risk_level"] == "high"

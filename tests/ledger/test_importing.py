@@ -17,7 +17,7 @@ from ledger.events.event import ActionRecorded
 from ledger.importing import fields
 from ledger.importing.import_map import ImportMap, load_map
 from ledger.importing.mapping import Mapped, Mapper
-from ledger.importing.preparing import Prepared, Preparer, Row, Signer, case_id_of
+from ledger.importing.preparing import ImportRow, Prepared, Preparer, Signer, case_id_of
 from ledger.procedure.case_fold import fold
 from ledger.signing import signed_action
 from ledger.signing.sd_jwt import parse
@@ -73,7 +73,7 @@ def preparer(agencies: Agencies, agency: str, text: str = "") -> Preparer:
 
 
 def prepare(agencies: Agencies, agency: str, values: Mapping[str, Any], text: str = "") -> Prepared:
-    return preparer(agencies, agency, text).prepare([Row(2, values)])
+    return preparer(agencies, agency, text).prepare([ImportRow(2, values)])
 
 
 def rules(prepared: Prepared) -> list[tuple[str, str, str]]:

@@ -17,7 +17,7 @@ from ledger.log.merkle import leaf_hash
 from ledger.log.note import Note, verify
 from ledger.publication.dated_checkpoints import cosigned_times, freshest, keep_dated
 from ledger.publication.publisher import published
-from ledger.publication.witness import Submission, Witness
+from ledger.publication.witness import AddCheckpointRequest, Witness
 from ledger.refusals import Refusal
 from ledger.replication.event_source import SourceError
 from ledger.replication.failover import take_over
@@ -414,11 +414,11 @@ def test_a_witness_cosigns_only_what_its_node_has(log: Log, source: LogSource, c
     own = signer("ledger.example/me", log.witness_keys["ME"].type)
     witness = Witness(copy.database, "ME", own, lambda _: [log.key.verifier], copy.mirror)
     size = log.ledger.head()
-    sent = bytes(Submission(0, (), log.note(size)))
+    sent = bytes(AddCheckpointRequest(0, (), log.note(size)))
     assert witness.add_checkpoint(sent).status == 503
     copy.catch_up(source)
     # The log shows this country's witness another history than its node.
-    forked = bytes(Submission(0, (), log.note(size, b"\x01" * 32)))
+    forked = bytes(AddCheckpointRequest(0, (), log.note(size, b"\x01" * 32)))
     assert witness.add_checkpoint(forked).status == 422
     assert len(witness.evidence()) == 1
     assert witness.add_checkpoint(sent).status == 200

@@ -22,7 +22,7 @@ from ledger.signing import signed_action
 from ledger.store.database import Database
 from ledger.system import clock
 from ledger.verification.evidence_reader import kept_in, stored_rows
-from ledger.verification.policy_history import Act, PolicyHistory
+from ledger.verification.policy_history import PolicyHistory, ProvedAct
 from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import AbsenceAnnounced, LogPolicyAdopted, PresenceDeclared
@@ -179,7 +179,7 @@ def unannounced(history: PolicyHistory) -> PolicyHistory:
     return history.model_copy(update={"acts": acts})
 
 
-def kind_of(act: Act) -> str:
+def kind_of(act: ProvedAct) -> str:
     return signed_action.read_recorded(event_bytes.unseal(base64.b64decode(act.event))[0]).kind
 
 

@@ -25,7 +25,7 @@ from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
 from ledger.verification.evidence_reader import stored_rows
 from ledger.verification.revalidation import RowReader
-from ledger.verification.verification import Kept, Report, verify_ledger
+from ledger.verification.verification import ExpectedLedger, Report, verify_ledger
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.levels import FieldGroup
@@ -101,7 +101,7 @@ class Book:
 
     def verified(self) -> Report:
         with psycopg.connect(self.conninfo) as connection:
-            return verify_ledger(stored_rows(connection), Kept(), workers=1)
+            return verify_ledger(stored_rows(connection), ExpectedLedger(), workers=1)
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def faulty() -> list[bytes]:
 
 
 def test_a_ledger_that_the_faulty_rule_made_holds_with_marks(faulty: list[bytes]) -> None:
-    report = verify_ledger(rows_of(faulty), Kept(), workers=1)
+    report = verify_ledger(rows_of(faulty), ExpectedLedger(), workers=1)
     assert report.findings == ()
     assert tuple(mark.first for mark in report.marks) == MARKED
     assert "its key was revoked" in report.marks[0].what
@@ -261,7 +261,7 @@ def test_the_mark_is_for_what_the_faulty_rule_recorded_and_no_more(
     for place in range(position - 1, len(entries)):
         text, recorded_at = event_bytes.unseal(entries[place])
         entries[place] = event_bytes.seal(text, recorded_at + timedelta(microseconds=1))
-    report = verify_ledger(rows_of(entries), Kept(), workers=1)
+    report = verify_ledger(rows_of(entries), ExpectedLedger(), workers=1)
     assert [f.first for f in report.findings] == [position]
 
 

@@ -27,7 +27,7 @@ from ledger.signing.signed_action import Mark
 from ledger.store.database import Database
 from ledger.store.event_rows import RecordedRow
 from ledger.verification.evidence_reader import stored_rows
-from ledger.verification.verification import Kept, verify_ledger
+from ledger.verification.verification import ExpectedLedger, verify_ledger
 from ledger.vocabulary import REGISTRY_ACTIONS, Action
 from ledger.vocabulary.coordination import JointActionDone, LeadTransferOffered
 from ledger.vocabulary.picklists import JointActionOutcome, ReferralReason, RiskLevel
@@ -37,7 +37,7 @@ from projections.columnar.exporting import export
 from projections.columnar.sources import database_source
 from projections.tables.views import VIEWS
 from projections.time.bitemporal import Moment, acts_of, state_at
-from projections.time.event_sources import DatabaseSource
+from projections.time.event_sources import DatabaseEvents
 from projections.time.ledger_at import ledger_at
 from tests.ledger.test_order_before_clocks import Given
 from tests.projections.test_columnar import cases_in
@@ -135,7 +135,7 @@ def test_its_trails_mark_these_events_and_no_others(healed: str) -> None:
 
 
 def test_it_verifies_with_marks() -> None:
-    report = verify_ledger(rows_from(ENTRIES), Kept(), workers=1)
+    report = verify_ledger(rows_from(ENTRIES), ExpectedLedger(), workers=1)
     assert report.findings == ()
     assert tuple(mark.first for mark in report.marks) == OTHER
     assert all("not-canonical" in mark.what for mark in report.marks)
@@ -191,7 +191,7 @@ def test_an_act_on_the_protocol_that_named_a_case_is_read_by_all_alike(healed: s
     assert script["ON_PROTOCOL"] == set(REGISTRY_ACTIONS)
     if HAS_NODE:
         assert by_browser(entries)[position] == (told[position], False)
-    report = verify_ledger(rows_from(entries), Kept(), workers=1)
+    report = verify_ledger(rows_from(entries), ExpectedLedger(), workers=1)
     assert report.findings == ()
     assert position in [mark.first for mark in report.marks]
 
@@ -283,10 +283,10 @@ def test_around_events_that_no_honest_node_records_everything_goes_on(
         assert {p: fact.kind for p, fact in other.items()} == kinds
     assert {p: f.kind for p, f in by_verification(entries).items()} == kinds
 
-    acts = acts_of(DatabaseSource(database).case(case))
+    acts = acts_of(DatabaseEvents(database).case(case))
     state = state_at(acts, agencies.protocol, Moment())
     assert state == ledger.case(case).state  # type: ignore[union-attr]
-    told = ledger_at(DatabaseSource(database).events(), Moment())
+    told = ledger_at(DatabaseEvents(database).events(), Moment())
     assert (told.position, told.cases) == (len(entries), 1)
     assert told.kinds["not_understood"] == 7
     with database_source(database) as source:
@@ -296,7 +296,7 @@ def test_around_events_that_no_honest_node_records_everything_goes_on(
 
     # An honest node of edition 2 records none of these, so that each is found.
     with psycopg.connect(database) as connection:
-        report = verify_ledger(stored_rows(connection), Kept(), workers=1)
+        report = verify_ledger(stored_rows(connection), ExpectedLedger(), workers=1)
     found = {finding.first for finding in report.findings}
     assert {p for p, mark in node.marks.items() if mark} <= found
     assert (report.marks, receipt.position in found) == ((), False)

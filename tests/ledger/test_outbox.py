@@ -10,7 +10,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.application import Ledger
 from ledger.log.note import SignatureType, SignerKey
-from ledger.log.signed_decision import Decision, Refused, Statement, action_digest, recorded, sign
+from ledger.log.signed_decision import (
+    Refused,
+    SignedDecision,
+    Statement,
+    action_digest,
+    recorded,
+    sign,
+)
 from ledger.refusals import Refusal
 from ledger.replication.outbox import Outbox, Outgoing
 from ledger.replication.outcomes import OutboxState
@@ -53,7 +60,7 @@ class Put:
         return put.id
 
 
-def receipt(outbox: Outbox, action_id: UUID, position: int = 7) -> Decision:
+def receipt(outbox: Outbox, action_id: UUID, position: int = 7) -> SignedDecision:
     """A signed receipt of an action in the outbox."""
     signed = put_in(outbox, action_id).sd_jwt
     digest = action_digest(signed)
@@ -62,7 +69,7 @@ def receipt(outbox: Outbox, action_id: UUID, position: int = 7) -> Decision:
     )
 
 
-def refusal(outbox: Outbox, action_id: UUID, size: int, rule: str = "role") -> Decision:
+def refusal(outbox: Outbox, action_id: UUID, size: int, rule: str = "role") -> SignedDecision:
     """A signed refusal of an action in the outbox."""
     of = put_in(outbox, action_id)
     return signed_by_log(
@@ -85,8 +92,8 @@ def put_in(outbox: Outbox, action_id: UUID) -> Outgoing:
     return found
 
 
-def signed_by_log(statement: Statement) -> Decision:
-    return Decision.parse(sign(statement, LOG))
+def signed_by_log(statement: Statement) -> SignedDecision:
+    return SignedDecision.parse(sign(statement, LOG))
 
 
 def test_one_action_of_a_case_goes_at_a_time_in_the_order_of_coming(

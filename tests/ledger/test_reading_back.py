@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ledger.events import event_bytes
 from ledger.events.act import Act
 from ledger.events.event import recorded
-from ledger.procedure.case import History
+from ledger.procedure.case import CaseHistory
 from ledger.signing.signed_action import NOT_UNDERSTOOD, Mark, read_recorded
 from ledger.vocabulary import CASE_ACTIONS
 from tests.support.agencies import Agencies
@@ -56,7 +56,7 @@ def act(version: int) -> Act:
 
 
 def test_a_history_is_never_changed_by_what_follows_it() -> None:
-    random, made = Random(5), {0: (History(), list[Act]())}
+    random, made = Random(5), {0: (CaseHistory(), list[Act]())}
     for version in range(1, 300):
         history, acts = made[random.choice(list(made))]
         following = act(version)
@@ -74,11 +74,11 @@ def test_a_history_is_never_changed_by_what_follows_it() -> None:
 def test_threads_that_read_one_history_see_all_of_it() -> None:
     wrong: list[int] = []
     for _ in range(20):
-        histories = [History()]
+        histories = [CaseHistory()]
         for version in range(1, 400):
             histories.append(histories[-1].followed_by(act(version)))
 
-        def read(histories: list[History] = histories) -> None:
+        def read(histories: list[CaseHistory] = histories) -> None:
             order = Random().sample(range(len(histories)), len(histories))
             wrong.extend(n for n in order if len(list(histories[n])) != n)
 

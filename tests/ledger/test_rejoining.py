@@ -16,7 +16,7 @@ from api.continuity.setting_aside import SettingAside
 from ledger.application import Ledger
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note, SignerKey
-from ledger.publication.witness import Submission, Witness
+from ledger.publication.witness import AddCheckpointRequest, Witness
 from ledger.replication.divergence import Divergence, NoDecisionError, find_divergence
 from ledger.replication.event_source import SourceError
 from ledger.replication.failover import take_over
@@ -28,7 +28,7 @@ from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database
 from ledger.vault.access_log import COUNTED
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.disclosures import Received, Vault, Vaults
+from ledger.vault.disclosures import ReceivedDeposit, Vault, Vaults
 from ledger.verification.evidence_reader import kept_in, stored_rows
 from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.levels import Level
@@ -124,7 +124,7 @@ def world(server: str, migrated: str, log: Log, directory: Path) -> Iterator[Wor
         witness = Witness(
             copy.database, "XK", log.witness_keys["XK"], lambda _: [log.key.verifier], copy.mirror
         )
-        submitted = bytes(Submission(0, (), log.note(common + TAIL)))
+        submitted = bytes(AddCheckpointRequest(0, (), log.note(common + TAIL)))
         assert witness.add_checkpoint(submitted).status == 200
         # The parties decide; Montenegro's node takes over.
         heirs_key = signer()
@@ -144,7 +144,7 @@ def disclosed(
     signed = log.agencies.sign(agency, opening(("XK", "ME"), indicators_note="a note"), case_id)
     action = signed_action.read(signed)
     log.ledger.append(action, case_id, 0)
-    by = Received("ME", uuid4()) if received else None
+    by = ReceivedDeposit("ME", uuid4()) if received else None
     vault.deposit(action, case_id, signed.disclosures, received=by)
     return action.id
 
@@ -236,7 +236,7 @@ def test_the_witness_goes_back_with_its_copy_and_keeps_both_notes(world: World) 
     tree = world.heir.ledger.rows.tree()
     note = world.heir.note(tree.size, key=world.heirs_key)
     proof = tuple(tree.consistency(world.common, tree.size))
-    assert own.add_checkpoint(bytes(Submission(world.common, proof, note))).status == 200
+    assert own.add_checkpoint(bytes(AddCheckpointRequest(world.common, proof, note))).status == 200
 
 
 def test_nothing_is_dropped_without_the_parties_decision(

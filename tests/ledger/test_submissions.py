@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.exchange.waiting import Waiting, outbox_troubles
+from api.exchange.waiting import WaitingTimes, outbox_troubles
 from ledger.application import Ledger
 from ledger.log.signed_decision import action_digest
 from ledger.replication import submissions
@@ -115,12 +115,12 @@ def test_no_country_fills_anothers_disk(
 
 def test_what_waits_beyond_the_limit_is_a_trouble_that_compares() -> None:
     limit = timedelta(minutes=15)
-    waiting = Waiting(2, NOW - timedelta(minutes=40), 1.0, 2.0, 7)
+    waiting = WaitingTimes(2, NOW - timedelta(minutes=40), 1.0, 2.0, 7)
     (trouble,) = outbox_troubles(waiting, limit, NOW)
     assert (trouble.rule, trouble.effect) == ("actions-waiting", "warning")
     assert "40 minutes" in trouble.message
     assert "7 or more actions of other countries" in trouble.message
-    alone = Waiting(2, NOW - timedelta(minutes=40), None, None, 0)
+    alone = WaitingTimes(2, NOW - timedelta(minutes=40), None, None, 0)
     assert "nothing of other countries" in outbox_troubles(alone, limit, NOW)[0].message
     assert outbox_troubles(waiting, timedelta(hours=1), NOW) == ()
-    assert outbox_troubles(Waiting(0, None, None, None, 0), limit, NOW) == ()
+    assert outbox_troubles(WaitingTimes(0, None, None, None, 0), limit, NOW) == ()

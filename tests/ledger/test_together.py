@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
-from ledger.store.async_batcher import Together
-from ledger.store.async_connection import Lane
+from ledger.store.async_batcher import AsyncBatcher
+from ledger.store.async_connection import SharedConnection
 from ledger.store.database import Database
 
 
@@ -20,7 +20,7 @@ def test_what_comes_meanwhile_is_asked_together_and_each_gets_its_own_answer() -
         return [2 * one for one in some]
 
     async def ask() -> list[int]:
-        together = Together(doubled, most=5)
+        together = AsyncBatcher(doubled, most=5)
         first = together.ask(1)
         await asyncio.sleep(0.001)
         rest = [together.ask(number) for number in range(2, 10)]
@@ -38,7 +38,7 @@ def test_an_error_is_everyones_and_the_next_are_asked_again() -> None:
         return some
 
     async def ask() -> None:
-        together = Together(answer)
+        together = AsyncBatcher(answer)
         told = await asyncio.gather(*map(together.ask, (0, 1)), return_exceptions=True)
         assert [type(one) for one in told] == [psycopg.OperationalError] * 2
         assert await together.ask(2) == 2
@@ -48,7 +48,7 @@ def test_an_error_is_everyones_and_the_next_are_asked_again() -> None:
 
 def test_a_lane_opens_a_connection_anew_where_it_was_lost(server: str) -> None:
     async def ask() -> None:
-        async with Lane(server, role="pg_monitor") as lane:
+        async with SharedConnection(server, role="pg_monitor") as lane:
             async with lane.connection() as connection:
                 cursor = await connection.execute("SELECT current_user AS role")
                 assert await cursor.fetchone() == {"role": "pg_monitor"}

@@ -25,10 +25,10 @@ from ledger.publication.publisher import (
 )
 from ledger.publication.witness import (
     SIZE_TYPE,
-    Answer,
-    Submission,
+    AddCheckpointRequest,
     TrustedLogs,
     Witness,
+    WitnessAnswer,
     WitnessClient,
 )
 from ledger.signing import keys, signed_action
@@ -63,8 +63,8 @@ class Log:
         text = str(Checkpoint(origin, size, self.tree.root(size) if root is None else root))
         return Note(text, (self.key.sign(text),))
 
-    def submission(self, old: int, size: int) -> Submission:
-        return Submission(old, tuple(self.tree.consistency(old, size)), self.note(size))
+    def submission(self, old: int, size: int) -> AddCheckpointRequest:
+        return AddCheckpointRequest(old, tuple(self.tree.consistency(old, size)), self.note(size))
 
     def fork(self, at: int) -> "Log":
         changed = [leaf_hash(b"fork") if n == at else leaf for n, leaf in enumerate(self.leaves)]
@@ -107,7 +107,7 @@ def test_each_refusal_of_the_specification(witness: Witness, log: Log) -> None:
     assert witness.add_checkpoint(bytes(log.submission(0, 10))).status == 200
     good = log.submission(10, 20)
     another = Log()
-    refused: Sequence[tuple[int, bytes | Submission]] = [
+    refused: Sequence[tuple[int, bytes | AddCheckpointRequest]] = [
         (400, b""),
         (400, b"\xff\n\n"),
         (400, b"old x\n\n" + str(good.note).encode()),
@@ -122,12 +122,12 @@ def test_each_refusal_of_the_specification(witness: Witness, log: Log) -> None:
         (403, replace(good, note=replace(good.note, signatures=(
             replace(good.note.signatures[0], signature=bytes(64)),)))),
         (409, log.submission(9, 20)),
-        (409, Submission(0, (), log.note(20))),
+        (409, AddCheckpointRequest(0, (), log.note(20))),
         (422, replace(good, proof=good.proof[:-1])),
         (422, replace(good, proof=(*good.proof, EMPTY_ROOT))),
-        (422, Submission(10, (), log.note(10, root=bytes(32)))),
+        (422, AddCheckpointRequest(10, (), log.note(10, root=bytes(32)))),
         (422, log.fork(3).submission(10, 20)),
-        (422, Submission(10, (), log.note(20))),
+        (422, AddCheckpointRequest(10, (), log.note(20))),
     ]  # fmt: skip
     for status, sent in refused:
         answer = witness.add_checkpoint(bytes(sent))
@@ -135,7 +135,7 @@ def test_each_refusal_of_the_specification(witness: Witness, log: Log) -> None:
         if status == 409:
             assert (answer.body, answer.media_type) == ("10\n", SIZE_TYPE)
     assert witness.add_checkpoint(bytes(good)).status == 200
-    fresh = Submission(0, (), Log(log.key).note(0, root=bytes(32)))
+    fresh = AddCheckpointRequest(0, (), Log(log.key).note(0, root=bytes(32)))
     assert witness.add_checkpoint(bytes(fresh)).status == 409
 
 
@@ -143,7 +143,7 @@ def test_contradictions_are_kept_with_what_proves_them(witness: Witness, log: Lo
     assert witness.add_checkpoint(bytes(log.submission(0, 20))).status == 200
     assert list(witness.evidence()) == []
     forked = log.fork(5)
-    later, same = forked.submission(20, 30), Submission(0, (), forked.note(20))
+    later, same = forked.submission(20, 30), AddCheckpointRequest(0, (), forked.note(20))
     assert witness.add_checkpoint(bytes(later)).status == 422
     assert witness.add_checkpoint(bytes(same)).status == 409
     by_proof, by_size = witness.evidence()
@@ -183,7 +183,7 @@ def test_a_contradiction_is_kept_once_and_they_are_bounded(
 ) -> None:
     assert witness.add_checkpoint(bytes(log.submission(0, 20))).status == 200
     monkeypatch.setattr("ledger.publication.witness.MAX_EVIDENCE_ROWS", 3)
-    forked = Submission(0, (), log.fork(5).note(20))
+    forked = AddCheckpointRequest(0, (), log.fork(5).note(20))
     for _ in range(4):
         # Anybody can add signature lines to a note of the log's.
         by_anybody = signer("anybody.example").sign(forked.note.text)
@@ -192,7 +192,7 @@ def test_a_contradiction_is_kept_once_and_they_are_bounded(
     (kept,) = witness.evidence()
     assert Note.parse(str(kept["refused"])) == forked.note
     for at in range(6, 12):
-        witness.add_checkpoint(bytes(Submission(0, (), log.fork(at).note(20))))
+        witness.add_checkpoint(bytes(AddCheckpointRequest(0, (), log.fork(at).note(20))))
     assert len(witness.evidence()) == 3
 
 
@@ -205,16 +205,19 @@ def test_a_copy_shows_which_shorter_checkpoint_is_of_another_history(
 
     witness = Witness(pool, "ME", signer("witness.example/me"), trusted(log.key), Copied())
     assert witness.add_checkpoint(bytes(log.submission(0, 20))).status == 200
-    assert witness.add_checkpoint(bytes(Submission(0, (), log.note(11)))).status == 409
+    assert witness.add_checkpoint(bytes(AddCheckpointRequest(0, (), log.note(11)))).status == 409
     assert list(witness.evidence()) == []
-    assert witness.add_checkpoint(bytes(Submission(0, (), log.fork(5).note(11)))).status == 409
+    assert (
+        witness.add_checkpoint(bytes(AddCheckpointRequest(0, (), log.fork(5).note(11)))).status
+        == 409
+    )
     assert len(witness.evidence()) == 1
 
 
 def test_a_witness_never_cosigns_two_histories_at_once(witness: Witness, log: Log) -> None:
     assert witness.add_checkpoint(bytes(log.submission(0, 10))).status == 200
     sent = [bytes(side.submission(10, 20)) for side in (log, log.fork(15)) for _ in range(4)]
-    answers: list[Answer] = []
+    answers: list[WitnessAnswer] = []
     threads = [
         threading.Thread(target=lambda s=s: answers.append(witness.add_checkpoint(s))) for s in sent
     ]
@@ -250,7 +253,7 @@ class Unreachable:
         self.witness = witness
         self.is_down = True
 
-    def add_checkpoint(self, request: bytes) -> Answer:
+    def add_checkpoint(self, request: bytes) -> WitnessAnswer:
         if self.is_down:
             raise ConnectionError
         return self.witness.add_checkpoint(request)
@@ -266,8 +269,8 @@ class Boaster:
     size: int
     note: str | None
 
-    def add_checkpoint(self, request: bytes) -> Answer:  # noqa: ARG002
-        return Answer(409, f"{self.size}\n", SIZE_TYPE)
+    def add_checkpoint(self, request: bytes) -> WitnessAnswer:  # noqa: ARG002
+        return WitnessAnswer(409, f"{self.size}\n", SIZE_TYPE)
 
     def latest(self, origin_hash: str) -> str | None:  # noqa: ARG002
         return self.note
@@ -387,10 +390,10 @@ class Late:
     witness: Witness
     size: int | None = None
 
-    def add_checkpoint(self, request: bytes) -> Answer:
+    def add_checkpoint(self, request: bytes) -> WitnessAnswer:
         if self.size is not None:
             size, self.size = self.size, None
-            return Answer(409, f"{size}\n", SIZE_TYPE)
+            return WitnessAnswer(409, f"{size}\n", SIZE_TYPE)
         return self.witness.add_checkpoint(request)
 
     def latest(self, origin_hash: str) -> str | None:
@@ -430,7 +433,7 @@ class Garbled:
     garble: Callable[[str], str]
     is_garbled: bool = False
 
-    def add_checkpoint(self, request: bytes) -> Answer:
+    def add_checkpoint(self, request: bytes) -> WitnessAnswer:
         answer = self.witness.add_checkpoint(request)
         return replace(answer, body=self.garble(answer.body)) if self.is_garbled else answer
 
@@ -538,7 +541,7 @@ def test_witnesses_refuse_a_log_that_forgot_what_it_signed(
 
 def test_a_submission_is_read_back(log: Log) -> None:
     sent = log.submission(5, 20)
-    assert Submission.parse(bytes(sent)) == sent
+    assert AddCheckpointRequest.parse(bytes(sent)) == sent
     lines = bytes(sent).decode().split("\n")
     assert lines[0] == "old 5"
     assert base64.b64decode(lines[1]) == sent.proof[0]

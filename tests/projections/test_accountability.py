@@ -13,7 +13,7 @@ from projections.folds.obligations import Deed, Obligation, ObligationOutcome, O
 from projections.reports.accountability import (
     Debt,
     Dimension,
-    Standing,
+    ObligationStanding,
     overdue,
     reciprocity,
     response_times,
@@ -77,18 +77,26 @@ def debt(
 
 @pytest.mark.parametrize(
     ("days", "standing"),
-    [(-1, None), (0, Standing.OPEN), (7, Standing.OPEN), (8, Standing.OVERDUE), (9, Standing.LATE)],
+    [
+        (-1, None),
+        (0, ObligationStanding.OPEN),
+        (7, ObligationStanding.OPEN),
+        (8, ObligationStanding.OVERDUE),
+        (9, ObligationStanding.LATE),
+    ],
 )
-def test_how_one_stands_is_asked_of_a_moment(days: int, standing: Standing | None) -> None:
+def test_how_one_stands_is_asked_of_a_moment(
+    days: int, standing: ObligationStanding | None
+) -> None:
     assert debt(lasted=9).standing(START + days * DAY) is standing
 
 
 def test_how_one_stands_in_the_end() -> None:
-    assert debt(lasted=7).standing(LATER) is Standing.ON_TIME
-    assert debt(lasted=7, due=None).standing(LATER) is Standing.UNDATED
-    assert debt(lasted=7, lapsed=True).standing(LATER) is Standing.LAPSED
-    assert debt().standing(LATER) is Standing.OVERDUE
-    assert debt(due=None).standing(LATER) is Standing.OPEN
+    assert debt(lasted=7).standing(LATER) is ObligationStanding.ON_TIME
+    assert debt(lasted=7, due=None).standing(LATER) is ObligationStanding.UNDATED
+    assert debt(lasted=7, lapsed=True).standing(LATER) is ObligationStanding.LAPSED
+    assert debt().standing(LATER) is ObligationStanding.OVERDUE
+    assert debt(due=None).standing(LATER) is ObligationStanding.OPEN
 
 
 def test_quantiles_are_times_that_were() -> None:
@@ -126,8 +134,8 @@ def test_a_balance_has_two_directions() -> None:
     ]
     al_me, al_xk, me_xk = reciprocity(debts, LATER, ("XK", "ME", "AL"))
     assert me_xk.countries == ("ME", "XK")
-    assert me_xk.first_owes == tally([Standing.ON_TIME, Standing.LATE])
-    assert me_xk.second_owes == tally([Standing.OVERDUE])
+    assert me_xk.first_owes == tally([ObligationStanding.ON_TIME, ObligationStanding.LATE])
+    assert me_xk.second_owes == tally([ObligationStanding.OVERDUE])
     assert (al_xk.first_owes.owed, al_xk.second_owes.overdue) == (0, 1)
     assert al_me.first_owes == al_me.second_owes == tally([])
 
@@ -202,4 +210,4 @@ def test_what_was_annulled_was_never_owed() -> None:
     assert Debt.of(obligation(START, ObligationOutcome.ANNULLED)) is None
     known = Debt.of(obligation(START, ObligationOutcome.CASE_CLOSED))
     assert known is not None
-    assert known.standing(LATER) is Standing.LAPSED
+    assert known.standing(LATER) is ObligationStanding.LAPSED

@@ -30,7 +30,7 @@ from ledger.vocabulary.picklists import (
     TypeOfExploitation,
 )
 from projections.folds.expected_steps import ObligationKind
-from projections.reports.accountability import Standing
+from projections.reports.accountability import ObligationStanding
 from projections.reports.annual_report import (
     AnnualReport,
     ReportedCheckpoint,
@@ -271,7 +271,7 @@ def test_every_thing_is_counted_once(data: st.DataObject) -> None:
         # What is open when a year ends is what is carried into the next.
         assert {k: n for k, n in carried.items() if n} == {k: n for k, n in left_open.items() if n}
         for o in report.obligations:
-            ends = sum(getattr(o, standing.value) for standing in Standing)
+            ends = sum(getattr(o, standing.value) for standing in ObligationStanding)
             assert o.carried_in + o.opened == ends
         left_open = {(o.country, o.kind.value): o.open + o.overdue for o in report.obligations}
         owed = sum(o.carried_in + o.opened for o in report.obligations)

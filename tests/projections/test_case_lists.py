@@ -19,7 +19,7 @@ from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.picklists import InformationTopic, Purpose
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, Turn
 from projections.folds.obligations import Obligation, ObligationState
-from projections.tables.case_lists import CaseLists, Mark, Place, Section
+from projections.tables.case_lists import BoardMark, CaseLists, CaseListSection, PageCursor
 from projections.tables.owed_lists import Counted, OwedLists
 from projections.tables.view_queries import ViewReader
 from projections.upkeep.rebuild import rebuild_views
@@ -123,7 +123,7 @@ def paged(
         if page.following is None:
             return found
         assert len(page.cases) == limit
-        after = Place.parse(str(page.following))
+        after = PageCursor.parse(str(page.following))
         assert after == page.following
 
 
@@ -155,7 +155,7 @@ def test_the_cases_are_of_every_section(database: Database, agencies: Agencies) 
                 break
             after = page.following
             found.add(after.section)
-    assert found >= {Section.OWN_OVERDUE, Section.OVERDUE, Section.DUE}
+    assert found >= {CaseListSection.OWN_OVERDUE, CaseListSection.OVERDUE, CaseListSection.DUE}
 
 
 def test_what_is_overdue_longest_stands_first_however_old(
@@ -180,21 +180,21 @@ def test_oversight_sees_every_case_once(database: Database, agencies: Agencies) 
 )
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
-        Place.parse(text)
+        PageCursor.parse(text)
 
 
 @pytest.mark.parametrize("viewer", ["XK", "ME", OVERSIGHT_VIEWER])
-@pytest.mark.parametrize("mark", list(Mark))
+@pytest.mark.parametrize("mark", list(BoardMark))
 def test_marked_cases_are_those_whose_documents_say_so(
-    database: Database, viewer: str, mark: Mark
+    database: Database, viewer: str, mark: BoardMark
 ) -> None:
     has = {
-        Mark.REQUEST: lambda v: v.open_requests,
-        Mark.BASIS: lambda v: v.consents or v.sharing or "consent_return" in v.facts,
-        Mark.DANGER: lambda v: v.break_glass,
+        BoardMark.REQUEST: lambda v: v.open_requests,
+        BoardMark.BASIS: lambda v: v.consents or v.sharing or "consent_return" in v.facts,
+        BoardMark.DANGER: lambda v: v.break_glass,
     }[mark]
     wanted = [view.case_id for view in every(database, viewer) if has(view)]
-    assert wanted or mark is not Mark.REQUEST
+    assert wanted or mark is not BoardMark.REQUEST
     lists, found, before = CaseLists(database), list[UUID](), None
     while page := lists.marked(viewer, mark, limit=4, before=before):
         found += [view.case_id for view in page]
@@ -243,4 +243,4 @@ def test_a_page_asks_few_questions(
         asked.clear()
         CaseLists(database).by_due("ME", agency, NOW, limit=limit)
         of_views = [query for query in asked if "views.case_views" in str(query)]
-        assert 2 <= len(of_views) <= len(Section) + 1
+        assert 2 <= len(of_views) <= len(CaseListSection) + 1

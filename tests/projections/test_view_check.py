@@ -22,7 +22,7 @@ from projections.tables.view_queries import ViewReader
 from projections.tables.views import VIEWS
 from projections.upkeep import view_check
 from projections.upkeep.rebuild import rebuild_views
-from projections.upkeep.rebuild_shards import Part
+from projections.upkeep.rebuild_shards import Shard
 from projections.upkeep.row_comparison import DifferenceKind, json_differences
 from projections.upkeep.runner import PageFolder
 from projections.upkeep.view_check import PartChecked, ViewChecker
@@ -170,9 +170,9 @@ def test_a_changed_event_is_named(told: str) -> None:
 def test_a_part_is_checked_while_a_rebuild_swaps(told: str) -> None:
     """A rebuild that empties the old slot waits for the part that is compared."""
     with ViewChecker(told) as checker:
-        before = checker.check(Part())
+        before = checker.check(Shard())
         rebuild_views(told, processes=0)
-        after = checker.check(Part())
+        after = checker.check(Shard())
     assert not before.differing
     assert not after.differing
     assert before.slots != after.slots

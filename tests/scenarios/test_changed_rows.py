@@ -26,7 +26,7 @@ from ledger.replication.outbox import Outbox
 from ledger.store.database import Database
 from ledger.vault.access_log import Readings
 from ledger.vault.disclosures import Vaults
-from ledger.vault.required_disclosures import Lack, Part, Why
+from ledger.vault.required_disclosures import FieldPart, Lack, Why
 from ledger.vault.vault_check import VaultCheck
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
@@ -227,7 +227,7 @@ def test_each_random_change_of_a_row_is_found(world: World) -> None:
 def test_a_deposit_deleted_with_its_inventory_is_missed_by_the_ledger(world: World) -> None:
     case_id = world.told.cases["A"]
     with psycopg.connect(world.database, autocommit=True) as owner:
-        for party, part in (("xk", Part.OWN), ("me", Part.CASE)):
+        for party, part in (("xk", FieldPart.OWN), ("me", FieldPart.CASE)):
             for table in ("disclosures", "deposits"):
                 owner.execute(
                     f"CREATE TEMP TABLE {table}_{party} AS SELECT * FROM vault_{party}.{table}"

@@ -12,7 +12,7 @@ from api.demo.node_process import NodeProcess
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import leaf_hash
 from ledger.log.note import Note, SignatureType, SignerKey
-from ledger.publication.witness import Submission
+from ledger.publication.witness import AddCheckpointRequest
 from ledger.signing import keys
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
@@ -72,7 +72,7 @@ def test_a_leaked_log_key_and_the_way_back(machines: list[CommandLine], director
         signer = SignerKey(log_key.split("+")[0], SignatureType.ED25519, stolen)  # type: ignore[arg-type]
         text = str(Checkpoint(signer.name, tree.size, tree.root()))
         note = Note(text, (signer.sign(text),))
-        forged = Submission(1, tuple(tree.consistency(1, tree.size)), note)
+        forged = AddCheckpointRequest(1, tuple(tree.consistency(1, tree.size)), note)
         answer = httpx.post(f"{witness.url}/add-checkpoint", content=bytes(forged))
         assert answer.status_code == 200
         # From then on the witness refuses the true log.

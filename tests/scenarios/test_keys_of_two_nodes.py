@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from api.demo.machines import Machine, MachineError
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note, SignatureType, SignerKey
-from ledger.publication.witness import Submission
+from ledger.publication.witness import AddCheckpointRequest
 from ledger.signing import keys
 from tests.support.agencies import Agencies
 from tests.support.auditor import run_auditor
@@ -155,7 +155,7 @@ def forged(world: World, key: Path) -> bytes:
     signer = SignerKey(checkpoint.origin, SignatureType.ED25519, private(key))
     text = str(Checkpoint(checkpoint.origin, checkpoint.size + 20, bytes(32)))
     note = Note(text, (signer.sign(text),))
-    return bytes(Submission(checkpoint.size, (bytes(32),), note))
+    return bytes(AddCheckpointRequest(checkpoint.size, (bytes(32),), note))
 
 
 def private(key: Path) -> Ed25519PrivateKey:

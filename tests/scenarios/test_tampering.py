@@ -33,7 +33,7 @@ from ledger.signing import keys, signed_action
 from ledger.store.database import Database
 from ledger.store.event_rows import RecordedRow
 from ledger.verification.evidence_reader import kept_in, stored_keys, stored_rows
-from ledger.verification.verification import Kept, Report, verify_ledger
+from ledger.verification.verification import ExpectedLedger, Report, verify_ledger
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.agencies import Agencies
@@ -403,6 +403,6 @@ def test_a_fork_shown_to_one_country_is_noticed(world: World) -> None:
         # Even with no policy at hand, the two notes that the log signed contradict each other.
         published = connection.execute("SELECT note FROM log.published").fetchone()
         assert published is not None
-        kept = Kept(published=(published[0],), held=world.held)
+        kept = ExpectedLedger(published=(published[0],), held=world.held)
         told = [f.what for f in verify_ledger(rows, kept).findings]
         assert any("forked" in what for what in told)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from api.demo.forked import Done, run
+from api.demo.forked import FinishedCommand, run
 from tests.support.process import environment
 
 ACT = [
@@ -30,7 +30,7 @@ class CommandLine:
     def env(self) -> dict[str, str]:
         return environment(self.directory, **self.more)
 
-    def run(self, *words: str, code: int = 0, timeout: float = 120) -> Done:
+    def run(self, *words: str, code: int = 0, timeout: float = 120) -> FinishedCommand:
         done = run(words, self.env, timeout=timeout)
         assert done.returncode == code, done.stderr + done.stdout
         return done

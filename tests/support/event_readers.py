@@ -26,7 +26,7 @@ from projections.columnar.sources import database_source
 from projections.folds.case_folder import Folder
 from projections.tables.view import PROJECTOR_ROLE, EventHistory
 from projections.tables.views import VIEWS
-from projections.time.event_sources import DatabaseSource
+from projections.time.event_sources import DatabaseEvents
 from projections.upkeep.rebuild import rebuild_views
 from tests.support.views import rows_of
 
@@ -94,7 +94,7 @@ def by_verification(entries: Sequence[bytes]) -> Facts:
 
 
 def by_replay(database: str) -> Facts:
-    return _of_events(DatabaseSource(database).events())
+    return _of_events(DatabaseEvents(database).events())
 
 
 def by_views(database: str) -> Facts:

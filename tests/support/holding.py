@@ -13,9 +13,9 @@ from ledger.replication.outbox import Outbox
 from ledger.store.database import Database
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.missing_disclosures import MissingPart, MissingParts
-from ledger.vault.required_disclosures import Due, Lack, Part, must_hold
+from ledger.vault.required_disclosures import FieldPart, Lack, RequiredPart, must_hold
 
-Place = tuple[UUID, Part]
+Place = tuple[UUID, FieldPart]
 """A part of an action's fields."""
 
 
@@ -24,7 +24,7 @@ class VaultStanding:
     """How one country's vault stands to the ledger of its node."""
 
     party: str
-    due: Mapping[Place, Due]
+    due: Mapping[Place, RequiredPart]
     """What the country must hold."""
     lacking: Mapping[Place, Lack]
     """What of it is not in the vault, as a comparison finds it now."""
@@ -74,14 +74,14 @@ def vault_standing(ledger: Ledger, database: Database, party: str, keys: DataKey
     protocol = ledger.adopted().protocol
     check = vault_check(ledger, database, Outbox(database), party, keys)
     findings = tuple(map(str, check.findings(protocol, protocol)))
-    due: dict[Place, Due] = {}
+    due: dict[Place, RequiredPart] = {}
     after = UUID(int=0)
     while case_ids := ledger.rows.select_case_ids(after, 500):
         for case in ledger.cases(case_ids, keep=False).values():
             due |= {
                 (one.action, one.part): one
                 for one in must_hold(case, party, protocol)
-                if one.part is Part.OWN or party in ledger.adopted().country_keys
+                if one.part is FieldPart.OWN or party in ledger.adopted().country_keys
             }
         after = case_ids[-1]
     lacking = {(one.due.action, one.due.part): one for one in check.lacks}

@@ -14,7 +14,7 @@ from api.node.node import Node
 from api.processes.app import create_app
 from api.processes.server import base_url, listen
 from api.processes.server import server as http_server
-from api.processes.worker import Work
+from api.processes.worker import NodeWorker
 from api.runtime.settings import Settings
 from ledger.system.periodic_worker import PeriodicWorker
 from tests.support.agencies import Agencies
@@ -38,7 +38,7 @@ class Server:
 
     def worker(self, name: str) -> PeriodicWorker:
         """One of the workers of the node."""
-        work: Work = self.app.state.work
+        work: NodeWorker = self.app.state.work
         return work.worker(name)
 
     def client(self, agency: str, **options: object) -> LedgerClient:

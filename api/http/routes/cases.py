@@ -17,7 +17,7 @@ from api.http.conditional import etag
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
 from api.http.parameters import MAX_POSITION, AtLeast, CaseId, Position, SignedActionBody, wait_for
-from api.http.request_connections import Lanes
+from api.http.request_connections import RequestConnections
 from api.http.routes.outbox import ACCEPTED, answer
 from api.http.routes.personal import at_levels_of, damaged_fields
 from api.node.node import Node
@@ -205,7 +205,9 @@ def _as_of(
     return stored, {act.id for act in acts}
 
 
-def _held(lanes: Lanes, party: str | None, case_id: UUID) -> Awaitable[Sequence[DictRow]]:
+def _held(
+    lanes: RequestConnections, party: str | None, case_id: UUID
+) -> Awaitable[Sequence[DictRow]]:
     """The rows of a country's vault, where it is here."""
     asked = lanes.case_rows.get(party) if party is not None else None
     return asked.ask(case_id) if asked is not None else _nothing()
@@ -216,7 +218,7 @@ async def _nothing() -> Sequence[DictRow]:
 
 
 async def _disclosed(
-    lanes: Lanes,
+    lanes: RequestConnections,
     vault: Vault,
     case_id: UUID,
     rows: Sequence[DictRow],

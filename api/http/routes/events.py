@@ -15,7 +15,7 @@ from api.http.access import Caller, TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.documents import event_document
 from api.http.error_handlers import responses
-from api.http.event_broadcaster import PAGE, Feed, Follower, frame
+from api.http.event_broadcaster import PAGE, Feed, Subscriber, frame
 from api.http.parameters import MAX_POSITION
 from api.node.node import Node
 from api.runtime.rate_limit import Places
@@ -117,7 +117,7 @@ async def _follow(node: Node, feed: Feed, caller: Caller, after: int) -> AsyncIt
             after = page.next
 
 
-async def _page_behind(node: Node, feed: Feed, follower: Follower, after: int) -> EventPage:
+async def _page_behind(node: Node, feed: Feed, follower: Subscriber, after: int) -> EventPage:
     """A page for one who is not where the others are: a few at a time."""
 
     def read() -> EventPage:

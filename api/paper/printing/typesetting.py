@@ -18,7 +18,7 @@ class NotRendered(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PageFrame:
     """What every document has around its texts."""
 
     language: str
@@ -32,7 +32,7 @@ class Frame:
     """Whether the pages lie on their side."""
 
 
-def set_pages(template: bytes, frame: Frame, content: Mapping[str, Any]) -> bytes:
+def set_pages(template: bytes, frame: PageFrame, content: Mapping[str, Any]) -> bytes:
     """The PDF of a template, which finds ``content`` in ``file``. Raises ``NotRendered``."""
     made = frame.made_at.replace(microsecond=0)
     file = {

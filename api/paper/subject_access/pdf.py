@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from api.paper.printing.glyphs import Line, has_codes, shown
-from api.paper.printing.typesetting import Frame, NotRendered, set_pages
+from api.paper.printing.typesetting import NotRendered, PageFrame, set_pages
 from api.paper.subject_access.document import Access, HeldField, SubjectFile, agency_names
 from api.paper.subject_access.wording import Wording, wording
 from ledger.procedure.erasures import ErasedData, ErasureReason
@@ -34,18 +34,18 @@ _RIGHTS = (
 def render(file: SubjectFile) -> bytes:
     """The PDF, the same bytes for the same file. Raises ``NotRendered``."""
     words = wording(file.language)
-    frame = Frame(
+    frame = PageFrame(
         language=file.language,
         title=words.text("title"),
         number=str(file.case_id),
         page=words.text("page", page="\0", pages="\0"),
         made_at=file.made_at,
     )
-    return set_pages(_template(), frame, _Page(file, words).content())
+    return set_pages(_template(), frame, _AccessPage(file, words).content())
 
 
 @dataclass(frozen=True)
-class _Page:
+class _AccessPage:
     """What the template sets: texts alone, so that nothing in them is ever read as markup."""
 
     file: SubjectFile

@@ -30,7 +30,7 @@ from ledger.vault.disclosures import HeldFields
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView
-from projections.tables.case_lists import Place
+from projections.tables.case_lists import PageCursor
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 PAGE = 50
@@ -42,10 +42,10 @@ PURPOSES = tuple(p for p in Purpose if p is not Purpose.SUBJECT_ACCESS)
 
 def _place(
     after: Annotated[str | None, Query(max_length=100, pattern=r"^[0-9.-]+$")] = None,
-) -> Place | None:
+) -> PageCursor | None:
     """Where a page begins, as the page before it wrote it. Raises ``Refusal``."""
     try:
-        return None if after is None else Place.parse(after)
+        return None if after is None else PageCursor.parse(after)
     except ValueError:
         raise Refusal(Ground.INVALID, "request", "This is no place in the list.", "after") from None
 
@@ -55,7 +55,7 @@ def list_cases(
     request: Request,
     node: TheNode,
     caller: TheCaller,
-    after: Annotated[Place | None, Depends(_place)],
+    after: Annotated[PageCursor | None, Depends(_place)],
     show: Annotated[str, Query(pattern="^(due|all)$")] = "due",
     at_least: AtLeast = None,
 ) -> Response:

@@ -18,7 +18,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vault.duplicates.store import Duplicate
 from ledger.vocabulary.upcasting import upcasters
-from projections.tables.case_lists import Mark
+from projections.tables.case_lists import BoardMark
 from projections.tables.owed_lists import AT_MOST
 
 _AHEAD = timedelta(days=90)
@@ -55,7 +55,7 @@ def board(
         columns = [column(views, viewer, party, now, after)] if show == "owes" else []
     lists = {
         mark.value: marked(views, viewer, mark, before)
-        for mark in Mark
+        for mark in BoardMark
         if show is None or show == mark.value
     }
     return page(

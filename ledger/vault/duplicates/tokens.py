@@ -31,7 +31,7 @@ WEIGHTS: Mapping[Agreement, int] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ComparedIdentity:
     """What of a person is compared. A middle name is not: it is often a parent's, and twins
     have that, the family name and the birth date in common.
     """
@@ -42,7 +42,7 @@ class Identity:
     citizenship: tuple[str, ...] = ()
 
 
-def forms(identity: Identity) -> Iterator[tuple[Agreement, str]]:
+def forms(identity: ComparedIdentity) -> Iterator[tuple[Agreement, str]]:
     """What is hashed: the kind, and the form of what is known."""
     given, family = parts(identity.first_name), parts(identity.second_name)
     born = identity.birthdate
@@ -62,7 +62,7 @@ def token(key: bytes, kind: Agreement, form: str) -> bytes:
     return hmac.digest(key, f"{kind}\0{form}".encode(), "sha256")[:TOKEN_BYTES]
 
 
-def tokens(key: bytes, identity: Identity) -> Mapping[bytes, Agreement | None]:
+def tokens(key: bytes, identity: ComparedIdentity) -> Mapping[bytes, Agreement | None]:
     """A person's tokens with their kinds; ``None`` is the kind of those that only fill up."""
     found: dict[bytes, Agreement | None] = {
         token(key, kind, form): kind for kind, form in forms(identity)

@@ -14,7 +14,7 @@ import pytest
 from ledger.procedure.protocol import shipped_protocol
 from ledger.vocabulary.coordination import Correction
 from ledger.vocabulary.picklists import CaseStatus, CorrectionEffect, CorrectionReason, Stage
-from projections.folds.caseload_indicators import Caseload, Flow, Tally, TimeToReturn, figures
+from projections.folds.caseload_indicators import Caseload, CaseTally, Flow, TimeToReturn, figures
 from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.support.story import Told
@@ -130,7 +130,7 @@ def test_what_was_annulled_does_not_count(node: Server, story: Told) -> None:
     assert tables["flow"]["Kosovo → Montenegro"]["All"] == "2"  # the return is still decided
 
 
-def alike(cases: int = 1, **other: Any) -> Tally:
+def alike(cases: int = 1, **other: Any) -> CaseTally:
     told: dict[str, Any] = {
         "stage": Stage.RETURN,
         "status": CaseStatus.ACTIVE,
@@ -141,7 +141,7 @@ def alike(cases: int = 1, **other: Any) -> Tally:
         "received_by": None,
         "days": None,
     }
-    return Tally(**told | other, cases=cases)
+    return CaseTally(**told | other, cases=cases)
 
 
 def test_closed_cases_are_no_caseload_and_still_a_flow() -> None:
