@@ -30,7 +30,8 @@ import stat
 import sys
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -419,6 +420,24 @@ class Event(NamedTuple):
     """Whether the claims are in canonical form, as from edition 2 of the rules on."""
 
 
+@dataclass
+class Amendment:
+    """A proposed text of the protocol."""
+
+    text: dict[str, Any]
+    digest: str
+    earliest: datetime
+    party: str
+    missing: set[str]
+    """The parties that have not accepted it."""
+
+
+def text_digest(text: dict[str, Any]) -> str:
+    """SHA-256 of a text as JSON with sorted names and without spaces."""
+    written = json.dumps(text, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(written.encode()).hex()
+
+
 REQUIRED = {"iss", "iat", "jti", "protocol", "kind", "act", "_sd_alg"}
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 KEY_ID = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -427,6 +446,9 @@ TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9
 YEAR_10000 = 253_402_300_800
 ON_PROTOCOL = {
     "protocol_adopted",
+    "amendment_proposed",
+    "amendment_accepted",
+    "amendment_declined",
     "key_registered",
     "key_revoked",
     "key_compromised",
@@ -561,6 +583,12 @@ class Registry:
         self.publishing = 0
         """So many parties' witnesses publish."""
         self.edition = 1
+        self.versions: list[tuple[int, datetime, dict[str, Any]]] = []
+        """Each text of the protocol: the position of its adoption, and the earliest time."""
+        self.in_force = 0
+        """Which of these texts judges the event that is taken."""
+        self.amendments: dict[str, Amendment] = {}
+        """Texts that are proposed and neither adopted nor closed, by the proposing act's id."""
         self.recorded_at = ""
         self.marks: list[str] = []
         """What is to be said of events that hold."""
@@ -578,22 +606,12 @@ class Registry:
         act = event.act
         stood_still, self.recorded_at = event.recorded_at == self.recorded_at, event.recorded_at
         if event.kind == "protocol_adopted":
-            self.edition = act["protocol"].get("edition", 1)
             need(not self.parties, "a second adoption")
-            self.parties = {party["code"] for party in act["protocol"]["parties"]}
-            agencies = act["protocol"]["agencies"]
-            self.roles = {a["id"]: a["role"] for a in agencies}
-            self.confirmed = act["protocol"].get("confirmed_keys", [])
-            self.coordinators = {
-                a["id"]: a["party"] for a in agencies if a["role"] == "coordinator"
-            }
-            self.nodes = {a["id"]: a["party"] for a in agencies if a["role"] == "node"}
-            quorum = act["protocol"].get("quorum") if self.edition >= 2 else None
-            if quorum is not None:
-                self.notice = timedelta(days=quorum.get("notice_days", 14))
-                self.deciding, self.publishing = quorum["coordinators"], quorum["witnesses"]
+            self.versions.append((position, datetime.min.replace(tzinfo=UTC), act["protocol"]))
+            self._judge_by(act["protocol"])
             for grant in act["keys"]:
                 self._register(grant)
+        self._find_version(position, event.recorded_at)
         if not event.canonical:
             need(self.edition == 1, "its claims are not in canonical form")
             self.marks.append(f"position {position}: not in canonical form (edition 1)")
@@ -628,10 +646,92 @@ class Registry:
             self._recover(event)
         elif event.kind == "log_policy_adopted":
             self._vote(position, event)
+        elif event.kind == "amendment_proposed":
+            self._propose(position, event)
+        elif event.kind == "amendment_accepted":
+            self._accept(position, event)
+        elif event.kind == "amendment_declined":
+            self._amendment(event)
+            del self.amendments[act["proposal"]]
         elif event.kind == "absence_announced":
             announced = self.absences.setdefault(act["party"], {})
             for subject in act["subjects"]:
                 announced.setdefault(subject, datetime.fromisoformat(event.recorded_at))
+
+    def _judge_by(self, protocol: dict[str, Any]) -> None:
+        """Take what a text of the protocol says of parties, agencies and rules."""
+        self.edition = protocol.get("edition", 1)
+        self.parties = {party["code"] for party in protocol["parties"]}
+        agencies = protocol["agencies"]
+        self.roles = {a["id"]: a["role"] for a in agencies}
+        self.confirmed = protocol.get("confirmed_keys", [])
+        self.coordinators = {a["id"]: a["party"] for a in agencies if a["role"] == "coordinator"}
+        self.nodes = {a["id"]: a["party"] for a in agencies if a["role"] == "node"}
+        quorum = protocol.get("quorum") if self.edition >= 2 else None
+        self.notice, self.deciding, self.publishing = None, 0, 0
+        if quorum is not None:
+            self.notice = timedelta(days=quorum.get("notice_days", 14))
+            self.deciding, self.publishing = quorum["coordinators"], quorum["witnesses"]
+
+    def _find_version(self, position: int, recorded_at: str) -> None:
+        """A text judges the events after its adoption, from its earliest time on."""
+        at = datetime.fromisoformat(recorded_at)
+        while len(self.versions) > self.in_force + 1:
+            adopted, earliest, protocol = self.versions[self.in_force + 1]
+            if adopted >= position or earliest > at:
+                return
+            self.in_force += 1
+            self._judge_by(protocol)
+
+    def _propose(self, position: int, event: Event) -> None:
+        act, party = event.act, self._coordinator_of(event)
+        text = act["protocol"]
+        need(text_digest(text) == act["digest"], "the digest is not that of the proposed text")
+        _, _, base = self.versions[-1]
+        need(text["id"] == base["id"], "the proposed text is of another protocol")
+        need(text["version"] == base["version"] + 1, "the proposed text amends another version")
+        need(
+            text.get("edition", 1) >= base.get("edition", 1),
+            "the proposed text goes back to earlier rules",
+        )
+        parties = {one["code"] for one in base["parties"]}
+        kept = {one["code"] for one in text["parties"]}, {one["id"] for one in text["agencies"]}
+        need(kept[0] == parties, "the proposed text has other parties")
+        need({one["id"] for one in base["agencies"]} <= kept[1], "an agency is removed")
+        self.amendments = {i: one for i, one in self.amendments.items() if one.party != party}
+        day = act.get("earliest_day")
+        earliest = datetime.fromisoformat(f"{day or '0001-01-01'}T00:00:00+00:00")
+        proposed = Amendment(text, act["digest"], earliest, party, parties - {party})
+        self.amendments[event.action_id] = proposed
+        self._settle(position, proposed, event.recorded_at)
+
+    def _accept(self, position: int, event: Event) -> None:
+        amendment, party = self._amendment(event), self._coordinator_of(event)
+        need(party in amendment.missing, "its party has accepted this text, or has no say")
+        amendment.missing.remove(party)
+        self._settle(position, amendment, event.recorded_at)
+
+    def _settle(self, position: int, amendment: "Amendment", recorded_at: str) -> None:
+        """A text that every party accepted is adopted, and no other proposal stays open."""
+        if not amendment.missing:
+            earliest = max(
+                amendment.earliest, datetime.fromisoformat(recorded_at), self.versions[-1][1]
+            )
+            self.versions.append((position, earliest, amendment.text))
+            self.amendments = {}
+
+    def _amendment(self, event: Event) -> "Amendment":
+        """The open amendment that an act names."""
+        self._coordinator_of(event)
+        amendment = self.amendments.get(event.act["proposal"])
+        if amendment is None:
+            raise Failed("no such amendment is open")
+        need(amendment.digest == event.act["digest"], "the digest is of another text")
+        return amendment
+
+    def _coordinator_of(self, event: Event) -> str:
+        need(event.agency in self.coordinators, "no coordinator signed it")
+        return self.coordinators[event.agency]
 
     def _return(self, party: str | None) -> None:
         """A party whose coordinator or node signs is not absent, and no vote is without it."""

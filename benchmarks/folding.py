@@ -25,6 +25,7 @@ from rich.console import Console
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.events.event_mapper import ActionMapper, UnsealedEvent
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
 from ledger.signing import signed_action
 from ledger.store.embedded import EmbeddedServer
@@ -77,8 +78,8 @@ def _action(version: int, made: list[UUID]) -> tuple[str, Action]:
 
 def measure(ledger: Ledger, conninfo: str, case_id: UUID, rounds: int) -> dict[str, Any]:
     """Medians in milliseconds, the ways in turn."""
-    mapper, protocol = ActionMapper(), ledger.adopted().protocol
-    project = Case.projector(protocol)
+    mapper, protocol = ActionMapper(), ledger.adopted().directory
+    project = Case.projector(Agreement.of(protocol))
     stored = ledger.rows.select_events(case_id)
     events = [mapper.to_domain_event(row) for row in stored]
     case = project(None, events)

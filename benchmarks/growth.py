@@ -330,7 +330,7 @@ def measure_repository(conninfo: str, measured: Measured) -> None:
     """What a projection through the library's repository does, on a part of the same ledger."""
     with Ledger(environment(conninfo)) as ledger:
         registry = ledger.adopted()
-        project = Case.projector(registry.protocol)
+        project = Case.projector(registry.agreement)
         datastore = LedgerDatastore(conninfo, pool_size=4, role=PROJECTOR_ROLE)
         try:
             live = [view(datastore) for view in VIEWS.values()]

@@ -127,7 +127,7 @@ def fresh(server: str, agencies: Agencies) -> Iterator[tuple[str, Guard]]:
         with Ledger(environment(conninfo)) as ledger:
             agencies.begin(ledger)
             registry = ledger.adopted()
-        yield conninfo, Guard(registry.protocol.ledger_id, registry.version)
+        yield conninfo, Guard(registry.ledger_id, registry.version)
 
 
 def record(conninfo: str, guard: Guard, chunks: Sequence[Sequence[ReadyCase]]) -> float:

@@ -194,7 +194,7 @@ class Ledger(Application[UUID]):
                 return None
             ledger_id, version = first[0].originator_id, 0
         else:
-            ledger_id, version = registry.protocol.ledger_id, registry.version
+            ledger_id, version = registry.ledger_id, registry.version
         for event in self._events(ledger_id, gt=version):
             registry, _ = registries.applied(registry, event)
         self._registry = registry
@@ -224,8 +224,8 @@ class Ledger(Application[UUID]):
     def case(self, case_id: UUID, *, upto_position: int | None = None) -> Case | None:
         """The case as it is, or as it was at a position."""
         registry = self.adopted()
-        project = Case.projector(registry.protocol)
-        if case_id == registry.protocol.ledger_id:
+        project = Case.projector(registry.agreement)
+        if case_id == registry.ledger_id:
             return None
         if upto_position is not None:
             events = self._events(case_id)
@@ -239,10 +239,10 @@ class Ledger(Application[UUID]):
         """
         registry = self.adopted()
         known = {case_id: self._known(case_id) for case_id in case_ids}
-        known.pop(registry.protocol.ledger_id, None)
+        known.pop(registry.ledger_id, None)
         later = self.rows.select_later({i: version_of(case) for i, case in known.items()})
         events = (cast("ActionRecorded", self.mapper.to_domain_event(row)) for row in later)
-        project = Case.projector(registry.protocol)
+        project = Case.projector(registry.agreement)
         for case_id, of_case in groupby(events, lambda event: event.originator_id):
             known[case_id] = case = project(known[case_id], of_case)
             if keep:
@@ -309,7 +309,7 @@ class Ledger(Application[UUID]):
         if isinstance(row, Receipt):
             return row, False
         recorded = replace(event, position=row.position, recorded_at=row.recorded_at)
-        project = Case.projector(registry.protocol)
+        project = Case.projector(registry.agreement)
         self._keep(row.originator_id, project(decided.case, (recorded,)))
         return Receipt.of(row), True
 
@@ -369,7 +369,7 @@ class Ledger(Application[UUID]):
         """
         for _ in range(_LOOKS):
             registry = self.adopted()
-            ledger_id = registry.protocol.ledger_id
+            ledger_id = registry.ledger_id
             case = self._read(case_id, registry) if case_id is not None else None
             size, versions = self.rows.standing_at([ledger_id, case_id or ledger_id])
             if versions[ledger_id] != registry.version:
@@ -396,7 +396,7 @@ class Ledger(Application[UUID]):
 
     def events_upto(self, size: int, case_id: UUID | None) -> list[ActionRecorded]:
         """Return the events of the protocol, and of a case, among the first ``size``, in order."""
-        ledger_id = self.adopted().protocol.ledger_id
+        ledger_id = self.adopted().ledger_id
         found = self._events(ledger_id)
         if case_id is not None and case_id != ledger_id:
             found += self._events(case_id)
@@ -412,7 +412,7 @@ class Ledger(Application[UUID]):
     def _read(self, case_id: UUID, registry: Registry) -> Case | None:
         """The case as it is now: what is known of it, and the events since."""
         known = self._known(case_id)
-        case = Case.projector(registry.protocol)(
+        case = Case.projector(registry.agreement)(
             known, self._events(case_id, gt=known.version if known else 0)
         )
         self._keep(case_id, case)
@@ -434,7 +434,7 @@ class Ledger(Application[UUID]):
         ``holds_at`` says whether the decision is the same by the time that will be stored.
         """
         stored = self.mapper.to_stored_event(event)
-        guard = Guard(registry.protocol.ledger_id, registry.version) if registry else None
+        guard = Guard(registry.ledger_id, registry.version) if registry else None
         try:
             rows: Placed = self.rows.append((stored,), guard, holds_at, since)
             return rows[0]
@@ -458,7 +458,9 @@ def _holds(decision: Decision, at: datetime) -> bool:
     """
     event, registry = decision.event, decision.registry
     try:
-        cases.decide(decision.case, event.action, event.originator_id, registry.protocol, at)
+        cases.decide(
+            decision.case, event.action, event.originator_id, registry.next_protocol(at), at
+        )
     except Refusal:
         return False
     return _may_sign(event.action, registry, at)

@@ -90,7 +90,7 @@ class Assertions:
         except SdJwtError:
             raise _refused("assertion-signature", "The signature does not verify.") from None
         _at_any(moments, partial(self._check_claims, assertion))
-        agency = registry.protocol.agencies_by_id.get(assertion.agency)
+        agency = registry.protocol_today(max(moments)).agencies_by_id.get(assertion.agency)
         if agency is None:
             raise _refused("unknown-agency", "This is no agency of the protocol.")
         return agency

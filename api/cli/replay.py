@@ -20,8 +20,8 @@ from api.cli.tables import case_panel, words
 from api.runtime.database import open_store
 from api.runtime.settings import Settings
 from ledger.events.event import ActionRecorded
-from ledger.procedure.protocol import Protocol
-from ledger.procedure.registry import protocol_adopted_by
+from ledger.procedure.agreement import Agreement
+from ledger.procedure.registry import registry_of
 from ledger.vocabulary.types import format_utc
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, case_view
 from projections.time.bitemporal import Moment, acts_of, corrections_at, state_at
@@ -86,10 +86,12 @@ def case(
                 return
         with _source(export, database) as source:
             events = source.case(case_id)
-            state = state_at(acts_of(events), protocol := _protocol(source), moment)
+            acts, agreement = acts_of(events), _agreement(source)
+            state = state_at(acts, agreement, moment)
             if state is None:
                 fail("no such case was open at that moment")
-            _show_case(case_view(state, OVERSIGHT_VIEWER, protocol), as_json)
+            by_id = {act.id: act for act in acts}
+            _show_case(case_view(state, OVERSIGHT_VIEWER, agreement, by_id), as_json)
             if not as_json:
                 _show_corrections(events, moment)
 
@@ -119,7 +121,7 @@ def difference_of(
                 acts = acts_of(source.case(case_id))
                 if not acts:
                     fail("there is no such case")
-                found = difference(case_id, acts, _protocol(source), *moments)
+                found = difference(case_id, acts, _agreement(source), *moments)
         if as_json:
             print_json(found)
         else:
@@ -135,12 +137,12 @@ def steps(
 ) -> None:
     """Step through a case, event by event, with what each changed."""
     with failures(as_json), _source(export, database) as source:
-        acts, protocol = acts_of(source.case(case_id)), _protocol(source)
+        acts, agreement = acts_of(source.case(case_id)), _agreement(source)
         if not acts:
             fail("there is no such case")
         positions = [0, *(act.position for act in acts)]
         found = [
-            difference(case_id, acts, protocol, Moment(position=a), Moment(position=b))
+            difference(case_id, acts, agreement, Moment(position=a), Moment(position=b))
             for a, b in pairwise(positions)
         ]
         if as_json:
@@ -211,12 +213,12 @@ def _asking(agency: str | None) -> str:
     return agency
 
 
-def _protocol(source: EventSource) -> Protocol:
-    """The protocol that the ledger begins with."""
+def _agreement(source: EventSource) -> Agreement:
+    """Return the versions of the ledger's protocol."""
     first = next(iter(source.events()), None)
     if first is None:
         fail("there is no event here")
-    return protocol_adopted_by(first.action)
+    return registry_of(source.case(first.originator_id)).agreement
 
 
 def _show_case(view: CaseView, as_json: bool) -> None:

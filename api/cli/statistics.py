@@ -113,7 +113,7 @@ def _counted(
 ) -> tuple["Cube", dict["Cell", int], int, str | None, str]:
     """The counts, how far and of which events they are, and a name for whose they are."""
     from projections.columnar.manifest import existing_manifest
-    from projections.columnar.tables import adopted_protocol
+    from projections.columnar.tables import parties_of
     from projections.statistics.counting import count_cases, count_records
 
     if (parquet is None) is (records is None):
@@ -123,6 +123,6 @@ def _counted(
         return cube, counts, 0, None, records.stem
     if parquet is None:
         raise ValueError("name an export: --parquet")
-    protocol = adopted_protocol(parquet, existing_manifest(parquet))
-    cube, counts, manifest = count_cases(parquet, protocol, by)
+    parties = parties_of(parquet, existing_manifest(parquet))
+    cube, counts, manifest = count_cases(parquet, parties, by)
     return cube, counts, manifest.upto, manifest.root, manifest.ledger_id

@@ -464,7 +464,7 @@ def vault(
         ):
             check = vault_check(ledger, database, Outbox(database), party, keys)
             findings = []
-            for finding in check.findings(ledger.adopted().protocol, settings.load_protocol()):
+            for finding in check.findings(ledger.adopted().directory, settings.load_protocol()):
                 findings.append(finding)
                 progress(check.actions)
     awaited_since = clock.now() - timedelta(seconds=settings.missing_after_seconds)

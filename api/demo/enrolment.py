@@ -17,6 +17,7 @@ from api.web.errors import PageRoute
 from api.web.rendering import page
 from ledger.procedure.protocol import COORDINATOR, NODE, Protocol
 from ledger.refusals import Ground, Refusal
+from ledger.system import clock
 from ledger.vocabulary.registration import KeyRequest
 
 Register = Callable[[KeyRequest], None]
@@ -46,7 +47,7 @@ class Enrolment:
         @router.get("/demo/enrol/{token}")
         def show(request: Request, node: TheNode, token: Token) -> Response:
             agency = self._agency(token)
-            protocol = node.ledger.adopted().protocol
+            protocol = node.ledger.adopted().protocol_today(clock.now())
             return page(
                 request,
                 "enrol.html",

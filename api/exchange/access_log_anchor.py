@@ -49,7 +49,7 @@ class Anchoring(PeriodicWorker):
             known = registry.readings.get(vault.party)
             entries, head = vault.readings.head()
             if entries > (known.entries if known else 0):
-                count += self._anchor(vault, entries, head, registry.protocol)
+                count += self._anchor(vault, entries, head, registry.protocol_today(clock.now()))
         return count
 
     def _anchor(self, vault: Vault, entries: int, head: bytes, protocol: Protocol) -> bool:
@@ -82,7 +82,7 @@ def node_of(protocol: Protocol, party: str) -> Agency | None:
 
 def accepted_node_key(node_key: NodeKey, party: str, registry: Registry) -> OKPKey | None:
     """Return the key of a country's node; ``None`` where the registry does not accept it now."""
-    node = node_of(registry.protocol, party)
+    node = node_of(registry.protocol_today(clock.now()), party)
     key = node_key(node) if node is not None else None
     if node is None or key is None:
         return None
@@ -97,8 +97,8 @@ def anchored_readings(ledger: Ledger, party: str) -> Mapping[int, bytes]:
     """Every head of a country's access log that the ledger recorded, by number of entries."""
     registry = ledger.adopted()
     found: dict[int, bytes] = {}
-    agencies = registry.protocol.agencies_by_id
-    for event in ledger.case_events(registry.protocol.ledger_id):
+    agencies = registry.directory.agencies_by_id
+    for event in ledger.case_events(registry.ledger_id):
         action, agency = event.action, agencies.get(event.action.agency)
         if action.kind == "readings_anchored" and agency is not None and agency.party == party:
             found[action.fields["entries"]] = bytes.fromhex(action.fields["head"])

@@ -100,7 +100,7 @@ class Presence(PeriodicWorker):
         registry = self._ledger.registry()
         count = 0
         for one in _open(registry, self._parties):
-            protocol = self._ledger.adopted().protocol
+            protocol = self._ledger.adopted().protocol_today(clock.now())
             node = node_of(protocol, one.party)
             key = self._node_key(node) if node is not None else None
             if node is not None and key is not None:

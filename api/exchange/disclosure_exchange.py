@@ -111,7 +111,7 @@ class Sharing(PeriodicWorker):
 
     def _queue_batch(self, after: int, ways: Sequence[_Way], registry: Registry) -> bool:
         rows = self._ledger.rows_after(after, limit=_BATCH)
-        of_cases = _by_case(rows, registry.protocol.ledger_id)
+        of_cases = _by_case(rows, registry.ledger_id)
         cases = self._ledger.cases(of_cases.keys())
         for way in ways:
             self._queue_rows(way, registry, of_cases, cases)
@@ -134,7 +134,9 @@ class Sharing(PeriodicWorker):
             if case is None or way.recipient not in case.state.parties:
                 continue
             acts = [case.history[row.action_id] for row in rows]
-            joins = any(way.recipient in addressed_parties(a, registry.protocol) for a in acts)
+            joins = any(
+                way.recipient in addressed_parties(a, registry.agreement.of_act(a)) for a in acts
+            )
             sent = case.history.values() if joins else acts
             wanted += [
                 (act.id, None)
@@ -153,7 +155,7 @@ class Sharing(PeriodicWorker):
             [
                 (
                     sealed_parcels.presentation_id(
-                        registry.protocol, sender, recipient, action, release
+                        registry.directory, sender, recipient, action, release
                     ),
                     action,
                     release,
@@ -165,7 +167,7 @@ class Sharing(PeriodicWorker):
 
 def _is_own(way: _Way, act: Act, registry: Registry) -> bool:
     """Whether an agency of the vault's country did it."""
-    agency = registry.protocol.agencies_by_id.get(act.agency)
+    agency = registry.agreement.of_act(act).agencies_by_id.get(act.agency)
     return agency is not None and agency.party == way.vault.party
 
 

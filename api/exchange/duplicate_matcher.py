@@ -108,11 +108,12 @@ class Matching(PeriodicWorker):
         registry = self._ledger.registry()
         if registry is None:
             return False
+        protocol = registry.protocol_today(clock.now())
         moved = False
         for vault in self._vaults:
-            node = node_that_matches(registry.protocol, vault.party)
+            node = node_that_matches(protocol, vault.party)
             if node is not None:
-                moved |= self._follow(vault, registry.protocol)
+                moved |= self._follow(vault, protocol)
                 others = [other for other in registry.country_keys if other != vault.party]
                 agreed: dict[str, PairKey] = {}
                 for other in others:
@@ -154,7 +155,7 @@ class Matching(PeriodicWorker):
             vault.duplicates.sent_share(other, what)
         if theirs is None:
             return None
-        return pair_key(registry.protocol.id, {vault.party: ours, other: theirs})
+        return pair_key(registry.protocol_id, {vault.party: ours, other: theirs})
 
     def _index(self, vault: Vault, node: Agency, keys: Mapping[str, PairKey]) -> bool:
         """Make tokens of the cases that have none under the keys of now, with one reading each."""
@@ -272,14 +273,15 @@ class Matching(PeriodicWorker):
         self.look()
 
     def _take_in(self, vault: Vault, parcel: Parcel, message: Message, registry: Registry) -> None:
-        if node_that_matches(registry.protocol, parcel.sender) is None:
+        protocol = registry.protocol_today(clock.now())
+        if node_that_matches(protocol, parcel.sender) is None:
             raise ParcelError("no-matching", "the protocol knows no matching by the sender's node")
         sender, kept = parcel.sender, vault.duplicates
         match message:
             case ShareGiven():
                 self._take_share(vault, sender, message)
             case MatchTokens():
-                self._take_tokens(vault, sender, message, registry.protocol)
+                self._take_tokens(vault, sender, message, protocol)
             case TokensWithdrawn():
                 kept.take_withdrawal(sender, message.reference)
             case DuplicateFound():

@@ -39,6 +39,7 @@ from ledger.replication.false_decisions import (
 from ledger.replication.outbox import Outbox, Outgoing
 from ledger.replication.outcomes import OutboxState
 from ledger.signing import signed_action
+from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.disclosures import Vaults
@@ -301,7 +302,7 @@ class Forwarder(PeriodicWorker):
         self._answers.unsure.discard(action.action_id)
         if action.case_id is not None:
             signed = signed_action.read_recorded(action.sd_jwt)
-            agency = self._ledger.adopted().agency(action.agency)
+            agency = self._ledger.adopted().agency(action.agency, clock.now())
             write_down_refused(self._vaults, agency, signed, action.case_id, statement.rule)
         # A request that met no decision may still arrive and be recorded: then the disclosures are
         # needed. The sweep removes them once no such request can be accepted any more.

@@ -13,6 +13,7 @@ from ledger.application import Ledger
 from ledger.refusals import Refusal
 from ledger.replication.outbox import Outbox, Outgoing
 from ledger.signing import signed_action
+from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import NothingMoreToDo, PeriodicWorker
 from ledger.vault.disclosures import Vaults
@@ -49,7 +50,7 @@ class OwnOutbox(PeriodicWorker):
 
     def _decide(self, waiting: Outgoing) -> None:
         action = signed_action.read(signed_action.parse(waiting.sd_jwt))
-        agency = self._ledger.adopted().agency(waiting.agency)
+        agency = self._ledger.adopted().agency(waiting.agency, clock.now())
         try:
             self._append_service.of_node(agency, action, waiting.case_id, waiting.case_version)
         except Refusal as refusal:

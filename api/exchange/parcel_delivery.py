@@ -96,7 +96,9 @@ class Delivery:
         Raises ``QuotaError`` where the mailbox takes no more now.
         """
         key = registry.country_keys[recipient]
-        parcel = sealed_parcels.pack(message, about, registry.protocol, vault.party, recipient, key)
+        parcel = sealed_parcels.pack(
+            message, about, registry.directory, vault.party, recipient, key
+        )
         vault.sent.sending(parcel.id, recipient, message.kind, about, digest_of(parcel))
         try:
             self._post.put(parcel)
@@ -139,7 +141,7 @@ class Delivery:
     ) -> None:
         key = registry.country_keys[one.recipient]
         parcel = sealed_parcels.pack(
-            content, one.about, registry.protocol, vault.party, one.recipient, key
+            content, one.about, registry.directory, vault.party, one.recipient, key
         )
         try:
             self._post.put(parcel)
@@ -201,7 +203,7 @@ class Delivery:
             return []
         if release.fields["recipient"] not in case.state.parties:
             return []
-        agency = self._ledger.adopted().protocol.agencies_by_id[release.agency]
+        agency = self._ledger.adopted().agreement.of_act(release).agencies_by_id[release.agency]
         groups = tuple(FieldGroup(group) for group in release.fields["groups"])
         basis = BasisNamed(
             kind=LegalBasis(release.fields["basis"]), action=UUID(release.fields["basis_action"])

@@ -257,7 +257,7 @@ class Receiving(PeriodicWorker):
     ) -> Signed | None:
         """``None`` where this process has no key that the sender would accept."""
         content = Acknowledgement.of(
-            parcel, outcome, reason, protocol=registry.protocol.id, at=clock.now()
+            parcel, outcome, reason, protocol=registry.protocol_id, at=clock.now()
         )
         if (key := accepted_node_key(self._node_key, vault.party, registry)) is not None:
             self.without_key.discard(vault.party)
@@ -274,7 +274,7 @@ class Receiving(PeriodicWorker):
         try:
             if parcel.recipient != vault.party or parcel.sender == vault.party:
                 raise ParcelError("not-for-us", "it is not for this country")
-            content = sealed_parcels.unpack(parcel, registry.protocol, self._keys[vault.party])
+            content = sealed_parcels.unpack(parcel, registry.directory, self._keys[vault.party])
             if isinstance(content, Presentation):
                 return self._take_presentation(vault, parcel, content, registry), None
             self._take_message(vault, parcel, content, registry)
@@ -306,16 +306,16 @@ class Receiving(PeriodicWorker):
         case = self._ledger.case(action.case_id)
         if case is None:
             raise ParcelError("no-such-case", "there is no such case")
-        sealed_parcels.check(content, action, parsed.disclosures, parcel, case, registry.protocol)
+        sealed_parcels.check(content, action, parsed.disclosures, parcel, case, registry.directory)
         shown = {action.id: [one.digest for one in parsed.disclosures]}
-        if contradicts_erasure(case, parcel.sender, registry.protocol, shown):
+        if contradicts_erasure(case, parcel.sender, registry.directory, shown):
             # It may have been sent before the erasure: nothing of it is taken in, and it is noted.
             _log.error("fields come that their sender confirmed to hold no longer")
             vault.arrived.note_refused(parcel.sender, REASON)
             return ParcelOutcome.ERASED
         if vault.erased([case.id]):
             return ParcelOutcome.ERASED
-        origin = registry.agency(action.agency).party
+        origin = registry.directory.agencies_by_id[action.agency].party
         # Another country has the `case` fields alone, and what was released to it.
         knows_all = origin != vault.party or not has_personal_fields(action.kind)
         is_whole = knows_all and not content.in_part

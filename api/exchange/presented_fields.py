@@ -31,7 +31,7 @@ def presentations_for(
     Personal fields that go back to their own country are written into the access log. Raises
     ``KeyMissingError`` where the data key of such a person is missing.
     """
-    protocol = ledger.adopted().protocol
+    protocol = ledger.adopted().agreement.directory
     acts = [
         act
         for act, case in _acts_with_cases(ledger, action_ids)

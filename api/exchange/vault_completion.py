@@ -133,7 +133,7 @@ class Completing(PeriodicWorker):
         case, registry = self._ledger.case(case_id), self._ledger.registry()
         if case is None or registry is None:
             return
-        protocol = registry.protocol
+        protocol = registry.directory
         act = case.history.get(action_id)
         if act is None or protocol.agencies_by_id[act.agency].party != vault.party:
             return
@@ -183,9 +183,12 @@ class Completing(PeriodicWorker):
         for act in acts_of(self._ledger, wanted):
             case = self._ledger.case(act.case_id)
             if case is not None and any(
-                due.action == act.id for due in must_hold(case, other, registry.protocol)
+                due.action == act.id for due in must_hold(case, other, registry.directory)
             ):
-                yield act.id, may_give(case, act.id, vault.party, other, registry.protocol)
+                yield (
+                    act.id,
+                    may_give(case, act.id, vault.party, other, registry.directory),
+                )
 
     def _held(
         self, vault: Vault, given: Mapping[UUID, Sequence[tuple[RequiredPart, UUID | None]]]
@@ -237,7 +240,7 @@ class Completing(PeriodicWorker):
         """Have parts sent, also where they were sent and acknowledged before."""
         named = [
             (
-                presentation_id(registry.protocol, vault.party, other, due.action, release),
+                presentation_id(registry.directory, vault.party, other, due.action, release),
                 due.action,
                 release,
             )
@@ -254,7 +257,7 @@ class Completing(PeriodicWorker):
         registry: Registry,
     ) -> FieldsAnswered:
         content = HeldStatement(
-            protocol=registry.protocol.id,
+            protocol=registry.protocol_id,
             sender=vault.party,
             recipient=other,
             ask=asked.ask,
@@ -288,7 +291,7 @@ class Completing(PeriodicWorker):
         except (node_statements.StatementError, ValidationError) as error:
             raise ParcelError("statement", "its statement does not hold") from error
         named = (said.protocol, said.sender, said.recipient)
-        if named != (registry.protocol.id, sender, vault.party):
+        if named != (registry.protocol_id, sender, vault.party):
             raise ParcelError("statement", "its statement is for another")
         self._check_erased(said, registry)
         return said
@@ -298,7 +301,7 @@ class Completing(PeriodicWorker):
         held = {one.action: one.digests for one in said.held if one.digests}
         rows = self._ledger.rows_of_actions(list(held))
         for case in self._ledger.cases({row.originator_id for row in rows}).values():
-            confirmation = confirmation_of(case, said.sender, registry.protocol)
+            confirmation = confirmation_of(case, said.sender, registry.directory)
             is_later = confirmation is not None and said.iat > confirmation.recorded_at.timestamp()
-            if is_later and contradicts_erasure(case, said.sender, registry.protocol, held):
+            if is_later and contradicts_erasure(case, said.sender, registry.directory, held):
                 raise ParcelError(REASON, "its sender confirmed to hold these fields no longer")

@@ -90,7 +90,7 @@ class Comparing:
         registry = self._ledger.registry()
         if registry is None:
             return []
-        agencies = registry.protocol.agencies_by_id
+        agencies = registry.directory.agencies_by_id
         size = self._ledger.head()
         found = []
         for row in self._ledger.rows_after(max(0, size - _LOOKED_AT), _LOOKED_AT):
@@ -124,7 +124,7 @@ def outbox_troubles(waiting: WaitingTimes, limit: timedelta, now: datetime) -> S
 
 def statement(ledger: Ledger, waiting: Outgoing, node_key: NodeKey) -> str | None:
     """Sign since when an action waits; ``None`` where its country's node has no key here."""
-    protocol = ledger.adopted().protocol
+    protocol = ledger.adopted().protocol_today(clock.now())
     agency = node_of(protocol, waiting.party)
     key = node_key(agency) if agency is not None else None
     return None if key is None else state(waiting, protocol.id, key)

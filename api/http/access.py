@@ -1,7 +1,7 @@
 """Who is asking, and what that lets them see. Denied unless said otherwise here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, cast
 
@@ -13,9 +13,10 @@ from api.authentication.sessions import Session
 from api.http.request_connections import RequestConnections
 from api.node.node import Node
 from api.services.personal_data_access import Reader
-from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency
+from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Protocol
 from ledger.procedure.registry import Registry
 from ledger.refusals import Ground, Refusal
+from ledger.system import clock
 from projections.folds.case_view import OVERSIGHT_VIEWER
 
 bearer = HTTPBearer(
@@ -50,6 +51,12 @@ class Caller:
     registry: Registry
     key_id: str | None = None
     session: Session | None = None
+    asked_at: datetime = field(default_factory=clock.now)
+
+    @property
+    def protocol(self) -> Protocol:
+        """The version in force when the request came: what the caller may read and do today."""
+        return self.registry.protocol_today(self.asked_at)
 
     @property
     def person(self) -> str | None:
@@ -139,7 +146,7 @@ async def _asserted(
     if assertion.key_id not in registry.keys:  # it may be registered since
         registry = await lanes.registry.anew()
     agency = node.assertions.check(assertion, registry)
-    used = await lanes.assertions.use(assertion.using(registry.protocol.ledger_id))
+    used = await lanes.assertions.use(assertion.using(registry.ledger_id))
     if used.registry_version != registry.version:  # the key may be revoked since
         registry = await lanes.registry.at(used.registry_version)
         node.assertions.check_key(assertion, registry)
@@ -163,7 +170,7 @@ def person_agency(node: Node, registry: Registry, agency_id: str) -> Agency:
     Raises ``Refusal``: ``sign-in-agency`` for what is no agency, or a node, which is no
     person's; ``another-countrys-node`` for an agency that this node does not serve.
     """
-    agency = registry.protocol.agencies_by_id.get(agency_id)
+    agency = registry.protocol_today(clock.now()).agencies_by_id.get(agency_id)
     if agency is None or agency.role == NODE:
         raise Refusal(
             Ground.NOT_ALLOWED, "sign-in-agency", "The provider names no agency of people."
@@ -216,7 +223,7 @@ async def _signed_in(
     request: Request, node: Node, lanes: RequestConnections, registry: Registry, secret: str
 ) -> Caller:
     check_same_origin(node, request)
-    session, version = await lanes.sessions.seen(secret, registry.protocol.ledger_id)
+    session, version = await lanes.sessions.seen(secret, registry.ledger_id)
     if session is None:
         raise Refusal(
             Ground.UNAUTHENTIC, "session-over", "The session is over; sign in again.", "Cookie"

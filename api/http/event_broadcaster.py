@@ -169,7 +169,7 @@ class Feed:
             self._countries = {}
             self._unjudged.clear()
         elif not self._countries and self._registry is not None:
-            codes = self._registry.protocol.party_codes
+            codes = self._registry.directory.party_codes
             self._countries = {code: EventBuffer(self._all.upto) for code in codes}
             self._wake()
         if grown:
@@ -204,7 +204,7 @@ class Feed:
     def _rows(self, after: int, known: Registry | None) -> _Read:
         rows = self._node.ledger.rows_after(after, PAGE)
         registry = known
-        if registry is None or any(r.originator_id == registry.protocol.ledger_id for r in rows):
+        if registry is None or any(r.originator_id == registry.ledger_id for r in rows):
             registry = self._node.ledger.adopted()
         return _Read([(frame(event_document(row)), row.originator_id) for row in rows], registry)
 
@@ -227,7 +227,7 @@ class Feed:
         last = None
         while self._unjudged and self._unjudged[0][0].position <= upto:
             last, case_id = self._unjudged.popleft()
-            of_protocol = self._registry and case_id == self._registry.protocol.ledger_id
+            of_protocol = self._registry and case_id == self._registry.ledger_id
             for country in countries if of_protocol else viewers.get(case_id, ()):
                 seen[country].append(last)
         if last is not None:

@@ -121,11 +121,12 @@ class Importer:
         self._order = order
         self._expected = expected
         registry = ledger.adopted()
-        agency = registry.agency(order.agency)
+        now = ledger.rows.next_time(ask=True)
+        agency = registry.agency(order.agency, now)
         if agency.party not in own_parties(settings):
             raise ValueError(f"this is no node of {agency.party}: its vault is elsewhere")
         self._party = agency.party
-        self._protocol = registry.protocol
+        self._protocol = registry.next_protocol(now)
         self._key_id = key_id(order.private)
         self._registered = self._key_now(ledger.rows.next_time(ask=True))
         Mapper(order.import_map, agency.party)
@@ -241,7 +242,7 @@ class Importer:
             raise ImportConflictError(troubles[0].message)
         for attempt in range(1, _TRIES + 1):
             registry = self._ledger.adopted()
-            guard = Guard(registry.protocol.ledger_id, registry.version)
+            guard = Guard(registry.ledger_id, registry.version)
             try:
                 stretch = record_cases(
                     self._database, self._party, cases, guard, partial(self._check, cases)

@@ -36,7 +36,7 @@ def counting_keys(
 ) -> Iterator[RegisteredKey]:
     """The keys of these parties' agencies that count now, and were not revoked."""
     for key in registry.keys.values():
-        agency = registry.protocol.agencies_by_id.get(key.agency)
+        agency = registry.directory.agencies_by_id.get(key.agency)
         if agency is not None and agency.party in parties and key.valid_at(now):
             yield key
 
@@ -56,7 +56,7 @@ def ending_keys(registry: Registry, parties: Collection[str], now: datetime) -> 
 
 def concerns(agency: Agency, key: EndingKey, registry: Registry) -> bool:
     """Whether an agency is told of a key: its own, or of an agency whose keys it registers."""
-    owner = registry.protocol.agencies_by_id[key.agency]
+    owner = registry.directory.agencies_by_id[key.agency]
     return agency.id == owner.id or (agency.role == COORDINATOR and agency.party == owner.party)
 
 

@@ -15,6 +15,7 @@ from ledger.log.policy import Policy, TrustedWitness
 from ledger.procedure.registry import Registry, policy_in_force
 from ledger.publication.publisher import PolicyAt
 from ledger.signing import keys
+from ledger.system import clock
 from ledger.system.directory_watch import Reread
 
 
@@ -95,7 +96,8 @@ def trusted_policy(settings: Settings, registry: Registry | None = None) -> Poli
         party: TrustedWitness(witness_key(settings, party).verifier)
         for party in own_parties(settings)
     }
-    protocol = registry.protocol if registry is not None else settings.load_protocol()
+    now = clock.now()
+    protocol = registry.protocol_today(now) if registry else settings.load_protocol()
     quorum = min(protocol.publishing_parties, len(witnesses))
     return Policy.of(log_key(settings).verifier, witnesses, quorum)
 
@@ -107,7 +109,7 @@ def policy_at(ledger: Ledger, settings: Settings) -> PolicyAt:
 
     def at(size: int) -> Policy:
         registry = ledger.registry()
-        number = 0 if registry is None else registry.protocol.publishing_parties
+        number = registry.protocol_today(clock.now()).publishing_parties if registry else 0
         if number not in trusted:
             trusted[number] = trusted_policy(settings, registry)
         return policy_in_force(registry, size, trusted[number])

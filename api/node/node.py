@@ -52,6 +52,7 @@ from ledger.replication.mailbox import Mailbox
 from ledger.replication.outbox import Outbox
 from ledger.replication.submissions import Submissions
 from ledger.store.database import Database
+from ledger.system import clock
 from ledger.system.periodic_worker import stop_together
 from ledger.vault.disclosures import Vaults
 from projections.tables.view_queries import ViewReader
@@ -179,7 +180,7 @@ class Node:
     def cosigned_times(self) -> CosignedTimes:
         """Return the times that witnesses cosigned, as many as the longest days of grace need."""
         registry = self.ledger.registry()
-        rules = registry.protocol.retention if registry is not None else ()
+        rules = registry.protocol_today(clock.now()).retention if registry is not None else ()
         days = max((rule.grace_days for rule in rules), default=0) + _DAYS_BESIDE_GRACE
         own = [
             name

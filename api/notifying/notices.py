@@ -124,7 +124,7 @@ def key_notices(
     registry: Registry, subscriptions: Sequence[Subscription], now: datetime
 ) -> Iterator[Notice]:
     """What is to be told ``now`` of keys that end, once for each step before the end."""
-    agencies = registry.protocol.agencies_by_id
+    agencies = registry.directory.agencies_by_id
     known = [one for one in subscriptions if one.agency in agencies]
     parties = {agencies[one.agency].party for one in known}
     for key in ending_keys(registry, parties, now):

@@ -5,13 +5,14 @@ from ledger.procedure.registry import Registry
 from ledger.publication.missed_cosignatures import missed_publications
 from ledger.publication.publisher import PolicyAt, sizes
 from ledger.store.database import Database
+from ledger.system import clock
 
 
 def absence_report(
     database: Database, policy_at: PolicyAt, registry: Registry, party: str
 ) -> AbsenceReport:
     """Return what was announced, decided and published without ``party``."""
-    quorum = registry.protocol.quorum_in_force
+    quorum = registry.protocol_today(clock.now()).quorum_in_force
     _, size = sizes(database)
     witness = policy_at(size).witnesses.get(party)
     return AbsenceReport(

@@ -20,7 +20,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol as Interface
+from typing import TypeVar
 from uuid import UUID
 
 from eventsourcing.persistence import PersistenceError
@@ -40,7 +41,7 @@ from ledger import application
 from ledger.application import Ledger, deciding_again
 from ledger.procedure.deciding import check_case
 from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
-from ledger.procedure.protocol import NODE, Agency
+from ledger.procedure.protocol import NODE, Agency, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.replication.outbox import Outbox
 from ledger.replication.outcomes import OutboxState
@@ -48,6 +49,7 @@ from ledger.signing import signed_action
 from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction
 from ledger.store.database import ReconnectedError
+from ledger.system import clock
 from ledger.system.retrying import AT_ONCE, retrying
 from ledger.system.telemetry import span
 from ledger.vault.disclosures import Vault, Vaults
@@ -61,7 +63,7 @@ _AGAIN = retrying(ReconnectedError, attempts=9, backoff=AT_ONCE)
 T = TypeVar("T")
 
 
-class AppendService(Protocol):
+class AppendService(Interface):
     """What a node does with a signed action. Each method raises ``Refusal``."""
 
     def on_case(
@@ -375,6 +377,10 @@ def _parsed(sent: str) -> tuple[SignedAction, Sequence[Disclosure]]:
     return signed_action.read(parsed), parsed.disclosures
 
 
+def _protocol_today(ledger: Ledger) -> Protocol:
+    return ledger.adopted().protocol_today(clock.now())
+
+
 def _authorise(ledger: Ledger, sender: Agency, action: SignedAction) -> None:
     """Step 2: check that the signer sends the action, or the node of the signer's country.
 
@@ -382,7 +388,7 @@ def _authorise(ledger: Ledger, sender: Agency, action: SignedAction) -> None:
     """
     if action.agency == sender.id:
         return
-    signer = ledger.adopted().protocol.agencies_by_id.get(action.agency)
+    signer = _protocol_today(ledger).agencies_by_id.get(action.agency)
     if sender.role == NODE and signer is not None and signer.party == sender.party:
         return
     raise Refusal(
@@ -399,7 +405,7 @@ def _check_disclosures(
     """Step 3: check each disclosure, and the agencies that they name. Raises ``Refusal``."""
     signed_action.check_disclosures(action, disclosures)
     if named := named_agencies(action, disclosures):
-        check_agencies(action, named, ledger.adopted().protocol)
+        check_agencies(action, named, _protocol_today(ledger))
 
 
 def _check_release(vault: Vault, action: SignedAction) -> None:

@@ -75,7 +75,7 @@ class Disclosing:
         Raises ``Refusal`` (``access-matrix``, ``no-legal-basis``), which is written down too.
         """
         case = self._case(reader, case_id)
-        protocol = self._ledger.adopted().protocol
+        protocol = self._ledger.adopted().protocol_today(clock.now())
         in_danger = basis is LegalBasis.DANGER_TO_LIFE
         operation = Operation.BREAK_GLASS if in_danger else Operation.READ
         asked = _asked(reader, case_id, operation, groups, purpose)
@@ -96,7 +96,7 @@ class Disclosing:
         No basis is asked for: what is held on a person is the person's to know.
         """
         case = self._case(reader, case_id)
-        protocol = self._ledger.adopted().protocol
+        protocol = self._ledger.adopted().protocol_today(clock.now())
         asked = _asked(
             reader, case_id, Operation.SUBJECT_ACCESS, FieldGroup, Purpose.SUBJECT_ACCESS
         )
@@ -116,7 +116,7 @@ class Disclosing:
         if reader.agency.role == NODE:
             raise _nodes_copy_only()
         found = self._vaults.of(reader.agency.party).readings.of_case(case_id)
-        protocol = self._ledger.adopted().protocol
+        protocol = self._ledger.adopted().protocol_today(clock.now())
         hands_out = protocol.allows(
             reader.agency.role, Operation.SUBJECT_ACCESS, FieldGroup.IDENTITY
         )

@@ -15,8 +15,7 @@ from ledger.export.static_export import read_checkpoint, read_export
 from ledger.log.checkpoint import Checkpoint, write_hash
 from ledger.log.merkle import Frontier, leaf_hash
 from ledger.log.note import Note
-from ledger.procedure.protocol import Protocol
-from ledger.procedure.registry import protocol_adopted_by
+from ledger.procedure.registry import Registry, applied
 from ledger.publication.publisher import published
 from ledger.store.copy_reader import rows_by_case
 from ledger.store.database import Database, set_role
@@ -46,15 +45,18 @@ def report_of_database(
     root = ledger.tree().root(size)
     _check_root(last[1], size, root)
     ends = ledger.rows_at([1, size])
-    protocol, until = _protocol(ends[0]), Year.of(year, ends[-1].recorded_at)
+    registry, until = ledger.registry_at(size), Year.of(year, ends[-1].recorded_at)
+    if registry is None:
+        raise NoReportError("the ledger does not begin with the adoption of a protocol")
+    ledger_id = registry.ledger_id
     reported = ReportedCheckpoint(size=size, root=write_hash(root))
     with psycopg.connect(conninfo) as connection:
         set_role(connection)
         # Whatever ends this, the stream ends first: the connection is its own until then.
         with closing(rows_by_case(connection, upto=size)) as rows:
             by_case = groupby(_whole(rows, progress), attrgetter("originator_id"))
-            cases = (_acts(of_one) for case_id, of_one in by_case if case_id != protocol.ledger_id)
-            return annual_report(cases, protocol, until, reported)
+            cases = (_acts(of_one) for case_id, of_one in by_case if case_id != ledger_id)
+            return annual_report(cases, registry.agreement, until, reported)
 
 
 def report_of_export(
@@ -67,23 +69,24 @@ def report_of_export(
     checkpoint = Checkpoint.parse(Note.parse(read_checkpoint(directory)).text)
     size = _size(at, checkpoint)
     cases: dict[UUID, list[Act]] = {}
-    first: RecordedRow | None = None
+    registry: Registry | None = None
     row: RecordedRow | None = None
     frontier = Frontier()
     for row in _whole(read_export(directory), progress):
-        first = first or row
         frontier, _ = frontier.extend([row.leaf_hash])
-        if row.position > 1 and row.originator_id != first.originator_id:
+        if registry is None or row.originator_id == registry.ledger_id:
+            registry, _ = applied(registry, row.event())
+        else:
             cases.setdefault(row.originator_id, []).append(row.event().as_act())
         if row.position == size:
             break
-    if first is None or row is None or row.position != size:
+    if registry is None or row is None or row.position != size:
         raise NoReportError("the export has fewer events than its checkpoint says")
     root = frontier.root()
     _check_root(checkpoint, size, root)
     reported = ReportedCheckpoint(size=size, root=write_hash(root))
     until = Year.of(year, row.recorded_at)
-    return annual_report(cases.values(), _protocol(first), until, reported)
+    return annual_report(cases.values(), registry.agreement, until, reported)
 
 
 def _size(at: int | None, last: Checkpoint) -> int:
@@ -110,10 +113,6 @@ def _whole(rows: Iterable[RecordedRow], progress: Progress) -> Iterator[Recorded
         if number % 1_000 == 0:
             progress(1_000)
         yield row
-
-
-def _protocol(row: RecordedRow) -> Protocol:
-    return protocol_adopted_by(row.event().action)
 
 
 def _acts(rows: Iterable[RecordedRow]) -> Sequence[Act]:

@@ -32,7 +32,7 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
     role = caller.agency.role
     if role == NODE:
         return ()
-    opens = role in caller.registry.protocol.actions["case_opened"].roles
+    opens = role in caller.protocol.actions["case_opened"].roles
     return (
         CASES,
         *((NEW,) if opens else ()),

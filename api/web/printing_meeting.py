@@ -24,7 +24,7 @@ def print_sitting(
 ) -> bytes:
     """What was recorded of each case discussed, and which were not. Raises ``NotRendered``."""
     text, things = words.texts.text, words.things
-    named = names(caller.registry.protocol, (), things)
+    named = names(caller.protocol, (), things)
     agency = things.proper_name(caller.agency.name)
     countries = ", ".join(things.country(party) for party in (sitting.own, sitting.other))
     every = tuple(cases)

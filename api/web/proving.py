@@ -40,7 +40,7 @@ def to_prove(
     )
     return {
         "positions": [event.position for event in events],
-        "acts": _acts(node, caller.registry.protocol.ledger_id, key_ids),
+        "acts": _acts(node, caller.registry.ledger_id, key_ids),
         "trail": [entry.model_dump(mode="json") for entry in trail],
         "case": view.model_dump(mode="json"),
         "obligations": [one.model_dump(mode="json") for one in obligations],

@@ -20,6 +20,7 @@ from api.exchange.access_log_anchor import NodeKey, node_of
 from api.services.append_service import AppendService
 from ledger.application import Ledger
 from ledger.log.cosigned_times import CosignedTimes
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
 from ledger.procedure.erasure_statement import last_version_with_fields
 from ledger.procedure.protocol import Protocol
@@ -112,10 +113,11 @@ class Erasing(PeriodicWorker):
         Returns how many persons were erased.
         """
         registry, now = self._ledger.registry(), times.now
-        if registry is None or not registry.protocol.retention or now is None:
+        protocol = registry.protocol_today(now) if registry and now else None
+        if registry is None or now is None or protocol is None or not protocol.retention:
             return 0
-        protocol = registry.protocol
         ahead = timedelta(days=max(rule.grace_days for rule in protocol.retention))
+        ahead += _shortened_by(registry.agreement, protocol)
         count = 0
         for vault in self._vaults:
             for case_ids in self._retained(vault.party, now + ahead):
@@ -191,7 +193,9 @@ class Erasing(PeriodicWorker):
                 if done or vault.party not in case.state.parties:
                     vault.confirmed(case_id)  # who was no party owes the ledger no word
                 else:
-                    count += self._confirm(vault.party, case, erased_at, registry.protocol)
+                    count += self._confirm(
+                        vault.party, case, erased_at, registry.protocol_today(clock.now())
+                    )
         return count
 
     def _confirm(self, party: str, case: Case, erased_at: datetime, protocol: Protocol) -> bool:
@@ -231,3 +235,13 @@ class Erasing(PeriodicWorker):
 def _is_ordered(case: Case | None) -> bool:
     """Whether two persons ordered the erasure of a case, by its signed events."""
     return case is not None and case.state.erasure is not None and bool(case.state.erasure.order)
+
+
+def _shortened_by(agreement: Agreement, protocol: Protocol) -> timedelta:
+    """By how much an amendment may have shortened a period that views were written with.
+
+    The views have the end of the period by the version at a case's last event.
+    """
+    earlier = [rule.days for one in agreement.protocols() for rule in one.retention]
+    shortest = min(rule.days for rule in protocol.retention)
+    return timedelta(days=max(0, max(earlier) - shortest))

@@ -159,7 +159,7 @@ class VaultChecking(PeriodicWorker):
             return
         self._look(time.monotonic())
         self._begin_pass()
-        while self._step(registry.protocol):
+        while self._step(registry.directory):
             pass
 
     def _work_once(self) -> float:
@@ -174,12 +174,12 @@ class VaultChecking(PeriodicWorker):
             return
         began = time.monotonic()
         self._look(began)
-        self._follow(registry.protocol)
+        self._follow(registry.directory)
         if began >= self._step_at:
             if self._after.int == 0:
                 self._begin_pass()
             began = time.monotonic()
-            self._step(registry.protocol)
+            self._step(registry.directory)
             now = time.monotonic()
             self._step_at = now + self._pause(now - began)
         if time.monotonic() >= self._readings_at:

@@ -15,6 +15,7 @@ from ledger.events.event import ActionRecorded
 from ledger.events.event_bytes import MAX_BYTES
 from ledger.importing.mapping import Fault, Mapped, MappedAction, Mapper
 from ledger.procedure import case as cases
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
 from ledger.procedure.deciding import check_case
 from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
@@ -149,7 +150,7 @@ class Preparer:
     ) -> list[_Signed]:
         """The row's actions as signed, each decided upon those before it."""
         signer = self._signer
-        project = Case.projector(signer.protocol)
+        project = Case.projector(Agreement.of(signer.protocol))
         case: Case | None = None
         signed: list[_Signed] = []
         for told in mapped.told:

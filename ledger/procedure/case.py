@@ -8,6 +8,7 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure import rules
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import annuls, applied, fold
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
@@ -79,13 +80,13 @@ class Case:
 
     @staticmethod
     def projector(
-        protocol: Protocol,
+        agreement: Agreement,
     ) -> Callable[["Case | None", Iterable[ActionRecorded]], "Case | None"]:
-        """A projector function for ``eventsourcing``'s repository, under ``protocol``."""
+        """A projector function for ``eventsourcing``'s repository, under ``agreement``."""
 
         def project(case: Case | None, events: Iterable[ActionRecorded]) -> Case | None:
             for event in events:
-                case, _ = after_event(case, event, protocol)
+                case, _ = after_event(case, event, agreement)
             return case
 
         return project
@@ -102,6 +103,7 @@ def decide(
 ) -> ActionRecorded:
     """The event that ``action`` becomes. Raises ``Refusal`` where the rules refuse it.
 
+    ``protocol`` is the version in force for that event.
     ``not_before`` is when it was decided at the earliest, where that was before ``now``.
     """
     if protocol.edition >= 2:
@@ -153,20 +155,21 @@ def _check_nothing_in_clear(action: SignedAction) -> None:
 
 
 def after_event(
-    case: Case | None, event: ActionRecorded, protocol: Protocol
+    case: Case | None, event: ActionRecorded, agreement: Agreement
 ) -> tuple[Case | None, Mark | None]:
     """The case once ``event`` is recorded, and what is remarkable about the event."""
-    case, is_applied = after(case, event.as_act(), protocol)
+    case, is_applied = after(case, event.as_act(), agreement)
     mark = event.action.mark
     return case, mark if is_applied or not event.action.is_understood else Mark.NO_EFFECT
 
 
-def after(case: Case | None, act: Act, protocol: Protocol) -> tuple[Case | None, bool]:
+def after(case: Case | None, act: Act, agreement: Agreement) -> tuple[Case | None, bool]:
     """The case once ``act`` is recorded, and whether the act was applied.
 
     An act that annuls has all before it folded anew. An act that cannot be applied stays in the
-    history as one that is not understood.
+    history as one that is not understood. Each act is folded by the version of its own time.
     """
+    protocol = agreement.of_act(act)
     if case is None:
         state, is_applied = applied(None, act, protocol)
         if state is None:
@@ -177,5 +180,5 @@ def after(case: Case | None, act: Act, protocol: Protocol) -> tuple[Case | None,
         act if is_applied else replace(act, kind=NOT_UNDERSTOOD, fields={})
     )
     if is_applied and annuls(act):
-        state = fold(tuple(history.values()), protocol)
+        state = fold(tuple(history.values()), agreement)
     return Case(case.id, act.version, state or case.state, history), is_applied

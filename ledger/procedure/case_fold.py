@@ -10,6 +10,7 @@ from typing import Protocol as Interface
 from uuid import UUID
 
 from ledger.events.act import Act
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_effects import effect
 from ledger.procedure.case_state import CaseState, FactInForce
 from ledger.procedure.protocol import Protocol
@@ -28,12 +29,15 @@ _ADVANCES = (Stage.IDENTIFICATION, Stage.PROTECTION, Stage.INCLUSION, Stage.RETU
 return was decided does not undo the decision. Proceedings and coordination run beside."""
 
 
-def fold(acts: Sequence[Act], protocol: Protocol) -> CaseState | None:
-    """The state after ``acts``, those annulled by a later correction left out."""
+def fold(acts: Sequence[Act], agreement: Agreement) -> CaseState | None:
+    """Return the state after ``acts``, those annulled by a later correction left out.
+
+    Each act is folded by the version of the protocol that judged it.
+    """
     annulled = annulled_ids(acts)
     state: CaseState | None = None
     for act in acts:
-        state, _ = applied(state, act, protocol, annulled=act.id in annulled)
+        state, _ = applied(state, act, agreement.of_act(act), annulled=act.id in annulled)
     return state
 
 

@@ -34,10 +34,10 @@ def decide_on_case(
     check_size(action)
     check_protocol(action, registry)
     case_id = case_of(action)
-    if case_id == registry.protocol.ledger_id:
+    if case_id == registry.ledger_id:
         raise Refusal(Ground.INVALID, "case-id", "This id is the protocol's, not a case's.", "case")
     authenticate(action, registry, at)
-    event = cases.decide(case, action, case_id, registry.protocol, at)
+    event = cases.decide(case, action, case_id, registry.next_protocol(at), at)
     if case_version != version_of(case):
         raise stale(version_of(case))
     return event
@@ -59,7 +59,7 @@ def decide_on_protocol(
         judging, version = registry, registry.version
     check_protocol(action, judging)
     authenticate(action, judging, at)
-    event = ActionRecorded(judging.protocol.ledger_id, version + 1, action)
+    event = ActionRecorded(judging.ledger_id, version + 1, action)
     _check_applied(registry, event, at)
     return event, judging
 
@@ -82,10 +82,10 @@ def refusal_by(
     for event in events:
         if event.recorded_at is not None:
             at = max(at, event.recorded_at)
-        if registry is None or event.originator_id == registry.protocol.ledger_id:
+        if registry is None or event.originator_id == registry.ledger_id:
             registry, _ = registries.applied(registry, event)
         else:
-            case, _ = cases.after_event(case, event, registry.protocol)
+            case, _ = cases.after_event(case, event, registry.agreement)
     try:
         action = signed_action.read(signed_action.parse(signed))
         if case_id is None:
@@ -120,7 +120,7 @@ def check_size(action: SignedAction) -> None:
 
 def check_protocol(action: SignedAction, registry: Registry) -> None:
     """Raises ``Refusal`` (``protocol``) for an action that was signed for another protocol."""
-    if action.protocol != registry.protocol.id:
+    if action.protocol != registry.protocol_id:
         raise Refusal(
             Ground.INVALID, "protocol", "The action was signed for another protocol.", "protocol"
         )
@@ -128,7 +128,7 @@ def check_protocol(action: SignedAction, registry: Registry) -> None:
 
 def authenticate(action: SignedAction, registry: Registry, at: datetime) -> None:
     """Raises ``Refusal`` unless the agency signed the action with a key that counts ``at``."""
-    registry.agency(action.agency)
+    registry.agency(action.agency, at)
     signed_action.verify(action, registry.signing_key(action.key_id, action.agency, at))
 
 
@@ -152,9 +152,16 @@ def _another_case() -> Refusal:
     return Refusal(Ground.INVALID, "case-id", "The action was signed for another case.", "case")
 
 
+def _next_position(registry: Registry | None) -> int:
+    """Return a position that lies behind every version that the registry has."""
+    return 1 if registry is None else registry.agreement.latest.adopted_at + 1
+
+
 def _check_applied(registry: Registry | None, event: ActionRecorded, now: datetime) -> None:
     """What is recorded must be readable: an act that no fold can apply is not recorded."""
-    _, mark = registries.applied(registry, replace(event, position=1, recorded_at=now))
+    _, mark = registries.applied(
+        registry, replace(event, position=_next_position(registry), recorded_at=now)
+    )
     if mark is not None:
         raise Refusal(
             Ground.INVALID,

@@ -1,6 +1,7 @@
 """A protocol as data: parties, agencies and roles, and the rules of each action."""
 
 import tomllib
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from importlib import resources
@@ -78,6 +79,16 @@ class Expectation(LedgerModel):
     """Whose turn it is: the lead agency's country, the country of destination, or any party."""
     children_only: bool = False
     within_days: Annotated[int, Field(ge=0, le=3660)] | None = None
+    applies_to_open: bool = False
+    """Whether an amended expectation also holds where its facts were established earlier.
+
+    Otherwise a step keeps the deadline of the version by which its facts were established. Where it
+    does, a case has the new deadline from its next event on."""
+
+    @property
+    def key(self) -> tuple[str, tuple[Fact, ...], Fact]:
+        """What is expected, after and until which facts: the same expectation in every version."""
+        return self.action, self.after, self.until
 
 
 class Operation(StrEnum):
@@ -166,6 +177,10 @@ class Quorum(LedgerModel):
                     f"quorum: {number} of {parties} {name} are no majority; add minority = true"
                     " only if every party agrees that fewer than a majority are enough"
                 )
+
+
+class NewerTextError(ValueError):
+    """A text needs a newer program than this one."""
 
 
 class Protocol(LedgerModel):
@@ -330,6 +345,28 @@ class Protocol(LedgerModel):
     @cached_property
     def party_codes(self) -> frozenset[str]:
         return frozenset(party.code for party in self.parties)
+
+
+def check_known(text: Mapping[str, Any]) -> None:
+    """Raises ``NewerTextError`` for a text that names what this program does not have.
+
+    That is a later edition of the rules, an action, or a part of the protocol. Older nodes so tell
+    a text that they must be updated for from a text that is wrong.
+    """
+    edition, actions = text.get("edition", 1), text.get("actions", {})
+    if isinstance(edition, int) and edition > LATEST_EDITION:
+        raise NewerTextError(
+            f"edition {edition} of the rules is newer than this program, which has"
+            f" {LATEST_EDITION}; update this program"
+        )
+    unknown = [*(text.keys() - Protocol.model_fields.keys())]
+    if isinstance(actions, Mapping):
+        unknown += [*(actions.keys() - CASE_ACTIONS.keys())]
+    if unknown:
+        raise NewerTextError(
+            f"the protocol names {', '.join(sorted(map(str, unknown)))}, which this program does"
+            " not have; update this program"
+        )
 
 
 def _covers(pattern: str, fact: str) -> bool:

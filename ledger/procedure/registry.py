@@ -4,7 +4,7 @@ Order decides before clocks do. A revocation and a log policy count from their p
 key's own validity is held against a time, which is the one stored with the event.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -15,10 +15,19 @@ from joserfc.jwk import OKPKey
 
 from ledger.events.event import ActionRecorded
 from ledger.log.policy import NONE, OTHER_LINE_ENDS, Policy, PolicyError
-from ledger.procedure import absence
+from ledger.procedure import absence, amendments
 from ledger.procedure.absence import Announcement, Vote
+from ledger.procedure.agreement import Agreement
+from ledger.procedure.amendments import AMENDMENT_KINDS, Amendment
 from ledger.procedure.key_recovery import KeyRecovery
-from ledger.procedure.protocol import COORDINATOR, NODE, Agency, KeyChange, Protocol
+from ledger.procedure.protocol import (
+    COORDINATOR,
+    NODE,
+    Agency,
+    KeyChange,
+    NewerTextError,
+    Protocol,
+)
 from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import CountryPublicKey
 from ledger.signing.key_possession import check_proof
@@ -117,9 +126,14 @@ class AnchoredReadings:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The protocol with its agencies' keys, at one version of the ledger."""
+    """The agreement with its agencies' keys, at one version of the ledger.
 
-    protocol: Protocol
+    There is no one protocol here. Ask for the version that judges an event (``agreement.of_event``,
+    ``agreement.of_act``), the next event (``next_protocol``), or a reading of today
+    (``protocol_today``).
+    """
+
+    agreement: Agreement
     keys: Mapping[str, RegisteredKey]
     version: int
     policies: tuple[AgreedPolicy, ...] = ()
@@ -136,22 +150,45 @@ class Registry:
     """Keys for coordinators that other parties propose, by the key's id."""
     proposals: Mapping[UUID, KeyProposal] = field(default_factory=dict)
     """Changes of keys that wait for another party, by the action that proposed them."""
+    amendments: tuple[Amendment, ...] = ()
+    """Every text that was proposed, the first one first, whatever became of it."""
 
     @property
     def id(self) -> Any:
-        return self.protocol.ledger_id
+        return self.ledger_id
 
-    def agency(self, agency_id: str) -> Agency:
-        """Raises ``Refusal`` (``unknown-agency``)."""
-        agency = self.protocol.agencies_by_id.get(agency_id)
-        if agency is None:
-            raise Refusal(
-                Ground.UNKNOWN,
-                "unknown-agency",
-                "This is no agency of the protocol.",
-                "iss",
-            )
-        return agency
+    @property
+    def ledger_id(self) -> UUID:
+        """The id under which the acts on the protocol are recorded. No version changes it."""
+        return self.agreement.ledger_id
+
+    @property
+    def protocol_id(self) -> str:
+        """The protocol's name, which no version changes."""
+        return self.agreement.protocol_id
+
+    @property
+    def directory(self) -> Protocol:
+        """The newest text: of which party each agency is. See ``Agreement.directory``."""
+        return self.agreement.directory
+
+    def next_protocol(self, recorded_at: datetime) -> Protocol:
+        """Return the version that judges the next event, if it is recorded at this time."""
+        return self.agreement.next_at(recorded_at)
+
+    def protocol_today(self, now: datetime) -> Protocol:
+        """Return the version that is in force by the clock: for readings, and what people see.
+
+        No recorded event is judged by it.
+        """
+        return self.agreement.next_at(now)
+
+    def agency(self, agency_id: str, at: datetime) -> Agency:
+        """Return an agency that may act, if ``at`` is stored with the next event.
+
+        Raises ``Refusal`` (``unknown-agency``).
+        """
+        return _known_agency(self.next_protocol(at), agency_id)
 
     def policy_at(self, size: int) -> Policy | None:
         """The policy for a checkpoint of ``size`` events; ``None`` before the first agreed one."""
@@ -210,6 +247,13 @@ class Registry:
         return SignatureState.VALID
 
 
+def _known_agency(protocol: Protocol, agency_id: str) -> Agency:
+    agency = protocol.agencies_by_id.get(agency_id)
+    if agency is None:
+        raise Refusal(Ground.UNKNOWN, "unknown-agency", "This is no agency of the protocol.", "iss")
+    return agency
+
+
 def policy_in_force(registry: Registry | None, size: int, trusted: Policy) -> Policy:
     """The policy for a checkpoint of ``size`` events: ``trusted`` before any was agreed."""
     agreed = registry.policy_at(size) if registry else None
@@ -229,25 +273,38 @@ def evolve(
     """Fold one accepted act, recorded at ``position``, into the registry."""
     if action.kind == "protocol_adopted":
         grants = [KeyGrant.model_validate(g) for g in action.fields["keys"]]
-        return Registry(protocol_adopted_by(action), {k.id: k for k in map(_registered, grants)}, 1)
+        keys = {k.id: k for k in map(_registered, grants)}
+        return Registry(Agreement.of(protocol_adopted_by(action)), keys, 1)
     if registry is None:
         raise ValueError("the registry begins with the adoption of a protocol")
+    protocol = registry.agreement.at(position, recorded_at)
     registry = _without_recoveries_of(registry, action.agency)
-    registry = _without_absence_of(registry, action.agency, position)
+    registry = _without_absence_of(registry, protocol, action.agency, position)
+    if action.kind in AMENDMENT_KINDS:
+        party = _known_agency(protocol, action.agency).party
+        amended = amendments.evolve(
+            registry.agreement, registry.amendments, action, party, position, recorded_at
+        )
+        return replace(
+            registry,
+            agreement=amended.agreement,
+            amendments=amended.amendments,
+            version=registry.version + 1,
+        )
     if action.kind == "absence_announced":
         return _with_announcement(registry, action, recorded_at, position)
     if action.kind == "presence_declared":
         return replace(registry, version=registry.version + 1)
     if action.kind == "coordinator_key_recovered":
-        return _with_recovery(registry, action, recorded_at)
+        return _with_recovery(registry, protocol, action, recorded_at)
     if action.kind == "log_policy_adopted":
-        return _with_vote(registry, action, recorded_at, position)
+        return _with_vote(registry, protocol, action, recorded_at, position)
     if action.kind == "country_key_registered":
-        party = registry.agency(action.agency).party
+        party = _known_agency(protocol, action.agency).party
         country_keys = {**registry.country_keys, party: _country_key(action)}
         return replace(registry, country_keys=country_keys, version=registry.version + 1)
     if action.kind == "readings_anchored":
-        party = registry.agency(action.agency).party
+        party = _known_agency(protocol, action.agency).party
         anchored = AnchoredReadings(action.fields["entries"], bytes.fromhex(action.fields["head"]))
         readings = {**registry.readings, party: anchored}
         return replace(registry, readings=readings, version=registry.version + 1)
@@ -258,7 +315,7 @@ def evolve(
         if action.kind == "key_change_declined":
             return settled
         return _changed(settled, proposal, recorded_at, position)
-    proposal = _proposal(registry, action)
+    proposal = _proposal(registry, protocol, action)
     registry = replace(registry, version=registry.version + 1)
     if proposal.confirming_roles:
         return replace(registry, proposals={**registry.proposals, proposal.action: proposal})
@@ -279,7 +336,7 @@ def ended_keys(before: Registry | None, after: Registry) -> Iterator[tuple[str, 
             yield kid, key.compromised_since
 
 
-def _proposal(registry: Registry, action: SignedAction) -> KeyProposal:
+def _proposal(registry: Registry, protocol: Protocol, action: SignedAction) -> KeyProposal:
     """Return what an act would change of a key. Raises ``KeyError`` for an unknown key."""
     since = None
     if action.kind == "key_registered":
@@ -289,10 +346,10 @@ def _proposal(registry: Registry, action: SignedAction) -> KeyProposal:
         change, key = KeyChange.REVOCATION, registry.keys[action.fields["key_id"]]
         if action.kind == "key_compromised":
             since = datetime.fromisoformat(action.fields["since"])
-    owner = registry.agency(key.agency)
+    owner = _known_agency(protocol, key.agency)
     # An agency ends its own key at once: whoever has it could do no less harm by signing.
     is_own = owner.id == action.agency
-    roles = frozenset() if is_own else registry.protocol.confirming_roles(owner.role, change)
+    roles = frozenset() if is_own else protocol.confirming_roles(owner.role, change)
     return KeyProposal(action.id, change, key, since, action.agency, owner.party, roles)
 
 
@@ -333,10 +390,25 @@ def applied(registry: Registry | None, event: ActionRecorded) -> tuple[Registry,
     try:
         if fits:
             return evolve(registry, action, recorded_at, position), action.mark
+    except NewerTextError:
+        return replace(registry, version=registry.version + 1), Mark.UNKNOWN_VERSION
     except (Refusal, *_UNFIT):
         pass
     mark = Mark.NO_EFFECT if action.is_understood else action.mark
     return replace(registry, version=registry.version + 1), mark
+
+
+def registry_of(acts: Iterable[ActionRecorded]) -> Registry:
+    """Return the registry after recorded acts on the protocol, the adoption first.
+
+    Raises ``ValueError`` where there is none, or it does not begin with an adoption.
+    """
+    registry: Registry | None = None
+    for act in acts:
+        registry, _ = applied(registry, act)
+    if registry is None:
+        raise ValueError("the ledger does not begin with the adoption of a protocol")
+    return registry
 
 
 def decide(registry: Registry | None, action: SignedAction, at: datetime) -> None:
@@ -364,17 +436,23 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
         raise Refusal(
             Ground.OUT_OF_PROCEDURE, "not-adopted", "No protocol is adopted yet; adopt one first."
         )
-    actor = registry.agency(action.agency)
+    protocol = registry.next_protocol(at)
+    actor = _known_agency(protocol, action.agency)
+    if action.kind in AMENDMENT_KINDS:
+        amendments.decide(
+            registry.agreement, registry.amendments, action, actor, _with_keys(registry, at), at
+        )
+        return
     if action.kind == "coordinator_key_recovered":
-        _decide_recovery(registry, action, actor)
+        _decide_recovery(registry, protocol, action, actor)
         return
     if action.kind == "log_policy_adopted":
-        _decide_policy(registry, action, actor, at)
+        _decide_policy(registry, protocol, action, actor, at)
         return
     if action.kind == "absence_announced":
         subjects = map(VoteSubject, action.fields["subjects"])
         absence.check_announcement(
-            registry.protocol, registry.announced, actor, action.fields["party"], subjects
+            protocol, registry.announced, actor, action.fields["party"], subjects
         )
         return
     if action.kind == "presence_declared":
@@ -391,16 +469,16 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
         return
     if action.kind == "key_registered":
         grant = _grant(action.fields["grant"], "act.grant")
-        owner, kid = registry.agency(grant.agency), _registered(grant).id
-        if registry.protocol.edition >= 2:
-            check_proof(grant, registry.protocol.id, "act.grant")
+        owner, kid = _known_agency(protocol, grant.agency), _registered(grant).id
+        if protocol.edition >= 2:
+            check_proof(grant, protocol.id, "act.grant")
     else:
         kid = action.fields["key_id"]
         if kid not in registry.keys:
             raise Refusal(
                 Ground.UNKNOWN, "unknown-key", "This key is not registered.", "act.key_id"
             )
-        owner = registry.agency(registry.keys[kid].agency)
+        owner = _known_agency(protocol, registry.keys[kid].agency)
     own_key = action.kind == "key_revoked" and owner.id == actor.id
     if not own_key and (actor.role != COORDINATOR or actor.party != owner.party):
         raise Refusal(
@@ -418,7 +496,7 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
         raise Refusal(
             Ground.CONFLICT, "already-revoked", "This key is revoked already.", "act.key_id"
         )
-    asked = _proposal(registry, action)
+    asked = _proposal(registry, protocol, action)
     if any(_is_same(asked, one) for one in registry.proposals.values()):
         raise Refusal(
             Ground.CONFLICT,
@@ -426,6 +504,11 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
             "This change of the key waits for another party to confirm it already.",
             "act.grant.key" if action.kind == "key_registered" else "act.key_id",
         )
+
+
+def _with_keys(registry: Registry, at: datetime) -> frozenset[str]:
+    """Return the agencies that have a key with which they may sign the next event."""
+    return frozenset(key.agency for key in registry.keys.values() if key.valid_at(at))
 
 
 def _is_same(one: KeyProposal, other: KeyProposal) -> bool:
@@ -478,14 +561,16 @@ def _without_recoveries_of(registry: Registry, agency: str) -> Registry:
     return replace(registry, recoveries=left)
 
 
-def _with_recovery(registry: Registry, action: SignedAction, recorded_at: datetime) -> Registry:
+def _with_recovery(
+    registry: Registry, protocol: Protocol, action: SignedAction, recorded_at: datetime
+) -> Registry:
     grant = KeyGrant.model_validate(action.fields["grant"])
-    registered, party = _registered(grant), registry.agency(action.agency).party
+    registered, party = _registered(grant), _known_agency(protocol, action.agency).party
     begun = registry.recoveries.get(registered.id)
     if begun is None or begun.grant.agency != grant.agency:
         begun = KeyRecovery(grant, recorded_at, frozenset())
     recovery = begun.with_word_of(party)
-    others = registry.protocol.party_codes - {registry.agency(grant.agency).party}
+    others = protocol.party_codes - {_known_agency(protocol, grant.agency).party}
     recoveries = {**registry.recoveries, registered.id: recovery}
     keys = registry.keys
     if recovery.counts(frozenset(others), recorded_at):
@@ -494,10 +579,12 @@ def _with_recovery(registry: Registry, action: SignedAction, recorded_at: dateti
     return replace(registry, keys=keys, recoveries=recoveries, version=registry.version + 1)
 
 
-def _decide_recovery(registry: Registry, action: SignedAction, actor: Agency) -> None:
+def _decide_recovery(
+    registry: Registry, protocol: Protocol, action: SignedAction, actor: Agency
+) -> None:
     grant = _grant(action.fields["grant"], "act.grant")
-    owner, kid = registry.agency(grant.agency), _registered(grant).id
-    if registry.protocol.edition < _RECOVERY_EDITION:
+    owner, kid = _known_agency(protocol, grant.agency), _registered(grant).id
+    if protocol.edition < _RECOVERY_EDITION:
         raise Refusal(
             Ground.NOT_ALLOWED, "edition", "The rules in force here know no such act.", "kind"
         )
@@ -509,7 +596,7 @@ def _decide_recovery(registry: Registry, action: SignedAction, actor: Agency) ->
             "parties; for every other agency its own country's coordinator registers one.",
             "iss",
         )
-    check_proof(grant, registry.protocol.id, "act.grant")
+    check_proof(grant, protocol.id, "act.grant")
     if kid in registry.keys:
         raise Refusal(
             Ground.CONFLICT, "key-known", "This key is registered already.", "act.grant.key"
@@ -557,9 +644,11 @@ def _decide_adoption(action: SignedAction) -> None:
         raise Refusal(Ground.INVALID, "protocol", "The action names another protocol.", "protocol")
 
 
-def _without_absence_of(registry: Registry, agency: str, position: int) -> Registry:
+def _without_absence_of(
+    registry: Registry, protocol: Protocol, agency: str, position: int
+) -> Registry:
     """A party whose coordinator or node signs is present: no other party votes without it."""
-    actor = registry.protocol.agencies_by_id.get(agency)
+    actor = protocol.agencies_by_id.get(agency)
     if actor is None or not absence.ends_absence(actor):
         return registry
     if not absence.is_announced(registry.announced, actor.party):
@@ -592,11 +681,15 @@ def _vote(action: SignedAction) -> Vote:
 
 
 def _with_vote(
-    registry: Registry, action: SignedAction, recorded_at: datetime, position: int
+    registry: Registry,
+    protocol: Protocol,
+    action: SignedAction,
+    recorded_at: datetime,
+    position: int,
 ) -> Registry:
     vote = _vote(action)
-    proposed = {**registry.proposed, registry.agency(action.agency).party: vote}
-    policies, every = registry.policies, registry.protocol.party_codes
+    proposed = {**registry.proposed, _known_agency(protocol, action.agency).party: vote}
+    policies, every = registry.policies, protocol.party_codes
     for_text = {party for party, one in proposed.items() if one.policy == vote.policy}
     alike = {party for party, one in proposed.items() if one == vote}
     is_unanimous = for_text == every
@@ -607,7 +700,9 @@ def _with_vote(
     return replace(registry, policies=policies, proposed=proposed, version=registry.version + 1)
 
 
-def _decide_policy(registry: Registry, action: SignedAction, actor: Agency, at: datetime) -> None:
+def _decide_policy(
+    registry: Registry, protocol: Protocol, action: SignedAction, actor: Agency, at: datetime
+) -> None:
     if actor.role != COORDINATOR:
         raise Refusal(
             Ground.NOT_ALLOWED,
@@ -616,7 +711,7 @@ def _decide_policy(registry: Registry, action: SignedAction, actor: Agency, at: 
             "iss",
         )
     text = action.fields["policy"]
-    if registry.protocol.edition >= 2 and not OTHER_LINE_ENDS.isdisjoint(text):
+    if protocol.edition >= 2 and not OTHER_LINE_ENDS.isdisjoint(text):
         raise Refusal(
             Ground.INVALID,
             "log-policy",
@@ -654,7 +749,7 @@ def _decide_policy(registry: Registry, action: SignedAction, actor: Agency, at: 
         )
     if action.fields.get("without") is not None:
         absence.check_vote_without(
-            registry.protocol,
+            protocol,
             registry.announced,
             actor,
             action.fields["without"],

@@ -61,7 +61,7 @@ class Continuation:
             recorded_at=last[0].recorded_at if last else None,
         )
         if (registry := self._replay.registry) is not None:
-            self._replay.versions[registry.protocol.ledger_id] = registry.version
+            self._replay.versions[registry.ledger_id] = registry.version
 
     @property
     def size(self) -> int:
@@ -78,7 +78,7 @@ class Continuation:
         """Verify the next events, which ``note`` covers. Raises ``SourceError``."""
         replay, size = self._replay, self.size
         self._load(entries)
-        ledger_id = replay.registry.protocol.ledger_id if replay.registry else None
+        ledger_id = replay.registry.ledger_id if replay.registry else None
         reader = RowReader(Counter(replay.versions), *((ledger_id,) if ledger_id else ()))
         rows = [reader.row(size + place, entry) for place, entry in enumerate(entries, 1)]
         for row in rows:

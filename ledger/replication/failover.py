@@ -10,6 +10,7 @@ from ledger.procedure.registry import AgreedPolicy, Registry
 from ledger.refusals import Ground, Refusal
 from ledger.signing import signed_action
 from ledger.signing.signed_action import SignedAction
+from ledger.system import clock
 from ledger.verification.policy_history import PolicyHistory
 
 ABOUT_ABSENCE = frozenset({"absence_announced", "presence_declared"})
@@ -82,11 +83,12 @@ def _check(
             "The policy names another node's log key than this one's, which `case-ledger log key`"
             " prints here."
         )
-    decided = {registry.agency(action.agency).party for action in actions}
+    protocol = registry.protocol_today(clock.now())
+    decided = {registry.directory.agencies_by_id[action.agency].party for action in actions}
     absent = {frozenset(action.fields.get("without") or ()) for action in actions}
     if len(absent) != 1:
         raise _refused("The decisions name different parties as absent.")
-    if missing := registry.protocol.party_codes - decided - next(iter(absent)):
+    if missing := protocol.party_codes - decided - next(iter(absent)):
         raise _refused(f"The word of {', '.join(sorted(missing))} is missing.")
 
 

@@ -298,7 +298,7 @@ class Mirror:
         elif len(replay.cases) > _KEEP_CASES:
             replay = Replay(registry=replay.registry, recorded_at=replay.recorded_at)
         if replay.registry is not None:
-            replay.versions[replay.registry.protocol.ledger_id] = replay.registry.version
+            replay.versions[replay.registry.ledger_id] = replay.registry.version
         actions = [action for action, _ in map(readable, entries)]
         for case_id in {action.case_id for action in actions if action.case_id}:
             self._load(replay, case_id)
@@ -334,4 +334,4 @@ class Mirror:
 
 
 def _ledger_id(replay: Replay) -> UUID:
-    return replay.registry.protocol.ledger_id if replay.registry else UUID(int=0)
+    return replay.registry.ledger_id if replay.registry else UUID(int=0)

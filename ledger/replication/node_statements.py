@@ -54,7 +54,9 @@ def verify(
     if dict(parsed.header) != {"alg": sd_jwt.ALGORITHM, "typ": typ, "kid": kid}:
         raise StatementError("its header is of something else")
     registered = registry.keys.get(kid) if isinstance(kid, str) else None
-    agency = registry.protocol.agencies_by_id.get(registered.agency) if registered else None
+    agency = (
+        registry.protocol_today(at).agencies_by_id.get(registered.agency) if registered else None
+    )
     if registered is None or agency is None:
         raise StatementError("its key is not registered")
     if agency.role != NODE or agency.party != party:

@@ -133,7 +133,7 @@ def roll_back(
     ``parties`` are the countries whose node this is. Raises ``MovedError`` where the copy is
     another by now.
     """
-    size, protocol = found.checkpoint, ledger.adopted().protocol
+    size, protocol = found.checkpoint, ledger.adopted().directory
     act_as_owner(connection)
     tree = Tree(found.size, ledger.rows.read_hashes)
     if _locked_head(connection) != tree.frontier():

@@ -83,14 +83,14 @@ def read(text: str, registry: Registry, party: str | None = None) -> Submission:
     if len(text) > MAX_CHARACTERS:
         raise StatementError(f"it has more than {MAX_CHARACTERS} characters")
     now = clock.now()
-    for code in [party] if party is not None else sorted(registry.protocol.party_codes):
+    for code in [party] if party is not None else sorted(registry.directory.party_codes):
         try:
             content = verify(text, TYPE, Submission, party=code, registry=registry, at=now)
         except StatementError:
             if party is not None:
                 raise
             continue
-        if content.party != code or content.protocol != registry.protocol.id:
+        if content.party != code or content.protocol != registry.protocol_id:
             raise StatementError("it is of another country or protocol than its key")
         if content.submitted_at > now + _AHEAD:
             raise StatementError("its time is in the future")

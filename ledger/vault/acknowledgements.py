@@ -137,10 +137,12 @@ def verify(text: str, registry: Registry, at: datetime) -> Signed:
     kid: Any = parsed.header.get("kid")
     if dict(parsed.header) != {"alg": sd_jwt.ALGORITHM, "typ": TYPE, "kid": kid}:
         raise not_accepted("its header is of something else")
-    if content.protocol != registry.protocol.id:
+    if content.protocol != registry.protocol_id:
         raise not_accepted("it is of another protocol")
     registered = registry.keys.get(kid) if isinstance(kid, str) else None
-    agency = registry.protocol.agencies_by_id.get(registered.agency) if registered else None
+    agency = (
+        registry.protocol_today(at).agencies_by_id.get(registered.agency) if registered else None
+    )
     if registered is None or agency is None:
         raise not_accepted("its key is not registered")
     if agency.role != NODE or agency.party != content.recipient:

@@ -256,7 +256,7 @@ def _acts(database: Database, registry: Registry | None, last: int) -> list[tupl
     if registry is None:
         return []
     wanted = {
-        "ledger": registry.protocol.ledger_id,
+        "ledger": registry.ledger_id,
         "kinds": sorted(ACTS),
         "also": [one.ended_at for one in registry.announced if one.ended_at is not None],
         "last": last,

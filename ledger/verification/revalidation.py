@@ -142,7 +142,7 @@ class Replay:
         before, self.recorded_at = self.recorded_at, recorded_at
         if before is not None and recorded_at < before:
             yield "it is recorded before the event that it follows"
-        yield from self._check_form(action)
+        yield from self._check_form(position, action, recorded_at)
         try:
             stood_still = recorded_at == before
             yield from self._decide(position, inspected, action, recorded_at, stood_still)
@@ -151,11 +151,14 @@ class Replay:
         except (ValueError, KeyError, TypeError) as error:
             yield f"it cannot be replayed ({type(error).__name__})"
 
-    def _check_form(self, action: SignedAction) -> Iterable[str]:
+    def _check_form(
+        self, position: int, action: SignedAction, recorded_at: datetime
+    ) -> Iterable[str]:
         """An honest node records the canonical form, from edition 2 on."""
         if action.mark is not Mark.NOT_CANONICAL:
             return
-        protocol = self.registry.protocol if self.registry else _adopted(action)
+        registry = self.registry
+        protocol = registry.agreement.at(position, recorded_at) if registry else _adopted(action)
         edition = protocol.edition if protocol is not None else LATEST_EDITION
         if edition >= _CANONICAL_SINCE:
             yield f"it is not in canonical form ({action.mark})"
@@ -172,10 +175,10 @@ class Replay:
         registry = self.registry
         if registry is None:
             return
-        if originator == registry.protocol.ledger_id:
+        if originator == registry.ledger_id:
             self.registry, _ = registries.applied(registry, event)
         elif (case := self.cases.get(originator)) is not None:
-            after_case, _ = cases.after_event(case, event, registry.protocol)
+            after_case, _ = cases.after_event(case, event, registry.agreement)
             if after_case is not None:
                 self.cases[originator] = after_case
 
@@ -216,26 +219,27 @@ class Replay:
         these two, since an honest ledger may have it.
         """
         registry = self.registry
-        by_stored = registry is None or registry.protocol.edition >= BY_STORED_TIME
+        protocol = registry.agreement.at(position, recorded_at) if registry else None
+        by_stored = protocol is None or protocol.edition >= BY_STORED_TIME
         is_lenient = stood_still and not by_stored
         if action.kind in REGISTRY_ACTIONS:
             registries.decide(registry, action, recorded_at)
             after = registries.evolve(registry, action, recorded_at, position)
             judging = registry or after
             yield from self._check_signature(inspected, action, judging, recorded_at, is_lenient)
-            if inspected.row.originator_id != after.protocol.ledger_id:
+            if inspected.row.originator_id != after.ledger_id:
                 yield "the stored case is not the event's"
             self.registry = after
             return
-        if registry is None:
+        if registry is None or protocol is None:
             yield "a ledger begins with the adoption of its protocol"
             return
         yield from self._check_signature(inspected, action, registry, recorded_at, is_lenient)
-        if action.protocol != registry.protocol.id:
+        if action.protocol != registry.protocol_id:
             yield "it was signed for another protocol"
         case_id = inspected.row.originator_id
         case = self.cases.get(case_id)
-        decide = partial(cases.decide, case, action, case_id, registry.protocol, recorded_at)
+        decide = partial(cases.decide, case, action, case_id, protocol, recorded_at)
         try:
             decided = decide(not_before=recorded_at if by_stored else recorded_at - DECIDED_WITHIN)
         except Refusal as refusal:
@@ -244,7 +248,7 @@ class Replay:
             decided = decide(not_before=min(action.acted_at, recorded_at))
             self.marks.append(f"{CLOCK_BEHIND}, after its legal basis was over")
         event = ActionRecorded(case_id, decided.originator_version, action, position, recorded_at)
-        after_case, _ = cases.after_event(case, event, registry.protocol)
+        after_case, _ = cases.after_event(case, event, registry.agreement)
         if after_case is not None:
             self.cases[case_id] = after_case
 

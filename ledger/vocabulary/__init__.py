@@ -53,6 +53,9 @@ from ledger.vocabulary.protection import (
 )
 from ledger.vocabulary.registration import (
     AbsenceAnnounced,
+    AmendmentAccepted,
+    AmendmentDeclined,
+    AmendmentProposed,
     CoordinatorKeyRecovered,
     CountryKeyRegistered,
     KeyChangeConfirmed,
@@ -142,6 +145,9 @@ CASE_ACTIONS = actions_by_kind(
 REGISTRY_ACTIONS = actions_by_kind(
     (
         ProtocolAdopted,
+        AmendmentProposed,
+        AmendmentAccepted,
+        AmendmentDeclined,
         KeyRegistered,
         KeyRevoked,
         KeyCompromised,

@@ -1,5 +1,6 @@
 """Acts on the protocol itself: its adoption, its agencies' keys, and whose log is believed."""
 
+from datetime import date
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -7,7 +8,7 @@ from pydantic import Field
 from ledger.vocabulary.action import Action, LedgerModel, OnLedger
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.picklists import VoteSubject
-from ledger.vocabulary.types import ActionId, AgencyId, Countries, Country, UtcDatetime
+from ledger.vocabulary.types import ActionId, AgencyId, Countries, Country, Text, UtcDatetime
 
 MAX_POLICY = 8 * 1024
 KeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
@@ -58,6 +59,48 @@ class ProtocolAdopted(Action):
 
     protocol: OnLedger[dict[str, Any]]
     keys: OnLedger[Annotated[tuple[KeyGrant, ...], Field(min_length=1, max_length=64)]]
+
+
+TextDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 of a protocol's text; see ``ledger.procedure.amendments.text_digest``."""
+
+
+class AmendmentProposed(Action):
+    """A coordinator proposes a new text of the protocol, and accepts it for its own party.
+
+    The text is whole. It has no effect before the coordinator of every party has accepted it.
+    """
+
+    kind: ClassVar[str] = "amendment_proposed"
+    stage: ClassVar[S] = S.COORDINATION
+
+    protocol: OnLedger[dict[str, Any]]
+    digest: OnLedger[TextDigest]
+    reason: OnLedger[Annotated[Text, Field(max_length=1000)]]
+    earliest_day: OnLedger[date | None] = None
+    """The first day, in UTC, on which the text may be in force; left out: once it is adopted."""
+
+
+class AmendmentAccepted(Action):
+    """A coordinator accepts a proposed text for its party. The last acceptance adopts it."""
+
+    kind: ClassVar[str] = "amendment_accepted"
+    stage: ClassVar[S] = S.COORDINATION
+
+    proposal: OnLedger[ActionId]
+    digest: OnLedger[TextDigest]
+    """Of the text that the coordinator read."""
+
+
+class AmendmentDeclined(Action):
+    """A coordinator declines a proposed text, or withdraws its own. The proposal is closed."""
+
+    kind: ClassVar[str] = "amendment_declined"
+    stage: ClassVar[S] = S.COORDINATION
+
+    proposal: OnLedger[ActionId]
+    digest: OnLedger[TextDigest]
+    reason: OnLedger[Annotated[Text, Field(max_length=1000)] | None] = None
 
 
 class KeyRegistered(Action):

@@ -20,8 +20,8 @@ from projections.columnar.manifest import existing_manifest
 from projections.columnar.sources import (
     DirectorySource,
     SnapshotSource,
+    agreement_of,
     database_source,
-    protocol_of,
 )
 
 _BATCH = 5_000
@@ -106,9 +106,9 @@ class Events(Protocol):
 class _FromSource:
     def __init__(self, source: SnapshotSource) -> None:
         self._source = source
-        protocol = protocol_of(source)
-        self._decoder = Decoder(protocol)
-        self.ledger_id = str(protocol.ledger_id)
+        agreement = agreement_of(source)
+        self._decoder = Decoder(agreement)
+        self.ledger_id = str(agreement.ledger_id)
         self.head = source.head()
 
     def root(self, size: int) -> str | None:

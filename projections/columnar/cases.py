@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 from duckdb import DuckDBPyConnection
 
-from ledger.procedure.protocol import Protocol
+from ledger.procedure.agreement import Agreement
 from ledger.vocabulary import CASE_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.picklists import Stage
 from projections.columnar.manifest import SPILL, FileEntry
@@ -103,7 +103,9 @@ _DETAILS = {
 
 _ACTS = """
 CREATE OR REPLACE TEMP TABLE acts AS
-SELECT a.* FROM every_act a SEMI JOIN touched t ON t.case_id = a.case_id
+SELECT a.*, (SELECT max(v.number) FROM versions v
+    WHERE v.adopted_at < a.position AND v.earliest <= a.recorded_at) AS protocol_version
+FROM every_act a SEMI JOIN touched t ON t.case_id = a.case_id
 WHERE hash(a.case_id) % ? = ?
 """
 _CORRECTIONS = """
@@ -178,7 +180,7 @@ WITH standing AS MATERIALIZED (
         arg_max(CAST(s.acted_at AS DATE), s.position)
             FILTER (s.finding = 'successfully_reintegrated') AS actual_end_date
     FROM standing s
-    LEFT JOIN statuses st ON st.kind = s.kind
+    LEFT JOIN statuses st ON st.kind = s.kind AND st.version = s.protocol_version
     LEFT JOIN stages t ON t.kind = s.kind
     GROUP BY s.case_id
     HAVING bool_or(s.kind = 'case_opened')
@@ -219,7 +221,7 @@ def write_cases(
     directory: Path,
     events: Sequence[FileEntry],
     made: Sequence[FileEntry],
-    protocol: Protocol,
+    agreement: Agreement,
     first: int,
     last: int,
 ) -> list[FileEntry]:
@@ -232,7 +234,7 @@ def write_cases(
         TemporaryDirectory(prefix=SPILL, dir=directory) as spill,
         connect(Path(spill)) as connection,
     ):
-        for batch in _rows(connection, directory, events, made, protocol):
+        for batch in _rows(connection, directory, events, made, agreement):
             writer.write(batch)
     return [writer.finish(last)]
 
@@ -242,9 +244,9 @@ def _rows(
     directory: Path,
     events: Sequence[FileEntry],
     made: Sequence[FileEntry],
-    protocol: Protocol,
+    agreement: Agreement,
 ) -> Iterator[Any]:
-    _put_facts(connection, protocol)
+    _put_facts(connection, agreement)
     _view_of_acts(connection, "touching", directory, made)
     connection.execute(
         "CREATE TEMP TABLE touched AS SELECT DISTINCT case_id FROM touching"
@@ -260,14 +262,26 @@ def _rows(
             yield pa.Table.from_batches([batch]).cast(CASES.schema)
 
 
-def _put_facts(connection: DuckDBPyConnection, protocol: Protocol) -> None:
-    """What the protocol says that the fold of a case asks for."""
-    for name, columns, rows in (
-        ("agencies", "id VARCHAR, party VARCHAR", [(a.id, a.party) for a in protocol.agencies]),
+def _put_facts(connection: DuckDBPyConnection, agreement: Agreement) -> None:
+    """What the versions of the protocol say that the fold of a case asks for."""
+    agencies = {a.id: a.party for protocol in agreement.protocols() for a in protocol.agencies}
+    numbered = list(enumerate(agreement.versions))
+    tables: tuple[tuple[str, str, list[tuple[Any, ...]]], ...] = (
+        ("agencies", "id VARCHAR, party VARCHAR", [*agencies.items()]),
+        (
+            "versions",
+            "number INTEGER, adopted_at BIGINT, earliest TIMESTAMPTZ",
+            [(n, version.adopted_at, version.earliest) for n, version in numbered],
+        ),
         (
             "statuses",
-            "kind VARCHAR, status VARCHAR",
-            [(k, r.sets_status.value) for k, r in protocol.actions.items() if r.sets_status],
+            "version INTEGER, kind VARCHAR, status VARCHAR",
+            [
+                (n, kind, rule.sets_status.value)
+                for n, version in numbered
+                for kind, rule in version.protocol.actions.items()
+                if rule.sets_status
+            ],
         ),
         (
             "stages",
@@ -279,10 +293,12 @@ def _put_facts(connection: DuckDBPyConnection, protocol: Protocol) -> None:
             "place INTEGER, stage VARCHAR",
             [(n, stage.value) for n, stage in enumerate(_PLACES)],
         ),
-    ):
+    )
+    for name, columns, rows in tables:
         connection.execute(f"CREATE TEMP TABLE {name} ({columns})")
         if rows:
-            connection.executemany(f"INSERT INTO {name} VALUES (?, ?)", rows)  # noqa: S608
+            places = ", ".join("?" * len(rows[0]))
+            connection.executemany(f"INSERT INTO {name} VALUES ({places})", rows)  # noqa: S608
 
 
 def _view_of_acts(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from ledger.procedure.protocol import Protocol
+from ledger.procedure.agreement import Agreement
 from ledger.signing.signed_action import Mark, SignedAction
 from ledger.store.event_rows import RecordedRow
 from ledger.vocabulary import ALL_ACTIONS, NOT_UNDERSTOOD
@@ -96,9 +96,9 @@ class _Rows:
 class Decoder:
     """Decodes the events of one protocol's ledger."""
 
-    def __init__(self, protocol: Protocol) -> None:
-        self._ledger_id = protocol.ledger_id
-        self._agencies = {agency.id: (agency.party, agency.role) for agency in protocol.agencies}
+    def __init__(self, agreement: Agreement) -> None:
+        self._ledger_id = agreement.ledger_id
+        self._agreement = agreement
 
     def tables(self, rows: Iterable[RecordedRow]) -> Mapping[str, Any]:
         """The rows as a table for each kind among them, each by position."""
@@ -114,7 +114,7 @@ class Decoder:
     def _common(self, kind: str, of: _Rows, acted_at: Any) -> list[Any]:
         rows, actions = of.rows, of.actions
         stage = "" if kind == NOT_UNDERSTOOD else ALL_ACTIONS[kind].stage.value
-        known = [self._agencies.get(action.agency, _NOBODY) for action in actions]
+        known = [self._who(row, action) for row, action in zip(rows, actions, strict=True)]
         return [
             pa.array([row.position for row in rows], pa.int64()),
             pa.array([row.recorded_at for row in rows], MOMENT),
@@ -131,6 +131,12 @@ class Decoder:
             pa.array([action.key_id for action in actions], pa.string()),
             pa.array([action.version for action in actions], pa.int16()),
         ]
+
+    def _who(self, row: RecordedRow, action: SignedAction) -> tuple[str, str]:
+        """The party and the role of who acted, by the version in force then."""
+        protocol = self._agreement.at(row.position, row.recorded_at)
+        agency = protocol.agencies_by_id.get(action.agency)
+        return _NOBODY if agency is None else (agency.party, agency.role)
 
     def _case(self, row: RecordedRow) -> str | None:
         return None if row.originator_id == self._ledger_id else str(row.originator_id)

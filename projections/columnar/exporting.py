@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ledger.procedure.protocol import Protocol
+from ledger.procedure.agreement import Agreement
 from ledger.system.version import program_version
 from ledger.vocabulary.upcasting import upcasters
 from projections.columnar.cases import CASES, CASES_VERSION, write_cases
@@ -25,7 +25,7 @@ from projections.columnar.manifest import (
     remove_unnamed,
     write_manifest,
 )
-from projections.columnar.sources import NoLedgerError, SnapshotSource, protocol_of
+from projections.columnar.sources import NoLedgerError, SnapshotSource, agreement_of
 from projections.columnar.writing import TableWriter
 
 PARTITION = 1_000_000
@@ -58,17 +58,18 @@ def export(
     with only_writer(directory):
         before = read_manifest(directory)
         remove_unnamed(directory, before)
-        protocol = protocol_of(source)
-        stands = _checked(before, protocol, source, head)
+        agreement = agreement_of(source)
+        stands = _checked(before, agreement, source, head)
         if before is not None and stands >= target:
             return before
-        made = list(_write_events(source, directory, protocol, stands, target, progress,
+        made = list(_write_events(source, directory, agreement, stands, target, progress,
                                   partition, batch))  # fmt: skip
         events = [*(before.files if before else ()), *made]
-        made += write_cases(directory, events, made, protocol, stands + 1, target)
+        made += write_cases(directory, events, made, agreement, stands + 1, target)
         manifest = Manifest(
-            protocol=protocol.id,
-            ledger_id=str(protocol.ledger_id),
+            protocol=agreement.protocol_id,
+            ledger_id=str(agreement.ledger_id),
+            parties=tuple(sorted(agreement.latest.protocol.party_codes)),
             upto=target,
             root=source.root(target).hex(),
             checkpoint=source.checkpoint(),
@@ -103,12 +104,16 @@ def _described(kind: str) -> Iterator[ColumnDescription]:
         yield ColumnDescription(name=field.name, type=str(field.type), values=values)
 
 
-def _checked(before: Manifest | None, protocol: Protocol, source: SnapshotSource, head: int) -> int:
+def _checked(
+    before: Manifest | None, agreement: Agreement, source: SnapshotSource, head: int
+) -> int:
     """The position that an export stands at, which the source must agree with."""
     if before is None:
         return 0
-    if before.ledger_id != str(protocol.ledger_id):
-        raise ColumnarError(f"this is an export of {before.protocol}, and not of {protocol.id}")
+    if before.ledger_id != str(agreement.ledger_id):
+        raise ColumnarError(
+            f"this is an export of {before.protocol}, and not of {agreement.protocol_id}"
+        )
     changed = {
         n for n, table in descriptions().items() if before.tables.get(n) not in (None, table)
     }
@@ -130,14 +135,14 @@ def _checked(before: Manifest | None, protocol: Protocol, source: SnapshotSource
 def _write_events(
     source: SnapshotSource,
     directory: Path,
-    protocol: Protocol,
+    agreement: Agreement,
     stands: int,
     target: int,
     progress: Progress,
     partition: int,
     batch: int,
 ) -> Iterator[FileEntry]:
-    decoder = Decoder(protocol)
+    decoder = Decoder(agreement)
     rows = source.rows(stands, target)
     total = target - stands
     done = 0

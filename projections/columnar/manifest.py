@@ -77,6 +77,8 @@ class Manifest(LedgerModel):
     """The Merkle root of all events up to there: what a checkpoint of that size says."""
     checkpoint: str | None
     """The last checkpoint that was published then, with its signatures; it may cover less."""
+    parties: tuple[str, ...] = ()
+    """The parties of the protocol up to there; none in exports of earlier programs."""
     tables: dict[str, TableDescription]
     files: tuple[FileEntry, ...]
     program_version: str | None = None

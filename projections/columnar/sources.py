@@ -15,9 +15,9 @@ from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import HASH_SIZE, TILE_WIDTH, Tree
 from ledger.log.note import Note, NoteError
 from ledger.log.tiles import TileName
-from ledger.procedure.protocol import Protocol
-from ledger.procedure.registry import protocol_adopted_by
-from ledger.store.copy_reader import rows_by_position
+from ledger.procedure.agreement import Agreement
+from ledger.procedure.registry import registry_of
+from ledger.store.copy_reader import rows_by_position, rows_of
 from ledger.store.database import set_role
 from ledger.store.event_rows import RecordedRow
 from ledger.verification.evidence_reader import one_moment
@@ -47,6 +47,9 @@ class SnapshotSource(Interface):
         A source streams one such range at a time.
         """
 
+    def acts(self) -> Iterator[RecordedRow]:
+        """Rows of the acts on the protocol, by position; none of an empty ledger."""
+
     def root(self, size: int) -> bytes:
         """The Merkle root of the first ``size`` events."""
 
@@ -65,6 +68,10 @@ class DatabaseSnapshot:
 
     def rows(self, after: int, upto: int) -> Iterator[RecordedRow]:
         return rows_by_position(self._connection, after=after, upto=upto)
+
+    def acts(self) -> Iterator[RecordedRow]:
+        for first in list(self.rows(0, 1)):
+            yield from rows_of(self._connection, first.originator_id, upto=self.head())
 
     def root(self, size: int) -> bytes:
         return Tree(size, self._hashes).root()
@@ -111,6 +118,13 @@ class DirectorySource:
             if row.position > after:
                 yield row
 
+    def acts(self) -> Iterator[RecordedRow]:
+        ledger_id = None
+        for row in read_export(self._directory):
+            ledger_id = ledger_id or row.originator_id
+            if row.originator_id == ledger_id:
+                yield row
+
     def root(self, size: int) -> bytes:
         return Tree(size, self._hashes).root()
 
@@ -140,8 +154,9 @@ def database_source(conninfo: str) -> Iterator[DatabaseSnapshot]:
             yield DatabaseSnapshot(connection)
 
 
-def protocol_of(source: SnapshotSource) -> Protocol:
-    """The protocol that a ledger adopted. Raises ``NoLedgerError``."""
-    for row in list(source.rows(0, 1)):
-        return protocol_adopted_by(row.event().action)
-    raise NoLedgerError("there is no ledger to read yet: no protocol is adopted")
+def agreement_of(source: SnapshotSource) -> Agreement:
+    """Return the versions of a ledger's protocol. Raises ``NoLedgerError``."""
+    acts = [row.event() for row in source.acts()]
+    if not acts:
+        raise NoLedgerError("there is no ledger to read yet: no protocol is adopted")
+    return registry_of(acts).agreement

@@ -83,11 +83,13 @@ def put_tables(
         connection.execute(LATEST_CASES)
 
 
-def adopted_protocol(directory: Path, manifest: Manifest) -> Protocol:
-    """The protocol that the exported ledger adopted. Raises ``ColumnarError``."""
+def parties_of(directory: Path, manifest: Manifest) -> frozenset[str]:
+    """Return the parties of the exported ledger's protocol. Raises ``ColumnarError``."""
+    if manifest.parties:
+        return frozenset(manifest.parties)
     for file in manifest.of_table("events/protocol_adopted"):
         for text in parquet.read_table(directory / file.path, columns=["protocol"])["protocol"]:
-            return Protocol.model_validate_json(text.as_py())
+            return Protocol.model_validate_json(text.as_py()).party_codes
     raise ColumnarError(f"{directory} does not begin with the adoption of a protocol")
 
 

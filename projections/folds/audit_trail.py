@@ -75,7 +75,7 @@ def trail_document(
     if event.position is None or event.recorded_at is None:
         raise ValueError("the event is not recorded yet")
     action = event.action
-    agency = registry.protocol.agencies_by_id.get(action.agency)
+    agency = registry.agreement.of_event(event).agencies_by_id.get(action.agency)
     document: Document = {
         "case_id": str(event.originator_id),
         "version": event.originator_version,
@@ -115,7 +115,7 @@ class RegistryDocuments:
             return last[1]
         same_keys = last is not None and last[0].keys is registry.keys
         made: Document = {
-            "protocol": registry.protocol.id,
+            "protocol": registry.protocol_id,
             "keys": last[1]["keys"] if last and same_keys else self._of_keys(registry),
             "log_policy": str(registry.policies[-1].policy) if registry.policies else None,
             "log_policies_proposed": {
@@ -147,6 +147,18 @@ class RegistryDocuments:
             }
         if absences := _absences(registry):
             made["absences"] = absences
+        if registry.amendments:
+            made["protocol_version"] = registry.agreement.latest.protocol.version
+            made["amendments"] = {
+                str(one.proposal): {
+                    "version": one.text.version,
+                    "digest": one.digest,
+                    "by": one.by,
+                    "state": one.state.value,
+                    "accepted": sorted(one.accepted),
+                }
+                for one in registry.amendments
+            }
         if registry.policies and registry.policies[-1].without:
             made["log_policy_without"] = sorted(registry.policies[-1].without)
         self._last = (registry, made)

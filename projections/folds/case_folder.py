@@ -85,7 +85,7 @@ class Folder:
                 originator
                 for originator, version in first_seen.items()
                 if version > 1
-                and originator != self._registry.protocol.ledger_id
+                and originator != self._registry.ledger_id
                 and self._version(originator) != version - 1
             ]
             if len(behind) > 1:
@@ -99,7 +99,7 @@ class Folder:
             raise ValueError("the event is not recorded yet")
         self._begin(position)
         before = self._registry
-        if before is None or event.originator_id == before.protocol.ledger_id:
+        if before is None or event.originator_id == before.ledger_id:
             self._registry, mark = registries.applied(before, event)
             return RegistryStep(event, before, self._registry, mark)
         return self._case_step(event, position, before)
@@ -110,7 +110,7 @@ class Folder:
             self._cases.pop(case_id, None)
             self._load([case_id], position, registry)
         before = self._cases.pop(case_id, None)
-        after, mark = after_event(before, event, registry.protocol)
+        after, mark = after_event(before, event, registry.agreement)
         if after is not None:
             self._cases[case_id] = after
             while len(self._cases) > self._keep:
@@ -122,7 +122,7 @@ class Folder:
         return case.version if case else 0
 
     def _load(self, case_ids: Collection[UUID], before: int, registry: Registry) -> None:
-        project = Case.projector(registry.protocol)
+        project = Case.projector(registry.agreement)
         earlier = self._history.events(case_ids, before=before)
         for case_id, events in groupby(earlier, key=lambda event: event.originator_id):
             if (case := project(None, events)) is not None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from uuid import UUID
 
+from ledger.events.act import Act
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_state import (
     AnnouncedErasure,
     BreakGlass,
@@ -19,7 +21,6 @@ from ledger.procedure.case_state import (
     SharingInForce,
     ShelterInForce,
 )
-from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.picklists import (
     AgeGroup,
@@ -153,19 +154,31 @@ def viewers(state: CaseState) -> tuple[str, ...]:
     return (*state.parties, OVERSIGHT_VIEWER)
 
 
-def case_view(state: CaseState, viewer: str, protocol: Protocol) -> CaseView:
-    """The view of ``viewer``, who must be one of :func:`viewers`. Raises ``ValueError``."""
+def case_view(
+    state: CaseState, viewer: str, agreement: Agreement, acts: Mapping[UUID, Act]
+) -> CaseView:
+    """The view of ``viewer``, who must be one of :func:`viewers`. Raises ``ValueError``.
+
+    ``acts`` are the case's by id.
+    """
     if viewer not in viewers(state):
         raise ValueError(f"{viewer} has no view of this case")
-    return CaseView.model_validate(CaseDocuments(state, protocol, state_document(state)).of(viewer))
+    documents = CaseDocuments(state, agreement, acts, state_document(state))
+    return CaseView.model_validate(documents.of(viewer))
 
 
 class CaseDocuments:
     """The views of a case as their JSON documents: what every viewer sees is written once."""
 
-    def __init__(self, state: CaseState, protocol: Protocol, told: Document) -> None:
-        """``told`` is the state's document."""
-        self._protocol = protocol
+    def __init__(
+        self,
+        state: CaseState,
+        agreement: Agreement,
+        acts: Mapping[UUID, Act],
+        told: Document,
+    ) -> None:
+        """``acts`` are the case's by id; ``told`` is the state's document."""
+        self._protocol = agreement.at(state.position, state.last_recorded_at)
         self._common: Document = {
             "version": state.version,
             "position": state.position,
@@ -184,7 +197,7 @@ class CaseDocuments:
             (part | {"action": action}, self._parties(part["responsible"]))
             for action, part in told["joint_actions"].items()
         ]
-        self._steps = expected_steps(state, protocol)
+        self._steps = expected_steps(state, agreement, acts)
         self._expected = [(document(step), {step.party}) for step in self._steps]
 
     def waiting(self, viewer: str) -> DueSteps:

@@ -1,11 +1,13 @@
 """What is owed in a case, of whom and by when; and which of that is expected next."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from ledger.events.act import Act
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Expectation, Protocol
 from ledger.vocabulary.action import LedgerModel
@@ -62,31 +64,34 @@ class OwedStep:
     """Whether it is the next that is expected, or waits for another step of the same."""
 
 
-def expected_steps(state: CaseState, protocol: Protocol) -> tuple[ExpectedStep, ...]:
-    """The next steps of a case, the one due first at the head."""
-    steps = [owed.step for owed in owed_steps(state, protocol) if owed.is_next]
+def expected_steps(
+    state: CaseState, agreement: Agreement, acts: Mapping[UUID, Act]
+) -> tuple[ExpectedStep, ...]:
+    """The next steps of a case, the one due first at the head. ``acts`` are the case's."""
+    steps = [owed.step for owed in owed_steps(state, agreement, acts) if owed.is_next]
     return tuple(sorted(steps, key=lambda s: (s.due or _LAST, s.action, str(s.concerning))))
 
 
-def owed_steps(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
-    """All that is owed in a case.
+def owed_steps(
+    state: CaseState, agreement: Agreement, acts: Mapping[UUID, Act]
+) -> Iterator[OwedStep]:
+    """All that is owed in a case, as of its last event. ``acts`` are the case's by id.
 
-    An answer is owed from when it was asked for, though its acknowledgement is expected first.
+    An answer is owed from when it was asked for, though its acknowledgement is expected first. A
+    step of the procedure is owed by the version of the protocol in force when its facts were
+    established, so that an amendment neither moves its deadline nor ends it.
     """
+    protocol = agreement.at(state.position, state.last_recorded_at)
     yield from _of_accountability(state, protocol)
     if not state.is_closed:
-        yield from _of_procedure(state, protocol)
+        yield from _of_procedure(state, protocol, agreement, acts)
         yield from _of_coordination(state, protocol)
 
 
-def _of_procedure(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
-    for expectation in protocol.expected:
-        if expectation.children_only and not state.is_child:
-            continue
-        if expectation.until in state.facts:
-            continue
-        if any(fact not in state.facts for fact in expectation.after):
-            continue
+def _of_procedure(
+    state: CaseState, protocol: Protocol, agreement: Agreement, acts: Mapping[UUID, Act]
+) -> Iterator[OwedStep]:
+    for expectation in _expectations(state, protocol, agreement, acts):
         since = max(state.facts[fact].since for fact in expectation.after)
         days = expectation.within_days
         step = ExpectedStep(
@@ -97,6 +102,49 @@ def _of_procedure(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
         )
         basis = f"{'+'.join(expectation.after)} until {expectation.until}"
         yield OwedStep(ObligationKind.PROCEDURE, step, basis, until=expectation.until)
+
+
+def _expectations(
+    state: CaseState, protocol: Protocol, agreement: Agreement, acts: Mapping[UUID, Act]
+) -> Iterator[Expectation]:
+    """The expectations that hold now, each by the version that its facts were established under.
+
+    The roles are those that ``protocol``, the version of the case's last event, names for the same
+    expectation: who may act changes with the protocol, and what is owed does not.
+    """
+    present = {one.key: one for one in protocol.expected}
+    for version in agreement.versions:
+        for expectation in version.protocol.expected:
+            if not _holds(expectation, state):
+                continue
+            begun_under = _begun_under(expectation, state, agreement, acts)
+            now = present.get(expectation.key)
+            if now is not None and now.applies_to_open:
+                if version.protocol is protocol:
+                    yield expectation
+            elif begun_under is version.protocol:
+                if now is None or now.roles == expectation.roles:
+                    yield expectation
+                else:
+                    yield expectation.model_copy(update={"roles": now.roles})
+
+
+def _holds(expectation: Expectation, state: CaseState) -> bool:
+    if expectation.children_only and not state.is_child:
+        return False
+    if expectation.until in state.facts:
+        return False
+    return all(fact in state.facts for fact in expectation.after)
+
+
+def _begun_under(
+    expectation: Expectation, state: CaseState, agreement: Agreement, acts: Mapping[UUID, Act]
+) -> Protocol:
+    """The version by which the last of the facts that an expectation stands on was established."""
+    if len(agreement.versions) == 1:
+        return agreement.latest.protocol
+    begun = (acts[state.facts[fact].action] for fact in expectation.after)
+    return agreement.of_act(max(begun, key=lambda act: act.position))
 
 
 def _of_coordination(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:

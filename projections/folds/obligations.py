@@ -13,6 +13,7 @@ from typing import TypeAlias
 from uuid import UUID, uuid5
 
 from ledger.events.act import Act
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
 from ledger.procedure.case_fold import annulled_ids, annuls, applied
 from ledger.procedure.case_state import CaseState
@@ -122,45 +123,59 @@ class CaseObligations:
                 yield obligation
 
 
-def obligations(acts: Sequence[Act], protocol: Protocol) -> CaseObligations:
+def obligations(acts: Sequence[Act], agreement: Agreement) -> CaseObligations:
     """The obligations after a case's ``acts``, which are all from its opening on."""
     folded = CaseObligations()
     state: CaseState | None = None
+    told = _Told(agreement, {act.id: act for act in acts})
     for place, act in enumerate(acts):
         if annuls(act):
-            folded, state = _refolded(folded, acts[: place + 1], protocol)
+            folded, state = _refolded(folded, acts[: place + 1], told)
         else:
-            state, is_applied = applied(state, act, protocol)
-            folded = _after(folded, state, act, protocol, is_applied=is_applied)
+            state, is_applied = applied(state, act, agreement.of_act(act))
+            folded = _after(folded, state, act, told, is_applied=is_applied)
     return folded
 
 
-def after_act(known: CaseObligations, case: Case, act: Act, protocol: Protocol) -> CaseObligations:
+def after_act(
+    known: CaseObligations, case: Case, act: Act, agreement: Agreement
+) -> CaseObligations:
     """The obligations of ``case``, given those that were ``known`` before its last ``act``."""
+    told = _Told(agreement, case.history)
     if annuls(act):
-        return _refolded(known, tuple(case.history.values()), protocol)[0]
-    return _following(known, case.state, act, protocol)
+        return _refolded(known, tuple(case.history.values()), told)[0]
+    return _following(known, case.state, act, told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What obligations are folded by: the agreement, and the case's actions by id."""
+
+    agreement: Agreement
+    acts: Mapping[UUID, Act]
+
+    def owed(self, state: CaseState) -> Iterator[OwedStep]:
+        return owed_steps(state, self.agreement, self.acts)
 
 
 def _after(
     known: CaseObligations,
     state: CaseState | None,
     act: Act,
-    protocol: Protocol,
+    told: _Told,
     *,
     is_applied: bool,
 ) -> CaseObligations:
     """The obligations after ``act``, which opens and closes none where it was not applied."""
     if state is None or not is_applied:
         return replace(known, version=act.version)
-    return _following(known, state, act, protocol)
+    return _following(known, state, act, told)
 
 
-def _following(
-    known: CaseObligations, state: CaseState, act: Act, protocol: Protocol
-) -> CaseObligations:
+def _following(known: CaseObligations, state: CaseState, act: Act, told: _Told) -> CaseObligations:
     """The obligations after ``act``, which annuls nothing and leaves the case in ``state``."""
-    are = dict(_keyed(owed_steps(state, protocol)))
+    protocol = told.agreement.of_act(act)
+    are = dict(_keyed(told.owed(state)))
     by_id = dict(known.by_id)
     gone, new = known.open.keys() - are.keys(), are.keys() - known.open.keys()
     deed = _deed(act, protocol) if gone or new else None
@@ -179,7 +194,7 @@ def _following(
 
 
 def _refolded(
-    known: CaseObligations, acts: Sequence[Act], protocol: Protocol
+    known: CaseObligations, acts: Sequence[Act], told: _Told
 ) -> tuple[CaseObligations, CaseState | None]:
     """What is owed without what is annulled by now; the last act annuls.
 
@@ -190,10 +205,11 @@ def _refolded(
     folded = CaseObligations()
     state: CaseState | None = None
     for act in acts:
+        protocol = told.agreement.of_act(act)
         state, is_applied = applied(state, act, protocol, annulled=act.id in annulled)
         if act.id not in annulled:
-            folded = _after(folded, state, act, protocol, is_applied=is_applied)
-    deed = _deed(acts[-1], protocol)
+            folded = _after(folded, state, act, told, is_applied=is_applied)
+    deed = _deed(acts[-1], told.agreement.of_act(acts[-1]))
     gone = {
         obligation_id: _closed(obligation, deed, ObligationOutcome.ANNULLED)
         if obligation.outcome is not ObligationOutcome.ANNULLED

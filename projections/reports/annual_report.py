@@ -13,6 +13,7 @@ from typing import Literal
 from uuid import UUID
 
 from ledger.events.act import Act
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import annulled_ids, fold
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary import NOT_UNDERSTOOD
@@ -190,12 +191,13 @@ class Year:
 
 def annual_report(
     cases: Iterable[Sequence[Act]],
-    protocol: Protocol,
+    agreement: Agreement,
     year: Year,
     checkpoint: ReportedCheckpoint,
 ) -> AnnualReport:
     """The report on ``cases``: of each all its actions up to the checkpoint, in any order."""
-    told = _Told(protocol, year)
+    told = _Told(agreement, year)
+    protocol = agreement.at(checkpoint.size, year.last)
     for acts in cases:
         told.add(acts)
     debts = [debt for debt in told.debts if told.is_of_the_year(debt)]
@@ -234,7 +236,7 @@ def annual_report(
 class _Told:
     """What is counted so far."""
 
-    protocol: Protocol
+    agreement: Agreement
     year: Year
     opened: Counter[str] = field(default_factory=Counter)
     identified: Counter[str] = field(default_factory=Counter)
@@ -247,7 +249,7 @@ class _Told:
 
     def add(self, acts: Sequence[Act]) -> None:
         """Count a case. Events that are not understood, or of no agency, count as nothing."""
-        acts = [act for act in acts if act.agency in self.protocol.agencies_by_id]
+        acts = [act for act in acts if act.agency in self._protocol(act).agencies_by_id]
         acts = [act for act in acts if act.kind != NOT_UNDERSTOOD]
         annulled = annulled_ids(acts)
         kinds = {act.id: act.kind for act in acts}
@@ -255,7 +257,7 @@ class _Told:
         for act in stand:
             if not self.year.has(act.acted_at):
                 continue
-            agency = self.protocol.agencies_by_id[act.agency]
+            agency = self._protocol(act).agencies_by_id[act.agency]
             self.actions[act.kind, agency.party, agency.role] += 1
             match act.kind:
                 case "case_opened":
@@ -270,11 +272,11 @@ class _Told:
         self._returned(stand)
         by_the_end = [act for act in stand if act.acted_at <= self.year.last]
         if by_the_end and by_the_end[0].kind == "case_opened":
-            state = fold(by_the_end, self.protocol)
+            state = fold(by_the_end, self.agreement)
             if state is not None:
                 corridor = tuple(sorted(state.parties))
                 self.standing[corridor, state.stage.value, state.status.value] += 1
-        owed = (Debt.of(o) for o in obligations(acts, self.protocol).by_id.values())
+        owed = (Debt.of(o) for o in obligations(acts, self.agreement).by_id.values())
         self.debts += [debt for debt in owed if debt is not None]
 
     def _identified(self, acts: Iterable[Act]) -> None:
@@ -294,7 +296,10 @@ class _Told:
                 origin = None
 
     def _country(self, act: Act) -> str:
-        return self.protocol.agencies_by_id[act.agency].party
+        return self._protocol(act).agencies_by_id[act.agency].party
+
+    def _protocol(self, act: Act) -> Protocol:
+        return self.agreement.of_act(act)
 
     def cases(self) -> Cases:
         """What is counted of cases, in its order."""

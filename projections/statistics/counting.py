@@ -4,13 +4,12 @@ Form of exploitation, means of control, gender and citizenship are not among the
 not hold them. A country that holds them may count records of its own; see :func:`count_records`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from ledger.procedure.protocol import Protocol
 from ledger.system.bounded_files import NotReadableError, open_ordinary
 from ledger.vocabulary.picklists import (
     AgeGroup,
@@ -57,7 +56,7 @@ class DimensionError(ValueError):
 
 
 def count_cases(
-    directory: Path, protocol: Protocol, dimensions: Sequence[str]
+    directory: Path, parties: Collection[str], dimensions: Sequence[str]
 ) -> tuple[Cube, dict[Cell, int], Manifest]:
     """The table of an export's cases, and the manifest that says of which events it is.
 
@@ -69,9 +68,9 @@ def count_cases(
     with connect() as connection:
         put_tables(connection, directory, manifest)
         rows = connection.execute(_CASES).fetchall() if manifest.of_table("cases") else []
-    values = [_values(row, protocol) for row in rows]
+    values = [_values(row, parties) for row in rows]
     years = sorted({int(value["year"]) for value in values})
-    known = _categories(protocol, years)
+    known = _categories(parties, years)
     cube = Cube(tuple(dimensions), tuple(known[name] for name in dimensions))
     counts: dict[Cell, int] = {}
     for value in values:
@@ -123,8 +122,8 @@ def _check(dimensions: Sequence[str]) -> None:
             )
 
 
-def _categories(protocol: Protocol, years: Sequence[int]) -> dict[str, tuple[str, ...]]:
-    parties = tuple(sorted(protocol.party_codes))
+def _categories(known: Collection[str], years: Sequence[int]) -> dict[str, tuple[str, ...]]:
+    parties = tuple(sorted(known))
     span = range(years[0], years[-1] + 1) if years else range(0)
     return {
         "year": tuple(map(str, span)),
@@ -148,7 +147,7 @@ def _corridors(parties: Sequence[str]) -> list[str]:
     ]
 
 
-def _values(row: tuple[Any, ...], protocol: Protocol) -> dict[str, str]:
+def _values(row: tuple[Any, ...], parties: Collection[str]) -> dict[str, str]:
     year, home, countries, age_group, stage, status, trafficking, closure, destination = row
     others = [country for country in countries or () if country != home]
     if not others:
@@ -156,8 +155,8 @@ def _values(row: tuple[Any, ...], protocol: Protocol) -> dict[str, str]:
     elif len(set(others)) > 1:
         to = "several"
     else:
-        to = others[0] if others[0] in protocol.party_codes else OTHER
-    if destination is not None and destination not in protocol.party_codes:
+        to = others[0] if others[0] in parties else OTHER
+    if destination is not None and destination not in parties:
         destination = OTHER
     return {
         "year": year,

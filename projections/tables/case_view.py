@@ -69,9 +69,11 @@ class CaseViews(View):
         if step.after is None:
             return
         state = step.after.state
-        documents = CaseDocuments(state, step.registry.protocol, step.document_after)
+        documents = CaseDocuments(
+            state, step.registry.agreement, step.after.history, step.document_after
+        )
         alike, met = counted_as(state), state.facts.get("meeting_held")
-        due = period_end(state, step.registry.protocol)
+        due = period_end(state, step.registry.agreement.of_event(step.event))
         for viewer in viewers(state):
             view, waits = documents.of(viewer), documents.waiting(viewer)
             yield (

@@ -62,7 +62,7 @@ class ObligationViews(View):
     def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:  # noqa: ARG002
         if is_last and isinstance(step, CaseStep) and step.after is not None:
             acts = tuple(step.after.history.values())
-            for obligation in obligations(acts, step.registry.protocol).by_id.values():
+            for obligation in obligations(acts, step.registry.agreement).by_id.values():
                 yield self._row(obligation)
 
     def _before(self, step: CaseStep) -> CaseObligations:
@@ -71,7 +71,7 @@ class ObligationViews(View):
         known = self._known.pop(step.before.id, None)
         if known is not None and known.version == step.before.version:
             return known
-        return obligations(tuple(step.before.history.values()), step.registry.protocol)
+        return obligations(tuple(step.before.history.values()), step.registry.agreement)
 
     def _keep(self, case_id: UUID, folded: CaseObligations) -> None:
         self._known[case_id] = folded
@@ -102,4 +102,4 @@ class ObligationViews(View):
 def _after(before: CaseObligations, step: CaseStep) -> CaseObligations:
     if step.after is None or (step.mark is not None and not step.mark.has_effect):
         return replace(before, version=step.event.originator_version)
-    return after_act(before, step.after, step.event.as_act(), step.registry.protocol)
+    return after_act(before, step.after, step.event.as_act(), step.registry.agreement)

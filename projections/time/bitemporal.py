@@ -13,10 +13,10 @@ from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, after
 from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.case_state import CaseState
-from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 
@@ -87,15 +87,15 @@ def acts_at(acts: Iterable[Act], moment: Moment) -> tuple[Act, ...]:
     return tuple(happened) if happened and happened[0].kind == "case_opened" else ()
 
 
-def state_at(acts: Iterable[Act], protocol: Protocol, moment: Moment) -> CaseState | None:
+def state_at(acts: Iterable[Act], agreement: Agreement, moment: Moment) -> CaseState | None:
     """The state of a case at a moment; ``None`` where it was not opened."""
-    return folded(acts_at(acts, moment), protocol)
+    return folded(acts_at(acts, moment), agreement)
 
 
-def folded(counted: Sequence[Act], protocol: Protocol) -> CaseState | None:
+def folded(counted: Sequence[Act], agreement: Agreement) -> CaseState | None:
     """The state that :func:`acts_at` makes; ``None`` where nothing counts."""
     state: CaseState | None = None
-    for _, _, later in steps(counted, protocol):
+    for _, _, later in steps(counted, agreement):
         state = later
     return state
 
@@ -106,13 +106,13 @@ def acts_of(events: Iterable[ActionRecorded]) -> list[Act]:
 
 
 def steps(
-    counted: Iterable[Act], protocol: Protocol
+    counted: Iterable[Act], agreement: Agreement
 ) -> Iterator[tuple[Act, CaseState | None, CaseState]]:
     """Each of the actions that make a state, with the state before it and after it."""
     case: Case | None = None
     for act in counted:
         before = case.state if case else None
-        case, _ = after(case, act, protocol)
+        case, _ = after(case, act, agreement)
         if case is None:
             continue  # nothing that is understood has opened the case
         if before is not None and before.position > act.position:

@@ -8,9 +8,9 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from ledger.events.act import Act
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import annuls
 from ledger.procedure.case_state import CaseState
-from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 from projections.folds.audit_trail import differences
@@ -73,10 +73,10 @@ class _Side:
 
 
 def difference(
-    case_id: UUID, acts: Sequence[Act], protocol: Protocol, before: Moment, after: Moment
+    case_id: UUID, acts: Sequence[Act], agreement: Agreement, before: Moment, after: Moment
 ) -> CaseDifference:
     """What is different of a case, all of whose ``acts`` are given, and why."""
-    was, is_now = _side(acts, protocol, before), _side(acts, protocol, after)
+    was, is_now = _side(acts, agreement, before), _side(acts, agreement, after)
     came = {i: a for i, a in is_now.acts.items() if i not in was.acts}
     went = {i: a for i, a in was.acts.items() if i not in is_now.acts}
     # As valid, an annulled action is not there; its correction is why, though it changes nothing.
@@ -101,10 +101,10 @@ def difference(
     )
 
 
-def _side(acts: Sequence[Act], protocol: Protocol, moment: Moment) -> _Side:
+def _side(acts: Sequence[Act], agreement: Agreement, moment: Moment) -> _Side:
     counted = acts_at(acts, moment)
     changed, state = {}, None
-    for act, earlier, later in steps(counted, protocol):
+    for act, earlier, later in steps(counted, agreement):
         changed[act.id] = frozenset(_paths(earlier, later))
         state = later
     return _Side({act.id: act for act in counted}, state, changed)

@@ -69,11 +69,11 @@ class Seen:
             raise ValueError("the event is not recorded yet")
         self.position, self.last = event.position, event
         self.kinds[event.action.kind] += 1
-        if self.registry is None or event.originator_id == self.registry.protocol.ledger_id:
+        if self.registry is None or event.originator_id == self.registry.ledger_id:
             self.registry, _ = registries.applied(self.registry, event)
             return
         known = self.cases.get(event.originator_id)
-        case = Case.projector(self.registry.protocol)(known, (event,))
+        case = Case.projector(self.registry.agreement)(known, (event,))
         if case is not None:
             self.cases[event.originator_id] = case
 
@@ -90,7 +90,7 @@ class Seen:
             self.last.recorded_at if self.last else None,
             [(name, value, cases) for (name, value), cases in tallies.items()],
             self.kinds,
-            self.registry.protocol if self.registry else None,
+            self.registry.agreement.latest.protocol if self.registry else None,
         )
 
     def standing(self) -> Mapping[UUID, Mapping[str, str]]:

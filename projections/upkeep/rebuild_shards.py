@@ -98,7 +98,7 @@ class PartReader:
                 raise ValueError(f"case {row.originator_id} has a gap")
             event = row.event()
             registry = self.history.at(row.position)
-            after, mark = after_event(before, event, registry.protocol)
+            after, mark = after_event(before, event, registry.agreement)
             yield CaseStep(event, before, after, registry, self._documents, mark)
             before = after
 

@@ -253,7 +253,7 @@ class World:
     def hostile(self, content: Content, about: UUID | None = None, sender: str = "AL") -> Parcel:
         """Put into the mailbox what another country's node made up."""
         key = self.keys["ME"].public
-        parcel = pack(content, about or uuid4(), self.registry.protocol, sender, "ME", key)
+        parcel = pack(content, about or uuid4(), self.registry.directory, sender, "ME", key)
         self.mailbox.put(parcel)
         return parcel
 
@@ -474,7 +474,7 @@ def test_the_mailboxs_operator_cannot_claim_that_a_parcel_arrived(
 
     def said(about: Parcel) -> Acknowledgement:
         return Acknowledgement.of(
-            about, ParcelOutcome.TAKEN_IN, None, protocol=world.registry.protocol.id, at=clock.now()
+            about, ParcelOutcome.TAKEN_IN, None, protocol=world.registry.protocol_id, at=clock.now()
         )
 
     true = world.agencies.keys["me-node"]
@@ -633,7 +633,7 @@ def test_what_a_hostile_node_sends_ends_by_itself(world: World) -> None:
     personal = world.prepares(first_name=NOTE)
     personal.record(world.ledger)
     tampered = world.prepares(case_id=kosovos.case_id, action_id=kosovos.action.id)
-    key, protocol = world.keys["ME"].public, world.registry.protocol
+    key, protocol = world.keys["ME"].public, world.registry.directory
 
     def sealed(text: bytes) -> Parcel:
         share = pack(ShareGiven(share="00" * 32), None, protocol, "AL", "ME", key)
@@ -683,7 +683,7 @@ def test_what_was_not_believed_waits_for_its_operator(world: World) -> None:
         parcel,
         ParcelOutcome.NOT_BELIEVED,
         "not-a-party",
-        protocol=world.registry.protocol.id,
+        protocol=world.registry.protocol_id,
         at=clock.now(),
     )
     world.mailbox.acknowledge("ME", [sign(content, world.agencies.keys["me-node"])])

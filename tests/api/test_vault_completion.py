@@ -268,7 +268,7 @@ def test_a_country_gets_only_what_the_ledger_says_that_it_must_hold(world: World
         connection.execute(
             "UPDATE vault_xk.parcels_sent SET settled_at = now(), state = 'taken_in'"
         )
-    countries.mailbox.put(pack(asked, None, registry.protocol, "AL", "XK", key))
+    countries.mailbox.put(pack(asked, None, registry.directory, "AL", "XK", key))
     kosovo.share()
     kosovo.completing.step()
     sent = [
@@ -318,7 +318,7 @@ def test_an_answer_counts_as_that_countrys_node_signed_it_alone(world: World) ->
     countries = world.countries
     registry, montenegro = countries.ledger.adopted(), countries["ME"]
     content = HeldStatement(
-        protocol=registry.protocol.id,
+        protocol=registry.protocol_id,
         sender="XK",
         recipient="ME",
         ask=uuid4(),
@@ -337,12 +337,12 @@ def test_an_answer_counts_as_that_countrys_node_signed_it_alone(world: World) ->
     public = countries.keys["ME"].public
     for text in forged:
         answer = FieldsAnswered(statement=text)
-        parcel = pack(answer, None, registry.protocol, "XK", "ME", public)
+        parcel = pack(answer, None, registry.directory, "XK", "ME", public)
         with pytest.raises(ParcelError):
             montenegro.completing.take_in(montenegro.vault, parcel, answer, registry)
     # An answer to what was not asked changes nothing.
     answer = FieldsAnswered(statement=node_statements.sign(content, TYPE, key["xk-node"]))
-    parcel = pack(answer, None, registry.protocol, "XK", "ME", public)
+    parcel = pack(answer, None, registry.directory, "XK", "ME", public)
     montenegro.completing.take_in(montenegro.vault, parcel, answer, registry)
     montenegro.vault.missing.settle(patience=timedelta(), reachable=["XK", "AL"])
     world.holds_all()

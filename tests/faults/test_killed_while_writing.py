@@ -18,6 +18,7 @@ from api.runtime.database import open_store
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
+from ledger.procedure.agreement import Agreement
 from ledger.store.database import Database
 from projections.folds.audit_trail import state_after
 from projections.folds.case_view import case_view
@@ -104,7 +105,9 @@ def check_views(ledger: Ledger, conninfo: str, cases: set[UUID], agencies: Agenc
             state = state_after(views.trail(case_id))
             assert case is not None
             assert state == case.state
-            assert views.case("XK", case_id) == case_view(case.state, "XK", agencies.protocol)
+            assert views.case("XK", case_id) == case_view(
+                case.state, "XK", Agreement.of(agencies.protocol), case.history
+            )
             # What was disclosed with the opening is there once.
         with pool.transaction(role="case_ledger_vault_xk") as connection:
             held = connection.execute(

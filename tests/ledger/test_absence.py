@@ -220,7 +220,7 @@ def changed_protocol(**changes: object) -> Protocol:
 @pytest.mark.parametrize("earlier_rules", [{"quorum": None}, {"edition": 1}])
 def test_a_protocol_without_a_quorum_needs_every_party(earlier_rules: dict[str, object]) -> None:
     earlier = begun(changed_protocol(**earlier_rules))
-    assert earlier.registry.protocol.publishing_parties == 3
+    assert earlier.registry.directory.publishing_parties == 3
     for coordinator in ("xk-nac", "me-nac", "al-nac"):
         earlier.record(coordinator, vote(earlier.policy(3)))
     assert earlier.refused("xk-nac", absent()) == "every-party-decides"

@@ -50,7 +50,7 @@ def new_case(agencies: Agencies, length: int = 3) -> list[NewEvent]:
 
 def guard(ledger: Ledger) -> Guard:
     registry = ledger.adopted()
-    return Guard(registry.protocol.ledger_id, registry.version)
+    return Guard(registry.ledger_id, registry.version)
 
 
 def recorded(database: str) -> int:

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, decide
 from ledger.procedure.case_fold import CHANGES_PARTIES, fold
 from ledger.procedure.protocol import OVERSIGHT
@@ -124,13 +125,13 @@ class Walk:
         recorded = ActionRecorded(
             self.case_id, version, accepted.action, position, self.now + timedelta(seconds=1)
         )
-        project = Case.projector(PROTOCOL)
+        project = Case.projector(Agreement.of(PROTOCOL))
         before = self.case.state.parties if self.case else None
         self.case = project(self.case, [recorded])
         self.events.append(recorded)
         self.acts.append(recorded.as_act())
         assert self.case is not None
-        assert self.case.state == fold(self.acts, PROTOCOL)
+        assert self.case.state == fold(self.acts, Agreement.of(PROTOCOL))
         assert list(self.case.history.values()) == self.acts
         assert (self.case.state.version, self.case.state.position) == (version, position)
         if self.case.state.parties != before:

@@ -21,8 +21,8 @@ def test_a_ledger_adopted_before_an_action_was_added_is_read_and_does_not_allow_
     action = read(parse(str(agencies.sign(coordinators[0], adoption, None))))
     decide(None, action, PAST)
     registry = evolve(None, action, PAST, 1)
-    assert registry.protocol.edition == 1
-    assert "legal_hold_placed" not in registry.protocol.actions
+    assert registry.directory.edition == 1
+    assert "legal_hold_placed" not in registry.directory.actions
 
 
 def test_a_protocol_of_a_newer_edition_asks_for_an_update() -> None:

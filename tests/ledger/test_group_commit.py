@@ -254,8 +254,8 @@ def test_a_registry_that_moved_refuses_its_proposal_alone(
 ) -> None:
     registry = ledger.adopted()
 
-    right = Guard(registry.protocol.ledger_id, registry.version)
-    old = Guard(registry.protocol.ledger_id, registry.version - 1)
+    right = Guard(registry.ledger_id, registry.version)
+    old = Guard(registry.ledger_id, registry.version - 1)
     proposals = [
         AppendRequest((unsealed(opened(agencies, uuid4()), 1),), guard)
         for guard in (right, old, None)

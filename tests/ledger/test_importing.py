@@ -18,6 +18,7 @@ from ledger.importing import fields
 from ledger.importing.import_map import ImportMap, load_map
 from ledger.importing.mapping import Mapped, Mapper
 from ledger.importing.preparing import ImportRow, Prepared, Preparer, Signer, case_id_of
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import fold
 from ledger.signing import signed_action
 from ledger.signing.sd_jwt import parse
@@ -429,6 +430,6 @@ def test_any_row_is_recorded_as_it_says_or_refused_without_a_word_of_it(
         before = action.acted_at
         recorded = ActionRecorded(ready.case_id, version, action, version, datetime.now(UTC))
         acts.append(recorded.as_act())
-    state = fold(acts, agencies.protocol)
+    state = fold(acts, Agreement.of(agencies.protocol))
     assert state is not None
     assert state.status == values.get("cas_Status", state.status)

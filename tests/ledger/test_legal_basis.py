@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from ledger.events.event import ActionRecorded
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, decide
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
@@ -54,7 +55,7 @@ class Told:
         event = ActionRecorded(
             self.case_id, decided.originator_version, signed, decided.originator_version, now
         )
-        self.case = Case.projector(AGENCIES.protocol)(self.case, [event])
+        self.case = Case.projector(Agreement.of(AGENCIES.protocol))(self.case, [event])
         return signed.id
 
     def digest(self, action: UUID) -> str:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from api.exchange.parcel_transport import to_document
 from api.processes.app import MAX_BODY
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import shipped_protocol
 from ledger.procedure.registry import RegisteredKey, Registry
 from ledger.refusals import Refusal
@@ -103,7 +104,7 @@ def registry() -> Registry:
         keys.key_id(key): RegisteredKey(keys.key_id(key), agency, key, PAST, FAR)
         for agency, key in AGENCIES.keys.items()
     }
-    return Registry(PROTOCOL, known, version=1)
+    return Registry(Agreement.of(PROTOCOL), known, version=1)
 
 
 def test_a_sender_whose_parcels_are_not_taken_in_keeps_no_others_waiting(world: World) -> None:

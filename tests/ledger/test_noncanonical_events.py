@@ -20,6 +20,7 @@ from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import leaf_hash
 from ledger.log.note import Note
 from ledger.log.policy import Policy
+from ledger.procedure.agreement import Agreement
 from ledger.refusals import Refusal
 from ledger.replication.mirror import DivergedError, Mirror
 from ledger.signing import keys, sd_jwt, signed_action
@@ -99,7 +100,7 @@ def test_it_goes_on_and_is_read_by_all_alike(healed: str) -> None:
     cases = [row.originator_id for row in rows_from(ENTRIES)[31:]]
     with Ledger(environment(healed)) as ledger:
         registry = ledger.adopted()
-        assert registry.protocol.edition == 1
+        assert registry.directory.edition == 1
         # The registration in another form counts: the key that it registered signs.
         new = "xk-dhtqnj, registered last"
         for case_id, version in ((cases[0], 3), (cases[3], 2)):
@@ -108,7 +109,7 @@ def test_it_goes_on_and_is_read_by_all_alike(healed: str) -> None:
             assert case.version == version
             assert "victim_identified" in case.state.facts
         opened = ledger.append(
-            signed(opening(), UUID(int=7), registry.protocol.id, new), UUID(int=7), 0
+            signed(opening(), UUID(int=7), registry.protocol_id, new), UUID(int=7), 0
         )
         assert opened.position == len(ENTRIES) + 1
     entries = entries_of(healed)
@@ -172,11 +173,11 @@ def test_an_act_on_the_protocol_that_named_a_case_is_read_by_all_alike(healed: s
         registry = ledger.adopted()
         sd = signed_action.sign(
             act, agency=POLICE, key=KEYS["xk-dhtqnj, registered last"],
-            protocol=registry.protocol.id, case_id=uuid4(),
+            protocol=registry.protocol_id, case_id=uuid4(),
         )  # fmt: skip
         text = sd.without_disclosures()
         event = UnsealedEvent(
-            registry.protocol.ledger_id, registry.version + 1, act.kind, text.encode(),
+            registry.ledger_id, registry.version + 1, act.kind, text.encode(),
             UUID(sd.payload["jti"]),
         )  # fmt: skip
         (position,) = ledger.rows.insert_events([event]) or ()
@@ -284,7 +285,7 @@ def test_around_events_that_no_honest_node_records_everything_goes_on(
     assert {p: f.kind for p, f in by_verification(entries).items()} == kinds
 
     acts = acts_of(DatabaseEvents(database).case(case))
-    state = state_at(acts, agencies.protocol, Moment())
+    state = state_at(acts, Agreement.of(agencies.protocol), Moment())
     assert state == ledger.case(case).state  # type: ignore[union-attr]
     told = ledger_at(DatabaseEvents(database).events(), Moment())
     assert (told.position, told.cases) == (len(entries), 1)

@@ -9,7 +9,7 @@ program; it adds what is missing and leaves the rest.
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,8 @@ from joserfc.jwk import OKPKey
 
 from ledger.events import event_bytes
 from ledger.events.event import recorded
+from ledger.procedure.agreement import Agreement
+from ledger.procedure.amendments import text_digest, text_of
 from ledger.procedure.case import Case
 from ledger.procedure.registry import SignatureState
 from ledger.refusals import Refusal
@@ -41,6 +43,9 @@ from ledger.vocabulary import (
 from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import (
     AbsenceAnnounced,
+    AmendmentAccepted,
+    AmendmentDeclined,
+    AmendmentProposed,
     CoordinatorKeyRecovered,
     CountryKeyRegistered,
     KeyChangeConfirmed,
@@ -91,7 +96,7 @@ def test_it_is_read_by_todays_code(file: Path, agencies: Agencies) -> None:
     assert inspect(row).problem is None
     key = OKPKey.import_key(kept["public_key"])
     signed_action.verify(event.action, key)
-    (told,) = Decoder(agencies.protocol).tables([row])[kept["kind"]].to_pylist()
+    (told,) = Decoder(Agreement.of(agencies.protocol)).tables([row])[kept["kind"]].to_pylist()
     assert (told["action_id"], told["schema_version"]) == (str(event.action.id), kept["version"])
 
 
@@ -295,6 +300,19 @@ def _some(kind: str, agencies: Agencies, data: st.DataObject) -> Action:
         "key_revoked": lambda: KeyRevoked(acted_at=PAST, key_id=kid),
         "key_change_confirmed": lambda: KeyChangeConfirmed(acted_at=PAST, proposal=UUID(int=7)),
         "key_change_declined": lambda: KeyChangeDeclined(acted_at=PAST, proposal=UUID(int=7)),
+        "amendment_proposed": lambda: AmendmentProposed(
+            acted_at=PAST,
+            protocol=text_of(agencies.protocol),
+            digest=text_digest(text_of(agencies.protocol)),
+            reason="A shelter opens in Podgorica.",
+            earliest_day=date(2026, 3, 1),
+        ),
+        "amendment_accepted": lambda: AmendmentAccepted(
+            acted_at=PAST, proposal=UUID(int=7), digest="0" * 64
+        ),
+        "amendment_declined": lambda: AmendmentDeclined(
+            acted_at=PAST, proposal=UUID(int=7), digest="0" * 64, reason="The deadline is short."
+        ),
         "key_compromised": lambda: KeyCompromised(acted_at=PAST, key_id=kid, since=PAST),
         "absence_announced": lambda: AbsenceAnnounced(
             acted_at=PAST, party="AL", subjects=(VoteSubject.LOG_KEY, VoteSubject.WITNESSES)

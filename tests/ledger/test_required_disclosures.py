@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 from ledger.events.event import ActionRecorded
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, decide
 from ledger.procedure.case_state import Erasure
 from ledger.signing import signed_action
@@ -66,7 +67,7 @@ class Told:
         event = decide(self.case, signed, self.case_id, AGENCIES.protocol, now)
         event = replace(event, position=100 + len(self.disclosed), recorded_at=now)
         assert isinstance(event, ActionRecorded)
-        self.case = Case.projector(AGENCIES.protocol)(self.case, [event])
+        self.case = Case.projector(Agreement.of(AGENCIES.protocol))(self.case, [event])
         self.disclosed[signed.id] = (agency[:2].upper(), issued.disclosures)
         return signed.id
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ledger.events.act import Act
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import annulled_ids
 from ledger.vocabulary.coordination import (
     CaseClosed,
@@ -51,7 +52,7 @@ LONG_AFTER = datetime(2030, 1, 1, tzinfo=UTC)
 def report_of(
     cases: Iterable[Sequence[Act]], year: int = 2026, until: datetime = LONG_AFTER
 ) -> AnnualReport:
-    return annual_report(cases, PROTOCOL, Year.of(year, until), CHECKPOINT)
+    return annual_report(cases, Agreement.of(PROTOCOL), Year.of(year, until), CHECKPOINT)
 
 
 def day(text: str) -> datetime:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.events.act import Act
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import shipped_protocol
 from projections.folds.state_json import state_document
 from projections.time.bitemporal import Moment, acts_at, corrections_at, state_at
@@ -39,7 +40,7 @@ def test_as_known_is_a_fold_of_what_was_recorded_by_then(acts: Acts) -> None:
             Moment(position=position + 2),  # other cases' events lie between
             Moment(time=known[-1].recorded_at if known else START),
         ):
-            assert told_of(state_at(acts, PROTOCOL, moment)) == expected
+            assert told_of(state_at(acts, Agreement.of(PROTOCOL), moment)) == expected
 
 
 @LIMITS
@@ -55,7 +56,7 @@ def test_as_valid_is_a_fold_of_what_had_happened_by_then(acts: Acts, data: st.Da
         opened = happened and happened[0].kind == "case_opened"
         expected = simple_fold(happened, PROTOCOL) if opened else None
         moment = Moment(position=known[-1].position if known else 0, valid_at=valid_at)
-        state = state_at(acts, PROTOCOL, moment)
+        state = state_at(acts, Agreement.of(PROTOCOL), moment)
         assert told_of(state) == expected
         if state is not None:
             assert state.version == max(act.version for act in happened)
@@ -85,11 +86,13 @@ def without_nothing(value: Any) -> Any:
 def test_differences_lead_from_one_moment_to_the_other(acts: Acts, data: st.DataObject) -> None:
     first, last = sorted(data.draw(st.tuples(*[st.integers(0, 3 * len(acts) + 1)] * 2)))
     before, after = Moment(position=first), Moment(position=last)
-    found = difference(acts[0].case_id if acts else START_ID, acts, PROTOCOL, before, after)
-    document = state_document(state_at(acts, PROTOCOL, before))
+    found = difference(
+        acts[0].case_id if acts else START_ID, acts, Agreement.of(PROTOCOL), before, after
+    )
+    document = state_document(state_at(acts, Agreement.of(PROTOCOL), before))
     for one in found.differences:
         put(document, one.path, one.after)
-    expected = state_document(state_at(acts, PROTOCOL, after))
+    expected = state_document(state_at(acts, Agreement.of(PROTOCOL), after))
     assert without_nothing(document) == without_nothing(expected)
     between = [act.position for act in acts if first < act.position <= last]
     assert [event.position for event in found.events] == between
@@ -110,7 +113,7 @@ def test_what_became_known_of_a_day_is_told_with_its_reasons(
     known = data.draw(st.integers(1, len(acts)))
     before = Moment(position=acts[known - 1].position, valid_at=day)
     after = Moment(valid_at=day)
-    found = difference(acts[0].case_id, acts, PROTOCOL, before, after)
+    found = difference(acts[0].case_id, acts, Agreement.of(PROTOCOL), before, after)
     told = {event.action_id: event.because for event in found.events}
     was = {act.id for act in acts_at(acts, before)}
     is_now = {act.id for act in acts_at(acts, after)}

@@ -20,6 +20,7 @@ from ledger.application import Ledger
 from ledger.export.static_export import write_export
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note, SignatureType, SignerKey
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
 from ledger.signing import sd_jwt, signed_action
 from ledger.signing.keys import generate, key_id
@@ -100,7 +101,7 @@ def test_reading_at_once_and_one_by_one_is_the_same(
         )
         marks |= markers(action)
         ledger.take("xk-nac", action, uuid4())
-    at_once = Decoder(agencies.protocol).tables(ledger.recorded)[kind]
+    at_once = Decoder(Agreement.of(agencies.protocol)).tables(ledger.recorded)[kind]
     read_back = [row.event().action for row in ledger.recorded]
     acted_at, own = decoding._read_one_by_one(kind, read_back)
     assert at_once.select(schema_of(kind).names[len(COMMON) :]).to_pydict() == {
@@ -164,7 +165,7 @@ def test_what_is_valid_in_another_way_of_writing_reads_the_same(
         text = f"{header}.{_encoded(json.dumps(payload, indent=2))}.{signature}"
     ledger = MemoryLedger(agencies)
     ledger.put(text, named)
-    (row,) = Decoder(agencies.protocol).tables(ledger.recorded)[kind].to_pylist()
+    (row,) = Decoder(Agreement.of(agencies.protocol)).tables(ledger.recorded)[kind].to_pylist()
     assert row["acted_at"] == getattr(model, "acted_at")  # noqa: B009
     for name in type(model).model_fields:
         expected = getattr(model, name)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from ledger.events.act import Act
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
 from ledger.procedure.case_fold import annulled_ids, evolve, fold
 from ledger.procedure.case_state import CaseState
@@ -95,7 +96,7 @@ def case() -> RecordedCase:
 
 
 def all_of(case: RecordedCase) -> list[Obligation]:
-    return list(obligations(case.acts, PROTOCOL).by_id.values())
+    return list(obligations(case.acts, Agreement.of(PROTOCOL)).by_id.values())
 
 
 def of_kind(case: RecordedCase, *kinds: ObligationKind) -> list[Obligation]:
@@ -143,7 +144,7 @@ def test_a_request_is_acknowledged_and_answered(case: RecordedCase) -> None:
 
 
 def one_of(case: RecordedCase, obligation_id: UUID) -> Obligation:
-    return obligations(case.acts, PROTOCOL).by_id[obligation_id]
+    return obligations(case.acts, Agreement.of(PROTOCOL)).by_id[obligation_id]
 
 
 def test_declining_answers_a_request(case: RecordedCase) -> None:
@@ -354,11 +355,11 @@ def walked(data: st.DataObject) -> CaseObligations:
             walk.propose(data, now)
         for number in range(recorded + 1, len(walk.events) + 1):
             acts = walk.acts[:number]
-            case = Case.projector(PROTOCOL)(None, walk.events[:number])
+            case = Case.projector(Agreement.of(PROTOCOL))(None, walk.events[:number])
             assert case is not None
-            before, known = known, after_act(known, case, acts[-1], PROTOCOL)
+            before, known = known, after_act(known, case, acts[-1], Agreement.of(PROTOCOL))
             told |= {o.id: o for o in known.since(before)}
-            assert known == obligations(acts, PROTOCOL)
+            assert known == obligations(acts, Agreement.of(PROTOCOL))
             check(known, case, acts)
             runs = naive_runs(acts)
             stands = {(key, opener) for key, opener, _ in runs}
@@ -416,10 +417,10 @@ def naive_runs(acts: Sequence[Act]) -> set[Run]:
         if act.id not in annulled:
             keys: set[object] = {
                 (o.step.action, o.step.party, o.step.agency, o.basis)
-                for o in owed_steps(state, PROTOCOL)
+                for o in owed_steps(state, Agreement.of(PROTOCOL), {})
             }
             owed.append((keys, act.id))
-    assert state == fold(acts, PROTOCOL)
+    assert state == fold(acts, Agreement.of(PROTOCOL))
     since: dict[object, UUID] = {}
     runs: set[Run] = set()
     for (before, _), (after, act_id) in pairwise(owed):
@@ -437,7 +438,7 @@ def check(known: CaseObligations, case: Case, acts: Sequence[Act]) -> None:
     assert len(still) == len(known.open)
     # Everything that is expected next is owed, with the same deadline.
     owed = {(o.action, o.debtor, o.debtor_agency, o.concerning, o.due) for o in still}
-    for step in expected_steps(case.state, PROTOCOL):
+    for step in expected_steps(case.state, Agreement.of(PROTOCOL), {}):
         assert (step.action, step.party, step.agency, step.concerning, step.due) in owed
     for o in known.by_id.values():
         assert Obligation.model_validate(o.model_dump()) == o

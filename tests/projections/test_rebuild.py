@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ledger.application import Ledger, environment
 from ledger.events.event import ActionRecorded, recorded
 from ledger.events.event_mapper import UnsealedEvent
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, decide
 from ledger.procedure.registry import SignatureState
 from ledger.refusals import Refusal
@@ -80,7 +81,7 @@ class Recorder:
         (row,) = self.ledger.rows.select_positions([position])
         made = recorded(row.state, case_id, version, position)
         if not self._is_registry(case_id):
-            project = Case.projector(self.agencies.protocol)
+            project = Case.projector(Agreement.of(self.agencies.protocol))
             self.cases[case_id] = project(self.cases[case_id], [made])
         return made
 
@@ -110,7 +111,7 @@ def record_anything(data: st.DataObject, ledger: Ledger, agencies: Agencies) -> 
     """A ledger of a few cases, with keys that come, go, and turn out to be compromised."""
     recorder = Recorder(ledger, agencies)
     registry = ledger.adopted()
-    recorder.versions[registry.protocol.ledger_id] = registry.version
+    recorder.versions[registry.ledger_id] = registry.version
     known, times = list(registry.keys), [START]
     now = START
     for _ in range(STEPS):
@@ -249,7 +250,9 @@ def check_documents(database: str) -> None:
             assert made == dumped == state_document(state)
             assert list(made) == list(dumped)
             for viewer in viewers(state):
-                shown = CaseDocuments(state, step.registry.protocol, made).of(viewer)
+                shown = CaseDocuments(state, step.registry.agreement, step.after.history, made).of(
+                    viewer
+                )
                 assert CaseView.model_validate(shown).model_dump(mode="json") == shown
     finally:
         datastore.close()

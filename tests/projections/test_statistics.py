@@ -270,7 +270,7 @@ def columns(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_cases_are_counted_once(columns: Path) -> None:
-    protocol = Agencies().protocol
+    protocol = Agencies().protocol.party_codes
     for by in (["year", "age_group"], ["corridor", "stage"], ["closure"], ["destination"]):
         cube, counts, manifest = count_cases(columns, protocol, by)
         assert sum(counts.values()) == 120

@@ -13,6 +13,7 @@ from psycopg import Cursor
 from psycopg.rows import DictRow
 
 from ledger.application import Ledger
+from ledger.procedure.agreement import Agreement
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.store.database import Database
@@ -148,7 +149,9 @@ def test_the_view_is_a_fold_of_the_trail(
     assert [entry.version for entry in trail] == [1, 2]
     state = state_after(trail)
     assert state is not None
-    assert reader.case("XK", player.case_id) == case_view(state, "XK", agencies.protocol)
+    assert reader.case("XK", player.case_id) == case_view(
+        state, "XK", Agreement.of(agencies.protocol), {}
+    )
     asked = {change.path: (change.before, change.after) for change in trail[1].changes}
     assert asked["/parties"] == (["XK"], ["XK", "ME"])
 
@@ -164,7 +167,7 @@ def test_revoking_a_key_changes_the_state_of_its_signatures(
         receipt = player.ledger.append_to_registry(signed_action.read(revoked))
         wait_for(reader, receipt.position)
     assert [e.signature for e in reader.trail(player.case_id)] == ["valid, key since revoked"]
-    protocol_trail = reader.trail(player.ledger.adopted().protocol.ledger_id)
+    protocol_trail = reader.trail(player.ledger.adopted().ledger_id)
     assert [c.path for c in protocol_trail[-1].changes] == [f"/keys/{kid}/revoked_at"]
 
 

@@ -21,6 +21,7 @@ from api.client import LedgerClient, RefusedError
 from api.client.schemas import Receipt
 from api.keys.country_keys import country_keys, person_keys
 from ledger.application import Ledger
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import NODE
 from ledger.signing import signed_action
@@ -207,7 +208,7 @@ class AnySequence(RuleBasedStateMachine):
                 if folded is None or viewer not in seeing:
                     assert shown is None
                 else:
-                    assert shown == case_view(folded, viewer, protocol)
+                    assert shown == case_view(folded, viewer, Agreement.of(protocol), {})
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ class World:
         keys = person_keys(settings, country_keys(settings, [party]))[party]
         with Ledger(environment(self.database)) as ledger, Database(self.database) as database:
             check: VaultCheck = vault_check(ledger, database, Outbox(database), party, keys)
-            protocol = ledger.adopted().protocol
+            protocol = ledger.adopted().directory
             return [str(one) for one in check.findings(protocol, protocol)], check.lacks
 
 

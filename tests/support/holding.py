@@ -71,7 +71,7 @@ def _standings(settings: Settings, conninfo: str) -> Iterator[VaultStanding]:
 
 def vault_standing(ledger: Ledger, database: Database, party: str, keys: DataKeys) -> VaultStanding:
     """Return the standing of one vault."""
-    protocol = ledger.adopted().protocol
+    protocol = ledger.adopted().directory
     check = vault_check(ledger, database, Outbox(database), party, keys)
     findings = tuple(map(str, check.findings(protocol, protocol)))
     due: dict[Place, RequiredPart] = {}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ledger.events import event_bytes
 from ledger.events.event import ActionRecorded, recorded
 from ledger.log.merkle import Frontier, leaf_hash
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, decide
 from ledger.refusals import Refusal
 from ledger.signing.signed_action import read_recorded
@@ -69,6 +70,10 @@ class MemoryLedger:
     def rows(self, after: int, upto: int) -> Iterator[RecordedRow]:
         yield from self.recorded[after:upto]
 
+    def acts(self) -> Iterator[RecordedRow]:
+        first = [row.originator_id for row in self.recorded[:1]]
+        yield from (row for row in self.recorded if row.originator_id in first)
+
     def root(self, size: int) -> bytes:
         while len(self.frontiers) <= size:
             leaf = self.recorded[len(self.frontiers) - 1].leaf_hash
@@ -103,7 +108,7 @@ class Walk:
             except (Refusal, KeyError):
                 continue
             event = self.ledger.put(signed, case_id)
-            self.cases[case_id] = Case.projector(protocol)(case, [event])
+            self.cases[case_id] = Case.projector(Agreement.of(protocol))(case, [event])
             return
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, decide
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
@@ -44,7 +45,7 @@ class RecordedCase:
             3 * decided.originator_version,  # other cases' events lie between
             action.acted_at + timedelta(seconds=1),
         )
-        self.case = Case.projector(self.agencies.protocol)(self.case, [event])
+        self.case = Case.projector(Agreement.of(self.agencies.protocol))(self.case, [event])
         self.events.append(event)
         return read.id
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ledger.events.act import Act
 from ledger.procedure import rules
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import annulled_ids, fold
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
@@ -30,7 +31,7 @@ def walks(draw: st.DrawFn, protocol: Protocol, *, proposed: int = 40) -> tuple[A
     now = START
     for _ in range(proposed):
         now += timedelta(hours=1)
-        state = fold(acts, protocol)
+        state = fold(acts, Agreement.of(protocol))
         acted_at = now - timedelta(hours=draw(st.sampled_from(_AGO)))
         signed = {
             act.id: (protocol.agencies_by_id[act.agency].party, sorted(act.digests))

@@ -121,7 +121,7 @@ def get_reciprocity(
     wait_for(node, _VIEW, at_least)
     moment = as_of or clock.now()
     own = viewer if viewer != OVERSIGHT_VIEWER else None
-    parties = caller.registry.protocol.party_codes
+    parties = caller.protocol.party_codes
     balances = reciprocity(node.views.debts_between(own), moment, parties)
     shown = [b for b in balances if own is None or own in b.countries]
     return Reciprocity(as_of=moment, balances=tuple(shown))

@@ -195,12 +195,12 @@ def _as_of(
     node: Node, caller: Caller, case_id: UUID, moment: Moment
 ) -> tuple[StoredCase, Container[UUID]]:
     """The view at a moment, and the actions that count in it."""
-    protocol = caller.registry.protocol
+    agreement = caller.registry.agreement
     acts = acts_at(acts_of(node.ledger.case_events(case_id)), moment)
-    state = folded(acts, protocol)
+    state = folded(acts, agreement)
     if state is None or caller.viewer not in viewers(state):
         raise _unknown()
-    view = case_view(state, caller.viewer, protocol)
+    view = case_view(state, caller.viewer, agreement, {act.id: act for act in acts})
     stored = StoredCase(view.version, view.position, view.model_dump_json())
     return stored, {act.id for act in acts}
 

@@ -38,7 +38,7 @@ def ready(node: TheNode) -> Readiness:
     standing = node.standing()
     found = Readiness(
         status="ready",
-        protocol=registry.protocol.id,
+        protocol=registry.protocol_id,
         head=node.ledger.head(),
         views={name: node.views.position(name) for name in VIEWS},
         published=standing.published,

@@ -285,7 +285,7 @@ def _published(node: Node) -> tuple[Note, Checkpoint]:
 def _sees(node: Node, caller: TheCaller, position: int) -> bool:
     if caller.sees_every_event:
         return True
-    ledger_id = caller.registry.protocol.ledger_id
+    ledger_id = caller.registry.ledger_id
     seen = node.views.positions_seen_by(
         caller.viewer, ledger_id, after=position - 1, upto=position, limit=1
     )

@@ -56,7 +56,7 @@ def send_parcel(
         raise Refusal(
             Ground.NOT_ALLOWED, "own-parcels", "A node sends its own country's parcels.", "sender"
         )
-    known = caller.registry.protocol.party_codes
+    known = caller.protocol.party_codes
     if document.recipient == document.sender or document.recipient not in known:
         raise Refusal(
             Ground.INVALID, "parcel", "A parcel goes to another party of the protocol.", "recipient"
@@ -65,7 +65,7 @@ def send_parcel(
         parcel = from_document(document)
     except ValueError as error:
         raise Refusal(Ground.INVALID, "parcel", "It is not base64.", "sealed") from error
-    if is_of_another(parcel, caller.registry.protocol):
+    if is_of_another(parcel, caller.protocol):
         raise Refusal(
             Ground.NOT_ALLOWED, "own-parcels", "This is the id of another party's parcel.", "id"
         )

@@ -15,6 +15,7 @@ from api.node.node import Node
 from ledger.log.signed_decision import HEADER
 from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
+from ledger.system import clock
 
 router = APIRouter(prefix="/v1/outbox", tags=["outbox"], route_class=DeclaredParametersRoute)
 
@@ -74,5 +75,5 @@ def answer(node: Node, sent: str, recorded: Receipt | Outcome) -> JSONResponse:
 def _may_know(caller: Caller, agency_id: str) -> bool:
     if caller.agency.id == agency_id:
         return True
-    agency = caller.registry.agency(agency_id)
+    agency = caller.registry.agency(agency_id, clock.now())
     return caller.agency.role == COORDINATOR and agency.party == caller.agency.party

@@ -134,7 +134,7 @@ def _file(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
         vault.readings.of_case(case_id),
         country=caller.agency.party,
         language=asked.language,
-        protocol=caller.registry.protocol,
+        protocol=caller.protocol,
         erased=node.erased_data(opened.case, caller.agency.party),
     )
 

@@ -28,7 +28,7 @@ router = APIRouter(prefix="/v1", tags=["protocol"], route_class=DeclaredParamete
 @router.get("/protocol", response_model=ProtocolDocument, responses=responses(401, 403, 409, 503))
 def get_protocol(caller: TheCaller) -> ProtocolDocument:
     """The protocol as data: parties, roles, and the rules of each action."""
-    protocol = caller.registry.protocol
+    protocol = caller.protocol
     return ProtocolDocument(
         id=protocol.id,
         title=protocol.title,
@@ -62,7 +62,7 @@ def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
                 if key.agency == agency.id
             ),
         )
-        for agency in caller.registry.protocol.agencies
+        for agency in caller.protocol.agencies
     ]
 
 
@@ -109,7 +109,7 @@ def get_absence(
             "whole-ledger",
             "What a party misses is shown to coordinators, oversight bodies and nodes.",
         )
-    if party not in caller.registry.protocol.party_codes:
+    if party not in caller.protocol.party_codes:
         raise Refusal(Ground.UNKNOWN, "unknown-party", "This is no party of the protocol.", "party")
     return absence_report(node.database, node.policy_at, caller.registry, party)
 
@@ -137,6 +137,6 @@ def get_protocol_trail(
     """The audit trail of the protocol itself: its adoption, and every key since."""
     wait_for(node, "audit_trail", at_least)
     limit = 200
-    entries = node.views.trail(caller.registry.protocol.ledger_id, after=after, limit=limit)
+    entries = node.views.trail(caller.registry.ledger_id, after=after, limit=limit)
     more = entries[-1].version if len(entries) == limit else None
     return TrailPage(entries=tuple(entries), next=more)

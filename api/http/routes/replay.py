@@ -51,7 +51,7 @@ def get_difference(
             Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."
         )
     acts = acts_of(node.ledger.case_events(case_id))
-    return difference(case_id, acts, caller.registry.protocol, before, after)
+    return difference(case_id, acts, caller.registry.agreement, before, after)
 
 
 @router.get(
@@ -70,7 +70,7 @@ async def get_ledger_moment(
     costly: Costly = request.app.state.costly
     return await costly.run(
         caller.agency.id,
-        lambda: node.views.ledger_moment(_position(node, moment), caller.registry.protocol),
+        lambda: node.views.ledger_moment(_position(node, moment), caller.protocol),
     )
 
 

@@ -37,12 +37,12 @@ def list_retention(
     """
     party = _coordinators_country(caller)
     if case_id is not None:
-        one = of_case(node, party, caller.registry.protocol, case_id)
+        one = of_case(node, party, caller.protocol, case_id)
         return RetentionPage(cosigned_until=one.cosigned_until, cases=tuple(one.cases), next=None)
     found = coming(
         node,
         party,
-        caller.registry.protocol,
+        caller.protocol,
         within=timedelta(days=within_days),
         limit=limit,
         after=_place(after),

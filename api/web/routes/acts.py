@@ -40,7 +40,7 @@ def list_acts(request: Request, node: TheNode, caller: TheCaller, case_id: CaseI
     view = own_case(node, caller, case_id)
     case, words = recorded_case(node, case_id), Words.of(request)
     told = offers(
-        case.state, case.history, caller.agency, caller.registry.protocol, _now(),
+        case.state, case.history, caller.agency, caller.protocol, _now(),
         caller.key_id or "",
     )  # fmt: skip
     own = {k: o for k, o in told.items() if o.refusal is None or o.refusal.rule != "role"}
@@ -69,7 +69,7 @@ def _form(
     request: Request, node: Node, caller: Caller, kind: str, case_id: UUID | None
 ) -> Response:
     _check_acts(caller)
-    protocol, words = caller.registry.protocol, Words.of(request)
+    protocol, words = caller.protocol, Words.of(request)
     if kind not in protocol.actions or kind in NOT_BY_FORM:
         raise Refusal(Ground.UNKNOWN, "unknown-kind", "There is no such form.", "kind")
     case = recorded_case(node, case_id) if case_id is not None else None
@@ -108,7 +108,7 @@ def _action_name(act: Act, words: Words) -> str:
 
 def _check_acts(caller: Caller) -> None:
     """Raises ``Refusal`` for who records nothing on cases by a page."""
-    role, rules = caller.agency.role, caller.registry.protocol.actions.values()
+    role, rules = caller.agency.role, caller.protocol.actions.values()
     if role == NODE or not any(role in rule.roles for rule in rules):
         raise Refusal(
             Ground.NOT_ALLOWED, "role", "Oversight and nodes record no case actions here."

@@ -68,7 +68,7 @@ def list_cases(
     due_only = show == "due" and viewer != OVERSIGHT_VIEWER
     position = node.views.position("case_views")
     found = node.views.lists.by_due(viewer, agency, now, limit=PAGE, after=after, due_only=due_only)
-    protocol = caller.registry.protocol
+    protocol = caller.protocol
     return page(
         request, "cases.html", caller, show="due" if due_only else "all", position=position,
         cases=[(view, dues(view, agency, protocol, now)) for view in found.cases],
@@ -85,7 +85,7 @@ def show_case(
         wait_for(node, projection, at_least)
     view = own_case(node, caller, case_id)
     trail, words = trail_of(node, caller, case_id), Words.of(request).things
-    protocol, held = caller.registry.protocol, case_fields(node, caller, case_id)
+    protocol, held = caller.protocol, case_fields(node, caller, case_id)
     return page(
         request,
         "case.html",
@@ -145,9 +145,7 @@ async def open_personal(
             return _personal(request, node, caller, case_id, refused=refusal.rule)
         history = opened.case.history
         fields = [personal_field(one, history[one.action_id]) for one in opened.fields]
-        offered = releases(
-            opened.case, caller.agency, caller.registry.protocol, asked.groups, _now()
-        )
+        offered = releases(opened.case, caller.agency, caller.protocol, asked.groups, _now())
         return _personal(
             request,
             node,
@@ -180,7 +178,7 @@ def _personal(
 ) -> Response:
     view = own_case(node, caller, case_id)
     trail, words = trail_of(node, caller, case_id), Words.of(request).things
-    protocol = caller.registry.protocol
+    protocol = caller.protocol
     named = names(protocol, trail, words)
     shown = [
         (field, told(field.kind, {field.field: field.value}, named, words)[0]) for field in fields

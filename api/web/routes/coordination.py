@@ -46,7 +46,7 @@ def board(
         raise Refusal(
             Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators and oversight."
         )
-    now, protocol = clock.now(), caller.registry.protocol
+    now, protocol = clock.now(), caller.protocol
     views, viewer, own = node.views, caller.viewer, caller.agency.party
     if show is None:
         countries = sorted({p.code for p in protocol.parties}, key=lambda code: (code != own, code))
@@ -79,7 +79,7 @@ def retention(request: Request, node: TheNode, caller: TheCaller) -> Response:
     """What will be erased because its period of retention ends, what is held, what is erased."""
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
-    party, protocol = caller.agency.party, caller.registry.protocol
+    party, protocol = caller.agency.party, caller.protocol
     found = coming(node, party, protocol, within=_AHEAD, limit=_RETAINED)
     return page(
         request,
@@ -137,7 +137,7 @@ def keys(request: Request, caller: TheCaller) -> Response:
     """Show the country's keys, the form to register one, and the changes that wait."""
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
-    now, protocol = clock.now(), caller.registry.protocol
+    now, protocol = clock.now(), caller.protocol
     agencies = [a for a in protocol.agencies if a.party == caller.agency.party and a.role != NODE]
     own = {a.id for a in agencies}
     held = sorted(

@@ -14,6 +14,7 @@ from api.web.errors import PageRoute
 from api.web.languages import COOKIE, LANGUAGES
 from api.web.rendering import PAGE_HEADERS, page
 from ledger.refusals import Ground, Refusal
+from ledger.system import clock
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _YEAR = 365 * 24 * 3600
@@ -30,7 +31,7 @@ def first(request: Request, node: TheNode) -> Response:
 @router.get("/sign-in")
 def sign_in(request: Request, node: TheNode, return_to: ReturnTo = "/cases") -> Response:
     """Sign in at the agency's provider, or by its key in this browser."""
-    protocol = node.ledger.adopted().protocol
+    protocol = node.ledger.adopted().protocol_today(clock.now())
     agencies = [a for a in protocol.agencies if node.serves_people(a)]
     parties = [p for p in protocol.parties if any(a.party == p.code for a in agencies)]
     return page(

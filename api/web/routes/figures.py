@@ -19,5 +19,5 @@ def figures(request: Request, node: TheNode, caller: TheCaller) -> Response:
         raise Refusal(
             Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators and oversight."
         )
-    counted = node.views.figures(caller.viewer, caller.registry.protocol)
+    counted = node.views.figures(caller.viewer, caller.protocol)
     return page(request, "charts.html", caller, charts=charts(counted, Words.of(request)))

@@ -54,7 +54,7 @@ class _Meeting:
         for view in views:
             wait_for(self.node, view, self.at_least)
         position = min(self.node.views.position(view) for view in views)
-        protocol = self.caller.registry.protocol
+        protocol = self.caller.protocol
         found = self.node.views.sitting(self.sitting, protocol, limit=_AT_MOST, also=also)
         return found, position
 
@@ -72,7 +72,7 @@ def the_meeting(
     """
     _check_coordinator(caller)
     own = caller.agency.party
-    if country == own or country not in caller.registry.protocol.party_codes:
+    if country == own or country not in caller.protocol.party_codes:
         raise Refusal(
             Ground.UNKNOWN, "no-such-resource", "This is no other country of the protocol."
         )
@@ -87,7 +87,7 @@ def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Respon
     """With which country: those with which open cases are shared."""
     _check_coordinator(caller)
     own, now = caller.agency.party, _now()
-    others = caller.registry.protocol.party_codes - {own}
+    others = caller.protocol.party_codes - {own}
     shared = node.views.shared_with(own, others, limit=_COUNTED + 1)
     return page(
         request,
@@ -121,7 +121,7 @@ def show_agenda(request: Request, meeting: TheMeeting) -> Response:
         discussed=sum(one.discussed for one in cases),
         left=len(left),
         first=left[0] if left else None,
-        named=names(caller.registry.protocol, (), words.things),
+        named=names(caller.protocol, (), words.things),
         urgency=urgency,
         end_of=_end_of,
         position=position,
@@ -135,7 +135,7 @@ def show_summary(request: Request, meeting: TheMeeting) -> Response:
     caller, sitting = meeting.caller, meeting.sitting
     cases, position = meeting.agenda()
     words = Words.of(request).things
-    named = names(caller.registry.protocol, (), words)
+    named = names(caller.protocol, (), words)
     return page(
         request,
         "meeting_summary.html",
@@ -169,7 +169,7 @@ def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Respons
     node, caller, sitting = meeting.node, meeting.caller, meeting.sitting
     cases, position = meeting.agenda(case_id)
     shared = _shared(cases, case_id)
-    protocol, words, now = caller.registry.protocol, Words.of(request), _now()
+    protocol, words, now = caller.protocol, Words.of(request), _now()
     case, trail = recorded_case(node, case_id), trail_of(node, caller, case_id)
     told = rows(
         trail, case_fields(node, caller, case_id), dict(handovers(trail)), protocol, words.things

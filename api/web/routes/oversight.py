@@ -37,12 +37,14 @@ def replay(
     seen = min(version or len(trail), len(trail))
     entry = trail[seen - 1]
     case = node.ledger.case(case_id, upto_position=entry.position)
-    words, protocol = Words.of(request).things, caller.registry.protocol
+    words, protocol = Words.of(request).things, caller.protocol
     # A country sees what there was before it joined the case, as it does on the trail.
     viewer = caller.viewer
     if case is None:
         raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case.")
-    then = case_view(case.state, viewer, protocol) if viewer in viewers(case.state) else None
+    then = None
+    if viewer in viewers(case.state):
+        then = case_view(case.state, viewer, caller.registry.agreement, case.history)
     return page(
         request,
         "replay.html",
@@ -71,7 +73,7 @@ def audit_trail(
     """Who did what, when, under which signature, and what it changed; filtered."""
     view = own_case(node, caller, case_id)
     trail = trail_of(node, caller, case_id)
-    words, protocol = Words.of(request).things, caller.registry.protocol
+    words, protocol = Words.of(request).things, caller.protocol
     told = rows(trail, HeldFields(), dict(handovers(trail)), protocol, words)
     asked = {"kind": kind, "agency": agency, "party": party, "stage": stage}
     chosen = {name: value or "" for name, value in asked.items()}
@@ -104,7 +106,7 @@ def verify_case(request: Request, node: TheNode, caller: TheCaller, case_id: Cas
     """Have the browser check that each action of a case is in the log as it was signed."""
     view = own_case(node, caller, case_id)
     trail = trail_of(node, caller, case_id)
-    words, protocol = Words.of(request).things, caller.registry.protocol
+    words, protocol = Words.of(request).things, caller.protocol
     return page(
         request,
         "verify.html",

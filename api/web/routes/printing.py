@@ -47,7 +47,7 @@ def _summary(
     position = max(seen, view.position)
     held = case_fields(node, caller, case_id)
     printing = _printing(request, caller, view, position, trail, held)
-    steps = dues(view, caller.agency, caller.registry.protocol, printing.at)
+    steps = dues(view, caller.agency, caller.protocol, printing.at)
     return _pdf(printing.summary(steps), "case-summary")
 
 
@@ -80,7 +80,7 @@ def _printing(
     trail: Sequence[TrailEntry],
     held: HeldFields,
 ) -> Printing:
-    words, protocol = Words.of(request), caller.registry.protocol
+    words, protocol = Words.of(request), caller.protocol
     return Printing(
         caller=caller,
         words=words,

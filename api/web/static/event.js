@@ -7,7 +7,8 @@ const REQUIRED = ["iss", "iat", "jti", "protocol", "kind", "act", "_sd_alg"];
 const CLAIMS = [...REQUIRED, "case", "version"];
 // Acts on the protocol are on no case. Earlier programs recorded one that named a case all the same.
 const ON_PROTOCOL = [
-  "protocol_adopted", "key_registered", "key_revoked", "key_compromised",
+  "protocol_adopted", "amendment_proposed", "amendment_accepted", "amendment_declined",
+  "key_registered", "key_revoked", "key_compromised",
   "coordinator_key_recovered", "key_change_confirmed", "key_change_declined",
   "log_policy_adopted", "country_key_registered", "readings_anchored",
   "absence_announced", "presence_declared",

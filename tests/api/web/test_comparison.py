@@ -147,7 +147,7 @@ def test_the_browser_derives_whatever_was_recorded(
             recorder = record_anything(data, ledger, agencies)
             follow(database, pages=(30,))
             rows = {name: [row[0] for row in view_rows(database, name)] for name in VIEWS}
-            ledger_id = ledger.adopted().protocol.ledger_id
+            ledger_id = ledger.adopted().ledger_id
             acts = [
                 event.position
                 for event in ledger.case_events(ledger_id)

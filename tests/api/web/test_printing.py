@@ -21,6 +21,7 @@ from api.web.printing import _TRAIL, Printing
 from api.web.refusal_text import fact
 from api.web.rendering import Words
 from api.web.texts import texts
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import OVERSIGHT
 from ledger.procedure.registry import Registry
 from ledger.vault.disclosures import HeldFields
@@ -244,7 +245,7 @@ def test_a_long_trail_repeats_its_head_on_every_page(
 def a_printing(agencies: Agencies, language: Language, trail: Any) -> Printing:
     protocol, words = agencies.protocol, Words(texts(language), wording(language))
     return Printing(
-        caller=Caller(protocol.agencies_by_id["xk-nac"], Registry(protocol, {}, 1)),
+        caller=Caller(protocol.agencies_by_id["xk-nac"], Registry(Agreement.of(protocol), {}, 1)),
         words=words,
         at=datetime(2026, 6, 1, 8, tzinfo=UTC),
         case=CaseView.model_construct(case_id=CASE),

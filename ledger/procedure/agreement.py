@@ -1,0 +1,128 @@
+"""The agreement: every version of the protocol, and which of them is in force for an event.
+
+A version is adopted at a position, by the act that completes it, and names the earliest time of
+recording from which it applies. It is in force for an event if it was adopted at an earlier
+position and its earliest time is not after the event's time of recording. Times of recording never
+go back in a ledger. So each version is in force from one position, which every node computes alike.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+from uuid import UUID
+
+from ledger.events.act import Act
+from ledger.events.event import ActionRecorded
+from ledger.procedure.protocol import Protocol
+
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolVersion:
+    """A text of the protocol that every party adopted."""
+
+    protocol: Protocol
+    adopted_at: int
+    """The position of the act that completed the adoption. Later positions may be judged by it."""
+    earliest: datetime = _ALWAYS
+    """The earliest time of recording of an event that is judged by it.
+
+    It is never before the time of recording of the act that adopted it."""
+    proposal: UUID | None = None
+    """The amendment that proposed it; ``None`` for the text that the ledger began with."""
+
+    def is_in_force(self, position: int, recorded_at: datetime) -> bool:
+        """Return whether it, or a later version, judges the event of this position and time."""
+        return self.adopted_at < position and self.earliest <= recorded_at
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The versions of one ledger's protocol, the first one first.
+
+    The earliest times never go back from one version to the next. An agreement that has versions
+    adopted after an event gives the same answer for it as one that has not.
+    """
+
+    versions: tuple[ProtocolVersion, ...]
+
+    @classmethod
+    def of(cls, protocol: Protocol) -> Self:
+        """Return the agreement of a ledger that adopted ``protocol`` and did not amend it."""
+        return cls((ProtocolVersion(protocol, adopted_at=1),))
+
+    def at(self, position: int, recorded_at: datetime) -> Protocol:
+        """Return the protocol that judges the event of this position and time of recording."""
+        return self.version_at(position, recorded_at).protocol
+
+    def version_at(self, position: int, recorded_at: datetime) -> ProtocolVersion:
+        """Return the version that judges the event of this position and time of recording.
+
+        The adoption at the head of the ledger is judged by the text that it adopts.
+        """
+        versions = self.versions
+        for version in reversed(versions):
+            if version.is_in_force(position, recorded_at):
+                return version
+        return versions[0]
+
+    def of_act(self, act: Act) -> Protocol:
+        """Return the protocol that judges a recorded act."""
+        if len(self.versions) == 1:
+            return self.versions[0].protocol
+        return self.at(act.position, act.recorded_at)
+
+    def of_action(self, action: UUID, acts: Mapping[UUID, Act]) -> Protocol:
+        """Return the protocol that judged the action of this id. ``acts`` are its case's."""
+        if len(self.versions) == 1:
+            return self.versions[0].protocol
+        return self.of_act(acts[action])
+
+    def of_event(self, event: ActionRecorded) -> Protocol:
+        """Return the protocol that judges a recorded event. Raises ``ValueError`` before that."""
+        if event.position is None or event.recorded_at is None:
+            raise ValueError("the event is not recorded yet")
+        return self.at(event.position, event.recorded_at)
+
+    def next_at(self, recorded_at: datetime) -> Protocol:
+        """Return the protocol that judges the next event, if it is recorded at this time."""
+        return self.next_version_at(recorded_at).protocol
+
+    def next_version_at(self, recorded_at: datetime) -> ProtocolVersion:
+        """Return the version that judges the next event, if it is recorded at this time."""
+        return self.version_at(self.latest.adopted_at + 1, recorded_at)
+
+    def followed_by(self, version: ProtocolVersion) -> "Agreement":
+        """Return the agreement with one more version."""
+        return Agreement((*self.versions, version))
+
+    @property
+    def latest(self) -> ProtocolVersion:
+        """The version adopted last, though it may not be in force yet."""
+        return self.versions[-1]
+
+    @property
+    def protocol_id(self) -> str:
+        """The id that no version changes."""
+        return self.versions[0].protocol.id
+
+    @property
+    def ledger_id(self) -> UUID:
+        """The id under which the acts on the protocol are recorded. No version changes it."""
+        return self.versions[0].protocol.ledger_id
+
+    @property
+    def directory(self) -> Protocol:
+        """The newest text: of which party each agency is that any version ever named.
+
+        No version takes an agency or a party away. Roles, rules and access are to be asked of the
+        version in force.
+        """
+        return self.latest.protocol
+
+    def protocols(self) -> Iterator[Protocol]:
+        """Yield every version's text, the first one first."""
+        for version in self.versions:
+            yield version.protocol

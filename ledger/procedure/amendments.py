@@ -1,0 +1,358 @@
+"""Amendments: how the parties change the text of the protocol.
+
+- The coordinator of one party *proposes* a whole new text, with its digest, a reason and the
+  earliest day. The proposal accepts it for that party.
+- The coordinator of each other party *accepts* it, or *declines* it, naming the digest.
+- The text is *adopted* by the act with which the last party accepts it. It is in force as
+  ``ledger.procedure.agreement`` says. Until then it changes nothing.
+- A proposal amends the version that was adopted last. It *lapses* once another text is adopted, or
+  once its own party proposes another text. Its own party *withdraws* it by declining it.
+
+This is a reading of the procedure, not an official text.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from ledger.procedure.agreement import Agreement, ProtocolVersion
+from ledger.procedure.protocol import COORDINATOR, Agency, NewerTextError, Protocol, check_known
+from ledger.refusals import Ground, Refusal
+from ledger.signing.signed_action import Mark, SignedAction
+
+AMENDMENT_KINDS = frozenset({"amendment_proposed", "amendment_accepted", "amendment_declined"})
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+class AmendmentState(StrEnum):
+    OPEN = "open"
+    ADOPTED = "adopted"
+    DECLINED = "declined"
+    LAPSED = "lapsed"
+    """Another text was adopted, or the same party proposed another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """A proposed text, and which parties accepted it."""
+
+    proposal: UUID
+    """The action that proposed it."""
+    text: Protocol
+    digest: str
+    reason: str
+    earliest_day: date | None
+    """``None``: it applies as soon as it is adopted."""
+    by: str
+    """The agency that proposed it."""
+    party: str
+    proposed_at: int
+    """The position of the proposal."""
+    recorded_at: datetime
+    required: frozenset[str]
+    """The parties that must accept it."""
+    accepted: frozenset[str]
+    state: AmendmentState = AmendmentState.OPEN
+    closed_at: int | None = None
+    """The position of the act that adopted, declined or superseded it."""
+    declined_by: str | None = None
+    """The party that declined it."""
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The parties that have not accepted it."""
+        return self.required - self.accepted
+
+    def closed(self, state: AmendmentState, position: int) -> "Amendment":
+        """Return the amendment as it is once an act at ``position`` closed it."""
+        return replace(self, state=state, closed_at=position)
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """The agreement and its amendments, after an act."""
+
+    agreement: Agreement
+    amendments: tuple[Amendment, ...]
+
+
+def text_of(protocol: Protocol) -> dict[str, Any]:
+    """Return the text of a protocol as it is recorded: a JSON object."""
+    return protocol.model_dump(mode="json", exclude_none=True)
+
+
+def text_digest(text: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a text, in hexadecimal.
+
+    The text is written as JSON with sorted names, without spaces, in UTF-8.
+    """
+    written = json.dumps(text, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(written.encode()).hexdigest()
+
+
+def begins(day: date | None) -> datetime:
+    """Return when a day begins, in UTC; the beginning of time without a day."""
+    return _BEGINNING if day is None else datetime.combine(day, time(), UTC)
+
+
+def required_parties(base: Protocol) -> frozenset[str]:
+    """Return the parties whose coordinators must accept an amendment of ``base``."""
+    return base.party_codes
+
+
+def open_amendment(amendments: Iterable[Amendment], proposal: UUID) -> Amendment | None:
+    """Return an amendment that still can be accepted or declined; ``None``: there is none."""
+    for amendment in amendments:
+        if amendment.proposal == proposal and amendment.state is AmendmentState.OPEN:
+            return amendment
+    return None
+
+
+def decide(
+    agreement: Agreement,
+    amendments: Iterable[Amendment],
+    action: SignedAction,
+    actor: Agency,
+    keyed: frozenset[str],
+    at: datetime,
+) -> None:
+    """Decide whether ``actor`` may take an act of ``AMENDMENT_KINDS``. Raises ``Refusal``.
+
+    ``keyed``: see :func:`check_amends`. ``at`` is the time that is stored with the act.
+    """
+    if actor.role != COORDINATOR:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "coordinators-only",
+            "Amendments are proposed, accepted and declined by the parties' coordinators.",
+            "iss",
+        )
+    if action.kind == "amendment_proposed":
+        _decide_proposal(agreement, amendments, action, keyed, at)
+        return
+    amendment = open_amendment(amendments, UUID(action.fields["proposal"]))
+    if amendment is None:
+        raise Refusal(
+            Ground.UNKNOWN,
+            "unknown-amendment",
+            "No amendment is open under this id; it may be adopted, declined or superseded.",
+            "act.proposal",
+        )
+    if action.fields["digest"] != amendment.digest:
+        raise Refusal(
+            Ground.INVALID,
+            "amendment-digest",
+            "The digest is not that of the proposed text; read the text again before you sign.",
+            "act.digest",
+        )
+    if actor.party not in amendment.required:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "amendment-parties",
+            f"{actor.party} is no party of the version that this proposal amends.",
+            "iss",
+        )
+    if action.kind == "amendment_accepted":
+        if actor.party in amendment.accepted:
+            raise Refusal(
+                Ground.CONFLICT,
+                "amendment-accepted",
+                f"{actor.party} accepted this amendment already; another party's word is missing.",
+                "act.proposal",
+            )
+        if amendment.missing == {actor.party}:
+            _check_text(agreement, amendment.text, amendment.earliest_day, keyed, at)
+
+
+def evolve(
+    agreement: Agreement,
+    amendments: tuple[Amendment, ...],
+    action: SignedAction,
+    party: str,
+    position: int,
+    recorded_at: datetime,
+) -> Amended:
+    """Fold one accepted act of ``AMENDMENT_KINDS``, signed by the coordinator of ``party``.
+
+    Raises ``KeyError`` or ``ValueError`` for an act that does not fit.
+    """
+    fields = action.fields
+    if action.kind == "amendment_proposed":
+        day = fields.get("earliest_day")
+        proposed = Amendment(
+            proposal=action.id,
+            text=_read_text(fields["protocol"]),
+            digest=fields["digest"],
+            reason=fields["reason"],
+            earliest_day=date.fromisoformat(day) if day is not None else None,
+            by=action.agency,
+            party=party,
+            proposed_at=position,
+            recorded_at=recorded_at,
+            required=required_parties(agreement.latest.protocol),
+            accepted=frozenset({party}),
+        )
+        kept = tuple(
+            one.closed(AmendmentState.LAPSED, position)
+            if one.state is AmendmentState.OPEN and one.party == party
+            else one
+            for one in amendments
+        )
+        return _settled(agreement, (*kept, proposed), proposed, position, recorded_at)
+    amendment = open_amendment(amendments, UUID(fields["proposal"]))
+    if amendment is None or fields["digest"] != amendment.digest:
+        raise KeyError(fields["proposal"])
+    if action.kind == "amendment_declined":
+        declined = amendment.closed(AmendmentState.DECLINED, position)
+        declined = replace(declined, declined_by=party)
+        return Amended(agreement, _replaced(amendments, declined))
+    accepted = replace(amendment, accepted=amendment.accepted | {party})
+    return _settled(agreement, _replaced(amendments, accepted), accepted, position, recorded_at)
+
+
+def _settled(
+    agreement: Agreement,
+    amendments: tuple[Amendment, ...],
+    amendment: Amendment,
+    position: int,
+    recorded_at: datetime,
+) -> Amended:
+    """Adopt ``amendment`` if no party's word is missing. Every other open one then lapses."""
+    if amendment.missing:
+        return Amended(agreement, amendments)
+    earliest = max(begins(amendment.earliest_day), recorded_at, agreement.latest.earliest)
+    version = ProtocolVersion(amendment.text, position, earliest, amendment.proposal)
+    settled = tuple(
+        one.closed(
+            AmendmentState.ADOPTED if one.proposal == amendment.proposal else AmendmentState.LAPSED,
+            position,
+        )
+        if one.state is AmendmentState.OPEN
+        else one
+        for one in amendments
+    )
+    return Amended(agreement.followed_by(version), settled)
+
+
+def _replaced(amendments: tuple[Amendment, ...], changed: Amendment) -> tuple[Amendment, ...]:
+    return tuple(changed if one.proposal == changed.proposal else one for one in amendments)
+
+
+def _decide_proposal(
+    agreement: Agreement,
+    amendments: Iterable[Amendment],
+    action: SignedAction,
+    keyed: frozenset[str],
+    at: datetime,
+) -> None:
+    fields = action.fields
+    if text_digest(fields["protocol"]) != fields["digest"]:
+        raise Refusal(
+            Ground.INVALID,
+            "amendment-digest",
+            "The digest is not that of the proposed text.",
+            "act.digest",
+        )
+    try:
+        text = _read_text(fields["protocol"])
+    except NewerTextError as error:
+        raise Refusal(
+            Ground.INVALID, Mark.UNKNOWN_VERSION.value, f"{error}.", "act.protocol"
+        ) from error
+    except ValueError as error:
+        raise Refusal(
+            Ground.INVALID, "protocol", f"The protocol does not hold: {error}", "act.protocol"
+        ) from error
+    day = fields.get("earliest_day")
+    earliest = date.fromisoformat(day) if day is not None else None
+    _check_text(agreement, text, earliest, keyed, at)
+    for one in amendments:
+        if one.state is AmendmentState.OPEN and one.digest == fields["digest"]:
+            raise Refusal(
+                Ground.CONFLICT,
+                "amendment-known",
+                f"This text is proposed already ({one.proposal}); accept that proposal.",
+                "act.protocol",
+            )
+
+
+def _read_text(text: Mapping[str, Any]) -> Protocol:
+    """Read a recorded text. Raises ``NewerTextError``, and ``ValueError`` for one that is wrong."""
+    check_known(text)
+    return Protocol.model_validate(text)
+
+
+def _check_text(
+    agreement: Agreement,
+    text: Protocol,
+    earliest: date | None,
+    keyed: frozenset[str],
+    at: datetime,
+) -> None:
+    base = agreement.latest
+    check_amends(base.protocol, text, keyed)
+    if max(begins(earliest), at) < base.earliest:
+        raise Refusal(
+            Ground.INVALID,
+            "amendment-day",
+            f"Version {base.protocol.version} is adopted and applies from {base.earliest:%Y-%m-%d}"
+            " on: name that day or a later one.",
+            "act.earliest_day",
+        )
+
+
+def check_amends(base: Protocol, text: Protocol, keyed: frozenset[str]) -> None:
+    """Raises ``Refusal`` naming the field where ``text`` may not follow ``base``.
+
+    ``keyed``: the agencies that have a key with which they may sign now.
+    """
+    if text.id != base.id:
+        raise _refused("id", f"A protocol keeps its id: {base.id}.")
+    if text.version != base.version + 1:
+        raise _refused(
+            "version", f"The text amends version {base.version}: set version = {base.version + 1}."
+        )
+    if text_of(text) | {"version": 0} == text_of(base) | {"version": 0}:
+        raise _refused("version", f"The text says the same as version {base.version}.")
+    if text.edition < base.edition:
+        raise _refused(
+            "edition", f"Rules do not go back: name edition {base.edition} or a later one."
+        )
+    if gone := base.party_codes - text.party_codes:
+        raise _refused("parties", f"{', '.join(sorted(gone))} cannot be removed by an amendment.")
+    if new := text.party_codes - base.party_codes:
+        raise _refused(
+            "parties", f"{', '.join(sorted(new))} cannot be added by an amendment of other parties."
+        )
+    for agency in base.agencies:
+        kept = text.agencies_by_id.get(agency.id)
+        if kept is None:
+            raise _refused(
+                "agencies",
+                f"{agency.id} cannot be removed: cases and keys name it. Its own country retires"
+                " it.",
+            )
+        if kept.party != agency.party:
+            raise _refused("agencies", f"{agency.id} stays an agency of {agency.party}.")
+    if removed := base.actions.keys() - text.actions.keys():
+        raise _refused(
+            "actions",
+            f"The rule of {', '.join(sorted(removed))} cannot be removed: name no roles in it, so"
+            " that nobody takes the action.",
+        )
+    coordinators = [one for one in text.agencies if one.role == COORDINATOR]
+    if mute := text.party_codes - {one.party for one in coordinators if one.id in keyed}:
+        raise _refused(
+            "agencies",
+            f"{', '.join(sorted(mute))} would have no coordinator with a key. Register a key of"
+            " the new coordinator first.",
+        )
+
+
+def _refused(field: str, message: str) -> Refusal:
+    return Refusal(Ground.INVALID, "amendment", message, f"act.protocol.{field}")
