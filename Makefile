@@ -8,8 +8,10 @@ DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
 # One more than there are cores: many tests wait for processes and disks.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# Many tests start programs. Where no bytecode may be written, each of them compiles the sources.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-nodes serve test check format messages release-migrations bench lock clean
+.PHONY: demo demo-nodes serve test check compiled format messages release-migrations bench lock clean
 .DEFAULT_GOAL := demo
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml
@@ -20,7 +22,7 @@ $(RUNTIME): requirements/runtime.txt pyproject.toml
 	touch $@
 
 $(DEV): $(RUNTIME) requirements/dev.txt
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	touch $@
 
 $(BENCH): $(RUNTIME) requirements/bench.txt
@@ -36,7 +38,9 @@ demo-nodes: $(RUNTIME) ## a ledger node and three countries' nodes, and what hap
 serve: $(RUNTIME) ## the same, and leave the server running wherever it is started
 	$(BIN)/case-ledger demo --keep-running
 
-test: check ## lint, types, layers, then every test
+test: ## lint, types, layers, then every test
+	$(MAKE) --no-print-directory $(DEV)
+	$(MAKE) --no-print-directory -j 2 check compiled
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(DEV)
@@ -44,6 +48,11 @@ check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Once for all processes of the tests, while mypy leaves a core idle.
+compiled: $(DEV)
+	$(BIN)/python -m compileall -q ledger projections api auditor tests/support
+	$(BIN)/python -m pytest --collect-only -q > /dev/null
 
 format: $(DEV)
 	$(BIN)/ruff check --fix .

@@ -111,12 +111,9 @@ class _BoundedTransport(httpx.BaseTransport):
     def __init__(self, limit: int | None, seconds: float | None) -> None:
         self._limit = limit
         self._seconds = seconds
-        self._tls = _tls_context()
         self._proxies = urllib.request.getproxies()
-        self._pools: dict[str | None, httpcore.ConnectionPool] = {None: _pool(self._tls, None)}
-        for proxy in set(self._proxies.values()):
-            if urlsplit(proxy).scheme in ("http", "https"):
-                self._pools[proxy] = _pool(self._tls, proxy)
+        self._pools: dict[tuple[str | None, str], httpcore.ConnectionPool] = {}
+        """By the proxy and the URL's scheme. A pool is made at its first use."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         own, named = self._limit, request.extensions
@@ -154,12 +151,19 @@ class _BoundedTransport(httpx.BaseTransport):
 
     def _pool(self, url: httpx.URL) -> httpcore.ConnectionPool:
         proxy = self._proxies.get(url.scheme) or self._proxies.get("all")
-        if proxy is None or urllib.request.proxy_bypass(url.host):
+        if (
+            proxy is None
+            or urlsplit(proxy).scheme not in ("http", "https")
+            or urllib.request.proxy_bypass(url.host)
+        ):
             proxy = None
-        return self._pools.get(proxy, self._pools[None])
+        if (found := self._pools.get((proxy, url.scheme))) is None:
+            # Of two threads that make the pool at once, one uses the other's.
+            found = self._pools.setdefault((proxy, url.scheme), _pool(url.scheme, proxy))
+        return found
 
     def close(self) -> None:
-        for pool in self._pools.values():
+        for pool in tuple(self._pools.values()):
             pool.close()
 
 
@@ -256,9 +260,10 @@ def _tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _pool(tls: ssl.SSLContext, proxy: str | None) -> httpcore.ConnectionPool:
+def _pool(scheme: str, proxy: str | None) -> httpcore.ConnectionPool:
+    # A request without TLS needs no root certificates: most commands make one to their own node.
     named: dict[str, Any] = {
-        "ssl_context": tls,
+        "ssl_context": None if scheme == "http" else _tls_context(),
         "max_keepalive_connections": _MAX_IDLE,
         "keepalive_expiry": _KEEP_ALIVE_SECONDS,
         "network_backend": _DeadlineBackend(),
