@@ -14,9 +14,11 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Identifier
 
 from ledger.store.database import APP_ROLE, is_over
+from ledger.system.backoff import Backoff
+from ledger.system.retrying import async_retrying
 
 _PATIENCE_SECONDS = 10.0
-_PAUSE_SECONDS = 0.1
+_BACKOFF = Backoff(0.1, 0.2)
 _RESTED_SECONDS = 0.05  # under load it is not asked each time whether the server is still there
 
 
@@ -71,14 +73,10 @@ class SharedConnection:
 
     async def _open(self) -> AsyncConnection[DictRow]:
         """Connect, and wait a little for a server that is just starting again."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                return await self._connect()
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-            await asyncio.sleep(_PAUSE_SECONDS)
+        opening = async_retrying(
+            psycopg.OperationalError, seconds=_PATIENCE_SECONDS, backoff=_BACKOFF
+        )
+        return await opening(self._connect)
 
     async def _connect(self) -> AsyncConnection[DictRow]:
         connection = await AsyncConnection.connect(

@@ -1,9 +1,11 @@
 """Something is tried again after the errors that are named, within its bounds."""
 
+import asyncio
+
 import pytest
 
 from ledger.system.backoff import Backoff
-from ledger.system.retrying import AT_ONCE, retrying
+from ledger.system.retrying import AT_ONCE, async_retrying, retrying
 
 
 class Failing:
@@ -67,3 +69,16 @@ def test_pauses_are_those_of_the_backoff() -> None:
 def test_a_bound_is_needed() -> None:
     with pytest.raises(ValueError, match="bound"):
         retrying(OSError)
+
+
+def test_a_coroutine_function_is_tried_again_in_the_same_way() -> None:
+    once = Failing(OSError(), OSError("2"))
+
+    async def call(more: int) -> int:
+        return once(more)
+
+    again = async_retrying(OSError, attempts=3, backoff=AT_ONCE)
+    assert asyncio.run(again(call, 10)) == 13
+    once.errors = [OSError("1"), OSError("2")]
+    with pytest.raises(OSError, match="2"):
+        asyncio.run(async_retrying(OSError, attempts=2, backoff=AT_ONCE)(call, 0))
