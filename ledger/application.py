@@ -136,7 +136,7 @@ class Ledger(Application[UUID]):
         return ActionMapper()
 
     def let_go(self) -> None:
-        """Let nobody wait for a connection any more: they get ``OperationalError`` now."""
+        """Close the pools at once. Callers that wait for a connection get ``OperationalError``."""
         self.rows.let_go()
 
     def forget(self) -> None:

@@ -230,7 +230,7 @@ class Node:
         return self
 
     def let_go(self) -> None:
-        """Let nothing wait for a connection to the database any more: the node stops."""
+        """Close the pools of connections at once: no step waits for a database that is away."""
         self.database.let_go()
         self.ledger.let_go()
 

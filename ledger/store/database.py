@@ -107,8 +107,8 @@ def make_pool(
 ) -> ConnectionPool[PooledConnection]:
     """Make a pool of connections in one role. It connects when it is opened.
 
-    From one that is not ``is_checked``, a caller may get a connection whose server closed it. Who
-    uses it tries again.
+    Without ``is_checked``, the pool may give away a connection whose server closed it. Its callers
+    try again.
     """
     made = Pool if is_checked else ConnectionPool[PooledConnection]
     return made(
@@ -125,7 +125,7 @@ def make_pool(
 
 
 def let_go(pool: ConnectionPool[Any]) -> None:
-    """Let nobody wait for a connection: who waits or asks gets ``OperationalError`` at once."""
+    """Close a pool at once. Callers that wait for a connection get ``OperationalError``."""
     pool.close(timeout=0)
 
 
@@ -171,7 +171,7 @@ class Database:
         return made
 
     def let_go(self) -> None:
-        """Let nobody wait for a connection any more: they get ``psycopg.OperationalError`` now."""
+        """Close the pools at once. Callers that wait for a connection get ``OperationalError``."""
         for database in (self, *self._apart):
             let_go(database._pool)
 

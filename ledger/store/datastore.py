@@ -33,7 +33,7 @@ class LedgerDatastore(PostgresDatastore):
         return LedgerDatastore(self._conninfo, pool_size=1, role=self._role, is_checked=False)
 
     def let_go(self) -> None:
-        """Let nobody wait for a connection any more: they get ``OperationalError`` now."""
+        """Close the pools at once. Callers that wait for a connection get ``OperationalError``."""
         for datastore in (self, self.__dict__.get("appends")):
             if datastore is not None:
                 let_go(datastore.pool)

@@ -122,7 +122,7 @@ class LedgerRecorder(EventReader):
         """The most events that this process saw in the ledger."""
 
     def let_go(self) -> None:
-        """Let nobody wait for a connection any more: they get ``OperationalError`` now."""
+        """Close the pools at once. Callers that wait for a connection get ``OperationalError``."""
         if isinstance(self.datastore, LedgerDatastore):
             self.datastore.let_go()
 
