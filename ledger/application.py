@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
-from typing import Self, TypeVar, cast
+from typing import Self, cast
 from uuid import UUID
 
 from eventsourcing.application import Application, LRUCache
@@ -42,22 +42,12 @@ from ledger.system.telemetry import span
 
 _LOOKS = 5
 """So often a refusal is decided again, where its case or the registry moves meanwhile."""
-_WHERE_IT_MOVED = retrying(
-    (RegistryMovedError, TimeMovedError), attempts=10, backoff=Backoff(0.01, 0.05)
-)
 KNOWN_CASES = 1_000
 """Cases that a process keeps folded, so that an append to one reads nothing."""
-_MOVED = (RegistryMovedError, TimeMovedError)
-_DECIDING_AGAIN = retrying(_MOVED, attempts=10, backoff=Backoff(0.01, 0.05))
-T = TypeVar("T")
-
-
-def deciding_again(attempt: Callable[[], T]) -> T:
-    """Decide and record, by ``attempt``; again where the registry or the time moves between."""
-    try:
-        return attempt()
-    except _MOVED:
-        return _DECIDING_AGAIN.copy()(attempt)
+deciding_again = retrying(
+    (RegistryMovedError, TimeMovedError), attempts=11, backoff=Backoff(0.01, 0.05)
+)
+"""Decides and records; again where the registry or the time moves between."""
 
 
 @dataclass(frozen=True, slots=True)

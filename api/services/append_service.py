@@ -58,7 +58,7 @@ _PATIENCE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 _DECISIONS = 2
 """So often an action is decided on again, where its refusal does not hold any more."""
-_AGAIN = retrying(ReconnectedError, attempts=9, backoff=AT_ONCE)
+_AGAIN = retrying(ReconnectedError, attempts=10, backoff=AT_ONCE)
 
 T = TypeVar("T")
 
@@ -113,10 +113,7 @@ class DirectAppend:
                 check_case(action, case_id)
                 _check_release(vault, action)
                 record = partial(self._record, vault, action, disclosures, case_id, case_version)
-                try:
-                    receipt = record()  # steps 4 to 6
-                except ReconnectedError:
-                    receipt = _AGAIN.copy()(record)
+                receipt = _AGAIN(record)  # steps 4 to 6
         except Refusal as refusal:
             if sender.id == action.agency:  # another country's node writes its own down
                 write_down_refused(self._vaults, sender, action, case_id, refusal.rule)

@@ -1,7 +1,9 @@
 """The one way to try something again: after which errors, how often, and with which pauses."""
 
+import functools
 from collections.abc import Callable
-from typing import TypedDict
+from dataclasses import dataclass
+from typing import ParamSpec, TypedDict, TypeVar
 
 from tenacity import (
     AsyncRetrying,
@@ -17,6 +19,9 @@ from tenacity.retry import retry_base
 from tenacity.stop import stop_base
 
 from ledger.system.backoff import USUAL, Backoff
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 AT_ONCE = Backoff(0.0, 0.0)
 """No pause: what failed has changed what the next try begins with."""
@@ -34,19 +39,55 @@ class _Bounds(TypedDict):
     reraise: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Calls a function until it raises nothing, within bounds. Then it raises the last error.
+
+    A call that does not fail costs nothing more.
+    """
+
+    after: After
+    attempts: int | None
+    seconds: float | None
+    backoff: Backoff
+
+    def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the function with its arguments."""
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            failed: list[Exception] = [error]
+
+        def again() -> T:
+            if failed:  # the first attempt is the one above
+                raise failed.pop()
+            return function(*args, **kwargs)
+
+        return Retrying(**_bounds(self.after, self.attempts, self.seconds, self.backoff))(again)
+
+    def wraps(self, function: Callable[P, T]) -> Callable[P, T]:
+        """Return the function, so that each call of it is made in this way."""
+
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> T:
+            return self(function, *args, **kwargs)
+
+        return called
+
+
 def retrying(
     after: After,
     *,
     attempts: int | None = None,
     seconds: float | None = None,
     backoff: Backoff = USUAL,
-) -> Retrying:
-    """Return what calls a function until it raises nothing, at most so often, or for so long.
+) -> Retry:
+    """Return what tries again after these errors, at most so often, or for so long.
 
-    Then it raises the function's last error. At least one bound is to be given. It is called with
-    the function and its arguments; its ``wraps`` decorates a function.
+    Raises ``ValueError`` where no bound is given.
     """
-    return Retrying(**_bounds(after, attempts, seconds, backoff))
+    _bounds(after, attempts, seconds, backoff)
+    return Retry(after, attempts, seconds, backoff)
 
 
 def async_retrying(
@@ -56,7 +97,7 @@ def async_retrying(
     seconds: float | None = None,
     backoff: Backoff = USUAL,
 ) -> AsyncRetrying:
-    """Return the same as :func:`retrying`, for a coroutine function."""
+    """Return what does the same for a coroutine function."""
     return AsyncRetrying(**_bounds(after, attempts, seconds, backoff))
 
 
