@@ -14,7 +14,6 @@ from benchmarks.peers.peer import ALONE, EIGHT, MANY, READING, WORKLOADS
 DIRECTORY = Path(__file__).parent / "results"
 FIGURES = "appends.json"
 README = Path(__file__).parent / "README.md"
-PROJECT_README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- appends: begin -->", "<!-- appends: end -->"
 COLUMNS = (*(workload.name for workload in WORKLOADS), READING)
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -155,10 +154,9 @@ def _rates(results: Results) -> str:
     return "\n".join(lines)
 
 
-def update_readmes(results: Results) -> None:
-    """Put the tables into the benchmarks' README, and the first into the project's."""
+def update_readme(results: Results) -> None:
+    """Put the tables into the benchmarks' README."""
     _between_markers(README, markdown(results))
-    _between_markers(PROJECT_README, _rates(results))
 
 
 def _between_markers(readme: Path, tables: str) -> None:

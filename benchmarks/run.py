@@ -7,7 +7,7 @@ interleaved, each with an empty store: in a round each store takes its turn at a
 the next workload begins. Only ratios carry over to other machines.
 
 A whole run writes benchmarks/results/appends.json and appends.svg, and the table into
-benchmarks/README.md and README.md. One with --only or --quick writes nothing unless --output
+benchmarks/README.md. One with --only or --quick writes nothing unless --output
 says where.
 Nothing here fails because a figure is low.
 """
@@ -306,7 +306,7 @@ def main() -> None:
         report.save(results, results_in)
         console.print(f"Written to {results_in}/", highlight=False)
         if results_in == report.DIRECTORY:
-            report.update_readmes(results)
+            report.update_readme(results)
 
 
 if __name__ == "__main__":

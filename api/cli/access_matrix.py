@@ -20,8 +20,8 @@ def access_page(protocol: Protocol) -> str:
     lines = [
         "# Who may do what",
         "",
-        f"Made by `case-ledger access` from the protocol `{protocol.id}`, version "
-        f"{protocol.version}; a test holds it to that. What has no letter is denied.",
+        f"**Reference.** `case-ledger access` made this page from the protocol `{protocol.id}`, "
+        f"version {protocol.version}; a test compares the two. A cell without a letter is denied.",
         "",
         *_matrix(protocol),
         "",
