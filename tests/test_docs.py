@@ -120,7 +120,7 @@ def test_a_page_says_which_kind_it_is(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_a_specification_is_linked_at_its_first_mention(page: Path) -> None:
     text = prose(page)
-    body = re.sub(r"^\[[^\]]+\]: .*$", "", text, flags=re.MULTILINE)
+    body = re.sub(r"^(\[[^\]]+\]: .*| {4}.*)$", "", text, flags=re.MULTILINE)
     for number in set(re.findall(r"RFC\s(\d{4})", body)):
         first = re.search(rf"(.?)RFC\s{number}(.?)", body)
         assert first is not None
