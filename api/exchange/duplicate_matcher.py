@@ -27,6 +27,7 @@ from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
+from ledger.vault.duplicates.matches import Match
 from ledger.vault.duplicates.messages import (
     DuplicateAssessed,
     DuplicateFound,
@@ -35,8 +36,9 @@ from ledger.vault.duplicates.messages import (
     ShareGiven,
     TokensWithdrawn,
 )
+from ledger.vault.duplicates.own_tokens import OwnCase
+from ledger.vault.duplicates.received_tokens import TooManyReceivedError
 from ledger.vault.duplicates.shares import PairKey, Shares, fingerprint, pair_key
-from ledger.vault.duplicates.store import Match, OwnCase, TooManyReceivedError
 from ledger.vault.duplicates.tokens import THRESHOLD, ComparedIdentity, strength, tokens
 from ledger.vault.sealed_parcels import Content, NotHereYetError, Parcel, ParcelError
 from ledger.vault.sent_parcels import SentParcel

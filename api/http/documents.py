@@ -15,7 +15,7 @@ from ledger.events.act import Act
 from ledger.replication.submissions import KeptSubmission
 from ledger.store.event_rows import RecordedRow
 from ledger.vault.disclosures import Held
-from ledger.vault.duplicates.store import Duplicate
+from ledger.vault.duplicates.matches import Duplicate
 
 
 def event_document(row: RecordedRow) -> Event:

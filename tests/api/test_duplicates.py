@@ -14,7 +14,7 @@ from api.client.schemas import DuplicateDocument
 from api.keys.country_keys import country_keys, pair_shares
 from ledger.application import Ledger
 from ledger.vault import sealed_parcels
-from ledger.vault.duplicates import store
+from ledger.vault.duplicates import received_tokens
 from ledger.vault.duplicates.messages import DuplicateFound, MatchTokens, TokensWithdrawn
 from ledger.vault.duplicates.shares import pair_key
 from ledger.vault.duplicates.tokens import COUNT, TOKEN_BYTES, ComparedIdentity, tokens
@@ -340,7 +340,7 @@ def test_a_country_names_no_more_cases_than_are_kept(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a hostile node fills the table of another one."""
-    monkeypatch.setattr(store, "MAX_RECEIVED", 2)
+    monkeypatch.setattr(received_tokens, "MAX_RECEIVED", 2)
 
     def named(reference: UUID) -> MatchTokens:
         hexes = tuple(uuid4().hex for _ in range(COUNT))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from ledger.procedure.protocol import shipped_protocol
 from ledger.signing.country_key import FileCountryKey, SealError
+from ledger.vault.duplicates.matches import duplicate_id
 from ledger.vault.duplicates.normalising import parts
 from ledger.vault.duplicates.shares import Shares, fingerprint, pair_key
-from ledger.vault.duplicates.store import duplicate_id
 from ledger.vault.duplicates.tokens import (
     COUNT,
     THRESHOLD,

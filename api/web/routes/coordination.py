@@ -16,7 +16,7 @@ from api.web.rendering import Words, page
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, KeyChange
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
-from ledger.vault.duplicates.store import Duplicate
+from ledger.vault.duplicates.matches import Duplicate
 from ledger.vocabulary.upcasting import upcasters
 from projections.tables.case_lists import BoardMark
 from projections.tables.owed_lists import AT_MOST

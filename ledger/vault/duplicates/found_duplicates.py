@@ -1,0 +1,182 @@
+"""The duplicates that were found, what the coordinators found out, and who was told of them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg.sql import SQL, Identifier
+
+from ledger.vault.duplicates.matches import Duplicate, Match
+from ledger.vault.duplicates.matching_tables import MatchingTables
+from ledger.vault.duplicates.tokens import THRESHOLD, strength
+from ledger.vocabulary.duplicates import Agreement, Finding
+
+
+class FoundDuplicates(MatchingTables):
+    """Compares tokens, and keeps what was found."""
+
+    def matches(
+        self, other: str, *, own: UUID | None = None, received: UUID | None = None
+    ) -> Sequence[Match]:
+        """What agrees with one own case, or with one of ``other``'s, by their references.
+
+        A case that both countries are party to is no duplicate of itself.
+        """
+        select = self._sql(
+            "SELECT o.reference, r.reference AS other_reference,"
+            " array_agg(DISTINCT o.kind ORDER BY o.kind) AS agrees FROM {0}.match_tokens o"
+            " JOIN {0}.match_received_tokens r ON r.other = o.other AND r.token = o.token"
+            " JOIN {0}.match_cases c ON c.other = o.other AND c.reference = o.reference"
+            " JOIN {0}.match_received x ON x.other = r.other AND x.reference = r.reference"
+            " WHERE o.other = %(other)s AND o.kind IS NOT NULL"
+            " AND (o.reference = %(own)s OR r.reference = %(received)s)"
+            " AND c.case_id IS NOT NULL AND x.case_id IS DISTINCT FROM c.case_id"
+            " GROUP BY o.reference, r.reference"
+        )
+        values = {"other": other, "own": own, "received": received}
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, values).fetchall()
+        found = (
+            Match(other, r["reference"], r["other_reference"], tuple(map(Agreement, r["agrees"])))
+            for r in rows
+        )
+        return [match for match in found if strength(match.agrees) >= THRESHOLD]
+
+    def found(self, match: Match, at: datetime, *, told: bool) -> bool:
+        """Keep a match, once, with the earlier time of the two countries'.
+
+        ``told``: the other country has it. Returns whether it was new; what is of no case here,
+        or was withdrawn, is not kept.
+        """
+        own = self._sql(
+            "SELECT case_id FROM {}.match_cases"
+            " WHERE other = %s AND reference = %s AND case_id IS NOT NULL FOR SHARE"
+        )
+        theirs = self._sql(
+            "SELECT case_id, withdrawn FROM {}.match_received"
+            " WHERE other = %s AND reference = %s FOR SHARE"
+        )
+        insert = self._sql(
+            "INSERT INTO {}.duplicates AS d (id, other, case_id, reference, other_reference,"
+            " agrees, found_at, told) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT (id) DO UPDATE SET found_at = least(d.found_at, EXCLUDED.found_at)"
+            " RETURNING xmax = 0 AS new"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            case = connection.execute(own, (match.other, match.reference)).fetchone()
+            place = (match.other, match.other_reference)
+            received = connection.execute(theirs, place).fetchone()
+            if case is None or (received is not None and received["withdrawn"]):
+                return False
+            if received is not None and received["case_id"] == case["case_id"]:
+                return False
+            row = connection.execute(
+                insert,
+                (
+                    match.id,
+                    match.other,
+                    case["case_id"],
+                    match.reference,
+                    match.other_reference,
+                    list(match.agrees),
+                    at,
+                    told,
+                ),
+            ).fetchone()
+        return bool(row and row["new"])
+
+    def to_tell(self, other: str, limit: int) -> Sequence[Duplicate]:
+        """What was found here and ``other`` has not been told."""
+        return self._select("d.other = %(other)s AND NOT d.told", limit, other=other)
+
+    def told(self, duplicate: Duplicate) -> None:
+        """The other country is told of a match."""
+        update = self._sql("UPDATE {}.duplicates SET told = true WHERE id = %s")
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, (duplicate.match.id,))
+
+    def assessments_to_tell(self, other: str, limit: int) -> Sequence[Duplicate]:
+        """What the coordinator found out and ``other`` has not been told."""
+        condition = "d.other = %(other)s AND NOT d.assessment_told AND d.told"
+        return self._select(condition, limit, other=other)
+
+    def assessment_told(self, duplicate: Duplicate) -> None:
+        """The other country is told of an assessment, unless there is another one by now."""
+        update = self._sql(
+            "UPDATE {}.duplicates SET assessment_told = true WHERE id = %s AND assessed_at = %s"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, (duplicate.match.id, duplicate.assessed_at))
+
+    def telling_due(self, other: str, duplicate: UUID) -> bool:
+        """Tell ``other`` again of a match. Returns whether it is still here."""
+        return self._again("told = false", "true", other, duplicate)
+
+    def assessment_due(self, other: str, duplicate: UUID) -> bool:
+        """Tell ``other`` again what the coordinator found out. Returns whether there is that."""
+        return self._again("assessment_told = false", "finding IS NOT NULL", other, duplicate)
+
+    def _again(
+        self, what: LiteralString, condition: LiteralString, other: str, duplicate: UUID
+    ) -> bool:
+        update = SQL("UPDATE {}.duplicates SET {} WHERE other = %s AND id = %s AND {}").format(
+            Identifier(self._schema), SQL(what), SQL(condition)
+        )
+        with self._database.transaction(role=self._role) as connection:
+            return connection.execute(update, (other, duplicate)).rowcount > 0
+
+    def assess(self, duplicate: UUID, finding: Finding, by: str, at: datetime) -> Duplicate | None:
+        """What this country's coordinator found out; ``None`` where there is no such duplicate."""
+        update = self._sql(
+            "UPDATE {}.duplicates SET finding = %(finding)s, assessed_at = %(at)s,"
+            " assessed_by = %(by)s, assessment_told = false"
+            " WHERE id = %(id)s AND finding IS DISTINCT FROM %(finding)s"
+        )
+        values = {"finding": finding, "at": at, "by": by, "id": duplicate}
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, values)
+        return self.get(duplicate)
+
+    def take_assessment(self, other: str, duplicate: UUID, finding: Finding, at: datetime) -> None:
+        """What the other country's coordinator found out, unless a later word is here."""
+        update = self._sql(
+            "UPDATE {}.duplicates SET other_finding = %s, other_assessed_at = %s"
+            " WHERE id = %s AND other = %s"
+            " AND (other_assessed_at IS NULL OR other_assessed_at <= %s)"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, (finding, at, duplicate, other, at))
+
+    def get(self, duplicate: UUID) -> Duplicate | None:
+        """One duplicate."""
+        return next(iter(self._select("d.id = %(id)s", 1, id=duplicate)), None)
+
+    def all(self, limit: int) -> Sequence[Duplicate]:
+        """The duplicates of the country, the last one found first."""
+        return self._select("true", limit)
+
+    def _select(self, condition: LiteralString, limit: int, **values: Any) -> Sequence[Duplicate]:
+        select = SQL(
+            "SELECT d.*, r.case_id AS other_case_id FROM {0}.duplicates d"
+            " LEFT JOIN {0}.match_received r"
+            " ON r.other = d.other AND r.reference = d.other_reference"
+            " WHERE {1} ORDER BY d.found_at DESC, d.id LIMIT %(limit)s"
+        ).format(Identifier(self._schema), SQL(condition))
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, {"limit": limit, **values}).fetchall()
+        return [_duplicate(row) for row in rows]
+
+
+def _duplicate(row: Mapping[str, Any]) -> Duplicate:
+    agrees = tuple(map(Agreement, row["agrees"]))
+    return Duplicate(
+        match=Match(row["other"], row["reference"], row["other_reference"], agrees),
+        case_id=row["case_id"],
+        other_case_id=row["other_case_id"],
+        found_at=row["found_at"],
+        finding=row["finding"] and Finding(row["finding"]),
+        assessed_at=row["assessed_at"],
+        other_finding=row["other_finding"] and Finding(row["other_finding"]),
+        other_assessed_at=row["other_assessed_at"],
+    )

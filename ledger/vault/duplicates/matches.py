@@ -1,0 +1,57 @@
+"""Matches between a country's own cases and another country's, and what became of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid5
+
+from ledger.vault.duplicates.tokens import strength
+from ledger.vocabulary.duplicates import Agreement, DuplicateState, Finding
+
+_NAMESPACE = UUID("5b0e4b52-7f0c-5a52-9f4d-3f0a5f6f2f11")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A case of the country's own and one of another country that agree."""
+
+    other: str
+    reference: UUID
+    other_reference: UUID
+    agrees: tuple[Agreement, ...]
+
+    @property
+    def id(self) -> UUID:
+        """The same in both countries."""
+        return duplicate_id(self.reference, self.other_reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A match that was found, and what the two coordinators found out."""
+
+    match: Match
+    case_id: UUID
+    other_case_id: UUID | None
+    """Known where this country is party to the other's case."""
+    found_at: datetime
+    finding: Finding | None
+    assessed_at: datetime | None
+    other_finding: Finding | None
+    other_assessed_at: datetime | None
+
+    @property
+    def strength(self) -> int:
+        return strength(self.match.agrees)
+
+    @property
+    def state(self) -> DuplicateState:
+        findings = {one for one in (self.finding, self.other_finding) if one is not None}
+        if len(findings) == 2:
+            return DuplicateState.DISPUTED
+        return DuplicateState(findings.pop().value) if findings else DuplicateState.OPEN
+
+
+def duplicate_id(one: UUID, other: UUID) -> UUID:
+    """The id of a match, from the references of both cases in any order."""
+    first, second = sorted((one, other))
+    return uuid5(_NAMESPACE, f"{first} {second}")

@@ -1,0 +1,29 @@
+"""The tables of duplicate matching in one country's vault: what their readers and writers share."""
+
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.sql import SQL, Composed, Identifier
+
+from ledger.store.database import Database
+from ledger.store.migrate import vault_role, vault_schema
+
+
+class MatchingTables:
+    """The database, schema and role of one country's vault."""
+
+    def __init__(self, database: Database, party: str) -> None:
+        self._database = database
+        self._schema = vault_schema(party)
+        self._role = vault_role(party)
+
+    def _sql(self, statement: LiteralString) -> Composed:
+        return SQL(statement).format(Identifier(self._schema))
+
+
+def wait_for_erasure(connection: Connection[Any], case_id: UUID) -> None:
+    """Whoever erases waits until this is in, or this sees that it is over."""
+    connection.execute(
+        "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", (str(case_id),)
+    )

@@ -1,0 +1,165 @@
+"""The tokens of a country's own cases, and which of them each other country has."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import LiteralString
+from uuid import UUID, uuid4
+
+from psycopg.sql import SQL, Identifier
+
+from ledger.vault.duplicates.matching_tables import MatchingTables, wait_for_erasure
+from ledger.vocabulary.duplicates import Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCase:
+    """A case of the country's own, as it is known to one other country."""
+
+    other: str
+    reference: UUID
+    case_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Sendable:
+    """The tokens that another country is to have of a case."""
+
+    reference: UUID
+    case_id: UUID | None
+    """Where the other country is party to the case."""
+    computed_with: str
+    tokens: tuple[bytes, ...]
+
+
+class OwnTokens(MatchingTables):
+    """Keeps the tokens of the country's own cases, and sends and withdraws them."""
+
+    def share_sent(self, other: str) -> str | None:
+        """Which share was sent last, and to which key, in the words of :meth:`sent_share`."""
+        select = self._sql("SELECT share_sent FROM {}.match_pairs WHERE other = %s")
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, (other,)).fetchone()
+        return row["share_sent"] if row else None
+
+    def sent_share(self, other: str, what: str | None) -> None:
+        """``what`` was sent; ``None``: it must be sent again."""
+        update = self._sql(
+            "INSERT INTO {}.match_pairs (other, share_sent) VALUES (%s, %s)"
+            " ON CONFLICT (other) DO UPDATE SET share_sent = EXCLUDED.share_sent"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, (other, what))
+
+    def add_case(self, case_id: UUID, others: Iterable[str]) -> None:
+        """A case of the country's own is compared from now on, unless its person was erased."""
+        insert = self._sql(
+            "INSERT INTO {0}.match_cases (other, reference, case_id)"
+            " SELECT o, r, %(case)s"
+            " FROM unnest(%(others)s::text[], %(references)s::uuid[]) t (o, r)"
+            " WHERE NOT EXISTS (SELECT FROM {0}.erased WHERE case_id = %(case)s)"
+            " ON CONFLICT (other, case_id) DO NOTHING"
+        )
+        named = sorted(others)
+        values = {"case": case_id, "others": named, "references": [uuid4() for _ in named]}
+        with self._database.transaction(role=self._role) as connection:
+            wait_for_erasure(connection, case_id)
+            connection.execute(insert, values)
+
+    def joined(self, case_id: UUID, parties: Collection[str]) -> None:
+        """These countries are party to the case, so that its id tells them nothing."""
+        update = self._sql(
+            "UPDATE {}.match_cases SET known = true, due = (computed_with IS NOT NULL)"
+            " WHERE case_id = %s AND other = ANY(%s) AND NOT known"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, (case_id, list(parties)))
+
+    def without_tokens(
+        self, keys: Mapping[str, str], limit: int, but: Collection[UUID] = ()
+    ) -> Sequence[OwnCase]:
+        """Cases that have no tokens under the keys of now, by the other country's code."""
+        select = self._sql(
+            "SELECT c.other, c.reference, c.case_id FROM {}.match_cases c"
+            " JOIN unnest(%s::text[], %s::text[]) k (other, id) ON c.other = k.other"
+            " WHERE c.case_id IS NOT NULL AND c.computed_with IS DISTINCT FROM k.id"
+            " AND c.case_id <> ALL(%s::uuid[]) ORDER BY c.case_id, c.other LIMIT %s"
+        )
+        values = (list(keys), list(keys.values()), list(but), limit)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, values).fetchall()
+        return [OwnCase(**row) for row in rows]
+
+    def put_tokens(
+        self, case: OwnCase, key_id: str, tokens: Mapping[bytes, Agreement | None]
+    ) -> None:
+        """A case's tokens under a key, in place of those before, unless the person was erased."""
+        claim = self._sql(
+            "UPDATE {}.match_cases SET computed_with = %s, due = true"
+            " WHERE other = %s AND reference = %s AND case_id IS NOT NULL"
+        )
+        delete = self._sql("DELETE FROM {}.match_tokens WHERE other = %s AND reference = %s")
+        insert = self._sql(
+            "INSERT INTO {}.match_tokens (other, reference, token, kind)"
+            " SELECT %s, %s, t, k FROM unnest(%s::bytea[], %s::text[]) n (t, k)"
+        )
+        place = (case.other, case.reference)
+        with self._database.transaction(role=self._role) as connection:
+            if connection.execute(claim, (key_id, *place)).rowcount:
+                connection.execute(delete, place)
+                connection.execute(insert, (*place, list(tokens), list(tokens.values())))
+
+    def to_send(self, other: str, limit: int) -> Sequence[Sendable]:
+        """The cases whose tokens ``other`` has not got as they are now."""
+        select = self._sql(
+            "SELECT c.reference, CASE WHEN c.known THEN c.case_id END AS case_id, c.computed_with,"
+            " (SELECT array_agg(t.token ORDER BY t.token) FROM {0}.match_tokens t"
+            "  WHERE t.other = c.other AND t.reference = c.reference) AS tokens"
+            " FROM {0}.match_cases c WHERE c.other = %s AND c.due AND c.case_id IS NOT NULL"
+            " AND c.computed_with IS NOT NULL ORDER BY c.reference LIMIT %s"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (other, limit)).fetchall()
+        return [Sendable(**{**row, "tokens": tuple(map(bytes, row["tokens"]))}) for row in rows]
+
+    def sent(self, other: str, what: Sendable) -> None:
+        """``other`` gets what :meth:`to_send` gave; what changed since is still to be sent."""
+        update = self._sql(
+            "UPDATE {}.match_cases SET due = false WHERE other = %s AND reference = %s"
+            " AND computed_with = %s AND known = %s"
+        )
+        values = (other, what.reference, what.computed_with, what.case_id is not None)
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, values)
+
+    def to_withdraw(self, other: str, limit: int) -> Sequence[UUID]:
+        """References of erased persons that ``other`` has not been told of."""
+        select = self._sql(
+            "SELECT reference FROM {}.match_cases WHERE other = %s AND due"
+            " AND withdrawn_at IS NOT NULL ORDER BY reference LIMIT %s"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            return [row["reference"] for row in connection.execute(select, (other, limit))]
+
+    def withdrew(self, other: str, reference: UUID) -> None:
+        """``other`` is told that the person was erased."""
+        update = self._sql(
+            "UPDATE {}.match_cases SET due = false"
+            " WHERE other = %s AND reference = %s AND withdrawn_at IS NOT NULL"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, (other, reference))
+
+    def tokens_due(self, other: str, reference: UUID) -> bool:
+        """Send the tokens of a case again. Returns whether there are any."""
+        return self._due("withdrawn_at IS NULL AND computed_with IS NOT NULL", other, reference)
+
+    def withdrawal_due(self, other: str, reference: UUID) -> bool:
+        """Tell ``other`` again that a person was erased. Returns whether that is so."""
+        return self._due("withdrawn_at IS NOT NULL", other, reference)
+
+    def _due(self, condition: LiteralString, other: str, reference: UUID) -> bool:
+        update = SQL(
+            "UPDATE {}.match_cases SET due = true WHERE other = %s AND reference = %s AND {}"
+        ).format(Identifier(self._schema), SQL(condition))
+        with self._database.transaction(role=self._role) as connection:
+            return connection.execute(update, (other, reference)).rowcount > 0
