@@ -1,4 +1,4 @@
-"""Why the ledger refuses an action: each refusal names its rule, and the field at fault."""
+"""Refusals of actions by a rule, and failures that an operator can mend."""
 
 from enum import StrEnum
 
@@ -35,3 +35,7 @@ class Refusal(Exception):
         self.rule = rule
         self.message = message
         self.field = field
+
+
+class OperatorError(RuntimeError):
+    """Something failed that an operator can mend. The message says what to do."""

@@ -12,8 +12,6 @@ from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import words
 from api.client.schemas import DuplicateDocument
-from api.keys.country_keys import country_keys, pair_shares
-from api.keys.log_keys import own_parties
 from api.runtime.settings import Settings
 from ledger.vocabulary.duplicates import Finding
 
@@ -71,6 +69,9 @@ def renew_share(
 
     The running node sends it, and all cases get new tokens: each is read once for that.
     """
+    from api.keys.country_keys import country_keys, pair_shares
+    from api.keys.log_keys import own_parties
+
     with failures(as_json):
         settings = Settings()
         known = settings.load_protocol().party_codes

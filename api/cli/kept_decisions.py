@@ -10,14 +10,12 @@ from pathlib import Path
 import httpx
 
 from api.client import LedgerClient, RefusedError
-from api.keys.log_keys import log_keys
 from api.runtime.settings import Settings
 from ledger.log.note import NoteError
 from ledger.log.policy import Policy
-from ledger.log.signed_decision import DecisionError, SignedDecision
-from ledger.replication.false_decisions import DecisionFile
+from ledger.log.signed_decision import DecisionError, DecisionFile, SignedDecision
+from ledger.system.extras import how_to_install
 from ledger.system.fsync import sync_directory
-from ledger.verification.policy_history import PolicyHistory
 
 
 def keep_decision(
@@ -50,6 +48,10 @@ def _trusted(settings: Settings) -> Policy | None:
     """Return the policy that this command's user trusts. No key is made for it."""
     if settings.policy is not None:
         return Policy.parse(settings.policy.read_text(encoding="utf-8"))
+    if not any(settings.key_directory.glob("log*.jwk")):
+        return None  # not a node's machine
+    from api.keys.log_keys import log_keys
+
     own = log_keys(settings)
     return Policy(tuple(key.verifier for key in own), {}) if own else None
 
@@ -60,11 +62,18 @@ def _verify(read: SignedDecision, trusted: Policy, client: LedgerClient) -> None
         read.verify(trusted)
     except DecisionError:
         try:
+            from ledger.verification.policy_history import PolicyHistory
+
             history = PolicyHistory.parse(client.policies(read.statement.size))
             believed = history.believed(trusted)
         except (NoteError, RefusedError, httpx.TransportError):
             raise DecisionError(
                 "no log key that you trust signed the decision; name the policy in "
                 "CASE_LEDGER_POLICY"
+            ) from None
+        except ImportError as missing:
+            raise DecisionError(
+                "no log key that you trust signed the decision; to look for the policies that the"
+                f" parties adopted since, {how_to_install(missing) or 'install the extra `node`'}"
             ) from None
         read.verify(believed.policy_at(read.statement.size))

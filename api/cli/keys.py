@@ -17,26 +17,13 @@ from api.cli.output import AsJson, err, fail, failures, out, print_json
 from api.cli.tables import agency_table
 from api.client import LedgerClient, RefusedError
 from api.client.schemas import Receipt
-from api.continuity.history import mark_file
 from api.keys.agency_keys import key_path, own_key
-from api.keys.country_keys import (
-    change_passphrase,
-    country_key,
-    new_country_key,
-    pair_shares,
-    person_keys,
-    retire_country_keys,
-)
-from api.keys.log_keys import own_parties
-from api.runtime.database import open_store
 from api.runtime.settings import Settings
-from ledger.application import Ledger, environment
 from ledger.procedure.key_recovery import GRACE
 from ledger.signing.country_key import CountryPublicKey
 from ledger.signing.key_possession import grant_of, request_of
 from ledger.signing.keys import from_public, generate, key_id, save
 from ledger.system.bounded_files import read_ordinary
-from ledger.vault.data_key_rotation import replace_data_keys
 from ledger.vocabulary.registration import (
     CoordinatorKeyRecovered,
     CountryKeyRegistered,
@@ -290,6 +277,8 @@ def register_country(
     """Register the key that others seal to, as the country's coordinator."""
     with failures(as_json), connect(url, agency, key) as client:
         if public_key is None:
+            from api.keys.country_keys import country_key
+
             party = Settings().load_protocol().agencies_by_id[agency].party
             public_part_of = country_key(Settings(), party).public
         else:
@@ -313,6 +302,8 @@ def make_country_key(
     A running node seals to it from then on, and opens with all of them. Register it next
     (`keys register-country`), then seal the data keys to it (`keys reseal`).
     """
+    from api.keys.country_keys import new_country_key
+
     with failures():
         settings = _of_own_country(party)
         typer.echo(str(new_country_key(settings, party)))
@@ -327,6 +318,8 @@ def reseal(
 
     The node may run meanwhile. Repeating it is harmless.
     """
+    from api.keys.country_keys import country_key, pair_shares, person_keys
+
     with failures(as_json):
         settings = _of_own_country(party)
         held = {party: country_key(settings, party)}
@@ -358,6 +351,10 @@ def replace_persons_keys(
     The node may run meanwhile. A run that was stopped goes on when this is run again. Backups of
     the database from before open no more: make a new one afterwards.
     """
+    from api.keys.country_keys import country_key, person_keys
+    from api.runtime.database import open_store
+    from ledger.vault.data_key_rotation import replace_data_keys
+
     settings = Settings()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with (
@@ -403,6 +400,9 @@ def new_passphrase(
     Stop the node first, and start it with the new CASE_LEDGER_COUNTRY_KEY_PASSPHRASE. Repeating it
     after a crash completes it.
     """
+    from api.keys.country_keys import change_passphrase
+    from api.keys.log_keys import own_parties
+
     with failures(as_json):
         settings = Settings()
         if settings.country_key_passphrase is None:
@@ -429,6 +429,11 @@ def retire_country(
     Refused while the newest key is not the registered one, or a data key is sealed to an earlier
     one. Parcels that others sealed to an earlier key and that were not fetched stay closed.
     """
+    from api.continuity.history import mark_file
+    from api.keys.country_keys import country_key, person_keys, retire_country_keys
+    from api.runtime.database import open_store
+    from ledger.application import Ledger, environment
+
     settings = Settings()
     with failures(as_json), open_store(settings) as store:
         _of_own_country(party)
@@ -454,6 +459,8 @@ def retire_country(
 
 def _of_own_country(party: str) -> Settings:
     """The settings, of a node of this country. Raises ``ValueError``."""
+    from api.keys.log_keys import own_parties
+
     settings = Settings()
     if party not in own_parties(settings):
         raise ValueError(f"this is no node of {party} (CASE_LEDGER_COUNTRIES)")
@@ -465,6 +472,8 @@ def country(
     party: Annotated[str, typer.Argument(help="The country whose node this is, such as XK.")],
 ) -> None:
     """Print the public part of the country's key on this machine, for its coordinator."""
+    from api.keys.country_keys import country_key
+
     with failures():
         settings = _of_own_country(party)
         typer.echo(str(country_key(settings, party).public))

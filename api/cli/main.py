@@ -24,16 +24,20 @@ class CommandPlace:
     """The modules of ``api.cli`` that it is in. Several may have commands of one group."""
     summary: str
     """The first sentences of the command's own help."""
+    extra: str | None = None
+    """The extra that all of it needs, where that is more than the first missing module tells."""
 
 
 COMMANDS: Mapping[str, CommandPlace] = {
     "demo": CommandPlace(
         ("demos",),
         "Play the story of two children through the real API, and show what each country sees.",
+        extra="all",
     ),
     "demo-nodes": CommandPlace(
         ("demos",),
         "Play it across a ledger node and three countries' nodes, each of which fails once.",
+        extra="all",
     ),
     "serve": CommandPlace(
         ("running",), "Serve the ledger: answer requests, and do a node's work in a process beside."
@@ -98,9 +102,12 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "export": CommandPlace(
         ("columnar",),
         "Write the ledger as columns: Parquet files by kind and position, and a table of cases.",
+        extra="analysis",
     ),
-    "view": CommandPlace(("view",), "Analysts' own views of the ledger."),
-    "statistics": CommandPlace(("statistics",), "Counts that can be published."),
+    "view": CommandPlace(("view",), "Analysts' own views of the ledger.", extra="analysis"),
+    "statistics": CommandPlace(
+        ("statistics",), "Counts that can be published.", extra="statistics"
+    ),
     "replay": CommandPlace(
         ("replay",),
         "Step through time: a case or the whole ledger, as known then and as valid then.",
@@ -123,6 +130,10 @@ COMMANDS: Mapping[str, CommandPlace] = {
 """Every command by its name."""
 
 
+_NAME = "case_ledger.command"
+"""Under this key a context's ``meta`` has the name of the command that was asked for."""
+
+
 class Commands(TyperGroup):
     """Looks for a command in its module when it is asked for. To list them loads none."""
 
@@ -131,13 +142,35 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         place = COMMANDS.get(cmd_name)
         if place is None:
             return None
         if self._listing:
             return TyperCommand(cmd_name, help=place.summary)
-        return commands_of(place.modules).get(cmd_name)
+        ctx.meta[_NAME] = cmd_name
+        try:
+            return commands_of(place.modules).get(cmd_name)
+        except ModuleNotFoundError:
+            if not ctx.resilient_parsing:
+                raise
+            return TyperCommand(cmd_name, help=place.summary)  # a shell asks how to complete it
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. Where an extra is missing, say which one it needs."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as missing:
+            from ledger.system.extras import how_to_install
+
+            name = ctx.meta.get(_NAME, "")
+            place = COMMANDS.get(name)
+            how = how_to_install(missing, place.extra if place is not None else None)
+            if how is None:
+                raise
+            needs = f"`case-ledger {name}` needs a library that is not installed"
+            typer.secho(f"case-ledger: {needs}; {how}", err=True)
+            raise typer.Exit(1) from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of the program, with each command's summary."""

@@ -1,14 +1,13 @@
 """How commands print and fail."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import httpx
-import psycopg
 import typer
-from eventsourcing.persistence import PersistenceError
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.markup import escape
@@ -16,11 +15,7 @@ from rich.panel import Panel
 
 from api.client import RefusedError, WaitingError
 from api.client.schemas.problem import ProblemDetails
-from api.demo import DemoError
-from api.runtime.database import StoreError
-from ledger.refusals import Refusal
-from ledger.store.migrate import MigrationError
-from projections.upkeep.rebuild import RebuildError
+from ledger.refusals import OperatorError, Refusal
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -96,10 +91,21 @@ def failures(as_json: bool = False) -> Iterator[None]:
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         fail("; ".join(wrong))
-    except (psycopg.Error, PersistenceError) as error:
+    except (OperatorError, ValueError, OSError) as error:
+        fail(str(error))
+    except Exception as error:
+        if not isinstance(error, _database_errors()):
+            raise
         # Its message may hold a value; its class and code do not.
         code = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None)
         named = f"{type(error).__name__}{f', {code}' if code else ''}"
         fail(f"the database refused ({named}); is it migrated, and is this the right login?")
-    except (StoreError, MigrationError, RebuildError, DemoError, ValueError, OSError) as error:
-        fail(str(error))
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of the database's libraries that are loaded.
+
+    A command of a client loads neither, and is installed without both.
+    """
+    classes = (("psycopg", "Error"), ("eventsourcing.persistence", "PersistenceError"))
+    return tuple(getattr(sys.modules[m], name) for m, name in classes if m in sys.modules)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
@@ -17,7 +17,6 @@ from rich.table import Table
 from api.cli.connection import DEFAULT_URL, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import case_panel, words
-from api.runtime.database import open_store
 from api.runtime.settings import Settings
 from ledger.events.event import ActionRecorded
 from ledger.procedure.agreement import Agreement
@@ -26,8 +25,10 @@ from ledger.vocabulary.types import format_utc
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, case_view
 from projections.time.bitemporal import Moment, acts_of, corrections_at, state_at
 from projections.time.case_diff import CaseDifference, difference
-from projections.time.event_sources import DatabaseEvents, EventSource, ExportEvents
 from projections.time.ledger_at import LedgerMoment, ledger_at, ledger_difference
+
+if TYPE_CHECKING:
+    from projections.time.event_sources import EventSource
 
 app = typer.Typer(
     name="replay",
@@ -197,7 +198,10 @@ def ledger(
 
 
 @contextmanager
-def _source(export: Path | None, database: bool) -> Iterator[EventSource]:
+def _source(export: Path | None, database: bool) -> Iterator["EventSource"]:
+    from api.runtime.database import open_store
+    from projections.time.event_sources import DatabaseEvents, ExportEvents
+
     if export is not None and database:
         fail("give --export or --database, not both")
     if export is not None:
@@ -213,7 +217,7 @@ def _asking(agency: str | None) -> str:
     return agency
 
 
-def _agreement(source: EventSource) -> Agreement:
+def _agreement(source: "EventSource") -> Agreement:
     """Return the versions of the ledger's protocol."""
     first = next(iter(source.events()), None)
     if first is None:

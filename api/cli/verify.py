@@ -40,12 +40,11 @@ from ledger.log.merkle import ProofError, leaf_hash
 from ledger.log.note import Note, NoteError
 from ledger.log.policy import Policy, PolicyError
 from ledger.log.proof import TlogProof
-from ledger.log.signed_decision import DecisionError, SignedDecision
+from ledger.log.signed_decision import DecisionError, DecisionFile, SignedDecision
 from ledger.log.timestamp import TimestampError, check
 from ledger.procedure.registry import policy_in_force
 from ledger.replication.false_decisions import (
     DecisionCheck,
-    DecisionFile,
     LedgerEvents,
     NotCoveredError,
     RowsOfExport,

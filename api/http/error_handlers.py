@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from rfc9457 import Problem
 from starlette.exceptions import HTTPException
 
+from api.paper.printing.typesetting import PdfNotInstalledError
 from api.runtime import disk
 from api.runtime.problem import problem
 from api.services.decisions import DecidedRefusal
@@ -172,6 +173,12 @@ def _told_key_missing(error: Exception) -> Problem:
     return problem(503, "Not available now", "vault-key-missing", detail)
 
 
+def _told_no_pdf(error: Exception) -> Problem:
+    _log.error("PDF files cannot be made", what=str(error))
+    detail = "This node makes no PDF files: its operator must install `case-ledger[pdf]`."
+    return problem(503, "Not available now", "pdf-not-installed", detail)
+
+
 def _told_damaged(error: Exception) -> Problem:
     _log.error("the row of a view that was asked for is malformed", view=str(error))
     detail = (
@@ -196,6 +203,7 @@ _TOLD: Mapping[type[Exception], Callable[[Exception], Problem]] = {
     HTTPException: _told_http,
     KeyMissingError: _told_key_missing,
     DamagedViewError: _told_damaged,
+    PdfNotInstalledError: _told_no_pdf,
     psycopg.OperationalError: _told_unavailable,
     OperationalError: _told_unavailable,
     Exception: _told_unexpected,

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
@@ -11,16 +13,20 @@ from psycopg.sql import SQL, Identifier
 
 from api.runtime.schema import needed_roles
 from api.runtime.settings import Settings
+from ledger.refusals import OperatorError
 from ledger.store.database import APP_ROLE, ServerTooOldError, check_server
-from ledger.store.embedded import EmbeddedServer
+from ledger.system.extras import how_to_install
 from ledger.system.periodic_worker import PeriodicWorker
+
+if TYPE_CHECKING:
+    from ledger.store.embedded import EmbeddedServer
 
 DATABASE = "case_ledger"
 _LOOK_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 
-class StoreError(RuntimeError):
+class StoreError(OperatorError):
     """There is no usable database; the message says what to do."""
 
 
@@ -30,7 +36,7 @@ class Store:
 
     conninfo: str
     owner_conninfo: str
-    server: EmbeddedServer | None = None
+    server: "EmbeddedServer | None" = None
     """Unless it is one that is named."""
 
     @property
@@ -63,7 +69,7 @@ def open_store(
             named, owner = (make_conninfo(url, dbname=database) for url in (named, owner))
         yield Store(named, owner)
         return
-    server = EmbeddedServer(settings.data_directory / "postgresql")
+    server = _embedded_server(settings.data_directory / "postgresql")
     try:
         create_database(server.conninfo, database or DATABASE)
         conninfo = make_conninfo(server.conninfo, dbname=database or DATABASE)
@@ -72,6 +78,18 @@ def open_store(
             yield store
     finally:
         server.stop()
+
+
+def _embedded_server(directory: Path) -> "EmbeddedServer":
+    """Start the embedded server. Raises ``StoreError`` where it is not installed."""
+    try:
+        from ledger.store.embedded import EmbeddedServer
+    except ModuleNotFoundError as missing:
+        raise StoreError(
+            "no database is named, and the private PostgreSQL is not installed. Name one in"
+            f" CASE_LEDGER_DATABASE_URL, or {how_to_install(missing)}"
+        ) from None
+    return EmbeddedServer(directory)
 
 
 def create_database(conninfo: str, name: str, *, anew: bool = False) -> None:

@@ -38,6 +38,7 @@ HEADER = "Case-Ledger-Decision"
 """The header of an answer in which a decision travels."""
 MAX_CHARACTERS = 4096
 MAX_FIELD = 200
+_MAX_FILE_CHARACTERS = 100_000
 _Digest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 _Position = Annotated[int, Field(ge=1, le=2**53, strict=True)]
 
@@ -150,6 +151,28 @@ class SignedDecision:
             )
         except (InvalidSignature, ValueError):
             raise DecisionError("the signature of the decision does not verify") from None
+
+
+class DecisionFile(LedgerModel):
+    """A decision with the action that it is on: what a third party needs beside the ledger.
+
+    It holds nothing personal: the action is as it is recorded, without its disclosures.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: str = Field(pattern=r"^[A-Za-z0-9_.-]+~$", max_length=70_000)
+    decision: str = Field(max_length=4096)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a file. Raises ``DecisionError``."""
+        if len(text) > _MAX_FILE_CHARACTERS:
+            raise DecisionError(f"a decision's file has at most {_MAX_FILE_CHARACTERS} characters")
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            raise DecisionError("this is no file with an action and a decision on it") from None
 
 
 def sign(statement: Statement, signer: SignerKey) -> str:

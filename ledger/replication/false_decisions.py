@@ -12,19 +12,22 @@ from typing import Protocol, Self
 from uuid import UUID
 
 from psycopg.rows import DictRow
-from pydantic import ConfigDict, Field, ValidationError
 
 from ledger.application import Ledger
 from ledger.events.event import ActionRecorded
-from ledger.log.signed_decision import DecisionError, Recorded, Refused, SignedDecision
+from ledger.log.signed_decision import (
+    DecisionError,
+    DecisionFile,
+    Recorded,
+    Refused,
+    SignedDecision,
+)
 from ledger.procedure.deciding import refusal_by
 from ledger.refusals import Refusal
 from ledger.store.database import Database
 from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
-from ledger.vocabulary.action import LedgerModel
 
-_MAX_FILE_CHARACTERS = 100_000
 _ID_REUSED = "action-id-reused"
 
 
@@ -159,28 +162,6 @@ def _held_refusal(
 
 def _is_of(row: RecordedRow, signed: str) -> bool:
     return row.event().action.sd_jwt == signed
-
-
-class DecisionFile(LedgerModel):
-    """A decision with the action that it is on: what a third party needs beside the ledger.
-
-    It holds nothing personal: the action is as it is recorded, without its disclosures.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    action: str = Field(pattern=r"^[A-Za-z0-9_.-]+~$", max_length=70_000)
-    decision: str = Field(max_length=4096)
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a file. Raises ``DecisionError``."""
-        if len(text) > _MAX_FILE_CHARACTERS:
-            raise DecisionError(f"a decision's file has at most {_MAX_FILE_CHARACTERS} characters")
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError:
-            raise DecisionError("this is no file with an action and a decision on it") from None
 
 
 @dataclass(frozen=True, slots=True)

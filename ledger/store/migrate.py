@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Composable, Identifier
 
 from ledger.procedure.protocol import Protocol
+from ledger.refusals import OperatorError
 from ledger.store.database import APP_ROLE, ServerTooOldError, check_server
 
 _LOCK = 7_205_301_446  # any number, the same in every process
@@ -26,7 +27,7 @@ CREATE TABLE IF NOT EXISTS migrations.applied (
 """
 
 
-class MigrationError(RuntimeError):
+class MigrationError(OperatorError):
     """A migration cannot be applied; the database is as it was before it."""
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from selectors import EVENT_READ, DefaultSelector
 from uuid import UUID
 
+from ledger.refusals import OperatorError
 from ledger.store.datastore import LedgerDatastore
 from projections.folds.case_folder import Folder
 from projections.tables.view import PROJECTOR_ROLE, SLOTS, EventHistory, View
@@ -38,7 +39,7 @@ FROM ledger.events TABLESAMPLE SYSTEM (%(percent)s)
 """
 
 
-class RebuildError(RuntimeError):
+class RebuildError(OperatorError):
     """The views were not rebuilt; the live ones are as they were."""
 
 

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+import typst
 
 from api.http.http_protocol import ConnectionsOfAddresses
-from api.paper.printing import typesetting
 from tests.api.test_sign_in import Place, place, rule
 from tests.attacks.conftest import attacked
 from tests.attacks.target import KOSOVO, Target, drain
@@ -103,7 +103,7 @@ def test_one_address_has_no_more_requests_under_way_behind_a_proxy(
 def test_many_pdfs_of_one_case(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """API4:2023: few PDFs are set at once, whoever asks for how many."""
     lock, now, most = threading.Lock(), 0, 0
-    compile_pages = typesetting.typst.compile
+    compile_pages = typst.compile
 
     def counting(*given: Any, **named: Any) -> Any:
         nonlocal now, most
@@ -117,7 +117,7 @@ def test_many_pdfs_of_one_case(target: Target, monkeypatch: pytest.MonkeyPatch) 
             with lock:
                 now -= 1
 
-    monkeypatch.setattr(typesetting.typst, "compile", counting)
+    monkeypatch.setattr(typst, "compile", counting)
     path = f"/cases/{target.case}/trail.pdf"
     with ThreadPoolExecutor(20) as crowd:
         flood = [crowd.submit(target.ask, path) for _ in range(20)]
@@ -135,7 +135,7 @@ def test_a_costly_place_is_free_again_after_an_error(
 ) -> None:
     path = f"/cases/{target.case}/trail.pdf"
     with monkeypatch.context() as patch:
-        patch.setattr(typesetting.typst, "compile", lambda *_, **__: None)
+        patch.setattr(typst, "compile", lambda *_, **__: None)
         for _ in range(10):
             assert target.ask(path, KOSOVO).status_code == 500
     assert target.ask(path, KOSOVO).status_code == 200

@@ -17,6 +17,7 @@ from ledger.log.note import SignatureType, SignerKey
 from ledger.log.policy import Policy
 from ledger.log.signed_decision import (
     DecisionError,
+    DecisionFile,
     Recorded,
     Refused,
     SignedDecision,
@@ -27,7 +28,6 @@ from ledger.log.signed_decision import (
 )
 from ledger.refusals import Refusal
 from ledger.replication.false_decisions import (
-    DecisionFile,
     LedgerEvents,
     NotCoveredError,
     RowsOfExport,

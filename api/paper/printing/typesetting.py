@@ -6,15 +6,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typst
+from ledger.refusals import OperatorError
+from ledger.system.extras import how_to_install
+
+if TYPE_CHECKING:
+    import typst
 
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
 
 
 class NotRendered(RuntimeError):
     """The document could not be set. It says nothing of what the document holds."""
+
+
+class PdfNotInstalledError(OperatorError):
+    """This installation cannot make PDF files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,16 @@ class PageFrame:
 
 
 def set_pages(template: bytes, frame: PageFrame, content: Mapping[str, Any]) -> bytes:
-    """The PDF of a template, which finds ``content`` in ``file``. Raises ``NotRendered``."""
+    """Return the PDF of a template, which finds ``content`` in ``file``. Raises ``NotRendered``.
+
+    Raises ``PdfNotInstalledError`` where the typesetter is missing.
+    """
+    try:
+        import typst
+    except ModuleNotFoundError as missing:
+        raise PdfNotInstalledError(
+            f"PDF files cannot be made here: {how_to_install(missing)}"
+        ) from None
     made = frame.made_at.replace(microsecond=0)
     file = {
         **content,
@@ -72,6 +89,8 @@ def _pages() -> bytes:
 
 
 @cache
-def _fonts() -> typst.Fonts:
-    """The typesetter's own fonts alone, so that every machine sets the same pages."""
+def _fonts() -> "typst.Fonts":
+    """Return the typesetter's own fonts alone, so that every machine sets the same pages."""
+    import typst
+
     return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True)

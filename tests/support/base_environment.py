@@ -1,0 +1,82 @@
+"""A Python environment with the wheel of this program and its base dependencies alone.
+
+Nothing is downloaded: the files of the base dependencies are links to those of the environment that
+runs the tests.
+"""
+
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from zipfile import ZipFile
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class BaseEnvironment:
+    """The environment, and what is installed in it."""
+
+    directory: Path
+    installed: frozenset[str]
+    """The names of the distributions beside the wheel's own."""
+
+    def run(self, *arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+        """Run its interpreter, with nothing of the environment that runs the tests."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        return subprocess.run(
+            [self.directory / "bin" / "python", *arguments],
+            cwd=cwd,
+            env={**kept, "XDG_DATA_HOME": str(cwd / "data")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def command(self, *arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+        """Run ``case-ledger``."""
+        return self.run("-c", "from api.cli import app; app()", *arguments, cwd=cwd)
+
+
+def base_environment(directory: Path) -> BaseEnvironment:
+    """Make the environment in an empty directory."""
+    venv.create(directory, symlinks=True, with_pip=False)
+    packages = next(directory.glob("lib/python*/site-packages"))
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = directory.glob("*.whl")
+    with ZipFile(wheel) as archive:
+        archive.extractall(packages)
+    (own,) = metadata.distributions(path=[str(packages)])
+    needed = dict(_needed(own))
+    for distribution in needed.values():
+        for file in distribution.files or ():
+            source, target = Path(str(distribution.locate_file(file))), packages / file
+            if ".." not in file.parts and source.is_file() and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(source)
+    return BaseEnvironment(directory, frozenset(needed))
+
+
+def _needed(own: metadata.Distribution) -> Iterator[tuple[str, metadata.Distribution]]:
+    """Yield what a distribution requires without extras, and what that requires, by name."""
+    seen: set[tuple[str, str]] = set()
+    asked = [(own, "")]
+    while asked:
+        distribution, extra = asked.pop()
+        for text in distribution.requires or ():
+            required = Requirement(text)
+            if required.marker is not None and not required.marker.evaluate({"extra": extra}):
+                continue
+            found = metadata.distribution(required.name)
+            for wanted in ("", *required.extras):
+                if (found.name, wanted) not in seen:
+                    seen.add((found.name, wanted))
+                    asked.append((found, wanted))
+            yield found.name, found
