@@ -17,7 +17,7 @@ from ledger.store.async_batcher import AsyncBatcher
 from ledger.store.async_connection import SharedConnection
 from ledger.store.migrate import reader_role
 from ledger.vault.disclosures import HeldFields, Vault
-from projections.tables.view_queries import CaseReader
+from projections.tables.case_reader import CaseReader
 
 _Sealed: TypeAlias = tuple[Vault, UUID, Sequence[DictRow]]
 

@@ -27,7 +27,7 @@ from ledger.vault.disclosures import Vault
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from ledger.vocabulary.types import AgencyId
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, case_view, viewers
-from projections.tables.view_queries import StoredCase
+from projections.tables.case_reader import StoredCase
 from projections.time.bitemporal import Moment, acts_at, acts_of, folded
 
 _DISCLOSED = TypeAdapter(tuple[DisclosedFields, ...])

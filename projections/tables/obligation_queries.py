@@ -1,0 +1,167 @@
+"""Reads obligations: those that a viewer sees, and what countries owe each other."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg.rows import tuple_row
+
+from projections.folds.expected_steps import ObligationKind
+from projections.folds.obligations import Obligation, ObligationState
+from projections.reports.accountability import Debt
+from projections.tables.live_rows import LiveRows
+
+# A country sees the obligations of the cases that it has a view of, and no others.
+OBLIGATIONS: LiteralString = """
+SELECT o.document FROM views.obligations o
+WHERE o.slot = views.live_slot('obligations')
+  AND EXISTS (
+      SELECT FROM views.case_views v
+      WHERE v.slot = views.live_slot('case_views') AND v.viewer = %(viewer)s
+        AND v.case_id = o.case_id)
+  AND (%(case_id)s::uuid IS NULL OR o.case_id = %(case_id)s)
+  AND (%(party)s::text IS NULL OR o.debtor = %(party)s)
+  AND (%(creditor)s::text IS NULL OR %(creditor)s = ANY(o.creditors))
+  AND (%(agency)s::text IS NULL OR o.debtor_agency = %(agency)s)
+  AND (%(kind)s::text IS NULL OR o.kind = %(kind)s)
+  AND (%(state)s::text IS NULL OR o.state = %(state)s)
+"""
+
+_NEWEST = (
+    OBLIGATIONS
+    + """
+  AND (%(opened)s::bigint IS NULL OR (o.opened_position, o.id) < (%(opened)s, %(after)s))
+ORDER BY o.opened_position DESC, o.id DESC LIMIT %(limit)s
+"""
+)
+
+_OVERDUE = (
+    OBLIGATIONS
+    + """
+  AND o.state = 'open' AND o.due < %(moment)s
+  AND (%(due)s::timestamptz IS NULL OR (o.due, o.id) > (%(due)s, %(after)s))
+ORDER BY o.due, o.id LIMIT %(limit)s
+"""
+)
+
+_OVERDUE_THEN = (
+    OBLIGATIONS
+    + """
+  AND o.outcome IS DISTINCT FROM 'annulled' AND o.due < %(moment)s AND o.opened_at <= %(moment)s
+  AND (o.closed_at IS NULL OR o.closed_at > %(moment)s)
+  AND (%(due)s::timestamptz IS NULL OR (o.due, o.id) > (%(due)s, %(after)s))
+ORDER BY o.due, o.id LIMIT %(limit)s
+"""
+)
+
+_ONE_OBLIGATION = OBLIGATIONS + " AND o.id = %(after)s"
+
+# Never owed is what stood on an annulled action.
+_DEBTS: LiteralString = """
+SELECT kind, debtor, debtor_agency, creditors, opened_at, due, closed_at, state, late
+FROM views.obligations o
+WHERE slot = views.live_slot('obligations') AND outcome IS DISTINCT FROM 'annulled'
+"""
+
+_DEBTS_OF_VIEWER = (
+    _DEBTS
+    + """
+  AND EXISTS (
+      SELECT FROM views.case_views v
+      WHERE v.slot = views.live_slot('case_views') AND v.viewer = %(viewer)s
+        AND v.case_id = o.case_id)
+"""
+)
+
+_DEBTS_BETWEEN = (
+    _DEBTS
+    + """
+  AND cardinality(creditors) > 0
+  AND (%(party)s::text IS NULL OR debtor = %(party)s OR %(party)s = ANY(creditors))
+"""
+)
+
+_AT_ONCE = 5_000
+
+NO_FILTER = dict.fromkeys(("case_id", "party", "creditor", "agency", "kind", "state"))
+
+
+class ObligationQueries(LiveRows):
+    """Reads the live slot of the obligations."""
+
+    def obligations(
+        self,
+        viewer: str,
+        *,
+        limit: int,
+        after: Obligation | None = None,
+        overdue_now: datetime | None = None,
+        overdue_then: datetime | None = None,
+        case_id: UUID | None = None,
+        party: str | None = None,
+        creditor: str | None = None,
+        agency: str | None = None,
+        kind: ObligationKind | None = None,
+        state: ObligationState | None = None,
+    ) -> list[Obligation]:
+        """Obligations in the viewer's cases, the last opened first, beginning behind ``after``.
+
+        With ``overdue_now``, those that are open and were due before: the longest overdue first.
+        With ``overdue_then``, those that were so at an earlier moment, by what is known now.
+        ``party`` and ``agency`` owe, ``creditor`` is owed.
+        """
+        filters = {
+            "viewer": viewer,
+            "limit": limit,
+            "after": after and after.id,
+            "opened": after and after.opened.position,
+            "due": after and after.due,
+            "moment": overdue_then or overdue_now,
+            "case_id": case_id,
+            "party": party,
+            "creditor": creditor,
+            "agency": agency,
+            "kind": kind,
+            "state": state,
+        }
+        statement = _NEWEST
+        if overdue_then is not None or overdue_now is not None:
+            statement = _OVERDUE if overdue_then is None else _OVERDUE_THEN
+        rows = self._rows(statement, "obligations", filters)
+        return self.documents.read(Obligation, "obligations", rows)
+
+    def obligation(self, viewer: str, obligation_id: UUID) -> Obligation | None:
+        """An obligation by its id; ``None`` where the viewer sees none."""
+        asked = {"viewer": viewer, "after": obligation_id, **NO_FILTER}
+        rows = self._rows(_ONE_OBLIGATION, "obligations", asked)
+        return self.documents.read_one(Obligation, "obligations", rows)
+
+    def debts(self, viewer: str) -> Iterator[Debt]:
+        """What is or was owed in the viewer's cases."""
+        return self._debts(_DEBTS_OF_VIEWER, {"viewer": viewer})
+
+    def debts_between(self, party: str | None) -> Iterator[Debt]:
+        """What countries owe or owed each other: of one country and the others, or all."""
+        return self._debts(_DEBTS_BETWEEN, {"party": party})
+
+    def _debts(self, statement: LiteralString, params: Mapping[str, Any]) -> Iterator[Debt]:
+        # By a cursor: the memory stays the same however many there are.
+        with (
+            self._database.transaction() as connection,
+            connection.cursor("debts", row_factory=tuple_row) as cursor,
+        ):
+            cursor.itersize = _AT_ONCE
+            cursor.execute(statement, params)
+            for kind, debtor, agency, creditors, opened, due, closed, state, late in cursor:
+                yield Debt(
+                    ObligationKind(kind),
+                    debtor,
+                    agency,
+                    creditors,
+                    opened,
+                    due,
+                    closed,
+                    ObligationState(state),
+                    late,
+                )
