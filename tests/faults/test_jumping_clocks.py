@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from joserfc.jwk import OKPKey
 
-import api.authentication.assertions
+import api.client.assertion
 from api.client import LedgerClient, RefusedError
 from api.client.schemas import Receipt
 from api.exchange.mirror_sync import HttpSource
@@ -251,7 +251,7 @@ def test_a_random_story_through_jumping_clocks(
         if jump % 10 == 5:  # every machine starts with its clock ahead, and so none can know
             ahead = random.choice((HOUR, 3 * HOUR))
             world.set(ahead)
-            monkeypatch.setattr(api.authentication.assertions, "datetime", ahead_by(ahead))
+            monkeypatch.setattr(api.client.assertion, "datetime", ahead_by(ahead))
             world.restart()
             world.wait_until_ready()
             for _ in range(ACTS_BETWEEN):
