@@ -20,7 +20,7 @@ from api.runtime.settings import Settings
 from ledger.export.export_source import ExportSource
 from ledger.replication.history_mark import OperatorDecision
 from ledger.store.database import Database
-from ledger.vault.disclosures import Vaults
+from ledger.vault.vault import Vaults
 
 NAME = "The person who decides, for the record."
 

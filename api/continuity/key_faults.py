@@ -17,7 +17,7 @@ from api.runtime.settings import Settings
 from api.runtime.trouble import Trouble
 from ledger.replication.history_mark import HistoryMark, MarkFile
 from ledger.signing import keys
-from ledger.vault.disclosures import Vault
+from ledger.vault.vault import Vault
 
 Identity: TypeAlias = tuple[int, int] | None
 """Which file of data keys it is, and its size."""

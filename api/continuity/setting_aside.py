@@ -12,7 +12,7 @@ import structlog
 from ledger.application import Ledger
 from ledger.system import clock
 from ledger.system.periodic_worker import NothingMoreToDo, PeriodicWorker
-from ledger.vault.disclosures import Vault, Vaults
+from ledger.vault.vault import Vault, Vaults
 
 KEPT = timedelta(days=30)
 _EVERY_SECONDS = 1.0

@@ -14,7 +14,7 @@ from ledger.signing import signed_action
 from ledger.signing.keys import key_id
 from ledger.system import clock
 from ledger.system.periodic_worker import PeriodicWorker
-from ledger.vault.disclosures import Vault, Vaults
+from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.registration import ReadingsAnchored
 
 _EVERY_SECONDS = 3600.0

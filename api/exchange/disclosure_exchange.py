@@ -19,8 +19,8 @@ from ledger.store.event_rows import RecordedRow
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault import sealed_parcels
-from ledger.vault.disclosures import Vault, Vaults
 from ledger.vault.required_disclosures import has_case_fields, released_digests
+from ledger.vault.vault import Vault, Vaults
 
 _BATCH = 200
 _EVERY_SECONDS = 0.5

@@ -26,7 +26,7 @@ from ledger.signing.country_key import SealError
 from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
-from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
+from ledger.vault.deposits import KeyMissingError
 from ledger.vault.duplicates.matches import Match
 from ledger.vault.duplicates.messages import (
     DuplicateAssessed,
@@ -40,8 +40,10 @@ from ledger.vault.duplicates.own_tokens import OwnCase
 from ledger.vault.duplicates.received_tokens import TooManyReceivedError
 from ledger.vault.duplicates.shares import PairKey, Shares, fingerprint, pair_key
 from ledger.vault.duplicates.tokens import THRESHOLD, ComparedIdentity, strength, tokens
+from ledger.vault.held_fields import Held
 from ledger.vault.sealed_parcels import Content, NotHereYetError, Parcel, ParcelError
 from ledger.vault.sent_parcels import SentParcel
+from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
 

@@ -16,7 +16,7 @@ from ledger.signing import signed_action
 from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import NothingMoreToDo, PeriodicWorker
-from ledger.vault.disclosures import Vaults
+from ledger.vault.vault import Vaults
 
 _AT_ONCE = 32
 _NOW = timedelta()

@@ -34,10 +34,12 @@ from ledger.vault.acknowledgements import (
     read_unsigned,
     verify,
 )
-from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
+from ledger.vault.deposits import KeyMissingError
+from ledger.vault.held_fields import Held
 from ledger.vault.required_disclosures import released_digests
 from ledger.vault.sealed_parcels import Content, Presentation
 from ledger.vault.sent_parcels import PRESENTATION, SentParcel, SentState
+from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 

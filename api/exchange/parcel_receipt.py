@@ -36,7 +36,6 @@ from ledger.vault.acknowledgements import (
     unsigned,
 )
 from ledger.vault.arrived_parcels import PairStanding
-from ledger.vault.disclosures import Vault, Vaults
 from ledger.vault.required_disclosures import has_personal_fields
 from ledger.vault.sealed_parcels import (
     Content,
@@ -47,6 +46,7 @@ from ledger.vault.sealed_parcels import (
     Presentation,
     UnknownKindError,
 )
+from ledger.vault.vault import Vault, Vaults
 
 _FETCH = 50
 _EVERY_SECONDS = 0.5

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from ledger.store.event_rows import RecordedRow
 from ledger.store.recorder import LedgerRecorder
-from ledger.vault.disclosures import Held
+from ledger.vault.held_fields import Held
 
 
 def presentations(rows: LedgerRecorder, held: Iterable[Held]) -> tuple[str, ...]:

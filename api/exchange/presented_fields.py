@@ -14,9 +14,10 @@ from ledger.events.act import Act
 from ledger.procedure.case import Case
 from ledger.procedure.protocol import Operation, Protocol
 from ledger.procedure.readings import Asked
-from ledger.vault.disclosures import Held, Vault
+from ledger.vault.held_fields import Held
 from ledger.vault.required_disclosures import FieldPart, has_case_fields, stated
 from ledger.vault.sealed_parcels import Presentation
+from ledger.vault.vault import Vault
 from ledger.vocabulary.picklists import Purpose
 
 

@@ -36,9 +36,10 @@ from ledger.vault.completion_messages import (
     FieldsAsked,
     HeldStatement,
 )
-from ledger.vault.disclosures import KeyMissingError, Vault, Vaults
+from ledger.vault.deposits import KeyMissingError
 from ledger.vault.required_disclosures import FieldPart, RequiredPart, may_give, must_hold
 from ledger.vault.sealed_parcels import Parcel, ParcelError, presentation_id
+from ledger.vault.vault import Vault, Vaults
 
 _EVERY_SECONDS = 1.0
 _SETTLE_SECONDS = 5.0

@@ -14,8 +14,8 @@ from api.exchange.parcel_standing import ParcelsStanding
 from ledger.events.act import Act
 from ledger.replication.submissions import KeptSubmission
 from ledger.store.event_rows import RecordedRow
-from ledger.vault.disclosures import Held
 from ledger.vault.duplicates.matches import Duplicate
+from ledger.vault.held_fields import Held
 
 
 def event_document(row: RecordedRow) -> Event:

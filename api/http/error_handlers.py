@@ -20,7 +20,7 @@ from api.services.decisions import DecidedRefusal
 from api.services.refusal_problem import status_of
 from ledger.log.signed_decision import HEADER
 from ledger.refusals import Ground, Refusal
-from ledger.vault.disclosures import KeyMissingError
+from ledger.vault.deposits import KeyMissingError
 from projections.tables.stored_documents import DamagedViewError
 
 MEDIA_TYPE = "application/problem+json"

@@ -16,7 +16,8 @@ from api.runtime.registry_cache import KnownRegistry
 from ledger.store.async_batcher import AsyncBatcher
 from ledger.store.async_connection import SharedConnection
 from ledger.store.migrate import reader_role
-from ledger.vault.disclosures import HeldFields, Vault
+from ledger.vault.held_fields import HeldFields
+from ledger.vault.vault import Vault
 from projections.tables.case_reader import CaseReader
 
 _Sealed: TypeAlias = tuple[Vault, UUID, Sequence[DictRow]]

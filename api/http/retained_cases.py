@@ -12,7 +12,7 @@ from ledger.procedure.protocol import Protocol, Retention
 from ledger.procedure.retention import period_end, retention_rule
 from ledger.publication.dated_checkpoints import cosigned_times
 from ledger.system import clock
-from ledger.vault.disclosures import ErasedRow
+from ledger.vault.erasures import ErasedRow
 from projections.tables.case_lists import Retained
 
 _LOOKED_AT = 12

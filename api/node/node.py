@@ -54,7 +54,7 @@ from ledger.replication.submissions import Submissions
 from ledger.store.database import Database
 from ledger.system import clock
 from ledger.system.periodic_worker import stop_together
-from ledger.vault.disclosures import Vaults
+from ledger.vault.vault import Vaults
 from projections.tables.view_queries import ViewReader
 
 _DAYS_BESIDE_GRACE = 30

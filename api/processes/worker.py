@@ -69,8 +69,8 @@ from ledger.store.notices import Listener
 from ledger.system import clock
 from ledger.system.periodic_worker import PeriodicWorker, stop_together
 from ledger.vault.completion_messages import FieldsAnswered, FieldsAsked
-from ledger.vault.disclosures import Vault
 from ledger.vault.sealed_parcels import Content, Parcel
+from ledger.vault.vault import Vault
 from ledger.verification.policy_history import keep_trusted
 from projections.upkeep.runner import Followers
 

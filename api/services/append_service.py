@@ -52,7 +52,7 @@ from ledger.store.database import ReconnectedError
 from ledger.system import clock
 from ledger.system.retrying import AT_ONCE, retrying
 from ledger.system.telemetry import span
-from ledger.vault.disclosures import Vault, Vaults
+from ledger.vault.vault import Vault, Vaults
 
 _PATIENCE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1

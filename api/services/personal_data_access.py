@@ -20,7 +20,8 @@ from ledger.signing import signed_action
 from ledger.signing.signed_action import SignedAction
 from ledger.system import clock
 from ledger.vault.access_log import CaseReadings
-from ledger.vault.disclosures import Damaged, Held, Vaults
+from ledger.vault.held_fields import Damaged, Held
+from ledger.vault.vault import Vaults
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 

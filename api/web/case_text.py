@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from api.paper.subject_access.wording import Wording
 from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.protocol import OVERSIGHT, Agency, Protocol
-from ledger.vault.disclosures import Held, HeldFields
+from ledger.vault.held_fields import Held, HeldFields
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView, StepView, Turn
 from projections.folds.due_index import takers

@@ -35,7 +35,7 @@ from ledger.signing import signed_action
 from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
-from ledger.vault.disclosures import Vault, Vaults
+from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.erasure import ErasureConfirmed, RetentionAnnounced
 from projections.tables.view_queries import ViewReader
 

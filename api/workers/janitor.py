@@ -14,7 +14,7 @@ from ledger.replication.mailbox import Mailbox
 from ledger.replication.outbox import Outbox
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
-from ledger.vault.disclosures import Vault, Vaults
+from ledger.vault.vault import Vault, Vaults
 
 _ORPHAN_AGE = timedelta(minutes=10)
 _DECIDED_AGE = timedelta(days=30)

@@ -28,8 +28,8 @@ from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.access_log import Readings
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.disclosures import Vault, Vaults
 from ledger.vault.required_disclosures import FieldPart
+from ledger.vault.vault import Vault, Vaults
 from ledger.vault.vault_check import Checked, VaultCheck
 
 _STEP_CASES = 20

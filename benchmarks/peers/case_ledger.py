@@ -16,7 +16,7 @@ from ledger.events.event_mapper import UnsealedEvent
 from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.disclosures import Vaults
+from ledger.vault.vault import Vaults
 from tests.support.agencies import Agencies
 
 _DATABASE = "bench_ledger"

@@ -27,7 +27,7 @@ from ledger.replication.divergence import Divergence
 from ledger.replication.history_mark import OperatorDecision, Reached, record_decision
 from ledger.store.migrate import vault_schema
 from ledger.vault.access_log import COUNTED
-from ledger.vault.disclosures import NOTED_FROM
+from ledger.vault.vault import NOTED_FROM
 
 _OWNER = """
 SELECT tableowner FROM pg_tables WHERE schemaname = 'ledger' AND tablename = 'events'

@@ -15,7 +15,7 @@ from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database, ReconnectedError, check_since
 from ledger.store.recorder import LedgerRecorder
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.disclosures import Vault, Vaults
+from ledger.vault.vault import Vault, Vaults
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 

@@ -28,7 +28,7 @@ from ledger.refusals import Refusal
 from ledger.signing import keys as agency_keys
 from ledger.signing import signed_action
 from ledger.store.database import Database
-from ledger.vault.disclosures import Vault
+from ledger.vault.vault import Vault
 from ledger.verification.evidence_reader import kept_in, registered_keys, stored_rows
 from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.levels import Level

@@ -46,11 +46,13 @@ from ledger.vault.acknowledgements import (
     verify,
 )
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.disclosures import Held, KeyMissingError, Vault, Vaults
+from ledger.vault.deposits import KeyMissingError
 from ledger.vault.duplicates.messages import ShareGiven
+from ledger.vault.held_fields import Held
 from ledger.vault.key_files import KeyFiles
 from ledger.vault.sealed_parcels import Content, NotHereYetError, Parcel, Presentation, pack
 from ledger.vault.sent_parcels import SentParcel, SentState
+from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.registration import CountryKeyRegistered
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies

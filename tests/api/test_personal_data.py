@@ -24,7 +24,7 @@ from ledger.procedure.protocol import Agency, Operation
 from ledger.signing import keys
 from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database
-from ledger.vault.disclosures import Vaults
+from ledger.vault.vault import Vaults
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import (
     CaseClosed,

@@ -17,7 +17,7 @@ from ledger.signing import signed_action
 from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.disclosures import Vault
+from ledger.vault.vault import Vault
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
 from tests.support.actions import opening

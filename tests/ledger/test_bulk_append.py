@@ -21,7 +21,7 @@ from ledger.store.migrate import vault_role
 from ledger.store.recorder import RegistryMovedError
 from ledger.vault.bulk_deposits import KnownPersonError, SealedDeposit, deposit_new, seal_all
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.disclosures import Vault
+from ledger.vault.vault import Vault
 from ledger.verification.evidence_reader import kept_in, registered_keys, stored_rows
 from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.levels import Level

@@ -25,9 +25,9 @@ from ledger.store.migrate import vault_role
 from ledger.vault.bulk_deposits import KeysReplacedError, SealedDeposit, deposit_new, seal_all
 from ledger.vault.data_key_rotation import ReplacementError, replace_data_keys
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.deposits import Deposits
-from ledger.vault.disclosures import KeyMissingError, Vault
+from ledger.vault.deposits import Deposits, KeyMissingError
 from ledger.vault.key_files import KeyFiles
+from ledger.vault.vault import Vault
 from ledger.vault.vault_check import VaultCheck
 from ledger.vocabulary.levels import Level
 from tests.support.actions import opening

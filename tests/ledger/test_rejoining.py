@@ -28,7 +28,7 @@ from ledger.signing.country_key import FileCountryKey
 from ledger.store.database import Database
 from ledger.vault.access_log import COUNTED
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.disclosures import ReceivedDeposit, Vault, Vaults
+from ledger.vault.vault import ReceivedDeposit, Vault, Vaults
 from ledger.verification.evidence_reader import kept_in, stored_rows
 from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.levels import Level

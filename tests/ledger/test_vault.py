@@ -17,9 +17,10 @@ from ledger.signing import signed_action
 from ledger.signing.country_key import CountryPublicKey, FileCountryKey, SealError
 from ledger.store.database import Database
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.disclosures import KeyMissingError, Vault
+from ledger.vault.deposits import KeyMissingError
 from ledger.vault.field_encryption import seal, unseal
 from ledger.vault.key_files import KeyFiles
+from ledger.vault.vault import Vault
 from ledger.vocabulary.levels import Level
 from tests.support.actions import opening
 from tests.support.agencies import Agencies

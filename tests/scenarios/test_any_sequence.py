@@ -27,7 +27,7 @@ from ledger.procedure.protocol import NODE
 from ledger.signing import signed_action
 from ledger.signing.sd_jwt import SdJwt
 from ledger.store.database import Database
-from ledger.vault.disclosures import Vaults
+from ledger.vault.vault import Vaults
 from ledger.vocabulary import CASE_ACTIONS, Action
 from projections.folds.audit_trail import state_after
 from projections.folds.case_view import case_view, viewers

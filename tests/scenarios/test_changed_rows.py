@@ -25,8 +25,8 @@ from ledger.application import Ledger, environment
 from ledger.replication.outbox import Outbox
 from ledger.store.database import Database
 from ledger.vault.access_log import Readings
-from ledger.vault.disclosures import Vaults
 from ledger.vault.required_disclosures import FieldPart, Lack, Why
+from ledger.vault.vault import Vaults
 from ledger.vault.vault_check import VaultCheck
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose

@@ -30,9 +30,10 @@ from ledger.log.cosigned_times import CosignedTimes
 from ledger.signing import keys
 from ledger.signing.country_key import SealError, sealed_size
 from ledger.store.database import Database
-from ledger.vault.disclosures import KeyMissingError, Vaults
+from ledger.vault.deposits import KeyMissingError
 from ledger.vault.field_encryption import unseal
 from ledger.vault.sealed_parcels import Parcel, ParcelError, unpack
+from ledger.vault.vault import Vaults
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.erasure import LegalHoldPlaced
 from ledger.vocabulary.picklists import ClosureReason, HoldGround

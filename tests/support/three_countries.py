@@ -25,8 +25,8 @@ from ledger.signing.sd_jwt import SdJwt
 from ledger.store.database import Database
 from ledger.vault.completion_messages import FieldsAnswered, FieldsAsked
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.disclosures import Vault, Vaults
 from ledger.vault.sealed_parcels import Content, Parcel
+from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import CountryKeyRegistered
 from tests.support.agencies import PAST, Agencies

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from ledger.procedure.protocol import Operation
 from ledger.procedure.readings import Asked, Reading
-from ledger.vault.disclosures import Held, Vault
+from ledger.vault.held_fields import Held
+from ledger.vault.vault import Vault
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.picklists import Purpose
 

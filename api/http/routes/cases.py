@@ -23,7 +23,7 @@ from api.http.routes.personal import at_levels_of, damaged_fields
 from api.node.node import Node
 from api.runtime.problem import problem
 from ledger.refusals import Ground, Refusal
-from ledger.vault.disclosures import Vault
+from ledger.vault.vault import Vault
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from ledger.vocabulary.types import AgencyId
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, case_view, viewers

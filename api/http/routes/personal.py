@@ -26,7 +26,7 @@ from api.node.node import Node
 from api.paper.subject_access.document import LabelledFile, SubjectFile, labelled
 from api.paper.subject_access.gathering import subject_file
 from api.paper.subject_access.pdf import render
-from ledger.vault.disclosures import Damaged
+from ledger.vault.held_fields import Damaged
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import OVERSIGHT_VIEWER
 

@@ -9,7 +9,7 @@ from ledger.procedure.case import Case
 from ledger.procedure.erasures import ErasedData
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.readings import Reading
-from ledger.vault.disclosures import Held
+from ledger.vault.held_fields import Held
 from ledger.vocabulary.levels import Level
 from projections.folds.audit_trail import TrailEntry
 

@@ -26,7 +26,7 @@ from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vault.access_log import CaseReadings
-from ledger.vault.disclosures import HeldFields
+from ledger.vault.held_fields import HeldFields
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView

@@ -14,7 +14,7 @@ from api.web.rendering import Words, page
 from api.web.routes.cases import lanes, own_case
 from api.web.timeline import handovers, stage_of, timeline
 from ledger.refusals import Ground, Refusal
-from ledger.vault.disclosures import HeldFields
+from ledger.vault.held_fields import HeldFields
 from ledger.vocabulary.picklists import Stage
 from ledger.vocabulary.types import AgencyId, Country
 from projections.folds.case_view import case_view, viewers

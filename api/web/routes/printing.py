@@ -17,7 +17,7 @@ from api.web.rendering import PAGE_HEADERS, Words
 from api.web.routes.cases import case_fields, own_case
 from api.web.timeline import handovers
 from ledger.system import clock
-from ledger.vault.disclosures import HeldFields
+from ledger.vault.held_fields import HeldFields
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView
 

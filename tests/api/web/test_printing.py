@@ -24,7 +24,7 @@ from api.web.texts import texts
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import OVERSIGHT
 from ledger.procedure.registry import Registry
-from ledger.vault.disclosures import HeldFields
+from ledger.vault.held_fields import HeldFields
 from ledger.vocabulary.levels import Level
 from projections.folds.case_view import CaseView
 from tests.api.test_subject_access import CASE, MADE_AT, entry, squeezed, structure, text_of

@@ -1,0 +1,61 @@
+"""The persons who were erased in one country's vault, and whose erasure the ledger has."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.sql import SQL
+
+from ledger.vault.vault_tables import VaultTables
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedRow:
+    """When a person was erased in a vault."""
+
+    case_id: UUID
+    erased_at: datetime
+
+
+class Erasures(VaultTables):
+    """Reads and confirms erasures. ``Vault.erase`` makes them."""
+
+    def erased_at(self, case_id: UUID) -> datetime | None:
+        """When the person was erased here, if so."""
+        select = SQL("SELECT erased_at FROM {} WHERE case_id = %s").format(self._erased)
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, (case_id,)).fetchone()
+        return row["erased_at"] if row else None
+
+    def erasures(self, limit: int, before: datetime | None = None) -> list[ErasedRow]:
+        """Return who was erased here, the last first, before a time."""
+        select = SQL(
+            "SELECT case_id, erased_at FROM {}"
+            " WHERE %(before)s::timestamptz IS NULL OR erased_at < %(before)s"
+            " ORDER BY erased_at DESC LIMIT %(limit)s"
+        ).format(self._erased)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, {"before": before, "limit": limit}).fetchall()
+        return [ErasedRow(row["case_id"], row["erased_at"]) for row in rows]
+
+    def unconfirmed(self) -> Mapping[UUID, datetime]:
+        """When each person was erased whose erasure is not confirmed on the ledger yet."""
+        select = SQL("SELECT case_id, erased_at FROM {} WHERE confirmed_at IS NULL").format(
+            self._erased
+        )
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select).fetchall()
+        return {row["case_id"]: row["erased_at"] for row in rows}
+
+    def confirmed(self, case_id: UUID) -> None:
+        """The ledger has this country's confirmation."""
+        update = SQL("UPDATE {} SET confirmed_at = now() WHERE case_id = %s").format(self._erased)
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, (case_id,))
+
+    def erased(self, case_ids: Sequence[UUID]) -> set[UUID]:
+        """Those of ``case_ids`` whose persons were erased here."""
+        select = SQL("SELECT case_id FROM {} WHERE case_id = ANY(%s)").format(self._erased)
+        with self._database.transaction(role=self._role) as connection:
+            return {row["case_id"] for row in connection.execute(select, (list(case_ids),))}

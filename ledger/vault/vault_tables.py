@@ -1,0 +1,23 @@
+"""The tables, roles and keys of one country's vault, which its readers and writers share."""
+
+from psycopg.sql import SQL, Identifier
+
+from ledger.store.database import Database
+from ledger.store.migrate import reader_role, vault_role, vault_schema
+from ledger.vault.data_keys import DataKeys
+
+
+class VaultTables:
+    """The database has nothing in clear: each person's disclosures are under a key of their own."""
+
+    def __init__(self, database: Database, party: str, keys: DataKeys) -> None:
+        self.party = party
+        self.keys = keys
+        self._database = database
+        self._role = vault_role(party)
+        self._reader = reader_role(party)
+        self._erased = SQL("{}.erased").format(Identifier(vault_schema(party)))
+        self._progress = SQL("{}.progress").format(Identifier(vault_schema(party)))
+        self._aside = SQL("{}.set_aside").format(Identifier(vault_schema(party)))
+        self._table = SQL("{}.disclosures").format(Identifier(vault_schema(party)))
+        self._inventory = SQL("{}.deposits").format(Identifier(vault_schema(party)))
