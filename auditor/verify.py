@@ -12,7 +12,8 @@ It is meant to be read in one sitting. It checks that
    the policy that you trust to the one that holds for the checkpoint's size;
 3. the events and the hash tiles are exactly those of the checkpoint (RFC 6962, C2SP tlog-tiles),
    and every checkpoint that you kept (`--held`) is one of the same ledger;
-4. for an export, each event is signed by a key that an earlier event registered for its agency.
+4. for an export, each event is signed by a key that an earlier event registered for its agency;
+5. each vote on these keys names a checkpoint of this very ledger: on a fork it counts for nothing.
 
 It does not replay the procedure's rules; `case-ledger verify` does.
 
@@ -582,6 +583,8 @@ class Registry:
         """So many parties decide while all others are absent."""
         self.publishing = 0
         """So many parties' witnesses publish."""
+        self.named: list[tuple[int, int, bytes]] = []
+        """Each vote's position, and size and root of the checkpoint that it names."""
         self.edition = 1
         self.versions: list[tuple[int, datetime, dict[str, Any]]] = []
         """Each text of the protocol: the position of its adoption, and the earliest time."""
@@ -740,6 +743,7 @@ class Registry:
 
     def _vote(self, position: int, event: Event) -> None:
         """A party adopts a policy: with all parties, or without those that are absent."""
+        self._take_named(position, event.act.get("checkpoint"))
         vote = event.act["policy"], frozenset(event.act.get("without") or ())
         text, without = vote
         policy = Policy(text)
@@ -752,6 +756,14 @@ class Registry:
         if for_text == self.parties or (without and alike >= self.parties - without):
             self.policies.append((position, policy))
             self.votes = {}
+
+    def _take_named(self, position: int, checkpoint: dict[str, Any] | None) -> None:
+        """A vote names a checkpoint of the ledger that it was given in."""
+        need(checkpoint or self.edition == 1, "the vote names no checkpoint")
+        if checkpoint:
+            size, root = int(checkpoint["size"]), bytes.fromhex(checkpoint["root"])
+            need(0 < size < position, "the vote names a checkpoint beyond itself")
+            self.named.append((position, size, root))
 
     def _check_absent(self, party: str, policy: "Policy", at: datetime) -> None:
         """A party counts as absent for a policy, and keeps its witness in it."""
@@ -856,6 +868,9 @@ class Trust:
             made = root_by_path(sha256(b"\x00", event), index, self.head.size, path)
             need(made == self.head.root, f"the act at position {index + 1} is not in the ledger")
             registry.take(index + 1, event_of(event))
+        for position, size, root in registry.named:
+            need(size in self.bridges, f"the proof for the vote at position {position} is missing")
+            check_continues(Note("", (), "", size, root), self.head, self.bridges[size])
         need(len(registry.policies) == len(periods) - 1, "acts that adopt a policy are missing")
         self.check_recorded(registry.policies)
 
@@ -927,6 +942,19 @@ def check_tiles(directory: Path, level: int, hashes: bytes, first: int = 0) -> N
         need(read(path, TILE * 32) == made, f"{path} has other hashes than the events")
 
 
+def check_votes(directory: Path, named: list[tuple[int, int, bytes]], size: int) -> None:
+    """Each vote names a checkpoint of this ledger. The tiles of leaf hashes are checked before."""
+    tree = Tree({of for _, of, _ in named})
+    for index in range(-(-max(tree.wanted, default=0) // TILE)):
+        path = directory / "tile" / "0" / tile_name(index, min(TILE, size - index * TILE))
+        hashes = read(path, TILE * 32)
+        for at in range(0, len(hashes), 32):
+            tree.add(hashes[at : at + 32])
+    for position, of, root in named:
+        what = f"position {position}: the vote names a checkpoint of another history of the ledger"
+        need(tree.roots.get(of) == root, what)
+
+
 def verify_export(arguments: argparse.Namespace) -> list[str]:
     directory = arguments.path
     policy_file = arguments.policy or directory / "policy"
@@ -959,6 +987,7 @@ def verify_export(arguments: argparse.Namespace) -> list[str]:
     need(tree.root() == note.root, "the events are not those of the checkpoint")
     for level, hashes in enumerate(tree.levels, 1):
         check_tiles(directory, level, bytes(hashes))
+    check_votes(directory, registry.named, note.size)
     for file, kept in held:
         need(tree.roots.get(kept.size, sha256()) == kept.root, f"{file} is of another ledger")
     trust.check_recorded([(since, p) for since, p in registry.policies if since <= note.size])

@@ -25,6 +25,7 @@ from ledger.procedure.deciding import (
     stale,
     version_of,
 )
+from ledger.procedure.named_checkpoint import among_first
 from ledger.procedure.registry import Registry
 from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import SignedAction
@@ -312,7 +313,7 @@ class Ledger(Application[UUID]):
             return receipt
         registry = self.registry()
         at = self.rows.next_time(ask=True)
-        event, judging = decide_on_protocol(action, registry, at)
+        event, judging = decide_on_protocol(action, registry, at, self.root_at)
 
         def holds_at(moment: datetime) -> bool:
             return moment == at or (
@@ -322,6 +323,11 @@ class Ledger(Application[UUID]):
         row = self._commit(event, registry, holds_at)
         self.registry()  # so that the next append knows it
         return row if isinstance(row, Receipt) else Receipt.of(row)
+
+    def root_at(self, size: int) -> bytes | None:
+        """Return the root of the first ``size`` events; ``None`` where there are fewer."""
+        tree = self.tree()
+        return tree.root(size) if size <= tree.size else None
 
     def receipt_of(self, action: SignedAction) -> Receipt | None:
         """The receipt of an action recorded before, if it was.
@@ -375,7 +381,7 @@ class Ledger(Application[UUID]):
                     self._receipt(row, action)
                     return None
                 if case_id is None:
-                    decide_on_protocol(action, registry, at)
+                    decide_on_protocol(action, registry, at, among_first(size, self.root_at))
                 else:
                     check_case(action, case_id)
                     decide_on_case(action, case, case_version, registry, at)

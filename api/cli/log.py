@@ -30,8 +30,10 @@ from ledger.application import Ledger, environment
 from ledger.export.stand_alone import stand_alone_files
 from ledger.export.static_export import read_checkpoint, read_export, write_export
 from ledger.log.fingerprint import spoken
+from ledger.log.note import MAX_BYTES as MAX_NOTE_BYTES
 from ledger.log.note import SignatureType, VerifierKey
 from ledger.log.policy import Policy
+from ledger.procedure.named_checkpoint import named_by
 from ledger.publication.publisher import published, signed
 from ledger.publication.timestamping import earliest_timestamps
 from ledger.publication.witness import Adopted, Witness
@@ -110,6 +112,10 @@ def adopt_policy(
         list[str] | None,
         typer.Option(help="A party that counts as absent (`absence show`). May be repeated."),
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint that you verified. [default: the one published at --url]"),
+    ] = None,
     url: Url = DEFAULT_URL,
     key: KeyFile = None,
     as_json: AsJson = False,
@@ -118,15 +124,23 @@ def adopt_policy(
 
     With --without it is in force once every other party has, if the protocol's quorum allows it.
     So keys of the log and of witnesses change, and another node takes the ledger over.
+
+    The vote counts only in a ledger that begins with the events of --checkpoint, so that nobody can
+    put it on a fork. The address --url is your own country's node, which verified what it serves.
     """
     with failures(as_json), connect(url, agency, key) as client:
         text = read_ordinary(file, MAX_BYTES).decode("utf-8")
         Policy.parse(text)
+        named = named_by(client.checkpoint() if checkpoint is None else _read_note(checkpoint))
         action = LogPolicyAdopted(
             acted_at=datetime.now(UTC),
             policy=text,
             without=tuple(sorted(party.upper() for party in without)) if without else None,
+            checkpoint=named,
         )
+        if not as_json:
+            root = spoken(bytes.fromhex(named.root))
+            out.print(f"The vote is for the ledger of {named.size} events with the root {root}")
         if out_file is not None:
             out_file.write_text(f"{client.sign(action, None)}\n", encoding="ascii")
             out.print(f"Signed into {out_file}", soft_wrap=True)
@@ -136,6 +150,10 @@ def adopt_policy(
             print_json(receipt)
         else:
             out.print(f"[green]Recorded[/] at position {receipt.position}.")
+
+
+def _read_note(file: Path) -> str:
+    return read_ordinary(file, MAX_NOTE_BYTES).decode("utf-8")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from api.client.schemas import (
     SettledOutcomes,
     StatedSubmissions,
     SubmissionPage,
+    TakenBack,
 )
 
 
@@ -60,6 +61,12 @@ class NodesClient(Connection):
         """Which of these parcels the mailbox does not have."""
         response = self._send_document("/v1/mailbox/missing", SentDigests(sent=tuple(sent)))
         return MissingParcels.model_validate_json(response.content).missing
+
+    def take_back_parcels(self, parcels: Sequence[UUID]) -> int:
+        """Remove parcels of this country that wait at the mailbox. Returns how many."""
+        document = TakenBack(parcels=tuple(parcels))
+        response = self._send_document("/v1/mailbox/parcels/taken-back", document)
+        return ParcelsTakenOut.model_validate_json(response.content).parcels
 
     def state_submissions(self, statements: Sequence[str]) -> SubmissionPage:
         """Hand signed statements on waiting actions to another country's node; for a node alone."""

@@ -22,6 +22,7 @@ from api.node.setting_up.settings_file import read_settings
 from api.runtime.settings import Settings
 from ledger.log.note import VerifierKey
 from ledger.log.policy import Policy, TrustedWitness
+from ledger.procedure.named_checkpoint import named_by
 from ledger.procedure.protocol import COORDINATOR, NODE, KeyChange, Protocol
 from ledger.signing import keys
 from ledger.signing.key_possession import grant_of, request_of
@@ -344,7 +345,11 @@ def _destroyed(world: World) -> None:
         # Each coordinator signs at home; only the signed word travels.
         path = world.directory / f"{coordinator}.decision"
         with world.client(coordinator) as client:
-            action = LogPolicyAdopted(acted_at=datetime.now(UTC), policy=policy)
+            action = LogPolicyAdopted(
+                acted_at=datetime.now(UTC),
+                policy=policy,
+                checkpoint=named_by(client.checkpoint()),
+            )
             path.write_text(f"{client.sign(action, None)}\n", encoding="ascii")
         decisions.append(str(path))
     heir.stop()

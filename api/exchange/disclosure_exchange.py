@@ -27,6 +27,8 @@ _EVERY_SECONDS = 0.5
 _BETWEEN_BATCHES_SECONDS = 0.05
 """So that under load they are batches, and requests come first."""
 _BACKOFF = Backoff(0.2, 2.0)
+_REMOVES_PARTIES = "correction"
+"""The kind of action that may annul what made a country party to a case."""
 
 
 class _Way(NamedTuple):
@@ -131,7 +133,11 @@ class Sharing(PeriodicWorker):
         released: list[tuple[UUID, UUID | None]] = []
         for case_id, rows in of_cases.items():
             case = cases.get(case_id)
-            if case is None or way.recipient not in case.state.parties:
+            if case is None:
+                continue
+            if way.recipient not in case.state.parties:
+                if any(row.kind == _REMOVES_PARTIES for row in rows):
+                    way.vault.sent.look_again(way.recipient, case.history.keys())
                 continue
             acts = [case.history[row.action_id] for row in rows]
             joins = any(

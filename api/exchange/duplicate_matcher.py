@@ -26,6 +26,7 @@ from ledger.signing.country_key import SealError
 from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
+from ledger.vault.daily_quotas import Quota, QuotaUsedUpError
 from ledger.vault.deposits import KeyMissingError
 from ledger.vault.duplicates.matches import Match
 from ledger.vault.duplicates.messages import (
@@ -210,7 +211,10 @@ class Matching(PeriodicWorker):
             kept.withdrew(other, reference)
             moved = True
         for due in kept.to_send(other, _AT_ONCE):
-            keep(vault, kept.matches(other, own=due.reference))
+            try:
+                keep(vault, kept.matches(other, own=due.reference))
+            except QuotaUsedUpError:  # its tokens go out once all that they agree with is kept
+                continue
             listed = tuple(one.hex() for one in due.tokens)
             message = MatchTokens(reference=due.reference, case_id=due.case_id, tokens=listed)
             self._send(vault, other, registry, message, due.reference)
@@ -265,8 +269,9 @@ class Matching(PeriodicWorker):
     def take_in(self, vault: Vault, parcel: Parcel, content: Content, registry: Registry) -> None:
         """Take in what another country's node says.
 
-        Raises ``NotHereYetError`` while this node's copy of the ledger lacks what it stands on, and
-        ``ParcelError`` for what is not the sender's to say.
+        Raises ``NotHereYetError`` while this node's copy of the ledger lacks what it stands on,
+        ``QuotaUsedUpError`` where it has to wait for another day, and ``ParcelError`` for what is
+        not the sender's to say.
         """
         if not isinstance(content, Message):
             raise ParcelError("not-a-message", "it is no message on duplicates")
@@ -274,6 +279,9 @@ class Matching(PeriodicWorker):
             self._take_in(vault, parcel, content, registry)
         except TooManyReceivedError as error:
             raise ParcelError("too-many-cases", "its sender names too many cases") from error
+        except QuotaUsedUpError:
+            vault.quotas.refused(parcel.sender, Quota.DUPLICATES)
+            raise
         self.look()
 
     def _take_in(self, vault: Vault, parcel: Parcel, message: Message, registry: Registry) -> None:
@@ -320,9 +328,14 @@ class Matching(PeriodicWorker):
 
 
 def keep(vault: Vault, matches: Iterable[Match]) -> None:
-    """Store what was found here; the other country is told later."""
+    """Store what was found here; the other country is told later. Raises ``QuotaUsedUpError``."""
     for match in matches:
-        if vault.duplicates.found(match, clock.now(), told=False):
+        try:
+            is_new = vault.duplicates.found(match, clock.now(), told=False)
+        except QuotaUsedUpError:
+            vault.quotas.refused(match.other, Quota.DUPLICATES)
+            raise
+        if is_new:
             _log.info("a possible duplicate is found", party=vault.party, other=match.other)
 
 

@@ -191,10 +191,20 @@ class Delivery:
                 action: Presentation(presentation=text, release=release)
                 for action, text in presentations_by_action(self._ledger.rows, held).items()
             }
-        vault.sent.drop([one.id for one in due if one.about not in found])
+        self._take_back(vault, [one for one in due if one.about not in found])
         return [
             (one, found[one.about]) for one in due if one.about is not None and one.about in found
         ]
+
+    def _take_back(self, vault: Vault, parcels: Sequence[SentParcel]) -> None:
+        """Forget parcels that the recipient is not to have, and remove those that wait for it."""
+        if waiting := [one.id for one in parcels if one.digest is not None]:
+            try:
+                taken = self._post.take_back(vault.party, waiting)
+            except OutdatedMailboxError:  # they stay there until they expire
+                taken = 0
+            _log.info("parcels are taken back", party=vault.party, parcels=taken)
+        vault.sent.drop([one.id for one in parcels])
 
     def _released(self, vault: Vault, release_id: UUID) -> list[Held]:
         """Take out what a release names, which is written into the access log."""

@@ -36,6 +36,7 @@ from ledger.vault.acknowledgements import (
     unsigned,
 )
 from ledger.vault.arrived_parcels import PairStanding
+from ledger.vault.daily_quotas import QuotaUsedUpError
 from ledger.vault.required_disclosures import has_personal_fields
 from ledger.vault.sealed_parcels import (
     Content,
@@ -54,12 +55,16 @@ _BETWEEN_BATCHES_SECONDS = 0.05
 _BACKOFF = Backoff(0.2, 2.0)
 _AGAIN_SECONDS = 60.0
 """After so long a parcel is looked at again that met a fault of this node."""
+_AFTER_QUOTA_SECONDS = 3600.0
+"""After so long a parcel is looked at again that is over the quota of its sender's day."""
 MAX_SET_ASIDE = 50_000
 """Of one sender: more than an honest mailbox keeps of one. The rest is looked at again later."""
 _log = structlog.get_logger(__name__)
 
 TakeMessage = Callable[[Vault, Parcel, Content, Registry], None]
-"""Takes in a message. Raises ``ParcelError``, and ``NotHereYetError`` where it has to wait."""
+"""Takes in a message.
+
+Raises ``ParcelError``, and ``NotHereYetError`` or ``QuotaUsedUpError`` where it has to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +223,9 @@ class Receiving(PeriodicWorker):
                 aside = _SetAside(one.parcel.sender, error.actions, error.cases)
                 place.put(one.parcel.id, aside)
                 continue
+            except QuotaUsedUpError:
+                _later(place, one.parcel.id, one.parcel.sender, _AFTER_QUOTA_SECONDS)
+                continue
             except psycopg.OperationalError:
                 raise  # of no one parcel
             except Exception as error:
@@ -324,5 +332,7 @@ class Receiving(PeriodicWorker):
         return ParcelOutcome.TAKEN_IN
 
 
-def _later(place: _MailboxPlace, parcel_id: UUID, sender: str) -> None:
-    place.put(parcel_id, _SetAside(sender, not_before=time.monotonic() + _AGAIN_SECONDS))
+def _later(
+    place: _MailboxPlace, parcel_id: UUID, sender: str, seconds: float = _AGAIN_SECONDS
+) -> None:
+    place.put(parcel_id, _SetAside(sender, not_before=time.monotonic() + seconds))

@@ -14,6 +14,7 @@ from api.runtime.trouble import Trouble
 from ledger.replication.mailbox import Mailbox
 from ledger.store.database import Database
 from ledger.vault.arrived_parcels import ArrivedParcels
+from ledger.vault.daily_quotas import MAX_A_DAY, DailyQuotas, Quota
 from ledger.vault.sent_parcels import SentParcels
 
 LIMIT = timedelta(hours=24)
@@ -35,6 +36,18 @@ class Correspondent(Protocol):
     @property
     def arrived(self) -> ArrivedParcels:
         """What waits for it, and what it refused."""
+
+
+class Country(Protocol):
+    """What other countries' nodes caused in one country's vault. A vault is one."""
+
+    @property
+    def party(self) -> str:
+        """The country's code."""
+
+    @property
+    def quotas(self) -> DailyQuotas:
+        """What is counted by day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +170,30 @@ def without_key_troubles(parties: Iterable[str]) -> Sequence[Trouble]:
         "acknowledged: make one with `case-ledger keys new`, and register it"
     )
     return (_trouble("parcels-unsigned", what, names),)
+
+
+def quota_troubles(countries: Iterable[Country]) -> Sequence[Trouble]:
+    """Return a trouble where another country's node caused more than a day's quota here."""
+    found: dict[Quota, list[str]] = {}
+    for country in countries:
+        for one in country.quotas.used_up():
+            found.setdefault(one.quota, []).append(f"{one.other} at {country.party}")
+    return [_trouble(*_OVER[quota], ", ".join(pairs)) for quota, pairs in found.items()]
+
+
+_OVER = {
+    Quota.DUPLICATES: (
+        "too-many-duplicates",
+        f"more than {MAX_A_DAY[Quota.DUPLICATES]} possible duplicates with one country's cases "
+        "were found within a day: the rest waits for the next day; ask that country's operator, "
+        "for its node may make them up",
+    ),
+    Quota.GIVEN: (
+        "asked-too-often",
+        "another country's node asks for the same fields again and again: it gets them once the "
+        "day is over; ask its operator whether what is sent arrives",
+    ),
+}
 
 
 def _listed(standing: Iterable[ParcelsStanding]) -> str:

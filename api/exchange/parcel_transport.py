@@ -50,6 +50,9 @@ class PostOffice(Protocol):
     def missing(self, sender: str, sent: Mapping[UUID, bytes]) -> set[UUID]:
         """Return which of a country's parcels are not there, by id and digest."""
 
+    def take_back(self, sender: str, parcel_ids: Sequence[UUID]) -> int:
+        """Remove parcels of a country that still wait. Returns how many."""
+
 
 class HttpPostOffice:
     """The ledger node's, asked in the name of the country's own node.
@@ -110,6 +113,12 @@ class HttpPostOffice:
         asked = [SentDigest(parcel=key, digest=digest.hex()) for key, digest in sent.items()]
         try:
             return set(self._client.missing_parcels(asked)) & set(sent)
+        except RefusedError as error:
+            raise _told(error) from error
+
+    def take_back(self, sender: str, parcel_ids: Sequence[UUID]) -> int:  # noqa: ARG002
+        try:
+            return self._client.take_back_parcels(parcel_ids)
         except RefusedError as error:
             raise _told(error) from error
 

@@ -36,6 +36,7 @@ from ledger.vault.completion_messages import (
     FieldsAsked,
     HeldStatement,
 )
+from ledger.vault.daily_quotas import Quota, QuotaUsedUpError
 from ledger.vault.deposits import KeyMissingError
 from ledger.vault.required_disclosures import FieldPart, RequiredPart, may_give, must_hold
 from ledger.vault.sealed_parcels import Parcel, ParcelError, presentation_id
@@ -46,6 +47,10 @@ _SETTLE_SECONDS = 5.0
 _ASKS_WAITING = 20
 """So many parcels of one country with questions wait here. The country asks again for the rest."""
 _ANSWERED_AT_MOST = 100_000
+_DAY_SECONDS = 86_400.0
+GIVEN_AT_MOST = 8
+"""So often within a day an action is given to a country that asks for it. Giving back personal
+fields makes an entry in the access log each time."""
 _log = structlog.get_logger(__name__)
 
 
@@ -80,6 +85,10 @@ class Completing(PeriodicWorker):
             _ANSWERED_AT_MOST, max(patience / 2, 0.1)
         )
         """Each action is given to a country once in this time."""
+        self._times: TTLCache[tuple[str, str, UUID], int] = TTLCache(
+            _ANSWERED_AT_MOST, _DAY_SECONDS
+        )
+        """How often each action was given to a country within a day."""
         self._settled_at = 0.0
         self._settle_seconds = min(_SETTLE_SECONDS, patience)
         self._lock = threading.Lock()
@@ -123,7 +132,8 @@ class Completing(PeriodicWorker):
             return
         said = self._read(vault, parcel.sender, message, registry)
         held = {one.action: one.digests for one in said.held}
-        vault.missing.answered(parcel.sender, held, message.statement)
+        if held and not vault.missing.answered(parcel.sender, said.ask, held, message.statement):
+            _log.warning("an answer is to no question that waits", sender=parcel.sender)
 
     def completed(self, vault: Vault, case_id: UUID, action_id: UUID) -> None:
         """Something that was missing came in: check the case, and send it on to those who need it.
@@ -150,8 +160,9 @@ class Completing(PeriodicWorker):
         if not actions:
             return
         asked = FieldsAsked(ask=uuid4(), actions=tuple(actions))
+        # First the note: the answer counts only for a question that is noted.
+        vault.missing.asked(other, actions, asked.ask)
         self._delivery.send(vault, other, registry, asked, asked.ask)
-        vault.missing.asked(other, actions)
         _log.info("fields are asked for", party=vault.party, other=other, actions=len(actions))
 
     def _answer_next(self, vault: Vault, other: str, registry: Registry) -> None:
@@ -160,11 +171,14 @@ class Completing(PeriodicWorker):
             asked = waiting.popleft() if waiting else None
         if asked is None:
             return
-        wanted = [
-            action for action in asked.actions if (vault.party, other, action) not in self._answered
-        ]
+        wanted = self._may_give_again(vault, other, asked)
         given = {action: [*parts] for action, parts in self._given(vault, other, wanted, registry)}
         if not given:
+            return
+        try:
+            vault.quotas.use(other, Quota.GIVEN, len(given))
+        except QuotaUsedUpError:
+            vault.quotas.refused(other, Quota.GIVEN)
             return
         held = self._held(vault, given)
         parts = [part for action in given for part in given[action]]
@@ -173,9 +187,19 @@ class Completing(PeriodicWorker):
             vault, other, registry, self._statement(vault, other, asked, held, registry), asked.ask
         )
         for action in given:
-            self._answered[vault.party, other, action] = True
+            place = (vault.party, other, action)
+            self._answered[place] = True
+            self._times[place] = self._times.get(place, 0) + 1
         fields = sum(map(len, held.values()))
         _log.info("fields are given", party=vault.party, other=other, fields=fields)
+
+    def _may_give_again(self, vault: Vault, other: str, asked: FieldsAsked) -> Sequence[UUID]:
+        """The actions asked for that were not given lately, nor too often within a day."""
+        places = [(vault.party, other, action) for action in asked.actions]
+        over = [place for place in places if self._times.get(place, 0) >= GIVEN_AT_MOST]
+        if over:
+            vault.quotas.refused(other, Quota.GIVEN)
+        return [p[2] for p in places if p not in self._answered and p not in over]
 
     def _given(
         self, vault: Vault, other: str, wanted: Sequence[UUID], registry: Registry

@@ -31,6 +31,7 @@ from api.exchange.parcel_standing import (
     full_troubles,
     not_believed_troubles,
     outdated_troubles,
+    quota_troubles,
     waiting_troubles,
     without_key_troubles,
 )
@@ -324,6 +325,7 @@ class NodeWorker:
         self.checks.add(lambda: waiting_troubles(node.parcels_standing(), clock.now()))
         self.checks.add(lambda: not_believed_troubles(node.vaults))
         self.checks.add(lambda: full_troubles(delivery.full))
+        self.checks.add(lambda: quota_troubles(node.vaults))
         self.checks.add(lambda: outdated_troubles(delivery.is_outdated))
         self.checks.add(lambda: without_key_troubles(receiving.without_key))
 

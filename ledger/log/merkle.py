@@ -161,6 +161,29 @@ class Tree:
         return hashes[0]
 
 
+class Beginning:
+    """The events of a copy, and further ones that are being verified and are not stored yet."""
+
+    def __init__(self, tree: Tree, stored: Frontier) -> None:
+        """``stored`` is of the first events of ``tree``, after which the further ones come."""
+        self._tree = tree
+        self._stored = stored
+        self._leaves: list[bytes] = []
+
+    def add(self, leaf: bytes) -> None:
+        """Take in the leaf hash of the next event."""
+        self._leaves.append(leaf)
+
+    def root_at(self, size: int) -> bytes | None:
+        """Return the root of the first ``size`` events; ``None`` where there are fewer."""
+        further = size - self._stored.size
+        if further <= 0:
+            return self._tree.root(size)
+        if further > len(self._leaves):
+            return None
+        return self._stored.extend(self._leaves[:further])[0].root()
+
+
 def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:
     """Raises ``ProofError`` unless ``path`` leads from ``leaf`` to ``root`` (RFC 9162 2.1.3.2)."""
     if not 0 <= index < size:

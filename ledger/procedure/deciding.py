@@ -14,6 +14,7 @@ from ledger.events.event_bytes import MAX_BYTES
 from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
 from ledger.procedure.case import Case
+from ledger.procedure.named_checkpoint import RootAt, check_named_checkpoint
 from ledger.procedure.registry import Registry
 from ledger.refusals import Ground, Refusal
 from ledger.signing import signed_action
@@ -44,12 +45,12 @@ def decide_on_case(
 
 
 def decide_on_protocol(
-    action: SignedAction, registry: Registry | None, at: datetime
+    action: SignedAction, registry: Registry | None, at: datetime, root_at: RootAt
 ) -> tuple[ActionRecorded, Registry]:
     """Return what an act on the protocol becomes, and the registry by which it may be signed.
 
-    ``registry`` is ``None`` before the protocol is adopted: the act is the adoption. Raises
-    ``Refusal``.
+    ``registry`` is ``None`` before the protocol is adopted: the act is the adoption. ``root_at`` is
+    of the ledger's events before the act. Raises ``Refusal``.
     """
     check_size(action)
     registries.decide(registry, action, at)
@@ -59,6 +60,7 @@ def decide_on_protocol(
         judging, version = registry, registry.version
     check_protocol(action, judging)
     authenticate(action, judging, at)
+    check_named_checkpoint(action, root_at)
     event = ActionRecorded(judging.ledger_id, version + 1, action)
     _check_applied(registry, event, at)
     return event, judging
@@ -70,12 +72,14 @@ def refusal_by(
     case_id: UUID | None,
     case_version: int,
     at: datetime,
+    root_at: RootAt,
 ) -> Refusal | None:
     """Return why the rules refuse a signed action after ``events``; ``None`` if they accept it.
 
     ``events`` are those of the protocol and of the case, by position, from the adoption on.
     ``signed`` is the SD-JWT without disclosures. ``case_id`` is ``None`` for an act on the
     protocol. ``at`` is when it was decided, and is taken for no earlier than the last event.
+    ``root_at`` is of the events of the size at which it was decided.
     """
     registry: Registry | None = None
     case: Case | None = None
@@ -89,7 +93,7 @@ def refusal_by(
     try:
         action = signed_action.read(signed_action.parse(signed))
         if case_id is None:
-            decide_on_protocol(action, registry, at)
+            decide_on_protocol(action, registry, at, root_at)
         elif registry is not None:
             check_case(action, case_id)
             decide_on_case(action, case, case_version, registry, at)

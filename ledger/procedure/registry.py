@@ -711,6 +711,14 @@ def _decide_policy(
             "iss",
         )
     text = action.fields["policy"]
+    if protocol.edition >= 2 and action.fields.get("checkpoint") is None:
+        raise Refusal(
+            Ground.INVALID,
+            "vote-checkpoint",
+            "The vote names no checkpoint, so that it would count in every history of the ledger;"
+            " name one that you verified (`case-ledger log adopt-policy` does).",
+            "act.checkpoint",
+        )
     if protocol.edition >= 2 and not OTHER_LINE_ENDS.isdisjoint(text):
         raise Refusal(
             Ground.INVALID,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ledger.application import Ledger
 from ledger.events.event import readable
 from ledger.log.checkpoint import Checkpoint
-from ledger.log.merkle import Frontier, leaf_hash
+from ledger.log.merkle import Beginning, Frontier, leaf_hash
 from ledger.log.note import Note, verify
 from ledger.log.policy import Policy
 from ledger.procedure.registry import AgreedPolicy, policy_in_force
@@ -24,6 +24,21 @@ from ledger.verification.revalidation import Replay, RowReader, inspect
 
 class NoDecisionError(SourceError):
     """The two differ, and no decision of the parties says which of them is the ledger."""
+
+
+class DisplacedVoteError(SourceError):
+    """The source's ledger has a coordinator's vote that was given in another history.
+
+    A log key that counts there signed it. So whoever has that key put the vote on a fork.
+    """
+
+    def __init__(self, position: int, note: Note) -> None:
+        super().__init__(
+            f"the source's position {position} is a vote that names a checkpoint of another history"
+            " than the source's: it was put on a fork of the ledger; nothing is dropped here, and"
+            " the vote counts for nothing"
+        )
+        self.note = note
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,9 @@ class Continuation:
         self._ledger = ledger
         self._after = after
         self._trusted = trusted
-        self._frontier: Frontier = ledger.tree().frontier(after)
+        tree = ledger.tree()
+        self._frontier: Frontier = tree.frontier(after)
+        self._beginning = Beginning(tree, self._frontier)
         last = ledger.rows_at([after])
         self._replay = Replay(
             registry=ledger.registry_at(after),
@@ -75,19 +92,27 @@ class Continuation:
         return agreed[-1] if agreed and agreed[-1].since > self._after else None
 
     def extend(self, entries: Sequence[bytes], note: Note, checkpoint: Checkpoint) -> None:
-        """Verify the next events, which ``note`` covers. Raises ``SourceError``."""
+        """Verify the next events, which ``note`` covers.
+
+        Raises ``DisplacedVoteError`` where all holds but the history of a vote, else
+        ``SourceError``.
+        """
         replay, size = self._replay, self.size
         self._load(entries)
         ledger_id = replay.registry.ledger_id if replay.registry else None
         reader = RowReader(Counter(replay.versions), *((ledger_id,) if ledger_id else ()))
         rows = [reader.row(size + place, entry) for place, entry in enumerate(entries, 1)]
         for row in rows:
-            for problem in replay.judge(row.position, inspect(row)):
-                raise SourceError(f"the source's position {row.position}: {problem}")
+            problems = list(replay.judge(row.position, inspect(row), self._beginning.root_at))
+            if len(problems) > replay.displaced.count(row.position):
+                raise SourceError(f"the source's position {row.position}: {problems[0]}")
+            self._beginning.add(row.leaf_hash)
         check_signed(note, policy_in_force(replay.registry, checkpoint.size, self._trusted))
         extended, _ = self._frontier.extend([row.leaf_hash for row in rows])
         if extended.size != checkpoint.size or extended.root() != checkpoint.root:
             raise SourceError("the source's events are not those that its log signed")
+        if replay.displaced:
+            raise DisplacedVoteError(replay.displaced[0], note)
         self._frontier = extended
 
     def _load(self, entries: Sequence[bytes]) -> None:

@@ -6,6 +6,7 @@ from ledger.application import Ledger, Receipt
 from ledger.log.note import VerifierKey
 from ledger.log.policy import Policy, PolicyError
 from ledger.procedure import registry as registries
+from ledger.procedure.named_checkpoint import check_named_checkpoint
 from ledger.procedure.registry import AgreedPolicy, Registry
 from ledger.refusals import Ground, Refusal
 from ledger.signing import signed_action
@@ -37,6 +38,7 @@ def take_over(
             at = ledger.rows.next_time(ask=True)
             signed_action.verify(action, registry.signing_key(action.key_id, action.agency, at))
             registries.decide(registry, action, at)
+            check_named_checkpoint(action, ledger.root_at)
     return [ledger.append_to_registry(action) for action in actions]
 
 

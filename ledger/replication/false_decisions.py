@@ -15,6 +15,7 @@ from psycopg.rows import DictRow
 
 from ledger.application import Ledger
 from ledger.events.event import ActionRecorded
+from ledger.log.merkle import Frontier
 from ledger.log.signed_decision import (
     DecisionError,
     DecisionFile,
@@ -23,6 +24,7 @@ from ledger.log.signed_decision import (
     SignedDecision,
 )
 from ledger.procedure.deciding import refusal_by
+from ledger.procedure.named_checkpoint import among_first
 from ledger.refusals import Refusal
 from ledger.store.database import Database
 from ledger.store.event_rows import RecordedRow
@@ -51,6 +53,9 @@ class EventLookup(Protocol):
     def of(self, case_id: UUID | None, size: int) -> Iterable[ActionRecorded]:
         """Return the events of the protocol, and of a case, among the first ``size``, in order."""
 
+    def root_at(self, size: int) -> bytes | None:
+        """Return the root of the first ``size`` events; ``None`` where there are fewer."""
+
 
 class LedgerEvents:
     """The events of a node's own ledger, or of its copy."""
@@ -68,6 +73,9 @@ class LedgerEvents:
 
     def of(self, case_id: UUID | None, size: int) -> Iterable[ActionRecorded]:
         return self._ledger.events_upto(size, case_id)
+
+    def root_at(self, size: int) -> bytes | None:
+        return self._ledger.root_at(size)
 
 
 class RowsOfExport:
@@ -91,6 +99,12 @@ class RowsOfExport:
         ledger_id = self._rows[0].originator_id
         wanted = {ledger_id, case_id}
         return [row.event() for row in self._rows[:size] if row.originator_id in wanted]
+
+    def root_at(self, size: int) -> bytes | None:
+        if size > len(self._rows):
+            return None
+        frontier, _ = Frontier().extend(row.leaf_hash for row in self._rows[:size])
+        return frontier.root()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +169,7 @@ def _held_refusal(
         statement.case,
         statement.acted_on,
         statement.decided_at,
+        among_first(size, events.root_at),
     )
     what = f"the rules accept the action on the first {size} events"
     return DecisionCheck(what if refusal is None else None, refusal, position)

@@ -258,6 +258,25 @@ class Mailbox:
         }
         return set(sent) - here
 
+    def take_back(self, sender: str, parcel_ids: Sequence[UUID]) -> int:
+        """Remove those of a country's parcels that wait, and destroy their keys. Returns how many.
+
+        What has an outcome stays until the sender settles it.
+        """
+        taken = 0
+        for parcel_id in parcel_ids:
+            with self._database.transaction() as connection:
+                _lock(connection, f"parcel {parcel_id}")
+                gone = connection.execute(
+                    "DELETE FROM mailbox.parcels WHERE id = %s AND sender = %s AND outcome IS NULL",
+                    (parcel_id, sender),
+                    prepare=True,
+                ).rowcount
+                if gone:
+                    self._keys.destroy(parcel_id)
+                taken += gone
+        return taken
+
     def standing(self) -> tuple[PairStanding, ...]:
         """Return how much waits, and since when, for each sender and recipient."""
         with self._database.connection() as connection:

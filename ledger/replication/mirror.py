@@ -18,13 +18,13 @@ from psycopg.rows import DictRow
 from ledger.application import Ledger
 from ledger.events.event import readable
 from ledger.log.checkpoint import Checkpoint
-from ledger.log.merkle import Frontier
+from ledger.log.merkle import Beginning, Frontier
 from ledger.log.note import Note, NoteError
 from ledger.log.policy import Policy
 from ledger.procedure.registry import policy_in_force
 from ledger.publication.dated_checkpoints import keep_dated
 from ledger.publication.publisher import keep_published, keep_signed
-from ledger.replication.divergence import find_divergence
+from ledger.replication.divergence import DisplacedVoteError, find_divergence
 from ledger.replication.earlier_checkpoints import keep_earlier, lacking_periods
 from ledger.replication.event_source import (
     MirrorSource,
@@ -184,8 +184,7 @@ class Mirror:
 
     def root_at(self, size: int) -> bytes | None:
         """The root of the first ``size`` events; ``None`` while they are not all here."""
-        tree = self._ledger.tree()
-        return tree.root(size) if size <= tree.size else None
+        return self._ledger.root_at(size)
 
     def policy_at(self, size: int) -> Policy:
         """The policy in force for a checkpoint of ``size`` events."""
@@ -227,12 +226,15 @@ class Mirror:
     def _look_for_takeover(self, source: MirrorSource, note: Note) -> None:
         """Raises ``DivergedError`` where this copy went on beyond the parties' decision.
 
-        Then the source has the ledger that they decided on, and this copy has other events.
+        Then the source has the ledger that they decided on, and this copy has other events. Raises
+        it too where the parties' votes were put on a fork: that is evidence.
         """
         if note == self._looked_at:
             return
         try:
             found = find_divergence(self._ledger, self._database, source, self._trusted)
+        except DisplacedVoteError as error:
+            self._diverge(source, str(error), error.note)
         except SourceError:
             found = None
         self._looked_at = note
@@ -254,9 +256,11 @@ class Mirror:
         if size == 0 and self._adoption not in (None, rows[0].leaf_hash):
             raise SourceError("the ledger begins with another adoption than the one agreed on")
         problems: list[str] = []
+        beginning = Beginning(self._ledger.tree(), frontier)
         for row in rows:
-            found = replay.judge(row.position, inspect(row))
+            found = replay.judge(row.position, inspect(row), beginning.root_at)
             problems += [f"position {row.position}: {problem}" for problem in found]
+            beginning.add(row.leaf_hash)
             for mark in replay.marks:
                 _log.warning("an event is marked", position=row.position, mark=mark)
         # Judged first: these events may be what makes the key count that signed the note.

@@ -61,14 +61,16 @@ WHERE %(country)s = ANY (m.holders) AND m.lost_at IS NULL AND m.why <> 'key-miss
 GROUP BY m.action_id ORDER BY min(m.position) LIMIT %(limit)s
 """
 _ASKED = """
-INSERT INTO {asked} AS a (action_id, country)
-SELECT DISTINCT action_id, %(country)s FROM {missing} WHERE action_id = ANY(%(actions)s)
+INSERT INTO {asked} AS a (action_id, country, asks)
+SELECT DISTINCT action_id, %(country)s, ARRAY[%(ask)s::uuid] FROM {missing}
+WHERE action_id = ANY(%(actions)s)
 ON CONFLICT (action_id, country) DO UPDATE SET asked_at = now(), times = a.times + 1,
-    answered_at = NULL
+    answered_at = NULL,
+    asks = (a.asks || EXCLUDED.asks)[greatest(1, cardinality(a.asks) + 2 - %(known)s):]
 """
 _ANSWERED = """
 UPDATE {asked} a SET answered_at = now(), held = %(held)s, statement = %(statement)s
-WHERE a.action_id = %(action)s AND a.country = %(country)s
+WHERE a.action_id = %(action)s AND a.country = %(country)s AND %(ask)s = ANY (a.asks)
 """
 # What was said to be sent and did not come is asked for again.
 _NOT_COME = """
@@ -92,6 +94,8 @@ WHERE m.lost_at IS NULL AND m.why <> 'key-missing' AND m.since <= now() - %(pati
                         WHERE h.action_id = a.action_id AND h.digest = given.digest))))
 RETURNING m.action_id
 """
+_QUESTIONS_KNOWN = 16
+"""So many questions on one action to one country may still be answered."""
 _ASK_AGAIN = "UPDATE {missing} SET lost_at = NULL"
 _FORGET_ALL = "DELETE FROM {asked}"
 
@@ -226,16 +230,27 @@ class MissingParts:
         rows = self._rows(_TO_ASK, {**named, "reachable": list(reachable)})
         return [row["action_id"] for row in rows]
 
-    def asked(self, country: str, action_ids: Collection[UUID]) -> None:
-        """Note that a country is asked for actions."""
-        self._change(_ASKED, {"country": country, "actions": list(action_ids)})
+    def asked(self, country: str, action_ids: Collection[UUID], ask: UUID) -> None:
+        """Note that a country is asked for actions. The answer repeats the random id ``ask``."""
+        named = {"country": country, "actions": list(action_ids), "ask": ask}
+        self._change(_ASKED, {**named, "known": _QUESTIONS_KNOWN})
 
-    def answered(self, country: str, held: Mapping[UUID, Collection[str]], statement: str) -> None:
-        """Keep a country's answer: the digests that it sends of each action. None: no field."""
+    def answered(
+        self, country: str, ask: UUID, held: Mapping[UUID, Collection[str]], statement: str
+    ) -> int:
+        """Keep a country's answer: the digests that it sends of each action. None: no field.
+
+        What answers none of the last questions changes nothing. Returns of how many actions the
+        answer was kept.
+        """
+        kept = 0
         with self._database.transaction(role=self._role) as connection:
             for action, digests in held.items():
-                named = {"action": action, "country": country, "held": sorted(digests)}
-                connection.execute(self._named(_ANSWERED), {**named, "statement": statement})
+                named = {"action": action, "country": country, "ask": ask, "held": sorted(digests)}
+                kept += connection.execute(
+                    self._named(_ANSWERED), {**named, "statement": statement}
+                ).rowcount
+        return kept
 
     def settle(self, *, patience: timedelta, reachable: Collection[str]) -> int:
         """Note as lost what every holder has answered about in vain. Returns how many actions.

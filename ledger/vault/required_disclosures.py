@@ -52,7 +52,9 @@ class RequiredPart:
     digests: frozenset[str] | None
     """``None``: those that the inventory of a whole deposit lists."""
     holders: tuple[str, ...]
-    """The other countries that may hold the part, the country of origin first."""
+    """The other countries that may hold the part, the country of origin first.
+
+    None for a country that has left the case: it keeps its own, and is given nothing."""
 
 
 class Why(StrEnum):
@@ -150,7 +152,9 @@ def _due(
     if part is not FieldPart.RELEASED and has_case_fields(act.kind):
         holders += case.state.parties
     if part is FieldPart.OWN:
-        holders += [to for action, to in released if action == act.id]
+        holders += [to for action, to in released if action == act.id and to in case.state.parties]
+    if party not in case.state.parties:
+        holders = []
     others = tuple(dict.fromkeys(one for one in holders if one != party))
     return RequiredPart(
         case.id, act.id, act.kind, part, origin, act.position, act.recorded_at, digests, others

@@ -136,6 +136,17 @@ class SentParcels:
             (recipient, limit),
         )
 
+    def look_again(self, recipient: str, action_ids: Collection[UUID]) -> int:
+        """Make due what was handed in of actions and not acknowledged. Returns how many parcels.
+
+        Their next turn finds whether the recipient may still have them.
+        """
+        return self._execute(
+            "UPDATE {}.parcels_sent SET state = 'due', due_at = now()"
+            " WHERE recipient = %s AND kind = %s AND about = ANY(%s) AND state = 'sent'",
+            (recipient, PRESENTATION, list(action_ids)),
+        )
+
     def handed_in(self, digests: Mapping[UUID, bytes]) -> None:
         """Parcels that were due are handed in, with these digests."""
         self._execute(

@@ -15,6 +15,7 @@ from ledger.store.database import Database
 from ledger.store.migrate import vault_schema
 from ledger.vault.access_log import Readings
 from ledger.vault.arrived_parcels import ArrivedParcels
+from ledger.vault.daily_quotas import DailyQuotas
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposit, Deposits
 from ledger.vault.disclosures import Disclosures
@@ -54,6 +55,7 @@ class Vault(Disclosures):
         self.sent = SentParcels(database, party)
         self.arrived = ArrivedParcels(database, party)
         self.missing = MissingParts(database, party)
+        self.quotas = DailyQuotas(database, party)
 
     def deposit(
         self,

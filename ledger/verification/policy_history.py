@@ -14,17 +14,19 @@ older checkpoint is believed by its bridge alone: its keys may have leaked since
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ledger.events.event import readable
 from ledger.log.checkpoint import Checkpoint, read_hash, write_hash
 from ledger.log.merkle import ProofError, Tree, check_consistency, check_inclusion, leaf_hash
 from ledger.log.note import Note, NoteError, verify
 from ledger.log.policy import Policy, PolicyError
+from ledger.procedure.named_checkpoint import named_checkpoint
 from ledger.procedure.registry import AgreedPolicy, Registry
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
@@ -209,7 +211,8 @@ def policy_history(
             for position, event in _acts(database, registry, last)
         ],
     )
-    return with_bridges(history, rows, [checkpoint.size for checkpoint in covered])
+    sizes = [checkpoint.size for checkpoint in covered]
+    return with_bridges(history, rows, [*sizes, *_sizes_voted_at(history.acts)])
 
 
 def with_bridges(
@@ -227,6 +230,14 @@ def with_bridges(
         for size in sorted(wanted)
     ]
     return history.model_copy(update={"bridges": [*history.bridges, *made]})
+
+
+def _sizes_voted_at(acts: Iterable[ProvedAct]) -> Iterator[int]:
+    """The sizes of the checkpoints that votes name."""
+    for act in acts:
+        action, _ = readable(base64.b64decode(act.event))
+        if (named := named_checkpoint(action)) is not None:
+            yield named[0]
 
 
 def keep_trusted(database: Database, trusted: Policy) -> None:
@@ -302,16 +313,22 @@ def _believed(history: PolicyHistory, trusted: Policy) -> BelievedPolicies:
         if not begins[n] <= checkpoint.size < ends[n] or checkpoint.size not in bridges:
             raise NoteError("a checkpoint among the recorded policies is of another one's time")
         _check_continues(checkpoint, head, bridges[checkpoint.size])
-    recorded = _recorded(history.acts, head)
+    recorded = _recorded(history.acts, head, bridges)
     believed = BelievedPolicies(tuple(periods), found[0], head, bridges)
     if len(recorded) != len(periods) - 1 or not believed.matches(recorded):
         raise NoteError("the acts on the protocol adopt other policies than the file tells")
     return believed
 
 
-def _recorded(acts: Sequence[ProvedAct], head: Checkpoint) -> Sequence[AgreedPolicy]:
-    """The policies that the parties adopted, by acts that are in the tree of ``head``."""
+def _recorded(
+    acts: Sequence[ProvedAct], head: Checkpoint, bridges: Mapping[int, Sequence[bytes]]
+) -> Sequence[AgreedPolicy]:
+    """The policies that the parties adopted, by acts that are in the tree of ``head``.
+
+    So is each checkpoint that a vote names: ``bridges`` prove it.
+    """
     replay, reader = Replay(), RowReader()
+    roots: dict[int, bytes] = {}
     positions = [act.position for act in acts]
     if positions != sorted(set(positions)):
         raise NoteError("the acts on the protocol are not in their order")
@@ -322,9 +339,31 @@ def _recorded(acts: Sequence[ProvedAct], head: Checkpoint) -> Sequence[AgreedPol
         row = reader.row(act.position, event)
         if row.kind not in REGISTRY_ACTIONS:
             raise NoteError(f"the event at position {act.position} is no act on the protocol")
-        for problem in replay.judge(act.position, inspect(row)):
+        inspected = inspect(row)
+        if (named := named_checkpoint(inspected.action)) is not None:
+            size, root = named
+            _check_vote(act.position, Checkpoint(head.origin, size, root), head, bridges)
+            roots[size] = root
+        for problem in replay.judge(act.position, inspected, roots.get):
             raise NoteError(f"position {act.position}: {problem}")
     return replay.registry.policies if replay.registry else ()
+
+
+def _check_vote(
+    position: int, named: Checkpoint, head: Checkpoint, bridges: Mapping[int, Sequence[bytes]]
+) -> None:
+    """Raises ``NoteError`` unless the checkpoint that a vote names is of the same ledger."""
+    proof = bridges.get(named.size)
+    if proof is None:
+        raise NoteError(
+            f"position {position}: the proof is missing that the vote was given in this ledger"
+        )
+    try:
+        _check_continues(named, head, proof)
+    except NoteError as error:
+        raise NoteError(
+            f"position {position}: the vote was given in another history: {error}"
+        ) from error
 
 
 def _check_continues(older: Checkpoint, newer: Checkpoint, proof: Sequence[bytes]) -> None:

@@ -16,6 +16,7 @@ from ledger.log.merkle import leaf_hash
 from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
 from ledger.procedure.case import Case
+from ledger.procedure.named_checkpoint import RootAt, among_first, check_named_checkpoint
 from ledger.procedure.protocol import LATEST_EDITION, Protocol
 from ledger.procedure.registry import Registry
 from ledger.refusals import Refusal
@@ -124,9 +125,14 @@ class Replay:
     recorded_at: datetime | None = None
     marks: list[str] = field(default_factory=list)
     """What is to be said of the event judged last, though it holds."""
+    displaced: list[int] = field(default_factory=list)
+    """The positions of votes that were given in another history of the ledger."""
 
-    def judge(self, position: int, inspected: Inspected) -> Iterable[str]:
-        """What does not hold of the next event; nothing, where all does."""
+    def judge(self, position: int, inspected: Inspected, root_at: RootAt) -> Iterable[str]:
+        """What does not hold of the next event; nothing, where all does.
+
+        ``root_at`` is of the events before it. A vote is held against it.
+        """
         self.marks = []
         row = inspected.row
         if row.position != position:
@@ -145,11 +151,22 @@ class Replay:
         yield from self._check_form(position, action, recorded_at)
         try:
             stood_still = recorded_at == before
+            yield from self._check_history(position, action, root_at)
             yield from self._decide(position, inspected, action, recorded_at, stood_still)
         except Refusal as refusal:
             yield f"the rules refuse it ({refusal.rule})"
         except (ValueError, KeyError, TypeError) as error:
             yield f"it cannot be replayed ({type(error).__name__})"
+
+    def _check_history(self, position: int, action: SignedAction, root_at: RootAt) -> Iterable[str]:
+        """A vote is of this history. One of another is judged all the same, so that what follows
+        from it can be shown.
+        """
+        try:
+            check_named_checkpoint(action, among_first(position - 1, root_at))
+        except Refusal as refusal:
+            self.displaced.append(position)
+            yield f"the rules refuse it ({refusal.rule})"
 
     def _check_form(
         self, position: int, action: SignedAction, recorded_at: datetime

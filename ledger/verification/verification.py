@@ -15,7 +15,7 @@ from itertools import islice
 from cryptography.x509 import Certificate
 
 from ledger.log.checkpoint import Checkpoint
-from ledger.log.merkle import Frontier, TileHash
+from ledger.log.merkle import HASH_SIZE, Frontier, TileHash, Tree
 from ledger.log.note import Note, NoteError, verify
 from ledger.log.policy import Policy
 from ledger.log.timestamp import StoredTimestamp, TimestampError, check, is_before
@@ -105,6 +105,8 @@ class _State:
     findings: list[VerificationFinding] = field(default_factory=list)
     marks: list[VerificationFinding] = field(default_factory=list)
     frontier: Frontier = field(default_factory=Frontier)
+    leaves: bytearray = field(default_factory=bytearray)
+    """The leaf hash of every event, 32 bytes each: votes name older checkpoints."""
     expected: dict[int, list[_Expected]] = field(default_factory=dict)
     timestamps: dict[int, list[StoredTimestamp]] = field(default_factory=dict)
     stamped: int = 0
@@ -116,6 +118,18 @@ class _State:
     doubted: list[VerificationFinding] = field(default_factory=list)
     """Checkpoints that the given policy does not believe, from before any recorded one."""
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
+
+    def root_at(self, size: int) -> bytes | None:
+        """Return the root of the first ``size`` events; ``None`` where there are fewer."""
+        if size > self.frontier.size:
+            return None
+        return Tree(self.frontier.size, self._hashes).root(size)
+
+    def _hashes(self, level: int, start: int, count: int) -> list[bytes]:
+        if level:
+            return [self.tiles[level, index] for index in range(start, start + count)]
+        chosen = range(start * HASH_SIZE, (start + count) * HASH_SIZE, HASH_SIZE)
+        return [bytes(self.leaves[at : at + HASH_SIZE]) for at in chosen]
 
     def find(self, position: int, what: str, first: int | None = None) -> None:
         self.findings.append(VerificationFinding(first or position, position, what))
@@ -170,9 +184,10 @@ def _read_checkpoints(state: _State) -> None:
 
 def _check(state: _State, inspected: Inspected) -> None:
     position = state.frontier.size + 1
-    for problem in state.replay.judge(position, inspected):
+    for problem in state.replay.judge(position, inspected, state.root_at):
         state.find(position, problem)
     state.marks += [VerificationFinding(position, position, what) for what in state.replay.marks]
+    state.leaves += inspected.leaf
     state.frontier, completed = state.frontier.extend([inspected.leaf])
     for made in completed:
         state.tiles[made.level, made.index] = made.hash

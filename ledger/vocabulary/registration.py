@@ -175,11 +175,19 @@ class KeyChangeDeclined(Action):
     proposal: OnLedger[ActionId]
 
 
+class NamedCheckpoint(LedgerModel):
+    """A history of the ledger: its first ``size`` events, by their RFC 6962 root."""
+
+    size: Annotated[int, Field(ge=1, lt=2**53)]
+    root: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class LogPolicyAdopted(Action):
     """A party's coordinator adopts a policy: the log's key and address, the witnesses, the quorum.
 
     It is in force once every party has adopted the same text, from the next event on. This
     is how keys of the log and of witnesses change, and how another node takes the ledger over.
+    The vote counts in the history of its checkpoint alone.
     """
 
     kind: ClassVar[str] = "log_policy_adopted"
@@ -188,6 +196,8 @@ class LogPolicyAdopted(Action):
     policy: OnLedger[Annotated[str, Field(min_length=1, max_length=MAX_POLICY)]]
     without: OnLedger[Countries | None] = None
     """The absent parties without which the policy is to be in force."""
+    checkpoint: OnLedger[NamedCheckpoint | None] = None
+    """A checkpoint that the voter has verified. Required from edition 2 of the rules on."""
 
 
 class AbsenceAnnounced(Action):

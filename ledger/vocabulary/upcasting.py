@@ -107,6 +107,8 @@ UPCASTERS = Upcasters(
     Upcaster("key_registered", 1, dict, digests=0),
     # A confirmation may state up to which version of the case nothing is held any more.
     Upcaster("erasure_confirmed", 1, dict, digests=0),
+    # A vote names a checkpoint of the history that it is given in.
+    Upcaster("log_policy_adopted", 1, dict, digests=0),
 )
 """The steps that every reader uses."""
 

@@ -7,10 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import api.cli
 from api.cli import app
+from api.cli.connection import DEFAULT_URL, Url
 from api.cli.main import COMMANDS, commands_of
 
 MODULES = sorted(
@@ -45,6 +47,36 @@ def test_a_command_explains_itself(name: str) -> None:
 def test_a_summary_is_what_the_command_says_of_itself(name: str) -> None:
     own = commands_of(COMMANDS[name].modules)[name].help
     assert COMMANDS[name].summary == " ".join(own.split("\n\n")[0].split())
+
+
+@pytest.mark.parametrize(
+    ("environment", "address"),
+    [
+        ({}, "http://127.0.0.1:8420"),
+        ({"CASE_LEDGER_PORT": "9"}, "http://127.0.0.1:9"),
+        ({"CASE_LEDGER_PORT": "", "CASE_LEDGER_HOST": "0.0.0.0"}, DEFAULT_URL),
+        ({"CASE_LEDGER_PORT": "9", "CASE_LEDGER_HOST": "fd00::1"}, "http://[fd00::1]:9"),
+        ({"CASE_LEDGER_PORT": "9", "CASE_LEDGER_URL": "http://127.0.0.1:8"}, "http://127.0.0.1:8"),
+    ],
+)
+def test_a_command_asks_where_the_settings_let_the_node_listen(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], address: str
+) -> None:
+    for name in ("CASE_LEDGER_URL", "CASE_LEDGER_HOST", "CASE_LEDGER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    asked: list[str] = []
+    app = typer.Typer()
+
+    @app.command()
+    def ask(url: Url = DEFAULT_URL) -> None:
+        asked.append(url)
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert CliRunner().invoke(app, []).exit_code == 0
+    named = "http://127.0.0.1:7"
+    assert CliRunner().invoke(app, ["--url", named]).exit_code == 0
+    assert asked == [address, named]
 
 
 def test_the_version_is_the_distributions() -> None:

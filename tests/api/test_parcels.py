@@ -45,6 +45,7 @@ from ledger.vault.acknowledgements import (
     unsigned,
     verify,
 )
+from ledger.vault.daily_quotas import QuotaUsedUpError
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import KeyMissingError
 from ledger.vault.duplicates.messages import ShareGiven
@@ -563,6 +564,30 @@ def test_a_message_that_has_to_wait_is_taken_in_later(world: World) -> None:
     world.opens(case_id)
     world.fetch()
     assert len(world.said) == 1
+
+
+def test_a_message_over_the_senders_quota_waits_for_the_next_day(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not refused, so that nothing is lost."""
+    take = world.receiver._take_message
+    share = ShareGiven(share="11" * 32)
+
+    def over_quota(*_: object) -> None:
+        raise QuotaUsedUpError
+
+    world.receiver._take_message = over_quota
+    world.delivery.send(world.sender, "ME", world.registry, share, None)
+    world.fetch()
+    world.delivery.step()
+    assert world.receiver.set_aside("ME")
+    world.receiver._take_message = take
+    for seconds, said in ((3590, []), (3610, [share])):
+        later = time.monotonic() + seconds
+        clock_of_receiver = SimpleNamespace(monotonic=lambda later=later: later)
+        monkeypatch.setattr(receiving, "time", clock_of_receiver)
+        world.fetch()
+        assert world.said == said
 
 
 def test_a_fault_of_this_node_delays_one_parcel_alone(

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from api.exchange.vault_completion import GIVEN_AT_MOST
 from ledger.procedure.protocol import Operation
 from ledger.replication import node_statements
 from ledger.signing import signed_action
@@ -21,6 +22,7 @@ from ledger.vault.completion_messages import (
     FieldsAsked,
     HeldStatement,
 )
+from ledger.vault.daily_quotas import MAX_A_DAY, Quota, UsedUp
 from ledger.vault.required_disclosures import FieldPart, Why
 from ledger.vault.sealed_parcels import ParcelError, pack
 from ledger.vocabulary.coordination import (
@@ -283,10 +285,42 @@ def test_a_country_gets_only_what_the_ledger_says_that_it_must_hold(world: World
     world.holds_all()
 
 
-def test_a_country_that_left_the_case_gets_nothing_that_was_queued_before(
-    begun_countries: Countries,
+def test_asking_for_the_same_without_end_makes_no_entries_without_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was asked by mistake, while its parcels could not be handed in."""
+    """Each time that Montenegro gives a name back to Kosovo, its access log has an entry."""
+    countries, registry = world.countries, world.countries.ledger.adopted()
+    montenegro, key = countries["ME"], countries.keys["ME"].public
+
+    def asks(times: int) -> int:
+        for _ in range(times):
+            montenegro.completing._answered.clear()  # the pause of half a minute is over
+            asked = FieldsAsked(ask=uuid4(), actions=(world.opening_id,))
+            countries.mailbox.put(pack(asked, None, registry.protocol, "XK", "ME", key))
+            montenegro.receiving.fetch()
+            montenegro.completing.step()
+            montenegro.delivery.step()
+        readings = montenegro.vault.readings.of_case(world.case_id)
+        return sum(r.asked.operation is Operation.RESTORE for r in readings)
+
+    before = asks(0)
+    assert asks(GIVEN_AT_MOST) == before + GIVEN_AT_MOST
+    assert montenegro.vault.quotas.used_up() == []
+    assert asks(5) == before + GIVEN_AT_MOST
+    assert montenegro.vault.quotas.used_up() == [UsedUp("XK", Quota.GIVEN)]
+    # Many actions within a day have a quota, too, which outlasts the process.
+    montenegro.completing._times.clear()
+    monkeypatch.setitem(MAX_A_DAY, Quota.GIVEN, 0)
+    assert asks(2) == before + GIVEN_AT_MOST
+    montenegro.completing._times.clear()
+    countries.settle()
+
+
+@pytest.mark.parametrize("is_handed_in", [False, True])
+def test_a_country_that_left_the_case_gets_nothing_that_was_on_its_way(
+    begun_countries: Countries, is_handed_in: bool
+) -> None:
+    """It was asked by mistake. Its parcels were queued, or waited for it at the mailbox."""
     countries, kosovo, case_id = begun_countries, begun_countries["XK"], uuid4()
     opened = countries.act("xk-dhtqnj", opening(("XK",), indicators_note=NOTE), case_id)
     request = InformationRequested(
@@ -296,10 +330,15 @@ def test_a_country_that_left_the_case_gets_nothing_that_was_queued_before(
         purpose=Purpose.IDENTIFICATION,
     )
     requested = signed_action.read(countries.act("xk-nac", request, case_id)).id
+    about = [signed_action.read(opened).id]
+    waited = {one.parcel.id for one in countries.mailbox.waiting("AL", 100).parcels}
     while kosovo.sharing.queue():
         pass
-    about = [signed_action.read(opened).id]
-    assert [one.recipient for one in kosovo.vault.sent.about(about)] == ["AL"]
+    (queued,) = kosovo.vault.sent.about(about)
+    if is_handed_in:
+        kosovo.delivery.step()
+        here = {one.parcel.id for one in countries.mailbox.waiting("AL", 100).parcels}
+        assert queued.id in here
     mistaken = Correction(
         acted_at=START,
         corrects=requested,
@@ -307,10 +346,10 @@ def test_a_country_that_left_the_case_gets_nothing_that_was_queued_before(
         reason=CorrectionReason.WRONG_CASE,
     )
     countries.act("xk-nac", mistaken, case_id)
-    before = {one.parcel.id for one in countries.mailbox.waiting("AL", 100).parcels}
+    while kosovo.sharing.queue():
+        pass
     kosovo.delivery.step()
-    after = {one.parcel.id for one in countries.mailbox.waiting("AL", 100).parcels}
-    assert after == before
+    assert {one.parcel.id for one in countries.mailbox.waiting("AL", 100).parcels} == waited
     assert kosovo.vault.sent.about(about) == []
 
 
@@ -340,6 +379,26 @@ def test_an_answer_counts_as_that_countrys_node_signed_it_alone(world: World) ->
         parcel = pack(answer, None, registry.directory, "XK", "ME", public)
         with pytest.raises(ParcelError):
             montenegro.completing.take_in(montenegro.vault, parcel, answer, registry)
+    # Montenegro asks. What it was told before it asked this is no answer to it.
+    lost = [world.opening_id]
+    countries.lose("ME", "case_id = %s", world.case_id)
+    montenegro.checking.check()
+    asked, earlier = uuid4(), uuid4()
+    montenegro.vault.missing.asked("XK", lost, earlier)
+    montenegro.vault.missing.ask_again()
+    montenegro.vault.missing.asked("XK", lost, asked)
+    for ask, is_answered in ((earlier, False), (uuid4(), False), (asked, True)):
+        signed = content.model_copy(update={"ask": ask})
+        text = node_statements.sign(signed, TYPE, key["xk-node"])
+        answer = FieldsAnswered(statement=text)
+        parcel = pack(answer, None, registry.protocol, "XK", "ME", public)
+        montenegro.completing.take_in(montenegro.vault, parcel, answer, registry)
+        named = world.standing("ME").named[world.opening_id, FieldPart.CASE]
+        (kosovo,) = [one for one in named.asked if one.country == "XK"]
+        assert (kosovo.answered_at is not None) == is_answered
+    montenegro.vault.missing.ask_again()
+    countries.settle()
+    world.holds_all()
     # An answer to what was not asked changes nothing.
     answer = FieldsAnswered(statement=node_statements.sign(content, TYPE, key["xk-node"]))
     parcel = pack(answer, None, registry.directory, "XK", "ME", public)

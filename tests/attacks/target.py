@@ -17,9 +17,12 @@ import psycopg
 from joserfc.jwk import OKPKey
 
 from api.client.assertion import TYPE, make_assertion
+from ledger.procedure.named_checkpoint import named_by
 from ledger.signing import keys, signed_action
 from ledger.vocabulary import Action
+from ledger.vocabulary.registration import LogPolicyAdopted
 from tests.support.actions import opening
+from tests.support.agencies import PAST
 from tests.support.serving import Server
 
 MARK = "zqArtaNobody"
@@ -105,6 +108,11 @@ class Target:
 
     def sign(self, agency: str, action: Action, case: UUID | None) -> signed_action.SdJwt:
         return self.server.agencies.sign(agency, action, case)
+
+    def vote(self, policy: str) -> LogPolicyAdopted:
+        """A vote for a policy in this ledger."""
+        checkpoint = named_by(self.ask("/log/checkpoint", None).text)
+        return LogPolicyAdopted(acted_at=PAST, policy=policy, checkpoint=checkpoint)
 
     @contextmanager
     def untouched(self) -> Iterator[None]:

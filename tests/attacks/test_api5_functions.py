@@ -21,7 +21,6 @@ from ledger.vocabulary.registration import (
     KeyGrant,
     KeyRegistered,
     KeyRevoked,
-    LogPolicyAdopted,
     ProtocolAdopted,
 )
 from tests.attacks.target import KOSOVO, MARK, Target
@@ -71,7 +70,7 @@ def test_the_protocol_is_adopted_anew_and_the_log_taken_over(target: Target) -> 
     agencies = target.server.agencies
     protocol = agencies.protocol.model_dump(mode="json", exclude_none=True)
     adopted = ProtocolAdopted(acted_at=PAST, protocol=protocol, keys=(grant("xk-nac"),))
-    policy = LogPolicyAdopted(acted_at=PAST, policy=target.ask("/log/policy", None).text)
+    policy = target.vote(target.ask("/log/policy", None).text)
     with target.untouched():
         told = target.append(target.sign(KOSOVO, adopted, None))
         target.refuses(told, 409, "already-adopted")

@@ -10,9 +10,7 @@ import pytest
 
 from api.exchange.witness_clients import HttpWitness
 from ledger.log.policy import Policy
-from ledger.vocabulary.registration import LogPolicyAdopted
 from tests.attacks.target import KOSOVO, Target, claims, forged, header
-from tests.support.agencies import PAST
 
 
 @contextmanager
@@ -51,7 +49,7 @@ def test_a_policy_that_one_party_proposes_is_not_gone_to(target: Target) -> None
             f"witness {name} {trusted.key}", f"witness {name} {trusted.key} {url}"
         )
         assert url in text
-        signed = target.sign("xk-nac", LogPolicyAdopted(acted_at=PAST, policy=text), None)
+        signed = target.sign("xk-nac", target.vote(text), None)
         told = target.append(signed, agency="xk-nac")
         assert told.status_code == 201
         with target.server.client(KOSOVO) as police:

@@ -10,6 +10,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -137,6 +138,7 @@ type act struct {
 		Protocol struct {
 			Parties  []struct{ Code string }
 			Agencies []struct{ ID, Party, Role string }
+			Edition  int
 			Quorum   *struct {
 				Coordinators int
 				NoticeDays   int `json:"notice_days"`
@@ -149,6 +151,11 @@ type act struct {
 		Without  []string
 		Party    string
 		Subjects []string
+		// A vote's.
+		Checkpoint *struct {
+			Size int64
+			Root string
+		}
 	}
 }
 
@@ -209,7 +216,8 @@ type adopted struct {
 }
 
 // fold gives the policies that the acts adopt, each of which a registered key must have signed.
-func fold(h history, head checkpoint) []adopted {
+// continues refuses a checkpoint that is no beginning of the head: the votes name such checkpoints.
+func fold(h history, head checkpoint, continues func(checkpoint)) []adopted {
 	keys, party, votes := map[string]key{}, map[string]string{}, map[string]vote{}
 	speaks := map[string]string{} // the party of each coordinator and node
 	absences := map[string]map[string]time.Time{}
@@ -217,7 +225,7 @@ func fold(h history, head checkpoint) []adopted {
 	var inForce *policy
 	var found []adopted
 	recoveries := map[string]*recovery{}
-	parties := 0
+	parties, edition := 0, 1
 	for _, one := range h.Acts {
 		err := tlog.CheckRecord(hashes(one.Path), head.size, head.root, one.Position-1, tlog.RecordHash(one.Event))
 		check(err, fmt.Sprintf("position %d", one.Position))
@@ -235,7 +243,7 @@ func fold(h history, head checkpoint) []adopted {
 			keys[thumbprint(g.Key.X)] = key{g.Agency, unbase64url(g.Key.X)}
 		}
 		if claims.Kind == "protocol_adopted" {
-			parties = len(claims.Act.Protocol.Parties)
+			parties, edition = len(claims.Act.Protocol.Parties), claims.Act.Protocol.Edition
 			for _, agency := range claims.Act.Protocol.Agencies {
 				if agency.Role == "coordinator" {
 					party[agency.ID] = agency.Party
@@ -299,6 +307,18 @@ func fold(h history, head checkpoint) []adopted {
 		case "key_revoked", "key_compromised":
 			delete(keys, claims.Act.KeyID)
 		case "log_policy_adopted":
+			if named := claims.Act.Checkpoint; named != nil {
+				root, err := hex.DecodeString(named.Root)
+				check(err, "root")
+				if named.Size >= one.Position || len(root) != 32 {
+					refuse("the vote at position %d names no checkpoint before it", one.Position)
+				}
+				var hash tlog.Hash
+				copy(hash[:], root)
+				continues(checkpoint{size: named.Size, root: hash})
+			} else if edition >= 2 {
+				refuse("the vote at position %d names no checkpoint", one.Position)
+			}
 			sort.Strings(claims.Act.Without)
 			made, proposed := vote{claims.Act.Policy, strings.Join(claims.Act.Without, " ")}, readPolicy(claims.Act.Policy)
 			for _, absent := range claims.Act.Without {
@@ -379,7 +399,7 @@ func main() {
 		}
 		continues(found)
 	}
-	recorded := fold(h, head)
+	recorded := fold(h, head, continues)
 	if len(recorded) != len(h.Periods)-1 {
 		refuse("the acts adopt %d policies, and the file tells %d", len(recorded), len(h.Periods)-1)
 	}

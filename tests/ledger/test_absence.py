@@ -18,6 +18,7 @@ from ledger.vocabulary.registration import (
     AbsenceAnnounced,
     KeyRegistered,
     LogPolicyAdopted,
+    NamedCheckpoint,
     PresenceDeclared,
     ReadingsAnchored,
 )
@@ -65,6 +66,8 @@ class Acts:
 
 
 KEY = signer()
+ANY_CHECKPOINT = NamedCheckpoint(size=1, root="0" * 64)
+"""No tree is at hand here to hold it against."""
 
 
 def begun(protocol: Protocol) -> Acts:
@@ -89,7 +92,9 @@ def acts() -> Acts:
 
 
 def vote(policy: Policy, *without: str) -> LogPolicyAdopted:
-    return LogPolicyAdopted(acted_at=PAST, policy=str(policy), without=without or None)
+    return LogPolicyAdopted(
+        acted_at=PAST, policy=str(policy), without=without or None, checkpoint=ANY_CHECKPOINT
+    )
 
 
 def absent(party: str = "AL", *subjects: VoteSubject) -> AbsenceAnnounced:
@@ -169,7 +174,7 @@ def test_the_absent_party_keeps_its_witness_and_its_weight(acts: Acts) -> None:
         str(acts.policy(2)).replace("quorum parties", "quorum XK"): "quorum-stays",
     }
     for text, rule in refused.items():
-        action = LogPolicyAdopted(acted_at=PAST, policy=text, without=("AL",))
+        action = vote(Policy.parse(text), "AL")
         assert acts.refused("xk-nac", action) == rule, text
     # All three together may agree on anything, as before.
     for coordinator in ("xk-nac", "me-nac", "al-nac"):

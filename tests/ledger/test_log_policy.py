@@ -15,8 +15,6 @@ from ledger.signing import signed_action
 from ledger.store.database import Database
 from ledger.verification.evidence_reader import kept_in, stored_rows
 from ledger.verification.verification import Report, verify_ledger
-from ledger.vocabulary.registration import LogPolicyAdopted
-from tests.support.actions import START
 from tests.support.agencies import Agencies
 from tests.support.logs import ORIGIN, Log, signer
 
@@ -28,7 +26,7 @@ def log(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[Log]:
 
 
 def adopt(log: Log, agency: str, policy: Policy | str) -> int:
-    return log.register(agency, LogPolicyAdopted(acted_at=START, policy=str(policy)))
+    return log.register(agency, log.vote(policy))
 
 
 def report_of(log: Log, database: str, trusted: Policy | None = None) -> Report:

@@ -312,6 +312,24 @@ def test_nobody_takes_the_id_of_a_parcel_that_waits(world: World) -> None:
     assert world.parcels() == [parcel]
 
 
+def test_a_sender_takes_back_what_waits_and_nobody_else_does(world: World) -> None:
+    parcel, backup = world.put(), world.rows()
+    keys = [path.read_bytes() for path in world.key_files()]
+    for other in ("AL", "ME"):
+        assert world.mailbox.take_back(other, [parcel.id]) == 0
+    assert world.parcels() == [parcel]
+    assert world.mailbox.take_back("XK", [uuid4(), parcel.id]) == 1
+    assert (world.ids(), world.left(), world.key_files()) == ([], [], [])
+    assert opens(backup[0], keys)
+    assert not opens(backup[0], [])
+    assert world.acknowledge(parcel) == 0
+    # What was acknowledged meanwhile stays until its sender has settled it.
+    arrived = world.put()
+    assert world.acknowledge(arrived) == 1
+    assert world.mailbox.take_back("XK", [arrived.id]) == 0
+    assert world.left() == [(arrived.id, "acknowledged")]
+
+
 def test_what_expires_is_told_to_its_sender_and_opens_no_more(world: World) -> None:
     old, backup = world.put(), world.rows()
     keys = [path.read_bytes() for path in world.key_files()]

@@ -25,7 +25,7 @@ from ledger.verification.evidence_reader import kept_in, stored_rows
 from ledger.verification.policy_history import PolicyHistory, ProvedAct
 from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.picklists import VoteSubject
-from ledger.vocabulary.registration import AbsenceAnnounced, LogPolicyAdopted, PresenceDeclared
+from ledger.vocabulary.registration import AbsenceAnnounced, PresenceDeclared
 from tests.crosscheck.test_formats_elsewhere import build, has_go
 from tests.ledger.test_mirror import one_copy, prioritised
 from tests.support.actions import START
@@ -65,10 +65,6 @@ def log(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[Log]:
 
 def absent(*subjects: VoteSubject) -> AbsenceAnnounced:
     return AbsenceAnnounced(acted_at=START, party="AL", subjects=subjects or BOTH)
-
-
-def without_albania(policy: Policy) -> LogPolicyAdopted:
-    return LogPolicyAdopted(acted_at=START, policy=str(policy), without=("AL",))
 
 
 def missed(log: Log, party: str) -> list[Missed]:
@@ -131,10 +127,10 @@ def decided_without_albania(log: Log, calendar: Calendar) -> Policy:
     policy = log.policy_of(log.later_keys[0])
     log.register("xk-nac", absent(VoteSubject.LOG_KEY))
     with pytest.raises(Refusal, match="counts from"):
-        log.register("xk-nac", without_albania(policy))
+        log.register("xk-nac", log.vote(policy, "AL"))
     calendar.passed += NOTICE
-    log.register("xk-nac", without_albania(policy))
-    log.register("me-nac", without_albania(policy))
+    log.register("xk-nac", log.vote(policy, "AL"))
+    log.register("me-nac", log.vote(policy, "AL"))
     log.register("xk-nac")
     standing = log.publication.step()
     assert standing.published == standing.signed

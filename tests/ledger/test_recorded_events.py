@@ -54,6 +54,7 @@ from ledger.vocabulary.registration import (
     KeyRegistered,
     KeyRevoked,
     LogPolicyAdopted,
+    NamedCheckpoint,
     PresenceDeclared,
     ReadingsAnchored,
 )
@@ -318,7 +319,11 @@ def _some(kind: str, agencies: Agencies, data: st.DataObject) -> Action:
             acted_at=PAST, party="AL", subjects=(VoteSubject.LOG_KEY, VoteSubject.WITNESSES)
         ),
         "presence_declared": lambda: PresenceDeclared(acted_at=PAST),
-        "log_policy_adopted": lambda: LogPolicyAdopted(acted_at=PAST, policy="quorum none\n"),
+        "log_policy_adopted": lambda: LogPolicyAdopted(
+            acted_at=PAST,
+            policy="quorum none\n",
+            checkpoint=NamedCheckpoint(size=1, root="0" * 64),
+        ),
         "country_key_registered": lambda: CountryKeyRegistered(acted_at=PAST, key="A" * 1622),
         "readings_anchored": lambda: ReadingsAnchored(acted_at=PAST, entries=7, head="0" * 64),
     }

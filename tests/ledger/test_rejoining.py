@@ -128,7 +128,8 @@ def world(server: str, migrated: str, log: Log, directory: Path) -> Iterator[Wor
         assert witness.add_checkpoint(submitted).status == 200
         # The parties decide; Montenegro's node takes over.
         heirs_key = signer()
-        take_over(third.ledger, log.decisions(log.policy_of(heirs_key)), [heirs_key.verifier])
+        decisions = log.decisions(log.policy_of(heirs_key), size=common)
+        take_over(third.ledger, decisions, [heirs_key.verifier])
         heir = replace(log, ledger=third.ledger, database=third.database, later_keys=[heirs_key])
         heir.open_case()
         yield World(

@@ -272,6 +272,8 @@ def test_annulled_actions_stay_due_for_the_countries_of_the_case() -> None:
         ),
     )
     assert set(made.due("ME")) == {(opened, FieldPart.CASE), (asked, FieldPart.CASE)}
+    own = made.act("me-nac", CasePrioritised(acted_at=START, priority=Priority.HIGH))
+    assert made.due("ME")[own, FieldPart.OWN].holders == ("XK",)
     wrong = Correction(
         acted_at=START,
         corrects=asked,
@@ -280,8 +282,13 @@ def test_annulled_actions_stay_due_for_the_countries_of_the_case() -> None:
     )
     corrected = made.act(POLICE, wrong)
     # Montenegro is not party to the case any more; in Kosovo nothing was taken away.
-    assert made.due("ME") == {}
-    assert set(made.due("XK")) == {(one, FieldPart.OWN) for one in (opened, asked, corrected)}
+    # It keeps what its own agency disclosed. It would refuse that from others (`not-a-party`), and
+    # so asks nobody for it; what only it might hold is asked from it.
+    assert {key: due.holders for key, due in made.due("ME").items()} == {(own, FieldPart.OWN): ()}
+    assert {key: due.holders for key, due in made.due("XK").items()} == {
+        **{(one, FieldPart.OWN): () for one in (opened, asked, corrected)},
+        (own, FieldPart.CASE): ("ME",),
+    }
 
 
 def test_an_ordered_erasure_ends_all() -> None:

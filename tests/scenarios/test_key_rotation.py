@@ -58,6 +58,8 @@ def test_the_parties_replace_keys_of_the_log_and_of_a_witness(directory: Path) -
         assert key_id(old_log) in key_ids(checkpoint)
         old = Proofs(directory / "old", cli, position)
         assert httpx.get(f"{node.url}/log/policy").text == before.read_text()
+        # The votes name a later checkpoint, so that no proof of theirs is one of the old receipt.
+        wait_until_published(node.url, cli.json("act", "-a", "xk-dhtqnj", *ACT)["position"])
         for agency in COORDINATORS:
             receipt = cli.json("log", "adopt-policy", "-a", agency, str(after))
         assert (

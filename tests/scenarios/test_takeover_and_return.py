@@ -31,7 +31,7 @@ from ledger.replication.history_mark import MarkFile
 from ledger.signing import keys
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
-from ledger.vocabulary.registration import CountryKeyRegistered, LogPolicyAdopted
+from ledger.vocabulary.registration import CountryKeyRegistered, LogPolicyAdopted, NamedCheckpoint
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.command_line import CommandLine
@@ -220,11 +220,13 @@ def _hand_in(montenegro: Machine) -> tuple[UUID, UUID]:
 def _decided(world: World) -> list[str]:
     """Each coordinator's signed decision, as a file."""
     text = str(policy_of(world, "ME", at="AL"))
+    with own_copy(world.machines["ME"].settings) as copy:
+        tree = copy.ledger.rows.tree()
+        named = NamedCheckpoint(size=tree.size, root=tree.root().hex())
+    vote = LogPolicyAdopted(acted_at=START, policy=text, checkpoint=named)
     made = []
     for coordinator in ("xk-nac", "me-nac", "al-nac"):
-        signed = world.agencies.sign(
-            coordinator, LogPolicyAdopted(acted_at=START, policy=text), None
-        )
+        signed = world.agencies.sign(coordinator, vote, None)
         path = world.directory / f"{coordinator}.decision"
         path.write_text(f"{signed}\n", encoding="ascii")
         made.append(str(path))

@@ -16,7 +16,7 @@ from ledger.publication.witness import Witness
 from ledger.signing import keys, signed_action
 from ledger.store.database import Database
 from ledger.vocabulary import Action
-from ledger.vocabulary.registration import KeyRegistered, LogPolicyAdopted
+from ledger.vocabulary.registration import KeyRegistered, LogPolicyAdopted, NamedCheckpoint
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 
@@ -100,12 +100,29 @@ class Log:
         ).position
 
     def decisions(
-        self, policy: Policy, coordinators: Sequence[str] = (), *without: str
+        self,
+        policy: Policy,
+        coordinators: Sequence[str] = (),
+        *without: str,
+        size: int | None = None,
     ) -> list[str]:
-        """The coordinators' signed adoptions of a policy."""
-        adopted = LogPolicyAdopted(acted_at=START, policy=str(policy), without=without or None)
+        """The coordinators' signed adoptions of a policy, in the ledger of the first events."""
+        adopted = self.vote(policy, *without, size=size)
         names = coordinators or ("xk-nac", "me-nac", "al-nac")
         return [str(self.agencies.sign(name, adopted, None)) for name in names]
+
+    def vote(
+        self, policy: Policy | str, *without: str, size: int | None = None
+    ) -> LogPolicyAdopted:
+        """A vote for a policy, which names the checkpoint of the first events, or of all."""
+        tree = self.ledger.rows.tree()
+        named = tree.size if size is None else size
+        return LogPolicyAdopted(
+            acted_at=START,
+            policy=str(policy),
+            without=without or None,
+            checkpoint=NamedCheckpoint(size=named, root=tree.root(named).hex()),
+        )
 
     def adopt(self, policy: Policy) -> None:
         for decision in self.decisions(policy):

@@ -44,6 +44,7 @@ from api.client.schemas.mailbox import (
     SentDigest,
     SentDigests,
     SettledOutcomes,
+    TakenBack,
     WaitingParcel,
 )
 from api.client.schemas.personal import (
@@ -127,6 +128,7 @@ __all__ = [
     "SubjectAccessRequest",
     "SubmissionDocument",
     "SubmissionPage",
+    "TakenBack",
     "TrailPage",
     "WaitingParcel",
 ]

@@ -97,6 +97,12 @@ class SentDigests(Document):
     sent: Annotated[tuple[SentDigest, ...], Field(min_length=1, max_length=1000)]
 
 
+class TakenBack(Document):
+    """Parcels that their sender removes before they are fetched."""
+
+    parcels: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=1000)]
+
+
 class MissingParcels(Document):
     """Parcels that neither wait nor have an outcome: they are to be sent again."""
 

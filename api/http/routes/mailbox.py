@@ -21,6 +21,7 @@ from api.client.schemas import (
     ParcelStanding,
     SentDigests,
     SettledOutcomes,
+    TakenBack,
 )
 from api.exchange.parcel_transport import from_document, to_waiting
 from api.http.access import Caller, TheCaller, TheNode
@@ -166,6 +167,22 @@ def missing_parcels(
     sent = {one.parcel: bytes.fromhex(one.digest) for one in document.sent}
     missing = _mailbox(node, caller).missing(caller.agency.party, sent)
     return MissingParcels(missing=tuple(sorted(missing)))
+
+
+@router.post(
+    "/parcels/taken-back",
+    response_model=ParcelsTakenOut,
+    responses=responses(401, 403, 409, 413, 422, 503),
+)
+def take_back_parcels(
+    node: TheNode, caller: TheCaller, document: Annotated[TakenBack, Body()]
+) -> ParcelsTakenOut:
+    """Remove parcels of the caller's country that wait, such as for a country that left the case.
+
+    What was acknowledged or has expired stays as it is.
+    """
+    taken = _mailbox(node, caller).take_back(caller.agency.party, document.parcels)
+    return ParcelsTakenOut(parcels=taken)
 
 
 _GONE: dict[str, Any] = {

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from psycopg.sql import SQL, Identifier
 
+from ledger.vault.daily_quotas import Quota
 from ledger.vault.duplicates.matches import Duplicate, Match
 from ledger.vault.duplicates.matching_tables import MatchingTables
 from ledger.vault.duplicates.tokens import THRESHOLD, strength
@@ -47,7 +48,8 @@ class FoundDuplicates(MatchingTables):
         """Keep a match, once, with the earlier time of the two countries'.
 
         ``told``: the other country has it. Returns whether it was new; what is of no case here,
-        or was withdrawn, is not kept.
+        or was withdrawn, is not kept. Raises ``QuotaUsedUpError`` where too many of that country
+        came within a day: it is to be given again later.
         """
         own = self._sql(
             "SELECT case_id FROM {}.match_cases"
@@ -84,7 +86,10 @@ class FoundDuplicates(MatchingTables):
                     told,
                 ),
             ).fetchone()
-        return bool(row and row["new"])
+            is_new = bool(row and row["new"])
+            if is_new:
+                self._quotas.use(match.other, Quota.DUPLICATES, connection=connection)
+        return is_new
 
     def to_tell(self, other: str, limit: int) -> Sequence[Duplicate]:
         """What was found here and ``other`` has not been told."""

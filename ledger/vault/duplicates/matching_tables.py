@@ -8,6 +8,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from ledger.store.database import Database
 from ledger.store.migrate import vault_role, vault_schema
+from ledger.vault.daily_quotas import DailyQuotas
 
 
 class MatchingTables:
@@ -17,6 +18,7 @@ class MatchingTables:
         self._database = database
         self._schema = vault_schema(party)
         self._role = vault_role(party)
+        self._quotas = DailyQuotas(database, party)
 
     def _sql(self, statement: LiteralString) -> Composed:
         return SQL(statement).format(Identifier(self._schema))
