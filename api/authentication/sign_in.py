@@ -63,7 +63,7 @@ class _Metadata(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Relying:
+class RelyingParty:
     """Which provider this node relies on, and as whom."""
 
     issuer: str
@@ -108,7 +108,7 @@ class AuthorizationResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class SetOut:
+class StartedSignIn:
     """Where a browser is sent, and the secret that it keeps until it is back."""
 
     url: str
@@ -180,7 +180,7 @@ class Provider:
     def _fetch_keys(self) -> Sequence[ProviderKey]:
         return provider_keys(self._get(self.metadata().jwks_uri))
 
-    def tokens(self, relying: Relying, code: str, verifier: str) -> dict[str, Any]:
+    def tokens(self, relying: RelyingParty, code: str, verifier: str) -> dict[str, Any]:
         """The tokens for a code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
 
         Raises ``Refusal`` (``sign-in-refused``) and ``ProviderUnavailableError``.
@@ -238,7 +238,7 @@ def _answering() -> Iterator[None]:
 class SignIn:
     """Sends people to the provider, and learns who came back."""
 
-    def __init__(self, relying: Relying, database: Database) -> None:
+    def __init__(self, relying: RelyingParty, database: Database) -> None:
         self.relying = relying
         self._provider = Provider(relying.issuer)
         self._pending = PendingSignIns(database)
@@ -246,10 +246,10 @@ class SignIn:
     @classmethod
     def of(cls, settings: Settings, database: Database) -> Self | None:
         """``None`` where the settings name no provider. Raises ``ValueError``."""
-        relying = Relying.of(settings)
+        relying = RelyingParty.of(settings)
         return cls(relying, database) if relying is not None else None
 
-    def begin(self, return_to: str) -> SetOut:
+    def begin(self, return_to: str) -> StartedSignIn:
         """Where to send a browser that wants to sign in. Raises ``ProviderUnavailableError``."""
         metadata = self._provider.metadata()
         secret = self._pending.begin(return_to)
@@ -261,7 +261,7 @@ class SignIn:
             code_verifier=_derived(secret, "code verifier"),
             **asked,
         )
-        return SetOut(url, secret)
+        return StartedSignIn(url, secret)
 
     def finish(
         self, secret: str | None, answer: AuthorizationResponse
@@ -339,7 +339,7 @@ def _read_metadata(document: dict[str, Any], issuer: str) -> _Metadata:
     return metadata
 
 
-def _client(relying: Relying, http: httpx.Client | None) -> Any:
+def _client(relying: RelyingParty, http: httpx.Client | None) -> Any:
     return OAuth2Client(
         http,
         client_id=relying.client_id,
@@ -350,7 +350,7 @@ def _client(relying: Relying, http: httpx.Client | None) -> Any:
 
 
 def _client_authentication(
-    relying: Relying, metadata: _Metadata
+    relying: RelyingParty, metadata: _Metadata
 ) -> tuple[httpx.Auth, dict[str, str]]:
     if "client_secret_basic" in metadata.token_endpoint_auth_methods_supported:
         return httpx.BasicAuth(relying.client_id, relying.client_secret), {}

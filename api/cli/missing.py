@@ -13,7 +13,7 @@ from api.runtime.database import open_store
 from api.runtime.settings import Settings
 from ledger.store.database import Database
 from ledger.vault.missing_disclosures import MissingPart, MissingParts
-from ledger.vault.required_disclosures import FieldPart, Why
+from ledger.vault.required_disclosures import FieldPart, MissingReason
 from ledger.vocabulary.action import LedgerModel
 
 _PAGE = 500
@@ -23,9 +23,9 @@ _FIELDS = {
     FieldPart.RELEASED: "released by {}",
 }
 _WHY = {
-    Why.NOT_RECEIVED: "never came in, or its entry of the inventory is gone",
-    Why.ROW_GONE: "the row is gone, or does not hold",
-    Why.KEY_MISSING: "the person's data key is missing",
+    MissingReason.NOT_RECEIVED: "never came in, or its entry of the inventory is gone",
+    MissingReason.ROW_GONE: "the row is gone, or does not hold",
+    MissingReason.KEY_MISSING: "the person's data key is missing",
 }
 
 
@@ -77,7 +77,9 @@ def missing(
 
 def missing_table(country: str, parts: Iterable[MissingPart]) -> Table:
     """What a vault lacks, one row for each part of an action's fields."""
-    table = Table("Case", "Action", "Kind", "Fields", "Why", "Should have it", "Since", "Asked")
+    table = Table(
+        "Case", "Action", "Kind", "Fields", "MissingReason", "Should have it", "Since", "Asked"
+    )
     table.title = f"[yellow]Missing in the vault of {country}[/]"
     for one in parts:
         count = "an unknown number" if one.fields is None else str(one.fields)

@@ -16,7 +16,7 @@ from api.client.bounded_answers import bounded_client
 from api.exchange.mirror_sync import HttpSource
 from api.keys.log_keys import log_keys, trusted_policy
 from api.node.node import node_client
-from api.runtime.database import Store, open_store
+from api.runtime.database import NodeDatabase, open_store
 from api.runtime.settings import Settings
 from api.workers.clock_watch import ClockWatch
 from ledger.application import Ledger, environment
@@ -168,7 +168,7 @@ def take_over(
 class OwnCopy:
     """This node's ledger or copy of it, and what copies into it."""
 
-    store: Store
+    store: NodeDatabase
     database: Database
     ledger: Ledger
     mirror: Mirror

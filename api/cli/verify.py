@@ -68,7 +68,7 @@ from ledger.verification.evidence_reader import (
     stored_keys,
     stored_rows,
 )
-from ledger.verification.policy_history import FILE_NAME, MAX_BYTES, BelievedPolicies, PolicyHistory
+from ledger.verification.policy_history import FILE_NAME, MAX_BYTES, PolicyHistory, TrustedPolicies
 from ledger.verification.verification import ExpectedLedger, Report, verify_ledger
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.registration import PublicKey
@@ -346,7 +346,7 @@ def _judged_by(
 ) -> DecisionCheck:
     """Hold a decision against an export, whose events are verified first."""
     trusted = _policy(policy)
-    believed = _believed(trusted, policies or export) or BelievedPolicies.alone(trusted)
+    believed = _believed(trusted, policies or export) or TrustedPolicies.alone(trusted)
     kept = ExpectedLedger(trusted, believed, (read_checkpoint(export),), ())
     report = verify_ledger(read_export(export), kept, keys=registered_keys(read_export(export)))
     if not report.holds:
@@ -494,7 +494,7 @@ def _notes(files: list[Path] | None) -> tuple[str, ...]:
     return tuple(map(_text, files or ()))
 
 
-def _believed(trusted: Policy, path: Path | None) -> BelievedPolicies | None:
+def _believed(trusted: Policy, path: Path | None) -> TrustedPolicies | None:
     """The recorded policies of a file, or of an export that has them. Raises ``NoteError``."""
     file = path / FILE_NAME if path is not None and path.is_dir() else path
     if file is None or (file != path and not file.exists()):

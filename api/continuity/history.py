@@ -242,7 +242,7 @@ def _trouble(rule: str, what: str, effect: Effect) -> Trouble:
     return Trouble(rule=rule, message=message, effect=effect, title=TITLE)
 
 
-class Marking(PeriodicWorker):
+class HistoryMarker(PeriodicWorker):
     """Moves the mark once a second, so that no append waits for it."""
 
     def __init__(self, history: HistoryGuard) -> None:

@@ -24,7 +24,7 @@ NodeKey = Callable[[Agency], OKPKey | None]
 """The private key of a country's node agency, where it is on this machine."""
 
 
-class Anchoring(PeriodicWorker):
+class AccessLogAnchor(PeriodicWorker):
     """One act on the protocol an hour for each vault that was read meanwhile."""
 
     def __init__(

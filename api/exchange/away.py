@@ -76,7 +76,7 @@ def announced_absences(registry: Registry | None, parties: Collection[str]) -> S
     ]
 
 
-class Presence(PeriodicWorker):
+class PresenceDeclarer(PeriodicWorker):
     """Declares each own country present, by its node's key, while its absence is announced."""
 
     def __init__(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from api.exchange.parcel_delivery import Delivery
+from api.exchange.parcel_delivery import ParcelDelivery
 from ledger.application import Ledger
 from ledger.events.act import Act
 from ledger.procedure.case import Case
@@ -54,11 +54,11 @@ class _Way(NamedTuple):
         return self.vault.party, self.work
 
 
-class Sharing(PeriodicWorker):
+class DisclosureExchange(PeriodicWorker):
     """One thread, for each country whose node this process is."""
 
     def __init__(
-        self, ledger: Ledger, vaults: Vaults, delivery: Delivery, log: Callable[[], str]
+        self, ledger: Ledger, vaults: Vaults, delivery: ParcelDelivery, log: Callable[[], str]
     ) -> None:
         """``log`` returns the keys of the log in force."""
         self._log = log

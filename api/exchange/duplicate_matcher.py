@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 from pydantic import TypeAdapter
 
-from api.exchange.parcel_delivery import Delivery
+from api.exchange.parcel_delivery import ParcelDelivery
 from ledger.application import Ledger
 from ledger.procedure.case import Case
 from ledger.procedure.case_fold import CHANGES_PARTIES
@@ -61,7 +61,7 @@ _IDENTITY = TypeAdapter(ComparedIdentity)
 _log = structlog.get_logger(__name__)
 
 
-class Matching(PeriodicWorker):
+class DuplicateMatcher(PeriodicWorker):
     """One thread, for each country whose node this process is."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Matching(PeriodicWorker):
         ledger: Ledger,
         vaults: Vaults,
         shares: Mapping[str, Shares],
-        delivery: Delivery,
+        delivery: ParcelDelivery,
     ) -> None:
         self._ledger = ledger
         self._vaults = vaults

@@ -111,7 +111,7 @@ class UndecidedError(RuntimeError):
     """The ledger node decided on nothing that was sent."""
 
 
-class Forwarder(PeriodicWorker):
+class OutboxRelay(PeriodicWorker):
     """Sends what is due, in each case's order; what met no decision stays due."""
 
     def __init__(

@@ -54,7 +54,7 @@ SendAgain = Callable[[Vault, SentParcel], bool]
 """Makes a message due again. Returns whether there is still something to say."""
 
 
-class Delivery:
+class ParcelDelivery:
     """Sends for each country whose node this process is. One thread takes its steps."""
 
     def __init__(self, ledger: Ledger, vaults: Vaults, post: PostOffice) -> None:

@@ -104,7 +104,7 @@ class _MailboxPlace:
             self.counts[aside.sender] -= 1
 
 
-class Receiving(PeriodicWorker):
+class ParcelReceipt(PeriodicWorker):
     """One thread, for each country whose node this process is."""
 
     def __init__(

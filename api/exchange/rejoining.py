@@ -15,7 +15,7 @@ from psycopg.rows import DictRow, dict_row
 
 from api.continuity.history import mark_file
 from api.keys.log_keys import own_parties, trusted_policy, witness_keys
-from api.runtime.database import Store
+from api.runtime.database import NodeDatabase
 from api.runtime.settings import Settings
 from api.runtime.status import WORK_LOCK
 from ledger.application import Ledger
@@ -38,7 +38,7 @@ class Rejoining:
     """One node's copy, and the ledger that it goes back to."""
 
     settings: Settings
-    store: Store
+    store: NodeDatabase
     ledger: Ledger
     database: Database
     source: MirrorSource

@@ -18,7 +18,7 @@ from cachetools import TTLCache
 from pydantic import ValidationError
 
 from api.exchange.access_log_anchor import NodeKey, accepted_node_key
-from api.exchange.parcel_delivery import Delivery
+from api.exchange.parcel_delivery import ParcelDelivery
 from api.exchange.presented_fields import acts_of
 from ledger.application import Ledger
 from ledger.procedure.erasure_statement import REASON, confirmation_of, contradicts_erasure
@@ -54,14 +54,14 @@ fields makes an entry in the access log each time."""
 _log = structlog.get_logger(__name__)
 
 
-class Completing(PeriodicWorker):
+class VaultCompletion(PeriodicWorker):
     """One thread, for each country whose node this process is."""
 
     def __init__(
         self,
         ledger: Ledger,
         vaults: Vaults,
-        delivery: Delivery,
+        delivery: ParcelDelivery,
         node_key: NodeKey,
         *,
         patience: float = 60.0,

@@ -55,7 +55,7 @@ class WaitingTimes:
         return 0.0 if self.oldest_at is None else max(0.0, (now - self.oldest_at).total_seconds())
 
 
-class Comparing:
+class WaitingComparison:
     """Compares at most every ten seconds, however often it is asked."""
 
     def __init__(self, ledger: Ledger, outbox: Outbox, parties: Sequence[str]) -> None:
@@ -130,7 +130,7 @@ def statement(ledger: Ledger, waiting: Outgoing, node_key: NodeKey) -> str | Non
     return None if key is None else state(waiting, protocol.id, key)
 
 
-class Stating(PeriodicWorker):
+class WaitingStatements(PeriodicWorker):
     """States to the other countries' nodes what has waited longer than the limit.
 
     It goes to the addresses that the policy in force has of their witnesses, past the ledger node.

@@ -71,7 +71,7 @@ class _Read:
     registry: Registry
 
 
-class Feed:
+class EventBroadcaster:
     """One listening connection and one reader, however many follow."""
 
     def __init__(self, node: Node) -> None:

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from api.authentication.replay_guard import UsedAssertions
 from api.authentication.sessions import SessionsInUse
 from api.node.node import Node
-from api.runtime.registry_cache import KnownRegistry
+from api.runtime.registry_cache import RegistryCache
 from ledger.store.async_batcher import AsyncBatcher
 from ledger.store.async_connection import SharedConnection
 from ledger.store.migrate import reader_role
@@ -34,7 +34,7 @@ class RequestConnections:
         vaults = {
             v.party: SharedConnection(node.conninfo, role=reader_role(v.party)) for v in node.vaults
         }
-        self.registry = KnownRegistry(node.ledger)
+        self.registry = RegistryCache(node.ledger)
         self.assertions = UsedAssertions(entering, node.clock.moments)
         self.sessions = SessionsInUse(reading)
         self.cases = CaseReader(reading)

@@ -7,14 +7,14 @@ from typing import Self
 
 from api.authentication.assertions import Assertions
 from api.authentication.sessions import Sessions
-from api.authentication.sign_in import Relying, SignIn
+from api.authentication.sign_in import RelyingParty, SignIn
 from api.client import LedgerClient
 from api.client.schemas import Following
 from api.continuity.history import HistoryGuard, mark_file
 from api.continuity.lost_keys import check_none_lost
 from api.exchange.parcel_standing import ParcelsStanding, parcels_standing
 from api.exchange.takeover_watch import TakeoverWatch
-from api.exchange.waiting import Comparing
+from api.exchange.waiting import WaitingComparison
 from api.exchange.witness_clients import LATEST, CopiedRoots, RecordedRoots, Witnesses
 from api.keys.agency_keys import own_key
 from api.keys.country_keys import country_keys, parcel_keys, person_keys
@@ -34,7 +34,7 @@ from api.services.append_service import (
     OutboxAppend,
 )
 from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
-from api.services.personal_data_access import Disclosing
+from api.services.personal_data_access import PersonalDataAccess
 from api.workers.clock_watch import ClockWatch
 from api.workers.timestamper import trusted_roots
 from api.workers.view_checker import malformed_rows
@@ -79,11 +79,13 @@ class Node:
         self.outbox = Outbox(self.database)
         self.false_decisions = FalseDecisions(self.database)
         self.submissions = Submissions(self.database)
-        self.waiting = Comparing(self.ledger, self.outbox, self.parties)
+        self.waiting = WaitingComparison(self.ledger, self.outbox, self.parties)
         self.clock = ClockWatch.of(
             settings, self.database, lambda: self.witnesses.cosigned_elsewhere_at()
         )
-        self.disclosing = Disclosing(self.ledger, self.vaults, self.outbox, self.clock.moments)
+        self.disclosing = PersonalDataAccess(
+            self.ledger, self.vaults, self.outbox, self.clock.moments
+        )
         self.views = ViewReader(self.database)
         self.assertions = Assertions(self.database, settings.audience, self.clock.moments)
         self.sessions = Sessions(self.database)
@@ -253,7 +255,7 @@ def check_settings(settings: Settings) -> None:
     """Raises ``ValueError`` for what a node cannot be made of."""
     trusted_policy(settings)
     trusted_roots(settings)
-    Relying.of(settings)
+    RelyingParty.of(settings)
     check_notifications(settings)
     if settings.ledger_url is not None:
         if settings.policy is None:

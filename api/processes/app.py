@@ -17,7 +17,7 @@ from api.http import error_handlers
 from api.http.access import ASKED_FOR, asserting, bearer, caller
 from api.http.conditional import ConditionalGet
 from api.http.costly import Costly
-from api.http.event_broadcaster import Feed
+from api.http.event_broadcaster import EventBroadcaster
 from api.http.middleware import (
     AnswerHeaders,
     BodyLimit,
@@ -75,7 +75,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
         build_models()
         with Node(settings, conninfo) as node, NodeWorker(node) if works else nullcontext() as work:
             app.state.work = work
-            async with RequestConnections(node) as lanes, Feed(node) as feed:
+            async with RequestConnections(node) as lanes, EventBroadcaster(node) as feed:
                 node.history.when_outdated = getattr(app.state, "when_outdated", lambda: None)
                 app.state.node = node
                 app.state.lanes = lanes

@@ -14,19 +14,19 @@ from uuid import UUID
 
 from joserfc.jwk import OKPKey
 
-from api.continuity.history import Marking, mark_file
+from api.continuity.history import HistoryMarker, mark_file
 from api.continuity.key_faults import KeyCheck
 from api.continuity.lost_keys import keep_used
 from api.continuity.setting_aside import SettingAside
-from api.exchange.access_log_anchor import Anchoring
-from api.exchange.away import Presence, announced_absences, away_witnesses
-from api.exchange.disclosure_exchange import Sharing
-from api.exchange.duplicate_matcher import Matching
+from api.exchange.access_log_anchor import AccessLogAnchor
+from api.exchange.away import PresenceDeclarer, announced_absences, away_witnesses
+from api.exchange.disclosure_exchange import DisclosureExchange
+from api.exchange.duplicate_matcher import DuplicateMatcher
 from api.exchange.mirror_sync import HttpSource, MirrorSync
-from api.exchange.outbox_relay import Forwarder
+from api.exchange.outbox_relay import OutboxRelay
 from api.exchange.own_outbox import OwnOutbox
-from api.exchange.parcel_delivery import Delivery
-from api.exchange.parcel_receipt import Receiving
+from api.exchange.parcel_delivery import ParcelDelivery
+from api.exchange.parcel_receipt import ParcelReceipt
 from api.exchange.parcel_standing import (
     full_troubles,
     not_believed_troubles,
@@ -36,8 +36,8 @@ from api.exchange.parcel_standing import (
     without_key_troubles,
 )
 from api.exchange.parcel_transport import HttpPostOffice, PostOffice
-from api.exchange.vault_completion import Completing
-from api.exchange.waiting import Stating, outbox_troubles, statement
+from api.exchange.vault_completion import VaultCompletion
+from api.exchange.waiting import WaitingStatements, outbox_troubles, statement
 from api.exchange.witness_clients import LATEST
 from api.keys.agency_keys import own_key
 from api.keys.country_keys import pair_shares
@@ -49,14 +49,14 @@ from api.node.other_nodes import other_nodes
 from api.notifying.notifier import Notifier
 from api.runtime import status
 from api.runtime.readiness import Checks
-from api.runtime.status import WORK_LOCK, Heard, Said, Teller, WorkerHealth
+from api.runtime.status import WORK_LOCK, LedgerNodeStatus, NodeStatus, StatusReporter, WorkerHealth
 from api.runtime.trouble import Trouble
-from api.workers.checkpoint_publisher import Publisher
-from api.workers.eraser import Erasing
-from api.workers.janitor import Sweeping
-from api.workers.timestamper import Stamper
-from api.workers.vault_checker import VaultChecking
-from api.workers.view_checker import ViewChecking, view_troubles
+from api.workers.checkpoint_publisher import CheckpointPublisher
+from api.workers.eraser import Eraser
+from api.workers.janitor import Janitor
+from api.workers.timestamper import Timestamper
+from api.workers.vault_checker import VaultChecker
+from api.workers.view_checker import ViewCheckJob, view_troubles
 from ledger.log.policy import TrustedWitness
 from ledger.procedure.protocol import Agency
 from ledger.procedure.registry import Registry
@@ -73,7 +73,7 @@ from ledger.vault.completion_messages import FieldsAnswered, FieldsAsked
 from ledger.vault.sealed_parcels import Content, Parcel
 from ledger.vault.vault import Vault
 from ledger.verification.policy_history import keep_trusted
-from projections.upkeep.runner import Followers
+from projections.upkeep.runner import ViewRunner
 
 
 class NodeWorker:
@@ -82,14 +82,14 @@ class NodeWorker:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._decided = 0
-        self._publisher: Publisher | None = None
+        self._publisher: CheckpointPublisher | None = None
         self._follower: MirrorSync | None = None
-        self._forwarder: Forwarder | None = None
+        self._forwarder: OutboxRelay | None = None
         self._works: dict[str, Callable[[], None]] = {}
         """What is to be done when another process notifies of something."""
         self.workers: list[PeriodicWorker] = []
         """All that run, in the order in which they were started."""
-        self._vault_checking = VaultChecking(
+        self._vault_checking = VaultChecker(
             node.ledger,
             node.database,
             node.outbox,
@@ -99,7 +99,7 @@ class NodeWorker:
             given_up=self._keys_given_up,
             is_in_doubt=lambda: node.history.is_in_doubt,
         )
-        self._teller = Teller(node.database, self._said)
+        self._teller = StatusReporter(node.database, self._said)
         self.checks = Checks(self._teller.wake)
         """What the background work finds wrong with the node."""
         self.checks.add(node.clock.check)
@@ -137,11 +137,11 @@ class NodeWorker:
         node, start = self._node, self._start
         keep_trusted(node.database, trusted_policy(node.settings, node.ledger.registry()))
         keep_used(node.database, self._used_keys())
-        start(Followers(node.conninfo))
-        start(ViewChecking(node.database))
+        start(ViewRunner(node.conninfo))
+        start(ViewCheckJob(node.database))
         self.checks.add(lambda: view_troubles(node.database))
         self.checks.add(lambda: key_troubles(node.ledger.registry(), node.parties, node.settings))
-        start(Marking(node.history))
+        start(HistoryMarker(node.history))
         self.checks.add(KeyCheck(node.settings, node.vaults, mark_file(node.settings)).look)
         self.checks.add(lambda: marked_troubles(node.database))
         if node.settings.ledger_url is not None:
@@ -154,12 +154,12 @@ class NodeWorker:
         if not node.history.is_in_doubt:  # a legal hold may be among the events that are missing
             self._remove()
         start(SettingAside(node.ledger, node.vaults))
-        start(Anchoring(node.ledger, node.vaults, node.append_service, self._node_key))
-        start(Presence(node.ledger, node.parties, node.append_service, self._node_key))
+        start(AccessLogAnchor(node.ledger, node.vaults, node.append_service, self._node_key))
+        start(PresenceDeclarer(node.ledger, node.parties, node.append_service, self._node_key))
         self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))
         self.checks.add(self._vault_checking.troubles)
         start(self._vault_checking)
-        if (stamper := Stamper.of(node.settings, node.database)) is not None:
+        if (stamper := Timestamper.of(node.settings, node.database)) is not None:
             start(stamper)
         if (
             notifier := Notifier.of(
@@ -203,7 +203,7 @@ class NodeWorker:
         """Erase whom it is decided to erase, and remove what is over."""
         node, start = self._node, self._start
         start(
-            Erasing(
+            Eraser(
                 node.ledger,
                 node.vaults,
                 node.views,
@@ -213,7 +213,7 @@ class NodeWorker:
             )
         )
         start(
-            Sweeping(
+            Janitor(
                 node.ledger,
                 node.vaults,
                 node.outbox,
@@ -236,7 +236,7 @@ class NodeWorker:
             self._heard,
             node.history,
         )
-        publisher = Publisher(node.ledger, publication, self._teller.wake)
+        publisher = CheckpointPublisher(node.ledger, publication, self._teller.wake)
         self._publisher = publisher
         self._start(publisher)
         self._start(publisher.gathering)
@@ -261,7 +261,7 @@ class NodeWorker:
         mirror.when_shorter = node.history.went_back_from
         source = HttpSource(url, client)
         follower = MirrorSync(mirror, source, source.policies)
-        forwarder = Forwarder(
+        forwarder = OutboxRelay(
             node.outbox,
             node.vaults,
             node.ledger,
@@ -282,7 +282,9 @@ class NodeWorker:
         self.checks.add(forwarder.troubles)
         limit = timedelta(seconds=node.settings.waiting_after_seconds)
         self.checks.add(lambda: outbox_troubles(node.waiting.now(), limit, clock.now()))
-        self._start(Stating(node.outbox, limit, self._statement, lambda: other_nodes(node)))
+        self._start(
+            WaitingStatements(node.outbox, limit, self._statement, lambda: other_nodes(node))
+        )
         self.checks.add(lambda: _false_decisions(node.false_decisions))
         self._correspond(HttpPostOffice(client))
         self._works[outbox.CHANNEL] = forwarder.wake
@@ -290,11 +292,11 @@ class NodeWorker:
     def _correspond(self, post: PostOffice) -> None:
         """Exchange parcels with the other countries' nodes, by the ledger node's mailbox."""
         node = self._node
-        delivery = Delivery(node.ledger, node.vaults, post)
+        delivery = ParcelDelivery(node.ledger, node.vaults, post)
         shares = pair_shares(node.settings, node.country_keys)
-        matching = Matching(node.ledger, node.vaults, shares, delivery)
+        matching = DuplicateMatcher(node.ledger, node.vaults, shares, delivery)
         delivery.send_message_again = matching.send_again
-        completing = Completing(
+        completing = VaultCompletion(
             node.ledger,
             node.vaults,
             delivery,
@@ -312,12 +314,12 @@ class NodeWorker:
             else:
                 matching.take_in(vault, parcel, content, registry)
 
-        receiving = Receiving(
+        receiving = ParcelReceipt(
             node.ledger, node.vaults, node.country_keys, post, take_message, self._node_key
         )
         receiving.may_take = self._has_room
         receiving.when_completed = completing.completed
-        self._start(Sharing(node.ledger, node.vaults, delivery, self._log))
+        self._start(DisclosureExchange(node.ledger, node.vaults, delivery, self._log))
         self._start(receiving)
         self._start(matching)
         self._start(completing)
@@ -355,14 +357,14 @@ class NodeWorker:
         except ValueError:
             return None
 
-    def _said(self) -> Said:
-        said = Said(troubles=self.checks.now, workers=self._health())
+    def _said(self) -> NodeStatus:
+        said = NodeStatus(troubles=self.checks.now, workers=self._health())
         if self._publisher is not None:
             return said.model_copy(update={"size": self._publisher.signed})
         follower, forwarder = self._follower, self._forwarder
         if follower is None or forwarder is None:
             return said
-        heard = Heard(
+        heard = LedgerNodeStatus(
             reachable=follower.reachable,
             takes_actions=forwarder.reachable,
             heard_at=follower.heard_at,
@@ -383,7 +385,7 @@ def _ignoring_payload(work: Callable[[], None]) -> Callable[[str], None]:
     return lambda _: work()
 
 
-def _publishing(publisher: Publisher) -> Sequence[Trouble]:
+def _publishing(publisher: CheckpointPublisher) -> Sequence[Trouble]:
     error = publisher.trouble
     if error is None:
         return ()

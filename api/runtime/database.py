@@ -31,7 +31,7 @@ class StoreError(OperatorError):
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class NodeDatabase:
     """How to connect, as the application and as the owner."""
 
     conninfo: str
@@ -55,25 +55,25 @@ class Store:
 @contextmanager
 def open_store(
     settings: Settings, *, database: str | None = None, watch: bool = True
-) -> Iterator[Store]:
+) -> Iterator[NodeDatabase]:
     """The store, for as long as the block runs. Raises ``StoreError``.
 
     ``database`` picks another database of the same server. An embedded server is
     started where none runs yet, and started again if it dies: by a thread that may ``watch``, or
-    else by who calls :meth:`Store.look_after` now and then.
+    else by who calls :meth:`NodeDatabase.look_after` now and then.
     """
     if settings.database_url is not None:
         named = settings.database_url.get_secret_value()
         owner = (settings.owner_database_url or settings.database_url).get_secret_value()
         if database is not None:
             named, owner = (make_conninfo(url, dbname=database) for url in (named, owner))
-        yield Store(named, owner)
+        yield NodeDatabase(named, owner)
         return
     server = _embedded_server(settings.data_directory / "postgresql")
     try:
         create_database(server.conninfo, database or DATABASE)
         conninfo = make_conninfo(server.conninfo, dbname=database or DATABASE)
-        store = Store(conninfo, conninfo, server)
+        store = NodeDatabase(conninfo, conninfo, server)
         with _watched(store) if watch else nullcontext():
             yield store
     finally:
@@ -144,7 +144,7 @@ def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
 
 
 @contextmanager
-def _watched(store: Store) -> Iterator[None]:
+def _watched(store: NodeDatabase) -> Iterator[None]:
     watchdog = PeriodicWorker(
         "watchdog", store.look_after, every=_LOOK_SECONDS, first_after=_LOOK_SECONDS
     )

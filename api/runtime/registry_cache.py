@@ -6,7 +6,7 @@ from ledger.application import Ledger
 from ledger.procedure.registry import Registry
 
 
-class KnownRegistry:
+class RegistryCache:
     """Costs nothing to ask. Who relies on it learns from the database which version is the last."""
 
     def __init__(self, ledger: Ledger) -> None:

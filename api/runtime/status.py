@@ -33,7 +33,7 @@ RETURNING pg_notify(%(channel)s, %(notice)s)
 """
 
 
-class Heard(BaseModel):
+class LedgerNodeStatus(BaseModel):
     """How a country's node stands to the ledger node."""
 
     model_config = ConfigDict(frozen=True)
@@ -58,7 +58,7 @@ class WorkerHealth(BaseModel):
     """How many steps failed since the last one that did not."""
 
 
-class Said(BaseModel):
+class NodeStatus(BaseModel):
     """All that is said."""
 
     model_config = ConfigDict(frozen=True)
@@ -67,7 +67,7 @@ class Said(BaseModel):
     """The last signed size that this node has."""
     troubles: tuple[Trouble, ...] = ()
     """What the background work finds wrong."""
-    heard: Heard | None = None
+    heard: LedgerNodeStatus | None = None
     """``None`` on the ledger node."""
     decided: int = 0
     """Grows whenever an outcome may be known of what is in the outbox."""
@@ -79,14 +79,14 @@ class StatusCache:
     """What was said last, as this process knows it."""
 
     def __init__(self, database: Database) -> None:
-        self.now = Said()
+        self.now = NodeStatus()
         self._database = database
         self._changed = threading.Condition()
 
     def hear(self, said: str) -> None:
         """Take in a notice's payload."""
         try:
-            self._take(Said.model_validate_json(said))
+            self._take(NodeStatus.model_validate_json(said))
         except ValidationError:
             _log.warning("a notice is not understood")
 
@@ -95,13 +95,13 @@ class StatusCache:
         with self._database.connection() as connection:
             row = connection.execute("SELECT said FROM node.work").fetchone()
         if row is not None:
-            self._take(Said.model_validate(row["said"]))
+            self._take(NodeStatus.model_validate(row["said"]))
 
     def workers(self) -> Sequence[WorkerHealth]:
         """Return how the steps of each worker went, as the row says. Raises ``psycopg.Error``."""
         with self._database.connection() as connection:
             row = connection.execute("SELECT said FROM node.work", prepare=True).fetchone()
-        return () if row is None else Said.model_validate(row["said"]).workers
+        return () if row is None else NodeStatus.model_validate(row["said"]).workers
 
     def said_at(self) -> datetime | None:
         """When anything was said last: every few seconds, while the work goes on."""
@@ -114,16 +114,16 @@ class StatusCache:
         with self._changed:
             self._changed.wait(seconds)
 
-    def _take(self, said: Said) -> None:
+    def _take(self, said: NodeStatus) -> None:
         with self._changed:
             self.now = said
             self._changed.notify_all()
 
 
-class Teller(PeriodicWorker):
+class StatusReporter(PeriodicWorker):
     """Says what ``look`` sees: when it changed, and every few seconds."""
 
-    def __init__(self, database: Database, look: Callable[[], Said]) -> None:
+    def __init__(self, database: Database, look: Callable[[], NodeStatus]) -> None:
         self._database = database
         self._look = look
         super().__init__(

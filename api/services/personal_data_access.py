@@ -36,7 +36,7 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedFields:
     """What was opened, and the entry of the access log that opened it."""
 
     reading: Reading
@@ -46,7 +46,7 @@ class Opened:
     """Fields of the groups that do not open at their place."""
 
 
-class Disclosing:
+class PersonalDataAccess:
     """The only way to a personal field: matrix, basis, entry in the access log, then the field."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Disclosing:
         groups: Iterable[FieldGroup],
         purpose: Purpose,
         basis: LegalBasis | None,
-    ) -> Opened:
+    ) -> OpenedFields:
         """The fields of ``groups`` that the reader's own country holds.
 
         With the basis of danger to life the matrix's ``break_glass`` counts, else its ``read``.
@@ -91,7 +91,7 @@ class Disclosing:
         reading = vault.readings.record(asked, bases=bases)
         return self._open(reader, reading, case)
 
-    def subject_access(self, reader: Reader, case_id: UUID) -> Opened:
+    def subject_access(self, reader: Reader, case_id: UUID) -> OpenedFields:
         """All personal fields held on a person, for that person. Raises ``Refusal``.
 
         No basis is asked for: what is held on a person is the person's to know.
@@ -154,10 +154,10 @@ class Disclosing:
             )
         return case
 
-    def _open(self, reader: Reader, reading: Reading, case: Case) -> Opened:
+    def _open(self, reader: Reader, reading: Reading, case: Case) -> OpenedFields:
         held = self._vaults.of(reader.agency.party).personal_fields(reading)
         recorded = case.history.keys()
-        return Opened(
+        return OpenedFields(
             reading,
             case,
             [one for one in held if one.action_id in recorded],

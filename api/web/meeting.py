@@ -15,7 +15,7 @@ from ledger.procedure.protocol import NODE, OVERSIGHT, Protocol
 from ledger.vocabulary.types import format_utc
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.obligations import Obligation
-from projections.tables.meeting import JOINT_ACTION, MEETING, RECORDED, Sitting
+from projections.tables.meeting import JOINT_ACTION, MEETING, RECORDED, Meeting
 
 CARRIED = ("host", "countries", "agencies", "participants")
 """Fields of a meeting that are the same for each case of a sitting."""
@@ -45,19 +45,19 @@ class MeetingAction:
     fields: tuple[FieldText, ...]
 
 
-def address(sitting: Sitting, *parts: object) -> str:
+def address(sitting: Meeting, *parts: object) -> str:
     """A page of a sitting; its moment goes along, and nothing of a person."""
     path = "/".join(("/meeting", sitting.other, *(str(part) for part in parts)))
     return f"{path}?{urlencode({'since': format_utc(sitting.since)})}"
 
 
-def draft(sitting: Sitting, agency: str) -> str:
+def draft(sitting: Meeting, agency: str) -> str:
     """The name under which a browser keeps who is present."""
     return f"{agency}/sitting/{sitting.other}/{format_utc(sitting.since)}"
 
 
 def recordings(
-    sitting: Sitting, offered: Mapping[str, Offer], met: bool, protocol: Protocol, words: Words
+    sitting: Meeting, offered: Mapping[str, Offer], met: bool, protocol: Protocol, words: Words
 ) -> Sequence[Recording]:
     """The forms of what is recorded of a case; ``met`` is whether the meeting on it is."""
     both = (sitting.own, sitting.other)

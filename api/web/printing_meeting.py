@@ -9,14 +9,14 @@ from api.paper.printing.typesetting import PageFrame, set_pages, template
 from api.web.case_text import names
 from api.web.meeting import MeetingAction, recorded
 from api.web.rendering import Words
-from projections.tables.meeting import SharedCase, Sitting
+from projections.tables.meeting import Meeting, SharedCase
 
 Shown = tuple[Line, ...]
 
 
 def print_sitting(
     caller: Caller,
-    sitting: Sitting,
+    sitting: Meeting,
     cases: Iterable[SharedCase],
     position: int,
     words: Words,

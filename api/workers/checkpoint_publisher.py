@@ -25,7 +25,7 @@ _BACKOFF = Backoff(0.2, 2.0)
 _log = structlog.get_logger(__name__)
 
 
-class Publisher(PeriodicWorker):
+class CheckpointPublisher(PeriodicWorker):
     """Signs in one thread, so that no witness delays it. :attr:`gathering` is the other thread."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Publisher(PeriodicWorker):
         """Why nothing more is signed, if so."""
         self.signed = 0
         """The last signed size, as this process knows it."""
-        self.gathering = Gathering(publication, lambda: self.trouble is None)
+        self.gathering = CosignatureGatherer(publication, lambda: self.trouble is None)
         """Asks the witnesses to cosign."""
         self._ledger = ledger
         self._publication = publication
@@ -65,7 +65,7 @@ class Publisher(PeriodicWorker):
             self._when_changed()
 
 
-class Gathering(PeriodicWorker):
+class CosignatureGatherer(PeriodicWorker):
     """Asks the witnesses for cosignatures: as the log grows, and less often while one is away."""
 
     def __init__(self, publication: Publication, is_signing: Callable[[], bool]) -> None:

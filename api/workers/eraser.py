@@ -53,7 +53,7 @@ WORK = "erase"
 _log = structlog.get_logger(__name__)
 
 
-class Erasing(PeriodicWorker):
+class Eraser(PeriodicWorker):
     """Follows the ledger for orders, and looks now and then for what is over its time."""
 
     def __init__(

@@ -24,7 +24,7 @@ _EVERY = timedelta(minutes=10)
 _log = structlog.get_logger(__name__)
 
 
-class Sweeping(PeriodicWorker):
+class Janitor(PeriodicWorker):
     """One thread, which looks every ten minutes."""
 
     def __init__(

@@ -56,7 +56,7 @@ class HttpTimestampAuthority:
         self._http.close()
 
 
-class Stamper(PeriodicWorker):
+class Timestamper(PeriodicWorker):
     """Takes the steps of timestamping, in a thread that nothing else waits for."""
 
     def __init__(

@@ -87,7 +87,7 @@ def vault_check(
     return VaultCheck(database, party, keys, _Facts(ledger, outbox))
 
 
-class VaultChecking(PeriodicWorker):
+class VaultChecker(PeriodicWorker):
     """Checks the vaults and access logs of this node, in one thread."""
 
     def __init__(

@@ -24,7 +24,7 @@ _REPORTED_SECONDS = 3600.0
 _log = structlog.get_logger(__name__)
 
 
-class ViewChecking(PeriodicWorker):
+class ViewCheckJob(PeriodicWorker):
     """Takes steps of the check in a thread that nothing else waits for."""
 
     def __init__(self, database: Database) -> None:

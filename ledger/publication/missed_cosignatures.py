@@ -33,7 +33,7 @@ ORDER BY size DESC LIMIT 1
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class MissedCosignatures:
     """Published checkpoints, one after the other, that lack a witness's cosignature."""
 
     first: int
@@ -47,7 +47,9 @@ class Missed:
     """The size that the witness cosigned next. It vouches for all sizes before."""
 
 
-def missed_publications(database: Database, witness: str, key_name: str) -> list[Missed]:
+def missed_publications(
+    database: Database, witness: str, key_name: str
+) -> list[MissedCosignatures]:
     """Return the published checkpoints without a witness, in runs.
 
     ``witness`` is its name in the policy, and ``key_name`` the name of its key. Only the ledger
@@ -56,7 +58,7 @@ def missed_publications(database: Database, witness: str, key_name: str) -> list
     wanted = {"witness": witness, "line": _line(key_name)}
     with database.connection() as connection:
         rows = connection.execute(_MISSED, wanted).fetchall()
-    return [Missed(**row) for row in rows]
+    return [MissedCosignatures(**row) for row in rows]
 
 
 def last_publication_with(database: Database, key_name: str) -> tuple[int, datetime] | None:

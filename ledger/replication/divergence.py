@@ -19,7 +19,7 @@ from ledger.log.policy import Policy
 from ledger.procedure.registry import AgreedPolicy, policy_in_force
 from ledger.replication.event_source import MirrorSource, SourceError, check_signed, parsed
 from ledger.store.database import Database
-from ledger.verification.revalidation import Replay, RowReader, inspect
+from ledger.verification.revalidation import Revalidation, RowReader, inspect
 
 
 class NoDecisionError(SourceError):
@@ -73,7 +73,7 @@ class Continuation:
         self._frontier: Frontier = tree.frontier(after)
         self._beginning = Beginning(tree, self._frontier)
         last = ledger.rows_at([after])
-        self._replay = Replay(
+        self._replay = Revalidation(
             registry=ledger.registry_at(after),
             recorded_at=last[0].recorded_at if last else None,
         )

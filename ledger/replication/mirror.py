@@ -36,7 +36,7 @@ from ledger.replication.event_source import (
 from ledger.signing.signed_action import Mark
 from ledger.store.database import Database
 from ledger.system import clock
-from ledger.verification.revalidation import Replay, RowReader, inspect
+from ledger.verification.revalidation import Revalidation, RowReader, inspect
 
 _log = structlog.get_logger(__name__)
 _KEEP_CASES = 5_000
@@ -93,7 +93,7 @@ class Mirror:
         self._database = database
         self._trusted = trusted
         self._adoption = adoption
-        self._replay: Replay | None = None
+        self._replay: Revalidation | None = None
         self.when_shorter: Callable[[int], None] = lambda _: None
         """Called where this copy has fewer events than it had, with how many it had."""
         self._seen = 0
@@ -293,14 +293,14 @@ class Mirror:
         if self._ledger.rows.frontier() != frontier:
             raise SourceError("this copy is not where it was when the events were asked for")
 
-    def _loaded(self, entries: Sequence[bytes]) -> Replay:
+    def _loaded(self, entries: Sequence[bytes]) -> Revalidation:
         """The fold up to now, with what the next events need of older ones."""
         replay = self._replay
         if replay is None:
             last = self._ledger.rows.last_recorded_at()
-            replay = Replay(registry=self._ledger.registry(), recorded_at=last)
+            replay = Revalidation(registry=self._ledger.registry(), recorded_at=last)
         elif len(replay.cases) > _KEEP_CASES:
-            replay = Replay(registry=replay.registry, recorded_at=replay.recorded_at)
+            replay = Revalidation(registry=replay.registry, recorded_at=replay.recorded_at)
         if replay.registry is not None:
             replay.versions[replay.registry.ledger_id] = replay.registry.version
         actions = [action for action, _ in map(readable, entries)]
@@ -310,7 +310,7 @@ class Mirror:
         self._replay = replay
         return replay
 
-    def _load(self, replay: Replay, case_id: UUID) -> None:
+    def _load(self, replay: Revalidation, case_id: UUID) -> None:
         if replay.registry is None or case_id in replay.cases:
             return
         case = self._ledger.case(case_id)
@@ -337,5 +337,5 @@ class Mirror:
         raise DivergedError(what)
 
 
-def _ledger_id(replay: Replay) -> UUID:
+def _ledger_id(replay: Revalidation) -> UUID:
     return replay.registry.ledger_id if replay.registry else UUID(int=0)

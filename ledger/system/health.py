@@ -8,7 +8,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class StepHealth:
     """How a worker's steps went."""
 
     steps: int
@@ -18,13 +18,13 @@ class Health:
     error: str | None
     """The name of the last failure's class, until a step ends without one."""
 
-    def succeeded(self) -> "Health":
+    def succeeded(self) -> "StepHealth":
         """Return this after one more step without a failure."""
-        return Health(self.steps + 1, 0, None)
+        return StepHealth(self.steps + 1, 0, None)
 
-    def failed(self, error: Exception) -> "Health":
+    def failed(self, error: Exception) -> "StepHealth":
         """Return this after one more step that failed."""
-        return Health(self.steps, self.failures + 1, type(error).__name__)
+        return StepHealth(self.steps, self.failures + 1, type(error).__name__)
 
     def log(self, name: str) -> None:
         """Log the last failure, where it is the first, second, fourth, eighth and so on in a row.

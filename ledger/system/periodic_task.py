@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from ledger.system.backoff import USUAL, Backoff
-from ledger.system.health import Health
+from ledger.system.health import StepHealth
 
 Step = Callable[[], Awaitable[float | None]]
 """Does some work. Gives how many seconds to wait before the next step; ``None``: the usual time."""
@@ -29,7 +29,7 @@ class PeriodicTask:
     ) -> None:
         """``every`` is the usual time between two steps, in seconds."""
         self.name = name
-        self.health = Health(0, 0, None)
+        self.health = StepHealth(0, 0, None)
         """How the steps went until now."""
         self._step = step
         self._every = every

@@ -9,7 +9,7 @@ from typing import Self
 import structlog
 
 from ledger.system.backoff import USUAL, Backoff
-from ledger.system.health import Health
+from ledger.system.health import StepHealth
 
 STOP_GRACE_SECONDS = 2.0
 """A step has so long to end after its worker is asked to stop. Then it loses its connections."""
@@ -60,11 +60,11 @@ class PeriodicWorker:
         self.__is_over = False
         self.__begun = 0
         self.__ended = 0
-        self.__health = Health(0, 0, None)
+        self.__health = StepHealth(0, 0, None)
         self.__thread = threading.Thread(target=self.__run, name=name)
 
     @property
-    def health(self) -> Health:
+    def health(self) -> StepHealth:
         """How the steps went until now."""
         return self.__health
 

@@ -16,7 +16,7 @@ from cachetools import TTLCache
 from ledger.signing.country_key import CountryKey, CountryPublicKey, sealed_size
 from ledger.store.group_commit import GroupCommit
 from ledger.vault.key_files import KeyFiles
-from ledger.vault.key_store import KeyBook
+from ledger.vault.key_store import KeyStore
 
 _BYTES = 32
 _AT_MOST = 256
@@ -38,8 +38,8 @@ class DataKeys:
 
     def __init__(self, directory: Path, party: str, key: CountryKey) -> None:
         self._directory = directory
-        self._book = KeyBook(directory / "data-keys", sealed_size(_BYTES))
-        self._replaced: dict[Path, KeyBook] = {}
+        self._book = KeyStore(directory / "data-keys", sealed_size(_BYTES))
+        self._replaced: dict[Path, KeyStore] = {}
         """Each file of replaced keys that this process read. None is ever used twice."""
         self._files = KeyFiles(directory)
         """Where an earlier version kept each key, which are left there."""
@@ -100,7 +100,7 @@ class DataKeys:
         A key that is here already stays. A key of which ``is_current`` is false, by person and
         key, is left out. Raises ``SealError`` where one is not this country's.
         """
-        other = KeyBook(directory / "data-keys", sealed_size(_BYTES))
+        other = KeyStore(directory / "data-keys", sealed_size(_BYTES))
         copied = {i: sealed for i in case_ids if (sealed := other.read(i)) is not None}
         found = {
             case_id: sealed
@@ -137,9 +137,9 @@ class DataKeys:
         if self._is_being_replaced():
             return False
         for path in self._replaced_paths():  # of one that was stopped before it took effect
-            KeyBook(path, sealed_size(_BYTES)).remove()
+            KeyStore(path, sealed_size(_BYTES)).remove()
         self._gather_files(case_id)
-        kept = KeyBook(self._directory / f"{_REPLACED}{uuid4()}", sealed_size(_BYTES))
+        kept = KeyStore(self._directory / f"{_REPLACED}{uuid4()}", sealed_size(_BYTES))
         pending: dict[UUID, bytes] = {}
 
         def keep() -> None:
@@ -207,7 +207,7 @@ class DataKeys:
         for one in wanted:
             self._files.destroy(one)
 
-    def _places(self) -> Iterator[KeyFiles | KeyBook]:
+    def _places(self) -> Iterator[KeyFiles | KeyStore]:
         """Return every place of keys, in the order in which a replacement moves keys."""
         yield self._files
         yield self._book
@@ -216,12 +216,12 @@ class DataKeys:
     def _replaced_paths(self) -> list[Path]:
         return sorted(self._directory.glob(f"{_REPLACED}*"))
 
-    def _replaced_books(self) -> list[KeyBook]:
+    def _replaced_books(self) -> list[KeyStore]:
         paths = self._replaced_paths()
         with self._lock:
             known = self._replaced
             self._replaced = {
-                path: known.get(path) or KeyBook(path, sealed_size(_BYTES)) for path in paths
+                path: known.get(path) or KeyStore(path, sealed_size(_BYTES)) for path in paths
             }
             return list(self._replaced.values())
 

@@ -18,7 +18,7 @@ from ledger.vault.deposits import missing
 from ledger.vault.erasures import Erasures
 from ledger.vault.field_encryption import unseal
 from ledger.vault.held_fields import Damaged, Held, HeldFields, declared_levels
-from ledger.vault.required_disclosures import Listed, Row
+from ledger.vault.required_disclosures import ListedDeposit, Row
 from ledger.vocabulary.levels import FieldGroup, Level
 
 _log = structlog.get_logger(__name__)
@@ -194,7 +194,7 @@ class Disclosures(Erasures):
         lost = tuple(one for place, one in damaged.items() if place not in opened)
         return HeldFields(opened.values(), lost)
 
-    def noted(self, action_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[Listed]]:
+    def noted(self, action_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[ListedDeposit]]:
         """Return the deposits of actions, as the inventory lists them, by action.
 
         The inventory is not authenticated here.
@@ -205,9 +205,9 @@ class Disclosures(Erasures):
         ).format(self._inventory)
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select, (list(action_ids),), prepare=True).fetchall()
-        found: dict[UUID, list[Listed]] = {}
+        found: dict[UUID, list[ListedDeposit]] = {}
         for row in rows:
-            listed = Listed(
+            listed = ListedDeposit(
                 row["received_from"],
                 dict(zip(row["digests"], row["fields"], strict=False)),
                 row["whole"],

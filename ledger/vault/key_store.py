@@ -28,7 +28,7 @@ _AT_ONCE = 1_000
 _GONE = b"-" * _ID
 
 
-class KeyBook:
+class KeyStore:
     """One file of keys that are each kept in ``size`` bytes. Several processes may share it.
 
     Where records are is known by id, so that finding one reads that one alone.

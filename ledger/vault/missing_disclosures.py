@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from ledger.store.database import Database
 from ledger.store.migrate import vault_role, vault_schema
-from ledger.vault.required_disclosures import FieldPart, Lack, Why
+from ledger.vault.required_disclosures import FieldPart, Lack, MissingReason
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 
@@ -121,7 +121,7 @@ class MissingPart(LedgerModel):
     """The country whose agency signed the action."""
     fields: int | None
     """How many are missing; ``None`` where that is not known."""
-    why: Why
+    why: MissingReason
     holders: tuple[str, ...]
     """The other countries that should have the part."""
     since: UtcDatetime
@@ -305,7 +305,7 @@ def _part(row: DictRow) -> MissingPart:
         part=FieldPart(row["part"]),
         origin=row["origin"],
         fields=len(row["digests"]) if row["digests"] is not None else None,
-        why=Why(row["why"]),
+        why=MissingReason(row["why"]),
         holders=tuple(row["holders"]),
         since=row["since"],
         lost_at=row["lost_at"],

@@ -57,7 +57,7 @@ class RequiredPart:
     None for a country that has left the case: it keeps its own, and is given nothing."""
 
 
-class Why(StrEnum):
+class MissingReason(StrEnum):
     """Why a part counts as missing."""
 
     NOT_RECEIVED = "not-received"
@@ -69,7 +69,7 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedDeposit:
     """One deposit as the vault's inventory lists it."""
 
     received_from: str | None
@@ -88,7 +88,7 @@ class Lack:
     due: RequiredPart
     digests: frozenset[str] | None
     """``None``: it is not known which of the action's digests are of fields."""
-    why: Why
+    why: MissingReason
 
 
 def must_hold(case: Case, party: str, protocol: Protocol) -> tuple[RequiredPart, ...]:
@@ -188,7 +188,7 @@ def released_digests(release: Act) -> Mapping[UUID, frozenset[str]]:
 
 def lacks(
     due: Iterable[RequiredPart],
-    deposits: Mapping[UUID, Sequence[Listed]],
+    deposits: Mapping[UUID, Sequence[ListedDeposit]],
     held: Mapping[UUID, Collection[Row]],
     *,
     noted_from: int,
@@ -213,17 +213,17 @@ def lacks(
         if wanted is None:
             wanted = stated(one.kind, one.part, listed, is_noted=is_noted)
         if wanted is None:
-            yield Lack(one, None, Why.NOT_RECEIVED)
+            yield Lack(one, None, MissingReason.NOT_RECEIVED)
         elif not key_is_there:
             if wanted:
-                yield Lack(one, wanted, Why.KEY_MISSING)
+                yield Lack(one, wanted, MissingReason.KEY_MISSING)
         elif gone := wanted - rows:
             known = any(digest in d.fields for d in listed for digest in gone)
-            yield Lack(one, gone, Why.ROW_GONE if known else Why.NOT_RECEIVED)
+            yield Lack(one, gone, MissingReason.ROW_GONE if known else MissingReason.NOT_RECEIVED)
 
 
 def stated(
-    kind: str, part: FieldPart, deposits: Sequence[Listed], *, is_noted: bool
+    kind: str, part: FieldPart, deposits: Sequence[ListedDeposit], *, is_noted: bool
 ) -> frozenset[str] | None:
     """Return the digests of a part, as the country of origin stated them by its deposits.
 
@@ -237,12 +237,12 @@ def stated(
     return frozenset(digest for d in whole for digest in _fields_of(d, kind, part))
 
 
-def _lists(deposit: Listed, kind: str, part: FieldPart) -> bool:
+def _lists(deposit: ListedDeposit, kind: str, part: FieldPart) -> bool:
     """Whether a deposit says anything on the part: a release says nothing on ``case`` fields."""
     return part is FieldPart.OWN or not deposit.fields or bool(_fields_of(deposit, kind, part))
 
 
-def _fields_of(deposit: Listed, kind: str, part: FieldPart) -> Collection[str]:
+def _fields_of(deposit: ListedDeposit, kind: str, part: FieldPart) -> Collection[str]:
     """The digests of a deposit that are of the part."""
     if part is not FieldPart.CASE:
         return deposit.fields.keys()

@@ -24,7 +24,7 @@ from ledger.store.database import Database
 from ledger.store.migrate import access_rows, reader_role, vault_role, vault_schema
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.inventory import InventoryRow, list_mac, row_mac
-from ledger.vault.required_disclosures import FieldPart, Lack, Listed, lacks, must_hold
+from ledger.vault.required_disclosures import FieldPart, Lack, ListedDeposit, lacks, must_hold
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.action import LedgerModel
 
@@ -146,12 +146,12 @@ class _Deposit:
         """The digests of rows that hold."""
         return {row["digest"] for row in self.rows} - self.changed if self.entry else set()
 
-    def listed(self) -> Listed | None:
+    def listed(self) -> ListedDeposit | None:
         if self.entry is None or not self.is_sound:
             return None
         fields = dict(zip(self.entry["digests"], self.entry["fields"], strict=False))
         is_authenticated = bool(self.entry["mac"])
-        return Listed(self.received_from, fields, self.entry["whole"], is_authenticated)
+        return ListedDeposit(self.received_from, fields, self.entry["whole"], is_authenticated)
 
 
 class VaultCheck:

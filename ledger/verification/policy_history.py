@@ -30,7 +30,7 @@ from ledger.procedure.named_checkpoint import named_checkpoint
 from ledger.procedure.registry import AgreedPolicy, Registry
 from ledger.store.database import Database
 from ledger.store.recorder import LedgerRecorder
-from ledger.verification.revalidation import Replay, RowReader, inspect
+from ledger.verification.revalidation import Revalidation, RowReader, inspect
 from ledger.vocabulary import REGISTRY_ACTIONS
 
 FILE_NAME = "policies.json"
@@ -104,7 +104,7 @@ class PolicyHistory(_EvidencePart):
     def __str__(self) -> str:
         return self.model_dump_json(indent=1) + "\n"
 
-    def believed(self, trusted: Policy) -> "BelievedPolicies":
+    def believed(self, trusted: Policy) -> "TrustedPolicies":
         """Return the policies that follow from the trusted one. Raises ``NoteError``."""
         try:
             return _believed(self, trusted)
@@ -115,7 +115,7 @@ class PolicyHistory(_EvidencePart):
 
 
 @dataclass(frozen=True, slots=True)
-class BelievedPolicies:
+class TrustedPolicies:
     """Which policy holds for which size, and what proves older checkpoints."""
 
     periods: tuple[AgreedPolicy, ...]
@@ -125,7 +125,7 @@ class BelievedPolicies:
     bridges: Mapping[int, tuple[bytes, ...]] | None = None
 
     @classmethod
-    def alone(cls, trusted: Policy) -> "BelievedPolicies":
+    def alone(cls, trusted: Policy) -> "TrustedPolicies":
         """The trusted policy for every size: no file tells of others."""
         return cls((AgreedPolicy(0, trusted),), 0)
 
@@ -292,7 +292,7 @@ def _period(database: Database, since: int, end: int, candidates: Sequence[Polic
     return Period(since=since, policy=str(candidates[0]))
 
 
-def _believed(history: PolicyHistory, trusted: Policy) -> BelievedPolicies:
+def _believed(history: PolicyHistory, trusted: Policy) -> TrustedPolicies:
     periods = [AgreedPolicy(p.since, Policy.parse(p.policy)) for p in history.periods]
     notes = [Note.parse(p.checkpoint) if p.checkpoint else None for p in history.periods]
     begins = [period.since for period in periods]
@@ -314,7 +314,7 @@ def _believed(history: PolicyHistory, trusted: Policy) -> BelievedPolicies:
             raise NoteError("a checkpoint among the recorded policies is of another one's time")
         _check_continues(checkpoint, head, bridges[checkpoint.size])
     recorded = _recorded(history.acts, head, bridges)
-    believed = BelievedPolicies(tuple(periods), found[0], head, bridges)
+    believed = TrustedPolicies(tuple(periods), found[0], head, bridges)
     if len(recorded) != len(periods) - 1 or not believed.matches(recorded):
         raise NoteError("the acts on the protocol adopt other policies than the file tells")
     return believed
@@ -327,7 +327,7 @@ def _recorded(
 
     So is each checkpoint that a vote names: ``bridges`` prove it.
     """
-    replay, reader = Replay(), RowReader()
+    replay, reader = Revalidation(), RowReader()
     roots: dict[int, bytes] = {}
     positions = [act.position for act in acts]
     if positions != sorted(set(positions)):

@@ -114,7 +114,7 @@ def inspect(row: RecordedRow, keys: Mapping[str, PublicKey] | None = None) -> In
 
 
 @dataclass
-class Replay:
+class Revalidation:
     """The fold of the events judged so far; what it lacks of older ones is put in beforehand."""
 
     registry: Registry | None = None

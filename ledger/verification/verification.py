@@ -20,8 +20,8 @@ from ledger.log.note import Note, NoteError, verify
 from ledger.log.policy import Policy
 from ledger.log.timestamp import StoredTimestamp, TimestampError, check, is_before
 from ledger.store.event_rows import RecordedRow
-from ledger.verification.policy_history import BelievedPolicies
-from ledger.verification.revalidation import Inspected, Replay, inspect
+from ledger.verification.policy_history import TrustedPolicies
+from ledger.verification.revalidation import Inspected, Revalidation, inspect
 from ledger.vocabulary.registration import PublicKey
 
 CHUNK = 500
@@ -72,7 +72,7 @@ class ExpectedLedger:
     """What the events must agree with."""
 
     policy: Policy | None = None
-    policies: BelievedPolicies | None = None
+    policies: TrustedPolicies | None = None
     """The recorded policies, as they follow from ``policy`` by a file that came with the events."""
     published: Sequence[str] = ()
     """Checkpoints that must have a quorum's cosignatures."""
@@ -101,7 +101,7 @@ class _State:
     """The fold of what was read so far."""
 
     kept: ExpectedLedger
-    replay: Replay = field(default_factory=Replay)
+    replay: Revalidation = field(default_factory=Revalidation)
     findings: list[VerificationFinding] = field(default_factory=list)
     marks: list[VerificationFinding] = field(default_factory=list)
     frontier: Frontier = field(default_factory=Frontier)

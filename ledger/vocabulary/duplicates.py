@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Agreement(StrEnum):
+class MatchKind(StrEnum):
     """In what two cases agree: the kind of a token."""
 
     NAMES_AND_BIRTHDATE = "names_and_birthdate"

@@ -127,7 +127,7 @@ def obligations(acts: Sequence[Act], agreement: Agreement) -> CaseObligations:
     """The obligations after a case's ``acts``, which are all from its opening on."""
     folded = CaseObligations()
     state: CaseState | None = None
-    told = _Told(agreement, {act.id: act for act in acts})
+    told = _FoldContext(agreement, {act.id: act for act in acts})
     for place, act in enumerate(acts):
         if annuls(act):
             folded, state = _refolded(folded, acts[: place + 1], told)
@@ -141,14 +141,14 @@ def after_act(
     known: CaseObligations, case: Case, act: Act, agreement: Agreement
 ) -> CaseObligations:
     """The obligations of ``case``, given those that were ``known`` before its last ``act``."""
-    told = _Told(agreement, case.history)
+    told = _FoldContext(agreement, case.history)
     if annuls(act):
         return _refolded(known, tuple(case.history.values()), told)[0]
     return _following(known, case.state, act, told)
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _FoldContext:
     """What obligations are folded by: the agreement, and the case's actions by id."""
 
     agreement: Agreement
@@ -162,7 +162,7 @@ def _after(
     known: CaseObligations,
     state: CaseState | None,
     act: Act,
-    told: _Told,
+    told: _FoldContext,
     *,
     is_applied: bool,
 ) -> CaseObligations:
@@ -172,7 +172,9 @@ def _after(
     return _following(known, state, act, told)
 
 
-def _following(known: CaseObligations, state: CaseState, act: Act, told: _Told) -> CaseObligations:
+def _following(
+    known: CaseObligations, state: CaseState, act: Act, told: _FoldContext
+) -> CaseObligations:
     """The obligations after ``act``, which annuls nothing and leaves the case in ``state``."""
     protocol = told.agreement.of_act(act)
     are = dict(_keyed(told.owed(state)))
@@ -194,7 +196,7 @@ def _following(known: CaseObligations, state: CaseState, act: Act, told: _Told) 
 
 
 def _refolded(
-    known: CaseObligations, acts: Sequence[Act], told: _Told
+    known: CaseObligations, acts: Sequence[Act], told: _FoldContext
 ) -> tuple[CaseObligations, CaseState | None]:
     """What is owed without what is annulled by now; the last act annuls.
 

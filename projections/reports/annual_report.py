@@ -196,7 +196,7 @@ def annual_report(
     checkpoint: ReportedCheckpoint,
 ) -> AnnualReport:
     """The report on ``cases``: of each all its actions up to the checkpoint, in any order."""
-    told = _Told(agreement, year)
+    told = _Counts(agreement, year)
     protocol = agreement.at(checkpoint.size, year.last)
     for acts in cases:
         told.add(acts)
@@ -233,7 +233,7 @@ def annual_report(
 
 
 @dataclass
-class _Told:
+class _Counts:
     """What is counted so far."""
 
     agreement: Agreement

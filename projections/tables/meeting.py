@@ -23,7 +23,7 @@ _NEVER, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
+class Meeting:
     """Which countries meet, the reader's own first, and since when."""
 
     own: str
@@ -63,7 +63,7 @@ class SharedCase:
 
 
 def agenda(
-    sitting: Sitting,
+    sitting: Meeting,
     cases: Iterable[CaseView],
     owed: Iterable[Obligation],
     entries: Sequence[TrailEntry],
@@ -99,7 +99,7 @@ def next_case(cases: Sequence[SharedCase], after: UUID) -> SharedCase | None:
     return next((one for one in ahead if one.is_open and not one.discussed), None)
 
 
-def _of_both(entry: TrailEntry, sitting: Sitting, protocol: Protocol) -> bool:
+def _of_both(entry: TrailEntry, sitting: Meeting, protocol: Protocol) -> bool:
     """Whether coordinators of the two countries recorded it of both."""
     agency = protocol.agencies_by_id.get(entry.agency)
     if entry.kind not in RECORDED or agency is None or agency.role != COORDINATOR:
@@ -119,7 +119,7 @@ def _by_case(owed: Iterable[Obligation]) -> Mapping[UUID, Sequence[Obligation]]:
 
 
 def _shared(
-    view: CaseView, owed: Iterable[Obligation], entries: Iterable[TrailEntry], sitting: Sitting
+    view: CaseView, owed: Iterable[Obligation], entries: Iterable[TrailEntry], sitting: Meeting
 ) -> SharedCase:
     told = tuple(entries)
     before = [e.acted_at for e in told if e.kind == MEETING and e.acted_at < sitting.since]

@@ -9,7 +9,7 @@ from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView
 from projections.folds.obligations import Obligation
 from projections.tables.live_rows import LiveRows
-from projections.tables.meeting import MEETING, RECORDED, SharedCase, Sitting, agenda
+from projections.tables.meeting import MEETING, RECORDED, Meeting, SharedCase, agenda
 from projections.tables.obligation_queries import NO_FILTER, OBLIGATIONS
 
 # Open cases that were not met on since, the most urgent of them; and all that were, closed or not.
@@ -75,7 +75,7 @@ class MeetingQueries(LiveRows):
         return {row["party"]: row["cases"] for row in rows if row["cases"]}
 
     def sitting(
-        self, sitting: Sitting, protocol: Protocol, *, limit: int, also: UUID | None = None
+        self, sitting: Meeting, protocol: Protocol, *, limit: int, also: UUID | None = None
     ) -> tuple[SharedCase, ...]:
         """The agenda of a sitting, in three statements whatever the number of cases.
 

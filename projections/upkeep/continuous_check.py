@@ -17,7 +17,7 @@ from psycopg.rows import DictRow, dict_row
 from ledger.store.database import Database, set_role
 from projections.tables.view import PROJECTOR_ROLE
 from projections.upkeep.rebuild_shards import Shard
-from projections.upkeep.view_check import PartChecked, ViewChecker
+from projections.upkeep.view_check import CheckedShard, ViewChecker
 
 PART_EVENTS = 1_000
 """About so many events are folded and compared in one step."""
@@ -73,7 +73,7 @@ class ContinuousCheck:
             self._checker.close()
             raise
 
-    def step(self, events: int = PART_EVENTS) -> PartChecked:
+    def step(self, events: int = PART_EVENTS) -> CheckedShard:
         """Check the next part, and the acts on the protocol after the last one of a pass."""
         stands = self.standing()
         part = self._checker.part_above(stands.above, events)
@@ -94,7 +94,7 @@ class ContinuousCheck:
         """The position of the last event."""
         return self._checker.head()
 
-    def _record(self, stands: CheckProgress, part: Shard, checked: PartChecked) -> None:
+    def _record(self, stands: CheckProgress, part: Shard, checked: CheckedShard) -> None:
         place = {"above": stands.above, "upto": part.upto, "passes": stands.passes}
         with self._connection.transaction():
             names = {"names": list(checked.slots)}

@@ -17,8 +17,8 @@ from ledger.store.datastore import LedgerDatastore
 from projections.folds.case_folder import Folder
 from projections.tables.view import PROJECTOR_ROLE, SLOTS, EventHistory, View
 from projections.tables.views import VIEWS
-from projections.upkeep.rebuild_shards import PartFolder, Plan, RebuildRunsError, Shard, lock_alone
-from projections.upkeep.rebuild_worker import part_line, plan_line, read_answer
+from projections.upkeep.rebuild_shards import Plan, RebuildRunsError, Shard, ShardFolder, lock_alone
+from projections.upkeep.rebuild_worker import plan_line, read_answer, shard_line
 from projections.upkeep.runner import PAGE
 
 Progress = Callable[[int, int], None]
@@ -180,7 +180,7 @@ def _fold_all(
 
 
 def _alone(plan: Plan, parts: Sequence[Shard]) -> Iterator[int]:
-    with PartFolder(plan) as folder:
+    with ShardFolder(plan) as folder:
         yield folder.fold_registry()
         for part in parts:
             yield folder.fold(part)
@@ -202,7 +202,7 @@ def _by_processes(plan: Plan, parts: Sequence[Shard], processes: int) -> Iterato
                 worker = key.data
                 yield read_answer(worker.stdout.readline())
                 if waiting:
-                    _tell(worker, part_line(waiting.pop()))
+                    _tell(worker, shard_line(waiting.pop()))
                 else:
                     selector.unregister(worker.stdout)
                     busy -= 1

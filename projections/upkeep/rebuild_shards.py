@@ -47,7 +47,7 @@ class Plan:
     """The position up to which all is folded."""
 
 
-class PartReader:
+class ShardReader:
     """Reads whole cases out of the ledger's order, each event as a step with its case around it.
 
     Every part is folded up to the same position. Not for several threads.
@@ -122,7 +122,7 @@ def read_case_by_case(connection: Connection[Any]) -> None:
     connection.execute("SET enable_seqscan = off; SET jit = off; SET work_mem = '16MB'")
 
 
-class PartFolder:
+class ShardFolder:
     """Folds one part after another. Not for several threads.
 
     Holds every view's lock, shared, so that no other rebuild begins while one is at work.
@@ -141,7 +141,7 @@ class PartFolder:
             for _, connection in self._writing:
                 # What is lost with power is folded again.
                 connection.execute("SET synchronous_commit = off")
-            self._cases = PartReader(reading, plan.ledger_id, plan.target)
+            self._cases = ShardReader(reading, plan.ledger_id, plan.target)
         except BaseException:
             self._open.close()
             raise

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.system.gc_tuning import collect_seldom
-from projections.upkeep.rebuild_shards import PartFolder, Plan, Shard
+from projections.upkeep.rebuild_shards import Plan, Shard, ShardFolder
 
 
 def plan_line(plan: Plan) -> str:
@@ -26,7 +26,7 @@ def plan_line(plan: Plan) -> str:
     return json.dumps(content) + "\n"
 
 
-def part_line(part: Shard | None) -> str:
+def shard_line(part: Shard | None) -> str:
     """Each later line: a part to fold, or ``None`` for the acts on the protocol."""
     if part is None:
         return "null\n"
@@ -49,7 +49,7 @@ def main() -> None:
     # A fold makes no cycles to speak of.
     collect_seldom()
     try:
-        with PartFolder(_plan(json.loads(sys.stdin.readline()))) as folder:
+        with ShardFolder(_plan(json.loads(sys.stdin.readline()))) as folder:
             _say(0)
             for line in sys.stdin:
                 bounds = json.loads(line)

@@ -127,7 +127,7 @@ def record_rest(view: View, steps: Sequence[Step]) -> None:
             steps = later
 
 
-class Followers(PeriodicWorker):
+class ViewRunner(PeriodicWorker):
     """Follows into views for as long as the block runs."""
 
     def __init__(self, conninfo: str, views: Iterable[type[View]] = tuple(VIEWS.values())) -> None:

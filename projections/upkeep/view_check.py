@@ -24,7 +24,7 @@ from projections.folds.case_folder import Step
 from projections.folds.registry_history import RegistryHistory
 from projections.tables.view import Row, View
 from projections.tables.views import VIEWS
-from projections.upkeep.rebuild_shards import PartReader, Shard, read_case_by_case
+from projections.upkeep.rebuild_shards import Shard, ShardReader, read_case_by_case
 from projections.upkeep.row_comparison import (
     CaseRange,
     DifferenceKind,
@@ -68,7 +68,7 @@ WHERE {within} ORDER BY originator_id, originator_version OFFSET %(events)s LIMI
 
 
 @dataclass
-class PartChecked:
+class CheckedShard:
     """What a check of one part found."""
 
     events: int = 0
@@ -88,7 +88,7 @@ class PartChecked:
             self.differing[view] += differing
             self.described += [*described][: max(0, _DESCRIBED - len(self.described))]
 
-    def merge(self, other: "PartChecked") -> None:
+    def merge(self, other: "CheckedShard") -> None:
         """Take in what the check of another part found."""
         self.events += other.events
         self.rows += other.rows
@@ -125,11 +125,11 @@ class ViewChecker:
         """The position of the last event."""
         return int(self._row(_LEDGER)["head"])
 
-    def behind(self, target: int, *, seconds: float) -> PartChecked:
+    def behind(self, target: int, *, seconds: float) -> CheckedShard:
         """Which views do not reach ``target`` in so many seconds: they are not being written."""
         until = time.monotonic() + seconds
         while True:
-            checked = PartChecked()
+            checked = CheckedShard()
             with self._one_moment(checked):
                 late = {name: at for name, at in self._positions.items() if at < target}
             if not late or time.monotonic() > until:
@@ -152,9 +152,9 @@ class ViewChecker:
             part = self.part_above(part.upto, events)
             yield part
 
-    def check(self, part: Shard) -> PartChecked:
+    def check(self, part: Shard) -> CheckedShard:
         """Compare every row of the cases of a part with what their events fold to."""
-        checked = PartChecked()
+        checked = CheckedShard()
         with self._one_moment(checked) as (ledger_id, groups):
             for target, views in groups.items():
                 comparisons = [
@@ -171,9 +171,9 @@ class ViewChecker:
             self._check_events(part, checked)
         return checked
 
-    def check_acts(self) -> PartChecked:
+    def check_acts(self) -> CheckedShard:
         """Compare every row of the acts on the protocol, and the positions of the views."""
-        checked = PartChecked()
+        checked = CheckedShard()
         with self._one_moment(checked) as (ledger_id, groups):
             head = self.head()
             for target, views in groups.items():
@@ -196,9 +196,9 @@ class ViewChecker:
     def _folded(
         self,
         steps: Iterator[tuple[Step, bool]],
-        reader: PartReader,
+        reader: ShardReader,
         comparisons: Sequence["_CaseComparison"],
-        checked: PartChecked,
+        checked: CheckedShard,
         case_id: UUID,
     ) -> Mapping[str, list[Row]]:
         """The rows of one case, by view. What cannot be folded is a difference of its own."""
@@ -215,7 +215,7 @@ class ViewChecker:
             checked.add(EVENTS, 1, [unfolded])
         return rows
 
-    def _check_events(self, part: Shard, checked: PartChecked) -> None:
+    def _check_events(self, part: Shard, checked: CheckedShard) -> None:
         bounds = {"above": part.above, "upto": part.upto}
         statement = _CHANGED_EVENTS.format(within=_within(part))
         changed = self._comparing.execute(statement, bounds).fetchall()
@@ -234,7 +234,7 @@ class ViewChecker:
 
     @contextmanager
     def _one_moment(
-        self, checked: PartChecked
+        self, checked: CheckedShard
     ) -> Iterator[tuple[UUID | None, Mapping[int, Sequence[View]]]]:
         """The ledger's id and the views by the position that they are folded to."""
         with self._comparing.transaction():
@@ -256,11 +256,11 @@ class ViewChecker:
                 groups.setdefault(target, []).append(self._view(row["name"], row["live_slot"]))
             yield ledger["ledger_id"], groups
 
-    def _reader(self, ledger_id: UUID, target: int) -> PartReader:
+    def _reader(self, ledger_id: UUID, target: int) -> ShardReader:
         asked = {"ledger_id": ledger_id, "target": target}
         last = self._comparing.execute(_LAST_ACT, asked).fetchone()
         key = last["notification_id"] if last else 0
-        reader = PartReader(self._reading, ledger_id, target, self._histories.get(key))
+        reader = ShardReader(self._reading, ledger_id, target, self._histories.get(key))
         # Views that stand at different positions need one each; older ones are not needed again.
         self._histories = dict([*self._histories.items(), (key, reader.history)][-len(VIEWS) :])
         return reader
@@ -319,18 +319,18 @@ class _CaseComparison:
         self._ledger_id = ledger_id
         self._rows: list[Row] = []
 
-    def add(self, case_id: UUID, rows: Sequence[Row], checked: PartChecked) -> None:
+    def add(self, case_id: UUID, rows: Sequence[Row], checked: CheckedShard) -> None:
         """All rows of the next case."""
         self._rows += rows
         if len(self._rows) >= _ROWS_AT_ONCE and case_id != self._upto:
             self._compare(case_id, checked)
             self._above = case_id
 
-    def finish(self, checked: PartChecked) -> None:
+    def finish(self, checked: CheckedShard) -> None:
         """Compare what is left, up to the part's end."""
         self._compare(self._upto, checked)
 
-    def _compare(self, upto: UUID | None, checked: PartChecked) -> None:
+    def _compare(self, upto: UUID | None, checked: CheckedShard) -> None:
         within = CaseRange(above=self._above, upto=upto, ledger_id=self._ledger_id)
         found = compare(self._connection, self.view, self._rows, within)
         checked.rows[self.view.name] += len(self._rows)
@@ -348,18 +348,18 @@ class _ActComparison:
         self._above: int | None = None
         self._rows: list[Row] = []
 
-    def add(self, version: int, rows: Iterable[Row], checked: PartChecked) -> None:
+    def add(self, version: int, rows: Iterable[Row], checked: CheckedShard) -> None:
         """The rows of the next act."""
         self._rows += rows
         if len(self._rows) >= _ROWS_AT_ONCE:
             self._compare(version, checked)
             self._above = version
 
-    def finish(self, checked: PartChecked) -> None:
+    def finish(self, checked: CheckedShard) -> None:
         """Compare what is left."""
         self._compare(None, checked)
 
-    def _compare(self, upto: int | None, checked: PartChecked) -> None:
+    def _compare(self, upto: int | None, checked: CheckedShard) -> None:
         within = RegistryRange(above=self._above, upto=upto, ledger_id=self._ledger_id)
         found = compare(self._connection, self.view, self._rows, within)
         checked.rows[self.view.name] += len(self._rows)

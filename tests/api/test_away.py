@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from api.cli import app
 from api.client import RefusedError
-from api.exchange.away import AWAY_AFTER, Presence, announced_absences, away_witnesses
+from api.exchange.away import AWAY_AFTER, PresenceDeclarer, announced_absences, away_witnesses
 from ledger.application import Ledger
 from ledger.procedure.protocol import Agency
 from ledger.signing import keys
@@ -66,9 +66,9 @@ class Recorder:
 def test_a_node_that_runs_declares_its_country_present(log: Log) -> None:
     key = log.agencies.keys["al-node"]
 
-    def presence(*parties: str) -> Presence:
+    def presence(*parties: str) -> PresenceDeclarer:
         recorder = Recorder(log.ledger)
-        return Presence(log.ledger, parties, recorder, lambda _: key)  # type: ignore[arg-type]
+        return PresenceDeclarer(log.ledger, parties, recorder, lambda _: key)  # type: ignore[arg-type]
 
     assert presence("AL").declare() == 0
     log.register("xk-nac", ABSENT)

@@ -18,7 +18,7 @@ from api.exchange.witness_clients import Witnesses
 from api.runtime.settings import Settings
 from api.runtime.trouble import Trouble
 from api.workers.clock_watch import RULE, SETTLED_AFTER_SECONDS, ClockWatch
-from api.workers.janitor import Sweeping
+from api.workers.janitor import Janitor
 from ledger.application import Ledger
 from ledger.log.note import Note
 from ledger.publication.publisher import published
@@ -285,7 +285,7 @@ def test_the_sweep_needs_two_looks_and_a_clock_that_is_right(
     vault.deposit(signed_action.read(signed), case_id, signed.disclosures)
     found: list[Trouble] = []
     kept = (node.ledger, node.vaults, node.outbox, node.assertions, node.sessions)
-    sweeping = Sweeping(*kept, node.mailbox, lambda: found, patience=SECONDS)
+    sweeping = Janitor(*kept, node.mailbox, lambda: found, patience=SECONDS)
     with psycopg.connect(database) as owner:
         owner.execute("UPDATE vault_xk.disclosures SET received_at = now() - interval '1 year'")
     assert sweeping.sweep() == 0  # the database's clock alone says that they are old

@@ -20,7 +20,7 @@ from ledger.vault.duplicates.shares import pair_key
 from ledger.vault.duplicates.tokens import COUNT, TOKEN_BYTES, ComparedIdentity, tokens
 from ledger.vault.sealed_parcels import Parcel
 from ledger.vocabulary.coordination import CaseClosed, InformationRequested
-from ledger.vocabulary.duplicates import Agreement, Finding
+from ledger.vocabulary.duplicates import Finding, MatchKind
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
 from ledger.vocabulary.picklists import ClosureReason, ErasureGround, InformationTopic, Purpose
 from tests.api.test_personal_data import Child, later
@@ -148,9 +148,9 @@ def test_one_child_in_two_countries_is_told_to_both_coordinators_alone(world: Wo
     for told in (in_kosovo, in_montenegro):
         assert told.strength == 100
         assert set(told.agrees) == {
-            Agreement.NAMES_AND_BIRTHDATE,
-            Agreement.NAMES_AND_TURNED_BIRTHDATE,
-            Agreement.NAMES_AND_YEAR,
+            MatchKind.NAMES_AND_BIRTHDATE,
+            MatchKind.NAMES_AND_TURNED_BIRTHDATE,
+            MatchKind.NAMES_AND_YEAR,
         }
         assert told.state == "open"
         assert told.other_case_id is None
@@ -318,7 +318,7 @@ def test_a_country_claims_nothing_of_cases_that_are_not_its_own(world: World) ->
     world.settled()
     (reference,) = world.rows("SELECT reference FROM vault_xk.match_cases WHERE other = 'ME'")[0]
     now = later(1)
-    names = (Agreement.NAMES_AND_BIRTHDATE,)
+    names = (MatchKind.NAMES_AND_BIRTHDATE,)
 
     def claim(ours: UUID, theirs: UUID) -> DuplicateFound:
         return DuplicateFound(

@@ -1,4 +1,4 @@
-"""Followers of the ledger share one reader, whatever their number, and miss and repeat nothing.
+"""Subscribers to the ledger share one reader, whatever their number, and miss and repeat nothing.
 
 ``CASE_LEDGER_TEST_FOLLOWERS`` sets how many there are.
 """
@@ -20,7 +20,7 @@ import pytest
 
 from api.client.assertion import make_assertion
 from api.http import event_buffer
-from api.http.event_broadcaster import Feed
+from api.http.event_broadcaster import EventBroadcaster
 from api.http.event_buffer import EventBuffer, EventFrame
 from api.http.routes import events as routes
 from api.runtime.settings import Settings
@@ -127,7 +127,7 @@ def following(server: Server, agencies: list[str], after: int) -> Iterator[Follo
 def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     """How often the feed reads events and who sees them, and how often a follower reads a page."""
     counted: Counter[str] = Counter()
-    readers = ((Feed, "_rows"), (ViewReader, "viewers_of"), (routes, "_page"))
+    readers = ((EventBroadcaster, "_rows"), (ViewReader, "viewers_of"), (routes, "_page"))
     with monkeypatch.context() as patched:
         for owner, name in readers:
             patched.setattr(owner, name, counting(counted, name, getattr(owner, name)))

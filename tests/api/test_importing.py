@@ -34,7 +34,7 @@ from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.levels import Level
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from projections.tables.view_queries import ViewReader
-from projections.upkeep.runner import Followers
+from projections.upkeep.runner import ViewRunner
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.htcds import MAP, rows, write_csv, write_json_lines
@@ -139,7 +139,7 @@ def test_each_row_becomes_a_case_and_its_values_a_vaults(machine: Machine) -> No
 
 def test_views_follow(machine: Machine) -> None:
     source = machine.csv(rows(12, seed=2))
-    with Followers(machine.conninfo), Database(machine.conninfo) as database:
+    with ViewRunner(machine.conninfo), Database(machine.conninfo) as database:
         summary = machine.run(machine.order(source))
         assert summary.last is not None
         wait_for(ViewReader(database), summary.last, 60)

@@ -35,7 +35,7 @@ from ledger.vocabulary.picklists import InformationTopic, Purpose
 from projections.folds.expected_steps import ObligationKind
 from projections.folds.obligations import Deed, Obligation, ObligationState
 from projections.tables.view_queries import ViewReader
-from projections.upkeep.runner import Followers
+from projections.upkeep.runner import ViewRunner
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.receiving import (
@@ -91,7 +91,7 @@ class Case:
         return asked
 
     def fold(self) -> None:
-        with Followers(self.database):
+        with ViewRunner(self.database):
             wait_for(ViewReader(self.pool), self.position)
 
     def notifier(

@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.exchange.outbox_relay import Forwarder, UndecidedError
+from api.exchange.outbox_relay import OutboxRelay, UndecidedError
 
 
 class Outbox:
@@ -38,9 +38,9 @@ class Client:
         raise httpx.ReadError("the answer is lost")
 
 
-def forwarder(outbox: Outbox, told: list[bool]) -> Forwarder:
+def forwarder(outbox: Outbox, told: list[bool]) -> OutboxRelay:
     rows = SimpleNamespace(frontier=lambda: SimpleNamespace(size=0))
-    made: Any = Forwarder(
+    made: Any = OutboxRelay(
         outbox,  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]
         SimpleNamespace(rows=rows, head=lambda: 0),  # type: ignore[arg-type]

@@ -15,9 +15,9 @@ import pytest
 
 from api.client.schemas.health import Effect, Side
 from api.exchange import parcel_receipt as receiving
-from api.exchange.disclosure_exchange import Sharing
-from api.exchange.parcel_delivery import Delivery
-from api.exchange.parcel_receipt import Receiving
+from api.exchange.disclosure_exchange import DisclosureExchange
+from api.exchange.parcel_delivery import ParcelDelivery
+from api.exchange.parcel_receipt import ParcelReceipt
 from api.exchange.parcel_standing import (
     full_troubles,
     not_believed_troubles,
@@ -164,14 +164,14 @@ class World:
             self.kept[countries] = Vaults(self.database, own)
         return self.kept[countries]
 
-    def sending(self, country: str) -> tuple[Vault, Sharing, Delivery]:
+    def sending(self, country: str) -> tuple[Vault, DisclosureExchange, ParcelDelivery]:
         vaults = self.vaults(country)
-        delivery = Delivery(self.ledger, vaults, self.mailbox)
-        sharing = Sharing(self.ledger, vaults, delivery, lambda: "log")
+        delivery = ParcelDelivery(self.ledger, vaults, self.mailbox)
+        sharing = DisclosureExchange(self.ledger, vaults, delivery, lambda: "log")
         return vaults.of(country), sharing, delivery
 
-    def receiving(self, *countries: str) -> Receiving:
-        return Receiving(
+    def receiving(self, *countries: str) -> ParcelReceipt:
+        return ParcelReceipt(
             self.ledger,
             self.vaults(*countries),
             self.keys,
@@ -647,7 +647,7 @@ def test_a_node_without_a_key_takes_in_and_says_that_it_cannot_acknowledge(world
     both._node_key = lambda _: None
     both.fetch()
     assert world.waiting() == set()
-    delivery = Delivery(world.ledger, world.vaults("XK", "ME"), world.mailbox)
+    delivery = ParcelDelivery(world.ledger, world.vaults("XK", "ME"), world.mailbox)
     delivery.collect(world.sender, world.registry)
     assert world.sent(action).state is SentState.TAKEN_IN
 

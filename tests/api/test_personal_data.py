@@ -13,11 +13,11 @@ from rich.console import Console
 from api.cli.tables import case_panel
 from api.client import LedgerClient, RefusedError
 from api.client.schemas import PersonalField, ReadingResult
-from api.exchange.access_log_anchor import Anchoring, anchored_readings
+from api.exchange.access_log_anchor import AccessLogAnchor, anchored_readings
 from api.keys.country_keys import country_keys, person_keys
 from api.paper.subject_access.document import LabelledFile
 from api.services.append_service import AppendService, DirectAppend
-from api.workers.eraser import Erasing
+from api.workers.eraser import Eraser
 from ledger.application import Ledger
 from ledger.procedure.case_state import AnnouncedErasure
 from ledger.procedure.protocol import Agency, Operation
@@ -509,7 +509,7 @@ def test_what_is_kept_too_long_is_erased_without_being_asked(
             """How many are erased where witnesses cosigned after so many days each."""
             return erasing.retire(cosigned(at_first, days))
 
-        erasing = Erasing(
+        erasing = Eraser(
             ledger,
             vaults,
             views,
@@ -646,4 +646,4 @@ def anchor(ledger: Ledger, vaults: Vaults, server: Server) -> int:
             ledger.append_to_registry(action)
 
     keys_of = server.agencies.keys
-    return Anchoring(ledger, vaults, Direct(), lambda node: keys_of[node.id]).anchor()
+    return AccessLogAnchor(ledger, vaults, Direct(), lambda node: keys_of[node.id]).anchor()

@@ -16,7 +16,7 @@ import pytest
 from api.client import LedgerClient
 from api.demo.node_process import NodeProcess, is_alive
 from api.runtime.database import DATABASE
-from api.runtime.status import CHANNEL, Said, StatusCache, Teller, notify
+from api.runtime.status import CHANNEL, NodeStatus, StatusCache, StatusReporter, notify
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
 from ledger.store.notices import Listener
@@ -158,11 +158,11 @@ def test_roles_may_be_on_machines_of_their_own(
 
 
 def test_what_is_said_is_heard_and_kept(database: str) -> None:
-    said = [Said(size=1)]
+    said = [NodeStatus(size=1)]
     with Database(database) as pool, ExitStack() as stack:
         told = StatusCache(pool)
         told.read()
-        assert told.now == Said()
+        assert told.now == NodeStatus()
         assert told.said_at() is None
         heard: list[str] = []
         listener = Listener(
@@ -170,17 +170,17 @@ def test_what_is_said_is_heard_and_kept(database: str) -> None:
         )
         stack.enter_context(listener)
         until(lambda: heard)  # once, for what may have been missed
-        teller = stack.enter_context(Teller(pool, lambda: said[-1]))
+        teller = stack.enter_context(StatusReporter(pool, lambda: said[-1]))
         until(lambda: len(heard) == 2)
         told.read()
-        assert told.now == Said(size=1)
+        assert told.now == NodeStatus(size=1)
         assert told.said_at() is not None
-        said.append(Said(size=2))
+        said.append(NodeStatus(size=2))
         teller.wake()
         until(lambda: len(heard) == 3)
         told.read()
         assert told.now.size == 2
-        told.hear(Said(size=3).model_dump_json())
+        told.hear(NodeStatus(size=3).model_dump_json())
         assert told.now.size == 3
         told.hear("no such thing")
         assert told.now.size == 3

@@ -45,7 +45,7 @@ from api.http.access import from_own_page
 from api.node.node import Node, check_settings
 from api.processes.server import tls_context
 from api.runtime.settings import Settings
-from api.workers.janitor import Sweeping
+from api.workers.janitor import Janitor
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
@@ -636,7 +636,7 @@ def test_what_is_over_is_swept_away(node: Place, browser: httpx.Client) -> None:
         set_out(other)
     with Node(node.server.settings, node.database) as swept:
         kept = (swept.ledger, swept.vaults, swept.outbox, swept.assertions, swept.sessions)
-        Sweeping(*kept, swept.mailbox).sweep()
+        Janitor(*kept, swept.mailbox).sweep()
     assert (node.count("sessions"), node.count("sign_ins")) == (1, 1)
 
 

@@ -13,7 +13,7 @@ import pytest
 from api.demo.node_process import free_port
 from api.node.node import check_settings
 from api.runtime.settings import Settings
-from api.workers.timestamper import MAX_BYTES, HttpTimestampAuthority, Stamper
+from api.workers.timestamper import MAX_BYTES, HttpTimestampAuthority, Timestamper
 from ledger.application import Ledger
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note
@@ -246,5 +246,5 @@ def test_an_authority_needs_roots(authority: Authority, tmp_path: Path) -> None:
     named = missing.model_copy(update={"timestamp_roots": authority.roots_file})
     check_settings(named)
     database = Database("")
-    assert Stamper.of(named, database) is not None
-    assert Stamper.of(named.model_copy(update={"timestamp_url": None}), database) is None
+    assert Timestamper.of(named, database) is not None
+    assert Timestamper.of(named.model_copy(update={"timestamp_url": None}), database) is None

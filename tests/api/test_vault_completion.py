@@ -23,7 +23,7 @@ from ledger.vault.completion_messages import (
     HeldStatement,
 )
 from ledger.vault.daily_quotas import MAX_A_DAY, Quota, UsedUp
-from ledger.vault.required_disclosures import FieldPart, Why
+from ledger.vault.required_disclosures import FieldPart, MissingReason
 from ledger.vault.sealed_parcels import ParcelError, pack
 from ledger.vocabulary.coordination import (
     CasePrioritised,
@@ -160,7 +160,7 @@ def test_a_receiver_put_back_to_before_completes_itself(world: World) -> None:
     """Rows and inventory are gone, and every sender has its acknowledgements."""
     world.countries.lose("ME", "case_id = %s", world.case_id)
     lacking = world.standing("ME").lacking
-    assert {one.why for one in lacking.values()} == {Why.NOT_RECEIVED}
+    assert {one.why for one in lacking.values()} == {MissingReason.NOT_RECEIVED}
     # That its own action disclosed nothing was told to the others, too.
     assert (signed_action.read(world.prioritised).id, FieldPart.OWN) in lacking
     world.countries.settle()
@@ -226,7 +226,7 @@ def test_a_row_that_was_deleted_or_changed_comes_back_and_holds(world: World) ->
     for party, fields in (("XK", ("indicators_note", "first_name")), ("ME", ("indicators",))):
         (lack,) = world.standing(party).lacking.values()
         assert lack.digests == frozenset(map(world.digest, fields))
-        assert lack.why is Why.ROW_GONE
+        assert lack.why is MissingReason.ROW_GONE
         node = world.countries[party]
         node.checking.check()
         rules = {trouble.rule for trouble in node.checking.troubles()}
@@ -248,7 +248,7 @@ def test_a_key_that_is_gone_is_no_reason_to_ask_until_it_is_given_up(world: Worl
         node.keys.destroy(world.case_id)
         world.countries.settle()
         named = world.standing("ME").named
-        assert {one.why for one in named.values()} == {Why.KEY_MISSING}
+        assert {one.why for one in named.values()} == {MissingReason.KEY_MISSING}
         assert world.countries["XK"].asked == []
         if is_put_back:  # `case-ledger node restore-keys`
             assert node.vault.restore_keys(copy, [world.case_id]) == 1

@@ -23,7 +23,7 @@ from ledger.store.database import Database
 from projections.folds.audit_trail import state_after
 from projections.folds.case_view import case_view
 from projections.tables.view_queries import ViewReader
-from projections.upkeep.runner import Followers
+from projections.upkeep.runner import ViewRunner
 from tests.support import process
 from tests.support.agencies import Agencies
 from tests.support.views import wait_for
@@ -97,7 +97,7 @@ def check_recorded_once(ledger: Ledger, acknowledged: list[Receipt], before: int
 
 def check_views(ledger: Ledger, conninfo: str, cases: set[UUID], agencies: Agencies) -> None:
     """The views catch up with the ledger, and are what their trails fold to."""
-    with Database(conninfo) as pool, Followers(conninfo):
+    with Database(conninfo) as pool, ViewRunner(conninfo):
         views = ViewReader(pool)
         wait_for(views, ledger.head(), seconds=60)
         for case_id in cases:

@@ -21,7 +21,7 @@ from ledger.procedure.registry import Registry, applied
 from ledger.refusals import Refusal
 from ledger.signing import keys
 from ledger.signing.signed_action import read_recorded
-from ledger.verification.revalidation import Replay, inspect
+from ledger.verification.revalidation import Revalidation, inspect
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.actions import opening
@@ -59,7 +59,7 @@ class Parties:
         self.agencies = Agencies()
         self.ledger = MemoryLedger(self.agencies)
         self.ledger.begin()
-        self.replay = Replay()
+        self.replay = Revalidation()
         self.script, self.auditor = script, script.Registry()
         self.registry: Registry | None = None
         self.at = 0

@@ -15,7 +15,7 @@ from ledger.vault.daily_quotas import MAX_A_DAY, Quota, QuotaUsedUpError
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.duplicates.matches import Match
 from ledger.vault.vault import Vault
-from ledger.vocabulary.duplicates import Agreement
+from ledger.vocabulary.duplicates import MatchKind
 
 MOST = 3
 NOW = datetime.now(UTC)
@@ -43,7 +43,7 @@ def reference(database: str, vault: Vault, other: str) -> UUID:
 
 def said(other: str, ours: UUID) -> Match:
     """Return a match that another country's node says it found, by a reference of its making."""
-    return Match(other, ours, uuid4(), (Agreement.NAMES_AND_BIRTHDATE,))
+    return Match(other, ours, uuid4(), (MatchKind.NAMES_AND_BIRTHDATE,))
 
 
 def test_made_up_duplicates_end_with_the_days_quota(database: str, vault: Vault) -> None:

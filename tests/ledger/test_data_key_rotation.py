@@ -332,8 +332,8 @@ def test_beside_readers_writers_and_erasures(world: World) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ledger.vault import key_book, replacing
-from ledger.vault.country_key import FileCountryKey
+from ledger.vault import data_key_rotation
+from ledger.signing.country_key import FileCountryKey
 from ledger.vault.data_keys import DataKeys
 
 conninfo, country, persons, passphrase = sys.argv[1:]
@@ -358,10 +358,10 @@ for line in sys.stdin:
         left = [int(line)]
         for owner, name in (
             (os, "fsync"), (os, "fdatasync"), (os, "pwrite"), (os, "ftruncate"),
-            (Path, "replace"), (Path, "unlink"), (replacing, "seal"),
+            (Path, "replace"), (Path, "unlink"), (data_key_rotation, "seal"),
         ):
             killed_before(owner, name, left)
-        replacing.replace_data_keys(conninfo, "XK", keys)
+        data_key_rotation.replace_data_keys(conninfo, "XK", keys)
         os._exit(0)
     print(os.waitpid(child, 0)[1], flush=True)
 """

@@ -25,11 +25,11 @@ from ledger.vault.duplicates.tokens import (
     token,
     tokens,
 )
-from ledger.vocabulary.duplicates import Agreement
+from ledger.vocabulary.duplicates import MatchKind
 
 BORN = date(2011, 3, 7)
 KEY = bytes(range(32))
-NAMES, TURNED, YEAR, GIVEN = Agreement
+NAMES, TURNED, YEAR, GIVEN = MatchKind
 KEYS = (uuid4(), uuid4())
 
 
@@ -128,7 +128,7 @@ def test_what_is_missed_is_known(one: tuple[str, str], other: tuple[str, str]) -
         ((BORN,), (None,), None),
     ],
 )
-def test_birth_dates(one: tuple[date], other: tuple[date], found: Agreement | None) -> None:
+def test_birth_dates(one: tuple[date], other: tuple[date], found: MatchKind | None) -> None:
     same = agreement(person("Zoja", "Hoxha", *one), person("Zoja", "Hoxha", *other))
     assert same == (WEIGHTS[found] if found else 0)
 
@@ -264,6 +264,6 @@ def test_only_a_node_matches_and_by_identity_alone() -> None:
 
 def test_kinds_are_not_taken_for_each_other() -> None:
     made = list(forms(person("Zoja", "Hoxha", BORN, "AL")))
-    assert [kind for kind, _ in made] == list(Agreement)
+    assert [kind for kind, _ in made] == list(MatchKind)
     assert len({token(KEY, kind, form) for kind, form in made}) == len(made)
     assert made[0][1] == made[1][1]

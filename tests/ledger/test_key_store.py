@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ledger.vault.key_store import KeyBook
+from ledger.vault.key_store import KeyStore
 
 SIZE = 40
 RECORD = 36 + 1 + 8 + SIZE + 1
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_is_added_is_there_for_others_and_what_is_destroyed_for_nobody(path: Path) -> None:
-    ours, theirs = KeyBook(path, SIZE), KeyBook(path, SIZE)
+    ours, theirs = KeyStore(path, SIZE), KeyStore(path, SIZE)
     one, other = uuid4(), uuid4()
     assert (ours.read(one), ours.stamp(one), ours.destroy(one)) == (None, None, False)
     assert ours.add({one: content(1), other: content(2)}) == set()
@@ -45,7 +45,7 @@ def test_what_is_added_is_there_for_others_and_what_is_destroyed_for_nobody(path
 
 
 def test_a_new_record_of_an_id_has_another_stamp(path: Path) -> None:
-    book, one = KeyBook(path, SIZE), uuid4()
+    book, one = KeyStore(path, SIZE), uuid4()
     book.add({one: content(1)})
     before = book.stamp(one)
     book.destroy(one)
@@ -55,18 +55,18 @@ def test_a_new_record_of_an_id_has_another_stamp(path: Path) -> None:
 
 def test_only_records_of_the_right_length_are_taken(path: Path) -> None:
     with pytest.raises(ValueError, match="40 bytes"):
-        KeyBook(path, SIZE).add({uuid4(): b"short"})
+        KeyStore(path, SIZE).add({uuid4(): b"short"})
     assert not path.exists()
 
 
 @pytest.mark.parametrize("cut", [1, 36, 45, RECORD - 1])
 def test_half_a_record_is_none_and_stands_in_nobodys_way(path: Path, cut: int) -> None:
     one, torn, next_one = uuid4(), uuid4(), uuid4()
-    KeyBook(path, SIZE).add({one: content(1), torn: content(2)})
+    KeyStore(path, SIZE).add({one: content(1), torn: content(2)})
     os.truncate(path, 2 * RECORD - cut)
-    reading = KeyBook(path, SIZE)
+    reading = KeyStore(path, SIZE)
     assert (reading.read(one), reading.read(torn)) == (content(1), None)
-    assert KeyBook(path, SIZE).add({torn: content(3), next_one: content(4)}) == set()
+    assert KeyStore(path, SIZE).add({torn: content(3), next_one: content(4)}) == set()
     assert [reading.read(i) for i in (one, torn, next_one)] == [content(n) for n in (1, 3, 4)]
     assert path.stat().st_size == 3 * RECORD
 
@@ -74,32 +74,32 @@ def test_half_a_record_is_none_and_stands_in_nobodys_way(path: Path, cut: int) -
 @pytest.mark.parametrize("at", [0, 36, 40, 60])
 def test_a_record_that_the_disk_did_not_keep_whole_is_none(path: Path, at: int) -> None:
     one, torn = uuid4(), uuid4()
-    KeyBook(path, SIZE).add({torn: content(2), one: content(1)})
+    KeyStore(path, SIZE).add({torn: content(2), one: content(1)})
     with path.open("r+b") as file:
         file.seek(at)
         file.write(b"\0" * 4)
-    book = KeyBook(path, SIZE)
+    book = KeyStore(path, SIZE)
     assert (book.read(torn), book.read(one)) == (None, content(1))
     assert book.add({torn: content(3)}) == set()
     assert book.read(torn) == content(3)
 
 
 def test_a_file_that_was_put_in_its_place_is_read_anew(path: Path) -> None:
-    book, one, other = KeyBook(path, SIZE), uuid4(), uuid4()
+    book, one, other = KeyStore(path, SIZE), uuid4(), uuid4()
     book.add({one: content(1)})
-    KeyBook(path.with_name("mirrored"), SIZE).add({other: content(2)})
+    KeyStore(path.with_name("mirrored"), SIZE).add({other: content(2)})
     path.with_name("mirrored").rename(path)
     assert (book.read(one), book.read(other)) == (None, content(2))
     assert book.add({one: content(3)}) == set()
-    assert KeyBook(path, SIZE).read(one) == content(3)
+    assert KeyStore(path, SIZE).read(one) == content(3)
 
 
 def test_where_the_disk_refuses_nothing_is_known(path: Path) -> None:
-    book, one, other = KeyBook(path, SIZE), uuid4(), uuid4()
+    book, one, other = KeyStore(path, SIZE), uuid4(), uuid4()
     book.add({one: content(1)})
     with patch("os.fdatasync", side_effect=OSError("no space")), pytest.raises(OSError, match="no"):
         book.add({other: content(2)})
-    assert (book.read(other), KeyBook(path, SIZE).read(other)) == (None, None)
+    assert (book.read(other), KeyStore(path, SIZE).read(other)) == (None, None)
     assert book.add({other: content(3)}) == set()
     assert (book.read(one), book.read(other)) == (content(1), content(3))
 
@@ -107,12 +107,12 @@ def test_where_the_disk_refuses_nothing_is_known(path: Path) -> None:
 def test_many_at_once_get_one_each(path: Path) -> None:
     """Several instances, as several processes have, and several threads of one."""
     ids = [uuid4() for _ in range(40)]
-    books = [KeyBook(path, SIZE) for _ in range(3)] * 2
+    books = [KeyStore(path, SIZE) for _ in range(3)] * 2
     added: list[tuple[UUID, int]] = []
     seen: list[tuple[UUID, bytes]] = []
     start = threading.Barrier(len(books))
 
-    def work(number: int, book: KeyBook) -> None:
+    def work(number: int, book: KeyStore) -> None:
         start.wait()
         for key_id in ids:
             if not book.add({key_id: content(number)}):
@@ -135,8 +135,8 @@ def test_many_at_once_get_one_each(path: Path) -> None:
 WRITER = """
 import sys, uuid
 from pathlib import Path
-from ledger.vault.key_book import KeyBook
-book = KeyBook(Path(sys.argv[1]), 40)
+from ledger.vault.key_store import KeyStore
+book = KeyStore(Path(sys.argv[1]), 40)
 while True:
     ids = [uuid.uuid4() for _ in range(5)]
     book.add({i: i.bytes * 2 + b"12345678" for i in ids})
@@ -156,7 +156,7 @@ def test_what_a_killed_process_had_added_is_there(path: Path) -> None:
             writer.send_signal(signal.SIGKILL)
             for line in writer.stdout:
                 acknowledged += map(UUID, line.split() if line.endswith("\n") else ())
-    book = KeyBook(path, 40)
+    book = KeyStore(path, 40)
     assert len(acknowledged) >= 300
     assert all(book.read(i) == i.bytes * 2 + b"12345678" for i in acknowledged)
 
@@ -167,7 +167,7 @@ class Books(RuleBasedStateMachine):
     @initialize(directory=st.uuids())
     def begin(self, directory: UUID) -> None:
         self.path = self.root / str(uuid4()) / str(directory)
-        self.books = [KeyBook(self.path, SIZE) for _ in range(2)]
+        self.books = [KeyStore(self.path, SIZE) for _ in range(2)]
         self.model: dict[UUID, bytes] = {}
 
     root: Path
@@ -196,7 +196,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def begin_again(self, which: int) -> None:
-        self.books[which] = KeyBook(self.path, SIZE)
+        self.books[which] = KeyStore(self.path, SIZE)
 
     @invariant()
     def agree(self) -> None:
@@ -213,7 +213,7 @@ def test_any_sequence(tmp_path: Path) -> None:
 
 
 def test_what_is_rewritten_is_new_for_everyone_and_nowhere_as_it_was(path: Path) -> None:
-    ours, theirs = KeyBook(path, SIZE), KeyBook(path, SIZE)
+    ours, theirs = KeyStore(path, SIZE), KeyStore(path, SIZE)
     ids = [uuid4() for _ in range(5)]
     ours.add({key_id: content(n) for n, key_id in enumerate(ids)})
     assert theirs.read(ids[4]) == content(4)
@@ -221,7 +221,7 @@ def test_what_is_rewritten_is_new_for_everyone_and_nowhere_as_it_was(path: Path)
     with path.open("rb") as before:
         assert theirs.rewrite(lambda _, kept: bytes(byte + 100 for byte in kept)) == 4
         assert before.read().strip(b"\0") == b""
-    for book in (ours, theirs, KeyBook(path, SIZE)):
+    for book in (ours, theirs, KeyStore(path, SIZE)):
         assert [book.read(i) for i in ids] == [
             None if n == 1 else content(n + 100) for n in range(5)
         ]
@@ -240,13 +240,13 @@ def test_what_is_rewritten_is_new_for_everyone_and_nowhere_as_it_was(path: Path)
 
 def test_writers_meanwhile_lose_nothing(path: Path) -> None:
     """A key that is added or destroyed while the file is replaced is so in the new file."""
-    book = KeyBook(path, SIZE)
+    book = KeyStore(path, SIZE)
     kept, gone = [uuid4() for _ in range(100)], [uuid4() for _ in range(100)]
     book.add(dict.fromkeys(gone, content(1)))
     missed: list[UUID] = []
 
     def write() -> None:
-        own = KeyBook(path, SIZE)
+        own = KeyStore(path, SIZE)
         for one, other in zip(kept, gone, strict=True):
             own.add({one: content(2)})
             own.destroy(other)
@@ -256,7 +256,7 @@ def test_writers_meanwhile_lose_nothing(path: Path) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     while writer.is_alive():
-        KeyBook(path, SIZE).rewrite(lambda _, kept_of_it: kept_of_it)
+        KeyStore(path, SIZE).rewrite(lambda _, kept_of_it: kept_of_it)
     writer.join()
     assert not missed
     assert [book.read(one) for one in kept] == [content(2)] * 100

@@ -14,7 +14,7 @@ from ledger.application import Ledger
 from ledger.events import event_bytes
 from ledger.log.note import NoteError
 from ledger.log.policy import Policy
-from ledger.publication.missed_cosignatures import Missed, missed_publications
+from ledger.publication.missed_cosignatures import MissedCosignatures, missed_publications
 from ledger.publication.publisher import published
 from ledger.refusals import Refusal
 from ledger.replication.failover import take_over
@@ -67,7 +67,7 @@ def absent(*subjects: VoteSubject) -> AbsenceAnnounced:
     return AbsenceAnnounced(acted_at=START, party="AL", subjects=subjects or BOTH)
 
 
-def missed(log: Log, party: str) -> list[Missed]:
+def missed(log: Log, party: str) -> list[MissedCosignatures]:
     return missed_publications(log.database, party, log.policy.witnesses[party].key.name)
 
 

@@ -13,10 +13,10 @@ from ledger.signing import signed_action
 from ledger.signing.sd_jwt import Disclosure
 from ledger.vault.required_disclosures import (
     FieldPart,
-    Listed,
+    ListedDeposit,
+    MissingReason,
     RequiredPart,
     Row,
-    Why,
     case_fields,
     lacks,
     must_hold,
@@ -81,14 +81,14 @@ class Told:
         assert len(found) == len({(one.action, one.part) for one in found})
         return {(one.action, one.part): one for one in found}
 
-    def vault(self, party: str) -> tuple[dict[UUID, list[Listed]], dict[UUID, set[Row]]]:
+    def vault(self, party: str) -> tuple[dict[UUID, list[ListedDeposit]], dict[UUID, set[Row]]]:
         """What the vault of a country holds where everything arrived."""
-        listed: dict[UUID, list[Listed]] = {}
+        listed: dict[UUID, list[ListedDeposit]] = {}
         rows: dict[UUID, set[Row]] = {}
 
         def deposit(action: UUID, sender: str | None, given: Sequence[Disclosure]) -> None:
             fields = {one.digest: one.name for one in given}
-            listed.setdefault(action, []).append(Listed(sender, fields, is_whole=True))
+            listed.setdefault(action, []).append(ListedDeposit(sender, fields, is_whole=True))
             rows.setdefault(action, set()).update((digest, sender) for digest in fields)
 
         for one in self.due(party).values():
@@ -106,12 +106,12 @@ class Told:
     def lacking(
         self,
         party: str,
-        listed: dict[UUID, list[Listed]],
+        listed: dict[UUID, list[ListedDeposit]],
         rows: dict[UUID, set[Row]],
         *,
         noted_from: int = 0,
         key_is_there: bool = True,
-    ) -> dict[tuple[UUID, FieldPart], tuple[frozenset[str] | None, Why]]:
+    ) -> dict[tuple[UUID, FieldPart], tuple[frozenset[str] | None, MissingReason]]:
         found = lacks(
             self.due(party).values(),
             listed,
@@ -196,7 +196,7 @@ def test_a_vault_in_which_everything_arrived_lacks_nothing_and_one_row_is_missed
             for row in held:
                 less = rows | {action: held - {row}}
                 found = made.lacking(party, listed, less)
-                assert set(found.values()) == {(frozenset({row[0]}), Why.ROW_GONE)}
+                assert set(found.values()) == {(frozenset({row[0]}), MissingReason.ROW_GONE)}
                 assert {key[0] for key in found} == {action}
     # A row under another country's name is not the country's own.
     listed, rows = made.vault("XK")
@@ -215,12 +215,12 @@ def test_a_deposit_that_is_gone_with_its_inventory_is_missed_though_it_disclosed
                 d for d in listed[action] if part is FieldPart.CASE and "first_name" in _names(d)
             ]
             found = made.lacking(party, listed | {action: kept}, rows | {action: set()})
-            assert found[action, part] == (None, Why.NOT_RECEIVED)
+            assert found[action, part] == (None, MissingReason.NOT_RECEIVED)
     # A deposit that was made to look as though it were from before the inventory does not count.
     listed, rows = made.vault("XK")
-    emptied = Listed(None, {}, is_whole=True, is_authenticated=False)
+    emptied = ListedDeposit(None, {}, is_whole=True, is_authenticated=False)
     found = made.lacking("XK", listed | {opened: [emptied]}, rows | {opened: set()})
-    assert found == {(opened, FieldPart.OWN): (None, Why.NOT_RECEIVED)}
+    assert found == {(opened, FieldPart.OWN): (None, MissingReason.NOT_RECEIVED)}
     # Of actions from before the check nothing can be said.
     assert made.lacking("XK", {}, {}, noted_from=1000) == {}
     listed, rows = made.vault("ME")
@@ -229,7 +229,7 @@ def test_a_deposit_that_is_gone_with_its_inventory_is_missed_though_it_disclosed
     assert list(found) == [(opened, FieldPart.RELEASED)]
 
 
-def _names(listed: Listed) -> set[str]:
+def _names(listed: ListedDeposit) -> set[str]:
     return set(listed.fields.values())
 
 
@@ -237,13 +237,15 @@ def test_what_came_back_from_another_country_is_not_known_to_be_all() -> None:
     made, opened, _ = told()
     listed, rows = made.vault("XK")
     part = {made.disclosed[opened][1][0].digest: made.disclosed[opened][1][0].name}
-    back = Listed(None, part, is_whole=False)
+    back = ListedDeposit(None, part, is_whole=False)
     held: set[Row] = {(digest, None) for digest in part}
     found = made.lacking("XK", listed | {opened: [back]}, rows | {opened: held})
-    assert found == {(opened, FieldPart.OWN): (None, Why.NOT_RECEIVED)}
+    assert found == {(opened, FieldPart.OWN): (None, MissingReason.NOT_RECEIVED)}
     # With the inventory of the deposit that was whole, the rest has its names.
     found = made.lacking("XK", listed | {opened: [*listed[opened], back]}, rows | {opened: held})
-    assert found == {(opened, FieldPart.OWN): (_digests(made, opened) - set(part), Why.ROW_GONE)}
+    assert found == {
+        (opened, FieldPart.OWN): (_digests(made, opened) - set(part), MissingReason.ROW_GONE)
+    }
     assert stated("case_opened", FieldPart.OWN, [back], is_noted=False) is None
 
 
@@ -255,8 +257,8 @@ def test_without_the_persons_key_all_of_the_person_is_missing() -> None:
     made, opened, _ = told()
     listed, rows = made.vault("ME")
     found = made.lacking("ME", listed, rows, key_is_there=False)
-    assert found[opened, FieldPart.RELEASED][1] is Why.KEY_MISSING
-    assert {why for _, why in found.values()} == {Why.KEY_MISSING}
+    assert found[opened, FieldPart.RELEASED][1] is MissingReason.KEY_MISSING
+    assert {why for _, why in found.values()} == {MissingReason.KEY_MISSING}
 
 
 def test_annulled_actions_stay_due_for_the_countries_of_the_case() -> None:

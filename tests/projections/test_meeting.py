@@ -9,11 +9,11 @@ from ledger.vocabulary.picklists import CaseStatus, Priority
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView
 from projections.folds.obligations import Obligation
-from projections.tables.meeting import SharedCase, Sitting, agenda, next_case
+from projections.tables.meeting import Meeting, SharedCase, agenda, next_case
 
 PROTOCOL = shipped_protocol()
 BEGUN = datetime(2026, 6, 1, tzinfo=UTC)
-SITTING = Sitting("XK", "ME", BEGUN)
+SITTING = Meeting("XK", "ME", BEGUN)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 

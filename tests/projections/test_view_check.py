@@ -25,7 +25,7 @@ from projections.upkeep.rebuild import rebuild_views
 from projections.upkeep.rebuild_shards import Shard
 from projections.upkeep.row_comparison import DifferenceKind, json_differences
 from projections.upkeep.runner import PageFolder
-from projections.upkeep.view_check import PartChecked, ViewChecker
+from projections.upkeep.view_check import CheckedShard, ViewChecker
 from tests.support.agencies import PAST, Agencies
 from tests.support.command_line import CommandLine
 from tests.support.databases import new_database
@@ -63,7 +63,7 @@ def told(server: str, begun: str, agencies: Agencies) -> Iterator[str]:
         yield database
 
 
-def check(database: str, events: int = 20) -> PartChecked:
+def check(database: str, events: int = 20) -> CheckedShard:
     """Check all views, in parts of so many events."""
     with ViewChecker(database) as checker:
         found = checker.check_acts()

@@ -38,7 +38,7 @@ from projections.tables.view_queries import ViewReader
 from projections.tables.views import VIEWS
 from projections.upkeep import runner
 from projections.upkeep.rebuild import RebuildError, rebuild
-from projections.upkeep.runner import Followers, PageFolder, record_rest
+from projections.upkeep.runner import PageFolder, ViewRunner, record_rest
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.views import rows_of, wait_for
@@ -94,7 +94,7 @@ def test_figures_are_counted_anew_once_the_view_has_moved_on(
         found = reader.figures("XK", agencies.protocol)
         return sum(one.cases for one in found.caseload), asked.call_count
 
-    with Followers(database), patch.object(reader, "_rows", wraps=reader._rows) as asked:
+    with ViewRunner(database), patch.object(reader, "_rows", wraps=reader._rows) as asked:
         wait_for(reader, player.position)
         first, questions = counted()
         assert first == 1
@@ -108,7 +108,7 @@ def test_figures_are_counted_anew_once_the_view_has_moved_on(
 def test_a_country_sees_a_case_from_when_it_is_addressed(
     player: Player, reader: ViewReader, database: str
 ) -> None:
-    with Followers(database):
+    with ViewRunner(database):
         wait_for(reader, player.position)
         assert reader.case("ME", player.case_id) is None
         asked = player.take("xk-nac", request("me-nac"))
@@ -143,7 +143,7 @@ def test_the_view_is_a_fold_of_the_trail(
     player: Player, reader: ViewReader, database: str, agencies: Agencies
 ) -> None:
     player.take("xk-nac", request("me-nac"))
-    with Followers(database):
+    with ViewRunner(database):
         wait_for(reader, player.position)
     trail = reader.trail(player.case_id)
     assert [entry.version for entry in trail] == [1, 2]
@@ -161,7 +161,7 @@ def test_revoking_a_key_changes_the_state_of_its_signatures(
 ) -> None:
     kid = signed_action.read(agencies.sign("xk-dhtqnj", request("me-nac"), player.case_id)).key_id
     revoked = agencies.sign("xk-nac", KeyRevoked(acted_at=PAST, key_id=kid), None)
-    with Followers(database):
+    with ViewRunner(database):
         wait_for(reader, player.position)
         assert [e.signature for e in reader.trail(player.case_id)] == ["valid"]
         receipt = player.ledger.append_to_registry(signed_action.read(revoked))
@@ -175,7 +175,7 @@ def test_revoking_a_key_changes_the_state_of_its_signatures(
 def test_a_rebuild_gives_the_identical_view_while_the_live_one_follows(
     player: Player, reader: ViewReader, database: str, name: str
 ) -> None:
-    with Followers(database):
+    with ViewRunner(database):
         player.take("xk-nac", request("me-nac"))
         wait_for(reader, player.position)
         before = rows_of(database, name)
@@ -196,7 +196,7 @@ def test_a_rebuild_gives_the_identical_view_while_the_live_one_follows(
 def test_two_runners_write_every_row_once(
     player: Player, reader: ViewReader, database: str
 ) -> None:
-    with Followers(database), Followers(database):
+    with ViewRunner(database), ViewRunner(database):
         for n in range(10):
             player.take("xk-nac", request("me-nac" if n % 2 else "al-nac"))
         wait_for(reader, player.position)
@@ -209,7 +209,7 @@ def test_what_a_crash_took_back_from_a_view_is_folded_again(
 ) -> None:
     """A view's commit does not wait for the disk: the process that made it may outlive it."""
     tables = (f"views.{name}", "views.tracking")
-    with Followers(database), psycopg.connect(database, autocommit=True) as connection:
+    with ViewRunner(database), psycopg.connect(database, autocommit=True) as connection:
         wait_for(reader, player.position)
         for number, table in enumerate(tables):
             connection.execute(f"CREATE TABLE public.kept_{number} AS TABLE {table}".encode())
@@ -267,7 +267,7 @@ def test_a_runner_that_is_behind_writes_pages(
         written[self.name].append(len(steps))
 
     monkeypatch.setattr(View, "record", counting)
-    with Followers(database):
+    with ViewRunner(database):
         wait_for(reader, player.position)
         assert written == {name: [player.position] for name in VIEWS}
         player.take("xk-nac", request("me-police-thb"))
@@ -288,7 +288,7 @@ def test_a_view_that_fails_keeps_no_other_back(
         write(self, curs, steps)
 
     monkeypatch.setattr(AuditTrails, "write", failing)
-    with Followers(database):
+    with ViewRunner(database):
         for _ in range(3):
             player.take("xk-nac", request("me-nac"))
             wait_for(reader, player.position, names=("case_views", "obligations"))
@@ -356,7 +356,7 @@ def test_a_compromise_declared_later_marks_what_followed_it(
 ) -> None:
     player.take("xk-dhtqnj", risk())
     kid = signed_action.read(agencies.sign("xk-dhtqnj", risk(), player.case_id)).key_id
-    with Followers(database):
+    with ViewRunner(database):
         wait_for(reader, player.position)
         since = reader.trail(player.case_id)[1].recorded_at
 

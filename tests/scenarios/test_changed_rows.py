@@ -20,12 +20,12 @@ import pytest
 from api.client import RefusedError
 from api.exchange.access_log_anchor import anchored_readings
 from api.keys.country_keys import country_keys, person_keys
-from api.workers.vault_checker import VaultChecking, vault_check
+from api.workers.vault_checker import VaultChecker, vault_check
 from ledger.application import Ledger, environment
 from ledger.replication.outbox import Outbox
 from ledger.store.database import Database
 from ledger.vault.access_log import Readings
-from ledger.vault.required_disclosures import FieldPart, Lack, Why
+from ledger.vault.required_disclosures import FieldPart, Lack, MissingReason
 from ledger.vault.vault import Vaults
 from ledger.vault.vault_check import VaultCheck
 from ledger.vocabulary.levels import FieldGroup
@@ -126,7 +126,7 @@ class World:
         settings = self.server.settings
         keys = person_keys(settings, country_keys(settings, ["XK"]))
         with Ledger(environment(self.database)) as ledger, Database(self.database) as database:
-            checking = VaultChecking(
+            checking = VaultChecker(
                 ledger,
                 database,
                 Outbox(database),
@@ -242,7 +242,7 @@ def test_a_deposit_deleted_with_its_inventory_is_missed_by_the_ledger(world: Wor
                 f"SELECT DISTINCT action_id FROM deposits_{party}".encode()
             ).fetchall()
             assert {(one.due.action, one.why) for one in lacks} == {
-                (action, Why.NOT_RECEIVED) for (action,) in deposits
+                (action, MissingReason.NOT_RECEIVED) for (action,) in deposits
             }
             assert {one.due.part for one in lacks} >= {part}
         assert world.troubles() == {"fields-missing"}

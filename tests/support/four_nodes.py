@@ -123,7 +123,7 @@ def _main(words: list[str], env: dict[str, str], directory: str, out: str, err: 
         (outbox_relay, "_BACKOFF", Backoff(0.1, 0.5)),
         (outbox_relay, "_LATER_SECONDS", (0.1, 0.2, 0.5)),
         (parcel_delivery, "LOOK_FOR_MISSING_SECONDS", 1.0),
-        (parcel_delivery.Delivery.find_missing, "__defaults__", (2 * second,)),
+        (parcel_delivery.ParcelDelivery.find_missing, "__defaults__", (2 * second,)),
         (parcel_receipt, "_AGAIN_SECONDS", 1.0),
         (append_service, "_PATIENCE_SECONDS", 1.0),
         (sent_parcels, "AGAIN_AFTER", second / 2),

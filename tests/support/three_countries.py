@@ -9,11 +9,11 @@ from uuid import UUID, uuid4
 import psycopg
 from joserfc.jwk import OKPKey
 
-from api.exchange.disclosure_exchange import Sharing
-from api.exchange.parcel_delivery import Delivery
-from api.exchange.parcel_receipt import Receiving
-from api.exchange.vault_completion import Completing
-from api.workers.vault_checker import VaultChecking
+from api.exchange.disclosure_exchange import DisclosureExchange
+from api.exchange.parcel_delivery import ParcelDelivery
+from api.exchange.parcel_receipt import ParcelReceipt
+from api.exchange.vault_completion import VaultCompletion
+from api.workers.vault_checker import VaultChecker
 from ledger.application import Ledger, environment
 from ledger.procedure.protocol import Agency
 from ledger.procedure.registry import Registry
@@ -45,9 +45,9 @@ class Country:
         self.keys = DataKeys(world.directory / party, party, world.keys[party])
         vaults = Vaults(world.database, {party: self.keys})
         self.vault: Vault = vaults.of(party)
-        self.delivery = Delivery(world.ledger, vaults, world.mailbox)
-        self.sharing = Sharing(world.ledger, vaults, self.delivery, lambda: "log")
-        self.checking = VaultChecking(
+        self.delivery = ParcelDelivery(world.ledger, vaults, world.mailbox)
+        self.sharing = DisclosureExchange(world.ledger, vaults, self.delivery, lambda: "log")
+        self.checking = VaultChecker(
             world.ledger,
             world.database,
             Outbox(world.database),
@@ -56,7 +56,7 @@ class Country:
             patience=0,
             given_up=lambda _: self.given_up,
         )
-        self.completing = Completing(
+        self.completing = VaultCompletion(
             world.ledger,
             vaults,
             self.delivery,
@@ -64,7 +64,7 @@ class Country:
             patience=0,
             touch=self.checking.touch,
         )
-        self.receiving = Receiving(
+        self.receiving = ParcelReceipt(
             world.ledger, vaults, world.keys, world.mailbox, self._take_message, world.node_key
         )
         self.receiving.when_completed = self.completing.completed

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from api.client.schemas.document import Document
-from ledger.vocabulary.duplicates import Agreement, DuplicateState, Finding
+from ledger.vocabulary.duplicates import DuplicateState, Finding, MatchKind
 from ledger.vocabulary.types import Country, UtcDatetime
 
 
@@ -19,7 +19,7 @@ class DuplicateDocument(Document):
     """What the other country's case is called between the two; it is no case's id."""
     other_case_id: UUID | None
     """The other country's case, where the caller's country is party to it."""
-    agrees: tuple[Agreement, ...]
+    agrees: tuple[MatchKind, ...]
     """In what the two agree."""
     strength: int
     """Of 100."""

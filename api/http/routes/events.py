@@ -15,7 +15,7 @@ from api.http.access import Caller, TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.documents import event_document
 from api.http.error_handlers import responses
-from api.http.event_broadcaster import PAGE, Feed, Subscriber, frame
+from api.http.event_broadcaster import PAGE, EventBroadcaster, Subscriber, frame
 from api.http.parameters import MAX_POSITION
 from api.node.node import Node
 from api.runtime.rate_limit import Places
@@ -50,7 +50,7 @@ async def get_events(
     ``Last-Event-ID`` resumes it. It ends when the key that began it is revoked or expires.
     """
     if _EVENT_STREAM in accept:
-        feed: Feed = request.app.state.feed
+        feed: EventBroadcaster = request.app.state.feed
         start = after if last_event_id is None else _position(last_event_id)
         streams: Places = request.app.state.streams
         every = node.settings.stream_keepalive_seconds
@@ -98,7 +98,9 @@ def _page(node: Node, caller: Caller, after: int, limit: int) -> EventPage:
     )
 
 
-async def _follow(node: Node, feed: Feed, caller: Caller, after: int) -> AsyncIterator[bytes]:
+async def _follow(
+    node: Node, feed: EventBroadcaster, caller: Caller, after: int
+) -> AsyncIterator[bytes]:
     with feed.followed_by(caller) as follower:
         while not follower.over:
             tail = feed.tail(follower)
@@ -117,7 +119,9 @@ async def _follow(node: Node, feed: Feed, caller: Caller, after: int) -> AsyncIt
             after = page.next
 
 
-async def _page_behind(node: Node, feed: Feed, follower: Subscriber, after: int) -> EventPage:
+async def _page_behind(
+    node: Node, feed: EventBroadcaster, follower: Subscriber, after: int
+) -> EventPage:
     """A page for one who is not where the others are: a few at a time."""
 
     def read() -> EventPage:

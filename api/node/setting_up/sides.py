@@ -28,7 +28,7 @@ from api.node.setting_up.hand_over import (
     write_whole,
 )
 from api.node.setting_up.settings_file import read_settings, write_settings
-from api.runtime.database import Store, open_store
+from api.runtime.database import NodeDatabase, open_store
 from api.runtime.settings import Settings
 from api.services.adoption import adopt_protocol
 from ledger.log.note import VerifierKey
@@ -233,7 +233,7 @@ def check_policy(of_ledger: LedgerHandOver, own: CountryHandOver, protocol: Prot
         )
 
 
-def adoption_of(store: Store) -> str | None:
+def adoption_of(store: NodeDatabase) -> str | None:
     """Return the leaf hash of the first event in hexadecimal digits, if there is one."""
     with psycopg.connect(store.conninfo, autocommit=True) as connection:
         if connection.execute("SELECT to_regclass('ledger.events')").fetchone() == (None,):
@@ -273,7 +273,10 @@ def _agree(
 
 
 def _adopt(
-    store: Store, protocol: Protocol, countries: Mapping[str, CountryHandOver], adopter: Adopter
+    store: NodeDatabase,
+    protocol: Protocol,
+    countries: Mapping[str, CountryHandOver],
+    adopter: Adopter,
 ) -> str:
     own = request_of(adopter.key, protocol=protocol.id, agency=adopter.agency)
     told = {one.key.x: one for country in countries.values() for one in country.coordinators}

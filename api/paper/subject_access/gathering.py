@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from api.client.schemas.personal import Language
 from api.paper.subject_access.document import Access, HeldField, SubjectFile
-from api.services.personal_data_access import Opened
+from api.services.personal_data_access import OpenedFields
 from ledger.procedure.case import Case
 from ledger.procedure.erasures import ErasedData
 from ledger.procedure.protocol import Protocol
@@ -15,7 +15,7 @@ from projections.folds.audit_trail import TrailEntry
 
 
 def subject_file(
-    opened: Opened,
+    opened: OpenedFields,
     case_fields: Iterable[Held],
     trail: Sequence[TrailEntry],
     readings: Iterable[Reading],

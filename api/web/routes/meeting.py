@@ -27,7 +27,7 @@ from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vocabulary.types import Country, UtcDatetime
-from projections.tables.meeting import SharedCase, Sitting, next_case
+from projections.tables.meeting import Meeting, SharedCase, next_case
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Since = Annotated[UtcDatetime | None, Query()]
@@ -45,7 +45,7 @@ class _Meeting:
 
     node: Node
     caller: Caller
-    sitting: Sitting
+    sitting: Meeting
     at_least: int | None
 
     def agenda(self, also: UUID | None = None) -> tuple[tuple[SharedCase, ...], int]:
@@ -76,7 +76,7 @@ def the_meeting(
         raise Refusal(
             Ground.UNKNOWN, "no-such-resource", "This is no other country of the protocol."
         )
-    return _Meeting(node, caller, Sitting(own, country, since or _day_of(_now())), at_least)
+    return _Meeting(node, caller, Meeting(own, country, since or _day_of(_now())), at_least)
 
 
 TheMeeting = Annotated[_Meeting, Depends(the_meeting)]
@@ -94,7 +94,7 @@ def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Respon
         "meeting.html",
         caller,
         countries=[
-            (address(Sitting(own, other, _day_of(now))), other, cases)
+            (address(Meeting(own, other, _day_of(now))), other, cases)
             for other, cases in shared.items()
         ],
         counted=_COUNTED,

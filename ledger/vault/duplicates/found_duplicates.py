@@ -11,7 +11,7 @@ from ledger.vault.daily_quotas import Quota
 from ledger.vault.duplicates.matches import Duplicate, Match
 from ledger.vault.duplicates.matching_tables import MatchingTables
 from ledger.vault.duplicates.tokens import THRESHOLD, strength
-from ledger.vocabulary.duplicates import Agreement, Finding
+from ledger.vocabulary.duplicates import Finding, MatchKind
 
 
 class FoundDuplicates(MatchingTables):
@@ -39,7 +39,7 @@ class FoundDuplicates(MatchingTables):
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select, values).fetchall()
         found = (
-            Match(other, r["reference"], r["other_reference"], tuple(map(Agreement, r["agrees"])))
+            Match(other, r["reference"], r["other_reference"], tuple(map(MatchKind, r["agrees"])))
             for r in rows
         )
         return [match for match in found if strength(match.agrees) >= THRESHOLD]
@@ -174,7 +174,7 @@ class FoundDuplicates(MatchingTables):
 
 
 def _duplicate(row: Mapping[str, Any]) -> Duplicate:
-    agrees = tuple(map(Agreement, row["agrees"]))
+    agrees = tuple(map(MatchKind, row["agrees"]))
     return Duplicate(
         match=Match(row["other"], row["reference"], row["other_reference"], agrees),
         case_id=row["case_id"],

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID, uuid5
 
 from ledger.vault.duplicates.tokens import strength
-from ledger.vocabulary.duplicates import Agreement, DuplicateState, Finding
+from ledger.vocabulary.duplicates import DuplicateState, Finding, MatchKind
 
 _NAMESPACE = UUID("5b0e4b52-7f0c-5a52-9f4d-3f0a5f6f2f11")
 
@@ -17,7 +17,7 @@ class Match:
     other: str
     reference: UUID
     other_reference: UUID
-    agrees: tuple[Agreement, ...]
+    agrees: tuple[MatchKind, ...]
 
     @property
     def id(self) -> UUID:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from ledger.vault.duplicates.tokens import COUNT
 from ledger.vocabulary.action import LedgerModel
-from ledger.vocabulary.duplicates import Agreement, Finding
+from ledger.vocabulary.duplicates import Finding, MatchKind
 from ledger.vocabulary.types import UtcDatetime
 
 Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
@@ -48,7 +48,7 @@ class DuplicateFound(LedgerModel):
     kind: Literal["duplicate_found"] = "duplicate_found"
     sender_reference: UUID
     receiver_reference: UUID
-    agrees: Annotated[tuple[Agreement, ...], Field(min_length=1, max_length=len(Agreement))]
+    agrees: Annotated[tuple[MatchKind, ...], Field(min_length=1, max_length=len(MatchKind))]
     found_at: UtcDatetime
 
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from psycopg.sql import SQL, Identifier
 
 from ledger.vault.duplicates.matching_tables import MatchingTables, wait_for_erasure
-from ledger.vocabulary.duplicates import Agreement
+from ledger.vocabulary.duplicates import MatchKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class OwnTokens(MatchingTables):
         return [OwnCase(**row) for row in rows]
 
     def put_tokens(
-        self, case: OwnCase, key_id: str, tokens: Mapping[bytes, Agreement | None]
+        self, case: OwnCase, key_id: str, tokens: Mapping[bytes, MatchKind | None]
     ) -> None:
         """A case's tokens under a key, in place of those before, unless the person was erased."""
         claim = self._sql(

@@ -12,7 +12,7 @@ from datetime import date
 from itertools import product
 
 from ledger.vault.duplicates.normalising import parts, turned
-from ledger.vocabulary.duplicates import Agreement
+from ledger.vocabulary.duplicates import MatchKind
 
 TOKEN_BYTES = 16
 COUNT = 36
@@ -22,11 +22,11 @@ THRESHOLD = 40
 _CITIZENSHIPS = 3
 
 
-WEIGHTS: Mapping[Agreement, int] = {
-    Agreement.NAMES_AND_BIRTHDATE: 100,
-    Agreement.NAMES_AND_TURNED_BIRTHDATE: 80,
-    Agreement.NAMES_AND_YEAR: 60,
-    Agreement.GIVEN_NAME_BIRTHDATE_CITIZENSHIP: 40,
+WEIGHTS: Mapping[MatchKind, int] = {
+    MatchKind.NAMES_AND_BIRTHDATE: 100,
+    MatchKind.NAMES_AND_TURNED_BIRTHDATE: 80,
+    MatchKind.NAMES_AND_YEAR: 60,
+    MatchKind.GIVEN_NAME_BIRTHDATE_CITIZENSHIP: 40,
 }
 
 
@@ -42,7 +42,7 @@ class ComparedIdentity:
     citizenship: tuple[str, ...] = ()
 
 
-def forms(identity: ComparedIdentity) -> Iterator[tuple[Agreement, str]]:
+def forms(identity: ComparedIdentity) -> Iterator[tuple[MatchKind, str]]:
     """What is hashed: the kind, and the form of what is known."""
     given, family = parts(identity.first_name), parts(identity.second_name)
     born = identity.birthdate
@@ -50,21 +50,21 @@ def forms(identity: ComparedIdentity) -> Iterator[tuple[Agreement, str]]:
         return
     for pair in product(given, family):
         names = "|".join(sorted(pair))  # so that exchanged fields give the same
-        yield Agreement.NAMES_AND_BIRTHDATE, f"{names}|{born.isoformat()}"
-        yield Agreement.NAMES_AND_TURNED_BIRTHDATE, f"{names}|{turned(born)}"
-        yield Agreement.NAMES_AND_YEAR, f"{names}|{born.year:04}"
+        yield MatchKind.NAMES_AND_BIRTHDATE, f"{names}|{born.isoformat()}"
+        yield MatchKind.NAMES_AND_TURNED_BIRTHDATE, f"{names}|{turned(born)}"
+        yield MatchKind.NAMES_AND_YEAR, f"{names}|{born.year:04}"
     for name, country in product(given, sorted(identity.citizenship)[:_CITIZENSHIPS]):
-        yield Agreement.GIVEN_NAME_BIRTHDATE_CITIZENSHIP, f"{name}|{born.isoformat()}|{country}"
+        yield MatchKind.GIVEN_NAME_BIRTHDATE_CITIZENSHIP, f"{name}|{born.isoformat()}|{country}"
 
 
-def token(key: bytes, kind: Agreement, form: str) -> bytes:
+def token(key: bytes, kind: MatchKind, form: str) -> bytes:
     """HMAC-SHA256 of kind and form under the key of two countries, its first 16 bytes."""
     return hmac.digest(key, f"{kind}\0{form}".encode(), "sha256")[:TOKEN_BYTES]
 
 
-def tokens(key: bytes, identity: ComparedIdentity) -> Mapping[bytes, Agreement | None]:
+def tokens(key: bytes, identity: ComparedIdentity) -> Mapping[bytes, MatchKind | None]:
     """A person's tokens with their kinds; ``None`` is the kind of those that only fill up."""
-    found: dict[bytes, Agreement | None] = {
+    found: dict[bytes, MatchKind | None] = {
         token(key, kind, form): kind for kind, form in forms(identity)
     }
     while len(found) < COUNT:
@@ -72,6 +72,6 @@ def tokens(key: bytes, identity: ComparedIdentity) -> Mapping[bytes, Agreement |
     return found
 
 
-def strength(agreements: Collection[Agreement]) -> int:
+def strength(agreements: Collection[MatchKind]) -> int:
     """How strong a match is: the weight of its strongest agreement, 0 without any."""
     return max((WEIGHTS[one] for one in agreements), default=0)

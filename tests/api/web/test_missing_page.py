@@ -6,7 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from ledger.vault.required_disclosures import FieldPart, Why
+from ledger.vault.required_disclosures import FieldPart, MissingReason
 from tests.support.serving import Server
 from tests.support.waiting import until
 from tests.support.web import signed_in
@@ -23,7 +23,7 @@ def put(node: Server) -> list[str]:
     """Put in a row of every sort. Returns the actions."""
     actions = []
     with psycopg.connect(node.node.conninfo) as connection:
-        for part, why, digests in product(FieldPart, Why, (None, ["a", "b"])):
+        for part, why, digests in product(FieldPart, MissingReason, (None, ["a", "b"])):
             lost = "2026-11-01T00:00:00Z" if digests is None else None
             actions.append(str(action := uuid4()))
             connection.execute(MISSING, (action, part, uuid4(), digests, why, lost))
