@@ -59,7 +59,6 @@ def connect(url: str, agency: str, key: Path | None, patience: float = 10.0) -> 
         url,
         agency=agency,
         key=own_key(settings, agency, key),
-        protocol=settings.load_protocol().id,
         audience=settings.audience,
         patience=patience,
     )

@@ -115,6 +115,9 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "verify": CommandPlace(
         ("verify",), "Verify a ledger, an export, a receipt, a timestamp, an access log."
     ),
+    "protocol": CommandPlace(
+        ("protocol",), "The agreement: read it, propose an amendment, accept or decline one."
+    ),
     "keys": CommandPlace(("keys",), "Make, register, list and revoke keys."),
     "duplicates": CommandPlace(
         ("duplicates",), "Cases of two countries that may be one person's, for coordinators."

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from api.client.connection import Connection
 from api.client.errors import RefusedError, WaitingError
-from api.client.schemas import OutboxPage, Outcome, Receipt
+from api.client.schemas import OutboxPage, Outcome, ProtocolDocument, Receipt
 from ledger.log.signed_decision import HEADER
 from ledger.signing import signed_action
 from ledger.signing.sd_jwt import SdJwt
@@ -39,10 +39,15 @@ class ActionsClient(Connection):
             action,
             agency=self.agency,
             key=self._key,
-            protocol=self._protocol,
+            protocol=self._protocol_id(),
             case_id=case_id,
             action_id=action_id or uuid4(),
         )
+
+    def _protocol_id(self) -> str:
+        if self._protocol is None:
+            self._protocol = self._get("/v1/protocol", ProtocolDocument).id
+        return self._protocol
 
     def open_case(self, action: Action, case_id: UUID | None = None) -> Receipt:
         """Open a case with its first action. Raises ``RefusedError``."""

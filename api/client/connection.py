@@ -36,13 +36,16 @@ class Connection:
         *,
         agency: str,
         key: OKPKey,
-        protocol: str,
+        protocol: str | None = None,
         audience: str = "case-ledger",
         patience: float = 30.0,
         transport: httpx.BaseTransport | None = None,
         heard: Callable[[Mapping[str, str]], None] | None = None,
     ) -> None:
-        """``heard`` is called with the headers of each answer."""
+        """``heard`` is called with the headers of each answer.
+
+        Without ``protocol``, the node is asked for the protocol's id before the first signature.
+        """
         self.agency = agency
         self._key = key
         self._protocol = protocol

@@ -6,8 +6,10 @@ from api.client.connection import Connection
 from api.client.schemas import (
     AbsenceReport,
     AgencyWithKeys,
+    AmendmentDocument,
     KeyProposalDocument,
     ProtocolDocument,
+    ProtocolVersionDocument,
     Readiness,
 )
 
@@ -16,8 +18,18 @@ class ProtocolClient(Connection):
     """Reads what the parties agreed on, and how the node stands."""
 
     def protocol(self) -> ProtocolDocument:
-        """The protocol that the ledger adopted."""
+        """The version of the protocol that is in force today."""
         return self._get("/v1/protocol", ProtocolDocument)
+
+    def protocol_versions(self) -> list[ProtocolVersionDocument]:
+        """Every version that the parties adopted, the first one first, with its text."""
+        response = self._request("GET", "/v1/protocol/versions")
+        return TypeAdapter(list[ProtocolVersionDocument]).validate_json(response.content)
+
+    def amendments(self) -> list[AmendmentDocument]:
+        """Every text that was proposed, the first one first, whatever became of it."""
+        response = self._request("GET", "/v1/protocol/amendments")
+        return TypeAdapter(list[AmendmentDocument]).validate_json(response.content)
 
     def agencies(self) -> list[AgencyWithKeys]:
         """Every agency of the protocol, with its keys."""

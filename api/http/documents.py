@@ -4,14 +4,18 @@ import base64
 import dataclasses
 
 from api.client.schemas import (
+    AmendmentDocument,
     DuplicateDocument,
     Event,
     ParcelsWaiting,
     PersonalField,
+    ProtocolVersionDocument,
     SubmissionDocument,
 )
 from api.exchange.parcel_standing import ParcelsStanding
 from ledger.events.act import Act
+from ledger.procedure.agreement import ProtocolVersion
+from ledger.procedure.amendments import Amendment, text_digest
 from ledger.replication.submissions import KeptSubmission
 from ledger.store.event_rows import RecordedRow
 from ledger.vault.duplicates.matches import Duplicate
@@ -78,3 +82,39 @@ def submission_document(kept: KeptSubmission) -> SubmissionDocument:
 def parcels_waiting(standing: ParcelsStanding) -> ParcelsWaiting:
     """Return the document of the parcels of one country that wait for another."""
     return ParcelsWaiting(**dataclasses.asdict(standing))
+
+
+def version_document(version: ProtocolVersion, *, is_in_force: bool) -> ProtocolVersionDocument:
+    """Return the document of a version of the protocol."""
+    text = version.recorded
+    return ProtocolVersionDocument(
+        version=version.protocol.version,
+        edition=version.protocol.edition,
+        digest=text_digest(text),
+        adopted_at=version.adopted_at,
+        in_force_from=version.earliest if version.proposal is not None else None,
+        is_in_force=is_in_force,
+        proposal=version.proposal,
+        text=text,
+    )
+
+
+def amendment_document(amendment: Amendment) -> AmendmentDocument:
+    """Return the document of a proposed text."""
+    return AmendmentDocument(
+        proposal=amendment.proposal,
+        version=amendment.text.version,
+        state=amendment.state,
+        digest=amendment.digest,
+        reason=amendment.reason,
+        earliest_day=amendment.earliest_day,
+        by=amendment.by,
+        party=amendment.party,
+        proposed_at=amendment.proposed_at,
+        recorded_at=amendment.recorded_at,
+        accepted=tuple(sorted(amendment.accepted)),
+        missing=tuple(sorted(amendment.missing)),
+        closed_at=amendment.closed_at,
+        declined_by=amendment.declined_by,
+        text=amendment.recorded,
+    )

@@ -1,9 +1,8 @@
 """Why something is not possible now, in the reader's language."""
 
+from api.paper import protocol_changes
 from api.web.rendering import Words
 from ledger.refusals import Refusal
-from ledger.vocabulary import CASE_ACTIONS
-from ledger.vocabulary.picklists import ConsentScope
 
 
 def reason(refusal: Refusal, words: Words) -> str:
@@ -17,9 +16,4 @@ def reason(refusal: Refusal, words: Words) -> str:
 
 def fact(name: str, words: Words) -> str:
     """What holds of a case, by the action that establishes it."""
-    if name in CASE_ACTIONS:
-        return words.things.kind(name)
-    head, _, scope = name.partition("_")
-    if head == "consent" and scope in set(ConsentScope):
-        return f"{words.things.kind('consent_given')}: {words.things.picked(ConsentScope(scope))}"
-    return name
+    return protocol_changes.fact(name, words.things)

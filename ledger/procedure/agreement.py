@@ -7,9 +7,9 @@ go back in a ledger. So each version is in force from one position, which every 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from ledger.events.act import Act
@@ -32,6 +32,8 @@ class ProtocolVersion:
     It is never before the time of recording of the act that adopted it."""
     proposal: UUID | None = None
     """The amendment that proposed it; ``None`` for the text that the ledger began with."""
+    recorded: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The text as it was signed: its digest is of this, whatever a later program adds to it."""
 
     def is_in_force(self, position: int, recorded_at: datetime) -> bool:
         """Return whether it, or a later version, judges the event of this position and time."""
@@ -49,9 +51,9 @@ class Agreement:
     versions: tuple[ProtocolVersion, ...]
 
     @classmethod
-    def of(cls, protocol: Protocol) -> Self:
+    def of(cls, protocol: Protocol, recorded: Mapping[str, Any] | None = None) -> Self:
         """Return the agreement of a ledger that adopted ``protocol`` and did not amend it."""
-        return cls((ProtocolVersion(protocol, adopted_at=1),))
+        return cls((ProtocolVersion(protocol, adopted_at=1, recorded=recorded or {}),))
 
     def at(self, position: int, recorded_at: datetime) -> Protocol:
         """Return the protocol that judges the event of this position and time of recording."""

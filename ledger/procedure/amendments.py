@@ -44,6 +44,8 @@ class Amendment:
     proposal: UUID
     """The action that proposed it."""
     text: Protocol
+    recorded: Mapping[str, Any]
+    """The text as it was signed, of which ``digest`` is."""
     digest: str
     reason: str
     earliest_day: date | None
@@ -187,6 +189,7 @@ def evolve(
         proposed = Amendment(
             proposal=action.id,
             text=_read_text(fields["protocol"]),
+            recorded=fields["protocol"],
             digest=fields["digest"],
             reason=fields["reason"],
             earliest_day=date.fromisoformat(day) if day is not None else None,
@@ -226,7 +229,9 @@ def _settled(
     if amendment.missing:
         return Amended(agreement, amendments)
     earliest = max(begins(amendment.earliest_day), recorded_at, agreement.latest.earliest)
-    version = ProtocolVersion(amendment.text, position, earliest, amendment.proposal)
+    version = ProtocolVersion(
+        amendment.text, position, earliest, amendment.proposal, amendment.recorded
+    )
     settled = tuple(
         one.closed(
             AmendmentState.ADOPTED if one.proposal == amendment.proposal else AmendmentState.LAPSED,

@@ -1,5 +1,6 @@
 """A protocol as data: parties, agencies and roles, and the rules of each action."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
@@ -375,21 +376,24 @@ def _covers(pattern: str, fact: str) -> bool:
 
 
 def load_protocol(path: Path) -> Protocol:
-    """Read a protocol file (TOML). Raises ``ValueError`` saying what is wrong with it."""
+    """Read a protocol file. Raises ``ValueError`` saying what is wrong with it.
+
+    The file is TOML, or JSON if its name ends in ``.json``.
+    """
     try:
-        return _protocol_of(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+        return _protocol_of(path.read_text(encoding="utf-8"), is_json=path.suffix == ".json")
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 @lru_cache(maxsize=8)
-def _protocol_of(text: str) -> Protocol:
-    """Return the protocol of a TOML text.
+def _protocol_of(text: str, *, is_json: bool) -> Protocol:
+    """Return the protocol of a text in TOML or JSON.
 
     Parsing takes about 15 ms, and a node asks for its protocol each time that it signs a
     checkpoint. A changed file is a changed text, so the cache returns no stale protocol.
     """
-    content: dict[str, Any] = tomllib.loads(text)
+    content: dict[str, Any] = json.loads(text) if is_json else tomllib.loads(text)
     protocol = Protocol.model_validate(content)
     protocol.check_complete()
     return protocol

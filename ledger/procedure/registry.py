@@ -274,7 +274,8 @@ def evolve(
     if action.kind == "protocol_adopted":
         grants = [KeyGrant.model_validate(g) for g in action.fields["keys"]]
         keys = {k.id: k for k in map(_registered, grants)}
-        return Registry(Agreement.of(protocol_adopted_by(action)), keys, 1)
+        adopted = Agreement.of(protocol_adopted_by(action), action.fields["protocol"])
+        return Registry(adopted, keys, 1)
     if registry is None:
         raise ValueError("the registry begins with the adoption of a protocol")
     protocol = registry.agreement.at(position, recorded_at)

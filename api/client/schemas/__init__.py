@@ -59,8 +59,10 @@ from api.client.schemas.problem import FieldError, ProblemDetails
 from api.client.schemas.protocol import (
     AgencyKey,
     AgencyWithKeys,
+    AmendmentDocument,
     KeyProposalDocument,
     ProtocolDocument,
+    ProtocolVersionDocument,
 )
 from api.client.schemas.retention import (
     ErasedCase,
@@ -75,6 +77,7 @@ __all__ = [
     "Acknowledgements",
     "AgencyKey",
     "AgencyWithKeys",
+    "AmendmentDocument",
     "AnnouncedAbsence",
     "Case",
     "CasePage",
@@ -109,6 +112,7 @@ __all__ = [
     "PersonalField",
     "ProblemDetails",
     "ProtocolDocument",
+    "ProtocolVersionDocument",
     "Readiness",
     "ReadinessTrouble",
     "ReadingPage",

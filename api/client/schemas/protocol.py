@@ -1,11 +1,13 @@
 """The protocol, its agencies and their keys."""
 
 from collections.abc import Mapping
+from datetime import date
 from uuid import UUID
 
 from pydantic import JsonValue
 
 from api.client.schemas.document import Document
+from ledger.procedure.amendments import AmendmentState
 from ledger.procedure.protocol import KeyChange, Party, Role
 from ledger.vocabulary.registration import PublicKey
 from ledger.vocabulary.types import AgencyId, Name, UtcDatetime
@@ -50,8 +52,52 @@ class KeyProposalDocument(Document):
     """Whether the caller may confirm it."""
 
 
+class ProtocolVersionDocument(Document):
+    """A version of the protocol that the parties adopted, with its text."""
+
+    version: int
+    edition: int
+    """The edition of the program's rules that judges the events under it."""
+    digest: str
+    """The SHA-256 of the text."""
+    adopted_at: int
+    """The position of the act that completed its adoption."""
+    in_force_from: UtcDatetime | None
+    """The earliest time of recording that it applies to; ``None`` for the first version."""
+    is_in_force: bool
+    proposal: UUID | None
+    """The amendment that proposed it; ``None`` for the first version."""
+    text: Mapping[str, JsonValue]
+
+
+class AmendmentDocument(Document):
+    """A proposed text of the protocol, and what the parties said to it."""
+
+    proposal: UUID
+    version: int
+    """The version that the text would be."""
+    state: AmendmentState
+    digest: str
+    reason: str
+    earliest_day: date | None
+    """``None``: it applies as soon as it is adopted."""
+    by: AgencyId
+    party: str
+    proposed_at: int
+    """The position of the proposal."""
+    recorded_at: UtcDatetime
+    accepted: tuple[str, ...]
+    missing: tuple[str, ...]
+    """The parties that have not accepted it."""
+    closed_at: int | None
+    """The position of the act that adopted, declined or superseded it."""
+    declined_by: str | None
+    """The party that declined it, or withdrew its own."""
+    text: Mapping[str, JsonValue]
+
+
 class ProtocolDocument(Document):
-    """The protocol that this ledger adopted."""
+    """The version of the protocol that is in force today."""
 
     id: str
     title: Name

@@ -8,13 +8,16 @@ from api.client.schemas import (
     AbsenceReport,
     AgencyKey,
     AgencyWithKeys,
+    AmendmentDocument,
     KeyProposalDocument,
     ProtocolDocument,
+    ProtocolVersionDocument,
     Receipt,
     TrailPage,
 )
 from api.http.access import TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.documents import amendment_document, version_document
 from api.http.error_handlers import responses
 from api.http.parameters import AtLeast, Position, SignedActionBody, wait_for
 from api.http.routes.outbox import ACCEPTED, answer
@@ -38,6 +41,28 @@ def get_protocol(caller: TheCaller) -> ProtocolDocument:
         roles=protocol.roles,
         rules={k: r.model_dump(mode="json") for k, r in protocol.actions.items()},
     )
+
+
+@router.get(
+    "/protocol/versions",
+    response_model=list[ProtocolVersionDocument],
+    responses=responses(401, 403, 409, 503),
+)
+def get_versions(caller: TheCaller) -> list[ProtocolVersionDocument]:
+    """Every version of the protocol that the parties adopted, with its text."""
+    agreement = caller.registry.agreement
+    in_force = agreement.next_version_at(caller.asked_at)
+    return [version_document(one, is_in_force=one is in_force) for one in agreement.versions]
+
+
+@router.get(
+    "/protocol/amendments",
+    response_model=list[AmendmentDocument],
+    responses=responses(401, 403, 409, 503),
+)
+def get_amendments(caller: TheCaller) -> list[AmendmentDocument]:
+    """Every text that was proposed, and what the parties said to it."""
+    return [amendment_document(one) for one in caller.registry.amendments]
 
 
 @router.get(
@@ -121,7 +146,7 @@ def get_absence(
     responses={**ACCEPTED, **responses(401, 403, 404, 409, 413, 422, 503, 507)},
 )
 def append_to_registry(sd_jwt: SignedActionBody, node: TheNode, caller: TheCaller) -> Response:
-    """Register or revoke an agency's key, confirm such a change, or adopt a policy of the log.
+    """Register or revoke an agency's key, amend the protocol, or adopt a policy of the log.
 
     A country's node answers 202 while the ledger node is away, as for an action on a case.
     """

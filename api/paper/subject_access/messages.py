@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import Literal
 
 from api.paper.subject_access.shapes import Plain, shapes
-from ledger.procedure.protocol import shipped_protocol
+from ledger.procedure.protocol import KeyChange, Operation, shipped_protocol
+from ledger.procedure.protocol_changes import CHANGES
 from ledger.procedure.registry import SignatureState
 from ledger.signing.signed_action import Mark
 from ledger.vocabulary import ALL_ACTIONS, NOT_UNDERSTOOD
@@ -141,9 +142,11 @@ CODES = (
 _PICKLISTS: tuple[type[StrEnum], ...] = (
     CaseStatus,
     FieldGroup,
+    KeyChange,
     LegalBasis,
     Level,
     ObligationKind,
+    Operation,
     Purpose,
     Mark,
     SignatureState,
@@ -155,7 +158,7 @@ _PICKLISTS: tuple[type[StrEnum], ...] = (
 
 def required() -> frozenset[str]:
     """The ids of all messages that a catalogue must hold, and no other."""
-    return frozenset((*CODES, *_texts(), *_actions(), *_values(), *_protocol()))
+    return frozenset((*CODES, *_texts(), *_actions(), *_values(), *_protocol(), *_changes()))
 
 
 def picklists() -> frozenset[type[StrEnum]]:
@@ -184,6 +187,11 @@ def _values() -> Iterator[str]:
     yield from ("value.bool.false", "value.bool.true")
     for picklist in picklists():
         yield from (value_id(value) for value in picklist)
+
+
+def _changes() -> Iterator[str]:
+    """What an amendment of the protocol changes."""
+    return (f"change.{change}" for change in CHANGES)
 
 
 def _protocol() -> Iterator[str]:

@@ -53,6 +53,10 @@ class Wording:
         """The label of a picklist's value."""
         return self._message(value_id(value), value.value)
 
+    def change(self, change: str) -> str:
+        """The sentence on a change of the protocol, with ``{places}`` for its values."""
+        return self._message(f"change.{change}", change)
+
     def role(self, role: str) -> str:
         return self._message(f"role.{role}", role)
 

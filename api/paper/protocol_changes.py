@@ -1,0 +1,65 @@
+"""Changes of the protocol as sentences, in the words of one language."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from api.paper.subject_access.wording import Wording
+from ledger.procedure.protocol import KeyChange, Operation
+from ledger.procedure.protocol_changes import ProtocolChange
+from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import CaseStatus, ClosureReason, ConsentScope
+
+
+def sentences(changes: Iterable[ProtocolChange], words: Wording) -> tuple[str, ...]:
+    """Return each change as one sentence."""
+    return tuple(sentence(change, words) for change in changes)
+
+
+def sentence(change: ProtocolChange, words: Wording) -> str:
+    """Return what a change says, for a person to read."""
+    told = {name: _told(change.id, name, value, words) for name, value in change.values.items()}
+    return words.change(change.id).format(**told)
+
+
+def fact(name: str, words: Wording) -> str:
+    """Return what holds of a case, by the action that establishes it; else its machine name."""
+    if name in CASE_ACTIONS:
+        return words.kind(name)
+    head, _, scope = name.partition("_")
+    if head == "consent" and scope in set(ConsentScope):
+        return f"{words.kind('consent_given')}: {words.picked(ConsentScope(scope))}"
+    return name
+
+
+_SAYING: Mapping[str, Callable[[str, Wording], str]] = {
+    "role": lambda value, words: words.role(value),
+    "roles": lambda value, words: _each(value, words.role),
+    "by": lambda value, words: words.role(value),
+    "action": lambda value, words: words.kind(value),
+    "fact": fact,
+    "party": lambda value, words: words.country(value),
+    "group": lambda value, words: words.picked(FieldGroup(value)),
+    "operation": lambda value, words: words.picked(Operation(value)),
+    "key_change": lambda value, words: words.picked(KeyChange(value)),
+    "reasons": lambda value, words: _each(value, lambda r: words.picked(ClosureReason(r))),
+}
+"""How the values of each name are said; others are said as they are."""
+_OF_FACTS = {"expected", "deadline", "duty"}
+"""Changes whose value ``after`` names facts."""
+
+
+def _told(change: str, name: str, value: str, words: Wording) -> str:
+    if value in ("", "-"):
+        return "—"
+    if name == "after" and change.partition("_")[0] in _OF_FACTS:
+        return _each(value, lambda one: fact(one, words))
+    if change == "agency_role" and name in ("before", "after"):
+        return words.role(value)
+    if change == "status":
+        return words.picked(CaseStatus(value))
+    say = _SAYING.get(name)
+    return value if say is None else say(value, words)
+
+
+def _each(value: str, say: Callable[[str], str]) -> str:
+    return ", ".join(say(one) for one in value.split(", "))

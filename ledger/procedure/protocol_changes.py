@@ -1,0 +1,367 @@
+"""What one version of a protocol changes of another, part by part, for people to read.
+
+Each change has a stable id and the values that a sentence about it needs. Catalogues have one text
+for each id in every language: ``change.`` and the id, with the values' names as ``{places}``.
+Nothing is left out: a part that has no change of its own is reported as ``other``.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from ledger.procedure.protocol import (
+    ActionRule,
+    Duty,
+    Expectation,
+    KeyConfirmation,
+    Operation,
+    Protocol,
+    Retention,
+)
+
+CHANGES: Mapping[str, tuple[str, ...]] = {
+    "title": ("before", "after"),
+    "edition": ("before", "after"),
+    "party_added": ("party", "name"),
+    "party_renamed": ("party", "before", "after"),
+    "party_removed": ("party",),
+    "agency_added": ("agency", "name", "role", "party"),
+    "agency_renamed": ("agency", "before", "after"),
+    "agency_moved": ("agency", "before", "after"),
+    "agency_role": ("agency", "before", "after"),
+    "agency_removed": ("agency", "name"),
+    "role_added": ("role",),
+    "role_renamed": ("role", "before", "after"),
+    "role_removed": ("role",),
+    "action_added": ("action", "roles"),
+    "action_removed": ("action",),
+    "may_act": ("role", "action"),
+    "may_act_no_more": ("role", "action"),
+    "requires": ("action", "fact"),
+    "requires_no_more": ("action", "fact"),
+    "requires_for_child": ("action", "fact"),
+    "requires_for_child_no_more": ("action", "fact"),
+    "forbidden_while": ("action", "fact"),
+    "forbidden_while_no_more": ("action", "fact"),
+    "establishes": ("action", "fact"),
+    "establishes_no_more": ("action", "fact"),
+    "ends": ("action", "fact"),
+    "ends_no_more": ("action", "fact"),
+    "second_party": ("role", "action"),
+    "second_party_no_more": ("role", "action"),
+    "on_closed_case": ("action",),
+    "on_closed_case_no_more": ("action",),
+    "status": ("action", "before", "after"),
+    "expected": ("action", "after", "roles"),
+    "expected_no_more": ("action", "after"),
+    "expected_of": ("action", "after", "roles"),
+    "deadline": ("action", "after", "days_before", "days"),
+    "deadline_added": ("action", "after", "days"),
+    "deadline_removed": ("action", "after", "days_before"),
+    "deadline_of_open_steps": ("action", "after"),
+    "expected_otherwise": ("action", "after"),
+    "access_opened": ("role", "operation", "group"),
+    "access_closed": ("role", "operation", "group"),
+    "duty_opened": ("role", "group", "after"),
+    "duty_closed": ("role", "group", "after"),
+    "duty_abroad": ("role", "group", "after"),
+    "duty_abroad_no_more": ("role", "group", "after"),
+    "retention": ("reasons", "days", "grace_days"),
+    "retention_no_more": ("reasons", "days"),
+    "key_confirmation": ("role", "key_change", "by"),
+    "key_confirmation_no_more": ("role", "key_change", "by"),
+    "quorum": ("witnesses", "coordinators", "notice_days"),
+    "quorum_no_more": (),
+    "other": ("part",),
+}
+"""Every change, with the names of its values."""
+_FACTS = ("requires", "requires_for_child", "forbidden_while", "establishes", "ends")
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolChange:
+    """One change: its id in :data:`CHANGES`, and its values as texts.
+
+    Values are machine names, such as an agency's id, a role or a fact, and names as written. A
+    value with several parts has them separated by commas.
+    """
+
+    id: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+def changes(before: Protocol, after: Protocol) -> tuple[ProtocolChange, ...]:
+    """Return what ``after`` changes of ``before``, by the protocol's own order of parts.
+
+    The number of the version is no change.
+    """
+    found = chain(
+        _general(before, after),
+        _parties(before, after),
+        _agencies(before, after),
+        _roles(before, after),
+        _actions(before, after),
+        _expected(before, after),
+        _access(before, after),
+        _duties(before.duties, after.duties),
+        _retention(before.retention, after.retention),
+        _confirmations(before.confirmed_keys, after.confirmed_keys),
+        _others(before, after),
+    )
+    return tuple(found)
+
+
+def _change(change: str, **values: object) -> ProtocolChange:
+    told = {name: _text(values[name]) for name in CHANGES[change]}
+    return ProtocolChange(change, told)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return str(value)
+    return ", ".join(map(str, value))
+
+
+def _general(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    if before.title != after.title:
+        yield _change("title", before=before.title, after=after.title)
+    if before.edition != after.edition:
+        yield _change("edition", before=before.edition, after=after.edition)
+    quorum = after.quorum
+    if before.quorum != quorum:
+        if quorum is None:
+            yield _change("quorum_no_more")
+        else:
+            yield _change(
+                "quorum",
+                witnesses=quorum.witnesses,
+                coordinators=quorum.coordinators,
+                notice_days=quorum.notice_days,
+            )
+
+
+def _parties(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    old = {party.code: party.name for party in before.parties}
+    new = {party.code: party.name for party in after.parties}
+    for code, name in new.items():
+        if code not in old:
+            yield _change("party_added", party=code, name=name)
+        elif old[code] != name:
+            yield _change("party_renamed", party=code, before=old[code], after=name)
+    yield from (_change("party_removed", party=code) for code in old.keys() - new.keys())
+
+
+def _agencies(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    for agency in after.agencies:
+        old = before.agencies_by_id.get(agency.id)
+        if old is None:
+            yield _change(
+                "agency_added",
+                agency=agency.id,
+                name=agency.name,
+                role=agency.role,
+                party=agency.party,
+            )
+            continue
+        if old.name != agency.name:
+            yield _change("agency_renamed", agency=agency.id, before=old.name, after=agency.name)
+        if old.role != agency.role:
+            yield _change("agency_role", agency=agency.id, before=old.role, after=agency.role)
+        if old.city != agency.city:
+            yield _change(
+                "agency_moved", agency=agency.id, before=old.city or "-", after=agency.city or "-"
+            )
+        if old.party != agency.party:
+            yield _change("other", part=f"agencies.{agency.id}.party")
+    for agency in before.agencies:
+        if agency.id not in after.agencies_by_id:
+            yield _change("agency_removed", agency=agency.id, name=agency.name)
+
+
+def _roles(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    for role, name in after.roles.items():
+        if role not in before.roles:
+            yield _change("role_added", role=role)
+        elif before.roles[role] != name:
+            yield _change("role_renamed", role=role, before=before.roles[role], after=name)
+    yield from (
+        _change("role_removed", role=role) for role in before.roles if role not in after.roles
+    )
+
+
+def _actions(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    for action, rule in after.actions.items():
+        old = before.actions.get(action)
+        if old is None:
+            yield _change("action_added", action=action, roles=rule.roles)
+        else:
+            yield from _rule(action, old, rule)
+    for action in before.actions:
+        if action not in after.actions:
+            yield _change("action_removed", action=action)
+
+
+def _rule(action: str, before: ActionRule, after: ActionRule) -> Iterator[ProtocolChange]:
+    yield from _moved("may_act", before.roles, after.roles, "role", action=action)
+    for part in _FACTS:
+        yield from _moved(part, getattr(before, part), getattr(after, part), "fact", action=action)
+    yield from _moved(
+        "second_party", before.by_another_party, after.by_another_party, "role", action=action
+    )
+    if before.on_closed_case != after.on_closed_case:
+        yield _change(f"on_closed_case{'' if after.on_closed_case else '_no_more'}", action=action)
+    if before.sets_status != after.sets_status:
+        yield _change(
+            "status",
+            action=action,
+            before=before.sets_status or "-",
+            after=after.sets_status or "-",
+        )
+    if before.reviews != after.reviews:
+        yield _change("other", part=f"actions.{action}.reviews")
+
+
+def _moved(
+    change: str, before: Iterable[str], after: Iterable[str], name: str, **values: str
+) -> Iterator[ProtocolChange]:
+    """What came into a list, and what is in it no more."""
+    old, new = tuple(before), tuple(after)
+    for value in new:
+        if value not in old:
+            yield _change(change, **values, **{name: value})
+    for value in old:
+        if value not in new:
+            yield _change(f"{change}_no_more", **values, **{name: value})
+
+
+def _expected(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    old = {one.key: one for one in before.expected}
+    new = {one.key: one for one in after.expected}
+    for key, step in new.items():
+        told = {"action": step.action, "after": step.after}
+        was = old.get(key)
+        if was is None:
+            yield _change("expected", **told, roles=step.roles)
+            if step.within_days is not None:
+                yield _change("deadline_added", **told, days=step.within_days)
+            if step.applies_to_open:
+                yield _change("deadline_of_open_steps", **told)
+        elif was != step:
+            yield from _step(was, step, told)
+    for key, step in old.items():
+        if key not in new:
+            yield _change("expected_no_more", action=step.action, after=step.after)
+
+
+def _step(
+    before: Expectation, after: Expectation, told: Mapping[str, Any]
+) -> Iterator[ProtocolChange]:
+    days_before, days = before.within_days, after.within_days
+    if days_before != days:
+        if days is None:
+            yield _change("deadline_removed", **told, days_before=days_before)
+        elif days_before is None:
+            yield _change("deadline_added", **told, days=days)
+        else:
+            yield _change("deadline", **told, days_before=days_before, days=days)
+    if before.roles != after.roles:
+        yield _change("expected_of", **told, roles=after.roles)
+    if after.applies_to_open and after != before:
+        yield _change("deadline_of_open_steps", **told)
+    rest = {"within_days": days, "roles": after.roles, "applies_to_open": after.applies_to_open}
+    if before.model_copy(update=rest) != after:
+        yield _change("expected_otherwise", **told)
+
+
+def _access(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    old, new = _cells(before), _cells(after)
+    for change, cells in (("access_opened", new - old), ("access_closed", old - new)):
+        for role, operation, group in sorted(cells):
+            yield _change(change, role=role, operation=operation, group=group)
+
+
+def _cells(protocol: Protocol) -> set[tuple[str, str, str]]:
+    return {
+        (role, Operation(operation).value, group.value)
+        for role, operations in protocol.access.items()
+        for operation, groups in operations.items()
+        for group in groups
+    }
+
+
+def _duties(before: tuple[Duty, ...], after: tuple[Duty, ...]) -> Iterator[ProtocolChange]:
+    for abroad, opened in ((False, "duty_opened"), (True, "duty_abroad")):
+        closed = "duty_closed" if not abroad else "duty_abroad_no_more"
+        old, new = _duty_cells(before, abroad), _duty_cells(after, abroad)
+        for change, cells in ((opened, new - old), (closed, old - new)):
+            for role, group, facts in sorted(cells):
+                yield _change(change, role=role, group=group, after=facts)
+
+
+def _duty_cells(duties: Iterable[Duty], abroad: bool) -> set[tuple[str, str, tuple[str, ...]]]:
+    return {
+        (role, group.value, duty.after)
+        for duty in duties
+        for role in duty.roles
+        for group in duty.groups
+        if duty.to_other_countries or not abroad
+    }
+
+
+def _retention(
+    before: tuple[Retention, ...], after: tuple[Retention, ...]
+) -> Iterator[ProtocolChange]:
+    for rule in after:
+        if rule not in before:
+            yield _change(
+                "retention",
+                reasons=[reason.value for reason in rule.reasons] or "-",
+                days=rule.days,
+                grace_days=rule.grace_days,
+            )
+    kept = {rule.reasons for rule in after}
+    for rule in before:
+        if rule.reasons not in kept:
+            reasons = [reason.value for reason in rule.reasons] or "-"
+            yield _change("retention_no_more", reasons=reasons, days=rule.days)
+
+
+def _confirmations(
+    before: tuple[KeyConfirmation, ...], after: tuple[KeyConfirmation, ...]
+) -> Iterator[ProtocolChange]:
+    old, new = _confirmed(before), _confirmed(after)
+    named = (("key_confirmation", new - old), ("key_confirmation_no_more", old - new))
+    for change, cells in named:
+        for role, key_change, by in sorted(cells):
+            yield _change(change, role=role, key_change=key_change, by=by)
+
+
+def _confirmed(rules: Iterable[KeyConfirmation]) -> set[tuple[str, str, str]]:
+    return {
+        (role, change.value, by)
+        for rule in rules
+        for role in rule.roles
+        for change in rule.changes
+        for by in rule.by
+    }
+
+
+_TOLD = {
+    "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
+    "expected", "access", "duties", "retention", "confirmed_keys",
+}  # fmt: skip
+"""The parts that the functions above compare."""
+
+
+def _others(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    """Parts that this program compares in no other way: the whole part is named."""
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    for part in sorted(old.keys() | new.keys()):
+        if part not in _TOLD and _plain(old.get(part)) != _plain(new.get(part)):
+            yield _change("other", part=part)
+
+
+def _plain(value: object) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,123 @@
+"""The difference of two texts: complete, each change by its id, and said in every language."""
+
+import string
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.paper.protocol_changes import sentence
+from api.paper.subject_access.catalogues import messages
+from api.paper.subject_access.messages import LANGUAGES
+from api.paper.subject_access.wording import wording
+from ledger.procedure.amendments import text_of
+from ledger.procedure.protocol import Protocol, shipped_protocol
+from ledger.procedure.protocol_changes import CHANGES, ProtocolChange, changes
+
+BASE = shipped_protocol()
+TEXT = text_of(BASE)
+
+
+def changed(**parts: Any) -> Protocol:
+    return Protocol.model_validate(TEXT | {"version": 2} | parts)
+
+
+def of(**parts: Any) -> list[tuple[str, Mapping[str, str]]]:
+    return [(one.id, one.values) for one in changes(BASE, changed(**parts))]
+
+
+def rule(action: str, **parts: Any) -> dict[str, Any]:
+    return {"actions": TEXT["actions"] | {action: TEXT["actions"][action] | parts}}
+
+
+def test_the_same_text_changes_nothing() -> None:
+    assert of() == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ({"title": "Another"}, ("title", {"before": BASE.title, "after": "Another"})),
+        (rule("case_closed", roles=[]), ("may_act_no_more", {"role": "coordinator"})),
+        (rule("case_closed", on_closed_case=True), ("on_closed_case", {"action": "case_closed"})),
+        (
+            {"roles": TEXT["roles"] | {"labour_inspector": "Labour inspector"}},
+            ("role_added", {"role": "labour_inspector"}),
+        ),
+        (
+            {"expected": [TEXT["expected"][0] | {"within_days": 1}, *TEXT["expected"][1:]]},
+            ("deadline", {"days_before": "10", "days": "1"}),
+        ),
+        ({"expected": TEXT["expected"][1:]}, ("expected_no_more", {"action": "victim_identified"})),
+        (
+            {"access": TEXT["access"] | {"ngo": {"read": ["whereabouts"]}}},
+            ("access_opened", {"role": "ngo", "operation": "read", "group": "whereabouts"}),
+        ),
+        ({"retention": []}, ("retention_no_more", {"days": str(BASE.retention[0].days)})),
+        ({"confirmed_keys": []}, ("key_confirmation_no_more", {"role": "oversight"})),
+        (
+            {"quorum": {"witnesses": 3, "coordinators": 2, "notice_days": 20}},
+            ("quorum", {"witnesses": "3", "notice_days": "20"}),
+        ),
+        ({"edition": 1}, ("edition", {"before": "2", "after": "1"})),
+    ],
+)
+def test_a_change_has_its_id_and_values(
+    parts: dict[str, Any], expected: tuple[str, Mapping[str, str]]
+) -> None:
+    name, values = expected
+    found = [told for change, told in of(**parts) if change == name]
+    assert any(values.items() <= told.items() for told in found), of(**parts)
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> Protocol:
+    """The base with one leaf or list item of one part changed; of order alone nothing changes."""
+    text: Any = {}
+    try:
+        part = draw(st.sampled_from(sorted(TEXT.keys() - {"id", "version", "parties"})))
+        text = _edited(draw, TEXT[part])
+        return changed(**{part: text})
+    except ValueError:
+        return BASE
+
+
+def _edited(draw: st.DrawFn, value: Any) -> Any:
+    if isinstance(value, dict) and value:
+        name = draw(st.sampled_from(sorted(value)))
+        return value | {name: _edited(draw, value[name])}
+    if isinstance(value, list) and value:
+        place = draw(st.integers(0, len(value) - 1))
+        if draw(st.booleans()):
+            return value[:place] + value[place + 1 :]
+        return [*value[:place], _edited(draw, value[place]), *value[place + 1 :]]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    return f"{value}x"
+
+
+@settings(max_examples=60, deadline=None)
+@given(edits())
+def test_no_change_is_left_out(edited: Protocol) -> None:
+    told = changes(BASE, edited)
+    assert bool(told) is (text_of(edited) | {"version": 0} != TEXT | {"version": 0})
+    for language in LANGUAGES:
+        for one in told:
+            assert "{" not in sentence(one, wording(language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_change_is_said_with_its_values(language: str) -> None:
+    said = messages(language)
+    for change, values in CHANGES.items():
+        text = said[f"change.{change}"]
+        places = {name for _, name, _, _ in string.Formatter().parse(text) if name}
+        assert places <= set(values), change
+        # The machine names of the old value may be left out, what becomes of it never.
+        assert places >= set(values) - {"before", "roles"}, change
+    told = ProtocolChange("agency_added", dict.fromkeys(CHANGES["agency_added"], "ME"))
+    assert "ME" in sentence(told, wording("en"))
