@@ -296,7 +296,7 @@ def test_asking_for_the_same_without_end_makes_no_entries_without_end(
         for _ in range(times):
             montenegro.completing._answered.clear()  # the pause of half a minute is over
             asked = FieldsAsked(ask=uuid4(), actions=(world.opening_id,))
-            countries.mailbox.put(pack(asked, None, registry.protocol, "XK", "ME", key))
+            countries.mailbox.put(pack(asked, None, registry.directory, "XK", "ME", key))
             montenegro.receiving.fetch()
             montenegro.completing.step()
             montenegro.delivery.step()
@@ -391,7 +391,7 @@ def test_an_answer_counts_as_that_countrys_node_signed_it_alone(world: World) ->
         signed = content.model_copy(update={"ask": ask})
         text = node_statements.sign(signed, TYPE, key["xk-node"])
         answer = FieldsAnswered(statement=text)
-        parcel = pack(answer, None, registry.protocol, "XK", "ME", public)
+        parcel = pack(answer, None, registry.directory, "XK", "ME", public)
         montenegro.completing.take_in(montenegro.vault, parcel, answer, registry)
         named = world.standing("ME").named[world.opening_id, FieldPart.CASE]
         (kosovo,) = [one for one in named.asked if one.country == "XK"]

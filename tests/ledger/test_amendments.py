@@ -55,10 +55,11 @@ def script() -> Iterator[ModuleType]:
 class Parties:
     """A ledger in memory that records what the rules allow, and all who judge it again."""
 
-    def __init__(self, script: ModuleType) -> None:
-        self.agencies = Agencies()
-        self.ledger = MemoryLedger(self.agencies)
-        self.ledger.begin()
+    def __init__(self, script: ModuleType, begun: MemoryLedger) -> None:
+        """``begun`` has the adoption and the keys; it stays as it is."""
+        self.agencies = Agencies(begun.agencies.protocol, dict(begun.agencies.keys))
+        versions = dict(begun.versions)
+        self.ledger = MemoryLedger(self.agencies, [*begun.recorded], versions, begun.now)
         self.replay = Revalidation()
         self.script, self.auditor = script, script.Registry()
         self.registry: Registry | None = None
@@ -69,7 +70,7 @@ class Parties:
         """Everyone reads what was recorded since; nobody finds anything."""
         for row in self.ledger.recorded[self.at :]:
             self.at += 1
-            assert list(self.replay.judge(row.position, inspect(row))) == []
+            assert list(self.replay.judge(row.position, inspect(row), self.ledger.root)) == []
             event = recorded(row.state, row.originator_id, row.version, row.position)
             if row.originator_id == self.agencies.protocol.ledger_id:
                 self.registry, mark = applied(self.registry, event)
@@ -86,7 +87,9 @@ class Parties:
         """Decide an act as the ledger node does, and record it. Raises ``Refusal``."""
         text = self.agencies.sign(agency, action, None).without_disclosures()
         signed = read_recorded(text)
-        decide_on_protocol(signed, self.read(), self.ledger.now + timedelta(minutes=1))
+        decide_on_protocol(
+            signed, self.read(), self.ledger.now + timedelta(minutes=1), self.ledger.root
+        )
         self.ledger.put(text, self.agencies.protocol.ledger_id)
         self.read()
         return signed.id
@@ -99,7 +102,7 @@ class Parties:
         row = self.ledger.recorded[-1]
         with pytest.raises(self.script.Failed):
             self.auditor.take(row.position, self.script.event_of(row.state))
-        return list(self.replay.judge(row.position, inspect(row)))
+        return list(self.replay.judge(row.position, inspect(row), self.ledger.root))
 
     def refused(self, agency: str, action: Action) -> str:
         with pytest.raises(Refusal) as refusal:
@@ -117,9 +120,16 @@ class Parties:
         self.act(AL, acceptance(proposed, text))
 
 
+@pytest.fixture(scope="module")
+def begun() -> MemoryLedger:
+    ledger = MemoryLedger(Agencies())
+    ledger.begin()
+    return ledger
+
+
 @pytest.fixture
-def parties(script: ModuleType) -> Parties:
-    return Parties(script)
+def parties(script: ModuleType, begun: MemoryLedger) -> Parties:
+    return Parties(script, begun)
 
 
 def test_it_is_in_force_once_every_party_accepted_it_and_not_before(parties: Parties) -> None:
@@ -166,7 +176,9 @@ def test_an_event_before_it_is_judged_by_the_old_text(parties: Parties) -> None:
     parties.read()
     parties.ledger.take("xk-dhtqnj", opening(("ME",)), UUID(int=3))
     row = parties.ledger.recorded[-1]
-    assert list(parties.replay.judge(row.position, inspect(row))) == ["the rules refuse it (role)"]
+    assert list(parties.replay.judge(row.position, inspect(row), parties.ledger.root)) == [
+        "the rules refuse it (role)"
+    ]
 
 
 def test_a_declined_or_withdrawn_proposal_is_closed(parties: Parties) -> None:
@@ -315,7 +327,7 @@ def test_a_text_of_a_later_program_is_no_contradiction(parties: Parties) -> None
     text = parties.agencies.sign(XK, act, None).without_disclosures()
     parties.ledger.put(text, parties.agencies.protocol.ledger_id)
     row = parties.ledger.recorded[-1]
-    found = list(parties.replay.judge(row.position, inspect(row)))
+    found = list(parties.replay.judge(row.position, inspect(row), parties.ledger.root))
     assert found == ["the rules refuse it (unknown-version)"]
 
 
