@@ -36,8 +36,8 @@ from benchmarks import machine
 from benchmarks.growth import agencies_of, database_of, prepare, proportional_bytes, serving
 from benchmarks.synthetic import grow
 from projections.analysis.events import Where, opened
+from projections.columnar.duckdb_tables import connect, put_tables
 from projections.columnar.manifest import Manifest, existing_manifest
-from projections.columnar.tables import connect, put_tables
 
 RESULTS = Path(__file__).parent / "results" / "columnar.json"
 ROUNDS = 5

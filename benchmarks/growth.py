@@ -31,7 +31,7 @@ from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.progress import Progress
 
-from api.runtime.database import create_database
+from api.runtime.node_database import create_database
 from api.runtime.schema import migrate_all
 from benchmarks import machine
 from benchmarks.growth_plot import plot
@@ -44,9 +44,9 @@ from ledger.store.datastore import LedgerDatastore
 from ledger.store.embedded import EmbeddedServer
 from projections.folds.case_folder import CaseStep
 from projections.folds.state_json import StateDocuments
+from projections.tables.all_views import VIEWS
 from projections.tables.view import PROJECTOR_ROLE, SLOTS, EventHistory
 from projections.tables.view_queries import ViewReader
-from projections.tables.views import VIEWS
 from tests.support.agencies import Agencies
 
 RESULTS = Path(__file__).parent / "results" / "growth.json"

@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.cli.building import expected
-from api.importing.running import BATCH, CHUNK, Importer, Order
+from api.importing.import_run import BATCH, CHUNK, Importer, Order
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment

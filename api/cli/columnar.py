@@ -19,11 +19,11 @@ from rich.progress import (
 )
 
 from api.cli.output import AsJson, failures, out, print_json
-from api.runtime.database import open_store
+from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from projections.columnar.sources import SnapshotSource
+    from projections.columnar.snapshot_sources import SnapshotSource
 
 app = typer.Typer()
 
@@ -48,7 +48,7 @@ def export_columns(
 
     `ledger` fields alone. Run it again and only what is new is written.
     """
-    from projections.columnar.exporting import export
+    from projections.columnar.parquet_export import export
 
     with failures(as_json), source_of(static) as source, writing(as_json) as progress:
         manifest = export(source, parquet, progress, upto=upto)
@@ -70,7 +70,7 @@ def export_columns(
 @contextmanager
 def source_of(static: Path | None) -> Iterator["SnapshotSource"]:
     """The events of a directory of static files, or else of this node's database."""
-    from projections.columnar.sources import DirectorySource, database_source
+    from projections.columnar.snapshot_sources import DirectorySource, database_source
 
     if static is not None:
         yield DirectorySource(static)

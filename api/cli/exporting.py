@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.client import LedgerClient, RefusedError
-from api.importing.writing import check_writable, write_rows
+from api.importing.htcds_writer import check_writable, write_rows
 from ledger.importing.row import ActionInRow, case_row
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Purpose

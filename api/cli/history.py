@@ -10,7 +10,7 @@ from rich.table import Table
 
 from api.cli.nodes import app, copy_from, own_copy
 from api.cli.output import AsJson, failures, out, print_json
-from api.continuity.history import accept, mark_file, troubles_of
+from api.continuity.history_guard import accept, mark_file, troubles_of
 from api.continuity.key_faults import find
 from api.exchange.mirror_sync import HttpSource
 from api.keys.country_keys import country_keys, person_keys

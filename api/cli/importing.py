@@ -13,10 +13,10 @@ from rich.table import Table
 from api.cli.building import expected
 from api.cli.connection import Agency, KeyFile
 from api.cli.output import AsJson, err, fail, failures, out, print_json
-from api.importing.errors import RefusalReason, reasons
-from api.importing.running import CHUNK, ImportConflictError, Importer, Order, Progress, Summary
+from api.importing.error_file import RefusalReason, reasons
+from api.importing.import_run import CHUNK, ImportConflictError, Importer, Order, Progress, Summary
 from api.keys.agency_keys import own_key
-from api.runtime.database import check_migrated, open_store
+from api.runtime.node_database import check_migrated, open_store
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.importing.import_map import ImportMap, load_map

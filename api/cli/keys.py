@@ -352,7 +352,7 @@ def replace_persons_keys(
     the database from before open no more: make a new one afterwards.
     """
     from api.keys.country_keys import country_key, person_keys
-    from api.runtime.database import open_store
+    from api.runtime.node_database import open_store
     from ledger.vault.data_key_rotation import replace_data_keys
 
     settings = Settings()
@@ -429,9 +429,9 @@ def retire_country(
     Refused while the newest key is not the registered one, or a data key is sealed to an earlier
     one. Parcels that others sealed to an earlier key and that were not fetched stay closed.
     """
-    from api.continuity.history import mark_file
+    from api.continuity.history_guard import mark_file
     from api.keys.country_keys import country_key, person_keys, retire_country_keys
-    from api.runtime.database import open_store
+    from api.runtime.node_database import open_store
     from ledger.application import Ledger, environment
 
     settings = Settings()

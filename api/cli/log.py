@@ -24,7 +24,7 @@ from api.keys.log_keys import (
 from api.processes.server import log_as_json, run
 from api.processes.supervisor import leave_when_told
 from api.processes.witness_app import create_witness_app
-from api.runtime.database import open_store
+from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.export.stand_alone import stand_alone_files

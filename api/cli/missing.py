@@ -9,7 +9,7 @@ from rich.table import Table
 from api.cli.nodes import app
 from api.cli.output import AsJson, failures, out, print_json
 from api.keys.log_keys import own_parties
-from api.runtime.database import open_store
+from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 from ledger.store.database import Database
 from ledger.vault.missing_disclosures import MissingPart, MissingParts

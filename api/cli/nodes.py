@@ -16,7 +16,7 @@ from api.client.bounded_answers import bounded_client
 from api.exchange.mirror_sync import HttpSource
 from api.keys.log_keys import log_keys, trusted_policy
 from api.node.node import node_client
-from api.runtime.database import NodeDatabase, open_store
+from api.runtime.node_database import NodeDatabase, open_store
 from api.runtime.settings import Settings
 from api.workers.clock_watch import ClockWatch
 from ledger.application import Ledger, environment

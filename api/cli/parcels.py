@@ -15,7 +15,7 @@ from api.exchange.parcel_standing import ParcelsStanding, WithoutKeys, parcels_s
 from api.http.documents import parcels_waiting
 from api.keys.country_keys import parcel_keys
 from api.keys.log_keys import own_parties
-from api.runtime.database import open_store
+from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 from ledger.replication.mailbox import Mailbox
 from ledger.store.database import Database

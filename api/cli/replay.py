@@ -199,7 +199,7 @@ def ledger(
 
 @contextmanager
 def _source(export: Path | None, database: bool) -> Iterator["EventSource"]:
-    from api.runtime.database import open_store
+    from api.runtime.node_database import open_store
     from projections.time.event_sources import DatabaseEvents, ExportEvents
 
     if export is not None and database:

@@ -9,7 +9,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from api.cli.output import AsJson, fail, failures, out
 from api.paper.annual_report import markdown
 from api.paper.subject_access.messages import LANGUAGES
-from api.runtime.database import open_store
+from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 from api.services.report_sources import Progress as Told
 from api.services.report_sources import report_of_database, report_of_export

@@ -26,12 +26,12 @@ from api.processes.server import log_as_json, tls_context
 from api.processes.server import serve as run_server
 from api.processes.supervisor import leave_when_told
 from api.runtime import disk
-from api.runtime.database import check_migrated, open_store
+from api.runtime.node_database import check_migrated, open_store
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from api.services.adoption import adopt_protocol
 from ledger.signing.key_possession import request_of
-from projections.tables.views import VIEWS
+from projections.tables.all_views import VIEWS
 from projections.upkeep.rebuild import rebuild_views
 
 app = typer.Typer()

@@ -112,8 +112,8 @@ def _counted(
     parquet: Path | None, records: Path | None, by: list[str]
 ) -> tuple["Cube", dict["Cell", int], int, str | None, str]:
     """The counts, how far and of which events they are, and a name for whose they are."""
+    from projections.columnar.duckdb_tables import parties_of
     from projections.columnar.manifest import existing_manifest
-    from projections.columnar.tables import parties_of
     from projections.statistics.counting import count_cases, count_records
 
     if (parquet is None) is (records is None):

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from api.cli.nodes import app
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.exchange.waiting import AT_ONCE, statement
+from api.exchange.waiting_times import AT_ONCE, statement
 from api.http.documents import submission_document
 from api.keys.agency_keys import own_key
-from api.runtime.database import open_store
+from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.procedure.protocol import Agency

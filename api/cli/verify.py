@@ -28,7 +28,7 @@ from api.cli.output import AsJson, fail, failures, out, print_json
 from api.exchange.access_log_anchor import anchored_readings
 from api.keys.country_keys import country_keys, person_keys
 from api.keys.log_keys import own_parties, trusted_policy
-from api.runtime.database import open_store
+from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 from api.workers.timestamper import trusted_roots
 from api.workers.vault_checker import vault_check
@@ -72,7 +72,7 @@ from ledger.verification.policy_history import FILE_NAME, MAX_BYTES, PolicyHisto
 from ledger.verification.verification import ExpectedLedger, Report, verify_ledger
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.registration import PublicKey
-from projections.tables.views import VIEWS
+from projections.tables.all_views import VIEWS
 from projections.upkeep.row_comparison import DifferenceKind, RowDifference
 from projections.upkeep.view_check import EVENTS, ViewChecker
 

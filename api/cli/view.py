@@ -13,7 +13,7 @@ from rich.table import Table
 
 from api.cli.columnar import writing
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.runtime.database import open_store
+from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 
 app = typer.Typer(name="view", help="Analysts' own views of the ledger.", no_args_is_help=True)

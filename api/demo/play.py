@@ -27,7 +27,7 @@ from api.demo.picture import save
 from api.demo.story import FORBIDDEN, STORY, Forbidden
 from api.keys.country_keys import country_key
 from api.processes.server import listen, serving
-from api.runtime.database import create_database, open_store
+from api.runtime.node_database import create_database, open_store
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment

@@ -2,7 +2,7 @@
 
 The tail goes in one transaction (:mod:`ledger.replication.rejoining`), with the views. The
 operator's decision is recorded in the database first and in the mark next, as every decision about
-the history is (:mod:`api.continuity.history`). If the command ends between the two, it is run
+the history is (:mod:`api.continuity.history_guard`). If the command ends between the two, it is run
 again, and writes the mark.
 """
 
@@ -13,9 +13,9 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
 
-from api.continuity.history import mark_file
+from api.continuity.history_guard import mark_file
 from api.keys.log_keys import own_parties, trusted_policy, witness_keys
-from api.runtime.database import NodeDatabase
+from api.runtime.node_database import NodeDatabase
 from api.runtime.settings import Settings
 from api.runtime.status import WORK_LOCK
 from ledger.application import Ledger

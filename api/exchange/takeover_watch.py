@@ -21,7 +21,7 @@ import structlog
 
 from api.client.bounded_answers import bounded_client
 from api.client.schemas.health import Effect
-from api.continuity.history import TAKEN_OVER, HistoryGuard
+from api.continuity.history_guard import TAKEN_OVER, HistoryGuard
 from api.exchange.witness_clients import LATEST, Witnesses
 from api.keys.log_keys import log_keys
 from api.runtime.settings import Settings

@@ -13,7 +13,7 @@ from api.node.node import Node
 from api.runtime.readiness import worst
 from ledger.system import clock
 from ledger.system.version import program_version
-from projections.tables.views import VIEWS
+from projections.tables.all_views import VIEWS
 from projections.upkeep.continuous_check import check_standing, differing_rows
 
 

@@ -10,11 +10,11 @@ from api.authentication.sessions import Sessions
 from api.authentication.sign_in import RelyingParty, SignIn
 from api.client import LedgerClient
 from api.client.schemas import Following
-from api.continuity.history import HistoryGuard, mark_file
+from api.continuity.history_guard import HistoryGuard, mark_file
 from api.continuity.lost_keys import check_none_lost
 from api.exchange.parcel_standing import ParcelsStanding, parcels_standing
 from api.exchange.takeover_watch import TakeoverWatch
-from api.exchange.waiting import WaitingComparison
+from api.exchange.waiting_times import WaitingComparison
 from api.exchange.witness_clients import LATEST, CopiedRoots, RecordedRoots, Witnesses
 from api.keys.agency_keys import own_key
 from api.keys.country_keys import country_keys, parcel_keys, person_keys

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
-from api.exchange.waiting import WaitingTimes
+from api.exchange.waiting_times import WaitingTimes
 from api.keys.key_ends import concerns, ending_keys, step_before
 from api.notifying.subscriptions import Subscription
 from ledger.procedure.case_state import AnnouncedErasure

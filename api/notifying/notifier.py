@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from api.exchange.waiting import WaitingTimes
+from api.exchange.waiting_times import WaitingTimes
 from api.keys.log_keys import own_parties
 from api.notifying.channels import (
     Channel,
@@ -18,6 +18,7 @@ from api.notifying.channels import (
     NotReceivedError,
     WebhookChannel,
 )
+from api.notifying.notice_outbox import NoticeOutbox, TakenNotice
 from api.notifying.notices import (
     LONGEST_OVERDUE,
     Notice,
@@ -26,7 +27,6 @@ from api.notifying.notices import (
     retention_notices,
     waiting_notices,
 )
-from api.notifying.outbox import NoticeOutbox, TakenNotice
 from api.notifying.subscriptions import Subscription, read_subscriptions
 from api.runtime.settings import Settings
 from ledger.procedure.protocol import Protocol

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from joserfc.jwk import OKPKey
 
-from api.continuity.history import HistoryMarker, mark_file
+from api.continuity.history_guard import HistoryMarker, mark_file
 from api.continuity.key_faults import KeyCheck
 from api.continuity.lost_keys import keep_used
 from api.continuity.setting_aside import SettingAside
@@ -37,7 +37,7 @@ from api.exchange.parcel_standing import (
 )
 from api.exchange.parcel_transport import HttpPostOffice, PostOffice
 from api.exchange.vault_completion import VaultCompletion
-from api.exchange.waiting import WaitingStatements, outbox_troubles, statement
+from api.exchange.waiting_times import WaitingStatements, outbox_troubles, statement
 from api.exchange.witness_clients import LATEST
 from api.keys.agency_keys import own_key
 from api.keys.country_keys import pair_shares

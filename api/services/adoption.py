@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from joserfc.jwk import OKPKey
 
-from api.runtime.database import NodeDatabase
+from api.runtime.node_database import NodeDatabase
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, Receipt, environment
 from ledger.procedure.protocol import COORDINATOR, Protocol

@@ -28,7 +28,7 @@ from eventsourcing.persistence import PersistenceError
 from rfc9457 import Problem
 
 from api.client.schemas import Outcome, Receipt
-from api.continuity.history import HistoryGuard
+from api.continuity.history_guard import HistoryGuard
 from api.runtime.problem import problem
 from api.runtime.readiness import check_may_record
 from api.runtime.status import StatusCache

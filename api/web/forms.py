@@ -9,7 +9,7 @@ from typing import Any
 
 import pycountry
 
-from api.paper.subject_access.shapes import Plain, shape
+from api.paper.subject_access.value_shapes import Plain, shape
 from api.paper.subject_access.wording import Wording
 from ledger.procedure.available_actions import Offer
 from ledger.procedure.protocol import NODE, OVERSIGHT, Protocol

@@ -10,7 +10,7 @@ In a notebook::
 
 from projections.analysis.definition import AnalystView, ViewError
 from projections.analysis.events import Event
-from projections.analysis.running import Result, events, run_view
 from projections.analysis.tables import tables
+from projections.analysis.view_run import Result, events, run_view
 
 __all__ = ["AnalystView", "Event", "Result", "ViewError", "events", "run_view", "tables"]

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from pyarrow import parquet  # type: ignore[import-untyped]
 
 from projections.columnar.decoding import COMMON, KINDS, Decoder
-from projections.columnar.exporting import export
 from projections.columnar.manifest import existing_manifest
-from projections.columnar.sources import (
+from projections.columnar.parquet_export import export
+from projections.columnar.snapshot_sources import (
     DirectorySource,
     SnapshotSource,
     agreement_of,

@@ -13,8 +13,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from projections.analysis.definition import Definition, ViewError
 from projections.columnar.cases import CASES
 from projections.columnar.decoding import COMMON, KINDS, schema_of
+from projections.columnar.duckdb_tables import LATEST_CASES
 from projections.columnar.manifest import FileEntry, Manifest, existing_manifest
-from projections.columnar.tables import LATEST_CASES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

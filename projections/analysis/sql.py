@@ -11,8 +11,8 @@ from duckdb import DuckDBPyConnection
 from projections.analysis.definition import Definition, ViewError
 from projections.analysis.plain import NotPlainError, difference, encode
 from projections.analysis.second_run import NotDeterministicError
+from projections.columnar.duckdb_tables import connect, put_tables
 from projections.columnar.manifest import Manifest, existing_manifest
-from projections.columnar.tables import connect, put_tables
 
 _ANY_ORDER = "{}: its rows come in any order; add an ORDER BY"
 _ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
+from projections.columnar.duckdb_tables import connect, put_tables
 from projections.columnar.manifest import existing_manifest
-from projections.columnar.tables import connect, put_tables
 
 
 @contextmanager

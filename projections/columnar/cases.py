@@ -20,10 +20,10 @@ from duckdb import DuckDBPyConnection
 from ledger.procedure.agreement import Agreement
 from ledger.vocabulary import CASE_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.picklists import Stage
+from projections.columnar.column_shapes import MOMENT
+from projections.columnar.duckdb_tables import connect
 from projections.columnar.manifest import SPILL, FileEntry
-from projections.columnar.shapes import MOMENT
-from projections.columnar.tables import connect
-from projections.columnar.writing import TableWriter
+from projections.columnar.parquet_writer import TableWriter
 
 CASES_VERSION = 1
 AT_ONCE = 100_000

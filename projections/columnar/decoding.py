@@ -19,7 +19,7 @@ from ledger.signing.signed_action import Mark, SignedAction
 from ledger.store.event_rows import RecordedRow
 from ledger.vocabulary import ALL_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.action import ledger_part
-from projections.columnar.shapes import (
+from projections.columnar.column_shapes import (
     MOMENT,
     ColumnEncoding,
     ColumnShape,

@@ -18,8 +18,8 @@ from ledger.vocabulary.picklists import (
     Stage,
     TraffickingStatus,
 )
+from projections.columnar.duckdb_tables import connect, put_tables
 from projections.columnar.manifest import Manifest, existing_manifest
-from projections.columnar.tables import connect, put_tables
 from projections.statistics.cube import Cell, Cube
 
 OTHER = "other"

@@ -5,7 +5,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from projections.tables.views import VIEWS
+from projections.tables.all_views import VIEWS
 
 
 def empty_views(connection: Connection[Any]) -> None:

@@ -15,8 +15,8 @@ from uuid import UUID
 from ledger.refusals import OperatorError
 from ledger.store.datastore import LedgerDatastore
 from projections.folds.case_folder import Folder
+from projections.tables.all_views import VIEWS
 from projections.tables.view import PROJECTOR_ROLE, SLOTS, EventHistory, View
-from projections.tables.views import VIEWS
 from projections.upkeep.rebuild_shards import Plan, RebuildRunsError, Shard, ShardFolder, lock_alone
 from projections.upkeep.rebuild_worker import plan_line, read_answer, shard_line
 from projections.upkeep.runner import PAGE

@@ -20,8 +20,8 @@ from ledger.store.event_rows import RecordedRow
 from projections.folds.case_folder import CaseStep, Step
 from projections.folds.registry_history import RegistryHistory
 from projections.folds.state_json import StateDocuments
+from projections.tables.all_views import VIEWS
 from projections.tables.view import PROJECTOR_ROLE, Row, View
-from projections.tables.views import VIEWS
 
 Write = Callable[[Row], None]
 

@@ -19,6 +19,7 @@ from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker, stop_together
 from ledger.system.telemetry import span
 from projections.folds.case_folder import Folder, Step
+from projections.tables.all_views import VIEWS
 from projections.tables.view import (
     PROJECTOR_ROLE,
     EventHistory,
@@ -26,7 +27,6 @@ from projections.tables.view import (
     SlotMovedError,
     View,
 )
-from projections.tables.views import VIEWS
 
 PAGE = 500
 """How many events are written at once, at most."""

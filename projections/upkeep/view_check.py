@@ -22,8 +22,8 @@ from ledger.store.database import APP_ROLE, set_role
 from ledger.store.datastore import LedgerDatastore
 from projections.folds.case_folder import Step
 from projections.folds.registry_history import RegistryHistory
+from projections.tables.all_views import VIEWS
 from projections.tables.view import Row, View
-from projections.tables.views import VIEWS
 from projections.upkeep.rebuild_shards import Shard, ShardReader, read_case_by_case
 from projections.upkeep.row_comparison import (
     CaseRange,

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from api.paper.printing.typesetting import PageFrame, PdfNotInstalledError, set_pages
-from api.runtime.database import StoreError, open_store
+from api.runtime.node_database import StoreError, open_store
 from api.runtime.settings import Settings
 from ledger.signing import keys
 from ledger.system.extras import MODULES, extra_of

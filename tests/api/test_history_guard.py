@@ -11,7 +11,7 @@ import pytest
 
 from api.client import LedgerClient, RefusedError
 from api.client.schemas.health import Effect
-from api.continuity.history import HistoryGuard, NothingToDecideError, accept, mark_file
+from api.continuity.history_guard import HistoryGuard, NothingToDecideError, accept, mark_file
 from api.continuity.key_faults import KeyFaults
 from api.runtime.readiness import HEADER
 from api.runtime.settings import Settings

@@ -15,10 +15,10 @@ import pytest
 from joserfc.jwk import OKPKey
 
 from api.cli.building import expected
-from api.importing.errors import reasons
+from api.importing.error_file import reasons
 from api.importing.files import ImportFileError
+from api.importing.import_run import ImportConflictError, Importer, Order, Progress, Summary
 from api.importing.journal import JournalError
-from api.importing.running import ImportConflictError, Importer, Order, Progress, Summary
 from api.keys.country_keys import country_key, person_keys
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
@@ -224,7 +224,7 @@ def test_it_goes_on_where_it_was_stopped(machine: Machine, monkeypatch: pytest.M
     content = rows(20, seed=7)
     content[1]["prs_Gender"] = "none"
     source = machine.csv(content)
-    monkeypatch.setattr("api.importing.running.BATCH", 4)
+    monkeypatch.setattr("api.importing.import_run.BATCH", 4)
 
     class StopError(Exception):
         pass
@@ -315,7 +315,7 @@ def revoke(machine: Machine, ledger: Ledger, key: OKPKey) -> None:
 def test_a_revoked_key_records_no_more(
     machine: Machine, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.importing.running.BATCH", 4)
+    monkeypatch.setattr("api.importing.import_run.BATCH", 4)
     key = another_key(machine, ledger)
     order = machine.order(machine.csv(rows(20, seed=11)), private=key, chunk=10)
     done: list[int] = []
@@ -342,7 +342,7 @@ def test_a_revoked_key_records_no_more(
 def test_a_registry_that_moves_stops_nothing(
     machine: Machine, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.importing.running.BATCH", 4)
+    monkeypatch.setattr("api.importing.import_run.BATCH", 4)
     order = machine.order(machine.csv(rows(12, seed=12)), chunk=5)
     summary = machine.run(order, lambda _: another_key(machine, ledger) and None)
     assert summary.mark.recorded == 12
@@ -352,7 +352,7 @@ def test_a_registry_that_moves_stops_nothing(
 def test_others_append_between_the_chunks(
     machine: Machine, ledger: Ledger, agencies: Agencies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.importing.running.BATCH", 5)
+    monkeypatch.setattr("api.importing.import_run.BATCH", 5)
     over, appended = threading.Event(), []
 
     def append() -> None:

@@ -20,9 +20,9 @@ from structlog.testing import capture_logs
 
 from api.node.node import check_settings
 from api.notifying.channels import MailChannel, MailServer, NotReceivedError, email_of
+from api.notifying.notice_outbox import NoticeOutbox
 from api.notifying.notices import LONGEST_OVERDUE, Notice, OwedNotice, notices, owes
 from api.notifying.notifier import LEASE, Notifier, check_notifications, pause_after
-from api.notifying.outbox import NoticeOutbox
 from api.notifying.subscriptions import Subscription, read_subscriptions
 from api.runtime.settings import Settings
 from ledger.application import Ledger

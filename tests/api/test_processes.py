@@ -15,7 +15,7 @@ import pytest
 
 from api.client import LedgerClient
 from api.demo.node_process import NodeProcess, is_alive
-from api.runtime.database import DATABASE
+from api.runtime.node_database import DATABASE
 from api.runtime.status import CHANNEL, NodeStatus, StatusCache, StatusReporter, notify
 from ledger.application import Ledger, environment
 from ledger.store.database import Database

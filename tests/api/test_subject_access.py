@@ -24,7 +24,7 @@ from api.paper.subject_access import catalogues
 from api.paper.subject_access.document import Access, HeldField, SubjectFile, labelled
 from api.paper.subject_access.messages import LANGUAGES, picklists, required
 from api.paper.subject_access.pdf import NotRendered, render
-from api.paper.subject_access.shapes import Plain, shape
+from api.paper.subject_access.value_shapes import Plain, shape
 from api.paper.subject_access.wording import wording
 from ledger.procedure.protocol import shipped_protocol
 from ledger.procedure.registry import SignatureState

@@ -49,7 +49,7 @@ from ledger.vocabulary.sharing import InformationReleased, ReleasedFields
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
-from tests.support.holding import VaultStanding
+from tests.support.required_disclosures import VaultStanding
 from tests.support.three_countries import PARTIES, Countries, three_countries
 from tests.support.vaults import values
 

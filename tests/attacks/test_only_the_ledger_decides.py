@@ -22,7 +22,7 @@ from joserfc.jwk import OKPKey
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.schemas.problem import ProblemDetails
 from api.demo.node_process import free_port
-from api.exchange import outbox_relay, waiting
+from api.exchange import outbox_relay, waiting_times
 from api.keys.log_keys import log_key, witness_key
 from api.runtime import readiness
 from api.runtime.settings import Settings
@@ -412,7 +412,7 @@ def test_a_dropped_action_is_compared_with_others_and_stated_to_other_countries(
     between: Between, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The way to the ledger node drops one case's actions: the node says so, past it too."""
-    monkeypatch.setattr(waiting, "_COMPARED_SECONDS", 0.0)
+    monkeypatch.setattr(waiting_times, "_COMPARED_SECONDS", 0.0)
     case_id = uuid4()
     signed = between.signed(case_id)
     between.proxy.lies = lambda asked: (

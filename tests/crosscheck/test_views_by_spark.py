@@ -11,7 +11,7 @@ import pytest
 
 from projections.analysis import ViewError, run_view
 from projections.analysis import spark as by_spark
-from projections.columnar.exporting import export
+from projections.columnar.parquet_export import export
 from tests.support.agencies import Agencies
 from tests.support.recorded import MemoryLedger
 from tests.support.stories import tell

@@ -25,7 +25,7 @@ import httpx
 import psycopg
 import pytest
 
-from projections.tables.views import VIEWS
+from projections.tables.all_views import VIEWS
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
 from tests.support.disturbed_agencies import Attempt, Officer, Story

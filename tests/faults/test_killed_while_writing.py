@@ -14,7 +14,7 @@ from uuid import UUID
 
 from api.client.schemas import Receipt
 from api.demo.node_process import NodeProcess, kill_postgresql
-from api.runtime.database import open_store
+from api.runtime.node_database import open_store
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment

@@ -16,7 +16,7 @@ from joserfc import jwt
 from api.authentication.replay_guard import AHEAD
 from api.client.assertion import TYPE
 from api.demo.node_process import NodeProcess, kill_postgresql
-from api.runtime.database import open_store
+from api.runtime.node_database import open_store
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment

@@ -39,7 +39,7 @@ from ledger.vocabulary.registration import CountryKeyRegistered
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import name_of, new_database, put_back
-from tests.support.holding import VaultStanding, vault_standings
+from tests.support.required_disclosures import VaultStanding, vault_standings
 from tests.support.two_nodes import troubles
 from tests.support.waiting import until
 

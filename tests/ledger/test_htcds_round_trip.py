@@ -11,7 +11,7 @@ from uuid import UUID, uuid4, uuid5
 import pytest
 
 from api.importing.files import read_rows
-from api.importing.writing import write_rows
+from api.importing.htcds_writer import write_rows
 from ledger.importing.fields import STANDARD, place
 from ledger.importing.import_map import ImportMap, load_map
 from ledger.importing.mapping import MappedAction, Mapper

@@ -34,9 +34,9 @@ from ledger.vocabulary.coordination import JointActionDone, LeadTransferOffered
 from ledger.vocabulary.picklists import JointActionOutcome, ReferralReason, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked, LogPolicyAdopted
-from projections.columnar.exporting import export
-from projections.columnar.sources import database_source
-from projections.tables.views import VIEWS
+from projections.columnar.parquet_export import export
+from projections.columnar.snapshot_sources import database_source
+from projections.tables.all_views import VIEWS
 from projections.time.bitemporal import Moment, acts_of, state_at
 from projections.time.event_sources import DatabaseEvents
 from projections.time.ledger_at import ledger_at

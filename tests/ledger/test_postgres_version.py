@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from api.runtime.database import StoreError, check_migrated, create_database
+from api.runtime.node_database import StoreError, check_migrated, create_database
 from api.runtime.schema import migrate_all
 from ledger.procedure.protocol import shipped_protocol
 from ledger.store import database

@@ -61,7 +61,7 @@ from ledger.vocabulary.registration import (
 from ledger.vocabulary.upcasting import Upcaster, Upcasters, upcasters
 from projections.analysis import events, run_view
 from projections.columnar.decoding import Decoder
-from projections.columnar.exporting import export
+from projections.columnar.parquet_export import export
 from projections.folds.audit_trail import trail_document
 from projections.folds.case_folder import CaseStep, Folder
 from tests.support.actions import START, opening

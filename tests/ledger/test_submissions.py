@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.exchange.waiting import WaitingTimes, outbox_troubles
+from api.exchange.waiting_times import WaitingTimes, outbox_troubles
 from ledger.application import Ledger
 from ledger.log.signed_decision import action_digest
 from ledger.replication import submissions

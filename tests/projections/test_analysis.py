@@ -20,8 +20,8 @@ from projections.analysis import Event, ViewError, events, run_view, tables
 from projections.analysis.keeping import kept_directory, kept_views
 from projections.analysis.plain import NotPlainError, dumps, loads
 from projections.analysis.second_run import NotDeterministicError
-from projections.columnar.exporting import export
-from projections.columnar.sources import database_source
+from projections.columnar.parquet_export import export
+from projections.columnar.snapshot_sources import database_source
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.recorded import MemoryLedger

@@ -27,14 +27,14 @@ from ledger.signing.keys import generate, key_id
 from ledger.system.version import program_version
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS
 from ledger.vocabulary.action import ledger_part
-from projections.columnar import cases, decoding, exporting, writing
+from projections.columnar import cases, decoding, parquet_export, parquet_writer
+from projections.columnar.column_shapes import NotCanonicalError
 from projections.columnar.decoding import COMMON, Decoder, column_of, schema_of
-from projections.columnar.exporting import export
+from projections.columnar.duckdb_tables import connect, put_tables
 from projections.columnar.manifest import ColumnarError, Manifest, read_manifest
-from projections.columnar.shapes import NotCanonicalError
-from projections.columnar.sources import DirectorySource, NoLedgerError, database_source
-from projections.columnar.tables import connect, put_tables
-from projections.columnar.writing import TableWriter
+from projections.columnar.parquet_export import export
+from projections.columnar.parquet_writer import TableWriter
+from projections.columnar.snapshot_sources import DirectorySource, NoLedgerError, database_source
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.recorded import MemoryLedger, random_ledger
@@ -273,7 +273,7 @@ def test_an_export_names_the_programs_that_wrote_it_and_goes_on_from_one_that_na
     earlier = read_manifest(tmp_path)
     assert earlier is not None
     assert earlier.program_version is None
-    for owner in (exporting, writing):
+    for owner in (parquet_export, parquet_writer):
         monkeypatch.setattr(owner, "program_version", lambda: "9.9.9")
     ledger_of_two.take("xk-dhtqnj", opening(), uuid4())
     second = export(ledger_of_two, tmp_path)
@@ -311,8 +311,8 @@ def test_what_dies_at_any_step_leaves_the_last_export(
         steps, died = 0, False
         with monkeypatch.context() as patched:
             for owner, name in (
-                (TableWriter, "write"), (TableWriter, "finish"), (exporting, "write_manifest"),
-                (exporting, "write_cases"),
+                (TableWriter, "write"), (TableWriter, "finish"), (parquet_export, "write_manifest"),
+                (parquet_export, "write_cases"),
             ):  # fmt: skip
                 patched.setattr(owner, name, dying(number, getattr(owner, name)))
             try:

@@ -34,8 +34,8 @@ from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_folder import CaseStep, Folder
 from projections.folds.case_view import CaseDocuments, CaseView, viewers
 from projections.folds.state_json import StateDocuments, state_document
+from projections.tables.all_views import VIEWS
 from projections.tables.view import PROJECTOR_ROLE, EventHistory
-from projections.tables.views import VIEWS
 from projections.upkeep import rebuild as rebuilding
 from projections.upkeep.rebuild import RebuildError, rebuild, rebuild_views
 from tests.support.actions import opening

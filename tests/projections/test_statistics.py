@@ -15,7 +15,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from api.cli.main import app
-from projections.columnar.exporting import export
+from projections.columnar.parquet_export import export
 from projections.statistics import ctdc, privacy
 from projections.statistics.counting import (
     DimensionError,

@@ -16,10 +16,10 @@ from ledger.signing import keys, signed_action
 from ledger.store.database import Database
 from ledger.store.datastore import LedgerDatastore
 from ledger.vocabulary.registration import KeyRevoked
+from projections.tables.all_views import VIEWS
 from projections.tables.stored_documents import DamagedViewError
 from projections.tables.view import PROJECTOR_ROLE
 from projections.tables.view_queries import ViewReader
-from projections.tables.views import VIEWS
 from projections.upkeep import view_check
 from projections.upkeep.rebuild import rebuild_views
 from projections.upkeep.rebuild_shards import Shard

@@ -32,10 +32,10 @@ from ledger.vocabulary.registration import KeyCompromised, KeyRevoked
 from projections.folds.audit_trail import state_after
 from projections.folds.case_folder import Folder, Step
 from projections.folds.case_view import OVERSIGHT_VIEWER, Turn, case_view
+from projections.tables.all_views import VIEWS
 from projections.tables.audit_trail import AuditTrails
 from projections.tables.view import PROJECTOR_ROLE, EventHistory, LostStepsError, View
 from projections.tables.view_queries import ViewReader
-from projections.tables.views import VIEWS
 from projections.upkeep import runner
 from projections.upkeep.rebuild import RebuildError, rebuild
 from projections.upkeep.runner import PageFolder, ViewRunner, record_rest

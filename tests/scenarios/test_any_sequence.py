@@ -32,8 +32,8 @@ from ledger.vocabulary import CASE_ACTIONS, Action
 from projections.folds.audit_trail import state_after
 from projections.folds.case_view import case_view, viewers
 from projections.folds.state_json import state_document
+from projections.tables.all_views import VIEWS
 from projections.tables.view_queries import ViewReader
-from projections.tables.views import VIEWS
 from projections.upkeep.rebuild import rebuild
 from tests.support.agencies import Agencies
 from tests.support.leaks import everything_logged, server_log, tables_with

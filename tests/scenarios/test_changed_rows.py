@@ -30,7 +30,7 @@ from ledger.vault.vault import Vaults
 from ledger.vault.vault_check import VaultCheck
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
-from projections.tables.views import VIEWS
+from projections.tables.all_views import VIEWS
 from projections.upkeep.view_check import ViewChecker
 from tests.support.agencies import Agencies
 from tests.support.browser_comparison import Comparison, comparing, shown_in

@@ -21,11 +21,11 @@ from ledger.store.datastore import LedgerDatastore
 from ledger.store.event_rows import RecordedRow
 from ledger.verification.revalidation import RowReader, inspect
 from ledger.vocabulary.types import format_utc
-from projections.columnar.exporting import export
-from projections.columnar.sources import database_source
+from projections.columnar.parquet_export import export
+from projections.columnar.snapshot_sources import database_source
 from projections.folds.case_folder import Folder
+from projections.tables.all_views import VIEWS
 from projections.tables.view import PROJECTOR_ROLE, EventHistory
-from projections.tables.views import VIEWS
 from projections.time.event_sources import DatabaseEvents
 from projections.upkeep.rebuild import rebuild_views
 from tests.support.views import rows_of

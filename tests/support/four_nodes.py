@@ -20,7 +20,7 @@ from api.demo.machines import Machine
 from api.demo.node_process import kill_postgresql
 from api.keys.country_keys import country_key
 from api.keys.log_keys import log_key, witness_key
-from api.runtime.database import DATABASE
+from api.runtime.node_database import DATABASE
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.log.policy import Policy, TrustedWitness

@@ -30,7 +30,7 @@ from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import CountryKeyRegistered
 from tests.support.agencies import PAST, Agencies
-from tests.support.holding import VaultStanding, vault_standing
+from tests.support.required_disclosures import VaultStanding, vault_standing
 
 PARTIES = ("XK", "ME", "AL")
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from api.demo.machines import Machine
-from api.runtime.database import open_store
+from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 from ledger.log.note import VerifierKey
 from ledger.log.policy import Policy, TrustedWitness

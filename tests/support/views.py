@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 import psycopg
 
+from projections.tables.all_views import VIEWS
 from projections.tables.view_queries import ViewReader
-from projections.tables.views import VIEWS
 from tests.support.waiting import until
 
 

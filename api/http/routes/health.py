@@ -12,7 +12,7 @@ from api.node.metrics import metrics
 from api.runtime.problem import problem
 from api.runtime.readiness import worst
 from ledger.system.version import program_version
-from projections.tables.views import VIEWS
+from projections.tables.all_views import VIEWS
 
 router = APIRouter(tags=["health"])
 

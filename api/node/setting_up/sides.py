@@ -28,7 +28,7 @@ from api.node.setting_up.hand_over import (
     write_whole,
 )
 from api.node.setting_up.settings_file import read_settings, write_settings
-from api.runtime.database import NodeDatabase, open_store
+from api.runtime.node_database import NodeDatabase, open_store
 from api.runtime.settings import Settings
 from api.services.adoption import adopt_protocol
 from ledger.log.note import VerifierKey

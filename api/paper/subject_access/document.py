@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from api.client.schemas.personal import Language
-from api.paper.subject_access.shapes import Plain, shape
+from api.paper.subject_access.value_shapes import Plain, shape
 from api.paper.subject_access.wording import Wording, wording
 from ledger.procedure.erasures import ErasedData
 from ledger.procedure.protocol import Agency

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Literal
 
-from api.paper.subject_access.shapes import Plain, shapes
+from api.paper.subject_access.value_shapes import Plain, shapes
 from ledger.procedure.protocol import KeyChange, Operation, shipped_protocol
 from ledger.procedure.protocol_changes import CHANGES
 from ledger.procedure.registry import SignatureState

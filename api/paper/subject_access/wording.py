@@ -17,7 +17,7 @@ from pydantic import JsonValue, TypeAdapter
 from api.client.schemas.personal import Language
 from api.paper.subject_access.catalogues import SOURCE, messages
 from api.paper.subject_access.messages import value_id
-from api.paper.subject_access.shapes import Plain, shape
+from api.paper.subject_access.value_shapes import Plain, shape
 from ledger.vocabulary.types import UtcDatetime
 
 LOCALES: Mapping[Language, str] = {"sq": "sq", "cnr": "sr_Latn_ME", "en": "en_GB"}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ledger.application import Ledger, environment
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.upcasting import upcasters
-from projections.tables.views import VIEWS
+from projections.tables.all_views import VIEWS
 from tests.projections.test_rebuild import follow, new_ledger, record_anything
 from tests.support.agencies import Agencies
 from tests.support.browser_comparison import Comparison, comparing, shown_in

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 from api.client.schemas.personal import Language
 from api.demo.story import STORY
 from api.http.access import Caller
-from api.paper.subject_access.shapes import Plain, shape
+from api.paper.subject_access.value_shapes import Plain, shape
 from api.paper.subject_access.wording import wording
 from api.web.case_text import names, rows
 from api.web.languages import LANGUAGES

@@ -14,10 +14,10 @@ from uuid import UUID, uuid4
 from joserfc.jwk import OKPKey
 from psycopg.errors import UniqueViolation
 
-from api.importing.errors import ErrorFile
+from api.importing.error_file import ErrorFile
 from api.importing.files import ReadRow, digest, read_rows
 from api.importing.journal import ImportProgress, ImportSource, Journal, JournalError
-from api.importing.working import PreparationJob, prepare_all
+from api.importing.preparation import PreparationJob, prepare_all
 from api.keys.log_keys import own_parties
 from api.runtime.disk import Room
 from api.runtime.settings import Settings

@@ -25,8 +25,8 @@ from projections.columnar.manifest import (
     remove_unnamed,
     write_manifest,
 )
-from projections.columnar.sources import NoLedgerError, SnapshotSource, agreement_of
-from projections.columnar.writing import TableWriter
+from projections.columnar.parquet_writer import TableWriter
+from projections.columnar.snapshot_sources import NoLedgerError, SnapshotSource, agreement_of
 
 PARTITION = 1_000_000
 """Positions of one set of files, at most."""
