@@ -7,7 +7,8 @@ An append has seven steps. Each way below runs them from top to bottom:
 3. Check the disclosures: each against its digest and its field's model.
 4. Deposit the disclosures in the vault of the sender's country.
 5. Decide by the rules in force (``ledger.procedure.deciding``).
-6. Record: the event gets its position and its time, and is durable.
+6. Record: the event gets its position and its time, and is durable. The time is known only then, so
+   the rules are asked once more, by that time, without the signature.
 7. Answer with the receipt.
 
 There are three ways. :class:`DirectAppend` is the ledger node's: it runs all steps at once.
