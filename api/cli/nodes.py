@@ -137,7 +137,7 @@ def take_over(
             fail("the ledger node still answers: two ledgers would grow apart; stop it first")
         watch = ClockWatch.of(settings, copy.database)
         for url in also_from or []:
-            client = node_client(settings, url, watch.heard_from(url))
+            client = node_client(settings, url, watch.heard_from(url, at_once=True))
             copy_from(copy.mirror, HttpSource(url, client, wait=0), as_json)
         if troubles := watch.check():
             fail(troubles[0].message)

@@ -30,6 +30,11 @@ SETTLED_AFTER_SECONDS = 30.0
 _FRESH_SECONDS = 90.0
 """Another node's time counts for so long after it was heard: longer than witnesses are asked again
 whose times are ahead."""
+_RUNS_ON_AFTER_SECONDS = 3.0
+"""A second answer comes so much later before it can show that its sender's clock runs on."""
+_RUNS_ON_WITHIN_SECONDS = 2.0
+"""Less than the time before: a clock that stands still does not run on. ``Date`` has whole seconds,
+and an answer takes a while."""
 _HELD = 4
 """So many readings are kept of a clock that was set back again and again."""
 _ADVICE = (
@@ -88,15 +93,39 @@ class ClockWatch:
         """Take in the time that another machine told just now."""
         self._heard = {**self._heard, source: _Reading(moment, self._count())}
 
-    def heard_from(self, source: str) -> Callable[[Mapping[str, str]], None]:
-        """Return a function that takes in the ``Date`` of an HTTP answer's headers."""
+    def heard_from(
+        self, source: str, *, at_once: bool = False
+    ) -> Callable[[Mapping[str, str]], None]:
+        """Return a function that takes in the ``Date`` of an HTTP answer's headers.
+
+        A proxy may answer with an old ``Date``, with or without its ``Age``. So a time that differs
+        from this clock's counts once a second answer, some seconds later, shows that it runs on.
+        ``at_once``: one answer is enough, for a command that asks little and can be run again.
+        """
+        doubted: list[_Reading] = []
 
         def hear(headers: Mapping[str, str]) -> None:
             try:
-                moment = parsedate_to_datetime(headers.get("date", "")).astimezone(UTC)
+                told = parsedate_to_datetime(headers.get("date", "")).astimezone(UTC)
+                moment = told + timedelta(seconds=int(headers.get("age", "0")))
             except (ValueError, OverflowError):
                 return
-            self.heard(source, moment)
+            own = self._read()
+            if at_once or abs(own.moment - moment) <= self._tolerance:
+                doubted.clear()
+                self.heard(source, moment)
+                return
+            reading = _Reading(moment, own.count)
+            if not doubted:
+                doubted.append(reading)
+                return
+            passed = reading.count - doubted[0].count
+            if passed < _RUNS_ON_AFTER_SECONDS:
+                return
+            moved = (reading.moment - doubted[0].moment).total_seconds()
+            doubted[:] = [reading]
+            if abs(moved - passed) <= _RUNS_ON_WITHIN_SECONDS:
+                self.heard(source, moment)
 
         return hear
 

@@ -49,7 +49,10 @@ SELECT *, received_at > clock_timestamp() - interval '45 minutes' AS is_new
 FROM {held} WHERE case_id = ANY(%(cases)s)
 """
 _DEPOSITS = "SELECT * FROM {deposits} WHERE case_id = ANY(%(cases)s)"
-_ERASED = "SELECT case_id FROM {erased} WHERE case_id = ANY(%(cases)s)"
+_ERASED = """
+SELECT case_id, erased_at > now() - interval '10 minutes' AS is_new FROM {erased}
+WHERE case_id = ANY(%(cases)s)
+"""
 _NOTED_FROM = "SELECT position FROM {progress} WHERE work = 'deposits noted from'"
 _ASIDE = "SELECT action_id FROM {aside}"
 _MATRIX = "SELECT role, operation, field_group FROM {matrix}"
@@ -219,6 +222,7 @@ class VaultCheck:
             (_ERASED, _DEPOSITS, _HELD, _NOTED_FROM, _ASIDE), {"cases": list(case_ids)}
         )
         erased = {row["case_id"] for row in erased_rows}
+        being_erased = {row["case_id"] for row in erased_rows if row["is_new"]}
         entries, held = _by_deposit(entry_rows), _by_deposit(held_rows)
         noted_from = noted[0]["position"] if noted else 0
         acts = {act.id: act for case in cases.values() for act in case.history.values()}
@@ -234,6 +238,8 @@ class VaultCheck:
         checked, receives = Checked(), self._facts.receives(self._party)
         for case_id in case_ids:
             of_actions, case = of_cases.get(case_id, {}), cases.get(case_id)
+            if case_id in being_erased:
+                of_actions = {}  # the key goes before the rows: between the two nothing opens
             data_keys = [*self._data_keys(case_id), *before.get(case_id, ())] if of_actions else []
             for action, deposits in of_actions.items():
                 recorded = _Signed.of(acts.get(action), events.get(action))

@@ -174,6 +174,8 @@ def test_other_nodes_say_what_time_it_is(world: World) -> None:
     hear({"date": "Sun, 01 Mar 2026 00:16:42 GMT"})
     assert world.look(0) is None
     hear({"date": "Sun, 01 Mar 2026 01:16:42 GMT"})
+    assert world.look(5) is None  # one answer may be of a proxy
+    hear({"date": "Sun, 01 Mar 2026 01:16:47 GMT"})
     assert "behind the other nodes'" in (world.look() or "")
     hear({"date": "yesterday"})
     hear({})
@@ -183,6 +185,27 @@ def test_other_nodes_say_what_time_it_is(world: World) -> None:
     for name, by in (("AL", timedelta()), ("ME", YEAR), ("XK", timedelta())):
         world.watch.heard(name, world.now + by)
     assert world.look() is None
+
+
+def test_a_date_that_a_proxy_kept_is_nobodys_time(world: World) -> None:
+    """It comes with its age, or it stands still while answers come."""
+    hear = world.watch.heard_from("https://ledger.example")
+    hear({"date": "Sat, 28 Feb 2026 23:16:42 GMT", "age": "3600"})
+    assert world.look(5) is None
+    for age in ("", "-1x", "9" * 400):  # no age
+        hear({"date": "Sat, 28 Feb 2026 23:16:47 GMT", "age": age})
+        assert world.look(0) is None
+    for _ in range(20):
+        hear({"date": "Sat, 28 Feb 2026 23:16:47 GMT"})
+        assert world.look(5) is None
+    # The proxy keeps answers for an hour each: the next one it keeps is no clock that runs on.
+    hear({"date": "Sun, 01 Mar 2026 00:10:47 GMT"})
+    assert world.look(5) is None
+    # For a command one answer is enough: it asks little, and can be run again.
+    world.watch.heard_from("https://other.example", at_once=True)(
+        {"date": "Sat, 28 Feb 2026 23:16:47 GMT"}
+    )
+    assert world.look(0) is not None
 
 
 def test_others_confirm_a_machine_that_was_set_ahead(world: World) -> None:

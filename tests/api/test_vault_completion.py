@@ -26,18 +26,22 @@ from ledger.vault.daily_quotas import MAX_A_DAY, Quota, UsedUp
 from ledger.vault.required_disclosures import FieldPart, MissingReason
 from ledger.vault.sealed_parcels import ParcelError, pack
 from ledger.vocabulary.coordination import (
+    CaseClosed,
     CasePrioritised,
     ConsentGiven,
     Correction,
     InformationRequested,
 )
+from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.picklists import (
+    ClosureReason,
     ConsentForm,
     ConsentGiver,
     ConsentScope,
     CorrectionEffect,
     CorrectionReason,
+    ErasureGround,
     GuardianKind,
     InformationTopic,
     LegalBasis,
@@ -405,6 +409,38 @@ def test_an_answer_counts_as_that_countrys_node_signed_it_alone(world: World) ->
     montenegro.completing.take_in(montenegro.vault, parcel, answer, registry)
     montenegro.vault.missing.settle(patience=timedelta(), reachable=["XK", "AL"])
     world.holds_all()
+
+
+def test_a_check_beside_an_erasure_takes_nothing_for_damaged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data key goes before the rows, and between the two nothing opens."""
+    countries, kosovo = world.countries, world.countries["XK"]
+    closed = CaseClosed(acted_at=START, reason=ClosureReason.REINTEGRATED)
+    countries.act("xk-nac", closed, world.case_id)
+    proposed = ErasureProposed(acted_at=START, ground=ErasureGround.PERSONS_REQUEST)
+    proposal = signed_action.read(countries.act("xk-nac", proposed, world.case_id)).id
+    approved = ErasureApproved(acted_at=START, proposal=proposal)
+    countries.act("xk-ombudsperson", approved, world.case_id)
+    kosovo.checking.check_vaults()
+    destroy, seen = kosovo.keys.destroy, list[set[str]]()
+
+    def destroyed_and_checked(case_id: UUID) -> bool:
+        had_key = destroy(case_id)
+        assert world.countries.standing("XK").of_case(case_id).findings == ()
+        kosovo.checking.check_vaults()
+        seen.append({trouble.rule for trouble in kosovo.checking.troubles()})
+        return had_key
+
+    monkeypatch.setattr(kosovo.keys, "destroy", destroyed_and_checked)
+    held = "SELECT count(*) FROM vault_xk.disclosures WHERE case_id = %s"
+    with psycopg.connect(countries.conninfo) as connection:
+        assert connection.execute(held, (world.case_id,)).fetchone() != (0,)
+    assert kosovo.vault.erase(world.case_id)
+    assert len(seen) == 1
+    assert "vault-differs" not in seen[0]
+    with psycopg.connect(countries.conninfo) as connection:
+        assert connection.execute(held, (world.case_id,)).fetchone() == (0,)
 
 
 def test_what_waits_for_the_sweep_is_no_finding_until_the_sweep_is_late(world: World) -> None:
