@@ -24,7 +24,7 @@ class OutdatedMailboxError(Exception):
 
 
 class PostOffice(Protocol):
-    """Where parcels are handed in and fetched. :class:`ledger.mailbox.Mailbox` is one."""
+    """Where parcels are handed in and fetched, such as the ledger node's ``Mailbox``."""
 
     def put(self, parcel: Parcel) -> None:
         """Hand in a parcel. It is kept, durably, until its recipient acknowledges it.

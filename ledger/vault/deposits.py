@@ -60,17 +60,9 @@ class Deposit:
     received_from: str | None
     """The country whose agency signed the action; ``None`` for the vault's own country."""
     is_whole: bool = True
-    """Whether that country said that these are all fields of the part (``holding.Part``)."""
+    """Whether that country said that these are all fields of the ``FieldPart``."""
     durably: bool = True
     """Without it, they are as durable as the next commit to this database that is awaited."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A deposit with what it holds sealed."""
-
-    deposit: Deposit
-    sealed: SealedDeposit
 
 
 class Deposits:
@@ -103,7 +95,7 @@ class Deposits:
                 is_whole=deposit.is_whole,
             )
             try:
-                self._group.call(_Ready(deposit, sealed))
+                self._group.call((deposit, sealed))
             except _ReplacedKeyError:
                 continue
             except Refusal:
@@ -126,7 +118,9 @@ class Deposits:
             raise missing(self._party)
         return self._keys.make(case_id)
 
-    def _put_together(self, ready: Sequence[_Ready]) -> Sequence[Exception | None]:
+    def _put_together(
+        self, ready: Sequence[tuple[Deposit, SealedDeposit]]
+    ) -> Sequence[Exception | None]:
         with (
             span("vault.deposit", {"actions": len(ready), "party": self._party}),
             self._database.connection() as connection,
@@ -139,7 +133,7 @@ class Deposits:
                 return _erased()
             return _ReplacedKeyError() if deposit.id in stale else None
 
-        return [outcome(one.deposit) for one in ready]
+        return [outcome(deposit) for deposit, _ in ready]
 
 
 def missing(party: str) -> KeyMissingError:
@@ -149,9 +143,9 @@ def missing(party: str) -> KeyMissingError:
     )
 
 
-def _columns(ready: Sequence[_Ready]) -> dict[str, Any]:
-    deposits = [one.deposit for one in ready]
-    rows = [(one.deposit, row) for one in ready for row in one.sealed.rows]
+def _columns(ready: Sequence[tuple[Deposit, SealedDeposit]]) -> dict[str, Any]:
+    deposits = [deposit for deposit, _ in ready]
+    rows = [(deposit, row) for deposit, sealed in ready for row in sealed.rows]
     return {
         # Sorted: who erases waits for one person alone, and nobody for each other.
         "persons": Uuids(sorted({one.case_id for one in deposits})),
@@ -160,8 +154,8 @@ def _columns(ready: Sequence[_Ready]) -> dict[str, Any]:
         "cases": Uuids(one.case_id for one in deposits),
         "senders": Texts(one.received_from for one in deposits),
         "wholes": Booleans(one.is_whole for one in deposits),
-        "list_macs": Byteas(one.sealed.list_mac for one in ready),
-        "key_ids": Byteas(one.sealed.key_id for one in ready),
+        "list_macs": Byteas(sealed.list_mac for _, sealed in ready),
+        "key_ids": Byteas(sealed.key_id for _, sealed in ready),
         "row_actions": Uuids(row.action_id for _, row in rows),
         "row_deposits": Uuids(deposit.id for deposit, _ in rows),
         "digests": Texts(row.digest for _, row in rows),

@@ -1,7 +1,7 @@
 """Checks a vault against its inventory and against the ledger.
 
 Nothing is opened: the inventory is authenticated under each person's data key. The ledger has the
-digest of every disclosure, and says which of them the country must hold (``holding.py``).
+digest of every disclosure, and says which the country must hold (``required_disclosures.py``).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
