@@ -20,8 +20,8 @@ _README = """\
 # Export of the ledger {origin}
 
 These files are a whole copy of the ledger as it was at {size} events, with all that is needed to
-verify it on a computer that has no network. They hold no name of any person: personal data is not
-in the ledger.
+verify it on a computer that has no network. They hold no name of any person: the ledger has
+no personal data.
 
 ## Verify it
 
@@ -30,19 +30,19 @@ it is about fifty times faster.
 
     python3 verify.py export .
 
-It prints one line for each result and ends with 0 if all holds, with 3 if something does not, and
-with 1 if it could not read a file that you named.
+It prints one line for each result. It ends with 0 if everything holds, with 3 if something does not,
+and with 1 if it could not read a file that you named.
 
-**That is not enough.** Whoever gave you this export could have made all of it, `verify.py` and
-`policy` too. So do these three things:
+**That is not enough.** The person who gave you this export could have made all of it, `verify.py`
+and `policy` too. So do these three things:
 
 1. Take `verify.py` from a place that you trust, such as an earlier export or the project's source
    code. It is one file, meant to be read.
 2. Ask the coordinators of at least two countries, by telephone, for the fingerprints that their
    own nodes show. They run `case-ledger log fingerprints --size {size}`. Compare them with the ones
    below, digit by digit.
-3. Give every checkpoint that you kept from earlier exports. Then events that were cut off or
-   replaced since are found:
+3. Give every checkpoint that you kept from earlier exports. Then the verifier finds events that were
+   cut off or replaced since:
 
        python3 verify.py export . --policy POLICY --held OLD/checkpoint
 
@@ -52,27 +52,27 @@ they are your `OLD/checkpoint` and `POLICY`, also if the parties changed keys in
 
 ## Fingerprints
 
-Each is 40 digits in groups of five: the SHA-256 of what it is of, modulo 10 to the 40th power.
+Each is 40 digits in groups of five: a SHA-256, modulo 10 to the 40th power.
 
     policy    {policy}
     adoption  {adoption}
     root      {root}   (of {size} events)
 
-- **policy**: whose signatures are believed, the file `policy`.
-- **adoption**: the ledger's first event, the agreement of the parties.
-- **root**: all the events of this export.
+- **policy**: of the file `policy`, which names the keys whose signatures count.
+- **adoption**: of the ledger's first event, the agreement of the parties.
+- **root**: of all events of this export.
 
 ## Look at it
 
-    python3 verify.py export . --show 1                      # what the event at position 1 is
+    python3 verify.py export . --show 1                      # show the event at position 1
     python3 verify.py receipt FILE --policy policy --policies policies.json
 
 ## Files
 
-| file | what |
+| file | content |
 |---|---|
 | `checkpoint` | size and root, signed by the log and by the countries' witnesses |
-| `policy` | the keys of log and witnesses that are believed for this size (C2SP tlog-policy) |
+| `policy` | the keys of log and witnesses that count for this size (C2SP tlog-policy) |
 | `policies.json` | the policies that the parties adopted, from which size on, with proofs |
 | `tile/entries/` | the events, 256 in a file (C2SP tlog-tiles) |
 | `tile/0/`, `tile/1/`, … | the hashes of the tree |
