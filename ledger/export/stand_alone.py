@@ -30,8 +30,8 @@ it is about fifty times faster.
 
     python3 verify.py export .
 
-It prints one line for each result. It ends with 0 if everything holds, with 3 if something does not,
-and with 1 if it could not read a file that you named.
+It prints one line for each result. It ends with 0 if everything holds, with 3 if something does
+not, and with 1 if it could not read a file that you named.
 
 **That is not enough.** The person who gave you this export could have made all of it, `verify.py`
 and `policy` too. So do these three things:
@@ -41,8 +41,8 @@ and `policy` too. So do these three things:
 2. Ask the coordinators of at least two countries, by telephone, for the fingerprints that their
    own nodes show. They run `case-ledger log fingerprints --size {size}`. Compare them with the ones
    below, digit by digit.
-3. Give every checkpoint that you kept from earlier exports. Then the verifier finds events that were
-   cut off or replaced since:
+3. Give every checkpoint that you kept from earlier exports. Then the verifier finds events that
+   were cut off or replaced since:
 
        python3 verify.py export . --policy POLICY --held OLD/checkpoint
 
