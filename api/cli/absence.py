@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
-from api.cli.output import AsJson, failures, out, print_json
+from api.cli.connection import Asked, asks
+from api.cli.output import out, print_json
 from api.client import LedgerClient
 from api.client.schemas import AbsenceReport
 from ledger.vocabulary import Action
@@ -26,8 +26,9 @@ OutFile = Annotated[
 
 
 @app.command()
+@asks
 def announce(
-    agency: Agency,
+    asked: Asked,
     party: Annotated[str, typer.Argument(help="The party that is away.")],
     on: Annotated[
         list[str] | None,
@@ -37,51 +38,44 @@ def announce(
         ),
     ] = None,
     out_file: OutFile = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Announce, as a coordinator, that another party is away and the others will vote without it.
 
     The party counts as absent once the protocol's days of notice are over. Any act of its
     coordinator or node on the protocol ends the announcement. Tell its contact point too.
     """
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         subjects = tuple(_subject(name) for name in on or _SUBJECTS)
         action = AbsenceAnnounced(
             acted_at=datetime.now(UTC), party=party.upper(), subjects=subjects
         )
-        _record(client, action, out_file, as_json)
+        _record(client, action, out_file, asked.as_json)
 
 
 @app.command()
+@asks
 def end(
-    agency: Agency,
+    asked: Asked,
     out_file: OutFile = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Declare, as a coordinator, that the own party is present: an announced absence ends."""
-    with failures(as_json), connect(url, agency, key) as client:
-        _record(client, PresenceDeclared(acted_at=datetime.now(UTC)), out_file, as_json)
+    with asked.client() as client:
+        _record(client, PresenceDeclared(acted_at=datetime.now(UTC)), out_file, asked.as_json)
 
 
 @app.command()
+@asks
 def show(
-    agency: Agency,
+    asked: Asked,
     party: Annotated[str, typer.Argument(help="The party.")],
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """List what was announced, decided and published without a party, as the node has recorded it.
 
     For coordinators, oversight bodies and nodes.
     """
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         report = client.absence(party.upper())
-        if as_json:
+        if asked.as_json:
             print_json(report)
         else:
             _print(report)

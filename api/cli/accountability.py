@@ -10,8 +10,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
-from api.cli.output import AsJson, failures, out, print_json
+from api.cli.connection import Asked, asks
+from api.cli.output import out, print_json
 from api.cli.tables import words
 from projections.folds.expected_steps import ObligationKind
 from projections.folds.obligations import Obligation, ObligationState
@@ -27,8 +27,9 @@ _HOUR, _DAY = 3600, 86400
 
 
 @app.command("list")
+@asks
 def listed(
-    agency: Agency,
+    asked: Asked,
     party: Annotated[str | None, typer.Option(help="The country that owes it.")] = None,
     creditor: Annotated[str | None, typer.Option(help="A country that it is owed to.")] = None,
     of: Annotated[str | None, typer.Option("--of", help="The agency that owes it.")] = None,
@@ -41,12 +42,9 @@ def listed(
     as_of: Annotated[
         datetime | None, typer.Option(help="With --overdue: as it stood then (UTC).")
     ] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """List obligations in the country's cases, the last opened first."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         found = list(
             client.obligations(
                 party=party,
@@ -59,7 +57,7 @@ def listed(
                 as_of=_utc(as_of),
             )
         )
-        if as_json:
+        if asked.as_json:
             print_json([obligation.model_dump(mode="json") for obligation in found])
         elif found:
             out.print(obligation_table(found, _utc(as_of) or datetime.now(UTC)))
@@ -68,41 +66,37 @@ def listed(
 
 
 @app.command("response-times")
+@asks
 def response_times(
-    agency: Agency,
+    asked: Asked,
     by: Annotated[
         list[Dimension] | None, typer.Option(help="May be repeated. [default: country, kind]")
     ] = None,
     as_of: Annotated[
         datetime | None, typer.Option(help="As it stood then (UTC).", show_default="now")
     ] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show how fast obligations are discharged."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         found = client.response_times(by or (), as_of=_utc(as_of))
-        if as_json:
+        if asked.as_json:
             print_json(found)
         else:
             out.print(times_table(found.response_times))
 
 
 @app.command("reciprocity")
+@asks
 def reciprocity(
-    agency: Agency,
+    asked: Asked,
     as_of: Annotated[
         datetime | None, typer.Option(help="As it stood then (UTC).", show_default="now")
     ] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show what the country and each other one owe each other."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         found = client.reciprocity(as_of=_utc(as_of))
-        if as_json:
+        if asked.as_json:
             print_json(found)
         else:
             out.print(balance_table(found.balances))

@@ -10,9 +10,9 @@ import httpx
 import typer
 
 from api.cli.building import build, fields_table, kinds_table
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
+from api.cli.connection import Asked, MayAsk, asks
 from api.cli.kept_decisions import keep_decision
-from api.cli.output import OUTCOME_UNKNOWN, AsJson, err, fail, failures, out, print_json
+from api.cli.output import OUTCOME_UNKNOWN, err, fail, failures, out, print_json
 from api.cli.tables import case_list, case_panel, event_table, outcome_table, trail_table
 from api.cli.unsent import UnsentAction, UnsentActions
 from api.client import LedgerClient, RefusedError, WaitingError
@@ -27,7 +27,9 @@ app = typer.Typer()
 
 
 @app.command()
+@asks
 def act(
+    asked: MayAsk,
     kind: Annotated[str | None, typer.Argument(help="What was done.")] = None,
     assignments: Annotated[
         list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Its fields.")
@@ -45,27 +47,22 @@ def act(
     patience: Annotated[
         float, typer.Option(min=0, help="Send again for so many seconds where no answer comes.")
     ] = 10.0,
-    agency: Annotated[
-        str | None,
-        typer.Option("--agency", "-a", envvar="CASE_LEDGER_AGENCY", help="The agency that acts."),
-    ] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Sign an action and record it. With a kind alone, show its fields.
 
     Where the node's answer does not come, the action may be recorded or not. The signed action is
     kept, and --resend completes it: it is recorded once, however often it is sent.
     """
-    with failures(as_json):
+    with failures(asked.as_json):
         if resend:
             if kind is not None or case is not None or file is not None:
                 fail("--resend takes no action: it sends what was signed before")
-            _resend(connect(url, _acting(agency), key, patience), url, as_json)
+            _resend(
+                asked.connect(_acting(asked.agency), asked.key, patience), asked.url, asked.as_json
+            )
             return
         if list_kinds or kind is None:
-            if as_json:
+            if asked.as_json:
                 print_json(sorted(CASE_ACTIONS))
             else:
                 out.print(kinds_table())
@@ -73,9 +70,9 @@ def act(
         if not assignments and file is None:
             out.print(fields_table(kind))
             return
-        acting = _acting(agency)
+        acting = _acting(asked.agency)
         action = build(kind, assignments or [], file)
-        with connect(url, acting, key, patience) as client:
+        with asked.connect(acting, asked.key, patience) as client:
             if case is None:
                 case_id, acted_on = uuid4(), 0
             else:
@@ -86,14 +83,14 @@ def act(
                 action_id=action_id,
                 kind=kind,
                 agency=acting,
-                url=url,
+                url=asked.url,
                 case_id=case_id,
                 case_version=acted_on,
                 signed=str(client.sign(action, case_id, action_id)),
             )
             kept = UnsentActions(Settings().data_directory)
             kept.keep(unsent)
-            _send(client, kept, unsent, as_json)
+            _send(client, kept, unsent, asked.as_json)
 
 
 def _present_version(client: LedgerClient, case: UUID) -> int:
@@ -174,8 +171,9 @@ def _say_not_known(unsent: UnsentAction, why: str) -> NoReturn:
 
 
 @app.command()
+@asks
 def case(
-    agency: Agency,
+    asked: Asked,
     case_id: Annotated[UUID | None, typer.Argument(help="One case; none for the list.")] = None,
     as_of: Annotated[
         str | None, typer.Option(help="As it was: a position, or a time with its offset.")
@@ -184,70 +182,63 @@ def case(
     stage: Stage | None = None,
     priority: Priority | None = None,
     awaits_us: Annotated[bool | None, typer.Option("--awaits-us/--awaits-others")] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show a case as the agency's country sees it, or list its cases."""
     now = datetime.now(UTC)
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         if case_id is None:
             found = list(
                 client.cases(status=status, stage=stage, priority=priority, awaits_us=awaits_us)
             )
-            if as_json:
+            if asked.as_json:
                 print_json([view.model_dump(mode="json") for view in found])
             else:
                 out.print(case_list(found, now))
             return
         then = Moment.parse(as_of) if as_of else Moment()
         seen = client.case(case_id, as_of_position=then.position, as_of_time=then.time)
-        if as_json:
+        if asked.as_json:
             print_json(seen)
         else:
             out.print(case_panel(seen.view, then.time or now, seen.disclosed))
 
 
 @app.command()
+@asks
 def trail(
-    agency: Agency,
+    asked: Asked,
     case_id: Annotated[
         UUID | None, typer.Argument(help="The case; none for the protocol's own trail.")
     ] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show an audit trail: every event, who, when, and what it changed."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         entries = list(client.trail(case_id) if case_id else client.protocol_trail())
-        if as_json:
+        if asked.as_json:
             print_json([entry.model_dump(mode="json") for entry in entries])
         else:
             out.print(trail_table(entries))
 
 
 @app.command()
+@asks
 def events(
-    agency: Agency,
+    asked: Asked,
     after: Annotated[int, typer.Option(min=0, help="Begin after this position.")] = 0,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show the ledger's events by position."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         if follow:
             for event in client.follow(after, lost=_say_lost):
-                if as_json:
+                if asked.as_json:
                     print_json(event)
                 else:
                     out.print(event_table([event]))
             return
         page = client.events(after, limit=limit)
-        if as_json:
+        if asked.as_json:
             print_json(page)
         else:
             out.print(event_table(page.events))
@@ -258,17 +249,15 @@ def _say_lost() -> None:
 
 
 @app.command()
+@asks
 def outbox(
-    agency: Agency,
+    asked: Asked,
     action_id: Annotated[UUID | None, typer.Argument(help="One action; none for the last.")] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show what became of actions that were handed in while the ledger node was away."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         outcomes = [client.outcome(action_id)] if action_id else client.outbox().outcomes
-        if as_json:
+        if asked.as_json:
             print_json([outcome.model_dump(mode="json") for outcome in outcomes])
         else:
             out.print(outcome_table(outcomes))

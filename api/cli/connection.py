@@ -1,13 +1,22 @@
-"""Which node a command talks to, and as which agency."""
+"""Which node a command asks, as which agency, and how the answer is printed.
 
+``--url``, ``--agency``, ``--key`` and ``--json`` are declared here alone. A command takes one
+parameter of the group that has its options, and is decorated with :func:`asks`.
+"""
+
+import functools
+import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
 
 import typer
 
+from api.cli.output import AsJson, failures
 from api.client import LedgerClient
 from api.keys.agency_keys import own_key
 from api.runtime.settings import Settings
@@ -40,10 +49,10 @@ Url = Annotated[
         callback=_default_url,
     ),
 ]
-Agency = Annotated[
-    str,
-    typer.Option("--agency", "-a", envvar="CASE_LEDGER_AGENCY", help="The agency that asks."),
-]
+PATIENCE_SECONDS = 10.0
+"""For so long a command sends a request again that gets no answer."""
+_AGENCY = typer.Option("--agency", "-a", envvar="CASE_LEDGER_AGENCY", help="The agency that asks.")
+Agency = Annotated[str, _AGENCY]
 KeyFile = Annotated[
     Path | None,
     typer.Option(
@@ -52,13 +61,94 @@ KeyFile = Annotated[
 ]
 
 
-def connect(url: str, agency: str, key: Path | None, patience: float = 10.0) -> LedgerClient:
-    """A client for one agency. Raises ``ValueError`` for an unusable key."""
-    settings = Settings()
-    return LedgerClient(
-        url,
-        agency=agency,
-        key=own_key(settings, agency, key),
-        audience=settings.audience,
-        patience=patience,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtNode:
+    """The node that a command asks."""
+
+    url: Url = DEFAULT_URL
+
+    def connect(
+        self, agency: str, key: Path | None, patience: float = PATIENCE_SECONDS
+    ) -> LedgerClient:
+        """Return a client for one agency. Raises ``ValueError`` for an unusable key."""
+        settings = Settings()
+        return LedgerClient(
+            self.url,
+            agency=agency,
+            key=own_key(settings, agency, key),
+            audience=settings.audience,
+            patience=patience,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller(AtNode):
+    """The node, and the agency that asks it."""
+
+    agency: Agency
+    key: KeyFile = None
+
+    @contextmanager
+    def client(self, *, as_json: bool = False) -> Iterator[LedgerClient]:
+        """Give a client. What goes wrong in the block becomes a message and an exit code."""
+        with failures(as_json), self.connect(self.agency, self.key) as client:
+            yield client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked(Caller):
+    """The node, the agency that asks it, and whether the answer is printed as JSON."""
+
+    as_json: AsJson = False
+
+    @contextmanager
+    def client(self, *, as_json: bool = False) -> Iterator[LedgerClient]:
+        """Give a client. What goes wrong in the block becomes a message and an exit code."""
+        with Caller.client(self, as_json=as_json or self.as_json) as client:
+            yield client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MayAsk(AtNode):
+    """The same, for a command that asks a node in some of its uses only."""
+
+    agency: Annotated[str | None, _AGENCY] = None
+    key: KeyFile = None
+    as_json: AsJson = False
+
+
+def asks(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of its one parameter whose type is a group of options."""
+    hints = get_type_hints(command, include_extras=True)
+    (name, group), *others = (
+        (name, hint)
+        for name, hint in hints.items()
+        if isinstance(hint, type) and issubclass(hint, AtNode)
     )
+    if others:
+        raise TypeError(f"{command.__name__} has several groups of options")
+    types = get_type_hints(group, include_extras=True)
+    options = [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if one.default is MISSING else one.default,
+            annotation=types[one.name],
+        )
+        for one in fields(group)
+    ]
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
+        for parameter in inspect.signature(command).parameters.values()
+        if parameter.name != name
+    ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        asked = group(**{option.name: given.pop(option.name) for option in options})
+        command(**given, **{name: asked})
+
+    parameters = [*own, *options]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run

@@ -8,7 +8,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
+from api.cli.connection import Asked, asks
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import words
 from api.client.schemas import DuplicateDocument
@@ -23,17 +23,15 @@ app = typer.Typer(
 
 
 @app.command("list")
+@asks
 def listed(
-    agency: Agency,
+    asked: Asked,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """List what was found, the last one first."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         page = client.duplicates(limit)
-        if as_json:
+        if asked.as_json:
             print_json(page)
         elif page.duplicates:
             out.print(duplicate_table(page.duplicates))
@@ -42,18 +40,16 @@ def listed(
 
 
 @app.command()
+@asks
 def assess(
-    agency: Agency,
+    asked: Asked,
     duplicate: Annotated[UUID, typer.Argument(help="The duplicate's id, as it is listed.")],
     finding: Annotated[Finding, typer.Argument(help="What you found out.")],
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Say whether it is the same person; the other coordinator is told."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         assessed = client.assess_duplicate(duplicate, finding)
-        if as_json:
+        if asked.as_json:
             print_json(assessed)
         else:
             out.print(duplicate_table([assessed]))

@@ -9,8 +9,8 @@ from uuid import UUID
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
-from api.cli.output import AsJson, fail, failures, out, print_json
+from api.cli.connection import Asked, asks
+from api.cli.output import fail, out, print_json
 from api.client import LedgerClient, RefusedError
 from api.importing.htcds_writer import check_writable, write_rows
 from ledger.importing.row import ActionInRow, case_row
@@ -21,11 +21,12 @@ app = typer.Typer()
 
 
 @app.command("export-cases")
+@asks
 def export_cases(
+    asked: Asked,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="HTCDS as .csv, or as JSON lines (.jsonl).")
     ],
-    agency: Agency,
     group: Annotated[
         list[FieldGroup] | None,
         typer.Option(help="Personal fields of this group too. May be repeated."),
@@ -35,9 +36,6 @@ def export_cases(
     ] = None,
     basis: Annotated[LegalBasis | None, typer.Option(help="The legal basis that is meant.")] = None,
     status: CaseStatus | None = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Write the cases that the agency's country sees as HTCDS, a row each.
 
@@ -47,12 +45,12 @@ def export_cases(
     groups = tuple(group or ())
     if groups and purpose is None:
         fail("say what personal fields are opened for: --purpose")
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         check_writable(file)
         summary = _Summary()
-        rows = _rows(client, status, groups, purpose, basis, summary, as_json)
+        rows = _rows(client, status, groups, purpose, basis, summary, asked.as_json)
         count = write_rows(file, rows)
-        if as_json:
+        if asked.as_json:
             print_json(
                 {
                     "cases": count,

@@ -11,7 +11,7 @@ from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
+from api.cli.connection import Asked, asks
 from api.cli.key_ids import TakesKeyId
 from api.cli.output import AsJson, err, fail, failures, out, print_json
 from api.cli.tables import agency_table
@@ -110,81 +110,78 @@ def public(
 
 
 @app.command("list")
-def list_keys(
-    agency: Agency, url: Url = DEFAULT_URL, key: KeyFile = None, as_json: AsJson = False
-) -> None:
+@asks
+def list_keys(asked: Asked) -> None:
     """List the agencies of the protocol with their keys."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         agencies = client.agencies()
-        if as_json:
+        if asked.as_json:
             print_json([a.model_dump(mode="json") for a in agencies])
         else:
             out.print(agency_table(agencies, datetime.now(UTC)))
 
 
 @app.command()
+@asks
 def register(
-    agency: Agency,
+    asked: Asked,
     owner: Annotated[str, typer.Argument(help="The agency that will sign with the key.")],
     public_key: Annotated[
         Path, typer.Argument(help="What `keys public`, or the page of sign-in, shows.")
     ],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Register a key, as the coordinator of the agency's country."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         now = datetime.now(UTC)
         request = read_request(public_key, owner)
         grant = grant_of(request, valid_from=now, valid_until=now + timedelta(days=days))
         receipt = client.append_to_registry(KeyRegistered(acted_at=now, grant=grant))
         kid = key_id(from_public(grant.key))
-        _tell(client, receipt, f"[green]Registered[/] {kid} for {owner}", as_json)
+        _tell(client, receipt, f"[green]Registered[/] {kid} for {owner}", asked.as_json)
 
 
 @app.command(cls=TakesKeyId)
+@asks
 def revoke(
-    agency: Agency,
+    asked: Asked,
     kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Revoke a key, as its agency or the coordinator. What it signed before stays valid."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         revoked = KeyRevoked(acted_at=datetime.now(UTC), key_id=kid)
         receipt = client.append_to_registry(revoked)
-        _tell(client, receipt, f"[green]Revoked[/] {kid} at position {receipt.position}", as_json)
+        _tell(
+            client,
+            receipt,
+            f"[green]Revoked[/] {kid} at position {receipt.position}",
+            asked.as_json,
+        )
 
 
 @app.command(cls=TakesKeyId)
+@asks
 def compromised(
-    agency: Agency,
+    asked: Asked,
     kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
     since: Annotated[str, typer.Option(help="Since when, with its offset (RFC 3339).")],
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Declare that a key was in other hands since a time: revoked, and what followed is marked."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         declared = KeyCompromised(
             acted_at=datetime.now(UTC), key_id=kid, since=datetime.fromisoformat(since)
         )
         receipt = client.append_to_registry(declared)
-        _tell(client, receipt, f"[green]Declared[/] at position {receipt.position}", as_json)
+        _tell(client, receipt, f"[green]Declared[/] at position {receipt.position}", asked.as_json)
 
 
 @app.command()
-def proposals(
-    agency: Agency, url: Url = DEFAULT_URL, key: KeyFile = None, as_json: AsJson = False
-) -> None:
+@asks
+def proposals(asked: Asked) -> None:
     """List the changes of keys that wait until another party has confirmed them."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         waiting = client.key_proposals()
-        if as_json:
+        if asked.as_json:
             print_json([one.model_dump(mode="json") for one in waiting])
             return
         for one in waiting:
@@ -204,17 +201,17 @@ def _settling(
     """Add a command that settles a change of another party's key, one way or the other."""
 
     @app.command(name, help=help)
+    @asks
     def settle(
-        agency: Agency,
+        asked: Asked,
         proposal: Annotated[UUID, typer.Argument(help="As `keys proposals` lists it.")],
-        url: Url = DEFAULT_URL,
-        key: KeyFile = None,
-        as_json: AsJson = False,
     ) -> None:
-        with failures(as_json), connect(url, agency, key) as client:
+        with asked.client() as client:
             settled = settles(acted_at=datetime.now(UTC), proposal=proposal)
             receipt = client.append_to_registry(settled)
-            _tell(client, receipt, f"[green]{done}[/] at position {receipt.position}", as_json)
+            _tell(
+                client, receipt, f"[green]{done}[/] at position {receipt.position}", asked.as_json
+            )
 
 
 _settling(
@@ -232,26 +229,24 @@ _settling(
 
 
 @app.command()
+@asks
 def recover(
-    agency: Agency,
+    asked: Asked,
     owner: Annotated[str, typer.Argument(help="The coordinator that lost every key.")],
     public_key: Annotated[Path, typer.Argument(help="What `keys public` prints of its new key.")],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Register a key for another country's coordinator that lost every one of its keys.
 
     The coordinators of all other parties sign the same key. It counts seven days after the first of
     them did, once one of them signs it again. An act that the coordinator signs itself ends it.
     """
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         now = datetime.now(UTC)
         request = read_request(public_key, owner)
         grant = grant_of(request, valid_from=now, valid_until=now + timedelta(days=days))
         receipt = client.append_to_registry(CoordinatorKeyRecovered(acted_at=now, grant=grant))
-        if as_json:
+        if asked.as_json:
             print_json(receipt)
         else:
             kid = key_id(from_public(grant.key))
@@ -264,22 +259,20 @@ def recover(
 
 
 @app.command("register-country")
+@asks
 def register_country(
-    agency: Agency,
+    asked: Asked,
     public_key: Annotated[
         Path | None,
         typer.Option(help="The country's public key. [default: of the key on this machine]"),
     ] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Register the key that others seal to, as the country's coordinator."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         if public_key is None:
             from api.keys.country_keys import country_key
 
-            party = Settings().load_protocol().agencies_by_id[agency].party
+            party = Settings().load_protocol().agencies_by_id[asked.agency].party
             public_part_of = country_key(Settings(), party).public
         else:
             public_part_of = CountryPublicKey.from_text(
@@ -287,7 +280,7 @@ def register_country(
             )
         registered = CountryKeyRegistered(acted_at=datetime.now(UTC), key=str(public_part_of))
         receipt = client.append_to_registry(registered)
-        if as_json:
+        if asked.as_json:
             print_json(receipt)
         else:
             out.print(f"[green]Registered[/] the country's key {public_part_of.id}", soft_wrap=True)

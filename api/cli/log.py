@@ -9,7 +9,12 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
+from api.cli.connection import (
+    Asked,
+    AtNode,
+    Caller,
+    asks,
+)
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.client.bounded_answers import bounded_client
 from api.keys.log_keys import (
@@ -70,11 +75,12 @@ witness_app = typer.Typer(name="witness", help="A party's witness.", no_args_is_
 
 
 @app.command()
+@asks
 def policy(
+    asked: AtNode,
     in_force: Annotated[
         bool, typer.Option("--in-force", help="Print the policy in force, from the node at --url.")
     ] = False,
-    url: Url = DEFAULT_URL,
 ) -> None:
     """Print the keys that this node believes, for the other parties to compare and to keep.
 
@@ -82,7 +88,7 @@ def policy(
     what the ledger began with. What the parties adopted since is printed with --in-force.
     """
     with failures():
-        text = _of_log(url, "policy", {}) if in_force else str(trusted_policy(Settings()))
+        text = _of_log(asked.url, "policy", {}) if in_force else str(trusted_policy(Settings()))
         typer.echo(text, nl=False)
 
 
@@ -101,8 +107,9 @@ def make_log_key() -> None:
 
 
 @app.command("adopt-policy")
+@asks
 def adopt_policy(
-    agency: Agency,
+    asked: Asked,
     file: Annotated[Path, typer.Argument(help="The policy (C2SP tlog-policy).")],
     out_file: Annotated[
         Path | None,
@@ -116,9 +123,6 @@ def adopt_policy(
         Path | None,
         typer.Option(help="A checkpoint that you verified. [default: the one published at --url]"),
     ] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Adopt a policy as a party's coordinator; it is in force once every party has.
 
@@ -128,7 +132,7 @@ def adopt_policy(
     The vote counts only in a ledger that begins with the events of --checkpoint, so that nobody can
     put it on a fork. The address --url is your own country's node, which verified what it serves.
     """
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         text = read_ordinary(file, MAX_BYTES).decode("utf-8")
         Policy.parse(text)
         named = named_by(client.checkpoint() if checkpoint is None else _read_note(checkpoint))
@@ -138,7 +142,7 @@ def adopt_policy(
             without=tuple(sorted(party.upper() for party in without)) if without else None,
             checkpoint=named,
         )
-        if not as_json:
+        if not asked.as_json:
             root = spoken(bytes.fromhex(named.root))
             out.print(f"The vote is for the ledger of {named.size} events with the root {root}")
         if out_file is not None:
@@ -146,7 +150,7 @@ def adopt_policy(
             out.print(f"Signed into {out_file}", soft_wrap=True)
             return
         receipt = client.append_to_registry(action)
-        if as_json:
+        if asked.as_json:
             print_json(receipt)
         else:
             out.print(f"[green]Recorded[/] at position {receipt.position}.")
@@ -157,13 +161,14 @@ def _read_note(file: Path) -> str:
 
 
 @app.command()
+@asks
 def policies(
+    asked: AtNode,
     size: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Prove also an older checkpoint of this size. May be repeated."),
     ] = None,
     file: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it.")] = None,
-    url: Url = DEFAULT_URL,
 ) -> None:
     """Get every policy that the parties adopted, with proofs, for `verify … --policies`.
 
@@ -171,7 +176,7 @@ def policies(
     node at --url, which needs no key; every export holds one as `policies.json`.
     """
     with failures():
-        text = recorded_policies(url, size or [])
+        text = recorded_policies(asked.url, size or [])
         if file is None:
             typer.echo(text, nl=False)
         else:
@@ -267,15 +272,14 @@ def export_log(
 
 
 @app.command()
+@asks
 def receipt(
-    agency: Agency,
+    asked: Caller,
     position: Annotated[int, typer.Argument(min=1, help="The position of an event.")],
     file: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it.")] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
 ) -> None:
     """Get a receipt that verifies offline (`case-ledger verify receipt`)."""
-    with failures(), connect(url, agency, key) as client:
+    with asked.client() as client:
         proof = client.proof(position)
         if file is None:
             typer.echo(proof, nl=False)

@@ -11,8 +11,8 @@ from rich import box
 from rich.table import Table
 
 from api.cli.access_matrix import access_page
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
-from api.cli.output import AsJson, fail, failures, out, print_json
+from api.cli.connection import Asked, Caller, asks
+from api.cli.output import fail, failures, out, print_json
 from api.cli.tables import why_erased, words
 from api.client import LedgerClient
 from api.client.schemas import PersonalField, Receipt
@@ -43,22 +43,20 @@ class NoProposalError(ValueError):
 
 
 @app.command()
+@asks
 def read(
-    agency: Agency,
+    asked: Asked,
     case_id: CaseArgument,
     group: Groups,
     purpose: ForPurpose,
     basis: Annotated[
         LegalBasis | None, typer.Option(help="A certain legal basis. [default: any but danger]")
     ] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Open personal fields that the agency's country holds; it is written down who did."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         opened = client.read(case_id, group, purpose, basis)
-        if as_json:
+        if asked.as_json:
             print_json(opened)
         else:
             if opened.erased is not None:
@@ -71,41 +69,39 @@ def read(
 
 
 @app.command()
+@asks
 def readings(
-    agency: Agency,
+    asked: Asked,
     case_id: CaseArgument,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """List who asked for a person's fields in this country, what for, and what they got."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         listed = client.readings(case_id)
-        if as_json:
+        if asked.as_json:
             print_json(listed)
         else:
             out.print(readings_table(listed.readings))
 
 
 @app.command("subject-access")
+@asks
 def subject_access(
-    agency: Agency,
+    asked: Caller,
     case_id: CaseArgument,
     file: Annotated[Path, typer.Argument(help="Where to write it: a .pdf, or a .json file.")],
     language: Annotated[Language, typer.Option(help="sq, cnr or en.")] = "en",
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
 ) -> None:
     """Write all that this country holds on a person into a file for that person."""
-    with failures(), connect(url, agency, key) as client:
+    with asked.client() as client:
         content = client.subject_access(case_id, language, pdf=file.suffix == ".pdf")
         write_private(file, content)
         out.print(f"[green]Written[/] to {file}. It holds all that is known of the person.")
 
 
 @app.command()
+@asks
 def release(
-    agency: Agency,
+    asked: Asked,
     case_id: CaseArgument,
     to: Annotated[str, typer.Option(help="The country that is to have them.")],
     group: Groups,
@@ -118,12 +114,9 @@ def release(
         list[str] | None, typer.Option(help="A field; repeat. [default: all of the groups]")
     ] = None,
     request: Annotated[UUID | None, typer.Option(help="The request that this answers.")] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Release personal fields to another country, field by field."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         view = client.case(case_id).view
         stands_on = basis_action or _find_basis(view, basis, to, group)
         held = client.read(case_id, group, purpose).fields
@@ -140,7 +133,7 @@ def release(
             basis_action=stands_on,
             request=request,
         )
-        if as_json:
+        if asked.as_json:
             print_json(receipt)
         else:
             names = ", ".join(sorted({f.field for f in chosen}))
@@ -148,17 +141,15 @@ def release(
 
 
 @app.command()
+@asks
 def erase(
-    agency: Agency,
+    asked: Asked,
     case_id: CaseArgument,
     ground: Annotated[ErasureGround | None, typer.Option(help="Why; proposes the erasure.")] = None,
     approve: Annotated[bool, typer.Option("--approve", help="As the second party.")] = False,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Erase all that is held on a person, in every country: one party proposes, one approves."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         if approve:
             receipt = _approve(client, case_id)
         elif ground is not None:
@@ -166,7 +157,7 @@ def erase(
             receipt = client.append(proposed, case_id, client.case(case_id).view.version)
         else:
             fail("give a --ground to propose, or --approve as the second party")
-        if as_json:
+        if asked.as_json:
             print_json(receipt)
         elif approve:
             out.print(

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
-from api.cli.output import AsJson, fail, failures, out, print_json
+from api.cli.connection import Asked, asks
+from api.cli.output import fail, out, print_json
 from api.client import LedgerClient
 from api.client.schemas import AmendmentDocument, ProtocolVersionDocument, Receipt
 from api.client.schemas.personal import Language
@@ -43,8 +43,9 @@ Yes = Annotated[
 
 
 @app.command()
+@asks
 def show(
-    agency: Agency,
+    asked: Asked,
     version: Annotated[
         int | None, typer.Option(help="A version. [default: the one in force]")
     ] = None,
@@ -52,17 +53,14 @@ def show(
     text: Annotated[
         bool, typer.Option("--text", help="The whole text, as JSON that `propose` takes.")
     ] = False,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show the version in force, another version, or a proposed text."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         if proposal is not None:
             amendment = _amendment(client, proposal)
             if text:
                 _print_text(amendment.text)
-            elif as_json:
+            elif asked.as_json:
                 print_json(amendment)
             else:
                 _show_amendment(amendment)
@@ -71,7 +69,7 @@ def show(
         found = _version(client.protocol_versions(), version)
         if text:
             _print_text(found.text)
-        elif as_json:
+        elif asked.as_json:
             print_json(found)
         else:
             _show_version(found)
@@ -79,8 +77,9 @@ def show(
 
 
 @app.command()
+@asks
 def diff(
-    agency: Agency,
+    asked: Asked,
     file: Annotated[
         Path | None, typer.Argument(help="A protocol file. [default: with --proposal, none]")
     ] = None,
@@ -89,12 +88,9 @@ def diff(
         int | None, typer.Option(help="The version to compare with. [default: the newest]")
     ] = None,
     language: InLanguage = "en",
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Say in sentences what a text changes: who may newly do what, which deadline, which access."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         if (file is None) is (proposal is None):
             fail("name a protocol file, or --proposal with a proposal's id")
         versions = client.protocol_versions()
@@ -104,12 +100,13 @@ def diff(
             amendment = _amendment(client, _given(proposal))
             text, base = _read(amendment.text), against or amendment.version - 1
         before = versions[-1] if base is None else _version(versions, base)
-        _tell_changes(changes(_read(before.text), text), before.version, language, as_json)
+        _tell_changes(changes(_read(before.text), text), before.version, language, asked.as_json)
 
 
 @app.command()
+@asks
 def propose(
-    agency: Agency,
+    asked: Asked,
     file: Annotated[Path, typer.Argument(help="The whole new text: a protocol file.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, for the other parties. No names.")],
     earliest: Annotated[
@@ -122,23 +119,20 @@ def propose(
     ] = None,
     yes: Yes = False,
     language: InLanguage = "en",
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Propose a new text as a coordinator, and accept it for the own party.
 
     It is in force once the coordinator of every party has accepted it, and not before the day.
     """
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         protocol = load_protocol(file)
         newest = client.protocol_versions()[-1]
         found = changes(_read(newest.text), protocol)
-        if not as_json:
-            _tell_changes(found, newest.version, language, as_json)
+        if not asked.as_json:
+            _tell_changes(found, newest.version, language, asked.as_json)
         text = text_of(protocol)
         digest = text_digest(text)
-        _confirm(f"Propose this text (SHA-256 {digest}) for {agency}?", yes or as_json)
+        _confirm(f"Propose this text (SHA-256 {digest}) for {asked.agency}?", yes or asked.as_json)
         act = AmendmentProposed(
             acted_at=datetime.now(UTC),
             protocol=text,
@@ -148,12 +142,13 @@ def propose(
         )
         receipt = client.append_to_registry(act)
         said = f"Proposed as {receipt.action_id}. The other parties accept or decline it."
-        _tell_receipt(client, receipt, said, as_json)
+        _tell_receipt(client, receipt, said, asked.as_json)
 
 
 @app.command()
+@asks
 def accept(
-    agency: Agency,
+    asked: Asked,
     proposal: Proposal,
     digest: Annotated[
         str | None,
@@ -161,59 +156,52 @@ def accept(
     ] = None,
     yes: Yes = False,
     language: InLanguage = "en",
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Accept a proposed text for the own party, as its coordinator."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         amendment = _amendment(client, proposal)
         found = _checked_digest(amendment)
         if digest is not None and digest.lower() != found:
             fail(f"the node's text has the SHA-256 {found}, not {digest}: do not accept it")
         base = _version(client.protocol_versions(), amendment.version - 1)
-        if not as_json:
+        if not asked.as_json:
             _show_amendment(amendment)
             told = changes(_read(base.text), _read(amendment.text))
-            _tell_changes(told, base.version, language, as_json)
-        _confirm(f"Accept this text (SHA-256 {found}) for {agency}?", yes or as_json)
+            _tell_changes(told, base.version, language, asked.as_json)
+        _confirm(f"Accept this text (SHA-256 {found}) for {asked.agency}?", yes or asked.as_json)
         act = AmendmentAccepted(acted_at=datetime.now(UTC), proposal=proposal, digest=found)
         receipt = client.append_to_registry(act)
-        _tell_receipt(client, receipt, "Accepted.", as_json, proposal)
+        _tell_receipt(client, receipt, "Accepted.", asked.as_json, proposal)
 
 
 @app.command()
+@asks
 def decline(
-    agency: Agency,
+    asked: Asked,
     proposal: Proposal,
     reason: Annotated[
         str | None, typer.Option(help="Why, for the other parties. No names.")
     ] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Decline a proposed text for the own party, or withdraw the own one. It is closed then."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         found = _checked_digest(_amendment(client, proposal))
         act = AmendmentDeclined(
             acted_at=datetime.now(UTC), proposal=proposal, digest=found, reason=reason
         )
         receipt = client.append_to_registry(act)
-        _tell_receipt(client, receipt, "Declined: the proposal is closed.", as_json)
+        _tell_receipt(client, receipt, "Declined: the proposal is closed.", asked.as_json)
 
 
 @app.command()
+@asks
 def history(
-    agency: Agency,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
+    asked: Asked,
 ) -> None:
     """List the versions that were adopted, and every text that was proposed."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         versions, amendments = client.protocol_versions(), client.amendments()
-        if as_json:
+        if asked.as_json:
             print_json(
                 {
                     "versions": [_without_text(one) for one in versions],

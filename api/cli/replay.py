@@ -14,7 +14,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from api.cli.connection import DEFAULT_URL, KeyFile, Url, connect
+from api.cli.connection import MayAsk, asks
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.cli.tables import case_panel, words
 from api.runtime.settings import Settings
@@ -52,38 +52,30 @@ Export = Annotated[
 Database = Annotated[
     bool, typer.Option("--database", help="This machine's own database: a ledger or a mirror.")
 ]
-Asking = Annotated[
-    str | None,
-    typer.Option(
-        "--agency", "-a", envvar="CASE_LEDGER_AGENCY", help="The agency that asks a live node."
-    ),
-]
 
 
 @app.command()
+@asks
 def case(
+    asked: MayAsk,
     case_id: Annotated[UUID, typer.Argument(help="The case.")],
     at: At = "now",
     valid_at: ValidAt = None,
     export: Export = None,
     database: Database = False,
-    agency: Asking = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show a case as it was known at a moment, or as it was on a day."""
-    with failures(as_json):
+    with failures(asked.as_json):
         moment = Moment.parse(at, valid_at)
         if export is None and not database:
-            with connect(url, _asking(agency), key) as client:
+            with asked.connect(_asking(asked.agency), asked.key) as client:
                 seen = client.case(
                     case_id,
                     as_of_position=moment.position,
                     as_of_time=moment.time,
                     valid_at=moment.valid_at,
                 )
-                _show_case(seen.view, as_json)
+                _show_case(seen.view, asked.as_json)
                 return
         with _source(export, database) as source:
             events = source.case(case_id)
@@ -92,13 +84,15 @@ def case(
             if state is None:
                 fail("no such case was open at that moment")
             by_id = {act.id: act for act in acts}
-            _show_case(case_view(state, OVERSIGHT_VIEWER, agreement, by_id), as_json)
-            if not as_json:
+            _show_case(case_view(state, OVERSIGHT_VIEWER, agreement, by_id), asked.as_json)
+            if not asked.as_json:
                 _show_corrections(events, moment)
 
 
 @app.command("difference")
+@asks
 def difference_of(
+    asked: MayAsk,
     case_id: Annotated[UUID, typer.Argument(help="The case.")],
     before: Annotated[str, typer.Option("--from", help="The earlier moment.")],
     after: Annotated[str, typer.Option("--to", help="The later moment.")] = "now",
@@ -106,16 +100,12 @@ def difference_of(
     to_valid_at: ValidAt = None,
     export: Export = None,
     database: Database = False,
-    agency: Asking = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show what differs of a case between two moments, and which events made it so."""
-    with failures(as_json):
+    with failures(asked.as_json):
         moments = Moment.parse(before, from_valid_at), Moment.parse(after, to_valid_at)
         if export is None and not database:
-            with connect(url, _asking(agency), key) as client:
+            with asked.connect(_asking(asked.agency), asked.key) as client:
                 found = client.difference(case_id, *moments)
         else:
             with _source(export, database) as source:
@@ -123,7 +113,7 @@ def difference_of(
                 if not acts:
                     fail("there is no such case")
                 found = difference(case_id, acts, _agreement(source), *moments)
-        if as_json:
+        if asked.as_json:
             print_json(found)
         else:
             _show_difference(found)
@@ -154,38 +144,36 @@ def steps(
 
 
 @app.command()
+@asks
 def ledger(
+    asked: MayAsk,
     at: At = "now",
     since: Annotated[
         str | None, typer.Option("--from", help="Show what moved since this moment.")
     ] = None,
     export: Export = None,
     database: Database = False,
-    agency: Asking = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show the whole ledger at a moment, in numbers, or what moved between two."""
-    with failures(as_json):
+    with failures(asked.as_json):
         moment = Moment.parse(at)
         earlier = Moment.parse(since) if since is not None else None
         if export is None and not database:
-            with connect(url, _asking(agency), key) as client:
+            with asked.connect(_asking(asked.agency), asked.key) as client:
                 told = [client.ledger_moment(m) for m in (earlier, moment) if m is not None]
-            _show_moments(told, as_json)
+            _show_moments(told, asked.as_json)
             return
-        with _source(export, database) as source, _progress(as_json) as progress:
+        with _source(export, database) as source, _progress(asked.as_json) as progress:
             if earlier is None:
                 told = [ledger_at(source.events(), moment, progress)]
                 moved = None
             else:
                 moved = ledger_difference(source.events(), earlier, moment, progress)
                 told = [moved.before, moved.after]
-        if moved is not None and as_json:
+        if moved is not None and asked.as_json:
             print_json(moved)
             return
-        _show_moments(told, as_json)
+        _show_moments(told, asked.as_json)
         if moved is not None:
             table = Table("Case", "What moved")
             for one in moved.cases:

@@ -10,8 +10,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from api.cli.connection import DEFAULT_URL, Agency, KeyFile, Url, connect
-from api.cli.output import AsJson, fail, failures, out, print_json
+from api.cli.connection import Asked, asks
+from api.cli.output import fail, out, print_json
 from api.cli.tables import why_erased, words
 from api.client.schemas import ErasedCase, RetainedCase, RetentionStatus
 from ledger.system import clock
@@ -34,29 +34,27 @@ _MARGIN = timedelta(hours=1)
 
 
 @app.command("list")
+@asks
 def listed(
-    agency: Agency,
+    asked: Asked,
     within: Annotated[
         int, typer.Option(help="So many days ahead, from the last cosigned time.")
     ] = 90,
     erased: Annotated[
         bool, typer.Option("--erased", help="What is erased instead, the last first.")
     ] = False,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """List the cases that are announced for erasure, due, held, or erased."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         if erased:
             gone = list(client.erased_cases())
-            if as_json:
+            if asked.as_json:
                 print_json([one.model_dump(mode="json") for one in gone])
             else:
                 out.print(erased_table(gone) if gone else "This country has erased nothing.")
             return
         found = list(client.retention(within_days=within))
-        if as_json:
+        if asked.as_json:
             print_json([one.model_dump(mode="json") for one in found])
         elif found:
             out.print(retention_table(found))
@@ -65,19 +63,17 @@ def listed(
 
 
 @app.command()
+@asks
 def announce(
-    agency: Agency,
+    asked: Asked,
     case_id: Annotated[UUID, typer.Argument(help="The case.")],
     erase_from: Annotated[
         datetime | None,
         typer.Option(help="Nothing is erased before (UTC).", show_default="the first that may be"),
     ] = None,
-    url: Url = DEFAULT_URL,
-    key: KeyFile = None,
-    as_json: AsJson = False,
 ) -> None:
     """Announce the erasure of a case's data, or a later time than the one announced."""
-    with failures(as_json), connect(url, agency, key) as client:
+    with asked.client() as client:
         version = client.case(case_id).view.version
         stands = next(iter(client.retention(case_id=case_id)), None)
         if stands is None or stands.closed_at is None:
@@ -93,7 +89,7 @@ def announce(
             erase_from=erase_from.replace(tzinfo=UTC) if erase_from is not None else first,
         )
         receipt = client.append(announced, case_id, version)
-        if as_json:
+        if asked.as_json:
             print_json(receipt)
         else:
             out.print(

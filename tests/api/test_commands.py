@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import typer
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 import api.cli
 from api.cli import app
-from api.cli.connection import DEFAULT_URL, Url
+from api.cli.connection import DEFAULT_URL, Asked, Url, asks
 from api.cli.main import COMMANDS, commands_of
 
 MODULES = sorted(
@@ -139,3 +140,26 @@ def test_making_a_key_loads_no_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "declared", ['"--json"', '"--agency"', '"CASE_LEDGER_URL"', '"CASE_LEDGER_KEY"']
+)
+def test_an_option_that_many_commands_have_is_declared_once(declared: str) -> None:
+    files = Path(api.cli.__file__).parent.glob("*.py")
+    assert sum(file.read_text(encoding="utf-8").count(declared) for file in files) == 1
+
+
+def test_a_command_has_its_own_options_and_those_of_its_group() -> None:
+    def show(asked: Asked, case: Annotated[str, typer.Argument()], limit: int = 5) -> None:
+        seen.append((asked, case, limit))
+
+    seen: list[tuple[Asked, str, int]] = []
+    program = typer.Typer()
+    program.command()(asks(show))
+    ran = CliRunner().invoke(program, ["a-case", "-a", "xk-nac", "--url", "http://there", "--json"])
+    assert ran.exit_code == 0, ran.output
+    assert seen == [(Asked(agency="xk-nac", url="http://there", as_json=True), "a-case", 5)]
+    missing = CliRunner().invoke(program, ["a-case"])
+    assert missing.exit_code == 2
+    assert "--agency" in missing.output

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from api.cli import app, keys
+from api.cli import app
+from api.cli.connection import AtNode
 from api.cli.key_ids import id_last
 
 HYPHEN = "-kWUZo0k9mwI2ruUGYYYd77V7898s3R8yIHq9dEkXrc"
@@ -31,7 +32,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def connect(*_: object) -> Iterator[Client]:
         yield Client()
 
-    monkeypatch.setattr(keys, "connect", connect)
+    monkeypatch.setattr(AtNode, "connect", connect)
     return ids
 
 
