@@ -35,7 +35,7 @@ def access_page(protocol: Protocol) -> str:
         "",
         "## Duties",
         "",
-        "What a role reads without asking for consent, while these facts hold of a case.",
+        "Field groups that a role reads without asking for consent, while these facts hold of a case.",
         "",
         "| role | groups | while | also to other countries |",
         "|---|---|---|---|",
@@ -43,8 +43,8 @@ def access_page(protocol: Protocol) -> str:
         "",
         "## Retention",
         "",
-        "How long what is held on a person is kept after the case was closed, if no legal hold is "
-        "in force. The erasure stands announced on the ledger for the days of grace before it. "
+        "How long a person's data is kept after the case was closed, if no legal hold is in force. "
+        "The erasure is announced on the ledger for the days of grace before it. "
         "Both are readings of the procedure, not periods that an authority set.",
         "",
         "| closed for | days | days of grace |",
@@ -53,7 +53,7 @@ def access_page(protocol: Protocol) -> str:
         "",
         "## Actions",
         "",
-        "Who may record which action.",
+        "The roles that may record each action.",
         "",
         "| action | roles |",
         "|---|---|",
