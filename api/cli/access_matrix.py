@@ -35,7 +35,7 @@ def access_page(protocol: Protocol) -> str:
         "",
         "## Duties",
         "",
-        "Field groups that a role reads without asking for consent, while these facts hold of a case.",
+        "Field groups that a role reads without consent, while these facts hold of a case.",
         "",
         "| role | groups | while | also to other countries |",
         "|---|---|---|---|",
