@@ -10,9 +10,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from api.cli.case_tables import words
 from api.cli.connection import Asked, asks
 from api.cli.output import out, print_json
-from api.cli.tables import words
 from projections.folds.expected_steps import ObligationKind
 from projections.folds.obligations import Obligation, ObligationState
 from projections.reports.accountability import Balance, Dimension, ObligationTally, ResponseTimes

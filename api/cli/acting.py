@@ -10,10 +10,10 @@ import httpx
 import typer
 
 from api.cli.building import build, fields_table, kinds_table
+from api.cli.case_tables import case_list, case_panel, event_table, outcome_table, trail_table
 from api.cli.connection import Asked, MayAsk, asks
 from api.cli.kept_decisions import keep_decision
 from api.cli.output import OUTCOME_UNKNOWN, err, fail, failures, out, print_json
-from api.cli.tables import case_list, case_panel, event_table, outcome_table, trail_table
 from api.cli.unsent import UnsentAction, UnsentActions
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.errors import UNREADABLE

@@ -8,9 +8,9 @@ import typer
 from rich import box
 from rich.table import Table
 
+from api.cli.case_tables import words
 from api.cli.connection import Asked, asks
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.cli.tables import words
 from api.client.schemas import DuplicateDocument
 from api.runtime.settings import Settings
 from ledger.vocabulary.duplicates import Finding

@@ -11,10 +11,10 @@ from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from api.cli.case_tables import agency_table
 from api.cli.connection import Asked, asks
 from api.cli.key_ids import TakesKeyId
 from api.cli.output import AsJson, err, fail, failures, out, print_json
-from api.cli.tables import agency_table
 from api.client import LedgerClient, RefusedError
 from api.client.schemas import Receipt
 from api.keys.agency_keys import key_path, own_key

@@ -40,14 +40,17 @@ COMMANDS: Mapping[str, CommandPlace] = {
         extra="all",
     ),
     "serve": CommandPlace(
-        ("running",), "Serve the ledger: answer requests, and do a node's work in a process beside."
+        ("operating",),
+        "Serve the ledger: answer requests, and do a node's work in a process beside.",
     ),
-    "migrate": CommandPlace(("running",), "Bring the database up to date, as its owner."),
+    "migrate": CommandPlace(("operating",), "Bring the database up to date, as its owner."),
     "adopt": CommandPlace(
-        ("running",),
+        ("operating",),
         "Begin a ledger: record the protocol and its coordinators' keys as the first event.",
     ),
-    "rebuild": CommandPlace(("running",), "Rebuild views beside the live ones, and swap them in."),
+    "rebuild": CommandPlace(
+        ("operating",), "Rebuild views beside the live ones, and swap them in."
+    ),
     "act": CommandPlace(
         ("acting",), "Sign an action and record it. With a kind alone, show its fields."
     ),
@@ -92,7 +95,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
         "Record a country's existing cases, each row a new case, signed by the agency.",
     ),
     "export-cases": CommandPlace(
-        ("exporting",), "Write the cases that the agency's country sees as HTCDS, a row each."
+        ("htcds_export",), "Write the cases that the agency's country sees as HTCDS, a row each."
     ),
     "obligations": CommandPlace(
         ("accountability",),

@@ -11,9 +11,9 @@ from rich import box
 from rich.table import Table
 
 from api.cli.access_matrix import access_page
+from api.cli.case_tables import why_erased, words
 from api.cli.connection import Asked, Caller, asks
 from api.cli.output import fail, failures, out, print_json
-from api.cli.tables import why_erased, words
 from api.client import LedgerClient
 from api.client.schemas import PersonalField, Receipt
 from api.client.schemas.personal import Language

@@ -14,9 +14,9 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from api.cli.case_tables import case_panel, words
 from api.cli.connection import MayAsk, asks
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.cli.tables import case_panel, words
 from api.runtime.settings import Settings
 from ledger.events.event import ActionRecorded
 from ledger.procedure.agreement import Agreement

@@ -10,9 +10,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from api.cli.case_tables import why_erased, words
 from api.cli.connection import Asked, asks
 from api.cli.output import fail, out, print_json
-from api.cli.tables import why_erased, words
 from api.client.schemas import ErasedCase, RetainedCase, RetentionStatus
 from ledger.system import clock
 from ledger.vocabulary.erasure import RetentionAnnounced
