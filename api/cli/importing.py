@@ -16,6 +16,7 @@ from api.cli.output import AsJson, err, fail, failures, out, print_json
 from api.importing.error_file import RefusalReason, reasons
 from api.importing.import_run import CHUNK, ImportConflictError, Importer, Order, Progress, Summary
 from api.keys.agency_keys import own_key
+from api.node.agreed_protocol import with_agreed_protocol
 from api.runtime.node_database import check_migrated, open_store
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
@@ -89,6 +90,7 @@ def import_cases(
 def _run(settings: Settings, order: Order, *, quiet: bool) -> Summary:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with open_store(settings) as store:
+        settings = with_agreed_protocol(settings, store.owner_conninfo)
         check_migrated(store.conninfo, settings.load_protocol().party_codes)
         with (
             Ledger(environment(store.conninfo, pool_size=2)) as ledger,

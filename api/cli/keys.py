@@ -272,7 +272,7 @@ def register_country(
         if public_key is None:
             from api.keys.country_keys import country_key
 
-            party = Settings().load_protocol().agencies_by_id[asked.agency].party
+            (party,) = {one.party for one in client.agencies() if one.id == asked.agency}
             public_part_of = country_key(Settings(), party).public
         else:
             public_part_of = CountryPublicKey.from_text(

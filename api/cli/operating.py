@@ -21,6 +21,7 @@ from api.continuity.lost_keys import check_none_lost
 from api.keys.agency_keys import own_key
 from api.keys.country_keys import country_keys
 from api.keys.log_keys import own_parties
+from api.node.agreed_protocol import with_agreed_protocol
 from api.node.node import check_settings, own_key_names
 from api.processes.server import log_as_json, tls_context
 from api.processes.server import serve as run_server
@@ -50,6 +51,7 @@ def serve(
         check_settings(settings)
         tls_context(settings)
     with failures(), open_store(settings, watch=False) as store:
+        settings = with_agreed_protocol(settings, store.owner_conninfo)
         if store.embedded or settings.owner_database_url is not None:
             login = conninfo_to_dict(store.conninfo).get("user")
             migrate_all(
@@ -80,6 +82,7 @@ def migrate(
     """Bring the database up to date, as its owner."""
     settings = Settings()
     with failures(as_json), open_store(settings) as store:
+        settings = with_agreed_protocol(settings, store.owner_conninfo)
         applied = migrate_all(store.owner_conninfo, settings.load_protocol(), grant_to=grant_to)
         if as_json:
             print_json({"applied": applied})

@@ -462,8 +462,8 @@ def vault(
             _progress("Checking", None, as_json) as progress,
         ):
             check = vault_check(ledger, database, Outbox(database), party, keys)
-            findings = []
-            for finding in check.findings(ledger.adopted().directory, settings.load_protocol()):
+            findings, registry = [], ledger.adopted()
+            for finding in check.findings(registry.directory, registry.protocol_today(clock.now())):
                 findings.append(finding)
                 progress(check.actions)
     awaited_since = clock.now() - timedelta(seconds=settings.missing_after_seconds)

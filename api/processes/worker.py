@@ -51,6 +51,7 @@ from api.runtime import status
 from api.runtime.readiness import Checks
 from api.runtime.status import WORK_LOCK, LedgerNodeStatus, NodeStatus, StatusReporter, WorkerHealth
 from api.runtime.trouble import Trouble
+from api.workers.access_matrix import AccessMatrixKeeper
 from api.workers.checkpoint_publisher import CheckpointPublisher
 from api.workers.eraser import Eraser
 from api.workers.janitor import Janitor
@@ -89,12 +90,13 @@ class NodeWorker:
         """What is to be done when another process notifies of something."""
         self.workers: list[PeriodicWorker] = []
         """All that run, in the order in which they were started."""
+        self._access_matrix = AccessMatrixKeeper(node.ledger, node.settings, node.conninfo)
         self._vault_checking = VaultChecker(
             node.ledger,
             node.database,
             node.outbox,
             node.vaults,
-            node.settings.load_protocol(),
+            self._access_matrix.written,
             patience=node.settings.missing_after_seconds,
             given_up=self._keys_given_up,
             is_in_doubt=lambda: node.history.is_in_doubt,
@@ -157,6 +159,8 @@ class NodeWorker:
         start(AccessLogAnchor(node.ledger, node.vaults, node.append_service, self._node_key))
         start(PresenceDeclarer(node.ledger, node.parties, node.append_service, self._node_key))
         self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))
+        self.checks.add(self._access_matrix.troubles)
+        start(self._access_matrix)
         self.checks.add(self._vault_checking.troubles)
         start(self._vault_checking)
         if (stamper := Timestamper.of(node.settings, node.database)) is not None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import platformdirs
-from pydantic import Field, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ledger.procedure.protocol import Protocol, load_protocol, shipped_protocol
@@ -17,13 +17,17 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CASE_LEDGER_", env_ignore_empty=True, frozen=True)
 
+    _agreed: Protocol | None = PrivateAttr(None)
+    """See :meth:`with_protocol`."""
     database_url: SecretStr | None = None
     """PostgreSQL 16 or newer. Unset: a private one is started under ``data_directory``."""
     owner_database_url: SecretStr | None = None
     """The same database as its owner, for migrations. Unset: ``database_url``."""
     data_directory: Path = Field(default_factory=lambda: platformdirs.user_data_path("case-ledger"))
     protocol: Path | None = None
-    """A protocol file. Unset: the trilateral protocol that ships with this program."""
+    """A protocol file, for the adoption. Unset: the trilateral one that ships with this program.
+
+    A ledger that adopted its protocol needs no file; one that is named must say the same."""
     countries: tuple[str, ...] | None = None
     """Whose node this is, with their vaults and witnesses. Unset: every party's; ``[]``: none's."""
     roles: Annotated[tuple[Literal["api", "work"], ...], Field(min_length=1)] = ("api", "work")
@@ -131,6 +135,18 @@ class Settings(BaseSettings):
         """What the ledger's checkpoints name it."""
         return self.ledger_origin or f"{self.audience}/{self.load_protocol().id}"
 
+    def with_protocol(self, agreed: Protocol) -> Self:
+        """The same settings for a ledger whose parties agreed on a protocol."""
+        changed = self.model_copy()
+        changed._agreed = agreed
+        return changed
+
     def load_protocol(self) -> Protocol:
-        """The protocol that a new ledger adopts. Raises ``ValueError``."""
+        """The protocol that a new ledger adopts. Raises ``ValueError``.
+
+        Of a ledger that adopted one, it is the version in force at the start of the process. What
+        a running node decides by is asked of the registry.
+        """
+        if self._agreed is not None:
+            return self._agreed
         return load_protocol(self.protocol) if self.protocol else shipped_protocol()

@@ -96,13 +96,16 @@ class VaultChecker(PeriodicWorker):
         database: Database,
         outbox: Outbox,
         vaults: Vaults,
-        matrix_of: Protocol,
+        matrix_of: Callable[[], Protocol],
         *,
         patience: float = 60.0,
         given_up: GivenUp = lambda _: (),
         is_in_doubt: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``patience`` is how many seconds what other countries send may take."""
+        """``matrix_of`` returns the protocol whose access matrix the vaults' tables have.
+
+        ``patience`` is how many seconds what other countries send may take.
+        """
         self._ledger = ledger
         self._database = database
         self._vaults = vaults
@@ -226,7 +229,7 @@ class VaultChecker(PeriodicWorker):
                     party=vault.party,
                     disclosures=removed,
                 )
-            findings = self._checks[vault.party].matrix_findings(self._matrix_of)
+            findings = self._checks[vault.party].matrix_findings(self._matrix_of())
             self._count(vault.party, sum(1 for _ in findings))
 
     def _step(self, protocol: Protocol) -> bool:

@@ -376,6 +376,16 @@ def _covers(pattern: str, fact: str) -> bool:
 
 
 def load_protocol(path: Path) -> Protocol:
+    """Read the protocol file of a new ledger or a proposal: each action has a rule in it.
+
+    Raises as :func:`read_protocol`.
+    """
+    protocol = read_protocol(path)
+    protocol.check_complete()
+    return protocol
+
+
+def read_protocol(path: Path) -> Protocol:
     """Read a protocol file. Raises ``ValueError`` saying what is wrong with it.
 
     The file is TOML, or JSON if its name ends in ``.json``.
@@ -394,9 +404,7 @@ def _protocol_of(text: str, *, is_json: bool) -> Protocol:
     checkpoint. A changed file is a changed text, so the cache returns no stale protocol.
     """
     content: dict[str, Any] = json.loads(text) if is_json else tomllib.loads(text)
-    protocol = Protocol.model_validate(content)
-    protocol.check_complete()
-    return protocol
+    return Protocol.model_validate(content)
 
 
 def shipped_protocol(name: str = "kosovo-montenegro-albania") -> Protocol:

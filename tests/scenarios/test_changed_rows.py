@@ -131,7 +131,7 @@ class World:
                 database,
                 Outbox(database),
                 Vaults(database, keys),
-                self.server.agencies.protocol,
+                lambda: self.server.agencies.protocol,
                 patience=0,
             )
             checking.check()

@@ -52,7 +52,7 @@ class Country:
             world.database,
             Outbox(world.database),
             vaults,
-            world.agencies.protocol,
+            lambda: world.agencies.protocol,
             patience=0,
             given_up=lambda _: self.given_up,
         )

@@ -1,0 +1,75 @@
+"""Keeps the access matrix in the vaults' tables that of the version in force.
+
+Row-level security reads these tables. A version of the protocol comes into force by time alone, so
+a running node looks each second. Only the database's owner may write the tables.
+"""
+
+from collections.abc import Sequence
+
+import structlog
+
+from api.client.schemas.health import Effect
+from api.runtime.settings import Settings
+from api.runtime.trouble import Trouble
+from ledger.application import Ledger
+from ledger.procedure.protocol import Protocol
+from ledger.store.migrate import access_rows, write_access_matrix
+from ledger.system import clock
+from ledger.system.backoff import Backoff
+from ledger.system.periodic_worker import PeriodicWorker
+
+_EVERY_SECONDS = 1.0
+_BACKOFF = Backoff(1.0, 60.0)
+_log = structlog.get_logger(__name__)
+
+
+class AccessMatrixKeeper(PeriodicWorker):
+    """Writes the matrix anew when a version with another one comes into force."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, conninfo: str) -> None:
+        self._ledger = ledger
+        self._owner = _owner_of(settings, conninfo)
+        self._written = settings.load_protocol()
+        self._behind: Protocol | None = None
+        super().__init__("access_matrix", self.step, every=_EVERY_SECONDS, backoff=_BACKOFF)
+
+    def step(self) -> None:
+        """Write the matrix of the version in force, if it is another than the one written."""
+        registry = self._ledger.registry()
+        if registry is None:
+            return
+        protocol = registry.protocol_today(clock.now())
+        if access_rows(protocol) == access_rows(self._written):
+            self._behind = None
+        elif self._owner is None:
+            self._behind = protocol
+        else:
+            write_access_matrix(self._owner, protocol, sorted(protocol.party_codes))
+            self._written, self._behind = protocol, None
+            _log.info("the access matrix is that of another version", version=protocol.version)
+
+    def written(self) -> Protocol:
+        """Return the version of which the tables have the matrix."""
+        return self._written
+
+    def troubles(self) -> Sequence[Trouble]:
+        """Say that the operator has to write the matrix, where this process may not."""
+        if self._behind is None:
+            return ()
+        return (
+            Trouble(
+                rule="access-matrix-behind",
+                title="The access matrix is that of an earlier version",
+                message=f"Version {self._behind.version} of the protocol changes who may read"
+                " personal data. What it opens is closed here until the database's owner runs"
+                " `case-ledger migrate`, and this node was started again.",
+                effect=Effect.WARNING,
+            ),
+        )
+
+
+def _owner_of(settings: Settings, conninfo: str) -> str | None:
+    """Return how to connect as the database's owner, where this process may."""
+    if settings.owner_database_url is not None:
+        return settings.owner_database_url.get_secret_value()
+    return conninfo if settings.database_url is None else None
