@@ -16,6 +16,7 @@ from ledger.application import Ledger
 from ledger.export.static_export import write_export
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note
+from ledger.procedure.agreement import Agreement
 from ledger.signing import keys
 from ledger.store.database import Database
 from ledger.vocabulary import Action
@@ -204,7 +205,7 @@ def test_every_source_says_the_same(story: Story, export: Path, database: str, r
     for source in (DatabaseEvents(database), ExportEvents(export)):
         state = state_at(
             acts_of(source.case(story.case)),
-            story.served.agencies.protocol,
+            Agreement.of(story.served.agencies.protocol),
             Moment(position=story.positions["late"]),
         )
         assert state is not None
