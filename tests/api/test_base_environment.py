@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from api.cli.main import COMMANDS
 from api.paper.printing.typesetting import PageFrame, PdfNotInstalledError, set_pages
 from api.runtime.node_database import StoreError, open_store
 from api.runtime.settings import Settings
@@ -26,6 +28,17 @@ ADDRESS = "http://127.0.0.1:8420"
 """The node's address in the documentation."""
 ABSENT = "psycopg", "fastapi", "eventsourcing", "pyarrow", "duckdb", "structlog"
 POLICE = "xk-dhtqnj"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+MODULE_OF = {
+    **{
+        module: {name.lower().replace("_", "-") for name in names}
+        for module, names in metadata.packages_distributions().items()
+    },
+    "opentelemetry.exporter": {"opentelemetry-exporter-otlp-proto-http"},
+    "opentelemetry.sdk": {"opentelemetry-sdk"},
+    "psycopg_pool": {"psycopg"},
+}
+"""The distributions that have a module; the pool comes with an extra of the driver."""
 _CHECK = f"""
 import importlib.util, sys
 import api.client.schemas, ledger.vocabulary
@@ -85,7 +98,6 @@ def test_commands_of_a_client_run(base: BaseEnvironment, served: Server, place: 
         (("serve",), "node"),
         (("keys", "country", "XK"), "node"),
         (("statistics", "publish", "--out", "out", "--by", "year"), "statistics"),
-        (("demo",), "all"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
@@ -97,6 +109,43 @@ def test_a_command_names_the_extra_that_is_missing(
     assert done.stderr.startswith(f"case-ledger: `case-ledger {command[0]}` needs")
     assert done.stderr.endswith(f'pip install "case-ledger[{extra}]"\n')
     assert "Traceback" not in done.stderr
+
+
+_IMPORT = """
+import importlib, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if any(f"{name}.".startswith(f"{absent}.") for absent in ABSENT):
+            raise ModuleNotFoundError(name, name=name)
+ABSENT, modules = sys.argv[1].split(","), sys.argv[2:]
+sys.meta_path.insert(0, Absent())
+for module in modules:
+    importlib.import_module(module)
+"""
+"""Imports modules as if others were not installed."""
+
+
+@pytest.mark.parametrize(
+    ("extra", "others"),
+    [
+        ("node", ()),
+        ("analysis", ("projections.analysis", "projections.columnar.parquet_export")),
+    ],
+)
+def test_an_extra_has_all_that_its_commands_load(extra: str, others: tuple[str, ...]) -> None:
+    named = {Requirement(text).name for text in PROJECT["optional-dependencies"][extra]}
+    modules = {module for every in MODULES.values() for module in every}
+    of = {module: MODULE_OF.get(module, {module}) for module in modules}
+    absent = sorted(module for module in modules if not of[module] & named)
+    commands = [
+        f"api.cli.{module}"
+        for place in COMMANDS.values()
+        if (place.extra or "node") == extra
+        for module in place.modules
+    ]
+    program = (sys.executable, "-c", _IMPORT, ",".join(absent), *commands, *others)
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_without_the_typesetter_there_is_a_clear_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,9 +167,8 @@ def test_without_the_private_server_a_database_must_be_named(
 
 
 def test_every_library_of_an_extra_is_known_by_its_modules() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    base = {Requirement(text).name for text in project["dependencies"]}
-    extras = project["optional-dependencies"]
+    base = {Requirement(text).name for text in PROJECT["dependencies"]}
+    extras = PROJECT["optional-dependencies"]
     assert set(extras) == {*MODULES, "all"}
     modules: dict[str, set[str]] = {}
     for module, names in metadata.packages_distributions().items():
