@@ -334,6 +334,13 @@ class Protocol(LedgerModel):
         quorum = self.quorum_in_force
         return len(self.parties) if quorum is None else quorum.witnesses
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy. Its cached properties are computed from its own fields."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
     @cached_property
     def ledger_id(self) -> UUID:
         """The id under which the acts on the protocol itself are recorded."""

@@ -23,3 +23,12 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     file.write_text("parties = [")
     with pytest.raises(ValueError, match=str(file)):
         load_protocol(file)
+
+
+def test_a_copy_of_the_protocol_has_properties_of_its_own() -> None:
+    shipped = shipped_protocol()
+    one = shipped.agencies_by_id[shipped.agencies[0].id]
+    renamed = one.model_copy(update={"id": "xk-another"})
+    copied = shipped.model_copy(update={"agencies": (*shipped.agencies, renamed)})
+    assert copied.agencies_by_id["xk-another"] == renamed
+    assert "xk-another" not in shipped.agencies_by_id
