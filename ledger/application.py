@@ -64,7 +64,7 @@ class Receipt:
 
     @classmethod
     def of(cls, row: RecordedRow) -> Self:
-        """The receipt for a recorded row."""
+        """Return the receipt for a recorded row."""
         return cls(
             action_id=row.action_id,
             case_id=row.originator_id,
@@ -103,7 +103,7 @@ class RefusedAt:
 
 
 def environment(conninfo: str, *, pool_size: int = 10) -> dict[str, str]:
-    """The ``eventsourcing`` environment for a ledger in this database."""
+    """Return the ``eventsourcing`` environment for a ledger in this database."""
     return {
         "PERSISTENCE_MODULE": "ledger.store.recorder:LedgerFactory",
         LedgerFactory.CONNINFO: conninfo,
@@ -177,7 +177,7 @@ class Ledger(Application[UUID]):
         return self.rows.select_case_ids(after, limit)
 
     def registry(self) -> Registry | None:
-        """The registry as it is now, or ``None`` before a protocol is adopted."""
+        """Return the current registry, or ``None`` before a protocol is adopted."""
         registry = self._registry
         if registry is None:
             first = self.rows.select_rows(after=0, limit=1)
@@ -192,7 +192,7 @@ class Ledger(Application[UUID]):
         return registry
 
     def registry_at(self, position: int) -> Registry | None:
-        """The registry as it was at a position, folded anew; ``None`` before the adoption."""
+        """Return the registry as of a position, folded anew; ``None`` before the adoption."""
         registry = None
         for first in self.rows.select_rows(after=0, limit=1):
             for event in self._events(first.originator_id):
@@ -202,7 +202,10 @@ class Ledger(Application[UUID]):
         return registry
 
     def adopted(self) -> Registry:
-        """The registry. Raises ``Refusal`` (``not-adopted``) before a protocol is adopted."""
+        """Return the registry.
+
+        Raises ``Refusal`` (``not-adopted``) before a protocol is adopted.
+        """
         registry = self.registry()
         if registry is None:
             raise Refusal(
@@ -213,7 +216,7 @@ class Ledger(Application[UUID]):
         return registry
 
     def case(self, case_id: UUID, *, upto_position: int | None = None) -> Case | None:
-        """The case as it is, or as it was at a position."""
+        """Return the current case, or the case as of a position; ``None`` if there is none."""
         registry = self.adopted()
         project = Case.projector(registry.agreement)
         if case_id == registry.ledger_id:
@@ -224,9 +227,10 @@ class Ledger(Application[UUID]):
         return self._read(case_id, registry)
 
     def cases(self, case_ids: Collection[UUID], *, keep: bool = True) -> Mapping[UUID, Case]:
-        """Many cases as they are, those that there are: what came to them since is read at once.
+        """Return the current state of many cases by id, without the ids that have no case.
 
-        Without ``keep``, they do not take the place of those that appends need.
+        One query reads the events that the cases in memory do not have yet. Without ``keep``, these
+        cases do not displace the cases in memory, which appends need.
         """
         registry = self.adopted()
         known = {case_id: self._known(case_id) for case_id in case_ids}
@@ -241,7 +245,7 @@ class Ledger(Application[UUID]):
         return {case_id: case for case_id, case in known.items() if case is not None}
 
     def case_events(self, case_id: UUID) -> Sequence[ActionRecorded]:
-        """All events of a case, in order."""
+        """Return all events of a case, in order."""
         return self._events(case_id)
 
     def append(self, action: SignedAction, case_id: UUID, case_version: int) -> Receipt:
@@ -330,15 +334,19 @@ class Ledger(Application[UUID]):
         return tree.root(size) if size <= tree.size else None
 
     def receipt_of(self, action: SignedAction) -> Receipt | None:
-        """The receipt of an action recorded before, if it was.
+        """Return the receipt of an action that was recorded before; ``None`` if it was not.
 
-        Raises ``Refusal`` (``action-id-reused``) where its id has other content.
+        Raises ``Refusal`` (``action-id-reused``) if another content is recorded under the action's
+        id.
         """
         row = self.rows.find_action(action.id)
         return None if row is None else self._receipt(row, action)
 
     def _receipt(self, row: RecordedRow, action: SignedAction) -> Receipt:
-        """The receipt by the event with an action's id. Raises as :meth:`receipt_of` does."""
+        """Return the receipt for the recorded row that has the action's id.
+
+        Raises as :meth:`receipt_of` does.
+        """
         recorded = self.mapper.to_domain_event(_stored(row))
         if cast("ActionRecorded", recorded).action.sd_jwt != action.sd_jwt:
             raise Refusal(
@@ -351,7 +359,7 @@ class Ledger(Application[UUID]):
 
     @property
     def known_registry(self) -> Registry | None:
-        """The registry as this process read it last: no database is asked."""
+        """Return the registry that this process read last, without a query to the database."""
         return self._registry
 
     def refused_at(
@@ -399,14 +407,14 @@ class Ledger(Application[UUID]):
         return sorted((e for e in found if _position(e) <= size), key=_position)
 
     def _known(self, case_id: UUID) -> Case | None:
-        """The case as it was when this process last had it."""
+        """Return the case from this process's memory, which may be older than the ledger."""
         try:
             return self._known_cases.get(case_id)
         except KeyError:
             return None
 
     def _read(self, case_id: UUID, registry: Registry) -> Case | None:
-        """The case as it is now: what is known of it, and the events since."""
+        """Return the current case: the case in memory with the events recorded since."""
         known = self._known(case_id)
         case = Case.projector(registry.agreement)(
             known, self._events(case_id, gt=known.version if known else 0)
@@ -425,7 +433,7 @@ class Ledger(Application[UUID]):
         holds_at: Callable[[datetime], bool],
         since: float | None = None,
     ) -> RecordedRow | Receipt:
-        """The row that the event became; the receipt of the same action recorded before.
+        """Record the event and return its row, or the receipt of the same action recorded before.
 
         ``holds_at`` says whether the decision is the same by the time that will be stored.
         """
@@ -448,9 +456,9 @@ class Ledger(Application[UUID]):
 
 
 def _holds(decision: Decision, at: datetime) -> bool:
-    """Whether an action that was accepted is accepted by another time too.
+    """Return whether an accepted action is accepted at another time too.
 
-    Its signature is not verified again, which no time changes.
+    Its signature is not verified again: no time changes it.
     """
     event, registry = decision.event, decision.registry
     try:

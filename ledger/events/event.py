@@ -26,7 +26,10 @@ class ActionRecorded:
     recorded_at: datetime | None = None
 
     def as_act(self) -> Act:
-        """What the fold of a case needs of this event."""
+        """Return the fields of this event that the fold of a case needs.
+
+        Raises ``ValueError`` if the event is not recorded yet.
+        """
         if self.position is None or self.recorded_at is None:
             raise ValueError("the event is not recorded yet")
         return Act(
@@ -53,9 +56,9 @@ def recorded(
 
 
 def readable(state: bytes) -> tuple[SignedAction, datetime]:
-    """The action in an event's bytes, and its time of recording.
+    """Return the action in an event's bytes, and its time of recording.
 
-    Bytes that no node writes are an action that is not understood, recorded in 1970.
+    Bytes that no node writes give an action that is not understood, recorded in 1970.
     """
     try:
         text, recorded_at = event_bytes.unseal(state)

@@ -16,25 +16,26 @@ MAX_BYTES = 65_535
 
 
 def seal(sd_jwt: str, recorded_at: datetime) -> bytes:
-    """The bytes of an event recorded at ``recorded_at``, which are JSON.
+    """Return the bytes of an event recorded at ``recorded_at``, which are JSON.
 
-    An SD-JWT has letters of base64url and ``.`` and ``~`` alone, which JSON takes as they are.
+    An SD-JWT consists of the letters of base64url, ``.`` and ``~``, which JSON does not escape.
     """
     return f'{{"recorded_at":"{format_utc(recorded_at)}","sd_jwt":"{sd_jwt}"}}'.encode("ascii")
 
 
 @lru_cache(maxsize=4)
 def around(recorded_at: datetime) -> tuple[bytes, bytes]:
-    """What :func:`seal` puts before and after the signed text, which needs no escape in JSON.
+    """Return the bytes that :func:`seal` puts before and after the signed text.
 
-    Many events that are recorded at one moment need it only once.
+    The signed text needs no escape in JSON. Events with the same time of recording share these
+    bytes.
     """
     sealed = seal("", recorded_at)
     return sealed[:-2], sealed[-2:]
 
 
 def unseal(entry: bytes) -> tuple[str, datetime]:
-    """The signed action and the time of recording.
+    """Return the signed action and the time of recording.
 
     Raises ``ValueError`` for bytes that :func:`seal` does not make.
     """

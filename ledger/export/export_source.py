@@ -15,18 +15,24 @@ class ExportSource:
         self._directory = directory
 
     def head(self, after: int) -> str | None:  # noqa: ARG002
-        """The export's checkpoint. Raises ``ConnectionError`` where it cannot be read."""
+        """Return the export's checkpoint.
+
+        Raises ``ConnectionError`` if it cannot be read.
+        """
         return self._checkpoint()
 
     def entries(self, after: int, upto: int) -> Sequence[bytes]:
-        """The exact bytes of these events. Raises ``ConnectionError`` where a file is missing."""
+        """Return the exact bytes of these events.
+
+        Raises ``ConnectionError`` if a file is missing.
+        """
         try:
             return [row.state for row in islice(read_export(self._directory), after, upto)]
         except ExportError as error:
             raise ConnectionError(str(error)) from error
 
     def published(self) -> str | None:
-        """The export's checkpoint, where a quorum cosigned it."""
+        """Return the export's checkpoint, which a quorum of witnesses cosigned."""
         return self._checkpoint()
 
     def _checkpoint(self) -> str:

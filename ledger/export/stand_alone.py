@@ -85,7 +85,7 @@ Each is 40 digits in groups of five: a SHA-256, modulo 10 to the 40th power.
 def stand_alone_files(
     note: Note, policy: Policy, history: PolicyHistory, adoption: bytes
 ) -> Mapping[str, bytes]:
-    """The files by name; ``adoption`` is the leaf hash of the first event."""
+    """Return the files by name; ``adoption`` is the leaf hash of the first event."""
     checkpoint = Checkpoint.parse(note.text)
     text = str(policy)
     readme = _README.format(

@@ -63,14 +63,20 @@ def write_export(
 
 
 def tile_content(rows: LedgerRecorder, tile: TileName) -> bytes:
-    """What is in a tile of hashes or a bundle of entries, which the ledger must reach."""
+    """Return the content of a tile of hashes or of a bundle of entries.
+
+    The ledger must have all events of the tile.
+    """
     if tile.level is None:
         return bundle([row.state for row in rows.select_rows(tile.start, tile.width)])
     return b"".join(rows.read_hashes(tile.level, tile.start, tile.width))
 
 
 def read_checkpoint(directory: Path) -> str:
-    """The checkpoint of an export. Raises ``ExportError``."""
+    """Return the checkpoint of an export.
+
+    Raises ``ExportError`` if it cannot be read.
+    """
     try:
         # As bytes: a text would have its line ends changed, and CRLF is no checkpoint.
         return read_within(directory, CHECKPOINT, MAX_NOTE_BYTES).decode("utf-8")
@@ -79,9 +85,9 @@ def read_checkpoint(directory: Path) -> str:
 
 
 def read_export(directory: Path) -> Iterator[RecordedRow]:
-    """Each event of an export as a row, its other columns read from its bytes.
+    """Yield each event of an export as a row, its other columns read from its bytes.
 
-    The leaf hash is the one in the tile. Raises ``ExportError`` where a file is missing.
+    The leaf hash is the one in the tile. Raises ``ExportError`` if a file is missing.
     """
     try:
         size = Checkpoint.parse(Note.parse(read_checkpoint(directory)).text).size

@@ -212,7 +212,7 @@ class FieldShape:
 
 
 def place(name: str) -> FieldPlace | None:
-    """The place that ``kind.field`` or ``kind.2.field`` names; ``None`` where there is none."""
+    """Return the place that ``kind.field`` or ``kind.2.field`` names; ``None`` if there is none."""
     parts = name.split(".")
     if len(parts) == 3 and parts[1].isdecimal() and 1 <= int(parts[1]) <= 99:
         kind, number, field = parts[0], int(parts[1]), parts[2]
@@ -228,13 +228,13 @@ def place(name: str) -> FieldPlace | None:
 
 
 def is_known(name: str) -> bool:
-    """Whether a column of this name can be read."""
+    """Return whether the import reads a column of this name."""
     return name in STANDARD or place(name) is not None
 
 
 @cache
 def shape(model: type[Action], field: str) -> FieldShape:
-    """How the values of ``field`` are written."""
+    """Return the form in which the values of ``field`` are written."""
     core = _core(get_type_hints(model, include_extras=True)[field])
     several = get_origin(core) is tuple
     if several:
@@ -251,7 +251,7 @@ def shape(model: type[Action], field: str) -> FieldShape:
 
 
 def _core(annotation: Any) -> Any:
-    """An annotation without what it is annotated with, and without ``None``."""
+    """Return the type in an annotation, without ``Annotated`` and without ``None``."""
     while True:
         origin = get_origin(annotation)
         if origin is Annotated:

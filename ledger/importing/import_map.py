@@ -89,7 +89,10 @@ class ImportMap(LedgerModel):
         return self
 
     def names(self, column: str) -> tuple[str, ...]:
-        """What a column of the file is; nothing, where it is unknown or not read."""
+        """Return the names of the fields that a column of the file fills.
+
+        The result is empty for a column that is unknown or not read.
+        """
         if column in self.ignore:
             return ()
         mapped = self.columns.get(column)

@@ -64,7 +64,10 @@ class MappedAction:
     """Which column each field is from, and, under no name, which one tells the action."""
 
     def fault(self, rule: str, field: str | None) -> Fault:
-        """A refusal of this action, at the column that is at fault or else tells the action."""
+        """Return a fault of this action, at the column that caused it.
+
+        If no column has the field, the fault names the column that tells the action.
+        """
         name = (field or "").removeprefix("act.").split(".")[0]
         kind = self.action.kind
         column = self.columns.get(name) or self.columns.get("", "")
@@ -98,7 +101,7 @@ class _Draft:
     not_imported: list[str] = field(default_factory=list)
 
     def touch(self, kind: str, column: str, number: int = 1) -> None:
-        """The row tells such an action, whatever else it says of it."""
+        """Note that the row tells an action of this kind, even if no column fills its fields."""
         self.values.setdefault((kind, number), {})
         self.columns.setdefault((kind, number), {}).setdefault("", column)
 
@@ -131,7 +134,10 @@ class Mapper:
         }
 
     def read(self, row: Mapping[str, Any], action_id: Callable[[str, int], UUID]) -> Mapped:
-        """What a row tells, by its columns that have a value; ``action_id`` names each action."""
+        """Return the actions that a row tells by its columns that have a value.
+
+        ``action_id`` makes the id of each action, of its kind and number.
+        """
         draft = _Draft()
         draft.touch("case_opened", "")
         for column, value in row.items():
@@ -187,7 +193,7 @@ class Mapper:
             draft.faults.append(Fault("value", column))
 
     def _meant(self, name: str, value: Any) -> Any:
-        """What a value of the file is in the standard."""
+        """Return the standard's value for a value of the file, as the import map translates it."""
         meanings = self._map.values.get(name)
         if meanings is None:
             return value
@@ -250,7 +256,7 @@ class Mapper:
         return value
 
     def _put_together(self, draft: _Draft) -> None:
-        """Fields of the standard that are parts of one text here."""
+        """Join the standard's fields that are parts of one text here."""
         address = [draft.parts[name] for name in ADDRESS if name in draft.parts]
         if address and not draft.has("case_opened", "address"):
             text = ", ".join(text for _, text in address)
@@ -267,7 +273,7 @@ class Mapper:
             )
 
     def _close(self, draft: _Draft) -> CaseStatus | None:
-        """The closing that a status or a death tells. Returns the status."""
+        """Add the closing that a status or a death tells, and return the status."""
         status: CaseStatus | None = None
         reason = FieldPlace("case_closed", "reason")
         if STATUS in draft.parts:
@@ -285,7 +291,10 @@ class Mapper:
         return status
 
     def _judge_status(self, draft: _Draft) -> None:
-        """That a person is no victim is an action of its own, which has fewer fields."""
+        """Replace the identification of a person who is no victim by the action ``not_a_victim``.
+
+        That action has fewer fields. A field that it lacks is a fault.
+        """
         said = draft.values.get(("victim_identified", 1), {})
         if said.get("status") != TraffickingStatus.NOT_A_VICTIM:
             return
@@ -300,7 +309,7 @@ class Mapper:
                 draft.faults.append(Fault("not-of-a-non-victim", columns[name], "not_a_victim"))
 
     def _fill_in(self, draft: _Draft) -> None:
-        """What all rows have in common, and what follows from what the row says."""
+        """Fill in the fields that all rows share, and the fields that follow from the row."""
         for at, value in self._defaults.items():
             for kind, number in draft.values:
                 if kind == at.kind and at.field not in draft.values[kind, number]:
@@ -317,7 +326,7 @@ class Mapper:
             opened.setdefault("age_group", AgeGroup.PRESUMED_CHILD)  # the date alone is missing
 
     def _build(self, draft: _Draft, action_id: Callable[[str, int], UUID]) -> list[MappedAction]:
-        """The actions, in the order in which they took place; the opening comes first."""
+        """Return the actions in the order in which they took place; the opening comes first."""
         made: list[tuple[bool, datetime, int, int, MappedAction]] = []
         for (kind, number), values in draft.values.items():
             columns = draft.columns[kind, number]
@@ -336,7 +345,7 @@ class Mapper:
         return [told for *_, told in sorted(made, key=lambda one: one[:4])]
 
     def _invalid(self, draft: _Draft, of: FieldPlace, error: ValidationError) -> list[Fault]:
-        """What its model finds wrong with an action, where nothing was found before."""
+        """Return the faults that an action's model finds in fields without an earlier fault."""
         columns = draft.columns[of.kind, of.number]
         known = {(fault.action, fault.field) for fault in draft.faults}
         faults = {}
@@ -352,7 +361,7 @@ class Mapper:
 
 
 def _usual_name(at: FieldPlace) -> str:
-    """What a column would be called that a row lacks."""
+    """Return the usual name of a column that a row lacks."""
     return next((name for name, carried in CARRIED.items() if carried == at), str(at))
 
 

@@ -95,12 +95,15 @@ class _Judged(NamedTuple):
 
 
 def case_id_of(import_id: UUID, row: int) -> UUID:
-    """The case of a row: the same each time, and nothing without the import's own id tells it."""
+    """Return the id of a row's case: the same each time.
+
+    Nobody can derive the id without the import's own id.
+    """
     return uuid5(import_id, str(row))
 
 
 def action_id_of(import_id: UUID, row: int, kind: str, number: int) -> UUID:
-    """The action of a row: the same each time."""
+    """Return the id of a row's action: the same each time."""
     return uuid5(import_id, f"{row} {kind} {number}")
 
 
@@ -148,7 +151,7 @@ class Preparer:
     def _decided(
         self, mapped: Mapped, case_id: UUID, faults: list[Fault], now: datetime
     ) -> list[_Signed]:
-        """The row's actions as signed, each decided upon those before it."""
+        """Return the row's actions as signed, each decided upon the actions before it."""
         signer = self._signer
         project = Case.projector(Agreement.of(signer.protocol))
         case: Case | None = None

@@ -47,7 +47,7 @@ class CaseRow:
 
 
 def case_row(actions: Sequence[ActionInRow], status: str) -> CaseRow:
-    """The row of a case, whose actions are given in ledger order. Annulled ones are left out."""
+    """Return the row of a case from its actions in ledger order, without the annulled ones."""
     annulled = {
         UUID(one.fields["corrects"])
         for one in actions
@@ -77,7 +77,11 @@ def case_row(actions: Sequence[ActionInRow], status: str) -> CaseRow:
 
 
 def _number(one: ActionInRow, numbers: Mapping[UUID, int], counted: Counter[str]) -> int | None:
-    """Which of its kind an action is; one that ends another has the other's number."""
+    """Return the number of an action among the actions of its kind.
+
+    An action that ends another has the other's number. ``None`` is an action that a row has no
+    place for.
+    """
     if one.kind in ENDS:
         return numbers.get(UUID(one.fields[ENDS[one.kind][0]]))
     if one.kind == "case_opened" and counted[one.kind]:

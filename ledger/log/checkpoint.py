@@ -33,19 +33,25 @@ class Checkpoint:
 
 
 def read_number(text: str) -> int:
-    """A size or an index: decimal, with no leading zeroes. Raises ``NoteError``."""
+    """Return a size or an index from its decimal form without leading zeroes.
+
+    Raises ``NoteError`` for any other text.
+    """
     if not _NUMBER.fullmatch(text):
         raise NoteError("a size or an index is a decimal number")
     return int(text)
 
 
 def write_hash(content: bytes) -> str:
-    """A hash as a line has it, in base64."""
+    """Return a hash in base64, as a line of a note has it."""
     return base64.b64encode(content).decode("ascii")
 
 
 def read_hash(line: str) -> bytes:
-    """A SHA-256 hash from its base64. Raises ``NoteError``."""
+    """Return a SHA-256 hash from its base64.
+
+    Raises ``NoteError`` for any other text.
+    """
     try:
         content = base64.b64decode(line, validate=True)
     except ValueError:

@@ -66,7 +66,7 @@ class CosignedTimes:
 
     @cached_property
     def now(self) -> datetime | None:
-        """The latest moment that enough witnesses agree to have passed; ``None`` without any."""
+        """Return the latest time that enough witnesses agree has passed; ``None`` without any."""
         last = {name: times[-1] for name in self.policy.witnesses if (times := self._of(name, 0))}
         for moment in sorted(set(last.values()), reverse=True):
             if self._is_believed({name for name, time in last.items() if time >= moment}):

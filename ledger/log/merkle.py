@@ -23,12 +23,12 @@ class ProofError(ValueError):
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """The hash of a leaf (RFC 6962 section 2.1)."""
+    """Return the hash of a leaf (RFC 6962, section 2.1)."""
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """The hash of an interior node (RFC 6962 section 2.1)."""
+    """Return the hash of an interior node (RFC 6962, section 2.1)."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
@@ -59,9 +59,9 @@ class Frontier:
         return b"".join(self.peaks)
 
     def extend(self, leaves: Iterable[bytes]) -> tuple["Frontier", list[TileHash]]:
-        """The frontier with ``leaves`` (leaf hashes) appended, and the tiles they completed.
+        """Return the frontier with ``leaves`` appended, and the tile hashes that they completed.
 
-        Takes two hashes a leaf at most, on average.
+        ``leaves`` are leaf hashes. The function computes two hashes a leaf at most, on average.
         """
         size, peaks, completed = self.size, list(self.peaks), []
         for leaf in leaves:
@@ -88,17 +88,23 @@ class Tree:
     read: ReadHashes
 
     def root(self, size: int | None = None) -> bytes:
-        """The root of the first ``size`` leaves. Raises ``ProofError``."""
+        """Return the root of the first ``size`` leaves.
+
+        Raises ``ProofError`` if the tree has fewer leaves.
+        """
         size = self._known(self.size if size is None else size)
         return self._range(0, size) if size else EMPTY_ROOT
 
     def frontier(self, size: int | None = None) -> Frontier:
-        """The frontier of the first ``size`` leaves. Raises ``ProofError``."""
+        """Return the frontier of the first ``size`` leaves.
+
+        Raises ``ProofError`` if the tree has fewer leaves.
+        """
         size = self._known(self.size if size is None else size)
         return Frontier(size, tuple(self._peaks(0, size)))
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
-        """The path from leaf ``index`` to the root of ``size`` (RFC 6962 section 2.1.1)."""
+        """Return the path from leaf ``index`` to the root of ``size`` (RFC 6962, section 2.1.1)."""
         if not 0 <= index < self._known(size):
             raise ProofError(f"leaf {index} is not in a tree of {size}")
         start, end = 0, size
@@ -114,7 +120,10 @@ class Tree:
         return path[::-1]
 
     def consistency(self, old: int, new: int) -> list[bytes]:
-        """That the tree of ``new`` leaves continues that of ``old`` (section 2.1.2)."""
+        """Return the proof that the tree of ``new`` leaves continues the tree of ``old`` leaves.
+
+        The proof is the one of RFC 6962, section 2.1.2.
+        """
         if not 0 <= old <= self._known(new):
             raise ProofError(f"a tree of {new} does not continue one of {old}")
         if old in (0, new):
@@ -150,7 +159,7 @@ class Tree:
         return peaks
 
     def _perfect(self, height: int, index: int) -> bytes:
-        """The root of a perfect subtree: read where it is stored, hashed where not."""
+        """Return the root of a perfect subtree, read from storage or hashed from stored hashes."""
         level, above = divmod(height, TILE_HEIGHT)
         count = 1 << above
         hashes = list(self.read(level, index * count, count))
@@ -165,7 +174,7 @@ class Beginning:
     """The events of a copy, and further ones that are being verified and are not stored yet."""
 
     def __init__(self, tree: Tree, stored: Frontier) -> None:
-        """``stored`` is of the first events of ``tree``, after which the further ones come."""
+        """Set up a tree without further events; ``stored`` is the frontier of its first events."""
         self._tree = tree
         self._stored = stored
         self._leaves: list[bytes] = []
@@ -185,7 +194,10 @@ class Beginning:
 
 
 def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:
-    """Raises ``ProofError`` unless ``path`` leads from ``leaf`` to ``root`` (RFC 9162 2.1.3.2)."""
+    """Check that ``path`` leads from ``leaf`` to ``root`` (RFC 9162, section 2.1.3.2).
+
+    Raises ``ProofError`` if it does not.
+    """
     if not 0 <= index < size:
         raise ProofError(f"leaf {index} is not in a tree of {size}")
     node, last, made = index, size - 1, leaf
@@ -210,7 +222,10 @@ def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], r
 def check_consistency(
     old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes
 ) -> None:
-    """Raises ``ProofError`` unless the newer tree continues the older (RFC 9162 2.1.4.2)."""
+    """Check that the newer tree continues the older one (RFC 9162, section 2.1.4.2).
+
+    Raises ``ProofError`` if it does not.
+    """
     if not 0 <= old <= new:
         raise ProofError(f"a tree of {new} does not continue one of {old}")
     if old in (0, new):

@@ -82,7 +82,7 @@ class Note:
         return cls(text + "\n", signatures)
 
     def with_signatures(self, signatures: Iterable[NoteSignature]) -> Self:
-        """The same text with more signatures; one that is there is not repeated."""
+        """Return the same text with more signatures; a signature that is there is not repeated."""
         return replace(self, signatures=tuple(dict.fromkeys((*self.signatures, *signatures))))
 
 
@@ -120,11 +120,15 @@ class VerifierKey:
         return key
 
     def made(self, signature: NoteSignature) -> bool:
-        """Whether a line claims to be by this key."""
+        """Return whether a signature line names this key as its signer."""
         return (signature.name, signature.key_id) == (self.name, self.key_id)
 
     def verify(self, text: str, signature: NoteSignature) -> datetime | None:
-        """When the text was cosigned; ``None`` for a plain signature. Raises ``NoteError``."""
+        """Verify a signature of the text, and return the time of a cosignature.
+
+        The result is ``None`` for a plain signature. Raises ``NoteError`` if the signature does not
+        verify.
+        """
         signed, timestamp, content = text, None, signature.signature
         if self.type is SignatureType.COSIGNATURE:
             seconds, content = int.from_bytes(content[:8]), content[8:]
@@ -162,10 +166,10 @@ class SignerKey:
 
 
 def verify(note: Note, trusted: Collection[VerifierKey]) -> dict[VerifierKey, datetime | None]:
-    """Which of the trusted keys signed, and for cosignatures when.
+    """Return the trusted keys that signed, and for cosignatures the times.
 
-    Signatures by other keys are ignored. Raises ``NoteError`` where one that claims to be by
-    a trusted key does not verify.
+    Signatures by other keys are ignored. Raises ``NoteError`` if a signature that names a trusted
+    key does not verify.
     """
     found: dict[VerifierKey, datetime | None] = {}
     for signature in note.signatures:

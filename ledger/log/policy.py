@@ -51,7 +51,7 @@ class Policy:
         witnesses: Mapping[str, TrustedWitness],
         threshold: int | None = None,
     ) -> Self:
-        """One log, and ``threshold`` of the witnesses: all of them unless said."""
+        """Return a policy of one log and ``threshold`` of the witnesses: all of them by default."""
         if not witnesses or threshold == 0:
             return cls((log,), witnesses)
         needed = len(witnesses) if threshold is None else threshold
@@ -81,12 +81,18 @@ class Policy:
 
     @property
     def trust(self) -> str:
-        """What two policies that believe the same have in common, wherever the witnesses are."""
+        """Return the policy as text, without the addresses of the witnesses.
+
+        Two policies that trust the same keys and quorum have the same text.
+        """
         known = {name: TrustedWitness(witness.key) for name, witness in self.witnesses.items()}
         return str(replace(self, witnesses=known))
 
     def check(self, note: Note) -> tuple[Checkpoint, dict[str, datetime]]:
-        """The checkpoint, and when each witness cosigned it. Raises ``NoteError``."""
+        """Return the checkpoint, and the time at which each witness cosigned it.
+
+        Raises ``NoteError`` if the log did not sign it or the witnesses are no quorum.
+        """
         checkpoint = Checkpoint.parse(note.text)
         keys = [key for key in self.logs if key.name == checkpoint.origin]
         if not keys:
@@ -105,7 +111,7 @@ class Policy:
         return checkpoint, cosigned
 
     def is_met(self, cosigned: Mapping[str, object]) -> bool:
-        """Whether these witnesses, by their names in the policy, are a quorum."""
+        """Return whether these witnesses, by their names in the policy, are a quorum."""
         return self.quorum == NONE or self._has_witnessed(self.quorum, cosigned)
 
     def _has_witnessed(self, name: str, cosigned: Mapping[str, object]) -> bool:

@@ -14,7 +14,10 @@ class Believed(Protocol):
     """Whose signatures are believed: a policy, or the recorded ones."""
 
     def check(self, note: Note) -> tuple[Checkpoint, dict[str, datetime]]:
-        """The checkpoint, and when which witness cosigned it. Raises ``NoteError``."""
+        """Return the checkpoint, and the time at which each witness cosigned it.
+
+        Raises ``NoteError`` if the checkpoint is not trusted.
+        """
 
 
 _FIRST = "c2sp.org/tlog-proof@v1"

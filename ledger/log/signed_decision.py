@@ -57,7 +57,7 @@ class _Statement(LedgerModel):
     """SHA-256 of the signed action without disclosures, base64url."""
 
     def is_of(self, sd_jwt: str) -> bool:
-        """Whether the decision is on these signed bytes, given without disclosures."""
+        """Return whether the decision is on these signed bytes, given without disclosures."""
         return self.digest == action_digest(sd_jwt)
 
 
@@ -72,11 +72,11 @@ class Recorded(_Statement):
 
     @property
     def size(self) -> int:
-        """The smallest ledger that has the event."""
+        """Return the size of the smallest ledger that has the event."""
         return self.position
 
     def is_consistent(self, sd_jwt: str) -> bool:
-        """Whether the leaf hash is that of the action at that time of recording."""
+        """Return whether the leaf hash is the hash of the action at that time of recording."""
         return self.leaf_hash == _base64(leaf_hash(seal(sd_jwt, self.recorded_at)))
 
 

@@ -28,7 +28,7 @@ class TileName:
 
     @property
     def start(self) -> int:
-        """The first hash or entry in it, at its own level."""
+        """Return the index of the tile's first hash or entry, at the tile's own level."""
         return self.index * TILE_WIDTH
 
     @property
@@ -37,7 +37,7 @@ class TileName:
 
     @property
     def path(self) -> str:
-        """Where it is served, below the log's prefix."""
+        """Return the path at which the tile is served, below the log's prefix."""
         groups, rest = [f"{self.index % 1000:03}"], self.index // 1000
         while rest:
             groups.insert(0, f"x{rest % 1000:03}")
@@ -62,7 +62,10 @@ class TileName:
 
 
 def tiles_of(size: int, since: int = 0) -> Iterator[TileName]:
-    """Every tile and bundle of a tree of ``size``; with ``since``, those that grew after it."""
+    """Yield every tile and bundle of a tree of ``size`` leaves.
+
+    With ``since``, yield only the tiles and bundles that grew after a tree of that size.
+    """
     for level in (None, *range(64)):
         shift = TILE_HEIGHT * (level or 0)
         hashes = size >> shift
@@ -73,12 +76,15 @@ def tiles_of(size: int, since: int = 0) -> Iterator[TileName]:
 
 
 def bundle(entries: Sequence[bytes]) -> bytes:
-    """Entries, each after its length as a big-endian uint16."""
+    """Return the entries as one bundle, each after its length as a big-endian uint16."""
     return b"".join(struct.pack(">H", len(entry)) + entry for entry in entries)
 
 
 def read_bundle(content: bytes) -> list[bytes]:
-    """The entries of a bundle. Raises ``TileError``."""
+    """Return the entries of a bundle.
+
+    Raises ``TileError`` if the bundle ends within a length or an entry.
+    """
     entries, at = [], 0
     while at < len(content):
         if at + 2 > len(content):

@@ -30,7 +30,10 @@ class TimestampAuthority(Protocol):
     """How to reach an authority (RFC 3161 section 3)."""
 
     def answer(self, request: bytes) -> bytes:
-        """Its TimeStampResp to a TimeStampReq, both DER. Raises ``ConnectionError``."""
+        """Return the authority's TimeStampResp to a TimeStampReq, both in DER.
+
+        Raises ``ConnectionError`` if the authority does not answer.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +75,17 @@ def obtain(authority: TimestampAuthority, text: str, roots: Sequence[Certificate
 
 
 def check(token: bytes, text: str, roots: Sequence[Certificate]) -> datetime:
-    """The moment that a kept answer certifies for a note's text. Raises ``TimestampError``.
+    """Return the moment that a stored answer certifies for a note's text.
 
-    Needs nothing but its arguments. Certificates must have been valid at that moment, so that
-    one which expired since, a root too, takes nothing back.
+    The function needs nothing but its arguments. The certificates, roots included, must have been
+    valid at that moment: one that expired later takes nothing back. Raises ``TimestampError`` if
+    the answer does not verify.
     """
     return _verified(token, text, roots, None)
 
 
 def is_before(moment: datetime, recorded_at: datetime) -> bool:
-    """Whether a text cannot have existed at ``moment``, since it has what was recorded later."""
+    """Return whether a text with an event of ``recorded_at`` cannot have existed at ``moment``."""
     return moment + _RESOLUTION <= recorded_at
 
 
