@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from api.cli.connection import Asked, asks
+from api.cli.connection import AsAgencyOrJson, asks
 from api.cli.output import out, print_json
 from api.client import LedgerClient
 from api.client.schemas import AbsenceReport
@@ -28,7 +28,7 @@ OutFile = Annotated[
 @app.command()
 @asks
 def announce(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     party: Annotated[str, typer.Argument(help="The party that is away.")],
     on: Annotated[
         list[str] | None,
@@ -55,7 +55,7 @@ def announce(
 @app.command()
 @asks
 def end(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     out_file: OutFile = None,
 ) -> None:
     """Declare, as a coordinator, that the own party is present: an announced absence ends."""
@@ -66,7 +66,7 @@ def end(
 @app.command()
 @asks
 def show(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     party: Annotated[str, typer.Argument(help="The party.")],
 ) -> None:
     """List what was announced, decided and published without a party, as the node has recorded it.

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.case_tables import words
-from api.cli.connection import Asked, asks
+from api.cli.connection import AsAgencyOrJson, asks
 from api.cli.output import out, print_json
 from projections.folds.expected_steps import ObligationKind
 from projections.folds.obligations import Obligation, ObligationState
@@ -29,7 +29,7 @@ _HOUR, _DAY = 3600, 86400
 @app.command("list")
 @asks
 def listed(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     party: Annotated[str | None, typer.Option(help="The country that owes it.")] = None,
     creditor: Annotated[str | None, typer.Option(help="A country that it is owed to.")] = None,
     of: Annotated[str | None, typer.Option("--of", help="The agency that owes it.")] = None,
@@ -68,7 +68,7 @@ def listed(
 @app.command("response-times")
 @asks
 def response_times(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     by: Annotated[
         list[Dimension] | None, typer.Option(help="May be repeated. [default: country, kind]")
     ] = None,
@@ -88,7 +88,7 @@ def response_times(
 @app.command("reciprocity")
 @asks
 def reciprocity(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     as_of: Annotated[
         datetime | None, typer.Option(help="As it stood then (UTC).", show_default="now")
     ] = None,

@@ -11,7 +11,7 @@ import typer
 
 from api.cli.building import build, fields_table, kinds_table
 from api.cli.case_tables import case_list, case_panel, event_table, outcome_table, trail_table
-from api.cli.connection import Asked, MayAsk, asks
+from api.cli.connection import AsAgencyOrJson, MayAsk, asks
 from api.cli.kept_decisions import keep_decision
 from api.cli.output import OUTCOME_UNKNOWN, err, fail, failures, out, print_json
 from api.cli.unsent import UnsentAction, UnsentActions
@@ -173,7 +173,7 @@ def _say_not_known(unsent: UnsentAction, why: str) -> NoReturn:
 @app.command()
 @asks
 def case(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     case_id: Annotated[UUID | None, typer.Argument(help="One case; none for the list.")] = None,
     as_of: Annotated[
         str | None, typer.Option(help="As it was: a position, or a time with its offset.")
@@ -206,7 +206,7 @@ def case(
 @app.command()
 @asks
 def trail(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     case_id: Annotated[
         UUID | None, typer.Argument(help="The case; none for the protocol's own trail.")
     ] = None,
@@ -223,7 +223,7 @@ def trail(
 @app.command()
 @asks
 def events(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     after: Annotated[int, typer.Option(min=0, help="Begin after this position.")] = 0,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
@@ -251,7 +251,7 @@ def _say_lost() -> None:
 @app.command()
 @asks
 def outbox(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     action_id: Annotated[UUID | None, typer.Argument(help="One action; none for the last.")] = None,
 ) -> None:
     """Show what became of actions that were handed in while the ledger node was away."""

@@ -82,7 +82,7 @@ class AtNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller(AtNode):
+class AsAgency(AtNode):
     """The node, and the agency that asks it."""
 
     agency: Agency
@@ -96,7 +96,7 @@ class Caller(AtNode):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked(Caller):
+class AsAgencyOrJson(AsAgency):
     """The node, the agency that asks it, and whether the answer is printed as JSON."""
 
     as_json: AsJson = False
@@ -104,7 +104,7 @@ class Asked(Caller):
     @contextmanager
     def client(self, *, as_json: bool = False) -> Iterator[LedgerClient]:
         """Give a client. What goes wrong in the block becomes a message and an exit code."""
-        with Caller.client(self, as_json=as_json or self.as_json) as client:
+        with AsAgency.client(self, as_json=as_json or self.as_json) as client:
             yield client
 
 

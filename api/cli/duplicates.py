@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from api.cli.case_tables import words
-from api.cli.connection import Asked, asks
+from api.cli.connection import AsAgencyOrJson, asks
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.client.schemas import DuplicateDocument
 from api.runtime.settings import Settings
@@ -25,7 +25,7 @@ app = typer.Typer(
 @app.command("list")
 @asks
 def listed(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
 ) -> None:
     """List what was found, the last one first."""
@@ -42,7 +42,7 @@ def listed(
 @app.command()
 @asks
 def assess(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     duplicate: Annotated[UUID, typer.Argument(help="The duplicate's id, as it is listed.")],
     finding: Annotated[Finding, typer.Argument(help="What you found out.")],
 ) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from api.cli.connection import Asked, asks
+from api.cli.connection import AsAgencyOrJson, asks
 from api.cli.output import fail, out, print_json
 from api.client import LedgerClient, RefusedError
 from api.importing.htcds_writer import check_writable, write_rows
@@ -23,7 +23,7 @@ app = typer.Typer()
 @app.command("export-cases")
 @asks
 def export_cases(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="HTCDS as .csv, or as JSON lines (.jsonl).")
     ],

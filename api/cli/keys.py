@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.cli.case_tables import agency_table
-from api.cli.connection import Asked, asks
+from api.cli.connection import AsAgencyOrJson, asks
 from api.cli.key_ids import TakesKeyId
 from api.cli.output import AsJson, err, fail, failures, out, print_json
 from api.client import LedgerClient, RefusedError
@@ -111,7 +111,7 @@ def public(
 
 @app.command("list")
 @asks
-def list_keys(asked: Asked) -> None:
+def list_keys(asked: AsAgencyOrJson) -> None:
     """List the agencies of the protocol with their keys."""
     with asked.client() as client:
         agencies = client.agencies()
@@ -124,7 +124,7 @@ def list_keys(asked: Asked) -> None:
 @app.command()
 @asks
 def register(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     owner: Annotated[str, typer.Argument(help="The agency that will sign with the key.")],
     public_key: Annotated[
         Path, typer.Argument(help="What `keys public`, or the page of sign-in, shows.")
@@ -144,7 +144,7 @@ def register(
 @app.command(cls=TakesKeyId)
 @asks
 def revoke(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
 ) -> None:
     """Revoke a key, as its agency or the coordinator. What it signed before stays valid."""
@@ -162,7 +162,7 @@ def revoke(
 @app.command(cls=TakesKeyId)
 @asks
 def compromised(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
     since: Annotated[str, typer.Option(help="Since when, with its offset (RFC 3339).")],
 ) -> None:
@@ -177,7 +177,7 @@ def compromised(
 
 @app.command()
 @asks
-def proposals(asked: Asked) -> None:
+def proposals(asked: AsAgencyOrJson) -> None:
     """List the changes of keys that wait until another party has confirmed them."""
     with asked.client() as client:
         waiting = client.key_proposals()
@@ -203,7 +203,7 @@ def _settling(
     @app.command(name, help=help)
     @asks
     def settle(
-        asked: Asked,
+        asked: AsAgencyOrJson,
         proposal: Annotated[UUID, typer.Argument(help="As `keys proposals` lists it.")],
     ) -> None:
         with asked.client() as client:
@@ -231,7 +231,7 @@ _settling(
 @app.command()
 @asks
 def recover(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     owner: Annotated[str, typer.Argument(help="The coordinator that lost every key.")],
     public_key: Annotated[Path, typer.Argument(help="What `keys public` prints of its new key.")],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
@@ -261,7 +261,7 @@ def recover(
 @app.command("register-country")
 @asks
 def register_country(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     public_key: Annotated[
         Path | None,
         typer.Option(help="The country's public key. [default: of the key on this machine]"),

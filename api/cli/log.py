@@ -10,9 +10,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from api.cli.connection import (
-    Asked,
+    AsAgency,
+    AsAgencyOrJson,
     AtNode,
-    Caller,
     asks,
 )
 from api.cli.output import AsJson, fail, failures, out, print_json
@@ -109,7 +109,7 @@ def make_log_key() -> None:
 @app.command("adopt-policy")
 @asks
 def adopt_policy(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     file: Annotated[Path, typer.Argument(help="The policy (C2SP tlog-policy).")],
     out_file: Annotated[
         Path | None,
@@ -274,7 +274,7 @@ def export_log(
 @app.command()
 @asks
 def receipt(
-    asked: Caller,
+    asked: AsAgency,
     position: Annotated[int, typer.Argument(min=1, help="The position of an event.")],
     file: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it.")] = None,
 ) -> None:

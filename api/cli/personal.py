@@ -12,7 +12,7 @@ from rich.table import Table
 
 from api.cli.access_matrix import access_page
 from api.cli.case_tables import why_erased, words
-from api.cli.connection import Asked, Caller, asks
+from api.cli.connection import AsAgency, AsAgencyOrJson, asks
 from api.cli.output import fail, failures, out, print_json
 from api.client import LedgerClient
 from api.client.schemas import PersonalField, Receipt
@@ -45,7 +45,7 @@ class NoProposalError(ValueError):
 @app.command()
 @asks
 def read(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     case_id: CaseArgument,
     group: Groups,
     purpose: ForPurpose,
@@ -71,7 +71,7 @@ def read(
 @app.command()
 @asks
 def readings(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     case_id: CaseArgument,
 ) -> None:
     """List who asked for a person's fields in this country, what for, and what they got."""
@@ -86,7 +86,7 @@ def readings(
 @app.command("subject-access")
 @asks
 def subject_access(
-    asked: Caller,
+    asked: AsAgency,
     case_id: CaseArgument,
     file: Annotated[Path, typer.Argument(help="Where to write it: a .pdf, or a .json file.")],
     language: Annotated[Language, typer.Option(help="sq, cnr or en.")] = "en",
@@ -101,7 +101,7 @@ def subject_access(
 @app.command()
 @asks
 def release(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     case_id: CaseArgument,
     to: Annotated[str, typer.Option(help="The country that is to have them.")],
     group: Groups,
@@ -143,7 +143,7 @@ def release(
 @app.command()
 @asks
 def erase(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     case_id: CaseArgument,
     ground: Annotated[ErasureGround | None, typer.Option(help="Why; proposes the erasure.")] = None,
     approve: Annotated[bool, typer.Option("--approve", help="As the second party.")] = False,

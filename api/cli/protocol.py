@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from api.cli.connection import Asked, asks
+from api.cli.connection import AsAgencyOrJson, asks
 from api.cli.output import fail, out, print_json
 from api.client import LedgerClient
 from api.client.schemas import AmendmentDocument, ProtocolVersionDocument, Receipt
@@ -45,7 +45,7 @@ Yes = Annotated[
 @app.command()
 @asks
 def show(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     version: Annotated[
         int | None, typer.Option(help="A version. [default: the one in force]")
     ] = None,
@@ -79,7 +79,7 @@ def show(
 @app.command()
 @asks
 def diff(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     file: Annotated[
         Path | None, typer.Argument(help="A protocol file. [default: with --proposal, none]")
     ] = None,
@@ -106,7 +106,7 @@ def diff(
 @app.command()
 @asks
 def propose(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     file: Annotated[Path, typer.Argument(help="The whole new text: a protocol file.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, for the other parties. No names.")],
     earliest: Annotated[
@@ -148,7 +148,7 @@ def propose(
 @app.command()
 @asks
 def accept(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     proposal: Proposal,
     digest: Annotated[
         str | None,
@@ -177,7 +177,7 @@ def accept(
 @app.command()
 @asks
 def decline(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     proposal: Proposal,
     reason: Annotated[
         str | None, typer.Option(help="Why, for the other parties. No names.")
@@ -196,7 +196,7 @@ def decline(
 @app.command()
 @asks
 def history(
-    asked: Asked,
+    asked: AsAgencyOrJson,
 ) -> None:
     """List the versions that were adopted, and every text that was proposed."""
     with asked.client() as client:

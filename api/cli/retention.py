@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.case_tables import why_erased, words
-from api.cli.connection import Asked, asks
+from api.cli.connection import AsAgencyOrJson, asks
 from api.cli.output import fail, out, print_json
 from api.client.schemas import ErasedCase, RetainedCase, RetentionStatus
 from ledger.system import clock
@@ -36,7 +36,7 @@ _MARGIN = timedelta(hours=1)
 @app.command("list")
 @asks
 def listed(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     within: Annotated[
         int, typer.Option(help="So many days ahead, from the last cosigned time.")
     ] = 90,
@@ -65,7 +65,7 @@ def listed(
 @app.command()
 @asks
 def announce(
-    asked: Asked,
+    asked: AsAgencyOrJson,
     case_id: Annotated[UUID, typer.Argument(help="The case.")],
     erase_from: Annotated[
         datetime | None,

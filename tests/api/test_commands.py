@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import api.cli
 from api.cli import app
-from api.cli.connection import DEFAULT_URL, Asked, Url, asks
+from api.cli.connection import DEFAULT_URL, AsAgencyOrJson, Url, asks
 from api.cli.main import COMMANDS, commands_of
 
 MODULES = sorted(
@@ -151,15 +151,17 @@ def test_an_option_that_many_commands_have_is_declared_once(declared: str) -> No
 
 
 def test_a_command_has_its_own_options_and_those_of_its_group() -> None:
-    def show(asked: Asked, case: Annotated[str, typer.Argument()], limit: int = 5) -> None:
+    def show(asked: AsAgencyOrJson, case: Annotated[str, typer.Argument()], limit: int = 5) -> None:
         seen.append((asked, case, limit))
 
-    seen: list[tuple[Asked, str, int]] = []
+    seen: list[tuple[AsAgencyOrJson, str, int]] = []
     program = typer.Typer()
     program.command()(asks(show))
     ran = CliRunner().invoke(program, ["a-case", "-a", "xk-nac", "--url", "http://there", "--json"])
     assert ran.exit_code == 0, ran.output
-    assert seen == [(Asked(agency="xk-nac", url="http://there", as_json=True), "a-case", 5)]
+    assert seen == [
+        (AsAgencyOrJson(agency="xk-nac", url="http://there", as_json=True), "a-case", 5)
+    ]
     missing = CliRunner().invoke(program, ["a-case"])
     assert missing.exit_code == 2
     assert "--agency" in missing.output
