@@ -107,7 +107,11 @@ class Readings:
         return reading
 
     def of_case(self, case_id: UUID) -> "CaseReadings":
-        """The entries on a person that hold, the first one first, and the numbers of the others."""
+        """Return the entries on one person, in order of their numbers.
+
+        The result lists the entries whose hash and columns are right. Its ``changed`` lists the
+        numbers of the other entries.
+        """
         select = SQL(
             "SELECT r.*, (SELECT b.hash FROM {table} b WHERE b.seq < r.seq ORDER BY b.seq DESC"
             " LIMIT 1) AS hash_before FROM {table} r WHERE r.case_id = %s ORDER BY r.seq"
@@ -125,16 +129,17 @@ class Readings:
         return CaseReadings(holding, tuple(changed))
 
     def head(self) -> tuple[int, bytes]:
-        """The number of entries, and the hash that covers them all."""
+        """Return the number of entries and the hash that covers them all."""
         last = SQL("SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1").format(self._table)
         with self._database.transaction(role=self._role) as connection:
             row = connection.execute(last).fetchone()
         return (row["seq"], bytes(row["hash"])) if row else (0, _BEFORE_THE_FIRST)
 
     def findings(self, anchored: Mapping[int, bytes] = MappingProxyType({})) -> Iterator[str]:
-        """What does not hold of the whole log; nothing, where all does.
+        """Yield a text for each fault of the whole log.
 
-        ``anchored`` has the heads that the ledger recorded, by number of entries.
+        A log without a fault yields nothing. ``anchored`` has the hashes that the ledger recorded,
+        by number of entries.
         """
         seq, chained = 0, _BEFORE_THE_FIRST
         for row in self._rows():
@@ -189,7 +194,10 @@ def _missing(first: int, last: int) -> str:
 
 
 def _read(row: Mapping[str, Any]) -> Reading | None:
-    """The entry of a row; ``None`` where it cannot be read, or the row's columns are not its."""
+    """Return the entry of a row, or ``None`` if its text or its columns are wrong.
+
+    The text is wrong if it cannot be read. The columns are wrong if they differ from the entry.
+    """
     try:
         reading = Reading.model_validate_json(row["entry"])
     except ValidationError:

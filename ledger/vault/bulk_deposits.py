@@ -179,7 +179,7 @@ def deposit_new(
 
 
 def replacement_lock(party: str) -> str:
-    """The text whose hash is the advisory lock of replacing the data keys of a vault."""
+    """Return the text whose hash is the advisory lock for replacing a vault's data keys."""
     return f"data keys of {party}"
 
 

@@ -239,7 +239,10 @@ class _Run:
 
 @contextmanager
 def _alone(conninfo: str, party: str) -> Iterator[Connection[DictRow]]:
-    """A connection of the owner, while no other process replaces keys of this vault."""
+    """Yield a connection of the database's owner that locks the replacing of this vault's keys.
+
+    No other process replaces keys of this vault until the block ends.
+    """
     with psycopg.connect(conninfo, autocommit=True, row_factory=dict_row) as connection:
         schema = vault_schema(party)
         owns = "SELECT pg_has_role(nspowner, 'USAGE') AS owns FROM pg_namespace WHERE nspname = %s"

@@ -52,9 +52,9 @@ class DataKeys:
         self._group = GroupCommit(self._make_together, at_most=_AT_MOST)
 
     def get(self, case_id: UUID) -> bytes | None:
-        """The person's key; ``None`` where there never was one, or it was destroyed.
+        """Return the person's key, or ``None`` if the key never existed or was destroyed.
 
-        Raises ``SealError`` where it is not this country's.
+        Raises ``SealError`` if the key is not sealed to this country's key.
         """
         stamp = self._book.stamp(case_id) or self._files.stamp(case_id)
         with self._lock:
@@ -72,7 +72,7 @@ class DataKeys:
         return opened
 
     def replaced(self, case_id: UUID) -> bytes | None:
-        """Return the key that was in use before, while a replacement of it is not complete.
+        """Return the person's replaced key, or ``None`` if no replacement of the key is under way.
 
         Raises ``SealError`` as :meth:`get` does.
         """
@@ -82,11 +82,11 @@ class DataKeys:
         return None
 
     def has(self, case_id: UUID) -> bool:
-        """Whether the person's key is there, which is not opened."""
+        """Return whether the person's key exists, without opening the key."""
         return (self._book.stamp(case_id) or self._files.stamp(case_id)) is not None
 
     def identity(self) -> tuple[int, int] | None:
-        """The inode and the size of the file of keys; ``None`` where there is no file."""
+        """Return the inode and the size in bytes of the key file, or ``None`` without a file."""
         return self._book.identity()
 
     def copy_from(
@@ -110,11 +110,14 @@ class DataKeys:
         return len(found.keys() - self._book.add(found)) if found else 0
 
     def make(self, case_id: UUID) -> bytes:
-        """A person's key, new unless another process was first. It is durable on return."""
+        """Return the person's key, and make the key if it does not exist yet.
+
+        If another process made the key first, that key is returned. The key is durable on return.
+        """
         return self._group.call(self._new(case_id))
 
     def make_all(self, case_ids: Sequence[UUID]) -> Mapping[UUID, bytes]:
-        """As :meth:`make` for each of many persons."""
+        """Return the keys of many persons, and make the missing keys as :meth:`make` does."""
         made = self._make_together([self._new(case_id) for case_id in case_ids])
         return dict(zip(case_ids, made, strict=True))
 
@@ -179,7 +182,7 @@ class DataKeys:
                 book.remove()
 
     def _is_being_replaced(self) -> bool:
-        """Whether a replacement took effect and is not complete."""
+        """Return whether a replacement took effect and is not complete."""
         took_effect: list[UUID] = []
 
         def look(case_id: UUID, kept: bytes) -> None:
@@ -191,7 +194,7 @@ class DataKeys:
         return bool(took_effect)
 
     def _is_same(self, case_id: UUID, sealed: bytes | None, kept: bytes) -> bool:
-        """Whether two records hold one key; it may be sealed anew in one of them."""
+        """Return whether two records hold the same key, perhaps sealed anew in one of them."""
         if sealed is None or sealed == kept:
             return sealed is not None
         context = self._context(case_id)
@@ -254,7 +257,7 @@ class DataKeys:
         return _New(case_id, key, self._public.seal(key, self._context(case_id)))
 
     def _make_together(self, wanted: Sequence[_New]) -> list[bytes]:
-        """The keys that hold, which wait for the disk together."""
+        """Add new keys with one wait for the disk, and return each person's valid key."""
         known = {one.case_id for one in wanted if self._files.stamp(one.case_id) is not None}
         new = {one.case_id: one for one in wanted if one.case_id not in known}
         known |= self._book.add({case_id: one.sealed for case_id, one in new.items()})

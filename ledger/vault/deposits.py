@@ -108,7 +108,10 @@ class Deposits:
         )
 
     def _first_key(self, case_id: UUID) -> bytes:
-        """A key for a person of whom nothing is held yet."""
+        """Make a key for a person on whom the vault holds nothing yet.
+
+        Raises ``KeyMissingError`` if the vault holds rows of the person.
+        """
         with self._database.connection() as connection:
             known = connection.execute(self._known, {"case": case_id}, prepare=True).fetchone()
         if known is not None and known["erased"]:
@@ -137,7 +140,7 @@ class Deposits:
 
 
 def missing(party: str) -> KeyMissingError:
-    """That a vault holds what cannot be opened any more."""
+    """Return the error that a vault holds disclosures whose data key is missing."""
     return KeyMissingError(
         f"{party}'s vault holds disclosures whose key is not in its key directory"
     )

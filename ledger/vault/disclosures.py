@@ -28,21 +28,22 @@ class Disclosures(Erasures):
     """The disclosures of one country's vault, and its inventory of them. Nothing here writes."""
 
     def case_fields(self, case_id: UUID) -> HeldFields:
-        """The ``case`` fields held on a person, the country's own and those received.
+        """Return the ``case`` fields held on a person: the country's own and received ones.
 
-        Raises ``KeyMissingError``. What does not open at its place is named in the result.
+        The result names each field that does not open at its place. Raises ``KeyMissingError`` if
+        the person's key is missing.
         """
         return self._open(case_id, SQL("level = 'case'"), {})
 
     def own_case_fields(self, action_ids: Sequence[UUID]) -> Sequence[Held]:
-        """The ``case`` fields of the country's own actions that are named, of any case.
+        """Return the ``case`` fields of named actions of the country's own agencies, of any case.
 
         Raises as :meth:`case_fields` does.
         """
         return self._case_fields_of(action_ids, SQL("received_from IS NULL"))
 
     def received_case_fields(self, action_ids: Sequence[UUID]) -> Sequence[Held]:
-        """The ``case`` fields of other countries' actions that are named, of any case.
+        """Return the ``case`` fields of named actions of other countries, of any case.
 
         Raises as :meth:`case_fields` does.
         """
@@ -60,9 +61,9 @@ class Disclosures(Erasures):
         return [held for case_id, of_case in of_cases for held in self.opened(case_id, [*of_case])]
 
     def case_rows(self, lane: SharedConnection) -> AsyncBatcher[UUID, Sequence[DictRow]]:
-        """Asks for the rows of persons' ``case`` fields, as they are: :meth:`opened` opens them.
+        """Return a batcher that reads the sealed rows of persons' ``case`` fields.
 
-        ``lane`` is one of this vault's reader.
+        :meth:`opened` opens the rows. ``lane`` is a connection of this vault's reader role.
         """
         select = SQL(
             "SELECT case_id, action_id, digest, field, level, field_group, received_from, sealed"
@@ -81,10 +82,10 @@ class Disclosures(Erasures):
         return AsyncBatcher(answer)
 
     def personal_fields(self, reading: Reading) -> HeldFields:
-        """The personal fields that an entry of the access log opens, and no others.
+        """Return only the personal fields that an entry of the access log opens.
 
-        The database holds them to that entry, which must be of this very minute. Raises as
-        :meth:`case_fields` does.
+        Row-level security compares the rows with the entry, which must be less than a minute old.
+        Raises as :meth:`case_fields` does.
         """
         return self._open(
             reading.asked.case_id,
@@ -113,10 +114,10 @@ class Disclosures(Erasures):
     def opened(
         self, case_id: UUID, rows: Sequence[DictRow], reading: Reading | None = None
     ) -> HeldFields:
-        """The disclosures of a person's rows that open, and those that do not.
+        """Return the disclosures of a person's rows that open, and the damaged ones.
 
-        None of a person who is erased meanwhile. Raises ``KeyMissingError`` where the person's key
-        is not there.
+        The result is empty if the person is erased meanwhile. Raises ``KeyMissingError`` if the
+        person's key is missing.
         """
         found = self._opened(case_id, rows)
         if found.damaged:
@@ -134,7 +135,7 @@ class Disclosures(Erasures):
         damaged: Sequence[Damaged],
         reading: Reading | None,
     ) -> Sequence[DictRow]:
-        """Return the rows with the content that those of damaged disclosures have now."""
+        """Return the rows, with the content that the rows of damaged disclosures have now."""
         select = SQL(
             "SELECT action_id, digest, sealed FROM {}"
             " WHERE case_id = %s AND action_id = ANY(%s) AND sealed IS NOT NULL"
@@ -153,7 +154,7 @@ class Disclosures(Erasures):
         ]
 
     def _opened(self, case_id: UUID, rows: Sequence[DictRow]) -> HeldFields:
-        """As :meth:`opened`, of rows as they are."""
+        """Open the given rows as :meth:`opened` does, without reading rows again."""
         if not rows:
             return HeldFields()
         data_key = self.keys.get(case_id)
@@ -216,9 +217,9 @@ class Disclosures(Erasures):
         return found
 
     def has_whole(self, action_id: UUID, *, besides: UUID | None = None) -> bool:
-        """Whether a deposit has all that the country's own agency disclosed, with every row.
+        """Return whether one deposit has all that the country's own agency disclosed.
 
-        ``besides`` is a deposit that does not count.
+        Every row of the deposit must exist. The deposit ``besides`` does not count.
         """
         select = SQL(
             "SELECT FROM {inventory} AS d WHERE d.action_id = %(action)s AND d.whole"
@@ -261,9 +262,9 @@ class Disclosures(Erasures):
     def own_groups(
         self, action_ids: Sequence[UUID]
     ) -> Mapping[tuple[UUID, str], FieldGroup | None]:
-        """The field group of each disclosure of the country's own actions, by action and digest.
+        """Return the field group of each disclosure of the country's own actions.
 
-        ``None`` stands for a ``case`` field.
+        The keys are action and digest. The value ``None`` means a ``case`` field.
         """
         select = SQL(
             "SELECT action_id, digest, field_group FROM {}"
@@ -280,7 +281,7 @@ class Disclosures(Erasures):
 
 
 def _open_personal(connection: Connection[DictRow], reading: Reading | None) -> None:
-    """Let row-level security show what an entry of the access log opens."""
+    """Set the access log entry that row-level security compares personal rows with."""
     if reading is not None:
         connection.execute(
             "SELECT set_config('case_ledger.reading', %s, true)", (str(reading.seq),)

@@ -22,7 +22,7 @@ class Erasures(VaultTables):
     """Reads and confirms erasures. ``Vault.erase`` makes them."""
 
     def erased_at(self, case_id: UUID) -> datetime | None:
-        """When the person was erased here, if so."""
+        """Return the time of the person's erasure here, or ``None`` if the person is not erased."""
         select = SQL("SELECT erased_at FROM {} WHERE case_id = %s").format(self._erased)
         with self._database.transaction(role=self._role) as connection:
             row = connection.execute(select, (case_id,)).fetchone()
@@ -40,7 +40,7 @@ class Erasures(VaultTables):
         return [ErasedRow(row["case_id"], row["erased_at"]) for row in rows]
 
     def unconfirmed(self) -> Mapping[UUID, datetime]:
-        """When each person was erased whose erasure is not confirmed on the ledger yet."""
+        """Return the time of each erasure that is not confirmed on the ledger yet, by case."""
         select = SQL("SELECT case_id, erased_at FROM {} WHERE confirmed_at IS NULL").format(
             self._erased
         )
@@ -49,13 +49,13 @@ class Erasures(VaultTables):
         return {row["case_id"]: row["erased_at"] for row in rows}
 
     def confirmed(self, case_id: UUID) -> None:
-        """The ledger has this country's confirmation."""
+        """Note that the ledger has this country's confirmation of an erasure."""
         update = SQL("UPDATE {} SET confirmed_at = now() WHERE case_id = %s").format(self._erased)
         with self._database.transaction(role=self._role) as connection:
             connection.execute(update, (case_id,))
 
     def erased(self, case_ids: Sequence[UUID]) -> set[UUID]:
-        """Those of ``case_ids`` whose persons were erased here."""
+        """Return the cases among ``case_ids`` whose persons were erased here."""
         select = SQL("SELECT case_id FROM {} WHERE case_id = ANY(%s)").format(self._erased)
         with self._database.transaction(role=self._role) as connection:
             return {row["case_id"] for row in connection.execute(select, (list(case_ids),))}

@@ -15,7 +15,7 @@ _NONCE_BYTES = 12
 def seal(
     data_key: bytes, disclosure: str, *, case_id: UUID, action_id: UUID, digest: str, field: str
 ) -> bytes:
-    """The nonce and what it encrypts."""
+    """Encrypt a disclosure for its place, and return the nonce and the ciphertext."""
     nonce = secrets.token_bytes(_NONCE_BYTES)
     bound = _bound(case_id, action_id, digest, field)
     return nonce + AESGCM(data_key).encrypt(nonce, disclosure.encode(), bound)
@@ -24,7 +24,10 @@ def seal(
 def unseal(
     data_key: bytes, sealed: bytes, *, case_id: UUID, action_id: UUID, digest: str, field: str
 ) -> str:
-    """The disclosure. Raises ``SealError`` where it is of another place, or was altered."""
+    """Decrypt a disclosure at its place.
+
+    Raises ``SealError`` if the disclosure belongs to another place, or was altered.
+    """
     nonce, content = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
     bound = _bound(case_id, action_id, digest, field)
     try:

@@ -50,9 +50,10 @@ class HeldFields(tuple[Held, ...]):
 
 @cache
 def declared_levels() -> frozenset[tuple[str, str, str | None]]:
-    """Each field of any action with its level and group.
+    """Return each field of any action with its level and group.
 
-    A row of another level was changed: a personal field would be shown without an entry.
+    A row with another level was changed: a personal field would be shown without an entry in the
+    access log.
     """
     return frozenset(
         (field, at.level.value, at.group.value if at.group else None)

@@ -24,16 +24,16 @@ class KeyFiles:
         """Directories that are known to be on the disk themselves."""
 
     def read(self, key_id: UUID) -> bytes | None:
-        """What the file holds; ``None`` where there never was one, or it was destroyed."""
+        """Return the content of a key's file, or ``None`` if it never existed or was destroyed."""
         try:
             return self._path(key_id).read_bytes()
         except FileNotFoundError:
             return None
 
     def stamp(self, key_id: UUID) -> Stamp | None:
-        """What tells a file from any other of its name; ``None`` where there is none.
+        """Return a value that changes when a key's file is replaced, or ``None`` without a file.
 
-        It costs a tenth of reading it.
+        Reading the stamp costs a tenth of reading the file.
         """
         try:
             found = self._path(key_id).stat()

@@ -45,15 +45,15 @@ class KeyStore:
         """The file that is known, by its inode, and how far."""
 
     def stamp(self, key_id: UUID) -> Stamp | None:
-        """What tells a record from any other of its id; ``None`` where there is none."""
+        """Return a value that changes when a key's record is replaced, or ``None`` without one."""
         return self._found(key_id, _HEAD)[_ID + 1 :] or None
 
     def read(self, key_id: UUID) -> bytes | None:
-        """What is kept; ``None`` where there never was anything, or it was destroyed."""
+        """Return the content of a key's record, or ``None`` if it was destroyed or never made."""
         return self._found(key_id, self._length)[_HEAD:-1] or None
 
     def identity(self) -> tuple[int, int] | None:
-        """The file's inode and size; ``None`` where there is no file."""
+        """Return the file's inode and its size in bytes, or ``None`` without a file."""
         try:
             found = self._path.stat()
         except FileNotFoundError:
@@ -178,13 +178,13 @@ class KeyStore:
             return
 
     def _reach(self, descriptor: int) -> int:
-        """How far there are whole records."""
+        """Return the number of bytes that hold whole records."""
         with self._lock:
             self._learn(descriptor)
             return self._known_to
 
     def _is_live(self, record: bytes) -> bool:
-        """Whether a record is whole, and was not destroyed."""
+        """Return whether a record is whole and was not destroyed."""
         return record[:_ID] != _GONE and record == self._record(record[:_ID], record[_HEAD:-1])
 
     def _changed(self, key_id: bytes, kept: bytes, change: Callable[[UUID, bytes], bytes]) -> bytes:
@@ -194,14 +194,14 @@ class KeyStore:
         return self._record(key_id, content)
 
     def _found(self, key_id: UUID, length: int) -> bytes:
-        """So much of a record, or nothing."""
+        """Return the first ``length`` bytes of a key's record, or none without a record."""
         while True:
             found, is_current = self._found_once(key_id, length)
             if found or is_current:
                 return found
 
     def _found_once(self, key_id: UUID, length: int) -> tuple[bytes, bool]:
-        """So much of a record, and whether the file that was read is still the one in place."""
+        """Return the first bytes of a record, and whether the file just read is still in place."""
         wanted = str(key_id).encode()
         try:
             with self._opened(os.O_RDONLY) as descriptor:
@@ -217,7 +217,7 @@ class KeyStore:
             return b"", True
 
     def _place(self, descriptor: int, wanted: bytes) -> int | None:
-        """Where the record is, as far as anybody has written."""
+        """Return the offset of a record, after reading all that other processes have written."""
         if not self._knows(wanted, os.fstat(descriptor)):
             fcntl.flock(descriptor, fcntl.LOCK_SH)  # no half a record of another process
             with self._lock:
@@ -226,7 +226,7 @@ class KeyStore:
         return self._places.get(wanted)
 
     def _knows(self, key_id: bytes, found: os.stat_result) -> bool:
-        """Whether it is known where the key is, or that it is nowhere."""
+        """Return whether this process has the key's offset, or has read the whole file."""
         with self._lock:
             if self._file != found.st_ino:
                 return False
@@ -237,7 +237,7 @@ class KeyStore:
         return place is not None and os.pread(descriptor, _ID, place) == key_id
 
     def _learn(self, descriptor: int) -> None:
-        """Where the records are that came since, by whichever process."""
+        """Read the offsets of records that any process added since the last call."""
         found = os.fstat(descriptor)
         if self._file != found.st_ino or found.st_size < self._known_to:
             # Another file was put in its place.
@@ -257,13 +257,19 @@ class KeyStore:
             os.fdatasync(descriptor)  # who wrote them may have been killed before this
 
     def _record(self, key_id: bytes, content: bytes) -> bytes:
-        """A record whose check holds. One that a power cut tore has another."""
+        """Return the bytes of a record, with its check.
+
+        The check shows a record that a power cut tore.
+        """
         check = hashlib.blake2b(key_id + content, digest_size=_CHECK).digest()
         return b"".join((key_id, b" ", check, content, b"\n"))
 
     @contextmanager
     def _locked(self, flags: int) -> Iterator[int]:
-        """The file that is in place, locked: another process may replace it before."""
+        """Open and lock the file that is in place, and yield its descriptor.
+
+        Another process may replace the file before it is locked; then the new file is opened.
+        """
         while True:
             with self._opened(flags) as descriptor:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)

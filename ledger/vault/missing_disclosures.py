@@ -133,7 +133,7 @@ class MissingPart(LedgerModel):
 
     @classmethod
     def of(cls, lack: Lack) -> Self:
-        """What a comparison just found, since the action was recorded."""
+        """Return a missing part from a comparison, dated by the action's time of recording."""
         due = lack.due
         return cls(
             case_id=due.case_id,

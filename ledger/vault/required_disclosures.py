@@ -162,7 +162,7 @@ def _due(
 
 
 def _released(case: Case, protocol: Protocol) -> Mapping[tuple[UUID, str], frozenset[str]]:
-    """The digests that are released, by action and recipient."""
+    """Return the released digests, by action and recipient."""
     found: dict[tuple[UUID, str], frozenset[str]] = {}
     for release in case.history.values():
         if release.kind != "information_released":
@@ -238,12 +238,15 @@ def stated(
 
 
 def _lists(deposit: ListedDeposit, kind: str, part: FieldPart) -> bool:
-    """Whether a deposit says anything on the part: a release says nothing on ``case`` fields."""
+    """Return whether a deposit states anything on the part.
+
+    A release states nothing on ``case`` fields.
+    """
     return part is FieldPart.OWN or not deposit.fields or bool(_fields_of(deposit, kind, part))
 
 
 def _fields_of(deposit: ListedDeposit, kind: str, part: FieldPart) -> Collection[str]:
-    """The digests of a deposit that are of the part."""
+    """Return the digests of a deposit that belong to the part."""
     if part is not FieldPart.CASE:
         return deposit.fields.keys()
     names = case_fields(kind)
@@ -261,12 +264,12 @@ def case_fields(kind: str) -> frozenset[str]:
 
 
 def has_case_fields(kind: str) -> bool:
-    """Whether actions of a kind may have ``case`` fields."""
+    """Return whether actions of a kind may have ``case`` fields."""
     return bool(case_fields(kind))
 
 
 def has_personal_fields(kind: str) -> bool:
-    """Whether actions of a kind may have personal fields."""
+    """Return whether actions of a kind may have personal fields."""
     model = ALL_ACTIONS.get(kind)
     return model is not None and len(case_fields(kind)) < len(model.disclosable_fields())
 

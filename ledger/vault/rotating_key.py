@@ -26,13 +26,13 @@ class RotatingCountryKey:
 
     @property
     def public(self) -> CountryPublicKey:
-        """The newest key's public half."""
+        """Return the newest key's public half."""
         self._load()
         return next(iter(self._keys.values()))[1]
 
     @property
     def all_public(self) -> tuple[CountryPublicKey, ...]:
-        """The public halves of every key that is here, the newest first."""
+        """Return the public halves of all the country's keys here, the newest first."""
         self._load()
         return tuple(public for _, public in self._keys.values())
 
@@ -47,7 +47,7 @@ class RotatingCountryKey:
         raise SealError("this was sealed to a key that is not here, or it was altered")
 
     def opens_with_newest(self, sealed: bytes, context: bytes) -> bool:
-        """Whether the earlier keys are not needed for this."""
+        """Return whether the newest key opens a sealed text."""
         self._load()
         try:
             next(iter(self._keys.values()))[0].open(sealed, context)
@@ -75,7 +75,7 @@ class RotatingCountryKey:
 
 
 def country_key_files(directory: Path, party: str) -> list[Path]:
-    """The files of a country's keys, the oldest first."""
+    """Return the files of a country's keys, the oldest first."""
     stem = f"country-{party.lower()}"
     later = [p for p in directory.glob(f"{stem}-*.jwe") if re.fullmatch(rf"{stem}-\d+", p.stem)]
     first = [p for p in [directory / f"{stem}.jwe"] if p.exists()]
@@ -83,7 +83,7 @@ def country_key_files(directory: Path, party: str) -> list[Path]:
 
 
 def next_country_key_file(directory: Path, party: str) -> Path:
-    """Where another key of a country goes."""
+    """Return the path for another key of a country."""
     files = country_key_files(directory, party)
     stem = f"country-{party.lower()}"
     if not files:

@@ -154,7 +154,7 @@ def _of_sender(party: str, parcel_id: UUID) -> UUID:
 
 
 def is_of_another(parcel: Parcel, protocol: Protocol) -> bool:
-    """Whether a parcel's id begins with the code of another party than its sender.
+    """Return whether a parcel's id begins with the code of another party than its sender.
 
     Earlier programs gave ids without a code.
     """
@@ -182,7 +182,10 @@ def unpack(parcel: Parcel, protocol: Protocol, key: CountryKey) -> Content:
 
 
 def read(content: Presentation) -> tuple[SignedAction, SdJwt]:
-    """The action that a parcel carries fields of. Raises ``ParcelError``."""
+    """Return the action whose fields a parcel carries, and its parsed SD-JWT.
+
+    Raises ``ParcelError`` if the fields do not verify.
+    """
     try:
         parsed = signed_action.parse(content.presentation)
         action = signed_action.read(parsed)
@@ -200,11 +203,11 @@ def check(
     case: Case,
     protocol: Protocol,
 ) -> None:
-    """Whether the receiver may keep these fields of a recorded action of the case.
+    """Check that the receiver may keep these fields of a recorded action of the case.
 
-    Each country of the case may hand on ``case`` fields, and give back what the receiver's own
-    agencies disclosed: their digests prove what they are. Raises ``ParcelError`` where they are not
-    the sender's to give, or no release covers one.
+    Each country of the case may hand on ``case`` fields, and give back fields that the receiver's
+    own agencies disclosed: the digests prove the content. Raises ``ParcelError`` if the fields are
+    not the sender's to give, or if no release covers one.
     """
     origin = protocol.agencies_by_id[action.agency].party
     if parcel.recipient not in case.state.parties:

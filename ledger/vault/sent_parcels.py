@@ -130,7 +130,7 @@ class SentParcels:
             return connection.execute(insert, (recipient, PRESENTATION, *columns)).rowcount
 
     def due(self, recipient: str, limit: int) -> list[SentParcel]:
-        """Return what is to be handed in for a recipient now, the first one first."""
+        """Return the parcels to hand in for a recipient now, the first one first."""
         return self._select(
             "recipient = %s AND state = 'due' AND due_at <= now() ORDER BY due_at, seq LIMIT %s",
             (recipient, limit),
@@ -148,7 +148,7 @@ class SentParcels:
         )
 
     def handed_in(self, digests: Mapping[UUID, bytes]) -> None:
-        """Parcels that were due are handed in, with these digests."""
+        """Note that parcels that were due are handed in, with these digests."""
         self._execute(
             "UPDATE {}.parcels_sent p SET state = 'sent', digest = t.digest, sent_at = now(),"
             " tries = tries + 1 FROM unnest(%s::uuid[], %s::bytea[]) t (id, digest)"
@@ -159,9 +159,9 @@ class SentParcels:
     def sending(
         self, parcel_id: UUID, recipient: str, kind: str, about: UUID | None, digest: bytes
     ) -> None:
-        """A message is about to be handed in. The module that sends it keeps what it says.
+        """Note that a module is about to hand in a message, whose content the module keeps.
 
-        It takes the place of an earlier message of the same kind about the same thing.
+        The message takes the place of an earlier message of the same kind about the same thing.
         """
         values = {
             "id": parcel_id,
@@ -192,7 +192,7 @@ class SentParcels:
             connection.execute(upsert, values)
 
     def waits_for_module(self, parcel: SentParcel) -> None:
-        """A message that was due is the business of the module that sends it again."""
+        """Note that a message that was due waits until its module sends it again."""
         self._execute(
             "UPDATE {}.parcels_sent SET state = 'sent', sent_at = now() WHERE id = %s"
             " AND state = 'due'",
@@ -216,7 +216,7 @@ class SentParcels:
         )
 
     def has_unanswered(self) -> bool:
-        """Whether any parcel was handed in and has no outcome."""
+        """Return whether any parcel was handed in and has no outcome."""
         return bool(self._select("state = 'sent' LIMIT 1", ()))
 
     def acknowledged(

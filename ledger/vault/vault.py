@@ -101,7 +101,7 @@ class Vault(Disclosures):
                 connection.execute(delete.format(table), (action_id, deposit_id))
 
     def key_faults(self) -> tuple[set[UUID], set[UUID]]:
-        """Persons with disclosures whose key is missing, and erased ones whose key is back."""
+        """Return persons with disclosures and no key, and erased persons whose key is back."""
         persons = SQL(
             "SELECT case_id FROM {} UNION SELECT case_id FROM {} WHERE octet_length(mac) > 0"
         ).format(self._table, self._inventory)
@@ -113,7 +113,7 @@ class Vault(Disclosures):
         return missing, {case_id for case_id in gone if self.keys.has(case_id)}
 
     def key_identity(self) -> tuple[int, int] | None:
-        """The inode and the size of the file of data keys; ``None`` where there is no file."""
+        """Return the inode and size in bytes of the data key file, or ``None`` without a file."""
         return self.keys.identity()
 
     def restore_keys(self, copy: Path, case_ids: Iterable[UUID]) -> int:
@@ -145,7 +145,7 @@ class Vault(Disclosures):
         origin: str,
         is_whole: bool,
     ) -> bool:
-        """Store what came from another country, checked against ``action``, if it is new here.
+        """Store another country's disclosures, checked against ``action``, if they are new here.
 
         ``origin`` is the country whose agency signed the action. ``is_whole``: whether that country
         says that these are all its ``case`` fields, or all fields of a release. Returns whether
@@ -162,7 +162,7 @@ class Vault(Disclosures):
     def _has_received(
         self, action_id: UUID, digests: Sequence[str], sender: str | None, is_whole: bool
     ) -> bool:
-        """Whether what came is here already."""
+        """Return whether the vault already holds these disclosures of a sender."""
         rows = self.held_digests([action_id]).get(action_id, frozenset())
         if not {(digest, sender) for digest in digests} <= rows:
             return False
@@ -215,16 +215,17 @@ class Vault(Disclosures):
         return had_key or removed > 0
 
     def progress(self, work: str) -> int:
-        """How far a work of this vault has followed the ledger."""
+        """Return the position up to which a work of this vault has followed the ledger."""
         select = SQL("SELECT position FROM {} WHERE work = %s").format(self._progress)
         with self._database.transaction(role=self._role) as connection:
             row = connection.execute(select, (work,)).fetchone()
         return row["position"] if row else 0
 
     def advance(self, work: str, position: int) -> None:
-        """What lies up to ``position`` is done, and is on the disk before this.
+        """Note that a work is done up to ``position``.
 
-        It does not wait for the disk itself: what a crash forgets is done again, to no effect.
+        The work's own results must be on the disk before. The note itself does not wait for the
+        disk: after a crash the work is done again, without effect.
         """
         update = SQL(
             "INSERT INTO {} (work, position) VALUES (%s, %s)"
@@ -260,7 +261,7 @@ class Vault(Disclosures):
                 return count
 
     def actions_older_than(self, age: timedelta) -> list[UUID]:
-        """Actions whose disclosures came in longer ago than ``age``."""
+        """Return the actions whose disclosures came in longer ago than ``age``."""
         select = SQL(
             "SELECT action_id FROM {} WHERE received_at < now() - %(age)s::interval"
             " UNION SELECT action_id FROM {} WHERE received_at < now() - %(age)s::interval"
@@ -269,7 +270,7 @@ class Vault(Disclosures):
             return [row["action_id"] for row in connection.execute(select, {"age": age})]
 
     def set_aside(self) -> Mapping[UUID, datetime]:
-        """Since when what other countries disclosed of each action is set aside.
+        """Return when other countries' disclosures of each action were set aside.
 
         These actions were in this node's copy, and are not in the ledger.
         """
@@ -300,7 +301,10 @@ class Vaults:
         self._vaults = {party: Vault(database, party, own) for party, own in keys.items()}
 
     def of(self, party: str) -> Vault:
-        """Raises ``Refusal`` (``another-countrys-node``) for a country that has no vault here."""
+        """Return a country's vault.
+
+        Raises ``Refusal`` (``another-countrys-node``) if the country has no vault here.
+        """
         vault = self._vaults.get(party)
         if vault is None:
             raise Refusal(
@@ -312,7 +316,7 @@ class Vaults:
         return vault
 
     def has(self, party: str) -> bool:
-        """Whether this process keeps the country's vault."""
+        """Return whether this process keeps the country's vault."""
         return party in self._vaults
 
     def __iter__(self) -> Iterator[Vault]:

@@ -93,7 +93,7 @@ class LedgerFacts(Interface):
         """Return the recorded events of actions, by action id."""
 
     def undecided(self, action_ids: Sequence[UUID]) -> set[UUID]:
-        """Return those of some actions whose outcome is not known yet."""
+        """Return the actions among ``action_ids`` that have no outcome yet."""
 
     def cases(self, case_ids: Sequence[UUID]) -> Mapping[UUID, Case]:
         """Return the cases as they are."""
@@ -102,7 +102,7 @@ class LedgerFacts(Interface):
         """Return the next cases in the order of their ids."""
 
     def receives(self, party: str) -> bool:
-        """Whether a country has a registered key, so that others can send it anything."""
+        """Return whether a country has a registered key, so that others can send it parcels."""
 
 
 class Superseded(NamedTuple):
@@ -146,7 +146,7 @@ class _Deposit:
 
     @property
     def sound(self) -> set[str]:
-        """The digests of rows that hold."""
+        """Return the digests of the rows that agree with the inventory."""
         return {row["digest"] for row in self.rows} - self.changed if self.entry else set()
 
     def listed(self) -> ListedDeposit | None:
@@ -172,9 +172,10 @@ class VaultCheck:
         """What :meth:`findings` found missing by the ledger."""
 
     def findings(self, protocol: Protocol, matrix_of: Protocol) -> Iterator[VaultFinding]:
-        """What does not hold, a page at a time; nothing, where all does.
+        """Yield each fault of the vault, one page of cases at a time.
 
-        ``matrix_of`` is the protocol whose access matrix ``case-ledger migrate`` wrote.
+        A vault without a fault yields nothing. ``matrix_of`` is the protocol whose access matrix
+        ``case-ledger migrate`` wrote.
         """
         yield from self.matrix_findings(matrix_of)
         after = UUID(int=0)
@@ -216,7 +217,10 @@ class VaultCheck:
         protocol: Protocol,
         before: Mapping[UUID, Sequence[bytes]],
     ) -> Checked:
-        """``before`` has data keys by person, which count besides those that are there now."""
+        """Compare cases with the inventory and the ledger once.
+
+        ``before`` has data keys by person, which count besides the current keys.
+        """
         cases = self._facts.cases(case_ids)
         erased_rows, entry_rows, held_rows, noted, aside = self._rows_together(
             (_ERASED, _DEPOSITS, _HELD, _NOTED_FROM, _ASIDE), {"cases": list(case_ids)}
@@ -292,7 +296,7 @@ class VaultCheck:
         protocol: Protocol,
         undecided: set[UUID],
     ) -> Iterator[VaultFinding]:
-        """What a row has that the recorded action does not say."""
+        """Yield each part of a row that the recorded action does not state."""
         action = row["action_id"]
         if recorded is None:
             if action not in undecided and not row["is_new"]:
@@ -313,7 +317,7 @@ class VaultCheck:
             )
 
     def matrix_findings(self, protocol: Protocol) -> Iterator[VaultFinding]:
-        """Where the table that row-level security reads is not the protocol's access matrix."""
+        """Yield each difference between row-level security's table and the access matrix."""
         with self._database.transaction(role=reader_role(self._party)) as connection:
             rows = connection.execute(self._named(_MATRIX)).fetchall()
         stored = {(row["role"], row["operation"], row["field_group"]) for row in rows}
@@ -403,7 +407,7 @@ _SURPLUS = "the inventory does not have it"
 def _action_findings(
     deposits: Sequence[_Deposit], data_keys: Sequence[bytes], kind: str | None
 ) -> Iterator[VaultFinding]:
-    """What the rows of an action have that the inventory does not, and the reverse."""
+    """Yield each difference between the rows of an action and the inventory."""
     found = [(deposit, *one) for deposit in deposits for one in _compare(deposit, data_keys)]
     held = {(digest, d.received_from) for d in deposits for digest in d.sound}
     for deposit, what, digest, name in found:
@@ -463,7 +467,7 @@ def _compare(
 
 
 def _superseded(deposits: Sequence[_Deposit]) -> Iterator[Superseded]:
-    """What does not hold, where other rows and deposits of the action hold in its place."""
+    """Yield each faulty row or deposit that a sound one of the same action replaces."""
     sound = {(digest, d.received_from) for d in deposits if d.is_sound for digest in d.sound}
     for deposit in deposits:
         came = deposit.received_from
@@ -479,7 +483,10 @@ def _superseded(deposits: Sequence[_Deposit]) -> Iterator[Superseded]:
 
 
 def _undecided_erasure(case: Case, protocol: Protocol) -> Iterator[VaultFinding]:
-    """That a person is noted as erased, and no recorded action decides or announces it."""
+    """Yield a finding if a person is noted as erased without a recorded decision.
+
+    A recorded action decides the erasure or announces it.
+    """
     kinds = {act.kind for act in case.history.values()}
     if protocol.edition >= 2 and not kinds & _DECIDES_ERASURE:
         yield VaultFinding(

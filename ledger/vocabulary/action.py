@@ -55,7 +55,10 @@ class Action(LedgerModel):
 
     @classmethod
     def level(cls, field: str) -> FieldLevel:
-        """The declared level of ``field``. Raises ``KeyError`` for an unknown field."""
+        """Return the declared level of ``field``.
+
+        Raises ``KeyError`` if the action has no such field.
+        """
         return _levels(cls)[field]
 
     @classmethod
@@ -67,11 +70,11 @@ class Action(LedgerModel):
         return _fields_of(cls, is_ledger=False)
 
     def ledger_claims(self) -> dict[str, Any]:
-        """The ``ledger`` fields that are set, as JSON values."""
+        """Return the ``ledger`` fields that are set, as JSON values."""
         return self.model_dump(mode="json", include=set(self.ledger_fields()), exclude_none=True)
 
     def disclosable_claims(self) -> dict[str, Any]:
-        """The ``case`` and ``personal`` fields that are set, as JSON values."""
+        """Return the ``case`` and ``personal`` fields that are set, as JSON values."""
         return self.model_dump(
             mode="json", include=set(self.disclosable_fields()), exclude_none=True
         )
@@ -93,7 +96,7 @@ def _fields_of(model: type[Action], *, is_ledger: bool) -> tuple[str, ...]:
 
 @cache
 def ledger_part(model: type[Action]) -> type[LedgerModel]:
-    """The model of an action's ``ledger`` fields alone: all that the ledger node sees."""
+    """Return the model of an action's ``ledger`` fields: all that the ledger node sees."""
     fields: dict[str, Any] = {
         name: (_annotation(model.model_fields[name]), model.model_fields[name])
         for name in model.ledger_fields()
@@ -103,7 +106,7 @@ def ledger_part(model: type[Action]) -> type[LedgerModel]:
 
 @cache
 def field_adapter(model: type[Action], field: str) -> TypeAdapter[Any]:
-    """Validates the value of one disclosable field on its own."""
+    """Return an adapter that validates the value of one disclosable field on its own."""
     return TypeAdapter(_annotation(model.model_fields[field]))
 
 

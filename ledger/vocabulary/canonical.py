@@ -78,7 +78,7 @@ def _time_text(value: str) -> str:
 
 
 def _uuid(value: object) -> object:
-    """A UUID as such, or its canonical text."""
+    """Return the UUID of a canonical text; return any other value as it is."""
     return UUID(_uuid_text(value)) if isinstance(value, str) else value
 
 
@@ -112,7 +112,10 @@ def check_canonical(model: type[LedgerModel], content: Mapping[str, Any]) -> Non
 
 
 def _has_nul(content: Any) -> bool:
-    """Whether a text in JSON content has a NUL, which databases and other programs cannot hold."""
+    """Return whether a text in JSON content has a NUL.
+
+    Databases and other programs cannot hold a NUL.
+    """
     if isinstance(content, str):
         return "\x00" in content
     if isinstance(content, dict):
@@ -175,7 +178,7 @@ def _canonical_model(model: type[BaseModel]) -> type[BaseModel]:
 
 
 def _canonical(annotation: Any) -> Any:
-    """The type of the JSON value that an annotation's canonical form is."""
+    """Return the type of the JSON value in the canonical form of ``annotation``."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         plain = _canonical(parts[0])

@@ -36,7 +36,7 @@ def checked_name(name: str) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text has no control, of direction neither: for parameters of a request."""
+    """Return whether a request's parameter has no control character and none of direction."""
     return _IN_NO_TEXT.search(text) is None
 
 

@@ -45,5 +45,5 @@ CASE = FieldLevel(Level.CASE)
 
 
 def personal(group: FieldGroup) -> FieldLevel:
-    """The level of a personal field of ``group``."""
+    """Return the level of a personal field of ``group``."""
     return FieldLevel(Level.PERSONAL, group)

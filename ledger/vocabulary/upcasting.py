@@ -42,7 +42,10 @@ class Upcasters:
     """The steps of every kind whose schema has changed, by kind and version."""
 
     def __init__(self, *steps: Upcaster) -> None:
-        """Raises ``ValueError`` where a kind's steps do not follow one another from the first."""
+        """Index the steps by kind.
+
+        Raises ``ValueError`` if a kind's steps do not follow one another from the first.
+        """
         self._steps: dict[str, list[Upcaster]] = {}
         for step in sorted(steps, key=lambda step: (step.kind, step.from_version)):
             of_kind = self._steps.setdefault(step.kind, [])
@@ -51,11 +54,14 @@ class Upcasters:
             of_kind.append(step)
 
     def version(self, kind: str) -> int:
-        """The version that actions of ``kind`` are signed in today."""
+        """Return the version in which actions of ``kind`` are signed today."""
         return len(self._steps.get(kind, ())) + 1
 
     def digests(self, kind: str, version: int) -> int | None:
-        """How many digests an older version has; ``None`` for today's, which its model tells."""
+        """Return how many digests an older version has, or ``None`` for today's version.
+
+        The model of today's version has that number.
+        """
         of_kind = self._steps.get(kind, ())
         return of_kind[version - 1].digests if version <= len(of_kind) else None
 
@@ -72,7 +78,10 @@ class Upcasters:
         return any(step.to_case for step in self._steps.get(kind, ())[max(version, 1) - 1 :])
 
     def upcast(self, kind: str, version: int, fields: dict[str, Any]) -> dict[str, Any]:
-        """The ``ledger`` fields in today's version. Raises ``UnknownVersionError``."""
+        """Return the ``ledger`` fields in today's version.
+
+        Raises ``UnknownVersionError`` if the version is not known.
+        """
         of_kind = self._steps.get(kind, ())
         if not 1 <= version <= len(of_kind) + 1:
             raise UnknownVersionError(
@@ -114,5 +123,5 @@ UPCASTERS = Upcasters(
 
 
 def upcasters() -> Upcasters:
-    """The steps in force."""
+    """Return the upcasters in force."""
     return UPCASTERS

@@ -20,9 +20,10 @@ class FoundDuplicates(MatchingTables):
     def matches(
         self, other: str, *, own: UUID | None = None, received: UUID | None = None
     ) -> Sequence[Match]:
-        """What agrees with one own case, or with one of ``other``'s, by their references.
+        """Return the matches of one own case or of one case of ``other``, by reference.
 
-        A case that both countries are party to is no duplicate of itself.
+        ``own`` and ``received`` are the references. A case that both countries are party to is no
+        duplicate of itself.
         """
         select = self._sql(
             "SELECT o.reference, r.reference AS other_reference,"
@@ -92,22 +93,22 @@ class FoundDuplicates(MatchingTables):
         return is_new
 
     def to_tell(self, other: str, limit: int) -> Sequence[Duplicate]:
-        """What was found here and ``other`` has not been told."""
+        """Return the duplicates found here that this country has not sent to ``other`` yet."""
         return self._select("d.other = %(other)s AND NOT d.told", limit, other=other)
 
     def told(self, duplicate: Duplicate) -> None:
-        """The other country is told of a match."""
+        """Note that the other country has a match."""
         update = self._sql("UPDATE {}.duplicates SET told = true WHERE id = %s")
         with self._database.transaction(role=self._role) as connection:
             connection.execute(update, (duplicate.match.id,))
 
     def assessments_to_tell(self, other: str, limit: int) -> Sequence[Duplicate]:
-        """What the coordinator found out and ``other`` has not been told."""
+        """Return the duplicates whose assessment this country has not sent to ``other`` yet."""
         condition = "d.other = %(other)s AND NOT d.assessment_told AND d.told"
         return self._select(condition, limit, other=other)
 
     def assessment_told(self, duplicate: Duplicate) -> None:
-        """The other country is told of an assessment, unless there is another one by now."""
+        """Note that the other country has an assessment, unless a newer assessment replaced it."""
         update = self._sql(
             "UPDATE {}.duplicates SET assessment_told = true WHERE id = %s AND assessed_at = %s"
         )
@@ -115,11 +116,17 @@ class FoundDuplicates(MatchingTables):
             connection.execute(update, (duplicate.match.id, duplicate.assessed_at))
 
     def telling_due(self, other: str, duplicate: UUID) -> bool:
-        """Tell ``other`` again of a match. Returns whether it is still here."""
+        """Mark a match to be sent to ``other`` again.
+
+        Returns whether the match still exists.
+        """
         return self._again("told = false", "true", other, duplicate)
 
     def assessment_due(self, other: str, duplicate: UUID) -> bool:
-        """Tell ``other`` again what the coordinator found out. Returns whether there is that."""
+        """Mark the coordinator's assessment to be sent to ``other`` again.
+
+        Returns whether the assessment exists.
+        """
         return self._again("assessment_told = false", "finding IS NOT NULL", other, duplicate)
 
     def _again(
@@ -132,7 +139,10 @@ class FoundDuplicates(MatchingTables):
             return connection.execute(update, (other, duplicate)).rowcount > 0
 
     def assess(self, duplicate: UUID, finding: Finding, by: str, at: datetime) -> Duplicate | None:
-        """What this country's coordinator found out; ``None`` where there is no such duplicate."""
+        """Store this country's coordinator's finding, and return the duplicate.
+
+        Returns ``None`` if the duplicate does not exist.
+        """
         update = self._sql(
             "UPDATE {}.duplicates SET finding = %(finding)s, assessed_at = %(at)s,"
             " assessed_by = %(by)s, assessment_told = false"
@@ -144,7 +154,7 @@ class FoundDuplicates(MatchingTables):
         return self.get(duplicate)
 
     def take_assessment(self, other: str, duplicate: UUID, finding: Finding, at: datetime) -> None:
-        """What the other country's coordinator found out, unless a later word is here."""
+        """Store the other country's coordinator's finding, unless a later one is stored."""
         update = self._sql(
             "UPDATE {}.duplicates SET other_finding = %s, other_assessed_at = %s"
             " WHERE id = %s AND other = %s"
@@ -154,11 +164,11 @@ class FoundDuplicates(MatchingTables):
             connection.execute(update, (finding, at, duplicate, other, at))
 
     def get(self, duplicate: UUID) -> Duplicate | None:
-        """One duplicate."""
+        """Return one duplicate, or ``None`` if it does not exist."""
         return next(iter(self._select("d.id = %(id)s", 1, id=duplicate)), None)
 
     def all(self, limit: int) -> Sequence[Duplicate]:
-        """The duplicates of the country, the last one found first."""
+        """Return the duplicates of the country, the last one found first."""
         return self._select("true", limit)
 
     def _select(self, condition: LiteralString, limit: int, **values: Any) -> Sequence[Duplicate]:

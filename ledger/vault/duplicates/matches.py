@@ -21,7 +21,7 @@ class Match:
 
     @property
     def id(self) -> UUID:
-        """The same in both countries."""
+        """Return the match's id, which is the same in both countries."""
         return duplicate_id(self.reference, self.other_reference)
 
 
@@ -52,6 +52,6 @@ class Duplicate:
 
 
 def duplicate_id(one: UUID, other: UUID) -> UUID:
-    """The id of a match, from the references of both cases in any order."""
+    """Return the id of a match, made from the references of both cases in any order."""
     first, second = sorted((one, other))
     return uuid5(_NAMESPACE, f"{first} {second}")

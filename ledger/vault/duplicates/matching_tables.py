@@ -25,7 +25,10 @@ class MatchingTables:
 
 
 def wait_for_erasure(connection: Connection[Any], case_id: UUID) -> None:
-    """Whoever erases waits until this is in, or this sees that it is over."""
+    """Take the person's lock, so that this transaction and an erasure follow one another.
+
+    An erasure waits until this transaction commits, or this transaction sees the finished erasure.
+    """
     connection.execute(
         "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", (str(case_id),)
     )

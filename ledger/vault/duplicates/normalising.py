@@ -58,9 +58,9 @@ _PARTS = 3
 
 
 def parts(name: str | None) -> tuple[str, ...]:
-    """The parts of a name as they compare, in the order written; single letters do not count.
+    """Return the parts of a name as they are compared, in the order written.
 
-    ``parts("Ana-Marija")`` is ``("ana", "maria")``.
+    Single letters do not count. ``parts("Ana-Marija")`` is ``("ana", "maria")``.
     """
     if name is None:
         return ()
@@ -71,13 +71,13 @@ def parts(name: str | None) -> tuple[str, ...]:
 
 
 def fold(word: str) -> str:
-    """One word of the letters a to z, with each spelling of a sound written one way."""
+    """Return a word in the letters a to z, with one spelling for each sound."""
     for pattern, written in _SPELLINGS:
         word = pattern.sub(written, word)
     return word
 
 
 def turned(born: date) -> str:
-    """A birth date that reads the same whether day or month was written first."""
+    """Return a birth date as a text that is the same with day and month exchanged."""
     lower, upper = sorted((born.day, born.month))
     return f"{born.year:04}-{lower:02}-{upper:02}"

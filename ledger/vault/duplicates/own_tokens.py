@@ -35,14 +35,17 @@ class OwnTokens(MatchingTables):
     """Keeps the tokens of the country's own cases, and sends and withdraws them."""
 
     def share_sent(self, other: str) -> str | None:
-        """Which share was sent last, and to which key, in the words of :meth:`sent_share`."""
+        """Return the note that :meth:`sent_share` stored of the share sent last."""
         select = self._sql("SELECT share_sent FROM {}.match_pairs WHERE other = %s")
         with self._database.transaction(role=self._role) as connection:
             row = connection.execute(select, (other,)).fetchone()
         return row["share_sent"] if row else None
 
     def sent_share(self, other: str, what: str | None) -> None:
-        """``what`` was sent; ``None``: it must be sent again."""
+        """Note which share was sent, and to which country key.
+
+        ``None`` means that the share must be sent again.
+        """
         update = self._sql(
             "INSERT INTO {}.match_pairs (other, share_sent) VALUES (%s, %s)"
             " ON CONFLICT (other) DO UPDATE SET share_sent = EXCLUDED.share_sent"
@@ -51,7 +54,7 @@ class OwnTokens(MatchingTables):
             connection.execute(update, (other, what))
 
     def add_case(self, case_id: UUID, others: Iterable[str]) -> None:
-        """A case of the country's own is compared from now on, unless its person was erased."""
+        """Add a case of the country's own to the comparison, unless its person was erased."""
         insert = self._sql(
             "INSERT INTO {0}.match_cases (other, reference, case_id)"
             " SELECT o, r, %(case)s"
@@ -66,7 +69,7 @@ class OwnTokens(MatchingTables):
             connection.execute(insert, values)
 
     def joined(self, case_id: UUID, parties: Collection[str]) -> None:
-        """These countries are party to the case, so that its id tells them nothing."""
+        """Note that countries are party to the case, so that its id tells them nothing new."""
         update = self._sql(
             "UPDATE {}.match_cases SET known = true, due = (computed_with IS NOT NULL)"
             " WHERE case_id = %s AND other = ANY(%s) AND NOT known"
@@ -77,7 +80,10 @@ class OwnTokens(MatchingTables):
     def without_tokens(
         self, keys: Mapping[str, str], limit: int, but: Collection[UUID] = ()
     ) -> Sequence[OwnCase]:
-        """Cases that have no tokens under the keys of now, by the other country's code."""
+        """Return cases that have no tokens under the current keys.
+
+        ``keys`` has the key ids by the other country's code. ``but`` names cases to leave out.
+        """
         select = self._sql(
             "SELECT c.other, c.reference, c.case_id FROM {}.match_cases c"
             " JOIN unnest(%s::text[], %s::text[]) k (other, id) ON c.other = k.other"
@@ -92,7 +98,7 @@ class OwnTokens(MatchingTables):
     def put_tokens(
         self, case: OwnCase, key_id: str, tokens: Mapping[bytes, MatchKind | None]
     ) -> None:
-        """A case's tokens under a key, in place of those before, unless the person was erased."""
+        """Replace a case's tokens by tokens under one key, unless the person was erased."""
         claim = self._sql(
             "UPDATE {}.match_cases SET computed_with = %s, due = true"
             " WHERE other = %s AND reference = %s AND case_id IS NOT NULL"
@@ -109,7 +115,7 @@ class OwnTokens(MatchingTables):
                 connection.execute(insert, (*place, list(tokens), list(tokens.values())))
 
     def to_send(self, other: str, limit: int) -> Sequence[Sendable]:
-        """The cases whose tokens ``other`` has not got as they are now."""
+        """Return the cases whose current tokens ``other`` does not have yet."""
         select = self._sql(
             "SELECT c.reference, CASE WHEN c.known THEN c.case_id END AS case_id, c.computed_with,"
             " (SELECT array_agg(t.token ORDER BY t.token) FROM {0}.match_tokens t"
@@ -122,7 +128,10 @@ class OwnTokens(MatchingTables):
         return [Sendable(**{**row, "tokens": tuple(map(bytes, row["tokens"]))}) for row in rows]
 
     def sent(self, other: str, what: Sendable) -> None:
-        """``other`` gets what :meth:`to_send` gave; what changed since is still to be sent."""
+        """Note that ``other`` has the tokens that :meth:`to_send` returned.
+
+        A case that changed since is still to be sent.
+        """
         update = self._sql(
             "UPDATE {}.match_cases SET due = false WHERE other = %s AND reference = %s"
             " AND computed_with = %s AND known = %s"
@@ -132,7 +141,7 @@ class OwnTokens(MatchingTables):
             connection.execute(update, values)
 
     def to_withdraw(self, other: str, limit: int) -> Sequence[UUID]:
-        """References of erased persons that ``other`` has not been told of."""
+        """Return references of erased persons whose withdrawal ``other`` does not have yet."""
         select = self._sql(
             "SELECT reference FROM {}.match_cases WHERE other = %s AND due"
             " AND withdrawn_at IS NOT NULL ORDER BY reference LIMIT %s"
@@ -141,7 +150,7 @@ class OwnTokens(MatchingTables):
             return [row["reference"] for row in connection.execute(select, (other, limit))]
 
     def withdrew(self, other: str, reference: UUID) -> None:
-        """``other`` is told that the person was erased."""
+        """Note that ``other`` has the withdrawal of an erased person's tokens."""
         update = self._sql(
             "UPDATE {}.match_cases SET due = false"
             " WHERE other = %s AND reference = %s AND withdrawn_at IS NOT NULL"
@@ -150,11 +159,17 @@ class OwnTokens(MatchingTables):
             connection.execute(update, (other, reference))
 
     def tokens_due(self, other: str, reference: UUID) -> bool:
-        """Send the tokens of a case again. Returns whether there are any."""
+        """Mark the tokens of a case to be sent again.
+
+        Returns whether the case has tokens.
+        """
         return self._due("withdrawn_at IS NULL AND computed_with IS NOT NULL", other, reference)
 
     def withdrawal_due(self, other: str, reference: UUID) -> bool:
-        """Tell ``other`` again that a person was erased. Returns whether that is so."""
+        """Mark the withdrawal of a case's tokens to be sent to ``other`` again.
+
+        Returns whether the person was erased.
+        """
         return self._due("withdrawn_at IS NOT NULL", other, reference)
 
     def _due(self, condition: LiteralString, other: str, reference: UUID) -> bool:

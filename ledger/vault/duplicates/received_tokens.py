@@ -22,9 +22,9 @@ class ReceivedTokens(MatchingTables):
     def take_tokens(
         self, other: str, reference: UUID, case_id: UUID | None, tokens: Collection[bytes]
     ) -> None:
-        """What ``other`` sent of a case, in place of what it sent before, unless withdrawn.
+        """Replace the tokens that ``other`` sent of a case before, unless the case is withdrawn.
 
-        Raises ``TooManyReceivedError``.
+        Raises ``TooManyReceivedError`` if ``other`` names more cases than the vault keeps.
         """
         upsert = self._sql(
             "INSERT INTO {}.match_received (other, reference, case_id) VALUES (%s, %s, %s)"
@@ -52,9 +52,10 @@ class ReceivedTokens(MatchingTables):
                 connection.execute(insert, (*place, list(tokens)))
 
     def take_withdrawal(self, other: str, reference: UUID) -> None:
-        """The other country erased the person: nothing of its case stays, nor comes in again.
+        """Remove all of a case whose person the other country erased.
 
-        Raises ``TooManyReceivedError``.
+        Tokens of the case that come in later are not kept. Raises ``TooManyReceivedError`` if
+        ``other`` names more cases than the vault keeps.
         """
         upsert = self._sql(
             "INSERT INTO {}.match_received (other, reference, withdrawn) VALUES (%s, %s, true)"
@@ -66,7 +67,11 @@ class ReceivedTokens(MatchingTables):
             self.drop_received(connection, other, reference)
 
     def _check_room(self, connection: Connection[Any], other: str, reference: UUID) -> None:
-        """Raises ``TooManyReceivedError`` for a new reference beyond those that are kept."""
+        """Check that the vault may keep another reference of a country.
+
+        Raises ``TooManyReceivedError`` if the reference is new and the vault keeps the maximum
+        already.
+        """
         known = self._sql("SELECT FROM {}.match_received WHERE other = %s AND reference = %s")
         if connection.execute(known, (other, reference)).fetchone() is not None:
             return

@@ -30,7 +30,10 @@ class PairKey:
 
 
 def pair_key(protocol: str, shares: dict[str, bytes]) -> PairKey:
-    """The key of two countries from the share of each, by their codes (HKDF-SHA256)."""
+    """Derive the key of two countries from the share of each (HKDF-SHA256).
+
+    ``shares`` is by country code.
+    """
     first, second = sorted(shares)
     context = f"case-ledger duplicates 1\n{protocol}\n{first}\n{second}\n".encode()
     derive = HKDF(SHA256(), length=48, salt=None, info=context)
@@ -39,7 +42,7 @@ def pair_key(protocol: str, shares: dict[str, bytes]) -> PairKey:
 
 
 def fingerprint(share: bytes | None) -> str | None:
-    """Names a share without giving it away."""
+    """Return a name of a share that does not reveal the share."""
     if share is None:
         return None
     return hashlib.sha256(b"case-ledger share 1\n" + share).hexdigest()[:32]
@@ -55,7 +58,10 @@ class Shares:
         self._opened: dict[bytes, bytes] = {}
 
     def ours(self, other: str) -> bytes:
-        """The share that this country gives, made where there is none. Raises ``SealError``."""
+        """Return the share that this country gives, and make the share if it does not exist.
+
+        Raises ``SealError`` if the share does not open.
+        """
         known = self._get(_OURS, other)
         if known is None:
             self.renew(other)
@@ -65,7 +71,10 @@ class Shares:
         return known
 
     def theirs(self, other: str) -> bytes | None:
-        """The share that the other country gave, if it did. Raises ``SealError``."""
+        """Return the share that the other country gave, or ``None`` if it gave none.
+
+        Raises ``SealError`` if the share does not open.
+        """
         return self._get(_THEIRS, other)
 
     def renew(self, other: str) -> None:

@@ -14,7 +14,10 @@ class Duplicates(OwnTokens, ReceivedTokens, FoundDuplicates):
     """The tables of duplicate matching in one country's vault."""
 
     def address(self, other: str, key_id: str) -> None:
-        """Parcels to ``other`` go to this country key; with another one, all is sent again."""
+        """Note the country key to which parcels to ``other`` are sealed.
+
+        If it is another key than before, everything is marked to be sent to ``other`` again.
+        """
         update = self._sql(
             "INSERT INTO {}.match_pairs (other, address) VALUES (%(other)s, %(key)s)"
             " ON CONFLICT (other) DO UPDATE SET address = EXCLUDED.address"
@@ -33,7 +36,10 @@ class Duplicates(OwnTokens, ReceivedTokens, FoundDuplicates):
                     connection.execute(self._sql(statement), values)
 
     def forget(self, connection: Connection[Any], case_id: UUID) -> None:
-        """As part of an erasure: nothing of the case stays, and who was sent tokens is told."""
+        """Remove all of a case as part of an erasure.
+
+        The withdrawal is marked to be sent to each country that was sent tokens of the case.
+        """
         own = (
             "DELETE FROM {0}.duplicates WHERE case_id = %(case)s",
             "DELETE FROM {0}.match_tokens t USING {0}.match_cases c WHERE c.case_id = %(case)s"

@@ -32,8 +32,10 @@ WEIGHTS: Mapping[MatchKind, int] = {
 
 @dataclass(frozen=True, slots=True)
 class ComparedIdentity:
-    """What of a person is compared. A middle name is not: it is often a parent's, and twins
-    have that, the family name and the birth date in common.
+    """The parts of a person's identity that are compared.
+
+    A middle name is not compared: it is often a parent's name, and twins have that name, the family
+    name and the birth date in common.
     """
 
     first_name: str | None = None
@@ -43,7 +45,7 @@ class ComparedIdentity:
 
 
 def forms(identity: ComparedIdentity) -> Iterator[tuple[MatchKind, str]]:
-    """What is hashed: the kind, and the form of what is known."""
+    """Yield each text to hash, with its kind, from the known parts of an identity."""
     given, family = parts(identity.first_name), parts(identity.second_name)
     born = identity.birthdate
     if born is None:
@@ -58,12 +60,15 @@ def forms(identity: ComparedIdentity) -> Iterator[tuple[MatchKind, str]]:
 
 
 def token(key: bytes, kind: MatchKind, form: str) -> bytes:
-    """HMAC-SHA256 of kind and form under the key of two countries, its first 16 bytes."""
+    """Return the first 16 bytes of HMAC-SHA256 of kind and form, under the key of two countries."""
     return hmac.digest(key, f"{kind}\0{form}".encode(), "sha256")[:TOKEN_BYTES]
 
 
 def tokens(key: bytes, identity: ComparedIdentity) -> Mapping[bytes, MatchKind | None]:
-    """A person's tokens with their kinds; ``None`` is the kind of those that only fill up."""
+    """Return a person's tokens with their kinds.
+
+    Random tokens bring the number to ``COUNT``; their kind is ``None``.
+    """
     found: dict[bytes, MatchKind | None] = {
         token(key, kind, form): kind for kind, form in forms(identity)
     }
@@ -73,5 +78,5 @@ def tokens(key: bytes, identity: ComparedIdentity) -> Mapping[bytes, MatchKind |
 
 
 def strength(agreements: Collection[MatchKind]) -> int:
-    """How strong a match is: the weight of its strongest agreement, 0 without any."""
+    """Return the strength of a match: the weight of its strongest agreement, or 0 without any."""
     return max((WEIGHTS[one] for one in agreements), default=0)
