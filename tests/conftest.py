@@ -20,6 +20,7 @@ from ledger.system.gc_tuning import collect_seldom
 from projections.upkeep import runner
 from tests.support.agencies import Agencies
 from tests.support.databases import name_of, new_database
+from tests.support.markers import ProcessGuard, add_markers
 
 _MEMORY, _ROOM = Path("/dev/shm"), 4 * 2**30
 
@@ -28,14 +29,29 @@ _ORDER = ("scenarios", "faults", "crosscheck", "browser", "projections", "web", 
 """Folders whose files take long begin first, so that no core waits for a long file in the end."""
 
 
+_GUARD = ProcessGuard()
+
+
+def pytest_configure() -> None:
+    _GUARD.install()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(_ORDER)}
     items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
+    for item in items:
+        add_markers(item)
 
 
 def pytest_collection_finish() -> None:
     """Keep the collector from going through all that was loaded, again and again."""
     collect_seldom()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with _GUARD.watching(item):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

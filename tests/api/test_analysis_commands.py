@@ -15,6 +15,8 @@ from ledger.signing import signed_action
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 
+pytestmark = pytest.mark.process
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "views"
 
 

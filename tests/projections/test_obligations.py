@@ -318,7 +318,7 @@ def test_every_way_of_folding_gives_the_same() -> None:
     outcomes: Counter[Outcome | None] = Counter()
 
     some_walks = settings(
-        max_examples=5,
+        max_examples=3,
         database=None,
         deadline=None,
         phases=(Phase.generate,),  # to shrink a walk takes minutes

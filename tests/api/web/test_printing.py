@@ -27,7 +27,7 @@ from ledger.procedure.registry import Registry
 from ledger.vault.held_fields import HeldFields
 from ledger.vocabulary.levels import Level
 from projections.folds.case_view import CaseView
-from tests.api.test_subject_access import CASE, MADE_AT, entry, squeezed, structure, text_of
+from tests.api.test_subject_access import CASE, MADE_AT, entry, squeezed, structure
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.serving import Server
@@ -229,13 +229,15 @@ def test_a_long_trail_repeats_its_head_on_every_page(
     pages = PdfReader(BytesIO(content)).pages
     assert len(pages) > 10
     head = [squeezed(texts(language).text(name)) for name in _TRAIL]
+    texts_of_pages = []
     for number, page in enumerate(pages, start=1):
         text = squeezed(page.extract_text())
+        texts_of_pages.append(text)
         assert [one for one in head if one not in text] == []
         foot = wording(language).text("page", page=str(number), pages=str(len(pages)))
         assert squeezed(foot) in text
         assert float(page.mediabox.width) > float(page.mediabox.height)
-    text = text_of(content)
+    text = "".join(texts_of_pages)
     assert squeezed(MARKUP) in text
     for step in trail:
         assert squeezed(wording(language).moment(step.acted_at)) in text
