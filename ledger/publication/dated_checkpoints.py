@@ -114,7 +114,10 @@ def _stated(note: Note) -> Mapping[tuple[str, bytes], int]:
 def _quorum_differs(
     new: Mapping[tuple[str, bytes], int], old: Mapping[tuple[str, bytes], int], policy: Policy
 ) -> bool:
-    """Whether the times of enough witnesses differ from those that the same ones stated before."""
+    """Return whether enough witnesses state times that differ from their own earlier ones.
+
+    A witness counts if the same key states both times and they are ``KEPT_APART`` or more apart.
+    """
     keys = {name: (one.key.name, one.key.key_id) for name, one in policy.witnesses.items()}
     apart = KEPT_APART.total_seconds()
     return policy.is_met(

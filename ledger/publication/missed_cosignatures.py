@@ -69,5 +69,5 @@ def last_publication_with(database: Database, key_name: str) -> tuple[int, datet
 
 
 def _line(key_name: str) -> str:
-    """The beginning of the line of a note that holds a key's cosignature."""
+    """Return the beginning of the line of a note that holds a key's cosignature."""
     return f"\n\N{EM DASH} {key_name} "

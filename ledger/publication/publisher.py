@@ -70,16 +70,19 @@ class WitnessWatch(Protocol):
     """It is told where a witness does not stand where this log left it."""
 
     def witness_is_ahead(self, name: str, size: int) -> None:
-        """A witness shows a checkpoint of more events than this ledger has, signed by its log."""
+        """Note that a witness shows a checkpoint with more events than this ledger has.
+
+        The key of this ledger's log signed the checkpoint.
+        """
 
     def witness_claims(self, name: str, size: int) -> None:
-        """A witness says that it holds more events than this ledger has, and shows no proof."""
+        """Note that a witness claims more events than this ledger has, and shows no proof."""
 
     def witness_went_back(self, name: str, cosigned: int, holds: int) -> None:
-        """A witness holds fewer events than it cosigned."""
+        """Note that a witness holds fewer events than it cosigned."""
 
     def witness_follows(self, name: str) -> None:
-        """A witness cosigned what it was asked for."""
+        """Note that a witness cosigned the checkpoint that it was sent."""
 
 
 class Publication:
@@ -163,7 +166,7 @@ class Publication:
         return self.standing()
 
     def standing(self) -> LogProgress:
-        """Where the log stands, as stored."""
+        """Return how far the log is signed, cosigned and published, as stored."""
         return standing(self._database, self.policy_at)
 
     def _last_signed(self) -> tuple[Note, Checkpoint] | None:
@@ -196,7 +199,7 @@ class Publication:
         return {asked for asked in self._asked.values() if not asked.done()}
 
     def _present(self, policy: Policy) -> set[Future[None]]:
-        """The requests under way to witnesses that cosigned what was published last."""
+        """Return the open requests to witnesses that cosigned the last published checkpoint."""
         _, before = sizes(self._database)
         cosigned = _cosigned_sizes(self._database, policy)
         asked = {name: self._asked[name] for name in policy.witnesses if name in self._asked}
@@ -249,9 +252,10 @@ class Publication:
             self._watch.witness_is_ahead(name, shown)
 
     def _shown(self, witness: WitnessClient) -> int | None:
-        """The size of a larger checkpoint that a witness shows, if a key of this log signed it.
+        """Return the size of a larger checkpoint that a witness shows; ``None`` without one.
 
-        A witness's word alone proves nothing: any party could stop the ledger by it.
+        The checkpoint counts only if a key of this log signed it. A witness's word alone proves
+        nothing: any party could stop the ledger by it.
         """
         last = self._last_signed()
         if last is None:
@@ -270,7 +274,7 @@ class Publication:
         return checkpoint.size if is_signed and is_larger and checkpoint.origin == origin else None
 
     def _cosigned_by(self, name: str, trusted: TrustedWitness, size: int) -> bool:
-        """Whether it was the key that a witness has now that cosigned a size."""
+        """Return whether the witness's present key cosigned a checkpoint of this size."""
         with self._database.connection() as connection:
             row = connection.execute(
                 "SELECT line FROM log.cosignatures WHERE size = %s AND witness = %s", (size, name)
@@ -374,7 +378,7 @@ class Publication:
 
 
 def _cosignature(key: VerifierKey, note: Note, answer: WitnessAnswer) -> NoteSignature | None:
-    """A witness's cosignature in its answer; ``None`` where there is none that verifies."""
+    """Return a witness's cosignature from its answer; ``None`` if none verifies."""
     if answer.status != 200:
         return None
     try:
@@ -406,7 +410,7 @@ def keep_published(connection: Connection[DictRow], checkpoint: Checkpoint, note
 
 
 def sizes(database: Database) -> tuple[int, int]:
-    """How many events the last signed and the last published checkpoint cover."""
+    """Return how many events the last signed and the last published checkpoint cover."""
     with database.connection() as connection:
         row = connection.execute(
             "SELECT COALESCE((SELECT max(size) FROM log.signed), 0) AS signed,"
@@ -424,7 +428,10 @@ def _another_key() -> AnotherKeyError:
 
 
 def signed_since(database: Database, size: int) -> datetime | None:
-    """When the log signed its first checkpoint of more than ``size`` events, if it did."""
+    """Return the time when the log signed its first checkpoint of more than ``size`` events.
+
+    The result is ``None`` if the log signed none.
+    """
     with database.connection() as connection:
         row = connection.execute(
             "SELECT signed_at FROM log.signed WHERE size > %s ORDER BY size LIMIT 1", (size,)
@@ -433,13 +440,13 @@ def signed_since(database: Database, size: int) -> datetime | None:
 
 
 def standing(database: Database, policy_at: PolicyAt) -> LogProgress:
-    """How far the log is signed, cosigned and published, as the ledger node stored it."""
+    """Return how far the log is signed, cosigned and published, as the ledger node stored it."""
     signed, published = sizes(database)
     return LogProgress(signed, published, _cosigned_sizes(database, policy_at(signed)))
 
 
 def published(database: Database) -> tuple[Note, Checkpoint] | None:
-    """The last published checkpoint, with its cosignatures."""
+    """Return the last published checkpoint, with its cosignatures; ``None`` before the first."""
     with database.connection() as connection:
         row = connection.execute(
             "SELECT note FROM log.published ORDER BY size DESC LIMIT 1", prepare=True
@@ -448,7 +455,7 @@ def published(database: Database) -> tuple[Note, Checkpoint] | None:
 
 
 def signed(database: Database) -> tuple[Note, Checkpoint] | None:
-    """The last checkpoint that the log signed, whoever cosigned it."""
+    """Return the last checkpoint that the log signed, with or without cosignatures."""
     with database.connection() as connection:
         row = connection.execute(
             "SELECT note FROM log.signed ORDER BY size DESC LIMIT 1", prepare=True
@@ -457,9 +464,10 @@ def signed(database: Database) -> tuple[Note, Checkpoint] | None:
 
 
 def signed_after(database: Database, size: int) -> tuple[Note, Checkpoint] | None:
-    """What the log signed next after ``size``, as far as one stride; or else what it signed last.
+    """Return a checkpoint of more than ``size`` events, or else the last signed one.
 
-    ``None`` where it signed nothing yet.
+    It is the largest one within one stride after ``size``. If none is within a stride, it is the
+    next larger one. The result is ``None`` if the log signed nothing yet.
     """
     with database.connection() as connection:
         row = connection.execute(
@@ -469,7 +477,7 @@ def signed_after(database: Database, size: int) -> tuple[Note, Checkpoint] | Non
 
 
 def _cosigned_sizes(database: Database, policy: Policy) -> dict[str, int]:
-    """The size that each witness of the policy cosigned last: one index probe each."""
+    """Return the size that each witness of the policy cosigned last: one index probe each."""
     with database.connection() as connection:
         rows = connection.execute(
             "SELECT witness, COALESCE((SELECT max(size) FROM log.cosignatures c"

@@ -92,9 +92,9 @@ class Timestamping:
 
 
 def earliest_timestamps(database: Database, first: int, last: int) -> list[StoredTimestamp]:
-    """For each timestamped size from ``first`` to ``last``, the timestamp of the earliest moment.
+    """Return the earliest timestamp of each timestamped size from ``first`` to ``last``.
 
-    The earliest is the one that says most.
+    The earliest timestamp proves most.
     """
     with database.connection() as connection:
         rows = connection.execute(_EARLIEST, {"first": first, "last": last}).fetchall()

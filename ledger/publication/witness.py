@@ -41,19 +41,23 @@ class Copy(Protocol):
     """The events themselves, as this party's node copied and verified them."""
 
     def root_at(self, size: int) -> bytes | None:
-        """The root of the first ``size`` events; ``None`` while they are not all here."""
+        """Return the root of the first ``size`` events; ``None`` until the copy has all of them."""
 
 
 class WitnessClient(Protocol):
     """A witness, here or elsewhere."""
 
     def add_checkpoint(self, request: bytes) -> WitnessAnswer:
-        """Raises ``ConnectionError`` where the witness does not answer."""
+        """Send the witness a checkpoint to cosign, and return its answer.
+
+        Raises ``ConnectionError`` if the witness does not answer.
+        """
 
     def latest(self, origin_hash: str) -> str | None:
-        """The last checkpoint of the log whose origin has this SHA-256, as the witness has it.
+        """Return the last checkpoint that the witness has of a log.
 
-        Raises ``ConnectionError`` where the witness does not answer.
+        ``origin_hash`` is the SHA-256 of the log's origin. Raises ``ConnectionError`` if the
+        witness does not answer.
         """
 
 
@@ -138,7 +142,10 @@ class Witness:
         copy: Copy | None = None,
         also: Sequence[SignerKey] = (),
     ) -> None:
-        """``also`` are later keys of the party: where no policy is known, each of them cosigns."""
+        """Set up the witness; ``also`` are later keys of the party.
+
+        Where no policy is known, each of these keys cosigns too.
+        """
         self.party = party
         self.signer = signer
         self._also = tuple(also)
@@ -231,7 +238,7 @@ class Witness:
         return held.size
 
     def latest(self, origin_hash: str) -> str | None:
-        """The last checkpoint of the log whose origin has this SHA-256, cosigned."""
+        """Return the last cosigned checkpoint of a log; ``origin_hash`` is its origin's SHA-256."""
         select = SQL("SELECT note FROM {}.cosigned WHERE origin_hash = %s").format(self._schema)
         with self._database.transaction(role=self._role) as connection:
             row = connection.execute(select, (origin_hash,)).fetchone()
@@ -278,19 +285,22 @@ class Witness:
     def _cosigned(
         self, note: Note, keys: Collection[VerifierKey], now: datetime
     ) -> tuple[Note, Sequence[NoteSignature]]:
-        """A note with the log's signatures and this witness's, and the latter alone."""
+        """Return the note with the log's and this witness's signatures, and the latter alone."""
         made = [signer.sign(note.text, now) for signer in (self.signer, *self._also)]
         return Note(note.text, (*_only_by(keys, note).signatures, *made)), made
 
     def _lock(self, connection: Connection[DictRow], origin: str) -> None:
-        """One request on a log at a time: checked and stored as one step."""
+        """Lock a log until the transaction ends.
+
+        So one request at a time is checked and stored, as one step.
+        """
         connection.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
             (f"{witness_schema(self.party)} {origin}",),
         )
 
     def _recorded_keys(self, origin: str) -> list[VerifierKey]:
-        """The log keys of the last policy that the witness was told to follow."""
+        """Return the log keys of the last policy that the witness recorded for a log."""
         select = SQL("SELECT vkey FROM {}.log_keys WHERE origin = %s ORDER BY vkey")
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select.format(self._schema), (origin,)).fetchall()
@@ -424,7 +434,7 @@ class Witness:
 def _contradicts(
     sent: AddCheckpointRequest, checkpoint: Checkpoint, held: _Held, copied: bytes | None
 ) -> bool:
-    """Whether a signed checkpoint certainly belongs to another history than the one held.
+    """Return whether a signed checkpoint certainly belongs to another history than the one held.
 
     Anybody may send an old checkpoint, or a new one with a wrong proof: that shows nothing.
     """

@@ -82,11 +82,11 @@ class Continuation:
 
     @property
     def size(self) -> int:
-        """How many events there are, with those that were verified."""
+        """Return how many events there are: the beginning of this copy and the verified events."""
         return self._frontier.size
 
     def decision(self) -> AgreedPolicy | None:
-        """The last policy that every party adopted among the events that were verified."""
+        """Return the last policy that every party adopted among the verified events, if any."""
         registry = self._replay.registry
         agreed = [] if registry is None else [*registry.policies]
         return agreed[-1] if agreed and agreed[-1].since > self._after else None
@@ -173,10 +173,10 @@ def find_divergence(
 
 
 def common_events(ledger: Ledger, source: MirrorSource, upto: int) -> int:
-    """How many events this copy and a source begin with alike, ``upto`` at most.
+    """Return how many events this copy and a source begin with alike, ``upto`` at most.
 
-    It asks for single events, by halves. That is no proof; :class:`Continuation` is. Raises as the
-    source's methods do.
+    The function asks the source for single events, by binary search. That is no proof;
+    :class:`Continuation` is. Raises as the source's methods do.
     """
     low, high = 0, upto
     while low < high:
@@ -191,7 +191,10 @@ def common_events(ledger: Ledger, source: MirrorSource, upto: int) -> int:
 
 
 def _check_takes_over(database: Database, decision: AgreedPolicy, common: int) -> None:
-    """Raises ``NoDecisionError`` where a log key that the decision names signed the tail too."""
+    """Check that no log key of the parties' decision signed the tail.
+
+    Raises ``NoDecisionError`` if one did.
+    """
     with database.connection() as connection:
         rows = connection.execute(
             "SELECT note FROM log.signed WHERE size > %s ORDER BY size", (common,)

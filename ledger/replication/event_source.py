@@ -24,16 +24,19 @@ class MirrorSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What evidence names it by."""
+        """Return the name of the source that evidence states."""
 
     def head(self, after: int) -> str | None:
-        """A note that the log signed of more than ``after`` events, else its last, if any."""
+        """Return a note that the log signed of more than ``after`` events, else its last.
+
+        The result is ``None`` if the source has no note.
+        """
 
     def entries(self, after: int, upto: int) -> Sequence[bytes]:
-        """The events' exact bytes, from position ``after + 1`` to ``upto``."""
+        """Return the events' exact bytes, from position ``after + 1`` to ``upto``."""
 
     def published(self) -> str | None:
-        """The last checkpoint that a quorum of witnesses cosigned, if any."""
+        """Return the last checkpoint that a quorum of witnesses cosigned, if any."""
 
 
 def parsed(text: str) -> tuple[Note, Checkpoint]:
@@ -46,9 +49,10 @@ def parsed(text: str) -> tuple[Note, Checkpoint]:
 
 
 def check_signed(note: Note, policy: Policy) -> None:
-    """Raises ``UntrustedKeyError`` unless a log key of the policy signed the note.
+    """Check that a log key of the policy signed the note.
 
-    Anyone can write a note: one that the log did not sign proves nothing against it.
+    Raises ``UntrustedKeyError`` if none did, and ``SourceError`` if such a signature does not
+    verify. Anyone can write a note: one that the log did not sign proves nothing against the log.
     """
     try:
         if not verify(note, policy.logs):

@@ -42,7 +42,7 @@ class EventLookup(Protocol):
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Return the number of events."""
 
     def at(self, position: int) -> RecordedRow:
         """Return the event at a position that there is."""

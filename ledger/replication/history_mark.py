@@ -44,12 +44,12 @@ class Reached(BaseModel):
 
     @classmethod
     def of(cls, tree: Tree, size: int | None = None) -> "Reached":
-        """Where a tree stands, or its first ``size`` events."""
+        """Return the size and root of a tree, or of its first ``size`` events."""
         size = tree.size if size is None else size
         return cls(size=size, root=tree.root(size).hex())
 
     def is_in(self, tree: Tree) -> bool:
-        """Whether a tree has these events, and perhaps more."""
+        """Return whether a tree has these events, and perhaps more."""
         return tree.size >= self.size and tree.root(self.size).hex() == self.root
 
 
@@ -126,25 +126,25 @@ class HistoryMark(BaseModel):
 
     @property
     def needs_decision(self) -> bool:
-        """Whether something of the history was found that no operator has decided on.
+        """Return whether the mark holds a finding that no operator has decided on.
 
-        What the parties decided is not the operator's to decide.
+        The parties' takeover is no such finding: the operator does not decide on it.
         """
         return bool(self.went_back or self.undecided_witnesses or self.witnesses_back)
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether events may be missing that were recorded, or another ledger is the parties'."""
+        """Return whether recorded events may be missing, or another ledger is the parties'."""
         return bool(self.went_back or self.undecided_witnesses or self.taken_over)
 
     @property
     def undecided_witnesses(self) -> Mapping[str, int]:
-        """The witnesses that are ahead, and were not so when an operator decided last."""
+        """Return the witnesses that are ahead, and were not so at an operator's last decision."""
         accepted = self.decisions[-1].witnesses if self.decisions else {}
         return {n: size for n, size in self.witnesses_ahead.items() if size > accepted.get(n, 0)}
 
     def changed(self, **values: object) -> "HistoryMark":
-        """The mark with other values."""
+        """Return the mark with other values."""
         return self.model_copy(update=values)
 
 
@@ -159,7 +159,10 @@ class MarkFile:
         self.path = path
 
     def read(self) -> HistoryMark | None:
-        """The mark; ``None`` before one was written. Raises ``MarkError``."""
+        """Return the mark; ``None`` before one was written.
+
+        Raises ``MarkError`` if this program did not write the file.
+        """
         try:
             return HistoryMark.model_validate_json(self.path.read_bytes())
         except FileNotFoundError:
@@ -201,9 +204,10 @@ class MarkFile:
 
 
 def advanced(mark: HistoryMark | None, tree: Tree, noted: int = 0) -> HistoryMark:
-    """The mark after the ledger grew to ``tree``; with what went back, where it did not grow.
+    """Return the mark after the ledger grew to ``tree``.
 
-    ``noted`` is the most events that this process had seen before: the mark may be a second old.
+    If ``tree`` lacks events that the mark names, the new mark says that the ledger went back.
+    ``noted`` is the most events that this process saw before: the mark may be a second old.
     """
     if mark is None:
         return HistoryMark(reached=Reached.of(tree))
@@ -219,7 +223,7 @@ def advanced(mark: HistoryMark | None, tree: Tree, noted: int = 0) -> HistoryMar
 def decided(
     mark: HistoryMark, tree: Tree, by: str, why: str
 ) -> tuple[HistoryMark, OperatorDecision]:
-    """The mark after an operator's decision to go on from ``tree``, and the decision."""
+    """Return the mark after an operator's decision to go on from ``tree``, and the decision."""
     decision = OperatorDecision(
         decided_at=datetime.now(UTC),
         decided_by=by,
@@ -233,7 +237,7 @@ def decided(
 
 
 def with_decision(mark: HistoryMark, decision: OperatorDecision, reached: Reached) -> HistoryMark:
-    """The mark after a decision, of a ledger that has come to ``reached``."""
+    """Return the mark after a decision, of a ledger that has come to ``reached``."""
     return mark.changed(
         reached=reached,
         went_back=None,

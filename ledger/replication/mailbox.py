@@ -352,7 +352,7 @@ class Mailbox:
         return tuple(found)
 
     def _key(self, parcel_id: UUID) -> tuple[bytes, bool]:
-        """The parcel's key, and whether it is new."""
+        """Return the parcel's key, and whether it is new."""
         key = secrets.token_bytes(_KEY_BYTES)
         try:
             self._keys.write(parcel_id, key)
@@ -364,7 +364,7 @@ class Mailbox:
         return key, True
 
     def _disclose(self, kept: Parcel) -> Parcel | None:
-        """The parcel as it was handed in; ``None`` where nothing opens it any more."""
+        """Return the parcel as the sender handed it in; ``None`` if its key is destroyed."""
         if not kept.sealed.startswith(_ENCLOSED):
             return kept
         key = self._keys.read(kept.id)
@@ -389,7 +389,10 @@ def _standing(connection: Connection[DictRow], recipient: str | None) -> tuple[P
 
 
 def _check_quota(connection: Connection[DictRow], parcel: Parcel) -> None:
-    """Raises ``QuotaError`` where one more parcel would be too much."""
+    """Check that the sender's parcels for this recipient leave room for one more.
+
+    Raises ``QuotaError`` if they do not.
+    """
     row = connection.execute(
         "SELECT count(*) AS parcels, coalesce(sum(bytes), 0) AS bytes FROM (SELECT bytes"
         " FROM mailbox.parcels WHERE sender = %s AND recipient = %s AND id <> %s LIMIT %s) p",
@@ -403,7 +406,10 @@ def _check_quota(connection: Connection[DictRow], parcel: Parcel) -> None:
 
 
 def _lock(connection: Connection[Any], name: str) -> None:
-    """Until the transaction ends: the key and the row of a parcel come and go together."""
+    """Lock a name until the transaction ends.
+
+    The key and the row of a parcel come and go together.
+    """
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
 
 

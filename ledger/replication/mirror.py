@@ -69,7 +69,10 @@ class Evidence:
 
 
 def unsettled(database: Database) -> str | None:
-    """What was found first of the log contradicting itself, and nobody has settled."""
+    """Return the text of the first unsettled evidence that the log contradicted itself.
+
+    The result is ``None`` if there is no unsettled evidence.
+    """
     with database.connection() as connection:
         row = connection.execute(
             "SELECT what FROM log.evidence WHERE settled_at IS NULL ORDER BY id LIMIT 1",
@@ -106,7 +109,7 @@ class Mirror:
 
     @property
     def size(self) -> int:
-        """How many events are copied."""
+        """Return how many events are copied."""
         return self._ledger.head()
 
     def step(self, source: MirrorSource) -> bool:
@@ -183,15 +186,15 @@ class Mirror:
             raise SourceError(f"the recorded policies are not to be believed: {error}") from error
 
     def root_at(self, size: int) -> bytes | None:
-        """The root of the first ``size`` events; ``None`` while they are not all here."""
+        """Return the root of the first ``size`` events; ``None`` until all of them are copied."""
         return self._ledger.root_at(size)
 
     def policy_at(self, size: int) -> Policy:
-        """The policy in force for a checkpoint of ``size`` events."""
+        """Return the policy in force for a checkpoint of ``size`` events."""
         return policy_in_force(self._ledger.registry(), size, self._trusted)
 
     def evidence(self) -> list[Evidence]:
-        """All that was found, the oldest first."""
+        """Return all evidence, the oldest first."""
         with self._database.connection() as connection:
             rows = connection.execute("SELECT * FROM log.evidence ORDER BY id").fetchall()
         return [Evidence.of(row) for row in rows]
@@ -206,12 +209,18 @@ class Mirror:
             ).rowcount
 
     def check_unsettled(self) -> None:
-        """Raises ``DivergedError`` while there is evidence that nobody has settled."""
+        """Check that there is no evidence that nobody has settled.
+
+        Raises ``DivergedError`` if there is.
+        """
         if (what := unsettled(self._database)) is not None:
             raise DivergedError(what)
 
     def _compare(self, source: MirrorSource, note: Note, checkpoint: Checkpoint) -> None:
-        """A note of events that are copied already: it says the same, or the log forked."""
+        """Compare a note of events that are copied already with this copy's root.
+
+        If the roots differ, the log forked: the note becomes evidence.
+        """
         check_signed(note, self.policy_at(checkpoint.size))
         root = self.root_at(checkpoint.size)
         if root is None:  # an older copy of the database was put here meanwhile: that is no fork
@@ -224,10 +233,11 @@ class Mirror:
             self._diverge(source, what, note)
 
     def _look_for_takeover(self, source: MirrorSource, note: Note) -> None:
-        """Raises ``DivergedError`` where this copy went on beyond the parties' decision.
+        """Look for a takeover in the source's ledger, and for a tail of this copy beyond it.
 
-        Then the source has the ledger that they decided on, and this copy has other events. Raises
-        it too where the parties' votes were put on a fork: that is evidence.
+        Raises ``DivergedError`` if this copy went on beyond the parties' decision. Then the source
+        has the ledger that the parties decided on, and this copy has other events. Raises
+        ``DivergedError`` too if the parties' votes were put on a fork: that is evidence.
         """
         if note == self._looked_at:
             return
@@ -286,15 +296,16 @@ class Mirror:
         self._replayed = checkpoint.size
 
     def _check_unmoved(self, frontier: Frontier) -> None:
-        """Raises ``SourceError`` where an older copy of the database was put here meanwhile.
+        """Check that this copy still ends at ``frontier``.
 
-        Then the events were judged by what is here no longer.
+        Raises ``SourceError`` if an older copy of the database was put here meanwhile. Then the
+        events were judged by rows that are gone.
         """
         if self._ledger.rows.frontier() != frontier:
             raise SourceError("this copy is not where it was when the events were asked for")
 
     def _loaded(self, entries: Sequence[bytes]) -> Revalidation:
-        """The fold up to now, with what the next events need of older ones."""
+        """Return the fold up to now, with the older events that the next ones need."""
         replay = self._replay
         if replay is None:
             last = self._ledger.rows.last_recorded_at()

@@ -120,9 +120,9 @@ class Outbox:
         self._database = database
 
     def find(self, action: SignedAction) -> Outgoing | None:
-        """The action as it was put in before.
+        """Return the action as it was put in before, if it was.
 
-        Raises ``Refusal`` (``action-id-reused``) where its id has other content.
+        Raises ``Refusal`` (``action-id-reused``) if another content was handed in under its id.
         """
         found = self.get(action.id)
         if found is not None and found.sd_jwt != action.sd_jwt:
@@ -135,7 +135,7 @@ class Outbox:
         return found
 
     def get(self, action_id: UUID) -> Outgoing | None:
-        """An action by its id."""
+        """Return an action by its id, if the outbox has it."""
         with self._database.connection() as connection:
             row = connection.execute(
                 "SELECT * FROM outbox.actions WHERE action_id = %s", (action_id,), prepare=True
@@ -174,7 +174,7 @@ class Outbox:
     def due(
         self, limit: int, again_after: timedelta, later: Collection[UUID] = ()
     ) -> list[Outgoing]:
-        """What is to be sent now, at most one action of each case, and none of ``later``.
+        """Return the actions to send now, at most one of each case, and none of ``later``.
 
         An action waits behind an earlier one of its case, also where that is sent later.
         """
@@ -234,7 +234,10 @@ class Outbox:
         return {row["action_id"] for row in rows}
 
     def mark_refused(self, action_id: UUID, problem: Mapping[str, Any]) -> None:
-        """The ledger node refused it, and this node's own copy of the ledger does not have it."""
+        """Mark an action as refused by the ledger node.
+
+        This node's own copy of the ledger must not have the action.
+        """
         with self._database.connection() as connection:
             connection.execute(
                 "UPDATE outbox.actions SET state = 'refused', answer = %s, decided_at = now(),"
@@ -249,15 +252,15 @@ class Outbox:
             return len(connection.execute(_CONFIRM, prepare=True).fetchall())
 
     def of_agency(self, agency: str, *, limit: int) -> list[Outgoing]:
-        """An agency's actions, the last put in first."""
+        """Return an agency's actions, the last put in first."""
         return self._list("agency", agency, limit)
 
     def of_party(self, party: str, *, limit: int) -> list[Outgoing]:
-        """A country's actions, the last put in first."""
+        """Return a country's actions, the last put in first."""
         return self._list("party", party, limit)
 
     def waiting_of(self, agency: str, case_id: UUID) -> list[Outgoing]:
-        """What an agency handed in on a case, whose outcome is not known yet."""
+        """Return an agency's actions on a case whose outcome is not known yet."""
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT * FROM outbox.actions WHERE agency = %s AND case_id = %s"
@@ -267,7 +270,7 @@ class Outbox:
         return [Outgoing.of(row) for row in rows]
 
     def undecided(self, action_ids: Collection[UUID] | None = None) -> set[UUID]:
-        """The actions, of these or of all, whose outcome is not known yet."""
+        """Return the actions, of these or of all, whose outcome is not known yet."""
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT action_id FROM outbox.actions WHERE state IN ('waiting', 'sent')"

@@ -184,7 +184,7 @@ def act_as_owner(connection: Connection[DictRow]) -> None:
 
 
 def last_rolled_back(connection: Connection[DictRow]) -> OperatorDecision | None:
-    """The last decision to go back from a tail, as the database has it."""
+    """Return the last decision to go back from a tail, as the database has it."""
     row = connection.execute(
         "SELECT d.* FROM log.history_decisions d JOIN log.tails t ON t.decision = d.id"
         " ORDER BY d.id DESC LIMIT 1"
@@ -207,7 +207,7 @@ def _locked_head(connection: Connection[DictRow]) -> Frontier | None:
 
 
 def _now(connection: Connection[DictRow]) -> datetime:
-    """The time of the transaction, by which the database knows the decision of this one."""
+    """Return the time of the transaction, which identifies this decision in the database."""
     row = connection.execute("SELECT now() AS now").fetchone()
     if row is None:
         raise RuntimeError("the database tells no time")
@@ -223,7 +223,7 @@ def _signed(connection: Connection[DictRow], size: int) -> Note | None:
 def _own_actions(
     connection: Connection[DictRow], decision: int, protocol: Protocol, parties: Sequence[str]
 ) -> tuple[list[dict[str, object]], list[UUID]]:
-    """The own agencies' actions of the tail, as the outbox has them, and every action's id."""
+    """Return the own agencies' actions of the tail as rows of the outbox, and every action's id."""
     rows = connection.execute(
         "SELECT * FROM log.tail_events WHERE decision = %s ORDER BY notification_id", (decision,)
     ).fetchall()
@@ -282,7 +282,10 @@ def _put_back(
 
 
 def _settled(connection: Connection[DictRow], size: int) -> list[int]:
-    """The evidence that is about the tail: the refused note is of more events than are left."""
+    """Return the ids of the unsettled evidence about the tail.
+
+    The refused note of such evidence covers more than ``size`` events, the number that is left.
+    """
     rows = connection.execute(
         "SELECT id, refused FROM log.evidence WHERE settled_at IS NULL"
     ).fetchall()
