@@ -46,13 +46,16 @@ class AnalystView(Protocol):
     version: int
 
     def initial(self) -> Any:
-        """The state before the first event: plain values, which can be kept."""
+        """Return the state before the first event, made of plain values that can be kept."""
 
     def fold(self, state: Any, event: Event) -> Any:
-        """The state after one more event. The event is not changed; the state may be."""
+        """Return the state after one more event.
+
+        The fold must not change the event. It may change the state.
+        """
 
     def rows(self, state: Any) -> Iterable[Mapping[str, Any]]:
-        """The view's table, a mapping for each row, in an order of its own."""
+        """Return the view's table as one mapping for each row, in an order of the view's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +85,18 @@ class LoadedView:
 
 
 def read_definition(path: Path) -> Definition:
-    """A view's definition. Runs a Python file. Raises ``ViewError``."""
+    """Read a view's definition; a Python file is run for this.
+
+    Raises ``ViewError`` if the file does not define a view.
+    """
     return _read_sql(path) if path.suffix == ".sql" else load(path).definition
 
 
 def load(path: Path) -> LoadedView:
-    """Load a Python file, and look through it for what no fold may use. Raises ``ViewError``."""
+    """Load a Python file, and check that no fold uses anything but its events.
+
+    Raises ``ViewError`` if one does, or if the file does not define a view.
+    """
     content = _read(path)
     try:
         tree = ast.parse(content, str(path))
@@ -103,7 +112,10 @@ def load(path: Path) -> LoadedView:
 
 
 def check(view: Any, where: object) -> AnalystView:
-    """The view, whose name and version must be declared. Raises ``ViewError``."""
+    """Check that a view declares a valid name and version, and return the view.
+
+    Raises ``ViewError`` if it does not.
+    """
     name, version = getattr(view, "name", None), getattr(view, "version", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ViewError(f"{where}: its name must be of small letters, digits and _")

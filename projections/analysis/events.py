@@ -57,7 +57,7 @@ _NAMES = tuple(COMMON.names)
 
 
 def events_of(table: Any) -> Iterator[Event]:
-    """The events of one kind's table, by position."""
+    """Yield the events of one kind's table, by position."""
     for row in table.to_pylist():
         common = [row.pop(name) for name in _NAMES]
         fields = {name: frozen(value) for name, value in row.items() if value is not None}
@@ -65,7 +65,7 @@ def events_of(table: Any) -> Iterator[Event]:
 
 
 def frozen(value: Any) -> Any:
-    """A value of which no part can be changed."""
+    """Return a copy of a value in which no list or mapping can be changed."""
     if isinstance(value, list):
         return tuple(frozen(item) for item in value)
     if isinstance(value, dict):
@@ -94,13 +94,16 @@ class Events(Protocol):
 
     @property
     def head(self) -> int:
-        """The last position."""
+        """Return the last position."""
 
     def root(self, size: int) -> str | None:
-        """The Merkle root of the first ``size`` events; ``None`` where it cannot be told."""
+        """Return the Merkle root of the first ``size`` events, or ``None`` if it is not known."""
 
     def read(self, after: int, upto: int, kinds: Collection[str] | None = None) -> Iterator[Event]:
-        """Events by position, beyond ``after`` and up to ``upto``; of some kinds alone."""
+        """Yield events by position, beyond ``after`` and up to ``upto``.
+
+        ``kinds`` limits the events to some kinds.
+        """
 
 
 class _FromSource:
@@ -151,7 +154,10 @@ class _FromParquet:
 
 @contextmanager
 def opened(where: Where) -> Iterator[Events]:
-    """The events of a place. Raises ``ValueError`` saying what is wrong with it."""
+    """Yield the events of a place.
+
+    Raises ``ValueError`` with the place's fault if the place cannot be read.
+    """
     if where.parquet is not None:
         yield _FromParquet(where.parquet)
     elif where.export is not None:
@@ -163,7 +169,10 @@ def opened(where: Where) -> Iterator[Events]:
 
 @contextmanager
 def as_columns(where: Where) -> Iterator[Path]:
-    """A columnar export of a place: the one that it is, or one made for the meantime."""
+    """Yield the directory of a columnar export of a place.
+
+    If the place is no columnar export, a temporary one is made, and removed when the block ends.
+    """
     if where.parquet is not None:
         yield where.parquet
         return

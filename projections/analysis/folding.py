@@ -16,7 +16,10 @@ _OFTEN = 1_000
 def fold(
     view: AnalystView, state: Any, events: Iterable[Event], progress: Progress = lambda _: None
 ) -> Any:
-    """The state after ``events``. Raises ``ViewError``."""
+    """Return the state after ``events``.
+
+    Raises ``ViewError`` if the view's fold fails at an event.
+    """
     for number, event in enumerate(events):
         try:
             state = view.fold(state, event)
@@ -28,7 +31,10 @@ def fold(
 
 
 def rows(view: AnalystView, state: Any) -> list[dict[str, Any]]:
-    """The view's rows. Raises ``ViewError``."""
+    """Return the view's rows.
+
+    Raises ``ViewError`` if the view fails to make them.
+    """
     try:
         return [dict(row) for row in view.rows(state)]
     except Exception as error:
@@ -36,7 +42,10 @@ def rows(view: AnalystView, state: Any) -> list[dict[str, Any]]:
 
 
 def initial(view: AnalystView) -> Any:
-    """The state before the first event. Raises ``ViewError``."""
+    """Return the view's state before the first event.
+
+    Raises ``ViewError`` if the view fails to make it.
+    """
     try:
         return view.initial()
     except Exception as error:
@@ -44,7 +53,10 @@ def initial(view: AnalystView) -> Any:
 
 
 def encoded(view: AnalystView, state: Any, what: str = "state") -> Any:
-    """The state, or rows, as they are kept and compared. Raises ``ViewError``."""
+    """Encode a state, or rows, in the form in which they are kept and compared.
+
+    Raises ``ViewError`` if a value is not plain.
+    """
     try:
         return encode(state, what)
     except NotPlainError as error:

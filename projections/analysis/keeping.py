@@ -47,31 +47,34 @@ class Keeper:
         self.directory = kept_directory(definition.path) / ledger_id
 
     def live(self) -> KeptView | None:
-        """What is kept and live, of whatever definition."""
+        """Return the kept view that is live, whichever definition made it."""
         return _read(self.directory / _LIVE)
 
     def is_of_this_definition(self, kept: KeptView) -> bool:
-        """Whether what is kept was made by the view as it is now."""
+        """Return whether the current definition of the view made the kept view."""
         now = self._definition
         return (kept.version, kept.definition) == (now.version, now.sha256)
 
     def is_beyond(self, position: int) -> bool:
-        """Whether this view is kept at a later position: what is older takes no place of that."""
+        """Return whether this view is kept at a later position.
+
+        A result at an earlier position does not replace a later one.
+        """
         kept = self.live()
         return kept is not None and self.is_of_this_definition(kept) and kept.position > position
 
     def state(self, kept: KeptView) -> Any:
-        """The encoded state."""
+        """Return the encoded state of a kept view, or ``None`` if the view has none."""
         if kept.state is None:
             return None
         return json.loads((self.directory / kept.state).read_text(encoding="utf-8"))
 
     def rows(self, kept: KeptView) -> Any:
-        """The rows as a table."""
+        """Return the rows of a kept view as a table."""
         return parquet.read_table(self.directory / kept.rows)
 
     def keep(self, position: int, root: str | None, state: Any | None, table: Any) -> KeptView:
-        """Write what is to be live, then let the pointer name it, then remove the rest."""
+        """Write the state and the rows, make them live, and remove the other files."""
         definition = self._definition
         stem = f"v{definition.version}-{definition.sha256[:12]}-{position}"
         if state is not None:
@@ -99,7 +102,10 @@ class Keeper:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """No other run keeps this view meanwhile. Raises ``ViewError``."""
+        """Lock this view, so that no other run keeps it until the block ends.
+
+        Raises ``ViewError`` if another run holds the lock.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / ".lock").open("w") as file:
             try:
@@ -110,12 +116,12 @@ class Keeper:
 
 
 def kept_directory(path: Path) -> Path:
-    """Where a view's file has what is kept of it."""
+    """Return the directory of the kept results of a view's file."""
     return path.with_name(f"{path.name}.kept")
 
 
 def kept_views(path: Path) -> list[KeptView]:
-    """What is kept of a view's file, for each ledger."""
+    """Return the live kept view of a view's file, for each ledger."""
     found = (_read(live) for live in sorted(kept_directory(path).glob(f"*/{_LIVE}")))
     return [kept for kept in found if kept is not None]
 

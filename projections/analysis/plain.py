@@ -16,20 +16,25 @@ class NotPlainError(ValueError):
 
 
 def dumps(value: Any) -> str:
-    """A value as text, the same for values that are equal in all that iterating shows.
+    """Return a value as text, which is the same for values that are equal when iterated.
 
-    A set has no order of its own, and is written in one. Raises ``NotPlainError``.
+    A set has no order of its own; its items are sorted. Raises ``NotPlainError`` if a value is not
+    plain.
     """
     return json.dumps(encode(value), ensure_ascii=False, separators=(",", ":"))
 
 
 def loads(text: str) -> Any:
-    """The value that :func:`dumps` wrote."""
+    """Return the value that :func:`dumps` wrote."""
     return decode(json.loads(text))
 
 
 def encode(value: Any, where: str = "state") -> Any:
-    """The value as JSON: itself where that has its type, else a list that begins with a name."""
+    """Return a value as JSON, which :func:`decode` reads back.
+
+    ``None``, a bool, an int and a str stay as they are. Any other value becomes a list that begins
+    with the name of its type. Raises ``NotPlainError`` if a value is not plain.
+    """
     kind = type(value)
     if value is None or kind in (bool, int, str):
         return value
@@ -75,7 +80,7 @@ def _pairs(value: dict[Any, Any], where: str) -> Iterator[Any]:
 
 
 def decode(content: Any) -> Any:
-    """The value of what :func:`encode` gave."""
+    """Return the value that :func:`encode` encoded."""
     if not isinstance(content, list):
         return content
     kind, *parts = content
@@ -105,7 +110,7 @@ def decode(content: Any) -> Any:
 
 
 def difference(one: Any, other: Any, where: str) -> str | None:
-    """Where two encoded values first differ, in words; ``None`` where they are the same."""
+    """Describe the first difference of two encoded values, or return ``None`` if they are equal."""
     if one == other:
         return None
     if isinstance(one, list) and isinstance(other, list) and one[:1] == other[:1] and one:

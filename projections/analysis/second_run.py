@@ -59,7 +59,11 @@ class SecondRun:
             self._process.stdin.close()
 
     def compare(self, name: str, state: Any, rows: Any) -> None:
-        """Wait for its end. Raises ``ViewError`` where its result is another one."""
+        """Wait for the end of the second run, and compare its result with the first run's.
+
+        Raises ``NotDeterministicError`` if the results differ, and ``ViewError`` if the second run
+        gives no answer.
+        """
         answer = self._process.stdout.read() if self._process.stdout is not None else ""
         self._process.wait()
         if not answer:
@@ -74,7 +78,7 @@ class SecondRun:
             raise NotDeterministicError(f"{name} is not told by its events alone: {found}")
 
     def end(self) -> None:
-        """Do not leave it running, whatever happened here."""
+        """Stop the process of the second run if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -86,7 +90,7 @@ class SecondRun:
 def second_run(
     path: Path, where: Where, after: int, upto: int, kept: Any | None, sha256: str
 ) -> Iterator[SecondRun]:
-    """A second run that ends with the block."""
+    """Start a second run, and stop it when the block ends."""
     run = SecondRun(path, where, after, upto, kept, sha256)
     try:
         yield run
@@ -95,14 +99,17 @@ def second_run(
 
 
 def stops(after: int, upto: int) -> Sequence[int]:
-    """Where a run in parts stops: early once, then at parts of one size."""
+    """Return the positions where a run in parts stops.
+
+    The first stop comes after one event. The others divide the run into equal parts.
+    """
     length = upto - after
     chosen = {after + 1, *(after + length * part // _PARTS for part in range(1, _PARTS + 1))}
     return sorted(stop for stop in chosen if after < stop <= upto) or [upto]
 
 
 def _elsewhere() -> dict[str, str]:
-    """The environment of a process that hashes otherwise, on another day of the calendar."""
+    """Return the environment of a process with another hash seed and another calendar day."""
     now = datetime.now(UTC)
     here = now.astimezone().date()
     far = {"Etc/GMT-14": now + timedelta(hours=14), "Etc/GMT+12": now - timedelta(hours=12)}

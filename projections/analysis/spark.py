@@ -33,9 +33,9 @@ _TYPES = (
 def run_spark(
     definition: Definition, directory: Path, first: int, last: int | None
 ) -> tuple[Any, Manifest]:
-    """The query's table, and the manifest of the export that it was asked of.
+    """Return the query's table, and the manifest of the export that the query read.
 
-    Raises ``ViewError`` where Spark is not installed, and for what it refuses.
+    Raises ``ViewError`` if Spark is not installed or refuses the query.
     """
     manifest = existing_manifest(directory)
     session = _session()
@@ -83,7 +83,10 @@ def put_tables(
 
 
 def _session() -> "SparkSession":
-    """A session of its own names, in the Spark that is running or a new one."""
+    """Return a session with names of its own, in the running Spark or in a new one.
+
+    Raises ``ViewError`` if Spark is not installed or does not start.
+    """
     try:
         from pyspark.sql import SparkSession
     except ImportError as error:

@@ -21,10 +21,10 @@ _ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
 def run_sql(
     definition: Definition, directory: Path, first: int, last: int | None, *, check: bool = True
 ) -> tuple[Any, Manifest]:
-    """The query's table, and the manifest of the export that it was asked of.
+    """Return the query's table, and the manifest of the export that the query read.
 
-    Raises ``ViewError`` for what DuckDB refuses, and where the rows depend on how many threads
-    answer: on an order that the query does not ask for, or on anything but the events.
+    Raises ``ViewError`` if DuckDB refuses the query, or if the rows depend on how many threads
+    DuckDB uses: on an order that the query does not ask for, or on anything but the events.
     """
     manifest = existing_manifest(directory)
     with TemporaryDirectory(prefix="case-ledger-sql-") as spill:
@@ -38,7 +38,10 @@ def run_sql(
 
 
 def compare(name: str, table: Any, again: Any) -> None:
-    """Raises ``NotDeterministicError`` where two runs gave different tables."""
+    """Compare the tables of two runs.
+
+    Raises ``NotDeterministicError`` if the tables differ.
+    """
     one, other = _comparable(table), _comparable(again)
     if one == other:
         return

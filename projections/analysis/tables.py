@@ -12,7 +12,10 @@ from projections.columnar.manifest import existing_manifest
 
 @contextmanager
 def tables(parquet: Path | str) -> Iterator[DuckDBPyConnection]:
-    """A DuckDB connection with a view for each table: ``tables(D).sql("SELECT …").pl()``."""
+    """Yield a DuckDB connection with a view for each table of a columnar export.
+
+    Example: ``tables(D).sql("SELECT …").pl()``.
+    """
     directory = Path(parquet)
     with connect() as connection:
         put_tables(connection, directory, existing_manifest(directory))

@@ -52,7 +52,7 @@ def events(
     last: int | None = None,
     kinds: tuple[str, ...] | None = None,
 ) -> Iterator[Event]:
-    """A ledger's events by position, each frozen."""
+    """Yield a ledger's events by position, each frozen."""
     with opened(_where(database, export, parquet)) as found:
         upto = found.head if last is None else min(last, found.head)
         yield from found.read(first - 1, upto, kinds)
@@ -114,7 +114,10 @@ def _run_file(
 
 
 def _goes_on(keeper: Keeper, definition: Definition, found: Events) -> tuple[int, Any | None]:
-    """The position and encoded state to go on from; 0 where all must be folded."""
+    """Return the kept position and encoded state to continue from, or 0 to fold all events.
+
+    Raises ``ViewError`` if other events were folded up to the kept position.
+    """
     kept = keeper.live()
     if kept is None or not keeper.is_of_this_definition(kept) or kept.position > found.head:
         return 0, None
@@ -136,7 +139,7 @@ def _folded(
     kept: Any | None,
     progress: Progress,
 ) -> tuple[Any, Any]:
-    """The encoded state and the table, checked by a second run at the same time."""
+    """Return the encoded state and the table, checked by a second run at the same time."""
     definition, view = loaded.definition, loaded.make()
     checking = second_run(definition.path.absolute(), where, after, upto, kept, definition.sha256)
     with checking as run:

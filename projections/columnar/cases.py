@@ -263,7 +263,7 @@ def _rows(
 
 
 def _put_facts(connection: DuckDBPyConnection, agreement: Agreement) -> None:
-    """What the versions of the protocol say that the fold of a case asks for."""
+    """Write the data of the protocol's versions that the fold of a case needs into tables."""
     agencies = {a.id: a.party for protocol in agreement.protocols() for a in protocol.agencies}
     numbered = list(enumerate(agreement.versions))
     tables: tuple[tuple[str, str, list[tuple[Any, ...]]], ...] = (
@@ -304,7 +304,7 @@ def _put_facts(connection: DuckDBPyConnection, agreement: Agreement) -> None:
 def _view_of_acts(
     connection: DuckDBPyConnection, name: str, directory: Path, files: Sequence[FileEntry]
 ) -> None:
-    """What rows need of the case actions in these files, one column for each detail."""
+    """Create a view of the case actions in these files, with a column for each needed detail."""
     paths: dict[str, list[str]] = {}
     for file in files:
         if (kind := _kind(file)) in _OF_CASES:

@@ -51,7 +51,7 @@ class ColumnShape:
 
     @property
     def wire(self) -> Any:
-        """The Arrow type of what stands in the signed JSON."""
+        """Return the Arrow type of the value in the signed JSON."""
         match self.form:
             case ColumnEncoding.DATE | ColumnEncoding.MOMENT:
                 return pa.string()
@@ -63,7 +63,7 @@ class ColumnShape:
 
     @property
     def is_readable_at_once(self) -> bool:
-        """Whether Arrow reads it from JSON: no part of it is of no declared form."""
+        """Return whether Arrow can read the values from JSON: every part has a declared form."""
         return self.form is not ColumnEncoding.JSON and all(
             p.is_readable_at_once for _, p in self.parts
         )
@@ -71,13 +71,19 @@ class ColumnShape:
 
 @cache
 def shapes(model: type[Action]) -> dict[str, ColumnShape]:
-    """The shape of each ``ledger`` field of an action, but of ``acted_at``, which all have."""
+    """Return the shape of each ``ledger`` field of an action, except ``acted_at``.
+
+    Every action has ``acted_at``.
+    """
     hints = get_type_hints(model, include_extras=True)
     return {name: shape(hints[name]) for name in model.ledger_fields() if name != "acted_at"}
 
 
 def shape(annotation: Any) -> ColumnShape:
-    """The shape of what an annotation declares. Raises ``TypeError`` for what cannot be kept."""
+    """Return the shape of the values that an annotation declares.
+
+    Raises ``TypeError`` if such values cannot be kept in a column.
+    """
     origin = get_origin(annotation)
     if origin is Annotated:
         return shape(get_args(annotation)[0])
@@ -124,9 +130,9 @@ def _shape_of_class(declared: type) -> ColumnShape:
 
 
 def from_wire(array: Any, of: ColumnShape) -> Any:
-    """An array as the JSON has it, in the type of the export.
+    """Convert an array from the JSON's types to the export's types.
 
-    Raises ``NotCanonicalError`` where values are not written as models write them.
+    Raises ``NotCanonicalError`` if a value is not written as models write it.
     """
     match of.form:
         case ColumnEncoding.PLAIN:
@@ -154,7 +160,7 @@ def from_wire(array: Any, of: ColumnShape) -> Any:
 
 
 def to_arrow(value: Any, of: ColumnShape) -> Any:
-    """A validated value, as Arrow takes it for the export's type."""
+    """Convert a validated value to the form that Arrow takes for the export's type."""
     if value is None:
         return None
     match of.form:

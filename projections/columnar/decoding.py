@@ -80,7 +80,7 @@ def _field_shapes(kind: str) -> Mapping[str, ColumnShape]:
 
 @cache
 def schema_of(kind: str) -> Any:
-    """The columns of one kind: those that all events have, then its own ``ledger`` fields."""
+    """Return the columns of one kind: the common columns, then its own ``ledger`` fields."""
     own = [pa.field(name, of.type) for name, of in shapes_of(kind).items()]
     return pa.schema([*COMMON, *own])
 
@@ -101,7 +101,7 @@ class Decoder:
         self._agreement = agreement
 
     def tables(self, rows: Iterable[RecordedRow]) -> Mapping[str, Any]:
-        """The rows as a table for each kind among them, each by position."""
+        """Return the rows as one table for each kind among them, each sorted by position."""
         return {kind: self._table(kind, of) for kind, of in _by_kind(rows).items()}
 
     def _table(self, kind: str, of: _Rows) -> Any:
@@ -133,7 +133,7 @@ class Decoder:
         ]
 
     def _who(self, row: RecordedRow, action: SignedAction) -> tuple[str, str]:
-        """The party and the role of who acted, by the version in force then."""
+        """Return the party and the role of the acting agency, by the version in force then."""
         protocol = self._agreement.at(row.position, row.recorded_at)
         agency = protocol.agencies_by_id.get(action.agency)
         return _NOBODY if agency is None else (agency.party, agency.role)
@@ -155,7 +155,10 @@ def _by_kind(rows: Iterable[RecordedRow]) -> dict[str, _Rows]:
 
 
 def _read_at_once(kind: str, actions: Sequence[SignedAction]) -> tuple[Any, list[Any]]:
-    """Raises ``NotCanonicalError`` or ``ArrowInvalid`` where actions must be read one by one."""
+    """Convert the times of acting and the own fields of actions by whole columns.
+
+    Raises ``NotCanonicalError`` or ``ArrowInvalid`` if the actions must be read one by one.
+    """
     own_shapes = _field_shapes(kind)
     if not all(of.is_readable_at_once for of in own_shapes.values()):
         raise NotCanonicalError(f"{kind} is read row by row")
@@ -172,7 +175,7 @@ def _read_at_once(kind: str, actions: Sequence[SignedAction]) -> tuple[Any, list
 
 
 def _read_one_by_one(kind: str, actions: Sequence[SignedAction]) -> tuple[Any, list[Any]]:
-    """Each action through today's model."""
+    """Convert the times of acting and the own fields of actions through today's model."""
     model = ledger_part(ALL_ACTIONS[kind])
     values = [model.model_validate(action.fields) for action in actions]
     own = [

@@ -28,7 +28,7 @@ _SPARKS_NAMES = (
 def connect(
     spill: Path | None = None, *, threads: int | None = None
 ) -> Iterator[DuckDBPyConnection]:
-    """An empty DuckDB in memory; it goes on in files under ``spill`` where that is too little."""
+    """Yield an empty DuckDB in memory, which writes files under ``spill`` if memory is short."""
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": MEMORY,
         "autoinstall_known_extensions": False,

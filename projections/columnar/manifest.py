@@ -89,7 +89,10 @@ class Manifest(LedgerModel):
 
 
 def read_manifest(directory: Path) -> Manifest | None:
-    """The manifest of an export; ``None`` where there is none yet. Raises ``ColumnarError``."""
+    """Return the manifest of an export, or ``None`` if there is none yet.
+
+    Raises ``ColumnarError`` if the file cannot be read or is no manifest.
+    """
     try:
         content = read_ordinary(directory / MANIFEST, _MAX_MANIFEST_BYTES)
     except NotReadableError as error:
@@ -103,7 +106,10 @@ def read_manifest(directory: Path) -> Manifest | None:
 
 
 def existing_manifest(directory: Path) -> Manifest:
-    """The manifest of an export. Raises ``ColumnarError`` where there is none."""
+    """Return the manifest of an export.
+
+    Raises ``ColumnarError`` if there is none, or if it names a file outside the directory.
+    """
     manifest = read_manifest(directory)
     if manifest is None:
         raise ColumnarError(
@@ -118,12 +124,12 @@ def existing_manifest(directory: Path) -> Manifest:
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Put the manifest in the place of the old one, durably, once all that it names is there."""
+    """Replace the manifest durably, once every file that it names exists."""
     write_durably(directory / MANIFEST, manifest.model_dump_json(indent=1).encode())
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """A file that is there whole or not at all, whatever dies."""
+    """Write a file durably, so that a crash leaves the whole file or none."""
     unfinished = path.with_name(f".{path.name}.writing")
     with unfinished.open("wb") as file:
         file.write(content)
@@ -134,7 +140,7 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def remove_unnamed(directory: Path, manifest: Manifest | None) -> None:
-    """Remove what a run that died left behind: files of ours that no manifest names."""
+    """Remove the files of this program that no manifest names, left by a run that was killed."""
     named = {file.path for file in manifest.files} if manifest else set()
     for part in ("events/kind=*", "cases"):
         for path in directory.glob(f"{part}/*.parquet"):
@@ -149,7 +155,10 @@ def remove_unnamed(directory: Path, manifest: Manifest | None) -> None:
 
 @contextmanager
 def only_writer(directory: Path) -> Iterator[None]:
-    """No other process writes to the export meanwhile. Raises ``ColumnarError``."""
+    """Lock the export, so that no other process writes to it until the block ends.
+
+    Raises ``ColumnarError`` if another process holds the lock.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / _LOCK).open("w") as file:
         try:

@@ -82,7 +82,7 @@ def export(
 
 
 def descriptions() -> dict[str, TableDescription]:
-    """The columns of every table that an export can have."""
+    """Return the columns of every table that an export can have."""
     made = {
         f"events/{kind}": TableDescription(
             version=upcasters().version(kind), columns=tuple(_described(kind))
@@ -107,7 +107,10 @@ def _described(kind: str) -> Iterator[ColumnDescription]:
 def _checked(
     before: Manifest | None, agreement: Agreement, source: SnapshotSource, head: int
 ) -> int:
-    """The position that an export stands at, which the source must agree with."""
+    """Check that an export agrees with the source, and return the export's position.
+
+    The position is 0 without an export. Raises ``ColumnarError`` if the two disagree.
+    """
     if before is None:
         return 0
     if before.ledger_id != str(agreement.ledger_id):

@@ -39,22 +39,25 @@ class SnapshotSource(Interface):
     """Events of one moment, by position."""
 
     def head(self) -> int:
-        """The last position."""
+        """Return the last position."""
 
     def rows(self, after: int, upto: int) -> Iterator[RecordedRow]:
-        """Rows beyond ``after`` and up to ``upto``, one in memory at a time.
+        """Yield rows beyond ``after`` and up to ``upto``, with one in memory at a time.
 
         A source streams one such range at a time.
         """
 
     def acts(self) -> Iterator[RecordedRow]:
-        """Rows of the acts on the protocol, by position; none of an empty ledger."""
+        """Yield the rows of the acts on the protocol, by position.
+
+        An empty ledger has none.
+        """
 
     def root(self, size: int) -> bytes:
-        """The Merkle root of the first ``size`` events."""
+        """Return the Merkle root of the first ``size`` events."""
 
     def checkpoint(self) -> str | None:
-        """The last published checkpoint with its signatures."""
+        """Return the last published checkpoint with its signatures."""
 
 
 class DatabaseSnapshot:
@@ -100,7 +103,10 @@ class DirectorySource:
     """
 
     def __init__(self, directory: Path) -> None:
-        """Raises ``ExportError``."""
+        """Read the checkpoint of an export directory.
+
+        Raises ``ExportError`` if the checkpoint is missing or malformed.
+        """
         self._directory = directory
         self._note = read_checkpoint(directory)
         try:
@@ -147,7 +153,7 @@ class DirectorySource:
 
 @contextmanager
 def database_source(conninfo: str) -> Iterator[DatabaseSnapshot]:
-    """The events of a database, in the application's role, all of one moment."""
+    """Yield the events of a database as of one moment, read in the application's role."""
     with psycopg.connect(conninfo) as connection:
         set_role(connection)
         with one_moment(connection):

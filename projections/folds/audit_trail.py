@@ -67,10 +67,10 @@ def trail_document(
     after: Mapping[str, Any],
     mark: Mark | None,
 ) -> Document:
-    """The :class:`TrailEntry` of a recorded event as its JSON document.
+    """Return the :class:`TrailEntry` of a recorded event as its JSON document.
 
-    ``before`` and ``after`` are the documents of what the event acted on. Raises
-    ``ValueError`` for an event that is not recorded yet.
+    ``before`` and ``after`` are the documents of the case, or of the registry, before and after the
+    event. Raises ``ValueError`` if the event is not recorded yet.
     """
     if event.position is None or event.recorded_at is None:
         raise ValueError("the event is not recorded yet")
@@ -107,7 +107,10 @@ class RegistryDocuments:
         self._last: tuple[Registry, Document] | None = None
 
     def of(self, registry: Registry | None) -> Document:
-        """The document of ``registry``, which nobody changes. Empty before the adoption."""
+        """Return the document of ``registry``, which callers must not change.
+
+        The document is empty before the adoption.
+        """
         if registry is None:
             return {}
         last = self._last
@@ -173,7 +176,7 @@ class RegistryDocuments:
 
 
 def _absences(registry: Registry) -> Document:
-    """The open announcements that a party is away, by the announcement's action."""
+    """Return the open announcements that a party is away, by the announcement's action."""
     return {
         str(one.action): {
             "party": one.party,
@@ -187,7 +190,7 @@ def _absences(registry: Registry) -> Document:
 
 
 def registry_document(registry: Registry | None) -> Document:
-    """The registry's state as the trail of the protocol tells it."""
+    """Return the registry's state as the protocol trail shows it."""
     return RegistryDocuments().of(registry)
 
 
@@ -202,7 +205,10 @@ def _key_document(key: RegisteredKey) -> Document:
 
 
 def state_after(trail: Sequence[TrailEntry]) -> CaseState | None:
-    """Fold a trail into the state of its case. Raises ``ValueError`` where it does not fit."""
+    """Fold a trail into the state of its case.
+
+    Raises ``ValueError`` if an entry does not fit the entries before it.
+    """
     if not trail:
         return None
     document: dict[str, Any] = {}
@@ -223,7 +229,10 @@ def state_after(trail: Sequence[TrailEntry]) -> CaseState | None:
 
 
 def differences(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Where two JSON documents differ, objects compared member by member: path, before, after."""
+    """Yield each difference of two JSON documents as path, value before and value after.
+
+    Objects are compared member by member.
+    """
     if before is after:
         return
     if isinstance(before, dict) and isinstance(after, dict):

@@ -19,10 +19,13 @@ class EarlierEvents(Interface):
     """Where earlier events are read when they are not at hand."""
 
     def events(self, originator_ids: Collection[UUID], *, before: int) -> Iterable[ActionRecorded]:
-        """The events of cases at positions below ``before``: one case's after another's."""
+        """Return the events of cases at positions below ``before``, one case after another."""
 
     def acts(self, *, before: int) -> Iterable[ActionRecorded]:
-        """The acts on the protocol at positions below ``before``, a page in memory at a time."""
+        """Return the acts on the protocol at positions below ``before``, one page at a time.
+
+        Only one page is in memory.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,12 @@ class CaseStep:
 
     @property
     def document_before(self) -> Document:
-        """The state before the event. Empty where that opened the case."""
+        """Return the state before the event, which is empty if the event opened the case."""
         return self.documents.of(self.before.state if self.before else None)
 
     @property
     def document_after(self) -> Document:
-        """The state after it."""
+        """Return the state after the event."""
         return self.documents.of(self.after.state if self.after else None)
 
 

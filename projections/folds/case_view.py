@@ -145,21 +145,21 @@ class CaseView(LedgerModel):
 
     @property
     def awaits_us(self) -> bool:
-        """Whether some expected step is the viewer's."""
+        """Return whether some expected step is the viewer's."""
         return any(step.turn is Turn.OURS for step in self.expected)
 
 
 def viewers(state: CaseState) -> tuple[str, ...]:
-    """Who has a view of this case: its parties, and oversight."""
+    """Return the viewers that have a view of this case: its parties, and oversight."""
     return (*state.parties, OVERSIGHT_VIEWER)
 
 
 def case_view(
     state: CaseState, viewer: str, agreement: Agreement, acts: Mapping[UUID, Act]
 ) -> CaseView:
-    """The view of ``viewer``, who must be one of :func:`viewers`. Raises ``ValueError``.
+    """Return the view of ``viewer``, who must be one of :func:`viewers`.
 
-    ``acts`` are the case's by id.
+    ``acts`` are the case's acts by id. Raises ``ValueError`` if ``viewer`` has no view of the case.
     """
     if viewer not in viewers(state):
         raise ValueError(f"{viewer} has no view of this case")
@@ -177,7 +177,10 @@ class CaseDocuments:
         acts: Mapping[UUID, Act],
         told: Document,
     ) -> None:
-        """``acts`` are the case's by id; ``told`` is the state's document."""
+        """Write the parts of the case's document that every viewer sees.
+
+        ``acts`` are the case's acts by id. ``told`` is the state's document.
+        """
         self._protocol = agreement.at(state.position, state.last_recorded_at)
         self._common: Document = {
             "version": state.version,
@@ -201,11 +204,11 @@ class CaseDocuments:
         self._expected = [(document(step), {step.party}) for step in self._steps]
 
     def waiting(self, viewer: str) -> DueSteps:
-        """Whom of the viewer's the case waits for."""
+        """Return the viewer's agencies and roles that the case waits for."""
         return waiting(self._steps, viewer, self._protocol)
 
     def of(self, viewer: str) -> Document:
-        """The :class:`CaseView` of ``viewer`` as its JSON document."""
+        """Return the :class:`CaseView` of ``viewer`` as its JSON document."""
         return self._common | {
             "viewer": viewer,
             "open_requests": [p | {"turn": _turn(whose, viewer)} for p, whose in self._requests],

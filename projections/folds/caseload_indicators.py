@@ -84,7 +84,7 @@ class Figures:
 
 
 def figures(tallies: Iterable[CaseTally], protocol: Protocol) -> Figures:
-    """The figures, in the order of the procedure's stages and of the countries' codes."""
+    """Return the figures, in the order of the procedure's stages and of the countries' codes."""
     caseload: Counter[tuple[Stage, str]] = Counter()
     flows: Counter[tuple[str, str, Stage]] = Counter()
     returned: Counter[tuple[str, int]] = Counter()
@@ -118,7 +118,7 @@ def figures(tallies: Iterable[CaseTally], protocol: Protocol) -> Figures:
 
 
 def _destinations(tally: CaseTally) -> Sequence[str]:
-    """The country of destination; all other countries where none abroad is decided."""
+    """Return the country of destination, or all other parties if no country abroad is decided."""
     if tally.destination is not None and tally.destination != tally.opened_by:
         return (tally.destination,)
     return [party for party in tally.parties if party != tally.opened_by]

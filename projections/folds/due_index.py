@@ -22,7 +22,7 @@ class DueSteps:
 
 
 def waiting(steps: Iterable[ExpectedStep], viewer: str, protocol: Protocol) -> DueSteps:
-    """Of the steps that are expected, those that are ``viewer``'s or any party's."""
+    """Return the expected steps that are ``viewer``'s or any party's."""
     until: dict[str, datetime] = {}
     first: datetime | None = None
     for step in steps:
@@ -36,7 +36,7 @@ def waiting(steps: Iterable[ExpectedStep], viewer: str, protocol: Protocol) -> D
 
 
 def takers(step: ExpectedStep, protocol: Protocol) -> tuple[str, ...]:
-    """The one agency that owes a step, or the roles that may take it."""
+    """Return the one agency that owes a step, or the roles that may take it."""
     if step.agency is not None:
         return (step.agency,)
     rule = protocol.actions.get(step.action)
@@ -44,5 +44,5 @@ def takers(step: ExpectedStep, protocol: Protocol) -> tuple[str, ...]:
 
 
 def keys_of(agency: Agency) -> tuple[str, str]:
-    """What stands for an agency among those that a case waits for."""
+    """Return the keys under which a case can wait for an agency: its id and its role."""
     return agency.id, agency.role

@@ -67,7 +67,10 @@ class OwedStep:
 def expected_steps(
     state: CaseState, agreement: Agreement, acts: Mapping[UUID, Act]
 ) -> tuple[ExpectedStep, ...]:
-    """The next steps of a case, the one due first at the head. ``acts`` are the case's."""
+    """Return the next steps of a case, the one due first at the head.
+
+    ``acts`` are the case's acts by id.
+    """
     steps = [owed.step for owed in owed_steps(state, agreement, acts) if owed.is_next]
     return tuple(sorted(steps, key=lambda s: (s.due or _LAST, s.action, str(s.concerning))))
 
@@ -75,11 +78,12 @@ def expected_steps(
 def owed_steps(
     state: CaseState, agreement: Agreement, acts: Mapping[UUID, Act]
 ) -> Iterator[OwedStep]:
-    """All that is owed in a case, as of its last event. ``acts`` are the case's by id.
+    """Yield all steps that are owed in a case, as of its last event.
 
-    An answer is owed from when it was asked for, though its acknowledgement is expected first. A
-    step of the procedure is owed by the version of the protocol in force when its facts were
-    established, so that an amendment neither moves its deadline nor ends it.
+    ``acts`` are the case's acts by id. An answer is owed from when it was asked for, though its
+    acknowledgement is expected first. A step of the procedure is owed by the version of the
+    protocol in force when its facts were established, so that an amendment neither moves its
+    deadline nor ends it.
     """
     protocol = agreement.at(state.position, state.last_recorded_at)
     yield from _of_accountability(state, protocol)
@@ -107,10 +111,12 @@ def _of_procedure(
 def _expectations(
     state: CaseState, protocol: Protocol, agreement: Agreement, acts: Mapping[UUID, Act]
 ) -> Iterator[Expectation]:
-    """The expectations that hold now, each by the version that its facts were established under.
+    """Yield the expectations that hold now.
 
-    The roles are those that ``protocol``, the version of the case's last event, names for the same
-    expectation: who may act changes with the protocol, and what is owed does not.
+    Each is by the version of the protocol under which its facts were established.
+
+    The roles are the roles that ``protocol``, the version of the case's last event, names for the
+    same expectation: an amendment changes the roles that may act, but not the step that is owed.
     """
     present = {one.key: one for one in protocol.expected}
     for version in agreement.versions:
@@ -140,7 +146,7 @@ def _holds(expectation: Expectation, state: CaseState) -> bool:
 def _begun_under(
     expectation: Expectation, state: CaseState, agreement: Agreement, acts: Mapping[UUID, Act]
 ) -> Protocol:
-    """The version by which the last of the facts that an expectation stands on was established."""
+    """Return the version under which the last fact of an expectation was established."""
     if len(agreement.versions) == 1:
         return agreement.latest.protocol
     begun = (acts[state.facts[fact].action] for fact in expectation.after)
@@ -164,7 +170,7 @@ def _of_coordination(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]
 
 
 def _of_accountability(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
-    """What countries owe each other whether the case is open or closed."""
+    """Yield the steps that countries owe each other whether the case is open or closed."""
     for opened, access in state.break_glass.items():
         actor = protocol.agencies_by_id[access.by].party
         for party in access.to_review:
@@ -198,7 +204,7 @@ def _each(
 def _asked(
     kind: ObligationKind, step: ExpectedStep, creditor: str | None = None, *, is_next: bool = True
 ) -> OwedStep:
-    """What an action asks for."""
+    """Return the owed step that an action asks for."""
     return OwedStep(kind, step, str(step.concerning), creditor, is_next=is_next)
 
 
@@ -215,7 +221,7 @@ def _owed(
 
 
 def _later(since: datetime, within: timedelta) -> datetime:
-    """``since`` and ``within``; the last moment that there is for a time beyond it.
+    """Return ``since`` plus ``within``, or the last possible time if the sum is beyond it.
 
     A hostile node may have recorded any time.
     """

@@ -12,7 +12,7 @@ from projections.folds.caseload_indicators import CaseTally
 
 
 def counted_as(state: CaseState) -> str:
-    """All that a :class:`CaseTally` distinguishes, but for how many there are."""
+    """Return the key of a case: all that a :class:`CaseTally` holds, except the number of cases."""
     opened, received = state.facts.get("case_opened"), state.facts.get("received")
     identified, planned = state.facts.get("victim_identified"), state.planned_return
     days = (
@@ -37,7 +37,7 @@ def counted_as(state: CaseState) -> str:
 
 
 def tally(alike: str, cases: int) -> CaseTally:
-    """So many cases that count as ``alike``."""
+    """Return the tally of a number of cases that have the key ``alike``."""
     stage, status, lead, opened_by, parties, destination, received_by, days = json.loads(alike)
     return CaseTally(
         stage=Stage(stage),

@@ -88,7 +88,10 @@ class Obligation(LedgerModel):
     """Whether it was discharged, by when that was done, after it was due."""
 
     def is_overdue(self, moment: datetime) -> bool:
-        """Whether it was due before ``moment`` and open then, by what is known now."""
+        """Return whether the obligation was due before ``moment`` and open then.
+
+        The answer uses all that is recorded now.
+        """
         if self.due is None or self.due >= moment or self.outcome is ObligationOutcome.ANNULLED:
             return False
         was_closed = self.closed is not None and self.closed.acted_at <= moment
@@ -116,7 +119,7 @@ class CaseObligations:
     open: Mapping[Key, Owing] = field(default_factory=dict)
 
     def since(self, earlier: "CaseObligations") -> Iterator[Obligation]:
-        """Those that are new, or not as they were ``earlier``."""
+        """Yield the obligations that are new, or differ from their state in ``earlier``."""
         for obligation_id, obligation in self.by_id.items():
             was = earlier.by_id.get(obligation_id)
             if was is not obligation and was != obligation:
@@ -124,7 +127,7 @@ class CaseObligations:
 
 
 def obligations(acts: Sequence[Act], agreement: Agreement) -> CaseObligations:
-    """The obligations after a case's ``acts``, which are all from its opening on."""
+    """Return the obligations after a case's ``acts``, which are all acts since its opening."""
     folded = CaseObligations()
     state: CaseState | None = None
     told = _FoldContext(agreement, {act.id: act for act in acts})
@@ -140,7 +143,7 @@ def obligations(acts: Sequence[Act], agreement: Agreement) -> CaseObligations:
 def after_act(
     known: CaseObligations, case: Case, act: Act, agreement: Agreement
 ) -> CaseObligations:
-    """The obligations of ``case``, given those that were ``known`` before its last ``act``."""
+    """Return the obligations of ``case``, given those before its last ``act`` in ``known``."""
     told = _FoldContext(agreement, case.history)
     if annuls(act):
         return _refolded(known, tuple(case.history.values()), told)[0]
@@ -166,7 +169,10 @@ def _after(
     *,
     is_applied: bool,
 ) -> CaseObligations:
-    """The obligations after ``act``, which opens and closes none where it was not applied."""
+    """Return the obligations after ``act``.
+
+    An act that was not applied opens and closes no obligation.
+    """
     if state is None or not is_applied:
         return replace(known, version=act.version)
     return _following(known, state, act, told)
@@ -175,7 +181,10 @@ def _after(
 def _following(
     known: CaseObligations, state: CaseState, act: Act, told: _FoldContext
 ) -> CaseObligations:
-    """The obligations after ``act``, which annuls nothing and leaves the case in ``state``."""
+    """Return the obligations after ``act``, which annuls nothing.
+
+    ``state`` is the case's state after ``act``.
+    """
     protocol = told.agreement.of_act(act)
     are = dict(_keyed(told.owed(state)))
     by_id = dict(known.by_id)
@@ -198,10 +207,10 @@ def _following(
 def _refolded(
     known: CaseObligations, acts: Sequence[Act], told: _FoldContext
 ) -> tuple[CaseObligations, CaseState | None]:
-    """What is owed without what is annulled by now; the last act annuls.
+    """Return the obligations without the annulled actions, after an act that annuls.
 
-    What an annulled action discharged is open again, or discharged by another. What stood on
-    an annulled action stays, as annulled.
+    An obligation that an annulled action discharged is open again, or discharged by another action.
+    An obligation that stood on an annulled action stays, with the outcome annulled.
     """
     annulled = annulled_ids(acts)
     folded = CaseObligations()
@@ -230,7 +239,7 @@ def _keyed(steps: Iterable[OwedStep]) -> Iterator[tuple[Key, OwedStep]]:
 def _outcome(
     key: Key, owing: Owing, are: Mapping[Key, OwedStep], state: CaseState, act: Act
 ) -> ObligationOutcome:
-    """How ``act`` closed what was owed, and is no longer among what is."""
+    """Return how ``act`` closed an obligation that is no longer owed."""
     owed = owing.owed
     if owed.kind is ObligationKind.PROCEDURE:
         fact = state.facts.get(owed.until or "")
@@ -275,7 +284,10 @@ def _opened(
 def _as_it_stands(
     obligation: Obligation, owed: OwedStep, state: CaseState, protocol: Protocol
 ) -> Obligation:
-    """An open one by its present terms: a fact may hold anew, another country may have joined."""
+    """Return an open obligation with its present due date and creditors.
+
+    A fact may hold anew, and another country may have joined the case.
+    """
     due, creditors = owed.step.due, _creditors(owed, state, protocol)
     if (obligation.due, obligation.creditors) == (due, creditors):
         return obligation

@@ -34,7 +34,7 @@ class RegistryHistory:
     _marks: dict[str, list[_Mark]] = field(default_factory=dict)
 
     def fold(self, events: Iterable[ActionRecorded]) -> Iterator[RegistryStep]:
-        """Fold all of the registry's events, once; each becomes a step as it is asked for."""
+        """Fold all of the registry's events once, and yield each as a step when it is asked for."""
         registry: Registry | None = None
         for event in events:
             if event.position is None or event.recorded_at is None:
@@ -49,14 +49,17 @@ class RegistryHistory:
             yield RegistryStep(event, before, registry, noted)
 
     def at(self, position: int) -> Registry:
-        """The registry that the event at ``position`` met. Raises ``ValueError`` for none."""
+        """Return the registry in force for the event at ``position``.
+
+        Raises ``ValueError`` if no protocol is adopted there.
+        """
         place = bisect_right(self._positions, position)
         if place == 0:
             raise ValueError("the ledger does not begin with the adoption of a protocol")
         return self._registries[place - 1]
 
     def marked(self, state: SignatureState, event: ActionRecorded) -> SignatureState:
-        """What later acts make of the ``state`` that an event's signature had at first."""
+        """Return an event's signature state after later acts, given its first ``state``."""
         marks = self._marks.get(event.action.key_id)
         if not marks or event.position is None or event.recorded_at is None:
             return state

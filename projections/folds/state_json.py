@@ -25,13 +25,16 @@ STATE_FIELDS = tuple(name for name in CaseState.model_fields if name not in _OWN
 
 
 def document(model: BaseModel) -> Document:
-    """The model's fields as JSON values."""
+    """Return the model's fields as JSON values."""
     values = model.__dict__
     return {name: json_value(values[name]) for name in type(model).model_fields}
 
 
 def json_value(value: Any) -> Any:
-    """The JSON value of what models are made of. Raises ``TypeError`` for anything else."""
+    """Return the JSON value of a value of a type that models use.
+
+    Raises ``TypeError`` if the value has another type.
+    """
     write = _WRITERS.get(type(value))
     if write is None:
         write = _writer(value)
@@ -40,7 +43,7 @@ def json_value(value: Any) -> Any:
 
 
 def following(state: CaseState, before: CaseState, of_before: Document) -> Document:
-    """The document of ``state``, with the parts of ``of_before`` that it has in common."""
+    """Return the document of ``state``, which shares unchanged parts with ``of_before``."""
     made: Document = {}
     new, old = state.__dict__, before.__dict__
     for name in STATE_FIELDS:
@@ -55,7 +58,7 @@ def following(state: CaseState, before: CaseState, of_before: Document) -> Docum
 
 
 def state_document(state: CaseState | None) -> Document:
-    """A case's state as the trail tells it. Empty before the case is opened."""
+    """Return a case's state as the audit trail shows it, which is empty before the opening."""
     if state is None:
         return {}
     values = state.__dict__
@@ -70,7 +73,7 @@ class StateDocuments:
         self._kept: OrderedDict[UUID, tuple[CaseState, Document]] = OrderedDict()
 
     def of(self, state: CaseState | None) -> Document:
-        """The document of ``state``, which nobody changes."""
+        """Return the document of ``state``, which callers must not change."""
         if state is None:
             return {}
         known = self._kept.pop(state.case_id, None)
@@ -116,7 +119,10 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
 
 
 def _writer(value: Any) -> Callable[[Any], Any]:
-    """How values of this one's type are written, found once for each type."""
+    """Return the function that writes values of this value's type.
+
+    The function is found once for each type.
+    """
     match value:
         case BaseModel():
             return document
