@@ -13,8 +13,9 @@ still have its value in the clear. Rules, folds and exports do not see that valu
 :meth:`Upcasters.in_clear` returns it, for the countries of the case.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 Fields = Mapping[str, Any]
@@ -52,6 +53,10 @@ class Upcasters:
             if step.from_version != len(of_kind) + 1:
                 raise ValueError(f"{step.kind} has no step from version {len(of_kind) + 1}")
             of_kind.append(step)
+
+    def __iter__(self) -> Iterator[Upcaster]:
+        """Iterate over every step, kind by kind."""
+        return chain.from_iterable(self._steps.values())
 
     def version(self, kind: str) -> int:
         """Return the version in which actions of ``kind`` are signed today."""
