@@ -39,7 +39,7 @@ class SealError(ValueError):
 
 
 def sealed_size(content: int) -> int:
-    """How many bytes so many become when they are sealed."""
+    """Return the sealed size, in bytes, of a content of ``content`` bytes."""
     return _ENCAPSULATED_BYTES + content + _TAG_BYTES
 
 
@@ -52,7 +52,7 @@ class CountryPublicKey:
 
     @property
     def id(self) -> str:
-        """The key's name: the SHA-256 of its bytes."""
+        """Return the key's name: the SHA-256 of its bytes."""
         return hashlib.sha256(bytes(self)).hexdigest()
 
     def __bytes__(self) -> bytes:
@@ -90,7 +90,10 @@ class CountryPublicKey:
 
 @lru_cache(maxsize=64)
 def _read(ml_kem: bytes, x25519: bytes) -> hpke.MLKEM768X25519PublicKey:
-    """Raises ``ValueError`` where they are no keys."""
+    """Read the two public keys, and return them as one hybrid key.
+
+    Raises ``ValueError`` if the bytes are no keys.
+    """
     return hpke.MLKEM768X25519PublicKey(
         MLKEM768PublicKey.from_public_bytes(ml_kem), X25519PublicKey.from_public_bytes(x25519)
     )
@@ -101,7 +104,7 @@ class CountryKey(Protocol):
 
     @property
     def public(self) -> CountryPublicKey:
-        """What others seal to."""
+        """Return the public key, to which others seal."""
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
         """Open what was sealed to this country. Raises ``SealError``."""
@@ -120,7 +123,10 @@ class FileCountryKey:
 
     @classmethod
     def load(cls, path: Path, passphrase: str) -> Self:
-        """Raises ``ValueError`` where the file is no such key, or the passphrase is another."""
+        """Load a country's key from its file.
+
+        Raises ``ValueError`` if the file holds no such key, or the passphrase is another.
+        """
         try:
             read = jwe.decrypt_compact(path.read_bytes(), _key(passphrase), registry=_JWE)
             content = json.loads(read.plaintext or b"")

@@ -10,7 +10,10 @@ from nacl.signing import VerifyKey
 
 
 def verifies(key: OKPKey, signature: bytes, message: bytes) -> bool:
-    """Whether ``signature`` is of ``message`` by ``key``, whose curve must be Ed25519."""
+    """Return whether ``signature`` is of ``message`` by ``key``.
+
+    The result is ``False`` for a key of a curve other than Ed25519.
+    """
     if key.curve_name != "Ed25519":
         return False
     public = key.public_key.public_bytes_raw()

@@ -17,7 +17,7 @@ _PUBLIC_KEY_BYTES = 32
 
 
 def generate() -> OKPKey:
-    """A new private key."""
+    """Return a new private key."""
     return OKPKey.generate_key("Ed25519")
 
 
@@ -27,12 +27,15 @@ def key_id(key: OKPKey) -> str:
 
 
 def public_part(key: OKPKey) -> PublicKey:
-    """What is registered of a key."""
+    """Return the public part of a key, which is registered."""
     return PublicKey(x=str(key.as_dict(private=False)["x"]))
 
 
 def from_public(public: PublicKey) -> OKPKey:
-    """A key that can verify. Raises ``ValueError`` where it is no point of the curve."""
+    """Return a key that can verify.
+
+    Raises ``ValueError`` if the public key is no point of the curve.
+    """
     try:
         return OKPKey.import_key(public.model_dump())
     except JoseError as error:
@@ -40,9 +43,10 @@ def from_public(public: PublicKey) -> OKPKey:
 
 
 def check_grantable(public: PublicKey) -> None:
-    """Raises ``ValueError`` for a key that is not to be registered.
+    """Check that a key may be registered.
 
-    One that is no point of the curve, binds no one, or has a second name by another encoding.
+    Raises ``ValueError`` if the key is no point of the curve, binds no one, or has a second name by
+    another encoding.
     """
     raw = urlsafe_b64decode(public.x.encode())
     if urlsafe_b64encode(raw).decode() != public.x or not binds_signer(raw):

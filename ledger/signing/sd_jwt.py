@@ -48,7 +48,7 @@ class Disclosure:
 
     @cached_property
     def digest(self) -> str:
-        """The digest of the encoded text, which is hashed once, when it is first needed."""
+        """Return the digest of the encoded text, which is hashed once, when it is first needed."""
         return digest(self.encoded)
 
 
@@ -62,7 +62,7 @@ class SdJwt:
     disclosures: tuple[Disclosure, ...]
 
     def without_disclosures(self) -> str:
-        """The issuer-signed JWT alone, still a valid SD-JWT."""
+        """Return the issuer-signed JWT alone, still a valid SD-JWT."""
         return f"{self.jwt}~"
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ class SdJwt:
 
 
 def digest(encoded_disclosure: str) -> str:
-    """base64url SHA-256 of an encoded disclosure (RFC 9901 section 4.2.3)."""
+    """Return the base64url SHA-256 of an encoded disclosure (RFC 9901, section 4.2.3)."""
     return _b64(hashlib.sha256(encoded_disclosure.encode("ascii")).digest())
 
 
@@ -82,7 +82,10 @@ def make_disclosure(name: str, value: Any) -> Disclosure:
 
 
 def decoy_digest() -> str:
-    """A digest of nothing (RFC 9901 section 4.2.5), so that counts tell nothing."""
+    """Return a decoy digest (RFC 9901, section 4.2.5).
+
+    It belongs to no disclosure, so that the number of digests reveals nothing.
+    """
     return _b64(hashlib.sha256(secrets.token_bytes(32)).digest())
 
 
@@ -149,9 +152,9 @@ def verify(sd_jwt: SdJwt, key: OKPKey) -> None:
 
 
 def verifies(text: str, key: OKPKey) -> bool:
-    """Whether the signature of an SD-JWT as text holds, whose ``alg`` is known to be ours.
+    """Return whether the signature of an SD-JWT holds; its ``alg`` must be checked already.
 
-    Raises ``SdJwtError`` where it is none.
+    Raises ``SdJwtError`` if the text has no signature.
     """
     signed, _, signature = text.partition("~")[0].rpartition(".")
     return ed25519.verifies(key, _unb64(signature), signed.encode("ascii"))
@@ -191,10 +194,10 @@ def _unb64(text: str) -> bytes:
 
 
 def _compact_json(data: bytes) -> Any:
-    """The value of JSON in the compact form, or ``None`` for any other.
+    """Return the value of JSON in the compact form, or ``None`` for any other JSON.
 
-    Such content gives the same bytes again: it has no repeated name, and nothing that the strict
-    decoder refuses. It is read in half the time.
+    Compact JSON gives the same bytes when it is written again: it has no repeated name, and nothing
+    that the strict decoder refuses. It is read in half the time.
     """
     try:
         content = from_json(data, allow_inf_nan=False)

@@ -106,7 +106,7 @@ class Mark(StrEnum):
 
     @property
     def has_effect(self) -> bool:
-        """Whether the event changed the case or protocol all the same."""
+        """Return whether an event with this mark changed the case or protocol all the same."""
         return self is Mark.NOT_CANONICAL
 
 
@@ -136,12 +136,15 @@ class SignedAction:
 
     @property
     def is_understood(self) -> bool:
-        """Whether the kind and fields are those of an action that this program has."""
+        """Return whether this program has an action of the kind and with the fields."""
         return self.kind != NOT_UNDERSTOOD
 
     @property
     def model(self) -> type[Action]:
-        """Raises ``KeyError`` where the action is not understood."""
+        """Return the model of the action's kind.
+
+        Raises ``KeyError`` if the action is not understood.
+        """
         return ALL_ACTIONS[self.kind]
 
     @property
@@ -282,7 +285,11 @@ def _read_canonical(parsed: SdJwt, text: str) -> SignedAction:
 
 @lru_cache(maxsize=4096)
 def _canonical_header(encoded: str) -> ActionHeader:
-    """An agency's actions all have the same header. Raises ``Refusal``."""
+    """Return the header of a signed action, read from its encoded text.
+
+    All actions of an agency have the same header. Raises ``Refusal`` if the header is not
+    canonical.
+    """
     return _canonical(ActionHeader, sd_jwt.header_of(encoded), "header")
 
 
@@ -298,9 +305,10 @@ def _read_earlier(parsed: SdJwt, text: str) -> SignedAction:
 
 
 def _split(claims: ActionClaims) -> tuple[type[LedgerModel], int, dict[str, Any], tuple[str, ...]]:
-    """The model of the ``ledger`` fields, their version, themselves in today's, and the digests.
+    """Return the ``ledger`` model, the schema version, the ``ledger`` fields and the digests.
 
-    Raises ``Refusal`` for an unknown kind or version, and for other digests than it carries.
+    The fields are brought to today's version. Raises ``Refusal`` for an unknown kind or version,
+    and for another number of digests than the kind carries.
     """
     kind = ALL_ACTIONS.get(claims.kind)
     if kind is None:
@@ -368,7 +376,10 @@ def _not_understood(
     payload: Mapping[str, Any],
     recorded_at: datetime,
 ) -> SignedAction:
-    """The action that stands for a text: what its claims say is kept where it has the form."""
+    """Return the action that stands for a text that this program does not understand.
+
+    It keeps each claim that has the expected form.
+    """
     claimed: dict[str, Any] = {}
     for name, adapter in _CLAIMED.items():
         try:
@@ -455,7 +466,10 @@ def _check_each(
 
 
 def _todays(kind: str, version: int, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields as today's model has them; what an upcaster cannot read is refused as well."""
+    """Return the fields as today's model has them.
+
+    Raises ``Refusal`` if an upcaster cannot read them or a field in clear is invalid.
+    """
     try:
         in_clear = upcasters().in_clear(kind, version, fields)
         todays = upcasters().upcast(kind, version, fields)
@@ -472,7 +486,10 @@ def _todays(kind: str, version: int, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _canonical(model: type[M], content: Mapping[str, Any], where: str) -> M:
-    """Raises ``Refusal`` (``not-canonical``) for content in any other form."""
+    """Return the content as a model.
+
+    Raises ``Refusal`` (``not-canonical``) for content in any other form than the canonical one.
+    """
     for name, value in content.items():
         if value is None:
             named = name if name in model.model_fields else _UNKNOWN

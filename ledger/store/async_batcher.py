@@ -26,7 +26,7 @@ class AsyncBatcher(Generic[Q, A]):
         self._task: asyncio.Task[None] | None = None
 
     def ask(self, question: Q) -> asyncio.Future[A]:
-        """The answer, to be awaited. It raises what ``answer`` raises."""
+        """Return a future of the answer; it raises the exception that ``answer`` raises."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[A] = loop.create_future()
         self._waiting.append((question, future))

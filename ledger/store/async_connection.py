@@ -36,7 +36,10 @@ class SharedConnection:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
-        """The connection, in autocommit mode. Raises ``psycopg.OperationalError``."""
+        """Yield the connection, in autocommit mode.
+
+        Raises ``psycopg.OperationalError`` if the database cannot be reached.
+        """
         async with self._turn:
             connection = await self._usable()
             try:

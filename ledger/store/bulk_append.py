@@ -111,7 +111,7 @@ def record_new(
 
 
 def recorded_cases(connection: Connection[DictRow], case_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of ``case_ids`` that the ledger has."""
+    """Return the ids among ``case_ids`` whose cases the ledger has."""
     rows = connection.execute(_RECORDED, (list(case_ids),), prepare=True).fetchall()
     return {row["originator_id"] for row in rows}
 
@@ -119,7 +119,7 @@ def recorded_cases(connection: Connection[DictRow], case_ids: Sequence[UUID]) ->
 def _packed(
     events: Sequence[NewEvent], position: int, recorded_at: datetime, leaves: list[bytes]
 ) -> Iterator[bytes]:
-    """The rows as COPY reads them, block by block; their leaf hashes are put into ``leaves``."""
+    """Yield the rows block by block, as COPY reads them, and add the leaf hashes to ``leaves``."""
     before, after = event_bytes.around(recorded_at)
     moment = (recorded_at - _POSTGRES_EPOCH) // timedelta(microseconds=1)
     first, length, last = _FIRST.pack, _LENGTH.pack, _LAST.pack

@@ -29,7 +29,7 @@ def rows_by_position(
     upto: int | None = None,
     kinds: Collection[str] | None = None,
 ) -> Iterator[RecordedRow]:
-    """Rows by position, beyond ``after`` and up to ``upto``: all, or those of some ``kinds``."""
+    """Yield rows by position, beyond ``after`` and up to ``upto``: all, or some ``kinds``."""
     where: list[Composable] = [SQL("true")]
     if after is not None:
         where.append(SQL("notification_id > {}").format(Literal(after)))
@@ -47,7 +47,7 @@ def rows_by_case(
     upto_case: UUID | None = None,
     upto: int,
 ) -> Generator[RecordedRow, None, None]:
-    """Each case's rows one after another, by version, at positions up to ``upto``.
+    """Yield each case's rows one after another, by version, at positions up to ``upto``.
 
     The cases are those whose ids lie above ``above``, up to ``upto_case``.
     """
@@ -62,7 +62,7 @@ def rows_by_case(
 def rows_of(
     connection: Connection[Any], originator_id: UUID, *, upto: int
 ) -> Iterator[RecordedRow]:
-    """The rows of one case, or of the registry, by version, at positions up to ``upto``."""
+    """Yield the rows of one case, or of the registry, by version, at positions up to ``upto``."""
     where = [
         SQL("originator_id = {}").format(Literal(originator_id)),
         SQL("notification_id <= {}").format(Literal(upto)),

@@ -27,7 +27,10 @@ class ServerTooOldError(RuntimeError):
 
 
 def check_server(connection: BaseConnection[Any]) -> None:
-    """Raises ``ServerTooOldError`` naming the version of a PostgreSQL that is too old."""
+    """Check that the PostgreSQL server is new enough.
+
+    Raises ``ServerTooOldError``, which names the server's version, if it is too old.
+    """
     found = connection.info.server_version
     if found < OLDEST_SERVER * 10_000:
         raise ServerTooOldError(
@@ -53,13 +56,16 @@ class PooledConnection(Connection[DictRow]):
 
 
 def check_since(connection: Connection[Any], since: float | None) -> None:
-    """Raises ``ReconnectedError`` where a connection was opened after a moment."""
+    """Check that a connection was open at a moment: ``since`` is ``time.monotonic()``, in seconds.
+
+    Raises ``ReconnectedError`` if the connection was opened later.
+    """
     if since is not None and getattr(connection, "opened_at", math.inf) > since:
         raise ReconnectedError("the connection was opened meanwhile")
 
 
 def _configure(connection: PooledConnection, role: str) -> None:
-    """What a pool does with each new connection."""
+    """Set the role of a pool's new connection, and note when it was opened."""
     set_role(connection, role)
     connection.opened_at = time.monotonic()
 
@@ -77,7 +83,10 @@ def set_local_role(connection: Connection[Any], role: str) -> None:
 
 
 def is_over(connection: BaseConnection[Any]) -> bool:
-    """Whether the server went away, found out without asking it: nothing comes unasked but that."""
+    """Return whether the server closed the connection, without a question to the server.
+
+    A server sends nothing unasked but the end of the connection.
+    """
     if connection.closed:
         return True
     poll = select.poll()
@@ -148,23 +157,27 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[Connection[DictRow]]:
-        """A connection in autocommit mode."""
+        """Yield a connection in autocommit mode."""
         self._pool.open()
         with self._pool.connection() as connection:
             yield connection
 
     @contextmanager
     def transaction(self, *, role: str | None = None) -> Iterator[Connection[DictRow]]:
-        """A transaction, in another role where one is named (a country's vault)."""
+        """Yield a connection in a transaction, in another role if one is named.
+
+        A country's vault has such a role.
+        """
         with self.connection() as connection, connection.transaction():
             if role is not None:
                 set_local_role(connection, role)
             yield connection
 
     def apart(self, role: str) -> "Database":
-        """One more connection, in another role, that is closed with this pool.
+        """Return a pool of one more connection, in another role, that is closed with this pool.
 
-        It is not looked at first whether it is still there: who uses it tries again.
+        The pool does not check first whether the server closed the connection: the caller tries
+        again.
         """
         made = Database(self.conninfo, max_size=1, role=role, is_checked=False)
         self._apart.append(made)

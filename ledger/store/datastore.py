@@ -25,10 +25,10 @@ class LedgerDatastore(PostgresDatastore):
 
     @cached_property
     def appends(self) -> "LedgerDatastore":
-        """One more connection, for appends alone.
+        """Return a datastore of one more connection, for appends alone.
 
-        It is not looked at first whether it is still there: an append that finds it gone is tried
-        again.
+        It does not check first whether the server closed the connection: an append that finds it
+        closed is tried again.
         """
         return LedgerDatastore(self._conninfo, pool_size=1, role=self._role, is_checked=False)
 

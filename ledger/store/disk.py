@@ -41,7 +41,10 @@ class Space:
 
     @classmethod
     def of(cls, path: Path) -> "Space":
-        """The file system that ``path`` is on, or would be. Raises ``OSError``."""
+        """Return the space of the file system that ``path`` is on, or would be.
+
+        Raises ``OSError`` if the system cannot read it.
+        """
         while not path.exists() and path != path.parent:
             path = path.parent
         found = os.statvfs(path)
@@ -67,13 +70,13 @@ class Marks:
         return min(_LOW_BYTES, space.size_bytes // _PART_OF_SMALL_DISK)
 
     def reserve(self, space: Space) -> int:
-        """Bytes that the reserve holds when it is whole."""
+        """Return the size of the whole reserve, in bytes."""
         if self.reserve_bytes is not None:
             return self.reserve_bytes
         return min(_RESERVE_BYTES, space.size_bytes // _PART_OF_SMALL_DISK // 4)
 
     def is_low(self, space: Space) -> bool:
-        """Whether nothing new may be taken."""
+        """Return whether the space is too low to take anything new."""
         return space.free_bytes < self.low(space) or space.is_short_of_files
 
 
@@ -92,7 +95,7 @@ class Reserve:
             _log.warning("the reserve cannot be looked after", error=error.strerror)
 
     def pieces(self) -> list[Path]:
-        """The files that hold space now."""
+        """Return the files that hold space now."""
         return sorted(self._directory.glob("piece-*"))
 
     def _look(self) -> None:

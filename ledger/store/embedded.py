@@ -42,7 +42,10 @@ local replication all peer map={_MAP}
 
 
 def default_directory() -> Path:
-    """Where the embedded server keeps its data: under the user's data directory."""
+    """Return the default data directory of the embedded server.
+
+    It is under the user's data directory.
+    """
     return platformdirs.user_data_path("case-ledger") / "postgresql"
 
 
@@ -54,7 +57,10 @@ class EmbeddedServer:
     """
 
     def __init__(self, directory: Path | None = None) -> None:
-        """Raises ``ValueError`` where the server could be reached by other users."""
+        """Start the server, or join the one that runs in this directory.
+
+        Raises ``ValueError`` if other users could reach the server.
+        """
         self.directory = (directory or default_directory()).expanduser().resolve()
         self.directory.parent.mkdir(parents=True, exist_ok=True)
         self._server: Any = None
@@ -165,7 +171,10 @@ class EmbeddedServer:
             os.close(descriptor)
 
     def _check_socket(self) -> None:
-        """Raises ``ValueError`` where the socket is not in the data directory."""
+        """Check that the socket is in the data directory.
+
+        Raises ``ValueError`` if it is not.
+        """
         found = Path(self._server.get_postmaster_info().socket_dir)
         if found.resolve() != self.directory:
             raise ValueError(

@@ -49,7 +49,10 @@ class EventReader(PostgresApplicationRecorder):
         desc: bool = False,
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
-        """As the library's, with each event's position (``Notification``)."""
+        """Return an aggregate's events as the library does.
+
+        Each event is a ``Notification``, which has its position.
+        """
         statement = SQL(
             "SELECT notification_id, originator_version, topic, state FROM ledger.events"
             " WHERE originator_id = %(id)s AND originator_version > %(gt)s"
@@ -75,7 +78,7 @@ class EventReader(PostgresApplicationRecorder):
             ]
 
     def select_later(self, versions: Mapping[UUID, int]) -> Sequence[Notification]:
-        """The events of many aggregates after a version of each: one's after another's."""
+        """Return the events of many aggregates after a version of each, grouped by aggregate."""
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
                 _LATER,
@@ -105,7 +108,10 @@ class EventReader(PostgresApplicationRecorder):
         return rows[0]["size"], {row["id"]: row["last"] for row in rows if row["last"] is not None}
 
     def originators_of(self, kinds: Collection[str], *, after: int, upto: int) -> Sequence[UUID]:
-        """The aggregate of each event of these kinds, from position ``after + 1`` to ``upto``."""
+        """Return the aggregate of each event of these kinds, in order of position.
+
+        The positions are from ``after + 1`` to ``upto``.
+        """
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
                 "SELECT originator_id FROM ledger.events WHERE notification_id > %s"
@@ -116,7 +122,7 @@ class EventReader(PostgresApplicationRecorder):
         return [row["originator_id"] for row in rows]
 
     def select_case_ids(self, after: UUID, limit: int) -> Sequence[UUID]:
-        """The next aggregates in the order of their ids; the protocol's is among them."""
+        """Return the next aggregates in the order of their ids; the protocol's is among them."""
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
                 "SELECT originator_id FROM ledger.events WHERE originator_id > %s"
@@ -127,7 +133,10 @@ class EventReader(PostgresApplicationRecorder):
         return [row["originator_id"] for row in rows]
 
     def changed_since(self, after: int, upto: int) -> Sequence[UUID]:
-        """The aggregates of the events from position ``after + 1`` to ``upto``, once each."""
+        """Return the aggregates of the events in a range, once each.
+
+        The positions are from ``after + 1`` to ``upto``.
+        """
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
                 "SELECT DISTINCT originator_id FROM ledger.events"
@@ -138,7 +147,7 @@ class EventReader(PostgresApplicationRecorder):
         return [row["originator_id"] for row in rows]
 
     def find_action(self, action_id: UUID) -> RecordedRow | None:
-        """The event of an action, if it was recorded."""
+        """Return the event of an action, if it was recorded."""
         with self.datastore.get_connection() as connection:
             row = connection.execute(
                 "SELECT * FROM ledger.events WHERE action_id = %s", (action_id,), prepare=True
@@ -146,7 +155,7 @@ class EventReader(PostgresApplicationRecorder):
         return None if row is None else RecordedRow.of(row)
 
     def select_rows(self, after: int, limit: int) -> list[RecordedRow]:
-        """Rows by position, beginning after ``after``."""
+        """Return rows by position, beginning after ``after``."""
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
                 "SELECT * FROM ledger.events WHERE notification_id > %s"
@@ -157,7 +166,7 @@ class EventReader(PostgresApplicationRecorder):
         return [RecordedRow.of(row) for row in rows]
 
     def select_positions(self, positions: Sequence[int]) -> list[RecordedRow]:
-        """The rows at these positions, in order."""
+        """Return the rows at these positions, in order."""
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
                 "SELECT * FROM ledger.events WHERE notification_id = ANY(%s)"
@@ -168,7 +177,7 @@ class EventReader(PostgresApplicationRecorder):
         return [RecordedRow.of(row) for row in rows]
 
     def select_actions(self, action_ids: Sequence[UUID]) -> list[RecordedRow]:
-        """The rows of those of these actions that were recorded, in order."""
+        """Return the rows of the recorded ones of these actions, in order."""
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
                 "SELECT * FROM ledger.events WHERE action_id = ANY(%s) ORDER BY notification_id",
@@ -178,9 +187,9 @@ class EventReader(PostgresApplicationRecorder):
         return [RecordedRow.of(row) for row in rows]
 
     def position_at(self, moment: datetime) -> int:
-        """The last position that was recorded by then; 0 before the first.
+        """Return the last position that was recorded by then; 0 before the first.
 
-        Times never go back, so that a search by halves finds it.
+        Times of recording never go back, so that a binary search finds it.
         """
         low, high = 0, self.max_notification_id() or 0
         while low < high:
@@ -192,7 +201,7 @@ class EventReader(PostgresApplicationRecorder):
     def recorded_action_ids(
         self, action_ids: Sequence[UUID], *, upto: int | None = None
     ) -> set[UUID]:
-        """Which of these actions were recorded, at ``upto`` or before."""
+        """Return the ids of these actions that were recorded, at ``upto`` or before."""
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
                 "SELECT action_id FROM ledger.events"
@@ -202,7 +211,7 @@ class EventReader(PostgresApplicationRecorder):
         return {row["action_id"] for row in rows}
 
     def last_recorded_at(self) -> datetime:
-        """When the last event was recorded; long ago, where there is none."""
+        """Return when the last event was recorded; a time long ago if there is none."""
         with self.datastore.get_connection() as connection:
             head = connection.execute("SELECT recorded_at FROM ledger.head").fetchone()
         if head is None:
@@ -211,11 +220,11 @@ class EventReader(PostgresApplicationRecorder):
         return recorded_at
 
     def tree(self) -> Tree:
-        """The tree over every event up to now."""
+        """Return the tree over every event up to now."""
         return Tree(self.frontier().size, self.read_hashes)
 
     def frontier(self) -> Frontier:
-        """The frontier of the tree, as it was stored with the last event."""
+        """Return the frontier of the tree, as it was stored with the last event."""
         with self.datastore.get_connection() as connection:
             head = connection.execute(
                 "SELECT position, frontier FROM ledger.head", prepare=True
@@ -225,7 +234,7 @@ class EventReader(PostgresApplicationRecorder):
         return Frontier.from_bytes(head["position"], head["frontier"])
 
     def read_hashes(self, level: int, start: int, count: int) -> list[bytes]:
-        """Stored hashes of a tile level: of leaves at 0, of full tiles above."""
+        """Return stored hashes of a tile level: of leaves at level 0, of full tiles above."""
         with self.datastore.get_connection() as connection:
             rows = connection.execute(
                 _LEAVES if level == 0 else _TILE_HASHES,

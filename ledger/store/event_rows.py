@@ -86,7 +86,7 @@ class RecordedRow:
 
     @classmethod
     def of(cls, row: DictRow) -> Self:
-        """The row as the database gives it."""
+        """Return the row as the database gives it."""
         return cls(
             position=row["notification_id"],
             originator_id=row["originator_id"],
@@ -99,7 +99,10 @@ class RecordedRow:
         )
 
     def event(self) -> ActionRecorded:
-        """The event that the row holds, read back. Raises as ``events.event.recorded``."""
+        """Return the event that the row holds.
+
+        Raises as ``events.event.recorded`` does.
+        """
         return recorded(self.state, self.originator_id, self.version, self.position)
 
 
@@ -163,7 +166,10 @@ def insert_rows(
 
 
 def insert_locked(curs: Cursor[DictRow], head: Head, rows: Sequence[RecordedRow]) -> Head:
-    """As :func:`insert_rows`, of a head whose lock is held: it stands where it says."""
+    """Insert rows after a head whose lock is held, and return the new head.
+
+    It works as :func:`insert_rows` does. The ledger stands at that head, because of the lock.
+    """
     moved = insert_rows(curs, head, rows)
     if moved is None:
         raise IntegrityError("the head moved although it is locked")

@@ -43,7 +43,10 @@ class GroupCommit(Generic[T, R]):
         self._is_led = False
 
     def call(self, item: T) -> R:
-        """The outcome of ``item``. Raises what its work came to."""
+        """Return the outcome of ``item``, after its group is done.
+
+        Raises the exception that the item's work came to.
+        """
         own: _Waiting[T, R] = _Waiting(item)
         with self._lock:
             self._queue.append(own)

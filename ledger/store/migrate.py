@@ -41,24 +41,24 @@ class Component:
 
 
 def ledger_components(parties: Iterable[str]) -> tuple[Component, ...]:
-    """The ledger's own tables, and a vault for each party."""
+    """Return the ledger's own tables, and a vault for each party."""
     own = Component("ledger", resources.files("ledger.store") / "migrations")
     return (own, *map(vault_component, parties))
 
 
 def vault_component(party: str) -> Component:
-    """The tables of one party's vault."""
+    """Return the tables of one party's vault."""
     reader = Identifier(reader_role(party))
     return _of_party("vault", party, vault_schema(party), vault_role(party), reader=reader)
 
 
 def witness_component(party: str) -> Component:
-    """The tables of one party's witness, which may stand in a database of its own."""
+    """Return the tables of one party's witness, which may stand in a database of its own."""
     return _of_party("witness", party, witness_schema(party), witness_role(party))
 
 
 def _of_party(kind: str, party: str, schema: str, role: str, **more: Composable) -> Component:
-    """A template of migrations, applied to one party's schema and role."""
+    """Return a template of migrations, applied to one party's schema and role."""
     directory = resources.files("ledger.store") / f"{kind}_migrations"
     names = {"schema": Identifier(schema), "role": Identifier(role), **more}
     return Component(f"{kind}-{party.lower()}", directory, names)
@@ -81,7 +81,10 @@ def vault_role(party: str) -> str:
 
 
 def reader_role(party: str) -> str:
-    """The role that reads disclosures, under row-level security, and changes nothing."""
+    """Return the name of the role that reads disclosures of a party's vault.
+
+    The role is under row-level security, and changes nothing.
+    """
     return f"case_ledger_reader_{party.lower()}"
 
 
@@ -96,7 +99,10 @@ def write_access_matrix(conninfo: str, protocol: Protocol, parties: Iterable[str
 
 
 def access_rows(protocol: Protocol) -> set[tuple[str, str, str]]:
-    """The protocol's access matrix as rows of a vault's table: role, operation, field group."""
+    """Return the protocol's access matrix as rows of a vault's table.
+
+    Each row is a role, an operation and a field group.
+    """
     return {
         (role, operation.value, group.value)
         for role, operations in protocol.access.items()

@@ -41,7 +41,10 @@ class Listener(PeriodicWorker):
         lock: int | None = None,
         name: str = "listen",
     ) -> None:
-        """``lock`` is an advisory lock that the connection holds, shared, while it lasts."""
+        """Set up the listener; ``lock`` is an advisory lock that its connection holds, shared.
+
+        The connection holds the lock while it lasts.
+        """
         self._conninfo = conninfo
         self._handlers = handlers
         self._when_listening = when_listening

@@ -135,12 +135,12 @@ class LedgerRecorder(EventReader):
         self._head, self._last_at = None, datetime.fromtimestamp(0, UTC)
 
     def create_table(self) -> None:
-        """Nothing to do: tables are made by migrations, which this role cannot run."""
+        """Do nothing: migrations, which this role cannot run, make the tables."""
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
     ) -> Sequence[int] | None:
-        """As the library's: the positions of the events, which are durable."""
+        """Insert events as the library does, and return their positions; they are durable."""
         return [row.position for row in self.append(stored_events, **kwargs)]
 
     @retrying((InterfaceError, OperationalError), attempts=10, backoff=Backoff(0.1, 1.0)).wraps
@@ -248,7 +248,7 @@ class LedgerRecorder(EventReader):
     def _taken(
         self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
     ) -> tuple[set[UUID], set[tuple[UUID, int]]]:
-        """Those of the proposed action ids, and of the proposed versions, that events have."""
+        """Return the proposed action ids, and the proposed versions, that events have already."""
         events = [event for proposal in proposals for event in proposal.events]
         proposed = {
             "actions": Uuids(event.action_id for event in events),
@@ -358,7 +358,7 @@ def _place(
 def _placed(
     proposals: Sequence[AppendRequest], head: Head, verdict: _Verdict
 ) -> list[Placed] | None:
-    """As :func:`_place`, where all are accepted; ``None`` where one is not."""
+    """Place the proposals as :func:`_place` does; return ``None`` if one is not accepted."""
     outcomes = _place(proposals, head, verdict)
     placed = [one for one in outcomes if not isinstance(one, Exception)]
     return placed if len(placed) == len(outcomes) else None

@@ -51,7 +51,10 @@ def read_within(directory: Path, name: str, most_bytes: int) -> bytes:
 
 
 def check_within(directory: Path, name: str) -> None:
-    """Raises ``NotReadableError`` unless a library may read this file of such a directory."""
+    """Check that a library may read this file of a directory that somebody handed over.
+
+    Raises ``NotReadableError`` if it may not.
+    """
     open_ordinary(_without_links(directory, name)).close()
 
 

@@ -27,7 +27,7 @@ class PeriodicTask:
         first_after: float = 0.0,
         backoff: Backoff = USUAL,
     ) -> None:
-        """``every`` is the usual time between two steps, in seconds."""
+        """Set up the task; ``every`` is the usual time between two steps, in seconds."""
         self.name = name
         self.health = StepHealth(0, 0, None)
         """How the steps went until now."""

@@ -43,9 +43,9 @@ class PeriodicWorker:
         at_most_every: float = 0.0,
         backoff: Backoff = USUAL,
     ) -> None:
-        """All times are in seconds.
+        """Set up the worker; all times are in seconds.
 
-        ``every`` is the usual time between two steps. ``at_most_every`` is waited even where
+        ``every`` is the usual time between two steps. The worker waits ``at_most_every`` even if
         :meth:`wake` is called meanwhile. The first step begins ``first_after`` the start.
         """
         self.name = name
@@ -65,12 +65,15 @@ class PeriodicWorker:
 
     @property
     def health(self) -> StepHealth:
-        """How the steps went until now."""
+        """Return how the steps went until now."""
         return self.__health
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the worker was asked to stop. A long step asks this, and ends early."""
+        """Return whether the worker was asked to stop.
+
+        A long step asks this, and ends early.
+        """
         return self.__is_stopping
 
     def wake(self) -> None:
@@ -99,7 +102,7 @@ class PeriodicWorker:
         raise TimeoutError(f"no step of {self.name} ended in {seconds} seconds")
 
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
+        """Return whether the thread runs."""
         return self.__thread.is_alive()
 
     def start(self) -> None:

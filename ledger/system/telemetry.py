@@ -22,7 +22,7 @@ def span(
     parent: Context | None = None,
     kind: SpanKind = SpanKind.INTERNAL,
 ) -> AbstractContextManager[Span]:
-    """A span around a block; an error that leaves the block marks it."""
+    """Return a span around a block; an error that leaves the block marks the span."""
     if _is_off():
         return _NOTHING  # the library's own nothing costs a twentieth of recording an action
     return _recorded(name, attributes, parent, kind)

@@ -30,7 +30,7 @@ _NAMING_KEYS = (ProtocolAdopted.kind, KeyRegistered.kind)
 
 @contextmanager
 def one_moment(connection: Connection[Any]) -> Iterator[Connection[Any]]:
-    """All that is read in the block is of one snapshot; nothing is written."""
+    """Yield the connection in a read-only transaction: all reads in it are of one snapshot."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield connection
@@ -39,7 +39,7 @@ def one_moment(connection: Connection[Any]) -> Iterator[Connection[Any]]:
 def stored_rows(
     connection: Connection[Any], kinds: Collection[str] | None = None
 ) -> Iterator[RecordedRow]:
-    """Rows by position, one in memory at a time: every one, or those of some ``kinds``.
+    """Yield rows by position, one in memory at a time: every row, or the rows of some ``kinds``.
 
     The connection is the stream's until it ends.
     """
@@ -47,13 +47,13 @@ def stored_rows(
 
 
 def stored_count(connection: Connection[Any]) -> int:
-    """How many events are stored."""
+    """Return how many events are stored."""
     with connection.cursor(row_factory=scalar_row) as cursor:
         return int(cursor.execute("SELECT count(*) FROM ledger.events").fetchone() or 0)
 
 
 def stored_keys(connection: Connection[Any]) -> dict[str, PublicKey]:
-    """The public keys that the stored acts on the protocol name, by thumbprint."""
+    """Return the public keys that the stored acts on the protocol name, by thumbprint."""
     return registered_keys(stored_rows(connection, _NAMING_KEYS))
 
 
@@ -63,9 +63,9 @@ def kept_in(
     held: tuple[str, ...] = (),
     roots: Sequence[Certificate] = (),
 ) -> ExpectedLedger:
-    """What this database itself says that its events must agree with, and ``held`` besides.
+    """Return the data of this database that its events must agree with, and ``held`` besides.
 
-    Timestamps are among it where there are ``roots`` to verify them with.
+    Timestamps are among it if there are ``roots`` to verify them with.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         timestamps = cursor.execute(_TIMESTAMPS).fetchall() if roots else []
@@ -84,7 +84,10 @@ def kept_in(
 
 
 def registered_keys(rows: Iterable[RecordedRow]) -> dict[str, PublicKey]:
-    """The public keys that a ledger's own acts name, by thumbprint; malformed ones left out."""
+    """Return the public keys that a ledger's own acts name, by thumbprint.
+
+    Malformed keys are left out.
+    """
     found: dict[str, PublicKey] = {}
     for row in rows:
         if row.kind not in _NAMING_KEYS:

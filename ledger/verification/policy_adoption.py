@@ -65,7 +65,7 @@ def adopted_in(registry: Registry | None, note: Note, tree: Tree) -> Adopted:
 
 
 def _hashes(leaves: list[bytes], level: int, start: int, count: int) -> list[bytes]:
-    """Hashes of a tile level, made of leaves."""
+    """Return hashes of a tile level, made of leaves."""
     if level == 0:
         return leaves[start : start + count]
     width = 256**level

@@ -97,7 +97,10 @@ class PolicyHistory(_EvidencePart):
 
     @property
     def head(self) -> Checkpoint | None:
-        """The last checkpoint in the file, which acts and bridges lead to. Raises ``NoteError``."""
+        """Return the last checkpoint in the file, to which the acts and bridges lead.
+
+        Raises ``NoteError`` if the checkpoint is malformed.
+        """
         notes = [period.checkpoint for period in self.periods if period.checkpoint]
         return Checkpoint.parse(Note.parse(notes[-1]).text) if notes else None
 
@@ -126,13 +129,14 @@ class TrustedPolicies:
 
     @classmethod
     def alone(cls, trusted: Policy) -> "TrustedPolicies":
-        """The trusted policy for every size: no file tells of others."""
+        """Return the trusted policy for every size: no file names other policies."""
         return cls((AgreedPolicy(0, trusted),), 0)
 
     def check(self, note: Note, *, quorum: bool = True) -> tuple[Checkpoint, dict[str, datetime]]:
-        """The checkpoint, and when which witness cosigned it. Raises ``NoteError``.
+        """Return the checkpoint, and the time at which each witness cosigned it.
 
-        Without ``quorum`` the log's signature is enough.
+        Without ``quorum``, the log's signature is enough. Raises ``NoteError`` if the checkpoint is
+        not trusted.
         """
         checkpoint = Checkpoint.parse(note.text)
         place = max(n for n, agreed in enumerate(self.periods) if agreed.since <= checkpoint.size)
@@ -155,7 +159,7 @@ class TrustedPolicies:
         return [agreed.policy for agreed in self.periods if agreed.since <= size][-1]
 
     def matches(self, recorded: Sequence[AgreedPolicy]) -> bool:
-        """Whether the policies that events adopt are the ones believed here, as far as they go."""
+        """Return whether the policies that events adopt are the trusted ones, as far as they go."""
         told = [(agreed.since, agreed.policy.trust) for agreed in self.periods[1:]]
         return [(a.since, a.policy.trust) for a in recorded] == told[: len(recorded)]
 
@@ -233,7 +237,7 @@ def with_bridges(
 
 
 def _sizes_voted_at(acts: Iterable[ProvedAct]) -> Iterator[int]:
-    """The sizes of the checkpoints that votes name."""
+    """Yield the sizes of the checkpoints that votes name."""
     for act in acts:
         action, _ = readable(base64.b64decode(act.event))
         if (named := named_checkpoint(action)) is not None:
@@ -259,10 +263,10 @@ def _trusted_before(database: Database) -> list[Policy]:
 
 
 def _acts(database: Database, registry: Registry | None, last: int) -> list[tuple[int, bytes]]:
-    """The acts on the protocol that say whose policy holds, up to a position, by position.
+    """Return the acts on the protocol that say whose policy holds, up to a position.
 
-    They are of the kinds :data:`ACTS`. An act of another kind is among them where it ended the
-    announced absence of a party.
+    Each act comes with its position, in order. The acts are of the kinds :data:`ACTS`. An act of
+    another kind is among them if it ended the announced absence of a party.
     """
     if registry is None:
         return []
@@ -278,7 +282,10 @@ def _acts(database: Database, registry: Registry | None, last: int) -> list[tupl
 
 
 def _period(database: Database, since: int, end: int, candidates: Sequence[Policy]) -> Period:
-    """The period that begins at ``since``, with the policy of which a checkpoint holds."""
+    """Return the period that begins at ``since``, with its policy and first checkpoint.
+
+    The policy is the candidate by which a checkpoint of the period holds.
+    """
     limits = {"first": since, "end": end, "limit": _CANDIDATES}
     with database.connection() as connection:
         found = connection.execute(_FIRST_PUBLISHED, limits).fetchall()
@@ -323,9 +330,9 @@ def _believed(history: PolicyHistory, trusted: Policy) -> TrustedPolicies:
 def _recorded(
     acts: Sequence[ProvedAct], head: Checkpoint, bridges: Mapping[int, Sequence[bytes]]
 ) -> Sequence[AgreedPolicy]:
-    """The policies that the parties adopted, by acts that are in the tree of ``head``.
+    """Return the policies that the parties adopted, by acts that are in the tree of ``head``.
 
-    So is each checkpoint that a vote names: ``bridges`` prove it.
+    Each checkpoint that a vote names is in that tree too: ``bridges`` prove it.
     """
     replay, reader = Revalidation(), RowReader()
     roots: dict[int, bytes] = {}
@@ -352,7 +359,10 @@ def _recorded(
 def _check_vote(
     position: int, named: Checkpoint, head: Checkpoint, bridges: Mapping[int, Sequence[bytes]]
 ) -> None:
-    """Raises ``NoteError`` unless the checkpoint that a vote names is of the same ledger."""
+    """Check that the checkpoint that a vote names is of the same ledger.
+
+    Raises ``NoteError`` if it is not.
+    """
     proof = bridges.get(named.size)
     if proof is None:
         raise NoteError(

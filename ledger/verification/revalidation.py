@@ -52,7 +52,10 @@ class RowReader:
     ledger_id: UUID = _NOWHERE
 
     def row(self, position: int, state: bytes, leaf: bytes | None = None) -> RecordedRow:
-        """The row of the event at ``position``; ``leaf`` is the leaf hash that someone gave."""
+        """Return the row of the event at ``position``.
+
+        ``leaf`` is the leaf hash that came with the event.
+        """
         action, recorded_at = readable(state)
         if action.kind == "protocol_adopted":
             self.ledger_id = _ledger_id(action)
@@ -76,7 +79,7 @@ def _ledger_id(action: SignedAction) -> UUID:
 
 
 def _adopted(action: SignedAction) -> Protocol | None:
-    """The protocol that an action adopts, if it does."""
+    """Return the protocol that an action adopts, if it does."""
     try:
         return registries.protocol_adopted_by(action)
     except (ValueError, KeyError):
@@ -129,9 +132,9 @@ class Revalidation:
     """The positions of votes that were given in another history of the ledger."""
 
     def judge(self, position: int, inspected: Inspected, root_at: RootAt) -> Iterable[str]:
-        """What does not hold of the next event; nothing, where all does.
+        """Yield each problem of the next event; nothing if all holds.
 
-        ``root_at`` is of the events before it. A vote is held against it.
+        ``root_at`` gives the roots of the events before it. A vote is held against these roots.
         """
         self.marks = []
         row = inspected.row
@@ -159,8 +162,9 @@ class Revalidation:
             yield f"it cannot be replayed ({type(error).__name__})"
 
     def _check_history(self, position: int, action: SignedAction, root_at: RootAt) -> Iterable[str]:
-        """A vote is of this history. One of another is judged all the same, so that what follows
-        from it can be shown.
+        """Yield a problem if a vote is of another history than this one.
+
+        Such a vote is judged all the same, so that its consequences can be shown.
         """
         try:
             check_named_checkpoint(action, among_first(position - 1, root_at))
@@ -171,7 +175,11 @@ class Revalidation:
     def _check_form(
         self, position: int, action: SignedAction, recorded_at: datetime
     ) -> Iterable[str]:
-        """An honest node records the canonical form, from edition 2 on."""
+        """Yield a problem if the event is not in the canonical form.
+
+        An honest node records the canonical form from edition 2 on. An event of edition 1 gets a
+        mark instead.
+        """
         if action.mark is not Mark.NOT_CANONICAL:
             return
         registry = self.registry
@@ -185,7 +193,10 @@ class Revalidation:
     def _keep_place(
         self, position: int, row: RecordedRow, action: SignedAction, recorded_at: datetime
     ) -> None:
-        """An event that is not understood counts as recorded, so that the next ones have theirs."""
+        """Count an event that is not understood as recorded.
+
+        So the next events have their places.
+        """
         originator = row.originator_id
         self.versions[originator] = self.versions.get(originator, 0) + 1
         event = ActionRecorded(originator, self.versions[originator], action, position, recorded_at)
@@ -202,7 +213,7 @@ class Revalidation:
     def _check_columns(
         self, row: RecordedRow, action: SignedAction, recorded_at: datetime
     ) -> Iterable[str]:
-        """The row says of the event what its bytes say."""
+        """Yield each column of the row that differs from the event's bytes."""
         originator = row.originator_id
         version = self.versions.get(originator, 0) + 1
         self.versions[originator] = version

@@ -206,7 +206,7 @@ def _check(state: _State, inspected: Inspected) -> None:
 
 
 def _believed(state: _State, size: int) -> set[bytes]:
-    """The roots that checkpoints of this size say, by the policy in force then."""
+    """Return the roots of the trusted checkpoints of this size, by the policy in force then."""
     registry = state.replay.registry
     agreed = registry.policy_at(size) if registry else None
     policy = agreed or state.kept.policy
@@ -247,7 +247,7 @@ def _check_tile(state: _State, position: int, made: TileHash) -> None:
 
 
 def _check_timestamps(state: _State, size: int, recorded_at: datetime | None) -> None:
-    """Those of a size, whose last event says that it was recorded then."""
+    """Check the timestamps of a size, whose last event was recorded at ``recorded_at``."""
     for stored in state.timestamps.pop(size, ()):
         by = f"the timestamp by {stored.authority}"
         try:
@@ -283,7 +283,7 @@ def _check_end(state: _State) -> None:
 
 
 def _check_policies(state: _State) -> None:
-    """The policy that was given is the first one, or one of those that are recorded."""
+    """Check that the given policy is the first one, or one of the recorded policies."""
     registry = state.replay.registry
     policies = state.kept.policies
     if policies is not None:
@@ -302,7 +302,7 @@ def _check_policies(state: _State) -> None:
 def _inspect_all(
     rows: Iterable[RecordedRow], keys: Mapping[str, PublicKey], workers: int | None
 ) -> Iterator[Inspected]:
-    """Each row inspected, in order, by as many processes as there are cores."""
+    """Yield each row inspected, in order, by as many processes as there are cores."""
     source = iter(rows)
     first = list(islice(source, _ALONE))
     count = workers if workers is not None else os.cpu_count() or 1
