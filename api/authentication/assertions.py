@@ -61,7 +61,7 @@ class Assertion:
     expires_at: datetime
 
     def using(self, ledger_id: UUID) -> Using:
-        """What is to be kept of it, for as long as it could be accepted."""
+        """Return the use to remember for as long as the assertion could be accepted."""
         # With the skew on both sides.
         keep_until = self.expires_at + 2 * CLOCK_SKEW
         return Using(self.agency, self.jti, self.issued_at, keep_until, ledger_id)
@@ -76,13 +76,19 @@ class Assertions:
         audience: str,
         moments: Callable[[], Sequence[datetime]] = lambda: (clock.now(),),
     ) -> None:
-        """``moments`` returns what time it may be now: more than one, where clocks differ."""
+        """Prepare the check of assertions.
+
+        ``moments`` returns the times that it may be now: more than one if clocks differ.
+        """
         self._database = database
         self._audience = audience
         self._moments = moments
 
     def check(self, assertion: Assertion, registry: Registry) -> Agency:
-        """Who made this assertion. Raises ``Refusal`` (unauthentic)."""
+        """Return the agency that made an assertion.
+
+        Raises ``Refusal`` (unauthentic) if the assertion is not accepted.
+        """
         moments = self._moments()
         key = _at_any(moments, partial(self._key, assertion, registry))
         try:
@@ -96,7 +102,10 @@ class Assertions:
         return agency
 
     def check_key(self, assertion: Assertion, registry: Registry) -> None:
-        """Whether a key that was known is still good, by a later registry. Raises ``Refusal``."""
+        """Check that the key of an accepted assertion is still valid by a later registry.
+
+        Raises ``Refusal`` if the key is not valid any more.
+        """
         _at_any(self._moments(), partial(self._key, assertion, registry))
 
     def _key(self, assertion: Assertion, registry: Registry, now: datetime) -> OKPKey:
@@ -144,7 +153,11 @@ def _at_any(moments: Sequence[datetime], check: Callable[[datetime], T]) -> T:
 
 
 def check_used(used: Used) -> None:
-    """Raises ``Refusal`` (``assertion-replayed``), and a problem (503) where nobody knows."""
+    """Check that an assertion was not used before.
+
+    Raises ``Refusal`` (``assertion-replayed``) if it was used, and a problem (503) if a crash lost
+    the record of whether it was used.
+    """
     match used.use:
         case Use.REPLAYED:
             raise _refused("assertion-replayed", "This assertion was used; make a new one.")

@@ -73,7 +73,7 @@ class _IdTokenClaims(BaseModel):
 
 
 def provider_keys(document: Mapping[str, Any]) -> Sequence[ProviderKey]:
-    """The signature keys of a JWK set (RFC 7517 section 5); what cannot be used is passed over."""
+    """Return the signature keys of a JWK set (RFC 7517 section 5), without unusable keys."""
     listed = document.get("keys")
     keys: list[ProviderKey] = []
     for each in listed if isinstance(listed, list) else ():
@@ -91,10 +91,11 @@ def provider_keys(document: Mapping[str, Any]) -> Sequence[ProviderKey]:
 def verify(
     token: str, keys: Sequence[ProviderKey], expected: Expected, now: datetime
 ) -> SignedInPerson:
-    """Who a token speaks of (OpenID Connect Core 1.0 section 3.1.3.7).
+    """Return the person whom an ID token identifies (OpenID Connect Core 1.0 section 3.1.3.7).
 
-    Raises ``UnknownKeyError``, and ``Refusal``: ``id-token`` where it does not hold,
-    ``second-factor`` where none is proved, ``sign-in-agency`` where no agency is named.
+    Raises ``UnknownKeyError`` if no key has the token's key id, and ``Refusal``: ``id-token`` if
+    the token does not hold, ``second-factor`` if the token proves none, ``sign-in-agency`` if the
+    token names no agency.
     """
     key = _key_for(token, keys)
     try:
@@ -117,10 +118,10 @@ def verify(
 
 
 def proves_second_factor(acr: str | None, amr: Sequence[str], asked: str | None) -> bool:
-    """Whether a token says that two factors were used.
+    """Return whether a token says that two factors were used.
 
-    Either by the context class that was asked for (``acr``), or by the methods (``amr``,
-    RFC 8176): ``mfa``, or methods of two kinds, such as a password and a one-time password.
+    The proof is either the context class that was asked for (``acr``), or the methods (``amr``, RFC
+    8176): ``mfa``, or methods of two kinds, such as a password and a one-time password.
     """
     if asked is not None and acr is not None and acr in asked.split():
         return True
@@ -129,7 +130,7 @@ def proves_second_factor(acr: str | None, amr: Sequence[str], asked: str | None)
 
 
 def pseudonym(issuer: str, subject: str) -> str:
-    """A stable name for a person that is none of their own: of issuer and subject, hashed."""
+    """Return a person's stable pseudonym: a hash of the issuer and the subject."""
     digest = hashlib.sha256(f"{issuer}\n{subject}".encode()).digest()
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
 

@@ -99,7 +99,10 @@ class UsedAssertions:
         lane: SharedConnection,
         moments: Callable[[], Sequence[datetime]] = lambda: (clock.now(),),
     ) -> None:
-        """``moments`` returns what time it may be now: more than one, where clocks differ."""
+        """Prepare the check on a shared connection.
+
+        ``moments`` returns the times that it may be now: more than one if clocks differ.
+        """
         self._lane = lane
         self._moments = moments
         self._together = AsyncBatcher(self._use_all)
@@ -156,7 +159,10 @@ class UsedAssertions:
 
 
 async def _recover(connection: AsyncConnection[DictRow]) -> None:
-    """After a crash: refuse what may have been used before it, then begin anew. Durable."""
+    """Refuse, after a crash, all assertions that may have been used before, and begin anew.
+
+    The refusal is durable.
+    """
     async with connection.transaction():
         await connection.execute("SELECT FROM access.assertions FOR UPDATE")
         marked = await connection.execute(

@@ -55,7 +55,7 @@ class Sessions:
 
     @until_given_way
     def begin(self, agency: str, person: str, key_id: str | None = None) -> str:
-        """A new session. Returns its secret, which is kept nowhere here."""
+        """Begin a new session and return its secret, which the node does not keep."""
         secret = secrets.token_urlsafe(32)
         with self._database.connection() as connection:
             connection.execute(
@@ -67,7 +67,10 @@ class Sessions:
         return secret
 
     def living(self, digests: Collection[bytes]) -> set[bytes]:
-        """Those of these sessions that have not ended. This is no use of them."""
+        """Return those of these sessions' digests whose session has not ended.
+
+        The look-up does not count as a use of the sessions.
+        """
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT digest FROM access.sessions"
@@ -107,9 +110,10 @@ class SessionsInUse:
 
     @until_given_way
     async def seen(self, secret: str, ledger_id: UUID) -> tuple[Session | None, int]:
-        """The session of a secret, ``None`` if there is none any more, and the registry's version.
+        """Return the session of a secret, and the registry's version.
 
-        That it is in use is noted twice a minute, which is exact enough for half an hour.
+        The session is ``None`` if it has ended. The use of a session is noted twice a minute, which
+        is exact enough for half an hour.
         """
         digest = _digest(secret)
         asked = {
@@ -157,7 +161,10 @@ class PendingSignIns:
         return secret
 
     def finish(self, secret: str) -> str | None:
-        """Where the browser wanted to go, told once; ``None`` where it did not set out lately."""
+        """Return the address that the browser wanted, and delete the pending sign-in.
+
+        Returns ``None`` if no sign-in was begun with this secret, or if it was begun too long ago.
+        """
         with self._database.connection() as connection:
             row = connection.execute(
                 "DELETE FROM access.sign_ins WHERE digest = %s"

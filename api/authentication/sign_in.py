@@ -75,7 +75,10 @@ class RelyingParty:
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
-        """As the settings say; ``None`` where nobody signs in. Raises ``ValueError``."""
+        """Return the relying party of the settings, or ``None`` if the settings name no provider.
+
+        Raises ``ValueError`` if the settings do not fit together.
+        """
         issuer, client_id = settings.oidc_issuer, settings.oidc_client_id
         secret, public_url = settings.oidc_client_secret, settings.public_url
         if issuer is None and client_id is None and secret is None:
@@ -167,9 +170,10 @@ class Provider:
         return self._metadata.get(_METADATA_GOOD_SECONDS)
 
     def keys(self, *, anew: bool = False) -> Sequence[ProviderKey]:
-        """The keys that it signs with. Raises ``ProviderUnavailableError``.
+        """Return the keys that the provider signs with.
 
-        ``anew`` is for a key that is not known yet, and asks no more than every few seconds.
+        ``anew`` is for a key that is not known yet. It asks the provider at most once in some
+        seconds. Raises ``ProviderUnavailableError``.
         """
         return self._keys.get(_ASK_AGAIN_AFTER_SECONDS if anew else _KEYS_GOOD_SECONDS)
 
@@ -181,7 +185,7 @@ class Provider:
         return provider_keys(self._get(self.metadata().jwks_uri))
 
     def tokens(self, relying: RelyingParty, code: str, verifier: str) -> dict[str, Any]:
-        """The tokens for a code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
+        """Return the tokens for a code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
 
         Raises ``Refusal`` (``sign-in-refused``) and ``ProviderUnavailableError``.
         """
@@ -245,12 +249,18 @@ class SignIn:
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> Self | None:
-        """``None`` where the settings name no provider. Raises ``ValueError``."""
+        """Return the sign-in of the settings, or ``None`` if the settings name no provider.
+
+        Raises ``ValueError`` if the settings do not fit together.
+        """
         relying = RelyingParty.of(settings)
         return cls(relying, database) if relying is not None else None
 
     def begin(self, return_to: str) -> StartedSignIn:
-        """Where to send a browser that wants to sign in. Raises ``ProviderUnavailableError``."""
+        """Begin a sign-in and return the address to send the browser to.
+
+        Raises ``ProviderUnavailableError``.
+        """
         metadata = self._provider.metadata()
         secret = self._pending.begin(return_to)
         asked = {"acr_values": self.relying.acr} if self.relying.acr else {}
@@ -266,11 +276,11 @@ class SignIn:
     def finish(
         self, secret: str | None, answer: AuthorizationResponse
     ) -> tuple[SignedInPerson, str]:
-        """Who came back with the provider's answer, and where they wanted to go.
+        """Return the person who signed in, and the address that the browser wanted.
 
-        Raises ``ProviderUnavailableError``, and ``Refusal``: ``sign-in-state`` unless this
-        browser set out lately and comes back for the first time, ``sign-in-refused`` where the
-        provider says no, and what :func:`api.authentication.id_tokens.verify` raises.
+        Raises ``ProviderUnavailableError``, and ``Refusal``: ``sign-in-state`` unless this browser
+        began a sign-in lately and returns for the first time, ``sign-in-refused`` if the provider
+        refuses, and the refusals of :func:`api.authentication.id_tokens.verify`.
         """
         if secret is None or answer.state is None:
             raise _no_state()
@@ -319,7 +329,7 @@ class SignIn:
 
 
 def is_safe(url: str) -> bool:
-    """Whether what is sent there is read by nobody else: https, or this machine itself."""
+    """Return whether nobody else can read a request to this address: https, or this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or (
         parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")

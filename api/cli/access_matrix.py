@@ -16,7 +16,7 @@ _LETTERS = {
 
 
 def access_page(protocol: Protocol) -> str:
-    """Who may do what with the personal fields of each group, in Markdown."""
+    """Return a Markdown page of which role may do what with each group of personal fields."""
     lines = [
         "# Who may do what",
         "",

@@ -103,7 +103,7 @@ def reciprocity(
 
 
 def obligation_table(obligations: Iterable[Obligation], now: datetime) -> Table:
-    """Obligations, one a row."""
+    """Return a table with one row for each obligation."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Case", "What", "Who owes it", "To whom", "Opened", "Due", "State"):
         table.add_column(column, overflow="fold")
@@ -139,7 +139,7 @@ def times_table(times: Iterable[ResponseTimes]) -> Table:
 
 
 def balance_table(balances: Iterable[Balance]) -> Table:
-    """What each two countries owe each other: a direction a row."""
+    """Return a table of what each two countries owe each other, one row for each direction."""
     table = _tallies("Who owes", "Whom")
     for balance in balances:
         one, other = balance.countries

@@ -15,10 +15,10 @@ from ledger.vocabulary.levels import Level
 
 
 def build(kind: str, assignments: Iterable[str], file: Path | None) -> Action:
-    """The action of ``kind`` from a JSON file, overridden by ``field=value`` texts.
+    """Build the action of ``kind`` from a JSON file, overridden by ``field=value`` texts.
 
-    A value is read as JSON where it is JSON, else as text; a field that takes several
-    values is given as ``a,b``. Raises ``ValueError`` naming what is wrong.
+    A value is read as JSON if it is JSON, else as text. A field that takes several values is given
+    as ``a,b``. Raises ``ValueError`` that names the fault.
     """
     model = CASE_ACTIONS.get(kind)
     if model is None:
@@ -53,7 +53,7 @@ def _value(model: type[Action], name: str, value: str) -> Any:
 
 
 def kinds_table() -> Table:
-    """Every kind of action."""
+    """Return a table of every kind of action."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("Action", style="bold")
     table.add_column("Stage")
@@ -65,7 +65,10 @@ def kinds_table() -> Table:
 
 
 def fields_table(kind: str) -> Table:
-    """The fields of one kind. Raises ``ValueError`` for an unknown one."""
+    """Return a table of the fields of one kind.
+
+    Raises ``ValueError`` if the kind is unknown.
+    """
     model = CASE_ACTIONS.get(kind)
     if model is None:
         raise ValueError(f"there is no action {kind}; see `case-ledger act --list`")
@@ -86,7 +89,7 @@ def fields_table(kind: str) -> Table:
 
 @cache
 def expected(kind: str, field: str) -> str:
-    """What a field of an action takes, as the vocabulary has it."""
+    """Describe the values that a field of an action takes, by the vocabulary."""
     schema = _fields(CASE_ACTIONS[kind]).get(field) if kind in CASE_ACTIONS else None
     return _values(schema) if schema is not None else ""
 

@@ -25,14 +25,14 @@ _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def words(name: str) -> str:
-    """``victim_identified`` and ``FollowUp`` as people read them."""
+    """Return a name such as ``victim_identified`` or ``FollowUp`` as words for people."""
     if "_" in name or name.islower() or name.isupper():
         return name.replace("_", " ")
     return _HUMP.sub(" ", name).lower()
 
 
 def case_panel(view: CaseView, now: datetime, disclosed: Iterable[DisclosedFields] = ()) -> Panel:
-    """One country's view of a case: where it stands, and what is whose turn."""
+    """Return a panel with one country's view of a case: its state, and whose turn the steps are."""
     parts: list[RenderableType] = [*_section("Access in danger to life", _dangers(view, now))]
     parts += [_standing(view)]
     parts += _section("In force", _in_force(view))
@@ -50,7 +50,7 @@ def case_panel(view: CaseView, now: datetime, disclosed: Iterable[DisclosedField
 
 
 def case_list(views: Iterable[CaseView], now: datetime) -> Table:
-    """Cases, one a row."""
+    """Return a table with one row for each case."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Case", "Status", "Stage", "Priority", "Lead", "Parties", "Our next step"):
         table.add_column(column, overflow="fold")
@@ -69,7 +69,7 @@ def case_list(views: Iterable[CaseView], now: datetime) -> Table:
 
 
 def trail_table(entries: Iterable[TrailEntry], *, title: str = "Audit trail") -> Table:
-    """Every event of a case, with what it changed."""
+    """Return a table of every event of a case, with its changes."""
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right", style="dim")
     table.add_column("Acted")
@@ -92,7 +92,7 @@ def trail_table(entries: Iterable[TrailEntry], *, title: str = "Audit trail") ->
 
 
 def brief_trail(entries: Iterable[TrailEntry]) -> Table:
-    """The trail in one line an event, to stand beside the views."""
+    """Return the trail with one line for each event, to stand beside the views."""
     table = Table(title="Audit trail", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right", style="dim", no_wrap=True, min_width=2)
     table.add_column("Acted", no_wrap=True, min_width=9)
@@ -111,7 +111,7 @@ def brief_trail(entries: Iterable[TrailEntry]) -> Table:
 
 
 def event_table(events: Iterable[Event]) -> Table:
-    """Events by position."""
+    """Return a table of events by position."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Position", "Recorded", "Case", "Version", "What", "Leaf hash"):
         whole = column in ("Leaf hash", "Case")
@@ -129,7 +129,7 @@ def event_table(events: Iterable[Event]) -> Table:
 
 
 def outcome_table(outcomes: Iterable[Outcome]) -> Table:
-    """What became of actions."""
+    """Return a table of the outcomes of actions."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Handed in", "Action", "Agency", "State", "Position or reason"):
         table.add_column(column)
@@ -147,7 +147,7 @@ def outcome_table(outcomes: Iterable[Outcome]) -> Table:
 
 
 def agency_table(agencies: Iterable[AgencyWithKeys], now: datetime) -> Table:
-    """Agencies with their keys."""
+    """Return a table of agencies with their keys."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Agency", "Name", "Role", "Key", "State"):
         table.add_column(column)
@@ -305,7 +305,7 @@ def _changes(changes: Iterable[Change]) -> Iterable[str]:
 
 
 def _facts(rest: list[str], change: Change) -> Iterable[str]:
-    """Facts that begin or cease to hold; not that one was established anew."""
+    """Yield the facts that begin or cease to hold, without those that are established anew."""
     if not rest and isinstance(change.after, dict):
         yield from (f"now holds: {words(fact)}" for fact in change.after)
     elif len(rest) == 1 and change.before is None:

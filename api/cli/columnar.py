@@ -69,7 +69,7 @@ def export_columns(
 
 @contextmanager
 def source_of(static: Path | None) -> Iterator["SnapshotSource"]:
-    """The events of a directory of static files, or else of this node's database."""
+    """Open the events of a directory of static files, or else of this node's database."""
     from projections.columnar.snapshot_sources import DirectorySource, database_source
 
     if static is not None:
@@ -81,7 +81,7 @@ def source_of(static: Path | None) -> Iterator["SnapshotSource"]:
 
 @contextmanager
 def writing(as_json: bool, what: str = "Writing") -> Iterator[Callable[[int, int], None]]:
-    """Shows how many events of how many are done."""
+    """Show how many events of how many are done."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns,

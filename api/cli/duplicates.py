@@ -81,7 +81,7 @@ def renew_share(
 
 
 def duplicate_table(duplicates: Iterable[DuplicateDocument]) -> Table:
-    """Duplicates, one a row."""
+    """Return a table with one row for each duplicate."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Found", "Id", "Our case", "Country", "Their case", "Agrees in", "State"):
         table.add_column(column, overflow="fold")

@@ -451,7 +451,10 @@ def retire_country(
 
 
 def _of_own_country(party: str) -> Settings:
-    """The settings, of a node of this country. Raises ``ValueError``."""
+    """Return the settings if this is the node of the country.
+
+    Raises ``ValueError`` if it is not.
+    """
     from api.keys.log_keys import own_parties
 
     settings = Settings()

@@ -76,7 +76,7 @@ def missing(
 
 
 def missing_table(country: str, parts: Iterable[MissingPart]) -> Table:
-    """What a vault lacks, one row for each part of an action's fields."""
+    """Return a table of what a vault lacks, one row for each part of an action's fields."""
     table = Table(
         "Case", "Action", "Kind", "Fields", "MissingReason", "Should have it", "Since", "Asked"
     )

@@ -154,7 +154,7 @@ def _directory(named: Path | None, side: str, is_asking: bool) -> Path:
 
 
 def _party(side: str, protocol: Protocol) -> str | None:
-    """The country's code; ``None`` for the ledger node's side."""
+    """Return the country's code, or ``None`` for the ledger node's side."""
     if side.lower() == LEDGER:
         return None
     if side.upper() in protocol.party_codes:
@@ -164,7 +164,7 @@ def _party(side: str, protocol: Protocol) -> str | None:
 
 
 def _address(place: SideDirectory, side: str, named: str | None, is_asking: bool) -> str:
-    """The address of this node: the one that is named, or that of an earlier run."""
+    """Return the address of this node: the one that is named, or that of an earlier run."""
     own = place.own_file(side)
     before = read_hand_over(own).address if own.exists() else None
     if named is None and before is None and is_asking:

@@ -176,7 +176,7 @@ class OwnCopy:
 
 @contextmanager
 def own_copy(settings: Settings) -> Iterator[OwnCopy]:
-    """This node's copy of the ledger, while the node itself need not run."""
+    """Open this node's copy of the ledger, while the node itself need not run."""
     with (
         open_store(settings) as store,
         Ledger(environment(store.conninfo)) as ledger,

@@ -27,7 +27,7 @@ err = Console(stderr=True)
 
 
 def print_json(content: BaseModel | list[Any] | dict[str, Any]) -> None:
-    """One JSON document on standard output, with no colour and no wrapping."""
+    """Print one JSON document on standard output, without colour and wrapping."""
     typer.echo(content.model_dump_json() if isinstance(content, BaseModel) else json.dumps(content))
 
 
@@ -39,7 +39,7 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 
 def show_problem(problem: ProblemDetails) -> Panel:
-    """A refusal, for people."""
+    """Return a panel that shows a refusal to people."""
     lines = [escape(problem.detail or problem.title), f"[dim]rule[/] {problem.rule}"]
     if problem.field:
         lines.append(f"[dim]field[/] {problem.field}")
@@ -57,9 +57,9 @@ def _asked(error: httpx.TransportError) -> str:
 
 @contextmanager
 def failures(as_json: bool = False) -> Iterator[None]:
-    """Turns what can go wrong into a message and an exit code.
+    """Turn errors into a message and an exit code.
 
-    1, or 2 for a refusal, or 4 where the outcome is not known yet.
+    The exit code is 1, or 2 for a refusal, or 4 if the outcome is not known yet.
     """
     try:
         yield

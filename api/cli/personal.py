@@ -192,7 +192,7 @@ def _approve(client: LedgerClient, case_id: UUID) -> Receipt:
 def _find_basis(
     view: CaseView, basis: LegalBasis, recipient: str, groups: list[FieldGroup]
 ) -> UUID:
-    """The one consent or decision of the case that names the groups and the recipient."""
+    """Return the one consent or decision of the case that names the groups and the recipient."""
     candidates: tuple[ConsentView | SharingView, ...] = ()
     if basis is LegalBasis.CONSENT:
         candidates = view.consents
@@ -212,7 +212,7 @@ def _find_basis(
 
 
 def erased_line(erased: ErasedData) -> str:
-    """When and why what was held on a person was erased."""
+    """Say in one line when and why the data held on a person was erased."""
     return (
         f"What this country held on the person was erased on"
         f" {erased.erased_at:%d %b %Y %H:%M} UTC: {why_erased(erased)}."
@@ -232,7 +232,7 @@ def fields_table(fields: Iterable[PersonalField]) -> Table:
 
 
 def readings_table(entries: Iterable[Reading]) -> Table:
-    """Entries of an access log."""
+    """Return a table of entries of an access log."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("#", "When", "Who", "Asked for", "What for", "Answer"):
         table.add_column(column, overflow="fold")

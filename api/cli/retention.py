@@ -99,7 +99,7 @@ def announce(
 
 
 def retention_table(cases: Iterable[RetainedCase]) -> Table:
-    """Cases whose period of retention ends, one a row."""
+    """Return a table of the cases whose period of retention ends, one row for each case."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Case", "State", "Closed for", "Period ends", "Erased from", "Announced by"):
         table.add_column(column, overflow="fold")
@@ -118,7 +118,7 @@ def retention_table(cases: Iterable[RetainedCase]) -> Table:
 
 
 def erased_table(cases: Iterable[ErasedCase]) -> Table:
-    """Cases of whose persons everything is erased, one a row."""
+    """Return a table of the cases whose persons' data is all erased, one row for each case."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Case", "Erased", "Why", "Confirmed by", "Not yet confirmed by"):
         table.add_column(column, overflow="fold")

@@ -111,7 +111,11 @@ def show_trade(
 def _counted(
     parquet: Path | None, records: Path | None, by: list[str]
 ) -> tuple["Cube", dict["Cell", int], int, str | None, str]:
-    """The counts, how far and of which events they are, and a name for whose they are."""
+    """Count the cases of an export or of a file of records.
+
+    Returns the cube, the counts, the position that the events reach, the root of these events, and
+    a name for their source. The position is 0 and the root is ``None`` for a file of records.
+    """
     from projections.columnar.duckdb_tables import parties_of
     from projections.columnar.manifest import existing_manifest
     from projections.statistics.counting import count_cases, count_records

@@ -495,7 +495,10 @@ def _notes(files: list[Path] | None) -> tuple[str, ...]:
 
 
 def _believed(trusted: Policy, path: Path | None) -> TrustedPolicies | None:
-    """The recorded policies of a file, or of an export that has them. Raises ``NoteError``."""
+    """Return the recorded policies of a file, or of an export that has them.
+
+    Raises ``NoteError``.
+    """
     file = path / FILE_NAME if path is not None and path.is_dir() else path
     if file is None or (file != path and not file.exists()):
         return None

@@ -126,7 +126,7 @@ def show(file: ViewFile, as_json: AsJson = False) -> None:
 
 @contextmanager
 def _database(static: Path | None, parquet: Path | None) -> Iterator[str | None]:
-    """This node's database, where nothing else is named."""
+    """Open this node's database and yield its address, or ``None`` if another source is named."""
     if static is not None or parquet is not None:
         yield None
         return

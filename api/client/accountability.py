@@ -28,9 +28,10 @@ class AccountabilityClient(Connection):
         at_least: int | None = None,
         page: int = 200,
     ) -> Iterator[Obligation]:
-        """Every obligation that fits, in the cases of this coordinator's country.
+        """Yield every obligation that fits, in the cases of this coordinator's country.
 
-        The last opened first, or with ``overdue`` the longest overdue, now or ``as_of`` a moment.
+        The obligation that was opened last is the first. With ``overdue`` the longest overdue is
+        the first, now or ``as_of`` a moment.
         """
         params = {
             "party": party,
@@ -50,11 +51,11 @@ class AccountabilityClient(Connection):
     def response_times(
         self, by: Iterable[Dimension] = (), *, as_of: datetime | None = None
     ) -> ResponseTimesOf:
-        """How fast obligations were discharged, by country and kind or other dimensions."""
+        """Return how fast obligations were discharged, by country and kind or other dimensions."""
         params = {"by": list(by), "as_of": as_of and as_of.isoformat()}
         return self._get("/v1/accountability/response-times", ResponseTimesOf, params)
 
     def reciprocity(self, *, as_of: datetime | None = None) -> Reciprocity:
-        """What this coordinator's country and each other one owe each other."""
+        """Return what this coordinator's country and each other country owe each other."""
         params = {"as_of": as_of and as_of.isoformat()}
         return self._get("/v1/accountability/reciprocity", Reciprocity, params)

@@ -34,7 +34,7 @@ class ActionsClient(Connection):
     """Signs an agency's actions, sends them, and asks what became of them."""
 
     def sign(self, action: Action, case_id: UUID | None, action_id: UUID | None = None) -> SdJwt:
-        """``action`` as this agency signs it."""
+        """Sign ``action`` with this agency's key."""
         return signed_action.sign(
             action,
             agency=self.agency,
@@ -83,11 +83,11 @@ class ActionsClient(Connection):
         return self.submit(signed, None, 0).receipt
 
     def outcome(self, action_id: UUID) -> Outcome:
-        """What became of an action that was handed in at this node."""
+        """Return the outcome of an action that was handed in at this node."""
         return self._get(f"/v1/outbox/{action_id}", Outcome)
 
     def outbox(self) -> OutboxPage:
-        """What was handed in last at this node, and what became of it."""
+        """Return the actions that were handed in last at this node, with their outcomes."""
         return self._get("/v1/outbox", OutboxPage)
 
     def _post(self, path: str, signed: SdJwt | str, condition: dict[str, str]) -> Answered:
@@ -124,7 +124,10 @@ def _answer(model: type[D], response: httpx.Response) -> D:
 
 
 def _about(signed: SdJwt | str, answer: T) -> T:
-    """The same answer, which must be about this action. Raises ``httpx.RemoteProtocolError``."""
+    """Return the answer if it is about this action.
+
+    Raises ``httpx.RemoteProtocolError`` if the answer is about another action.
+    """
     if answer.action_id != _action_id(signed):
         raise httpx.RemoteProtocolError("the answer is about another action")
     return answer

@@ -31,9 +31,9 @@ class NodesClient(Connection):
     def parcels(
         self, limit: int = 20, after: Sequence[str] = (), ids: Sequence[UUID] = ()
     ) -> ParcelPage:
-        """The parcels that wait for this node's country.
+        """Return the parcels that wait for this node's country.
 
-        ``after`` has the place that this node has looked at last for a sender, as ``XK:12``;
+        ``after`` has, for a sender, the place that this node has looked at last, as ``XK:12``.
         ``ids`` asks for these parcels alone.
         """
         params: dict[str, Any] = {"limit": limit}
@@ -50,7 +50,7 @@ class NodesClient(Connection):
         return ParcelsTakenOut.model_validate_json(response.content).parcels
 
     def parcel_outcomes(self, limit: int = 100) -> OutcomePage:
-        """What became of the parcels that this node's country handed in."""
+        """Return the outcomes of the parcels that this node's country handed in."""
         return self._get("/v1/mailbox/outcomes", OutcomePage, {"limit": limit})
 
     def settle_outcomes(self, places: Sequence[int]) -> None:
@@ -58,7 +58,7 @@ class NodesClient(Connection):
         self._send_document("/v1/mailbox/outcomes/settled", SettledOutcomes(places=tuple(places)))
 
     def missing_parcels(self, sent: Sequence[SentDigest]) -> tuple[UUID, ...]:
-        """Which of these parcels the mailbox does not have."""
+        """Return the ids of those of these parcels that the mailbox does not have."""
         response = self._send_document("/v1/mailbox/missing", SentDigests(sent=tuple(sent)))
         return MissingParcels.model_validate_json(response.content).missing
 

@@ -278,7 +278,10 @@ def _pool(scheme: str, proxy: str | None) -> httpcore.ConnectionPool:
 
 @contextmanager
 def _ending(until: float | None) -> Iterator[None]:
-    """Waits in the block end at ``until``. Raises httpcore's errors as httpx names them."""
+    """End the block's waits at ``until``, in seconds of ``time.monotonic()``.
+
+    Raises httpcore's errors as httpx names them.
+    """
     token = _until.set(until)
     try:
         yield

@@ -27,7 +27,7 @@ class CasesClient(Connection):
         valid_at: datetime | None = None,
         at_least: int | None = None,
     ) -> Case:
-        """One case as this agency's country sees it, now, as it was known, or as it was."""
+        """Return one case as this agency's country sees it: now, as it was known, or as it was."""
         params = {
             "as_of_position": as_of_position,
             "as_of_time": as_of_time and as_of_time.isoformat(),
@@ -37,7 +37,7 @@ class CasesClient(Connection):
         return self._get(f"/v1/cases/{case_id}", Case, params)
 
     def difference(self, case_id: UUID, before: Moment, after: Moment) -> CaseDifference:
-        """What is different of a case between two moments, and why."""
+        """Return the difference of a case between two moments, and the events that caused it."""
         params = {
             f"{name}_{part}": value.isoformat() if isinstance(value, datetime) else value
             for name, moment in (("from", before), ("to", after))
@@ -46,7 +46,7 @@ class CasesClient(Connection):
         return self._get(f"/v1/cases/{case_id}/difference", CaseDifference, params)
 
     def ledger_moment(self, moment: Moment) -> LedgerMoment:
-        """The whole ledger as it was known at a moment, in numbers."""
+        """Return the whole ledger as it was known at a moment, in numbers."""
         params = {
             "as_of_position": moment.position,
             "as_of_time": moment.time and moment.time.isoformat(),
@@ -63,7 +63,7 @@ class CasesClient(Connection):
         awaits_us: bool | None = None,
         page: int = 100,
     ) -> Iterator[CaseView]:
-        """Every case of this agency's country that fits, the last opened first."""
+        """Yield every case of this agency's country that fits, the last opened first."""
         params = {
             "status": status,
             "stage": stage,
@@ -76,11 +76,11 @@ class CasesClient(Connection):
             yield from found.cases
 
     def trail(self, case_id: UUID, *, at_least: int | None = None) -> Iterator[TrailEntry]:
-        """The audit trail of a case, from its opening."""
+        """Yield the audit trail of a case, from its opening."""
         yield from self._trail(f"/v1/cases/{case_id}/trail", at_least)
 
     def protocol_trail(self, *, at_least: int | None = None) -> Iterator[TrailEntry]:
-        """The audit trail of the protocol: its adoption and its keys."""
+        """Yield the audit trail of the protocol: its adoption and its keys."""
         yield from self._trail("/v1/protocol/trail", at_least)
 
     def _trail(self, path: str, at_least: int | None) -> Iterator[TrailEntry]:

@@ -42,9 +42,10 @@ class Connection:
         transport: httpx.BaseTransport | None = None,
         heard: Callable[[Mapping[str, str]], None] | None = None,
     ) -> None:
-        """``heard`` is called with the headers of each answer.
+        """Prepare the connection to a node.
 
-        Without ``protocol``, the node is asked for the protocol's id before the first signature.
+        ``heard`` is called with the headers of each answer. Without ``protocol``, the client asks
+        the node for the protocol's id before the first signature.
         """
         self.agency = agency
         self._key = key
@@ -74,7 +75,10 @@ class Connection:
         self._http.close()
 
     def _pages(self, path: str, model: type[P], params: dict[str, Any], cursor: str) -> Iterator[P]:
-        """Every page of a list; ``cursor`` is the parameter that takes what a page calls next."""
+        """Yield every page of a list.
+
+        ``cursor`` is the parameter that takes a page's ``next``.
+        """
         page = self._get(path, model, params)
         yield page
         while page.next is not None:

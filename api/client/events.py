@@ -22,7 +22,7 @@ class EventsClient(Connection):
     """Reads events by position, and what proves that they are in the log."""
 
     def events(self, after: int = 0, *, limit: int = 500) -> EventPage:
-        """A page of events by position."""
+        """Return a page of events by position."""
         return self._get("/v1/events", EventPage, {"after": after, "limit": limit})
 
     def follow(self, after: int = 0, *, lost: Callable[[], None] = lambda: None) -> Iterator[Event]:
@@ -63,16 +63,19 @@ class EventsClient(Connection):
                     yield Event.model_validate_json(message.data)
 
     def proof(self, position: int) -> str:
-        """A receipt of the event at ``position`` that verifies offline (C2SP tlog-proof)."""
+        """Return a receipt of the event at ``position`` that verifies offline (C2SP tlog-proof)."""
         return self._request("GET", f"/log/proof/{position}").text
 
     def signed_head(self, after: int, wait: float = 0) -> str:
-        """What the log signed of more than ``after`` events, or last, once ``wait`` is over."""
+        """Return the log's signed checkpoint of more than ``after`` events.
+
+        Returns the last one if there is no such checkpoint after ``wait`` seconds.
+        """
         params = {"after": after, "wait": wait}
         return self._request("GET", "/v1/log/head", params=params).text
 
     def checkpoint(self) -> str:
-        """The last checkpoint that a quorum of witnesses cosigned."""
+        """Return the last checkpoint that a quorum of witnesses cosigned."""
         return self._request("GET", "/log/checkpoint").text
 
     def policies(self, *sizes: int) -> str:

@@ -79,7 +79,7 @@ class PersonalDataClient(ActionsClient):
         return self.append(released, case_id, case_version)
 
     def subject_access(self, case_id: UUID, language: str, *, pdf: bool = False) -> bytes:
-        """All that is held on a person, for that person: JSON, or a PDF."""
+        """Return all that is held on a person, for that person: JSON, or a PDF."""
         response = self._request(
             "POST",
             f"/v1/cases/{case_id}/subject-access",
@@ -90,7 +90,7 @@ class PersonalDataClient(ActionsClient):
         return response.content
 
     def readings(self, case_id: UUID) -> ReadingPage:
-        """Who asked for the person's personal fields in this agency's country."""
+        """Return which readers asked for the person's personal fields in this agency's country."""
         return self._get(f"/v1/cases/{case_id}/readings", ReadingPage)
 
     def retention(
@@ -107,7 +107,7 @@ class PersonalDataClient(ActionsClient):
             yield from found.cases
 
     def duplicates(self, limit: int = 100) -> DuplicatePage:
-        """Cases that may be of a person whose case another country opened too."""
+        """Return the cases that may be of a person whose case another country opened too."""
         return self._get("/v1/duplicates", DuplicatePage, {"limit": limit})
 
     def assess_duplicate(self, duplicate: UUID, finding: Finding) -> DuplicateDocument:

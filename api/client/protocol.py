@@ -18,21 +18,21 @@ class ProtocolClient(Connection):
     """Reads what the parties agreed on, and how the node stands."""
 
     def protocol(self) -> ProtocolDocument:
-        """The version of the protocol that is in force today."""
+        """Return the version of the protocol that is in force today."""
         return self._get("/v1/protocol", ProtocolDocument)
 
     def protocol_versions(self) -> list[ProtocolVersionDocument]:
-        """Every version that the parties adopted, the first one first, with its text."""
+        """Return every version that the parties adopted, the first one first, with its text."""
         response = self._request("GET", "/v1/protocol/versions")
         return TypeAdapter(list[ProtocolVersionDocument]).validate_json(response.content)
 
     def amendments(self) -> list[AmendmentDocument]:
-        """Every text that was proposed, the first one first, whatever became of it."""
+        """Return every text that was proposed, the first one first, whatever its outcome."""
         response = self._request("GET", "/v1/protocol/amendments")
         return TypeAdapter(list[AmendmentDocument]).validate_json(response.content)
 
     def agencies(self) -> list[AgencyWithKeys]:
-        """Every agency of the protocol, with its keys."""
+        """Return every agency of the protocol, with its keys."""
         response = self._request("GET", "/v1/agencies")
         return TypeAdapter(list[AgencyWithKeys]).validate_json(response.content)
 
@@ -46,5 +46,8 @@ class ProtocolClient(Connection):
         return self._get(f"/v1/parties/{party}/absence", AbsenceReport)
 
     def ready(self) -> Readiness:
-        """Whether the node can serve. Raises ``RefusedError`` where it cannot yet."""
+        """Return the node's readiness.
+
+        Raises ``RefusedError`` if the node cannot serve yet.
+        """
         return self._get("/ready", Readiness)

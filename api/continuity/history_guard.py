@@ -38,7 +38,7 @@ _log = structlog.get_logger(__name__)
 
 
 def mark_file(settings: Settings) -> MarkFile:
-    """Where the mark is: every process of a node shares the directory of its keys."""
+    """Return the history mark's file, in the key directory that all processes of a node share."""
     return MarkFile(settings.key_directory / "history-mark")
 
 
@@ -83,11 +83,14 @@ class HistoryGuard:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether events may be missing: nothing is removed then that stands on an event."""
+        """Return whether events may be missing.
+
+        If so, nothing is removed that depends on an event.
+        """
         return self._began is not None and self._began[0]
 
     def is_shorter(self) -> bool:
-        """Whether the database has fewer events than this process saw in it."""
+        """Return whether the database has fewer events than this process saw in it."""
         rows = self._ledger.rows
         return rows.frontier().size < rows.noted_size
 
@@ -185,12 +188,15 @@ class HistoryGuard:
 
 
 def _state(mark: HistoryMark) -> tuple[bool, int]:
-    """Another state is another history: what is known by heart no longer counts."""
+    """Return the state of a history mark, which is the same as long as the history is the same.
+
+    After a change, all cached data is out of date.
+    """
     return mark.is_in_doubt, len(mark.decisions)
 
 
 def troubles_of(mark: HistoryMark) -> list[Trouble]:
-    """What a mark says is wrong."""
+    """Return the troubles that a history mark states."""
     found = []
     if mark.went_back is not None:
         reached, had = mark.went_back.reached, mark.went_back.had.size

@@ -69,13 +69,16 @@ def find(directory: Path, mark: HistoryMark | None, vaults: Iterable[Vault]) -> 
 
 
 def fingerprints(directory: Path) -> dict[str, str]:
-    """Each file of a node's private keys, with the thumbprint of its key where it can be read."""
+    """Return the thumbprint of the key in each of a node's private key files, by file name.
+
+    An encrypted file (``.jwe``) has ``encrypted`` instead, since its key cannot be read.
+    """
     found = {path.name: keys.key_id(keys.load(path)) for path in directory.glob("*.jwk")}
     return found | {path.name: "encrypted" for path in directory.glob("*.jwe")}
 
 
 def troubles_of(faults: KeyFaults) -> list[Trouble]:
-    """What faults mean for the node."""
+    """Return the troubles that key faults mean for the node."""
     found = []
     if faults.gone or faults.changed:
         names = ", ".join([*faults.gone, *faults.changed])
@@ -151,7 +154,7 @@ class KeyCheck:
 
 
 def _is_another(before: Sequence[Identity], now: Sequence[Identity]) -> bool:
-    """Whether a file of data keys was replaced or became shorter."""
+    """Return whether a file of data keys was replaced or became shorter."""
     for old, new in zip(before, now, strict=False):
         if old is not None and (new is None or new[0] != old[0] or new[1] < old[1]):
             return True

@@ -21,9 +21,10 @@ class LostKeyError(ValueError):
 
 
 def refuse_lost(settings: Settings, name: str, *others: bool) -> None:
-    """Raises ``LostKeyError`` where a key of this name left a mark, or one of ``others`` is true.
+    """Check that no key of this name left a mark, and that none of ``others`` is true.
 
-    ``name`` is that of the file without its ending, such as ``country-xk``.
+    ``name`` is that of the file without its ending, such as ``country-xk``. Raises ``LostKeyError``
+    if a mark exists or one of ``others`` is true.
     """
     if any(others) or (settings.key_directory / f"{name}.public").exists():
         raise _lost(settings, name)
@@ -49,7 +50,10 @@ def keep_used(database: Database, used: Mapping[str, str]) -> None:
 
 
 def check_none_lost(settings: Settings, conninfo: str, names: Iterable[str]) -> None:
-    """Raises ``LostKeyError`` where the database has a mark of a key that is missing here."""
+    """Check that no key is missing here whose mark the database has.
+
+    Raises ``LostKeyError`` if one is missing.
+    """
     missing = [name for name in names if not _is_here(settings, name)]
     if not missing:
         return

@@ -33,11 +33,11 @@ class Enrolment:
         self._register: Register | None = None
 
     def links(self, url: str) -> Mapping[str, str]:
-        """Where each agency's person begins, by the agency's id."""
+        """Return the link with which each agency's person begins, by the agency's id."""
         return {agency: f"{url}/demo/enrol/{token}" for token, agency in self._agencies.items()}
 
     def open(self, register: Register) -> None:
-        """From now on, keys are registered by ``register``."""
+        """Open the enrolment: from now on, ``register`` registers the keys."""
         self._register = register
 
     def add_to(self, app: FastAPI) -> None:
@@ -87,16 +87,16 @@ class Enrolment:
 
 
 def enrolled(protocol: Protocol) -> Sequence[str]:
-    """The agencies that have a link: one of each role, and the coordinators of every country.
+    """Return the agencies that have a link: one of each role, and every country's coordinators.
 
-    These meet each other, and so are to be tried from either side.
+    Coordinators meet each other, so both sides of a meeting can be tried.
     """
     coordinators = [a.id for a in protocol.agencies if a.role == COORDINATOR]
     return tuple(dict.fromkeys((*coordinators, *of_each_role(protocol).values())))
 
 
 def of_each_role(protocol: Protocol) -> Mapping[str, str]:
-    """An agency of each role that people have, by role: one that the story tells of, if any."""
+    """Return an agency of each role that people have, by role: one of the story, if any."""
     told = [step.agency for step in STORY]
     known = sorted(protocol.agencies, key=lambda a: told.index(a.id) if a.id in told else len(told))
     found: dict[str, str] = {}

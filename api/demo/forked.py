@@ -55,11 +55,17 @@ class Forked:
         return pid
 
     def poll(self) -> int | None:
-        """Its exit code, or that less than zero of the signal that ended it; or ``None``."""
+        """Return the exit code, or minus the number of the signal that ended the process.
+
+        Returns ``None`` while the process runs.
+        """
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Its exit code. Raises ``TookTooLongError``, and lets it go on."""
+        """Wait for the process to end and return its exit code.
+
+        Raises ``TookTooLongError`` after ``timeout`` seconds, and lets the process go on.
+        """
         self._process.join(timeout)
         code = self._process.exitcode
         if code is None:
@@ -67,12 +73,15 @@ class Forked:
         return code
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Nothing, where it has ended."""
+        """Send a signal to the process, or do nothing if it has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """As a crash or the kernel does it: with no chance to clean up. It is gone on return."""
+        """Kill the process as a crash or the kernel does, without a chance to clean up.
+
+        The process is gone on return.
+        """
         self.send_signal(signal.SIGKILL)
         self._process.join()
 
@@ -93,7 +102,7 @@ def run(
 
 
 def _main(words: list[str], env: dict[str, str], directory: str, out: str, err: str) -> None:
-    """In the new process: be the command that was typed."""
+    """Run the command that was typed, in the new process."""
     from api.cli import app
 
     os.environ.clear()

@@ -34,18 +34,21 @@ class Machine(NodeProcess):
 
     @property
     def keys(self) -> Path:
-        """Where its private keys are."""
+        """Return the directory of the machine's private keys."""
         return self.home / "keys"
 
     def run(self, *words: str) -> str:
-        """What a command prints that is run here. Raises ``MachineError`` where it fails."""
+        """Run a command on this machine and return its output.
+
+        Raises ``MachineError`` if the command fails.
+        """
         done = run(words, self.environment())
         if done.returncode != 0:
             raise MachineError(f"{self.name}: {' '.join(words)}: {done.stderr or done.stdout}")
         return done.stdout.strip()
 
     def json(self, *words: str) -> Any:
-        """What a command prints with ``--json``."""
+        """Run a command with ``--json`` and return its output."""
         return json.loads(self.run(*words, "--json"))
 
     def start(self) -> None:
@@ -54,7 +57,7 @@ class Machine(NodeProcess):
         self.wait_until_alive()
 
     def ready(self) -> Mapping[str, Any]:
-        """What it says of itself."""
+        """Return the node's answer about its readiness."""
         with bounded_client(seconds=10) as http:
             answer: dict[str, Any] = http.get(f"{self.url}/ready").json()
         return answer
@@ -80,7 +83,7 @@ class Machine(NodeProcess):
                 time.sleep(0.1)
 
     def copy_to(self, home: Path, *, port: int) -> "Machine":
-        """A copy of its disk, while it is down: another machine that answers on ``port``."""
+        """Copy the disk while the machine is down, as another machine that answers on ``port``."""
         # Owner and mode stay: PostgreSQL asks for them.
         subprocess.run(["cp", "-a", str(self.home), str(home)], check=True)
         for pattern in _LEFT_BEHIND:

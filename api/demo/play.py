@@ -299,7 +299,10 @@ def _refusals(refused: list[tuple[Forbidden, ProblemDetails]]) -> Table:
 
 
 def _check_address(settings: Settings) -> None:
-    """Raises ``DemoError`` where another process serves there, such as another demonstration."""
+    """Check that no other process, such as another demonstration, serves at the address.
+
+    Raises ``DemoError`` if one does.
+    """
     try:
         listen(settings).close()
     except OSError as error:

@@ -83,7 +83,7 @@ class World:
         return [self.ledger, *self.countries.values()]
 
     def client(self, agency: str, url: str | None = None, patience: float = 30) -> LedgerClient:
-        """An agency's client of its own country's node, unless told otherwise."""
+        """Return an agency's client of its own country's node, or of ``url``."""
         node = self.countries[self.protocol.agencies_by_id[agency].party]
         return LedgerClient(
             url or node.url,
@@ -154,7 +154,10 @@ class World:
 
 
 def check(holds: bool, otherwise: object) -> None:
-    """Raises ``DemoError`` where something does not hold."""
+    """Check that a condition holds.
+
+    Raises ``DemoError`` if it does not.
+    """
     if not holds:
         raise DemoError(str(otherwise))
 
@@ -415,7 +418,10 @@ def _the_same_everywhere(world: World) -> None:
 
 
 def _told_by(world: World, party: str) -> set[str]:
-    """The texts for both countries that a country's agencies recorded in the story."""
+    """Return the ``case`` texts that a country's agencies recorded in the story.
+
+    Both countries may read these texts.
+    """
     return {
         value
         for step in STORY

@@ -120,7 +120,7 @@ class Forbidden:
 
 
 def at(year: int, month: int, day: int, hour: int, minute: int = 0) -> datetime:
-    """A moment in UTC."""
+    """Return a moment in UTC."""
     return datetime(year, month, day, hour, minute, tzinfo=UTC)
 
 
@@ -206,7 +206,7 @@ _B = _Child(
 
 
 def _steps_of(child: _Child) -> tuple[Step, ...]:
-    """The steps that both children go through."""
+    """Return the steps that both children go through."""
     case, who, later = child.case, child.who, child.later
     return (
         _step(
