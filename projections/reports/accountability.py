@@ -56,7 +56,10 @@ class Debt:
 
     @classmethod
     def of(cls, obligation: Obligation) -> "Debt | None":
-        """``None`` for one that stood on what was annulled: it was never owed."""
+        """Return the debt of an obligation, or ``None`` if the obligation was annulled.
+
+        An obligation that stood on an annulled action was never owed.
+        """
         if obligation.outcome is ObligationOutcome.ANNULLED:
             return None
         closed = obligation.closed
@@ -73,7 +76,10 @@ class Debt:
         )
 
     def standing(self, moment: datetime) -> ObligationStanding | None:
-        """How it stood at ``moment``, by what is known now; ``None`` before it was opened."""
+        """Return how the debt stood at ``moment``, or ``None`` before it was opened.
+
+        The answer uses all that is recorded now.
+        """
         if self.opened_at > moment:
             return None
         if self.closed_at is None or self.closed_at > moment:
@@ -87,7 +93,10 @@ class Debt:
 
     @property
     def seconds(self) -> int | None:
-        """How long it took; 0 where its agencies signed that it was done before it was asked."""
+        """Return the seconds from the opening to the closing, or ``None`` while the debt is open.
+
+        The value is 0 if the agencies signed that the step was done before it was asked for.
+        """
         if self.closed_at is None:
             return None
         return max(0, (self.closed_at - self.opened_at) // _SECOND)
@@ -109,7 +118,7 @@ class ObligationTally(LedgerModel):
 
     @property
     def on_time_permille(self) -> int | None:
-        """Of a thousand that were due by then, how many were discharged on time."""
+        """Return how many of a thousand obligations due by then were discharged on time."""
         were_due = self.on_time + self.late + self.overdue
         return self.on_time * 1000 // were_due if were_due else None
 
@@ -140,12 +149,15 @@ class Balance(LedgerModel):
 
 
 def tally(standings: Iterable[ObligationStanding]) -> ObligationTally:
-    """Count them."""
+    """Count the obligations of each standing."""
     return ObligationTally(**_counts(standings))
 
 
 def overdue(obligations: Iterable[Obligation], moment: datetime) -> list[Obligation]:
-    """Those that were due before ``moment`` and open then, the longest overdue first."""
+    """Return the obligations that were due before ``moment`` and open then.
+
+    The longest overdue is first.
+    """
     late = (o for o in obligations if o.is_overdue(moment))
     return sorted(late, key=lambda o: (o.due or moment, o.id))
 
@@ -155,9 +167,9 @@ def response_times(
     moment: datetime,
     by: Sequence[Dimension] = (Dimension.COUNTRY, Dimension.KIND),
 ) -> list[ResponseTimes]:
-    """How fast obligations were discharged by ``moment``, told apart by some dimensions.
+    """Return how fast obligations were discharged by ``moment``, grouped by some dimensions.
 
-    Quantiles are nearest ranks: times that were, not between them.
+    Quantiles are nearest ranks: each is a time that was measured, not a value between two times.
     """
     groups: dict[tuple[str, ...], tuple[list[ObligationStanding], list[int]]] = {}
     for debt in debts:
@@ -173,9 +185,9 @@ def response_times(
 
 
 def reciprocity(debts: Iterable[Debt], moment: datetime, countries: Iterable[str]) -> list[Balance]:
-    """What each two of ``countries`` owe each other at ``moment``, and how it was answered.
+    """Return the debts between each two of ``countries`` at ``moment``, by standing.
 
-    What any party may do, and what is owed within a country, is in none.
+    A step that any party may do is not counted, and neither is one owed within a country.
     """
     directions: dict[tuple[str, str], list[ObligationStanding]] = {}
     for debt in debts:
@@ -226,5 +238,5 @@ def _counts(standings: Iterable[ObligationStanding]) -> dict[str, int]:
 
 
 def _rank(ranked: Sequence[int], percent: int) -> int | None:
-    """The least of ``ranked`` that as many percent are no greater than."""
+    """Return the nearest rank: the least item that ``percent`` of the items do not exceed."""
     return ranked[-(-len(ranked) * percent // 100) - 1] if ranked else None

@@ -161,9 +161,9 @@ class AnnualReport(LedgerModel):
 
 
 def canonical(report: AnnualReport) -> bytes:
-    """The report as canonical JSON (RFC 8785), the same bytes for the same report.
+    """Return the report as canonical JSON (RFC 8785): the same bytes for the same report.
 
-    All its numbers are whole and its names ASCII, so that sorting and no space are all it takes.
+    All its numbers are integers and its names are ASCII, so sorted names and no spaces are enough.
     """
     told = report.model_dump(mode="json", exclude_none=True)
     return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -179,7 +179,10 @@ class Year:
 
     @classmethod
     def of(cls, year: int, recorded_until: datetime) -> "Year":
-        """Raises ``ValueError`` where nothing was recorded before the year was over or begun."""
+        """Return the part of a year up to ``recorded_until``, the time of the last record.
+
+        Raises ``ValueError`` if nothing was recorded since the year began.
+        """
         first, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
         if recorded_until < first:
             raise ValueError(f"the ledger does not reach {year} up to there")
@@ -195,7 +198,10 @@ def annual_report(
     year: Year,
     checkpoint: ReportedCheckpoint,
 ) -> AnnualReport:
-    """The report on ``cases``: of each all its actions up to the checkpoint, in any order."""
+    """Return the report on ``cases``.
+
+    Each case is all its actions up to the checkpoint, in any order.
+    """
     told = _Counts(agreement, year)
     protocol = agreement.at(checkpoint.size, year.last)
     for acts in cases:
@@ -302,7 +308,7 @@ class _Counts:
         return self.agreement.of_act(act)
 
     def cases(self) -> Cases:
-        """What is counted of cases, in its order."""
+        """Return the counts of cases, in the report's order."""
         return Cases(
             opened=tuple(CasesOpened(country=c, cases=n) for c, n in sorted(self.opened.items())),
             identified=tuple(
@@ -325,11 +331,11 @@ class _Counts:
         )
 
     def is_of_the_year(self, debt: Debt) -> bool:
-        """Whether it was opened in the year, or open when that began."""
+        """Return whether a debt was opened in the year, or was open when the year began."""
         return self.year.has(debt.opened_at) or self._was_carried_in(debt)
 
     def obligations(self, debts: Iterable[Debt]) -> Iterator[ObligationsOfYear]:
-        """What became of the year's obligations, by country and kind."""
+        """Yield the counts of the year's obligations by their outcome, by country and kind."""
         counts: dict[tuple[str, str], Counter[str]] = {}
         for debt in debts:
             count = counts.setdefault((debt.debtor or ANY, debt.kind.value), Counter())

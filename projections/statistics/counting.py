@@ -58,10 +58,10 @@ class DimensionError(ValueError):
 def count_cases(
     directory: Path, parties: Collection[str], dimensions: Sequence[str]
 ) -> tuple[Cube, dict[Cell, int], Manifest]:
-    """The table of an export's cases, and the manifest that says of which events it is.
+    """Return the table of an export's cases, and the export's manifest.
 
-    Its categories are those that there can be, so that which occur is not told by their names.
-    Raises ``DimensionError``.
+    The table has every possible category, so that its names do not tell which categories occur.
+    Raises ``DimensionError`` if the cases cannot be counted by these dimensions.
     """
     _check(dimensions)
     manifest = existing_manifest(directory)
@@ -80,9 +80,10 @@ def count_cases(
 
 
 def count_records(file: Path, dimensions: Sequence[str]) -> tuple[Cube, dict[Cell, int]]:
-    """The table of a file with one row for each person, Parquet or CSV, by its own columns.
+    """Return the table of a file with one row for each person, by the file's own columns.
 
-    The categories are those that occur. Raises ``DimensionError``.
+    The file is Parquet or CSV. The table has only the categories that occur. Raises
+    ``DimensionError`` if the file cannot be read, or has no such column.
     """
     if not dimensions:
         raise DimensionError("name the dimensions: columns of the file")
@@ -139,7 +140,7 @@ def _categories(known: Collection[str], years: Sequence[int]) -> dict[str, tuple
 
 
 def _corridors(parties: Sequence[str]) -> list[str]:
-    """From each country to none, to each other one, or to several."""
+    """Return the corridors from each country to none, to each other country, or to several."""
     return [
         f"{home}-{to}"
         for home in parties

@@ -58,9 +58,9 @@ _OURS: Mapping[str, tuple[str, Callable[[str], str]]] = {
 
 
 def records(cube: Cube, counts: Mapping[Cell, int]) -> list[dict[str, str]]:
-    """One record for each case of a shown cell, by the dimensions that CTDC has.
+    """Return one record for each case of a shown cell, by the dimensions that CTDC has.
 
-    Over other dimensions the totals are taken; where a total is hidden, so are its cases.
+    Totals are taken over the other dimensions. If a total is hidden, its cases have no records.
     """
     told = [_column(name) for name in cube.dimensions]
     rows: list[dict[str, str]] = []
@@ -78,10 +78,13 @@ def records(cube: Cube, counts: Mapping[Cell, int]) -> list[dict[str, str]]:
 
 
 def has_any(dimensions: Sequence[str]) -> bool:
-    """Whether CTDC has a column for any of these dimensions."""
+    """Return whether CTDC has a column for any of these dimensions."""
     return any(_column(name) is not None for name in dimensions)
 
 
 def _column(name: str) -> tuple[str, Callable[[str], str]] | None:
-    """Of records that are counted by their own columns, those named as CTDC's are the same."""
+    """Return the CTDC column of a dimension, and the function that converts its values.
+
+    A column of a records file that has the name of a CTDC column is that column.
+    """
     return _OURS.get(name) or ((name, _same) if name in COLUMNS else None)

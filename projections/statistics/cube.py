@@ -32,15 +32,15 @@ class Cube:
             )
 
     def inner(self) -> Iterator[Cell]:
-        """Every cell without a total."""
+        """Yield every cell without a total."""
         yield from product(*self.categories)
 
     def cells(self) -> Iterator[Cell]:
-        """Every cell, totals included."""
+        """Yield every cell, totals included."""
         yield from product(*((None, *values) for values in self.categories))
 
     def below(self, cell: Cell) -> Iterator[Cell]:
-        """The cells without a total that a cell is the sum of."""
+        """Yield the cells without a total whose sum is a cell."""
         yield from product(
             *(
                 values if value is None else (value,)
@@ -49,14 +49,14 @@ class Cube:
         )
 
     def parts(self, cell: Cell, dimension: int) -> list[Cell]:
-        """The cells that a total over a dimension is the sum of."""
+        """Return the cells whose sum is a total over one dimension."""
         return [
             (*cell[:dimension], value, *cell[dimension + 1 :])
             for value in self.categories[dimension]
         ]
 
     def totals(self, counts: Counts) -> dict[Cell, int]:
-        """The count of every cell, totals included."""
+        """Return the count of every cell, totals included."""
         made = dict.fromkeys(self.cells(), 0)
         for cell, count in counts.items():
             for above in above_of(cell):
@@ -65,5 +65,5 @@ class Cube:
 
 
 def above_of(cell: Cell) -> Iterator[Cell]:
-    """A cell without a total, and every total that it is part of."""
+    """Yield a cell without a total, and every total that includes it."""
     yield from product(*((value, None) for value in cell))

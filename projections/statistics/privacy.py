@@ -31,7 +31,10 @@ class Trade:
 
 
 def noisy(cube: Cube, counts: Counts, epsilon: float) -> dict[Cell, int]:
-    """The count of every cell without totals, with noise. Raises ``ValueError``."""
+    """Return the count of every cell without totals, with noise.
+
+    Raises ``ValueError`` if ``epsilon`` is not above 0 and at most 10.
+    """
     cells = list(cube.inner())
     measurement = _measurement(epsilon)
     released = measurement([counts.get(cell, 0) for cell in cells])
@@ -39,12 +42,15 @@ def noisy(cube: Cube, counts: Counts, epsilon: float) -> dict[Cell, int]:
 
 
 def shown(cube: Cube, noisy_counts: Mapping[Cell, int], k: int) -> dict[Cell, int]:
-    """Every cell, totals too, whose noisy count is ``k`` or more."""
+    """Return every cell, totals too, whose noisy count is ``k`` or more."""
     return {cell: n for cell, n in cube.totals(noisy_counts).items() if n >= k}
 
 
 def trade(cube: Cube, counts: Counts, k: int, epsilon: float) -> Trade:
-    """What an epsilon costs for this table. It looks at the counts: it is for the publisher."""
+    """Compute the accuracy that an epsilon costs for this table.
+
+    The result depends on the exact counts, so it is for the publisher alone.
+    """
     alpha = exp(-epsilon)
     variance = 2 * alpha / (1 - alpha) ** 2
     size = sum(1 for _ in cube.inner())
@@ -60,7 +66,7 @@ def trade(cube: Cube, counts: Counts, k: int, epsilon: float) -> Trade:
 
 
 def _below(bound: int, alpha: float) -> float:
-    """The chance that discrete Laplace noise is below ``bound``."""
+    """Return the probability that discrete Laplace noise is below ``bound``."""
     if bound <= 0:
         return alpha ** (1 - bound) / (1 + alpha)
     return 1 - alpha**bound / (1 + alpha)

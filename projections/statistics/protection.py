@@ -57,7 +57,7 @@ class Protection:
     _users: dict[Cell, set[Cell]] = field(default_factory=dict)
 
     def protect_all(self) -> list[Cell]:
-        """Find a move for each small cell. Returns those for which there is none."""
+        """Find a move for each small cell, and return the cells for which there is none."""
         unprotected = []
         for cell in sorted(self.small, key=_in_order):
             move = self.find(cell)
@@ -95,7 +95,7 @@ class Protection:
             self._users.setdefault(touched, set()).add(cell)
 
     def find(self, cell: Cell) -> Move | None:
-        """A move of hidden cells that protects a cell, if there is one."""
+        """Return a move of hidden cells that protects a cell, or ``None`` if there is none."""
         values = zip(cell, self.movable, strict=True)
         if cell not in self.hidden or any(v is not None and v not in known for v, known in values):
             return None
@@ -114,7 +114,10 @@ class Protection:
         return None
 
     def _moves(self, cell: Cell, turned: Sequence[int]) -> Iterator[Move]:
-        """Moves of a box that spans the dimensions ``turned``, with the cell at a corner."""
+        """Yield the moves of each box that spans the dimensions ``turned`` from the cell.
+
+        The cell is a corner of the box.
+        """
         free = [n for n, value in enumerate(cell) if value is None]
         others = [[value for value in self.movable[n] if value != cell[n]] for n in turned]
         for carried in product(*(self.movable[n] for n in free)):
@@ -130,7 +133,10 @@ class Protection:
     def _touched(
         self, corners: Iterable[tuple[Cell, bool]], turned: Collection[int]
     ) -> frozenset[Cell] | None:
-        """What changes with the corners: the totals over other dimensions. ``None`` if shown."""
+        """Return the corners and the totals that change with them, or ``None`` if one is shown.
+
+        The totals are those over other dimensions than ``turned``.
+        """
         touched = set()
         for corner, _ in corners:
             choices = ((value,) if n in turned else (value, None) for n, value in enumerate(corner))
@@ -149,7 +155,7 @@ class Protection:
 def _corners(
     start: Cell, turned: Sequence[int], other: Sequence[str]
 ) -> Iterator[tuple[Cell, bool]]:
-    """The corners of a box, and whether each changes as the first one does."""
+    """Yield the corners of a box, and whether each changes in the direction of the first."""
     for turns in product((False, True), repeat=len(turned)):
         corner = list(start)
         for n, value, turn in zip(turned, other, turns, strict=True):

@@ -58,14 +58,20 @@ class Published:
 
 
 def begin(dimensions: tuple[str, ...], k: int) -> Series:
-    """A series with nothing published yet. Raises ``SeriesError``."""
+    """Return a series without a publication.
+
+    Raises ``SeriesError`` if ``k`` is too small.
+    """
     if k < FLOOR:
         raise SeriesError(f"groups of fewer than {FLOOR} are never shown; choose a larger k")
     return Series(dimensions=dimensions, k=k, categories=tuple(() for _ in dimensions))
 
 
 def publish(series: Series, cube: Cube, counts: Counts, position: int) -> tuple[Published, Series]:
-    """The next publication of ``counts``, and the series with it. Raises ``SeriesError``."""
+    """Return the next publication of ``counts``, and the series that includes it.
+
+    Raises ``SeriesError`` if the publication does not go with the earlier ones.
+    """
     if cube.dimensions != series.dimensions:
         raise SeriesError(
             f"this series is by {', '.join(series.dimensions)}; tables by other dimensions of the "
@@ -120,7 +126,7 @@ def publish(series: Series, cube: Cube, counts: Counts, position: int) -> tuple[
 
 
 def _grown(series: Series, cube: Cube) -> Cube:
-    """The table with the categories of all publications."""
+    """Return the table with the categories of all publications."""
     merged = (
         tuple(dict.fromkeys((*before, *now)))
         for before, now in zip(series.categories, cube.categories, strict=True)
@@ -146,7 +152,10 @@ def _protected(cube: Cube, series: Series, used: Counts) -> tuple[Protection, li
 def _stepped(
     cube: Cube, k: int, before: Counts, counts: Counts, shown: Iterable[Cell]
 ) -> dict[Cell, int]:
-    """Counts that differ from those before in steps of ``k`` or more, alone and in total."""
+    """Return counts that differ from the counts before by 0, or by ``k`` or more.
+
+    This holds for each count alone and for the shown totals.
+    """
     used = dict(before)
     for cell in {*before, *counts}:
         count = counts.get(cell, 0)
@@ -175,7 +184,10 @@ def _may_follow(
     earlier: Mapping[Cell, int],
     shown: set[Cell],
 ) -> bool:
-    """Whether a shown cell, and what its shown parts leave of it, change by a step or not."""
+    """Return whether a shown cell changes by 0 or by a step of ``k`` or more.
+
+    The sum of the cell's hidden parts must do so too.
+    """
     if totals[cell] < k or not _unchanged_or_step(totals[cell] - earlier[cell], k):
         return False
     for dimension, value in enumerate(cell):
@@ -188,7 +200,7 @@ def _may_follow(
 
 
 def _without_falls(before: Counts, used: Counts, hidden: set[Cell]) -> dict[Cell, int]:
-    """The counts, but hidden ones that are lower than before stay as they were."""
+    """Return the counts, with each hidden count no lower than it was before."""
     return {
         cell: max(used.get(cell, 0), before.get(cell, 0)) if cell in hidden else used.get(cell, 0)
         for cell in {*before, *used}

@@ -66,7 +66,10 @@ class PublicationMetadata(LedgerModel):
 
 @contextmanager
 def recorded(file: Path) -> Iterator[Record]:
-    """The record of a series, which nobody else publishes in meanwhile. Raises ``SeriesError``."""
+    """Lock and yield the record of a series, so that no other process publishes in it.
+
+    Raises ``SeriesError`` if another process holds the lock, or if the file is no record.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.with_name(f".{file.name}.lock").open("w") as lock:
         try:
@@ -84,7 +87,10 @@ def recorded(file: Path) -> Iterator[Record]:
 def publish_suppressed(
     record: Record, cube: Cube, counts: Counts, k: int, position: int, root: str | None
 ) -> tuple[PublicationMetadata, Cube, Mapping[Cell, int], Record]:
-    """The next table with small counts hidden. Raises ``SeriesError``."""
+    """Return the next table with small counts hidden, and the series' record with it.
+
+    Raises ``SeriesError`` if the table does not go with the earlier ones.
+    """
     if record.noisy is not None:
         raise SeriesError("this series is published with noise; exact counts would undo it")
     series = record.suppressed or begin(cube.dimensions, k)
@@ -105,7 +111,11 @@ def publish_noisy(
     position: int,
     root: str | None,
 ) -> tuple[PublicationMetadata, Cube, Mapping[Cell, int], Record]:
-    """The next table with noise. Raises ``SeriesError`` where the budget is spent."""
+    """Return the next table with noise, and the series' record with it.
+
+    Raises ``SeriesError`` if the budget is spent, or if the table does not go with the earlier
+    ones.
+    """
     if record.suppressed is not None:
         raise SeriesError("this series is published with exact counts; noise would protect nobody")
     spent = record.noisy or Spent(dimensions=cube.dimensions)
@@ -131,10 +141,10 @@ def write(
     cube: Cube,
     told: Counts,
 ) -> Path:
-    """Write a publication into a directory of its own, once the record says that it was made.
+    """Write a publication into a directory of its own, after its entry in the record.
 
-    A record without its publication costs a number; a publication without its record would be
-    forgotten by the next one. Returns the directory.
+    A crash between the two costs a number. In the reverse order, the next publication would forget
+    this one. Returns the directory.
     """
     write_durably(file, record.model_dump_json().encode())
     file.chmod(0o600)
@@ -151,7 +161,7 @@ def write(
 
 
 def _rows(cube: Cube, told: Counts) -> list[list[Any]]:
-    """A row for each cell, totals too; without a count where that is hidden."""
+    """Return a row for each cell, totals too, without a count if the cell is hidden."""
     return [
         [*(TOTAL if value is None else value for value in cell), told.get(cell)]
         for cell in cube.cells()

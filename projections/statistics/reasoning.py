@@ -18,7 +18,10 @@ class NotSafeError(ValueError):
 
 
 def ranges(cube: Cube, shown: Mapping[Cell, int]) -> dict[Cell, Range]:
-    """The range of each cell: counts are not negative, and parts add up to their total."""
+    """Return the range in which each cell's count must lie.
+
+    Counts are not negative, and parts add up to their total.
+    """
     found: dict[Cell, Range] = {
         cell: (shown[cell], shown[cell]) if cell in shown else (0, inf) for cell in cube.cells()
     }
@@ -36,7 +39,10 @@ def ranges(cube: Cube, shown: Mapping[Cell, int]) -> dict[Cell, Range]:
 
 
 def check_bounds(cube: Cube, shown: Mapping[Cell, int], small: Iterable[Cell], k: int) -> None:
-    """Raises ``NotSafeError`` where a small cell's range is narrower than ``k``."""
+    """Check that each small cell's range is at least ``k`` wide.
+
+    Raises ``NotSafeError`` if one is narrower.
+    """
     found = ranges(cube, shown)
     for cell in small:
         least, most = found[cell]
@@ -45,7 +51,10 @@ def check_bounds(cube: Cube, shown: Mapping[Cell, int], small: Iterable[Cell], k
 
 
 def _narrow(found: dict[Cell, Range], total: Cell, parts: list[Cell]) -> bool:
-    """Narrow the ranges of a total and of its parts by each other. Whether any became so."""
+    """Narrow the ranges of a total and of its parts by each other.
+
+    Returns whether any range became narrower.
+    """
     least, most = sum(found[p][0] for p in parts), sum(found[p][1] for p in parts)
     changed = _set(found, total, least, most)
     total_least, total_most = found[total]

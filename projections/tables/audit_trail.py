@@ -81,7 +81,10 @@ class AuditTrails(View):
         return self._registries.of(step.before), self._registries.of(step.after)
 
     def _mark(self, curs: Cursor[DictRow], key_id: str, since: datetime | None) -> None:
-        """Tell what was signed with a key that it is revoked, and since when compromised."""
+        """Mark all events signed with a key as signed with a revoked or a compromised key.
+
+        ``since`` is the time since when the key is compromised, if it is.
+        """
         valid = [SignatureState.VALID.value]
         revoked = SignatureState.VALID_KEY_SINCE_REVOKED.value
         key = {"slot": self.slot, "key_id": key_id}
@@ -92,9 +95,9 @@ class AuditTrails(View):
 
 
 def _storable(document: Document) -> bytes:
-    """The document as JSON that ``jsonb`` takes: a NUL in a text is shown as U+FFFD.
+    """Return the document as JSON for ``jsonb``, with U+FFFD in place of each NUL.
 
-    Earlier programs recorded such texts, in comments of a policy.
+    Earlier programs recorded texts with a NUL, in comments of a policy.
     """
     made = to_json(document)
     return to_json(_without_nul(document)) if b"\\u0000" in made else made
@@ -109,7 +112,7 @@ def _without_nul(value: Any) -> Any:
 
 
 def _signing(step: Step) -> Registry:
-    """The registry that a step's signature is judged by."""
+    """Return the registry by which a step's signature is judged."""
     if isinstance(step, CaseStep):
         return step.registry
     # A key that revokes itself signs that validly; it is marked like all it signed.

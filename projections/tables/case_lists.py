@@ -50,7 +50,10 @@ class PageCursor:
 
     @classmethod
     def parse(cls, text: str) -> "PageCursor":
-        """The place that was written so. Raises ``ValueError``."""
+        """Return the place that a text stands for.
+
+        Raises ``ValueError`` if the text stands for none.
+        """
         moment, section, due, position = text.split(".")
         opened_position = int(position)
         if not 0 <= opened_position < _POSITIONS:
@@ -169,10 +172,12 @@ class CaseLists:
         after: PageCursor | None = None,
         due_only: bool = False,
     ) -> CaseListPage:
-        """The viewer's cases as they concern ``agency``, beginning behind ``after``.
+        """Return the viewer's cases after ``after``, in the order that concerns ``agency``.
 
-        With ``due_only``, those in which some step is the viewer's. At most a question for each
-        section, and one for the documents.
+        Cases in which a step of the agency is overdue come first.
+
+        With ``due_only``, the list has only cases in which some step is the viewer's. There is at
+        most one query for each section, and one for the documents.
         """
         moment = now if after is None else after.moment
         asked = {
@@ -234,7 +239,7 @@ class CaseLists:
     def marked(
         self, viewer: str, mark: BoardMark, *, limit: int, before: int | None = None
     ) -> list[CaseView]:
-        """The viewer's cases with a mark, the newest first, below an opening position."""
+        """Return the viewer's cases with a mark, newest first, below an opening position."""
         below: LiteralString = "" if before is None else " AND opened_position < %(before)s"
         statement = _NEWEST + _MARKED[mark] + below + _NEWEST_FIRST
         asked = {"viewer": viewer, "before": before, "limit": limit}
@@ -246,7 +251,10 @@ class CaseLists:
 def _statements(
     after: PageCursor | None, *, due_only: bool, acts: bool
 ) -> Iterator[tuple[CaseListSection, LiteralString, dict[str, Any]]]:
-    """What to ask for each section from a place on; ``acts``: whether any step can be one's own."""
+    """Yield the query of each section from a place on.
+
+    ``acts``: whether any step can be the viewer's own.
+    """
     order = (_DUE_ONLY if due_only else "") + _IN_ORDER
     for section in CaseListSection:
         statement = _OF_SECTION[section]

@@ -38,11 +38,11 @@ class CaseReader:
         self._recorded = AsyncBatcher(self._read_recorded)
 
     def case(self, viewer: str, case_id: UUID) -> Future[StoredCase | None]:
-        """The current view, or ``None`` where the viewer has none of this case."""
+        """Return the current view, or ``None`` if the viewer has no view of this case."""
         return self._cases.ask((viewer, case_id))
 
     def recorded(self, action_ids: Set[UUID]) -> Future[Mapping[UUID, int]]:
-        """The positions of those of these actions that were recorded."""
+        """Return the positions of the recorded actions among ``action_ids``."""
         return self._recorded.ask(action_ids)
 
     async def _read_cases(self, asked: Sequence[tuple[str, UUID]]) -> Sequence[StoredCase | None]:

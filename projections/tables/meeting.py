@@ -45,7 +45,7 @@ class SharedCase:
 
     @property
     def discussed(self) -> bool:
-        """Whether the meeting on it was recorded in this sitting, by either country."""
+        """Return whether either country recorded a meeting on the case in this sitting."""
         return any(entry.kind == MEETING for entry in self.recorded)
 
     @property
@@ -54,11 +54,11 @@ class SharedCase:
 
     @property
     def first_due(self) -> datetime | None:
-        """When the first of what is owed was or is due."""
+        """Return the earliest due date of the open obligations, or ``None`` without one."""
         return next((one.due for one in self.owed if one.due is not None), None)
 
     def owed_by(self, country: str) -> tuple[Obligation, ...]:
-        """What one of the two owes the other."""
+        """Return the obligations that one of the two countries owes the other."""
         return tuple(one for one in self.owed if one.debtor == country)
 
 
@@ -69,10 +69,11 @@ def agenda(
     entries: Sequence[TrailEntry],
     protocol: Protocol,
 ) -> tuple[SharedCase, ...]:
-    """The cases in the order in which they are gone through.
+    """Return the cases in the order in which the meeting goes through them.
 
-    By priority; then what is longest overdue between the two, or due soonest; then by how long it
-    is that they met on it. ``entries`` are those of :data:`RECORDED`, and what annuls.
+    The order is by priority, then by the earliest due date of an obligation between the two
+    countries, then by how long ago they last met on the case. ``entries`` are the entries of the
+    kinds in :data:`RECORDED`, and the entries that annul.
     """
     annulled = {
         UUID(str(entry.fields["corrects"]))
@@ -93,14 +94,20 @@ def agenda(
 
 
 def next_case(cases: Sequence[SharedCase], after: UUID) -> SharedCase | None:
-    """The next on the agenda that is open and was not discussed, from the top again at its end."""
+    """Return the next open case of the agenda that was not discussed.
+
+    At the end of the agenda, the search continues from its top.
+    """
     place = next((i for i, one in enumerate(cases) if one.view.case_id == after), -1)
     ahead = (*cases[place + 1 :], *cases[: max(place, 0)])
     return next((one for one in ahead if one.is_open and not one.discussed), None)
 
 
 def _of_both(entry: TrailEntry, sitting: Meeting, protocol: Protocol) -> bool:
-    """Whether coordinators of the two countries recorded it of both."""
+    """Return whether a coordinator of the two countries recorded the entry.
+
+    An entry on a meeting must name both countries.
+    """
     agency = protocol.agencies_by_id.get(entry.agency)
     if entry.kind not in RECORDED or agency is None or agency.role != COORDINATOR:
         return False

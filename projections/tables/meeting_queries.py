@@ -66,9 +66,9 @@ class MeetingQueries(LiveRows):
     """Reads the cases that two countries share."""
 
     def shared_with(self, viewer: str, others: Collection[str], *, limit: int) -> Mapping[str, int]:
-        """How many open cases the viewer's country shares with each other, the most first.
+        """Return how many open cases the viewer's country shares with each other, most first.
 
-        Counting ends at ``limit``; with whom none is shared is left out.
+        Counting ends at ``limit``. A country that shares no case is left out.
         """
         asked = {"viewer": viewer, "others": sorted(others), "limit": limit}
         rows = self._rows(_SHARED_WITH, "case_views", asked)
@@ -77,10 +77,10 @@ class MeetingQueries(LiveRows):
     def sitting(
         self, sitting: Meeting, protocol: Protocol, *, limit: int, also: UUID | None = None
     ) -> tuple[SharedCase, ...]:
-        """The agenda of a sitting, in three statements whatever the number of cases.
+        """Return the agenda of a sitting, with three queries for any number of cases.
 
-        ``limit`` is how many cases there are at most that were not met on in it: the most urgent,
-        and ``also`` wherever it would stand.
+        ``limit`` is the most cases that the two countries did not meet on in the sitting. The
+        agenda has the most urgent of these, and the case ``also`` in any case.
         """
         asked = {"viewer": sitting.own, "other": sitting.other, "since": sitting.since}
         urgency = {

@@ -105,11 +105,12 @@ class ObligationQueries(LiveRows):
         kind: ObligationKind | None = None,
         state: ObligationState | None = None,
     ) -> list[Obligation]:
-        """Obligations in the viewer's cases, the last opened first, beginning behind ``after``.
+        """Return obligations in the viewer's cases, the last opened first, after ``after``.
 
-        With ``overdue_now``, those that are open and were due before: the longest overdue first.
-        With ``overdue_then``, those that were so at an earlier moment, by what is known now.
-        ``party`` and ``agency`` owe, ``creditor`` is owed.
+        With ``overdue_now``, only obligations that are open and were due before that time are
+        returned, the longest overdue first. With ``overdue_then``, only obligations that were
+        overdue at that earlier time are returned, judged by all that is recorded now. ``party`` and
+        ``agency`` owe, and ``creditor`` is owed.
         """
         filters = {
             "viewer": viewer,
@@ -132,17 +133,20 @@ class ObligationQueries(LiveRows):
         return self.documents.read(Obligation, "obligations", rows)
 
     def obligation(self, viewer: str, obligation_id: UUID) -> Obligation | None:
-        """An obligation by its id; ``None`` where the viewer sees none."""
+        """Return an obligation by its id, or ``None`` if the viewer sees none with that id."""
         asked = {"viewer": viewer, "after": obligation_id, **NO_FILTER}
         rows = self._rows(_ONE_OBLIGATION, "obligations", asked)
         return self.documents.read_one(Obligation, "obligations", rows)
 
     def debts(self, viewer: str) -> Iterator[Debt]:
-        """What is or was owed in the viewer's cases."""
+        """Yield the debts, open and closed, in the viewer's cases."""
         return self._debts(_DEBTS_OF_VIEWER, {"viewer": viewer})
 
     def debts_between(self, party: str | None) -> Iterator[Debt]:
-        """What countries owe or owed each other: of one country and the others, or all."""
+        """Yield the debts, open and closed, between countries.
+
+        ``party`` limits them to one country and the others; ``None`` means all countries.
+        """
         return self._debts(_DEBTS_BETWEEN, {"party": party})
 
     def _debts(self, statement: LiteralString, params: Mapping[str, Any]) -> Iterator[Debt]:

@@ -45,7 +45,7 @@ class OwedLists:
     def of(
         self, viewer: str, debtor: str | None, *, limit: int, after: Obligation | None = None
     ) -> list[Obligation]:
-        """What a debtor owes, the longest overdue first, beginning behind ``after``."""
+        """Return a debtor's open obligations, the longest overdue first, after ``after``."""
         found: list[dict[str, Any]] = []
         asked: dict[str, Any] = {"viewer": viewer, "debtor": debtor}
         if after is not None:
@@ -60,7 +60,7 @@ class OwedLists:
         return self._documents.read(Obligation, "obligations", found)
 
     def count(self, viewer: str, debtor: str | None, now: datetime) -> Counted:
-        """How many that are."""
+        """Return how many obligations of a debtor are open, and how many of these are overdue."""
         asked = {"viewer": viewer, "debtor": debtor, "now": now, "limit": AT_MOST + 1}
         every = _FOUND + _debtor(debtor)
         with self._database.connection() as connection:
@@ -78,7 +78,10 @@ def _debtor(debtor: str | None) -> LiteralString:
 
 
 def _pages(debtor: str | None, after: Obligation | None) -> Iterator[LiteralString]:
-    """Dates come first, in their order, and then what has none: each a range of the index."""
+    """Yield the queries of a page: first dated obligations in order, then undated ones.
+
+    Each query reads a range of the index.
+    """
     of_debtor = _DOCUMENTS + _debtor(debtor)
     if after is None:
         yield of_debtor + " AND o.due IS NOT NULL" + _IN_ORDER

@@ -6,5 +6,5 @@ from ledger.store.migrate import Component
 
 
 def view_component() -> Component:
-    """The migrations of every view."""
+    """Return the migrations of every view."""
     return Component("views", resources.files("projections") / "migrations")

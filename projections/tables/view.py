@@ -88,19 +88,19 @@ class EventHistory:
             version = rows[-1].originator_version
 
     def ledger_id(self) -> UUID | None:
-        """The id of the registry's events, or ``None`` while the ledger is empty."""
+        """Return the id of the registry's events, or ``None`` while the ledger is empty."""
         first = self._recorder.select_rows(after=0, limit=1)
         return first[0].originator_id if first else None
 
     def page(self, after: int, limit: int) -> Sequence[ActionRecorded]:
-        """Events of every case by position."""
+        """Return events of every case by position."""
         rows = self._recorder.select_notifications(
             start=after, limit=limit, inclusive_of_start=False
         )
         return [self._mapper.to_domain_event(row) for row in rows]
 
     def head(self) -> int:
-        """The last position."""
+        """Return the last position."""
         return self._recorder.max_notification_id() or 0
 
 
@@ -146,25 +146,26 @@ class View(PostgresTrackingRecorder):
 
     @abstractmethod
     def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:
-        """The rows that stay of ``step`` once all is folded; ``is_last`` for a case's last.
+        """Yield the rows of ``step`` that remain once all events are folded.
 
-        The steps of one case come one after another. ``history`` tells what acts on the
-        protocol, up to where the ledger is folded, make of them.
+        ``is_last`` says that ``step`` is the last of its case. The steps of one case come one after
+        another. ``history`` has the acts on the protocol up to the position where the ledger is
+        folded, and so the marks that they put on each step.
         """
 
     def insert(self, curs: Cursor[DictRow], rows: Sequence[Row]) -> None:
-        """Write rows, in place of those with the same key where there is one.
+        """Write rows, each in place of a row with the same key if there is one.
 
-        No two of ``rows`` have the same key.
+        No two of ``rows`` may have the same key.
         """
         if rows:
             curs.execute(self._insert, self.values(rows), prepare=True)
 
     @classmethod
     def source(cls) -> Composed:
-        """Rows that a statement has as parameters, as what follows its ``FROM``.
+        """Return the part of a statement after its ``FROM`` that reads rows from parameters.
 
-        The parameters are those of :meth:`values`; the document is text.
+        The parameters are those that :meth:`values` returns. The document is text.
         """
         *plain, _ = cls.columns
         return SQL(
@@ -176,7 +177,7 @@ class View(PostgresTrackingRecorder):
 
     @classmethod
     def values(cls, rows: Sequence[Row]) -> dict[str, Any]:
-        """Rows as the parameters of :meth:`source`."""
+        """Return rows as the parameters of :meth:`source`."""
         *names, _ = cls.columns
         return {
             "rows": to_json([dict(zip(names, row, strict=False)) for row in rows]).decode(),
@@ -185,7 +186,10 @@ class View(PostgresTrackingRecorder):
 
     @contextmanager
     def copying(self, connection: Connection[Any]) -> Iterator[Callable[[Row], None]]:
-        """A binary COPY that writes what it is given: rows of a slot that has none of them."""
+        """Start a binary COPY, and yield the function that writes a row into it.
+
+        The slot must not have the rows yet.
+        """
         statement = SQL("COPY views.{} ({}) FROM STDIN (FORMAT BINARY)").format(
             Identifier(self.table), SQL(", ").join(map(Identifier, self.columns))
         )
@@ -196,7 +200,7 @@ class View(PostgresTrackingRecorder):
 
     @classmethod
     def _insertion(cls) -> Composed:
-        """The statement that writes rows, each in place of the one with its key, if it has one."""
+        """Return the statement that writes rows, each in place of a row with its key."""
         instead: Composed | SQL = SQL("")
         if cls.key:
             instead = SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(
@@ -250,11 +254,11 @@ class View(PostgresTrackingRecorder):
         raise LostStepsError(f"{self.name} stands at {stands}, and {first} is not next")
 
     def position(self) -> int:
-        """The position that this slot stands at."""
+        """Return the position that this slot stands at."""
         return self.max_tracking_id(Ledger.name) or 0
 
     def begin_at(self, position: int) -> None:
-        """Say that the rows of this slot, which says of none yet, are those at ``position``."""
+        """Record that the rows of this slot, which has no position yet, are at ``position``."""
         with self.datastore.transaction(commit=True) as curs:
             curs.execute(
                 "INSERT INTO views.tracking VALUES (%s, %s, %s, %s)",

@@ -105,7 +105,7 @@ class ViewReader(ObligationQueries, MeetingQueries):
         self._figures: dict[str, tuple[int, Figures]] = {}
 
     def case(self, viewer: str, case_id: UUID) -> CaseView | None:
-        """The current view, or ``None`` where the viewer has none of this case."""
+        """Return the current view, or ``None`` if the viewer has no view of this case."""
         rows = self._rows(_ONE_CASE, "case_views", {"viewer": viewer, "case_id": case_id})
         view = self.documents.read_one(CaseView, "case_views", rows)
         if view is not None and (view.viewer, view.case_id) != (viewer, case_id):
@@ -125,7 +125,7 @@ class ViewReader(ObligationQueries, MeetingQueries):
         lead_agency: str | None = None,
         awaits_us: bool | None = None,
     ) -> list[CaseView]:
-        """The viewer's cases, newest first, beginning below the opening position ``before``."""
+        """Return the viewer's cases, newest first, below the opening position ``before``."""
         filters = {
             "viewer": viewer,
             "limit": limit,
@@ -140,7 +140,7 @@ class ViewReader(ObligationQueries, MeetingQueries):
         return self.documents.read(CaseView, "case_views", rows)
 
     def trail(self, case_id: UUID, *, after: int = 0, limit: int = 1000) -> list[TrailEntry]:
-        """Entries of a case's trail, beginning after version ``after``."""
+        """Return entries of a case's trail, beginning after version ``after``."""
         page = {"case_id": case_id, "after": after, "limit": limit}
         rows = self._rows(_TRAIL, "audit_trail", page)
         # Pages go on from the version of the last entry: it must be the row's.
@@ -152,14 +152,14 @@ class ViewReader(ObligationQueries, MeetingQueries):
         )
 
     def position(self, projection: str) -> int:
-        """The position that a view stands at."""
+        """Return the position that a view stands at."""
         rows = self._rows(_POSITION, projection, {"application": Ledger.name})
         return int(rows[0]["notification_id"]) if rows else 0
 
     def positions_seen_by(
         self, viewer: str, ledger_id: UUID, *, after: int, upto: int, limit: int
     ) -> list[int]:
-        """Positions of the events that a country sees: of its cases, and of the protocol."""
+        """Return the positions of the events that a country sees: its cases' and the protocol's."""
         page = {
             "viewer": viewer,
             "ledger_id": ledger_id,
@@ -171,7 +171,7 @@ class ViewReader(ObligationQueries, MeetingQueries):
         return [int(row["notification_id"]) for row in rows]
 
     def ledger_moment(self, position: int, protocol: Protocol) -> LedgerMoment:
-        """The whole ledger at a position that the trail has reached, in numbers."""
+        """Return the figures of the whole ledger at a position that the trail has reached."""
         asked = {
             "position": position,
             "ledger_id": protocol.ledger_id,
@@ -191,9 +191,9 @@ class ViewReader(ObligationQueries, MeetingQueries):
         )
 
     def figures(self, viewer: str, protocol: Protocol) -> Figures:
-        """Caseload, flow and time to return of the cases that the viewer sees, as they stand.
+        """Return caseload, flow and time to return of the cases that the viewer sees now.
 
-        They are counted anew once the view has moved on.
+        The figures are counted again when the view has reached another position.
         """
         position = self.position("case_views")
         known = self._figures.get(viewer)
@@ -208,7 +208,7 @@ class ViewReader(ObligationQueries, MeetingQueries):
     def viewers_of(
         self, cases: Collection[UUID], viewers: Collection[str]
     ) -> tuple[int, Mapping[UUID, Sequence[str]]]:
-        """Which of ``viewers`` see each of these cases, and at what position that is so."""
+        """Return the position of the case views, and which of ``viewers`` see each case there."""
         asked = {
             "application": Ledger.name,
             "cases": list(cases),

@@ -49,7 +49,7 @@ class Moment:
         return cls(time=_time(text), valid_at=valid)
 
     def knows(self, position: int, recorded_at: datetime) -> bool:
-        """Whether what was recorded there and then is known."""
+        """Return whether an event recorded at a position and a time counts as known."""
         return (self.position is None or position <= self.position) and (
             self.time is None or recorded_at <= self.time
         )
@@ -72,10 +72,11 @@ class CorrectionShown(LedgerModel):
 
 
 def acts_at(acts: Iterable[Act], moment: Moment) -> tuple[Act, ...]:
-    """The actions that make the state at a moment, in the order in which they make it.
+    """Return the actions that make the state at a moment, in the order in which they do.
 
-    As known, it is the ledger's order, with what is annulled in it. As valid, it is the order in
-    which they were taken, without.
+    For a moment without ``valid_at``, the order is the ledger's, and annulled actions are included.
+    For a moment with ``valid_at``, the order is that of the times of acting, without annulled
+    actions.
     """
     known = [act for act in acts if moment.knows(act.position, act.recorded_at)]
     if moment.valid_at is None:
@@ -88,12 +89,12 @@ def acts_at(acts: Iterable[Act], moment: Moment) -> tuple[Act, ...]:
 
 
 def state_at(acts: Iterable[Act], agreement: Agreement, moment: Moment) -> CaseState | None:
-    """The state of a case at a moment; ``None`` where it was not opened."""
+    """Return the state of a case at a moment, or ``None`` if the case was not opened then."""
     return folded(acts_at(acts, moment), agreement)
 
 
 def folded(counted: Sequence[Act], agreement: Agreement) -> CaseState | None:
-    """The state that :func:`acts_at` makes; ``None`` where nothing counts."""
+    """Return the state that the actions of :func:`acts_at` make, or ``None`` without one."""
     state: CaseState | None = None
     for _, _, later in steps(counted, agreement):
         state = later
@@ -101,14 +102,14 @@ def folded(counted: Sequence[Act], agreement: Agreement) -> CaseState | None:
 
 
 def acts_of(events: Iterable[ActionRecorded]) -> list[Act]:
-    """A case's recorded events as the acts that its fold needs."""
+    """Return a case's recorded events as the acts that its fold needs."""
     return [event.as_act() for event in events]
 
 
 def steps(
     counted: Iterable[Act], agreement: Agreement
 ) -> Iterator[tuple[Act, CaseState | None, CaseState]]:
-    """Each of the actions that make a state, with the state before it and after it."""
+    """Yield each action that makes a state, with the state before and after it."""
     case: Case | None = None
     for act in counted:
         before = case.state if case else None
@@ -123,7 +124,7 @@ def steps(
 
 
 def corrections_at(acts: Sequence[Act], moment: Moment) -> tuple[CorrectionShown, ...]:
-    """The corrections of what was known at a moment, those that came later too."""
+    """Return the corrections of actions known at a moment, including later corrections."""
     known = {a.id: a for a in acts if moment.knows(a.position, a.recorded_at)}
     shown = []
     for act in acts:

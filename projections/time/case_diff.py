@@ -75,7 +75,10 @@ class _Side:
 def difference(
     case_id: UUID, acts: Sequence[Act], agreement: Agreement, before: Moment, after: Moment
 ) -> CaseDifference:
-    """What is different of a case, all of whose ``acts`` are given, and why."""
+    """Return the differences of a case between two moments, with the reasons.
+
+    ``acts`` are all acts of the case.
+    """
     was, is_now = _side(acts, agreement, before), _side(acts, agreement, after)
     came = {i: a for i, a in is_now.acts.items() if i not in was.acts}
     went = {i: a for i, a in was.acts.items() if i not in is_now.acts}
@@ -116,7 +119,7 @@ def _paths(before: CaseState | None, after: CaseState) -> Iterator[str]:
 
 
 def _bears(changed: frozenset[str], path: str) -> bool:
-    """Whether one of the changes is of this value, of what it is in, or of what is in it."""
+    """Return whether a change concerns this path, a path above it, or a path below it."""
     return any(
         one == path or one.startswith(f"{path}/") or path.startswith(f"{one}/") for one in changed
     )

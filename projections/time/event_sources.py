@@ -20,10 +20,10 @@ class EventSource(Interface):
     """Gives recorded events, in ledger order, as often as it is asked."""
 
     def events(self) -> Iterator[ActionRecorded]:
-        """Every event, one in memory at a time."""
+        """Yield every event, with one in memory at a time."""
 
     def case(self, case_id: UUID) -> Sequence[ActionRecorded]:
-        """The events of one case."""
+        """Return the events of one case."""
 
 
 class DatabaseEvents:
@@ -53,10 +53,16 @@ class ExportEvents:
         self._directory = directory
 
     def events(self) -> Iterator[ActionRecorded]:
-        """Raises ``ExportError`` where a file is missing."""
+        """Yield every event of the export.
+
+        Raises ``ExportError`` if a file is missing.
+        """
         return map(RecordedRow.event, read_export(self._directory))
 
     def case(self, case_id: UUID) -> Sequence[ActionRecorded]:
-        """Reads all of the export. Raises ``ExportError`` where a file is missing."""
+        """Read the whole export, and return the events of one case.
+
+        Raises ``ExportError`` if a file is missing.
+        """
         rows = read_export(self._directory)
         return [row.event() for row in rows if row.originator_id == case_id]

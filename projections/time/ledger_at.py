@@ -64,7 +64,10 @@ class Seen:
     last: ActionRecorded | None = None
 
     def take(self, event: ActionRecorded) -> None:
-        """Fold the next event in ledger order. Raises ``ValueError`` for one not recorded."""
+        """Fold the next event in ledger order.
+
+        Raises ``ValueError`` if the event is not recorded.
+        """
         if event.position is None or event.recorded_at is None:
             raise ValueError("the event is not recorded yet")
         self.position, self.last = event.position, event
@@ -78,7 +81,7 @@ class Seen:
             self.cases[event.originator_id] = case
 
     def told(self) -> LedgerMoment:
-        """What was folded, in numbers."""
+        """Return the figures of the folded events."""
         tallies: Counter[tuple[str, str | tuple[str, ...]]] = Counter()
         for case in self.cases.values():
             state = case.state
@@ -94,7 +97,7 @@ class Seen:
         )
 
     def standing(self) -> Mapping[UUID, Mapping[str, str]]:
-        """What is counted of each case."""
+        """Return the counted values of each case's state."""
         return {
             case_id: {
                 **{name: getattr(case.state, name).value for name in COUNTED},
@@ -108,9 +111,10 @@ class Seen:
 def ledger_at(
     events: Iterable[ActionRecorded], moment: Moment, progress: Callable[[int], None] | None = None
 ) -> LedgerMoment:
-    """The ledger as it was known at a moment. Raises ``ValueError`` for a moment of validity.
+    """Return the figures of the ledger as it was known at a moment.
 
-    ``progress`` is told how many events are folded.
+    ``progress`` gets the number of folded events. Raises ``ValueError`` if the moment has
+    ``valid_at``.
     """
     seen = Seen()
     for event in events:
@@ -128,9 +132,9 @@ def ledger_difference(
     after: Moment,
     progress: Callable[[int], None] | None = None,
 ) -> LedgerDifference:
-    """What is different between two moments, of which the first comes first.
+    """Return the differences of the ledger between two moments.
 
-    Raises ``ValueError`` for a moment of validity.
+    ``before`` must be the earlier moment. Raises ``ValueError`` if a moment has ``valid_at``.
     """
     seen = Seen()
     stood: Mapping[UUID, Mapping[str, str]] | None = None
@@ -173,7 +177,10 @@ def moment_of(
     kinds: Mapping[str, int],
     protocol: Protocol | None,
 ) -> LedgerMoment:
-    """The numbers from tallies: how many cases had which value of a part of their state."""
+    """Return the figures made of tallies.
+
+    Each tally says how many cases had one value of one part of their state.
+    """
     counts: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
     parties: Counter[str] = Counter()
     leads: Counter[str] = Counter()

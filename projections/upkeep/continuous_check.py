@@ -74,7 +74,7 @@ class ContinuousCheck:
             raise
 
     def step(self, events: int = PART_EVENTS) -> CheckedShard:
-        """Check the next part, and the acts on the protocol after the last one of a pass."""
+        """Check the next part, and after a pass's last part the acts on the protocol."""
         stands = self.standing()
         part = self._checker.part_above(stands.above, events)
         checked = self._checker.check(part)
@@ -87,11 +87,11 @@ class ContinuousCheck:
         return checked
 
     def standing(self) -> CheckProgress:
-        """Where the check stands."""
+        """Return how far the check has come."""
         return CheckProgress(**_row(self._connection, _STANDS))
 
     def head(self) -> int:
-        """The position of the last event."""
+        """Return the position of the last event."""
         return self._checker.head()
 
     def _record(self, stands: CheckProgress, part: Shard, checked: CheckedShard) -> None:
@@ -124,14 +124,14 @@ class ContinuousCheck:
 
 
 def differing_rows(database: Database) -> Mapping[str, int]:
-    """Rows that differ from the ledger, by view, as the check found them last."""
+    """Return how many rows the check last found to differ from the ledger, by view."""
     with database.connection() as connection:
         rows = connection.execute(_DIFFERENCES, prepare=True).fetchall()
     return {row["view"]: int(row["rows"]) for row in rows}
 
 
 def check_standing(database: Database) -> CheckProgress:
-    """How far the check has come."""
+    """Return how far the check has come."""
     with database.connection() as connection:
         return CheckProgress(**_row(connection, _STANDS))
 

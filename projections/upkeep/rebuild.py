@@ -149,7 +149,7 @@ def _catch_up(
 
 
 def _parts(datastore: LedgerDatastore, target: int) -> list[Shard]:
-    """Parts of about the same number of events."""
+    """Return parts of the cases that have about the same number of events each."""
     count = min(-(-target // _PART), _PARTS)
     bounds: list[UUID] = []
     if count > 1:
@@ -187,9 +187,9 @@ def _alone(plan: Plan, parts: Sequence[Shard]) -> Iterator[int]:
 
 
 def _by_processes(plan: Plan, parts: Sequence[Shard], processes: int) -> Iterator[int]:
-    """Each part's count of events, as the processes are done with it.
+    """Yield each part's number of events when a process has folded the part.
 
-    Raises ``ChildProcessError`` where one fails.
+    Raises ``ChildProcessError`` if a process fails.
     """
     waiting: list[Shard | None] = [*reversed(parts), None]
     with _started(processes) as workers, DefaultSelector() as selector:
@@ -210,7 +210,10 @@ def _by_processes(plan: Plan, parts: Sequence[Shard], processes: int) -> Iterato
 
 @contextmanager
 def _started(processes: int) -> Iterator[list["subprocess.Popen[bytes]"]]:
-    """Processes that end with the block. New ones, since this one may have threads."""
+    """Start processes, and stop them when the block ends.
+
+    The processes are new programs instead of forks, because this process may have threads.
+    """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     workers = []
     try:

@@ -60,9 +60,9 @@ class ShardReader:
         target: int,
         history: RegistryHistory | None = None,
     ) -> None:
-        """``connection`` may read events; it is the reader's while a part is read.
+        """Fold the acts on the protocol up to ``target``, unless ``history`` has them.
 
-        ``history`` has the acts up to ``target``, where they were folded before.
+        ``connection`` may read events. Only this reader may use it while a part is read.
         """
         self._connection = connection
         self._ledger_id = ledger_id
@@ -75,10 +75,10 @@ class ShardReader:
                 pass
 
     def cases(self, part: Shard) -> Iterator[tuple[UUID, Iterator[tuple[Step, bool]]]]:
-        """Each case of a part by its id: its steps, each with whether it is the case's last.
+        """Yield each case of a part as its id and its steps.
 
-        The next case begins once the steps of the one before are read, or given up. The steps
-        raise ``ValueError`` where an event of the case is missing.
+        Each step comes with whether it is the case's last. Read or give up the steps of a case
+        before the next case. The steps raise ``ValueError`` if an event of the case is missing.
         """
         rows = rows_by_case(
             self._connection, above=part.above, upto_case=part.upto, upto=self._target
@@ -88,7 +88,7 @@ class ShardReader:
                 yield case_id, _with_last(self._steps(of_case))
 
     def acts(self) -> Iterator[tuple[Step, bool]]:
-        """The acts on the protocol as steps, each with whether it is the last."""
+        """Yield the acts on the protocol as steps, each with whether it is the last."""
         return _with_last(RegistryHistory().fold(self._registry_events()))
 
     def _steps(self, rows: Iterable[RecordedRow]) -> Iterator[CaseStep]:
@@ -147,13 +147,13 @@ class ShardFolder:
             raise
 
     def fold(self, part: Shard) -> int:
-        """Fold the cases of a part and write their rows. Returns how many events that were."""
+        """Fold the cases of a part, write their rows, and return the number of events."""
         with ExitStack() as copies:
             writing = self._begin(copies)
             return sum(self._write(steps, writing) for _, steps in self._cases.cases(part))
 
     def fold_registry(self) -> int:
-        """Fold the acts on the protocol and write their rows. Returns how many those were."""
+        """Fold the acts on the protocol, write their rows, and return the number of acts."""
         with ExitStack() as copies:
             return self._write(self._cases.acts(), self._begin(copies))
 

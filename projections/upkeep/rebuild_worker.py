@@ -16,7 +16,7 @@ from projections.upkeep.rebuild_shards import Plan, Shard, ShardFolder
 
 
 def plan_line(plan: Plan) -> str:
-    """The first line that a process reads."""
+    """Return the first line that a process reads: the plan."""
     content = {
         "conninfo": plan.conninfo,
         "slots": dict(plan.slots),
@@ -27,7 +27,10 @@ def plan_line(plan: Plan) -> str:
 
 
 def shard_line(part: Shard | None) -> str:
-    """Each later line: a part to fold, or ``None`` for the acts on the protocol."""
+    """Return a later line that a process reads: a part, or ``None`` for the acts.
+
+    The acts are the acts on the protocol.
+    """
     if part is None:
         return "null\n"
     bounds = [None if bound is None else str(bound) for bound in (part.above, part.upto)]
@@ -35,7 +38,10 @@ def shard_line(part: Shard | None) -> str:
 
 
 def read_answer(line: bytes) -> int:
-    """How many events were folded. Raises ``ChildProcessError`` saying what went wrong."""
+    """Return the number of folded events from a process's answer.
+
+    Raises ``ChildProcessError`` with the fault if the process failed.
+    """
     if not line:
         raise ChildProcessError("a process of the rebuild ended")
     answer = json.loads(line)

@@ -190,7 +190,10 @@ _ABSENT = object()
 
 
 def json_differences(path: str, folded: Any, shown: Any) -> Iterator[FieldDifference]:
-    """Where two JSON values differ, down to the single value. An absent member is not ``null``."""
+    """Yield each difference of two JSON values, down to single values.
+
+    An absent member is not ``null``.
+    """
     if type(folded) is type(shown) is dict:
         for name in dict.fromkeys((*folded, *shown)):
             yield from json_differences(

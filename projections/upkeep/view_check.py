@@ -83,13 +83,13 @@ class CheckedShard:
     """The slot of each view that was compared."""
 
     def add(self, view: str, differing: int, described: Iterable[RowDifference]) -> None:
-        """Take in what differs of a view."""
+        """Add the differences found in a view."""
         if differing:
             self.differing[view] += differing
             self.described += [*described][: max(0, _DESCRIBED - len(self.described))]
 
     def merge(self, other: "CheckedShard") -> None:
-        """Take in what the check of another part found."""
+        """Add the result of the check of another part."""
         self.events += other.events
         self.rows += other.rows
         for view, differing in other.differing.items():
@@ -122,11 +122,14 @@ class ViewChecker:
             raise
 
     def head(self) -> int:
-        """The position of the last event."""
+        """Return the position of the last event."""
         return int(self._row(_LEDGER)["head"])
 
     def behind(self, target: int, *, seconds: float) -> CheckedShard:
-        """Which views do not reach ``target`` in so many seconds: they are not being written."""
+        """Wait until every view reaches ``target``, and report each view that does not.
+
+        The wait lasts ``seconds`` at most. No process writes the views that are reported.
+        """
         until = time.monotonic() + seconds
         while True:
             checked = CheckedShard()
@@ -139,13 +142,16 @@ class ViewChecker:
             time.sleep(_LOOK_SECONDS)
 
     def part_above(self, above: UUID | None, events: int) -> Shard:
-        """The part that begins above a case and has about so many events; the last has no end."""
+        """Return the part that begins above a case and has about ``events`` events.
+
+        The last part has no end.
+        """
         statement = _BOUND.format(within=_within(Shard(above)))
         row = self._comparing.execute(statement, {"above": above, "events": events}).fetchone()
         return Shard(above, row["originator_id"] if row is not None else None)
 
     def parts(self, events: int) -> Iterator[Shard]:
-        """All parts, each of about so many events, one after the other as they are asked for."""
+        """Yield all parts, each of about ``events`` events, each computed when it is asked for."""
         part = self.part_above(None, events)
         yield part
         while part.upto is not None:
@@ -201,7 +207,10 @@ class ViewChecker:
         checked: CheckedShard,
         case_id: UUID,
     ) -> Mapping[str, list[Row]]:
-        """The rows of one case, by view. What cannot be folded is a difference of its own."""
+        """Return the rows of one case, by view.
+
+        A case that cannot be folded is reported as a difference of its own.
+        """
         rows: dict[str, list[Row]] = {comparison.view.name: [] for comparison in comparisons}
         try:
             for step, is_last in steps:
@@ -236,7 +245,10 @@ class ViewChecker:
     def _one_moment(
         self, checked: CheckedShard
     ) -> Iterator[tuple[UUID | None, Mapping[int, Sequence[View]]]]:
-        """The ledger's id and the views by the position that they are folded to."""
+        """Yield the ledger's id, and the views by the position to which they are folded.
+
+        All that is read in the block is of one moment.
+        """
         with self._comparing.transaction():
             self._comparing.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             # Before the moment begins: a rebuild empties a slot for every moment at once.
@@ -298,7 +310,10 @@ def _misplaced(name: str, position: int, head: int) -> RowDifference:
 
 
 def _within(part: Shard) -> Composable:
-    """The condition that an event is of a part. It has no alternatives: an index serves it."""
+    """Return the SQL condition that an event belongs to a part.
+
+    The condition has no alternatives, so that an index serves it.
+    """
     bounds = [SQL("true")]
     if part.above is not None:
         bounds.append(SQL("originator_id > %(above)s"))
@@ -320,14 +335,14 @@ class _CaseComparison:
         self._rows: list[Row] = []
 
     def add(self, case_id: UUID, rows: Sequence[Row], checked: CheckedShard) -> None:
-        """All rows of the next case."""
+        """Add all rows of the next case, and compare once enough rows are collected."""
         self._rows += rows
         if len(self._rows) >= _ROWS_AT_ONCE and case_id != self._upto:
             self._compare(case_id, checked)
             self._above = case_id
 
     def finish(self, checked: CheckedShard) -> None:
-        """Compare what is left, up to the part's end."""
+        """Compare the remaining rows, up to the part's end."""
         self._compare(self._upto, checked)
 
     def _compare(self, upto: UUID | None, checked: CheckedShard) -> None:
@@ -349,14 +364,14 @@ class _ActComparison:
         self._rows: list[Row] = []
 
     def add(self, version: int, rows: Iterable[Row], checked: CheckedShard) -> None:
-        """The rows of the next act."""
+        """Add the rows of the next act, and compare once enough rows are collected."""
         self._rows += rows
         if len(self._rows) >= _ROWS_AT_ONCE:
             self._compare(version, checked)
             self._above = version
 
     def finish(self, checked: CheckedShard) -> None:
-        """Compare what is left."""
+        """Compare the remaining rows."""
         self._compare(None, checked)
 
     def _compare(self, upto: int | None, checked: CheckedShard) -> None:
