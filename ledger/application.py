@@ -53,7 +53,7 @@ deciding_again = retrying(
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the ledger says of an action that it recorded, durably."""
+    """The ledger's answer that an action is recorded durably."""
 
     action_id: UUID
     case_id: UUID
@@ -77,7 +77,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The rules accept an action on a case. Nothing is recorded yet."""
+    """The decision that the rules accept an action on a case; nothing is recorded yet."""
 
     event: ActionRecorded
     """What the action becomes. It has neither position nor time of recording yet."""
@@ -88,7 +88,7 @@ class Decision:
     """The time by which the rules were asked."""
 
     def holds_at(self, moment: datetime) -> bool:
-        """Return whether the rules accept the action by the time that will be stored, too."""
+        """Return whether the rules also accept the action at the time that will be stored."""
         return moment == self.at or _holds(self, moment)
 
 
@@ -131,7 +131,7 @@ class Ledger(Application[UUID]):
         self.rows.let_go()
 
     def forget(self) -> None:
-        """Forget all that is known by heart of events: the database may be another by now."""
+        """Forget all events in memory: the database may be another by now."""
         self._registry = None
         self._known_cases = LRUCache(maxsize=KNOWN_CASES)
         self.rows.forget()
@@ -157,11 +157,11 @@ class Ledger(Application[UUID]):
         return self.rows.find_action(action_id)
 
     def rows_of_actions(self, action_ids: Sequence[UUID]) -> list[RecordedRow]:
-        """Return the rows of those of these actions that are recorded, in order."""
+        """Return the rows of the recorded ones of these actions, in order."""
         return self.rows.select_actions(action_ids)
 
     def recorded_actions(self, action_ids: Sequence[UUID], *, upto: int | None = None) -> set[UUID]:
-        """Return those of these actions that are recorded, at the position ``upto`` or before."""
+        """Return the ids of these actions that are recorded, at the position ``upto`` or before."""
         return self.rows.recorded_action_ids(action_ids, upto=upto)
 
     def subjects_of_kinds(self, kinds: Collection[str], *, after: int, upto: int) -> Sequence[UUID]:
@@ -260,9 +260,9 @@ class Ledger(Application[UUID]):
         return receipt
 
     def decide(self, action: SignedAction, case_version: int) -> Decision | Receipt:
-        """Decide on an action on the case that it names. Nothing is written.
+        """Decide on an action on the case that it names, and write nothing.
 
-        Returns the receipt of an action that is recorded already. Raises ``Refusal``.
+        Return the receipt of an action that is recorded already. Raises ``Refusal``.
         """
         case_id = case_of(action)
         # The registry and the case as this process read them last, without asking the database.
@@ -289,13 +289,13 @@ class Ledger(Application[UUID]):
     def record(
         self, decided: Decision | Receipt, *, since: float | None = None
     ) -> tuple[Receipt, bool]:
-        """Record what was decided. Returns its receipt, and whether it was recorded just now.
+        """Record a decided action; return its receipt, and whether it was recorded just now.
 
         The receipt comes back only when the event is durable. ``since``: ``time.monotonic()`` in
         seconds, taken just before the vault deposit was committed asynchronously. Raises
-        ``ReconnectedError`` where that deposit may be lost: make it again. Raises
-        ``RegistryMovedError`` and ``TimeMovedError`` where the decision may not hold any more:
-        decide again.
+        ``ReconnectedError`` if that deposit may be lost: make it again. Raises
+        ``RegistryMovedError`` and ``TimeMovedError`` if the decision may not hold any more: decide
+        again.
         """
         if isinstance(decided, Receipt):
             return decided, False
@@ -367,9 +367,9 @@ class Ledger(Application[UUID]):
     ) -> RefusedAt | None:
         """Return why an action is refused, and the size of the ledger that it is refused at.
 
-        The registry and the case that refuse it are those of exactly that size. ``case_id`` is
-        ``None`` for an act on the protocol. Returns ``None`` where the action is recorded or is
-        accepted by now, or where registry or case do not stand still.
+        The registry and the case that refuse the action are those of exactly that size. ``case_id``
+        is ``None`` for an act on the protocol. The result is ``None`` if the action is recorded or
+        is accepted by now, or if another process changes the registry or the case meanwhile.
         """
         for _ in range(_LOOKS):
             registry = self.adopted()

@@ -33,12 +33,11 @@ def write_export(
     timestamps: Iterable[StoredTimestamp] = (),
     beside: Mapping[str, bytes] | None = None,
 ) -> int:
-    """Write what a checkpoint covers; full tiles that are there already are kept.
+    """Write the events that a checkpoint covers, and return how many files were written.
 
-    ``beside`` are further files by name. A timestamp is ``timestamp/SIZE``, and the checkpoint that
-    it is of is ``timestamp/SIZE.checkpoint``.
-    The checkpoint is written last, so that a directory with one is whole. Returns how many
-    files were written.
+    Full tiles that are there already are kept. ``beside`` are further files by name. A timestamp is
+    ``timestamp/SIZE``, and the checkpoint that it is of is ``timestamp/SIZE.checkpoint``. The
+    checkpoint is written last, so that a directory with one is whole.
     """
     checkpoint = Checkpoint.parse(note.text)
     tiles = list(tiles_of(checkpoint.size))

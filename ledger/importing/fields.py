@@ -1,4 +1,4 @@
-"""What a column may be called: a field of HTCDS, or of an action as ``kind.field``.
+"""The names that a column may have: a field of HTCDS, or of an action as ``kind.field``.
 
 ``docs/htcds.md`` says what each field of the standard is here; a test holds this file against it.
 """

@@ -1,4 +1,4 @@
-"""What a country's file calls things: a TOML file beside it."""
+"""The map of a country's file, for its columns and values: a TOML file beside it."""
 
 import codecs
 import re
@@ -110,7 +110,10 @@ def _reads_back(date_format: str) -> bool:
 
 
 def load_map(content: bytes, path: Path) -> ImportMap:
-    """Read a map's file. Raises ``ValueError`` saying what is wrong with it."""
+    """Read a map's file.
+
+    Raises ``ValueError``, which says what is wrong, if the file is no map.
+    """
     try:
         return ImportMap.model_validate(tomllib.loads(content.decode("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -46,7 +46,7 @@ ADULT_AT = 18
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a row is refused: where, and by which rule. Never what stood there."""
+    """Why a row is refused: the column and the rule, but never the column's content."""
 
     rule: str
     column: str = ""
@@ -76,7 +76,7 @@ class MappedAction:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What a row tells: actions in the order in which they took place, or why it is refused."""
+    """The actions that a row tells, in the order in which they took place, or the row's faults."""
 
     told: Sequence[MappedAction] = ()
     faults: Sequence[Fault] = ()

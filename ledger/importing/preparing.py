@@ -1,6 +1,6 @@
 """Rows as events that are ready to be recorded: signed, checked, verified, decided, sealed.
 
-All that needs no lock of the ledger, so that it can be done on every core.
+None of this needs a lock of the ledger, so that it can be done on every core.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ class RefusedRow:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What became of some rows."""
+    """The outcome of some rows."""
 
     ready: Sequence[ReadyCase]
     refused: Sequence[RefusedRow]
@@ -70,7 +70,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who imports: an agency, its private key, and that key as it is registered."""
+    """The agency that imports, its private key, and that key as it is registered."""
 
     agency: str
     private: OKPKey
@@ -173,7 +173,10 @@ class Preparer:
     def _signed(
         self, told: MappedAction, case_id: UUID
     ) -> tuple[SignedAction, Sequence[Disclosure]]:
-        """Sign, and then check as what any agency sends is checked. Raises ``Refusal``."""
+        """Sign an action, and check it as any agency's action is checked.
+
+        Raises ``Refusal`` if the check fails.
+        """
         signer = self._signer
         issued = signed_action.sign(
             told.action,

@@ -18,11 +18,11 @@ def record_cases(
     guard: Guard,
     check: Callable[[datetime], None],
 ) -> Stretch:
-    """Record each case whole, or none of them. They are durable on return.
+    """Record each case whole, or none of them; they are durable on return.
 
-    ``check`` is told the time of recording, and refuses all by raising. Raises as
+    ``check`` gets the time of recording, and refuses all cases by raising. Raises as
     :func:`record_new` and :func:`deposit_new` do. The vault's part comes first: it needs no lock
-    that others wait for.
+    that other processes wait for.
     """
     deposits = [deposit for case in cases for deposit in case.deposits]
     events = [event for case in cases for event in case.events]

@@ -1,4 +1,4 @@
-"""A case as the row that tells it: what an import reads, written.
+"""Writes a case as the row that an import would read.
 
 The standard's name where it has one for a field, else ``kind.field``. What a row has no place for
 (requests and answers, corrections, what other agencies did in return) is named, not lost silently.
@@ -31,7 +31,7 @@ _NAMES = {at: name for name, at in CARRIED.items()} | {
 
 @dataclass(frozen=True, slots=True)
 class ActionInRow:
-    """One recorded action, with the fields that whoever writes the row may know, as JSON values."""
+    """One recorded action, with the fields that the row's writer may read, as JSON values."""
 
     id: UUID
     kind: str

@@ -42,11 +42,11 @@ class CosignedTimes:
     """The names of the witnesses that run in this node."""
 
     def have_passed(self, elapsed: timedelta, *, after_position: int, not_before: datetime) -> bool:
-        """Return whether enough witnesses say so of a period.
+        """Return whether enough witnesses show that a period has passed.
 
         The period is ``elapsed`` long, begins with the first checkpoint that covers
-        ``after_position``, and does not end before ``not_before``. A quorum must agree, and in it
-        a witness of another node if the policy names one.
+        ``after_position``, and does not end before ``not_before``. A quorum must agree, and in it a
+        witness of another node if the policy names one.
         """
         agreeing = {
             name
@@ -95,7 +95,7 @@ class CosignedTimes:
 
 
 def uncontradicted(times: Sequence[datetime]) -> list[datetime]:
-    """Return the times that no later one is earlier than, in order."""
+    """Return the times that are not later than any time after them, in order."""
     kept: list[datetime] = []
     for time in reversed(times):
         if not kept or time <= kept[-1]:
@@ -104,7 +104,7 @@ def uncontradicted(times: Sequence[datetime]) -> list[datetime]:
 
 
 def counted(times: Sequence[datetime]) -> timedelta:
-    """Return how much time lies between the first and the last, a long gap as one step."""
+    """Return the time between the first and the last time; a long gap counts as one step."""
     steps = (min(later - earlier, LONGEST_STEP) for earlier, later in pairwise(times))
     return sum(steps, timedelta())
 

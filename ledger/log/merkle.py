@@ -2,7 +2,7 @@
 
 A tree is kept as its *frontier* (the roots of the perfect subtrees that make it up, the
 largest first) and, for every 256 hashes that are complete at one level, their root at the
-level above: what C2SP ``tlog-tiles`` serves. All else is computed from these when asked for.
+level above. C2SP ``tlog-tiles`` serves these hashes. All else is computed from them when needed.
 """
 
 import hashlib
@@ -50,7 +50,10 @@ class Frontier:
 
     @classmethod
     def from_bytes(cls, size: int, content: bytes) -> "Frontier":
-        """Read what :meth:`to_bytes` wrote. Raises ``ValueError`` where it does not fit."""
+        """Read the bytes that :meth:`to_bytes` wrote.
+
+        Raises ``ValueError`` if they do not fit the size.
+        """
         if size < 0 or len(content) != HASH_SIZE * size.bit_count():
             raise ValueError(f"this is no frontier of a tree of {size} leaves")
         return cls(size, tuple(_split(content)))
@@ -246,8 +249,8 @@ def proven_older_root(old: int, new: int, proof: Sequence[bytes], new_root: byte
     """Return the root that the first ``old`` leaves of the newer tree certainly have.
 
     The hashes of a consistency proof that lead to ``new_root`` are nodes of that tree, and the
-    older root is computed from the same hashes. Returns ``None`` where the proof does not lead to
-    ``new_root``, and where ``old`` is a power of two: such a proof does not contain the older root.
+    older root is computed from the same hashes. The result is ``None`` if the proof does not lead
+    to ``new_root``, and if ``old`` is a power of two: such a proof does not contain the older root.
     """
     if not 0 < old < new or _is_power_of_two(old):
         return None

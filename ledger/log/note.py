@@ -156,7 +156,7 @@ class SignerKey:
         return VerifierKey(self.name, self.type, self.private.public_key().public_bytes_raw())
 
     def sign(self, text: str, now: datetime | None = None) -> NoteSignature:
-        """Sign a note's text; a cosignature says that it did so ``now``."""
+        """Sign a note's text; a cosignature states ``now`` as its time."""
         head, signed = b"", text
         if self.type is SignatureType.COSIGNATURE:
             seconds = int((now or clock.now()).timestamp())

@@ -1,4 +1,4 @@
-"""Whose signatures make a checkpoint believed (C2SP ``tlog-policy``)."""
+"""The keys whose signatures make a checkpoint trusted (C2SP ``tlog-policy``)."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from ledger.log.note import Note, NoteError
 
 
 class Believed(Protocol):
-    """Whose signatures are believed: a policy, or the recorded ones."""
+    """The keys whose signatures make a checkpoint trusted: one policy, or the recorded ones."""
 
     def check(self, note: Note) -> tuple[Checkpoint, dict[str, datetime]]:
         """Return the checkpoint, and the time at which each witness cosigned it.
@@ -26,7 +26,7 @@ MAX_PATH = 63
 
 @dataclass(frozen=True, slots=True)
 class TlogProof:
-    """That an entry is at an index of a log whose checkpoint is signed and cosigned."""
+    """A proof that an entry is at an index of a log whose checkpoint is signed and cosigned."""
 
     index: int
     path: tuple[bytes, ...]
@@ -62,7 +62,10 @@ class TlogProof:
         return cls(index, tuple(map(read_hash, lines)), Note.parse(note), extra)
 
     def check(self, leaf: bytes, policy: Believed) -> tuple[Checkpoint, dict[str, datetime]]:
-        """Verify the whole of it for a leaf hash. Raises ``NoteError`` or ``ProofError``."""
+        """Verify the path, the signatures and the quorum for a leaf hash.
+
+        Raises ``NoteError`` or ``ProofError`` if one of them does not hold.
+        """
         checkpoint, cosigned = policy.check(self.checkpoint)
         check_inclusion(leaf, self.index, checkpoint.size, self.path, checkpoint.root)
         return checkpoint, cosigned

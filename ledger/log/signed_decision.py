@@ -1,4 +1,4 @@
-"""What the ledger node decided on an action, signed with the log's key: a receipt or a refusal.
+"""The ledger node's decision on an action, signed with the log's key: a receipt or a refusal.
 
 A decision is a compact JWS (RFC 7515) with a type of its own. The bytes that are signed have no
 line end and the text of a checkpoint ends in one, so that neither can be taken for the other. The
@@ -154,9 +154,9 @@ class SignedDecision:
 
 
 class DecisionFile(LedgerModel):
-    """A decision with the action that it is on: what a third party needs beside the ledger.
+    """A decision with its action: all that a third party needs beside the ledger.
 
-    It holds nothing personal: the action is as it is recorded, without its disclosures.
+    It holds no personal data: the action is as it is recorded, without its disclosures.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""Tiles and entry bundles (C2SP ``tlog-tiles``): their paths, and what is in them."""
+"""Tiles and entry bundles (C2SP ``tlog-tiles``): their paths and contents."""
 
 import re
 import struct

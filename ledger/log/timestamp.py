@@ -1,6 +1,6 @@
 """Timestamps (RFC 3161): an authority outside certifies when a checkpoint existed.
 
-What it certifies is the hash of a note's text, without signature lines: cosignatures that are
+The authority certifies the hash of a note's text, without signature lines: cosignatures that are
 added later change nothing, and nothing but the hash ever leaves the node.
 """
 
@@ -27,7 +27,7 @@ class TimestampError(ValueError):
 
 
 class TimestampAuthority(Protocol):
-    """How to reach an authority (RFC 3161 section 3)."""
+    """A connection to an authority (RFC 3161, section 3)."""
 
     def answer(self, request: bytes) -> bytes:
         """Return the authority's TimeStampResp to a TimeStampReq, both in DER.

@@ -36,9 +36,10 @@ SELECT note FROM log.dated_checkpoints WHERE size = %s ORDER BY id DESC LIMIT 1
 
 
 def keep_dated(connection: Connection[DictRow], size: int, note: Note, policy: Policy) -> bool:
-    """Keep a published checkpoint for its times, unless the last one kept has nearly the same.
+    """Keep a published checkpoint for its times, and return whether it was kept.
 
-    The caller has checked the note by ``policy``. Returns whether it was kept.
+    It is kept unless the last one kept has nearly the same times. The caller has checked the note
+    by ``policy``.
     """
     times, last = _stated(note), _last(connection)
     if last is not None and not _differ(times, last):
@@ -54,9 +55,10 @@ def keep_dated(connection: Connection[DictRow], size: int, note: Note, policy: P
 
 
 def is_stale(database: Database, now: datetime, oldest: timedelta) -> bool:
-    """Return whether no checkpoint is kept whose times are all of the time before ``now``.
+    """Return whether no kept checkpoint has times that are all recent.
 
-    They may be ``oldest`` old. One that is ahead was given by a clock that was wrong then.
+    Times are recent from ``oldest`` before ``now`` up to ``now``. A time after ``now`` came from a
+    clock that was wrong then.
     """
     with database.connection() as connection:
         last = _last(connection)

@@ -50,11 +50,11 @@ _log = structlog.get_logger(__name__)
 
 
 class HistoryChangedError(RuntimeError):
-    """The tree is not the one that was signed: its history was altered. Nothing is signed."""
+    """The tree is not the one that was signed: its history was altered, and nothing is signed."""
 
 
 class AnotherKeyError(RuntimeError):
-    """No key of this node is the one that must sign. Nothing is signed."""
+    """No key of this node is the one that must sign, and nothing is signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class LogProgress:
 
 
 class WitnessWatch(Protocol):
-    """It is told where a witness does not stand where this log left it."""
+    """The receiver of findings about witnesses that do not stand where this log left them."""
 
     def witness_is_ahead(self, name: str, size: int) -> None:
         """Note that a witness shows a checkpoint with more events than this ledger has.
@@ -113,15 +113,15 @@ class Publication:
         self._workers.shutdown()
 
     def step(self) -> LogProgress:
-        """Sign what is new, ask each witness that is behind, publish what has a quorum."""
+        """Sign new events, ask witnesses that are behind, publish a checkpoint with a quorum."""
         self.sign()
         return self.gather()
 
     def sign(self) -> int:
-        """Sign what is new. Returns the last signed size.
+        """Sign a checkpoint of new events, and return the last signed size.
 
-        Raises ``HistoryChangedError`` where what was signed is no longer so, and
-        ``AnotherKeyError`` where no key of this node is one that must sign.
+        Raises ``HistoryChangedError`` if the tree no longer continues the last signed checkpoint,
+        and ``AnotherKeyError`` if no key of this node is one that must sign.
         """
         tree = self._rows.tree()
         last = self._last_signed()
@@ -151,9 +151,9 @@ class Publication:
     def gather(self) -> LogProgress:
         """Ask for cosignatures of the last signed checkpoint, and publish it with a quorum.
 
-        All witnesses are asked about the same one, at the same time. A published checkpoint shall
-        carry the cosignature of every witness that is not away, so those that cosigned the one
-        before have a second. After that a quorum is enough.
+        All witnesses are asked about the same checkpoint, at the same time. A published checkpoint
+        shall carry the cosignature of every witness that is not away. So the witnesses that
+        cosigned the checkpoint before have a second to answer. After that a quorum is enough.
         """
         last = self._last_signed()
         if last is not None:
@@ -242,7 +242,7 @@ class Publication:
             _log.warning("no cosignature", witness=name, error=type(error).__name__)
 
     def _look_ahead(self, name: str, witness: WitnessClient, held: int) -> None:
-        """Tell where a witness holds more than this ledger has."""
+        """Report to the watch a witness that holds more events than this ledger has."""
         # Another process may have asked it meanwhile.
         if self._watch is None or held <= self._rows.frontier().size:
             return
@@ -335,7 +335,7 @@ class Publication:
     def refresh(self, now: datetime) -> bool:
         """Have the last published checkpoint cosigned again if its times are not of ``now``.
 
-        So a log that does not grow shows that time passes. Returns whether there are new times.
+        So a log that does not grow shows that time passes. Return whether there are new times.
         """
         last, signed = published(self._database), self._last_signed()
         if last is None or signed is None or last[1].size != signed[1].size:
@@ -359,7 +359,7 @@ class Publication:
     def _cosigned_again(
         self, policy: Policy, note: Note, checkpoint: Checkpoint
     ) -> Mapping[str, NoteSignature]:
-        """Ask all witnesses at once; wait for all, for some seconds at most."""
+        """Ask all witnesses at once, and wait for all of them, for some seconds at most."""
         request = bytes(AddCheckpointRequest(checkpoint.size, (), note))
         asked = {
             name: self._workers.submit(client.add_checkpoint, request)
@@ -392,7 +392,7 @@ def _cosignature(key: VerifierKey, note: Note, answer: WitnessAnswer) -> NoteSig
 
 
 def keep_signed(connection: Connection[DictRow], checkpoint: Checkpoint, note: Note) -> None:
-    """Store what the log signed; the first note of a size stays."""
+    """Store a checkpoint that the log signed; the first note of a size stays."""
     connection.execute(
         "INSERT INTO log.signed (size, root, note, signed_at) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT DO NOTHING",
@@ -401,7 +401,7 @@ def keep_signed(connection: Connection[DictRow], checkpoint: Checkpoint, note: N
 
 
 def keep_published(connection: Connection[DictRow], checkpoint: Checkpoint, note: Note) -> None:
-    """Store what a quorum cosigned; the first note of a size stays."""
+    """Store a checkpoint that a quorum cosigned; the first note of a size stays."""
     connection.execute(
         "INSERT INTO log.published (size, note, published_at) VALUES (%s, %s, %s)"
         " ON CONFLICT DO NOTHING",

@@ -1,4 +1,4 @@
-"""Has published checkpoints timestamped by an authority outside, and keeps what it answered."""
+"""Has published checkpoints timestamped by an authority outside, and keeps its answers."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -61,10 +61,10 @@ class Timestamping:
         self._every = every
 
     def step(self) -> Timestamp | None:
-        """Have the last published checkpoint timestamped, where that is due.
+        """Have the last published checkpoint timestamped if that is due, and return the timestamp.
 
-        Gives what was kept: ``None`` where nothing is due, or the authority is away or
-        answers what does not verify, which is logged and tried again at the next step.
+        The result is ``None`` if nothing is due, if the authority is away, or if its answer does
+        not verify. Such an answer is logged, and the next step tries again.
         """
         with self._database.connection() as connection:
             due = connection.execute(

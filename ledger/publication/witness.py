@@ -63,7 +63,7 @@ class WitnessClient(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AddCheckpointRequest:
-    """What is sent to a witness: a checkpoint, and that it continues one of ``old`` leaves."""
+    """A request to a witness: a checkpoint, and a proof that it continues one of ``old`` leaves."""
 
     old: int
     proof: tuple[bytes, ...]
@@ -90,14 +90,15 @@ class AddCheckpointRequest:
 
 
 class AnotherDecisionError(ValueError):
-    """What the parties adopted does not allow the witness to follow it, or to go back."""
+    """The parties' adopted policy does not allow the witness to follow it, or to go back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
     """A policy that every party adopted, with the ledger in which its adoption is recorded.
 
-    Whoever makes one has verified the events, their signatures and the adoption by all parties.
+    The code that makes one has verified the events, their signatures and the adoption by all
+    parties.
     """
 
     policy: Policy
@@ -111,7 +112,7 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What following an adopted policy changed."""
+    """The changes that following an adopted policy made."""
 
     size: int
     """The size that the witness holds now."""
@@ -129,8 +130,8 @@ class _Held:
 class Witness:
     """One party's witness, with its state in a schema and role of its own.
 
-    With a ``copy`` of the events it cosigns only what it has: no event that a checkpoint
-    covers is lost while one of the witnesses is left.
+    With a ``copy`` of the events, the witness cosigns only events that the copy has. So no event
+    that a checkpoint covers is lost while one of the witnesses is left.
     """
 
     def __init__(
@@ -179,10 +180,10 @@ class Witness:
             return self._decide(connection, sent, checkpoint, keys, copied)
 
     def follow(self, adopted: Adopted) -> Applied:
-        """Believe the log keys of an adopted policy from now on, and no others.
+        """Trust the log keys of an adopted policy from now on, and no others.
 
-        A leaked log key can make a witness cosign events that the log never had. Where the last
-        note that it cosigned is of another history than the verified events, and by a key that
+        A leaked log key can make a witness cosign events that the log never had. If the last note
+        that the witness cosigned is of another history than the verified events, and by a key that
         counts no more, the witness goes back to those events. It keeps that note as evidence.
         Raises ``AnotherDecisionError``, and changes nothing then.
         """
@@ -214,12 +215,12 @@ class Witness:
     def go_back(
         self, connection: Connection[DictRow], common: Note | None, ledger_note: Note
     ) -> int:
-        """Go back to a checkpoint that this party's copy goes back to, in the caller's transaction.
+        """Go back to a checkpoint that this party's copy goes back to, and return the earlier size.
 
-        ``common`` is a checkpoint that the log signed, of the events that the copy and the ledger
-        begin with alike; ``None`` stands for no events. What the witness cosigned beyond it is kept
-        as evidence, beside ``ledger_note`` of the ledger that the parties decided on. The caller's
-        role owns the witness's tables. Returns the size that the witness held.
+        It runs in the caller's transaction. ``common`` is a checkpoint that the log signed, of the
+        events that the copy and the ledger begin with alike; ``None`` stands for no events. Each
+        later checkpoint that the witness cosigned is kept as evidence, beside ``ledger_note`` of
+        the ledger that the parties decided on. The caller's role owns the witness's tables.
         """
         shown = Checkpoint.parse(ledger_note.text)
         self._lock(connection, shown.origin)

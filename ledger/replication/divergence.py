@@ -1,4 +1,4 @@
-"""Where a copy of the ledger and the ledger that the parties decided on begin to differ.
+"""The point at which a copy and the ledger that the parties decided on begin to differ.
 
 A takeover is a decision of the parties that makes another node the ledger node. A copy that
 followed the old ledger node beyond that decision has a *tail*: events that the ledger does not
@@ -23,13 +23,14 @@ from ledger.verification.revalidation import Revalidation, RowReader, inspect
 
 
 class NoDecisionError(SourceError):
-    """The two differ, and no decision of the parties says which of them is the ledger."""
+    """The copy and the source differ, and no decision of the parties says which is the ledger."""
 
 
 class DisplacedVoteError(SourceError):
     """The source's ledger has a coordinator's vote that was given in another history.
 
-    A log key that counts there signed it. So whoever has that key put the vote on a fork.
+    A log key that counts there signed that ledger. So the holder of that key put the vote on a
+    fork.
     """
 
     def __init__(self, position: int, note: Note) -> None:
@@ -116,7 +117,7 @@ class Continuation:
         self._frontier = extended
 
     def _load(self, entries: Sequence[bytes]) -> None:
-        """Read what the next events need of the beginning."""
+        """Read the older events of this copy that the next events need."""
         replay = self._replay
         actions = [action for action, _ in map(readable, entries)]
         ids = [action.id for action in actions]

@@ -41,8 +41,8 @@ def keep_earlier(
 ) -> int:
     """Keep a checkpoint for each of ``periods`` out of a file of recorded policies.
 
-    A checkpoint is kept where the policy in force at its size holds for it and its root is that of
-    the events here. Returns how many were kept. Raises ``NoteError`` for anything but such a file.
+    A checkpoint is kept if the policy in force at its size holds for it and its root is that of the
+    events here. Return how many were kept. Raises ``NoteError`` for anything but such a file.
     """
     tree, kept = rows.tree(), 0
     for period in PolicyHistory.parse(recorded_policies).periods:

@@ -1,4 +1,4 @@
-"""Where the events of a ledger are copied from."""
+"""The sources from which a node copies the events of a ledger."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,7 +9,7 @@ from ledger.log.policy import Policy
 
 
 class SourceError(RuntimeError):
-    """The source does not give what can be copied now; it is asked again later."""
+    """The source cannot give the events now; it is asked again later."""
 
 
 class UntrustedKeyError(SourceError):

@@ -58,9 +58,9 @@ def decided_elsewhere(
 ) -> AgreedPolicy | None:
     """Return the parties' decision by which the log's key is none of ``own_keys``.
 
-    ``trusted`` is the last policy that this node knows of, and ``history`` what another node tells:
-    its proofs are verified. ``None`` where the parties decided nothing of the kind. Raises
-    ``NoteError`` where the proofs do not hold.
+    ``trusted`` is the last policy that this node has. ``history`` comes from another node: its
+    proofs are verified. The result is ``None`` if the parties decided nothing of the kind. Raises
+    ``NoteError`` if the proofs do not hold.
     """
     believed = history.believed(trusted)
     later = believed.periods[believed.first + 1 :]

@@ -109,7 +109,7 @@ class RowsOfExport:
 
 @dataclass(frozen=True, slots=True)
 class DecisionCheck:
-    """What a decision comes to when it is held against the events."""
+    """The result of holding a decision against the events."""
 
     untrue: str | None
     """Why the decision is false; ``None`` where the events bear it out."""
@@ -197,12 +197,12 @@ class FalseDecision:
         return cls(**row)
 
     def file(self) -> DecisionFile:
-        """Return what to hand to a third party."""
+        """Return the file to hand to a third party."""
         return DecisionFile(action=self.sd_jwt, decision=self.decision)
 
 
 class FalseDecisions:
-    """What this node found, and keeps for ever."""
+    """The false decisions that this node found, which it keeps for ever."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -217,13 +217,13 @@ class FalseDecisions:
             )
 
     def all(self) -> list[FalseDecision]:
-        """Return every one, the first found first."""
+        """Return every false decision, the first found first."""
         with self._database.connection() as connection:
             rows = connection.execute("SELECT * FROM log.false_decisions ORDER BY id").fetchall()
         return [FalseDecision.of(row) for row in rows]
 
     def unsettled(self) -> int:
-        """Return how many no person has settled."""
+        """Return how many false decisions no person has settled."""
         with self._database.connection() as connection:
             row = connection.execute(
                 "SELECT count(*) AS unsettled FROM log.false_decisions WHERE settled_at IS NULL",
@@ -232,7 +232,7 @@ class FalseDecisions:
         return int(row["unsettled"]) if row is not None else 0
 
     def settle(self, why: str) -> int:
-        """Note that a person looked at them, and what the parties found. Returns how many."""
+        """Note that a person looked at them, and the parties' finding; return their number."""
         with self._database.connection() as connection:
             return connection.execute(
                 "UPDATE log.false_decisions SET settled_at = now(), settled_why = %s"

@@ -54,7 +54,7 @@ class Reached(BaseModel):
 
 
 class WentBack(BaseModel):
-    """What the database had when it was found to have gone back."""
+    """The size and root of the database when it was found to have gone back."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -88,7 +88,7 @@ class TakenOver(BaseModel):
 
 
 class OperatorDecision(BaseModel):
-    """An operator's decision to go on from what the database has now."""
+    """An operator's decision to go on from the events that the database has now."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -171,9 +171,10 @@ class MarkFile:
             raise MarkError(f"{self.path} is not a mark that this program wrote") from error
 
     def change(self, change: Callable[[HistoryMark | None], HistoryMark | None]) -> None:
-        """Replace the mark by what ``change`` makes of it, durably; ``None`` leaves it.
+        """Replace the mark by the result of ``change``, durably; ``None`` leaves it.
 
-        One process at a time. Raises ``MarkError``, and ``OSError`` where it cannot be written.
+        One process at a time does so. Raises ``MarkError``, and ``OSError`` if it cannot be
+        written.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._locked():
@@ -248,7 +249,7 @@ def with_decision(mark: HistoryMark, decision: OperatorDecision, reached: Reache
 
 
 def record_decision(connection: Connection[DictRow], decision: OperatorDecision) -> int:
-    """Store a decision in the database. Returns its id."""
+    """Store a decision in the database, and return its id."""
     row = connection.execute(
         _INSERT,
         (

@@ -1,10 +1,10 @@
 """Parcels that wait at the ledger node for the country that can open them.
 
-A country's key opens what a parcel holds for ever, and so each backup that was made while the
-parcel waited. Therefore each parcel lies under a key of its own besides, in a file apart from the
+A country's key opens a parcel for ever, also in each backup that was made while the parcel
+waited. Therefore each parcel is also encrypted with a key of its own, in a file apart from the
 database. A fetch leaves parcel and key in place, since its answer may be lost. The recipient's
 signed acknowledgement destroys the key; so does expiry. The row stays, empty, until the sender has
-collected what became of the parcel.
+collected the parcel's outcome.
 """
 
 import secrets
@@ -80,7 +80,7 @@ class ParcelInMailbox:
 
 @dataclass(frozen=True, slots=True)
 class WaitingPage:
-    """Some of what waits for a recipient; ``standing`` counts all that waits."""
+    """Some of the parcels that wait for a recipient; ``standing`` counts all of them."""
 
     parcels: tuple[ParcelInMailbox, ...]
     standing: tuple[PairStanding, ...]
@@ -88,7 +88,7 @@ class WaitingPage:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What became of a parcel, for its sender."""
+    """The outcome of a parcel, for its sender."""
 
     seq: int
     parcel_id: UUID
@@ -97,7 +97,10 @@ class Left:
 
 
 class QuotaError(Refusal):
-    """Too much of one sender waits for one recipient. The sender keeps it and tries later."""
+    """Too much of one sender waits for one recipient: the sender tries later.
+
+    The sender keeps the parcel until then.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -116,11 +119,11 @@ class Mailbox:
         self._keys = KeyFiles(directory)
 
     def put(self, parcel: Parcel) -> None:
-        """Keep a parcel until its recipient acknowledges it. Durable on return.
+        """Keep a parcel until its recipient acknowledges it; it is durable on return.
 
-        The same bytes again change nothing. Other bytes under the id replace those that wait, or
-        the outcome that the sender has not collected. Raises ``Refusal`` (``parcel``) where it is
-        too large, and ``QuotaError``.
+        The same bytes again change nothing. Other bytes under the id replace the bytes that wait,
+        or the outcome that the sender has not collected. Raises ``Refusal`` (``parcel``) if the
+        parcel is too large, and ``QuotaError``.
         """
         if len(parcel.sealed) > MAX_BYTES:
             raise Refusal(Ground.INVALID, "parcel", f"A parcel has at most {MAX_BYTES} bytes.")
@@ -158,9 +161,9 @@ class Mailbox:
     ) -> WaitingPage:
         """Return parcels for a country: the first one of each sender first, then the second ones.
 
-        So a sender whose parcels cannot be taken in keeps no other sender's waiting. ``after`` has
-        the last place that the recipient has looked at, by sender. At most ``limit`` parcels come,
-        and no more after ``MAX_PAGE_BYTES``.
+        So a sender whose parcels cannot be taken in does not delay the other senders' parcels.
+        ``after`` has the last place that the recipient has looked at, by sender. At most ``limit``
+        parcels come, and no more after ``MAX_PAGE_BYTES``.
         """
         with self._database.transaction() as connection:
             standing = _standing(connection, recipient)
@@ -179,7 +182,7 @@ class Mailbox:
         return WaitingPage(self._opened(rows), standing)
 
     def get(self, recipient: str, parcel_ids: Sequence[UUID]) -> tuple[ParcelInMailbox, ...]:
-        """Return those of these parcels that wait for a country, as far as a page holds them."""
+        """Return the parcels among these that wait for a country, as far as a page holds them."""
         with self._database.transaction() as connection:
             rows = connection.execute(
                 "SELECT seq, id, sender, recipient, sealed FROM (SELECT *, sum(bytes) OVER"
@@ -192,10 +195,10 @@ class Mailbox:
         return self._opened(rows)
 
     def acknowledge(self, recipient: str, acknowledgements: Sequence[Signed]) -> int:
-        """Take out what the recipient has signed an acknowledgement for. Returns how many.
+        """Take out the parcels that the recipient has acknowledged by a signature; return how many.
 
-        One that is not of the bytes that wait changes nothing, unless it says that the parcel
-        arrived damaged.
+        An acknowledgement that is not of the bytes that wait changes nothing, unless it says that
+        the parcel arrived damaged.
         """
         return sum(self._acknowledge(recipient, one) for one in acknowledgements)
 
@@ -213,7 +216,7 @@ class Mailbox:
         )
 
     def outcomes(self, sender: str, limit: int) -> tuple[Left, ...]:
-        """Return what became of a country's parcels, as far as it has not settled it."""
+        """Return the outcomes of a country's parcels that the country has not settled."""
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT seq, id, outcome, acknowledgement FROM mailbox.parcels"
@@ -227,7 +230,7 @@ class Mailbox:
         )
 
     def settle(self, sender: str, seqs: Sequence[int]) -> int:
-        """Forget outcomes that the sender has collected. Returns how many there were."""
+        """Forget outcomes that the sender has collected, and return how many there were."""
         with self._database.transaction() as connection:
             return connection.execute(
                 "DELETE FROM mailbox.parcels"
@@ -237,9 +240,9 @@ class Mailbox:
             ).rowcount
 
     def missing(self, sender: str, sent: Mapping[UUID, bytes]) -> set[UUID]:
-        """Return which of a country's parcels are not here, by id and digest of what was sent.
+        """Return which of a country's parcels are not here, by id and digest of the sent bytes.
 
-        One whose outcome was not collected is here.
+        A parcel whose outcome was not collected is here.
         """
         with self._database.connection() as connection:
             rows = connection.execute(
@@ -259,9 +262,9 @@ class Mailbox:
         return set(sent) - here
 
     def take_back(self, sender: str, parcel_ids: Sequence[UUID]) -> int:
-        """Remove those of a country's parcels that wait, and destroy their keys. Returns how many.
+        """Remove a country's parcels that wait, destroy their keys, and return how many they were.
 
-        What has an outcome stays until the sender settles it.
+        A parcel that has an outcome stays until the sender settles it.
         """
         taken = 0
         for parcel_id in parcel_ids:
@@ -283,10 +286,10 @@ class Mailbox:
             return _standing(connection, None)
 
     def expire(self, age: timedelta = EXPIRES) -> int:
-        """Take out what has waited longer than ``age``; its sender gets a notice.
+        """Take out the parcels that have waited longer than ``age``, and return how many.
 
-        Notices that were not collected for as long again are removed: they take room, and their
-        sender finds its parcel missing. Returns how many parcels expired.
+        The sender gets a notice. A notice that was not collected for as long again is removed: it
+        takes room, and its sender finds its parcel missing.
         """
         with self._database.connection() as connection:
             rows = connection.execute(
@@ -334,10 +337,10 @@ class Mailbox:
         return left > 0
 
     def _opened(self, rows: Sequence[DictRow]) -> tuple[ParcelInMailbox, ...]:
-        """Take off what the mailbox added. A parcel without its key leaves as lost.
+        """Take off the mailbox's own encryption; a parcel without its key leaves as lost.
 
-        Its key went when it was acknowledged, and its row came back with a backup; or only the
-        keys were lost. Its sender knows which.
+        The key went when the parcel was acknowledged, and the row came back with a backup; or only
+        the keys were lost. The sender can tell which.
         """
         found, lost = [], 0
         for row in rows:

@@ -1,8 +1,8 @@
-"""A country's own copy of the ledger: copied as it grows, and believed only as far as verified.
+"""A country's own copy of the ledger: copied as it grows, and trusted only as far as verified.
 
 Every event is judged as if it were decided here, and copied only up to a size whose root the
-log signed. Where the log contradicts what it signed before, copying stops, and the two signed
-notes are kept as evidence.
+log signed. If the log contradicts a note that it signed before, copying stops, and the two
+signed notes are kept as evidence.
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ _PATIENCE = 3
 
 
 class DivergedError(RuntimeError):
-    """The log contradicts itself. Nothing more is copied until a person has looked."""
+    """The log contradicts itself, and nothing more is copied until a person has looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def unsettled(database: Database) -> str | None:
 
 
 class Mirror:
-    """The copy in one database. ``trusted`` is believed until the ledger records a policy."""
+    """The copy in one database; ``trusted`` holds until the ledger records a policy."""
 
     def __init__(
         self,
@@ -113,10 +113,10 @@ class Mirror:
         return self._ledger.head()
 
     def step(self, source: MirrorSource) -> bool:
-        """Copy what the log signed next. Returns whether there may be more at once.
+        """Copy the next events that the log signed, and return whether there may be more at once.
 
-        Raises ``SourceError``, ``ConnectionError``, and ``DivergedError`` for ever after the
-        log was found to contradict itself.
+        Raises ``SourceError``, ``ConnectionError``, and ``DivergedError`` for ever after the log
+        was found to contradict itself.
         """
         self.check_unsettled()
         frontier = self._ledger.rows.frontier()
@@ -172,8 +172,8 @@ class Mirror:
     def keep_earlier_checkpoints(self, recorded_policies: Callable[[], str]) -> int:
         """Keep a checkpoint of the time of each earlier policy that this copy has none of.
 
-        ``recorded_policies`` is asked only where one is missing. Returns how many were kept.
-        Raises ``SourceError`` where it gives no file of recorded policies.
+        ``recorded_policies`` is called only if one is missing. Return how many were kept. Raises
+        ``SourceError`` if the call gives no file of recorded policies.
         """
         periods = lacking_periods(self._database, self._ledger.registry())
         if not periods:
@@ -200,7 +200,7 @@ class Mirror:
         return [Evidence.of(row) for row in rows]
 
     def settle(self, why: str) -> int:
-        """Say that a person looked at the evidence, and why copying may go on. Returns how many."""
+        """Note that a person looked at the evidence, and why copying may go on; return how many."""
         with self._database.connection() as connection:
             return connection.execute(
                 "UPDATE log.evidence SET settled_at = now(), settled_why = %s"

@@ -1,4 +1,4 @@
-"""What a country's node signs for another country's node.
+"""Statements that a country's node signs for another country's node.
 
 A statement is a compact JWS (RFC 7515, https://www.rfc-editor.org/rfc/rfc7515) by a key of the
 node's agency. The other node verifies it with the key that the registry holds, and can show it to

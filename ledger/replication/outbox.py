@@ -114,7 +114,7 @@ class Outgoing:
 
 
 class Outbox:
-    """Durable: what was put in stays until the ledger's decision is known."""
+    """The durable outbox: an action stays until the ledger's decision is known."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -150,9 +150,9 @@ class Outbox:
         case_version: int,
         deposit_id: UUID | None,
     ) -> bool:
-        """Put an action in, durably; one that was refused before goes again.
+        """Put an action in, durably, and return whether it was put in.
 
-        Returns whether it was put in: not, where it is in already.
+        An action that is in already is not put in. An action that was refused before goes again.
         """
         with self._database.connection() as connection:
             row = connection.execute(
@@ -224,10 +224,10 @@ class Outbox:
             )
 
     def kept(self, action_ids: Collection[UUID]) -> set[UUID]:
-        """Return those of these actions whose disclosures must stay, recorded or not.
+        """Return the actions among these whose disclosures must stay, recorded or not.
 
-        An action in here is kept unless it was refused; a refused one is kept while a false
-        decision on it is not settled.
+        An action in the outbox is kept unless it was refused. A refused action is kept while a
+        false decision on it is not settled.
         """
         with self._database.connection() as connection:
             rows = connection.execute(_KEPT, {"ids": list(action_ids)}).fetchall()
@@ -247,7 +247,7 @@ class Outbox:
             )
 
     def confirm(self) -> int:
-        """Mark what has come into this node's own copy of the ledger. Returns how many."""
+        """Mark the actions that this node's own copy of the ledger has, and return how many."""
         with self._database.connection() as connection:
             return len(connection.execute(_CONFIRM, prepare=True).fetchall())
 
@@ -306,7 +306,7 @@ class Outbox:
         return [Outgoing.of(row) for row in rows]
 
     def forget(self, age: timedelta) -> int:
-        """Remove what was decided longer ago than ``age``. Returns how many."""
+        """Remove the actions that were decided longer ago than ``age``, and return how many."""
         with self._database.connection() as connection:
             return connection.execute(
                 "DELETE FROM outbox.actions WHERE decided_at < now() - %s::interval", (age,)

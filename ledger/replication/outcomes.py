@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class OutboxState(StrEnum):
-    """What became of an action."""
+    """The state of an action in the outbox."""
 
     WAITING = "waiting"
     """The ledger node has not been told, or has not answered."""

@@ -1,10 +1,10 @@
 """A copy that has a tail goes back to the last common checkpoint, in one transaction.
 
-The tail is what the copy has beyond the parties' decision to take over
-(:mod:`ledger.replication.divergence`). Nothing of it is deleted: its events, and what the old log
-signed of them, are kept as evidence. The actions of the country's own agencies among them go back
-into the outbox, and their disclosures stay in the vault. Disclosures that other countries sent for
-such actions are set aside.
+The tail is the events that the copy has beyond the parties' decision to take over
+(:mod:`ledger.replication.divergence`). Nothing of it is deleted: its events, and the checkpoints
+that the old log signed of them, are kept as evidence. The actions of the country's own agencies
+among them go back into the outbox, and their disclosures stay in the vault. Disclosures that other
+countries sent for such actions are set aside.
 """
 
 from collections.abc import Iterable, Sequence
@@ -106,7 +106,7 @@ class MovedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """What going back did."""
+    """The result of going back."""
 
     decision: OperatorDecision
     events: int
@@ -173,9 +173,9 @@ def roll_back(
 
 
 def act_as_owner(connection: Connection[DictRow]) -> None:
-    """Take the role that owns the ledger's tables, for what is left of the transaction.
+    """Take the role that owns the ledger's tables, until the transaction ends.
 
-    Raises ``psycopg.errors.InsufficientPrivilege`` where the login may not.
+    Raises ``psycopg.errors.InsufficientPrivilege`` if the login may not.
     """
     owner = connection.execute(_OWNER).fetchone()
     if owner is None:
@@ -252,7 +252,7 @@ def _put_back(
     own: Sequence[dict[str, object]],
     parties: Sequence[str],
 ) -> None:
-    """Put actions into the outbox, in the tail's order and before what waits there already."""
+    """Put actions into the outbox, in the tail's order, before the actions that wait there."""
     actions = [one["action_id"] for one in own]
     beyond = connection.execute(_DECIDED_BEYOND, {"size": size, "own": actions}).fetchall()
     undecided = [row["action_id"] for row in beyond]

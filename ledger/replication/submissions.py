@@ -100,7 +100,7 @@ def read(text: str, registry: Registry, party: str | None = None) -> Submission:
 
 @dataclass(frozen=True, slots=True)
 class KeptSubmission:
-    """A statement that is kept, with what this node's copy of the ledger has of the action."""
+    """A kept statement, with the event of its action in this node's copy, if it has one."""
 
     party: str
     action_id: UUID
@@ -124,7 +124,7 @@ class Submissions:
         self._database = database
 
     def keep(self, content: Submission, statement: str) -> bool:
-        """Keep a statement, the earliest of an action. Returns whether it is new."""
+        """Keep a statement, the earliest of an action, and return whether it is new."""
         with self._database.transaction() as connection:
             row = connection.execute(
                 _KEEP,
@@ -141,7 +141,7 @@ class Submissions:
         return row is not None
 
     def all(self, limit: int) -> Sequence[KeptSubmission]:
-        """Return statements, those of actions that are not recorded first, the newest first."""
+        """Return statements: first the ones of unrecorded actions, the newest first."""
         with self._database.connection() as connection:
             rows = connection.execute(_LIST, {"limit": limit}).fetchall()
         return [KeptSubmission.of(row) for row in rows]

@@ -1,7 +1,7 @@
-"""A country's key: what is sealed to it, only that country opens.
+"""A country's key: only that country opens the bytes that are sealed to the key.
 
-HPKE (RFC 9180) with the hybrid key encapsulation of ML-KEM-768 and X25519: what is intercepted
-today stays closed as long as either of the two holds.
+HPKE (RFC 9180) with the hybrid key encapsulation of ML-KEM-768 and X25519: bytes that
+are intercepted today stay closed as long as either of the two holds.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ _ENCAPSULATED_BYTES, _TAG_BYTES = 1088 + 32, 16
 
 
 class SealError(ValueError):
-    """What is sealed does not open here: with another key, or it was altered."""
+    """The sealed bytes do not open here: they are for another key, or they were altered."""
 
 
 def sealed_size(content: int) -> int:
@@ -60,7 +60,10 @@ class CountryPublicKey:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Read what ``bytes`` gives. Raises ``SealError``."""
+        """Read a key from the bytes that ``bytes`` gives.
+
+        Raises ``SealError`` if they are no key.
+        """
         key = cls(content[:_ML_KEM_BYTES], content[_ML_KEM_BYTES:])
         try:
             key.seal(b"", b"")
@@ -73,7 +76,10 @@ class CountryPublicKey:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Read what ``str`` gives: base64url. Raises ``SealError``."""
+        """Read a key from the text that ``str`` gives, which is base64url.
+
+        Raises ``SealError`` if it is no key.
+        """
         try:
             content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         except ValueError as error:
@@ -107,7 +113,10 @@ class CountryKey(Protocol):
         """Return the public key, to which others seal."""
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
-        """Open what was sealed to this country. Raises ``SealError``."""
+        """Open bytes that were sealed to this country.
+
+        Raises ``SealError`` if they do not open.
+        """
 
 
 class FileCountryKey:

@@ -1,7 +1,7 @@
 """Ed25519 verification (RFC 8032) by libsodium, which takes half of OpenSSL's time.
 
-It releases the interpreter's lock while it works, so that threads verify on all cores. What it
-accepts OpenSSL accepts too; it also refuses points of small order and second encodings.
+It releases the interpreter's lock while it works, so that threads verify on all cores. OpenSSL
+accepts every signature that it accepts; it also refuses points of small order and second encodings.
 """
 
 from joserfc.jwk import OKPKey

@@ -19,7 +19,7 @@ TYPE = "key-possession+jwt"
 
 
 def request_of(key: OKPKey, *, protocol: str, agency: str) -> KeyRequest:
-    """Return what an agency hands to its coordinator: its public key, with the proof."""
+    """Return an agency's request to its coordinator: its public key, with the proof."""
     return KeyRequest(
         agency=agency, key=public_part(key), proof=proof_of(key, protocol=protocol, agency=agency)
     )

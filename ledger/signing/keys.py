@@ -22,7 +22,7 @@ def generate() -> OKPKey:
 
 
 def key_id(key: OKPKey) -> str:
-    """RFC 7638 SHA-256 thumbprint."""
+    """Return the SHA-256 thumbprint of a key (RFC 7638)."""
     return str(key.thumbprint())
 
 
@@ -63,7 +63,7 @@ def binds_signer(encoded: bytes) -> bool:
 
 
 def save(key: OKPKey, path: Path) -> None:
-    """Write a private key as JWK, readable by its owner alone. Never overwrites."""
+    """Write a private key as JWK, readable by its owner alone, and never over another file."""
     write_private(path, json.dumps(key.as_dict(private=True)).encode())
 
 

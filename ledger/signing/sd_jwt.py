@@ -40,7 +40,7 @@ class SdJwtError(ValueError):
 
 @dataclass(frozen=True)
 class Disclosure:
-    """One salted claim: what is hashed into the signed part (RFC 9901 section 4.2.1)."""
+    """One salted claim, which is hashed into the signed part (RFC 9901, section 4.2.1)."""
 
     encoded: str
     name: str

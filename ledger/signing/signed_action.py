@@ -1,4 +1,4 @@
-"""Case actions as SD-JWTs: what an agency signs, and how the signed part is read back."""
+"""Case actions as SD-JWTs: how an agency signs them, and how the signed part is read back."""
 
 import random
 import re
@@ -69,8 +69,10 @@ class ActionClaims(LedgerModel):
 
 
 class _EarlierClaims(ActionClaims):
-    """The claims in every form that earlier programs recorded: other texts of an id, a number as
-    text, null for a claim that is left out, and a case in an act on the protocol.
+    """The claims in every form that earlier programs recorded.
+
+    These forms are: other texts of an id, a number as text, null for a claim that is left out, and
+    a case in an act on the protocol.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=False)
@@ -89,7 +91,7 @@ class ActionHeader(LedgerModel):
 
 
 class Mark(StrEnum):
-    """What is remarkable about how a recorded event can be read."""
+    """A remark on how a recorded event can be read."""
 
     NOT_CANONICAL = "not-canonical"
     """It is understood, and written in another form than the canonical one.
@@ -112,7 +114,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignedAction:
-    """An action as signed, with its ``ledger`` fields and nothing that they do not tell."""
+    """An action as signed: its ``ledger`` fields, and nothing that they do not reveal."""
 
     sd_jwt: str
     """The issuer-signed JWT without disclosures, ending in ``~``."""
@@ -190,9 +192,9 @@ def sign(
 
 
 def own_action_id(key: OKPKey, name: str) -> UUID:
-    """Return the same id each time for ``name``, which only the holder of ``key`` can tell.
+    """Return the same id each time for ``name``; only the holder of ``key`` can compute it.
 
-    Where another could tell it, that one could record an action under it first.
+    If another could compute it, that one could record an action under it first.
     """
     private = key.private_key
     if not isinstance(private, Ed25519PrivateKey):
@@ -202,7 +204,10 @@ def own_action_id(key: OKPKey, name: str) -> UUID:
 
 
 def parse(text: str) -> SdJwt:
-    """Parse what an agency sent. Raises ``Refusal`` (``malformed-sd-jwt``)."""
+    """Parse the text that an agency sent.
+
+    Raises ``Refusal`` (``malformed-sd-jwt``) if it is no SD-JWT.
+    """
     try:
         return sd_jwt.parse(text)
     except SdJwtError as error:
@@ -233,10 +238,10 @@ def read(parsed: SdJwt) -> SignedAction:
 
 
 def read_recorded(text: str, recorded_at: datetime = _NEVER) -> SignedAction:
-    """Read back the signed text of a recorded event. This is the one definition of its meaning.
+    """Read back the signed text of a recorded event; this is the one definition of its meaning.
 
-    Every text is read: ``mark`` says what is remarkable, and a text that is not understood
-    becomes an action of kind ``not_understood`` without fields, of the time of recording.
+    Every text is read: ``mark`` is the remark on it. A text that is not understood becomes an
+    action of kind ``not_understood`` without fields, of the time of recording.
     """
     try:
         parsed = sd_jwt.parse(text)
@@ -426,11 +431,10 @@ def verify(action: SignedAction, key: OKPKey) -> None:
 def check_disclosures(
     action: SignedAction, disclosures: Sequence[Disclosure], *, partial: bool = False
 ) -> Action | None:
-    """Check each disclosure against its digest and its field's model.
+    """Check each disclosure against its digest and its field's model, and return the whole action.
 
-    Returns the whole action; ``None`` for a ``partial`` one, of which some fields may have been
-    left out on purpose. Raises ``Refusal`` that names the field and never
-    repeats its value.
+    The result is ``None`` for a ``partial`` action, of which some fields may have been left out on
+    purpose. Raises ``Refusal``, which names the field and never repeats its value.
     """
     try:
         sd_jwt.check_disclosures(disclosures, action.digests)

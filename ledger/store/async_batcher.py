@@ -11,10 +11,10 @@ MOST = 256
 
 
 class AsyncBatcher(Generic[Q, A]):
-    """Answers many questions at once. It is used from one event loop alone.
+    """Answers many questions at once, in one event loop alone.
 
-    ``answer`` gives as many answers as there are questions, in their order. Nobody waits for others
-    to come: a question that finds nothing under way is asked at once.
+    ``answer`` gives as many answers as there are questions, in their order. No question waits for
+    others to come: a question that finds nothing under way is asked at once.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ _RESTED_SECONDS = 0.05  # under load it is not asked each time whether the serve
 
 
 class SharedConnection:
-    """Statements follow each other on it. What comes while it is busy waits its turn."""
+    """One connection on which statements follow each other: each waits for the one before."""
 
     def __init__(self, conninfo: str, *, role: str = APP_ROLE) -> None:
         self._conninfo = conninfo

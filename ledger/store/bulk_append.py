@@ -1,7 +1,7 @@
 """Records many new cases at once: their events by binary COPY, in the one order of the ledger.
 
-What needs no lock is done before: under it, events are stamped, hashed and sent, and the server
-stores the first of them while the last are made.
+The work that needs no lock is done before. Under the lock, events are stamped, hashed and sent, and
+the server stores the first of them while the last are made.
 """
 
 import struct
@@ -76,9 +76,9 @@ def record_new(
 ) -> Stretch:
     """Record events of new cases, each case's in order, in the caller's transaction.
 
-    They hold the lock of the one order until it ends. Raises ``RegistryMovedError`` where the
-    registry is not what ``guard`` says, and ``psycopg.errors.UniqueViolation`` where a case or
-    an action is recorded already; then the transaction is over, and nothing is recorded.
+    They hold the lock of the one order until it ends. Raises ``RegistryMovedError`` if the
+    registry's version is not the one in ``guard``, and ``psycopg.errors.UniqueViolation`` if a case
+    or an action is recorded already; then the transaction is over, and nothing is recorded.
     """
     with connection.cursor() as cursor:
         head = lock_head(cursor)

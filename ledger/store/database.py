@@ -23,7 +23,7 @@ OLDEST_SERVER = 16
 
 
 class ServerTooOldError(RuntimeError):
-    """The database server is older than what this program needs."""
+    """The database server is older than the version that this program needs."""
 
 
 def check_server(connection: BaseConnection[Any]) -> None:
@@ -41,14 +41,14 @@ def check_server(connection: BaseConnection[Any]) -> None:
 
 
 class ReconnectedError(psycopg.OperationalError):
-    """What was to be committed stands on an earlier commit that did not wait for the disk.
+    """The new commit depends on an earlier commit that did not wait for the disk.
 
-    The connection is younger than that: the server may have crashed between, and taken it back.
+    The connection is younger than that commit: the server may have crashed between, and lost it.
     """
 
 
 class PooledConnection(Connection[DictRow]):
-    """A connection that knows how long it has been there."""
+    """A connection with the time when it was opened."""
 
     opened_at: float = math.inf
     """By the monotonic clock. What was committed since then was not taken back by a crash, which
@@ -78,7 +78,7 @@ def set_role(connection: Connection[Any], role: str = APP_ROLE) -> None:
 
 
 def set_local_role(connection: Connection[Any], role: str) -> None:
-    """Take ``role`` for what is left of the transaction."""
+    """Take ``role`` until the transaction ends."""
     connection.execute(SQL("SET LOCAL ROLE {}").format(Identifier(role)))
 
 

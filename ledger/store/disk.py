@@ -2,7 +2,7 @@
 
 A full disk stops PostgreSQL: an entry of the access log cannot be written, and so nothing can be
 read. The reserve is space that is held by files of its own. They are deleted when the disk is
-full, so that the database goes on writing what reading needs.
+full, so that the database can still write the access log.
 """
 
 import os
@@ -58,13 +58,13 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What is kept free. Unset values depend on the size of the file system."""
+    """The space that is kept free; unset values depend on the size of the file system."""
 
     low_bytes: int | None = None
     reserve_bytes: int | None = None
 
     def low(self, space: Space) -> int:
-        """Free bytes below which nothing new is taken."""
+        """Return the free bytes below which nothing new is taken."""
         if self.low_bytes is not None:
             return self.low_bytes
         return min(_LOW_BYTES, space.size_bytes // _PART_OF_SMALL_DISK)

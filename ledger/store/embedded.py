@@ -117,7 +117,7 @@ class EmbeddedServer:
             self._server.global_process_id_list.get_and_add(os.getpid())
 
     def ensure_running(self) -> bool:
-        """Start the server again where it is gone. Returns whether it had to."""
+        """Start the server again if it is gone, and return whether it had to be started."""
         _short_name(self.directory)  # a system may clean its temporary files
         if self._server.get_postmaster_info().is_running():
             return False
@@ -162,7 +162,7 @@ class EmbeddedServer:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Wait until no other process starts or stops this server, and keep it so."""
+        """Hold the lock that keeps other processes from starting or stopping this server."""
         descriptor = self._opened("starting")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -232,7 +232,7 @@ def _leads(link: Path, directory: Path) -> bool:
 
 
 def _write_over(path: Path, content: str) -> bool:
-    """Write a file of the server's, which keeps its owner. Returns whether it was another."""
+    """Write a file of the server's, which keeps its owner, and return whether it differed."""
     if path.read_text(encoding="utf-8") == content:
         return False
     path.write_text(content, encoding="utf-8")

@@ -97,7 +97,7 @@ class EventReader(PostgresApplicationRecorder):
         ]
 
     def standing_at(self, originators: Sequence[UUID]) -> tuple[int, dict[UUID, int]]:
-        """Return how many events there are, and the last version of each aggregate, of one moment.
+        """Return how many events there were at one moment, and each aggregate's last version.
 
         An aggregate without events is left out.
         """

@@ -108,7 +108,7 @@ class RecordedRow:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the ledger ends, locked: whoever holds it appends next."""
+    """The end of the ledger, locked: the holder of the lock appends next."""
 
     position: int
     recorded_at: datetime
@@ -127,10 +127,10 @@ def lock_head(curs: Cursor[DictRow]) -> Head:
 def insert_rows(
     curs: Cursor[DictRow], head: Head, rows: Sequence[RecordedRow], guard: Guard | None = None
 ) -> Head | None:
-    """Insert rows that follow ``head``, with their tree, and move the head.
+    """Insert rows that follow ``head``, with their tree, move the head, and return the new head.
 
-    Gives the new head; ``None``, and nothing was written, where the ledger does not stand at
-    ``head`` or the guard does not hold.
+    The result is ``None``, and nothing was written, if the ledger does not stand at ``head`` or the
+    guard does not hold.
     """
     frontier, completed = Frontier.from_bytes(head.position, head.frontier).extend(
         row.leaf_hash for row in rows

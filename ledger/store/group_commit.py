@@ -1,7 +1,8 @@
-"""Group commit: what concurrent callers ask for is done together, in one transaction and one fsync.
+"""Group commit: one transaction and one fsync do the work of several concurrent callers.
 
-Nobody waits to fill a group: it is what came in while the one before was under way. A caller who
-finds none under way does the work in their own thread, so that a single writer pays nothing.
+No caller waits to fill a group: a group is the work that came in while the group before was under
+way. A caller that finds no group under way does the work in its own thread, so that a single writer
+pays nothing.
 """
 
 import threading
@@ -29,8 +30,8 @@ class _Waiting(Generic[T, R]):
 class GroupCommit(Generic[T, R]):
     """Calls ``work`` with the items of concurrent callers, one group at a time.
 
-    ``work`` gives for each item its outcome, or the exception to raise to that caller alone. What
-    it raises itself is raised to every caller of the group.
+    ``work`` gives for each item its outcome, or the exception to raise to that caller alone. An
+    exception that ``work`` itself raises is raised to every caller of the group.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class MigrationError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A directory of migrations, with what its ``{names}`` stand for."""
+    """A directory of migrations, with the values of its ``{names}``."""
 
     name: str
     directory: Traversable
@@ -118,10 +118,10 @@ def migrate(
     roles: Iterable[str] = (),
     grant_to: str | None = None,
 ) -> list[str]:
-    """Apply what is not applied yet, as the owner. Returns the names of what was.
+    """Apply the missing migrations, as the owner, and return their names.
 
-    ``roles`` are created where missing; with ``grant_to``, that login may take the
-    application's role and these, and nothing more. Raises ``MigrationError``.
+    ``roles`` are created if missing; with ``grant_to``, that login may take the application's role
+    and these, and nothing more. Raises ``MigrationError``.
     """
     applied: list[str] = []
     with psycopg.connect(conninfo, autocommit=True) as connection:

@@ -1,7 +1,7 @@
 """Listens to notices of PostgreSQL (``LISTEN``): in a thread, or in an event loop.
 
 A connection that is lost is opened again. Notices that came meanwhile are lost: so
-``when_listening`` is called after each opening, and looks for what they told.
+``when_listening`` is called after each opening, and looks for the changes that they announced.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -81,7 +81,7 @@ class TimeMovedError(IntegrityError):
 
 
 class HistoryWentBackError(PersistenceError):
-    """The ledger has fewer events than this process saw in it. Nothing is appended."""
+    """The ledger has fewer events than this process saw in it, and nothing is appended."""
 
 
 class HeadMovedError(IntegrityError):
@@ -152,12 +152,12 @@ class LedgerRecorder(EventReader):
         since: float | None = None,
         **_: Any,
     ) -> Placed:
-        """Append events at the next positions, together or not at all. Durable on return.
+        """Append events at the next positions, together or not at all; they are durable on return.
 
-        What other threads append at the same time shares the transaction. Raises
-        ``RegistryMovedError`` where the guard does not hold, ``TimeMovedError`` where the time that
-        would be stored fails ``holds_at``, ``TakenError``, and ``ReconnectedError`` where a crash
-        may have taken back what was committed ``since``.
+        The events that other threads append at the same time share the transaction. Raises
+        ``RegistryMovedError`` if the guard does not hold, ``TimeMovedError`` if the time that would
+        be stored fails ``holds_at``, ``TakenError``, and ``ReconnectedError`` if a crash may have
+        taken back the rows that were committed ``since``.
         """
         if not stored_events:
             return ()
@@ -196,7 +196,10 @@ class LedgerRecorder(EventReader):
     def _append_at_once(
         self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
     ) -> Sequence[Placed] | None:
-        """Append all where the head is known to be; ``None``, where something is in the way."""
+        """Append all proposals after the head that this process saw last.
+
+        The result is ``None`` if something is in the way.
+        """
         head, self._head = self._head, None
         if self._detours > 0 or head is None:
             self._detours -= 1
@@ -221,7 +224,10 @@ class LedgerRecorder(EventReader):
     def _append_one_by_one(
         self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
     ) -> Sequence[Placed | Exception]:
-        """Append what can be, under the head's lock; say of each other why it cannot."""
+        """Append the proposals that can be, under the head's lock.
+
+        Return the error of each other proposal in its place.
+        """
         with curs.connection.transaction():
             head = lock_head(curs)
             if head.position < self.noted_size:
@@ -306,7 +312,7 @@ class LedgerFactory(PostgresFactory):
 
 @dataclass
 class _Verdict:
-    """What is in the way of proposals, each counted once it is accepted."""
+    """The obstacles to proposals; each accepted proposal is one for the proposals after it."""
 
     versions: dict[UUID, int]
     """Of what is guarded, as far as it is known."""
@@ -314,7 +320,7 @@ class _Verdict:
     places: set[tuple[UUID, int]] = field(default_factory=set)
 
     def on(self, proposal: AppendRequest, recorded_at: datetime) -> IntegrityError | None:
-        """Why a proposal is refused; ``None`` counts it as accepted."""
+        """Return why a proposal is refused; ``None`` counts it as accepted."""
         guard = proposal.guard
         known = self.versions.get(guard.originator_id) if guard else None
         if guard is not None and known is not None and known != guard.version:

@@ -1,6 +1,6 @@
 """Cells of a CSV that no spreadsheet takes for a formula, and how they are read back.
 
-A spreadsheet computes a cell that begins with one of a few characters, whoever wrote it there
+A spreadsheet computes a cell that begins with one of a few characters, no matter who wrote it
 (OWASP, "CSV Injection"). An apostrophe before it makes it a text.
 """
 

@@ -43,7 +43,7 @@ def extra_of(module: str) -> str | None:
 
 
 def how_to_install(missing: ImportError, extra: str | None = None) -> str | None:
-    """Return how to install what could not be imported; ``None`` for what no extra has.
+    """Return how to install a missing module; ``None`` for a module that no extra has.
 
     ``extra`` is named in place of the module's own, where the caller needs more than the module.
     """

@@ -1,4 +1,4 @@
-"""What must be on the disk."""
+"""Makes the names of files durable."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""When Python's garbage collector looks for cycles: seldom, and never at what stays."""
+"""Makes Python's garbage collector look for cycles seldom, and never among objects that stay."""
 
 import gc
 
@@ -7,7 +7,7 @@ SELDOM, SERVING = 50_000, 3_000
 
 
 def collect_seldom(new_objects: int = SELDOM) -> None:
-    """Take what there is by now as there to stay, and look at what is new once it is so much.
+    """Exempt all present objects from garbage collection, and collect new ones more seldom.
 
     To look at all that a node has loaded takes a tenth of a second, for which every request waits;
     and so does freeing 50,000 objects of pages.

@@ -1,4 +1,4 @@
-"""Work that a task of an event loop repeats: what PeriodicWorker is for a thread."""
+"""Work that a task of an event loop repeats: as PeriodicWorker does in a thread."""
 
 import asyncio
 import contextlib

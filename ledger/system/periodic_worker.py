@@ -117,7 +117,7 @@ class PeriodicWorker:
         self._asked_to_stop()
 
     def join(self, seconds: float | None = None) -> bool:
-        """Wait until the thread has ended. Returns whether it has."""
+        """Wait until the thread has ended, and return whether it has."""
         if self.__thread.ident is not None:
             self.__thread.join(seconds)
         return not self.is_alive()
@@ -140,16 +140,23 @@ class PeriodicWorker:
             self.__changed.wait_for(lambda: self.__is_stopping, seconds)
 
     def _asked_to_stop(self) -> None:
-        """End waits of a step that do not ask ``is_stopping``. It is called by another thread."""
+        """End waits of a step that do not ask ``is_stopping``.
+
+        Another thread calls it.
+        """
 
     def _let_go(self) -> None:
-        """End a step that did not end in time: close connections. It is called by another thread.
+        """End a step that did not end in time: close connections.
 
-        Only what the worker itself opened: see :func:`stop_together` for the rest.
+        Another thread calls it. It closes only the connections that the worker itself opened: see
+        :func:`stop_together` for the rest.
         """
 
     def _close(self) -> None:
-        """Let go of what the steps used. It is called once, after the last step."""
+        """Close the resources that the steps used.
+
+        It is called once, after the last step.
+        """
 
     def __run(self) -> None:
         try:
@@ -204,8 +211,8 @@ def stop_together(
     """Stop workers, all at the same time, and close them, the last one first.
 
     Where a step of theirs does not end within ``STOP_GRACE_SECONDS``, ``let_go`` is called. It
-    closes what workers share, such as pools of connections: a step that waits for a connection to
-    a database that is away fails then, and ends.
+    closes the resources that workers share, such as pools of connections: a step that waits for a
+    connection to a database that is away fails then, and ends.
     """
     workers = list(workers)
     for worker in workers:

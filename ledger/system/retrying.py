@@ -31,7 +31,7 @@ After = type[Exception] | tuple[type[Exception], ...] | Callable[[BaseException]
 
 
 class _Bounds(TypedDict):
-    """What both kinds of tenacity's classes take."""
+    """The arguments that both kinds of tenacity's classes take."""
 
     retry: retry_base
     stop: stop_base
@@ -82,9 +82,9 @@ def retrying(
     seconds: float | None = None,
     backoff: Backoff = USUAL,
 ) -> Retry:
-    """Return what tries again after these errors, at most so often, or for so long.
+    """Return a retry after these errors, at most so often, or for so long.
 
-    Raises ``ValueError`` where no bound is given.
+    Raises ``ValueError`` if no bound is given.
     """
     _bounds(after, attempts, seconds, backoff)
     return Retry(after, attempts, seconds, backoff)
@@ -97,7 +97,7 @@ def async_retrying(
     seconds: float | None = None,
     backoff: Backoff = USUAL,
 ) -> AsyncRetrying:
-    """Return what does the same for a coroutine function."""
+    """Return a retry for a coroutine function, as :func:`retrying` does for a function."""
     return AsyncRetrying(**_bounds(after, attempts, seconds, backoff))
 
 

@@ -1,7 +1,7 @@
-"""Spans of what takes time, by OpenTelemetry: nothing where no exporter is set up.
+"""Spans of work that takes time, by OpenTelemetry: none if no exporter is set up.
 
-A span says what was done and how much of it. It never says to whom: no id of a case, no field, and
-of an error its class alone, for a message may hold what an agency sent.
+A span names the work and its amount. It never names a person or a case: it has no id of a case and
+no field. Of an error it has the class alone, for a message may hold content that an agency sent.
 """
 
 from collections.abc import Iterator

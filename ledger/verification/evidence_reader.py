@@ -1,4 +1,4 @@
-"""Read from a database what verification needs, all of one moment."""
+"""Reads the data that verification needs from a database, all of one moment."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,8 +1,8 @@
 """The recorded policies of a log, from any trusted one of them, offline.
 
 Keys of a log and of its witnesses change by recorded decision. A checkpoint is judged by the policy
-that was in force at its size. A :class:`PolicyHistory` is what somebody without the ledger needs
-for that: a text file beside a receipt or in an export.
+that was in force at its size. A :class:`PolicyHistory` gives a reader without the ledger all that
+this needs: it is a text file beside a receipt or in an export.
 
 - A *period* is the time of one policy: from which size on it holds, and the first published
   checkpoint of that time.
@@ -10,7 +10,7 @@ for that: a text file beside a receipt or in an export.
 - A *bridge* proves that the last checkpoint continues an older one.
 
 A policy that is newer than the trusted one follows from the signed decisions of every party. An
-older checkpoint is believed by its bridge alone: its keys may have leaked since.
+older checkpoint is trusted by its bridge alone: its keys may have leaked since.
 """
 
 import base64
@@ -73,14 +73,14 @@ class ProvedAct(_EvidencePart):
 
 
 class Bridge(_EvidencePart):
-    """That the last checkpoint continues the tree of ``size`` events (RFC 6962 2.1.2)."""
+    """A proof that the last checkpoint continues the tree of ``size`` events (RFC 6962, 2.1.2)."""
 
     size: Annotated[int, Field(ge=1, lt=2**63)]
     proof: list[str]
 
 
 class PolicyHistory(_EvidencePart):
-    """What the file holds. Nothing of it is verified yet: see :meth:`believed`."""
+    """The content of the file, of which nothing is verified yet: see :meth:`believed`."""
 
     format: Literal["case-ledger policies 1"] = "case-ledger policies 1"
     periods: Annotated[list[Period], Field(min_length=1, max_length=10_000)]
@@ -119,7 +119,7 @@ class PolicyHistory(_EvidencePart):
 
 @dataclass(frozen=True, slots=True)
 class TrustedPolicies:
-    """Which policy holds for which size, and what proves older checkpoints."""
+    """The policy that holds for each size, and the bridges that prove older checkpoints."""
 
     periods: tuple[AgreedPolicy, ...]
     first: int
@@ -183,8 +183,9 @@ def policy_history(
 ) -> PolicyHistory:
     """Make the file from a node's database.
 
-    ``trusted`` is the policy of the node's settings. Before any was recorded it was believed, or
-    one that the settings named earlier. The file stays the same until another policy is adopted.
+    ``trusted`` is the policy of the node's settings. Before any policy was recorded, the node
+    trusted this one, or one that the settings named earlier. The file stays the same until another
+    policy is adopted.
     """
     first = [*_trusted_before(database), trusted]
     agreed = registry.policies if registry else ()

@@ -1,7 +1,7 @@
 """Judges recorded events one after the other, as if each were decided again.
 
-A row's bytes are all that is believed of it: its columns, its signature by the keys valid at
-the time, and the procedure's rules are held against them.
+Only a row's bytes are trusted: its columns, its signature by the keys valid at the time, and the
+procedure's rules are held against them.
 """
 
 from collections import Counter
@@ -41,10 +41,10 @@ CLOCK_BEHIND = "it was recorded by a clock that was behind the ledger's last tim
 
 @dataclass
 class RowReader:
-    """Makes rows of events' bytes alone, in ledger order: what else a row has, they tell.
+    """Makes rows from events' bytes alone, in ledger order.
 
-    Bytes that are not understood make a row all the same: an event of the case that they claim,
-    or else of the protocol.
+    A row's other columns follow from the bytes. Bytes that are not understood make a row all the
+    same: an event of the case that they claim, or else of the protocol.
     """
 
     versions: Counter[UUID] = field(default_factory=Counter)
@@ -88,7 +88,7 @@ def _adopted(action: SignedAction) -> Protocol | None:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What can be said of an event by itself."""
+    """The result of checking an event by itself."""
 
     row: RecordedRow
     leaf: bytes
@@ -118,7 +118,7 @@ def inspect(row: RecordedRow, keys: Mapping[str, PublicKey] | None = None) -> In
 
 @dataclass
 class Revalidation:
-    """The fold of the events judged so far; what it lacks of older ones is put in beforehand."""
+    """The fold of the events judged so far; older events that it needs are put in beforehand."""
 
     registry: Registry | None = None
     cases: dict[UUID, Case] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Verifies a whole ledger, event by event, trusting nothing but keys that the parties hold.
 
 Positions, bytes, signatures against the keys valid at the time, the procedure's rules,
-the tree, and every checkpoint that a party kept: what does not hold is named by position.
+the tree, and every checkpoint that a party kept are checked: each problem is named by its position.
 """
 
 import os
@@ -34,7 +34,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class VerificationFinding:
-    """What does not hold, and where."""
+    """A problem, and the positions at which it stands."""
 
     first: int
     last: int
@@ -48,7 +48,7 @@ class VerificationFinding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was verified, and what does not hold."""
+    """The verified events and checkpoints, and the findings."""
 
     events: int
     root: bytes
@@ -69,7 +69,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedLedger:
-    """What the events must agree with."""
+    """The checkpoints, tree and timestamps that the events must agree with."""
 
     policy: Policy | None = None
     policies: TrustedPolicies | None = None
@@ -98,7 +98,7 @@ class _Expected:
 
 @dataclass
 class _State:
-    """The fold of what was read so far."""
+    """The fold of the rows read so far."""
 
     kept: ExpectedLedger
     replay: Revalidation = field(default_factory=Revalidation)
@@ -145,8 +145,8 @@ def verify_ledger(
 ) -> Report:
     """Verify ``rows``, which are read once, in their order.
 
-    ``keys``, by thumbprint, lets other processes check signatures; which of them was valid
-    when is decided here all the same, by what is recorded.
+    ``keys``, by thumbprint, lets other processes check signatures. This process decides by the
+    recorded events which key was valid when.
     """
     state = _State(kept)
     _read_checkpoints(state)
