@@ -273,6 +273,12 @@ class Importer:
                 "this machine's clock went back while cases were prepared, and nothing of this "
                 "chunk was recorded. Set the clock right, then run this again."
             )
+        # The guard of the registry's version holds an adoption off; time alone it does not.
+        if self._ledger.adopted().next_protocol(at) != self._protocol:
+            raise ImportConflictError(
+                "another version of the protocol is in force by now, and nothing of this chunk was"
+                " recorded. Run this again: the remaining rows are judged by it."
+            )
         if self._key_now(at).as_dict(private=False) != self._registered.as_dict(private=False):
             raise RuntimeError("a key changed under its own thumbprint")
 
