@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from ledger.application import Ledger, environment
 from ledger.events.event import ActionRecorded, recorded
 from ledger.events.event_mapper import UnsealedEvent
-from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, decide
-from ledger.procedure.registry import SignatureState
+from ledger.procedure.protocol import Protocol
+from ledger.procedure.registry import Registry, SignatureState, applied
 from ledger.refusals import Refusal
 from ledger.signing import keys, sd_jwt
 from ledger.signing.signed_action import read_recorded
@@ -40,6 +40,7 @@ from projections.upkeep import rebuild as rebuilding
 from projections.upkeep.rebuild import RebuildError, rebuild, rebuild_views
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
+from tests.support.amending import acceptance, proposal, random_amendment
 from tests.support.databases import new_database
 from tests.support.strategies import proposals
 from tests.support.views import rows_of as view_rows
@@ -56,6 +57,7 @@ class Recorder:
 
     ledger: Ledger
     agencies: Agencies
+    registry: Registry
     cases: dict[UUID, Case | None] = field(default_factory=lambda: {uuid4(): None for _ in "1234"})
     versions: dict[UUID, int] = field(default_factory=dict)
 
@@ -80,10 +82,20 @@ class Recorder:
         (position,) = self.ledger.rows.insert_events([event]) or ()
         (row,) = self.ledger.rows.select_positions([position])
         made = recorded(row.state, case_id, version, position)
-        if not self._is_registry(case_id):
-            project = Case.projector(Agreement.of(self.agencies.protocol))
+        if self._is_registry(case_id):
+            self.registry, _ = applied(self.registry, made)
+        else:
+            project = Case.projector(self.registry.agreement)
             self.cases[case_id] = project(self.cases[case_id], [made])
         return made
+
+    def amend(self, text: Protocol) -> ActionRecorded:
+        """Every party adopts a text."""
+        ledger_id = self.agencies.protocol.ledger_id
+        event = self.put("xk-nac", proposal(text), ledger_id)
+        for agency in ("me-nac", "al-nac"):
+            self.put(agency, acceptance(event.action.id, text), ledger_id)
+        return event
 
     def _is_registry(self, case_id: UUID) -> bool:
         return case_id == self.agencies.protocol.ledger_id
@@ -109,18 +121,23 @@ def _broken(text: str) -> str:
 
 def record_anything(data: st.DataObject, ledger: Ledger, agencies: Agencies) -> Recorder:
     """A ledger of a few cases, with keys that come, go, and turn out to be compromised."""
-    recorder = Recorder(ledger, agencies)
     registry = ledger.adopted()
+    recorder = Recorder(ledger, agencies, registry)
     recorder.versions[registry.ledger_id] = registry.version
     known, times = list(registry.keys), [START]
     now = START
     for _ in range(STEPS):
         now += timedelta(hours=1)
         if data.draw(st.integers(0, 7), label="registry") == 7:
-            kind = data.draw(st.sampled_from(("revoke", "compromise", "register")))
+            kind = data.draw(st.sampled_from(("revoke", "compromise", "register", "amend")))
             coordinator = "xk-nac"
             kid = data.draw(st.sampled_from(known))
             ledger_id = agencies.protocol.ledger_id
+            if kind == "amend":
+                newest = recorder.registry.agreement.latest.protocol
+                event = recorder.amend(random_amendment(data, newest))
+                times.append(event.recorded_at or START)
+                continue
             if kind == "register":
                 key = keys.generate()
                 grant = agencies.grant("xk-dhtqnj", key)
@@ -155,7 +172,7 @@ def _propose(
     by: str | None = None,
 ) -> ActionRecorded:
     """Something that the rules allow in the case as it is, but for the key."""
-    case, protocol = recorder.cases[case_id], recorder.agencies.protocol
+    case, protocol = recorder.cases[case_id], recorder.registry.agreement.latest.protocol
     earlier = list(case.history)[-9:] if case else []
     while True:
         agency, action = data.draw(
@@ -265,7 +282,7 @@ def check_documents(database: str) -> None:
 def followed(server: str, migrated: str) -> Iterator[str]:
     """A database with some cases, followed to the end."""
     with new_ledger(server, migrated) as (database, ledger, agencies):
-        recorder = Recorder(ledger, agencies, {uuid4(): None for _ in range(30)})
+        recorder = Recorder(ledger, agencies, ledger.adopted(), {uuid4(): None for _ in range(30)})
         for case_id in recorder.cases:
             recorder.put("xk-dhtqnj", opening(), case_id)
         follow(database, pages=(100,))
