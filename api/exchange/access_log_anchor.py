@@ -76,7 +76,7 @@ class AccessLogAnchor(PeriodicWorker):
 
 
 def node_of(protocol: Protocol, party: str) -> Agency | None:
-    """The agency that is a country's node."""
+    """Return the agency that is a country's node."""
     return next((a for a in protocol.agencies if a.role == NODE and a.party == party), None)
 
 
@@ -94,7 +94,7 @@ def accepted_node_key(node_key: NodeKey, party: str, registry: Registry) -> OKPK
 
 
 def anchored_readings(ledger: Ledger, party: str) -> Mapping[int, bytes]:
-    """Every head of a country's access log that the ledger recorded, by number of entries."""
+    """Return the heads of a country's access log that the ledger recorded, by number of entries."""
     registry = ledger.adopted()
     found: dict[int, bytes] = {}
     agencies = registry.directory.agencies_by_id

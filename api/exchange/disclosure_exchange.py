@@ -42,10 +42,10 @@ class _Way(NamedTuple):
 
     @property
     def work(self) -> str:
-        """The name of the cursor in the vault.
+        """Return the name of the cursor in the vault.
 
-        Earlier programs named theirs otherwise. So all is queued once after the update, and what an
-        earlier program lost on the way is sent.
+        Earlier programs used another name. So all is queued once more after the update, and
+        everything that an earlier program lost on the way is sent.
         """
         return f"queue for {self.recipient} via {self.log}"
 
@@ -60,7 +60,10 @@ class DisclosureExchange(PeriodicWorker):
     def __init__(
         self, ledger: Ledger, vaults: Vaults, delivery: ParcelDelivery, log: Callable[[], str]
     ) -> None:
-        """``log`` returns the keys of the log in force."""
+        """Prepare the exchange.
+
+        ``log`` returns the keys of the log in force.
+        """
         self._log = log
         self._ledger = ledger
         self._vaults = vaults
@@ -97,7 +100,7 @@ class DisclosureExchange(PeriodicWorker):
         return is_full
 
     def _ways(self, registry: Registry, log: str) -> Iterator[_Way]:
-        """From each country whose node this is to each other that can receive."""
+        """Yield the way from each of this node's countries to each other country with a key."""
         for vault in self._vaults:
             for recipient in registry.country_keys:
                 if recipient != vault.party:
@@ -128,7 +131,7 @@ class DisclosureExchange(PeriodicWorker):
         of_cases: Mapping[UUID, Sequence[RecordedRow]],
         cases: Mapping[UUID, Case],
     ) -> None:
-        """What of these events the recipient is to have: fields first, then what was released."""
+        """Queue the recipient's part of these events: first fields, then released fields."""
         wanted: list[tuple[UUID, UUID | None]] = []
         released: list[tuple[UUID, UUID | None]] = []
         for case_id, rows in of_cases.items():
@@ -172,7 +175,7 @@ class DisclosureExchange(PeriodicWorker):
 
 
 def _is_own(way: _Way, act: Act, registry: Registry) -> bool:
-    """Whether an agency of the vault's country did it."""
+    """Return whether an agency of the vault's country did the act."""
     agency = registry.agreement.of_act(act).agencies_by_id.get(act.agency)
     return agency is not None and agency.party == way.vault.party
 

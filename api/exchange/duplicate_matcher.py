@@ -340,19 +340,19 @@ def keep(vault: Vault, matches: Iterable[Match]) -> None:
 
 
 def node_that_matches(protocol: Protocol, party: str) -> Agency | None:
-    """A country's node, where the access matrix lets it compare cases."""
+    """Return a country's node if the access matrix lets it compare cases."""
     if not protocol.allows(NODE, Operation.MATCH, FieldGroup.IDENTITY):
         return None
     return next((a for a in protocol.agencies if a.role == NODE and a.party == party), None)
 
 
 def opened_by(case: Case, protocol: Protocol) -> str:
-    """The country whose agency opened a case."""
+    """Return the country whose agency opened a case."""
     return protocol.agencies_by_id[next(iter(case.history.values())).agency].party
 
 
 def identity(held: Sequence[Held], case: Case) -> ComparedIdentity:
-    """What is known of a person from the opening of the case by the country's own agency."""
+    """Return the person's identity that the country's own agency stated when it opened the case."""
     opening = next(iter(case.history))
     own = {
         one.field: one.value

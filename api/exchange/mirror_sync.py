@@ -74,7 +74,7 @@ class HttpSource:
 
 
 def _told(error: RefusedError | httpx.TransportError) -> Exception:
-    """The error as sources raise it."""
+    """Return the error that a source raises for this one."""
     if isinstance(error, httpx.TransportError):
         return ConnectionError(type(error).__name__)
     if error.problem.status >= httpx.codes.INTERNAL_SERVER_ERROR:
@@ -92,7 +92,10 @@ class MirrorSync(PeriodicWorker):
     def __init__(
         self, mirror: Mirror, source: MirrorSource, policies: Callable[[], str] | None = None
     ) -> None:
-        """``policies`` gives the source's recorded policies. It raises as the source does."""
+        """Prepare the copying of a source's events into the mirror.
+
+        ``policies`` gives the source's recorded policies. It raises as the source does.
+        """
         self.reachable = False
         self.heard_at: datetime | None = None
         self.trouble: str | None = None

@@ -144,7 +144,10 @@ class OutboxRelay(PeriodicWorker):
         super().__init__("forward", self._step, every=_EVERY_SECONDS, backoff=_BACKOFF)
 
     def copied(self) -> None:
-        """The copy of the ledger has grown: mark what of the outbox has come into it."""
+        """Mark the actions of the outbox that have come into the copy of the ledger.
+
+        It is called when the copy has grown.
+        """
         self._outbox.confirm()
         self._check_decisions()
         self._when_decided()
@@ -201,9 +204,10 @@ class OutboxRelay(PeriodicWorker):
         self.reachable = is_decided
 
     def _due(self) -> list[Outgoing]:
-        """What is to be sent now: nothing, to a log that contradicts itself.
+        """Return the actions to send now, and none to a log that contradicts itself.
 
-        While nothing is decided on, one action is sent at a time, and another one each time.
+        While the ledger node decides nothing, one action is sent at a time, and another one each
+        time.
         """
         if not self._is_believed():
             return []

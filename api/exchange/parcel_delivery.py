@@ -319,7 +319,10 @@ _DONE = (ParcelOutcome.TAKEN_IN, ParcelOutcome.ERASED)
 
 
 def _check(said: Acknowledgement, sender: str, parcel: SentParcel) -> None:
-    """Raises ``Refusal`` where an acknowledgement is of another parcel than was sent last."""
+    """Check that an acknowledgement is of the parcel that was sent last.
+
+    Raises ``Refusal`` if it is of another parcel.
+    """
     names = (said.parcel, said.sender, said.recipient)
     if names != (parcel.id, sender, parcel.recipient):
         raise not_accepted("it is of another parcel")

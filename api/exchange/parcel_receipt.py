@@ -263,7 +263,10 @@ class ParcelReceipt(PeriodicWorker):
         reason: str | None,
         registry: Registry,
     ) -> Signed | None:
-        """``None`` where this process has no key that the sender would accept."""
+        """Return the acknowledgement of a parcel.
+
+        Returns ``None`` if this process has no key that the sender would accept.
+        """
         content = Acknowledgement.of(
             parcel, outcome, reason, protocol=registry.protocol_id, at=clock.now()
         )

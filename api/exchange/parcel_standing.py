@@ -27,15 +27,15 @@ class Correspondent(Protocol):
 
     @property
     def party(self) -> str:
-        """The country's code."""
+        """Return the country's code."""
 
     @property
     def sent(self) -> SentParcels:
-        """What it sends."""
+        """Return the parcels that the country sends."""
 
     @property
     def arrived(self) -> ArrivedParcels:
-        """What waits for it, and what it refused."""
+        """Return the parcels that wait for the country, and those that it refused."""
 
 
 class Country(Protocol):
@@ -43,11 +43,11 @@ class Country(Protocol):
 
     @property
     def party(self) -> str:
-        """The country's code."""
+        """Return the country's code."""
 
     @property
     def quotas(self) -> DailyQuotas:
-        """What is counted by day."""
+        """Return the counts by day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class HttpPostOffice:
 
 
 def _told(error: RefusedError) -> Exception:
-    """What a refusal by the ledger node means to those who send and fetch."""
+    """Return the error that the sending or fetching code raises for the ledger node's refusal."""
     problem = error.problem
     if problem.status == 404 and problem.rule == "no-such-resource":
         return OutdatedMailboxError("the ledger node has no mailbox of this kind")
@@ -136,7 +136,7 @@ def _told(error: RefusedError) -> Exception:
 
 
 def _of_recipient(page: ParcelPage, recipient: str) -> tuple[ParcelInMailbox, ...]:
-    """The parcels of a page; one that is not base64 is left out."""
+    """Return the parcels of a page, without those that are not base64."""
     found = []
     for one in page.parcels:
         try:
@@ -150,7 +150,7 @@ def _of_recipient(page: ParcelPage, recipient: str) -> tuple[ParcelInMailbox, ..
 
 
 def to_document(parcel: Parcel) -> ParcelDocument:
-    """A parcel as it is sent."""
+    """Return a parcel in the form in which it is sent."""
     return ParcelDocument(
         id=parcel.id,
         sender=parcel.sender,
@@ -160,11 +160,14 @@ def to_document(parcel: Parcel) -> ParcelDocument:
 
 
 def to_waiting(one: ParcelInMailbox) -> WaitingParcel:
-    """A parcel as its recipient gets it."""
+    """Return a parcel in the form in which its recipient gets it."""
     return WaitingParcel(place=one.seq, **to_document(one.parcel).model_dump())
 
 
 def from_document(document: ParcelDocument) -> Parcel:
-    """A parcel as it was sent. Raises ``ValueError`` where it is not base64."""
+    """Return a parcel from the form in which it was sent.
+
+    Raises ``ValueError`` if the content is not base64.
+    """
     sealed = base64.b64decode(document.sealed, validate=True)
     return Parcel(document.id, document.sender, document.recipient, sealed)

@@ -14,7 +14,7 @@ def presentations(rows: LedgerRecorder, held: Iterable[Held]) -> tuple[str, ...]
 
 
 def presentations_by_action(rows: LedgerRecorder, held: Iterable[Held]) -> Mapping[UUID, str]:
-    """The same by action; an action that is not recorded here has none."""
+    """Return the presentation of each action that is recorded here, by the action's id."""
     found: dict[UUID, str] = {}
     for one in held:
         if one.action_id not in found:
@@ -27,5 +27,5 @@ def presentations_by_action(rows: LedgerRecorder, held: Iterable[Held]) -> Mappi
 
 
 def recorded_text(row: RecordedRow) -> str:
-    """The SD-JWT of a recorded action, without disclosures."""
+    """Return the SD-JWT of a recorded action, without disclosures."""
     return row.event().action.sd_jwt

@@ -104,7 +104,7 @@ class Rejoining:
         return done[0]
 
     def _witnesses(self) -> list[Witness]:
-        """The own parties' witnesses, with all keys that they have."""
+        """Return the own parties' witnesses, with all keys that they have."""
         made = []
         for party in own_parties(self.settings):
             first, *also = witness_keys(self.settings, party)

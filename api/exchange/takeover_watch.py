@@ -54,7 +54,10 @@ class TakeoverWatch(PeriodicWorker):
         witnesses: Witnesses,
         history: HistoryGuard,
     ) -> None:
-        """``earlier_keys`` gives the log keys of earlier policies, as they are recorded here."""
+        """Prepare the watch for a takeover.
+
+        ``earlier_keys`` gives the log keys of earlier policies, as they are recorded here.
+        """
         self._settings = settings
         self._earlier_keys = earlier_keys
         self._policy_at = policy_at

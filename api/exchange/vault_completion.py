@@ -68,9 +68,11 @@ class VaultCompletion(PeriodicWorker):
         touch: Callable[[UUID], None] = lambda _: None,
         is_in_doubt: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``touch`` has a case checked soon. ``patience``: seconds until something is asked again.
+        """Prepare the completion of the vaults.
 
-        Nothing is asked while ``is_in_doubt``: the copy of the ledger is not the newest.
+        ``touch`` marks a case to be checked soon. ``patience``: seconds until something is asked
+        again. Nothing is asked while ``is_in_doubt`` returns true: the copy of the ledger is not
+        the newest.
         """
         self._ledger = ledger
         self._vaults = vaults
@@ -194,7 +196,7 @@ class VaultCompletion(PeriodicWorker):
         _log.info("fields are given", party=vault.party, other=other, fields=fields)
 
     def _may_give_again(self, vault: Vault, other: str, asked: FieldsAsked) -> Sequence[UUID]:
-        """The actions asked for that were not given lately, nor too often within a day."""
+        """Return the requested actions that were not given lately, nor too often within a day."""
         places = [(vault.party, other, action) for action in asked.actions]
         over = [place for place in places if self._times.get(place, 0) >= GIVEN_AT_MOST]
         if over:
@@ -204,7 +206,7 @@ class VaultCompletion(PeriodicWorker):
     def _given(
         self, vault: Vault, other: str, wanted: Sequence[UUID], registry: Registry
     ) -> Iterator[tuple[UUID, Iterator[tuple[RequiredPart, UUID | None]]]]:
-        """The parts of actions that another country must hold and that this one may give."""
+        """Yield the parts of actions that another country must hold and that this one may give."""
         for act in acts_of(self._ledger, wanted):
             case = self._ledger.case(act.case_id)
             if case is not None and any(
@@ -218,9 +220,9 @@ class VaultCompletion(PeriodicWorker):
     def _held(
         self, vault: Vault, given: Mapping[UUID, Sequence[tuple[RequiredPart, UUID | None]]]
     ) -> Mapping[UUID, frozenset[str]]:
-        """The digests that the vault holds of what it may give, by action.
+        """Return the digests that the vault holds of the parts that it may give, by action.
 
-        What lies here and does not hold is not counted: the check of the vault found it missing.
+        A damaged disclosure is not counted: the check of the vault found it missing.
         """
         ids = list(given)
         rows, case_fields = vault.held_digests(ids), self._case_fields(vault, ids)
@@ -243,7 +245,7 @@ class VaultCompletion(PeriodicWorker):
         return found
 
     def _case_fields(self, vault: Vault, action_ids: Sequence[UUID]) -> set[tuple[UUID, str]]:
-        """The ``case`` fields of actions that open, each by its action and digest."""
+        """Return the ``case`` fields of actions that open, each by its action and digest."""
         try:
             held = [
                 *vault.own_case_fields(action_ids),
@@ -322,7 +324,10 @@ class VaultCompletion(PeriodicWorker):
         return said
 
     def _check_erased(self, said: HeldStatement, registry: Registry) -> None:
-        """Raises ``ParcelError`` for a country that offers what it confirmed to hold no longer."""
+        """Check that a country offers no fields that it confirmed to have erased.
+
+        Raises ``ParcelError`` if it offers such fields.
+        """
         held = {one.action: one.digests for one in said.held if one.digests}
         rows = self._ledger.rows_of_actions(list(held))
         for case in self._ledger.cases({row.originator_id for row in rows}).values():

@@ -143,7 +143,11 @@ class WaitingStatements(PeriodicWorker):
         statement: Callable[[Outgoing], str | None],
         clients: Callable[[], Mapping[str, LedgerClient]],
     ) -> None:
-        """``statement`` signs one, if the node's key is here; ``clients`` are by country."""
+        """Prepare the statements of waiting actions.
+
+        ``statement`` signs one, or returns ``None`` if the node's key is not here. ``clients``
+        returns the clients by country.
+        """
         self._outbox = outbox
         self._limit = limit
         self._statement = statement

@@ -68,9 +68,10 @@ class CopiedRoots:
         self._told = told
 
     def root_at(self, size: int) -> bytes | None:
-        """The root of the first ``size`` events, which are waited for a little.
+        """Return the root of the first ``size`` events, and wait a little for these events.
 
-        A copy of a log that contradicts itself vouches for nothing more.
+        Returns ``None`` if the events do not come, or if the copied log contradicts itself: its
+        roots vouch for nothing more.
         """
         deadline = time.monotonic() + _COPY_SECONDS
         while (tree := self._rows.tree()).size < size and time.monotonic() < deadline:
@@ -85,7 +86,7 @@ class LedgerHistory(Protocol):
 
     @property
     def is_taken_over(self) -> bool:
-        """Whether the parties made another node the ledger node."""
+        """Return whether the parties made another node the ledger node."""
 
 
 class RecordedRoots:
@@ -96,10 +97,10 @@ class RecordedRoots:
         self._history = history
 
     def root_at(self, size: int) -> bytes | None:
-        """The root of the first ``size`` events; ``None`` where there are fewer.
+        """Return the root of the first ``size`` events, or ``None`` if there are fewer.
 
-        A submission of more was signed with this log's key elsewhere. Of a ledger that the parties
-        let another node take over, nothing is cosigned any more.
+        A submission of more was signed with this log's key elsewhere. It is also ``None`` after a
+        takeover by another node: nothing of this ledger is cosigned any more.
         """
         if self._history.is_taken_over:
             return None
@@ -145,7 +146,7 @@ class Witnesses:
         return _Own(of_party, {w.signer.verifier: w for own in of_party.values() for w in own})
 
     def of(self, party: str) -> Witness | None:
-        """The witness of a party, with the key that the policy in force names for it."""
+        """Return the witness of a party, with the key that the policy in force names for it."""
         own = self._own.current.of_party.get(party)
         if own is None:
             return None
@@ -153,16 +154,16 @@ class Witnesses:
         return next((witness for witness in own if witness.signer.verifier in named), own[0])
 
     def size(self, party: str, origin: str) -> int:
-        """The size of a log that an own witness cosigned last."""
+        """Return the last size of a log that a party's own witness cosigned."""
         witness = self.of(party)
         note = witness and witness.latest(hashlib.sha256(origin.encode()).hexdigest())
         return Checkpoint.parse(Note.parse(note).text).size if note else 0
 
     def cosigned_elsewhere_at(self) -> datetime | None:
-        """When witnesses of other machines cosigned the last published checkpoint.
+        """Return when witnesses of other machines cosigned the last published checkpoint.
 
-        It is the time in the middle of theirs, the earlier of two: no clock may be before it, and
-        one witness whose clock is ahead must stop nobody. ``None`` where none of them did.
+        It is the median of their times, the earlier of two: no clock may be before it, and one
+        witness whose clock is ahead must stop nobody. Returns ``None`` if none of them cosigned.
         """
         found = published(self._database)
         if found is None:
@@ -176,11 +177,11 @@ class Witnesses:
         return datetime.fromtimestamp(median_low(times), UTC) if times else None
 
     def is_here(self, trusted: TrustedWitness) -> bool:
-        """Whether a witness of the policy is in this process."""
+        """Return whether a witness of the policy is in this process."""
         return trusted.key in self._own.current.by_key
 
     def client(self, _name: str, trusted: TrustedWitness) -> WitnessClient | None:
-        """How to reach a witness of the policy: in this process, or at its address."""
+        """Return the client of a witness of the policy: in this process, or at its address."""
         here = self._own.current.by_key.get(trusted.key)
         if here is not None or trusted.url is None:
             return here

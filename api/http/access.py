@@ -55,18 +55,21 @@ class Caller:
 
     @property
     def protocol(self) -> Protocol:
-        """The version in force when the request came: what the caller may read and do today."""
+        """Return the version in force when the request came.
+
+        It says what the caller may read and do today.
+        """
         return self.registry.protocol_today(self.asked_at)
 
     @property
     def person(self) -> str | None:
-        """The pseudonym of the person who asks; ``None`` where a system does."""
+        """Return the pseudonym of the person who asks, or ``None`` if a system asks."""
         return self.session.person if self.session is not None else None
 
     def key_counts(self, registry: Registry, moments: Sequence[datetime]) -> bool:
-        """Whether the key that an answer began with still counts, by the registry of now.
+        """Return whether the key that began an answer still counts in the registry of now.
 
-        It counts at any of the ``moments`` that it may be now.
+        It counts if it is valid at any of the ``moments`` that it may be now.
         """
         key = registry.keys.get(self.key_id or "")
         if key is None or key.agency != self.agency.id:
@@ -75,14 +78,14 @@ class Caller:
 
     @property
     def reader(self) -> Reader:
-        """Who the access log says is asking for personal fields."""
+        """Return the reader whom the access log names for personal fields."""
         return Reader(self.agency, self.key_id, self.person)
 
     @property
     def viewer(self) -> str:
-        """Whose view of a case this caller reads: its country's, or oversight's of all.
+        """Return whose view of a case this caller reads: its country's, or oversight's of all.
 
-        Raises ``Refusal`` (``nodes-copy-only``) for a node, which is nobody's reader.
+        Raises ``Refusal`` (``nodes-copy-only``) for a node, since a node reads no case.
         """
         if self.agency.role == NODE:
             raise Refusal(
@@ -92,17 +95,17 @@ class Caller:
 
     @property
     def sees_every_event(self) -> bool:
-        """Who follows the whole ledger, which holds no disclosure."""
+        """Return whether the caller follows the whole ledger, which holds no disclosure."""
         return self.agency.role in (COORDINATOR, OVERSIGHT, NODE)
 
 
 async def the_node(request: Request) -> Node:
-    """The node that this application serves."""
+    """Return the node that this application serves."""
     return cast("Node", request.app.state.node)
 
 
 async def the_lanes(request: Request) -> RequestConnections:
-    """What requests ask the database from the event loop."""
+    """Return the connections by which requests ask the database from the event loop."""
     return cast("RequestConnections", request.app.state.lanes)
 
 
@@ -131,7 +134,7 @@ async def caller(request: Request) -> Caller:
 
 
 async def asserting(request: Request) -> Caller:
-    """As :func:`caller`, by an assertion alone: a session that the browser has does not count."""
+    """Return the caller as :func:`caller` does, by an assertion alone, never by a session."""
     node, lanes = await the_node(request), await the_lanes(request)
     credentials = await bearer(request)
     if credentials is None:
@@ -165,10 +168,10 @@ def _assertion_missing() -> Refusal:
 
 
 def person_agency(node: Node, registry: Registry, agency_id: str) -> Agency:
-    """The agency that a person may act for here, by its id.
+    """Return the agency that a person may act for here, by its id.
 
-    Raises ``Refusal``: ``sign-in-agency`` for what is no agency, or a node, which is no
-    person's; ``another-countrys-node`` for an agency that this node does not serve.
+    Raises ``Refusal``: ``sign-in-agency`` if it is no agency, or a node, which no person acts for;
+    ``another-countrys-node`` for an agency that this node does not serve.
     """
     agency = registry.protocol_today(clock.now()).agencies_by_id.get(agency_id)
     if agency is None or agency.role == NODE:
@@ -180,22 +183,25 @@ def person_agency(node: Node, registry: Registry, agency_id: str) -> Agency:
 
 
 def cookie_name(node: Node, name: str) -> str:
-    """A cookie's name: over https, one that no other host or path can set (RFC 6265bis)."""
+    """Return a cookie's name: over https, one that no other host or path can set (RFC 6265bis)."""
     return f"__Host-{name}" if over_https(node) else name
 
 
 def over_https(node: Node) -> bool:
-    """Whether browsers reach this node by https, as all do but those on its own machine."""
+    """Return whether browsers reach this node by https, as all do but those on its own machine."""
     return (node.settings.public_url or "").startswith("https:")
 
 
 def session_secret(node: Node, request: Request) -> str | None:
-    """What the browser holds of its session."""
+    """Return the session's secret that the browser sent."""
     return request.cookies.get(cookie_name(node, SESSION_COOKIE))
 
 
 def check_same_origin(node: Node, request: Request) -> None:
-    """Raises ``Refusal`` (``cross-site``) for a request that another site's page may have made."""
+    """Check that no other site's page can have made the request.
+
+    Raises ``Refusal`` (``cross-site``) if one may have made it.
+    """
     public_url = node.settings.public_url
     if not from_own_page(request.method, request.headers, public_url):
         raise Refusal(
@@ -207,9 +213,9 @@ def check_same_origin(node: Node, request: Request) -> None:
 
 
 def from_own_page(method: str, headers: Mapping[str, str], public_url: str | None) -> bool:
-    """Whether a request reads, or says that it comes from a page of this origin.
+    """Return whether a request only reads, or says that it comes from a page of this origin.
 
-    By Fetch Metadata, where a browser sends it, and by ``Origin`` (RFC 6454) where not.
+    The proof is Fetch Metadata if a browser sends it, else ``Origin`` (RFC 6454).
     """
     if method in _READING:
         return True

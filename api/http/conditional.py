@@ -113,11 +113,11 @@ def _weak_tag(body: bytes) -> bytes:
 
 
 def _opaque(tag: bytes) -> bytes:
-    """A tag without its mark of weakness: ``If-None-Match`` compares weakly."""
+    """Return a tag without its mark of weakness: ``If-None-Match`` compares weakly."""
     return tag.strip().removeprefix(b"W/")
 
 
 def _matches(headers: Iterable[RawHeader]) -> frozenset[bytes]:
-    """The tags that ``If-None-Match`` names."""
+    """Return the tags that ``If-None-Match`` names."""
     named = b",".join(value for name, value in headers if name == b"if-none-match")
     return frozenset(_opaque(tag) for tag in named.split(b",") if tag.strip())

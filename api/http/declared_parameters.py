@@ -70,7 +70,7 @@ def _error(name: str, message: str) -> dict[str, Any]:
 
 
 def _takes_several(annotation: Any) -> bool:
-    """Whether a parameter of this type may be given more than once."""
+    """Return whether a parameter of this type may be given more than once."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _takes_several(get_args(annotation)[0])

@@ -41,9 +41,10 @@ _log = structlog.get_logger(__name__)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems that a route may answer with, for the OpenAPI document.
+    """Return the problems that a route may answer with, for the OpenAPI document.
 
-    Whoever is known may have asked too often, and a body that may be too long may be too slow.
+    An authenticated caller may have asked too often. A body that may be too long may also be too
+    slow.
     """
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     titles = {
@@ -75,7 +76,7 @@ AsPage = Callable[[Request, Problem], Response | None]
 
 
 def no_page(_: Request, __: Problem) -> Response | None:
-    """For applications that people do not look at."""
+    """Return no page, for applications that people do not look at."""
     return None
 
 
@@ -95,7 +96,7 @@ def install(app: FastAPI, as_page: AsPage = no_page) -> None:
 
 
 def respond(error: Problem) -> JSONResponse:
-    """The response that a problem becomes."""
+    """Return the response to a problem."""
     return JSONResponse(
         error.marshal(),
         status_code=error.status,
@@ -106,7 +107,7 @@ def respond(error: Problem) -> JSONResponse:
 
 
 def _told_full(request: Request, error: Exception) -> Problem | None:
-    """The problem of a disk that is full: the database's, or that of a file of keys."""
+    """Return the problem of a full disk: the database's, or that of a file of keys."""
     node = getattr(request.app.state, "node", None)
     if node is None or not node.room.note(error):
         return None

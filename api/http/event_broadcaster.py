@@ -52,7 +52,7 @@ class Subscriber:
 
     @property
     def viewer(self) -> str | None:
-        """Whose cases' events it sees; ``None`` for who sees all."""
+        """Return whose cases' events the follower sees, or ``None`` if it sees all."""
         return None if self.caller.sees_every_event else self.caller.viewer
 
     async def wait(self, seconds: float | None = None) -> None:
@@ -116,7 +116,7 @@ class EventBroadcaster:
                 self._wanted.clear()
 
     def tail(self, follower: Subscriber) -> EventBuffer | None:
-        """What a follower shares with others like it; ``None`` before it is there."""
+        """Return the buffer that a follower shares with others, or ``None`` before it exists."""
         if follower.viewer is None:
             return self._all
         return self._countries.get(follower.viewer)
@@ -209,7 +209,10 @@ class EventBroadcaster:
         return _Read([(frame(event_document(row)), row.originator_id) for row in rows], registry)
 
     def _keep_bounds(self) -> None:
-        """Where views are far behind, countries' followers read pages once they are there."""
+        """Forget the oldest unjudged events if the views are far behind.
+
+        The countries' followers then read pages once the views have come there.
+        """
         gone = None
         while len(self._unjudged) > _UNJUDGED:
             gone, _ = self._unjudged.popleft()
@@ -270,6 +273,6 @@ class EventBroadcaster:
 
 
 def frame(event: Event) -> EventFrame:
-    """An event as it is sent."""
+    """Return an event as it is sent."""
     sent = ServerSentEvent(data=event.model_dump_json(), event="event", id=str(event.position))
     return EventFrame(event.position, sent.encode())

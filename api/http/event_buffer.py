@@ -42,9 +42,9 @@ class EventBuffer:
         self._chunks.clear()
 
     def after(self, position: int) -> tuple[bytes, int]:
-        """The events after ``position``, or the first of them, and up to where that reaches.
+        """Return the events after ``position``, or the first of them, and their last position.
 
-        Those who stand at the same position are given the same bytes.
+        Followers at the same position get the same bytes.
         """
         known = self._chunks.get(position)
         if known is None:

@@ -91,7 +91,10 @@ class AnswerHeaders:
 
 
 def _guarded(headers: Iterable[tuple[bytes, bytes]], by_someone: bool) -> list[RawHeader]:
-    """The headers of an answer with what it must say; of what it says by itself, the rest."""
+    """Return an answer's headers with the security headers and the caching that it must have.
+
+    All other headers of the answer are kept.
+    """
     kept: list[RawHeader] = []
     cached, guarding = b"", dict(_GUARDING)
     for name, value in headers:
@@ -242,6 +245,9 @@ class RequestLog:
             self._tell(method, route, status, time.perf_counter() - began)
 
     def _tell(self, method: str | None, route: str, status: int, seconds: float) -> None:
-        """``method`` is ``None`` where it is none that HTTP knows."""
+        """Log one request.
+
+        ``method`` is ``None`` if HTTP has no such method.
+        """
         ms = round(seconds * 1000, 1)
         _log.info("request", method=method or "(other)", route=route, status=status, ms=ms)

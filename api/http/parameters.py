@@ -42,7 +42,7 @@ SignedActionBody = Annotated[
 
 
 def is_own_path(text: str) -> bool:
-    """Whether a browser that is sent there stays at this node."""
+    """Return whether a browser that is sent to this path stays at this node."""
     return len(text) <= 500 and re.fullmatch(_OWN_PATH, text) is not None
 
 

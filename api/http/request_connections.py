@@ -44,7 +44,7 @@ class RequestConnections:
         self._stack = AsyncExitStack()
 
     async def opened(self, vault: Vault, case_id: UUID, rows: Sequence[DictRow]) -> HeldFields:
-        """What a vault's rows hold, those of concurrent requests by one thread.
+        """Open the fields of a vault's rows; one thread opens those of concurrent requests.
 
         Raises as :meth:`Vault.case_fields`.
         """

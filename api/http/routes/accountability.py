@@ -53,7 +53,7 @@ def list_obligations(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     at_least: AtLeast = None,
 ) -> ObligationPage:
-    """Obligations in the cases that the caller's country is party to, the last opened first."""
+    """List obligations in the cases that the caller's country is party to, newest first."""
     viewer = _viewer(caller)
     if as_of is not None and not overdue:
         raise Refusal(
@@ -96,7 +96,10 @@ def get_response_times(
     as_of: AsOf = None,
     at_least: AtLeast = None,
 ) -> ResponseTimesOf:
-    """How fast obligations were discharged in the cases that the caller's country is party to."""
+    """Return how fast obligations were discharged in the cases of the caller's country.
+
+    These are the cases that the caller's country is party to.
+    """
     viewer = _viewer(caller)
     wait_for(node, _VIEW, at_least)
     moment = as_of or clock.now()
@@ -113,7 +116,7 @@ def get_response_times(
 def get_reciprocity(
     node: TheNode, caller: TheCaller, as_of: AsOf = None, at_least: AtLeast = None
 ) -> Reciprocity:
-    """What each two countries owe each other: a coordinator's own country and each other one.
+    """Return what each two countries owe each other: a coordinator's country and each other one.
 
     Both coordinators of two countries get the same numbers.
     """
@@ -128,7 +131,10 @@ def get_reciprocity(
 
 
 def _viewer(caller: Caller) -> str:
-    """Whose cases this caller may ask about. Raises ``Refusal``."""
+    """Return whose cases this caller may ask about.
+
+    Raises ``Refusal`` if the caller is neither a coordinator nor an oversight body.
+    """
     viewer = caller.viewer
     if viewer != OVERSIGHT_VIEWER and caller.agency.role != COORDINATOR:
         raise Refusal(

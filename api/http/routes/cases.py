@@ -78,7 +78,7 @@ def list_cases(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     at_least: AtLeast = None,
 ) -> CasePage:
-    """The cases that the caller's country is party to, the last opened first."""
+    """List the cases that the caller's country is party to, the last opened first."""
     wait_for(node, "case_views", at_least)
     cases = node.views.cases(
         caller.viewer,
@@ -108,10 +108,10 @@ async def get_case(
     ] = None,
     at_least: AtLeast = None,
 ) -> Response:
-    """One case as it is, or as it was known at a position or a time of recording.
+    """Return one case as it is, or as it was known at a position or a time of recording.
 
-    With `valid_at` it is the case as it was on that day: what was annulled since never happened,
-    and what was reported late happened when it did.
+    With `valid_at` it is the case as it was on that day: an action that was annulled since never
+    happened, and an action that was reported late happened at its time of acting.
     """
     if as_of_position is not None and as_of_time is not None:
         raise Refusal(
@@ -152,7 +152,10 @@ def get_trail(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     at_least: AtLeast = None,
 ) -> TrailPage:
-    """The audit trail of one case: who, when acted, when recorded, what it changed."""
+    """Return the audit trail of one case.
+
+    Each entry has the agency, the time of acting, the time of recording, and the changes.
+    """
     wait_for(node, "audit_trail", at_least)
     _current(node, caller, case_id)
     entries = node.views.trail(case_id, after=after, limit=limit)
@@ -194,7 +197,7 @@ def _current(node: Node, caller: Caller, case_id: UUID) -> CaseView:
 def _as_of(
     node: Node, caller: Caller, case_id: UUID, moment: Moment
 ) -> tuple[StoredCase, Container[UUID]]:
-    """The view at a moment, and the actions that count in it."""
+    """Return the view at a moment, and the actions that count in it."""
     agreement = caller.registry.agreement
     acts = acts_at(acts_of(node.ledger.case_events(case_id)), moment)
     state = folded(acts, agreement)
@@ -208,7 +211,7 @@ def _as_of(
 def _held(
     lanes: RequestConnections, party: str | None, case_id: UUID
 ) -> Awaitable[Sequence[DictRow]]:
-    """The rows of a country's vault, where it is here."""
+    """Return the rows of a country's vault, if it is here."""
     asked = lanes.case_rows.get(party) if party is not None else None
     return asked.ask(case_id) if asked is not None else _nothing()
 
@@ -225,7 +228,7 @@ async def _disclosed(
     position: int,
     counted: Container[UUID] | None,
 ) -> bytes:
-    """What was disclosed with the actions that were recorded by then, and that count, as JSON."""
+    """Return the disclosures of the actions that were recorded by then, and that count, as JSON."""
     if not rows:
         return b"[]"
     recorded = await lanes.cases.recorded({row["action_id"] for row in rows})

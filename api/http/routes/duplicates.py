@@ -27,7 +27,7 @@ router = APIRouter(
 def list_duplicates(
     node: TheNode, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=500)] = 100
 ) -> DuplicatePage:
-    """The country's cases that may be of a person whose case another country opened too.
+    """List the country's cases that may be of a person whose case another country opened too.
 
     The last one found is the first. They hold nothing personal.
     """

@@ -44,10 +44,11 @@ async def get_events(
     accept: Annotated[str, Header()] = "application/json",
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response | EventPage:
-    """Events after a position: coordinators and oversight see all, others their cases'.
+    """Return the events after a position.
 
-    With ``Accept: text/event-stream`` the answer goes on as the ledger grows;
-    ``Last-Event-ID`` resumes it. It ends when the key that began it is revoked or expires.
+    Coordinators and oversight get all events, others the events of their country's cases. With
+    ``Accept: text/event-stream`` the answer goes on as the ledger grows; ``Last-Event-ID`` resumes
+    it. It ends when the key that began it is revoked or expires.
     """
     if _EVENT_STREAM in accept:
         feed: EventBroadcaster = request.app.state.feed
@@ -122,7 +123,10 @@ async def _follow(
 async def _page_behind(
     node: Node, feed: EventBroadcaster, follower: Subscriber, after: int
 ) -> EventPage:
-    """A page for one who is not where the others are: a few at a time."""
+    """Return a page for a follower that is behind the others.
+
+    A few such pages are read at a time.
+    """
 
     def read() -> EventPage:
         return _page(node, follower.caller, after, PAGE)

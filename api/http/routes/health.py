@@ -19,15 +19,16 @@ router = APIRouter(tags=["health"])
 
 @router.get("/health", response_model=Health)
 async def health() -> Health:
-    """The process answers."""
+    """Answer that the process runs."""
     return Health(status="alive", version=program_version())
 
 
 @router.get("/ready", response_model=Readiness, responses=responses(503))
 def ready(node: TheNode) -> Readiness:
-    """The store answers, a protocol is adopted, and its history is the one that was signed.
+    """Answer that the node is ready to serve.
 
-    A node that is not ready says where it stands all the same, beside its troubles.
+    It is ready if the store answers, a protocol is adopted, and the ledger's history is the one
+    that was signed. A node that is not ready states its progress all the same, beside its troubles.
     """
     registry = node.ledger.registry()
     if registry is None:
@@ -61,5 +62,5 @@ def ready(node: TheNode) -> Readiness:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses(503)},
 )
 def get_metrics(node: TheNode, request: Request) -> Response:
-    """Sizes, delays and how long requests took, for a collector; nothing of any case."""
+    """Return sizes, delays and durations of requests, for a collector; nothing of any case."""
     return Response(metrics(node, request.app.state.requests), media_type=CONTENT_TYPE_LATEST)

@@ -51,7 +51,7 @@ def _answers(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]
 
 
 def _changing(content: str) -> Response:
-    """A text that is another one soon."""
+    """Return a text that will change soon, so it must be asked again each time."""
     return Response(content, media_type=_TEXT, headers={"Cache-Control": "no-cache"})
 
 
@@ -78,7 +78,7 @@ OriginHash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
     responses={**_answers(_PLAIN, 200), **responses(404, 503)},
 )
 def get_checkpoint(node: TheNode) -> Response:
-    """The last checkpoint that a quorum of the parties' witnesses cosigned."""
+    """Return the last checkpoint that a quorum of the parties' witnesses cosigned."""
     note, checkpoint = _published(node)
     return _changing(str(freshest(node.database, checkpoint.size) or note))
 
@@ -95,7 +95,10 @@ async def get_head(
     after: Annotated[int, Query(ge=0, le=MAX_POSITION)] = 0,
     wait: Annotated[float, Query(ge=0, le=5, description="Seconds to wait for more")] = 0,
 ) -> Response:
-    """What the log signed next after a size, for nodes that copy: no witness may have seen it."""
+    """Return the log's next signed checkpoint after a size, for nodes that copy.
+
+    Perhaps no witness has seen it yet.
+    """
     if not caller.sees_every_event:
         raise _whole_ledger()
     if node.signed <= after and wait:
@@ -120,7 +123,10 @@ async def _wait_until_signed(node: Node, after: int, seconds: float) -> None:
     responses={**_answers(_PLAIN, 200), **responses(503)},
 )
 def get_policy(node: TheNode) -> Response:
-    """The keys that this node believes. Compare them by another channel before relying on them."""
+    """Return the keys that this node trusts.
+
+    Compare them by another channel before relying on them.
+    """
     # As stored: a process that has just begun, or that lost the log key, has signed nothing itself.
     signed, _ = sizes(node.database)
     return _changing(str(node.policy_at(signed)))
@@ -135,7 +141,7 @@ def get_policies(
     node: TheNode,
     size: Annotated[list[OneSize] | None, Query(max_length=16, description=_BRIDGED)] = None,
 ) -> Response:
-    """Every policy that the parties adopted, with what proves it: `policies.json` of an export.
+    """Return every policy that the parties adopted, with its proof: an export's `policies.json`.
 
     With it a receipt or an export verifies by any policy that was ever in force.
     """
@@ -163,7 +169,7 @@ async def get_tile(
     _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     _session: Annotated[str | None, Depends(session_cookie)],
 ) -> Response:
-    """Hashes for anyone; entries (`tile/entries/…`) for coordinators and oversight."""
+    """Return hashes for anyone, and entries (`tile/entries/…`) for coordinators and oversight."""
     try:
         tile = TileName.parse(f"tile/{path}")
     except TileError:
@@ -191,10 +197,10 @@ def _tile(node: Node, tile: TileName) -> Response:
     responses={**_answers(REPLY_TYPE, 200), **responses(404, 422, 503)},
 )
 def get_timestamp(node: TheNode, size: Annotated[int, Path(ge=1, le=MAX_POSITION)]) -> Response:
-    """A timestamp of the published checkpoint of this size: the authority's whole answer.
+    """Return a timestamp of the published checkpoint of this size: the authority's whole answer.
 
-    That is the TimeStampResp (RFC 3161 section 2.4.2) over the checkpoint's text without
-    signature lines. Where several authorities gave one, it is the earliest.
+    That is the TimeStampResp (RFC 3161 section 2.4.2) over the checkpoint's text without signature
+    lines. If several authorities gave one, it is the earliest.
     """
     found = earliest_timestamps(node.database, size, size)
     if not found:
@@ -213,10 +219,10 @@ def get_proof(
     caller: TheCaller,
     position: Annotated[int, Path(ge=1, le=MAX_POSITION)],
 ) -> Response:
-    """A receipt that verifies offline: the event at a position, its path, the checkpoint.
+    """Return a receipt that verifies offline: the event at a position, its path, the checkpoint.
 
-    Its ``extra`` line holds the event's exact bytes. An agency gets those of its country's
-    cases and of the protocol; coordinators and oversight get all.
+    Its ``extra`` line holds the event's exact bytes. An agency gets those of its country's cases
+    and of the protocol; coordinators and oversight get all.
     """
     note, checkpoint = _published(node)
     rows = node.ledger.rows_at([position])
@@ -238,7 +244,10 @@ def get_proof(
     responses={**WITNESS_ANSWERS, **responses(413, 429, 503)},
 )
 async def add_checkpoint(party: PartyCode, request: Request, node: TheNode) -> Response:
-    """A witness of this node (C2SP tlog-witness), which answers as the specification says."""
+    """Submit a checkpoint to a witness of this node (C2SP tlog-witness).
+
+    The witness answers as the specification says.
+    """
     witness = node.witnesses.of(party.upper())
     if witness is None:
         return PlainTextResponse("this node has no such witness\n", 404)
@@ -251,7 +260,7 @@ async def add_checkpoint(party: PartyCode, request: Request, node: TheNode) -> R
     responses={**_answers(_PLAIN, 200, 404), **responses(422, 503)},
 )
 def get_witnessed(party: PartyCode, origin_hash: OriginHash, node: TheNode) -> Response:
-    """The last checkpoint that this witness cosigned."""
+    """Return the last checkpoint that this witness cosigned."""
     witness = node.witnesses.of(party.upper())
     return witnessed(witness, origin_hash)
 
@@ -268,7 +277,7 @@ async def answer(witness: Witness, request: Request, submissions: Rate) -> Respo
 
 
 def witnessed(witness: Witness | None, origin_hash: str) -> Response:
-    """The last checkpoint of a log that a witness cosigned, or 404."""
+    """Return the last checkpoint of a log that a witness cosigned, or 404."""
     note = witness.latest(origin_hash) if witness is not None else None
     if note is None:
         return PlainTextResponse("nothing of that log was cosigned here\n", 404)

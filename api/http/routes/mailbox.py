@@ -87,7 +87,7 @@ def list_parcels(
         list[UUID], Query(alias="id", max_length=100, description="These parcels alone")
     ] = [],  # noqa: B006
 ) -> ParcelPage:
-    """The parcels that wait for the caller's country, in turn by sender.
+    """List the parcels that wait for the caller's country, in turn by sender.
 
     They wait until they are acknowledged, and may be fetched again until then.
     """
@@ -131,7 +131,7 @@ def acknowledge_parcels(
 def list_parcel_outcomes(
     node: TheNode, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=100)] = 100
 ) -> OutcomePage:
-    """What became of the parcels of the caller's country, until it settles that."""
+    """List the outcomes of the parcels of the caller's country, until it settles them."""
     left = _mailbox(node, caller).outcomes(caller.agency.party, limit)
     return OutcomePage(
         outcomes=tuple(
@@ -163,7 +163,7 @@ def settle_outcomes(
 def missing_parcels(
     node: TheNode, caller: TheCaller, document: Annotated[SentDigests, Body()]
 ) -> MissingParcels:
-    """Which parcels of the caller's country neither wait nor have an outcome."""
+    """Return the ids of the caller's country's parcels that neither wait nor have an outcome."""
     sent = {one.parcel: bytes.fromhex(one.digest) for one in document.sent}
     missing = _mailbox(node, caller).missing(caller.agency.party, sent)
     return MissingParcels(missing=tuple(sorted(missing)))
@@ -223,7 +223,7 @@ def _outdated() -> Problem:
 
 
 def to_standing(one: PairStanding) -> ParcelStanding:
-    """What waits of one country for another, as it is sent."""
+    """Return the document of the parcels of one country that wait for another."""
     return ParcelStanding(
         sender=one.sender,
         recipient=one.recipient,

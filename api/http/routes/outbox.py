@@ -29,7 +29,7 @@ _LAST = 200
 def list_outcomes(
     node: TheNode, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=_LAST)] = _LAST
 ) -> OutboxPage:
-    """The caller's own actions, the last one first; a coordinator's whole country's."""
+    """List the caller's own actions, the last one first; for a coordinator its whole country's."""
     return OutboxPage(outcomes=tuple(node.outcomes.last(caller.agency, limit=limit)))
 
 
@@ -44,7 +44,7 @@ def get_outcome(
     action_id: Annotated[UUID, Path(description="The action's id, its `jti`")],
     response: Response,
 ) -> Outcome:
-    """What became of an action of the caller, or for a coordinator of its country.
+    """Return the outcome of an action of the caller, or for a coordinator of its country.
 
     The header `Case-Ledger-Decision` has the decision that the ledger node signed.
     """
@@ -59,7 +59,7 @@ def get_outcome(
 
 
 def answer(node: Node, sent: str, recorded: Receipt | Outcome) -> JSONResponse:
-    """A receipt (201), an action that waits (202), or the refusal that the ledger node gave."""
+    """Return a receipt (201), an action that waits (202), or the refusal of the ledger node."""
     signed = node.decisions.of(sent, recorded)
     headers = {} if signed is None else {HEADER: signed}
     if isinstance(recorded, Receipt):

@@ -81,7 +81,10 @@ def read_personal_fields(
     responses=responses(401, 403, 404, 409, 422, 503),
 )
 def list_readings(case_id: CaseId, node: TheNode, caller: TheCaller) -> ReadingPage:
-    """Who asked for the person's personal fields in the caller's country, and what for."""
+    """List which readers asked for the person's personal fields in the caller's country.
+
+    Each entry has the purpose of the reading.
+    """
     found = node.disclosing.readings(caller.reader, case_id)
     return ReadingPage(readings=tuple(found), changed=found.changed)
 
@@ -100,10 +103,10 @@ async def give_to_the_person(
     asked: Annotated[SubjectAccessRequest, Body()],
     file_format: Annotated[FileFormat, Query(alias="format")] = FileFormat.JSON,
 ) -> Response:
-    """All that the caller's country holds on the person, as a file for that person.
+    """Return all that the caller's country holds on the person, as a file for that person.
 
-    With it goes who has asked for it so far, and the whole trail. It is written into the access
-    log too.
+    The file has the list of readings so far, and the whole trail. The request is written into the
+    access log too.
     """
     if file_format is FileFormat.PDF:
         costly: Costly = request.app.state.costly

@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1", tags=["protocol"], route_class=DeclaredParamete
 
 @router.get("/protocol", response_model=ProtocolDocument, responses=responses(401, 403, 409, 503))
 def get_protocol(caller: TheCaller) -> ProtocolDocument:
-    """The protocol as data: parties, roles, and the rules of each action."""
+    """Return the protocol as data: parties, roles, and the rules of each action."""
     protocol = caller.protocol
     return ProtocolDocument(
         id=protocol.id,
@@ -49,7 +49,7 @@ def get_protocol(caller: TheCaller) -> ProtocolDocument:
     responses=responses(401, 403, 409, 503),
 )
 def get_versions(caller: TheCaller) -> list[ProtocolVersionDocument]:
-    """Every version of the protocol that the parties adopted, with its text."""
+    """Return every version of the protocol that the parties adopted, with its text."""
     agreement = caller.registry.agreement
     in_force = agreement.next_version_at(caller.asked_at)
     return [version_document(one, is_in_force=one is in_force) for one in agreement.versions]
@@ -61,7 +61,7 @@ def get_versions(caller: TheCaller) -> list[ProtocolVersionDocument]:
     responses=responses(401, 403, 409, 503),
 )
 def get_amendments(caller: TheCaller) -> list[AmendmentDocument]:
-    """Every text that was proposed, and what the parties said to it."""
+    """Return every text that was proposed, and each party's answer to it."""
     return [amendment_document(one) for one in caller.registry.amendments]
 
 
@@ -69,7 +69,7 @@ def get_amendments(caller: TheCaller) -> list[AmendmentDocument]:
     "/agencies", response_model=list[AgencyWithKeys], responses=responses(401, 403, 409, 503)
 )
 def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
-    """Every agency, with its keys and their validity."""
+    """Return every agency, with its keys and their validity."""
     keys = caller.registry.keys.values()
     return [
         AgencyWithKeys(
@@ -97,7 +97,7 @@ def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
     responses=responses(401, 403, 409, 503),
 )
 def get_key_proposals(caller: TheCaller) -> list[KeyProposalDocument]:
-    """The changes of keys that wait until another party has confirmed or declined them."""
+    """Return the changes of keys that wait until another party has confirmed or declined them."""
     return [
         KeyProposalDocument(
             id=one.action,
@@ -124,7 +124,7 @@ def get_absence(
     node: TheNode,
     caller: TheCaller,
 ) -> AbsenceReport:
-    """What a party misses: announced absences, and what was decided and published without it.
+    """Return a party's announced absences, and the decisions and publications without that party.
 
     For coordinators, oversight bodies and nodes. The published sizes are those that this node has.
     """
@@ -159,7 +159,7 @@ def append_to_registry(sd_jwt: SignedActionBody, node: TheNode, caller: TheCalle
 def get_protocol_trail(
     node: TheNode, caller: TheCaller, after: Position = 0, at_least: AtLeast = None
 ) -> TrailPage:
-    """The audit trail of the protocol itself: its adoption, and every key since."""
+    """Return the audit trail of the protocol itself: its adoption, and every key since."""
     wait_for(node, "audit_trail", at_least)
     limit = 200
     entries = node.views.trail(caller.registry.ledger_id, after=after, limit=limit)

@@ -39,10 +39,10 @@ def get_difference(
     to_time: AtTime = None,
     to_valid_at: AtTime = None,
 ) -> CaseDifference:
-    """What is different of a case between two moments, and which events made it so.
+    """Return the difference of a case between two moments, and the events that made it.
 
-    A moment is a position or a time of recording, the later one the present unless said; with
-    `..._valid_at` it is the case as it was on that day, by what was known at the moment.
+    A moment is a position or a time of recording, the later one the present unless stated. With
+    `..._valid_at` it is the case as it was on that day, by the events known at the moment.
     """
     before = _moment(from_position, from_time, from_valid_at, "from_position")
     after = _moment(to_position, to_time, to_valid_at, "to_position")
@@ -64,7 +64,10 @@ async def get_ledger_moment(
     as_of_position: AtPosition = None,
     as_of_time: AtTime = None,
 ) -> LedgerMoment:
-    """The whole ledger at a moment, in numbers. For coordinators and oversight."""
+    """Return the whole ledger at a moment, in numbers.
+
+    For coordinators and oversight.
+    """
     _check_sees_everything(caller)
     moment = _moment(as_of_position, as_of_time, None, "as_of_position")
     costly: Costly = request.app.state.costly
@@ -83,7 +86,7 @@ def _moment(
 
 
 def _position(node: Node, moment: Moment) -> int:
-    """The last position that is known at a moment, and that the trail has reached."""
+    """Return the last position that is known at a moment, and that the trail has reached."""
     stands = node.views.position("audit_trail")
     if moment.position is not None:
         return min(moment.position, stands)

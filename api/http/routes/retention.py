@@ -31,9 +31,10 @@ def list_retention(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     case_id: Annotated[UUID | None, Query(description="One case alone")] = None,
 ) -> RetentionPage:
-    """The closed cases of the caller's country whose period of retention ends, the first first.
+    """List the closed cases of the caller's country whose period of retention ends.
 
-    Each is announced, held, due without an announcement, or kept for now.
+    The case whose period ends first is the first. Each case is announced, held, due without an
+    announcement, or kept for now.
     """
     party = _coordinators_country(caller)
     if case_id is not None:
@@ -59,7 +60,7 @@ def list_erased(
     before: Annotated[AwareDatetime | None, Query(description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> ErasedPage:
-    """What the vault of the caller's country erased, when and why, the last first."""
+    """List the cases that the caller's country's vault erased, when and why, the last first."""
     party = _coordinators_country(caller)
     cases = tuple(erased_cases(node, party, limit=limit, before=before))
     more = cases[-1].erased.erased_at if len(cases) == limit else None

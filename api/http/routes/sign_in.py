@@ -44,7 +44,10 @@ _log = structlog.get_logger(__name__)
 
 
 def configured(node: TheNode) -> SignIn:
-    """What signs people in. Raises a problem (404) where no provider is configured."""
+    """Return this node's sign-in.
+
+    Raises a problem (404) if no provider is configured.
+    """
     if node.sign_in is None:
         raise problem(
             404,
@@ -178,7 +181,7 @@ def log_out(request: Request, node: TheNode) -> Response:
 
 @router.get("/auth/me", response_model=Me, responses=responses(401, 403, 409, 503))
 def who_am_i(caller: TheCaller, response: Response) -> Me:
-    """Who this node takes the caller for."""
+    """Return the caller's identity as this node sees it."""
     response.headers.update(_NOT_KEPT)
     until = caller.session.until if caller.session is not None else None
     return Me(agency=caller.agency.id, person=caller.person, until=until)

@@ -54,7 +54,7 @@ def state_submissions(
 def list_submissions(
     node: TheNode, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=1000)] = 200
 ) -> SubmissionPage:
-    """What other countries' nodes stated, those that are not recorded here first.
+    """List other countries' nodes' statements, those that are not recorded here first.
 
     For coordinators, oversight bodies and nodes.
     """
