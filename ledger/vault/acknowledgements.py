@@ -69,7 +69,7 @@ class Acknowledgement(BaseModel):
         protocol: str,
         at: datetime,
     ) -> Self:
-        """Return what is to be signed on ``parcel`` as it arrived."""
+        """Return the acknowledgement to sign for ``parcel`` as it arrived."""
         return cls(
             protocol=protocol,
             parcel=parcel.id,
@@ -111,7 +111,10 @@ def unsigned(content: Acknowledgement) -> Signed:
 
 
 def read_unsigned(text: str) -> Acknowledgement:
-    """Read what :func:`unsigned` wrote. Raises ``Refusal`` (``acknowledgement``)."""
+    """Read an acknowledgement that :func:`unsigned` wrote.
+
+    Raises ``Refusal`` (``acknowledgement``) if the text is none.
+    """
     try:
         return Acknowledgement.model_validate_json(text)
     except ValidationError as error:

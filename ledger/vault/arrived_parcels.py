@@ -42,9 +42,9 @@ class ArrivedParcels:
         self._refused = SQL("{}.parcels_refused").format(schema)
 
     def note_waiting(self, standing: Sequence[PairStanding]) -> None:
-        """Write down what waits now, in place of what was written before.
+        """Note which parcels wait now, in place of the note before.
 
-        The commit does not wait for the disk: the next look writes it again.
+        The commit does not wait for the disk: the next look writes the note again.
         """
         delete = SQL("DELETE FROM {} WHERE NOT sender = ANY(%s)").format(self._waiting)
         upsert = SQL(
@@ -59,7 +59,7 @@ class ArrivedParcels:
                 connection.execute(upsert, (one.sender, one.parcels, one.oldest_at))
 
     def waiting(self) -> tuple[PairStanding, ...]:
-        """Return what waited when the mailbox was asked last, by sender."""
+        """Return how many parcels waited at the last look into the mailbox, by sender."""
         select = SQL("SELECT sender, parcels, oldest_at FROM {} ORDER BY sender").format(
             self._waiting
         )
@@ -68,7 +68,7 @@ class ArrivedParcels:
         return tuple(PairStanding(recipient=self.party, **row) for row in rows)
 
     def note_refused(self, sender: str, reason: str) -> None:
-        """Count a parcel that was damaged or not believed."""
+        """Count a parcel that was damaged or not accepted."""
         upsert = SQL(
             "INSERT INTO {} AS r (sender, reason, parcels, last_at) VALUES (%s, %s, 1, now())"
             " ON CONFLICT (sender, reason) DO UPDATE SET parcels = r.parcels + 1, last_at = now()"
@@ -78,7 +78,7 @@ class ArrivedParcels:
             connection.execute(upsert, (sender, reason))
 
     def refused(self) -> tuple[RefusedParcels, ...]:
-        """Return what was refused, by sender and reason."""
+        """Return how many parcels were refused, by sender and reason."""
         select = SQL(
             "SELECT sender, reason, parcels, last_at FROM {} ORDER BY last_at DESC"
         ).format(self._refused)

@@ -95,7 +95,7 @@ def seal_all(
 ) -> SealedDeposit:
     """Seal disclosures that were checked against ``action`` under the person's key.
 
-    ``received_from`` is the country whose agency signed the action, where that is another.
+    ``received_from`` is the country whose agency signed the action, if that is another country.
     ``is_whole``: whether that country said that these are all.
     """
     made = []
@@ -144,11 +144,11 @@ def deposit_new(
     case_ids: Sequence[UUID],
     deposits: Sequence[SealedDeposit],
 ) -> None:
-    """Store what new cases disclose, in the caller's transaction and the vault's role.
+    """Store the disclosures of new cases, in the caller's transaction and the vault's role.
 
-    Their data keys must be durable already. Nobody can have ordered the erasure of a case that is
-    not recorded yet, so none is waited for. Raises ``KnownPersonError`` where a case is not new to
-    this vault, and ``KeysReplacedError`` where the data keys are not to be used any more.
+    Their data keys must be durable already. No erasure of a case can be ordered before the case is
+    recorded, so this function waits for no erasure. Raises ``KnownPersonError`` if a case is not
+    new to this vault, and ``KeysReplacedError`` if the data keys may not be used any more.
     """
     schema = Identifier(vault_schema(party))
     _check_keys(connection, party, deposits)
@@ -188,7 +188,7 @@ def _check_keys(
 ) -> None:
     """Hold off a replacement of data keys until the end of the transaction.
 
-    Raises ``KeysReplacedError`` where one is under way, or replaced a key of ``deposits``.
+    Raises ``KeysReplacedError`` if a replacement is under way, or replaced a key of ``deposits``.
     """
     replaced = SQL("{}.replaced_keys").format(Identifier(vault_schema(party)))
     found = connection.execute(

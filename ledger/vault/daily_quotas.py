@@ -67,9 +67,9 @@ class DailyQuotas:
     def use(
         self, other: str, quota: Quota, count: int = 1, *, connection: Connection[Any] | None = None
     ) -> None:
-        """Count something that another country causes now, within ``connection``'s transaction.
+        """Count a use of a country's daily quota, within ``connection``'s transaction.
 
-        Raises ``QuotaUsedUpError`` where that is more than the day has left.
+        Raises ``QuotaUsedUpError`` if ``count`` is more than the day has left.
         """
         named = {"other": other, "what": quota.value, "count": count, "most": MAX_A_DAY[quota]}
         if connection is not None:
@@ -87,7 +87,7 @@ class DailyQuotas:
             connection.execute(self._named(_REFUSED), {"other": other, "what": quota.value})
 
     def used_up(self) -> Sequence[UsedUp]:
-        """Return the quotas of which more was asked within the last day than they have."""
+        """Return the quotas that were asked for more than they have within the last day."""
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(self._named(_USED_UP)).fetchall()
         return [UsedUp(row["other"], Quota(row["what"])) for row in rows]

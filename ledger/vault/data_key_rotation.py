@@ -103,9 +103,9 @@ class _Person:
         return new if compare_digest(old, bytes(deposit["mac"])) else bytes(deposit["mac"])
 
     def row_mac(self, mac: bytes, row: DictRow | None, sealed: bytes | None) -> bytes:
-        """Authenticate a row again that holds under the replaced key.
+        """Authenticate a row again if its old authentication holds under the replaced key.
 
-        What was changed in the database meanwhile must not be authenticated by this.
+        A row that was changed in the database must not become authentic by this.
         """
         if row is None or row["sealed"] is None or sealed is None:
             return mac
@@ -123,13 +123,15 @@ def replace_data_keys(
     gives_up_damaged: bool = False,
     progress: Callable[[int, int], None] = lambda _, __: None,
 ) -> Replacement:
-    """Replace the data keys of a vault, or of one person; ``conninfo`` is of the database's owner.
+    """Replace the data keys of a vault, or of one person, as the database's owner.
 
-    A run that was stopped is completed instead, and nothing else is begun. A replaced key is kept
-    where a disclosure does not open, unless ``gives_up_damaged``: a backup of the row from before
-    may need it. ``progress`` gets how many persons are done, of how many. Raises
-    ``ReplacementError`` where another process replaces keys, or the login is not the owner, and
-    ``SealError`` where a key does not open; nothing is changed then.
+    ``conninfo`` is the owner's. If an earlier run was stopped, that run is completed and no new one
+    is begun. A replaced key is kept if a disclosure does not open, unless ``gives_up_damaged``: an
+    earlier backup of the row may need the key. ``progress`` gets how many persons are done, and of
+    how many.
+
+    Raises ``ReplacementError`` if another process replaces keys, or if the login is not the owner.
+    Raises ``SealError`` if a key does not open; nothing is changed then.
     """
     with _alone(conninfo, party) as connection:
         run = _Run(connection, party, keys, gives_up_damaged)

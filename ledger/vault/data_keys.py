@@ -95,10 +95,11 @@ class DataKeys:
         case_ids: Iterable[UUID],
         is_current: Callable[[UUID, bytes], bool] = lambda _, __: True,
     ) -> int:
-        """Take in the keys of persons from a copy of this directory, durably. Returns how many.
+        """Take in the keys of persons from a copy of this directory, and return how many.
 
-        A key that is here already stays. A key of which ``is_current`` is false, by person and
-        key, is left out. Raises ``SealError`` where one is not this country's.
+        The keys are durable on return. A key that exists here stays. A key for which ``is_current``
+        returns false is left out. Raises ``SealError`` if a key is not sealed to this country's
+        key.
         """
         other = KeyStore(directory / "data-keys", sealed_size(_BYTES))
         copied = {i: sealed for i in case_ids if (sealed := other.read(i)) is not None}
@@ -122,20 +123,20 @@ class DataKeys:
         return dict(zip(case_ids, made, strict=True))
 
     def reseal(self) -> int:
-        """Seal every data key to the country's newest key. Gives how many there are.
+        """Seal every data key to the country's newest key, and return how many there are.
 
-        Raises ``SealError`` where one does not open with any key that is here; nothing is changed
-        in its file then. Repeating it is harmless.
+        Repeating the call is harmless. Raises ``SealError`` if a key does not open with any of the
+        country's keys here; the file of that key is unchanged then.
         """
         return sum(place.rewrite(self._resealed) for place in self._places())
 
     def begin_replacement(self, case_id: UUID | None = None) -> bool:
-        """Put a new key in the place of every key, or of one person's; keep the replaced ones.
+        """Replace every data key, or one person's, by a new key, and keep the replaced keys.
 
-        Returns whether it did: where an earlier replacement was stopped, that one is to be
-        completed first. Only one process may call this at a time. It is durable on return, and a
-        process that is killed leaves every key as it was, or every new key in its place. Raises
-        ``SealError`` where a key does not open; nothing is changed then.
+        Returns false if an earlier replacement was stopped: that one must be completed first. Only
+        one process may call this at a time. The new keys are durable on return. A process that is
+        killed leaves every old key or every new key in place. Raises ``SealError`` if a key does
+        not open; nothing is changed then.
         """
         if self._is_being_replaced():
             return False
@@ -164,14 +165,14 @@ class DataKeys:
         return True
 
     def being_replaced(self) -> list[UUID]:
-        """Return the persons whose replaced key is still there."""
+        """Return the persons whose replaced key still exists."""
         found: list[UUID] = []
         for book in self._replaced_books():
             book.each(lambda case_id, _: found.append(case_id))
         return found
 
     def forget_replaced(self, case_id: UUID) -> None:
-        """Destroy the key that was in use before, durably."""
+        """Destroy a person's replaced key, durably."""
         for book in self._replaced_books():
             book.destroy(case_id)
 
@@ -233,7 +234,7 @@ class DataKeys:
         return self._key.public.seal(self._key.open(sealed, context), context)
 
     def check_each(self, holds: Callable[[bytes, bytes], bool]) -> int:
-        """Count the data keys of which ``holds`` is false, by what is sealed and its context."""
+        """Return how many data keys fail ``holds``, called with the sealed key and its context."""
         wrong: list[UUID] = []
 
         def look(case_id: UUID, sealed: bytes) -> None:
@@ -245,7 +246,7 @@ class DataKeys:
         return len(wrong)
 
     def destroy(self, case_id: UUID) -> bool:
-        """Remove a person's key, durably. Returns whether there was one."""
+        """Remove a person's key, durably, and return whether there was one."""
         had_one = self._book.destroy(case_id) | self._files.destroy(case_id)
         self.forget_replaced(case_id)  # last: until then a replacement may keep the key there
         with self._lock:

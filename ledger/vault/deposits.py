@@ -78,10 +78,10 @@ class Deposits:
 
     @retrying(psycopg.OperationalError, attempts=10, backoff=Backoff(0.1, 1.0)).wraps
     def put(self, deposit: Deposit) -> None:
-        """Store a deposit, durably unless it says otherwise.
+        """Store a deposit, durably unless the deposit says otherwise.
 
-        Raises ``KeyMissingError`` where the person has disclosures here and no key any more, or
-        only one that was replaced, and ``Refusal`` (``erased-case``) where the person was erased.
+        Raises ``KeyMissingError`` if the person has disclosures here and no key, or only a replaced
+        key. Raises ``Refusal`` (``erased-case``) if the person was erased.
         """
         case_id = deposit.case_id
         for _ in range(_TRIES):

@@ -29,7 +29,7 @@ class Erasures(VaultTables):
         return row["erased_at"] if row else None
 
     def erasures(self, limit: int, before: datetime | None = None) -> list[ErasedRow]:
-        """Return who was erased here, the last first, before a time."""
+        """Return the persons erased here before a time, the last erased first."""
         select = SQL(
             "SELECT case_id, erased_at FROM {}"
             " WHERE %(before)s::timestamptz IS NULL OR erased_at < %(before)s"

@@ -29,7 +29,7 @@ class InventoryRow(NamedTuple):
 
 
 def key_id(data_key: bytes) -> bytes:
-    """Return an id that tells a data key from others and tells nothing of the key."""
+    """Return an id that differs for each data key and reveals nothing of the key."""
     return _mac(data_key, ("case-ledger data key id 1",))
 
 

@@ -42,7 +42,10 @@ class KeyFiles:
         return found.st_ino, found.st_mtime_ns
 
     def write(self, key_id: UUID, content: bytes) -> None:
-        """Write a new file, durable on return. Raises ``FileExistsError``."""
+        """Write a new file, which is durable on return.
+
+        Raises ``FileExistsError`` if the file exists.
+        """
         path = self._path(key_id)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(path, content)
@@ -53,13 +56,13 @@ class KeyFiles:
             self._lasting.add(own)
 
     def each(self, look: Callable[[UUID, bytes], None]) -> None:
-        """Show every key's id and what its file holds."""
+        """Call ``look`` with the id and the file content of every key."""
         for path in sorted(self._directory.glob("[0-9a-f][0-9a-f]/*.key")):
             if (content := self.read(UUID(path.stem))) is not None:
                 look(UUID(path.stem), content)
 
     def rewrite(self, change: Callable[[UUID, bytes], bytes]) -> int:
-        """Replace what every file holds, each durably. Gives how many files there are."""
+        """Replace the content of every file, each durably, and return how many files there are."""
         count = 0
         for path in sorted(self._directory.glob("[0-9a-f][0-9a-f]/*.key")):
             key_id = UUID(path.stem)

@@ -63,7 +63,7 @@ class KeyStore:
     def add(self, contents: Mapping[UUID, bytes]) -> set[UUID]:
         """Write many new records, all durable on return.
 
-        Gives the ids that had one before, which is left as it is.
+        Returns the ids that had a record before; such a record stays as it is.
         """
         new = {str(key_id).encode(): content for key_id, content in contents.items()}
         if any(len(content) != self._size for content in new.values()):
@@ -115,7 +115,7 @@ class KeyStore:
             return False
 
     def each(self, look: Callable[[UUID, bytes], None]) -> None:
-        """Show every key's id and what is kept of it."""
+        """Call ``look`` with the id and the record content of every key."""
         try:
             with self._locked(os.O_RDWR) as descriptor:
                 for place in range(0, self._reach(descriptor), self._length):
@@ -130,12 +130,12 @@ class KeyStore:
         change: Callable[[UUID, bytes], bytes],
         before: Callable[[], None] = lambda: None,
     ) -> int:
-        """Replace what every record keeps, durably. Gives how many records there are.
+        """Replace the content of every record, durably, and return how many records there are.
 
-        ``change`` gets a key's id and what is kept of it. The new file takes the old one's place at
-        once, and the old one is overwritten: what it kept is gone from this disk's files.
-        ``before`` is called when the new file is written and before it takes the place. Where
-        either raises, the file stays as it is.
+        ``change`` gets a key's id and its content. The new file takes the old file's place at once.
+        The old file is overwritten, so that its content is gone from this disk's files. ``before``
+        is called after the new file is written and before the new file takes the place. If
+        ``change`` or ``before`` raises, the file stays as it is.
         """
         try:
             with self._locked(os.O_RDWR) as descriptor:

@@ -176,7 +176,10 @@ class MissingParts:
         return self._rows(_OF_ACTIONS, {"actions": list(action_ids)})
 
     def keep(self, case_ids: Collection[UUID], lacks: Iterable[Lack]) -> None:
-        """Note all that is missing of some cases. What was missing before and is not is removed."""
+        """Store all parts that are missing of some cases.
+
+        A part that was missing before and is not missing now is removed.
+        """
         found = {(lack.due.action, lack.due.part.value): _columns(lack) for lack in lacks}
         before = {
             (row["action_id"], row["part"]): row
@@ -206,7 +209,7 @@ class MissingParts:
         after: MissingPart | None = None,
         patience: timedelta = timedelta(),
     ) -> Sequence[MissingPart]:
-        """Return what is missing for longer than ``patience``, by position in the ledger."""
+        """Return the parts that are missing for longer than ``patience``, by ledger position."""
         place: dict[str, Any] = {"position": 0, "action": UUID(int=0), "part": ""}
         if after is not None:
             place = {"position": after.position, "action": after.action, "part": after.part.value}
@@ -214,17 +217,17 @@ class MissingParts:
         return [_part(row) for row in rows]
 
     def counts(self, *, patience: timedelta = timedelta()) -> Sequence[MissingCount]:
-        """Count what is missing for longer than ``patience``."""
+        """Count the parts that are missing for longer than ``patience``."""
         rows = self._rows(_COUNTS, {"patience": patience})
         return [MissingCount.model_validate(row) for row in rows]
 
     def to_ask(
         self, country: str, limit: int, *, patience: timedelta, reachable: Collection[str]
     ) -> Sequence[UUID]:
-        """Return the actions to ask another country for now.
+        """Return the actions for which to ask another country now.
 
-        What had no answer is asked again after ``patience``, then after twice as long each time,
-        six hours at most. ``reachable`` are the countries that can be asked at all.
+        A question without an answer is repeated after ``patience``, then after twice as long each
+        time, six hours at most. ``reachable`` are the countries that can be asked at all.
         """
         named = {"country": country, "limit": limit, "patience": patience}
         rows = self._rows(_TO_ASK, {**named, "reachable": list(reachable)})
@@ -238,10 +241,10 @@ class MissingParts:
     def answered(
         self, country: str, ask: UUID, held: Mapping[UUID, Collection[str]], statement: str
     ) -> int:
-        """Keep a country's answer: the digests that it sends of each action. None: no field.
+        """Store a country's answer, and return for how many actions the answer was stored.
 
-        What answers none of the last questions changes nothing. Returns of how many actions the
-        answer was kept.
+        ``held`` has the digests that the country sends of each action; no digest means no field. An
+        answer that belongs to none of the last questions changes nothing.
         """
         kept = 0
         with self._database.transaction(role=self._role) as connection:
@@ -253,17 +256,18 @@ class MissingParts:
         return kept
 
     def settle(self, *, patience: timedelta, reachable: Collection[str]) -> int:
-        """Note as lost what every holder has answered about in vain. Returns how many actions.
+        """Note as lost the actions for which every holder's answer did not help.
 
-        An answer counts once all that it announced is here, and ``patience`` has passed. A country
-        that nothing could ever be sent to, since it is not ``reachable``, holds nothing of others.
+        An answer counts once all that it announced has arrived and ``patience`` has passed. A
+        country outside ``reachable`` cannot have received anything, so it holds no fields of
+        others. Returns how many actions are lost.
         """
         named = {"patience": patience, "reachable": list(reachable)}
         self._change(_NOT_COME, named)
         return self._change(_LOST, named)
 
     def ask_again(self) -> int:
-        """Forget all answers, so that what is lost is asked for again. Returns how many parts."""
+        """Remove all answers, so that lost parts are asked for again, and return their number."""
         self._change(_FORGET_ALL, {})
         return self._change(_ASK_AGAIN, {})
 

@@ -92,9 +92,9 @@ class Lack:
 
 
 def must_hold(case: Case, party: str, protocol: Protocol) -> tuple[RequiredPart, ...]:
-    """Return all that ``party`` must hold of a case, in the order of the actions.
+    """Return all parts that ``party`` must hold of a case, in the order of the actions.
 
-    Nothing, once the case's erasure was ordered, or a country confirmed the erasure.
+    The result is empty once the case's erasure was ordered, or a country confirmed the erasure.
     """
     if case.state.is_erased:
         return ()
@@ -194,7 +194,7 @@ def lacks(
     noted_from: int,
     key_is_there: bool = True,
 ) -> Iterator[Lack]:
-    """Compare what must be held with a vault's inventory and rows. Yields what is missing.
+    """Yield the parts that must be held and that the vault's inventory and rows lack.
 
     ``deposits`` and ``held`` are by action. Programs before this check left no deposit of an action
     that discloses nothing: up to the position ``noted_from``, an action without a deposit counts as
@@ -225,10 +225,10 @@ def lacks(
 def stated(
     kind: str, part: FieldPart, deposits: Sequence[ListedDeposit], *, is_noted: bool
 ) -> frozenset[str] | None:
-    """Return the digests of a part, as the country of origin stated them by its deposits.
+    """Return the digests of a part, as the country of origin stated them in its deposits.
 
-    ``None``: it stated nothing, or only some are known. ``is_noted``: whether an action without
-    disclosures has a deposit.
+    The result is ``None`` if the country stated nothing, or if only some digests are known.
+    ``is_noted``: whether an action without disclosures has a deposit.
     """
     relevant = [d for d in deposits if _lists(d, kind, part)]
     whole = [d for d in relevant if d.is_whole]

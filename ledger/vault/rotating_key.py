@@ -37,7 +37,10 @@ class RotatingCountryKey:
         return tuple(public for _, public in self._keys.values())
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
-        """Open what was sealed to this country. Raises ``SealError``."""
+        """Open a text that was sealed to this country.
+
+        Raises ``SealError`` if no key here opens the text.
+        """
         self._load()
         for key, _ in self._keys.values():
             try:

@@ -123,7 +123,7 @@ def pack(
 ) -> Parcel:
     """Seal ``content``, fields of the action ``about`` or a message, to ``recipient``.
 
-    The same content has the same id each time, from which the content cannot be told.
+    The same content has the same id each time. The id does not reveal the content.
     """
     text = content.model_dump_json(exclude_none=True).encode()
     if isinstance(content, Presentation):
@@ -148,7 +148,7 @@ def presentation_id(
 def _of_sender(party: str, parcel_id: UUID) -> UUID:
     """Put the party's code before a parcel's id.
 
-    Other nodes can tell what the id of a parcel will be. The mailbox takes it from no other party.
+    Other nodes can compute the id of a parcel. The mailbox takes the id from no other party.
     """
     return UUID(bytes=party.encode("ascii") + parcel_id.bytes[len(party) :])
 
@@ -165,8 +165,8 @@ def is_of_another(parcel: Parcel, protocol: Protocol) -> bool:
 def unpack(parcel: Parcel, protocol: Protocol, key: CountryKey) -> Content:
     """Open a parcel.
 
-    Raises ``DamagedParcelError`` where it was altered or is sealed to another key,
-    ``UnknownKindError`` where this program does not have its kind, and else ``ParcelError``.
+    Raises ``DamagedParcelError`` if the parcel was altered or is sealed to another key,
+    ``UnknownKindError`` if this program does not have its kind, and otherwise ``ParcelError``.
     """
     context = _context(protocol, parcel.id, parcel.sender, parcel.recipient)
     try:

@@ -106,10 +106,11 @@ class SentParcels:
         *,
         again: bool = False,
     ) -> int:
-        """Note that fields of actions are to be sent: parcel id, action and release of each.
+        """Note that fields of actions are to be sent, and return how many parcels became due.
 
-        A parcel that is known already stays as it is. ``again`` makes it due, also where the
-        recipient has acknowledged it. Durable on return. Returns how many are due by this.
+        ``presentations`` has the parcel id, the action and the release of each parcel. A parcel
+        that is noted already stays as it is. ``again`` makes such a parcel due, even if the
+        recipient has acknowledged it. The note is durable on return.
         """
         conflict: LiteralString = (
             "UPDATE SET state = 'due', due_at = now(), queued_at = now(), tries = 0,"
@@ -137,9 +138,9 @@ class SentParcels:
         )
 
     def look_again(self, recipient: str, action_ids: Collection[UUID]) -> int:
-        """Make due what was handed in of actions and not acknowledged. Returns how many parcels.
+        """Make the unacknowledged parcels of actions due again, and return how many.
 
-        Their next turn finds whether the recipient may still have them.
+        At their next turn, the node finds whether the recipient may still have them.
         """
         return self._execute(
             "UPDATE {}.parcels_sent SET state = 'due', due_at = now()"
@@ -200,7 +201,7 @@ class SentParcels:
         )
 
     def drop(self, parcel_ids: Collection[UUID]) -> int:
-        """Forget parcels that hold nothing any more, or that are sent under another id."""
+        """Remove parcels that hold nothing any more, or that are sent under another id."""
         return self._execute("DELETE FROM {}.parcels_sent WHERE id = ANY(%s)", (list(parcel_ids),))
 
     def get(self, parcel_ids: Collection[UUID]) -> Mapping[UUID, SentParcel]:
@@ -251,7 +252,7 @@ class SentParcels:
         )
 
     def send_again(self, parcel_ids: Collection[UUID]) -> int:
-        """Make parcels due at once that were not believed, or that wait for their next try."""
+        """Make parcels due at once that were not accepted, or that wait for their next try."""
         return self._execute(
             "UPDATE {}.parcels_sent SET state = 'due', due_at = now(), acknowledgement = NULL,"
             " tries = 0, settled_at = NULL WHERE id = ANY(%s) AND state IN ('due', 'not_believed')",
@@ -259,14 +260,14 @@ class SentParcels:
         )
 
     def give_up(self, parcel_ids: Collection[UUID]) -> int:
-        """Forget parcels that their recipient did not believe. Returns how many."""
+        """Remove parcels that their recipient did not accept, and return how many."""
         return self._execute(
             "DELETE FROM {}.parcels_sent WHERE id = ANY(%s) AND state = 'not_believed'",
             (list(parcel_ids),),
         )
 
     def unacknowledged(self) -> tuple[Unacknowledged, ...]:
-        """Return how much was not acknowledged, by recipient."""
+        """Return how many parcels were not acknowledged, by recipient."""
         select = self._sql(
             "SELECT recipient, count(*) AS parcels, min(queued_at) AS oldest_at"
             " FROM {}.parcels_sent WHERE settled_at IS NULL GROUP BY recipient ORDER BY recipient"
@@ -281,7 +282,7 @@ class SentParcels:
         )
 
     def not_believed(self, limit: int) -> list[SentParcel]:
-        """Return parcels that their recipient did not believe, the last one first."""
+        """Return parcels that their recipient did not accept, the last one first."""
         return self._select("state = 'not_believed' ORDER BY settled_at DESC LIMIT %s", (limit,))
 
     def about(self, action_ids: Collection[UUID]) -> list[SentParcel]:
@@ -289,7 +290,7 @@ class SentParcels:
         return self._select("about = ANY(%s) ORDER BY seq", (list(action_ids),))
 
     def forget(self, age: timedelta) -> int:
-        """Remove what was settled longer ago than ``age``, but not what was not believed."""
+        """Remove parcels settled longer ago than ``age``, except parcels that were not accepted."""
         return self._execute(
             "DELETE FROM {}.parcels_sent WHERE settled_at < now() - %s::interval"
             " AND state <> 'not_believed'",

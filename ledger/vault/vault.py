@@ -66,16 +66,18 @@ class Vault(Disclosures):
         received: ReceivedDeposit | None = None,
         durably: bool = True,
     ) -> UUID:
-        """Store disclosures that were checked against ``action``. Durable on return.
+        """Store disclosures that were checked against ``action``, and return the deposit's id.
 
-        An action that could disclose something and does not leaves an empty deposit, so that a
-        deposit that was lost can be told from one that never was.
-        Where not ``durably``, they are durable once anything is that is committed to the same
-        database afterwards, on a connection that was open before: its log has them before, and
-        a crash, which may take them back, would have ended that connection. Returns the deposit's
-        id, by which :meth:`withdraw` takes out just these. Raises ``KeyMissingError`` where the
-        person has disclosures here and no key any more, and
-        ``Refusal`` (``erased-case``) where the person was erased.
+        :meth:`withdraw` takes out a deposit by this id. An action that could disclose something and
+        does not leaves an empty deposit: a lost deposit differs from one that never was.
+
+        With ``durably``, the disclosures are durable on return. Without, they are durable once a
+        later commit to the same database is durable, on a connection that was open before: the
+        database's log has the disclosures first, and a crash that takes them back ends that
+        connection.
+
+        Raises ``KeyMissingError`` if the person has disclosures here and no key any more, and
+        ``Refusal`` (``erased-case``) if the person was erased.
         """
         if received is None:
             received = ReceivedDeposit(None, uuid4())
@@ -94,7 +96,7 @@ class Vault(Disclosures):
         return received.deposit_id
 
     def withdraw(self, action_id: UUID, deposit_id: UUID) -> None:
-        """Take out what a refused action had put in."""
+        """Remove the deposit of a refused action."""
         delete = SQL("DELETE FROM {} WHERE action_id = %s AND deposit_id = %s")
         with self._database.transaction(role=self._role) as connection:
             for table in (self._table, self._inventory):
@@ -117,9 +119,9 @@ class Vault(Disclosures):
         return self.keys.identity()
 
     def restore_keys(self, copy: Path, case_ids: Iterable[UUID]) -> int:
-        """Take in persons' keys from a copy of their directory. Returns how many.
+        """Take in persons' keys from a copy of their directory, and return how many.
 
-        A key that was replaced since is left out. Raises as :meth:`DataKeys.copy_from`.
+        A key that was replaced since is left out. Raises as :meth:`DataKeys.copy_from` does.
         """
         wanted = list(case_ids)
         select = SQL("SELECT case_id, key_id FROM {} WHERE case_id = ANY(%s)").format(
@@ -133,7 +135,7 @@ class Vault(Disclosures):
         )
 
     def destroy_keys(self, case_ids: Iterable[UUID]) -> int:
-        """Destroy the keys of persons who were erased, again. Returns how many there were."""
+        """Destroy the keys of erased persons again, and return how many there were."""
         return sum(self.keys.destroy(case_id) for case_id in case_ids)
 
     def take_in(
@@ -180,8 +182,8 @@ class Vault(Disclosures):
     def give_up(self, case_ids: Collection[UUID]) -> int:
         """Remove rows and inventory of persons whose data keys are lost for good.
 
-        What is in them never opens again. A new key can be made then, for what other countries
-        give back. Returns how many disclosures were removed.
+        The removed rows could never open again. A new key can be made then for the fields that
+        other countries give back. Returns how many disclosures were removed.
         """
         delete = SQL("DELETE FROM {} WHERE case_id = ANY(%s)")
         lost = [case_id for case_id in case_ids if not self.keys.has(case_id)]
@@ -193,9 +195,10 @@ class Vault(Disclosures):
         return removed
 
     def erase(self, case_id: UUID) -> bool:
-        """Destroy the person's key, then all that it closed; nothing comes in again.
+        """Destroy the person's key, then all that the key encrypted, and let nothing in again.
 
-        Durable on return, and harmless to repeat. Returns whether anything was held.
+        The erasure is durable on return, and repeating it is harmless. Returns whether anything was
+        held.
         """
         forever = SQL("INSERT INTO {} (case_id) VALUES (%s) ON CONFLICT DO NOTHING").format(
             self._erased
@@ -236,7 +239,7 @@ class Vault(Disclosures):
             connection.execute(update, (work, position))
 
     def seal_stored(self) -> int:
-        """Encrypt what an earlier version stored in clear. Returns how many disclosures."""
+        """Encrypt disclosures that an earlier version stored in clear, and return how many."""
         select = SQL(
             "SELECT action_id, deposit_id, digest, case_id, field, disclosure FROM {}"
             " WHERE disclosure IS NOT NULL LIMIT %s FOR UPDATE SKIP LOCKED"

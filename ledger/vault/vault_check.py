@@ -193,11 +193,11 @@ class VaultCheck:
         return sorted(found)[:limit]
 
     def check(self, case_ids: Sequence[UUID], protocol: Protocol) -> Checked:
-        """Compare what is held on some cases with the inventory and the ledger.
+        """Compare the rows of some cases with the inventory and the ledger.
 
-        A case in which anything is found is looked at again. A data key may be replaced between the
-        reading of the rows and of the key: so the second look has each person's keys of before and
-        after the reading of the rows.
+        A case with a finding is checked a second time. A data key may be replaced between the
+        reading of the rows and of the key, so the second check has each person's keys from before
+        and from after the reading of the rows.
         """
         checked = self._check_once(case_ids, protocol, {})
         again = {one.case_id for one in checked.findings} | {
@@ -275,7 +275,7 @@ class VaultCheck:
         return checked
 
     def remove(self, superseded: Sequence[Superseded]) -> None:
-        """Remove rows and deposits that a sound one has taken the place of."""
+        """Remove rows and deposits that a sound one has replaced."""
         with self._database.transaction(role=self._role) as connection:
             for one in superseded:
                 statement = _REMOVE_DEPOSIT if one.digest is None else _REMOVE_ROW
@@ -283,7 +283,7 @@ class VaultCheck:
                 connection.execute(self._named(statement), named)
 
     def _data_keys(self, case_id: UUID) -> Iterator[bytes]:
-        """Return the person's key, and the replaced one while its replacement is not complete."""
+        """Yield the person's key, and the replaced key while its replacement is not complete."""
         for find in (self._keys.get, self._keys.replaced):
             with suppress(SealError):
                 if (data_key := find(case_id)) is not None:
@@ -420,10 +420,10 @@ def _action_findings(
 def _compare(
     deposit: _Deposit, data_keys: Sequence[bytes]
 ) -> Iterator[tuple[str, str | None, str | None]]:
-    """Compare a deposit's rows with its entry of the inventory, and note in it what does not hold.
+    """Yield each difference between a deposit's rows and its entry of the inventory.
 
-    The newest of ``data_keys`` is the first. Yields what does not hold, with the digest and the
-    name of the field.
+    Each difference comes with the digest and the name of the field, and is noted in ``deposit``.
+    The newest of ``data_keys`` is the first.
     """
     entry = deposit.entry
     by_digest = {row["digest"]: row for row in deposit.rows}

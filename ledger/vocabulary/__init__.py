@@ -172,7 +172,7 @@ __all__ = ["ALL_ACTIONS", "CASE_ACTIONS", "NOT_UNDERSTOOD", "REGISTRY_ACTIONS", 
 
 
 def build_models() -> None:
-    """Build every action's models now: for a process whose threads would do it at once."""
+    """Build every action's models now, before several threads would do so at once."""
     for model in ALL_ACTIONS.values():
         model.model_rebuild()
         ledger_part(model).model_rebuild()

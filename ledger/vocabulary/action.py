@@ -118,7 +118,10 @@ def _annotation(field: FieldInfo) -> Any:
 
 
 def actions_by_kind(models: tuple[type[Action], ...]) -> Mapping[str, type[Action]]:
-    """Index action models by kind. Raises ``TypeError`` where two share one."""
+    """Index action models by kind.
+
+    Raises ``TypeError`` if two models share a kind.
+    """
     index: dict[str, type[Action]] = {}
     for model in models:
         if index.setdefault(model.kind, model) is not model:

@@ -41,7 +41,7 @@ def _utc(value: datetime) -> datetime:
 
 
 def format_utc(value: datetime) -> str:
-    """RFC 3339 in UTC with a ``Z``, microseconds only where there are any."""
+    """Write a time as RFC 3339 in UTC with a ``Z``, with microseconds only if there are any."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -69,12 +69,12 @@ def run_view(
     engine: Engine = "duckdb",
     progress: Progress = lambda _done, _of: None,
 ) -> Result:
-    """Run a view: a file, or in a notebook a class, over all events or a range of them.
+    """Run a view, a file or a notebook's class, over all events or a range of them.
 
-    A view is run twice, and refused where the runs differ. Of the whole ledger, a file's state
-    and rows are kept beside it, and the next run folds what is new. A class is checked in this
-    process alone, and nothing is kept of it. Raises ``ViewError``, and ``ValueError`` saying what
-    is wrong with the place.
+    A view is run twice, and refused if the runs differ. Over the whole ledger, a file's state and
+    rows are kept beside the file, and the next run folds only new events. A class is checked in
+    this process alone, and nothing is kept of it. Raises ``ViewError`` if the view fails, and
+    ``ValueError`` with the fault if the place cannot be read.
     """
     where = _where(database, export, parquet)
     if isinstance(view, type):

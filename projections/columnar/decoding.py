@@ -58,12 +58,12 @@ KINDS = (*ALL_ACTIONS, NOT_UNDERSTOOD)
 
 
 def shapes_of(kind: str) -> Mapping[str, ColumnShape]:
-    """Return the shape of each column that events of a kind have besides the common ones."""
+    """Return the shape of each column that events of a kind add to the common columns."""
     return {column_of(name): of for name, of in _field_shapes(kind).items()}
 
 
 def column_of(field_name: str) -> str:
-    """Return the column of a field: its name, after ``act_`` where a common column has the name."""
+    """Return a field's column: its name, after ``act_`` if a common column has that name."""
     return f"act_{field_name}" if field_name in COMMON.names else field_name
 
 

@@ -55,8 +55,8 @@ def put_tables(
 ) -> None:
     """Make a view of each table of an export: every kind of action, ``events`` and ``cases``.
 
-    ``events`` has what all actions have in common. With a range of positions, the views are of
-    that range, and there is no view ``cases``, which is of the whole.
+    ``events`` has the columns that all actions have in common. With a range of positions, the views
+    are of that range, and there is no view ``cases``, because that table is of the whole ledger.
     """
     for macro in _SPARKS_NAMES:
         connection.execute(macro)

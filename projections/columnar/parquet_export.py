@@ -48,8 +48,8 @@ def export(
 ) -> Manifest:
     """Bring the export in ``directory`` up to the source's head, or to ``upto``.
 
-    Raises ``ColumnarError`` where the directory holds another ledger's export, or one of other
-    events than the source has; ``NoLedgerError`` for an empty source.
+    Raises ``ColumnarError`` if the directory holds another ledger's export, or an export of other
+    events than the source has. Raises ``NoLedgerError`` if the source is empty.
     """
     head = source.head()
     target = head if upto is None else min(upto, head)

@@ -41,10 +41,10 @@ class _HashingFile:
         return False
 
     def close(self) -> None:
-        """Leave the file to :meth:`finish`: Arrow closes what it writes to too soon."""
+        """Leave the file open for :meth:`finish`, because Arrow closes it too soon."""
 
     def finish(self) -> str:
-        """Make what was written durable. Returns its SHA-256."""
+        """Make the written bytes durable, close the file, and return its SHA-256."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

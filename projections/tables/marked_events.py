@@ -24,7 +24,7 @@ class EventsWithoutEffect:
 
 
 def events_without_effect(database: Database) -> EventsWithoutEffect | None:
-    """Return the marked events without effect; ``None`` where there are none."""
+    """Return the marked events without effect, or ``None`` if there are none."""
     values = {
         "newer": [Mark.UNKNOWN_KIND.value, Mark.UNKNOWN_VERSION.value],
         "canonical": Mark.NOT_CANONICAL.value,

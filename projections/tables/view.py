@@ -224,11 +224,10 @@ class View(PostgresTrackingRecorder):
         )
 
     def record(self, steps: Sequence[Step]) -> None:
-        """Write ``steps`` and the position of the last, once.
+        """Write the rows of ``steps`` and the position of the last step, once.
 
-        Raises ``IntegrityError`` where the view is past them already, ``LostStepsError`` where
-        steps before them are missing, and ``SlotMovedError`` where this slot is no longer the
-        live one.
+        Raises ``IntegrityError`` if the view is past the steps already, ``LostStepsError`` if steps
+        before them are missing, and ``SlotMovedError`` if this slot is no longer the live one.
         """
         first, last = steps[0].event.position, steps[-1].event.position
         if first is None or last is None:

@@ -61,11 +61,11 @@ def rebuild_views(
     *,
     processes: int | None = None,
 ) -> Mapping[str, int]:
-    """Fold views from the first event, in one pass, and make them live. Returns their positions.
+    """Fold views from the first event in one pass, make them live, and return their positions.
 
-    Readers see the old rows until the new ones have caught up. ``processes`` is how many fold
-    (0: this one alone); by default as many as there are cores, for a ledger that is worth it.
-    Raises ``RebuildError`` for an unknown name, while another rebuild of these runs, and where a
+    Readers see the old rows until the new ones have caught up. ``processes`` is how many processes
+    fold (0: this process alone); the default is the number of cores, if the ledger is large enough.
+    Raises ``RebuildError`` if a name is unknown, if another rebuild of these views runs, or if a
     process fails.
     """
     for name in names:

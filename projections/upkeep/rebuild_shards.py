@@ -195,16 +195,16 @@ class RebuildRunsError(RuntimeError):
 def lock_shared(connection: Connection[Any], names: Iterable[str]) -> None:
     """Keep other rebuilds of these views from beginning, while the connection lasts.
 
-    Raises ``RebuildRunsError`` where one has begun.
+    Raises ``RebuildRunsError`` if a rebuild has begun.
     """
     for name in names:
         _lock(connection, "pg_try_advisory_lock_shared", name)
 
 
 def lock_alone(connection: Connection[Any], names: Iterable[str]) -> None:
-    """Keep other rebuilds out, and begin only where none is at work, nor a process of one.
+    """Keep other rebuilds out, if neither a rebuild nor a process of one is at work.
 
-    Leaves the locks shared. Raises ``RebuildRunsError``.
+    The locks are left shared. Raises ``RebuildRunsError`` if a rebuild is at work.
     """
     for name in names:
         _lock(connection, "pg_try_advisory_lock", name)

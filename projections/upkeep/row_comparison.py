@@ -115,9 +115,10 @@ def compare(
     rows: Sequence[Row],
     within: CaseRange | RegistryRange,
 ) -> Compared:
-    """Compare ``rows``, which are all that the ledger folds to ``within`` a range, with the view's.
+    """Compare ``rows`` with the view's rows ``within`` a range.
 
-    ``connection`` may read the view; what it sees must be of one moment.
+    ``rows`` are all rows that the ledger folds to in the range. ``connection`` may read the view,
+    and must read as of one moment.
     """
     parameters: dict[str, Any] = {"slot": view.slot, **within.model_dump(), **view.values(rows)}
     condition: Composable = SQL(within.condition())

@@ -59,10 +59,10 @@ class PageFolder:
         """One for those that stand at the same position, which their cases are folded up to."""
 
     def step(self) -> bool:
-        """Fold one page into each view that is behind. Returns whether there was any.
+        """Fold one page into each view that is behind, and return whether there was any.
 
-        A view that fails is logged and left out for a while; the others go on. Raises the driver's
-        or the library's ``OperationalError`` where the database is away.
+        A view that fails is logged and left out for a while; the others continue. Raises the
+        driver's or the library's ``OperationalError`` if the database does not answer.
         """
         now = time.monotonic()
         groups: dict[int, list[_Followed]] = {}
@@ -110,9 +110,9 @@ class PageFolder:
 
 
 def record_rest(view: View, steps: Sequence[Step]) -> None:
-    """Write the steps that a view has not got yet.
+    """Write the steps that a view does not have yet.
 
-    Raises ``LostStepsError`` where others before them are missing.
+    Raises ``LostStepsError`` if steps before them are missing.
     """
     while steps:
         try:

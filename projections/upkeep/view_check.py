@@ -159,7 +159,7 @@ class ViewChecker:
             yield part
 
     def check(self, part: Shard) -> CheckedShard:
-        """Compare every row of the cases of a part with what their events fold to."""
+        """Compare every row of the cases of a part with the rows that their events fold to."""
         checked = CheckedShard()
         with self._one_moment(checked) as (ledger_id, groups):
             for target, views in groups.items():

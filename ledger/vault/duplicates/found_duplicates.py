@@ -46,11 +46,11 @@ class FoundDuplicates(MatchingTables):
         return [match for match in found if strength(match.agrees) >= THRESHOLD]
 
     def found(self, match: Match, at: datetime, *, told: bool) -> bool:
-        """Keep a match, once, with the earlier time of the two countries'.
+        """Store a match once, with the earlier of the two countries' times.
 
-        ``told``: the other country has it. Returns whether it was new; what is of no case here,
-        or was withdrawn, is not kept. Raises ``QuotaUsedUpError`` where too many of that country
-        came within a day: it is to be given again later.
+        ``told``: whether the other country has the match. Returns whether the match was new. A
+        match is not stored if its case is not here or was withdrawn. Raises ``QuotaUsedUpError`` if
+        too many matches of that country came within a day; the match must be given again later.
         """
         own = self._sql(
             "SELECT case_id FROM {}.match_cases"

@@ -78,20 +78,23 @@ class Shares:
         return self._get(_THEIRS, other)
 
     def renew(self, other: str) -> None:
-        """Give another share from now on; what the key before opened is of no use any more."""
+        """Replace the share that this country gives, so that the old share is of no more use."""
         self._put(_OURS, other, secrets.token_bytes(SHARE_BYTES))
 
     def take(self, other: str, share: bytes) -> bool:
-        """Keep what the other country gave. Returns whether it is new. Raises ``SealError``."""
+        """Store the share that the other country gave, and return whether the share is new.
+
+        Raises ``SealError`` if the stored share does not open.
+        """
         if self._get(_THEIRS, other) == share:
             return False
         self._put(_THEIRS, other, share)
         return True
 
     def reseal(self) -> int:
-        """Seal every share to the country's newest key. Gives how many there are.
+        """Seal every share to the country's newest key, and return how many there are.
 
-        Raises ``SealError``.
+        Raises ``SealError`` if a share does not open.
         """
         count = 0
         for path in sorted(self._directory.glob("*.*s")):
