@@ -137,7 +137,7 @@ class Ledger(Application[UUID]):
         self.rows.forget()
 
     def head(self) -> int:
-        """Return the position of the last event; 0 where there is none."""
+        """Return the position of the last event; 0 if there is none."""
         return self.rows.max_notification_id() or 0
 
     def tree(self) -> Tree:
@@ -153,7 +153,7 @@ class Ledger(Application[UUID]):
         return self.rows.select_positions(positions)
 
     def row_of_action(self, action_id: UUID) -> RecordedRow | None:
-        """Return the row of an action; ``None`` where it is not recorded."""
+        """Return the row of an action; ``None`` if it is not recorded."""
         return self.rows.find_action(action_id)
 
     def rows_of_actions(self, action_ids: Sequence[UUID]) -> list[RecordedRow]:
@@ -262,7 +262,8 @@ class Ledger(Application[UUID]):
     def decide(self, action: SignedAction, case_version: int) -> Decision | Receipt:
         """Decide on an action on the case that it names, and write nothing.
 
-        Return the receipt of an action that is recorded already. Raises ``Refusal``.
+        Return the receipt of an action that is recorded already. Raises ``Refusal`` if the action
+        is not allowed.
         """
         case_id = case_of(action)
         # The registry and the case as this process read them last, without asking the database.
@@ -309,7 +310,10 @@ class Ledger(Application[UUID]):
         return Receipt.of(row), True
 
     def append_to_registry(self, action: SignedAction) -> Receipt:
-        """Record an act on the protocol itself. Raises ``Refusal``."""
+        """Record an act on the protocol itself.
+
+        Raises ``Refusal`` if the act is not allowed.
+        """
         return deciding_again(lambda: self._append_to_registry(action))
 
     def _append_to_registry(self, action: SignedAction) -> Receipt:
@@ -329,7 +333,7 @@ class Ledger(Application[UUID]):
         return row if isinstance(row, Receipt) else Receipt.of(row)
 
     def root_at(self, size: int) -> bytes | None:
-        """Return the root of the first ``size`` events; ``None`` where there are fewer."""
+        """Return the root of the first ``size`` events; ``None`` if there are fewer."""
         tree = self.tree()
         return tree.root(size) if size <= tree.size else None
 

@@ -8,7 +8,7 @@ from ledger.export.static_export import ExportError, read_checkpoint, read_expor
 
 
 class ExportSource:
-    """The events of an export; a mirror verifies them as those of any source."""
+    """The events of an export; a mirror verifies them as it verifies the events of any source."""
 
     def __init__(self, directory: Path) -> None:
         self.name = str(directory)

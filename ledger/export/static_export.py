@@ -107,7 +107,10 @@ def read_export(directory: Path) -> Iterator[RecordedRow]:
 
 
 def read_tile(directory: Path, tile: TileName) -> bytes:
-    """Return the content of a tile of an export. Raises ``ExportError``."""
+    """Return the content of a tile of an export.
+
+    Raises ``ExportError`` if the tile cannot be read.
+    """
     try:
         return read_within(directory, tile.path, _MAX_TILE_BYTES)
     except NotReadableError as error:

@@ -24,7 +24,10 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a note's text; extension lines are passed over. Raises ``NoteError``."""
+        """Read a note's text; extension lines are passed over.
+
+        Raises ``NoteError`` if it is no checkpoint.
+        """
         lines = text.split("\n")
         if len(lines) < 4 or lines[-1] or not all(lines[:-1]):
             raise NoteError("a checkpoint has three lines: origin, size and root")

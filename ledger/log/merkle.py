@@ -187,7 +187,7 @@ class Beginning:
         self._leaves.append(leaf)
 
     def root_at(self, size: int) -> bytes | None:
-        """Return the root of the first ``size`` events; ``None`` where there are fewer."""
+        """Return the root of the first ``size`` events; ``None`` if there are fewer."""
         further = size - self._stored.size
         if further <= 0:
             return self._tree.root(size)

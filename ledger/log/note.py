@@ -45,7 +45,10 @@ class NoteSignature:
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        """Read a line, with or without its newline. Raises ``NoteError``."""
+        """Read a line, with or without its newline.
+
+        Raises ``NoteError`` if it is no signature line.
+        """
         dash, _, rest = line.removesuffix("\n").partition(" ")
         name, _, encoded = rest.partition(" ")
         content = _unbase64(encoded)
@@ -66,7 +69,10 @@ class Note:
 
     @classmethod
     def parse(cls, content: str | bytes) -> Self:
-        """Read a note. Raises ``NoteError``."""
+        """Read a note.
+
+        Raises ``NoteError`` if the text is no note.
+        """
         if len(content) > MAX_BYTES:
             raise NoteError(f"a note here has at most {MAX_BYTES} bytes")
         try:
@@ -105,7 +111,10 @@ class VerifierKey:
 
     @classmethod
     def parse(cls, vkey: str) -> Self:
-        """Read a verifier key. Raises ``NoteError``."""
+        """Read a verifier key.
+
+        Raises ``NoteError`` if the text is no verifier key.
+        """
         name, _, rest = vkey.partition("+")
         key_id, _, encoded = rest.partition("+")
         material = _unbase64(encoded)

@@ -21,7 +21,7 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TrustedWitness:
-    """A witness of the policy: its key, and where checkpoints are submitted to it."""
+    """A witness of the policy: its key, and the address to which checkpoints are submitted."""
 
     key: VerifierKey
     url: str | None = None
@@ -59,7 +59,10 @@ class Policy:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a policy file. Raises ``PolicyError`` naming the line."""
+        """Read a policy file.
+
+        Raises ``PolicyError``, which names the line, if the text is no policy.
+        """
         reader = _Reader()
         for number, line in enumerate(text.splitlines(), 1):
             words = re.split(r"[ \t]+", line.strip(" \t"))

@@ -43,7 +43,10 @@ class TlogProof:
 
     @classmethod
     def parse(cls, content: str) -> Self:
-        """Read a proof. Raises ``NoteError``."""
+        """Read a proof.
+
+        Raises ``NoteError`` if the text is no proof.
+        """
         head, _, note = content.partition("\n\n")
         first, *lines = head.split("\n")
         if first != _FIRST:

@@ -111,7 +111,10 @@ class SignedDecision:
 
     @classmethod
     def parse(cls, jws: str) -> Self:
-        """Read a decision. Raises ``DecisionError``."""
+        """Read a decision.
+
+        Raises ``DecisionError`` if the text is no decision.
+        """
         if len(jws) > MAX_CHARACTERS:
             raise DecisionError(f"a decision has at most {MAX_CHARACTERS} characters")
         try:
@@ -130,9 +133,10 @@ class SignedDecision:
             raise DecisionError(f"the decision does not hold: {fields}") from None
 
     def verify(self, policy: Policy) -> None:
-        """Check that a log key of ``policy`` signed it, under the log's name.
+        """Check that a log key of ``policy`` signed the decision, under the log's name.
 
-        ``policy`` is the one in force at the statement's size. Raises ``DecisionError``.
+        ``policy`` is the one in force at the statement's size. Raises ``DecisionError`` if no such
+        key signed the decision.
         """
         for key in policy.logs:
             if key.name == self.statement.iss and key_name(key) == self.key_id:
@@ -166,7 +170,10 @@ class DecisionFile(LedgerModel):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a file. Raises ``DecisionError``."""
+        """Read a file.
+
+        Raises ``DecisionError`` if it is no decision file.
+        """
         if len(text) > _MAX_FILE_CHARACTERS:
             raise DecisionError(f"a decision's file has at most {_MAX_FILE_CHARACTERS} characters")
         try:

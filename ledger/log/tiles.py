@@ -48,7 +48,10 @@ class TileName:
 
     @classmethod
     def parse(cls, path: str) -> Self:
-        """Read a path, in its one form. Raises ``TileError``."""
+        """Read a path, in its one form.
+
+        Raises ``TileError`` if the text is no such path.
+        """
         found = _PATH.fullmatch(path)
         if found is None:
             raise TileError("this is no path of a tile")

@@ -57,10 +57,11 @@ class StoredTimestamp:
 
 
 def obtain(authority: TimestampAuthority, text: str, roots: Sequence[Certificate]) -> Timestamp:
-    """Have a note's text timestamped now, and verify the answer (RFC 3161 section 2.2).
+    """Have a note's text timestamped now, and verify the answer (RFC 3161, section 2.2).
 
-    Raises ``ConnectionError``, and ``TimestampError`` where the answer is not granted, is of
-    another text or of an earlier request, or does not lead to one of the ``roots``.
+    Raises ``ConnectionError`` if the authority does not answer. Raises ``TimestampError`` if the
+    answer is not granted, is of another text or of an earlier request, or does not lead to one of
+    the ``roots``.
     """
     request = (
         TimestampRequestBuilder()

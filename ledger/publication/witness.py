@@ -75,7 +75,10 @@ class AddCheckpointRequest:
 
     @classmethod
     def parse(cls, request: bytes) -> "AddCheckpointRequest":
-        """Read a request's body. Raises ``NoteError``."""
+        """Read a request's body.
+
+        Raises ``NoteError`` if the body is no such request.
+        """
         try:
             head, blank, note = request.decode("utf-8").partition("\n\n")
         except UnicodeDecodeError:
@@ -249,7 +252,7 @@ class Witness:
         """Return each refused checkpoint beside the one that it contradicts, the oldest first.
 
         ``proof`` is the consistency proof that shows the contradiction, a hash a line. It is empty
-        where the two sizes are equal, and where this party's copy of the events shows it.
+        if the two sizes are equal, and if this party's copy of the events shows the contradiction.
         """
         select = SQL("SELECT * FROM {}.evidence ORDER BY received_at").format(self._schema)
         with self._database.transaction(role=self._role) as connection:

@@ -95,8 +95,7 @@ class Continuation:
     def extend(self, entries: Sequence[bytes], note: Note, checkpoint: Checkpoint) -> None:
         """Verify the next events, which ``note`` covers.
 
-        Raises ``DisplacedVoteError`` where all holds but the history of a vote, else
-        ``SourceError``.
+        Raises ``DisplacedVoteError`` if all holds but the history of a vote, else ``SourceError``.
         """
         replay, size = self._replay, self.size
         self._load(entries)
@@ -135,11 +134,11 @@ class Continuation:
 def find_divergence(
     ledger: Ledger, database: Database, source: MirrorSource, trusted: Policy
 ) -> Divergence | None:
-    """Return how this copy differs from the ledger that the source has; ``None`` where it does not.
+    """Return how this copy differs from the source's ledger; ``None`` if it does not differ.
 
-    It does not where one of the two is the beginning of the other. Raises ``NoDecisionError`` where
-    no decision of the parties is found in the source's ledger alone, ``SourceError`` where its
-    events do not verify, and ``ConnectionError``.
+    It does not differ if one of the two is the beginning of the other. Raises ``NoDecisionError``
+    if no decision of the parties is found in the source's ledger alone, ``SourceError`` if its
+    events do not verify, and ``ConnectionError`` if the source does not answer.
     """
     own = ledger.head()
     text = source.head(own)

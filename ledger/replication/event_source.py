@@ -17,9 +17,9 @@ class UntrustedKeyError(SourceError):
 
 
 class MirrorSource(Protocol):
-    """Where to copy from: the ledger node, or another party's copy.
+    """A source to copy from: the ledger node, or another party's copy.
 
-    Every method raises ``ConnectionError`` where the source does not answer.
+    Every method raises ``ConnectionError`` if the source does not answer.
     """
 
     @property
@@ -40,7 +40,10 @@ class MirrorSource(Protocol):
 
 
 def parsed(text: str) -> tuple[Note, Checkpoint]:
-    """Read a source's note and its checkpoint. Raises ``SourceError``."""
+    """Read a source's note and its checkpoint.
+
+    Raises ``SourceError`` if the text is no checkpoint.
+    """
     try:
         note = Note.parse(text)
         return note, Checkpoint.parse(note.text)

@@ -24,10 +24,10 @@ def take_over(
     """Record the parties' decision as the next events of this copy, which then goes on.
 
     ``decisions`` are the coordinators' signed adoptions of one policy; it must name one of
-    ``own_keys`` as the log's. Where a party is away and its absence is not on the ledger yet, they
-    are the announcements of it instead: the copy takes the ledger over by the adoptions, once the
-    days of notice are over. Nothing is recorded unless all of it holds; the same decisions again
-    change nothing. Raises ``Refusal``.
+    ``own_keys`` as the log's. If a party is away and its absence is not on the ledger yet, they are
+    the announcements of its absence instead: the copy takes the ledger over by the adoptions, once
+    the days of notice are over. Nothing is recorded unless all of them hold; the same decisions
+    again change nothing. Raises ``Refusal`` if one of them does not hold.
     """
     registry = ledger.adopted()
     actions = [signed_action.read(signed_action.parse(decision)) for decision in decisions]

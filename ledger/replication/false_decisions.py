@@ -48,13 +48,13 @@ class EventLookup(Protocol):
         """Return the event at a position that there is."""
 
     def with_action_id(self, action_id: UUID) -> RecordedRow | None:
-        """Return the event of an action by its id, whatever its content."""
+        """Return the event with an action's id; it may have another content than the action."""
 
     def of(self, case_id: UUID | None, size: int) -> Iterable[ActionRecorded]:
         """Return the events of the protocol, and of a case, among the first ``size``, in order."""
 
     def root_at(self, size: int) -> bytes | None:
-        """Return the root of the first ``size`` events; ``None`` where there are fewer."""
+        """Return the root of the first ``size`` events; ``None`` if there are fewer."""
 
 
 class LedgerEvents:
@@ -122,8 +122,8 @@ class DecisionCheck:
 def held_against(decision: SignedDecision, signed: str, events: EventLookup) -> DecisionCheck:
     """Hold a decision on a signed action, given without disclosures, against the events.
 
-    Raises ``NotCoveredError`` where there are too few events, and ``DecisionError`` where the
-    decision is on another action. The signature of the decision is not looked at.
+    Raises ``NotCoveredError`` if there are too few events, and ``DecisionError`` if the decision is
+    on another action. The signature of the decision is not looked at.
     """
     statement = decision.statement
     if not statement.is_of(signed):

@@ -145,7 +145,7 @@ class Mirror:
         return False
 
     def step_published(self, source: MirrorSource) -> bool:
-        """Keep the source's last published checkpoint, where it is of events copied here.
+        """Keep the source's last published checkpoint if it is of events copied here.
 
         Raises as :meth:`step` does.
         """

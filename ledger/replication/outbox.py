@@ -176,7 +176,7 @@ class Outbox:
     ) -> list[Outgoing]:
         """Return the actions to send now, at most one of each case, and none of ``later``.
 
-        An action waits behind an earlier one of its case, also where that is sent later.
+        An action waits behind an earlier one of its case, even if the earlier one is sent later.
         """
         wanted = {"limit": limit, "again": again_after, "later": list(later)}
         with self._database.connection() as connection:
@@ -184,7 +184,7 @@ class Outbox:
         return [Outgoing.of(row) for row in rows]
 
     def last_seq(self) -> int:
-        """Return the number of the action that was put in last; 0 where there is none."""
+        """Return the number of the action that was put in last; 0 if there is none."""
         with self._database.connection() as connection:
             row = connection.execute("SELECT max(seq) AS last FROM outbox.actions").fetchone()
         return (row["last"] or 0) if row is not None else 0

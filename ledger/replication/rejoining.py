@@ -130,8 +130,8 @@ def roll_back(
 ) -> RolledBack:
     """Go back to ``found.checkpoint``, in a transaction of a login that may act as the owner.
 
-    ``parties`` are the countries whose node this is. Raises ``MovedError`` where the copy is
-    another by now.
+    ``parties`` are the countries whose node this is. Raises ``MovedError`` if the copy is another
+    by now.
     """
     size, protocol = found.checkpoint, ledger.adopted().directory
     act_as_owner(connection)

@@ -79,7 +79,10 @@ def state(waiting: Outgoing, protocol: str, key: OKPKey) -> str:
 
 
 def read(text: str, registry: Registry, party: str | None = None) -> Submission:
-    """Read a statement, of ``party``'s node if it is named. Raises ``StatementError``."""
+    """Read a statement, of ``party``'s node if it is named.
+
+    Raises ``StatementError`` if it is no such statement.
+    """
     if len(text) > MAX_CHARACTERS:
         raise StatementError(f"it has more than {MAX_CHARACTERS} characters")
     now = clock.now()

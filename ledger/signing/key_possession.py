@@ -45,8 +45,8 @@ def proof_of(key: OKPKey, *, protocol: str, agency: str) -> str:
 def check_proof(grant: KeyGrant, protocol: str, field: str) -> None:
     """Check the proof of a grant.
 
-    Raises ``Refusal`` (``proof-missing``) where there is none, and (``proof``) where it was not
-    signed with the key, for this agency, in this protocol.
+    Raises ``Refusal`` (``proof-missing``) if there is none, and (``proof``) if it was not signed
+    with the key, for this agency, in this protocol.
     """
     if grant.proof is None:
         raise Refusal(

@@ -70,7 +70,7 @@ def save(key: OKPKey, path: Path) -> None:
 def write_private(path: Path, content: bytes) -> None:
     """Write a file that its owner alone reads, whole or not at all, durably.
 
-    Raises ``FileExistsError`` where there is one already.
+    Raises ``FileExistsError`` if there is one already.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, written = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mode 0600

@@ -105,8 +105,8 @@ def issue(
 def parse(text: str) -> SdJwt:
     """Parse an SD-JWT with its disclosures and no key binding.
 
-    Raises ``SdJwtError`` where the text is too long, not in the form
-    ``<JWT>~<disclosure>~...~``, holds JSON with repeated names, or could be encoded otherwise.
+    Raises ``SdJwtError`` if the text is too long, not in the form ``<JWT>~<disclosure>~...~``,
+    holds JSON with repeated names, or could be encoded otherwise.
     """
     if len(text) > MAX_BYTES:
         raise SdJwtError(f"is longer than {MAX_BYTES} bytes")
@@ -125,9 +125,9 @@ def parse(text: str) -> SdJwt:
 
 @lru_cache(maxsize=1024)
 def header_of(encoded: str) -> Mapping[str, Any]:
-    """Decode a JWT's header. A key signs under one header, so that it is read once.
+    """Decode a JWT's header, once for each header: a key signs under one header.
 
-    Raises ``SdJwtError``.
+    Raises ``SdJwtError`` if it is malformed or too long.
     """
     if len(encoded) > _MAX_HEADER:
         raise SdJwtError(f"has a header longer than {_MAX_HEADER} bytes")
@@ -135,7 +135,10 @@ def header_of(encoded: str) -> Mapping[str, Any]:
 
 
 def parse_disclosure(encoded: str) -> Disclosure:
-    """Parse one encoded disclosure. Raises ``SdJwtError`` where it is malformed."""
+    """Parse one encoded disclosure.
+
+    Raises ``SdJwtError`` if it is malformed.
+    """
     content = _json(_unb64(encoded), "a disclosure")
     match content:
         case [str(), str(name), value] if name not in ("_sd", "..."):
@@ -144,7 +147,10 @@ def parse_disclosure(encoded: str) -> Disclosure:
 
 
 def verify(sd_jwt: SdJwt, key: OKPKey) -> None:
-    """Check the signature. Raises ``SdJwtError`` where it does not hold."""
+    """Check the signature.
+
+    Raises ``SdJwtError`` if it does not hold.
+    """
     if sd_jwt.header.get("alg") != ALGORITHM:
         raise SdJwtError(f"must be signed with alg {ALGORITHM}")
     if not verifies(sd_jwt.jwt, key):

@@ -49,7 +49,7 @@ M = TypeVar("M", bound=LedgerModel)
 
 
 class ActionClaims(LedgerModel):
-    """The payload that an agency signs (RFC 7519 names where there are any), in canonical form.
+    """The payload that an agency signs, in canonical form, by RFC 7519 names if there are any.
 
     A claim that is left out is absent, not null.
     """
@@ -219,8 +219,8 @@ def parse(text: str) -> SdJwt:
 def read(parsed: SdJwt) -> SignedAction:
     """Read the signed part, which must be in canonical form.
 
-    The signature is not checked here; see :func:`verify`. Raises ``Refusal`` naming the claim
-    that is wrong.
+    The signature is not checked here; see :func:`verify`. Raises ``Refusal``, which names the wrong
+    claim, if the signed part is in another form.
     """
     text = parsed.without_disclosures()
     try:
@@ -299,7 +299,10 @@ def _canonical_header(encoded: str) -> ActionHeader:
 
 
 def _read_earlier(parsed: SdJwt, text: str) -> SignedAction:
-    """Read an action in any form that an earlier program recorded. Raises ``Refusal``."""
+    """Read an action in any form that an earlier program recorded.
+
+    Raises ``Refusal`` if the action is in no such form.
+    """
     header = _validate(ActionHeader, parsed.header, "header")
     claims = _validate(_EarlierClaims, parsed.payload, "payload")
     if claims.kind in REGISTRY_ACTIONS:  # earlier programs recorded it whatever case it named
@@ -419,7 +422,10 @@ def signed_in_clear(action: SignedAction) -> dict[str, Any]:
 
 
 def verify(action: SignedAction, key: OKPKey) -> None:
-    """Check the agency's signature. Raises ``Refusal`` (``signature``)."""
+    """Check the agency's signature.
+
+    Raises ``Refusal`` (``signature``) if it does not hold.
+    """
     try:
         if action.algorithm == sd_jwt.ALGORITHM and sd_jwt.verifies(action.sd_jwt, key):
             return

@@ -101,7 +101,10 @@ class Pool(ConnectionPool[PooledConnection]):
     """
 
     def getconn(self, timeout: float | None = None) -> PooledConnection:
-        """Return a connection. Raises ``psycopg.OperationalError`` where none is there in time."""
+        """Return a connection.
+
+        Raises ``psycopg.OperationalError`` if none is there in time.
+        """
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         while True:
             connection = super().getconn(deadline - time.monotonic())

@@ -89,9 +89,9 @@ class EmbeddedServer:
     def _start(self) -> None:
         """Start the server, or find it running, and wait until it answers.
 
-        Just after a crash, processes of the old server may still be ending, and the
-        new one first replays its log: both are waited for. Raises
-        ``psycopg.OperationalError`` where it never answers.
+        Just after a crash, processes of the old server may still be ending, and the new one first
+        replays its log: the method waits for both. Raises ``psycopg.OperationalError`` if the
+        server never answers.
         """
         place = _short_name(self.directory)
         if place == self.directory:
@@ -126,7 +126,7 @@ class EmbeddedServer:
         return True
 
     def stop(self) -> None:
-        """Release the server, and stop it where no other process holds it. Harmless to repeat."""
+        """Release the server, and stop it if no other process holds it; harmless to repeat."""
         atexit.unregister(self.stop)
         if self._process != os.getpid():  # a forked process shares the lock of its parent
             return
@@ -148,8 +148,8 @@ class EmbeddedServer:
     def _stop_server(self) -> None:
         """Have the library stop the server.
 
-        The library counts processes by their ids in a file, where the id of a process that was
-        killed stays. So the file is made to name this process alone.
+        The library counts processes by their ids in a file, and the id of a process that was killed
+        stays in the file. So the file is made to name this process alone.
         """
         if self._server is not None:
             self._server.global_process_id_list.put([os.getpid()])
@@ -198,9 +198,9 @@ class EmbeddedServer:
 def _short_name(directory: Path) -> Path:
     """Return a name of the data directory that is short enough for a socket in it.
 
-    Where its path is too long that is a link to it, in the directory of temporary files: the
-    socket is in the data directory all the same, which its user alone enters. Raises
-    ``ValueError`` where another user has put something in the link's place.
+    If the directory's path is too long, the name is a link to the directory, among the temporary
+    files. The socket is in the data directory all the same, which its user alone enters. Raises
+    ``ValueError`` if another user has put something in the link's place.
     """
     if _fits(directory):
         return directory

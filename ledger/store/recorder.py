@@ -127,11 +127,11 @@ class LedgerRecorder(EventReader):
             self.datastore.let_go()
 
     def note_size(self, size: int) -> None:
-        """Append no more where the ledger is found with fewer events than this."""
+        """Append no more if the ledger is found with fewer events than this."""
         self.noted_size = max(self.noted_size, size)
 
     def forget(self) -> None:
-        """Forget where the ledger ended: it may be another by now."""
+        """Forget the head that this process saw last: the database may be another by now."""
         self._head, self._last_at = None, datetime.fromtimestamp(0, UTC)
 
     def create_table(self) -> None:
@@ -271,7 +271,7 @@ class LedgerRecorder(EventReader):
     def copy(self, connection: Connection[DictRow], rows: Sequence[RecordedRow]) -> None:
         """Insert rows as another node recorded them, in the caller's transaction.
 
-        Raises ``HeadMovedError`` where they do not follow this ledger's last event.
+        Raises ``HeadMovedError`` if they do not follow this ledger's last event.
         """
         with connection.cursor() as curs:
             head = lock_head(curs)

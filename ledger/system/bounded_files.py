@@ -45,7 +45,7 @@ def read_ordinary(path: Path, most_bytes: int = SMALL_BYTES) -> bytes:
 def read_within(directory: Path, name: str, most_bytes: int) -> bytes:
     """Return the content of a file of a directory that somebody handed over.
 
-    Raises ``NotReadableError`` where any part of ``name`` is a link, and as :func:`read_ordinary`.
+    Raises ``NotReadableError`` if any part of ``name`` is a link, and as :func:`read_ordinary`.
     """
     return read_ordinary(_without_links(directory, name), most_bytes)
 

@@ -14,8 +14,8 @@ _UNREAD: _Stamp = (-1, -1)
 class Reread(Generic[T]):
     """The value that ``read`` returns for a directory, read again after each change of its entries.
 
-    The first reading raises what ``read`` raises. Where a later reading raises ``ValueError``, the
-    earlier value stays and the next use reads again: a file may be half copied.
+    An exception of the first reading goes to the caller. If a later reading raises ``ValueError``,
+    the earlier value stays and the next use reads again: a file may be half copied.
     """
 
     def __init__(self, directory: Path, read: Callable[[], T]) -> None:

@@ -45,7 +45,7 @@ def extra_of(module: str) -> str | None:
 def how_to_install(missing: ImportError, extra: str | None = None) -> str | None:
     """Return how to install a missing module; ``None`` for a module that no extra has.
 
-    ``extra`` is named in place of the module's own, where the caller needs more than the module.
+    ``extra`` is named in place of the module's own if the caller needs more than the module.
     """
     own = extra_of(missing.name or "")
     if own is None:

@@ -27,7 +27,7 @@ class StepHealth:
         return StepHealth(self.steps, self.failures + 1, type(error).__name__)
 
     def log(self, name: str) -> None:
-        """Log the last failure, where it is the first, second, fourth, eighth and so on in a row.
+        """Log the last failure if it is the first, second, fourth, eighth and so on in a row.
 
         So a long outage does not fill the log.
         """

@@ -38,7 +38,7 @@ class PeriodicTask:
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Begin the next step at once, also where one is under way; not during a backoff."""
+        """Begin the next step at once, even if a step is under way; not during a backoff."""
         self._woken.set()
 
     async def run(self) -> None:

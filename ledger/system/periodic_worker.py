@@ -77,7 +77,7 @@ class PeriodicWorker:
         return self.__is_stopping
 
     def wake(self) -> None:
-        """Begin the next step at once, also where one is under way now.
+        """Begin the next step at once, even if a step is under way now.
 
         After a failure, the pause goes on: a wake-up does not shorten it.
         """
@@ -88,7 +88,7 @@ class PeriodicWorker:
     def wait_for_step(self, seconds: float = 60.0) -> None:
         """Wake the worker, and return once a step that began after this call has ended.
 
-        Raises ``TimeoutError`` after so many seconds, and ``RuntimeError`` where the worker ended.
+        Raises ``TimeoutError`` after so many seconds, and ``RuntimeError`` if the worker ended.
         """
         with self.__changed:
             wanted = self.__begun + 1
@@ -135,7 +135,7 @@ class PeriodicWorker:
         stop_together([self])
 
     def rest(self, seconds: float) -> None:
-        """Wait within a step; return at once where the worker is asked to stop."""
+        """Wait within a step; return at once if the worker is asked to stop."""
         with self.__changed:
             self.__changed.wait_for(lambda: self.__is_stopping, seconds)
 

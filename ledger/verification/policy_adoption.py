@@ -47,7 +47,7 @@ def adopted_in_export(
 def adopted_in(registry: Registry | None, note: Note, tree: Tree) -> Adopted:
     """Return the policy in force for a checkpoint of verified events.
 
-    Raises ``AnotherDecisionError`` where the parties adopted none.
+    Raises ``AnotherDecisionError`` if the parties adopted none.
     """
     size = Checkpoint.parse(note.text).size
     held = [agreed for agreed in (registry.policies if registry else ()) if agreed.since <= size]

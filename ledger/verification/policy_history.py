@@ -89,7 +89,10 @@ class PolicyHistory(_EvidencePart):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the file. Raises ``NoteError``."""
+        """Read the file.
+
+        Raises ``NoteError`` if the text is no such file.
+        """
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -108,7 +111,10 @@ class PolicyHistory(_EvidencePart):
         return self.model_dump_json(indent=1) + "\n"
 
     def believed(self, trusted: Policy) -> "TrustedPolicies":
-        """Return the policies that follow from the trusted one. Raises ``NoteError``."""
+        """Return the policies that follow from the trusted one.
+
+        Raises ``NoteError`` if the recorded policies do not hold.
+        """
         try:
             return _believed(self, trusted)
         except (PolicyError, ProofError, ValueError) as error:

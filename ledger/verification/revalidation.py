@@ -101,7 +101,7 @@ class Inspected:
 
 
 def inspect(row: RecordedRow, keys: Mapping[str, PublicKey] | None = None) -> Inspected:
-    """Read an event's bytes, and check its signature where ``keys`` (by thumbprint) has its key."""
+    """Read an event's bytes, and check its signature if ``keys`` (by thumbprint) has its key."""
     leaf = leaf_hash(row.state)
     action, recorded_at = readable(row.state)
     if not action.is_understood:

@@ -120,7 +120,7 @@ class _State:
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def root_at(self, size: int) -> bytes | None:
-        """Return the root of the first ``size`` events; ``None`` where there are fewer."""
+        """Return the root of the first ``size`` events; ``None`` if there are fewer."""
         if size > self.frontier.size:
             return None
         return Tree(self.frontier.size, self._hashes).root(size)
