@@ -442,7 +442,7 @@ def text_digest(text: dict[str, Any]) -> str:
 REQUIRED = {"iss", "iat", "jti", "protocol", "kind", "act", "_sd_alg"}
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 KEY_ID = re.compile(r"[A-Za-z0-9_-]{43}")
-AGENCY = re.compile(r"[a-z]{2}-[a-z0-9][a-z0-9-]{1,40}")
+AGENCY = re.compile(r"[a-z][a-z0-9-]{2,43}")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 YEAR_10000 = 253_402_300_800
 ON_PROTOCOL = {
@@ -450,6 +450,14 @@ ON_PROTOCOL = {
     "amendment_proposed",
     "amendment_accepted",
     "amendment_declined",
+    "agency_registered",
+    "agency_invited",
+    "agency_renamed",
+    "agency_retired",
+    "agency_change_confirmed",
+    "agency_change_declined",
+    "contact_point_named",
+    "contact_point_ended",
     "key_registered",
     "key_revoked",
     "key_compromised",
@@ -564,6 +572,9 @@ class Registry:
         self.coordinators: dict[str, str] = {}
         self.roles: dict[str, str] = {}
         """Each agency's role."""
+        self.owners: dict[str, str] = {}
+        """Each agency's party."""
+        self.declared_roles: set[str] = set()
         self.confirmed: list[dict[str, Any]] = []
         """Whose keys change only once another party has confirmed the change."""
         self.proposals: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -592,6 +603,13 @@ class Registry:
         """Which of these texts judges the event that is taken."""
         self.amendments: dict[str, Amendment] = {}
         """Texts that are proposed and neither adopted nor closed, by the proposing act's id."""
+        self.registered: dict[str, tuple[str, str]] = {}
+        """The party and the role of each agency that its country registered or invited itself."""
+        self.retired: set[str] = set()
+        """The agencies that their countries retired."""
+        self.agency_proposals: dict[str, tuple[str, dict[str, Any], str]] = {}
+        """Oversight bodies to be registered or retired: the kind of the act, its fields and party,
+        by the act's id."""
         self.recorded_at = ""
         self.marks: list[str] = []
         """What is to be said of events that hold."""
@@ -649,6 +667,19 @@ class Registry:
             self._recover(event)
         elif event.kind == "log_policy_adopted":
             self._vote(position, event)
+        elif event.kind in ("agency_registered", "agency_invited", "agency_retired"):
+            self._propose_agency(event)
+        elif event.kind == "agency_renamed":
+            need(
+                self.owners[act["agency"]] == self._coordinator_of(event),
+                "another country's coordinator signed it",
+            )
+        elif event.kind == "agency_change_confirmed":
+            kind, fields, party = self.agency_proposals.pop(act["proposal"])
+            need(self.owners[event.agency] != party, "no other party confirms it")
+            self._change_agency(kind, fields, party)
+        elif event.kind == "agency_change_declined":
+            del self.agency_proposals[act["proposal"]]
         elif event.kind == "amendment_proposed":
             self._propose(position, event)
         elif event.kind == "amendment_accepted":
@@ -666,7 +697,11 @@ class Registry:
         self.edition = protocol.get("edition", 1)
         self.parties = {party["code"] for party in protocol["parties"]}
         agencies = protocol["agencies"]
+        self.declared_roles = set(protocol["roles"])
         self.roles = {a["id"]: a["role"] for a in agencies}
+        self.owners = {a["id"]: a["party"] for a in agencies}
+        for agency, (party, role) in self.registered.items():
+            self.roles[agency], self.owners[agency] = role, party
         self.confirmed = protocol.get("confirmed_keys", [])
         self.coordinators = {a["id"]: a["party"] for a in agencies if a["role"] == "coordinator"}
         self.nodes = {a["id"]: a["party"] for a in agencies if a["role"] == "node"}
@@ -701,6 +736,9 @@ class Registry:
         kept = {one["code"] for one in text["parties"]}, {one["id"] for one in text["agencies"]}
         need(kept[0] == parties, "the proposed text has other parties")
         need({one["id"] for one in base["agencies"]} <= kept[1], "an agency is removed")
+        need(kept[1].isdisjoint(self.registered), "the proposed text has a registered agency")
+        roles = {role for one, (_, role) in self.registered.items() if one not in self.retired}
+        need(roles <= text["roles"].keys(), "the proposed text has no role of a registered agency")
         self.amendments = {i: one for i, one in self.amendments.items() if one.party != party}
         day = act.get("earliest_day")
         earliest = datetime.fromisoformat(f"{day or '0001-01-01'}T00:00:00+00:00")
@@ -798,13 +836,56 @@ class Registry:
 
     def _waits(self, event: Event) -> bool:
         """Whether a change of a key waits for another party. An agency ends its own key at once."""
-        act, registers = event.act, event.kind == "key_registered"
-        owner = act["grant"]["agency"] if registers else self.keys[act["key_id"]][0]
+        registers = event.kind == "key_registered"
+        owner = self._owner_of_key(event.kind, event.act)
+        need(not registers or owner not in self.retired, "a retired agency gets no key")
         change = "registration" if registers else "revocation"
         return owner != event.agency and any(
             self.roles[owner] in rule["roles"] and change in rule["changes"]
             for rule in self.confirmed
         )
+
+    def _propose_agency(self, event: Event) -> None:
+        """A country registers, invites or retires an agency; a second party confirms oversight."""
+        act, party = event.act, self._coordinator_of(event)
+        agency = act["agency"]
+        waiting = {fields["agency"] for _, fields, _ in self.agency_proposals.values()}
+        need(agency not in waiting, "the same change waits already")
+        if event.kind == "agency_retired":
+            need(self.owners[agency] == party, "another country's coordinator signed it")
+            need(agency not in self.retired, "the agency is retired already")
+            role = self.roles[agency]
+        else:
+            role = act["role"]
+            texts = [protocol for _, _, protocol in self.versions]
+            known = {one["id"] for text in texts for one in text["agencies"]}
+            need(agency not in known | self.registered.keys(), "the agency's id was given before")
+            need(role in self.declared_roles, "the protocol declares no such role")
+        need(role not in ("coordinator", "node"), f"a {role} is changed by an amendment alone")
+        if role == "oversight":
+            need(event.kind != "agency_invited", "an international body is no oversight body")
+            self.agency_proposals[event.action_id] = event.kind, act, party
+        else:
+            self._change_agency(event.kind, act, party)
+
+    def _change_agency(self, kind: str, act: dict[str, Any], party: str) -> None:
+        agency = act["agency"]
+        if kind == "agency_retired":
+            self.retired.add(agency)
+            self.revoked |= {key for key, (owner, _) in self.keys.items() if owner == agency}
+            self.proposals = {
+                action: one
+                for action, one in self.proposals.items()
+                if self._owner_of_key(*one) != agency
+            }
+        else:
+            self.registered[agency] = party, act["role"]
+            self.roles[agency], self.owners[agency] = act["role"], party
+
+    def _owner_of_key(self, kind: str, act: dict[str, Any]) -> str:
+        """Whose key an act registers, revokes or declares compromised."""
+        registers = kind == "key_registered"
+        return str(act["grant"]["agency"] if registers else self.keys[act["key_id"]][0])
 
     def _change(self, kind: str, act: dict[str, Any]) -> None:
         if kind == "key_registered":

@@ -121,6 +121,12 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "protocol": CommandPlace(
         ("protocol",), "The agreement: read it, propose an amendment, accept or decline one."
     ),
+    "agencies": CommandPlace(
+        ("agencies",), "A country's agencies: list, register, rename, retire, and invite a body."
+    ),
+    "contacts": CommandPlace(
+        ("contacts",), "The parties' contact points and deputies: list, name, end."
+    ),
     "keys": CommandPlace(("keys",), "Make, register, list and revoke keys."),
     "duplicates": CommandPlace(
         ("duplicates",), "Cases of two countries that may be one person's, for coordinators."

@@ -5,8 +5,10 @@ from pydantic import TypeAdapter
 from api.client.connection import Connection
 from api.client.schemas import (
     AbsenceReport,
+    AgencyProposalDocument,
     AgencyWithKeys,
     AmendmentDocument,
+    ContactPointDocument,
     KeyProposalDocument,
     ProtocolDocument,
     ProtocolVersionDocument,
@@ -35,6 +37,16 @@ class ProtocolClient(Connection):
         """Return every agency of the protocol, with its keys."""
         response = self._request("GET", "/v1/agencies")
         return TypeAdapter(list[AgencyWithKeys]).validate_json(response.content)
+
+    def agency_proposals(self) -> list[AgencyProposalDocument]:
+        """Return the changes of oversight bodies that wait for another party."""
+        response = self._request("GET", "/v1/agency-proposals")
+        return TypeAdapter(list[AgencyProposalDocument]).validate_json(response.content)
+
+    def contact_points(self) -> list[ContactPointDocument]:
+        """Return every contact point that the parties named, with those that ended."""
+        response = self._request("GET", "/v1/contact-points")
+        return TypeAdapter(list[ContactPointDocument]).validate_json(response.content)
 
     def key_proposals(self) -> list[KeyProposalDocument]:
         """Return the changes of keys that wait for another party."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, cast
+from uuid import UUID
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
@@ -15,6 +16,7 @@ from api.node.node import Node
 from api.services.personal_data_access import Reader
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Protocol
 from ledger.procedure.registry import Registry
+from ledger.procedure.rules import has_part
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from projections.folds.case_view import OVERSIGHT_VIEWER
@@ -85,8 +87,17 @@ class Caller:
     def viewer(self) -> str:
         """Return whose view of a case this caller reads: its country's, or oversight's of all.
 
-        Raises ``Refusal`` (``nodes-copy-only``) for a node, since a node reads no case.
+        Raises ``Refusal``: ``nodes-copy-only`` for a node, since a node reads no case, and
+        ``named-cases-only`` for an international body, which reads single cases
+        (:func:`viewer_of_case`).
         """
+        if self.agency.international:
+            raise Refusal(
+                Ground.NOT_ALLOWED,
+                "named-cases-only",
+                "An international body reads the cases that name it, one at a time: open one by its"
+                " id.",
+            )
         if self.agency.role == NODE:
             raise Refusal(
                 Ground.NOT_ALLOWED, "nodes-copy-only", "A node copies events; people read cases."
@@ -97,6 +108,21 @@ class Caller:
     def sees_every_event(self) -> bool:
         """Return whether the caller follows the whole ledger, which holds no disclosure."""
         return self.agency.role in (COORDINATOR, OVERSIGHT, NODE)
+
+
+def viewer_of_case(node: Node, caller: Caller, case_id: UUID) -> str:
+    """Return whose view of this case the caller reads.
+
+    Raises ``Refusal`` (``unknown-case``) for an international body that the case does not name.
+    """
+    if not caller.agency.international:
+        return caller.viewer
+    case = node.ledger.case(case_id)
+    if case is None or not has_part(caller.agency, case.state, case.history):
+        raise Refusal(
+            Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."
+        )
+    return caller.agency.party
 
 
 async def the_node(request: Request) -> Node:
@@ -170,11 +196,11 @@ def _assertion_missing() -> Refusal:
 def person_agency(node: Node, registry: Registry, agency_id: str) -> Agency:
     """Return the agency that a person may act for here, by its id.
 
-    Raises ``Refusal``: ``sign-in-agency`` if it is no agency, or a node, which no person acts for;
-    ``another-countrys-node`` for an agency that this node does not serve.
+    Raises ``Refusal``: ``sign-in-agency`` if it is no agency, is retired, or is a node, which no
+    person acts for; ``another-countrys-node`` for an agency that this node does not serve.
     """
     agency = registry.protocol_today(clock.now()).agencies_by_id.get(agency_id)
-    if agency is None or agency.role == NODE:
+    if agency is None or agency.role == NODE or agency.retired_at is not None:
         raise Refusal(
             Ground.NOT_ALLOWED, "sign-in-agency", "The provider names no agency of people."
         )

@@ -4,7 +4,12 @@ import base64
 import dataclasses
 
 from api.client.schemas import (
+    AgencyChangeDocument,
+    AgencyKey,
+    AgencyProposalDocument,
+    AgencyWithKeys,
     AmendmentDocument,
+    ContactPointDocument,
     DuplicateDocument,
     Event,
     ParcelsWaiting,
@@ -14,9 +19,14 @@ from api.client.schemas import (
 )
 from api.exchange.parcel_standing import ParcelsStanding
 from ledger.events.act import Act
+from ledger.procedure.agency_acts import ProposedAgencyChange
 from ledger.procedure.agreement import ProtocolVersion
 from ledger.procedure.amendments import Amendment, text_digest
+from ledger.procedure.contact_points import ContactPoint
+from ledger.procedure.protocol import Agency, Protocol
+from ledger.procedure.registry import Registry
 from ledger.replication.submissions import KeptSubmission
+from ledger.signing.keys import public_part
 from ledger.store.event_rows import RecordedRow
 from ledger.vault.duplicates.matches import Duplicate
 from ledger.vault.held_fields import Held
@@ -82,6 +92,78 @@ def submission_document(kept: KeptSubmission) -> SubmissionDocument:
 def parcels_waiting(standing: ParcelsStanding) -> ParcelsWaiting:
     """Return the document of the parcels of one country that wait for another."""
     return ParcelsWaiting(**dataclasses.asdict(standing))
+
+
+def agency_document(agency: Agency, registry: Registry, protocol: Protocol) -> AgencyWithKeys:
+    """Return an agency with its keys, and with what its country changed of it.
+
+    ``agency`` is one of ``protocol``, the version in force with the agencies of now.
+    """
+    changes = registry.agreement.changes
+    is_retired = agency.retired_at is not None
+    return AgencyWithKeys(
+        **agency.model_dump(exclude={"names", "office", "international"}),
+        names=agency.names or {},
+        office=agency.office,
+        international=bool(agency.international),
+        answered_by=protocol.answering_for(agency.id).id if is_retired else None,
+        history=tuple(
+            AgencyChangeDocument(
+                change=one.kind,
+                position=one.position,
+                recorded_at=one.recorded_at,
+                by=one.by,
+                name=one.told.get("name"),
+            )
+            for one in changes
+            if one.agency == agency.id
+        ),
+        keys=tuple(
+            AgencyKey(
+                id=key.id,
+                key=public_part(key.key),
+                valid_from=key.valid_from,
+                valid_until=key.valid_until,
+                revoked_at=key.revoked_at,
+                compromised_since=key.compromised_since,
+            )
+            for key in registry.keys.values()
+            if key.agency == agency.id
+        ),
+    )
+
+
+def contact_document(contact: ContactPoint) -> ContactPointDocument:
+    """Return a contact point as the API tells of it."""
+    return ContactPointDocument(
+        id=contact.id,
+        party=contact.party,
+        agency=contact.agency,
+        function=contact.function,
+        functions=dict(contact.functions),
+        deputy=contact.deputy,
+        languages=contact.languages,
+        office=contact.office,
+        since=contact.since,
+        named_at=contact.named_at,
+        ended_at=contact.ended_at,
+    )
+
+
+def agency_proposal_document(
+    proposed: ProposedAgencyChange, caller: Agency
+) -> AgencyProposalDocument:
+    """Return a change of an oversight body that waits for another party."""
+    change = proposed.change
+    return AgencyProposalDocument(
+        id=change.action,
+        change=change.kind,
+        agency=change.agency,
+        party=change.party,
+        name=change.told.get("name"),
+        by=change.by,
+        yours=proposed.may_be_confirmed_by(caller),
+    )
 
 
 def version_document(version: ProtocolVersion, *, is_in_force: bool) -> ProtocolVersionDocument:

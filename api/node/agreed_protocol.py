@@ -74,9 +74,10 @@ def check_file(file: Protocol, agreement: Agreement) -> None:
     start again on the day on which a version comes into force.
     """
     told = text_of(file)
-    if any(told == text_of(protocol) for protocol in agreement.protocols()):
+    if any(told == text_of(version.protocol) for version in agreement.versions):
         return
-    in_force = agreement.next_at(clock.now())
+    # A file has no agency that a country registered itself.
+    in_force = agreement.next_version_at(clock.now()).protocol
     if file.id != in_force.id:
         first = f"it is of the protocol {file.id}, and the ledger of {in_force.id}"
     else:

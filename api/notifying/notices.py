@@ -175,7 +175,11 @@ def owes(agency: Agency, owed: OwedNotice) -> bool:
     debtors = owed.parties if obligation.debtor is None else (obligation.debtor,)
     if agency.party not in debtors:
         return False
-    by_role = obligation.debtor_agency is None and agency.role in obligation.roles
+    by_role = (
+        obligation.debtor_agency is None
+        and agency.role in obligation.roles
+        and not agency.international
+    )
     return by_role or agency.role == COORDINATOR
 
 

@@ -14,6 +14,7 @@ from ledger.procedure.case_state import CaseState
 from ledger.procedure.legal_basis import Basis, reading_bases
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.procedure.readings import Asked, BasisNamed, Reading
+from ledger.procedure.rules import has_part
 from ledger.refusals import Ground, Refusal
 from ledger.replication.outbox import Outbox
 from ledger.signing import signed_action
@@ -147,7 +148,8 @@ class PersonalDataAccess:
     def _case(self, reader: Reader, case_id: UUID) -> Case:
         case = self._ledger.case(case_id)
         if case is None or (
-            reader.agency.party not in case.state.parties and reader.agency.role != OVERSIGHT
+            not has_part(reader.agency, case.state, case.history)
+            and reader.agency.role != OVERSIGHT
         ):
             raise Refusal(
                 Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."

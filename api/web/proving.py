@@ -36,7 +36,7 @@ def to_prove(
     events = node.ledger.case_events(view.case_id)
     key_ids = {event.action.key_id for event in events}
     obligations = node.views.obligations(
-        caller.viewer, limit=_OBLIGATIONS_AT_MOST, case_id=view.case_id
+        view.viewer, limit=_OBLIGATIONS_AT_MOST, case_id=view.case_id
     )
     return {
         "positions": [event.position for event in events],

@@ -6,6 +6,7 @@ position and its earliest time is not after the event's time of recording. Times
 go back in a ledger. So each version is in force from one position, which every node computes alike.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
+from ledger.procedure.agencies import AgencyChange, listed
 from ledger.procedure.protocol import Protocol
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
@@ -49,6 +51,12 @@ class Agreement:
     """
 
     versions: tuple[ProtocolVersion, ...]
+    changes: tuple[AgencyChange, ...] = ()
+    """What countries changed of their agencies, by position."""
+    _listed: dict[tuple[int, int], Protocol] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """The protocols with their agencies, by the version's position and the number of changes."""
 
     @classmethod
     def of(cls, protocol: Protocol, recorded: Mapping[str, Any] | None = None) -> Self:
@@ -56,8 +64,15 @@ class Agreement:
         return cls((ProtocolVersion(protocol, adopted_at=1, recorded=recorded or {}),))
 
     def at(self, position: int, recorded_at: datetime) -> Protocol:
-        """Return the protocol that judges the event of this position and time of recording."""
-        return self.version_at(position, recorded_at).protocol
+        """Return the protocol that judges the event of this position and time of recording.
+
+        Its agencies are those of the position: of the text, and as their countries registered,
+        renamed and retired them before.
+        """
+        version = self.version_at(position, recorded_at)
+        if not self.changes:
+            return version.protocol
+        return self._with_agencies(version, bisect_left(self.changes, position, key=_position))
 
     def version_at(self, position: int, recorded_at: datetime) -> ProtocolVersion:
         """Return the version that judges the event of this position and time of recording.
@@ -72,13 +87,13 @@ class Agreement:
 
     def of_act(self, act: Act) -> Protocol:
         """Return the protocol that judges a recorded act."""
-        if len(self.versions) == 1:
+        if len(self.versions) == 1 and not self.changes:
             return self.versions[0].protocol
         return self.at(act.position, act.recorded_at)
 
     def of_action(self, action: UUID, acts: Mapping[UUID, Act]) -> Protocol:
         """Return the protocol that judged the action of this id. ``acts`` are its case's."""
-        if len(self.versions) == 1:
+        if len(self.versions) == 1 and not self.changes:
             return self.versions[0].protocol
         return self.of_act(acts[action])
 
@@ -90,7 +105,7 @@ class Agreement:
 
     def next_at(self, recorded_at: datetime) -> Protocol:
         """Return the protocol that judges the next event, if it is recorded at this time."""
-        return self.next_version_at(recorded_at).protocol
+        return self._with_agencies(self.next_version_at(recorded_at), len(self.changes))
 
     def next_version_at(self, recorded_at: datetime) -> ProtocolVersion:
         """Return the version that judges the next event, if it is recorded at this time."""
@@ -98,7 +113,16 @@ class Agreement:
 
     def followed_by(self, version: ProtocolVersion) -> "Agreement":
         """Return the agreement with one more version."""
-        return Agreement((*self.versions, version))
+        return Agreement((*self.versions, version), self.changes)
+
+    def with_change(self, change: AgencyChange) -> "Agreement":
+        """Return the agreement with one more change of an agency."""
+        return Agreement(self.versions, (*self.changes, change))
+
+    @property
+    def last_position(self) -> int:
+        """The last position at which the agreement changed."""
+        return max(self.latest.adopted_at, self.changes[-1].position if self.changes else 0)
 
     @property
     def latest(self) -> ProtocolVersion:
@@ -122,9 +146,23 @@ class Agreement:
         No version takes an agency or a party away. Roles, rules and access are to be asked of the
         version in force.
         """
-        return self.latest.protocol
+        return self._with_agencies(self.latest, len(self.changes))
 
     def protocols(self) -> Iterator[Protocol]:
-        """Yield every version's text, the first one first."""
+        """Yield every version, the first one first, each with every agency that there ever was."""
         for version in self.versions:
-            yield version.protocol
+            yield self._with_agencies(version, len(self.changes))
+
+    def _with_agencies(self, version: ProtocolVersion, changes: int) -> Protocol:
+        """Return the text of a version with the agencies after so many changes."""
+        if changes == 0:
+            return version.protocol
+        key = (version.adopted_at, changes)
+        known = self._listed.get(key)
+        if known is None:
+            known = self._listed[key] = listed(version.protocol, self.changes[:changes])
+        return known
+
+
+def _position(change: AgencyChange) -> int:
+    return change.position

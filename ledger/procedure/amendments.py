@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from ledger.procedure.agency_acts import check_fits
 from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.protocol import COORDINATOR, Agency, NewerTextError, Protocol, check_known
 from ledger.refusals import Ground, Refusal
@@ -301,6 +302,7 @@ def _check_text(
 ) -> None:
     base = agreement.latest
     check_amends(base.protocol, text, keyed)
+    check_fits(agreement, text)
     if max(begins(earliest), at) < base.earliest:
         raise Refusal(
             Ground.INVALID,

@@ -100,7 +100,7 @@ class _Asked:
         s = self.state
         if s is None:
             return None
-        agencies = [a.id for a in self.protocol.agencies if a.role not in (NODE, OVERSIGHT)]
+        agencies = [a.id for a in self.protocol.working_agencies if a.role not in (NODE, OVERSIGHT)]
         match kind:
             case "information_acknowledged" | "information_provided" | "information_declined":
                 return "request", _ids(s.open_requests)

@@ -34,12 +34,10 @@ def effect(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
     """Return the changes that ``act`` makes by its kind; none for a kind without an effect."""
     if act.kind == "break_glass_opened":
         return _break_glass_opened(state, act, protocol)
+    if (of_party := _EFFECTS_OF_PARTY.get(act.kind)) is not None:
+        return of_party(state, act, protocol.agencies_by_id[act.agency].party)
     by_kind = _EFFECTS.get(act.kind)
     return {} if by_kind is None else by_kind(state, act)
-
-
-def _party(act: Act) -> str:
-    return act.agency[:2].upper()
 
 
 def _victim_identified(_: CaseState, act: Act) -> dict[str, Any]:
@@ -50,9 +48,9 @@ def _not_a_victim(_: CaseState, __: Act) -> dict[str, Any]:
     return {"trafficking_status": TraffickingStatus.NOT_A_VICTIM}
 
 
-def _sheltered(_: CaseState, act: Act) -> dict[str, Any]:
+def _sheltered(_: CaseState, act: Act, party: str) -> dict[str, Any]:
     shelter = ShelterInForce.model_construct(
-        party=_party(act),
+        party=party,
         since=act.acted_at,
     )
     return {"shelter": shelter}
@@ -62,11 +60,11 @@ def _shelter_left(_: CaseState, __: Act) -> dict[str, Any]:
     return {"shelter": None}
 
 
-def _measure_taken(state: CaseState, act: Act) -> dict[str, Any]:
+def _measure_taken(state: CaseState, act: Act, party: str) -> dict[str, Any]:
     until = act.fields.get("until")
     measure = MeasureInForce.model_construct(
         measure=act.fields["measure"],
-        party=_party(act),
+        party=party,
         since=act.acted_at,
         until=datetime.fromisoformat(until) if until else None,
     )
@@ -77,10 +75,10 @@ def _measure_ended(state: CaseState, act: Act) -> dict[str, Any]:
     return {"measures": _without(state.measures, act.fields["measure_action"])}
 
 
-def _service_started(state: CaseState, act: Act) -> dict[str, Any]:
+def _service_started(state: CaseState, act: Act, party: str) -> dict[str, Any]:
     service = ServiceInForce.model_construct(
         service=act.fields["service"],
-        party=_party(act),
+        party=party,
         since=act.acted_at,
     )
     return {"services": {**state.services, act.id: service}}
@@ -158,10 +156,10 @@ def _return_decided(_: CaseState, act: Act) -> dict[str, Any]:
     return {"planned_return": planned}
 
 
-def _departed(state: CaseState, act: Act) -> dict[str, Any]:
+def _departed(state: CaseState, _: Act, party: str) -> dict[str, Any]:
     if state.planned_return is None:
         return {"shelter": None}
-    departed = state.planned_return.model_copy(update={"departed_from": _party(act)})
+    departed = state.planned_return.model_copy(update={"departed_from": party})
     return {"planned_return": departed, "shelter": None}
 
 
@@ -185,11 +183,11 @@ def _reopened(_: CaseState, __: Act) -> dict[str, Any]:
     return {"closure": None, "closed_at": None, "retention": None, "erasure": None}
 
 
-def _consent_given(state: CaseState, act: Act) -> dict[str, Any]:
+def _consent_given(state: CaseState, act: Act, party: str) -> dict[str, Any]:
     if not act.fields.get("groups"):
         return {}
     consent = ConsentInForce.model_construct(
-        party=_party(act),
+        party=party,
         scopes=tuple(act.fields["scopes"]),
         groups=tuple(act.fields["groups"]),
         recipients=tuple(act.fields.get("recipients") or ()),
@@ -210,9 +208,9 @@ def _consent_withdrawn(state: CaseState, act: Act) -> dict[str, Any]:
     return {"consents": {given: consent for given, consent in left.items() if consent.scopes}}
 
 
-def _sharing_decided(state: CaseState, act: Act) -> dict[str, Any]:
+def _sharing_decided(state: CaseState, act: Act, party: str) -> dict[str, Any]:
     decision = SharingInForce.model_construct(
-        party=_party(act),
+        party=party,
         groups=tuple(act.fields["groups"]),
         recipients=tuple(act.fields.get("recipients") or ()),
         since=act.acted_at,
@@ -226,7 +224,8 @@ def _sharing_ended(state: CaseState, act: Act) -> dict[str, Any]:
 
 
 def _break_glass_opened(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
-    own, rule = _party(act), protocol.actions.get("break_glass_reviewed")
+    own = protocol.agencies_by_id[act.agency].party
+    rule = protocol.actions.get("break_glass_reviewed")
     is_independent = rule is not None and rule.reviews is not None
     reviewing = tuple(p for p in state.parties if p != own or not is_independent)
     access = BreakGlass.model_construct(
@@ -241,21 +240,19 @@ def _break_glass_opened(state: CaseState, act: Act, protocol: Protocol) -> dict[
     return {"break_glass": {**state.break_glass, act.id: access}}
 
 
-def _break_glass_reviewed(state: CaseState, act: Act) -> dict[str, Any]:
+def _break_glass_reviewed(state: CaseState, act: Act, party: str) -> dict[str, Any]:
     access = state.break_glass.get(UUID(act.fields["access"]))
     if access is None:
         return {}
-    left = tuple(party for party in access.to_review if party != _party(act))
+    left = tuple(one for one in access.to_review if one != party)
     if not left:
         return {"break_glass": _without(state.break_glass, act.fields["access"])}
     reviewed = access.model_copy(update={"to_review": left})
     return {"break_glass": {**state.break_glass, UUID(act.fields["access"]): reviewed}}
 
 
-def _hold_placed(state: CaseState, act: Act) -> dict[str, Any]:
-    hold = HoldInForce.model_construct(
-        party=_party(act), ground=act.fields["ground"], since=act.acted_at
-    )
+def _hold_placed(state: CaseState, act: Act, party: str) -> dict[str, Any]:
+    hold = HoldInForce.model_construct(party=party, ground=act.fields["ground"], since=act.acted_at)
     return {"holds": {**state.holds, act.id: hold}, "retention": None}
 
 
@@ -290,11 +287,10 @@ def _erasure_approved(state: CaseState, act: Act) -> dict[str, Any]:
     return {"erasure": state.erasure.model_copy(update=update)}
 
 
-def _erasure_confirmed(state: CaseState, act: Act) -> dict[str, Any]:
+def _erasure_confirmed(state: CaseState, act: Act, party: str) -> dict[str, Any]:
     erasure = state.erasure
     if erasure is None or not state.is_erased:
         erasure = Erasure.model_construct(ground=None, since=act.acted_at, pending=state.parties)
-    party = _party(act)
     update = {
         "pending": tuple(p for p in erasure.pending if p != party),
         "confirmed": (*erasure.confirmed, party),
@@ -311,11 +307,8 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "victim_identified": _victim_identified,
     "victim_status_changed": _victim_identified,
     "not_a_victim": _not_a_victim,
-    "sheltered": _sheltered,
     "shelter_left": _shelter_left,
-    "protection_measure_taken": _measure_taken,
     "protection_measure_ended": _measure_ended,
-    "service_started": _service_started,
     "service_ended": _service_ended,
     "information_requested": _information_requested,
     "information_acknowledged": _information_acknowledged,
@@ -327,19 +320,26 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "lead_transfer_offered": _lead_offered,
     "lead_transfer_accepted": _lead_accepted,
     "return_decided": _return_decided,
-    "departed": _departed,
     "received": _received,
     "case_closed": _closed,
     "case_reopened": _reopened,
-    "consent_given": _consent_given,
     "consent_withdrawn": _consent_withdrawn,
-    "sharing_decided": _sharing_decided,
     "sharing_ended": _sharing_ended,
-    "break_glass_reviewed": _break_glass_reviewed,
-    "legal_hold_placed": _hold_placed,
     "legal_hold_lifted": _hold_lifted,
     "retention_announced": _retention_announced,
     "erasure_proposed": _erasure_proposed,
     "erasure_approved": _erasure_approved,
+}
+
+_EFFECTS_OF_PARTY: Mapping[str, Callable[[CaseState, Act, str], dict[str, Any]]] = {
+    "sheltered": _sheltered,
+    "protection_measure_taken": _measure_taken,
+    "service_started": _service_started,
+    "departed": _departed,
+    "consent_given": _consent_given,
+    "sharing_decided": _sharing_decided,
+    "break_glass_reviewed": _break_glass_reviewed,
+    "legal_hold_placed": _hold_placed,
     "erasure_confirmed": _erasure_confirmed,
 }
+"""Effects in which the party of the acting agency counts."""

@@ -157,8 +157,8 @@ def _another_case() -> Refusal:
 
 
 def _next_position(registry: Registry | None) -> int:
-    """Return a position that lies behind every version that the registry has."""
-    return 1 if registry is None else registry.agreement.latest.adopted_at + 1
+    """Return a position that lies behind every change of the agreement."""
+    return 1 if registry is None else registry.agreement.last_position + 1
 
 
 def _check_applied(registry: Registry | None, event: ActionRecorded, now: datetime) -> None:

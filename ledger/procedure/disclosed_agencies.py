@@ -25,16 +25,25 @@ def named_agencies(action: SignedAction, disclosures: Sequence[Disclosure]) -> M
 def check_agencies(action: SignedAction, named: Mapping[str, Any], protocol: Protocol) -> None:
     """Check the agencies that ``action`` names, by :func:`named_agencies`.
 
-    Raises ``Refusal`` (``unknown-agency``) for an agency that the protocol does not have, and
+    Raises ``Refusal`` (``unknown-agency``) for an agency that the protocol does not have,
+    (``retired-agency``) for one that is retired, and
     (``receiving-agency``) for a receiving agency that is not of the country of destination.
     """
     for field, value in named.items():
         for agency in (value,) if isinstance(value, str) else value:
-            if agency not in protocol.agencies_by_id:
+            known = protocol.agencies_by_id.get(agency)
+            if known is None:
                 raise Refusal(
                     Ground.INVALID,
                     "unknown-agency",
                     "This is no agency of the protocol.",
+                    f"act.{field}",
+                )
+            if known.retired_at is not None:
+                raise Refusal(
+                    Ground.INVALID,
+                    "retired-agency",
+                    f"{agency} is retired; name another agency.",
                     f"act.{field}",
                 )
     receiving = named.get("receiving_agency")

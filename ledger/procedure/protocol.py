@@ -18,7 +18,8 @@ from ledger.vocabulary.characters import checked_name
 from ledger.vocabulary.erasure import RetentionDays
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, ClosureReason
-from ledger.vocabulary.types import AgencyId, Country, RecordedName
+from ledger.vocabulary.registration import Office
+from ledger.vocabulary.types import AgencyId, Country, LanguageTag, RecordedName
 
 Role = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
 Fact = Annotated[str, Field(pattern=r"^[A-Za-z_{}]{1,60}$")]
@@ -30,6 +31,8 @@ LATEST_EDITION = 2
 
 _VISIBLE_SINCE = 2
 """From this edition on, a name has no character that nobody can see."""
+_ANY_ID_SINCE = 2
+"""From this edition on, the id of an agency need not begin with the code of its party."""
 _QUORUM_SINCE = 2
 """From this edition on, a protocol may say how many parties publish and decide."""
 COORDINATOR: Role = "coordinator"
@@ -49,6 +52,15 @@ class Agency(LedgerModel):
     party: Country
     role: Role
     city: RecordedName | None = None
+    names: dict[LanguageTag, RecordedName] | None = None
+    """Its name by language, where the catalogues of this program have none."""
+    office: Office | None = None
+    international: bool | None = None
+    """Whether it is an international body, which ``party`` invited.
+
+    It works through that party's node, and has part in the cases that name it alone."""
+    retired_at: int | None = None
+    """The position of the act that retired it. No text of the protocol has it."""
 
 
 class ActionRule(LedgerModel):
@@ -227,7 +239,11 @@ class Protocol(LedgerModel):
         for agency in self.agencies:
             if agency.party not in parties:
                 raise ValueError(f"agency {agency.id}: {agency.party} is not a party")
-            if agency.id[:2].upper() != agency.party:
+            if agency.retired_at is not None:
+                raise ValueError(f"agency {agency.id}: its own country retires it, by an act")
+            if agency.international and agency.role in (COORDINATOR, NODE, OVERSIGHT):
+                raise ValueError(f"agency {agency.id}: an international body is no {agency.role}")
+            if self.edition < _ANY_ID_SINCE and agency.id[:2].upper() != agency.party:
                 raise ValueError(f"agency {agency.id}: its id must begin with its party's code")
             if agency.role not in self.roles:
                 raise ValueError(f"agency {agency.id}: role {agency.role} is not declared")
@@ -351,8 +367,40 @@ class Protocol(LedgerModel):
         return {agency.id: agency for agency in self.agencies}
 
     @cached_property
+    def working_agencies(self) -> tuple[Agency, ...]:
+        """The agencies that are not retired: those that may act and be named."""
+        return tuple(agency for agency in self.agencies if agency.retired_at is None)
+
+    def answering_for(self, agency_id: str) -> Agency:
+        """Return the agency that answers for what an agency leads and owes.
+
+        It is the agency itself, or the coordinator of its party once it is retired.
+        """
+        agency = self.agencies_by_id[agency_id]
+        if agency.retired_at is None:
+            return agency
+        for one in self.working_agencies:
+            if one.role == COORDINATOR and one.party == agency.party:
+                return one
+        return agency
+
+    def answers_for(self, agency_id: str) -> tuple[str, ...]:
+        """Return the ids of the agencies for which an agency answers, its own first."""
+        retired = (one.id for one in self.agencies if one.retired_at is not None)
+        return (
+            agency_id,
+            *(one for one in retired if self.answering_for(one).id == agency_id),
+        )
+
+    @cached_property
     def party_codes(self) -> frozenset[str]:
         return frozenset(party.code for party in self.parties)
+
+
+def with_agencies(protocol: Protocol, agencies: tuple[Agency, ...]) -> Protocol:
+    """Return a protocol with other agencies. The text and its rules stay as they are."""
+    parts = {name: getattr(protocol, name) for name in Protocol.model_fields}
+    return Protocol.model_construct(**parts | {"agencies": agencies})
 
 
 def check_known(text: Mapping[str, Any]) -> None:
@@ -370,6 +418,9 @@ def check_known(text: Mapping[str, Any]) -> None:
     unknown = [*(text.keys() - Protocol.model_fields.keys())]
     if isinstance(actions, Mapping):
         unknown += [*(actions.keys() - CASE_ACTIONS.keys())]
+    for agency in text.get("agencies", ()):
+        if isinstance(agency, Mapping):
+            unknown += [*(agency.keys() - Agency.model_fields.keys())]
     if unknown:
         raise NewerTextError(
             f"the protocol names {', '.join(sorted(map(str, unknown)))}, which this program does"

@@ -15,10 +15,12 @@ from joserfc.jwk import OKPKey
 
 from ledger.events.event import ActionRecorded
 from ledger.log.policy import NONE, OTHER_LINE_ENDS, Policy, PolicyError
-from ledger.procedure import absence, amendments
+from ledger.procedure import absence, agency_acts, amendments, contact_points
 from ledger.procedure.absence import Announcement, Vote
+from ledger.procedure.agency_acts import AGENCY_KINDS, ProposedAgencyChange
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.amendments import AMENDMENT_KINDS, Amendment
+from ledger.procedure.contact_points import CONTACT_KINDS, ContactPoint
 from ledger.procedure.key_recovery import KeyRecovery
 from ledger.procedure.protocol import (
     COORDINATOR,
@@ -152,6 +154,10 @@ class Registry:
     """Changes of keys that wait for another party, by the action that proposed them."""
     amendments: tuple[Amendment, ...] = ()
     """Every text that was proposed, the first one first, whatever became of it."""
+    proposed_agencies: Mapping[UUID, ProposedAgencyChange] = field(default_factory=dict)
+    """Changes of oversight bodies that wait for another party, by the action that proposed them."""
+    contacts: tuple[ContactPoint, ...] = ()
+    """Every contact point that was ever named, the first one first."""
 
     @property
     def id(self) -> Any:
@@ -186,9 +192,17 @@ class Registry:
     def agency(self, agency_id: str, at: datetime) -> Agency:
         """Return an agency that may act, if ``at`` is stored with the next event.
 
-        Raises ``Refusal`` (``unknown-agency``).
+        Raises ``Refusal`` (``unknown-agency``, ``retired-agency``).
         """
-        return _known_agency(self.next_protocol(at), agency_id)
+        return _acting_agency(self.next_protocol(at), agency_id)
+
+    def agencies_at(self, position: int, recorded_at: datetime) -> tuple[Agency, ...]:
+        """Return the agencies by which the event of this position and time is judged.
+
+        They are those of the text in force, and as their countries registered, renamed and retired
+        them at earlier positions. Retired ones are among them (``Agency.retired_at``).
+        """
+        return self.agreement.at(position, recorded_at).agencies
 
     def policy_at(self, size: int) -> Policy | None:
         """The policy for a checkpoint of ``size`` events; ``None`` before the first agreed one."""
@@ -254,6 +268,18 @@ def _known_agency(protocol: Protocol, agency_id: str) -> Agency:
     return agency
 
 
+def _acting_agency(protocol: Protocol, agency_id: str) -> Agency:
+    agency = _known_agency(protocol, agency_id)
+    if agency.retired_at is not None:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "retired-agency",
+            "This agency is retired; its country's coordinator acts in its place.",
+            "iss",
+        )
+    return agency
+
+
 def policy_in_force(registry: Registry | None, size: int, trusted: Policy) -> Policy:
     """The policy for a checkpoint of ``size`` events: ``trusted`` before any was agreed."""
     agreed = registry.policy_at(size) if registry else None
@@ -292,6 +318,12 @@ def evolve(
             amendments=amended.amendments,
             version=registry.version + 1,
         )
+    if action.kind in AGENCY_KINDS:
+        return _with_agency_change(registry, protocol, action, recorded_at, position)
+    if action.kind in CONTACT_KINDS:
+        party = _known_agency(protocol, action.agency).party
+        contacts = contact_points.evolve(registry.contacts, action, party, position, recorded_at)
+        return replace(registry, contacts=contacts, version=registry.version + 1)
     if action.kind == "absence_announced":
         return _with_announcement(registry, action, recorded_at, position)
     if action.kind == "presence_declared":
@@ -321,6 +353,46 @@ def evolve(
     if proposal.confirming_roles:
         return replace(registry, proposals={**registry.proposals, proposal.action: proposal})
     return _changed(registry, proposal, recorded_at, position)
+
+
+def _with_agency_change(
+    registry: Registry,
+    protocol: Protocol,
+    action: SignedAction,
+    recorded_at: datetime,
+    position: int,
+) -> Registry:
+    party = _known_agency(protocol, action.agency).party
+    changed = agency_acts.evolve(
+        registry.agreement, registry.proposed_agencies, action, party, position, recorded_at
+    )
+    registry = replace(
+        registry,
+        agreement=changed.agreement,
+        proposed_agencies=changed.proposed,
+        version=registry.version + 1,
+    )
+    if changed.retired is None:
+        return registry
+    return _without_agency(registry, changed.retired, recorded_at, position)
+
+
+def _without_agency(
+    registry: Registry, agency: str, recorded_at: datetime, position: int
+) -> Registry:
+    """End the keys and the contact points of an agency that is retired at ``position``."""
+    keys = {
+        kid: replace(key, revoked_at=recorded_at, revoked_position=position)
+        if key.agency == agency and key.revoked_position is None
+        else key
+        for kid, key in registry.keys.items()
+    }
+    return replace(
+        registry,
+        keys=keys,
+        proposals={k: one for k, one in registry.proposals.items() if one.key.agency != agency},
+        contacts=contact_points.without_agency(registry.contacts, agency, position),
+    )
 
 
 def ended_keys(before: Registry | None, after: Registry) -> Iterator[tuple[str, datetime | None]]:
@@ -438,7 +510,13 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
             Ground.OUT_OF_PROCEDURE, "not-adopted", "No protocol is adopted yet; adopt one first."
         )
     protocol = registry.next_protocol(at)
-    actor = _known_agency(protocol, action.agency)
+    actor = _acting_agency(protocol, action.agency)
+    if action.kind in AGENCY_KINDS:
+        agency_acts.decide(registry.agreement, registry.proposed_agencies, action, actor, protocol)
+        return
+    if action.kind in CONTACT_KINDS:
+        contact_points.decide(registry.contacts, action, actor, protocol)
+        return
     if action.kind in AMENDMENT_KINDS:
         amendments.decide(
             registry.agreement, registry.amendments, action, actor, _with_keys(registry, at), at
@@ -487,6 +565,13 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
             "coordinator-of-the-country",
             f"Only the coordinator of {owner.party} registers and revokes keys of its agencies.",
             "iss",
+        )
+    if action.kind == "key_registered" and owner.retired_at is not None:
+        raise Refusal(
+            Ground.INVALID,
+            "retired-agency",
+            f"{owner.id} is retired, and has no keys any more.",
+            "act.grant.agency",
         )
     known = registry.keys.get(kid)
     if action.kind == "key_registered" and known is not None:

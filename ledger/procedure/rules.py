@@ -65,6 +65,11 @@ def decide(
             "kind",
         )
     agency = protocol.agencies_by_id[act.agency]
+    if agency.retired_at is not None:
+        raise _not_allowed(
+            "retired-agency",
+            "This agency is retired; its country's coordinator acts in its place.",
+        )
     _known_references(act, protocol)
     if act.acted_at > now + CLOCK_SKEW:
         raise _invalid("acted-in-future", "The time of the act is in the future.", "act.acted_at")
@@ -78,10 +83,16 @@ def decide(
     if state is None:
         if act.kind != "case_opened":
             raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case; open it first.")
+        if agency.international:
+            raise _not_allowed(
+                "international-body",
+                "An international body opens no case; an agency of the country opens it and names"
+                " the body.",
+            )
         return
     if act.kind == "case_opened":
         raise _out("already-opened", "This case is open already; a case is opened once.")
-    if agency.party not in state.parties:
+    if not has_part(agency, state, history):
         # Says no more than for a case that does not exist.
         raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case; open it first.")
     if state.is_erased and act.kind not in _AFTER_ERASURE:
@@ -105,11 +116,56 @@ def decide(
     for fact in rule.forbidden_while:
         if fact in state.facts:
             raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
+    _bodies_of_the_case(act, agency, state, protocol)
     proposal = Proposal(state, history, act, agency, protocol, now, not_before or now)
     _independent(proposal, rule)
     check = _CHECKS.get(act.kind)
     if check is not None:
         check(proposal)
+
+
+def has_part(agency: Agency, state: CaseState, history: Mapping[UUID, Act]) -> bool:
+    """Return whether an agency has part in a case, by its country or because the case names it.
+
+    An agency of a country has part in each case of the country. An international body has part in
+    the cases in which a country asked it for information, or made it responsible for a joint
+    action. ``history`` has the case's actions by id.
+    """
+    if agency.party not in state.parties:
+        return False
+    if not agency.international:
+        return True
+    annulled = annulled_ids(history.values())
+    return any(
+        agency.id in {value for _, value in _references(act.fields, _AGENCY_FIELDS)}
+        for act in history.values()
+        if act.id not in annulled and act.agency != agency.id
+    )
+
+
+def _bodies_of_the_case(act: Act, agency: Agency, state: CaseState, protocol: Protocol) -> None:
+    """Raise ``Refusal`` where naming an international body would bring another country in.
+
+    A country names a body that works through a country of the case. A body names no other body,
+    and does not take the lead of a case.
+    """
+    for field, value in _references(act.fields, _AGENCY_FIELDS):
+        body = protocol.agencies_by_id[value]
+        if not body.international:
+            continue
+        if field == "to_agency":
+            raise _invalid("lead-role", "An international body does not lead a case.", field)
+        if body.party not in state.parties:
+            raise _invalid(
+                "body-of-another-country",
+                f"{body.id} works through {body.party}, which is no party to this case; let a"
+                " country of the case invite it.",
+                field,
+            )
+        if agency.international and body.id != agency.id:
+            raise _not_allowed(
+                "international-body", "A country of the case names an international body."
+            )
 
 
 _AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed", "correction"})
@@ -160,8 +216,15 @@ def _independent(p: Proposal, rule: ActionRule) -> None:
 
 def _known_references(act: Act, protocol: Protocol) -> None:
     for field, value in _references(act.fields, _AGENCY_FIELDS):
-        if value not in protocol.agencies_by_id:
+        agency = protocol.agencies_by_id.get(value)
+        if agency is None:
             raise _invalid("unknown-agency", "This is no agency of the protocol.", field)
+        if agency.retired_at is not None:
+            raise _invalid(
+                "retired-agency",
+                f"{value} is retired; name {protocol.answering_for(value).id} or another agency.",
+                field,
+            )
     for field, value in _references(act.fields, _COUNTRY_FIELDS):
         if value not in protocol.party_codes:
             raise _invalid("not-a-party", "This country is no party of the protocol.", field)
@@ -270,7 +333,8 @@ def _joint_action_done(p: Proposal) -> None:
     agreed = p.state.joint_actions.get(UUID(p.act.fields["agreed_action"]))
     if agreed is None:
         raise _invalid("no-such-joint-action", "No such joint action is open.", "agreed_action")
-    if p.agency.id not in agreed.responsible:
+    responsible = {p.protocol.answering_for(one).id for one in agreed.responsible}
+    if p.agency.id not in responsible:
         raise _not_allowed("responsible", "Only an agency responsible for it reports it done.")
 
 
@@ -295,9 +359,10 @@ def _lead_accepted(p: Proposal) -> None:
     offer = p.state.lead_offer
     if offer is None or offer.offer != UUID(p.act.fields["offer"]):
         raise _invalid("no-such-offer", "No such offer of the lead is open.", "offer")
-    if offer.to != p.agency.id:
+    receiver = p.protocol.answering_for(offer.to).id
+    if receiver != p.agency.id:
         raise _not_allowed(
-            "handover-by-the-receiver", f"Only {offer.to}, to which it was offered, accepts it."
+            "handover-by-the-receiver", f"Only {receiver}, to which it was offered, accepts it."
         )
 
 
@@ -498,8 +563,9 @@ def _erasure_approved(p: Proposal) -> None:
         raise _invalid("no-such-proposal", "No such erasure is proposed.", "proposal")
     if p.protocol.actions[p.act.kind].reviews is not None:
         return  # another agency approves, see _independent
-    if erasure.by != p.agency.id:
-        raise _not_allowed("same-agency", f"Both persons are of {erasure.by}, which proposed it.")
+    proposer = erasure.by
+    if proposer is not None and p.protocol.answering_for(proposer).id != p.agency.id:
+        raise _not_allowed("same-agency", f"Both persons are of {proposer}, which proposed it.")
     if p.history[erasure.proposal].key_id == p.act.key_id:
         raise _not_allowed(
             "second-person", "A second person approves, with a key of their own; this one proposed."

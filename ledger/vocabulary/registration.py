@@ -8,7 +8,17 @@ from pydantic import Field
 from ledger.vocabulary.action import Action, LedgerModel, OnLedger
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.picklists import VoteSubject
-from ledger.vocabulary.types import ActionId, AgencyId, Countries, Country, Text, UtcDatetime
+from ledger.vocabulary.types import (
+    ActionId,
+    AgencyId,
+    Countries,
+    Country,
+    Language,
+    LanguageTag,
+    Name,
+    Text,
+    UtcDatetime,
+)
 
 MAX_POLICY = 8 * 1024
 KeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
@@ -180,6 +190,140 @@ class NamedCheckpoint(LedgerModel):
 
     size: Annotated[int, Field(ge=1, lt=2**53)]
     root: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
+Names = Annotated[dict[LanguageTag, Name], Field(min_length=1, max_length=24)]
+"""A name in several languages, by the language's tag."""
+EmailAddress = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,8}$")
+]
+TelephoneNumber = Annotated[str, Field(pattern=r"^\+[0-9][0-9 ]{3,24}$")]
+"""With the country's code, such as ``+383 38 200 000``."""
+
+
+class Office(LedgerModel):
+    """How an office is reached: its own address, e-mail and telephone, and no person's.
+
+    It is kept for ever, and every party sees it.
+    """
+
+    address: Name | None = None
+    email: EmailAddress | None = None
+    telephone: TelephoneNumber | None = None
+
+
+class _NewAgency(Action):
+    agency: OnLedger[AgencyId]
+    """An id that no agency has or had. It need not begin with the country's code."""
+    role: OnLedger[RoleName]
+    """A role that the protocol declares."""
+    name: OnLedger[Name]
+    names: OnLedger[Names | None] = None
+    city: OnLedger[Name | None] = None
+    office: OnLedger[Office | None] = None
+
+
+class AgencyRegistered(_NewAgency):
+    """A coordinator registers an agency of its own country.
+
+    An oversight body counts once another party's coordinator has confirmed it.
+    """
+
+    kind: ClassVar[str] = "agency_registered"
+    stage: ClassVar[S] = S.COORDINATION
+
+
+class AgencyInvited(_NewAgency):
+    """A coordinator invites an international body, such as IOM, UNHCR or an NGO.
+
+    The body works through the node of the country that invited it. It sees a case once a country
+    of the case names it.
+    """
+
+    kind: ClassVar[str] = "agency_invited"
+    stage: ClassVar[S] = S.COORDINATION
+
+
+class AgencyRenamed(Action):
+    """A coordinator gives an agency of its own country another name, city or office.
+
+    A field that is left out stays as it was. ``names`` replaces the names in all languages.
+    """
+
+    kind: ClassVar[str] = "agency_renamed"
+    stage: ClassVar[S] = S.COORDINATION
+
+    agency: OnLedger[AgencyId]
+    name: OnLedger[Name | None] = None
+    names: OnLedger[Names | None] = None
+    city: OnLedger[Name | None] = None
+    office: OnLedger[Office | None] = None
+
+
+class AgencyRetired(Action):
+    """A coordinator retires an agency of its own country, for ever.
+
+    Its keys end. No action names it any more. Its coordinator answers for its leads and for what
+    it owes. An oversight body is retired once another party's coordinator has confirmed it.
+    """
+
+    kind: ClassVar[str] = "agency_retired"
+    stage: ClassVar[S] = S.COORDINATION
+
+    agency: OnLedger[AgencyId]
+    reason: OnLedger[Annotated[Text, Field(max_length=1000)] | None] = None
+
+
+class AgencyChangeConfirmed(Action):
+    """Another party confirms that an oversight body is registered or retired: it then counts."""
+
+    kind: ClassVar[str] = "agency_change_confirmed"
+    stage: ClassVar[S] = S.COORDINATION
+
+    proposal: OnLedger[ActionId]
+    """The action that registered or retired the oversight body."""
+
+
+class AgencyChangeDeclined(Action):
+    """Another party declines such a change, or the coordinator that proposed it withdraws it."""
+
+    kind: ClassVar[str] = "agency_change_declined"
+    stage: ClassVar[S] = S.COORDINATION
+
+    proposal: OnLedger[ActionId]
+
+
+class ContactPointNamed(Action):
+    """A coordinator names a contact point of its party for the procedure, or a deputy.
+
+    The act names a function in an agency and how that office is reached. It names no person: what
+    is on the ledger is kept for ever. ``replaces`` ends an earlier contact point of the party.
+    """
+
+    kind: ClassVar[str] = "contact_point_named"
+    stage: ClassVar[S] = S.COORDINATION
+
+    agency: OnLedger[AgencyId]
+    """The agency in which the contact point works."""
+    function: OnLedger[Name]
+    """Such as "Head of the Anti-Trafficking Unit". No person's name."""
+    functions: OnLedger[Names | None] = None
+    deputy: OnLedger[bool] = False
+    languages: OnLedger[Annotated[tuple[Language, ...], Field(min_length=1, max_length=12)]]
+    """The languages in which the contact point can be spoken to."""
+    office: OnLedger[Office]
+    replaces: OnLedger[ActionId | None] = None
+
+
+class ContactPointEnded(Action):
+    """A coordinator ends a contact point of its party."""
+
+    kind: ClassVar[str] = "contact_point_ended"
+    stage: ClassVar[S] = S.COORDINATION
+
+    contact: OnLedger[ActionId]
+    """The action that named it."""
 
 
 class LogPolicyAdopted(Action):

@@ -53,8 +53,13 @@ Countries = Annotated[tuple[Country, ...], Field(min_length=1, max_length=8)]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$"), AfterValidator(_language)]
 """ISO 639-3 (a superset of ISO 639-2, which HTCDS asks for)."""
 
-AgencyId = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}-[a-z0-9][a-z0-9-]{1,40}$")]
-"""The protocol's name of an agency, e.g. ``xk-dhtqnj``."""
+AgencyId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{2,43}$")]
+"""The name of an agency in the ledger, e.g. ``xk-dhtqnj`` or ``iom-pristina``."""
+
+LanguageTag = Annotated[
+    str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?$")
+]
+"""A language as a BCP 47 tag, as the catalogues are named: ``sq``, ``cnr``, ``sr-Cyrl``."""
 
 ActionId = UUID
 CaseId = UUID

@@ -162,6 +162,29 @@ class RegistryDocuments:
                 }
                 for one in registry.amendments
             }
+        if registry.agreement.changes:
+            made["agencies"] = _agencies(registry)
+        if registry.proposed_agencies:
+            made["agency_proposals"] = {
+                str(action): {
+                    "change": one.change.kind.value,
+                    "agency": one.change.agency,
+                    "by": one.change.by,
+                }
+                for action, one in registry.proposed_agencies.items()
+            }
+        if registry.contacts:
+            made["contact_points"] = {
+                str(one.id): {
+                    "party": one.party,
+                    "agency": one.agency,
+                    "function": one.function,
+                    "deputy": one.deputy,
+                    "office": one.office.model_dump(mode="json", exclude_none=True),
+                }
+                for one in registry.contacts
+                if one.ended_at is None
+            }
         if registry.policies and registry.policies[-1].without:
             made["log_policy_without"] = sorted(registry.policies[-1].without)
         self._last = (registry, made)
@@ -173,6 +196,16 @@ class RegistryDocuments:
             if known is None or known[0] is not key:
                 self._keys[key.id] = (key, _key_document(key))
         return {kid: self._keys[kid][1] for kid in registry.keys}
+
+
+def _agencies(registry: Registry) -> Document:
+    """The agencies that their countries changed, as they are after the last change."""
+    known = registry.directory.agencies_by_id
+    changed = dict.fromkeys(change.agency for change in registry.agreement.changes)
+    return {
+        agency: known[agency].model_dump(mode="json", exclude_none=True, exclude={"id"})
+        for agency in changed
+    }
 
 
 def _absences(registry: Registry) -> Document:

@@ -126,9 +126,9 @@ def _expectations(
             begun_under = _begun_under(expectation, state, agreement, acts)
             now = present.get(expectation.key)
             if now is not None and now.applies_to_open:
-                if version.protocol is protocol:
+                if version.protocol.version == protocol.version:
                     yield expectation
-            elif begun_under is version.protocol:
+            elif begun_under.version == version.protocol.version:
                 if now is None or now.roles == expectation.roles:
                     yield expectation
                 else:
@@ -196,7 +196,8 @@ def _of_accountability(state: CaseState, protocol: Protocol) -> Iterator[OwedSte
 def _each(
     responsible: Iterable[str], due: str | None, agreed: UUID, protocol: Protocol
 ) -> Iterator[OwedStep]:
-    for agency in responsible:
+    # The coordinator may answer for several of them, which are retired.
+    for agency in dict.fromkeys(protocol.answering_for(one).id for one in responsible):
         step = _owed("joint_action_done", agency, due, agreed, protocol)
         yield _asked(ObligationKind.JOINT_ACTION, step)
 
@@ -211,10 +212,11 @@ def _asked(
 def _owed(
     action: str, agency: str, due: str | None, concerning: UUID, protocol: Protocol
 ) -> ExpectedStep:
+    answering = protocol.answering_for(agency)
     return ExpectedStep(
         action=action,
-        party=protocol.agencies_by_id[agency].party,
-        agency=agency,
+        party=answering.party,
+        agency=answering.id,
         due=_end_of(due),
         concerning=concerning,
     )

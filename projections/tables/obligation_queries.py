@@ -1,6 +1,6 @@
 """Reads obligations: those that a viewer sees, and what countries owe each other."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
@@ -23,7 +23,7 @@ WHERE o.slot = views.live_slot('obligations')
   AND (%(case_id)s::uuid IS NULL OR o.case_id = %(case_id)s)
   AND (%(party)s::text IS NULL OR o.debtor = %(party)s)
   AND (%(creditor)s::text IS NULL OR %(creditor)s = ANY(o.creditors))
-  AND (%(agency)s::text IS NULL OR o.debtor_agency = %(agency)s)
+  AND (%(agencies)s::text[] IS NULL OR o.debtor_agency = ANY(%(agencies)s))
   AND (%(kind)s::text IS NULL OR o.kind = %(kind)s)
   AND (%(state)s::text IS NULL OR o.state = %(state)s)
 """
@@ -84,7 +84,7 @@ _DEBTS_BETWEEN = (
 
 _AT_ONCE = 5_000
 
-NO_FILTER = dict.fromkeys(("case_id", "party", "creditor", "agency", "kind", "state"))
+NO_FILTER = dict.fromkeys(("case_id", "party", "creditor", "agencies", "kind", "state"))
 
 
 class ObligationQueries(LiveRows):
@@ -101,7 +101,7 @@ class ObligationQueries(LiveRows):
         case_id: UUID | None = None,
         party: str | None = None,
         creditor: str | None = None,
-        agency: str | None = None,
+        agencies: Sequence[str] | None = None,
         kind: ObligationKind | None = None,
         state: ObligationState | None = None,
     ) -> list[Obligation]:
@@ -110,7 +110,7 @@ class ObligationQueries(LiveRows):
         With ``overdue_now``, only obligations that are open and were due before that time are
         returned, the longest overdue first. With ``overdue_then``, only obligations that were
         overdue at that earlier time are returned, judged by all that is recorded now. ``party`` and
-        ``agency`` owe, and ``creditor`` is owed.
+        ``agencies`` owe, and ``creditor`` is owed.
         """
         filters = {
             "viewer": viewer,
@@ -122,7 +122,7 @@ class ObligationQueries(LiveRows):
             "case_id": case_id,
             "party": party,
             "creditor": creditor,
-            "agency": agency,
+            "agencies": None if agencies is None else [*agencies],
             "kind": kind,
             "state": state,
         }

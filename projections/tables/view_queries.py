@@ -29,7 +29,7 @@ WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
   AND (%(status)s::text IS NULL OR status = %(status)s)
   AND (%(stage)s::text IS NULL OR stage = %(stage)s)
   AND (%(priority)s::text IS NULL OR priority = %(priority)s)
-  AND (%(lead_agency)s::text IS NULL OR lead_agency = %(lead_agency)s)
+  AND (%(lead_agencies)s::text[] IS NULL OR lead_agency = ANY(%(lead_agencies)s))
   AND (%(awaits_us)s::boolean IS NULL OR awaits_us = %(awaits_us)s)
 ORDER BY opened_position DESC LIMIT %(limit)s
 """
@@ -122,7 +122,7 @@ class ViewReader(ObligationQueries, MeetingQueries):
         status: str | None = None,
         stage: str | None = None,
         priority: str | None = None,
-        lead_agency: str | None = None,
+        lead_agencies: Sequence[str] | None = None,
         awaits_us: bool | None = None,
     ) -> list[CaseView]:
         """Return the viewer's cases, newest first, below the opening position ``before``."""
@@ -133,7 +133,7 @@ class ViewReader(ObligationQueries, MeetingQueries):
             "status": status,
             "stage": stage,
             "priority": priority,
-            "lead_agency": lead_agency,
+            "lead_agencies": None if lead_agencies is None else [*lead_agencies],
             "awaits_us": awaits_us,
         }
         rows = self._rows(_CASES, "case_views", filters)

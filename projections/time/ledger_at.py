@@ -93,7 +93,7 @@ class Seen:
             self.last.recorded_at if self.last else None,
             [(name, value, cases) for (name, value), cases in tallies.items()],
             self.kinds,
-            self.registry.agreement.latest.protocol if self.registry else None,
+            self.registry.directory if self.registry else None,
         )
 
     def standing(self) -> Mapping[UUID, Mapping[str, str]]:

@@ -4,8 +4,6 @@ Each act is put into a ledger in memory. The registry decides it, a copy judges 
 auditor's script takes it: the three must agree.
 """
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from types import ModuleType
@@ -13,24 +11,18 @@ from uuid import UUID
 
 import pytest
 
-from ledger.events.event import recorded
 from ledger.procedure.amendments import AmendmentState, text_digest, text_of
-from ledger.procedure.deciding import decide_on_protocol
 from ledger.procedure.protocol import Protocol
-from ledger.procedure.registry import Registry, applied
 from ledger.refusals import Refusal
 from ledger.signing import keys
-from ledger.signing.signed_action import read_recorded
-from ledger.verification.revalidation import Revalidation, inspect
-from ledger.vocabulary import Action
+from ledger.verification.revalidation import inspect
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.amending import acceptance, amended, declining, proposal, with_agency
-from tests.support.auditor import AUDITOR
+from tests.support.parties import AL, ME, XK, Parties, auditor_script
 from tests.support.recorded import BEGAN, MemoryLedger
 
-XK, ME, AL = "xk-nac", "me-nac", "al-nac"
 SHELTER = {
     "id": "me-new-shelter",
     "name": "A new shelter",
@@ -42,82 +34,7 @@ SHELTER = {
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("auditor_of_amendments", AUDITOR)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["auditor_of_amendments"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["auditor_of_amendments"]
-
-
-class Parties:
-    """A ledger in memory that records what the rules allow, and all who judge it again."""
-
-    def __init__(self, script: ModuleType, begun: MemoryLedger) -> None:
-        """``begun`` has the adoption and the keys; it stays as it is."""
-        self.agencies = Agencies(begun.agencies.protocol, dict(begun.agencies.keys))
-        versions = dict(begun.versions)
-        self.ledger = MemoryLedger(self.agencies, [*begun.recorded], versions, begun.now)
-        self.replay = Revalidation()
-        self.script, self.auditor = script, script.Registry()
-        self.registry: Registry | None = None
-        self.at = 0
-        self.read()
-
-    def read(self) -> Registry:
-        """Everyone reads what was recorded since; nobody finds anything."""
-        for row in self.ledger.recorded[self.at :]:
-            self.at += 1
-            assert list(self.replay.judge(row.position, inspect(row), self.ledger.root)) == []
-            event = recorded(row.state, row.originator_id, row.version, row.position)
-            if row.originator_id == self.agencies.protocol.ledger_id:
-                self.registry, mark = applied(self.registry, event)
-                assert mark is None
-            self.auditor.take(row.position, self.script.event_of(row.state))
-        assert self.registry is not None
-        assert self.replay.registry is not None
-        assert self.registry.agreement == self.replay.registry.agreement
-        adopted = [version.adopted_at for version in self.registry.agreement.versions]
-        assert [position for position, _, _ in self.auditor.versions] == adopted
-        return self.registry
-
-    def act(self, agency: str, action: Action) -> UUID:
-        """Decide an act as the ledger node does, and record it. Raises ``Refusal``."""
-        text = self.agencies.sign(agency, action, None).without_disclosures()
-        signed = read_recorded(text)
-        decide_on_protocol(
-            signed, self.read(), self.ledger.now + timedelta(minutes=1), self.ledger.root
-        )
-        self.ledger.put(text, self.agencies.protocol.ledger_id)
-        self.read()
-        return signed.id
-
-    def smuggle(self, agency: str, action: Action) -> list[str]:
-        """Record an act that the rules refuse. Returns what a copy finds of it."""
-        self.read()
-        text = self.agencies.sign(agency, action, None).without_disclosures()
-        self.ledger.put(text, self.agencies.protocol.ledger_id)
-        row = self.ledger.recorded[-1]
-        with pytest.raises(self.script.Failed):
-            self.auditor.take(row.position, self.script.event_of(row.state))
-        return list(self.replay.judge(row.position, inspect(row), self.ledger.root))
-
-    def refused(self, agency: str, action: Action) -> str:
-        with pytest.raises(Refusal) as refusal:
-            self.act(agency, action)
-        return refusal.value.rule
-
-    @property
-    def now(self) -> Protocol:
-        """The version that judges the next event."""
-        return self.read().next_protocol(self.ledger.now + timedelta(minutes=1))
-
-    def adopt(self, text: Protocol, day: date | None = None) -> None:
-        proposed = self.act(XK, proposal(text, day))
-        self.act(ME, acceptance(proposed, text))
-        self.act(AL, acceptance(proposed, text))
+    yield from auditor_script("auditor_of_amendments")
 
 
 @pytest.fixture(scope="module")

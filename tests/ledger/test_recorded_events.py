@@ -43,9 +43,17 @@ from ledger.vocabulary import (
 from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import (
     AbsenceAnnounced,
+    AgencyChangeConfirmed,
+    AgencyChangeDeclined,
+    AgencyInvited,
+    AgencyRegistered,
+    AgencyRenamed,
+    AgencyRetired,
     AmendmentAccepted,
     AmendmentDeclined,
     AmendmentProposed,
+    ContactPointEnded,
+    ContactPointNamed,
     CoordinatorKeyRecovered,
     CountryKeyRegistered,
     KeyChangeConfirmed,
@@ -55,6 +63,7 @@ from ledger.vocabulary.registration import (
     KeyRevoked,
     LogPolicyAdopted,
     NamedCheckpoint,
+    Office,
     PresenceDeclared,
     ReadingsAnchored,
 )
@@ -71,6 +80,7 @@ from tests.support.strategies import actions
 
 KEPT = Path(__file__).parent / "recorded_events"
 FILES = sorted(KEPT.glob("*.json"))
+OFFICE = Office(address="Street 1", email="office@example.invalid", telephone="+382 20 000 000")
 CASE_ID = UUID("6f1d3f0e-3b0a-4d6e-9a53-2f8f0a6f8c11")
 
 
@@ -314,6 +324,39 @@ def _some(kind: str, agencies: Agencies, data: st.DataObject) -> Action:
         "amendment_declined": lambda: AmendmentDeclined(
             acted_at=PAST, proposal=UUID(int=7), digest="0" * 64, reason="The deadline is short."
         ),
+        "agency_registered": lambda: AgencyRegistered(
+            acted_at=PAST,
+            agency="me-shelter-bar",
+            role="shelter",
+            name="Shelter in Bar",
+            names={"cnr": "Sklonište u Baru", "sq": "Streha në Bar"},
+            city="Bar",
+            office=OFFICE,
+        ),
+        "agency_invited": lambda: AgencyInvited(
+            acted_at=PAST, agency="iom-podgorica", role="ngo", name="A body", city="Podgorica"
+        ),
+        "agency_renamed": lambda: AgencyRenamed(
+            acted_at=PAST, agency="me-shelter-bar", name="Shelter of Bar", office=OFFICE
+        ),
+        "agency_retired": lambda: AgencyRetired(
+            acted_at=PAST, agency="me-shelter-bar", reason="It closes."
+        ),
+        "agency_change_confirmed": lambda: AgencyChangeConfirmed(
+            acted_at=PAST, proposal=UUID(int=7)
+        ),
+        "agency_change_declined": lambda: AgencyChangeDeclined(acted_at=PAST, proposal=UUID(int=7)),
+        "contact_point_named": lambda: ContactPointNamed(
+            acted_at=PAST,
+            agency="me-nac",
+            function="Head of the office",
+            functions={"cnr": "Rukovodilac"},
+            deputy=True,
+            languages=("cnr", "eng"),
+            office=OFFICE,
+            replaces=UUID(int=7),
+        ),
+        "contact_point_ended": lambda: ContactPointEnded(acted_at=PAST, contact=UUID(int=7)),
         "key_compromised": lambda: KeyCompromised(acted_at=PAST, key_id=kid, since=PAST),
         "absence_announced": lambda: AbsenceAnnounced(
             acted_at=PAST, party="AL", subjects=(VoteSubject.LOG_KEY, VoteSubject.WITNESSES)

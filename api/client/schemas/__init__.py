@@ -57,9 +57,12 @@ from api.client.schemas.personal import (
 )
 from api.client.schemas.problem import FieldError, ProblemDetails
 from api.client.schemas.protocol import (
+    AgencyChangeDocument,
     AgencyKey,
+    AgencyProposalDocument,
     AgencyWithKeys,
     AmendmentDocument,
+    ContactPointDocument,
     KeyProposalDocument,
     ProtocolDocument,
     ProtocolVersionDocument,
@@ -75,12 +78,15 @@ from api.client.schemas.retention import (
 __all__ = [
     "AbsenceReport",
     "Acknowledgements",
+    "AgencyChangeDocument",
     "AgencyKey",
+    "AgencyProposalDocument",
     "AgencyWithKeys",
     "AmendmentDocument",
     "AnnouncedAbsence",
     "Case",
     "CasePage",
+    "ContactPointDocument",
     "DecisionWithout",
     "DisclosedFields",
     "Document",

@@ -7,10 +7,11 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from api.client.schemas.document import Document
+from ledger.procedure.agencies import AgencyChangeKind
 from ledger.procedure.amendments import AmendmentState
 from ledger.procedure.protocol import KeyChange, Party, Role
-from ledger.vocabulary.registration import PublicKey
-from ledger.vocabulary.types import AgencyId, Name, UtcDatetime
+from ledger.vocabulary.registration import Office, PublicKey
+from ledger.vocabulary.types import AgencyId, Name, RecordedName, UtcDatetime
 
 
 class AgencyKey(Document):
@@ -23,15 +24,71 @@ class AgencyKey(Document):
     compromised_since: UtcDatetime | None
 
 
+class AgencyChangeDocument(Document):
+    """What its country changed of an agency, from the position after ``position`` on."""
+
+    change: AgencyChangeKind
+    position: int
+    recorded_at: UtcDatetime
+    by: AgencyId
+    """The coordinator that signed it."""
+    name: RecordedName | None = None
+    """The name that it gave the agency, if it gave one."""
+
+
 class AgencyWithKeys(Document):
     """An agency of the protocol, and the keys it may sign or has signed with."""
 
     id: AgencyId
-    name: Name
+    name: RecordedName
     party: str
     role: Role
-    city: Name | None
+    city: RecordedName | None
+    names: Mapping[str, RecordedName] = {}
+    """Its name by language, where its country gave any."""
+    office: Office | None = None
+    international: bool = False
+    """Whether it is an international body, which the party invited."""
+    retired_at: int | None = None
+    """The position of the act that retired it."""
+    answered_by: AgencyId | None = None
+    """The agency that answers for its leads and for what it owes, once it is retired."""
+    history: tuple[AgencyChangeDocument, ...] = ()
+    """What its country changed, the first change first."""
     keys: tuple[AgencyKey, ...]
+
+
+class AgencyProposalDocument(Document):
+    """An oversight body to be registered or retired, which another party has to confirm."""
+
+    id: UUID
+    """The id of the action that proposed the change."""
+    change: AgencyChangeKind
+    agency: AgencyId
+    party: str
+    name: RecordedName | None
+    by: AgencyId
+    yours: bool
+    """Whether the caller may confirm it."""
+
+
+class ContactPointDocument(Document):
+    """A contact point of a party for the procedure, or a deputy: an office, and no person."""
+
+    id: UUID
+    """The id of the action that named it."""
+    party: str
+    agency: AgencyId
+    function: RecordedName
+    functions: Mapping[str, RecordedName] = {}
+    deputy: bool
+    languages: tuple[str, ...]
+    office: Office
+    since: int
+    """The position of the act that named it."""
+    named_at: UtcDatetime
+    ended_at: int | None
+    """The position of the act that ended it."""
 
 
 class KeyProposalDocument(Document):

@@ -39,7 +39,10 @@ def list_obligations(
     caller: TheCaller,
     party: Annotated[Country | None, Query(description="Who owes it")] = None,
     creditor: Annotated[Country | None, Query(description="Who it is owed to")] = None,
-    agency: Annotated[AgencyId | None, Query(description="The one agency that owes it")] = None,
+    agency: Annotated[
+        AgencyId | None,
+        Query(description="The agency that owes it, or answers for a retired one"),
+    ] = None,
     kind: ObligationKind | None = None,
     state: ObligationState | None = None,
     case_id: UUID | None = None,
@@ -74,7 +77,7 @@ def list_obligations(
         case_id=case_id,
         party=party,
         creditor=creditor,
-        agency=agency,
+        agencies=None if agency is None else caller.protocol.answers_for(agency),
         kind=kind,
         state=state,
     )

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, JsonValue, TypeAdapter
 from starlette.concurrency import run_in_threadpool
 
 from api.client.schemas import Case, CasePage, DisclosedFields, Receipt, TrailPage
-from api.http.access import Caller, TheCaller, TheLanes, TheNode
+from api.http.access import Caller, TheCaller, TheLanes, TheNode, viewer_of_case
 from api.http.conditional import etag
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
@@ -87,7 +87,7 @@ def list_cases(
         status=status,
         stage=stage,
         priority=priority,
-        lead_agency=lead_agency,
+        lead_agencies=None if lead_agency is None else caller.protocol.answers_for(lead_agency),
         awaits_us=awaits_us,
     )
     more = cases[-1].opened_position if len(cases) == limit else None
@@ -119,7 +119,10 @@ async def get_case(
         )
     if at_least is not None:
         await run_in_threadpool(wait_for, node, "case_views", at_least)
-    viewer = caller.viewer
+    if caller.agency.international:
+        viewer = await run_in_threadpool(viewer_of_case, node, caller, case_id)
+    else:
+        viewer = caller.viewer
     # Oversight reads the ledger level; a country reads what its own vault holds.
     party = caller.agency.party if viewer != OVERSIGHT_VIEWER else None
     stored, rows = await gather(lanes.cases.case(viewer, case_id), _held(lanes, party, case_id))
@@ -188,7 +191,7 @@ def _acted_on(if_match: str | None, if_none_match: str | None) -> int:
 
 
 def _current(node: Node, caller: Caller, case_id: UUID) -> CaseView:
-    view = node.views.case(caller.viewer, case_id)
+    view = node.views.case(viewer_of_case(node, caller, case_id), case_id)
     if view is None:
         raise _unknown()
     return view
@@ -201,9 +204,10 @@ def _as_of(
     agreement = caller.registry.agreement
     acts = acts_at(acts_of(node.ledger.case_events(case_id)), moment)
     state = folded(acts, agreement)
-    if state is None or caller.viewer not in viewers(state):
+    viewer = viewer_of_case(node, caller, case_id)
+    if state is None or viewer not in viewers(state):
         raise _unknown()
-    view = case_view(state, caller.viewer, agreement, {act.id: act for act in acts})
+    view = case_view(state, viewer, agreement, {act.id: act for act in acts})
     stored = StoredCase(view.version, view.position, view.model_dump_json())
     return stored, {act.id for act in acts}
 

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Path, Response
 
 from api.client.schemas import (
     AbsenceReport,
-    AgencyKey,
+    AgencyProposalDocument,
     AgencyWithKeys,
     AmendmentDocument,
+    ContactPointDocument,
     KeyProposalDocument,
     ProtocolDocument,
     ProtocolVersionDocument,
@@ -17,13 +18,18 @@ from api.client.schemas import (
 )
 from api.http.access import TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
-from api.http.documents import amendment_document, version_document
+from api.http.documents import (
+    agency_document,
+    agency_proposal_document,
+    amendment_document,
+    contact_document,
+    version_document,
+)
 from api.http.error_handlers import responses
 from api.http.parameters import AtLeast, Position, SignedActionBody, wait_for
 from api.http.routes.outbox import ACCEPTED, answer
 from api.services.absences import absence_report
 from ledger.refusals import Ground, Refusal
-from ledger.signing.keys import public_part
 
 router = APIRouter(prefix="/v1", tags=["protocol"], route_class=DeclaredParametersRoute)
 
@@ -66,29 +72,39 @@ def get_amendments(caller: TheCaller) -> list[AmendmentDocument]:
 
 
 @router.get(
-    "/agencies", response_model=list[AgencyWithKeys], responses=responses(401, 403, 409, 503)
+    "/agencies",
+    response_model=list[AgencyWithKeys],
+    response_model_exclude_defaults=True,
+    responses=responses(401, 403, 409, 503),
 )
 def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
-    """Return every agency, with its keys and their validity."""
-    keys = caller.registry.keys.values()
-    return [
-        AgencyWithKeys(
-            **agency.model_dump(),
-            keys=tuple(
-                AgencyKey(
-                    id=key.id,
-                    key=public_part(key.key),
-                    valid_from=key.valid_from,
-                    valid_until=key.valid_until,
-                    revoked_at=key.revoked_at,
-                    compromised_since=key.compromised_since,
-                )
-                for key in keys
-                if key.agency == agency.id
-            ),
-        )
-        for agency in caller.protocol.agencies
-    ]
+    """Return every agency, retired ones too, with its keys and what its country changed of it.
+
+    A part that an agency does not have is left out.
+    """
+    protocol = caller.protocol
+    return [agency_document(one, caller.registry, protocol) for one in protocol.agencies]
+
+
+@router.get(
+    "/agency-proposals",
+    response_model=list[AgencyProposalDocument],
+    responses=responses(401, 403, 409, 503),
+)
+def get_agency_proposals(caller: TheCaller) -> list[AgencyProposalDocument]:
+    """Return oversight bodies to be registered or retired, once another party has confirmed it."""
+    proposed = caller.registry.proposed_agencies.values()
+    return [agency_proposal_document(one, caller.agency) for one in proposed]
+
+
+@router.get(
+    "/contact-points",
+    response_model=list[ContactPointDocument],
+    responses=responses(401, 403, 409, 503),
+)
+def get_contact_points(caller: TheCaller) -> list[ContactPointDocument]:
+    """Return every contact point and deputy that the parties named, with those that ended."""
+    return [contact_document(one) for one in caller.registry.contacts]
 
 
 @router.get(

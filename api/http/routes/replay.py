@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime
 
-from api.http.access import Caller, TheCaller, TheNode
+from api.http.access import Caller, TheCaller, TheNode, viewer_of_case
 from api.http.costly import Costly
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
@@ -46,7 +46,7 @@ def get_difference(
     """
     before = _moment(from_position, from_time, from_valid_at, "from_position")
     after = _moment(to_position, to_time, to_valid_at, "to_position")
-    if node.views.case(caller.viewer, case_id) is None:
+    if node.views.case(viewer_of_case(node, caller, case_id), case_id) is None:
         raise Refusal(
             Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."
         )

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.client.schemas import PersonalField, ReadingRequest
-from api.http.access import Caller, TheCaller, TheNode
+from api.http.access import Caller, TheCaller, TheNode, viewer_of_case
 from api.http.documents import personal_field
 from api.http.parameters import AtLeast, CaseId, wait_for
 from api.http.routes.personal import trail_of
@@ -216,7 +216,7 @@ def _now() -> datetime:
 
 def own_case(node: Node, caller: Caller, case_id: UUID) -> CaseView:
     """The case as the caller's country sees it. Raises ``Refusal`` (``unknown-case``)."""
-    view = node.views.case(caller.viewer, case_id)
+    view = node.views.case(viewer_of_case(node, caller, case_id), case_id)
     if view is None:
         raise Refusal(
             Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."

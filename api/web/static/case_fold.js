@@ -96,7 +96,8 @@ function evolved(state, event, registry, stages) {
   if (rule.sets_status) next.status = rule.sets_status;
   const [now, then] = [STAGES.indexOf(stages[event.kind]), STAGES.indexOf(state.stage)];
   if (now > then) next.stage = stages[event.kind];
-  Object.assign(next, EFFECTS[event.kind]?.(next, event, event.act) ?? {});
+  const acting = { ...event, party: partyOf(event.agency, registry) };
+  Object.assign(next, EFFECTS[event.kind]?.(next, acting, event.act) ?? {});
   const joining = addressed(event, registry).filter((party) => !state.parties.includes(party));
   next.parties = [...new Set([...state.parties, ...joining])];
   return next;
@@ -135,7 +136,6 @@ function addressed(event, registry) {
   }
 }
 
-const country = (event) => event.agency.slice(0, 2).toUpperCase();
 const without = (parts, key) =>
   Object.fromEntries(Object.entries(parts).filter(([one]) => one !== key));
 
@@ -148,13 +148,13 @@ const EFFECTS = {
   victim_identified: (_, __, act) => ({ trafficking_status: act.status }),
   victim_status_changed: (_, __, act) => ({ trafficking_status: act.status }),
   not_a_victim: () => ({ trafficking_status: "NotAVictimOfTrafficking" }),
-  sheltered: (_, event) => ({ shelter: { party: country(event), since: event.actedAt } }),
+  sheltered: (_, event) => ({ shelter: { party: event.party, since: event.actedAt } }),
   shelter_left: () => ({ shelter: null }),
   protection_measure_taken: (state, event, act) => ({
     measures: {
       ...state.measures,
       [event.action]: {
-        measure: act.measure, party: country(event), since: event.actedAt,
+        measure: act.measure, party: event.party, since: event.actedAt,
         until: instant(act.until ?? null),
       },
     },
@@ -163,7 +163,7 @@ const EFFECTS = {
   service_started: (state, event, act) => ({
     services: {
       ...state.services,
-      [event.action]: { service: act.service, party: country(event), since: event.actedAt },
+      [event.action]: { service: act.service, party: event.party, since: event.actedAt },
     },
   }),
   service_ended: (state, _, act) => ({ services: without(state.services, act.service_action) }),
@@ -209,7 +209,7 @@ const EFFECTS = {
   departed: (state, event) => ({
     shelter: null,
     ...(state.planned_return
-      ? { planned_return: { ...state.planned_return, departed_from: country(event) } } : {}),
+      ? { planned_return: { ...state.planned_return, departed_from: event.party } } : {}),
   }),
   received: () => ({ planned_return: null }),
   case_closed: (_, __, act) => ({
@@ -220,7 +220,7 @@ const EFFECTS = {
     consents: {
       ...state.consents,
       [event.action]: {
-        party: country(event), scopes: act.scopes, groups: act.groups,
+        party: event.party, scopes: act.scopes, groups: act.groups,
         recipients: act.recipients ?? [], since: event.actedAt, expires: act.expires ?? null,
       },
     },

@@ -8,6 +8,8 @@ const CLAIMS = [...REQUIRED, "case", "version"];
 // Acts on the protocol are on no case. Earlier programs recorded one that named a case all the same.
 const ON_PROTOCOL = [
   "protocol_adopted", "amendment_proposed", "amendment_accepted", "amendment_declined",
+  "agency_registered", "agency_invited", "agency_renamed", "agency_retired",
+  "agency_change_confirmed", "agency_change_declined", "contact_point_named", "contact_point_ended",
   "key_registered", "key_revoked", "key_compromised",
   "coordinator_key_recovered", "key_change_confirmed", "key_change_declined",
   "log_policy_adopted", "country_key_registered", "readings_anchored",
@@ -15,7 +17,7 @@ const ON_PROTOCOL = [
 ];
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 const EARLIER_UUID = /^(?:urn:uuid:|\{)?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?$/i;
-const AGENCY = /^[a-z]{2}-[a-z0-9][a-z0-9-]{1,40}$/;
+const AGENCY = /^[a-z][a-z0-9-]{2,43}$/;
 const KEY = /^[A-Za-z0-9_-]{43}$/;
 const TIME = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,6}))?Z$/;
 const END = 253402300800; // seconds from 1970 to the year 10000

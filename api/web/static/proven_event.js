@@ -54,7 +54,15 @@ export function eventAt(bytes, position) {
 
 /** The protocol and the keys, folded from proved acts on the protocol, in order. */
 export function readRegistry(acts) {
-  const registry = { protocol: null, agencies: new Map(), grants: [], ended: [] };
+  const registry = { protocol: null, agencies: new Map(), grants: [], ended: [], retired: [] };
+  const proposed = new Map(); // oversight bodies that wait for another party
+  const changeAgency = ({ kind, agency: by, act }, position) => {
+    if (kind === "agency_retired") registry.retired.push({ agency: act.agency, position });
+    else {
+      const party = registry.agencies.get(by)?.party;
+      registry.agencies.set(act.agency, { ...act, id: act.agency, party });
+    }
+  };
   const grant = (content, position) => registry.grants.push({ ...content, position });
   for (const one of acts) {
     if (one.kind === "protocol_adopted") {
@@ -67,6 +75,13 @@ export function readRegistry(acts) {
       registry.ended.push({
         keyId: one.act.key_id, position: one.position, since: instant(one.act.since ?? null),
       });
+    } else if (["agency_registered", "agency_invited", "agency_retired"].includes(one.kind)) {
+      const role = one.act.role ?? registry.agencies.get(one.act.agency)?.role;
+      if (role === "oversight") proposed.set(one.action, one);
+      else changeAgency(one, one.position);
+    } else if (one.kind === "agency_change_confirmed") {
+      const waiting = proposed.get(one.act.proposal);
+      if (waiting) changeAgency(waiting, one.position);
     }
   }
   return registry;
@@ -80,6 +95,11 @@ export async function keysOf(registry) {
     if (!keys.has(id)) keys.set(id, { ...one, ended: [] });
   }
   for (const one of registry.ended) keys.get(one.keyId)?.ended.push(one);
+  for (const { agency, position } of registry.retired) {
+    for (const key of keys.values()) {
+      if (key.agency === agency && key.position < position) key.ended.push({ position, since: null });
+    }
+  }
   return keys;
 }
 

@@ -1,0 +1,108 @@
+"""Commands on the parties' contact points: list, name, end."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.markup import escape
+
+from api.cli.agencies import Address, Email, Telephone, Yes, names_of, office_of, sign
+from api.cli.connection import AsAgencyOrJson, asks
+from api.cli.output import fail, out, print_json
+from api.client.schemas import ContactPointDocument
+from ledger.vocabulary.registration import ContactPointEnded, ContactPointNamed
+
+app = typer.Typer(
+    name="contacts",
+    help="The parties' contact points and deputies: list, name, end.",
+    no_args_is_help=True,
+)
+Contact = Annotated[UUID, typer.Argument(help="The contact point's id, as `contacts list` has it.")]
+
+
+@app.command("list")
+@asks
+def list_contacts(
+    asked: AsAgencyOrJson,
+    party: Annotated[str | None, typer.Option(help="Of one party, as ME.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Those that ended, too.")] = False,
+) -> None:
+    """List the contact points that the parties named."""
+    with asked.client() as client:
+        found = [
+            one
+            for one in client.contact_points()
+            if (every or one.ended_at is None) and party in (None, one.party)
+        ]
+        if asked.as_json:
+            print_json([one.model_dump(mode="json") for one in found])
+            return
+        for one in found:
+            out.print(escape(_told(one)), soft_wrap=True, highlight=False)
+        if not found:
+            out.print("No contact point is named.")
+
+
+@app.command()
+@asks
+def name(
+    asked: AsAgencyOrJson,
+    at: Annotated[str, typer.Option("--office-of", help="The agency in which it works.")],
+    function: Annotated[
+        str, typer.Option(help='Such as "Head of the unit". No person\'s name: it stays for ever.')
+    ],
+    language: Annotated[
+        list[str], typer.Option(help="A language that it speaks, as sqi. Several times.")
+    ],
+    function_in: Annotated[
+        list[str] | None, typer.Option(help="The function in a language, as sq=Shef.")
+    ] = None,
+    deputy: Annotated[bool, typer.Option("--deputy", help="A deputy.")] = False,
+    address: Address = None,
+    email: Email = None,
+    telephone: Telephone = None,
+    replaces: Annotated[
+        UUID | None, typer.Option(help="The contact point that this one ends.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Name a contact point of the own country, as its coordinator: an office and a function."""
+    office = office_of(address, email, telephone)
+    if office is None:
+        fail("give the office's --email or --telephone")
+    with asked.client() as client:
+        act = ContactPointNamed(
+            acted_at=datetime.now(UTC),
+            agency=at,
+            function=function,
+            functions=names_of(function_in),
+            deputy=deputy,
+            languages=tuple(language),
+            office=office,
+            replaces=replaces,
+        )
+        question = (
+            f"Name {function!r} of {at} as {'deputy' if deputy else 'contact point'}? It is kept"
+            " for ever, and every party sees it: there must be no person's name in it."
+        )
+        sign(asked, client, act, question, "Named", yes=yes)
+
+
+@app.command()
+@asks
+def end(asked: AsAgencyOrJson, contact: Contact, yes: Yes = False) -> None:
+    """End a contact point of the own country."""
+    with asked.client() as client:
+        act = ContactPointEnded(acted_at=datetime.now(UTC), contact=contact)
+        sign(asked, client, act, f"End the contact point {contact}?", "Ended", yes=yes)
+
+
+def _told(one: ContactPointDocument) -> str:
+    reached = filter(None, (one.office.email, one.office.telephone, one.office.address))
+    until = f", ended at {one.ended_at}" if one.ended_at is not None else ""
+    rank = "deputy" if one.deputy else "contact point"
+    return (
+        f"{one.id}  {one.party} {rank}: {one.function}, {one.agency};"
+        f" {', '.join(reached)}; {', '.join(one.languages)}; since {one.since}{until}"
+    )
