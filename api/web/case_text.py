@@ -66,7 +66,7 @@ class DueStep:
 
 
 def urgency(due: datetime | None, now: datetime) -> Urgency:
-    """How near a due date is."""
+    """Return how near a due date is."""
     if due is None:
         return Urgency.NONE
     if due < now:
@@ -75,7 +75,7 @@ def urgency(due: datetime | None, now: datetime) -> Urgency:
 
 
 def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> tuple[DueStep, ...]:
-    """The expected steps of a case: what is the agency's own first, then by date."""
+    """Return the expected steps of a case: the agency's own first, then by date."""
     found = [
         DueStep(
             step=step,
@@ -89,7 +89,7 @@ def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> t
 
 
 def is_own(step: StepView, agency: Agency, protocol: Protocol) -> bool:
-    """Whether ``agency`` is whom a step waits for."""
+    """Return whether a step waits for ``agency``."""
     if agency.role == OVERSIGHT:  # its view is of no country: no step is that view's turn
         return step.party == agency.party and OVERSIGHT in step.roles
     if step.turn is Turn.THEIRS:
@@ -100,7 +100,7 @@ def is_own(step: StepView, agency: Agency, protocol: Protocol) -> bool:
 
 
 def names(protocol: Protocol, trail: Sequence[TrailEntry], words: Wording) -> Mapping[str, str]:
-    """What agencies and the case's actions are called in values."""
+    """Return the names of agencies and of the case's actions, as values show them."""
     agencies = {a.id: words.proper_name(a.name) for a in protocol.agencies}
     return agencies | {str(e.action_id): f"{e.version}. {words.kind(e.kind)}" for e in trail}
 
@@ -112,7 +112,7 @@ def rows(
     protocol: Protocol,
     words: Wording,
 ) -> tuple[TrailRow, ...]:
-    """The trail in words; ``pairs`` are handovers, by the action that answers."""
+    """Return the trail in words; ``pairs`` are handovers, by the action that answers."""
     named = names(protocol, trail, words)
     numbers = {entry.action_id: entry.version for entry in trail}
     annulled = annulled_ids(trail)
@@ -166,7 +166,7 @@ def of_fact(
 def told(
     kind: str, fields: Mapping[str, JsonValue], named: Mapping[str, str], words: Wording
 ) -> tuple[FieldText, ...]:
-    """Fields in words."""
+    """Return fields in words."""
     return tuple(
         FieldText(words.field(name), words.value(kind, name, value, named))
         for name, value in fields.items()
