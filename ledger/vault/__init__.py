@@ -1,1 +1,1 @@
-"""A country's vault: disclosures, each person's under a key of their own, and what opens those."""
+"""A country's vault: disclosures, each person's under a key of their own, and these keys."""

@@ -1,7 +1,7 @@
-"""The access log of a vault: who asked for which personal fields of whom, when, and what for.
+"""The access log of a vault: which agency asked for which personal fields, when, and why.
 
-An entry is durable before anything is opened, and the database opens nothing personal without
-one. Each entry's hash covers the one before, so that none is changed or left out unnoticed.
+An entry is durable before anything is opened, and the database opens no personal field without one.
+Each entry's hash covers the entry before, so that a changed or missing entry is noticed.
 """
 
 import hashlib

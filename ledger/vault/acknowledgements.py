@@ -1,9 +1,9 @@
-"""What a receiving country's node signs on a parcel, for the country that sent it.
+"""Acknowledgements: a receiving country's node signs one on a parcel, for the sending country.
 
 An acknowledgement is a compact JWS (RFC 7515, https://www.rfc-editor.org/rfc/rfc7515) by the key of
-the receiving country's node. It names the parcel, the SHA-256 of what arrived, and the outcome. The
-mailbox passes it on. The sender verifies it with the key that the registry holds, so that the
-operator of the mailbox cannot claim that a parcel arrived.
+the receiving country's node. It names the parcel, the SHA-256 of the bytes that arrived, and the
+outcome. The mailbox passes it on. The sender verifies it with the key that the registry holds, so
+that the operator of the mailbox cannot claim that a parcel arrived.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What waits for a country at the mailbox, and what it refused, for its operator to see."""
+"""The parcels that wait for a country at the mailbox, and those it refused, for its operator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

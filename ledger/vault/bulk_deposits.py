@@ -1,4 +1,4 @@
-"""Deposits what many new cases disclose, sealed beforehand, in one statement."""
+"""Deposits the disclosures of many new cases, sealed beforehand, in one statement."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""What countries' nodes tell each other to complete their vaults, each in a sealed parcel.
+"""The messages by which countries' nodes complete their vaults, each in a sealed parcel.
 
-A node asks for the fields of actions that the ledger says it must hold. The other node sends what
-it has of them as presentations, and says in a signed statement which digests these are.
+A node asks for the fields of actions that it must hold by the ledger. The other node sends the
+fields that it has as presentations, and lists their digests in a signed statement.
 """
 
 from typing import Annotated, Literal

@@ -1,8 +1,8 @@
 """How much another country's node may cause in this country's vault within a day.
 
-What a node sends makes rows here: possible duplicates, and entries of the access log. A hostile
-node sends without end. So each kind has a quota for each other country and day. What is over the
-quota waits for the next day, so that nothing is lost.
+The parcels of another node make rows here: possible duplicates, and entries of the access log. A
+hostile node sends without end. So each kind has a quota for each other country and day. A parcel
+over the quota waits for the next day, so that nothing is lost.
 """
 
 from collections.abc import Sequence

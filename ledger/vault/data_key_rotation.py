@@ -1,12 +1,12 @@
-"""Replaces persons' data keys, beside a running node, and seals again all that they sealed.
+"""Replaces persons' data keys, beside a running node, and seals their rows again.
 
 First the new keys take the place of the replaced ones in the key directory, all at once. From then
 on every process seals under the new keys, and opens a row with the new key or with the replaced
 one. Then each person's rows are sealed again in one transaction, and the replaced key is destroyed.
 So every row opens at every moment, and a run that was stopped is completed by the next one.
 
-The connection is the database owner's: no role of a node reads what is sealed without an entry in
-the access log, and a replacement shows nobody what it opens.
+The connection is the database owner's, because no role of a node reads sealed rows without an entry
+in the access log. A replacement shows no person the rows that it opens.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What comes into a vault: disclosures of concurrent requests are sealed and stored together."""
+"""Takes deposits into a vault: concurrent requests' disclosures are sealed and stored together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

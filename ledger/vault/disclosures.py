@@ -1,4 +1,4 @@
-"""Reads what a country's vault holds on persons, and opens it with their keys."""
+"""Reads the disclosures that a country's vault holds on persons, and opens them with their keys."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby

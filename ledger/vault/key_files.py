@@ -1,6 +1,6 @@
 """Keys in files of their own, apart from the database and its backups.
 
-What was written under a key that is destroyed stays closed in every copy of the database, an old
+Once a key is destroyed, all that it encrypted stays closed in every copy of the database, an old
 backup too.
 """
 

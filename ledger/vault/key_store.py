@@ -1,11 +1,11 @@
 """Keys in one file, apart from the database and its backups; each can be destroyed by itself.
 
-What was written under a key that is destroyed stays closed in every copy of the database, an old
+Once a key is destroyed, all that it encrypted stays closed in every copy of the database, an old
 backup too.
 
-The file is records of one length: the key's id in text, so that whoever looks for one finds it, a
-check of the record, and what is kept. Records are appended, many of them with one wait for the
-disk. One that is destroyed is overwritten where it stands.
+The file is records of one length: the key's id as text, so that a search in the file finds it, a
+check of the record, and the sealed key. Records are appended, many of them with one wait for the
+disk. A destroyed record is overwritten where it stands.
 """
 
 import fcntl

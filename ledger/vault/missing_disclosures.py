@@ -1,4 +1,4 @@
-"""What a vault lacks by the ledger, as the last comparison found it, and who was asked for it."""
+"""The parts that a vault lacks by the ledger, by the last comparison, and the countries asked."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta

@@ -1,6 +1,6 @@
-"""What each country must hold of a case's disclosures, by the ledger alone.
+"""The disclosures of a case that each country must hold, by the ledger alone.
 
-A pure question to a folded case. Three parts of an action's fields are told apart:
+A pure function of a folded case. There are three parts of an action's fields:
 
 - *own*: all fields that the country's own agency disclosed with the action;
 - *case*: the ``case`` fields of another country's action;
@@ -8,7 +8,7 @@ A pure question to a folded case. Three parts of an action's fields are told apa
 
 An action has digests of decoys among those of its fields. Only the country whose agency signed the
 action can tell them apart, so the ledger names exact digests for *released* alone. For the other
-two the vault's inventory has the word of that country: a deposit that is marked as whole lists all.
+two parts the vault's inventory has that country's statement: a deposit marked as whole lists all.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -1,8 +1,9 @@
-"""What travels between countries, sealed to the receiving country's key.
+"""Parcels: the contents that travel between countries, sealed to the receiving country's key.
 
-A presentation is one action's fields: an SD-JWT (RFC 9901) as its agency signed it, with those
-disclosures alone that the receiver may have. Who seals proves nothing by it; the digests in the
-ledger do. The other contents are what finds duplicates (``ledger/vault/duplicates/messages.py``).
+A presentation is one action's fields: an SD-JWT (RFC 9901) as its agency signed it, with only the
+disclosures that the receiver may have. The sealing proves nothing about the content; the digests in
+the ledger do. The other contents serve to find duplicates
+(``ledger/vault/duplicates/messages.py``).
 """
 
 from collections.abc import Collection, Iterable

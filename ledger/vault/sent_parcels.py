@@ -1,8 +1,8 @@
-"""What a country has to send other countries, and what became of it.
+"""The parcels that a country has to send to other countries, and the outcome of each.
 
-Each row names a parcel and holds nothing of it. A parcel is made when it is sent, of what the vault
-holds then: so a person who was erased meanwhile is not sent again, and the database keeps nothing
-that another country's key would open.
+Each row names a parcel and holds nothing of its content. A parcel is made when it is sent, from the
+rows that the vault holds then. So an erased person's fields are not sent again, and the database
+keeps nothing that another country's key would open.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""One country's vault: what it holds on persons, encrypted, in a schema and roles of its own."""
+"""One country's vault: disclosures on persons, encrypted, in a schema and roles of its own."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

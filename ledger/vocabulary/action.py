@@ -1,4 +1,4 @@
-"""The base of every case action, and what is derived from a model's declared levels."""
+"""The base of every case action, and all that follows from a model's declared levels."""
 
 from collections.abc import Mapping
 from functools import cache

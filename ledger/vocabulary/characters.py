@@ -1,8 +1,8 @@
-"""Which characters a name or a text may have: what a reader could not see is refused.
+"""The characters that a name or a text may have: one that a reader cannot see is refused.
 
-A character that is not seen can make two names look like one, or a name look like another
-(Unicode Technical Report 36). Letters of every script are welcome, those written from right to left
-too: only the *controls* of direction are refused.
+A character that is not seen can make two names look like one, or a name look like another (Unicode
+Technical Report 36). Letters of every script are welcome, those written from right to left too:
+only the *controls* of direction are refused.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Duplicates: in what two cases agree, and what coordinators found out on them."""
+"""Duplicates: the fields in which two cases agree, and the coordinators' findings on them."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""The end of what is held on a person: legal holds, erasure, and each country's confirmation."""
+"""The end of the data held on a person: legal holds, erasure, and each country's confirmation."""
 
 from typing import Annotated, ClassVar
 

@@ -1,4 +1,4 @@
-"""Acts on the protocol itself: its adoption, its agencies' keys, and whose log is believed."""
+"""Acts on the protocol itself: its adoption, its agencies' keys, and the trusted log key."""
 
 from datetime import date
 from typing import Annotated, Any, ClassVar

@@ -1,4 +1,4 @@
-"""On what basis personal fields are read and released: decisions, releases, break-glass."""
+"""The legal bases for reading and releasing personal fields: decisions, releases, break-glass."""
 
 from datetime import date
 from typing import Annotated, ClassVar

@@ -1,12 +1,12 @@
 """Old events as today's code reads them: the schema of an action may change, its bytes never do.
 
-An action says in its signed claims which version of its kind's schema it follows; without a word
-it is the first. Whoever reads an event brings its ``ledger`` fields from that version to today's
-by pure functions, one for each step. Nothing stored is changed, and the signature stays that of
-the old bytes.
+An action states in its signed claims which version of its kind's schema it follows; without a
+statement it is the first version. A reader brings an event's ``ledger`` fields from that version to
+today's by pure functions, one for each step. Nothing stored is changed, and the signature stays
+that of the old bytes.
 
-``case`` and ``personal`` fields are not touched: a vault knows them by the names and digests of
-their time. A later version may add such fields, and gives none of the old ones another meaning.
+``case`` and ``personal`` fields are not touched: a vault has them by the names and digests of their
+time. A later version may add such fields, and gives none of the old ones another meaning.
 
 A later version may also move a ``ledger`` field to the ``case`` level. Events of the older version
 still have its value in the clear. Rules, folds and exports do not see that value any more;

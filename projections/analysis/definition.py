@@ -1,6 +1,6 @@
 """An analyst's view: a Python file with a fold, or a file of SQL; its name, version and hash.
 
-The file runs with the rights of whoever runs it, on their own machine. No server loads one.
+The file runs with the rights of the analyst, on the analyst's own machine. No server loads one.
 """
 
 import ast

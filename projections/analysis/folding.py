@@ -1,4 +1,4 @@
-"""Folds a range of events by an analyst's view, and says plainly what is wrong with one."""
+"""Folds a range of events by an analyst's view, and reports the fault of a view that fails."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import FrozenInstanceError

@@ -1,7 +1,7 @@
-"""What is kept of a view beside its file: its state and rows at a position, and which are live.
+"""The kept results of a view beside its file: state and rows at a position, and the live ones.
 
-Another definition, by its version or by its text, is folded from the first event into files of
-its own, while the old ones stay; then one pointer moves.
+Another definition, by its version or by its text, is folded from the first event into files of its
+own, while the old files stay; then one pointer moves.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Folds once more, in another process, and holds the first run against it.
+"""Folds a view again in another process, and compares the result with the first run's.
 
 The other process has another seed of its hashes, lives on another day by its clock's zone, and
-takes the events in parts with a new view for each. What comes out differently was not told by the
-events alone. It reads one JSON document on its standard input and answers with one.
+takes the events in parts with a new view for each. A result that differs depends on something
+besides the events. The process reads one JSON document on its standard input and answers with one.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The tables of a columnar export at once, for whoever asks in a notebook."""
+"""The tables of a columnar export in one connection, for notebooks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

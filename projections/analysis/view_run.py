@@ -1,4 +1,4 @@
-"""Runs an analyst's view over a ledger, or over a range of it, and keeps what it found."""
+"""Runs an analyst's view over a ledger, or over a range of it, and keeps the result."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,8 +1,9 @@
 """The table of cases: a wide row for each, with the names and codes of HTCDS where there are any.
 
-It is asked of the exported events, so that it costs no second reading of the ledger; what it says
-of a case's state is what ``ledger.procedure.case_fold`` folds, which a test holds it to. A run
-adds the new rows of the cases that it touches; of each case, the row of the highest version counts.
+The table is computed from the exported events, so that it costs no second reading of the ledger.
+Its state of a case is the state that ``ledger.procedure.case_fold`` folds; a test compares the two.
+A run adds the new rows of the cases that it touches; of each case, the row of the highest version
+counts.
 
 Columns with a prefix such as ``cas_`` and their codes are those of the Human Trafficking Case Data
 Standard 2.0 (IOM, CC BY 4.0); see docs/htcds/ATTRIBUTION.md.

@@ -1,4 +1,4 @@
-"""What Arrow type the values of a field have, as its model declares them."""
+"""The Arrow type of a field's values, by the declaration in the field's model."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,7 +1,7 @@
-"""What an export holds: which files, up to which position, of which ledger.
+"""The manifest of an export: its files, the position that they reach, and their ledger.
 
-The manifest is the truth. A file that it does not name is not part of the export: it is what a
-run that died had begun, and the next run removes it.
+The manifest decides. A file that the manifest does not name is not part of the export: a run that
+was killed had begun the file, and the next run removes it.
 """
 
 import os

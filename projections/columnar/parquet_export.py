@@ -1,7 +1,7 @@
 """Grows an export: new events become new files, and the manifest moves last.
 
 Events are read once, by position, and are decoded once, tens of thousands at a time. A file holds
-one kind's events of one range of positions. What is in memory does not grow with the ledger.
+one kind's events of one range of positions. The memory in use does not grow with the ledger.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,1 +1,1 @@
-"""Pure folds: what a case, a trail and an obligation are after each event."""
+"""Pure folds: the state of a case, a trail and an obligation after each event."""

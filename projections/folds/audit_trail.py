@@ -1,7 +1,7 @@
-"""The audit trail: who did what, when, and what it changed, before and after.
+"""The audit trail: which agency did what, when, and each changed value before and after.
 
-Folding the changes of a case's trail gives the case's state back: the trail is
-complete, not a summary.
+Folding the changes of a case's trail gives the case's state back: the trail is complete, not a
+summary.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Figures of the cases that a viewer sees: caseload, flow between countries, time to return.
 
-Pure functions of tallies, which the reader makes of case views. What a correction annulled is no
-part of a case's view, so that it counts nowhere here.
+Pure functions of tallies, which the reader makes of case views. An annulled action is no part of a
+case's view, so it counts nowhere here.
 """
 
 from collections import Counter

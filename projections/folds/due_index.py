@@ -1,4 +1,4 @@
-"""Whom a case waits for, and until when: what puts a viewer's cases in order."""
+"""The agencies and roles that a case waits for, and until when: the order of a viewer's cases."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is owed in a case, of whom and by when; and which of that is expected next."""
+"""The steps that are owed in a case, by which agency and by when, and the steps expected next."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""What a case counts as in the figures: one text that cases which are alike have in common.
+"""The key of a case in the figures: one text that all cases that count alike have in common.
 
-So that counting is to go along an index of texts, and no document is read.
+So a query counts along an index of texts, and reads no document.
 """
 
 import json

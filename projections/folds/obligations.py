@@ -1,8 +1,8 @@
-"""Obligations of a case: who owes whom what, opened and discharged by events alone.
+"""Obligations of a case, with debtor and creditors, opened and discharged by events alone.
 
-A pure fold of the case's actions. What is owed is what :func:`owed_steps` says of a state; an
-obligation is opened by the action after which it is owed, and closed by the one after which it is
-not. Whether it is overdue is asked of a moment, and never stored.
+A pure fold of the case's actions. The owed steps are those that :func:`owed_steps` yields for a
+state. An obligation is opened by the action after which it is owed, and closed by the action after
+which it is not. Whether an obligation is overdue depends on a moment, and is never stored.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The registry as it was at each position, for whoever folds cases out of the ledger's order."""
+"""The registry as it was at each position, for folding cases out of the ledger's order."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator

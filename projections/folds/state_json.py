@@ -1,7 +1,7 @@
 """Frozen models as JSON documents, each made of the one before it where that is at hand.
 
-What ``model_dump(mode="json")`` gives, without asking again for parts that did not change: a
-fold leaves most of a state as it was, and those parts are the same objects.
+The result is that of ``model_dump(mode="json")``, without writing parts again that did not change:
+a fold leaves most of a state as it was, and those parts are the same objects.
 """
 
 from collections import OrderedDict

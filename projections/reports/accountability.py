@@ -1,8 +1,8 @@
-"""Questions over obligations: how fast each answers, what is overdue, who owes whom.
+"""Questions over obligations: how fast each answers, what is overdue, and each two's balance.
 
-Pure functions of rows and a moment. What was done when is taken from what agencies signed
-(``acted_at``), as deadlines are; both times are in each obligation. Shares are in thousandths, so
-that every number here is whole and two programs find the same.
+Pure functions of rows and a moment. The times are those that agencies signed (``acted_at``), as
+deadlines are; both times are in each obligation. Shares are in thousandths, so that every number
+here is whole and two programs find the same.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The joint annual report: what the countries did and owed in a year, by the ledger alone.
+"""The joint annual report: the countries' actions and obligations in a year, by the ledger alone.
 
 A pure function of the events up to a size, of ``ledger`` fields, in whole numbers and machine
 names, with no clock: two nodes that have the same events write the same bytes.

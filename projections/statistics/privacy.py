@@ -1,8 +1,8 @@
-"""Differential privacy: counts with noise, so that no one's being counted can be told (OpenDP).
+"""Differential privacy: noise in the counts hides whether any one person is counted (OpenDP).
 
 Every cell without totals gets discrete Laplace noise of the scale 1 / epsilon: one case more or
-less changes one of them by one. Totals are sums of the noisy counts, so that they tell no more.
-What is published again tells more each time; the epsilons of a series add up, to a budget.
+less changes one of them by one. Totals are sums of the noisy counts, so that they reveal no more.
+Each further publication reveals more; the epsilons of a series add up, to a budget.
 """
 
 from collections.abc import Mapping

@@ -1,14 +1,14 @@
 """Which cells of a table can be shown, so that the others cannot be worked out from them.
 
-Everything is hidden to begin with. A cell is shown where its count is large enough and where every
-small cell stays protected without it. A small cell is protected by a *move*: another table that
-would show the same. A move adds and takes away one number at the corners of a box of cells, so
-that no total that is shown changes; by how much it can be made, before a count would be negative,
-is how wide a range the hidden count can lie in, for all that anyone can work out. (The method is
-known as the hypercube method of cell suppression.)
+Everything is hidden to begin with. A cell is shown if its count is large enough and every small
+cell stays protected without it. A small cell is protected by a *move*: another table in which the
+shown cells have the same counts. A move adds and subtracts one number at the corners of a box of
+cells, so that no shown total changes. The largest such number, before a count would be negative, is
+the width of the range in which the hidden count can lie, for all that anyone can work out. (The
+method is known as the hypercube method of cell suppression.)
 
-A count of 0 is hidden like any small count: who reads the table does not learn which of the two
-it is. What a move proves is proved by the numbers themselves; no solver has to be believed.
+A count of 0 is hidden like any small count: a reader of the table does not learn which of the two
+it is. The numbers themselves prove a move; no solver has to be trusted.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -1,13 +1,13 @@
-"""Publications of one table over time: what may be told next, after all that was told before.
+"""Publications of one table over time: the counts that may be shown next, after all earlier ones.
 
 The record of a series holds the counts that were used, small ones too: it is not for publication.
 From one publication to the next
 
 - a count without totals stays as it was used before, unless it has changed by ``k`` or more;
-- so do those under a total that is shown, where that total, or what its shown parts leave of it,
-  would change by less than ``k``, or fall below it;
-- what was shown once is shown from then on, and what was small stays protected in all
-  publications together, even from someone who knows which counts have changed.
+- so do the counts under a shown total, if that total, or the sum of its hidden parts, would change
+  by less than ``k``, or fall below it;
+- a cell that was shown once is shown from then on, and a cell that was small stays protected in all
+  publications together, even from a reader who knows which counts have changed.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Writes a publication, and keeps the record of its series where nobody publishes it by mistake."""
+"""Writes a publication, and keeps the record of its series where it is not published by mistake."""
 
 import csv
 import io

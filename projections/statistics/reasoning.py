@@ -1,6 +1,6 @@
-"""What anyone can work out of a published table by adding and taking away.
+"""The conclusions that a reader of a published table can draw by adding and subtracting.
 
-A second look at what :mod:`projections.statistics.protection` decided, by other means: from the
+A second look at the decision of :mod:`projections.statistics.protection`, by other means: from the
 counts that are shown, and from nothing else, the range that each hidden count must lie in.
 """
 

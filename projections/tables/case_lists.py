@@ -1,7 +1,7 @@
-"""Cases in order: what is overdue for an agency, then for its country, then by date, by pages.
+"""Cases in order: overdue for an agency first, then for its country, then by date, by pages.
 
 Each page goes along an index from where the last one ended, whatever is before or behind it; so
-does each list of the cases that have something for the board.
+does each list of the cases that have a mark for the board.
 """
 
 from collections.abc import Iterator, Sequence

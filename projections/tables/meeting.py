@@ -1,7 +1,7 @@
-"""A sitting of two countries' teams: the cases that they share, and what was recorded of each.
+"""A sitting of two countries' teams: the cases that they share, and the records of each.
 
-Pure functions of case views, obligations and trail entries. Nothing else knows of a sitting: a case
-was discussed in it when the ledger has a meeting of both countries on it, held since it began.
+Pure functions of case views, obligations and trail entries. A sitting is stored nowhere: a case was
+discussed in it when the ledger has a meeting of both countries on it, held since it began.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

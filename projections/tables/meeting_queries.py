@@ -1,4 +1,4 @@
-"""Reads what a meeting of two countries' teams needs: their shared cases, and the agenda."""
+"""Reads the data of a meeting of two countries' teams: their shared cases, and the agenda."""
 
 from collections.abc import Collection, Mapping
 from uuid import UUID

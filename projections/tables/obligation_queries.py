@@ -1,4 +1,4 @@
-"""Reads obligations: those that a viewer sees, and what countries owe each other."""
+"""Reads obligations: those that a viewer sees, and those between countries."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime

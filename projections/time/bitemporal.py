@@ -1,8 +1,8 @@
 """A case as it was known, and as it was: bitemporal, in the ledger's order and in the world's.
 
-What was *known* at a moment is what had been recorded by then. What was *valid* at a moment is what
-had happened by then, by all that is known: a mistake that was annulled since never happened, and
-what was reported late happened when it did.
+An action was *known* at a moment if it had been recorded by then. An action was *valid* at a moment
+if it had been done by then, by all that is known: a mistake that was annulled since never happened,
+and an action that was reported late happened at its time of acting.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What is different of a case between two moments, and which events made it so."""
+"""The differences of a case between two moments, and the events that made them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

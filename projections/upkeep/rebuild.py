@@ -1,7 +1,7 @@
 """Rebuilds views beside the live ones, then swaps them in.
 
 The ledger is read case by case, by processes that take a part of the cases each; every event is
-decoded once for all views. What was recorded meanwhile follows in the ledger's order.
+decoded once for all views. Events recorded in the meantime follow in the ledger's order.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""A process of a rebuild: folds the parts that it is told to, a line each, and says when done.
+"""A process of a rebuild: folds one part for each line that it reads, and answers with a line.
 
-It reads JSON lines on its standard input: the plan, then parts. On its standard output it
-answers each with a line. It ends when its input does, so that it never outlives the rebuild for
-longer than a part takes. Run by :mod:`projections.upkeep.rebuild` alone.
+The process reads JSON lines on its standard input: the plan, then parts. It ends when its input
+does, so that it never outlives the rebuild for longer than a part takes. Only
+:mod:`projections.upkeep.rebuild` runs it.
 """
 
 import json

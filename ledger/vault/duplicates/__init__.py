@@ -1,1 +1,1 @@
-"""Whether two countries opened a case on the same person, found without saying who it is."""
+"""Finds whether two countries opened a case on the same person, without naming the person."""

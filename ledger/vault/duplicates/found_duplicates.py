@@ -1,4 +1,4 @@
-"""The duplicates that were found, what the coordinators found out, and who was told of them."""
+"""The duplicates that were found, the coordinators' assessments, and which country has them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

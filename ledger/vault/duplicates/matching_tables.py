@@ -1,4 +1,4 @@
-"""The tables of duplicate matching in one country's vault: what their readers and writers share."""
+"""The tables of duplicate matching in one country's vault, for their readers and writers."""
 
 from typing import Any, LiteralString
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""What two countries' nodes tell each other to find duplicates, each in a sealed parcel."""
+"""The messages by which two countries' nodes find duplicates, each in a sealed parcel."""
 
 from typing import Annotated, Literal
 from uuid import UUID

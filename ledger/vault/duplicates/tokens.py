@@ -1,7 +1,7 @@
-"""Keyed blind indexes: what two countries compare instead of a name and a birth date.
+"""Keyed blind indexes, which two countries compare instead of a name and a birth date.
 
-A token is an HMAC under the key of two countries. Who has that key can test a guess, the other
-country above all; who has not learns from a token nothing but that it is there.
+A token is an HMAC under the key of two countries. A holder of that key can test a guess, above all
+the other country. Without the key, a token reveals only that it exists.
 """
 
 import hmac
