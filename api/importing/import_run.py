@@ -112,11 +112,7 @@ class Importer:
         order: Order,
         expected: Callable[[str, str], str],
     ) -> None:
-        """Prepare an import.
-
-        Raises ``Refusal`` if the agency or its key may not sign now, and ``ValueError`` for other
-        faults.
-        """
+        """Raises ``Refusal`` where the agency or its key may not sign now, ``ValueError`` else."""
         self._settings = settings
         self._room = Room(settings)
         self._ledger = ledger
@@ -163,9 +159,9 @@ class Importer:
         return Journal(self._order.journal, source, memory)
 
     def _resumed(self, mark: ImportProgress) -> ImportProgress:
-        """Return where to go on: at the mark, or from the first row if refused rows may pass now.
+        """Where to go on: at the mark, or from the first row where what was refused may pass now.
 
-        No action that the ledger has is recorded a second time, wherever the import begins.
+        What the ledger has is recorded no second time, wherever one begins.
         """
         anew = ImportProgress(map=self._order.map_digest)
         if mark.map != self._order.map_digest or (mark.done and mark.refused):
@@ -271,7 +267,7 @@ class Importer:
             return
 
     def _check(self, cases: Sequence[ReadyCase], at: datetime) -> None:
-        """Check that the decisions and the key hold at the time of recording too."""
+        """What was decided, and with which key, holds at the time of recording too."""
         if at < max(case.decided_at for case in cases):
             raise ImportConflictError(
                 "this machine's clock went back while cases were prepared, and nothing of this "
@@ -303,7 +299,7 @@ class Importer:
         )
 
     def _batches(self, import_id: UUID, through: int, *, is_new: bool) -> Iterator[_Batch]:
-        """Yield the rows after ``through`` in batches, without repeated and recorded rows."""
+        """Rows after ``through``, without those that stand there twice or are recorded."""
         for rows in _in_batches(self._distinct(through)):
             good = [read.row for read in rows if read.fault is None]
             known = set() if is_new else self._known(import_id, good)

@@ -123,7 +123,7 @@ def waiting_notices(
 def key_notices(
     registry: Registry, subscriptions: Sequence[Subscription], now: datetime
 ) -> Iterator[Notice]:
-    """Yield the notices ``now`` of keys that end, once for each step before the end."""
+    """What is to be told ``now`` of keys that end, once for each step before the end."""
     agencies = registry.directory.agencies_by_id
     known = [one for one in subscriptions if one.agency in agencies]
     parties = {agencies[one.agency].party for one in known}
@@ -153,7 +153,7 @@ def notices(
     now: datetime,
     ahead: timedelta,
 ) -> Iterator[Notice]:
-    """Yield the notices ``now`` of obligations, once for each occasion and deadline."""
+    """What is to be told ``now``, once for each occasion and deadline."""
     for one in owed:
         occasion = _occasion(one.due, now, ahead)
         if occasion is None:
@@ -165,12 +165,13 @@ def notices(
 
 
 def owes(agency: Agency, owed: OwedNotice) -> bool:
-    """Return whether an agency is told of an obligation.
+    """Whether an agency is told: it owes it itself, by its role, or its country's coordinator is.
 
-    It is told if it owes the obligation itself, or by its role, or as its country's coordinator. If
-    any party to the case may do it, the agencies of all parties are told.
+    Where any party to the case may do it, all of them are told.
     """
     obligation = owed.obligation
+    if agency.retired_at is not None:
+        return False
     if obligation.debtor_agency == agency.id:
         return True
     debtors = owed.parties if obligation.debtor is None else (obligation.debtor,)

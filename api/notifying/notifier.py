@@ -60,10 +60,7 @@ class Notifier(PeriodicWorker):
         registry: Callable[[], Registry | None] = lambda: None,
         waiting: Callable[[], Iterable[Notice]] = tuple,
     ) -> None:
-        """Prepare the notifier.
-
-        ``waiting`` returns the notices of this country's actions that wait.
-        """
+        """``waiting`` returns what is to be told of this country's actions that wait."""
         self._outbox = NoticeOutbox(database)
         self._protocol = protocol
         self._subscriptions = {one.id: one for one in subscriptions}
@@ -83,9 +80,9 @@ class Notifier(PeriodicWorker):
         registry: Callable[[], Registry | None],
         waiting: Callable[[], WaitingTimes] | None = None,
     ) -> Self | None:
-        """Return the notifier of the settings, or ``None`` if nobody is told.
+        """As the settings say; ``None`` where nobody is told.
 
-        Raises ``OSError``, and ``ValueError`` that names the fault.
+        Raises ``OSError``, and ``ValueError`` saying what is wrong.
         """
         server, subscriptions = _configured(settings)
         if not subscriptions:
@@ -112,7 +109,7 @@ class Notifier(PeriodicWorker):
 
     @staticmethod
     def channels(server: MailServer | None) -> Mapping[str, Channel]:
-        """Return every channel that there is; no e-mail without a mail server."""
+        """Every way that there is; no e-mail without a mail server."""
         hook = {"webhook": WebhookChannel()}
         return hook if server is None else {**hook, "email": MailChannel(server)}
 
@@ -212,10 +209,7 @@ class Notifier(PeriodicWorker):
 
 
 def check_notifications(settings: Settings) -> None:
-    """Check that a notifier can be made of the settings.
-
-    Raises ``OSError``, and ``ValueError`` if it cannot.
-    """
+    """Raises ``OSError``, and ``ValueError`` for settings that no notifier can be made of."""
     server, _ = _configured(settings)
     if server is not None:
         MailChannel(server)
@@ -234,6 +228,6 @@ def _configured(settings: Settings) -> tuple[MailServer | None, Sequence[Subscri
 
 
 def pause_after(attempts: int) -> timedelta:
-    """Return the pause after so many attempts: twice as long each time, six hours at most."""
+    """How long to wait after so many attempts: twice as long each time, and six hours at most."""
     doubled: int = 2 ** min(attempts - 1, 20)
     return min(_FIRST_PAUSE * doubled, _LONGEST_PAUSE)

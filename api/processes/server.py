@@ -36,7 +36,7 @@ MAX_CONNECTIONS = 1000
 
 
 def log_as_json() -> None:
-    """Log one JSON object a line on standard error, for the operator's collector."""
+    """One JSON object a line on standard error, for the operator's collector."""
     # It would write every address that is asked, a webhook's with what is secret in it.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     structlog.configure(
@@ -69,7 +69,7 @@ class _Tolerant(io.TextIOBase):
 
 
 def log_nothing() -> None:
-    """Turn logging off, for commands whose output is for people."""
+    """For commands whose output is for people."""
     structlog.configure(processors=[_drop])
 
 
@@ -166,10 +166,7 @@ def serving(
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Return a bound socket.
-
-    Raises ``OSError`` if the address is taken.
-    """
+    """A bound socket. Raises ``OSError`` where the address is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -188,10 +185,10 @@ def base_url(listening: socket.socket, settings: Settings) -> str:
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS configuration, or ``None`` if the settings name no certificate.
+    """How TLS is ended here: ``None`` where the settings name no certificate.
 
-    With root certificates of clients, a client without a certificate of theirs is refused. Raises
-    ``ValueError`` or ``OSError`` if the certificates cannot be served.
+    With root certificates of clients, a client without a certificate of theirs is not heard.
+    Raises ``ValueError`` or ``OSError`` for what cannot be served.
     """
     certificate, key, roots = (
         settings.tls_certificate, settings.tls_key, settings.tls_client_roots,
@@ -211,10 +208,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def server(app: FastAPI, settings: Settings, *, grace: int = 5) -> uvicorn.Server:
-    """Return the HTTP server.
-
-    Raises as :func:`tls_context`.
-    """
+    """The HTTP server. Raises as :func:`tls_context`."""
     context = tls_context(settings)
     config = uvicorn.Config(
         Contained(RequestId(app)),

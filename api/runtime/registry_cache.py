@@ -14,19 +14,16 @@ class RegistryCache:
         self._known: Registry | None = None
 
     async def known(self) -> Registry:
-        """Return the registry as it was read last.
-
-        Raises ``Refusal`` (``not-adopted``).
-        """
+        """The registry as it was read last. Raises ``Refusal`` (``not-adopted``)."""
         return self._known or await self.anew()
 
     async def at(self, version: int) -> Registry:
-        """Return the registry of a version that the database has, or a later one."""
+        """The registry of a version that the database has, or a later one."""
         known = await self.known()
         return known if known.version >= version else await self.anew()
 
     async def anew(self) -> Registry:
-        """Read the registry as it is now."""
+        """The registry as it is now."""
         read = await run_in_threadpool(self._ledger.adopted)
         if self._known is None or read.version >= self._known.version:
             self._known = read

@@ -90,10 +90,7 @@ class DirectAppend:
     def __init__(
         self, ledger: Ledger, vaults: Vaults, decisions: SignedDecisions | None = None
     ) -> None:
-        """Prepare the append at the ledger node.
-
-        ``decisions`` signs the refusals of the rules; without it they are not signed.
-        """
+        """``decisions`` signs the refusals of the rules; without it they are not signed."""
         self._ledger = ledger
         self._vaults = vaults
         self._decisions = decisions
@@ -293,7 +290,7 @@ class OutboxAppend:
             self._told.wait(_LOOK_SECONDS)
 
     def _is_away(self) -> bool:
-        """Return whether the ledger node does not answer, or its log contradicts itself."""
+        """Whether the ledger node does not answer, or is not believed."""
         said = self._told.now
         diverged = any(trouble.rule == "log-diverged" for trouble in said.troubles)
         return diverged or (said.heard is not None and not said.heard.takes_actions)
@@ -357,10 +354,9 @@ class GuardedAppend:
     def _recorded_before(
         self, sender: Agency, sent: str, troubles: Sequence[Trouble]
     ) -> Receipt | None:
-        """Return the receipt of an action that was recorded before, while recording is forbidden.
+        """The receipt of an action that is not recorded now, but was before.
 
-        Returns ``None`` if recording is allowed. Raises ``Problem`` if recording is forbidden and
-        the action was not recorded before.
+        ``None`` where recording is allowed. Raises ``Problem`` where it is not.
         """
         try:
             check_may_record(troubles)
@@ -456,10 +452,7 @@ def _complete(
 
 
 def _check_no_node(sender: Agency) -> None:
-    """Check that the sender is no node: a node passes actions on to the ledger node alone.
-
-    Raises a problem (503) for a node, which is no refusal of the action.
-    """
+    """A node passes actions on to the ledger node alone; that is no refusal of the action."""
     if sender.role == NODE:
         raise problem(
             503,

@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from starlette.routing import BaseRoute
 
 from api.web.errors import as_page
-from api.web.routes import acts, cases, coordination, entry, figures, meeting, oversight, printing
+from api.web.routes import (
+    acts,
+    agencies,
+    cases,
+    coordination,
+    entry,
+    figures,
+    meeting,
+    oversight,
+    printing,
+)
 
 __all__ = ["as_page", "routes"]
 
@@ -15,6 +25,7 @@ _ROUTERS = (
     cases.router,
     oversight.router,
     printing.router,
+    agencies.router,
     coordination.router,
     meeting.router,
     figures.router,
@@ -22,6 +33,6 @@ _ROUTERS = (
 
 
 def routes() -> Iterator[BaseRoute]:
-    """Yield the routes of all pages."""
+    """The routes of all pages."""
     for router in _ROUTERS:
         yield from router.routes

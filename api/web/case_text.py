@@ -9,6 +9,8 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from api.paper.subject_access.wording import Wording
+from api.web.texts import texts
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.protocol import OVERSIGHT, Agency, Protocol
 from ledger.vault.held_fields import Held, HeldFields
@@ -66,7 +68,7 @@ class DueStep:
 
 
 def urgency(due: datetime | None, now: datetime) -> Urgency:
-    """Return how near a due date is."""
+    """How near a due date is."""
     if due is None:
         return Urgency.NONE
     if due < now:
@@ -75,7 +77,7 @@ def urgency(due: datetime | None, now: datetime) -> Urgency:
 
 
 def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> tuple[DueStep, ...]:
-    """Return the expected steps of a case: the agency's own first, then by date."""
+    """The expected steps of a case: what is the agency's own first, then by date."""
     found = [
         DueStep(
             step=step,
@@ -89,7 +91,7 @@ def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> t
 
 
 def is_own(step: StepView, agency: Agency, protocol: Protocol) -> bool:
-    """Return whether a step waits for ``agency``."""
+    """Whether ``agency`` is whom a step waits for."""
     if agency.role == OVERSIGHT:  # its view is of no country: no step is that view's turn
         return step.party == agency.party and OVERSIGHT in step.roles
     if step.turn is Turn.THEIRS:
@@ -100,43 +102,65 @@ def is_own(step: StepView, agency: Agency, protocol: Protocol) -> bool:
 
 
 def names(protocol: Protocol, trail: Sequence[TrailEntry], words: Wording) -> Mapping[str, str]:
-    """Return the names of agencies and of the case's actions, as values show them."""
-    agencies = {a.id: words.proper_name(a.name) for a in protocol.agencies}
+    """What agencies and the case's actions are called in values.
+
+    The name of a retired agency says which agency answers for it.
+    """
+    agencies = {a.id: _name_today(a, protocol, words) for a in protocol.agencies}
     return agencies | {str(e.action_id): f"{e.version}. {words.kind(e.kind)}" for e in trail}
+
+
+def _name_today(agency: Agency, protocol: Protocol, words: Wording) -> str:
+    name = words.agency(agency)
+    if agency.retired_at is None:
+        return name
+    answering = words.agency(protocol.answering_for(agency.id))
+    return texts(words.language).text("agency.retired", agency=name, answering=answering)
+
+
+def _names_then(
+    entry: TrailEntry, agreement: Agreement, named: Mapping[str, str], words: Wording
+) -> Mapping[str, str]:
+    """What agencies were called when an event was recorded, and actions as ``named``."""
+    protocol = agreement.at(entry.position, entry.recorded_at)
+    return {**named, **{a.id: words.agency(a) for a in protocol.agencies}}
 
 
 def rows(
     trail: Sequence[TrailEntry],
     held: HeldFields,
     pairs: Mapping[UUID, UUID],
-    protocol: Protocol,
+    agreement: Agreement,
     words: Wording,
 ) -> tuple[TrailRow, ...]:
-    """Return the trail in words; ``pairs`` are handovers, by the action that answers."""
-    named = names(protocol, trail, words)
+    """The trail in words; ``pairs`` are handovers, by the action that answers.
+
+    Each row has the names that agencies had when its event was recorded.
+    """
+    named = names(agreement.directory, trail, words)
     numbers = {entry.action_id: entry.version for entry in trail}
     annulled = annulled_ids(trail)
     disclosed = case_values(trail, held)
-    return tuple(
-        TrailRow(
-            entry=entry,
-            what=words.kind(entry.kind),
-            who=named.get(entry.agency, entry.agency),
-            fields=told(entry.kind, entry.fields, named, words),
-            disclosed=told(
-                entry.kind,
-                disclosed[entry.action_id],
-                named,
-                words,
-            ),
-            damaged=tuple(
-                words.field(one.field) for one in held.damaged if one.action_id == entry.action_id
-            ),
-            annulled=entry.action_id in annulled,
-            answers=numbers.get(pairs[entry.action_id]) if entry.action_id in pairs else None,
+    told_rows: list[TrailRow] = []
+    for entry in trail:
+        then = _names_then(entry, agreement, named, words)
+        told_rows.append(
+            TrailRow(
+                entry=entry,
+                what=words.kind(entry.kind),
+                who=then.get(entry.agency, entry.agency),
+                fields=told(entry.kind, entry.fields, then, words),
+                disclosed=told(entry.kind, disclosed[entry.action_id], then, words),
+                damaged=tuple(
+                    words.field(one.field)
+                    for one in held.damaged
+                    if one.action_id == entry.action_id
+                ),
+                annulled=entry.action_id in annulled,
+                answers=numbers.get(pairs[entry.action_id]) if entry.action_id in pairs else None,
+            )
         )
-        for entry in trail
-    )
+    return tuple(told_rows)
 
 
 def case_values(
@@ -166,7 +190,7 @@ def of_fact(
 def told(
     kind: str, fields: Mapping[str, JsonValue], named: Mapping[str, str], words: Wording
 ) -> tuple[FieldText, ...]:
-    """Return fields in words."""
+    """Fields in words."""
     return tuple(
         FieldText(words.field(name), words.value(kind, name, value, named))
         for name, value in fields.items()

@@ -43,7 +43,7 @@ class Chart:
 
 
 def charts(figures: Figures, words: Words) -> Sequence[Chart]:
-    """Return all charts of the page, in their order."""
+    """All charts of the page, in their order."""
     return (
         _caseload(figures.caseload, words),
         _flow(figures.flows, words),
@@ -70,10 +70,7 @@ def _flow(flows: Sequence[Flow], words: Words) -> Chart:
 def _counts(
     name: str, counted: Sequence[tuple[str, str, int]], series: Sequence[str], words: Words
 ) -> Chart:
-    """Return a chart of cases by two dimensions, with a table of sums.
-
-    The bars are of one dimension, stacked by the other.
-    """
+    """Cases by two things: bars of one, stacked by the other; a table with sums."""
     text = words.texts.text
     bars = list(dict.fromkeys(bar for bar, _, _ in counted))
     what, by = text(f"charts.{name}.rows"), text(f"charts.{name}.columns")
@@ -179,7 +176,7 @@ def _times(returned: Sequence[Returned], times: Sequence[TimeToReturn], words: W
 
 
 def _data(name: str) -> dict[str, Any]:
-    """Name the rows that a chart, or a layer of it, draws."""
+    """Names the rows that a chart, or a layer of it, is drawn of."""
     return {"data": {"name": name}}
 
 

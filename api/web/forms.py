@@ -81,7 +81,7 @@ class ActionForm:
 def form(
     kind: str, offer: Offer, named: Mapping[str, str], protocol: Protocol, words: Wording
 ) -> ActionForm:
-    """Return the form of an action on offer; ``named`` has agencies and actions by their ids."""
+    """The form of an action that is offered; ``named`` are agencies and actions by their ids."""
     model = CASE_ACTIONS[kind]
     fields = [_field(model, name, offer, named, protocol, words) for name in model.model_fields]
     by_level = [(level, tuple(f for f in fields if f.level is level)) for level in Level]
@@ -133,7 +133,7 @@ def _whole_schema(model: type[Action], name: str) -> dict[str, Any]:
 
 
 def _schema(model: type[Action], name: str) -> dict[str, Any]:
-    """Return the JSON Schema of a field's value, without the ``null`` of an optional one."""
+    """The JSON Schema of a field's value, without the ``null`` of an optional one."""
     whole = _whole_schema(model, name)
     definitions = {"$defs": whole.get("$defs", {})}
     found = whole
@@ -153,7 +153,7 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, A
 
 
 def _pattern(item: Mapping[str, Any]) -> str | None:
-    """Return a pattern as HTML has it: without anchors, since HTML matches it whole."""
+    """A pattern as HTML has it: without anchors, for it is matched whole."""
     pattern = item.get("pattern")
     return str(pattern).removeprefix("^").removesuffix("$") if pattern is not None else None
 
@@ -202,7 +202,7 @@ def _options(
                 (code, words.value(kind, name, code == "true", {})[0]) for code in ("true", "false")
             )
         case Plain.AGENCY:
-            people = [a.id for a in protocol.agencies if a.role not in (NODE, OVERSIGHT)]
+            people = [a.id for a in protocol.working_agencies if a.role not in (NODE, OVERSIGHT)]
             return tuple((a, named[a]) for a in offered or people)
         case Plain.ACTION:
             known = offered or [a for a in named if a not in protocol.agencies_by_id]
@@ -222,7 +222,7 @@ def _options(
 def _fixed(
     of: type[StrEnum] | Plain, offered: Sequence[str] | None, words: Wording
 ) -> Options | None:
-    """Return the values of a moment or a number, if the rules accept only these."""
+    """The values of a moment or a number that the rules accept, where they accept only these."""
     if offered is None:
         return None
     match of:
@@ -234,7 +234,7 @@ def _fixed(
 
 
 def _countries(kind: str, name: str, protocol: Protocol, words: Wording) -> Options:
-    """Return the parties for a field of the rules, and every country for a field of the person."""
+    """The parties, where a field is for the rules; every country, where it is of the person."""
     if CASE_ACTIONS[kind].level(name).level is Level.LEDGER:
         return tuple((p.code, words.country(p.code)) for p in protocol.parties)
     codes = [*(c.alpha_2 for c in pycountry.countries), "XK"]
@@ -242,7 +242,7 @@ def _countries(kind: str, name: str, protocol: Protocol, words: Wording) -> Opti
 
 
 def _languages(words: Wording) -> Options:
-    """Return the languages with a two-letter code, and those spoken here that have none."""
+    """Languages with a two-letter code besides, and those spoken here that have none."""
     codes = [one.alpha_3 for one in pycountry.languages if hasattr(one, "alpha_2")]
     return _sorted([(code, words.language_name(code)) for code in (*codes, "cnr", "rom")])
 
@@ -252,5 +252,5 @@ def _sorted(options: Sequence[tuple[str, str]]) -> Options:
 
 
 def is_long(field: FormField) -> bool:
-    """Return whether a choice of several has too many values to list them."""
+    """Whether a choice of several has too many values to list them."""
     return len(field.options) > _LISTED * 2

@@ -46,29 +46,28 @@ class MeetingAction:
 
 
 def address(sitting: Meeting, *parts: object) -> str:
-    """Return the address of a page of a sitting, with its moment, and nothing of a person."""
+    """A page of a sitting; its moment goes along, and nothing of a person."""
     path = "/".join(("/meeting", sitting.other, *(str(part) for part in parts)))
     return f"{path}?{urlencode({'since': format_utc(sitting.since)})}"
 
 
 def draft(sitting: Meeting, agency: str) -> str:
-    """Return the name under which a browser keeps the list of the people present."""
+    """The name under which a browser keeps who is present."""
     return f"{agency}/sitting/{sitting.other}/{format_utc(sitting.since)}"
 
 
 def recordings(
     sitting: Meeting, offered: Mapping[str, Offer], met: bool, protocol: Protocol, words: Words
 ) -> Sequence[Recording]:
-    """Return the forms of the actions to record on a case.
-
-    ``met`` says whether the meeting on the case is recorded.
-    """
+    """The forms of what is recorded of a case; ``met`` is whether the meeting on it is."""
     both = (sitting.own, sitting.other)
     agencies = tuple(
-        a.id for a in protocol.agencies if a.party in both and a.role not in (NODE, OVERSIGHT)
+        a.id
+        for a in protocol.working_agencies
+        if a.party in both and a.role not in (NODE, OVERSIGHT)
     )
     choices = {"host": both, "countries": both, "agencies": agencies, "responsible": agencies}
-    named = {a.id: words.things.proper_name(a.name) for a in protocol.agencies}
+    named = {a.id: words.things.agency(a) for a in protocol.agencies}
     return [
         _recording(
             kind,
@@ -105,7 +104,7 @@ def _recording(
 def recorded(
     entries: Iterable[TrailEntry], named: Mapping[str, str], words: Wording
 ) -> tuple[MeetingAction, ...]:
-    """Return the actions that were recorded in a sitting, in words."""
+    """What was recorded in a sitting, in words."""
     return tuple(
         MeetingAction(
             entry=entry,
@@ -127,6 +126,6 @@ class OwedCount:
 
 
 def owing(obligations: Sequence[Obligation], now: datetime) -> OwedCount:
-    """Count the obligations of one country, which come with the first due first."""
+    """The obligations of one country, the first due first, as the agenda has them."""
     due = next((one.due for one in obligations if one.due is not None), None)
     return OwedCount(len(obligations), due, urgency(due, now))

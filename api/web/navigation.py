@@ -24,11 +24,12 @@ RETENTION = NavigationEntry("nav.retention", "/retention")
 MISSING = NavigationEntry("nav.missing", "/missing")
 WAITING = NavigationEntry("nav.waiting", "/waiting")
 KEYS = NavigationEntry("nav.keys", "/keys")
+AGENCIES = NavigationEntry("nav.agencies", "/agencies")
 NEW = NavigationEntry("nav.new", "/cases/new")
 
 
 def sections(caller: Caller) -> Sequence[NavigationEntry]:
-    """Return the sections for the caller's role, in the order of the work."""
+    """Those for the caller's role, in the order of the work."""
     role = caller.agency.role
     if role == NODE:
         return ()
@@ -43,5 +44,6 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         *((MISSING,) if role == COORDINATOR else ()),
         *((WAITING,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((KEYS,) if role == COORDINATOR else ()),
+        AGENCIES,
         VERIFY,
     )

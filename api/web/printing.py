@@ -35,10 +35,7 @@ class Printing:
     """What agencies and the case's actions are called."""
 
     def summary(self, dues: Iterable[DueStep]) -> bytes:
-        """Print the state of the case, and its actions.
-
-        Raises ``NotRendered``.
-        """
+        """What stands in the case, and its actions. Raises ``NotRendered``."""
         texts, case = self.words.texts, self.case
         content = {
             "about": [*self._about(), shown(self._levels())],
@@ -53,10 +50,7 @@ class Printing:
         return set_pages(template("case_summary.typ"), frame, content)
 
     def trail(self) -> bytes:
-        """Print every event of the case, with its changes.
-
-        Raises ``NotRendered``.
-        """
+        """Every event of the case, with what it changed. Raises ``NotRendered``."""
         texts = self.words.texts
         content = {
             "about": [shown(f"{texts.text('case')} {self.case.case_id}"), *self._about()],
@@ -79,7 +73,7 @@ class Printing:
 
     def _about(self) -> list[Shown]:
         text, things = self.words.texts.text, self.words.things
-        agency = things.proper_name(self.caller.agency.name)
+        agency = things.agency(self.caller.agency)
         return [
             shown(text("print.by", agency=agency, moment=things.moment(self.at))),
             shown(text("print.stands", position=self.position)),
@@ -110,7 +104,7 @@ class Printing:
         return what, text(when, day=things.day(due.date())), self._owes(one.step)
 
     def _owes(self, step: StepView) -> str:
-        """Name the country that a step waits for: on paper, no reader is "your country"."""
+        """By name: on paper, no reader is "your country"."""
         things = self.words.things
         country = things.country(step.party) if step.party else self.words.texts.text("turn.any")
         if step.agency is not None:

@@ -22,13 +22,10 @@ def print_sitting(
     words: Words,
     now: datetime,
 ) -> bytes:
-    """Print the actions on each case discussed, and the cases that were not.
-
-    Raises ``NotRendered``.
-    """
+    """What was recorded of each case discussed, and which were not. Raises ``NotRendered``."""
     text, things = words.texts.text, words.things
     named = names(caller.protocol, (), things)
-    agency = things.proper_name(caller.agency.name)
+    agency = things.agency(caller.agency)
     countries = ", ".join(things.country(party) for party in (sitting.own, sitting.other))
     every = tuple(cases)
     discussed = [one for one in every if one.discussed]
@@ -64,7 +61,7 @@ def print_sitting(
 
 
 def _case(one: SharedCase, words: Words) -> str:
-    """Name a case by its whole number: on paper, there is no link to follow."""
+    """By its whole number: on paper, there is no link to follow."""
     return f"{words.texts.text('case')} {one.view.case_id}"
 
 

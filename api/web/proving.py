@@ -50,10 +50,7 @@ def to_prove(
 
 
 def _acts(node: Node, ledger_id: UUID, key_ids: Collection[str]) -> list[int]:
-    """Return the positions of the adoption, and of each act on one of the keys.
-
-    Such an act registers or ends the key.
-    """
+    """The positions of the adoption, and of each act that registers or ends one of the keys."""
     with node.database.connection() as connection:
         rows = connection.execute(
             _ACTS, {"ledger_id": ledger_id, "kinds": list(_KEY_ACTS)}, prepare=True
@@ -72,7 +69,7 @@ def _acts(node: Node, ledger_id: UUID, key_ids: Collection[str]) -> list[int]:
 
 
 def _key_of(fields: Any) -> str | None:
-    """Return the id of the key that an act is about."""
+    """The id of the key that an act is about."""
     if "grant" in fields:
         return key_id(from_public(KeyGrant.model_validate(fields["grant"]).key))
     found: str | None = fields.get("key_id")

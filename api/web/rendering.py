@@ -65,13 +65,13 @@ def _templates() -> Environment:
 
 
 def _troubles(request: Request) -> list[Trouble]:
-    """Return the troubles that make this node not ready, which every page shows."""
+    """What makes this node not ready; every page says it."""
     node: Node | None = getattr(request.app.state, "node", None)
     return [] if node is None else of_effect(node.troubles, at_least=Effect.NOT_READY)
 
 
 def _keys_end(caller: Caller | None) -> list[EndingKey]:
-    """Return the keys that end soon, of those that concern the caller."""
+    """The keys that end soon, of whose end the caller is to know."""
     if caller is None:
         return []
     registry = caller.registry
@@ -82,10 +82,9 @@ def _keys_end(caller: Caller | None) -> list[EndingKey]:
 def page(
     request: Request, template: str, caller: Caller | None, *, status: int = 200, **values: Any
 ) -> HTMLResponse:
-    """Return a page for the caller; ``caller`` is ``None`` if nobody is signed in.
+    """A page for who asks; ``caller`` is ``None`` where nobody is signed in.
 
-    The page names its own path, ``here``, only if the path was found: another path could be
-    anything.
+    It names its own path, ``here``, only where it is found: another path could be anything.
     """
     words, language = Words.of(request), language_of(request)
     content = (

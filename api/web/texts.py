@@ -26,22 +26,19 @@ class PageTexts:
         self._known = gettext.GNUTranslations(compiled)
 
     def text(self, name: str, **values: object) -> str:
-        """Return one text.
-
-        Raises ``KeyError`` if no text has this name.
-        """
+        """One text. Raises ``KeyError`` for a name that there is not."""
         found = self.find(name)
         if found is None:
             raise KeyError(name)
         return found.format(**values) if values else found
 
     def find(self, name: str) -> str | None:
-        """Return one text as it is, or ``None``."""
+        """One text as it is, or ``None``."""
         found = self._known.gettext(name)
         return None if found == name else found
 
     def count(self, name: str, number: int) -> str:
-        """Return a text in the form that a number asks for, with the number in it as ``{n}``."""
+        """A text in the form that a number asks for, the number in it as ``{n}``."""
         found = self._known.ngettext(name, f"{name}.many", number)
         if found in (name, f"{name}.many"):
             raise KeyError(name)
@@ -50,5 +47,5 @@ class PageTexts:
 
 @cache
 def texts(language: Language) -> PageTexts:
-    """Return the texts of a language; its catalogue is read once."""
+    """The texts of a language, its catalogue read once."""
     return PageTexts(language)

@@ -39,9 +39,8 @@ class Janitor(PeriodicWorker):
         *,
         patience: timedelta = _ORPHAN_AGE,
     ) -> None:
-        """Prepare the janitor.
+        """``troubles`` finds those of the clock, while which nothing is removed.
 
-        ``troubles`` finds the troubles of the clock. Nothing is removed while there is one.
         ``patience`` is how long disclosures must have been seen without their action.
         """
         self._troubles = troubles

@@ -23,9 +23,9 @@ SOURCE = "en"
 
 @cache
 def messages(language: str) -> Mapping[str, str]:
-    """Return the messages of a language by id, without those that have no text.
+    """The messages of a language by id, those without a text left out.
 
-    Raises ``FileNotFoundError`` if the language has no catalogue.
+    Raises ``FileNotFoundError`` for a language that has no catalogue.
     """
     content = BytesIO((_directory() / _file(language)).read_bytes())
     catalogue = read_po(content, locale=language)
@@ -33,19 +33,19 @@ def messages(language: str) -> Mapping[str, str]:
 
 
 def missing(language: str) -> tuple[str, ...]:
-    """Return the ids of the messages that a language needs and does not have."""
+    """The ids of the messages that a language needs and has not."""
     return tuple(sorted(required() - messages(language).keys()))
 
 
 def unused(language: str) -> tuple[str, ...]:
-    """Return the ids of the messages that no code asks for."""
+    """The ids of the messages that nothing asks for."""
     return tuple(sorted(messages(language).keys() - required()))
 
 
 def completed(language: str) -> bytes:
-    """Return the ``.po`` file of a language with exactly the messages it needs, sorted by id.
+    """The ``.po`` file of a language with exactly the messages it needs, sorted by id.
 
-    Messages without a text are there to be filled in; the English text stands above each.
+    Those without a text are there to be filled in; the English text stands above each.
     """
     texts, source = messages(language), messages(SOURCE)
     catalogue = Catalog(locale=language, project="case-ledger", fuzzy=False, charset="utf-8")

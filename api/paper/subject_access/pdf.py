@@ -32,10 +32,7 @@ _RIGHTS = (
 
 
 def render(file: SubjectFile) -> bytes:
-    """Return the PDF, the same bytes for the same file.
-
-    Raises ``NotRendered``.
-    """
+    """The PDF, the same bytes for the same file. Raises ``NotRendered``."""
     words = wording(file.language)
     frame = PageFrame(
         language=file.language,
@@ -75,7 +72,7 @@ class _AccessPage:
         }
 
     def _erased(self) -> Shown | None:
-        """Return when and why the data was erased, in one paragraph."""
+        """When and why the data was erased, in one paragraph."""
         file, text = self.file, self.words.text
         if file.erased_at is None:
             return None
@@ -98,10 +95,7 @@ class _AccessPage:
         yield "made_at", self._moment(file.made_at)
 
     def _sections(self) -> Iterable[tuple[str, str, list[HeldField]]]:
-        """Yield the held fields in sections: heading, readers, and the fields.
-
-        The groups stand in their own order.
-        """
+        """What is held: heading, who reads it, and the fields, groups in their own order."""
         personal = self.words.text("held.personal_intro")
         for group in FieldGroup:
             fields = [h for h in self.file.held if h.group is group]
@@ -121,7 +115,7 @@ class _AccessPage:
         }
 
     def _recorded(self, together: list[HeldField]) -> dict[str, Any]:
-        """Return the fields of one action, under a line with its agency, time and kind."""
+        """What one action recorded, under one line that says who, when and with what act."""
         first = together[0]
         by = self.words.text(
             "held.by",

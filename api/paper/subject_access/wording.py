@@ -18,6 +18,7 @@ from api.client.schemas.personal import Language
 from api.paper.subject_access.catalogues import SOURCE, messages
 from api.paper.subject_access.messages import value_id
 from api.paper.subject_access.value_shapes import Plain, shape
+from ledger.procedure.protocol import Agency
 from ledger.vocabulary.types import UtcDatetime
 
 LOCALES: Mapping[Language, str] = {"sq": "sq", "cnr": "sr_Latn_ME", "en": "en_GB"}
@@ -40,7 +41,7 @@ class Wording:
         self._locale = Locale.parse(LOCALES[language])
 
     def text(self, name: str, **values: str) -> str:
-        """Return one of the document's fixed texts, with its ``{places}`` filled in."""
+        """One of the document's fixed texts, its ``{places}`` filled in."""
         return self._message(f"text.{name}", name).format(**values)
 
     def kind(self, kind: str) -> str:
@@ -50,29 +51,34 @@ class Wording:
         return self._message(f"field.{field}", field)
 
     def picked(self, value: StrEnum) -> str:
-        """Return the label of a picklist's value."""
+        """The label of a picklist's value."""
         return self._message(value_id(value), value.value)
 
     def change(self, change: str) -> str:
-        """Return the sentence on a change of the protocol, with ``{places}`` for its values."""
+        """The sentence on a change of the protocol, with ``{places}`` for its values."""
         return self._message(f"change.{change}", change)
 
     def role(self, role: str) -> str:
         return self._message(f"role.{role}", role)
 
     def proper_name(self, name: str) -> str:
-        """Translate a name of the protocol that ships with the ledger, or return it as it is."""
+        """A name of the protocol that ships with the ledger, translated; another as it is."""
         message = _proper_names().get(name)
         return name if message is None else self._message(message, name)
 
+    def agency(self, agency: Agency) -> str:
+        """An agency's name: as its country gave it in this language, or else of the catalogue."""
+        given = (agency.names or {}).get(self.language)
+        return self.proper_name(agency.name) if given is None else given
+
     def country(self, code: str) -> str:
-        """Return a country's name, from its ISO 3166-1 code."""
+        """A country's name, from its ISO 3166-1 code."""
         return str(
             self._messages.get(f"country.{code}") or self._locale.territories.get(code) or code
         )
 
     def language_name(self, code: str) -> str:
-        """Return a language's name, from its ISO 639-3 code."""
+        """A language's name, from its ISO 639-3 code."""
         known = pycountry.languages.get(alpha_3=code)
         short = getattr(known, "alpha_2", code)
         own = self._messages.get(f"language.{code}") or self._locale.languages.get(short)
@@ -82,7 +88,7 @@ class Wording:
         return format_date(day, "long", locale=self._locale)
 
     def moment(self, moment: datetime) -> str:
-        """Return a day and the time of day, in UTC."""
+        """A day and the time of day, in UTC."""
         return f"{self.day(moment.date())} {moment:%H:%M}"
 
     def number(self, number: Decimal) -> str:
@@ -91,7 +97,7 @@ class Wording:
     def value(
         self, kind: str, field: str, value: JsonValue, named: Mapping[str, str]
     ) -> tuple[str, ...]:
-        """Return the value of an action's field, a line for each item of a list.
+        """The value of an action's field, a line for each item of a list.
 
         ``named`` has the names of agencies by id and of the case's actions by id.
         """
@@ -137,13 +143,13 @@ class Wording:
 
 @cache
 def wording(language: Language) -> Wording:
-    """Return the wording of a language; its catalogue is read once."""
+    """The wording of a language, its catalogue read once."""
     return Wording(language)
 
 
 @cache
 def _proper_names() -> Mapping[str, str]:
-    """Return the ids of the messages that are proper names, by the protocol's name."""
+    """The ids of the messages that are proper names, by the name that the protocol states."""
     return {
         text: message
         for message, text in messages(SOURCE).items()

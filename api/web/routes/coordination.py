@@ -38,10 +38,9 @@ def board(
     after: UUID | None = None,
     before: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
 ) -> Response:
-    """Show both sides' obligations, open requests, legal bases in force, and duplicates.
+    """Both sides' obligations, open requests, legal bases in force, and duplicates.
 
-    With ``show`` the page has one list alone, from a place on: ``owes`` of a country, or of any
-    party.
+    With ``show`` one list alone, from a place on: ``owes`` of a country, or of any party.
     """
     if caller.agency.role not in (COORDINATOR, OVERSIGHT):
         raise Refusal(
@@ -77,7 +76,7 @@ def board(
 
 @router.get("/retention")
 def retention(request: Request, node: TheNode, caller: TheCaller) -> Response:
-    """Show the cases that retention will erase, those on hold, and those that are erased."""
+    """What will be erased because its period of retention ends, what is held, what is erased."""
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
     party, protocol = caller.agency.party, caller.protocol
@@ -97,7 +96,7 @@ def retention(request: Request, node: TheNode, caller: TheCaller) -> Response:
 
 @router.get("/missing")
 def missing(request: Request, node: TheNode, caller: TheCaller) -> Response:
-    """Show the parts that the country's vault must hold and lacks, and which nodes were asked."""
+    """What the country's vault must hold by the ledger and lacks, and who was asked for it."""
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
     party, patience = caller.agency.party, timedelta(seconds=node.settings.missing_after_seconds)
@@ -139,8 +138,8 @@ def keys(request: Request, caller: TheCaller) -> Response:
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
     now, protocol = clock.now(), caller.protocol
-    agencies = [a for a in protocol.agencies if a.party == caller.agency.party and a.role != NODE]
-    own = {a.id for a in agencies}
+    every = [a for a in protocol.agencies if a.party == caller.agency.party and a.role != NODE]
+    own, agencies = {a.id for a in every}, [a for a in every if a.retired_at is None]
     held = sorted(
         (key for key in caller.registry.keys.values() if key.agency in own),
         key=lambda key: (key.agency, key.valid_from),
@@ -165,7 +164,7 @@ def keys(request: Request, caller: TheCaller) -> Response:
 
 
 def _duplicates(node: Node, caller: Caller) -> list[Duplicate]:
-    """Return the duplicates of the coordinator's own country, and none for other callers."""
+    """Those of the coordinator's own country; nobody else is told of any."""
     party = caller.agency.party
     if caller.agency.role != COORDINATOR or not node.vaults.has(party):
         return []

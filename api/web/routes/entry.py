@@ -23,7 +23,7 @@ _MAX_FORM = 2_000
 
 @router.get("/")
 def first(request: Request, node: TheNode) -> Response:
-    """Redirect to the caller's work, or to the sign-in."""
+    """Where the work is, or where one signs in."""
     signed_in = session_secret(node, request) is not None
     return RedirectResponse("/cases" if signed_in else "/sign-in", 303, dict(PAGE_HEADERS))
 
@@ -32,7 +32,7 @@ def first(request: Request, node: TheNode) -> Response:
 def sign_in(request: Request, node: TheNode, return_to: ReturnTo = "/cases") -> Response:
     """Sign in at the agency's provider, or by its key in this browser."""
     protocol = node.ledger.adopted().protocol_today(clock.now())
-    agencies = [a for a in protocol.agencies if node.serves_people(a)]
+    agencies = [a for a in protocol.working_agencies if node.serves_people(a)]
     parties = [p for p in protocol.parties if any(a.party == p.code for a in agencies)]
     return page(
         request,
@@ -68,7 +68,7 @@ def _remember(node: Node, answer: Response, language: str) -> None:
 
 @router.get("/favicon.ico")
 def icon() -> Response:
-    """Return the icon, which browsers ask for here beside a file such as a PDF."""
+    """The icon, which browsers look for here beside what is no page, such as a PDF."""
     return RedirectResponse(assets().url("icon.svg"), 303, dict(PAGE_HEADERS))
 
 
@@ -76,7 +76,7 @@ def icon() -> Response:
 def static_file(
     version: Annotated[str, Path(max_length=64)], name: Annotated[str, Path(max_length=200)]
 ) -> Response:
-    """Return a file that pages need, of this version of the program."""
+    """A file that pages need, of this version of the program."""
     found = assets().find(version, name)
     if found is None:
         raise Refusal(Ground.UNKNOWN, "no-such-resource", "There is no such file.")

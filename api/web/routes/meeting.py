@@ -49,7 +49,7 @@ class _Meeting:
     at_least: int | None
 
     def agenda(self, also: UUID | None = None) -> tuple[tuple[SharedCase, ...], int]:
-        """Return the agenda, and the position up to which it is certain."""
+        """The agenda, and up to where in the ledger it reaches for certain."""
         views = ("case_views", "obligations", "audit_trail")
         for view in views:
             wait_for(self.node, view, self.at_least)
@@ -66,10 +66,9 @@ def the_meeting(
     since: Since = None,
     at_least: AtLeast = None,
 ) -> _Meeting:
-    """Return the sitting with a country: since a moment, or since the day began (UTC).
+    """The sitting with a country: since a moment, or since the day began (UTC).
 
-    Raises ``Refusal`` if the caller is no coordinator, or if the country is no other country of the
-    protocol.
+    Raises ``Refusal`` for who is no coordinator, and for what is no other country of the protocol.
     """
     _check_coordinator(caller)
     own = caller.agency.party
@@ -85,7 +84,7 @@ TheMeeting = Annotated[_Meeting, Depends(the_meeting)]
 
 @router.get("/meeting")
 def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Response:
-    """Show the countries to meet with: those with which open cases are shared."""
+    """With which country: those with which open cases are shared."""
     _check_coordinator(caller)
     own, now = caller.agency.party, _now()
     others = caller.protocol.party_codes - {own}
@@ -104,7 +103,7 @@ def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Respon
 
 @router.get("/meeting/{country}")
 def show_agenda(request: Request, meeting: TheMeeting) -> Response:
-    """Show the open cases that both countries are party to, in the order to go through them."""
+    """The open cases that both countries are party to, in the order to go through them."""
     caller, sitting = meeting.caller, meeting.sitting
     cases, position = meeting.agenda()
     now, words = _now(), Words.of(request)
@@ -132,7 +131,7 @@ def show_agenda(request: Request, meeting: TheMeeting) -> Response:
 
 @router.get("/meeting/{country}/summary")
 def show_summary(request: Request, meeting: TheMeeting) -> Response:
-    """Show the actions on each case in the sitting, and the cases that were not reached."""
+    """What was recorded of each case in the sitting, and which cases were not reached."""
     caller, sitting = meeting.caller, meeting.sitting
     cases, position = meeting.agenda()
     words = Words.of(request).things
@@ -151,7 +150,7 @@ def show_summary(request: Request, meeting: TheMeeting) -> Response:
 
 @router.get("/meeting/{country}/summary.pdf")
 async def print_summary(request: Request, meeting: TheMeeting) -> Response:
-    """Print the summary of the sitting."""
+    """The same to print."""
     costly: Costly = request.app.state.costly
     return await costly.run(meeting.caller.agency.id, _printed_summary, request, meeting)
 
@@ -166,14 +165,18 @@ def _printed_summary(request: Request, meeting: _Meeting) -> Response:
 
 @router.get("/meeting/{country}/{case_id}")
 def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Response:
-    """Show one case: all that the teams need to discuss it, and the forms for their agreements."""
+    """One case: what the teams need to discuss it, and the forms of what they agree."""
     node, caller, sitting = meeting.node, meeting.caller, meeting.sitting
     cases, position = meeting.agenda(case_id)
     shared = _shared(cases, case_id)
     protocol, words, now = caller.protocol, Words.of(request), _now()
     case, trail = recorded_case(node, case_id), trail_of(node, caller, case_id)
     told = rows(
-        trail, case_fields(node, caller, case_id), dict(handovers(trail)), protocol, words.things
+        trail,
+        case_fields(node, caller, case_id),
+        dict(handovers(trail)),
+        caller.registry.agreement,
+        words.things,
     )
     offered = offers(case.state, case.history, caller.agency, protocol, now, caller.key_id or "")
     named = names(protocol, trail, words.things)
@@ -206,10 +209,7 @@ def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Respons
 
 
 def _check_coordinator(caller: Caller) -> None:
-    """Check that the caller is a coordinator.
-
-    Raises ``Refusal`` (``coordinators-only``) if not.
-    """
+    """Raises ``Refusal`` (``coordinators-only``)."""
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
 
@@ -230,7 +230,7 @@ def _day_of(moment: datetime) -> datetime:
 
 
 def _end_of(day: str | None) -> datetime | None:
-    """Return the end of a day on which something is due."""
+    """When a day is over on which something is due."""
     if day is None:
         return None
     return datetime.fromisoformat(day).replace(hour=23, minute=59, second=59, tzinfo=UTC)

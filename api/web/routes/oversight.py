@@ -31,7 +31,7 @@ def replay(
     case_id: CaseId,
     version: Annotated[int | None, Query(ge=1, le=100_000)] = None,
 ) -> Response:
-    """Show the case as it was known after each of its actions."""
+    """The case as it was known after each of its actions."""
     view = own_case(node, caller, case_id)
     trail = trail_of(node, caller, case_id)
     seen = min(version or len(trail), len(trail))
@@ -70,11 +70,11 @@ def audit_trail(
     party: Country | Annotated[str, Query(pattern="^$")] | None = None,
     stage: Annotated[str | None, Query(max_length=60)] = None,
 ) -> Response:
-    """Show the filtered trail: agency, action, time, signature and changes of each event."""
+    """Who did what, when, under which signature, and what it changed; filtered."""
     view = own_case(node, caller, case_id)
     trail = trail_of(node, caller, case_id)
     words, protocol = Words.of(request).things, caller.protocol
-    told = rows(trail, HeldFields(), dict(handovers(trail)), protocol, words)
+    told = rows(trail, HeldFields(), dict(handovers(trail)), caller.registry.agreement, words)
     asked = {"kind": kind, "agency": agency, "party": party, "stage": stage}
     chosen = {name: value or "" for name, value in asked.items()}
     shown = [

@@ -30,7 +30,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 async def print_summary(
     request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
 ) -> Response:
-    """Print the state of a case, and its actions in order."""
+    """What stands in a case, and its actions in order."""
     costly: Costly = request.app.state.costly
     return await costly.run(caller.agency.id, _summary, request, node, caller, case_id, at_least)
 
@@ -55,7 +55,7 @@ def _summary(
 async def print_trail(
     request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
 ) -> Response:
-    """Print every event of a case, with its changes."""
+    """Every event of a case, with what it changed."""
     costly: Costly = request.app.state.costly
     return await costly.run(caller.agency.id, _trail, request, node, caller, case_id, at_least)
 
@@ -87,7 +87,7 @@ def _printing(
         at=clock.now(),
         case=view,
         position=position,
-        rows=rows(trail, held, dict(handovers(trail)), protocol, words.things),
+        rows=rows(trail, held, dict(handovers(trail)), caller.registry.agreement, words.things),
         named=names(protocol, trail, words.things),
     )
 

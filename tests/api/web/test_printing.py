@@ -252,7 +252,7 @@ def a_printing(agencies: Agencies, language: Language, trail: Any) -> Printing:
         at=datetime(2026, 6, 1, 8, tzinfo=UTC),
         case=CaseView.model_construct(case_id=CASE),
         position=len(trail),
-        rows=rows(trail, HeldFields(), {}, protocol, words.things),
+        rows=rows(trail, HeldFields(), {}, Agreement.of(protocol), words.things),
         named=names(protocol, trail, words.things),
     )
 
