@@ -615,7 +615,7 @@ class Registry:
         """What is to be said of events that hold."""
 
     def take(self, position: int, event: Event) -> None:
-        """Check an event's signature, and take in what it changes."""
+        """Check an event's signature, and take in its changes."""
         try:
             self._take(position, event)
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -693,7 +693,7 @@ class Registry:
                 announced.setdefault(subject, datetime.fromisoformat(event.recorded_at))
 
     def _judge_by(self, protocol: dict[str, Any]) -> None:
-        """Take what a text of the protocol says of parties, agencies and rules."""
+        """Take the parties, agencies and rules of a text of the protocol."""
         self.edition = protocol.get("edition", 1)
         self.parties = {party["code"] for party in protocol["parties"]}
         agencies = protocol["agencies"]
@@ -846,7 +846,7 @@ class Registry:
         )
 
     def _propose_agency(self, event: Event) -> None:
-        """A country registers, invites or retires an agency; a second party confirms oversight."""
+        """Register, invite or retire an agency of a country; a second party confirms oversight."""
         act, party = event.act, self._coordinator_of(event)
         agency = act["agency"]
         waiting = {fields["agency"] for _, fields, _ in self.agency_proposals.values()}
@@ -883,7 +883,7 @@ class Registry:
             self.roles[agency], self.owners[agency] = act["role"], party
 
     def _owner_of_key(self, kind: str, act: dict[str, Any]) -> str:
-        """Whose key an act registers, revokes or declares compromised."""
+        """Return the agency whose key an act registers, revokes or declares compromised."""
         registers = kind == "key_registered"
         return str(act["grant"]["agency"] if registers else self.keys[act["key_id"]][0])
 

@@ -129,7 +129,7 @@ class Assertions:
             )
 
     def forget_expired(self) -> int:
-        """Remove what can no longer be replayed. Returns how many."""
+        """Remove the used assertions that can no longer be replayed, and return their number."""
         with self._database.connection() as connection:
             return connection.execute(
                 "DELETE FROM access.used_assertions WHERE expires_at < now()"
@@ -137,10 +137,10 @@ class Assertions:
 
 
 def _at_any(moments: Sequence[datetime], check: Callable[[datetime], T]) -> T:
-    """Return what ``check`` gives at the first of the moments that it does not refuse.
+    """Return the result of ``check`` at the first of the moments that it does not refuse.
 
-    Raises the first moment's ``Refusal`` where it refuses at each. So a node whose clock differs
-    from others goes on answering those whose clocks are right.
+    So a node whose clock differs from others still answers callers whose clocks are right. Raises
+    the first moment's ``Refusal`` if ``check`` refuses at each.
     """
     first, *others = moments
     try:

@@ -87,7 +87,7 @@ class Sessions:
             connection.execute("DELETE FROM access.sessions WHERE digest = %s", (_digest(secret),))
 
     def forget_expired(self) -> int:
-        """Remove what is over. Returns how many."""
+        """Remove the sessions that have ended, and return their number."""
         with self._database.connection() as connection:
             over = connection.execute(
                 "DELETE FROM access.sessions"

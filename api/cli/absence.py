@@ -69,9 +69,9 @@ def show(
     asked: AsAgencyOrJson,
     party: Annotated[str, typer.Argument(help="The party.")],
 ) -> None:
-    """List what was announced, decided and published without a party, as the node has recorded it.
+    """List a party's announced absences, and the decisions and publications without it.
 
-    For coordinators, oversight bodies and nodes.
+    The list is the node's record. For coordinators, oversight bodies and nodes.
     """
     with asked.client() as client:
         report = client.absence(party.upper())

@@ -90,7 +90,7 @@ class AsAgency(AtNode):
 
     @contextmanager
     def client(self, *, as_json: bool = False) -> Iterator[LedgerClient]:
-        """Give a client. What goes wrong in the block becomes a message and an exit code."""
+        """Give a client, and turn an error in the block into a message and an exit code."""
         with failures(as_json), self.connect(self.agency, self.key) as client:
             yield client
 
@@ -103,7 +103,7 @@ class AsAgencyOrJson(AsAgency):
 
     @contextmanager
     def client(self, *, as_json: bool = False) -> Iterator[LedgerClient]:
-        """Give a client. What goes wrong in the block becomes a message and an exit code."""
+        """Give a client, and turn an error in the block into a message and an exit code."""
         with AsAgency.client(self, as_json=as_json or self.as_json) as client:
             yield client
 

@@ -21,11 +21,11 @@ from ledger.system.fsync import sync_directory
 def keep_decision(
     settings: Settings, client: LedgerClient, signed: str, decision: str | None
 ) -> Path | None:
-    """Verify and keep the decision on what was sent. Returns its file, if one came.
+    """Verify and keep the signed decision on an action, and return its file, if one came.
 
-    It is verified by the policy of the settings, or by the log key beside the command's own keys;
-    where neither is there, it is kept unverified. Raises ``DecisionError`` for a decision that is
-    not the log's or is on another action.
+    It is verified by the policy of the settings, or by the log key beside the command's own keys.
+    If neither is there, it is kept unverified. Raises ``DecisionError`` for a decision that is not
+    signed by the log or is on another action.
     """
     if decision is None:
         return None

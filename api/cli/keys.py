@@ -41,7 +41,10 @@ app = typer.Typer(name="keys", help="Make, register, list and revoke keys.", no_
 
 
 def read_request(file: Path, owner: str) -> KeyRequest:
-    """Read what an agency hands to its coordinator. Raises ``ValueError`` for anything else."""
+    """Read the file that an agency hands to its coordinator.
+
+    Raises ``ValueError`` for any other file.
+    """
     try:
         request = KeyRequest.model_validate_json(read_ordinary(file))
     except ValidationError:

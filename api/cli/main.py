@@ -190,7 +190,7 @@ class Commands(TyperGroup):
             super().format_help(ctx, formatter)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
-        """Return the commands and options that begin with what was typed."""
+        """Return the commands and options that begin with the typed text."""
         with self._only_listed():
             return super().shell_complete(ctx, incomplete)
 
@@ -222,7 +222,7 @@ class Program(typer.Typer):
     """The program as the operating system starts it."""
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        """Run a command. What it writes is its user's alone, whatever the umask was."""
+        """Run a command; its files are readable by its user alone, whatever the umask was."""
         os.umask(0o077)
         return super().__call__(*given, **named)
 

@@ -223,7 +223,10 @@ def _take_in(
 
 
 def _typed(fingerprint: str) -> bool:
-    """Ask for the digits that are heard. They are not shown, so that nobody agrees unheard."""
+    """Ask for the digits that the other person reads out.
+
+    They are not shown, so that nobody agrees without hearing them.
+    """
     for _ in range(_ATTEMPTS):
         heard = typer.prompt("The 40 digits that you hear")
         if "".join(heard.split()) == "".join(fingerprint.split()):

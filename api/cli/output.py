@@ -32,7 +32,7 @@ def print_json(content: BaseModel | list[Any] | dict[str, Any]) -> None:
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
-    """Say what is wrong and what to do, and exit."""
+    """Print the fault and what to do, and exit."""
     # A person copies paths and commands from it: no line break, no markup read in it.
     err.print(f"[bold red]case-ledger:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)

@@ -433,7 +433,7 @@ def readings(
 
 
 def _text(file: Path) -> str:
-    """Read a text as it is: its line ends are part of what was signed."""
+    """Read a text as it is, since its line ends are part of the signed text."""
     try:
         return read_ordinary(file).decode("utf-8")
     except UnicodeDecodeError:
@@ -546,7 +546,7 @@ def _verified(
 
 
 def _report(report: Report, as_json: bool) -> None:
-    """Print what was found of events. Exits where they do not hold."""
+    """Print the result for the events, and exit if they do not hold."""
     if as_json:
         print_json(LedgerVerified.of(report))
     else:

@@ -60,14 +60,14 @@ class ActionsClient(Connection):
         return self.send(self.sign(action, case_id, action_id), case_id, case_version)
 
     def send(self, signed: SdJwt | str, case_id: UUID, case_version: int) -> Receipt:
-        """Record what was signed before; the same again gives the same receipt."""
+        """Record an action that was signed before; the same again gives the same receipt."""
         return self.submit(signed, case_id, case_version).receipt
 
     def submit(self, signed: SdJwt | str, case_id: UUID | None, case_version: int) -> Answered:
-        """Record what was signed before, on a case or on the protocol, with the signed receipt.
+        """Record a signed action, on a case or on the protocol, and return the signed receipt.
 
         Raises ``RefusedError``, ``WaitingError``, and ``httpx.RemoteProtocolError`` for an answer
-        that is no node's: then it is not known whether the action is recorded.
+        that is no node's: then the client cannot tell whether the action is recorded.
         """
         if case_id is None:
             return self._post("/v1/protocol/actions", signed, {})

@@ -58,7 +58,7 @@ class NodesClient(Connection):
         self._send_document("/v1/mailbox/outcomes/settled", SettledOutcomes(places=tuple(places)))
 
     def missing_parcels(self, sent: Sequence[SentDigest]) -> tuple[UUID, ...]:
-        """Return the ids of those of these parcels that the mailbox does not have."""
+        """Return the ids of the given parcels that the mailbox does not have."""
         response = self._send_document("/v1/mailbox/missing", SentDigests(sent=tuple(sent)))
         return MissingParcels.model_validate_json(response.content).missing
 
@@ -75,5 +75,5 @@ class NodesClient(Connection):
         return SubmissionPage.model_validate_json(response.content)
 
     def submissions(self, limit: int = 200) -> SubmissionPage:
-        """Return what other countries' nodes stated that they handed in."""
+        """Return other countries' nodes' statements of the actions that they handed in."""
         return self._get("/v1/submissions", SubmissionPage, {"limit": limit})

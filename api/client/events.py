@@ -79,8 +79,8 @@ class EventsClient(Connection):
         return self._request("GET", "/log/checkpoint").text
 
     def policies(self, *sizes: int) -> str:
-        """Return the policies that the parties adopted, with what proves them: not verified here.
+        """Return the policies that the parties adopted, with their proofs: not verified here.
 
-        ``sizes`` are of checkpoints older than the trusted policy that are to be proved too.
+        ``sizes`` are of checkpoints older than the trusted policy that need a proof too.
         """
         return self._request("GET", "/log/policies", params={"size": list(sizes)}).text

@@ -54,7 +54,7 @@ class ProtocolClient(Connection):
         return TypeAdapter(list[KeyProposalDocument]).validate_json(response.content)
 
     def absence(self, party: str) -> AbsenceReport:
-        """Return what was announced, decided and published without a party."""
+        """Return a party's announced absences, and the decisions and publications without it."""
         return self._get(f"/v1/parties/{party}/absence", AbsenceReport)
 
     def ready(self) -> Readiness:

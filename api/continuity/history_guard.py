@@ -62,7 +62,10 @@ class HistoryGuard:
         """Whether the parties made another node the ledger node, at the last look."""
 
     def look(self) -> Sequence[Trouble]:
-        """Compare, and return what is wrong. It is a check of readiness."""
+        """Compare the database with the history mark, and return the troubles.
+
+        It is a check of readiness.
+        """
         mark = self._file.read()
         if mark is not None:
             self._notice(mark)
@@ -127,7 +130,10 @@ class HistoryGuard:
             _log.error("a witness claims more events, without a proof", witness=name, size=size)
 
     def claims(self) -> Sequence[Trouble]:
-        """Return what witnesses claim. It is a check of readiness, and forbids nothing."""
+        """Return troubles for the witnesses' claims.
+
+        It is a check of readiness, and forbids nothing.
+        """
         return [
             Trouble(
                 rule="witness-ahead",
@@ -146,7 +152,7 @@ class HistoryGuard:
         _log.error("a witness holds less than it cosigned", witness=name, size=holds)
 
     def witness_follows(self, name: str) -> None:
-        """Forget that a witness was ahead: it cosigned what this ledger has."""
+        """Forget that a witness was ahead: it cosigned a checkpoint that this ledger has."""
         self._claimed.pop(name, None)
         if name in self._ahead:
             self._change(
@@ -166,9 +172,10 @@ class HistoryGuard:
         self._file.change(changed)
 
     def _notice(self, mark: HistoryMark) -> None:
-        """Forget what is known by heart, where the history is another than this process began with.
+        """Clear the caches if the history is another than the one that this process began with.
 
-        So that nothing of it is left anywhere, the process is then started anew where that can be.
+        Then the process is started again, if that is possible, so that no cached data is left
+        anywhere.
         """
         state = _state(mark)
         with self._lock:
@@ -274,10 +281,10 @@ def accept(
     by: str,
     why: str,
 ) -> OperatorDecision:
-    """Record an operator's decision to go on from what the database and the key files have.
+    """Record an operator's decision to go on from the present database and key files.
 
-    In the database first, then in the mark: a node reads the mark, and then records again. Raises
-    ``NothingToDecideError``.
+    The decision goes first into the database, then into the mark: a node reads the mark, and then
+    records again. Raises ``NothingToDecideError``.
     """
     made: list[OperatorDecision] = []
 

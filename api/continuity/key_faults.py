@@ -124,7 +124,10 @@ class KeyCheck:
         self._of_persons = KeyFaults()
 
     def look(self) -> Sequence[Trouble]:
-        """Compare, and return what is wrong. It is a check of readiness."""
+        """Compare the key files with their record, and return the troubles.
+
+        It is a check of readiness.
+        """
         now = time.monotonic()
         mark = self._file.read()
         if mark is None:

@@ -32,7 +32,10 @@ class SettingAside(PeriodicWorker):
             raise NothingMoreToDo
 
     def look(self) -> int:
-        """Take back what the ledger has again. Returns how many actions are still set aside."""
+        """Take back the set-aside actions that the ledger has again.
+
+        Returns how many actions are still set aside.
+        """
         return sum(self._look(vault) for vault in self._vaults)
 
     def _look(self, vault: Vault) -> int:

@@ -28,5 +28,5 @@ _FORMAT = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/s
 
 
 def save(console: Console, path: Path, title: str) -> None:
-    """Draw what ``console`` recorded."""
+    """Draw the recording of ``console``."""
     console.save_svg(str(path), title=title, code_format=_FORMAT)

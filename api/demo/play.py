@@ -74,10 +74,10 @@ class Players:
 def play(
     settings: Settings, *, keep_running: bool, as_json: bool, picture: Path | None = None
 ) -> None:
-    """Play the whole story on a database of its own. Raises ``DemoError``.
+    """Play the whole story on a database of its own.
 
-    The database is made anew each time; the ledger that `serve` keeps is not touched.
-    ``picture`` is where to draw what is printed, as SVG.
+    The database is made again each time; the ledger of `serve` is not touched. ``picture`` is the
+    file for the printed text, as SVG. Raises ``DemoError``.
     """
     wide = picture is not None or not Console().is_terminal
     console = Console(width=_WIDE if wide else None, record=picture is not None)

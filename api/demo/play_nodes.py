@@ -97,7 +97,7 @@ class World:
         return [a.id for a in self.protocol.agencies if a.role == COORDINATOR]
 
     def tell_until(self, number: int) -> None:
-        """Tell the story up to a step, with what is tried and refused on the way."""
+        """Play the story up to a step, with the attempts and refusals on the way."""
         while self.done < number:
             step = STORY[self.done]
             with self.client(step.agency) as client:
@@ -122,7 +122,7 @@ class World:
     def hand_in(self, at_most: int) -> list[tuple[Step, UUID]]:
         """Hand steps in while the ledger node is away: each is kept and waits.
 
-        It ends where a country would act on what only the other one knows of yet.
+        It ends where a country would act on an event that only the other country has yet.
         """
         waiting: list[tuple[Step, UUID]] = []
         acting: dict[str, str] = {}
@@ -173,7 +173,10 @@ def until(holds: Callable[[], bool], what: str) -> float:
 
 
 def play_nodes(settings: Settings, *, as_json: bool) -> None:
-    """Play it all, in a directory that is made anew. Raises ``DemoError``, ``MachineError``."""
+    """Play the whole story with several nodes, in a new directory.
+
+    Raises ``DemoError``, ``MachineError``.
+    """
     told = Narration(Console(), quiet=as_json)
     directory = settings.data_directory / "demo-nodes"
     shutil.rmtree(directory, ignore_errors=True)

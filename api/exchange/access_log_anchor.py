@@ -40,7 +40,7 @@ class AccessLogAnchor(PeriodicWorker):
         self.anchor()
 
     def anchor(self) -> int:
-        """Fix what was written since the last time. Returns how many logs."""
+        """Anchor the entries of the access logs since the last time, and return how many logs."""
         registry = self._ledger.registry()
         if registry is None:
             return 0

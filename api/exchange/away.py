@@ -58,7 +58,7 @@ def away_witnesses(
 
 
 def announced_absences(registry: Registry | None, parties: Collection[str]) -> Sequence[Trouble]:
-    """Return the trouble that tells a node of its own country's announced absence."""
+    """Return the trouble that this node's own country is announced as absent."""
     return [
         Trouble(
             rule="absence-announced",
@@ -96,7 +96,10 @@ class PresenceDeclarer(PeriodicWorker):
         self.declare()
 
     def declare(self) -> int:
-        """Declare who is announced as absent and is here. Returns how many declarations."""
+        """Declare the presence of own parties that are announced as absent.
+
+        Returns how many declarations.
+        """
         registry = self._ledger.registry()
         count = 0
         for one in _open(registry, self._parties):

@@ -82,7 +82,7 @@ class DisclosureExchange(PeriodicWorker):
         return _BETWEEN_BATCHES_SECONDS if is_full or is_sent else None
 
     def queue(self) -> bool:
-        """Queue what one more batch of events asks for. Returns whether more may wait."""
+        """Queue the fields of one more batch of events, and return whether more may wait."""
         head = self._ledger.head()
         log = self._log()
         registry = self._ledger.registry() if (log, head) != self._done else None
@@ -107,8 +107,10 @@ class DisclosureExchange(PeriodicWorker):
                     yield _Way(vault, recipient, log)
 
     def _stands(self, way: _Way) -> int:
-        """Up to which event all was queued. A crash may take back what the database has of it:
-        then it is queued again, to no effect, once this process begins anew.
+        """Return the position of the event up to which all was queued.
+
+        A crash may take back the end of the database's progress: then the same is queued again, to
+        no effect, once this process begins again.
         """
         if way.name not in self._reached:
             self._reached[way.name] = way.vault.progress(way.work)

@@ -104,12 +104,12 @@ class DuplicateMatcher(PeriodicWorker):
         return 0.0
 
     def look(self) -> None:
-        """Say that there is something to tell another country."""
+        """Wake the matcher, since there is something to send to another country."""
         self._is_told = True
         self.wake()
 
     def step(self) -> bool:
-        """Do what is due, some of each. Returns whether anything was."""
+        """Do some of each piece of work that is due, and return whether anything was due."""
         registry = self._ledger.registry()
         if registry is None:
             return False
@@ -132,7 +132,7 @@ class DuplicateMatcher(PeriodicWorker):
         return moved
 
     def _follow(self, vault: Vault, protocol: Protocol) -> bool:
-        """Note the country's own cases, and who is party to them by now."""
+        """Note the country's own cases, and the present parties of each."""
         after, head = vault.progress(WORK), self._ledger.head()
         upto = min(head, after + _BATCH)
         if upto <= after:
@@ -203,7 +203,7 @@ class DuplicateMatcher(PeriodicWorker):
             vault.duplicates.put_tokens(one, key.id, tokens(key.secret, known))
 
     def _tell(self, vault: Vault, other: str, registry: Registry) -> bool:
-        """Send ``other`` what it has not got yet."""
+        """Send ``other`` the tokens, withdrawals and duplicates that it does not have yet."""
         kept, moved = vault.duplicates, False
         for reference in kept.to_withdraw(other, _AT_ONCE):
             withdrawn = TokensWithdrawn(reference=reference)
@@ -267,11 +267,11 @@ class DuplicateMatcher(PeriodicWorker):
         return is_due
 
     def take_in(self, vault: Vault, parcel: Parcel, content: Content, registry: Registry) -> None:
-        """Take in what another country's node says.
+        """Take in a message from another country's node.
 
-        Raises ``NotHereYetError`` while this node's copy of the ledger lacks what it stands on,
-        ``QuotaUsedUpError`` where it has to wait for another day, and ``ParcelError`` for what is
-        not the sender's to say.
+        Raises ``NotHereYetError`` while this node's copy of the ledger lacks the events that the
+        message depends on, ``QuotaUsedUpError`` if the message must wait for another day, and
+        ``ParcelError`` if the sender may not state it.
         """
         if not isinstance(content, Message):
             raise ParcelError("not-a-message", "it is no message on duplicates")
@@ -328,7 +328,10 @@ class DuplicateMatcher(PeriodicWorker):
 
 
 def keep(vault: Vault, matches: Iterable[Match]) -> None:
-    """Store what was found here; the other country is told later. Raises ``QuotaUsedUpError``."""
+    """Store the matches that were found here; they are sent to the other country later.
+
+    Raises ``QuotaUsedUpError``.
+    """
     for match in matches:
         try:
             is_new = vault.duplicates.found(match, clock.now(), told=False)

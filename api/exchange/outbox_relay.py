@@ -86,7 +86,7 @@ class _Answers:
         return [action_id for action_id, asked in self.asked.items() if asked.again_at > now]
 
     def ask_again(self, action_id: UUID, now: float, said: str | None) -> None:
-        """Note that no decision came; ``said`` is what came instead of one that should have."""
+        """Note that no decision came; ``said`` is the answer that came instead of a decision."""
         self.unsure.add(action_id)
         asked = self.asked.setdefault(action_id, _Attempts())
         asked.again_at = now + _LATER_SECONDS[min(asked.times, len(_LATER_SECONDS) - 1)]
@@ -153,7 +153,7 @@ class OutboxRelay(PeriodicWorker):
         self._when_decided()
 
     def troubles(self) -> Sequence[Trouble]:
-        """Return what is wrong with the answers that come back."""
+        """Return the troubles with the answers of the ledger node."""
         strange = [a for a in list(self._answers.asked.values()) if a.strange >= _STRANGE_ANSWERS]
         if not strange and not self._answers.unsigned:
             return ()
@@ -174,7 +174,10 @@ class OutboxRelay(PeriodicWorker):
         )
 
     def _step(self) -> float | None:
-        """Send what is due. Raises ``UndecidedError`` where the ledger node decided on nothing."""
+        """Send the actions that are due.
+
+        Raises ``UndecidedError`` if the ledger node decided on nothing.
+        """
         if not self._began:
             self._seq, self._began = self._outbox.last_seq(), True
         due = self._due()
@@ -273,7 +276,7 @@ class OutboxRelay(PeriodicWorker):
         return decision
 
     def _check_decisions(self) -> None:
-        """Hold each decision against the copy, where that has the events that it stands on."""
+        """Compare each decision with the copy, if that has the events that the decision names."""
         with self._checking:
             events = LedgerEvents(self._ledger)
             for action in self._outbox.unchecked(events.size):

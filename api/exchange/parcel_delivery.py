@@ -93,9 +93,9 @@ class ParcelDelivery:
     def send(
         self, vault: Vault, recipient: str, registry: Registry, message: Content, about: UUID | None
     ) -> None:
-        """Hand in a message. The module that sends it keeps what it says until this returns.
+        """Hand in a message; the sending module keeps its content until this returns.
 
-        Raises ``QuotaError`` where the mailbox takes no more now.
+        Raises ``QuotaError`` if the mailbox takes no more now.
         """
         key = registry.country_keys[recipient]
         parcel = sealed_parcels.pack(
@@ -158,9 +158,10 @@ class ParcelDelivery:
     def _presentations(
         self, vault: Vault, recipient: str, due: Sequence[SentParcel]
     ) -> list[tuple[SentParcel, Presentation]]:
-        """Make what is due of what the vault holds. What it holds nothing of is forgotten.
+        """Make the due presentations from the vault's fields.
 
-        Where the key of one person is missing, only what is of that person waits.
+        A parcel for which the vault holds nothing is forgotten. If the key of one person is
+        missing, only that person's parcels wait.
         """
         made: list[tuple[SentParcel, Presentation]] = []
         for release, group in groupby(
@@ -197,7 +198,7 @@ class ParcelDelivery:
         ]
 
     def _take_back(self, vault: Vault, parcels: Sequence[SentParcel]) -> None:
-        """Forget parcels that the recipient is not to have, and remove those that wait for it."""
+        """Forget parcels that the recipient must not have, and remove those that wait for it."""
         if waiting := [one.id for one in parcels if one.digest is not None]:
             try:
                 taken = self._post.take_back(vault.party, waiting)
@@ -207,7 +208,7 @@ class ParcelDelivery:
         vault.sent.drop([one.id for one in parcels])
 
     def _released(self, vault: Vault, release_id: UUID) -> list[Held]:
-        """Take out what a release names, which is written into the access log."""
+        """Take out the fields that a release names, and write this into the access log."""
         row = self._ledger.row_of_action(release_id)
         case = self._ledger.case(row.originator_id) if row is not None else None
         release = case.history.get(release_id) if case is not None else None
@@ -241,7 +242,7 @@ class ParcelDelivery:
         ]
 
     def collect(self, vault: Vault, registry: Registry) -> bool:
-        """Write down what became of a country's parcels. Returns whether more may wait."""
+        """Write down the outcomes of a country's parcels, and return whether more may wait."""
         left = self._post.outcomes(vault.party, _OUTCOMES_AT_ONCE)
         if not left:
             return False
@@ -297,7 +298,7 @@ class ParcelDelivery:
     def find_missing(
         self, vault: Vault, age: timedelta = timedelta(seconds=LOOK_FOR_MISSING_SECONDS)
     ) -> int:
-        """Make due again what the mailbox does not have. Returns how many parcels.
+        """Mark the parcels that the mailbox does not have as due again, and return their number.
 
         A mailbox that was restored from a backup lacks parcels, and so does another ledger node.
         """

@@ -140,7 +140,7 @@ class ParcelReceipt(PeriodicWorker):
         return place.set_aside.keys() if place is not None else ()
 
     def fetch(self) -> bool:
-        """Take in what waits. Returns whether more may wait."""
+        """Take in the parcels that wait, and return whether more may wait."""
         registry = self._ledger.registry()
         if registry is None:
             return False
@@ -214,7 +214,7 @@ class ParcelReceipt(PeriodicWorker):
         waiting: Sequence[ParcelInMailbox],
         registry: Registry,
     ) -> None:
-        """Take in parcels and acknowledge them. What has to wait is set aside."""
+        """Take in parcels and acknowledge them, and set aside those that must wait."""
         signed: list[Signed] = []
         for one in waiting:
             try:

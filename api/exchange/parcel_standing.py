@@ -77,7 +77,10 @@ class ParcelsStanding:
 def parcels_standing(
     countries: Iterable[Correspondent], mailbox: Mailbox | None
 ) -> tuple[ParcelsStanding, ...]:
-    """Return what waits, by side, sender and recipient. ``mailbox`` is the ledger node's own."""
+    """Return the parcels that wait, by side, sender and recipient.
+
+    ``mailbox`` is the ledger node's own.
+    """
     found = [
         ParcelsStanding(Side.MAILBOX, one.sender, one.recipient, one.parcels, one.oldest_at)
         for one in (mailbox.standing() if mailbox is not None else ())
@@ -124,7 +127,7 @@ _LATE = {
 
 
 def not_believed_troubles(countries: Iterable[Correspondent]) -> Sequence[Trouble]:
-    """Return a trouble where a recipient did not believe parcels of this node's countries."""
+    """Return a trouble if a recipient did not accept parcels of this node's countries."""
     found = [
         f"{one.recipient} ({one.reason})"
         for country in countries

@@ -36,13 +36,13 @@ class PostOffice(Protocol):
         """Return parcels for a country beyond the last place looked at, by sender."""
 
     def get(self, recipient: str, parcel_ids: Sequence[UUID]) -> Sequence[ParcelInMailbox]:
-        """Return those of these parcels that still wait, some of them at a time."""
+        """Return some of the given parcels that still wait."""
 
     def acknowledge(self, recipient: str, acknowledgements: Sequence[Signed]) -> int:
-        """Hand in what the recipient signed. Returns how many parcels left by it."""
+        """Hand in the recipient's signed acknowledgements, and return how many parcels left."""
 
     def outcomes(self, sender: str, limit: int) -> Sequence[Left]:
-        """Return what became of a country's parcels."""
+        """Return the outcomes of a country's parcels."""
 
     def settle(self, sender: str, seqs: Sequence[int]) -> int:
         """Forget outcomes that the sender has written down."""

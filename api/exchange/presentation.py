@@ -9,7 +9,7 @@ from ledger.vault.held_fields import Held
 
 
 def presentations(rows: LedgerRecorder, held: Iterable[Held]) -> tuple[str, ...]:
-    """Recorded SD-JWTs with the disclosures of these fields, and no others."""
+    """Return recorded SD-JWTs with the disclosures of these fields, and no others."""
     return tuple(presentations_by_action(rows, held).values())
 
 

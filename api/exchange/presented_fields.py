@@ -24,13 +24,13 @@ from ledger.vocabulary.picklists import Purpose
 def presentations_for(
     vault: Vault, ledger: Ledger, recipient: str, action_ids: Collection[UUID]
 ) -> Mapping[UUID, Presentation]:
-    """Return what ``recipient`` may have of actions without a release, by action.
+    """Return the fields that ``recipient`` may have of actions without a release, by action.
 
-    It has nothing of a case that it is not party to now, although it was when something was queued.
-    An action that discloses nothing has a presentation without fields, so that the receiver can
-    tell this from fields that did not arrive. An action of which nothing is known has none.
-    Personal fields that go back to their own country are written into the access log. Raises
-    ``KeyMissingError`` where the data key of such a person is missing.
+    The recipient gets nothing of a case that it is not party to now, although it was when something
+    was queued. An action that discloses nothing has a presentation without fields, so that the
+    receiver can tell this from fields that did not arrive. An action that is not recorded here has
+    none. Personal fields that go back to their own country are written into the access log. Raises
+    ``KeyMissingError`` if the data key of such a person is missing.
     """
     protocol = ledger.adopted().agreement.directory
     acts = [
@@ -66,7 +66,7 @@ def presentations_for(
 
 
 def acts_of(ledger: Ledger, action_ids: Collection[UUID]) -> Sequence[Act]:
-    """Return those of these actions on cases that are recorded here."""
+    """Return the given actions on cases that are recorded here."""
     return [act for act, _ in _acts_with_cases(ledger, action_ids)]
 
 

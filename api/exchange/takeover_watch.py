@@ -85,7 +85,10 @@ class TakeoverWatch(PeriodicWorker):
         self._claims = {name: told for name, told in said.items() if isinstance(told, Trouble)}
 
     def claims(self) -> Sequence[Trouble]:
-        """Return what witnesses show without a proof. It is a check of readiness."""
+        """Return the witnesses' claims without a proof, as troubles.
+
+        It is a check of readiness.
+        """
         return list(self._claims.values())
 
     def _ask(self, trusted: TrustedWitness) -> TakenOver | Trouble | None:

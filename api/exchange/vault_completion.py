@@ -97,7 +97,7 @@ class VaultCompletion(PeriodicWorker):
         super().__init__("complete", self.step, every=_EVERY_SECONDS)
 
     def step(self) -> None:
-        """Answer one question of each country, and ask each for what is missing."""
+        """Answer one question of each country, and ask each for the missing fields."""
         registry = self._ledger.registry()
         if registry is None:
             return
@@ -138,7 +138,7 @@ class VaultCompletion(PeriodicWorker):
             _log.warning("an answer is to no question that waits", sender=parcel.sender)
 
     def completed(self, vault: Vault, case_id: UUID, action_id: UUID) -> None:
-        """Something that was missing came in: check the case, and send it on to those who need it.
+        """Check a case whose missing fields came in, and queue them for the countries of the case.
 
         A country that asked for the same in vain while it was missing here gets it now.
         """

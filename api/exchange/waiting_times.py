@@ -159,7 +159,10 @@ class WaitingStatements(PeriodicWorker):
         self.state()
 
     def state(self) -> int:
-        """Hand over what waits too long. Returns how many countries took it."""
+        """Hand over statements of the actions that wait too long.
+
+        Returns how many countries took them.
+        """
         due = self._outbox.waiting_since(clock.now() - self._limit, AT_ONCE)
         statements = [text for one in due if (text := self._statement(one)) is not None]
         if not statements:

@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 def etag(case_version: int, content: bytes | None = None) -> str:
     """Return the tag of a case at a version, for ``If-Match``.
 
-    With ``content``, what a caller is shown of the case, the tag differs for other content: what
-    another country disclosed may arrive while the version stays the same.
+    ``content`` is the content of the case that the caller gets. With it, the tag differs for other
+    content: another country's disclosures may arrive while the version stays the same.
     """
     if content is None:
         return f'"{case_version}"'

@@ -55,7 +55,7 @@ def _declared(dependant: Dependant) -> Iterator[tuple[str, bool]]:
 
 
 def _errors(request: Request, declared: Mapping[str, bool]) -> Iterable[dict[str, Any]]:
-    """Yield what is wrong with the parameters' names; never a name, which could be anything."""
+    """Yield the faults of the parameters' names; never a name, which could be anything."""
     given = [name for name, _ in request.query_params.multi_items()]
     if any(name not in declared for name in given):
         known = f"known: {', '.join(sorted(declared))}" if declared else "there are none here"

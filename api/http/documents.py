@@ -134,7 +134,7 @@ def agency_document(agency: Agency, registry: Registry, protocol: Protocol) -> A
 
 
 def contact_document(contact: ContactPoint) -> ContactPointDocument:
-    """Return a contact point as the API tells of it."""
+    """Return a contact point as the API shows it."""
     return ContactPointDocument(
         id=contact.id,
         party=contact.party,

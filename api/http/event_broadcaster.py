@@ -137,7 +137,7 @@ class EventBroadcaster:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _begin_anew(self) -> None:
-        """Take in what was said and recorded while nothing listened."""
+        """Take in the statuses and events that came while this process did not listen."""
         await self._in_thread(self._node.told.read)
         self._grown()
 

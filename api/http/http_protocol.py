@@ -63,7 +63,7 @@ class ConnectionsOfAddresses:
         return True
 
     def leave(self, address: str) -> None:
-        """Count one less of those that stayed."""
+        """Count one open connection of an address less."""
         if address in self._forwarders:
             return
         key = network(address)

@@ -38,7 +38,7 @@ def coming(
     limit: int,
     after: tuple[datetime, UUID] | None = None,
 ) -> Coming:
-    """Return a country's cases whose period ends ``within`` a time from what was cosigned last.
+    """Return a country's cases whose period ends ``within`` a time from the last cosigned time.
 
     Without any cosigned time it is counted from this node's clock, and nothing is erased.
     """
@@ -55,7 +55,7 @@ def coming(
 
 
 def of_case(node: Node, party: str, protocol: Protocol, case_id: UUID) -> Coming:
-    """Return how one case of a country stands; no case where no period runs for it."""
+    """Return the retention of one case of a country, or no case if no period runs for it."""
     cosigned, case = _cosigned_until(node), node.views.case(party, case_id)
     due = period_end(case, protocol) if case is not None else None
     if case is None or due is None:
@@ -67,7 +67,7 @@ def of_case(node: Node, party: str, protocol: Protocol, case_id: UUID) -> Coming
 def erased_cases(
     node: Node, party: str, *, limit: int, before: datetime | None = None
 ) -> Iterator[ErasedCase]:
-    """Yield what a country's vault erased, the last first."""
+    """Yield the cases that a country's vault erased, the last first."""
     for row in node.vaults.of(party).erasures(limit, before):
         if (case := _erased(node, row)) is not None:
             yield case

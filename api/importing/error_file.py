@@ -58,7 +58,7 @@ class ErrorFile:
             self._writer.writerow([neutral(cell) for cell in reason])
 
     def sync(self) -> int:
-        """Make what was written durable. Returns the file's length."""
+        """Make the written lines durable, and return the file's length in bytes."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()

@@ -23,10 +23,10 @@ def check_writable(path: Path) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write rows, and return how many. The file is durable, and readable by its owner alone.
+    """Write rows, and return how many.
 
-    Raises ``ValueError`` where a value cannot be told from two in a CSV, and as
-    :func:`check_writable` does; then there is no file.
+    The file is durable, and readable by its owner alone. Raises ``ValueError`` if a value cannot be
+    told from two in a CSV, and as :func:`check_writable` does; then there is no file.
     """
     check_writable(path)
     written, file = list(rows), io.StringIO(newline="")

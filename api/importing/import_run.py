@@ -135,10 +135,10 @@ class Importer:
         self._recorded_now = 0
 
     def run(self, progress: Callable[[Progress], None] = lambda _: None) -> Summary:
-        """Import what is not imported yet.
+        """Import the rows that are not imported yet.
 
-        Raises ``ImportFileError``, ``JournalError``, ``Refusal`` where the key was revoked
-        meanwhile, and ``ImportConflictError``: what was recorded before that stays.
+        Raises ``ImportFileError``, ``JournalError``, ``Refusal`` if the key was revoked meanwhile,
+        and ``ImportConflictError``: the events that were recorded before that stay.
         """
         order = self._order
         content = digest(order.source, order.import_map.encoding)
@@ -220,7 +220,11 @@ class Importer:
         errors: ErrorFile,
         chunk: list[ReadyCase],
     ) -> ImportProgress:
-        """Why rows are refused is durable first, then what is recorded, then that it is done."""
+        """Finish a chunk of rows, in an order that is safe to interrupt.
+
+        First the reasons of refused rows are durable, then the cases are recorded, then the
+        progress is noted.
+        """
         mark = replace(mark, errors=errors.sync())
         if journal is not None:
             if chunk:

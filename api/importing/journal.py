@@ -97,7 +97,7 @@ class Journal:
         self._file.close()
 
     def write(self, mark: ImportProgress) -> None:
-        """Note what is done, durably."""
+        """Note the progress, durably."""
         self._append(asdict(mark))
         self.mark = mark
 

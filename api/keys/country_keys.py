@@ -38,7 +38,10 @@ def country_key(settings: Settings, party: str) -> RotatingCountryKey:
 
 
 def new_country_key(settings: Settings, party: str) -> CountryPublicKey:
-    """Make another key for a country, on purpose. The earlier ones stay, to open what they must."""
+    """Make another key for a country, on purpose.
+
+    The earlier keys stay, to open all that was sealed to them.
+    """
     made = _make(settings, party)
     mark_used(settings, f"country-{party.lower()}", str(made))
     return made

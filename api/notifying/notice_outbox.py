@@ -117,7 +117,7 @@ class NoticeOutbox:
         ]
 
     def put(self, notices: Iterable[Notice]) -> int:
-        """Put in those that are not in. Returns how many."""
+        """Put in the notices that are not in, and return how many."""
         rows = [
             {
                 "id": notice.id,
@@ -140,9 +140,9 @@ class NoticeOutbox:
         return {row["subscription"] for row in rows}
 
     def take(self, lease: timedelta, among: Collection[UUID]) -> TakenNotice | None:
-        """Take the next notice of these subscriptions, which for ``lease`` nobody else takes.
+        """Take the next notice of these subscriptions, which no other process takes for ``lease``.
 
-        Returns ``None`` where none is due.
+        Returns ``None`` if none is due.
         """
         with self._database.connection() as connection:
             row = connection.execute(
@@ -166,9 +166,9 @@ class NoticeOutbox:
             )
 
     def drop(self, known: Collection[UUID], standing: Collection[UUID] = ()) -> int:
-        """Remove what is not to be sent any more.
+        """Remove the notices that must not be sent any more, and return how many.
 
-        ``known`` are the subscriptions there are, ``standing`` the notices of no obligation
+        ``known`` are the subscriptions that there are, ``standing`` the notices of no obligation
         that still hold: of keys, and of announced erasures.
         """
         with self._database.connection() as connection:
@@ -176,6 +176,9 @@ class NoticeOutbox:
             return connection.execute(_DROP, wanted).rowcount
 
     def forget(self, age: timedelta) -> int:
-        """Remove what was sent longer ago than ``age``, of what is not owed any more."""
+        """Remove notices that were sent longer ago than ``age`` and are not owed any more.
+
+        Returns how many.
+        """
         with self._database.connection() as connection:
             return connection.execute(_FORGET, {"age": age}).rowcount

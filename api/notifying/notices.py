@@ -62,7 +62,7 @@ def retention_notices(
     protocol: Protocol,
     now: datetime,
 ) -> Iterator[Notice]:
-    """Yield what coordinators are told of announced erasures, once for each announcement."""
+    """Yield the notices to coordinators of announced erasures, once for each announcement."""
     for one in announced:
         told = one.retention
         for subscription in subscriptions:
@@ -96,7 +96,7 @@ def waiting_notices(
     protocol: Protocol,
     now: datetime,
 ) -> Iterator[Notice]:
-    """Yield what coordinators are told of actions that wait beyond ``limit``, once a day."""
+    """Yield the notices to coordinators of actions that wait beyond ``limit``, once a day."""
     if waiting.oldest_at is None or now - waiting.oldest_at <= limit:
         return
     for subscription in subscriptions:

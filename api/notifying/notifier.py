@@ -118,7 +118,7 @@ class Notifier(PeriodicWorker):
         self.start_sending()
 
     def look(self) -> int:
-        """Put in what is to be told now, take out what is not. Returns how many are new."""
+        """Put in the notices of now and take out the others, and return how many are new."""
         now = clock.now()
         subscriptions = tuple(self._subscriptions.values())
         registry = self._registry()
@@ -136,9 +136,9 @@ class Notifier(PeriodicWorker):
         return self._outbox.put([*of_keys, *of_erasures, *of_waiting, *of_obligations])
 
     def send(self) -> int:
-        """Send what waits. Returns how many were received.
+        """Send the notices that wait, and return how many were received.
 
-        Where one is not received, that subscription's others wait for the next time.
+        If one is not received, that subscription's other notices wait for the next time.
         """
         counts: list[int] = []
         for thread in self.start_sending(counts):
@@ -146,7 +146,7 @@ class Notifier(PeriodicWorker):
         return sum(counts)
 
     def start_sending(self, counts: list[int] | None = None) -> Sequence[threading.Thread]:
-        """Start to send what waits, in a thread for each webhook and one for all e-mail.
+        """Start to send the notices, in a thread for each webhook and one for all e-mail.
 
         So a slow webhook delays no other notice. A thread that is still busy from the last time
         goes on alone. Each adds to ``counts`` how many it sent. Returns the threads that began.

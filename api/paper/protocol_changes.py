@@ -16,13 +16,13 @@ def sentences(changes: Iterable[ProtocolChange], words: Wording) -> tuple[str, .
 
 
 def sentence(change: ProtocolChange, words: Wording) -> str:
-    """Return what a change says, for a person to read."""
+    """Return a change as a sentence for people."""
     told = {name: _told(change.id, name, value, words) for name, value in change.values.items()}
     return words.change(change.id).format(**told)
 
 
 def fact(name: str, words: Wording) -> str:
-    """Return what holds of a case, by the action that establishes it; else its machine name."""
+    """Return a fact of a case by the action that establishes it, else by its machine name."""
     if name in CASE_ACTIONS:
         return words.kind(name)
     head, _, scope = name.partition("_")

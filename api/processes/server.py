@@ -76,7 +76,7 @@ def log_nothing() -> None:
 def serve(
     settings: Settings, conninfo: str, meanwhile: Callable[[], None] = lambda: None
 ) -> NoReturn:
-    """Be a node until told to stop: a process for each role that the settings give it.
+    """Run a node until a signal stops it: a process for each role that the settings give it.
 
     ``meanwhile`` is called now and then. Raises ``SystemExit``.
     """
@@ -102,7 +102,10 @@ def prepare() -> None:
 
 
 def work(settings: Settings, conninfo: str) -> None:
-    """Do what a node does without being asked, until told to stop. Requests come first."""
+    """Run the node's background jobs until a signal stops them.
+
+    Requests have priority.
+    """
     os.nice(_NICE)
     outdated = threading.Event()
     with _exporting(), Node(settings, conninfo) as node:
@@ -115,7 +118,7 @@ def work(settings: Settings, conninfo: str) -> None:
 
 
 def _answer(settings: Settings, conninfo: str, listening: socket.socket) -> None:
-    """Answer requests until told to stop, or until the history is another."""
+    """Answer requests until a signal stops the process, or until the history is another."""
     app = create_app(settings, conninfo, works=False)
     running = server(app, settings)
     outdated = threading.Event()
@@ -132,7 +135,7 @@ def _answer(settings: Settings, conninfo: str, listening: socket.socket) -> None
 
 
 def run(app: FastAPI, settings: Settings) -> None:
-    """Serve any application in this process, until it is told to stop."""
+    """Serve any application in this process, until a signal stops it."""
     prepare()
     with _exporting():
         server(app, settings).run(sockets=[listen(settings)])
@@ -142,9 +145,9 @@ def run(app: FastAPI, settings: Settings) -> None:
 def serving(
     settings: Settings, conninfo: str, extend: Callable[[FastAPI], None] | None = None
 ) -> Iterator[str]:
-    """Serve in a thread for as long as the block runs. Gives the base URL.
+    """Serve in a thread for as long as the block runs, and give the base URL.
 
-    ``extend`` may add to the application what no node that people rely on has.
+    ``extend`` may add routes to the application that no productive node has.
     """
     listening = listen(settings)
     app = create_app(settings, conninfo)

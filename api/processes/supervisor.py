@@ -33,10 +33,10 @@ class EndedError(RuntimeError):
 def run_together(
     parts: Mapping[str, Callable[[], None]], meanwhile: Callable[[], None] = lambda: None
 ) -> NoReturn:
-    """Run each part in a process of its own until one ends by itself, or this one is told to stop.
+    """Run each part in its own process until one ends by itself, or a signal stops this process.
 
     A part that was killed is started again. ``meanwhile`` is called now and then. There must be no
-    thread when this is called, nor one that ``meanwhile`` starts: a fork would lose it. Raises
+    thread when this is called, nor may ``meanwhile`` start one: a fork would lose it. Raises
     ``EndedError``, and ``SystemExit`` as the signal handlers of this process do.
     """
     lives, its_end = os.pipe()
@@ -72,10 +72,10 @@ def beside(name: str, work: Callable[[], None]) -> Iterator[int]:
 
 
 def leave_when_told() -> None:
-    """Make SIGTERM and SIGINT an ordinary exit, so that what was opened is closed.
+    """Make SIGTERM and SIGINT an ordinary exit, so that all open resources are closed.
 
-    The HTTP server finishes its requests first, then hands the signal on to this. What comes after
-    the first one does not interrupt the closing.
+    The HTTP server finishes its requests first, then hands the signal on to this handler. A second
+    signal does not interrupt the closing.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
@@ -120,7 +120,10 @@ class _ChildProcess:
 
 
 def _end_with(lives: int) -> None:
-    """End at once when the parent does, whose end of the pipe nobody else has."""
+    """End this process at once when its parent ends.
+
+    No other process has the parent's end of the pipe.
+    """
     os.read(lives, 1)
     os._exit(1)
 

@@ -183,7 +183,7 @@ class NodeWorker:
         )
 
     def _do_all(self) -> None:
-        """Do what any notice would ask for: some may have come while nothing listened."""
+        """Do the work of every kind of notice: some may have come before this process listened."""
         for work in self._works.values():
             work()
 
@@ -204,7 +204,7 @@ class NodeWorker:
         return used
 
     def _remove(self) -> None:
-        """Erase whom it is decided to erase, and remove what is over."""
+        """Start the eraser of ordered and retained cases, and the janitor."""
         node, start = self._node, self._start
         start(
             Eraser(

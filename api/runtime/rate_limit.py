@@ -54,7 +54,7 @@ class Rate:
             return max(1, math.ceil(self._over_at.get(key, 0.0) - time.monotonic()))
 
     def _forget(self, now: float) -> None:
-        """Once a minute: addresses that are not heard of again take no memory."""
+        """Forget, once a minute, the addresses that did not ask again, to free their memory."""
         if now < self._look_again:
             return
         self._look_again = now + _WINDOW_SECONDS

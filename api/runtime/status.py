@@ -91,7 +91,10 @@ class StatusCache:
             _log.warning("a notice is not understood")
 
     def read(self) -> None:
-        """Take in what was said while nobody listened here. Raises ``psycopg.Error``."""
+        """Read the status that was written while this process did not listen.
+
+        Raises ``psycopg.Error``.
+        """
         with self._database.connection() as connection:
             row = connection.execute("SELECT said FROM node.work").fetchone()
         if row is not None:

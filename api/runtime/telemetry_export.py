@@ -23,9 +23,9 @@ _ENDPOINTS = tuple(f"OTEL_EXPORTER_OTLP_{of}ENDPOINT" for of in ("", "TRACES_", 
 
 @contextmanager
 def exporting() -> Iterator[bool]:
-    """Export for as long as the block runs, where an endpoint is set. Gives whether one is.
+    """Export telemetry for as long as the block runs, and give whether an endpoint is set.
 
-    What a process exports is decided once: a second block exports to the first one's providers.
+    The exporters of a process are chosen once: a second block exports to the first one's providers.
     """
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         yield False

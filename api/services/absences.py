@@ -11,7 +11,7 @@ from ledger.system import clock
 def absence_report(
     database: Database, policy_at: PolicyAt, registry: Registry, party: str
 ) -> AbsenceReport:
-    """Return what was announced, decided and published without ``party``."""
+    """Return a party's announced absences, and the decisions and publications without it."""
     quorum = registry.protocol_today(clock.now()).quorum_in_force
     _, size = sizes(database)
     witness = policy_at(size).witnesses.get(party)

@@ -78,9 +78,9 @@ class AppendService(Interface):
     def of_node(
         self, node: Agency, action: SignedAction, case_id: UUID | None, case_version: int
     ) -> None:
-        """Record what this node itself signed, now or when the ledger node can be reached.
+        """Record an action that this node itself signed, now or once the ledger node answers.
 
-        On a case, or on the protocol itself where there is none.
+        It is on a case, or on the protocol itself if it names no case.
         """
 
 
@@ -178,7 +178,7 @@ class DirectAppend:
         case_id: UUID | None,
         case_version: int,
     ) -> None:
-        """Record what this node itself signed."""
+        """Record an action that this node itself signed."""
         if case_id is None:
             self._ledger.append_to_registry(action)
         else:
@@ -230,7 +230,8 @@ class OutboxAppend:
     ) -> Receipt | Outcome:
         """Keep an action on a case, and pass it on.
 
-        A refusal here is of what no ledger would take; the rules are the ledger node's.
+        A refusal here is of an action that no ledger would take. The ledger node judges by the
+        rules.
         """
         _check_no_node(sender)
         action, disclosures = _parsed(sent)  # step 1
@@ -268,7 +269,7 @@ class OutboxAppend:
     def of_node(
         self, node: Agency, action: SignedAction, case_id: UUID | None, case_version: int
     ) -> None:
-        """Keep what this node itself signed, and pass it on."""
+        """Keep an action that this node itself signed, and pass it on."""
         if not self._is_waiting(action) and self._ledger.receipt_of(action) is None:
             self._outbox.put(action, node, case_id, case_version, None)
 
@@ -334,7 +335,7 @@ class GuardedAppend:
     def of_node(
         self, node: Agency, action: SignedAction, case_id: UUID | None, case_version: int
     ) -> None:
-        """Record what this node itself signed, where recording is allowed."""
+        """Record an action that this node itself signed, if recording is allowed."""
         check_may_record(self._troubles())
         self._service.of_node(node, action, case_id, case_version)
 
@@ -407,7 +408,7 @@ def _check_disclosures(
 
 
 def _check_release(vault: Vault, action: SignedAction) -> None:
-    """Check that the vault holds what is released, of the groups that the release names.
+    """Check that the vault holds the released fields, of the groups that the release names.
 
     The ledger node cannot check this: it sees digests alone. Raises ``Refusal``.
     """

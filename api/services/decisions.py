@@ -36,7 +36,7 @@ class Decisions(Protocol):
     """Where the decisions of a node come from."""
 
     def of(self, sent: str, recorded: Receipt | Outcome) -> str | None:
-        """Return the signed decision on what was sent; ``None`` where there is none."""
+        """Return the signed decision on a signed action, or ``None`` if there is none."""
 
 
 class ForwardedDecisions:

@@ -168,7 +168,7 @@ def case_values(
 ) -> Mapping[UUID, Mapping[str, JsonValue]]:
     """Return the ``case`` fields of each action of the trail, by the action's id.
 
-    ``held`` is what the reader's vault holds. An old action may have some in the clear.
+    ``held`` has the fields that the reader's vault holds. An old action may have some in the clear.
     """
     values: dict[UUID, dict[str, JsonValue]] = {e.action_id: dict(e.in_clear) for e in trail}
     for one in held:

@@ -28,7 +28,7 @@ WHERE originator_id = %(ledger_id)s AND topic = ANY(%(kinds)s) ORDER BY originat
 def to_prove(
     node: Node, caller: Caller, view: CaseView, trail: Sequence[TrailEntry]
 ) -> dict[str, Any]:
-    """Return what the pages show of a case, and where the log has the events that prove it.
+    """Return a case's data on the pages, and the positions in the log of the events that prove it.
 
     ``positions`` are those of the case's events, ``acts`` those of the acts on the protocol that
     name a key of these events.

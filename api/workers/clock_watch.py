@@ -90,7 +90,7 @@ class ClockWatch:
         return cls(database_clock(database), tolerance, floor)
 
     def heard(self, source: str, moment: datetime) -> None:
-        """Take in the time that another machine told just now."""
+        """Take in the time that another machine sent just now."""
         self._heard = {**self._heard, source: _Reading(moment, self._count())}
 
     def heard_from(
@@ -130,7 +130,7 @@ class ClockWatch:
         return hear
 
     def moments(self) -> tuple[datetime, ...]:
-        """Return what time it is now: by this clock, and where it is in doubt by the others too.
+        """Return the times that it may be now: by this clock, and in doubt by the others too.
 
         A request that one of them accepts is accepted, so that a clock that jumped locks nobody out
         of reading.
@@ -150,7 +150,10 @@ class ClockWatch:
         return (_jumped(moved),) if abs(moved) > self._tolerance else ()
 
     def check(self) -> Sequence[Trouble]:
-        """Compare the clocks, and return what differs. Raises what asking the database does."""
+        """Compare the clocks, and return the troubles.
+
+        Raises the errors of the question to the database.
+        """
         before = self._count()
         database_moment = self._ask_database()
         own = self._read()
@@ -227,7 +230,7 @@ class ClockWatch:
 
 
 def database_clock(database: Database) -> Callable[[], datetime]:
-    """Return a function that asks the database what time it is. It raises ``psycopg.Error``."""
+    """Return a function that asks the database for its time and raises ``psycopg.Error``."""
 
     def ask() -> datetime:
         with database.connection() as connection:

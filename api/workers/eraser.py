@@ -88,7 +88,10 @@ class Eraser(PeriodicWorker):
         self.confirm()
 
     def obey(self) -> int:
-        """Carry out what was ordered since the last look. Returns how many persons."""
+        """Carry out the erasures that were ordered since the last look.
+
+        Returns how many persons were erased.
+        """
         head = self._ledger.head()
         if head == self._obeyed or self._ledger.registry() is None:
             return 0
@@ -108,9 +111,9 @@ class Eraser(PeriodicWorker):
         return count
 
     def retire(self, times: CosignedTimes) -> int:
-        """Erase what is over its period and was announced long enough; announce what is next.
+        """Erase the cases whose period is over and whose announcement is old enough.
 
-        Returns how many persons were erased.
+        It also announces the next cases. Returns how many persons were erased.
         """
         registry, now = self._ledger.registry(), times.now
         protocol = registry.protocol_today(now) if registry and now else None
@@ -178,7 +181,7 @@ class Eraser(PeriodicWorker):
         self._announced[party, case.id] = time.monotonic()
 
     def confirm(self) -> int:
-        """Sign that what was erased is gone. Returns how many confirmations were handed in."""
+        """Sign that the erased data is gone, and return how many confirmations were handed in."""
         registry = self._ledger.registry()
         if registry is None:
             return 0

@@ -62,11 +62,11 @@ class Janitor(PeriodicWorker):
             _log.info("disclosures of unrecorded actions removed", actions=removed)
 
     def sweep(self) -> int:
-        """Remove what is over, and disclosures of actions that were never recorded.
+        """Remove expired rows, and disclosures of actions that were never recorded.
 
-        A crash between taking in disclosures and recording their action leaves such. They are
-        removed once this process has seen them twice, ten minutes apart by the monotonic clock, so
-        that no clock that jumps removes those of an action that is just being recorded.
+        A crash between taking in disclosures and recording their action leaves such disclosures.
+        They are removed once this process has seen them twice, ten minutes apart by the monotonic
+        clock, so that no clock that jumps removes those of an action that is just being recorded.
         Returns how many actions' disclosures were removed.
         """
         if self._troubles():

@@ -197,7 +197,7 @@ class VaultChecker(PeriodicWorker):
         return max(0.0, min(wanted, _PASS_SECONDS / self._steps_of_last_pass - seconds))
 
     def _look(self, now: float) -> None:
-        """Note how far the ledger is. What it has at the start had its time to come."""
+        """Note the position of the ledger; events from before the start are checked at once."""
         head = self._ledger.head()
         if self._settled is None:
             self._settled = self._checked_upto = head
@@ -208,7 +208,7 @@ class VaultChecker(PeriodicWorker):
         self._checked_upto = min(self._checked_upto, head)
 
     def _follow(self, protocol: Protocol) -> None:
-        """Check the cases of events that had their time, and those that were touched."""
+        """Check the cases of events whose time to arrive is over, and those marked for it."""
         with self._lock:
             changed, self._touched = self._touched, set()
         upto = min(self._settled or 0, self._checked_upto + _BATCH_EVENTS)
@@ -220,7 +220,10 @@ class VaultChecker(PeriodicWorker):
         self._checked_upto = max(upto, self._checked_upto)
 
     def _begin_pass(self) -> None:
-        """Count anew, with what no case has: the access matrix, and keys that were given up."""
+        """Begin a new count with the faults that are of no case.
+
+        These are the faults of the access matrix, and the keys that were given up.
+        """
         self._after, self._steps, self._this_pass = UUID(int=0), 0, {}
         for vault in self._vaults:
             if removed := vault.give_up(self._given_up(vault.party)):

@@ -151,7 +151,10 @@ def get_policies(
 
 @cached(_policies, key=lambda node: node.conninfo, lock=Lock())
 def _recorded_policies(node: Node) -> PolicyHistory:
-    """Making it takes some queries for each act on the protocol, and anyone may ask for it."""
+    """Return the recorded policies with their proofs, from a cache.
+
+    Making them takes some queries for each act on the protocol, and anyone may ask for them.
+    """
     registry = node.ledger.registry()
     trusted = trusted_policy(node.settings, registry)
     return policy_history(node.ledger.rows, node.database, registry, trusted)

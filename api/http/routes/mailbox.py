@@ -179,7 +179,7 @@ def take_back_parcels(
 ) -> ParcelsTakenOut:
     """Remove parcels of the caller's country that wait, such as for a country that left the case.
 
-    What was acknowledged or has expired stays as it is.
+    A parcel that was acknowledged or has expired stays as it is.
     """
     taken = _mailbox(node, caller).take_back(caller.agency.party, document.parcels)
     return ParcelsTakenOut(parcels=taken)

@@ -167,7 +167,7 @@ class Accepted:
 
 
 def write_whole(path: Path, content: str) -> None:
-    """Write a small file whole, for its owner alone, in place of what was there."""
+    """Write a small file whole, for its owner alone, in place of an earlier one."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)

@@ -116,7 +116,10 @@ def load(place: SideDirectory) -> dict[str, str]:
 def advance_ledger(
     place: SideDirectory, values: Mapping[str, str], address: str, adopter: Adopter | None
 ) -> SetUpResult:
-    """Do what can be done now on the ledger node's side. Raises ``ValueError``."""
+    """Take the steps that are possible now on the ledger node's side.
+
+    Raises ``ValueError``.
+    """
     settings = place.settings(values)
     protocol = settings.load_protocol()
     own_log_key = str(log_key(settings).verifier)
@@ -156,7 +159,10 @@ def advance_country(
     address: str,
     coordinators: Sequence[KeyRequest],
 ) -> SetUpResult:
-    """Do what can be done now on a country's side. Raises ``ValueError``."""
+    """Take the steps that are possible now on a country's side.
+
+    Raises ``ValueError``.
+    """
     of_ledger = place.accepted.ledger
     if of_ledger is None:
         raise ValueError(

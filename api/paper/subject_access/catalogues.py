@@ -79,7 +79,10 @@ def _file(language: str) -> Path:
 
 
 def main(arguments: list[str]) -> int:
-    """List or add what is missing. Gives 1 where something was missing or not used."""
+    """List or add the missing messages.
+
+    Returns 1 if a message was missing or not used.
+    """
     found = [
         f"{language}: {what} {message}"
         for language in LANGUAGES

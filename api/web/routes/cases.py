@@ -104,7 +104,7 @@ def show_case(
 
 @router.get("/cases/{case_id}/personal")
 def personal(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
-    """Ask for personal fields, and see who did."""
+    """Show the form that asks for personal fields, and the readings so far."""
     return _personal(request, node, caller, case_id)
 
 

@@ -113,7 +113,7 @@ def missing(request: Request, node: TheNode, caller: TheCaller) -> Response:
 
 @router.get("/waiting")
 def waiting(request: Request, node: TheNode, caller: TheCaller) -> Response:
-    """Show how this country's actions wait, and what other countries state of theirs."""
+    """Show how this country's actions wait, and the statements of other countries on theirs."""
     if not caller.sees_every_event:
         raise Refusal(
             Ground.NOT_ALLOWED, "whole-ledger", "This is for coordinators and oversight bodies."
