@@ -93,7 +93,7 @@ def list_agencies(
     asked: AsAgencyOrJson,
     party: Annotated[str | None, typer.Option(help="Of one party, as ME.")] = None,
 ) -> None:
-    """List all agencies, the retired ones too, and what their countries changed."""
+    """List all agencies, the retired ones too, with their countries' changes."""
     with asked.client() as client:
         agencies = [one for one in client.agencies() if party is None or one.party == party.upper()]
         if asked.as_json:

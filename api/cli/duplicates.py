@@ -28,7 +28,7 @@ def listed(
     asked: AsAgencyOrJson,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
 ) -> None:
-    """List what was found, the last one first."""
+    """List the duplicates, the last one found first."""
     with asked.client() as client:
         page = client.duplicates(limit)
         if asked.as_json:
@@ -46,7 +46,7 @@ def assess(
     duplicate: Annotated[UUID, typer.Argument(help="The duplicate's id, as it is listed.")],
     finding: Annotated[Finding, typer.Argument(help="What you found out.")],
 ) -> None:
-    """Say whether it is the same person; the other coordinator is told."""
+    """Say whether it is the same person; the other coordinator gets the answer."""
     with asked.client() as client:
         assessed = client.assess_duplicate(duplicate, finding)
         if asked.as_json:

@@ -27,7 +27,7 @@ NAME = "The person who decides, for the record."
 
 @app.command()
 def history(as_json: AsJson = False) -> None:
-    """Show how far the ledger had come, what the database has, and what was decided before."""
+    """Show how far the ledger had come, what the database has now, and the earlier decisions."""
     settings = Settings()
     with failures(as_json), own_copy(settings) as copy:
         mark = mark_file(settings).read()
@@ -62,10 +62,10 @@ def accept_history(
     by: Annotated[str | None, typer.Option(help=NAME)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide to go on from what the database has now. It is recorded for good.
+    """Decide to go on from the events that the database has now; this is recorded for good.
 
-    Complete the ledger from other nodes' copies first: what is then still missing is lost. A
-    running node records again within seconds.
+    Complete the ledger from other nodes' copies first: events that are still missing then are lost.
+    A running node records again within seconds.
     """
     settings = Settings()
     file = mark_file(settings)
@@ -121,7 +121,7 @@ def restore_keys(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take in the data keys that are missing, and destroy again those of erased persons."""
+    """Take in the missing data keys, and destroy again those of erased persons."""
     settings = Settings()
     restored = destroyed = left = 0
     with failures(as_json), own_copy(settings) as copy:

@@ -150,7 +150,7 @@ def revoke(
     asked: AsAgencyOrJson,
     kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
 ) -> None:
-    """Revoke a key, as its agency or the coordinator. What it signed before stays valid."""
+    """Revoke a key, as its agency or the coordinator; its earlier signatures stay valid."""
     with asked.client() as client:
         revoked = KeyRevoked(acted_at=datetime.now(UTC), key_id=kid)
         receipt = client.append_to_registry(revoked)
@@ -169,7 +169,10 @@ def compromised(
     kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
     since: Annotated[str, typer.Option(help="Since when, with its offset (RFC 3339).")],
 ) -> None:
-    """Declare that a key was in other hands since a time: revoked, and what followed is marked."""
+    """Declare that a key was in other hands since a time.
+
+    The key is revoked, and the later events that it signed are marked.
+    """
     with asked.client() as client:
         declared = KeyCompromised(
             acted_at=datetime.now(UTC), key_id=kid, since=datetime.fromisoformat(since)

@@ -82,10 +82,11 @@ def policy(
         bool, typer.Option("--in-force", help="Print the policy in force, from the node at --url.")
     ] = False,
 ) -> None:
-    """Print the keys that this node believes, for the other parties to compare and to keep.
+    """Print the keys that this node trusts, for the other parties to compare and to keep.
 
-    Run it where the node runs: without a policy file, keys that are missing are made. It prints
-    what the ledger began with. What the parties adopted since is printed with --in-force.
+    Run it where the node runs: without a policy file, keys that are missing are made. It prints the
+    policy that the ledger began with. With --in-force it prints the policy that the parties adopted
+    since.
     """
     with failures():
         text = _of_log(asked.url, "policy", {}) if in_force else str(trusted_policy(Settings()))
@@ -124,13 +125,14 @@ def adopt_policy(
         typer.Option(help="A checkpoint that you verified. [default: the one published at --url]"),
     ] = None,
 ) -> None:
-    """Adopt a policy as a party's coordinator; it is in force once every party has.
+    """Adopt a policy as a party's coordinator; it is in force once every party has adopted it.
 
-    With --without it is in force once every other party has, if the protocol's quorum allows it.
-    So keys of the log and of witnesses change, and another node takes the ledger over.
+    With --without it is in force once every other party has, if the protocol's quorum allows it. So
+    keys of the log and of witnesses change, and another node takes the ledger over.
 
     The vote counts only in a ledger that begins with the events of --checkpoint, so that nobody can
-    put it on a fork. The address --url is your own country's node, which verified what it serves.
+    put it on a fork. The address --url is your own country's node, which verified the data that it
+    serves.
     """
     with asked.client() as client:
         text = read_ordinary(file, MAX_BYTES).decode("utf-8")
@@ -191,9 +193,10 @@ def fingerprints(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what parties and auditors compare by telephone: of policy, adoption and root.
+    """Print the fingerprints that parties and auditors compare by telephone.
 
-    Run it on the machine of a node whose copy you trust.
+    They are of the policy, the adoption and the root. Run it on the machine of a node whose copy
+    you trust.
     """
     settings = Settings()
     with (
@@ -235,7 +238,7 @@ def export_log(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write what the last published checkpoint covers as a directory that stands alone.
+    """Write the events of the last published checkpoint as a directory that stands alone.
 
     It holds static files, the recorded policies, a verifier and instructions (README.md). With
     --signed it is for `witness follow`: while witnesses refuse, nothing new is published.
@@ -386,8 +389,8 @@ def serve_witness(
 ) -> None:
     """Run a witness alone, with a database of its own (C2SP tlog-witness).
 
-    Once it was told to follow an adopted policy (`witness follow`), that policy's log keys count
-    and --log does not.
+    Once it follows an adopted policy (`witness follow`), that policy's log keys count and --log
+    does not.
     """
     log_as_json()
     leave_when_told()

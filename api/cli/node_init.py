@@ -89,8 +89,9 @@ def init(
 ) -> None:
     """Set up a node, step by step: make its keys, check the machine, write its settings.
 
-    Run it again as often as you like: it goes on where it was and replaces no key. It asks for what
-    it needs at a terminal; elsewhere name it by options. At its end it says what comes next.
+    Run it again as often as you like: it goes on where it was and replaces no key. It asks for the
+    values that it needs at a terminal; elsewhere name them by options. At its end it prints the
+    next steps.
     """
     is_asking = sys.stdin.isatty() and not as_json
     with failures(as_json):

@@ -128,8 +128,8 @@ def take_over(
 ) -> None:
     """Make this country's copy the ledger, by the parties' signed decision.
 
-    Run it with the node stopped. Copy from every other country's node first: what any party
-    has seen must not be lost. Then start `serve` without CASE_LEDGER_LEDGER_URL.
+    Run it with the node stopped. Copy from every other country's node first: no event that any
+    party has seen may be lost. Then start `serve` without CASE_LEDGER_LEDGER_URL.
     """
     settings = Settings()
     with failures(as_json), own_copy(settings) as copy:
@@ -186,7 +186,10 @@ def own_copy(settings: Settings) -> Iterator[OwnCopy]:
 
 
 def copy_from(mirror: Mirror, source: MirrorSource, as_json: bool) -> None:
-    """Copy what a source has and this copy lacks. Says why and exits where it cannot."""
+    """Copy the events that a source has and this copy lacks.
+
+    Prints the reason and exits if it cannot.
+    """
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=out, disable=as_json, transient=True) as progress:
         task = progress.add_task("", total=None)

@@ -181,7 +181,7 @@ def access() -> None:
 
 @retrying(NoProposalError, seconds=_VIEW_SECONDS, backoff=Backoff(0.2, 0.4)).wraps
 def _approve(client: LedgerClient, case_id: UUID) -> Receipt:
-    """Approve what the case says is proposed; its view may be a moment behind the ledger."""
+    """Approve the proposal of the case; its view may be a moment behind the ledger."""
     view = client.case(case_id).view
     if view.erasure is None or view.erasure.proposal is None:
         raise NoProposalError("no erasure is proposed in this case; propose it with a --ground")

@@ -89,7 +89,7 @@ def diff(
     ] = None,
     language: InLanguage = "en",
 ) -> None:
-    """Say in sentences what a text changes: who may newly do what, which deadline, which access."""
+    """Say in sentences which rights, deadlines and access a text of the protocol changes."""
     with asked.client() as client:
         if (file is None) is (proposal is None):
             fail("name a protocol file, or --proposal with a proposal's id")

@@ -77,7 +77,7 @@ def rejoin(
 
 @app.command("tails")
 def show_tails(as_json: AsJson = False) -> None:
-    """Show the events that `node rejoin` moved out of this copy, and what was signed of them."""
+    """Show the events that `node rejoin` moved out of this copy, and their signed notes."""
     with failures(as_json), own_copy(Settings()) as copy:
         found = tails(copy.database)
         if as_json:

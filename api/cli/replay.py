@@ -101,7 +101,7 @@ def difference_of(
     export: Export = None,
     database: Database = False,
 ) -> None:
-    """Show what differs of a case between two moments, and which events made it so."""
+    """Show the difference of a case between two moments, and the events that made it."""
     with failures(asked.as_json):
         moments = Moment.parse(before, from_valid_at), Moment.parse(after, to_valid_at)
         if export is None and not database:
@@ -126,7 +126,7 @@ def steps(
     database: Database = False,
     as_json: AsJson = False,
 ) -> None:
-    """Step through a case, event by event, with what each changed."""
+    """Step through a case, event by event, with the changes of each."""
     with failures(as_json), _source(export, database) as source:
         acts, agreement = acts_of(source.case(case_id)), _agreement(source)
         if not acts:
@@ -154,7 +154,7 @@ def ledger(
     export: Export = None,
     database: Database = False,
 ) -> None:
-    """Show the whole ledger at a moment, in numbers, or what moved between two."""
+    """Show the whole ledger at a moment, in numbers, or the changes between two moments."""
     with failures(asked.as_json):
         moment = Moment.parse(at)
         earlier = Moment.parse(since) if since is not None else None

@@ -47,7 +47,7 @@ def annual(
 ) -> None:
     """Make the joint annual report: for coordinators and oversight, not for publication.
 
-    Whoever has the same events makes the same JSON, byte for byte: compare the two files.
+    The same events make the same JSON, byte for byte: compare the two files of two parties.
     """
     columns = (SpinnerColumn(), TextColumn("Reading"), MofNCompleteColumn())
     with (

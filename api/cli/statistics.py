@@ -81,7 +81,7 @@ def show_trade(
     k: K = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Show what privacy costs in accuracy, for some epsilons. For the publisher alone."""
+    """Show the loss of accuracy by privacy, for some epsilons. For the publisher alone."""
     from projections.statistics.privacy import EPSILONS, trade
 
     with failures(as_json):

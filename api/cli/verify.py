@@ -210,9 +210,9 @@ def views(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Verify every event, fold all of them anew, and compare every field of every view with that.
+    """Verify every event, fold all of them again, and compare every field of every view with that.
 
-    Reads alone. Nothing is repaired: `case-ledger rebuild` writes a view that differs anew.
+    Reads alone. Nothing is repaired: `case-ledger rebuild` writes a view that differs again.
     """
     if schema:
         print_json(ViewsVerified.model_json_schema())
@@ -311,11 +311,11 @@ def decision(
     policies: PoliciesFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify what the ledger node decided on an action: a signed receipt or refusal.
+    """Verify the ledger node's decision on an action: a signed receipt or refusal.
 
-    Exits with 0 where the events bear the decision out, with 5 where they contradict it, which is
-    evidence against the ledger node, with 6 where there are fewer events than it is of, and with 3
-    where the log's key did not sign it or the export does not hold.
+    Exits with 0 if the events bear the decision out, with 5 if they contradict it, which is
+    evidence against the ledger node, with 6 if there are fewer events than the decision covers, and
+    with 3 if the log's key did not sign it or the export does not hold.
     """
     with failures(as_json):
         try:
@@ -412,7 +412,7 @@ def readings(
     party: Annotated[str, typer.Argument(help="The country whose access log it is, such as XK.")],
     as_json: AsJson = False,
 ) -> None:
-    """Verify a country's access log against what the ledger recorded of it."""
+    """Verify a country's access log against the heads of it that the ledger recorded."""
     with failures(as_json), open_store(Settings()) as store:
         if party not in own_parties(Settings()):
             raise ValueError(f"this is no node of {party} (CASE_LEDGER_COUNTRIES)")
@@ -447,9 +447,9 @@ def vault(
 ) -> None:
     """Verify a country's vault: every disclosure is there, as it was deposited and signed.
 
-    Opens nothing. Each row is held against the vault's inventory, which is authenticated under the
-    person's data key, and against the digests that the ledger has. What the ledger says that the
-    country must hold, and that is not there, is named too.
+    Opens nothing. Each row is compared with the vault's inventory, which is authenticated under the
+    person's data key, and with the digests that the ledger has. Fields that the country must hold
+    by the ledger, and that are not there, are named too.
     """
     settings = Settings()
     with failures(as_json), open_store(settings) as store:

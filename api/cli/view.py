@@ -54,8 +54,8 @@ def run(
 ) -> None:
     """Run a view over the whole ledger, or a range of it, with your own rights, on this machine.
 
-    It is run twice, and refused where that makes a difference. Of the whole ledger its state is
-    kept beside the file, and the next run folds what is new.
+    It is run twice, and refused if the two results differ. Of the whole ledger its state is kept
+    beside the file, and the next run folds the new events.
     """
     from projections.analysis import run_view
 
@@ -94,7 +94,7 @@ def list_views(
     directory: Annotated[Path, typer.Argument(help="Where the views' files are.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """List the views in a directory, and what is kept of each."""
+    """List the views in a directory, and the state that is kept of each."""
     with failures(as_json):
         found = [_described(path) for path in sorted(directory.iterdir()) if _is_view(path)]
         if as_json:
