@@ -83,13 +83,13 @@ def unbase64url(text: str) -> bytes:
 
 
 def spoken(digest: bytes) -> str:
-    """A fingerprint for the telephone: 40 decimal digits of a SHA-256, in groups of five."""
+    """Return a fingerprint for the telephone: 40 decimal digits of a SHA-256, in groups of five."""
     digits = f"{int.from_bytes(digest, 'big') % 10**40:040}"
     return " ".join(digits[at : at + 5] for at in range(0, 40, 5))
 
 
 def read(path: Path, limit: int) -> bytes:
-    """A file's content. A link, a device and a file that is too long are not read."""
+    """Return a file's content; refuse a link, a device and a file that is too long."""
     try:
         found = path.lstat()
         need(stat.S_ISREG(found.st_mode), f"{path} is no ordinary file")
@@ -110,7 +110,7 @@ def read_text(path: Path, limit: int) -> str:
 
 
 def named(path: Path, limit: int) -> str:
-    """A file that the caller named: where it cannot be read, nothing can be said."""
+    """Read a file that the caller named, and stop if it cannot be read."""
     try:
         return read_text(path, limit)
     except Failed as error:
@@ -226,7 +226,7 @@ class Key:
         need(self.id.hex() == key_id, f"the key of {self.name} has another id")
 
     def signed(self, note: Note) -> bool:
-        """Whether a note carries this key's signature. One that does not verify is refused."""
+        """Return whether a note has this key's signature; refuse one that does not verify."""
         found = False
         for name, content in note.signatures:
             if (name, content[:4]) != (self.name, self.id):
@@ -284,12 +284,12 @@ class Policy:
         """What two policies that believe the same have in common, wherever the witnesses are."""
 
     def witness(self, name: str) -> tuple[str, bytes, list[str]] | None:
-        """A witness's key and address."""
+        """Return a witness's key and address."""
         key = self.witnesses.get(name)
         return None if key is None else (key.name, key.public, self.addresses[name])
 
     def changes(self, before: "Policy") -> set[str]:
-        """The parts in which this policy differs from another one: the subjects of a vote."""
+        """Return the parts in which this policy differs from another: the subjects of a vote."""
         changed = set()
         if {(k.name, k.public) for k in self.logs} != {(k.name, k.public) for k in before.logs}:
             changed.add("LogKey")
@@ -302,7 +302,7 @@ class Policy:
         return changed
 
     def check(self, note: Note) -> list[str]:
-        """Who cosigned a checkpoint, if the log signed it and the quorum is met."""
+        """Return the cosigners of a checkpoint, if the log signed it and the quorum is met."""
         self.check_log(note)
         cosigned = [name for name, key in self.witnesses.items() if key.signed(note)]
 
@@ -357,7 +357,7 @@ class Tree:
 
 
 def root_by_path(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
-    """The root that a path leads to (RFC 9162 section 2.1.3.2)."""
+    """Return the root that a path leads to (RFC 9162 section 2.1.3.2)."""
     need(0 <= index < size, "the event is not in the checkpoint's tree")
     last, made = size - 1, leaf
     for sibling in path:
@@ -374,7 +374,7 @@ def root_by_path(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes
 
 
 def check_continues(old: Note, new: Note, proof: list[bytes]) -> None:
-    """That the tree of one checkpoint begins with that of another (RFC 9162 section 2.1.4.2)."""
+    """Check that one checkpoint's tree begins with another's (RFC 9162 section 2.1.4.2)."""
     what = f"the checkpoint of {old.size} events is not of the same ledger"
     need(0 < old.size <= new.size, what)
     if old.size == new.size:
@@ -507,7 +507,7 @@ def event_of(entry: bytes) -> Event:
 
 
 def is_canonical(head: dict[str, Any], claims: dict[str, Any]) -> bool:
-    """Whether each claim has its one form: whole numbers as numbers, ids in lower case, no null."""
+    """Return whether each claim has its one form: whole numbers, ids in lower case, no null."""
 
     def is_text(value: object, form: re.Pattern[str]) -> bool:
         return isinstance(value, str) and form.fullmatch(value) is not None
@@ -533,7 +533,7 @@ def is_canonical(head: dict[str, Any], claims: dict[str, Any]) -> bool:
 
 
 def moment(value: object) -> str:
-    """A time in one form for each moment: RFC 3339 in UTC, microseconds where there are any."""
+    """Return a time in its one form: RFC 3339 in UTC, microseconds if there are any."""
     text = str(value)
     if TIME.fullmatch(text) is None:
         return text
@@ -541,7 +541,7 @@ def moment(value: object) -> str:
 
 
 def strict_json(content: bytes) -> dict[str, Any]:
-    """A JSON object in which no name is repeated."""
+    """Return a JSON object in which no name is repeated."""
 
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -557,7 +557,7 @@ def strict_json(content: bytes) -> dict[str, Any]:
 
 
 def thumbprint(x: str) -> str:
-    """A key's name (RFC 7638)."""
+    """Return a key's name (RFC 7638)."""
     digest = sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode())
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
@@ -712,7 +712,7 @@ class Registry:
             self.deciding, self.publishing = quorum["coordinators"], quorum["witnesses"]
 
     def _find_version(self, position: int, recorded_at: str) -> None:
-        """A text judges the events after its adoption, from its earliest time on."""
+        """Judge from here on by the last adopted text whose earliest time has come."""
         at = datetime.fromisoformat(recorded_at)
         while len(self.versions) > self.in_force + 1:
             adopted, earliest, protocol = self.versions[self.in_force + 1]
@@ -753,7 +753,7 @@ class Registry:
         self._settle(position, amendment, event.recorded_at)
 
     def _settle(self, position: int, amendment: "Amendment", recorded_at: str) -> None:
-        """A text that every party accepted is adopted, and no other proposal stays open."""
+        """Adopt a text that every party accepted, and close all other proposals."""
         if not amendment.missing:
             earliest = max(
                 amendment.earliest, datetime.fromisoformat(recorded_at), self.versions[-1][1]
@@ -762,7 +762,7 @@ class Registry:
             self.amendments = {}
 
     def _amendment(self, event: Event) -> "Amendment":
-        """The open amendment that an act names."""
+        """Return the open amendment that an act names."""
         self._coordinator_of(event)
         amendment = self.amendments.get(event.act["proposal"])
         if amendment is None:
@@ -775,12 +775,12 @@ class Registry:
         return self.coordinators[event.agency]
 
     def _return(self, party: str | None) -> None:
-        """A party whose coordinator or node signs is not absent, and no vote is without it."""
+        """End a party's absence when its coordinator or node signs, and drop votes without it."""
         if party is not None and self.absences.pop(party, None) is not None:
             self.votes = {p: vote for p, vote in self.votes.items() if party not in vote[1]}
 
     def _vote(self, position: int, event: Event) -> None:
-        """A party adopts a policy: with all parties, or without those that are absent."""
+        """Count a party's vote on a policy: adopted by all, or without absent parties."""
         self._take_named(position, event.act.get("checkpoint"))
         vote = event.act["policy"], frozenset(event.act.get("without") or ())
         text, without = vote
@@ -796,7 +796,7 @@ class Registry:
             self.votes = {}
 
     def _take_named(self, position: int, checkpoint: dict[str, Any] | None) -> None:
-        """A vote names a checkpoint of the ledger that it was given in."""
+        """Take the checkpoint that a vote names: a size and root of the ledger before it."""
         need(checkpoint or self.edition == 1, "the vote names no checkpoint")
         if checkpoint:
             size, root = int(checkpoint["size"]), bytes.fromhex(checkpoint["root"])
@@ -804,7 +804,7 @@ class Registry:
             self.named.append((position, size, root))
 
     def _check_absent(self, party: str, policy: "Policy", at: datetime) -> None:
-        """A party counts as absent for a policy, and keeps its witness in it."""
+        """Check that a party counts as absent for a policy, and keeps its witness in it."""
         if self.notice is None or not self.policies:
             raise Failed("no party decides without another here")
         before, announced = self.policies[-1][1], self.absences.get(party, {})
@@ -821,7 +821,7 @@ class Registry:
         )
 
     def _recover(self, event: Event) -> None:
-        """The other parties register a key for a coordinator that lost every one.
+        """Register a key by the other parties for a coordinator that lost every one.
 
         Each signs it, and one of them again seven days after the first.
         """
@@ -835,7 +835,10 @@ class Registry:
             self._register(self.recoveries.pop(key)[0])
 
     def _waits(self, event: Event) -> bool:
-        """Whether a change of a key waits for another party. An agency ends its own key at once."""
+        """Return whether a change of a key waits for another party.
+
+        An agency ends its own key at once.
+        """
         registers = event.kind == "key_registered"
         owner = self._owner_of_key(event.kind, event.act)
         need(not registers or owner not in self.retired, "a retired agency gets no key")
@@ -961,7 +964,7 @@ class Trust:
         self.periods[n][1].check(note)
 
     def check_recorded(self, recorded: list[tuple[int, Policy]]) -> None:
-        """The policies that events adopt are those that are believed here."""
+        """Check that the policies that events adopt are those trusted here."""
         found = [(since, policy.trust) for since, policy in recorded]
         if self.head is None:
             latest = found[-1][1] if found else self.trusted.trust
@@ -971,7 +974,7 @@ class Trust:
         need(found == told[: len(found)], "the events adopt other policies than `policies.json`")
 
     def check(self, note: Note, quorum: bool = True) -> list[str]:
-        """Who cosigned a checkpoint that is to be believed."""
+        """Return the cosigners of a checkpoint that must be trusted."""
         n = max(n for n, (since, _) in enumerate(self.periods) if since <= note.size)
         since, policy = self.periods[n]
         if n >= self.first:
@@ -994,7 +997,7 @@ class Trust:
 
 
 def entries_of(directory: Path, size: int) -> Iterator[bytes]:
-    """Every event's bytes, from the bundles (C2SP tlog-tiles)."""
+    """Yield every event's bytes, from the bundles (C2SP tlog-tiles)."""
     for index in range(-(-size // TILE)):
         width = min(TILE, size - index * TILE)
         path = directory / "tile" / "entries" / tile_name(index, width)
@@ -1015,7 +1018,7 @@ def tile_name(index: int, width: int) -> str:
 
 
 def check_tiles(directory: Path, level: int, hashes: bytes, first: int = 0) -> None:
-    """The hash tiles of a level are those of the events; `first` is the index of the first tile."""
+    """Check a level's hash tiles against the events; `first` is the index of the first tile."""
     for at in range(0, len(hashes), TILE * 32):
         made = hashes[at : at + TILE * 32]
         name = tile_name(first + at // (TILE * 32), len(made) // 32)
@@ -1024,7 +1027,7 @@ def check_tiles(directory: Path, level: int, hashes: bytes, first: int = 0) -> N
 
 
 def check_votes(directory: Path, named: list[tuple[int, int, bytes]], size: int) -> None:
-    """Each vote names a checkpoint of this ledger. The tiles of leaf hashes are checked before."""
+    """Check that each vote names a checkpoint of this ledger, by the leaf tiles checked before."""
     tree = Tree({of for _, of, _ in named})
     for index in range(-(-max(tree.wanted, default=0) // TILE)):
         path = directory / "tile" / "0" / tile_name(index, min(TILE, size - index * TILE))
@@ -1125,7 +1128,7 @@ def verify_receipt(arguments: argparse.Namespace) -> list[str]:
 
 
 def recorded_policies(path: Path) -> str | None:
-    """The file of recorded policies, or the one in an export; none where an export has none."""
+    """Return the file of recorded policies, or an export's; none if an export has none."""
     if not path.is_dir():
         return named(path, MAX_JSON)
     file = path / "policies.json"
@@ -1133,7 +1136,7 @@ def recorded_policies(path: Path) -> str | None:
 
 
 def described(position: int, event: Event, leaf: bytes) -> list[str]:
-    """What an event is, in lines."""
+    """Describe an event, in lines."""
     told = {
         "event": f"position {position}: {event.kind}",
         "agency": event.agency,
@@ -1148,7 +1151,7 @@ def described(position: int, event: Event, leaf: bytes) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """One line, with nothing in it that a terminal would obey."""
+    """Return one line, without any character that a terminal would obey."""
     return "".join(c if c.isprintable() else "?" for c in text)[:1000]
 
 

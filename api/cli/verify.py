@@ -212,7 +212,7 @@ def views(
 ) -> None:
     """Verify every event, fold all of them again, and compare every field of every view with that.
 
-    Reads alone. Nothing is repaired: `case-ledger rebuild` writes a view that differs again.
+    Reads alone and repairs nothing: `case-ledger rebuild` rebuilds a view that differs.
     """
     if schema:
         print_json(ViewsVerified.model_json_schema())
@@ -412,7 +412,7 @@ def readings(
     party: Annotated[str, typer.Argument(help="The country whose access log it is, such as XK.")],
     as_json: AsJson = False,
 ) -> None:
-    """Verify a country's access log against the heads of it that the ledger recorded."""
+    """Verify a country's access log against its anchors in the ledger."""
     with failures(as_json), open_store(Settings()) as store:
         if party not in own_parties(Settings()):
             raise ValueError(f"this is no node of {party} (CASE_LEDGER_COUNTRIES)")

@@ -26,7 +26,10 @@ class ErrorFile:
     """Appended to, and cut back to what a journal vouches for."""
 
     def __init__(self, path: Path, length: int, expected: Callable[[str, str], str]) -> None:
-        """``expected`` says what the vocabulary has in a field of an action."""
+        """Prepare the error file.
+
+        ``expected`` describes the values that the vocabulary allows in a field of an action.
+        """
         self.path = path
         self._length = length
         self._expected = expected
@@ -50,7 +53,7 @@ class ErrorFile:
         self._file.close()
 
     def write(self, row: int, faults: Iterable[Fault]) -> None:
-        """The reasons why a row is refused."""
+        """Write the reasons why a row is refused."""
         for fault in faults:
             is_named = fault.rule in ("value", "missing") and fault.field
             what = self._expected(fault.action, fault.field) if is_named else ""
@@ -65,7 +68,7 @@ class ErrorFile:
 
 
 def reasons(path: Path) -> list[tuple[RefusalReason, int]]:
-    """How many rows an error file refuses for each reason, the most frequent first."""
+    """Count the rows that an error file refuses for each reason, the most frequent first."""
     counted: Counter[RefusalReason] = Counter()
     with path.open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):

@@ -37,7 +37,10 @@ class ReadRow:
 
 
 def digest(path: Path, encoding: str) -> str:
-    """The file's SHA-256. Raises ``ImportFileError`` where it is not in this encoding."""
+    """Return the file's SHA-256.
+
+    Raises ``ImportFileError`` if the file is not in this encoding.
+    """
     hashed, decoder = hashlib.sha256(), codecs.getincrementaldecoder(encoding)()
     with open_ordinary(path) as file:
         while content := file.read(_READ):
@@ -48,9 +51,10 @@ def digest(path: Path, encoding: str) -> str:
 
 
 def read_rows(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
-    """Every row with any value. Raises ``ImportFileError`` where no more can be read.
+    """Yield every row with any value.
 
-    A row's number is that of a spreadsheet, whose first row has the names, or of the line.
+    A row's number is that of a spreadsheet, whose first row has the names, or of the line. Raises
+    ``ImportFileError`` if no more can be read.
     """
     read = _json_lines if path.suffix.lower() in _JSON_LINES else _csv
     return read(path, import_map)
@@ -96,7 +100,7 @@ class _BoundedLines:
         self.begin(1)
 
     def begin(self, row: int) -> None:
-        """What is read from now on is of this row."""
+        """Begin a row: all lines that are read from now on belong to this row."""
         self._row = row
         self._left = _LONGEST_ROW
 
@@ -114,7 +118,7 @@ class _BoundedLines:
 
 
 def _columns(header: list[str], import_map: ImportMap) -> list[str]:
-    """The columns' names, empty for those that are not read."""
+    """Return the columns' names, empty for those that are not read."""
     named = [original(name.strip()).strip() for name in header]
     unknown = [
         index

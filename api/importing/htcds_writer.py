@@ -15,7 +15,10 @@ _JSON_LINES = (".jsonl", ".ndjson")
 
 
 def check_writable(path: Path) -> None:
-    """Raises ``ValueError`` for a name that says no form, or that is taken."""
+    """Check that a file's name states a format and is free.
+
+    Raises ``ValueError`` if the name states no format, or if the file exists.
+    """
     if path.suffix.lower() not in (".csv", *_JSON_LINES):
         raise ValueError(f"{path}: name it .csv, or .jsonl for JSON lines")
     if path.exists():

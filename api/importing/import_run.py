@@ -112,7 +112,11 @@ class Importer:
         order: Order,
         expected: Callable[[str, str], str],
     ) -> None:
-        """Raises ``Refusal`` where the agency or its key may not sign now, ``ValueError`` else."""
+        """Prepare an import.
+
+        Raises ``Refusal`` if the agency or its key may not sign now, and ``ValueError`` for other
+        faults.
+        """
         self._settings = settings
         self._room = Room(settings)
         self._ledger = ledger
@@ -159,9 +163,9 @@ class Importer:
         return Journal(self._order.journal, source, memory)
 
     def _resumed(self, mark: ImportProgress) -> ImportProgress:
-        """Where to go on: at the mark, or from the first row where what was refused may pass now.
+        """Return where to go on: at the mark, or from the first row if refused rows may pass now.
 
-        What the ledger has is recorded no second time, wherever one begins.
+        No action that the ledger has is recorded a second time, wherever the import begins.
         """
         anew = ImportProgress(map=self._order.map_digest)
         if mark.map != self._order.map_digest or (mark.done and mark.refused):
@@ -271,7 +275,7 @@ class Importer:
             return
 
     def _check(self, cases: Sequence[ReadyCase], at: datetime) -> None:
-        """What was decided, and with which key, holds at the time of recording too."""
+        """Check that the decisions and the key hold at the time of recording too."""
         if at < max(case.decided_at for case in cases):
             raise ImportConflictError(
                 "this machine's clock went back while cases were prepared, and nothing of this "
@@ -303,7 +307,7 @@ class Importer:
         )
 
     def _batches(self, import_id: UUID, through: int, *, is_new: bool) -> Iterator[_Batch]:
-        """Rows after ``through``, without those that stand there twice or are recorded."""
+        """Yield the rows after ``through`` in batches, without repeated and recorded rows."""
         for rows in _in_batches(self._distinct(through)):
             good = [read.row for read in rows if read.fault is None]
             known = set() if is_new else self._known(import_id, good)

@@ -134,7 +134,7 @@ class Journal:
             raise JournalError(f"{self.path} is the import of {source.agency}, go on as that")
 
     def _remembered(self) -> UUID:
-        """The id of the import of this very content, should its journal be lost or elsewhere."""
+        """Return the id of the import of this content, if its journal is lost or elsewhere."""
         name = hashlib.sha256(json.dumps(asdict(self._source)).encode()).hexdigest()
         path = self._memory / name
         if not path.exists():

@@ -43,7 +43,10 @@ class PreparationJob:
     """Whether persons' data keys are made and disclosures sealed; not in a rehearsal."""
 
     def preparer(self) -> Preparer:
-        """Raises ``ValueError`` where the country's key does not open, or the map does not hold."""
+        """Return the preparer of a process.
+
+        Raises ``ValueError`` if the country's key does not open, or if the map does not hold.
+        """
         keys = None
         if self.seals:
             own = {self.party: country_key(self.settings, self.party)}
@@ -61,7 +64,7 @@ class PreparationJob:
 def prepare_all(
     work: PreparationJob, batches: Iterable[Sequence[ImportRow]], *, workers: int | None = None
 ) -> Iterator[Prepared]:
-    """What became of each batch, in order."""
+    """Yield the result of each batch, in order."""
     count = workers or len(os.sched_getaffinity(0))
     remaining = iter(batches)
     first = list(islice(remaining, _ALONE + 1))
@@ -95,7 +98,10 @@ def _work(rows: Sequence[ImportRow]) -> Prepared:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot tell its children to stop."""
+    """End this process when its parent ends.
+
+    A parent that is killed cannot tell its children to stop.
+    """
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

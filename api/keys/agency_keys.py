@@ -9,12 +9,15 @@ from ledger.signing import keys
 
 
 def key_path(settings: Settings, agency: str) -> Path:
-    """Where an agency's private key is kept unless said otherwise."""
+    """Return the default path of an agency's private key."""
     return settings.key_directory / f"{agency}.jwk"
 
 
 def own_key(settings: Settings, agency: str, file: Path | None) -> OKPKey:
-    """An agency's private key. Raises ``ValueError`` where there is none, or it is unusable."""
+    """Return an agency's private key.
+
+    Raises ``ValueError`` if there is none, or if it is unusable.
+    """
     path = file or key_path(settings, agency)
     if not path.is_file():
         raise ValueError(

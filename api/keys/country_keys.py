@@ -21,11 +21,12 @@ from ledger.vault.rotating_key import (
 
 
 def country_key(settings: Settings, party: str) -> RotatingCountryKey:
-    """A country's keys; the first one is made at a new node's first start. Raises ``ValueError``.
+    """Return a country's keys, and make the first one at a new node's first start.
 
-    Their files are encrypted with the passphrase of the settings, or else with one that is made and
-    kept beside them, for a first try on one machine. A key that was used before and is missing is
-    not replaced: whatever was sealed to it would stay closed without a word.
+    The keys' files are encrypted with the passphrase of the settings, or else with one that is made
+    and kept beside them, for a first try on one machine. A key that was used before and is missing
+    is not replaced: all that was sealed to it would stay closed without a word. Raises
+    ``ValueError``, also if such a key is missing.
     """
     directory = settings.key_directory
     if not country_key_files(directory, party):
@@ -84,25 +85,28 @@ def retire_country_keys(settings: Settings, party: str) -> list[Path]:
 
 
 def country_keys(settings: Settings, parties: Iterable[str]) -> Mapping[str, RotatingCountryKey]:
-    """The keys of the countries whose node this is. Raises ``ValueError``."""
+    """Return the keys of this node's countries.
+
+    Raises ``ValueError``.
+    """
     return {party: country_key(settings, party) for party in parties}
 
 
 def person_keys(
     settings: Settings, keys: Mapping[str, RotatingCountryKey]
 ) -> Mapping[str, DataKeys]:
-    """The data keys of each country's vault, in a directory apart from the database."""
+    """Return the data keys of each country's vault, in a directory apart from the database."""
     root = _apart(settings)
     return {party: DataKeys(root / party.lower(), party, key) for party, key in keys.items()}
 
 
 def parcel_keys(settings: Settings) -> Path:
-    """Where the keys are of what waits at this node for another country."""
+    """Return the directory of the keys of parcels that wait at this node for another country."""
     return _apart(settings) / "parcels"
 
 
 def pair_shares(settings: Settings, keys: Mapping[str, RotatingCountryKey]) -> Mapping[str, Shares]:
-    """Each country's shares of the keys with other countries, apart from the database."""
+    """Return each country's shares of the keys with other countries, apart from the database."""
     root = settings.key_directory / "shares"
     return {party: Shares(root / party.lower(), party, key) for party, key in keys.items()}
 
@@ -115,13 +119,16 @@ def _make(settings: Settings, party: str) -> CountryPublicKey:
 
 
 def _sealed_before(settings: Settings, party: str) -> bool:
-    """Whether there are files that only the country's key opens."""
+    """Return whether there are files that only the country's key opens."""
     places = (_apart(settings) / party.lower(), settings.key_directory / "shares" / party.lower())
     return any(path.is_file() for place in places if place.is_dir() for path in place.rglob("*"))
 
 
 def _apart(settings: Settings) -> Path:
-    """What is destroyed there must be gone everywhere."""
+    """Return the directory of the data keys.
+
+    A key that is destroyed there must be gone everywhere.
+    """
     return settings.person_keys or settings.key_directory / "persons"
 
 

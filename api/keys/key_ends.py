@@ -34,7 +34,7 @@ class EndingKey:
 def counting_keys(
     registry: Registry, parties: Collection[str], now: datetime
 ) -> Iterator[RegisteredKey]:
-    """The keys of these parties' agencies that count now, and were not revoked."""
+    """Yield the keys of these parties' agencies that count now, and were not revoked."""
     for key in registry.keys.values():
         agency = registry.directory.agencies_by_id.get(key.agency)
         if agency is not None and agency.party in parties and key.valid_at(now):
@@ -42,9 +42,9 @@ def counting_keys(
 
 
 def ending_keys(registry: Registry, parties: Collection[str], now: datetime) -> Sequence[EndingKey]:
-    """Those that end within ``AHEAD``, the earliest first.
+    """Return the keys that end within ``AHEAD``, the earliest first.
 
-    One that was replaced is announced until it is revoked.
+    A key that was replaced is announced until it is revoked.
     """
     found = [
         EndingKey(key.agency, key.id, key.valid_until)
@@ -55,19 +55,28 @@ def ending_keys(registry: Registry, parties: Collection[str], now: datetime) -> 
 
 
 def concerns(agency: Agency, key: EndingKey, registry: Registry) -> bool:
-    """Whether an agency is told of a key: its own, or of an agency whose keys it registers."""
+    """Return whether an agency is told of a key.
+
+    The key is its own, or that of an agency whose keys it registers.
+    """
     owner = registry.directory.agencies_by_id[key.agency]
     return agency.id == owner.id or (agency.role == COORDINATOR and agency.party == owner.party)
 
 
 def step_before(ends: datetime, now: datetime) -> int | None:
-    """The last step of ``STEPS_DAYS`` that has begun; ``None`` before the first, and at the end."""
+    """Return the last step of ``STEPS_DAYS`` that has begun.
+
+    Returns ``None`` before the first step, and at the end.
+    """
     begun = [days for days in STEPS_DAYS if now < ends <= now + timedelta(days=days)]
     return min(begun, default=None)
 
 
 def certificate_end(path: Path | None) -> datetime | None:
-    """When the first certificate of a PEM file ends. Raises ``OSError`` or ``ValueError``."""
+    """Return the end of the first certificate of a PEM file.
+
+    Raises ``OSError`` or ``ValueError`` if the file cannot be read.
+    """
     if path is None:
         return None
     return load_pem_x509_certificates(path.read_bytes())[0].not_valid_after_utc.astimezone(UTC)
@@ -76,7 +85,7 @@ def certificate_end(path: Path | None) -> datetime | None:
 def key_troubles(
     registry: Registry | None, parties: Collection[str], settings: Settings
 ) -> Sequence[Trouble]:
-    """The notice of what ends soon. It makes no node unready."""
+    """Return the notice of keys and certificates that end soon, which makes no node unready."""
     now = clock.now()
     told = [
         f"{key.agency} {key.key_id} on {key.ends:%Y-%m-%d}"

@@ -20,9 +20,9 @@ from ledger.system.directory_watch import Reread
 
 
 def log_key(settings: Settings) -> SignerKey:
-    """The first key that signs this ledger's checkpoints; made where there never was one.
+    """Return the first key that signs this ledger's checkpoints; make it if there never was one.
 
-    Raises ``ValueError`` where it is lost.
+    Raises ``ValueError`` if it is lost.
     """
     path = settings.key_directory / "log.jwk"
     _make(settings, path)
@@ -32,7 +32,7 @@ def log_key(settings: Settings) -> SignerKey:
 
 
 def log_keys(settings: Settings) -> Sequence[SignerKey]:
-    """Every log key of this node: ``log.jwk``, and later ones as ``log-….jwk``."""
+    """Return every log key of this node: ``log.jwk``, and later ones as ``log-….jwk``."""
     return [_log_signer(settings, path) for path in _files(settings, "log")]
 
 
@@ -47,9 +47,9 @@ class OwnLogKeys:
 
 
 def witness_key(settings: Settings, party: str) -> SignerKey:
-    """The first key that a party's witness cosigns with; made where there never was one.
+    """Return the first key with which a party's witness cosigns; make it if there never was one.
 
-    Raises ``ValueError`` where it is lost.
+    Raises ``ValueError`` if it is lost.
     """
     path = settings.key_directory / f"witness-{party.lower()}.jwk"
     files = _files(settings, path.stem)
@@ -62,7 +62,7 @@ def witness_key(settings: Settings, party: str) -> SignerKey:
 
 
 def witness_keys(settings: Settings, party: str) -> Sequence[SignerKey]:
-    """Every key of a party's witness: the first one, and later ones as ``witness-xx-….jwk``."""
+    """Return every key of a party's witness: the first, and later ones as ``witness-xx-….jwk``."""
     first = witness_key(settings, party)
     files = _files(settings, f"witness-{party.lower()}")
     return [first, *(_witness_signer(settings, party, path) for path in files[1:])]
@@ -79,7 +79,7 @@ def new_witness_key(settings: Settings, party: str) -> SignerKey:
 
 
 def own_parties(settings: Settings) -> tuple[str, ...]:
-    """The countries whose node this is."""
+    """Return the countries whose node this is."""
     if settings.countries is not None:
         return settings.countries
     return tuple(sorted(settings.load_protocol().party_codes))
@@ -103,7 +103,7 @@ def trusted_policy(settings: Settings, registry: Registry | None = None) -> Poli
 
 
 def policy_at(ledger: Ledger, settings: Settings) -> PolicyAt:
-    """Which policy holds at a size: the recorded one, or before any was recorded the settings'."""
+    """Return a function for the policy at a size: the recorded one, or before it the settings'."""
     trusted: dict[int, Policy] = {}
     trusted_policy(settings)  # raises now for a policy file that cannot be read
 
@@ -127,7 +127,7 @@ def _witness_signer(settings: Settings, party: str, path: Path) -> SignerKey:
 
 
 def _files(settings: Settings, stem: str) -> list[Path]:
-    """The first key's file, and those of later ones, oldest first."""
+    """Return the first key's file, and those of later ones, oldest first."""
     directory = settings.key_directory
     first = directory / f"{stem}.jwk"
     later = [p for p in directory.glob(f"{stem}-*.jwk") if p.stem[len(stem) + 1 :].isdigit()]

@@ -68,10 +68,11 @@ def with_agreed_protocol(settings: Settings, conninfo: str) -> Settings:
 
 
 def check_file(file: Protocol, agreement: Agreement) -> None:
-    """Raises ``ValueError`` naming the first difference of a file to the version in force.
+    """Check that a file has the version of the protocol in force.
 
     The text of an earlier or a later adopted version is no difference. Otherwise a node would not
-    start again on the day on which a version comes into force.
+    start again on the day on which a version comes into force. Raises ``ValueError`` that names the
+    first difference.
     """
     told = text_of(file)
     if any(told == text_of(version.protocol) for version in agreement.versions):

@@ -9,7 +9,7 @@ from projections.tables.marked_events import events_without_effect
 
 
 def marked_troubles(database: Database) -> Sequence[Trouble]:
-    """That events have no effect here, and what the operator does about it."""
+    """Return the trouble that events have no effect here, with what the operator must do."""
     found = events_without_effect(database)
     if found is None:
         return ()

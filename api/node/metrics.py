@@ -18,7 +18,7 @@ from projections.upkeep.continuous_check import check_standing, differing_rows
 
 
 def metrics(node: Node, requests: CollectorRegistry) -> bytes:
-    """The node's gauges now, and what ``requests`` counted."""
+    """Return the node's gauges now, and the counts of ``requests``."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Standing(node))
     return generate_latest(registry) + generate_latest(requests)
@@ -95,7 +95,7 @@ class _Standing(Collector):
             yield _gauge("ledger_reachable", "1 where it answers", float(following.reachable))
 
     def _workers(self) -> Iterator[Metric]:
-        """How the steps of each worker of the background process went."""
+        """Yield how many steps of each worker of the worker process succeeded and failed."""
         steps = CounterMetricFamily(
             "case_ledger_worker_steps", "Steps that ended without a failure", labels=("worker",)
         )
@@ -135,7 +135,7 @@ class _Standing(Collector):
             )
 
     def _missing(self) -> Metric:
-        """What vaults lack of what the ledger says that they must hold."""
+        """Return the number of parts of actions' fields that the vaults must hold and lack."""
         missing = _gauge(
             "missing_parts",
             "Parts of actions' fields that a vault must hold and lacks",
@@ -149,7 +149,7 @@ class _Standing(Collector):
         return missing
 
     def _key_ends(self) -> Metric:
-        """When the next key of each agency ends: it is announced months before."""
+        """Return when the next key of each agency ends, which is announced months before."""
         now, registry = clock.now(), self._node.ledger.registry()
         ends = _gauge(
             "key_ends_seconds", "Until the next key of an agency ends", labels=("agency",)

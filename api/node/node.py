@@ -138,17 +138,17 @@ class Node:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the ledger node, and no country's alone."""
+        """Return whether this is the ledger node, and no country's alone."""
         return self.settings.ledger_url is None
 
     @property
     def signed(self) -> int:
-        """The last signed size that this node has, as this process knows it."""
+        """Return the last signed size that this node has, as this process saw it last."""
         return self.told.now.size
 
     @property
     def troubles(self) -> tuple[Trouble, ...]:
-        """What is wrong with this node, as its background work and this process see it."""
+        """Return the troubles of this node that its background jobs and this process found."""
         told = (*self.history.now, *self.told.now.troubles)
         own = [trouble for trouble in self.checks.now if trouble not in told]
         rules = {trouble.rule for trouble in (*told, *own)}
@@ -156,18 +156,18 @@ class Node:
         return tuple(dict.fromkeys((*self.room.look(), *told, *own, *at_once)))
 
     def serves(self, agency: Agency) -> bool:
-        """Whether an agency may ask here: a country's node is for its own country's agencies.
+        """Return whether an agency may ask here: a country's node serves its own agencies.
 
-        Other nodes may, which copy from here should the ledger node be lost.
+        Other nodes may ask too: they copy from here if the ledger node is lost.
         """
         return self.leads or agency.party in self.parties or agency.role == NODE
 
     def serves_people(self, agency: Agency) -> bool:
-        """Whether people may act for an agency here; a node is no person's."""
+        """Return whether people may act for an agency here; no person acts for a node."""
         return agency.role != NODE and self.serves(agency)
 
     def standing(self) -> LogProgress:
-        """How far the log is signed, cosigned and published, as this node knows it."""
+        """Return how far the log is signed, cosigned and published, as this node sees it."""
         if self.leads:
             return publisher.standing(self.database, self.policy_at)
         signed, published = sizes(self.database)
@@ -176,7 +176,7 @@ class Node:
         return LogProgress(signed, published, witnesses)
 
     def parcels_standing(self) -> tuple[ParcelsStanding, ...]:
-        """What waits between countries, as this node sees it."""
+        """Return the parcels that wait between countries, as this node sees them."""
         return parcels_standing(self.vaults, self.mailbox if self.leads else None)
 
     def cosigned_times(self) -> CosignedTimes:
@@ -198,7 +198,10 @@ class Node:
         return erased_data(case.state, self.vaults.of(party).erased_at(case.id))
 
     def following(self) -> Following | None:
-        """How this node stands to the ledger node, where it is not that itself."""
+        """Return this node's progress behind the ledger node.
+
+        Returns ``None`` if this is the ledger node.
+        """
         if self.settings.ledger_url is None:
             return None
         heard, waiting = self.told.now.heard, self.waiting.now()
@@ -246,13 +249,16 @@ class Node:
 
 
 def own_key_names(settings: Settings, *, leads: bool) -> list[str]:
-    """The names of the keys that a node makes at its first start, and must not lose."""
+    """Return the names of the keys that a node makes at its first start and must not lose."""
     own = [f"{kind}-{p.lower()}" for p in own_parties(settings) for kind in ("country", "witness")]
     return [*own, "log"] if leads else own
 
 
 def check_settings(settings: Settings) -> None:
-    """Raises ``ValueError`` for what a node cannot be made of."""
+    """Check that a node can be made of the settings.
+
+    Raises ``ValueError`` if it cannot.
+    """
     trusted_policy(settings)
     trusted_roots(settings)
     RelyingParty.of(settings)
@@ -266,9 +272,10 @@ def check_settings(settings: Settings) -> None:
 def node_client(
     settings: Settings, url: str, heard: Callable[[Mapping[str, str]], None] | None = None
 ) -> LedgerClient:
-    """A client in the name of this country's node. Raises ``ValueError`` without its key.
+    """Return a client in the name of this country's node.
 
-    ``heard`` is called with the headers of each answer.
+    ``heard`` is called with the headers of each answer. Raises ``ValueError`` without the node's
+    key.
     """
     protocol = settings.load_protocol()
     own = [a.id for a in protocol.agencies if a.role == NODE and a.party in own_parties(settings)]

@@ -81,9 +81,9 @@ class MailServer:
 
     @classmethod
     def of(cls, settings: Settings) -> "MailServer | None":
-        """As the settings say; ``None`` where they name none.
+        """Return the mail server of the settings, or ``None`` if they name none.
 
-        Raises ``OSError``, and ``ValueError`` where they do not fit together.
+        Raises ``OSError``, and ``ValueError`` if the settings do not fit together.
         """
         if settings.smtp_host is None:
             return None
@@ -174,7 +174,7 @@ class _TimedSMTPS(_TimedSMTP, smtplib.SMTP_SSL):
 def email_of(
     sender: str, recipient: str, notice_id: UUID, message: Mapping[str, Any]
 ) -> EmailMessage:
-    """A notice as an e-mail in plain words, whose ``Message-ID`` stays the same."""
+    """Return a notice as an e-mail in plain words, whose ``Message-ID`` stays the same."""
     data = message["data"]
     match message["type"]:
         case "key.ending":

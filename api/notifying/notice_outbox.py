@@ -151,14 +151,14 @@ class NoticeOutbox:
         return None if row is None else TakenNotice(**row)
 
     def mark_sent(self, notice_id: UUID) -> None:
-        """It was received."""
+        """Mark a notice as received."""
         with self._database.connection() as connection:
             connection.execute(
                 "UPDATE notifications.outbox SET sent_at = now() WHERE id = %s", (notice_id,)
             )
 
     def put_off(self, notice_id: UUID, pause: timedelta) -> None:
-        """It was not received; try again after ``pause``."""
+        """Put off a notice that was not received, to try again after ``pause``."""
         with self._database.connection() as connection:
             connection.execute(
                 "UPDATE notifications.outbox SET next_attempt_at = now() + %s WHERE id = %s",

@@ -123,7 +123,7 @@ def waiting_notices(
 def key_notices(
     registry: Registry, subscriptions: Sequence[Subscription], now: datetime
 ) -> Iterator[Notice]:
-    """What is to be told ``now`` of keys that end, once for each step before the end."""
+    """Yield the notices ``now`` of keys that end, once for each step before the end."""
     agencies = registry.directory.agencies_by_id
     known = [one for one in subscriptions if one.agency in agencies]
     parties = {agencies[one.agency].party for one in known}
@@ -153,7 +153,7 @@ def notices(
     now: datetime,
     ahead: timedelta,
 ) -> Iterator[Notice]:
-    """What is to be told ``now``, once for each occasion and deadline."""
+    """Yield the notices ``now`` of obligations, once for each occasion and deadline."""
     for one in owed:
         occasion = _occasion(one.due, now, ahead)
         if occasion is None:
@@ -165,9 +165,10 @@ def notices(
 
 
 def owes(agency: Agency, owed: OwedNotice) -> bool:
-    """Whether an agency is told: it owes it itself, by its role, or its country's coordinator is.
+    """Return whether an agency is told of an obligation.
 
-    Where any party to the case may do it, all of them are told.
+    It is told if it owes the obligation itself, or by its role, or as its country's coordinator. If
+    any party to the case may do it, the agencies of all parties are told.
     """
     obligation = owed.obligation
     if agency.retired_at is not None:

@@ -60,7 +60,10 @@ class Notifier(PeriodicWorker):
         registry: Callable[[], Registry | None] = lambda: None,
         waiting: Callable[[], Iterable[Notice]] = tuple,
     ) -> None:
-        """``waiting`` returns what is to be told of this country's actions that wait."""
+        """Prepare the notifier.
+
+        ``waiting`` returns the notices of this country's actions that wait.
+        """
         self._outbox = NoticeOutbox(database)
         self._protocol = protocol
         self._subscriptions = {one.id: one for one in subscriptions}
@@ -80,9 +83,9 @@ class Notifier(PeriodicWorker):
         registry: Callable[[], Registry | None],
         waiting: Callable[[], WaitingTimes] | None = None,
     ) -> Self | None:
-        """As the settings say; ``None`` where nobody is told.
+        """Return the notifier of the settings, or ``None`` if nobody is told.
 
-        Raises ``OSError``, and ``ValueError`` saying what is wrong.
+        Raises ``OSError``, and ``ValueError`` that names the fault.
         """
         server, subscriptions = _configured(settings)
         if not subscriptions:
@@ -109,7 +112,7 @@ class Notifier(PeriodicWorker):
 
     @staticmethod
     def channels(server: MailServer | None) -> Mapping[str, Channel]:
-        """Every way that there is; no e-mail without a mail server."""
+        """Return every channel that there is; no e-mail without a mail server."""
         hook = {"webhook": WebhookChannel()}
         return hook if server is None else {**hook, "email": MailChannel(server)}
 
@@ -209,7 +212,10 @@ class Notifier(PeriodicWorker):
 
 
 def check_notifications(settings: Settings) -> None:
-    """Raises ``OSError``, and ``ValueError`` for settings that no notifier can be made of."""
+    """Check that a notifier can be made of the settings.
+
+    Raises ``OSError``, and ``ValueError`` if it cannot.
+    """
     server, _ = _configured(settings)
     if server is not None:
         MailChannel(server)
@@ -228,6 +234,6 @@ def _configured(settings: Settings) -> tuple[MailServer | None, Sequence[Subscri
 
 
 def pause_after(attempts: int) -> timedelta:
-    """How long to wait after so many attempts: twice as long each time, and six hours at most."""
+    """Return the pause after so many attempts: twice as long each time, six hours at most."""
     doubled: int = 2 ** min(attempts - 1, 20)
     return min(_FIRST_PAUSE * doubled, _LONGEST_PAUSE)

@@ -57,16 +57,16 @@ class Subscription:
 
     @property
     def id(self) -> UUID:
-        """The same as long as agency and address are; it tells neither."""
+        """Return an id that stays while agency and address are the same, and that tells neither."""
         return uuid5(NAMESPACE_URL, f"{self.agency} {self.email or self.webhook}")
 
 
 def read_subscriptions(
     file: Path, protocol: Protocol, parties: Collection[str]
 ) -> tuple[Subscription, ...]:
-    """The subscriptions in a file, of agencies of these parties.
+    """Read the subscriptions in a file, of agencies of these parties.
 
-    Raises ``OSError``, and ``ValueError`` saying what is wrong but no address and no secret.
+    Raises ``OSError``, and ``ValueError`` that names the fault but no address and no secret.
     """
     try:
         content: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ Row = Sequence[str | int]
 
 
 def markdown(report: AnnualReport, language: Language) -> str:
-    """The report as a page of tables, the same text for the same report."""
+    """Return the report as a page of tables, the same text for the same report."""
     return "\n".join(_ReportPage(report, wording(language)).lines()) + "\n"
 
 
@@ -166,7 +166,7 @@ class _ReportPage:
         return self._words.role(role)
 
     def _lasted(self, seconds: int | None) -> str:
-        """In whole days, or hours or minutes where it is less than two of them."""
+        """Return a duration in whole days, or hours or minutes if it is less than two of them."""
         if seconds is None:
             return ""
         minutes, hours, days = (seconds // size for size in (60, 3600, 86400))

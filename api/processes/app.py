@@ -64,10 +64,10 @@ Refusals are problem details (RFC 9457) that name the rule and the field.
 
 
 def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> FastAPI:
-    """The application, serving the ledger in this database.
+    """Create the application that serves the ledger in this database.
 
-    Where it ``works`` it also does what the node does without being asked; else another process
-    does (:mod:`api.processes.worker`).
+    If it ``works``, it also runs the node's background jobs. Else another process runs them
+    (:mod:`api.processes.worker`).
     """
 
     @asynccontextmanager
@@ -124,7 +124,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
 
 
 def _trouble_headers(app: FastAPI) -> list[tuple[bytes, bytes]]:
-    """The header that marks the answers of a node that is not ready."""
+    """Return the header that marks the answers of a node that is not ready."""
     node: Node | None = getattr(app.state, "node", None)
     grave = () if node is None else of_effect(node.troubles, at_least=Effect.NOT_READY)
     return [(HEADER.lower().encode(), ", ".join(t.rule for t in grave).encode())] if grave else []
@@ -155,7 +155,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _name_operations(app: FastAPI, document: dict[str, Any]) -> None:
-    """Each operation is called what its function is: generated clients name their calls by it."""
+    """Name each operation after its function: generated clients name their calls by it."""
     for route in app.routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
             for method in route.methods or ():
@@ -163,7 +163,7 @@ def _name_operations(app: FastAPI, document: dict[str, Any]) -> None:
 
 
 def _say_who_is_asked(app: FastAPI, document: dict[str, Any]) -> None:
-    """What :func:`api.http.access.caller` takes, on each operation that needs one."""
+    """State the credentials of :func:`api.http.access.caller` on each operation that needs them."""
     for route in app.routes:
         if not isinstance(route, APIRoute) or not route.include_in_schema:
             continue
@@ -178,7 +178,7 @@ def _say_who_is_asked(app: FastAPI, document: dict[str, Any]) -> None:
 
 
 def _asked_for(route: APIRoute) -> Sequence[SecurityBase]:
-    """The credentials one of which a route needs; none where anyone may ask."""
+    """Return the credentials one of which a route needs; none if anyone may ask."""
     needed = {one.call for one in route.dependant.dependencies}
     if caller in needed:
         return ASKED_FOR

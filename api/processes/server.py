@@ -36,7 +36,7 @@ MAX_CONNECTIONS = 1000
 
 
 def log_as_json() -> None:
-    """One JSON object a line on standard error, for the operator's collector."""
+    """Log one JSON object a line on standard error, for the operator's collector."""
     # It would write every address that is asked, a webhook's with what is secret in it.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     structlog.configure(
@@ -69,7 +69,7 @@ class _Tolerant(io.TextIOBase):
 
 
 def log_nothing() -> None:
-    """For commands whose output is for people."""
+    """Turn logging off, for commands whose output is for people."""
     structlog.configure(processors=[_drop])
 
 
@@ -169,7 +169,10 @@ def serving(
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A bound socket. Raises ``OSError`` where the address is taken."""
+    """Return a bound socket.
+
+    Raises ``OSError`` if the address is taken.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -188,10 +191,10 @@ def base_url(listening: socket.socket, settings: Settings) -> str:
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """How TLS is ended here: ``None`` where the settings name no certificate.
+    """Return the TLS configuration, or ``None`` if the settings name no certificate.
 
-    With root certificates of clients, a client without a certificate of theirs is not heard.
-    Raises ``ValueError`` or ``OSError`` for what cannot be served.
+    With root certificates of clients, a client without a certificate of theirs is refused. Raises
+    ``ValueError`` or ``OSError`` if the certificates cannot be served.
     """
     certificate, key, roots = (
         settings.tls_certificate, settings.tls_key, settings.tls_client_roots,
@@ -211,7 +214,10 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def server(app: FastAPI, settings: Settings, *, grace: int = 5) -> uvicorn.Server:
-    """The HTTP server. Raises as :func:`tls_context`."""
+    """Return the HTTP server.
+
+    Raises as :func:`tls_context`.
+    """
     context = tls_context(settings)
     config = uvicorn.Config(
         Contained(RequestId(app)),

@@ -111,7 +111,7 @@ class _ChildProcess:
         self.process.start()
 
     def _run(self) -> None:
-        """In the new process."""
+        """Run the work in the new process."""
         lives, its_end = self._pipe
         os.close(its_end)
         threading.Thread(target=_end_with, args=(lives,), name="parent", daemon=True).start()

@@ -188,12 +188,12 @@ class NodeWorker:
             work()
 
     def _keys_given_up(self, party: str) -> Sequence[UUID]:
-        """The persons of a country whose data keys an operator gave up as lost."""
+        """Return the persons of a country whose data keys an operator gave up as lost."""
         mark = mark_file(self._node.settings).read()
         return mark.lost_keys.get(party, ()) if mark is not None else ()
 
     def _used_keys(self) -> dict[str, str]:
-        """The ids of this node's own keys, by name."""
+        """Return the ids of this node's own keys, by name."""
         node = self._node
         used = {f"country-{p.lower()}": k.public.id for p, k in node.country_keys.items()}
         for party in node.parties:
@@ -340,11 +340,14 @@ class NodeWorker:
         return statement(self._node.ledger, waiting, self._node_key)
 
     def _log(self) -> str:
-        """The keys of the log in force. A ledger node that takes over has another one."""
+        """Return the keys of the log in force.
+
+        A ledger node that takes over has another log key.
+        """
         return " ".join(sorted(map(str, self._node.policy_at(LATEST).logs)))
 
     def _has_room(self) -> bool:
-        """Whether the disk has room for anything new."""
+        """Return whether the disk has room for anything new."""
         return not self._node.room.look()
 
     def _heard(self, witness: TrustedWitness, moment: datetime) -> None:

@@ -30,7 +30,10 @@ class Room:
         self._full_until: dict[str, float] = {}
 
     def look(self) -> tuple[Trouble, ...]:
-        """The trouble of a disk that is almost full; it asks the kernel, which takes no time."""
+        """Return the trouble of a disk that is almost full.
+
+        The check asks the kernel, which takes no time.
+        """
         low = {name for name, path in self._directories.items() if self._is_low(path)}
         now = time.monotonic()
         low.update(what for what, until in self._full_until.items() if now < until)
@@ -44,9 +47,9 @@ class Room:
         )
 
     def note(self, error: BaseException | None) -> bool:
-        """Whether an error comes of a full disk; if so, nothing new is taken for a minute.
+        """Return whether a full disk caused an error; if so, record nothing new for a minute.
 
-        It is how a database on another machine says so.
+        A database on another machine reports a full disk by such an error.
         """
         while error is not None and not _is_full(error):
             error = error.__cause__
@@ -57,7 +60,7 @@ class Room:
         return True
 
     def free_mebibytes(self) -> dict[str, int]:
-        """The free space of each directory."""
+        """Return the free space of each directory, in mebibytes."""
         return {
             name: Space.of(path).free_bytes // MEBIBYTE for name, path in self._directories.items()
         }
@@ -76,7 +79,7 @@ def _is_full(error: BaseException) -> bool:
 
 
 def marks(settings: Settings) -> Marks:
-    """What the settings keep free."""
+    """Return the disk space that the settings keep free, in bytes."""
     low, reserve = settings.disk_low_mebibytes, settings.disk_reserve_mebibytes
     return Marks(
         None if low is None else low * MEBIBYTE, None if reserve is None else reserve * MEBIBYTE
@@ -84,12 +87,12 @@ def marks(settings: Settings) -> Marks:
 
 
 def reserve(settings: Settings) -> Reserve:
-    """The reserve, beside the embedded database."""
+    """Return the reserve file, beside the embedded database."""
     return Reserve(settings.data_directory / "reserve", marks(settings))
 
 
 def directories(settings: Settings) -> dict[str, Path]:
-    """Where a node writes, each with its name for the operator."""
+    """Return the directories that a node writes to, each with its name for the operator."""
     found = {"the data directory": settings.data_directory}
     if settings.person_keys is not None:
         found["the directory of persons' keys"] = settings.person_keys

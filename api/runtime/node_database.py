@@ -56,11 +56,11 @@ class NodeDatabase:
 def open_store(
     settings: Settings, *, database: str | None = None, watch: bool = True
 ) -> Iterator[NodeDatabase]:
-    """The store, for as long as the block runs. Raises ``StoreError``.
+    """Open the store for as long as the block runs.
 
-    ``database`` picks another database of the same server. An embedded server is
-    started where none runs yet, and started again if it dies: by a thread that may ``watch``, or
-    else by who calls :meth:`NodeDatabase.look_after` now and then.
+    ``database`` picks another database of the same server. An embedded server is started if none
+    runs yet, and started again if it dies: by a thread if ``watch`` is true, or else by the code
+    that calls :meth:`NodeDatabase.look_after` now and then. Raises ``StoreError``.
     """
     if settings.database_url is not None:
         named = settings.database_url.get_secret_value()
@@ -116,7 +116,10 @@ def create_database(conninfo: str, name: str, *, anew: bool = False) -> None:
 
 
 def check_migrated(conninfo: str, parties: Iterable[str]) -> None:
-    """Raises ``StoreError`` where the tables are missing or the login may not use them."""
+    """Check that the tables exist and that the login may use them.
+
+    Raises ``StoreError`` if not.
+    """
     roles = (*needed_roles(sorted(parties)), APP_ROLE)
     try:
         with psycopg.connect(conninfo, connect_timeout=10) as connection:

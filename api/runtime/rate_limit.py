@@ -42,14 +42,14 @@ class Rate:
             return self._counts[key] <= self._most
 
     def is_met(self, key: str) -> bool:
-        """Whether the next one would be too many."""
+        """Return whether the next request would be too many."""
         with self._lock:
             if time.monotonic() >= self._over_at.get(key, 0.0):
                 return False
             return self._counts[key] >= self._most
 
     def seconds(self, key: str) -> int:
-        """After how many seconds counting begins anew."""
+        """Return the seconds until counting begins anew."""
         with self._lock:
             return max(1, math.ceil(self._over_at.get(key, 0.0) - time.monotonic()))
 
@@ -67,7 +67,7 @@ class Rate:
             raise self.too_many(key)
 
     def too_many(self, key: str) -> Problem:
-        """The problem to answer with."""
+        """Return the problem that answers too many requests."""
         wait = self.seconds(key)
         return problem(
             STATUS,
@@ -128,7 +128,10 @@ def asking_network(scope: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=1024)
 def network(address: str) -> str:
-    """What an address is counted as: a whole /64 of IPv6, which one machine has to itself."""
+    """Return the network that an address is counted as.
+
+    It is a whole /64 of IPv6, which one machine has to itself.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -29,18 +29,24 @@ Check = Callable[[], Sequence[Trouble]]
 
 
 def of_effect(troubles: Sequence[Trouble], *, at_least: Effect) -> list[Trouble]:
-    """The troubles whose effect is at least as bad as this one."""
+    """Return the troubles whose effect is at least as bad as this one."""
     return [t for t in troubles if _ORDER.index(t.effect) >= _ORDER.index(at_least)]
 
 
 def worst(troubles: Sequence[Trouble], *, at_least: Effect) -> Trouble | None:
-    """The trouble with the worst effect, of those with at least this one; the first of equals."""
+    """Return the trouble with the worst effect, of those with at least this one.
+
+    It is the first of equals.
+    """
     grave = of_effect(troubles, at_least=at_least)
     return max(grave, key=lambda t: _ORDER.index(t.effect), default=None)
 
 
 def check_may_record(troubles: Sequence[Trouble]) -> None:
-    """Raises the ``Problem`` of the trouble that forbids recording, if there is one."""
+    """Check that no trouble forbids recording.
+
+    Raises the ``Problem`` of the trouble that forbids it, if there is one.
+    """
     if (trouble := worst(troubles, at_least=Effect.NO_RECORDING)) is not None:
         raise trouble.problem(trouble.status, {"Retry-After": "10"})
 

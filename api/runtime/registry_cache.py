@@ -14,16 +14,19 @@ class RegistryCache:
         self._known: Registry | None = None
 
     async def known(self) -> Registry:
-        """The registry as it was read last. Raises ``Refusal`` (``not-adopted``)."""
+        """Return the registry as it was read last.
+
+        Raises ``Refusal`` (``not-adopted``).
+        """
         return self._known or await self.anew()
 
     async def at(self, version: int) -> Registry:
-        """The registry of a version that the database has, or a later one."""
+        """Return the registry of a version that the database has, or a later one."""
         known = await self.known()
         return known if known.version >= version else await self.anew()
 
     async def anew(self) -> Registry:
-        """The registry as it is now."""
+        """Read the registry as it is now."""
         read = await run_in_threadpool(self._ledger.adopted)
         if self._known is None or read.version >= self._known.version:
             self._known = read

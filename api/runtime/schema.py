@@ -38,6 +38,6 @@ def _components(parties: Sequence[str]) -> tuple[Component, ...]:
 
 
 def needed_roles(parties: Sequence[str]) -> tuple[str, ...]:
-    """The roles that the API's login takes, besides the application's own."""
+    """Return the roles that the API's login takes, besides the application's own."""
     of_parties = (f(party) for f in (vault_role, reader_role, witness_role) for party in parties)
     return (PROJECTOR_ROLE, *of_parties)

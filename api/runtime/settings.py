@@ -121,31 +121,31 @@ class Settings(BaseSettings):
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     def listening_on(self, host: str | None, port: int | None) -> Self:
-        """The same but for the address, where one is given."""
+        """Return the same settings with another address, if one is given."""
         given = {"host": host, "port": port}
         return self.model_copy(update={k: v for k, v in given.items() if v is not None})
 
     @property
     def key_directory(self) -> Path:
-        """Where private keys are kept."""
+        """Return the directory of the private keys."""
         return self.data_directory / "keys"
 
     @property
     def origin(self) -> str:
-        """What the ledger's checkpoints name it."""
+        """Return the origin, which is the ledger's name in its checkpoints."""
         return self.ledger_origin or f"{self.audience}/{self.load_protocol().id}"
 
     def with_protocol(self, agreed: Protocol) -> Self:
-        """The same settings for a ledger whose parties agreed on a protocol."""
+        """Return the same settings for a ledger whose parties agreed on a protocol."""
         changed = self.model_copy()
         changed._agreed = agreed
         return changed
 
     def load_protocol(self) -> Protocol:
-        """The protocol that a new ledger adopts. Raises ``ValueError``.
+        """Load the protocol that a new ledger adopts.
 
-        Of a ledger that adopted one, it is the version in force at the start of the process. What
-        a running node decides by is asked of the registry.
+        For a ledger that adopted one, it is the version in force at the start of the process. A
+        running node decides by the registry instead. Raises ``ValueError``.
         """
         if self._agreed is not None:
             return self._agreed

@@ -107,7 +107,7 @@ class StatusCache:
         return () if row is None else NodeStatus.model_validate(row["said"]).workers
 
     def said_at(self) -> datetime | None:
-        """When anything was said last: every few seconds, while the work goes on."""
+        """Return the time of the worker process's last report; it reports every few seconds."""
         with self._database.connection() as connection:
             row = connection.execute("SELECT said_at FROM node.work", prepare=True).fetchone()
         return None if row is None else row["said_at"].astimezone(UTC)

@@ -20,13 +20,16 @@ class Outcomes:
         self._outbox = outbox
 
     def of(self, action_id: UUID) -> Outcome | None:
-        """The outcome of one action, or ``None`` where it is not known here."""
+        """Return the outcome of one action, or ``None`` if it is not known here."""
         outgoing = self._outbox.get(action_id)
         recorded = self._recorded(action_id)
         return recorded if outgoing is None else _told(outgoing, recorded)
 
     def last(self, agency: Agency, *, limit: int) -> list[Outcome]:
-        """An agency's own that were put into the outbox last; a coordinator's whole country's."""
+        """Return the agency's actions that were put into the outbox last, with their outcomes.
+
+        For a coordinator they are its whole country's.
+        """
         found = (
             self._outbox.of_party(agency.party, limit=limit)
             if agency.role == COORDINATOR

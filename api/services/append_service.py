@@ -90,7 +90,10 @@ class DirectAppend:
     def __init__(
         self, ledger: Ledger, vaults: Vaults, decisions: SignedDecisions | None = None
     ) -> None:
-        """``decisions`` signs the refusals of the rules; without it they are not signed."""
+        """Prepare the append at the ledger node.
+
+        ``decisions`` signs the refusals of the rules; without it they are not signed.
+        """
         self._ledger = ledger
         self._vaults = vaults
         self._decisions = decisions
@@ -291,7 +294,7 @@ class OutboxAppend:
             self._told.wait(_LOOK_SECONDS)
 
     def _is_away(self) -> bool:
-        """Whether the ledger node does not answer, or is not believed."""
+        """Return whether the ledger node does not answer, or its log contradicts itself."""
         said = self._told.now
         diverged = any(trouble.rule == "log-diverged" for trouble in said.troubles)
         return diverged or (said.heard is not None and not said.heard.takes_actions)
@@ -355,9 +358,10 @@ class GuardedAppend:
     def _recorded_before(
         self, sender: Agency, sent: str, troubles: Sequence[Trouble]
     ) -> Receipt | None:
-        """The receipt of an action that is not recorded now, but was before.
+        """Return the receipt of an action that was recorded before, while recording is forbidden.
 
-        ``None`` where recording is allowed. Raises ``Problem`` where it is not.
+        Returns ``None`` if recording is allowed. Raises ``Problem`` if recording is forbidden and
+        the action was not recorded before.
         """
         try:
             check_may_record(troubles)
@@ -453,7 +457,10 @@ def _complete(
 
 
 def _check_no_node(sender: Agency) -> None:
-    """A node passes actions on to the ledger node alone; that is no refusal of the action."""
+    """Check that the sender is no node: a node passes actions on to the ledger node alone.
+
+    Raises a problem (503) for a node, which is no refusal of the action.
+    """
     if sender.role == NODE:
         raise problem(
             503,

@@ -56,7 +56,10 @@ class SignedDecisions:
     """The ledger node signs its decisions, with the log key that the policy in force names."""
 
     def __init__(self, ledger: Ledger, signers: Iterable[SignerKey], trusted: Policy) -> None:
-        """``trusted`` is the policy in force until the ledger records another."""
+        """Prepare the signing of decisions.
+
+        ``trusted`` is the policy in force until the ledger records another.
+        """
         self._ledger = ledger
         self._signers = signers
         self._trusted = trusted

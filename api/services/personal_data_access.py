@@ -57,7 +57,10 @@ class PersonalDataAccess:
         outbox: Outbox,
         moments: Callable[[], Sequence[datetime]] = lambda: (clock.now(),),
     ) -> None:
-        """``moments`` returns what time it may be now: more than one, where clocks differ."""
+        """Prepare the access to the vaults.
+
+        ``moments`` returns the times that it may be now: more than one if clocks differ.
+        """
         self._moments = moments
         self._ledger = ledger
         self._vaults = vaults
@@ -71,7 +74,7 @@ class PersonalDataAccess:
         purpose: Purpose,
         basis: LegalBasis | None,
     ) -> OpenedFields:
-        """The fields of ``groups`` that the reader's own country holds.
+        """Open the fields of ``groups`` that the reader's own country holds.
 
         With the basis of danger to life the matrix's ``break_glass`` counts, else its ``read``.
         Raises ``Refusal`` (``access-matrix``, ``no-legal-basis``), which is written down too.
@@ -93,9 +96,10 @@ class PersonalDataAccess:
         return self._open(reader, reading, case)
 
     def subject_access(self, reader: Reader, case_id: UUID) -> OpenedFields:
-        """All personal fields held on a person, for that person. Raises ``Refusal``.
+        """Open all personal fields held on a person, for that person.
 
-        No basis is asked for: what is held on a person is the person's to know.
+        No basis is asked for: the person has a right to know all that is held on the person. Raises
+        ``Refusal``.
         """
         case = self._case(reader, case_id)
         protocol = self._ledger.adopted().protocol_today(clock.now())
@@ -111,8 +115,10 @@ class PersonalDataAccess:
         return self._open(reader, vault.readings.record(asked), case)
 
     def readings(self, reader: Reader, case_id: UUID) -> CaseReadings:
-        """Who asked for the person's fields in this country. An agency sees its own requests;
-        coordinator and oversight, and who hands the list to the person, see all.
+        """Return the readings of the person's fields in this country.
+
+        An agency sees its own requests. The coordinator, oversight, and the agency that hands the
+        list to the person see all.
         """
         self._case(reader, case_id)
         if reader.agency.role == NODE:
@@ -128,9 +134,10 @@ class PersonalDataAccess:
         return CaseReadings(own, found.changed)
 
     def _in_danger(self, case: Case, reader: Reader, protocol: Protocol) -> CaseState:
-        """The state with what the reader handed in and the ledger node has yet to record.
+        """Return the state with the reader's actions that the ledger node has not recorded yet.
 
-        Danger to life does not wait for a machine: it is durable here, signed, and on its way.
+        These are the openings in danger to life, which does not wait for a machine: such an action
+        is durable here, signed, and on its way.
         """
         state = case.state
         for waiting in self._outbox.waiting_of(reader.agency.id, case.id):
@@ -197,7 +204,10 @@ def write_down_refused(
 def check_matrix(
     protocol: Protocol, agency: Agency, operation: Operation, groups: Iterable[FieldGroup]
 ) -> None:
-    """Raises ``Refusal`` (``access-matrix``) where the protocol never allows this."""
+    """Check that the protocol allows an agency this operation on the groups.
+
+    Raises ``Refusal`` (``access-matrix``) if the protocol never allows it.
+    """
     denied = [g.value for g in groups if not protocol.allows(agency.role, operation, g)]
     if denied:
         raise Refusal(
@@ -235,7 +245,7 @@ def _bases(
     named: LegalBasis | None,
     moments: Sequence[datetime],
 ) -> Mapping[FieldGroup, BasisNamed]:
-    """The basis of each group: the one that is named, or any but danger to life.
+    """Return the basis of each group: the one that is named, or any but danger to life.
 
     It must hold at each of the ``moments`` that it may be now.
     """

@@ -33,10 +33,10 @@ class NoReportError(ValueError):
 def report_of_database(
     conninfo: str, ledger: Ledger, database: Database, year: int, at: int | None, progress: Progress
 ) -> AnnualReport:
-    """The report on a node's own events, which are read by case, one case in memory at a time.
+    """Make the report on a node's own events.
 
-    ``at`` is the size of the checkpoint; by default the last that was published. Raises
-    ``NoReportError``.
+    The events are read by case, one case in memory at a time. ``at`` is the size of the checkpoint;
+    by default the last that was published. Raises ``NoReportError``.
     """
     last = published(database)
     if last is None:
@@ -62,9 +62,10 @@ def report_of_database(
 def report_of_export(
     directory: Path, year: int, at: int | None, progress: Progress
 ) -> AnnualReport:
-    """The report on what `case-ledger log export` wrote; all its cases are in memory at once.
+    """Make the report on an export of `case-ledger log export`.
 
-    Raises ``NoReportError``, and ``ExportError`` where a file is missing.
+    All its cases are in memory at once. Raises ``NoReportError``, and ``ExportError`` if a file is
+    missing.
     """
     checkpoint = Checkpoint.parse(Note.parse(read_checkpoint(directory)).text)
     size = _size(at, checkpoint)
@@ -106,7 +107,10 @@ def _check_root(last: Checkpoint, size: int, root: bytes) -> None:
 
 
 def _whole(rows: Iterable[RecordedRow], progress: Progress) -> Iterator[RecordedRow]:
-    """The same rows. Raises ``NoReportError`` where bytes are not those that are in the tree."""
+    """Yield the same rows, and check that their bytes are those in the tree.
+
+    Raises ``NoReportError`` if they are not.
+    """
     for number, row in enumerate(rows, 1):
         if leaf_hash(row.state) != row.leaf_hash:
             raise NoReportError(f"the event at position {row.position} is not the recorded one")

@@ -33,6 +33,6 @@ _ROUTERS = (
 
 
 def routes() -> Iterator[BaseRoute]:
-    """The routes of all pages."""
+    """Yield the routes of all pages."""
     for router in _ROUTERS:
         yield from router.routes

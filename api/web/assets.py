@@ -30,7 +30,10 @@ class Assets:
     files: Mapping[str, Asset]
 
     def url(self, name: str) -> str:
-        """Where a file is. Raises ``KeyError`` for a file that there is not."""
+        """Return the path of a file.
+
+        Raises ``KeyError`` if there is no such file.
+        """
         if name not in self.files:
             raise KeyError(name)
         return f"{PREFIX}/{self.version}/{name}"
@@ -41,7 +44,7 @@ class Assets:
 
 @cache
 def assets() -> Assets:
-    """The files as they lie in the package, read once."""
+    """Return the files of the package, which are read once."""
     files: dict[str, Asset] = {}
     whole = hashlib.sha256()
     with resources.as_file(resources.files("api.web") / "static") as directory:

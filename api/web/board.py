@@ -56,7 +56,7 @@ class Total:
 def column(
     views: ViewReader, viewer: str, party: str | None, now: datetime, after: UUID | None = None
 ) -> BoardColumn:
-    """A page of what a country owes, the longest overdue first."""
+    """Return a page of a country's obligations, the longest overdue first."""
     behind = None if after is None else views.obligation(viewer, after)
     found = views.owed.of(viewer, party, limit=PAGE + 1, after=behind)
     shown = found[:PAGE]
@@ -69,14 +69,14 @@ def column(
 
 
 def marked(views: ViewReader, viewer: str, mark: BoardMark, before: int | None = None) -> Marked:
-    """A page of the cases that have it."""
+    """Return a page of the cases that have a mark of the board."""
     found = views.lists.marked(viewer, mark, limit=PAGE + 1, before=before)
     shown = found[:PAGE]
     return Marked(mark, shown, shown[-1].opened_position if len(found) > PAGE else None)
 
 
 def total(columns: Sequence[BoardColumn]) -> Total:
-    """The sum of what is overdue, as far as it was counted."""
+    """Return the sum of what is overdue, as far as it was counted."""
     return Total(
         sum(min(one.counted.overdue, AT_MOST) for one in columns),
         any(one.counted.overdue > AT_MOST for one in columns),

@@ -68,7 +68,7 @@ class DueStep:
 
 
 def urgency(due: datetime | None, now: datetime) -> Urgency:
-    """How near a due date is."""
+    """Return how near a due date is."""
     if due is None:
         return Urgency.NONE
     if due < now:
@@ -77,7 +77,7 @@ def urgency(due: datetime | None, now: datetime) -> Urgency:
 
 
 def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> tuple[DueStep, ...]:
-    """The expected steps of a case: what is the agency's own first, then by date."""
+    """Return the expected steps of a case: the agency's own first, then by date."""
     found = [
         DueStep(
             step=step,
@@ -91,7 +91,7 @@ def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> t
 
 
 def is_own(step: StepView, agency: Agency, protocol: Protocol) -> bool:
-    """Whether ``agency`` is whom a step waits for."""
+    """Return whether a step waits for ``agency``."""
     if agency.role == OVERSIGHT:  # its view is of no country: no step is that view's turn
         return step.party == agency.party and OVERSIGHT in step.roles
     if step.turn is Turn.THEIRS:
@@ -102,7 +102,7 @@ def is_own(step: StepView, agency: Agency, protocol: Protocol) -> bool:
 
 
 def names(protocol: Protocol, trail: Sequence[TrailEntry], words: Wording) -> Mapping[str, str]:
-    """What agencies and the case's actions are called in values.
+    """Return the names of agencies and of the case's actions, as values show them.
 
     The name of a retired agency says which agency answers for it.
     """
@@ -121,7 +121,7 @@ def _name_today(agency: Agency, protocol: Protocol, words: Wording) -> str:
 def _names_then(
     entry: TrailEntry, agreement: Agreement, named: Mapping[str, str], words: Wording
 ) -> Mapping[str, str]:
-    """What agencies were called when an event was recorded, and actions as ``named``."""
+    """Return agencies' names at the time when an event was recorded, and actions as ``named``."""
     protocol = agreement.at(entry.position, entry.recorded_at)
     return {**named, **{a.id: words.agency(a) for a in protocol.agencies}}
 
@@ -133,7 +133,7 @@ def rows(
     agreement: Agreement,
     words: Wording,
 ) -> tuple[TrailRow, ...]:
-    """The trail in words; ``pairs`` are handovers, by the action that answers.
+    """Return the trail in words; ``pairs`` are handovers, by the action that answers.
 
     Each row has the names that agencies had when its event was recorded.
     """
@@ -190,7 +190,7 @@ def of_fact(
 def told(
     kind: str, fields: Mapping[str, JsonValue], named: Mapping[str, str], words: Wording
 ) -> tuple[FieldText, ...]:
-    """Fields in words."""
+    """Return fields in words."""
     return tuple(
         FieldText(words.field(name), words.value(kind, name, value, named))
         for name, value in fields.items()

@@ -43,7 +43,7 @@ class Chart:
 
 
 def charts(figures: Figures, words: Words) -> Sequence[Chart]:
-    """All charts of the page, in their order."""
+    """Return all charts of the page, in their order."""
     return (
         _caseload(figures.caseload, words),
         _flow(figures.flows, words),
@@ -70,7 +70,10 @@ def _flow(flows: Sequence[Flow], words: Words) -> Chart:
 def _counts(
     name: str, counted: Sequence[tuple[str, str, int]], series: Sequence[str], words: Words
 ) -> Chart:
-    """Cases by two things: bars of one, stacked by the other; a table with sums."""
+    """Return a chart of cases by two dimensions, with a table of sums.
+
+    The bars are of one dimension, stacked by the other.
+    """
     text = words.texts.text
     bars = list(dict.fromkeys(bar for bar, _, _ in counted))
     what, by = text(f"charts.{name}.rows"), text(f"charts.{name}.columns")
@@ -176,7 +179,7 @@ def _times(returned: Sequence[Returned], times: Sequence[TimeToReturn], words: W
 
 
 def _data(name: str) -> dict[str, Any]:
-    """Names the rows that a chart, or a layer of it, is drawn of."""
+    """Name the rows that a chart, or a layer of it, draws."""
     return {"data": {"name": name}}
 
 

@@ -18,9 +18,9 @@ class PageRoute(DeclaredParametersRoute):
 
 
 def as_page(request: Request, problem: Problem) -> Response | None:
-    """What a person is shown of a problem; ``None`` where no page was asked for.
+    """Return the page that shows a problem, or ``None`` if no page was asked for.
 
-    Who is not signed in is sent to do that, and back again.
+    A browser that is not signed in is sent to the sign-in, and back again.
     """
     if not _for_a_person(request):
         return None
@@ -45,6 +45,6 @@ def _for_a_person(request: Request) -> bool:
 
 
 def _asked(request: Request) -> str:
-    """The page that was asked for, with its query where that is of a length that is kept."""
+    """Return the requested path, with its query if that is not too long to keep."""
     path, query = request.url.path, quote(request.url.query, safe="=&%")
     return f"{path}?{query}" if query and len(path) + len(query) < _LONGEST else path

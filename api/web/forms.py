@@ -81,7 +81,7 @@ class ActionForm:
 def form(
     kind: str, offer: Offer, named: Mapping[str, str], protocol: Protocol, words: Wording
 ) -> ActionForm:
-    """The form of an action that is offered; ``named`` are agencies and actions by their ids."""
+    """Return the form of an action on offer; ``named`` has agencies and actions by their ids."""
     model = CASE_ACTIONS[kind]
     fields = [_field(model, name, offer, named, protocol, words) for name in model.model_fields]
     by_level = [(level, tuple(f for f in fields if f.level is level)) for level in Level]
@@ -133,7 +133,7 @@ def _whole_schema(model: type[Action], name: str) -> dict[str, Any]:
 
 
 def _schema(model: type[Action], name: str) -> dict[str, Any]:
-    """The JSON Schema of a field's value, without the ``null`` of an optional one."""
+    """Return the JSON Schema of a field's value, without the ``null`` of an optional one."""
     whole = _whole_schema(model, name)
     definitions = {"$defs": whole.get("$defs", {})}
     found = whole
@@ -153,7 +153,7 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, A
 
 
 def _pattern(item: Mapping[str, Any]) -> str | None:
-    """A pattern as HTML has it: without anchors, for it is matched whole."""
+    """Return a pattern as HTML has it: without anchors, since HTML matches it whole."""
     pattern = item.get("pattern")
     return str(pattern).removeprefix("^").removesuffix("$") if pattern is not None else None
 
@@ -222,7 +222,7 @@ def _options(
 def _fixed(
     of: type[StrEnum] | Plain, offered: Sequence[str] | None, words: Wording
 ) -> Options | None:
-    """The values of a moment or a number that the rules accept, where they accept only these."""
+    """Return the values of a moment or a number, if the rules accept only these."""
     if offered is None:
         return None
     match of:
@@ -234,7 +234,7 @@ def _fixed(
 
 
 def _countries(kind: str, name: str, protocol: Protocol, words: Wording) -> Options:
-    """The parties, where a field is for the rules; every country, where it is of the person."""
+    """Return the parties for a field of the rules, and every country for a field of the person."""
     if CASE_ACTIONS[kind].level(name).level is Level.LEDGER:
         return tuple((p.code, words.country(p.code)) for p in protocol.parties)
     codes = [*(c.alpha_2 for c in pycountry.countries), "XK"]
@@ -242,7 +242,7 @@ def _countries(kind: str, name: str, protocol: Protocol, words: Wording) -> Opti
 
 
 def _languages(words: Wording) -> Options:
-    """Languages with a two-letter code besides, and those spoken here that have none."""
+    """Return the languages with a two-letter code, and those spoken here that have none."""
     codes = [one.alpha_3 for one in pycountry.languages if hasattr(one, "alpha_2")]
     return _sorted([(code, words.language_name(code)) for code in (*codes, "cnr", "rom")])
 
@@ -252,5 +252,5 @@ def _sorted(options: Sequence[tuple[str, str]]) -> Options:
 
 
 def is_long(field: FormField) -> bool:
-    """Whether a choice of several has too many values to list them."""
+    """Return whether a choice of several has too many values to list them."""
     return len(field.options) > _LISTED * 2

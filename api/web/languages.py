@@ -24,7 +24,7 @@ _ASKED: dict[str, Language] = {
 
 
 def language_of(request: Request) -> Language:
-    """The language of a request: the cookie's, else the first known of ``Accept-Language``."""
+    """Return the language of a request: the cookie's, else of ``Accept-Language``."""
     for known in LANGUAGES:
         if request.cookies.get(COOKIE) == known:
             return known
@@ -32,7 +32,10 @@ def language_of(request: Request) -> Language:
 
 
 def accepted(header: str) -> Language:
-    """The first language of an ``Accept-Language`` header (RFC 9110) that there is, by weight."""
+    """Return the first language of an ``Accept-Language`` header that there is (RFC 9110).
+
+    The languages are in the order of their weights.
+    """
     weighed: list[tuple[float, Language]] = []
     for part in header[:500].split(","):
         tag, _, weight = part.strip().partition(";q=")

@@ -46,20 +46,23 @@ class MeetingAction:
 
 
 def address(sitting: Meeting, *parts: object) -> str:
-    """A page of a sitting; its moment goes along, and nothing of a person."""
+    """Return the address of a page of a sitting, with its moment, and nothing of a person."""
     path = "/".join(("/meeting", sitting.other, *(str(part) for part in parts)))
     return f"{path}?{urlencode({'since': format_utc(sitting.since)})}"
 
 
 def draft(sitting: Meeting, agency: str) -> str:
-    """The name under which a browser keeps who is present."""
+    """Return the name under which a browser keeps the list of the people present."""
     return f"{agency}/sitting/{sitting.other}/{format_utc(sitting.since)}"
 
 
 def recordings(
     sitting: Meeting, offered: Mapping[str, Offer], met: bool, protocol: Protocol, words: Words
 ) -> Sequence[Recording]:
-    """The forms of what is recorded of a case; ``met`` is whether the meeting on it is."""
+    """Return the forms of the actions to record on a case.
+
+    ``met`` says whether the meeting on the case is recorded.
+    """
     both = (sitting.own, sitting.other)
     agencies = tuple(
         a.id
@@ -104,7 +107,7 @@ def _recording(
 def recorded(
     entries: Iterable[TrailEntry], named: Mapping[str, str], words: Wording
 ) -> tuple[MeetingAction, ...]:
-    """What was recorded in a sitting, in words."""
+    """Return the actions that were recorded in a sitting, in words."""
     return tuple(
         MeetingAction(
             entry=entry,
@@ -126,6 +129,6 @@ class OwedCount:
 
 
 def owing(obligations: Sequence[Obligation], now: datetime) -> OwedCount:
-    """The obligations of one country, the first due first, as the agenda has them."""
+    """Count the obligations of one country, which come with the first due first."""
     due = next((one.due for one in obligations if one.due is not None), None)
     return OwedCount(len(obligations), due, urgency(due, now))

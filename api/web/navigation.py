@@ -29,7 +29,7 @@ NEW = NavigationEntry("nav.new", "/cases/new")
 
 
 def sections(caller: Caller) -> Sequence[NavigationEntry]:
-    """Those for the caller's role, in the order of the work."""
+    """Return the sections for the caller's role, in the order of the work."""
     role = caller.agency.role
     if role == NODE:
         return ()

@@ -35,7 +35,10 @@ class Printing:
     """What agencies and the case's actions are called."""
 
     def summary(self, dues: Iterable[DueStep]) -> bytes:
-        """What stands in the case, and its actions. Raises ``NotRendered``."""
+        """Print the state of the case, and its actions.
+
+        Raises ``NotRendered``.
+        """
         texts, case = self.words.texts, self.case
         content = {
             "about": [*self._about(), shown(self._levels())],
@@ -50,7 +53,10 @@ class Printing:
         return set_pages(template("case_summary.typ"), frame, content)
 
     def trail(self) -> bytes:
-        """Every event of the case, with what it changed. Raises ``NotRendered``."""
+        """Print every event of the case, with its changes.
+
+        Raises ``NotRendered``.
+        """
         texts = self.words.texts
         content = {
             "about": [shown(f"{texts.text('case')} {self.case.case_id}"), *self._about()],
@@ -104,7 +110,7 @@ class Printing:
         return what, text(when, day=things.day(due.date())), self._owes(one.step)
 
     def _owes(self, step: StepView) -> str:
-        """By name: on paper, no reader is "your country"."""
+        """Name the country that a step waits for: on paper, no reader is "your country"."""
         things = self.words.things
         country = things.country(step.party) if step.party else self.words.texts.text("turn.any")
         if step.agency is not None:

@@ -22,7 +22,10 @@ def print_sitting(
     words: Words,
     now: datetime,
 ) -> bytes:
-    """What was recorded of each case discussed, and which were not. Raises ``NotRendered``."""
+    """Print the actions on each case discussed, and the cases that were not.
+
+    Raises ``NotRendered``.
+    """
     text, things = words.texts.text, words.things
     named = names(caller.protocol, (), things)
     agency = things.agency(caller.agency)
@@ -61,7 +64,7 @@ def print_sitting(
 
 
 def _case(one: SharedCase, words: Words) -> str:
-    """By its whole number: on paper, there is no link to follow."""
+    """Name a case by its whole number: on paper, there is no link to follow."""
     return f"{words.texts.text('case')} {one.view.case_id}"
 
 

@@ -50,7 +50,10 @@ def to_prove(
 
 
 def _acts(node: Node, ledger_id: UUID, key_ids: Collection[str]) -> list[int]:
-    """The positions of the adoption, and of each act that registers or ends one of the keys."""
+    """Return the positions of the adoption, and of each act on one of the keys.
+
+    Such an act registers or ends the key.
+    """
     with node.database.connection() as connection:
         rows = connection.execute(
             _ACTS, {"ledger_id": ledger_id, "kinds": list(_KEY_ACTS)}, prepare=True
@@ -69,7 +72,7 @@ def _acts(node: Node, ledger_id: UUID, key_ids: Collection[str]) -> list[int]:
 
 
 def _key_of(fields: Any) -> str | None:
-    """The id of the key that an act is about."""
+    """Return the id of the key that an act is about."""
     if "grant" in fields:
         return key_id(from_public(KeyGrant.model_validate(fields["grant"]).key))
     found: str | None = fields.get("key_id")

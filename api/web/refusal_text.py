@@ -6,7 +6,7 @@ from ledger.refusals import Refusal
 
 
 def reason(refusal: Refusal, words: Words) -> str:
-    """A refusal in words; in English where there are none of its own."""
+    """Return a refusal in words, in English if the language has none for it."""
     rule = refusal.rule
     for head, text in (("requires-", "why.requires"), ("not-while-", "why.not_while")):
         if rule.startswith(head):
@@ -15,5 +15,5 @@ def reason(refusal: Refusal, words: Words) -> str:
 
 
 def fact(name: str, words: Words) -> str:
-    """What holds of a case, by the action that establishes it."""
+    """Return a fact of a case in words, by the action that establishes it."""
     return protocol_changes.fact(name, words.things)

@@ -23,7 +23,7 @@ class Release:
 def releases(
     case: Case, agency: Agency, protocol: Protocol, groups: Iterable[FieldGroup], now: datetime
 ) -> Sequence[Release]:
-    """Each basis that covers some of ``groups`` for another country of the case."""
+    """Return each basis that covers some of ``groups`` for another country of the case."""
     allowed = [group for group in groups if protocol.allows(agency.role, Operation.RELEASE, group)]
     found: dict[tuple[str, Basis], list[FieldGroup]] = {}
     for recipient in case.state.parties:
@@ -34,6 +34,6 @@ def releases(
 
 
 def releasable(fields: Iterable[PersonalField], offered: Sequence[Release]) -> set[str]:
-    """Digests of the fields of the agency's own country that some basis covers."""
+    """Return digests of the fields of the agency's own country that some basis covers."""
     covered = {group for one in offered for group in one.groups}
     return {f.digest for f in fields if f.received_from is None and f.group in covered}

@@ -65,13 +65,13 @@ def _templates() -> Environment:
 
 
 def _troubles(request: Request) -> list[Trouble]:
-    """What makes this node not ready; every page says it."""
+    """Return the troubles that make this node not ready, which every page shows."""
     node: Node | None = getattr(request.app.state, "node", None)
     return [] if node is None else of_effect(node.troubles, at_least=Effect.NOT_READY)
 
 
 def _keys_end(caller: Caller | None) -> list[EndingKey]:
-    """The keys that end soon, of whose end the caller is to know."""
+    """Return the keys that end soon, of those that concern the caller."""
     if caller is None:
         return []
     registry = caller.registry
@@ -82,9 +82,10 @@ def _keys_end(caller: Caller | None) -> list[EndingKey]:
 def page(
     request: Request, template: str, caller: Caller | None, *, status: int = 200, **values: Any
 ) -> HTMLResponse:
-    """A page for who asks; ``caller`` is ``None`` where nobody is signed in.
+    """Return a page for the caller; ``caller`` is ``None`` if nobody is signed in.
 
-    It names its own path, ``here``, only where it is found: another path could be anything.
+    The page names its own path, ``here``, only if the path was found: another path could be
+    anything.
     """
     words, language = Words.of(request), language_of(request)
     content = (

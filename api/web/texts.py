@@ -26,19 +26,22 @@ class PageTexts:
         self._known = gettext.GNUTranslations(compiled)
 
     def text(self, name: str, **values: object) -> str:
-        """One text. Raises ``KeyError`` for a name that there is not."""
+        """Return one text.
+
+        Raises ``KeyError`` if no text has this name.
+        """
         found = self.find(name)
         if found is None:
             raise KeyError(name)
         return found.format(**values) if values else found
 
     def find(self, name: str) -> str | None:
-        """One text as it is, or ``None``."""
+        """Return one text as it is, or ``None``."""
         found = self._known.gettext(name)
         return None if found == name else found
 
     def count(self, name: str, number: int) -> str:
-        """A text in the form that a number asks for, the number in it as ``{n}``."""
+        """Return a text in the form that a number asks for, with the number in it as ``{n}``."""
         found = self._known.ngettext(name, f"{name}.many", number)
         if found in (name, f"{name}.many"):
             raise KeyError(name)
@@ -47,5 +50,5 @@ class PageTexts:
 
 @cache
 def texts(language: Language) -> PageTexts:
-    """The texts of a language, its catalogue read once."""
+    """Return the texts of a language; its catalogue is read once."""
     return PageTexts(language)

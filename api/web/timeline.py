@@ -66,7 +66,7 @@ class Timeline:
 
 
 def timeline(entries: Sequence[TrailEntry], parties: Sequence[str]) -> Timeline:
-    """The picture of a trail; ``parties`` are the lanes, from top to bottom."""
+    """Draw a trail as a picture; ``parties`` are the lanes, from top to bottom."""
     staged = list(_staged(entries))
     counts = {stage: sum(of == stage for _, of in staged) for stage in STAGES}
     columns, x = [], _LEFT
@@ -102,7 +102,7 @@ def timeline(entries: Sequence[TrailEntry], parties: Sequence[str]) -> Timeline:
 
 
 def handovers(entries: Sequence[TrailEntry]) -> Iterator[tuple[UUID, UUID]]:
-    """Actions that took over or answered another country's: each with the one it answers."""
+    """Yield each action that took over or answered another country's, with the answered action."""
     by_id: Mapping[str, TrailEntry] = {str(e.action_id): e for e in entries}
     departed: TrailEntry | None = None
     for entry in entries:
@@ -116,7 +116,10 @@ def handovers(entries: Sequence[TrailEntry]) -> Iterator[tuple[UUID, UUID]]:
 
 
 def _staged(entries: Sequence[TrailEntry]) -> Iterator[tuple[TrailEntry, Stage]]:
-    """Each entry with its column: what coordinates is where the case was then."""
+    """Yield each entry with its column.
+
+    An act of coordination is in the column of the stage that the case had then.
+    """
     current = Stage.IDENTIFICATION
     for entry in entries:
         for change in entry.changes:
@@ -127,7 +130,7 @@ def _staged(entries: Sequence[TrailEntry]) -> Iterator[tuple[TrailEntry, Stage]]
 
 
 def stage_of(entry: TrailEntry) -> Stage:
-    """The stage of the action itself."""
+    """Return the stage of the action itself."""
     model = ALL_ACTIONS.get(entry.kind)
     return model.stage if model is not None else Stage.COORDINATION
 

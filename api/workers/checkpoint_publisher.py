@@ -93,6 +93,6 @@ class CosignatureGatherer(PeriodicWorker):
 
 
 def _is_complete(standing: LogProgress) -> bool:
-    """Whether every witness has cosigned what was signed last."""
+    """Return whether every witness has cosigned the last signed checkpoint."""
     behind = [size for size in standing.witnesses.values() if size < standing.signed]
     return standing.published == standing.signed and not behind

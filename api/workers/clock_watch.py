@@ -54,7 +54,7 @@ class _Reading:
     count: float
 
     def at(self, count: float) -> datetime:
-        """What the clock says at another count, if it has not jumped since."""
+        """Return the clock's time at another count, if the clock has not jumped since."""
         try:
             return self.moment + timedelta(seconds=count - self.count)
         except OverflowError:  # at the end of the year 9999 there is no later moment
@@ -187,9 +187,9 @@ class ClockWatch:
         self._held = tuple(own if reading is nearest else reading for reading in self._held)
 
     def _is_confirmed(self, own: _Reading, database: _Reading, tolerance: timedelta) -> bool:
-        """Whether another clock, which did not jump, tells the same time as one that jumped.
+        """Return whether another clock, which did not jump, agrees with one that jumped.
 
-        A clock that jumped ahead needs that: what it dates can never be taken back.
+        A clock that jumped ahead needs that: the dates that it writes can never be taken back.
         """
         if self._jumped_at is None:
             self._jumped_at = own.count
@@ -200,21 +200,21 @@ class ClockWatch:
         return self._peers(own, since=self._jumped_at) is not None
 
     def _is_settled(self, own: _Reading) -> bool:
-        """Whether a clock was set back so long ago that recording goes on by it.
+        """Return whether a clock was set back so long ago that recording goes on by it.
 
-        That does no harm, since times of recording never go back. The time before is kept: who asks
-        by it is answered too, and the clock may return to it.
+        That does no harm, since times of recording never go back. The time before is kept: requests
+        by that time are answered too, and the clock may return to it.
         """
         return self._jumped_at is not None and (
             own.count - self._jumped_at >= SETTLED_AFTER_SECONDS
         )
 
     def _moved(self, own: _Reading) -> timedelta:
-        """How far the clock moved against the count of seconds."""
+        """Return how far the clock moved against the count of seconds."""
         return min((own.moment - reading.at(own.count) for reading in self._held), key=abs)
 
     def _peers(self, own: _Reading, since: float = 0.0) -> datetime | None:
-        """The time by other nodes, heard lately and after ``since``: the one in the middle.
+        """Return the median time of other nodes that was received lately and after ``since``.
 
         Of two in the middle it is the one nearer to this clock, or this clock between them: one of
         two other nodes whose clock is wrong, or that lies, must not stop this node.

@@ -145,7 +145,10 @@ class Eraser(PeriodicWorker):
             page = self._views.lists.retained(party, upto, limit=_BATCH, after=last)
 
     def _announces(self, party: str, case: Case, protocol: Protocol, now: datetime) -> bool:
-        """Whether this country's node announces the erasure: the others wait for the lead's."""
+        """Return whether this country's node announces the erasure.
+
+        The others wait for the node of the lead agency's country.
+        """
         if ANNOUNCEMENT not in protocol.actions or party not in case.state.parties:
             return False
         lead = protocol.agencies_by_id[case.state.lead_agency].party
@@ -236,12 +239,12 @@ class Eraser(PeriodicWorker):
 
 
 def _is_ordered(case: Case | None) -> bool:
-    """Whether two persons ordered the erasure of a case, by its signed events."""
+    """Return whether two persons ordered the erasure of a case, by its signed events."""
     return case is not None and case.state.erasure is not None and bool(case.state.erasure.order)
 
 
 def _shortened_by(agreement: Agreement, protocol: Protocol) -> timedelta:
-    """By how much an amendment may have shortened a period that views were written with.
+    """Return by how much an amendment may have shortened a period that views were written with.
 
     The views have the end of the period by the version at a case's last event.
     """

@@ -39,8 +39,9 @@ class Janitor(PeriodicWorker):
         *,
         patience: timedelta = _ORPHAN_AGE,
     ) -> None:
-        """``troubles`` finds those of the clock, while which nothing is removed.
+        """Prepare the janitor.
 
+        ``troubles`` finds the troubles of the clock. Nothing is removed while there is one.
         ``patience`` is how long disclosures must have been seen without their action.
         """
         self._troubles = troubles

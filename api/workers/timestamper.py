@@ -22,9 +22,9 @@ _LOOK_EVERY_SECONDS = 5.0
 
 
 def trusted_roots(settings: Settings) -> Sequence[Certificate]:
-    """The root certificates of the authorities that are believed; none where none are named.
+    """Return the root certificates of the trusted authorities; none if none are named.
 
-    Raises ``OSError``, and ``ValueError`` where they are no PEM, or missing for an authority.
+    Raises ``OSError``, and ``ValueError`` if they are no PEM, or missing for an authority.
     """
     if settings.timestamp_roots is not None:
         return load_pem_x509_certificates(settings.timestamp_roots.read_bytes())
@@ -70,7 +70,7 @@ class Timestamper(PeriodicWorker):
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> Self | None:
-        """As the settings say; ``None`` where they name no authority.
+        """Return the timestamper of the settings, or ``None`` if they name no authority.
 
         Raises ``ValueError`` and ``OSError`` as :func:`trusted_roots` does.
         """

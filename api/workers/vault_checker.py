@@ -83,7 +83,7 @@ class _Facts:
 def vault_check(
     ledger: Ledger, database: Database, outbox: Outbox, party: str, keys: DataKeys
 ) -> VaultCheck:
-    """The check of one country's vault against this node's ledger."""
+    """Return the check of one country's vault against this node's ledger."""
     return VaultCheck(database, party, keys, _Facts(ledger, outbox))
 
 
@@ -102,9 +102,10 @@ class VaultChecker(PeriodicWorker):
         given_up: GivenUp = lambda _: (),
         is_in_doubt: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``matrix_of`` returns the protocol whose access matrix the vaults' tables have.
+        """Prepare the checks of the vaults.
 
-        ``patience`` is how many seconds what other countries send may take.
+        ``matrix_of`` returns the protocol whose access matrix the vaults' tables have. ``patience``
+        is how many seconds the fields from other countries may take to arrive.
         """
         self._ledger = ledger
         self._database = database
@@ -137,7 +138,7 @@ class VaultChecker(PeriodicWorker):
         super().__init__("check_vaults", self._work_once, every=_LOOK_SECONDS, backoff=_BACKOFF)
 
     def troubles(self) -> Sequence[Trouble]:
-        """What the checks found."""
+        """Return the troubles that the checks found."""
         with self._lock:
             found = [_vault_trouble(party, n) for party, n in self._differing.items() if n]
             found += [_readings_trouble(party, n) for party, n in self._readings.items() if n]
@@ -190,7 +191,7 @@ class VaultChecker(PeriodicWorker):
             self._readings_at = time.monotonic() + _READINGS_SECONDS
 
     def _pause(self, seconds: float) -> float:
-        """How long to wait after a step that took so many seconds."""
+        """Return the seconds to wait after a step that took so many seconds."""
         if not self._steps_of_last_pass:
             return seconds / _FIRST_SHARE
         wanted = min(max(seconds / _SHARE, _SHORTEST_SECONDS), _LONGEST_SECONDS)
@@ -299,7 +300,7 @@ class VaultChecker(PeriodicWorker):
 
 
 def missing_troubles(vault: Vault, patience: timedelta) -> list[Trouble]:
-    """That a vault lacks what the ledger says it must hold."""
+    """Return the trouble that a vault lacks fields that it must hold by the ledger."""
     counts = vault.missing.counts(patience=patience)
     found = []
     for is_lost, rule, what in (

@@ -60,14 +60,14 @@ class ViewCheckJob(PeriodicWorker):
 
 
 def pause(seconds: float, head: int) -> float:
-    """How long to wait after a step that took ``seconds``, in a ledger of ``head`` events."""
+    """Return the seconds to wait after a step of ``seconds``, in a ledger of ``head`` events."""
     steps = head // PART_EVENTS + 1
     wanted = min(max(seconds / _SHARE, _SHORTEST_SECONDS), _LONGEST_SECONDS)
     return max(0.0, min(wanted, _PASS_SECONDS / steps - seconds))
 
 
 def malformed_rows(documents: StoredDocuments) -> Sequence[Trouble]:
-    """That a request met a row of a view that cannot be read, within the last hour."""
+    """Return the trouble that a request met an unreadable row of a view within the last hour."""
     met = documents.met_within(_REPORTED_SECONDS)
     if not met:
         return ()
@@ -82,7 +82,7 @@ def malformed_rows(documents: StoredDocuments) -> Sequence[Trouble]:
 
 
 def view_troubles(database: Database) -> Sequence[Trouble]:
-    """That views differ from the ledger, where the check found that."""
+    """Return the trouble that views differ from the ledger, if the check found that."""
     differing = differing_rows(database)
     if not differing:
         return ()

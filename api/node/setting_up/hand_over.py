@@ -43,7 +43,7 @@ class HandOver(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """The digits that two people compare by telephone. They cover every field."""
+        """Return the digits that two people compare by telephone; they cover every field."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return spoken(hashlib.sha256(content.encode()).digest())
 
@@ -67,7 +67,10 @@ class LedgerHandOver(HandOver):
         return self.policy is not None and self.adoption is not None
 
     def check(self, protocol: Protocol) -> None:
-        """Raises ``ValueError`` where the file is of another protocol or has an unsound key."""
+        """Check that the file is of this protocol and has sound keys.
+
+        Raises ``ValueError`` if not.
+        """
         _check_protocol(self, protocol, "the ledger node")
         _check_key(self.log_key, self.origin, SignatureType.ED25519, "log_key")
 
@@ -85,7 +88,10 @@ class CountryHandOver(HandOver):
     """The keys of the country's coordinator, which the adoption of the protocol names."""
 
     def check(self, protocol: Protocol) -> None:
-        """Raises ``ValueError`` where the file is of another protocol or has an unsound key."""
+        """Check that the file is of this protocol and has sound keys.
+
+        Raises ``ValueError`` if not.
+        """
         _check_protocol(self, protocol, self.party)
         if self.party not in protocol.party_codes:
             raise ValueError(f"{self.party} is no party of {protocol.id}")
@@ -142,18 +148,18 @@ class Accepted:
 
     @property
     def ledger(self) -> LedgerHandOver | None:
-        """The ledger node's file that was accepted last."""
+        """Return the ledger node's file that was accepted last."""
         path = self._directory / "ledger.json"
         found = read_hand_over(path) if path.exists() else None
         return found if isinstance(found, LedgerHandOver) else None
 
     def countries(self) -> dict[str, CountryHandOver]:
-        """The countries' files, by party."""
+        """Return the countries' files, by party."""
         found = map(read_hand_over, sorted(self._directory.glob("country-*.json")))
         return {one.party: one for one in found if isinstance(one, CountryHandOver)}
 
     def has(self, one: LedgerHandOver | CountryHandOver) -> bool:
-        """Whether exactly this content was accepted before."""
+        """Return whether exactly this content was accepted before."""
         if isinstance(one, LedgerHandOver):
             return self.ledger == one
         return self.countries().get(one.party) == one

@@ -70,11 +70,11 @@ class SideDirectory:
         return Accepted(self.directory / "setup" / "accepted")
 
     def own_file(self, side: str) -> Path:
-        """What this side hands to the others."""
+        """Return the path of the file that this side hands to the others."""
         return self.directory / "setup" / f"{side.lower()}.hand-over.json"
 
     def request_file(self, agency: str) -> Path:
-        """An agency's public key with its proof."""
+        """Return the path of an agency's public key with its proof."""
         return self.directory / "setup" / f"{agency}.public.json"
 
     def settings(self, values: Mapping[str, str]) -> Settings:
@@ -214,9 +214,10 @@ def advance_country(
 
 
 def check_policy(of_ledger: LedgerHandOver, own: CountryHandOver, protocol: Protocol) -> None:
-    """Raises ``ValueError`` unless the policy names this country's witness and the agreed quorum.
+    """Check that the policy names this country's witness and the agreed quorum.
 
-    Every country checks its own witness, and all compare the fingerprint of the same file.
+    Every country checks its own witness, and all compare the fingerprint of the same file. Raises
+    ``ValueError`` if the policy names another.
     """
     policy = Policy.parse(of_ledger.policy or "")
     if [str(key) for key in policy.logs] != [of_ledger.log_key]:
@@ -298,7 +299,7 @@ def _adopt(
 
 
 def _known_coordinators(place: SideDirectory, protocol: Protocol, party: str) -> list[KeyRequest]:
-    """The coordinator's keys of an earlier run."""
+    """Return the coordinator's keys of an earlier run."""
     found = []
     for agency in protocol.agencies:
         path = place.request_file(agency.id)
@@ -308,7 +309,10 @@ def _known_coordinators(place: SideDirectory, protocol: Protocol, party: str) ->
 
 
 def _serve(place: SideDirectory) -> list[str]:
-    """How to start the node, and before it the migration of a database that another login owns."""
+    """Return the steps to start the node.
+
+    If another login owns the database, its migration is the first step.
+    """
     values = load(place)
     steps = []
     if "database_url" in values and "owner_database_url" not in values:

@@ -56,17 +56,18 @@ Line = tuple[str, ...]
 
 
 def shown(text: str) -> tuple[Line, ...]:
-    """The lines of a text, as they can be set.
+    """Return the lines of a text, as they can be set.
 
-    What has no glyph, or would act on the text around it instead of being seen (controls,
-    directions, marks that join nothing), stands as its number, ``[U+202E]``. Nothing is left out.
+    A character that has no glyph, or that would act on the text around it instead of being seen
+    (controls, directions, marks that join nothing), stands as its number, ``[U+202E]``. Nothing is
+    left out.
     """
     lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n")).split("\n")
     return tuple(_pieces("".join(map(_visible, line))) for line in lines)
 
 
 def has_codes(text: str) -> bool:
-    """Whether ``shown`` gives some character of a text by its number."""
+    """Return whether ``shown`` gives some character of a text by its number."""
     normal = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\n", ""))
     return any(ord(c) not in _SHOWN and c not in _SPACES for c in normal)
 

@@ -79,12 +79,12 @@ def set_pages(template: bytes, frame: PageFrame, content: Mapping[str, Any]) -> 
 
 @cache
 def template(name: str) -> bytes:
-    """One of the templates that lie here."""
+    """Return one of the templates of this folder."""
     return (resources.files("api.paper.printing") / name).read_bytes()
 
 
 def _pages() -> bytes:
-    """What stands before every template: how pages look, and how texts are put into them."""
+    """Return the part before every template: the look of pages, and how texts are put into them."""
     return template("pages.typ")
 
 

@@ -23,9 +23,9 @@ SOURCE = "en"
 
 @cache
 def messages(language: str) -> Mapping[str, str]:
-    """The messages of a language by id, those without a text left out.
+    """Return the messages of a language by id, without those that have no text.
 
-    Raises ``FileNotFoundError`` for a language that has no catalogue.
+    Raises ``FileNotFoundError`` if the language has no catalogue.
     """
     content = BytesIO((_directory() / _file(language)).read_bytes())
     catalogue = read_po(content, locale=language)
@@ -33,19 +33,19 @@ def messages(language: str) -> Mapping[str, str]:
 
 
 def missing(language: str) -> tuple[str, ...]:
-    """The ids of the messages that a language needs and has not."""
+    """Return the ids of the messages that a language needs and does not have."""
     return tuple(sorted(required() - messages(language).keys()))
 
 
 def unused(language: str) -> tuple[str, ...]:
-    """The ids of the messages that nothing asks for."""
+    """Return the ids of the messages that no code asks for."""
     return tuple(sorted(messages(language).keys() - required()))
 
 
 def completed(language: str) -> bytes:
-    """The ``.po`` file of a language with exactly the messages it needs, sorted by id.
+    """Return the ``.po`` file of a language with exactly the messages it needs, sorted by id.
 
-    Those without a text are there to be filled in; the English text stands above each.
+    Messages without a text are there to be filled in; the English text stands above each.
     """
     texts, source = messages(language), messages(SOURCE)
     catalogue = Catalog(locale=language, project="case-ledger", fuzzy=False, charset="utf-8")

@@ -109,7 +109,7 @@ class LabelledFile(_Personal):
 
 
 def labelled(file: SubjectFile) -> LabelledFile:
-    """A file with the labels of its names in its own language."""
+    """Return a file with the labels of its names in its own language."""
     words = wording(file.language)
     values = tuple(_values(file))
     agencies = agency_names(file)
@@ -135,7 +135,7 @@ def labelled(file: SubjectFile) -> LabelledFile:
 
 
 def agency_names(file: SubjectFile) -> Mapping[str, str]:
-    """The names of agencies in the file's language by id, an id standing for itself."""
+    """Return the names of agencies in the file's language by id; an id without a name is itself."""
     words = wording(file.language)
     names = {agency.id: words.agency(agency) for agency in file.agencies}
     occurring = _agencies(file, tuple(_values(file)))

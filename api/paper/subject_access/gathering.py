@@ -25,7 +25,7 @@ def subject_file(
     protocol: Protocol,
     erased: ErasedData | None,
 ) -> SubjectFile:
-    """All that ``country`` holds on the person of a case, with who has asked for it."""
+    """Gather all that ``country`` holds on the person of a case, and the readings of it."""
     case = opened.case
     held = [*case_fields, *opened.fields]
     return SubjectFile(

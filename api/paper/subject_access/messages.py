@@ -157,18 +157,18 @@ _PICKLISTS: tuple[type[StrEnum], ...] = (
 
 
 def required() -> frozenset[str]:
-    """The ids of all messages that a catalogue must hold, and no other."""
+    """Return the ids of all messages that a catalogue must hold, and no other."""
     return frozenset((*CODES, *_texts(), *_actions(), *_values(), *_protocol(), *_changes()))
 
 
 def picklists() -> frozenset[type[StrEnum]]:
-    """Every picklist whose values the document can show."""
+    """Return every picklist whose values the document can show."""
     fields = {s for kind in ALL_ACTIONS for s in shapes(kind).values()}
     return frozenset((*_PICKLISTS, *(s for s in fields if not isinstance(s, Plain))))
 
 
 def value_id(value: StrEnum) -> str:
-    """The id of a picklist value's message."""
+    """Return the id of a picklist value's message."""
     return f"value.{type(value).__name__}.{value.value}"
 
 
@@ -190,12 +190,12 @@ def _values() -> Iterator[str]:
 
 
 def _changes() -> Iterator[str]:
-    """What an amendment of the protocol changes."""
+    """Yield the ids of the changes that an amendment of the protocol can make."""
     return (f"change.{change}" for change in CHANGES)
 
 
 def _protocol() -> Iterator[str]:
-    """The proper names of the protocol that ships with the ledger."""
+    """Yield the ids of the proper names of the protocol that ships with the ledger."""
     protocol = shipped_protocol()
     yield f"protocol.{protocol.id}"
     yield from (f"role.{role}" for role in protocol.roles)

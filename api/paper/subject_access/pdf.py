@@ -32,7 +32,10 @@ _RIGHTS = (
 
 
 def render(file: SubjectFile) -> bytes:
-    """The PDF, the same bytes for the same file. Raises ``NotRendered``."""
+    """Return the PDF, the same bytes for the same file.
+
+    Raises ``NotRendered``.
+    """
     words = wording(file.language)
     frame = PageFrame(
         language=file.language,
@@ -72,7 +75,7 @@ class _AccessPage:
         }
 
     def _erased(self) -> Shown | None:
-        """When and why the data was erased, in one paragraph."""
+        """Return when and why the data was erased, in one paragraph."""
         file, text = self.file, self.words.text
         if file.erased_at is None:
             return None
@@ -95,7 +98,10 @@ class _AccessPage:
         yield "made_at", self._moment(file.made_at)
 
     def _sections(self) -> Iterable[tuple[str, str, list[HeldField]]]:
-        """What is held: heading, who reads it, and the fields, groups in their own order."""
+        """Yield the held fields in sections: heading, readers, and the fields.
+
+        The groups stand in their own order.
+        """
         personal = self.words.text("held.personal_intro")
         for group in FieldGroup:
             fields = [h for h in self.file.held if h.group is group]
@@ -115,7 +121,7 @@ class _AccessPage:
         }
 
     def _recorded(self, together: list[HeldField]) -> dict[str, Any]:
-        """What one action recorded, under one line that says who, when and with what act."""
+        """Return the fields of one action, under a line with its agency, time and kind."""
         first = together[0]
         by = self.words.text(
             "held.by",

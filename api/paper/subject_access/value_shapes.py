@@ -46,13 +46,13 @@ _TYPES: dict[Any, Plain] = {
 
 @cache
 def shape(kind: str, field: str) -> Shape:
-    """The shape of a field. ``TEXT`` for what the vocabulary does not know."""
+    """Return the shape of a field, or ``TEXT`` if the vocabulary does not have the field."""
     return shapes(kind).get(field, Plain.TEXT)
 
 
 @cache
 def shapes(kind: str) -> dict[str, Shape]:
-    """The shapes of all fields of a kind of action, none for an unknown kind."""
+    """Return the shapes of all fields of a kind of action, none for an unknown kind."""
     model = ALL_ACTIONS.get(kind)
     if model is None:
         return {}

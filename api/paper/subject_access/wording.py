@@ -41,7 +41,7 @@ class Wording:
         self._locale = Locale.parse(LOCALES[language])
 
     def text(self, name: str, **values: str) -> str:
-        """One of the document's fixed texts, its ``{places}`` filled in."""
+        """Return one of the document's fixed texts, with its ``{places}`` filled in."""
         return self._message(f"text.{name}", name).format(**values)
 
     def kind(self, kind: str) -> str:
@@ -51,34 +51,34 @@ class Wording:
         return self._message(f"field.{field}", field)
 
     def picked(self, value: StrEnum) -> str:
-        """The label of a picklist's value."""
+        """Return the label of a picklist's value."""
         return self._message(value_id(value), value.value)
 
     def change(self, change: str) -> str:
-        """The sentence on a change of the protocol, with ``{places}`` for its values."""
+        """Return the sentence on a change of the protocol, with ``{places}`` for its values."""
         return self._message(f"change.{change}", change)
 
     def role(self, role: str) -> str:
         return self._message(f"role.{role}", role)
 
     def proper_name(self, name: str) -> str:
-        """A name of the protocol that ships with the ledger, translated; another as it is."""
+        """Translate a name of the protocol that ships with the ledger, or return it as it is."""
         message = _proper_names().get(name)
         return name if message is None else self._message(message, name)
 
     def agency(self, agency: Agency) -> str:
-        """An agency's name: as its country gave it in this language, or else of the catalogue."""
+        """Return an agency's name as its country gave it in this language, or the catalogue's."""
         given = (agency.names or {}).get(self.language)
         return self.proper_name(agency.name) if given is None else given
 
     def country(self, code: str) -> str:
-        """A country's name, from its ISO 3166-1 code."""
+        """Return a country's name, from its ISO 3166-1 code."""
         return str(
             self._messages.get(f"country.{code}") or self._locale.territories.get(code) or code
         )
 
     def language_name(self, code: str) -> str:
-        """A language's name, from its ISO 639-3 code."""
+        """Return a language's name, from its ISO 639-3 code."""
         known = pycountry.languages.get(alpha_3=code)
         short = getattr(known, "alpha_2", code)
         own = self._messages.get(f"language.{code}") or self._locale.languages.get(short)
@@ -88,7 +88,7 @@ class Wording:
         return format_date(day, "long", locale=self._locale)
 
     def moment(self, moment: datetime) -> str:
-        """A day and the time of day, in UTC."""
+        """Return a day and the time of day, in UTC."""
         return f"{self.day(moment.date())} {moment:%H:%M}"
 
     def number(self, number: Decimal) -> str:
@@ -97,7 +97,7 @@ class Wording:
     def value(
         self, kind: str, field: str, value: JsonValue, named: Mapping[str, str]
     ) -> tuple[str, ...]:
-        """The value of an action's field, a line for each item of a list.
+        """Return the value of an action's field, a line for each item of a list.
 
         ``named`` has the names of agencies by id and of the case's actions by id.
         """
@@ -143,13 +143,13 @@ class Wording:
 
 @cache
 def wording(language: Language) -> Wording:
-    """The wording of a language, its catalogue read once."""
+    """Return the wording of a language; its catalogue is read once."""
     return Wording(language)
 
 
 @cache
 def _proper_names() -> Mapping[str, str]:
-    """The ids of the messages that are proper names, by the name that the protocol states."""
+    """Return the ids of the messages that are proper names, by the protocol's name."""
     return {
         text: message
         for message, text in messages(SOURCE).items()

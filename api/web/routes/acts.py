@@ -29,13 +29,13 @@ Kind = Annotated[str, Path(pattern=r"^[a-z_]{1,60}$")]
 
 @router.get("/cases/new")
 def open_case(request: Request, node: TheNode, caller: TheCaller) -> Response:
-    """The form that opens a case."""
+    """Show the form that opens a case."""
     return _form(request, node, caller, "case_opened", None)
 
 
 @router.get("/cases/{case_id}/act")
 def list_acts(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
-    """Every action that the agency's role may take, by stage: possible now, or why not."""
+    """List the actions that the agency's role may take, by stage: possible now, or why not."""
     _check_acts(caller)
     view = own_case(node, caller, case_id)
     case, words = recorded_case(node, case_id), Words.of(request)
@@ -59,7 +59,7 @@ def list_acts(request: Request, node: TheNode, caller: TheCaller, case_id: CaseI
 def show_form(
     request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, kind: Kind
 ) -> Response:
-    """The form of one action. Where the rules refuse it now, it says why instead."""
+    """Show the form of one action, or the reason if the rules refuse it now."""
     _check_acts(caller)
     own_case(node, caller, case_id)
     return _form(request, node, caller, kind, case_id)
@@ -107,7 +107,10 @@ def _action_name(act: Act, words: Words) -> str:
 
 
 def _check_acts(caller: Caller) -> None:
-    """Raises ``Refusal`` for who records nothing on cases by a page."""
+    """Check that the caller records actions on cases by a page.
+
+    Raises ``Refusal`` if not.
+    """
     role, rules = caller.agency.role, caller.protocol.actions.values()
     if role == NODE or not any(role in rule.roles for rule in rules):
         raise Refusal(
@@ -116,7 +119,10 @@ def _check_acts(caller: Caller) -> None:
 
 
 def recorded_case(node: Node, case_id: UUID) -> Case:
-    """A case as the ledger has it now. Raises ``Refusal`` (``unknown-case``)."""
+    """Return a case as the ledger has it now.
+
+    Raises ``Refusal`` (``unknown-case``).
+    """
     case = node.ledger.case(case_id)
     if case is None:
         raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case.")

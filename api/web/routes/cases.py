@@ -43,7 +43,10 @@ PURPOSES = tuple(p for p in Purpose if p is not Purpose.SUBJECT_ACCESS)
 def _place(
     after: Annotated[str | None, Query(max_length=100, pattern=r"^[0-9.-]+$")] = None,
 ) -> PageCursor | None:
-    """Where a page begins, as the page before it wrote it. Raises ``Refusal``."""
+    """Return the place where a page begins, as the page before it wrote it.
+
+    Raises ``Refusal`` if it is no place in the list.
+    """
     try:
         return None if after is None else PageCursor.parse(after)
     except ValueError:
@@ -59,9 +62,9 @@ def list_cases(
     show: Annotated[str, Query(pattern="^(due|all)$")] = "due",
     at_least: AtLeast = None,
 ) -> Response:
-    """The cases of the caller's country: those in which something is due, or all.
+    """List the cases of the caller's country: those in which something is due, or all.
 
-    A page that was told of a later event asks for it: ``at_least``.
+    ``at_least``: the position of a later event, which a page asks for when a stream announces it.
     """
     wait_for(node, "case_views", at_least)
     viewer, now, agency = caller.viewer, _now(), caller.agency
@@ -80,7 +83,7 @@ def list_cases(
 def show_case(
     request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
 ) -> Response:
-    """One case: what is due, what is in force, and its timeline."""
+    """Show one case: the steps that are due, the facts in force, and its timeline."""
     for projection in ("case_views", "audit_trail"):
         wait_for(node, projection, at_least)
     view = own_case(node, caller, case_id)
@@ -109,7 +112,10 @@ def personal(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId
 
 
 async def _reading_form(request: Request) -> ReadingRequest:
-    """The groups, purpose and basis of a form. Raises ``Refusal``."""
+    """Return the groups, purpose and basis of a form.
+
+    Raises ``Refusal``.
+    """
     form = parse_qs((await request.body())[:_MAX_FORM].decode("ascii", "replace"))
     purpose, basis = form.get("purpose", [""])[0], form.get("basis", [""])[0]
     try:
@@ -215,7 +221,10 @@ def _now() -> datetime:
 
 
 def own_case(node: Node, caller: Caller, case_id: UUID) -> CaseView:
-    """The case as the caller's country sees it. Raises ``Refusal`` (``unknown-case``)."""
+    """Return the case as the caller's country sees it.
+
+    Raises ``Refusal`` (``unknown-case``).
+    """
     view = node.views.case(viewer_of_case(node, caller, case_id), case_id)
     if view is None:
         raise Refusal(
@@ -225,13 +234,16 @@ def own_case(node: Node, caller: Caller, case_id: UUID) -> CaseView:
 
 
 def lanes(view: CaseView, caller: Caller) -> tuple[str, ...]:
-    """The countries of a case, the caller's own first."""
+    """Return the countries of a case, the caller's own first."""
     own = caller.agency.party
     return tuple(sorted(view.parties, key=lambda party: (party != own, party)))
 
 
 def case_fields(node: Node, caller: Caller, case_id: UUID) -> HeldFields:
-    """What the caller's country holds at ``case`` level; oversight reads the ledger's alone."""
+    """Return the fields at ``case`` level that the caller's country holds.
+
+    Oversight gets none of them: it reads the fields at ``ledger`` level alone.
+    """
     party = caller.agency.party
     if caller.agency.role == OVERSIGHT or not node.vaults.has(party):
         return HeldFields()

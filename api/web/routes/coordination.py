@@ -38,9 +38,10 @@ def board(
     after: UUID | None = None,
     before: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
 ) -> Response:
-    """Both sides' obligations, open requests, legal bases in force, and duplicates.
+    """Show both sides' obligations, open requests, legal bases in force, and duplicates.
 
-    With ``show`` one list alone, from a place on: ``owes`` of a country, or of any party.
+    With ``show`` the page has one list alone, from a place on: ``owes`` of a country, or of any
+    party.
     """
     if caller.agency.role not in (COORDINATOR, OVERSIGHT):
         raise Refusal(
@@ -76,7 +77,7 @@ def board(
 
 @router.get("/retention")
 def retention(request: Request, node: TheNode, caller: TheCaller) -> Response:
-    """What will be erased because its period of retention ends, what is held, what is erased."""
+    """Show the cases that retention will erase, those on hold, and those that are erased."""
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
     party, protocol = caller.agency.party, caller.protocol
@@ -96,7 +97,7 @@ def retention(request: Request, node: TheNode, caller: TheCaller) -> Response:
 
 @router.get("/missing")
 def missing(request: Request, node: TheNode, caller: TheCaller) -> Response:
-    """What the country's vault must hold by the ledger and lacks, and who was asked for it."""
+    """Show the parts that the country's vault must hold and lacks, and which nodes were asked."""
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
     party, patience = caller.agency.party, timedelta(seconds=node.settings.missing_after_seconds)
@@ -164,7 +165,7 @@ def keys(request: Request, caller: TheCaller) -> Response:
 
 
 def _duplicates(node: Node, caller: Caller) -> list[Duplicate]:
-    """Those of the coordinator's own country; nobody else is told of any."""
+    """Return the duplicates of the coordinator's own country, and none for other callers."""
     party = caller.agency.party
     if caller.agency.role != COORDINATOR or not node.vaults.has(party):
         return []

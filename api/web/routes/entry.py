@@ -23,7 +23,7 @@ _MAX_FORM = 2_000
 
 @router.get("/")
 def first(request: Request, node: TheNode) -> Response:
-    """Where the work is, or where one signs in."""
+    """Redirect to the caller's work, or to the sign-in."""
     signed_in = session_secret(node, request) is not None
     return RedirectResponse("/cases" if signed_in else "/sign-in", 303, dict(PAGE_HEADERS))
 
@@ -68,7 +68,7 @@ def _remember(node: Node, answer: Response, language: str) -> None:
 
 @router.get("/favicon.ico")
 def icon() -> Response:
-    """The icon, which browsers look for here beside what is no page, such as a PDF."""
+    """Return the icon, which browsers ask for here beside a file such as a PDF."""
     return RedirectResponse(assets().url("icon.svg"), 303, dict(PAGE_HEADERS))
 
 
@@ -76,7 +76,7 @@ def icon() -> Response:
 def static_file(
     version: Annotated[str, Path(max_length=64)], name: Annotated[str, Path(max_length=200)]
 ) -> Response:
-    """A file that pages need, of this version of the program."""
+    """Return a file that pages need, of this version of the program."""
     found = assets().find(version, name)
     if found is None:
         raise Refusal(Ground.UNKNOWN, "no-such-resource", "There is no such file.")

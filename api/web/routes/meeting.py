@@ -49,7 +49,7 @@ class _Meeting:
     at_least: int | None
 
     def agenda(self, also: UUID | None = None) -> tuple[tuple[SharedCase, ...], int]:
-        """The agenda, and up to where in the ledger it reaches for certain."""
+        """Return the agenda, and the position up to which it is certain."""
         views = ("case_views", "obligations", "audit_trail")
         for view in views:
             wait_for(self.node, view, self.at_least)
@@ -66,9 +66,10 @@ def the_meeting(
     since: Since = None,
     at_least: AtLeast = None,
 ) -> _Meeting:
-    """The sitting with a country: since a moment, or since the day began (UTC).
+    """Return the sitting with a country: since a moment, or since the day began (UTC).
 
-    Raises ``Refusal`` for who is no coordinator, and for what is no other country of the protocol.
+    Raises ``Refusal`` if the caller is no coordinator, or if the country is no other country of the
+    protocol.
     """
     _check_coordinator(caller)
     own = caller.agency.party
@@ -84,7 +85,7 @@ TheMeeting = Annotated[_Meeting, Depends(the_meeting)]
 
 @router.get("/meeting")
 def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Response:
-    """With which country: those with which open cases are shared."""
+    """Show the countries to meet with: those with which open cases are shared."""
     _check_coordinator(caller)
     own, now = caller.agency.party, _now()
     others = caller.protocol.party_codes - {own}
@@ -103,7 +104,7 @@ def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Respon
 
 @router.get("/meeting/{country}")
 def show_agenda(request: Request, meeting: TheMeeting) -> Response:
-    """The open cases that both countries are party to, in the order to go through them."""
+    """Show the open cases that both countries are party to, in the order to go through them."""
     caller, sitting = meeting.caller, meeting.sitting
     cases, position = meeting.agenda()
     now, words = _now(), Words.of(request)
@@ -131,7 +132,7 @@ def show_agenda(request: Request, meeting: TheMeeting) -> Response:
 
 @router.get("/meeting/{country}/summary")
 def show_summary(request: Request, meeting: TheMeeting) -> Response:
-    """What was recorded of each case in the sitting, and which cases were not reached."""
+    """Show the actions on each case in the sitting, and the cases that were not reached."""
     caller, sitting = meeting.caller, meeting.sitting
     cases, position = meeting.agenda()
     words = Words.of(request).things
@@ -150,7 +151,7 @@ def show_summary(request: Request, meeting: TheMeeting) -> Response:
 
 @router.get("/meeting/{country}/summary.pdf")
 async def print_summary(request: Request, meeting: TheMeeting) -> Response:
-    """The same to print."""
+    """Print the summary of the sitting."""
     costly: Costly = request.app.state.costly
     return await costly.run(meeting.caller.agency.id, _printed_summary, request, meeting)
 
@@ -165,7 +166,7 @@ def _printed_summary(request: Request, meeting: _Meeting) -> Response:
 
 @router.get("/meeting/{country}/{case_id}")
 def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Response:
-    """One case: what the teams need to discuss it, and the forms of what they agree."""
+    """Show one case: all that the teams need to discuss it, and the forms for their agreements."""
     node, caller, sitting = meeting.node, meeting.caller, meeting.sitting
     cases, position = meeting.agenda(case_id)
     shared = _shared(cases, case_id)
@@ -209,7 +210,10 @@ def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Respons
 
 
 def _check_coordinator(caller: Caller) -> None:
-    """Raises ``Refusal`` (``coordinators-only``)."""
+    """Check that the caller is a coordinator.
+
+    Raises ``Refusal`` (``coordinators-only``) if not.
+    """
     if caller.agency.role != COORDINATOR:
         raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
 
@@ -230,7 +234,7 @@ def _day_of(moment: datetime) -> datetime:
 
 
 def _end_of(day: str | None) -> datetime | None:
-    """When a day is over on which something is due."""
+    """Return the end of a day on which something is due."""
     if day is None:
         return None
     return datetime.fromisoformat(day).replace(hour=23, minute=59, second=59, tzinfo=UTC)

@@ -31,7 +31,7 @@ def replay(
     case_id: CaseId,
     version: Annotated[int | None, Query(ge=1, le=100_000)] = None,
 ) -> Response:
-    """The case as it was known after each of its actions."""
+    """Show the case as it was known after each of its actions."""
     view = own_case(node, caller, case_id)
     trail = trail_of(node, caller, case_id)
     seen = min(version or len(trail), len(trail))
@@ -70,7 +70,7 @@ def audit_trail(
     party: Country | Annotated[str, Query(pattern="^$")] | None = None,
     stage: Annotated[str | None, Query(max_length=60)] = None,
 ) -> Response:
-    """Who did what, when, under which signature, and what it changed; filtered."""
+    """Show the filtered trail: agency, action, time, signature and changes of each event."""
     view = own_case(node, caller, case_id)
     trail = trail_of(node, caller, case_id)
     words, protocol = Words.of(request).things, caller.protocol

@@ -30,7 +30,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 async def print_summary(
     request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
 ) -> Response:
-    """What stands in a case, and its actions in order."""
+    """Print the state of a case, and its actions in order."""
     costly: Costly = request.app.state.costly
     return await costly.run(caller.agency.id, _summary, request, node, caller, case_id, at_least)
 
@@ -55,7 +55,7 @@ def _summary(
 async def print_trail(
     request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
 ) -> Response:
-    """Every event of a case, with what it changed."""
+    """Print every event of a case, with its changes."""
     costly: Costly = request.app.state.costly
     return await costly.run(caller.agency.id, _trail, request, node, caller, case_id, at_least)
 
