@@ -172,8 +172,8 @@ class Provider:
     def keys(self, *, anew: bool = False) -> Sequence[ProviderKey]:
         """Return the keys that the provider signs with.
 
-        ``anew`` is for a key that is not known yet. It asks the provider at most once in some
-        seconds. Raises ``ProviderUnavailableError``.
+        ``anew`` fetches them again for a key that is not known yet, at most once every few seconds.
+        Raises ``ProviderUnavailableError``.
         """
         return self._keys.get(_ASK_AGAIN_AFTER_SECONDS if anew else _KEYS_GOOD_SECONDS)
 

@@ -182,7 +182,7 @@ def rename(
 ) -> None:
     """Give an agency of the own country another name, city or office.
 
-    Events before it show the old name. What is left out stays; the office is given whole.
+    Events before it show the old name. A value without an option stays; the office is given whole.
     """
     with asked.client() as client:
         act = AgencyRenamed(

@@ -47,7 +47,7 @@ def missing(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the ledger says that a vault must hold and that it lacks, and who was asked.
+    """Show the parts that a vault must hold by the ledger and lacks, and which nodes were asked.
 
     The running node compares all the time. `case-ledger verify vault` compares now.
     """

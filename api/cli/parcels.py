@@ -43,7 +43,7 @@ def parcels(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what waits between countries, what is sent again, and what was refused.
+    """Show the parcels that wait between countries, are sent again, or were refused.
 
     Run it on a node's own machine. The node may run meanwhile.
     """

@@ -88,7 +88,7 @@ def take_submitted(
 
 @app.command()
 def stated(as_json: AsJson = False) -> None:
-    """Show what other countries state that they handed in, and what of it is recorded here."""
+    """Show the actions that other countries state as handed in, and which are recorded here."""
     with (
         failures(as_json),
         open_store(Settings()) as store,

@@ -95,7 +95,7 @@ def parcels_waiting(standing: ParcelsStanding) -> ParcelsWaiting:
 
 
 def agency_document(agency: Agency, registry: Registry, protocol: Protocol) -> AgencyWithKeys:
-    """Return an agency with its keys, and with what its country changed of it.
+    """Return an agency with its keys, and with its country's changes.
 
     ``agency`` is one of ``protocol``, the version in force with the agencies of now.
     """

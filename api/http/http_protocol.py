@@ -87,8 +87,9 @@ def bounded_protocol(connections_per_address: int) -> "type[BoundedProtocol]":
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """The parser takes one reading of a request alone: two lengths, bare line feeds and folded
-    headers are refused, so that no proxy in front can see other requests than this.
+    """Parses requests strictly, so that no proxy in front can see other requests than this node.
+
+    Two lengths, bare line feeds and folded headers are refused: a request has one reading alone.
 
     A head that is longer than ``HEAD_BYTES``, or not there ``HEAD_SECONDS`` after it could have
     begun, ends the connection. So does a connection too many of one address.

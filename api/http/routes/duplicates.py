@@ -46,10 +46,10 @@ def assess_duplicate(
     caller: TheCaller,
     assessment: Annotated[DuplicateAssessment, Body()],
 ) -> DuplicateDocument:
-    """Say whether it is the same person; the other country's coordinator is told.
+    """Say whether it is the same person; the other country's coordinator gets the answer.
 
-    It may be said anew. Where it is the same person, ask by ``information_requested`` for what
-    the other country knows: this gives no access to anything.
+    The answer may be changed. If it is the same person, ask by ``information_requested`` for the
+    other country's information: this gives no access to anything.
     """
     kept = _of_coordinator(node, caller)
     check_may_record(node.room.look())

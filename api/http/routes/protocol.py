@@ -78,7 +78,7 @@ def get_amendments(caller: TheCaller) -> list[AmendmentDocument]:
     responses=responses(401, 403, 409, 503),
 )
 def get_agencies(caller: TheCaller) -> list[AgencyWithKeys]:
-    """Return every agency, retired ones too, with its keys and what its country changed of it.
+    """Return every agency, retired ones too, with its keys and its country's changes.
 
     A part that an agency does not have is left out.
     """

@@ -28,7 +28,8 @@ def state_submissions(
 ) -> SubmissionPage:
     """Take statements that another country's node signed on its own actions, all or none.
 
-    The answer has those of them that this node keeps, with what its copy of the ledger has.
+    The answer has the statements that this node keeps, and the state of each action in its copy of
+    the ledger.
     """
     if caller.agency.role != NODE:
         raise Refusal(Ground.NOT_ALLOWED, "nodes-only", "Statements are for countries' nodes.")
