@@ -72,7 +72,10 @@ class Follower:
 
 @contextmanager
 def muting(node_url: str) -> Iterator[tuple[str, threading.Event]]:
-    """A proxy that passes requests on, and no answer back for as long as the event is set."""
+    """Pass requests on, and no answer to an action back for as long as the event is set.
+
+    What a command asks before it signs is answered.
+    """
     mute = threading.Event()
 
     class Passing(BaseHTTPRequestHandler):
@@ -84,6 +87,13 @@ def muting(node_url: str) -> Iterator[tuple[str, threading.Event]]:
             if mute.is_set():
                 self.close_connection = True
                 return
+            self._answer(answer)
+
+        def do_GET(self) -> None:
+            headers = dict(self.headers.items())
+            self._answer(httpx.get(f"{node_url}{self.path}", headers=headers))
+
+        def _answer(self, answer: httpx.Response) -> None:
             self.send_response(answer.status_code)
             for name in ("Content-Type", "Content-Length"):
                 self.send_header(name, answer.headers[name])
