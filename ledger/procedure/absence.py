@@ -87,7 +87,10 @@ def absent_for(
 
 
 def required_quorum(protocol: Protocol, field: str) -> Quorum:
-    """Return the protocol's quorum. Raises ``Refusal`` where the protocol has none."""
+    """Return the protocol's quorum.
+
+    Raises ``Refusal`` if the protocol has none.
+    """
     quorum = protocol.quorum_in_force
     if quorum is None:
         raise Refusal(
@@ -106,7 +109,10 @@ def check_announcement(
     party: str,
     subjects: Iterable[VoteSubject],
 ) -> None:
-    """Raises ``Refusal`` where ``actor`` may not announce this absence."""
+    """Check that ``actor`` may announce this absence.
+
+    Raises ``Refusal`` if it may not.
+    """
     required_quorum(protocol, "kind")
     if actor.role != COORDINATOR or actor.party == party:
         raise Refusal(
@@ -132,7 +138,10 @@ def check_announcement(
 
 
 def check_presence(announced: Iterable[Announcement], actor: Agency) -> None:
-    """Raises ``Refusal`` where ``actor`` has no announcement to end."""
+    """Check that ``actor`` has an announcement to end.
+
+    Raises ``Refusal`` if it has none, or may not end one.
+    """
     if not ends_absence(actor):
         raise Refusal(
             Ground.NOT_ALLOWED,
@@ -158,7 +167,10 @@ def check_vote_without(
     in_force: Policy | None,
     at: datetime,
 ) -> None:
-    """Raises ``Refusal`` where a vote may not be taken without these parties at a recorded time."""
+    """Check that a vote may be taken without these parties at a recorded time.
+
+    Raises ``Refusal`` if it may not.
+    """
     quorum = required_quorum(protocol, "act.without")
     named = frozenset(absent)
     if len(named) != len(absent) or not named <= protocol.party_codes or actor.party in named:
@@ -201,7 +213,7 @@ def check_vote_without(
 
 
 def _changed(policy: Policy, in_force: Policy) -> frozenset[VoteSubject]:
-    """The parts in which two policies differ."""
+    """Return the parts in which two policies differ."""
     found = set()
     if set(policy.logs) != set(in_force.logs):
         found.add(VoteSubject.LOG_KEY)
@@ -212,7 +224,10 @@ def _changed(policy: Policy, in_force: Policy) -> frozenset[VoteSubject]:
 
 
 def _check_quorum_of(policy: Policy, protocol: Protocol, quorum: Quorum) -> None:
-    """Raises ``Refusal`` unless the protocol's number of the parties' witnesses is the quorum."""
+    """Check that the policy's quorum is the protocol's number of the parties' witnesses.
+
+    Raises ``Refusal`` if it is not.
+    """
     group = policy.groups.get(policy.quorum)
     if (
         group is None

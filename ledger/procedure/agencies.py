@@ -40,11 +40,11 @@ class AgencyChange:
 
     @property
     def is_new(self) -> bool:
-        """Whether there was no such agency before."""
+        """Return whether the agency did not exist before."""
         return self.kind in (AgencyChangeKind.REGISTERED, AgencyChangeKind.INVITED)
 
     def applied(self, known: Agency | None) -> Agency:
-        """Return the agency after this change. ``known`` is the agency before it."""
+        """Return the agency after this change; ``known`` is the agency before the change."""
         told = self.told
         if self.is_new:
             return _agency(

@@ -304,7 +304,7 @@ def check_fits(agreement: Agreement, text: Protocol) -> None:
 
 
 def _is_alike(one: Agency, other: Agency) -> bool:
-    """Return whether a text leaves what a country decides alone as it was."""
+    """Return whether a text leaves the parts unchanged that a country decides alone."""
     return (one.name, one.names, one.city, one.office) == (
         other.name,
         other.names,

@@ -66,8 +66,8 @@ class Agreement:
     def at(self, position: int, recorded_at: datetime) -> Protocol:
         """Return the protocol that judges the event of this position and time of recording.
 
-        Its agencies are those of the position: of the text, and as their countries registered,
-        renamed and retired them before.
+        The protocol's agencies are those of the position: the agencies of the text, with the
+        registrations, renamings and retirements that their countries recorded before.
         """
         version = self.version_at(position, recorded_at)
         if not self.changes:
@@ -121,30 +121,33 @@ class Agreement:
 
     @property
     def last_position(self) -> int:
-        """The last position at which the agreement changed."""
+        """Return the last position at which the agreement changed."""
         return max(self.latest.adopted_at, self.changes[-1].position if self.changes else 0)
 
     @property
     def latest(self) -> ProtocolVersion:
-        """The version adopted last, though it may not be in force yet."""
+        """Return the version adopted last, which may not be in force yet."""
         return self.versions[-1]
 
     @property
     def protocol_id(self) -> str:
-        """The id that no version changes."""
+        """Return the protocol's id, which no version changes."""
         return self.versions[0].protocol.id
 
     @property
     def ledger_id(self) -> UUID:
-        """The id under which the acts on the protocol are recorded. No version changes it."""
+        """Return the id under which the acts on the protocol are recorded.
+
+        No version changes this id.
+        """
         return self.versions[0].protocol.ledger_id
 
     @property
     def directory(self) -> Protocol:
-        """The newest text: of which party each agency is that any version ever named.
+        """Return the newest text, which has the party of every agency that any version named.
 
-        No version takes an agency or a party away. Roles, rules and access are to be asked of the
-        version in force.
+        No version removes an agency or a party. For roles, rules and access, use the version in
+        force.
         """
         return self._with_agencies(self.latest, len(self.changes))
 

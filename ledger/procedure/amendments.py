@@ -68,7 +68,7 @@ class Amendment:
 
     @property
     def missing(self) -> frozenset[str]:
-        """The parties that have not accepted it."""
+        """Return the parties that have not accepted the amendment."""
         return self.required - self.accepted
 
     def closed(self, state: AmendmentState, position: int) -> "Amendment":
@@ -314,9 +314,10 @@ def _check_text(
 
 
 def check_amends(base: Protocol, text: Protocol, keyed: frozenset[str]) -> None:
-    """Raises ``Refusal`` naming the field where ``text`` may not follow ``base``.
+    """Check that ``text`` may follow ``base``.
 
-    ``keyed``: the agencies that have a key with which they may sign now.
+    ``keyed``: the agencies that have a key with which they may sign now. Raises ``Refusal`` with
+    the field at fault if the text may not follow.
     """
     if text.id != base.id:
         raise _refused("id", f"A protocol keeps its id: {base.id}.")

@@ -42,7 +42,10 @@ def offers(
     now: datetime,
     key_id: str = "",
 ) -> Mapping[str, Offer]:
-    """Every kind of action, by whether ``agency`` could take it with the key ``key_id``."""
+    """Return, for every kind of action, whether ``agency`` could take it now.
+
+    ``key_id`` is the key with which the agency would sign.
+    """
     asked = _Asked(state, history, agency, protocol, now, key_id)
     return {kind: asked.offer(kind) for kind in protocol.actions}
 
@@ -96,7 +99,7 @@ class _Asked:
         return None
 
     def _named(self, kind: str) -> tuple[str, Sequence[str]] | None:
-        """The field by which an action names something of the case, and what there is to name."""
+        """Return the field by which an action names a part of the case, and the possible values."""
         s = self.state
         if s is None:
             return None
@@ -134,7 +137,7 @@ class _Asked:
         return None
 
     def _fields(self, kind: str) -> dict[str, Any]:
-        """What the rules read besides, filled in so that it is no reason to refuse."""
+        """Return the other fields that the rules read, with values that cause no refusal."""
         match kind:
             case "correction":
                 return {"effect": CorrectionEffect.CLARIFIED.value}
@@ -169,7 +172,7 @@ class _Asked:
         return {}
 
     def _announcement(self) -> dict[str, Any]:
-        """The earliest announcement of an erasure that the rules accept now."""
+        """Return the earliest announcement of an erasure that the rules accept now."""
         rule = retention_rule(self.state, self.protocol) if self.state is not None else None
         if self.state is None or rule is None or self.state.closed_at is None:
             return {"kept_days": 0, "erase_from": self.now.isoformat()}
@@ -182,7 +185,7 @@ class _Asked:
         return {"kept_days": rule.days, "erase_from": max(times).isoformat()}
 
     def _groups(self, kind: str) -> Mapping[str, tuple[str, ...]]:
-        """What else is chosen from: field groups that the access matrix lets the role ask for."""
+        """Return the other choices: the field groups that the access matrix allows to the role."""
         if kind == RetentionAnnounced.kind:
             return {"kept_days": (str(self._announcement()["kept_days"]),)}
         operation = {

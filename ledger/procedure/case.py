@@ -33,7 +33,7 @@ class CaseHistory(Mapping[UUID, Act]):
         self._index: dict[UUID, Act] | None = None
 
     def followed_by(self, act: Act) -> "CaseHistory":
-        """The history with ``act`` at its end."""
+        """Return the history with ``act`` at its end."""
         return CaseHistory(self, act)
 
     def _by_id(self) -> dict[UUID, Act]:
@@ -82,7 +82,7 @@ class Case:
     def projector(
         agreement: Agreement,
     ) -> Callable[["Case | None", Iterable[ActionRecorded]], "Case | None"]:
-        """A projector function for ``eventsourcing``'s repository, under ``agreement``."""
+        """Return a projector function for ``eventsourcing``'s repository, under ``agreement``."""
 
         def project(case: Case | None, events: Iterable[ActionRecorded]) -> Case | None:
             for event in events:
@@ -101,10 +101,10 @@ def decide(
     *,
     not_before: datetime | None = None,
 ) -> ActionRecorded:
-    """The event that ``action`` becomes. Raises ``Refusal`` where the rules refuse it.
+    """Return the event that ``action`` becomes.
 
-    ``protocol`` is the version in force for that event.
-    ``not_before`` is when it was decided at the earliest, where that was before ``now``.
+    ``protocol`` is the version in force for that event. ``not_before`` is the earliest time of the
+    decision, if that is before ``now``. Raises ``Refusal`` if the rules refuse the action.
     """
     if protocol.edition >= 2:
         _check_nothing_in_clear(action)
@@ -143,7 +143,10 @@ def decide(
 
 
 def _check_nothing_in_clear(action: SignedAction) -> None:
-    """Raise ``Refusal`` where an old version signs a ``case`` field in the clear."""
+    """Check that the action's version signs no ``case`` field in the clear.
+
+    Raises ``Refusal`` if an old version does.
+    """
     if upcasters().signs_in_clear(action.kind, action.version):
         raise Refusal(
             Ground.INVALID,
@@ -157,17 +160,17 @@ def _check_nothing_in_clear(action: SignedAction) -> None:
 def after_event(
     case: Case | None, event: ActionRecorded, agreement: Agreement
 ) -> tuple[Case | None, Mark | None]:
-    """The case once ``event`` is recorded, and what is remarkable about the event."""
+    """Return the case after ``event``, and the event's mark, if it has one."""
     case, is_applied = after(case, event.as_act(), agreement)
     mark = event.action.mark
     return case, mark if is_applied or not event.action.is_understood else Mark.NO_EFFECT
 
 
 def after(case: Case | None, act: Act, agreement: Agreement) -> tuple[Case | None, bool]:
-    """The case once ``act`` is recorded, and whether the act was applied.
+    """Return the case after ``act``, and whether the act was applied.
 
-    An act that annuls has all before it folded anew. An act that cannot be applied stays in the
-    history as one that is not understood. Each act is folded by the version of its own time.
+    An act that annuls has all acts before it folded anew. An act that cannot be applied stays in
+    the history as one that is not understood. Each act is folded by the version of its own time.
     """
     protocol = agreement.of_act(act)
     if case is None:

@@ -30,7 +30,7 @@ return was decided does not undo the decision. Proceedings and coordination run 
 
 
 def fold(acts: Sequence[Act], agreement: Agreement) -> CaseState | None:
-    """Return the state after ``acts``, those annulled by a later correction left out.
+    """Return the state after ``acts``, without the acts that a later correction annuls.
 
     Each act is folded by the version of the protocol that judged it.
     """
@@ -44,11 +44,11 @@ def fold(acts: Sequence[Act], agreement: Agreement) -> CaseState | None:
 def applied(
     state: CaseState | None, act: Act, protocol: Protocol, *, annulled: bool = False
 ) -> tuple[CaseState | None, bool]:
-    """Fold one recorded action, whatever it is. Returns the state, and whether it was applied.
+    """Fold any recorded action, and return the state and whether the action was applied.
 
-    An action that is not understood, or does not fit the case as it stands, counts as recorded
-    and changes nothing else. Before the opening of the case it leaves no state. An honest node
-    records no such action.
+    An action that is not understood, or does not fit the case as it stands, counts as recorded and
+    changes nothing else. Before the opening of the case, such an action leaves no state. An honest
+    node records no such action.
     """
     try:
         if act.kind != NOT_UNDERSTOOD and act.agency in protocol.agencies_by_id:
@@ -77,22 +77,23 @@ class ActionLike(Interface):
 
 
 def annulled_ids(acts: Iterable[ActionLike]) -> frozenset[UUID]:
-    """The ids of the actions that corrections among ``acts`` annul."""
+    """Return the ids of the actions that corrections among ``acts`` annul."""
     return frozenset(UUID(act.fields["corrects"]) for act in acts if annuls(act))
 
 
 def annuls(act: ActionLike) -> bool:
-    """Whether ``act`` annuls an earlier one, so that the case must be folded anew."""
+    """Return whether ``act`` annuls an earlier act, so that the case must be folded anew."""
     return act.kind == "correction" and act.fields["effect"] == CorrectionEffect.ANNULLED
 
 
 def evolve(
     state: CaseState | None, act: Act, protocol: Protocol, *, annulled: bool = False
 ) -> CaseState:
-    """Fold one action. An ``annulled`` one counts as recorded and changes nothing else.
+    """Return the state after one action.
 
-    Raises ``ValueError`` where the first action is not the opening of the case, and other errors
-    for an action that the rules would refuse; see :func:`applied`.
+    An ``annulled`` action counts as recorded and changes nothing else. Raises ``ValueError`` if the
+    first action is not the opening of the case, and other errors for an action that the rules would
+    refuse; see :func:`applied`.
     """
     if state is None:
         if act.kind != "case_opened":
@@ -146,7 +147,7 @@ CHANGES_PARTIES = frozenset(
 
 
 def addressed_parties(act: Act, protocol: Protocol) -> tuple[str, ...]:
-    """The countries that an action brings into the case by addressing them."""
+    """Return the countries that an action brings into the case by addressing them."""
     fields = act.fields
     countries: list[str] = []
     match act.kind:

@@ -189,7 +189,7 @@ class CaseState(_StatePart):
 
     @property
     def is_erased(self) -> bool:
-        """Whether every party owes, or has confirmed, the erasure of what it held."""
+        """Return whether every party owes or has confirmed the erasure of its data."""
         erasure = self.erasure
         return erasure is not None and bool(erasure.order or erasure.confirmed)
 
@@ -199,5 +199,8 @@ class CaseState(_StatePart):
 
     @property
     def is_child(self) -> bool:
-        """A person presumed to be a child has a child's safeguards."""
+        """Return whether the person has a child's safeguards.
+
+        A person presumed to be a child has them too.
+        """
         return self.age_group is not AgeGroup.ADULT

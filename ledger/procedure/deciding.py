@@ -27,10 +27,10 @@ _SEALED_BYTES = 100
 def decide_on_case(
     action: SignedAction, case: Case | None, case_version: int, registry: Registry, at: datetime
 ) -> ActionRecorded:
-    """Return what a case action becomes, if it is recorded at the time ``at``.
+    """Return the event that a case action becomes, if it is recorded at the time ``at``.
 
     ``case`` is the case that the action names. ``case_version`` is the version that the agency
-    acted on. Raises ``Refusal``.
+    acted on. Raises ``Refusal`` if the rules refuse the action.
     """
     check_size(action)
     check_protocol(action, registry)
@@ -47,10 +47,11 @@ def decide_on_case(
 def decide_on_protocol(
     action: SignedAction, registry: Registry | None, at: datetime, root_at: RootAt
 ) -> tuple[ActionRecorded, Registry]:
-    """Return what an act on the protocol becomes, and the registry by which it may be signed.
+    """Return the event that an act on the protocol becomes, and the registry that judges it.
 
-    ``registry`` is ``None`` before the protocol is adopted: the act is the adoption. ``root_at`` is
-    of the ledger's events before the act. Raises ``Refusal``.
+    The registry has the keys by which the act may be signed. ``registry`` is ``None`` before the
+    protocol is adopted: then the act is the adoption. ``root_at`` is of the ledger's events before
+    the act. Raises ``Refusal`` if the rules refuse the act.
     """
     check_size(action)
     registries.decide(registry, action, at)
@@ -74,12 +75,12 @@ def refusal_by(
     at: datetime,
     root_at: RootAt,
 ) -> Refusal | None:
-    """Return why the rules refuse a signed action after ``events``; ``None`` if they accept it.
+    """Return the refusal of a signed action after ``events``, or ``None`` if it is accepted.
 
     ``events`` are those of the protocol and of the case, by position, from the adoption on.
     ``signed`` is the SD-JWT without disclosures. ``case_id`` is ``None`` for an act on the
-    protocol. ``at`` is when it was decided, and is taken for no earlier than the last event.
-    ``root_at`` is of the events of the size at which it was decided.
+    protocol. ``at`` is the time of the decision, and counts as no earlier than the last event.
+    ``root_at`` is of the events of the size at which the action was decided.
     """
     registry: Registry | None = None
     case: Case | None = None
@@ -103,27 +104,39 @@ def refusal_by(
 
 
 def check_case(action: SignedAction, case_id: UUID) -> None:
-    """Raises ``Refusal`` (``case-id``) for an action on another case."""
+    """Check that an action is on the case ``case_id``.
+
+    Raises ``Refusal`` (``case-id``) if it is on another case.
+    """
     if action.case_id != case_id:
         raise _another_case()
 
 
 def case_of(action: SignedAction) -> UUID:
-    """Return the case that an action names. Raises ``Refusal`` (``case-id``) if it names none."""
+    """Return the case that an action names.
+
+    Raises ``Refusal`` (``case-id``) if it names none.
+    """
     if action.case_id is None:
         raise _another_case()
     return action.case_id
 
 
 def check_size(action: SignedAction) -> None:
-    """Raises ``Refusal`` (``too-large``) for an action that no event's bytes have room for."""
+    """Check that an event's bytes have room for an action.
+
+    Raises ``Refusal`` (``too-large``) if they do not.
+    """
     most = MAX_BYTES - _SEALED_BYTES
     if len(action.sd_jwt) > most:
         raise Refusal(Ground.INVALID, "too-large", f"A signed action has at most {most} bytes.")
 
 
 def check_protocol(action: SignedAction, registry: Registry) -> None:
-    """Raises ``Refusal`` (``protocol``) for an action that was signed for another protocol."""
+    """Check that an action was signed for the registry's protocol.
+
+    Raises ``Refusal`` (``protocol``) if it was signed for another one.
+    """
     if action.protocol != registry.protocol_id:
         raise Refusal(
             Ground.INVALID, "protocol", "The action was signed for another protocol.", "protocol"
@@ -131,7 +144,10 @@ def check_protocol(action: SignedAction, registry: Registry) -> None:
 
 
 def authenticate(action: SignedAction, registry: Registry, at: datetime) -> None:
-    """Raises ``Refusal`` unless the agency signed the action with a key that counts ``at``."""
+    """Check that the agency signed the action with a key that counts ``at`` the time.
+
+    Raises ``Refusal`` if it did not.
+    """
     registry.agency(action.agency, at)
     signed_action.verify(action, registry.signing_key(action.key_id, action.agency, at))
 
@@ -162,7 +178,10 @@ def _next_position(registry: Registry | None) -> int:
 
 
 def _check_applied(registry: Registry | None, event: ActionRecorded, now: datetime) -> None:
-    """What is recorded must be readable: an act that no fold can apply is not recorded."""
+    """Check that a fold can apply an act, because each recorded event must be readable.
+
+    Raises ``Refusal`` if no fold can.
+    """
     _, mark = registries.applied(
         registry, replace(event, position=_next_position(registry), recorded_at=now)
     )

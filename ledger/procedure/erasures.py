@@ -50,7 +50,7 @@ class Erasable(Interface):
 
 
 def erased_data(state: Erasable, erased_at: datetime | None) -> ErasedData | None:
-    """Return what is to be said of a vault that erased at ``erased_at``; ``None``: it did not."""
+    """Return the statement on a vault that erased at ``erased_at``, or ``None`` if it did not."""
     if erased_at is None:
         return None
     erasure, announced = state.erasure, state.retention

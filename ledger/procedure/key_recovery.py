@@ -29,5 +29,5 @@ class KeyRecovery:
         return replace(self, parties=self.parties | {party})
 
     def counts(self, others: frozenset[str], recorded_at: datetime) -> bool:
-        """Whether every other party signed, and an act at this time completes it."""
+        """Return whether every other party signed, so that an act at this time completes it."""
         return self.parties >= others and recorded_at >= self.since + GRACE

@@ -26,7 +26,7 @@ class Basis:
 def reading_bases(
     state: CaseState, protocol: Protocol, agency: Agency, group: FieldGroup, at: datetime
 ) -> Iterator[Basis]:
-    """On what ``agency`` may read what its own country holds of ``group``."""
+    """Yield the legal bases on which ``agency`` may read its country's fields of ``group``."""
 
     def reaches(party: str, recipients: Iterable[str]) -> bool:
         return agency.party == party or agency.party in recipients
@@ -59,9 +59,10 @@ def release_bases(
     group: FieldGroup,
     at: datetime,
 ) -> Iterator[Basis]:
-    """On what ``agency`` may release ``group`` to the country ``recipient``.
+    """Yield the legal bases on which ``agency`` may release ``group`` to ``recipient``.
 
-    Whereabouts leave a country on a basis that names nothing else.
+    ``recipient`` is a country. Whereabouts leave a country only on a basis that names no other
+    group.
     """
 
     def names(groups: Collection[str]) -> bool:
@@ -108,5 +109,5 @@ def _dangers(state: CaseState, agency: Agency, group: FieldGroup, at: datetime) 
 
 
 def _lasts(until: str | None, at: datetime) -> bool:
-    """Whether a basis that ends with a day, if any, still holds."""
+    """Return whether a basis with an optional last day still holds."""
     return until is None or at.astimezone(UTC).date() <= date.fromisoformat(until)

@@ -20,7 +20,7 @@ ANOTHER_HISTORY = "another-history"
 
 
 def named_checkpoint(action: SignedAction) -> tuple[int, bytes] | None:
-    """Return size and root of the checkpoint that an act names; ``None`` where it names none."""
+    """Return size and root of the checkpoint that an act names, or ``None`` if it names none."""
     if action.kind != "log_policy_adopted" or (named := action.fields.get("checkpoint")) is None:
         return None
     return named["size"], bytes.fromhex(named["root"])
@@ -33,7 +33,10 @@ def named_by(note: str) -> NamedCheckpoint:
 
 
 def check_named_checkpoint(action: SignedAction, root_at: RootAt) -> None:
-    """Raises ``Refusal`` (``another-history``) for a vote that names another history than this."""
+    """Check that a vote names a checkpoint of this ledger's history.
+
+    Raises ``Refusal`` (``another-history``) if it names another history.
+    """
     if (named := named_checkpoint(action)) is None:
         return
     size, root = named

@@ -100,7 +100,10 @@ class Expectation(LedgerModel):
 
     @property
     def key(self) -> tuple[str, tuple[Fact, ...], Fact]:
-        """What is expected, after and until which facts: the same expectation in every version."""
+        """Return the expected action, after and until which facts.
+
+        The same expectation has the same key in every version.
+        """
         return self.action, self.after, self.until
 
 
@@ -181,7 +184,10 @@ class Quorum(LedgerModel):
     With two parties this lets one country publish, or decide, without the other."""
 
     def check(self, parties: int) -> None:
-        """Raises ``ValueError`` for numbers that ``parties`` parties cannot have agreed to."""
+        """Check that ``parties`` parties can have agreed to the numbers.
+
+        Raises ``ValueError`` if they cannot.
+        """
         for name, number in (("witnesses", self.witnesses), ("coordinators", self.coordinators)):
             if number > parties:
                 raise ValueError(f"quorum: {number} {name} are more than there are parties")
@@ -290,7 +296,10 @@ class Protocol(LedgerModel):
         return self
 
     def _check_names(self) -> None:
-        """Raises ``ValueError`` for a name with a character that nobody can see."""
+        """Check that every character of each name is visible.
+
+        Raises ``ValueError`` for a name with an invisible character.
+        """
         cities = (agency.city for agency in self.agencies if agency.city is not None)
         names = [party.name for party in self.parties] + [one.name for one in self.agencies]
         for name in (self.title, *self.roles.values(), *names, *cities):
@@ -300,10 +309,11 @@ class Protocol(LedgerModel):
                 raise ValueError(f"a name {error}") from None
 
     def check_complete(self) -> None:
-        """Raises ``ValueError`` where an action has no rule.
+        """Check that every action has a rule.
 
-        Asked of a protocol file. A recorded protocol is not asked: an action that was added to
-        the program later is not allowed in that ledger, and its events still verify.
+        A protocol file is checked so. A recorded protocol is not: an action that was added to the
+        program later is not allowed in that ledger, and the ledger's events still verify. Raises
+        ``ValueError`` if an action has no rule.
         """
         if missing := CASE_ACTIONS.keys() - self.actions.keys():
             raise ValueError(f"no rule for {', '.join(sorted(missing))}")
@@ -316,11 +326,14 @@ class Protocol(LedgerModel):
                     )
 
     def allows(self, role: Role, operation: Operation, group: FieldGroup) -> bool:
-        """Whether the access matrix has this cell. A legal basis is needed besides."""
+        """Return whether the access matrix has this cell.
+
+        A legal basis is needed in addition.
+        """
         return group in self.access.get(role, {}).get(operation, ())
 
     def reviewing_roles(self, kind: str, party: str, actor: str) -> tuple[Role, ...]:
-        """Return the roles of ``party`` that take ``kind`` to review what ``actor`` did.
+        """Return the roles of ``party`` that take ``kind`` to review an action of ``actor``.
 
         ``actor`` is the party of the agency whose action is reviewed.
         """
@@ -341,12 +354,12 @@ class Protocol(LedgerModel):
 
     @property
     def quorum_in_force(self) -> Quorum | None:
-        """The quorum, if the edition of the rules knows one."""
+        """Return the quorum, or ``None`` if the edition of the rules has none."""
         return self.quorum if self.edition >= _QUORUM_SINCE else None
 
     @property
     def publishing_parties(self) -> int:
-        """So many parties' witnesses must cosign a checkpoint before it is published."""
+        """Return how many parties' witnesses must cosign a checkpoint before its publication."""
         quorum = self.quorum_in_force
         return len(self.parties) if quorum is None else quorum.witnesses
 
@@ -359,7 +372,7 @@ class Protocol(LedgerModel):
 
     @cached_property
     def ledger_id(self) -> UUID:
-        """The id under which the acts on the protocol itself are recorded."""
+        """Return the id under which the acts on the protocol itself are recorded."""
         return uuid5(NAMESPACE_URL, f"urn:case-ledger:protocol:{self.id}")
 
     @cached_property
@@ -368,13 +381,13 @@ class Protocol(LedgerModel):
 
     @cached_property
     def working_agencies(self) -> tuple[Agency, ...]:
-        """The agencies that are not retired: those that may act and be named."""
+        """Return the agencies that are not retired, which may act and be named."""
         return tuple(agency for agency in self.agencies if agency.retired_at is None)
 
     def answering_for(self, agency_id: str) -> Agency:
-        """Return the agency that answers for what an agency leads and owes.
+        """Return the agency that answers for the cases and obligations of an agency.
 
-        It is the agency itself, or the coordinator of its party once it is retired.
+        That is the agency itself, or the coordinator of its party once the agency is retired.
         """
         agency = self.agencies_by_id[agency_id]
         if agency.retired_at is None:
@@ -404,10 +417,10 @@ def with_agencies(protocol: Protocol, agencies: tuple[Agency, ...]) -> Protocol:
 
 
 def check_known(text: Mapping[str, Any]) -> None:
-    """Raises ``NewerTextError`` for a text that names what this program does not have.
+    """Check that this program has everything that a text names.
 
-    That is a later edition of the rules, an action, or a part of the protocol. Older nodes so tell
-    a text that they must be updated for from a text that is wrong.
+    Raises ``NewerTextError`` if the text names a later edition of the rules, an unknown action, or
+    an unknown part of the protocol. Such a text needs an update of this node; it is not wrong.
     """
     edition, actions = text.get("edition", 1), text.get("actions", {})
     if isinstance(edition, int) and edition > LATEST_EDITION:
@@ -444,9 +457,9 @@ def load_protocol(path: Path) -> Protocol:
 
 
 def read_protocol(path: Path) -> Protocol:
-    """Read a protocol file. Raises ``ValueError`` saying what is wrong with it.
+    """Read a protocol file, in TOML, or in JSON if its name ends in ``.json``.
 
-    The file is TOML, or JSON if its name ends in ``.json``.
+    Raises ``ValueError`` with the fault if the file does not hold.
     """
     try:
         return _protocol_of(path.read_text(encoding="utf-8"), is_json=path.suffix == ".json")
@@ -466,7 +479,7 @@ def _protocol_of(text: str, *, is_json: bool) -> Protocol:
 
 
 def shipped_protocol(name: str = "kosovo-montenegro-albania") -> Protocol:
-    """A protocol that ships with the package."""
+    """Return a protocol that ships with the package."""
     with resources.as_file(
         resources.files("ledger.procedure") / "protocols" / f"{name}.toml"
     ) as path:

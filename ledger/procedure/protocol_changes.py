@@ -93,7 +93,7 @@ class ProtocolChange:
 
 
 def changes(before: Protocol, after: Protocol) -> tuple[ProtocolChange, ...]:
-    """Return what ``after`` changes of ``before``, by the protocol's own order of parts.
+    """Return the changes from ``before`` to ``after``, in the protocol's own order of parts.
 
     The number of the version is no change.
     """
@@ -226,7 +226,7 @@ def _rule(action: str, before: ActionRule, after: ActionRule) -> Iterator[Protoc
 def _moved(
     change: str, before: Iterable[str], after: Iterable[str], name: str, **values: str
 ) -> Iterator[ProtocolChange]:
-    """What came into a list, and what is in it no more."""
+    """Yield the items that a list gained, and the items that it lost."""
     old, new = tuple(before), tuple(after)
     for value in new:
         if value not in old:
@@ -356,7 +356,7 @@ _TOLD = {
 
 
 def _others(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
-    """Parts that this program compares in no other way: the whole part is named."""
+    """Yield each changed part that this program compares only as a whole."""
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
     for part in sorted(old.keys() | new.keys()):
         if part not in _TOLD and _plain(old.get(part)) != _plain(new.get(part)):

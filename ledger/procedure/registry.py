@@ -74,15 +74,15 @@ class RegisteredKey:
     """The position of the first revocation. Later positions do not count, whatever their times."""
 
     def is_revoked_before(self, position: int) -> bool:
-        """Whether the key was revoked when the event at ``position`` was recorded."""
+        """Return whether the key was revoked when the event at ``position`` was recorded."""
         return self.revoked_position is not None and self.revoked_position < position
 
     def lasts_at(self, moment: datetime) -> bool:
-        """Whether ``moment`` is within the key's validity, leaving revocation aside."""
+        """Return whether ``moment`` is within the key's validity, leaving revocation aside."""
         return self.valid_from <= moment < self.valid_until
 
     def valid_at(self, moment: datetime) -> bool:
-        """Whether the key may sign the next event, if ``moment`` is stored with it."""
+        """Return whether the key may sign the next event, if ``moment`` is stored with it."""
         return self.revoked_position is None and self.lasts_at(moment)
 
 
@@ -102,7 +102,7 @@ class KeyProposal:
     confirming_roles: frozenset[str]
 
     def may_be_confirmed_by(self, agency: Agency) -> bool:
-        """Whether ``agency`` is of another party, and of a role that confirms."""
+        """Return whether ``agency`` is of another party, and of a role that confirms."""
         return agency.party != self.party and agency.role in self.confirming_roles
 
 
@@ -165,17 +165,20 @@ class Registry:
 
     @property
     def ledger_id(self) -> UUID:
-        """The id under which the acts on the protocol are recorded. No version changes it."""
+        """Return the id under which the acts on the protocol are recorded.
+
+        No version changes this id.
+        """
         return self.agreement.ledger_id
 
     @property
     def protocol_id(self) -> str:
-        """The protocol's name, which no version changes."""
+        """Return the protocol's id, which no version changes."""
         return self.agreement.protocol_id
 
     @property
     def directory(self) -> Protocol:
-        """The newest text: of which party each agency is. See ``Agreement.directory``."""
+        """Return the newest text, which has each agency's party; see ``Agreement.directory``."""
         return self.agreement.directory
 
     def next_protocol(self, recorded_at: datetime) -> Protocol:
@@ -183,9 +186,9 @@ class Registry:
         return self.agreement.next_at(recorded_at)
 
     def protocol_today(self, now: datetime) -> Protocol:
-        """Return the version that is in force by the clock: for readings, and what people see.
+        """Return the version in force by the clock, for readings and for pages.
 
-        No recorded event is judged by it.
+        No recorded event is judged by this version.
         """
         return self.agreement.next_at(now)
 
@@ -199,22 +202,26 @@ class Registry:
     def agencies_at(self, position: int, recorded_at: datetime) -> tuple[Agency, ...]:
         """Return the agencies by which the event of this position and time is judged.
 
-        They are those of the text in force, and as their countries registered, renamed and retired
-        them at earlier positions. Retired ones are among them (``Agency.retired_at``).
+        They are the agencies of the text in force, with the registrations, renamings and
+        retirements that their countries recorded at earlier positions. Retired agencies are
+        included (``Agency.retired_at``).
         """
         return self.agreement.at(position, recorded_at).agencies
 
     def policy_at(self, size: int) -> Policy | None:
-        """The policy for a checkpoint of ``size`` events; ``None`` before the first agreed one."""
+        """Return the policy for a checkpoint of ``size`` events.
+
+        Returns ``None`` before the first agreed policy.
+        """
         held = [agreed.policy for agreed in self.policies if agreed.since <= size]
         return held[-1] if held else None
 
     def signing_key(self, kid: str, agency: str, at: datetime) -> OKPKey:
         """Return the key to verify the next event's signature with.
 
-        ``at`` is the time that is stored with the event. It is held against the key's validity.
-        A revocation counts from its position: each one that this registry has came before.
-        Raises ``Refusal`` where the key may not sign for ``agency``.
+        ``at`` is the time that is stored with the event, and must be within the key's validity. A
+        revocation counts from its position: every revocation in this registry came before. Raises
+        ``Refusal`` if the key may not sign for ``agency``.
         """
         registered = self.keys.get(kid)
         if registered is None:
@@ -281,13 +288,19 @@ def _acting_agency(protocol: Protocol, agency_id: str) -> Agency:
 
 
 def policy_in_force(registry: Registry | None, size: int, trusted: Policy) -> Policy:
-    """The policy for a checkpoint of ``size`` events: ``trusted`` before any was agreed."""
+    """Return the policy for a checkpoint of ``size`` events.
+
+    Returns ``trusted`` before any policy was agreed.
+    """
     agreed = registry.policy_at(size) if registry else None
     return agreed or trusted
 
 
 def protocol_adopted_by(action: SignedAction) -> Protocol:
-    """The protocol of the act that a ledger begins with. Raises ``ValueError`` for another act."""
+    """Return the protocol of the act that a ledger begins with.
+
+    Raises ``ValueError`` for another act.
+    """
     if action.kind != "protocol_adopted":
         raise ValueError("the registry begins with the adoption of a protocol")
     return Protocol.model_validate(action.fields["protocol"])
@@ -410,7 +423,10 @@ def ended_keys(before: Registry | None, after: Registry) -> Iterator[tuple[str, 
 
 
 def _proposal(registry: Registry, protocol: Protocol, action: SignedAction) -> KeyProposal:
-    """Return what an act would change of a key. Raises ``KeyError`` for an unknown key."""
+    """Return the change of a key that an act proposes.
+
+    Raises ``KeyError`` if the key is not registered.
+    """
     since = None
     if action.kind == "key_registered":
         change = KeyChange.REGISTRATION
@@ -445,11 +461,11 @@ def _changed(
 
 
 def applied(registry: Registry | None, event: ActionRecorded) -> tuple[Registry, Mark | None]:
-    """The registry once ``event`` of the protocol is recorded, and what is remarkable about it.
+    """Return the registry after ``event`` of the protocol, and the event's mark, if it has one.
 
     An event that is not understood, or does not fit the registry, counts as recorded and changes
-    nothing else. Raises ``ValueError`` where the ledger does not begin with the adoption of a
-    protocol that this program has: then there is no registry.
+    nothing else. Raises ``ValueError`` if the ledger does not begin with the adoption of a protocol
+    that this program has: then there is no registry.
     """
     action, recorded_at, position = event.action, event.recorded_at, event.position
     if recorded_at is None or position is None:
@@ -474,7 +490,7 @@ def applied(registry: Registry | None, event: ActionRecorded) -> tuple[Registry,
 def registry_of(acts: Iterable[ActionRecorded]) -> Registry:
     """Return the registry after recorded acts on the protocol, the adoption first.
 
-    Raises ``ValueError`` where there is none, or it does not begin with an adoption.
+    Raises ``ValueError`` if there is no act, or if the acts do not begin with an adoption.
     """
     registry: Registry | None = None
     for act in acts:
@@ -640,7 +656,10 @@ def _decide_settlement(registry: Registry, action: SignedAction, actor: Agency) 
 
 
 def _without_recoveries_of(registry: Registry, agency: str) -> Registry:
-    """A coordinator that signs has a key: no other party registers one for it."""
+    """Remove the proposed keys of a coordinator that signs.
+
+    A coordinator that signs has a key, so no other party registers one for it.
+    """
     left = {k: r for k, r in registry.recoveries.items() if r.grant.agency != agency}
     if len(left) == len(registry.recoveries):
         return registry
@@ -733,7 +752,10 @@ def _decide_adoption(action: SignedAction) -> None:
 def _without_absence_of(
     registry: Registry, protocol: Protocol, agency: str, position: int
 ) -> Registry:
-    """A party whose coordinator or node signs is present: no other party votes without it."""
+    """End the announced absence of a party whose coordinator or node signs.
+
+    Such a party is present, so no other party votes without it.
+    """
     actor = protocol.agencies_by_id.get(agency)
     if actor is None or not absence.ends_absence(actor):
         return registry

@@ -45,9 +45,9 @@ def is_owed_erasure(state: CaseState, party: str) -> bool:
 
 
 def erasable_from(state: CaseState, protocol: Protocol) -> datetime | None:
-    """Return from when on the announcement in force allows the erasure, by recorded times.
+    """Return the recorded time from which the announcement in force allows the erasure.
 
-    ``None`` where nothing is announced, or where something stops the erasure.
+    Returns ``None`` if no erasure is announced, or if something stops the erasure.
     """
     rule, over, announced = (
         retention_rule(state, protocol),
@@ -68,7 +68,7 @@ def must_be_announced(protocol: Protocol) -> bool:
 def may_be_erased(state: CaseState, protocol: Protocol, times: CosignedTimes) -> bool:
     """Return whether the period is over and was announced long enough, by cosigned times.
 
-    Where the rules know no announcement, the period must have been over for the days of grace.
+    If the rules have no announcement, the period must have been over for the days of grace.
     """
     rule, over = retention_rule(state, protocol), retention_over(state, protocol)
     if rule is None or over is None:

@@ -51,10 +51,11 @@ def decide(
     now: datetime,
     not_before: datetime | None = None,
 ) -> None:
-    """Raises ``Refusal`` naming the rule, and the field where one is at fault.
+    """Check an action against the rules.
 
-    ``history`` holds the case's earlier actions by id; ``act.version`` is the version
-    that the action would get. ``not_before`` is when it was judged first, at the earliest.
+    ``history`` holds the case's earlier actions by id. ``act.version`` is the version that the
+    action would get. ``not_before`` is the earliest time at which the action was first judged.
+    Raises ``Refusal`` with the rule, and with the field if one is at fault.
     """
     rule = protocol.actions.get(act.kind)
     if rule is None:
@@ -144,10 +145,10 @@ def has_part(agency: Agency, state: CaseState, history: Mapping[UUID, Act]) -> b
 
 
 def _bodies_of_the_case(act: Act, agency: Agency, state: CaseState, protocol: Protocol) -> None:
-    """Raise ``Refusal`` where naming an international body would bring another country in.
+    """Check that naming an international body does not bring another country into the case.
 
-    A country names a body that works through a country of the case. A body names no other body,
-    and does not take the lead of a case.
+    A country names a body that works through a country of the case. A body names no other body, and
+    does not take the lead of a case. Raises ``Refusal`` if the action breaks one of these rules.
     """
     for field, value in _references(act.fields, _AGENCY_FIELDS):
         body = protocol.agencies_by_id[value]
@@ -195,7 +196,10 @@ _COUNTRY_FIELDS = ("host", "destination", "recipient", "recipients")
 
 
 def _independent(p: Proposal, rule: ActionRule) -> None:
-    """Raise ``Refusal`` where an agency reviews what it did itself, or its coordinator does."""
+    """Check that an agency does not review its own action, nor a coordinator its agency's.
+
+    Raises ``Refusal`` if it does.
+    """
     if rule.reviews is None:
         return
     reviewed = p.history.get(UUID(p.act.fields[rule.reviews]))

@@ -199,7 +199,7 @@ class RegistryDocuments:
 
 
 def _agencies(registry: Registry) -> Document:
-    """The agencies that their countries changed, as they are after the last change."""
+    """Return the agencies that their countries changed, after the last change of each."""
     known = registry.directory.agencies_by_id
     changed = dict.fromkeys(change.agency for change in registry.agreement.changes)
     return {
