@@ -253,4 +253,4 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """The transnational case ledger: signed case actions, shared by countries."""
+    """The transnational case ledger: signed case actions, shared by countries."""  # noqa: D401  # a title, which help shows

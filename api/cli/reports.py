@@ -22,7 +22,7 @@ app = typer.Typer(name="report", help="Reports, made from the ledger alone.", no
 
 @app.callback()
 def _reports() -> None:
-    """Reports, made from the ledger alone."""
+    """Reports, made from the ledger alone."""  # noqa: D401  # a title, which help shows
 
 
 @app.command()
