@@ -78,7 +78,7 @@ def test_columns_are_the_ledger_fields_and_no_other() -> None:
         own = schema_of(kind).names[len(COMMON) :]
         fields = set(model.ledger_fields()) - {"acted_at"}
         assert set(own) == {column_of(name) for name in fields}
-        assert {name for name in fields if column_of(name) != name} <= {"party"}
+        assert {name for name in fields if column_of(name) != name} <= {"agency", "party", "role"}
         assert len(set(schema_of(kind).names)) == len(schema_of(kind))
 
 
