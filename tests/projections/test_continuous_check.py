@@ -18,7 +18,7 @@ def test_a_pass_goes_on_where_it_was_and_reports_until_it_is_mended(
     database: str, ledger: Ledger, agencies: Agencies
 ) -> None:
     case_ids = [UUID(int=number << 64) for number in range(1, 7)]
-    recorder = Recorder(ledger, agencies, dict.fromkeys(case_ids))
+    recorder = Recorder(ledger, agencies, ledger.adopted(), dict.fromkeys(case_ids))
     recorder.versions[agencies.protocol.ledger_id] = ledger.adopted().version
     for case_id in case_ids:
         recorder.put("xk-dhtqnj", opening(), case_id)
