@@ -35,7 +35,7 @@ def recorded_agreement(conninfo: str) -> Agreement | None:
 
     It reads a database of any earlier release, before its migration too.
     """
-    with psycopg.connect(conninfo) as connection:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
         if not _says_yes(connection, _IS_THERE):
             return None
         if not _says_yes(connection, _MAY_READ):
