@@ -67,7 +67,10 @@ def server() -> Iterator[str]:
         # What a test kills are processes; only a machine that loses power loses unsynced pages.
         with psycopg.connect(embedded.conninfo, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
+            # Several nodes that live as long as a process of the tests, with about 30 each.
+            connection.execute("ALTER SYSTEM SET max_connections = 400")
+        embedded.stop()
+        embedded = EmbeddedServer(Path(directory) / "postgresql")
         try:
             yield embedded.conninfo
         finally:
