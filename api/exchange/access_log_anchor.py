@@ -15,6 +15,7 @@ from ledger.signing.keys import key_id
 from ledger.system import clock
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.vault import Vault, Vaults
+from ledger.vocabulary import Action
 from ledger.vocabulary.registration import ReadingsAnchored
 
 _EVERY_SECONDS = 3600.0
@@ -53,26 +54,41 @@ class AccessLogAnchor(PeriodicWorker):
         return count
 
     def _anchor(self, vault: Vault, entries: int, head: bytes, protocol: Protocol) -> bool:
-        node = node_of(protocol, vault.party)
-        key = self._node_key(node) if node is not None else None
-        if node is None or key is None:
+        found = node_and_key(self._node_key, protocol, vault.party)
+        if found is None:
             return False
-        signed = signed_action.sign(
-            ReadingsAnchored(acted_at=clock.now(), entries=entries, head=head.hex()),
-            agency=node.id,
-            key=key,
-            protocol=protocol.id,
-            case_id=None,
-            action_id=signed_action.own_action_id(
-                key, f"{protocol.ledger_id} readings {vault.party} {entries} {head.hex()}"
-            ),
-        )
+        act = ReadingsAnchored(acted_at=clock.now(), entries=entries, head=head.hex())
+        name = f"readings {vault.party} {entries} {head.hex()}"
         try:
-            self._append_service.of_node(node, signed_action.read(signed), None, 0)
+            append_node_act(self._append_service, protocol, found, act, name)
         except Refusal as refusal:
             _log.warning("an access log is not fixed", rule=refusal.rule)
             return False
         return True
+
+
+def append_node_act(
+    append_service: AppendService,
+    protocol: Protocol,
+    signer: tuple[Agency, OKPKey],
+    act: Action,
+    name: str,
+) -> None:
+    """Sign an act on the protocol as a country's node, and record it.
+
+    An act of the same ``name`` has the same id, so that the ledger records it once. Raises
+    ``Refusal`` if the ledger refuses it.
+    """
+    node, key = signer
+    signed = signed_action.sign(
+        act,
+        agency=node.id,
+        key=key,
+        protocol=protocol.id,
+        case_id=None,
+        action_id=signed_action.own_action_id(key, f"{protocol.ledger_id} {name}"),
+    )
+    append_service.of_node(node, signed_action.read(signed), None, 0)
 
 
 def node_of(protocol: Protocol, party: str) -> Agency | None:
@@ -80,12 +96,19 @@ def node_of(protocol: Protocol, party: str) -> Agency | None:
     return next((a for a in protocol.agencies if a.role == NODE and a.party == party), None)
 
 
+def node_and_key(node_key: NodeKey, protocol: Protocol, party: str) -> tuple[Agency, OKPKey] | None:
+    """Return a country's node with its key; ``None`` without either of them."""
+    node = node_of(protocol, party)
+    key = node_key(node) if node is not None else None
+    return None if node is None or key is None else (node, key)
+
+
 def accepted_node_key(node_key: NodeKey, party: str, registry: Registry) -> OKPKey | None:
     """Return the key of a country's node; ``None`` where the registry does not accept it now."""
-    node = node_of(registry.protocol_today(clock.now()), party)
-    key = node_key(node) if node is not None else None
-    if node is None or key is None:
+    found = node_and_key(node_key, registry.protocol_today(clock.now()), party)
+    if found is None:
         return None
+    node, key = found
     try:
         registry.signing_key(key_id(key), node.id, clock.now())
     except Refusal:

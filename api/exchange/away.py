@@ -7,7 +7,7 @@ import structlog
 from joserfc.jwk import OKPKey
 
 from api.client.schemas.health import Effect
-from api.exchange.access_log_anchor import NodeKey, node_of
+from api.exchange.access_log_anchor import NodeKey, append_node_act, node_and_key
 from api.runtime.trouble import Trouble
 from api.services.append_service import AppendService
 from ledger.application import Ledger
@@ -17,7 +17,6 @@ from ledger.procedure.registry import Registry
 from ledger.publication import publisher
 from ledger.publication.publisher import PolicyAt
 from ledger.refusals import Refusal
-from ledger.signing import signed_action
 from ledger.store.database import Database
 from ledger.system import clock
 from ledger.system.periodic_worker import PeriodicWorker
@@ -101,29 +100,23 @@ class PresenceDeclarer(PeriodicWorker):
         Returns how many declarations.
         """
         registry = self._ledger.registry()
+        if registry is None:
+            return 0
+        protocol = registry.protocol_today(clock.now())
         count = 0
         for one in _open(registry, self._parties):
-            protocol = self._ledger.adopted().protocol_today(clock.now())
-            node = node_of(protocol, one.party)
-            key = self._node_key(node) if node is not None else None
-            if node is not None and key is not None:
-                self._declare(protocol, one, node, key)
+            found = node_and_key(self._node_key, protocol, one.party)
+            if found is not None:
+                self._declare(protocol, one, found)
                 count += 1
         return count
 
-    def _declare(self, protocol: Protocol, one: Announcement, node: Agency, key: OKPKey) -> None:
-        signed = signed_action.sign(
-            PresenceDeclared(acted_at=clock.now()),
-            agency=node.id,
-            key=key,
-            protocol=protocol.id,
-            case_id=None,
-            action_id=signed_action.own_action_id(
-                key, f"{protocol.ledger_id} present {one.action}"
-            ),
-        )
+    def _declare(
+        self, protocol: Protocol, one: Announcement, signer: tuple[Agency, OKPKey]
+    ) -> None:
+        act = PresenceDeclared(acted_at=clock.now())
         try:
-            self._append_service.of_node(node, signed_action.read(signed), None, 0)
+            append_node_act(self._append_service, protocol, signer, act, f"present {one.action}")
         except Refusal as refusal:
             _log.warning("presence not declared", rule=refusal.rule)
 

@@ -18,7 +18,7 @@ import structlog
 
 from api.client import LedgerClient, RefusedError
 from api.client.schemas.health import Effect
-from api.exchange.access_log_anchor import NodeKey, node_of
+from api.exchange.access_log_anchor import NodeKey, node_and_key
 from api.runtime.trouble import Trouble
 from ledger.application import Ledger
 from ledger.replication.outbox import Outbox, Outgoing
@@ -125,9 +125,11 @@ def outbox_troubles(waiting: WaitingTimes, limit: timedelta, now: datetime) -> S
 def statement(ledger: Ledger, waiting: Outgoing, node_key: NodeKey) -> str | None:
     """Sign since when an action waits; ``None`` where its country's node has no key here."""
     protocol = ledger.adopted().protocol_today(clock.now())
-    agency = node_of(protocol, waiting.party)
-    key = node_key(agency) if agency is not None else None
-    return None if key is None else state(waiting, protocol.id, key)
+    found = node_and_key(node_key, protocol, waiting.party)
+    if found is None:
+        return None
+    _, key = found
+    return state(waiting, protocol.id, key)
 
 
 class WaitingStatements(PeriodicWorker):

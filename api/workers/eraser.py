@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from api.exchange.access_log_anchor import NodeKey, node_of
+from api.exchange.access_log_anchor import NodeKey, node_and_key
 from api.services.append_service import AppendService
 from ledger.application import Ledger
 from ledger.log.cosigned_times import CosignedTimes
@@ -159,15 +159,15 @@ class Eraser(PeriodicWorker):
         tried = self._announced.get((party, case.id))
         if tried is not None and time.monotonic() - tried < _ANNOUNCE_AGAIN_SECONDS:
             return
-        node = node_of(protocol, party)
-        key = self._node_key(node) if node is not None else None
+        found = node_and_key(self._node_key, protocol, party)
         rule, over = retention_rule(case.state, protocol), retention_over(case.state, protocol)
         if rule is None or over is None or case.state.closed_at is None:
             return
-        if node is None or key is None:
+        if found is None:
             self._announced[party, case.id] = time.monotonic()
             _log.warning("an erasure must be announced by the coordinator", party=party)
             return
+        node, key = found
         announced = RetentionAnnounced(
             acted_at=clock.now(),
             closed_at=case.state.closed_at,
@@ -205,13 +205,13 @@ class Eraser(PeriodicWorker):
         return count
 
     def _confirm(self, party: str, case: Case, erased_at: datetime, protocol: Protocol) -> bool:
-        node = node_of(protocol, party)
-        key = self._node_key(node) if node is not None else None
-        if node is None or key is None:
+        found = node_and_key(self._node_key, protocol, party)
+        if found is None:
             if case.id not in self._unsigned:
                 self._unsigned.add(case.id)
                 _log.warning("an erasure must be confirmed by the coordinator", party=party)
             return False
+        node, key = found
         order = case.state.erasure.order if case.state.erasure else None
         upto = last_version_with_fields(case)
         name = f"{case.id} erasure confirmed {party} {order} {upto}"
