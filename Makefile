@@ -41,7 +41,7 @@ serve: $(RUNTIME) ## the same, and leave the server running wherever it is start
 test: ## lint, types, layers, then every test
 	$(MAKE) --no-print-directory $(DEV)
 	$(MAKE) --no-print-directory -j 2 check compiled
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --reruns 1 --rerun-show-tracebacks
 
 check: $(DEV)
 	$(BIN)/ruff check .
