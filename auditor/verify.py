@@ -13,7 +13,8 @@ It is meant to be read in one sitting. It checks that
 3. the events and the hash tiles are exactly those of the checkpoint (RFC 6962, C2SP tlog-tiles),
    and every checkpoint that you kept (`--held`) is one of the same ledger;
 4. for an export, each event is signed by a key that an earlier event registered for its agency;
-5. each vote on these keys names a checkpoint of this very ledger: on a fork it counts for nothing.
+5. each vote on these keys or on the protocol's text names a checkpoint of this very ledger: on a
+   fork it counts for nothing.
 
 It does not replay the procedure's rules; `case-ledger verify` does.
 
@@ -431,6 +432,8 @@ class Amendment:
     party: str
     missing: set[str]
     """The parties that have not accepted it."""
+    position: int
+    """Of the proposal."""
 
 
 def text_digest(text: dict[str, Any]) -> str:
@@ -742,13 +745,14 @@ class Registry:
         self.amendments = {i: one for i, one in self.amendments.items() if one.party != party}
         day = act.get("earliest_day")
         earliest = datetime.fromisoformat(f"{day or '0001-01-01'}T00:00:00+00:00")
-        proposed = Amendment(text, act["digest"], earliest, party, parties - {party})
+        proposed = Amendment(text, act["digest"], earliest, party, parties - {party}, position)
         self.amendments[event.action_id] = proposed
         self._settle(position, proposed, event.recorded_at)
 
     def _accept(self, position: int, event: Event) -> None:
         amendment, party = self._amendment(event), self._coordinator_of(event)
         need(party in amendment.missing, "its party has accepted this text, or has no say")
+        self._take_named(position, event.act.get("checkpoint"), amendment.position)
         amendment.missing.remove(party)
         self._settle(position, amendment, event.recorded_at)
 
@@ -795,12 +799,13 @@ class Registry:
             self.policies.append((position, policy))
             self.votes = {}
 
-    def _take_named(self, position: int, checkpoint: dict[str, Any] | None) -> None:
+    def _take_named(self, position: int, checkpoint: dict[str, Any] | None, least: int = 1) -> None:
         """Take the checkpoint that a vote names: a size and root of the ledger before it."""
         need(checkpoint or self.edition == 1, "the vote names no checkpoint")
         if checkpoint:
             size, root = int(checkpoint["size"]), bytes.fromhex(checkpoint["root"])
             need(0 < size < position, "the vote names a checkpoint beyond itself")
+            need(size >= least or self.edition == 1, "the vote's checkpoint has not the proposal")
             self.named.append((position, size, root))
 
     def _check_absent(self, party: str, policy: "Policy", at: datetime) -> None:

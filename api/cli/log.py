@@ -15,6 +15,7 @@ from api.cli.connection import (
     AtNode,
     asks,
 )
+from api.cli.named_checkpoints import published_at, read_named, tell_named
 from api.cli.output import AsJson, fail, failures, out, print_json
 from api.client.bounded_answers import bounded_client
 from api.keys.log_keys import (
@@ -35,10 +36,8 @@ from ledger.application import Ledger, environment
 from ledger.export.stand_alone import stand_alone_files
 from ledger.export.static_export import read_checkpoint, read_export, write_export
 from ledger.log.fingerprint import spoken
-from ledger.log.note import MAX_BYTES as MAX_NOTE_BYTES
 from ledger.log.note import SignatureType, VerifierKey
 from ledger.log.policy import Policy
-from ledger.procedure.named_checkpoint import named_by
 from ledger.publication.publisher import published, signed
 from ledger.publication.timestamping import earliest_timestamps
 from ledger.publication.witness import Adopted, Witness
@@ -137,7 +136,7 @@ def adopt_policy(
     with asked.client() as client:
         text = read_ordinary(file, MAX_BYTES).decode("utf-8")
         Policy.parse(text)
-        named = named_by(client.checkpoint() if checkpoint is None else _read_note(checkpoint))
+        named = published_at(client, 1) if checkpoint is None else read_named(checkpoint)
         action = LogPolicyAdopted(
             acted_at=datetime.now(UTC),
             policy=text,
@@ -145,8 +144,7 @@ def adopt_policy(
             checkpoint=named,
         )
         if not asked.as_json:
-            root = spoken(bytes.fromhex(named.root))
-            out.print(f"The vote is for the ledger of {named.size} events with the root {root}")
+            tell_named(named)
         if out_file is not None:
             out_file.write_text(f"{client.sign(action, None)}\n", encoding="ascii")
             out.print(f"Signed into {out_file}", soft_wrap=True)
@@ -156,10 +154,6 @@ def adopt_policy(
             print_json(receipt)
         else:
             out.print(f"[green]Recorded[/] at position {receipt.position}.")
-
-
-def _read_note(file: Path) -> str:
-    return read_ordinary(file, MAX_NOTE_BYTES).decode("utf-8")
 
 
 @app.command()

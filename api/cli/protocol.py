@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from api.cli.connection import AsAgencyOrJson, asks
+from api.cli.named_checkpoints import published_at, read_named, tell_named
 from api.cli.output import fail, out, print_json
 from api.client import LedgerClient
 from api.client.schemas import AmendmentDocument, ProtocolVersionDocument, Receipt
@@ -154,10 +155,19 @@ def accept(
         str | None,
         typer.Option(help="The text's SHA-256, if it came to you by another way: it must be this."),
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint that you verified. [default: the one published at --url]"),
+    ] = None,
     yes: Yes = False,
     language: InLanguage = "en",
 ) -> None:
-    """Accept a proposed text for the own party, as its coordinator."""
+    """Accept a proposed text for the own party, as its coordinator.
+
+    The acceptance counts only in a ledger that begins with the events of --checkpoint, the proposal
+    among them, so that nobody can put it on a fork. The address --url is your own country's node,
+    which verified the data that it serves.
+    """
     with asked.client() as client:
         amendment = _amendment(client, proposal)
         found = _checked_digest(amendment)
@@ -168,8 +178,16 @@ def accept(
             _show_amendment(amendment)
             told = changes(_read(base.text), _read(amendment.text))
             _tell_changes(told, base.version, language, asked.as_json)
+        if checkpoint is None:
+            named = published_at(client, amendment.proposed_at)
+        else:
+            named = read_named(checkpoint)
+        if not asked.as_json:
+            tell_named(named)
         _confirm(f"Accept this text (SHA-256 {found}) for {asked.agency}?", yes or asked.as_json)
-        act = AmendmentAccepted(acted_at=datetime.now(UTC), proposal=proposal, digest=found)
+        act = AmendmentAccepted(
+            acted_at=datetime.now(UTC), proposal=proposal, digest=found, checkpoint=named
+        )
         receipt = client.append_to_registry(act)
         _tell_receipt(client, receipt, "Accepted.", asked.as_json, proposal)
 

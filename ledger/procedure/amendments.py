@@ -2,7 +2,8 @@
 
 - The coordinator of one party *proposes* a whole new text, with its digest, a reason and the
   earliest day. The proposal accepts it for that party.
-- The coordinator of each other party *accepts* it, or *declines* it, naming the digest.
+- The coordinator of each other party *accepts* it, or *declines* it, naming the digest. From
+  edition 2 on, an acceptance names a checkpoint that has the proposal.
 - The text is *adopted* by the act with which the last party accepts it. It is in force as
   ``ledger.procedure.agreement`` says. Until then it changes nothing.
 - A proposal amends the version that was adopted last. It *lapses* once another text is adopted, or
@@ -22,6 +23,7 @@ from uuid import UUID
 
 from ledger.procedure.agency_acts import check_fits
 from ledger.procedure.agreement import Agreement, ProtocolVersion
+from ledger.procedure.named_checkpoint import check_names_one
 from ledger.procedure.protocol import COORDINATOR, Agency, NewerTextError, Protocol, check_known
 from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import Mark, SignedAction
@@ -123,10 +125,12 @@ def decide(
     actor: Agency,
     keyed: frozenset[str],
     at: datetime,
+    edition: int,
 ) -> None:
     """Decide whether ``actor`` may take an act of ``AMENDMENT_KINDS``. Raises ``Refusal``.
 
-    ``keyed``: see :func:`check_amends`. ``at`` is the time that is stored with the act.
+    ``keyed``: see :func:`check_amends`. ``at`` is the time that is stored with the act. ``edition``
+    is that of the rules that judge the act.
     """
     if actor.role != COORDINATOR:
         raise Refusal(
@@ -168,6 +172,7 @@ def decide(
                 f"{actor.party} accepted this amendment already; another party's word is missing.",
                 "act.proposal",
             )
+        check_names_one(action, edition, least=amendment.proposed_at)
         if amendment.missing == {actor.party}:
             _check_text(agreement, amendment.text, amendment.earliest_day, keyed, at)
 

@@ -1,8 +1,9 @@
 """Holds the checkpoint that a vote names against the ledger that records the vote.
 
-A vote decides whose key signs the ledger. It must not count in another history than the voter saw:
-who has the ledger's keys could else put the votes on a fork. So a vote names a checkpoint, and is
-refused in each ledger that does not begin with the events of that checkpoint.
+A vote decides whose key signs the ledger, or which text of the protocol judges its events. A vote
+must not count in another history than the voter verified: a holder of the ledger's keys could
+otherwise put the votes on a fork. So a vote names a checkpoint, and every node refuses the vote in
+a ledger that does not begin with the events of that checkpoint.
 """
 
 from collections.abc import Callable
@@ -15,13 +16,17 @@ from ledger.vocabulary.registration import NamedCheckpoint
 
 RootAt = Callable[[int], bytes | None]
 """Returns the root of a ledger's first events by their number; ``None`` where it has fewer."""
+VOTES = frozenset({"log_policy_adopted", "amendment_accepted"})
+"""The kinds of acts that name a checkpoint."""
 ANOTHER_HISTORY = "another-history"
 """The rule by which a vote of another history is refused."""
+_SINCE_EDITION = 2
+"""From this edition of the rules on, a vote must name a checkpoint."""
 
 
 def named_checkpoint(action: SignedAction) -> tuple[int, bytes] | None:
     """Return size and root of the checkpoint that an act names, or ``None`` if it names none."""
-    if action.kind != "log_policy_adopted" or (named := action.fields.get("checkpoint")) is None:
+    if action.kind not in VOTES or (named := action.fields.get("checkpoint")) is None:
         return None
     return named["size"], bytes.fromhex(named["root"])
 
@@ -30,6 +35,29 @@ def named_by(note: str) -> NamedCheckpoint:
     """Return the checkpoint of a note, as a vote names it. Raises ``NoteError``."""
     checkpoint = Checkpoint.parse(Note.parse(note).text)
     return NamedCheckpoint(size=checkpoint.size, root=checkpoint.root.hex())
+
+
+def check_names_one(action: SignedAction, edition: int, least: int = 1) -> None:
+    """Check that a vote names a checkpoint of ``least`` events or more, if ``edition`` asks for it.
+
+    Raises ``Refusal`` (``vote-checkpoint``) if it does not.
+    """
+    if edition < _SINCE_EDITION:
+        return
+    if (named := named_checkpoint(action)) is None:
+        raise _without_checkpoint(
+            "The vote names no checkpoint, so that it would count in every history of the ledger;"
+            " name one that you verified (the command that signs the vote does)."
+        )
+    if named[0] < least:
+        raise _without_checkpoint(
+            f"The vote names a checkpoint of {named[0]} events, which has not the proposal at"
+            f" position {least}: name one that you verified after you read the proposal."
+        )
+
+
+def _without_checkpoint(message: str) -> Refusal:
+    return Refusal(Ground.INVALID, "vote-checkpoint", message, "act.checkpoint")
 
 
 def check_named_checkpoint(action: SignedAction, root_at: RootAt) -> None:

@@ -22,6 +22,7 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.amendments import AMENDMENT_KINDS, Amendment
 from ledger.procedure.contact_points import CONTACT_KINDS, ContactPoint
 from ledger.procedure.key_recovery import KeyRecovery
+from ledger.procedure.named_checkpoint import check_names_one
 from ledger.procedure.protocol import (
     COORDINATOR,
     NODE,
@@ -534,8 +535,9 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
         contact_points.decide(registry.contacts, action, actor, protocol)
         return
     if action.kind in AMENDMENT_KINDS:
+        keyed, edition = _with_keys(registry, at), protocol.edition
         amendments.decide(
-            registry.agreement, registry.amendments, action, actor, _with_keys(registry, at), at
+            registry.agreement, registry.amendments, action, actor, keyed, at, edition
         )
         return
     if action.kind == "coordinator_key_recovered":
@@ -819,14 +821,7 @@ def _decide_policy(
             "iss",
         )
     text = action.fields["policy"]
-    if protocol.edition >= 2 and action.fields.get("checkpoint") is None:
-        raise Refusal(
-            Ground.INVALID,
-            "vote-checkpoint",
-            "The vote names no checkpoint, so that it would count in every history of the ledger;"
-            " name one that you verified (`case-ledger log adopt-policy` does).",
-            "act.checkpoint",
-        )
+    check_names_one(action, protocol.edition)
     if protocol.edition >= 2 and not OTHER_LINE_ENDS.isdisjoint(text):
         raise Refusal(
             Ground.INVALID,

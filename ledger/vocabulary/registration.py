@@ -71,6 +71,13 @@ class ProtocolAdopted(Action):
     keys: OnLedger[Annotated[tuple[KeyGrant, ...], Field(min_length=1, max_length=64)]]
 
 
+class NamedCheckpoint(LedgerModel):
+    """A history of the ledger: its first ``size`` events, by their RFC 6962 root."""
+
+    size: Annotated[int, Field(ge=1, lt=2**53)]
+    root: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 TextDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 of a protocol's text; see ``ledger.procedure.amendments.text_digest``."""
 
@@ -92,7 +99,10 @@ class AmendmentProposed(Action):
 
 
 class AmendmentAccepted(Action):
-    """A coordinator accepts a proposed text for its party. The last acceptance adopts it."""
+    """A coordinator accepts a proposed text for its party. The last acceptance adopts it.
+
+    The acceptance counts in the history of its checkpoint alone.
+    """
 
     kind: ClassVar[str] = "amendment_accepted"
     stage: ClassVar[S] = S.COORDINATION
@@ -100,6 +110,9 @@ class AmendmentAccepted(Action):
     proposal: OnLedger[ActionId]
     digest: OnLedger[TextDigest]
     """Of the text that the coordinator read."""
+    checkpoint: OnLedger[NamedCheckpoint | None] = None
+    """A checkpoint that has the proposal, and that the coordinator has verified. Required from
+    edition 2 of the rules on."""
 
 
 class AmendmentDeclined(Action):
@@ -183,13 +196,6 @@ class KeyChangeDeclined(Action):
     stage: ClassVar[S] = S.COORDINATION
 
     proposal: OnLedger[ActionId]
-
-
-class NamedCheckpoint(LedgerModel):
-    """A history of the ledger: its first ``size`` events, by their RFC 6962 root."""
-
-    size: Annotated[int, Field(ge=1, lt=2**53)]
-    root: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]

@@ -123,6 +123,7 @@ UPCASTERS = Upcasters(
     Upcaster("erasure_confirmed", 1, dict, digests=0),
     # A vote names a checkpoint of the history that it is given in.
     Upcaster("log_policy_adopted", 1, dict, digests=0),
+    Upcaster("amendment_accepted", 1, dict, digests=0),
 )
 """The steps that every reader uses."""
 

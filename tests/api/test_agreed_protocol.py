@@ -15,6 +15,7 @@ from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import Protocol, shipped_protocol
 from ledger.signing import signed_action
 from ledger.vocabulary import Action
+from ledger.vocabulary.registration import NamedCheckpoint
 from tests.support.agencies import Agencies
 from tests.support.amending import acceptance, amended, proposal
 
@@ -24,11 +25,16 @@ def act(ledger: Ledger, agencies: Agencies, agency: str, action: Action) -> None
     ledger.append_to_registry(signed_action.read(signed))
 
 
+def named(ledger: Ledger) -> NamedCheckpoint:
+    tree = ledger.rows.tree()
+    return NamedCheckpoint(size=tree.size, root=tree.root().hex())
+
+
 def adopt(ledger: Ledger, agencies: Agencies, text: Protocol) -> None:
     act(ledger, agencies, "xk-nac", proposal(text))
     proposed = ledger.adopted().amendments[-1].proposal
     for agency in ("me-nac", "al-nac"):
-        act(ledger, agencies, agency, acceptance(proposed, text))
+        act(ledger, agencies, agency, acceptance(proposed, text, named(ledger)))
 
 
 def file(directory: Path, protocol: Protocol) -> Settings:
@@ -87,7 +93,7 @@ def test_what_a_version_opens_is_open_in_the_database_once_it_is_in_force(
     act(ledger, agencies, "xk-nac", proposal(text, tomorrow))
     proposed = ledger.adopted().amendments[-1].proposal
     for agency in ("me-nac", "al-nac"):
-        act(ledger, agencies, agency, acceptance(proposed, text))
+        act(ledger, agencies, agency, acceptance(proposed, text, named(ledger)))
     own = AccessMatrixKeeper(ledger, Settings(data_directory=tmp_path), database)
     not_owner = Settings(data_directory=tmp_path, database_url=database)  # type: ignore[arg-type]
     other = AccessMatrixKeeper(ledger, not_owner, database)

@@ -47,7 +47,7 @@ from projections.folds.audit_trail import RegistryDocuments, trail_document
 from projections.folds.obligations import ObligationOutcome, obligations
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
-from tests.support.amending import acceptance, amended, proposal, with_agency
+from tests.support.amending import amended, proposal, with_agency
 from tests.support.parties import AL, ME, XK, Parties, auditor_script
 from tests.support.recorded import MemoryLedger
 
@@ -409,9 +409,9 @@ def test_a_text_that_is_adopted_meanwhile_does_not_lose_an_agency(parties: Parti
     parties.adopt(amended(parties.text, roles=without | {"hotline": "Hotline"}))
     text = amended(parties.text, roles=without)
     proposed = parties.act(XK, proposal(text))
-    parties.act(AL, acceptance(proposed, text))
+    parties.act(AL, parties.acceptance(proposed, text))
     parties.act(ME, registered(role="hotline"))
-    assert parties.refused(ME, acceptance(proposed, text)) == "amendment"
+    assert parties.refused(ME, parties.acceptance(proposed, text)) == "amendment"
 
 
 def test_contact_points_are_named_replaced_and_ended_by_their_country(parties: Parties) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from ledger.procedure.amendments import AmendmentState, text_digest, text_of
-from ledger.procedure.protocol import Protocol
+from ledger.procedure.protocol import Protocol, shipped_protocol
 from ledger.refusals import Refusal
 from ledger.signing import keys
 from ledger.verification.revalidation import inspect
@@ -52,10 +52,10 @@ def parties(script: ModuleType, begun: MemoryLedger) -> Parties:
 def test_it_is_in_force_once_every_party_accepted_it_and_not_before(parties: Parties) -> None:
     text = with_agency(parties.now, SHELTER)
     proposed = parties.act(XK, proposal(text))
-    parties.act(ME, acceptance(proposed, text))
+    parties.act(ME, parties.acceptance(proposed, text))
     assert parties.now.version == 1
     assert "me-new-shelter" not in parties.now.agencies_by_id
-    parties.act(AL, acceptance(proposed, text))
+    parties.act(AL, parties.acceptance(proposed, text))
     assert parties.now == text
     registry = parties.read()
     adopted, last = registry.agreement.latest, parties.ledger.recorded[-1]
@@ -102,7 +102,7 @@ def test_a_declined_or_withdrawn_proposal_is_closed(parties: Parties) -> None:
     text = with_agency(parties.now, SHELTER)
     proposed = parties.act(XK, proposal(text))
     parties.act(ME, declining(proposed, text))
-    assert parties.refused(AL, acceptance(proposed, text)) == "unknown-amendment"
+    assert parties.refused(AL, parties.acceptance(proposed, text)) == "unknown-amendment"
     again = parties.act(XK, proposal(text))
     parties.act(XK, declining(again, text))
     assert parties.refused(AL, declining(again, text)) == "unknown-amendment"
@@ -114,11 +114,11 @@ def test_a_declined_or_withdrawn_proposal_is_closed(parties: Parties) -> None:
 def test_of_two_proposals_one_is_adopted_and_the_other_lapses(parties: Parties) -> None:
     one, other = with_agency(parties.now, SHELTER), amended(parties.now, title="Another title")
     first, second = parties.act(XK, proposal(one)), parties.act(ME, proposal(other))
-    parties.act(AL, acceptance(first, one))
-    parties.act(AL, acceptance(second, other))
-    parties.act(XK, acceptance(second, other))
+    parties.act(AL, parties.acceptance(first, one))
+    parties.act(AL, parties.acceptance(second, other))
+    parties.act(XK, parties.acceptance(second, other))
     assert parties.now == other
-    assert parties.refused(ME, acceptance(first, one)) == "unknown-amendment"
+    assert parties.refused(ME, parties.acceptance(first, one)) == "unknown-amendment"
     states = {one.proposal: one.state for one in parties.read().amendments}
     assert states == {first: AmendmentState.LAPSED, second: AmendmentState.ADOPTED}
     # What it proposed amends a version that is not the newest any more.
@@ -129,24 +129,26 @@ def test_a_newer_proposal_of_a_party_supersedes_its_own(parties: Parties) -> Non
     one, other = with_agency(parties.now, SHELTER), amended(parties.now, title="Another title")
     first = parties.act(XK, proposal(one))
     parties.act(XK, proposal(other))
-    assert parties.refused(ME, acceptance(first, one)) == "unknown-amendment"
+    assert parties.refused(ME, parties.acceptance(first, one)) == "unknown-amendment"
 
 
 def test_nobody_but_a_coordinator_with_a_key_that_counts(parties: Parties) -> None:
     text = with_agency(parties.now, SHELTER)
     assert parties.refused("xk-dhtqnj", proposal(text)) == "coordinators-only"
     proposed = parties.act(XK, proposal(text))
-    assert parties.refused("me-police-thb", acceptance(proposed, text)) == "coordinators-only"
-    assert parties.refused(XK, acceptance(proposed, text)) == "amendment-accepted"
+    assert (
+        parties.refused("me-police-thb", parties.acceptance(proposed, text)) == "coordinators-only"
+    )
+    assert parties.refused(XK, parties.acceptance(proposed, text)) == "amendment-accepted"
     old = keys.key_id(parties.agencies.keys[ME])
     new = keys.generate()
     parties.act(ME, KeyRegistered(acted_at=PAST, grant=parties.agencies.grant(ME, new)))
     parties.act(ME, KeyRevoked(acted_at=PAST, key_id=old))
-    assert parties.refused(ME, acceptance(proposed, text)) == "revoked-key"
+    assert parties.refused(ME, parties.acceptance(proposed, text)) == "revoked-key"
     assert parties.now.version == 1
     parties.agencies.keys[ME] = new
-    parties.act(ME, acceptance(proposed, text))
-    parties.act(AL, acceptance(proposed, text))
+    parties.act(ME, parties.acceptance(proposed, text))
+    parties.act(AL, parties.acceptance(proposed, text))
     assert parties.now == text
 
 
@@ -160,9 +162,9 @@ def test_a_former_coordinator_adopts_nothing(parties: Parties) -> None:
     parties.adopt(amended(base, agencies=agencies))
     text = amended(parties.now, title="Another title")
     proposed = parties.act(XK, proposal(text))
-    assert parties.refused(ME, acceptance(proposed, text)) == "coordinators-only"
-    parties.act("me-police-thb", acceptance(proposed, text))
-    parties.act(AL, acceptance(proposed, text))
+    assert parties.refused(ME, parties.acceptance(proposed, text)) == "coordinators-only"
+    parties.act("me-police-thb", parties.acceptance(proposed, text))
+    parties.act(AL, parties.acceptance(proposed, text))
     assert parties.now == text
 
 
@@ -178,11 +180,42 @@ def test_a_digest_of_another_text_is_refused(parties: Parties) -> None:
     wrong = text_digest(text_of(other))
     assert parties.refused(XK, proposal(text, digest=wrong)) == "amendment-digest"
     proposed = parties.act(XK, proposal(text))
-    assert parties.refused(ME, acceptance(proposed, other)) == "amendment-digest"
+    assert parties.refused(ME, parties.acceptance(proposed, other)) == "amendment-digest"
     assert parties.refused(ME, declining(proposed, other)) == "amendment-digest"
 
 
-@pytest.mark.parametrize("how", ["missing acceptance", "digest", "half"])
+def test_an_acceptance_counts_in_the_history_of_its_checkpoint_alone(parties: Parties) -> None:
+    text = with_agency(parties.now, SHELTER)
+    proposed = parties.act(XK, proposal(text))
+    ledger = parties.ledger
+    size, right = ledger.head(), ledger.named()
+    for rule, words, checkpoint in (
+        ("vote-checkpoint", "names no checkpoint", None),
+        ("vote-checkpoint", "has not the proposal", ledger.named(size - 1)),
+        ("another-history", "another root", right.model_copy(update={"root": "0" * 64})),
+        ("another-history", "has fewer", right.model_copy(update={"size": size + 1})),
+    ):
+        with pytest.raises(Refusal, match=words) as refused:
+            parties.act(ME, acceptance(proposed, text, checkpoint))
+        assert (refused.value.rule, refused.value.field) == (rule, "act.checkpoint")
+    parties.act(ME, acceptance(proposed, text, right))
+    parties.act(AL, acceptance(proposed, text, right))
+    assert parties.now == text
+
+
+def test_an_acceptance_by_edition_1_needs_no_checkpoint(script: ModuleType) -> None:
+    old = text_of(shipped_protocol()) | {"edition": 1}
+    ledger = MemoryLedger(Agencies(Protocol.model_validate(old)))
+    ledger.begin()
+    parties = Parties(script, ledger)
+    text = with_agency(parties.now, SHELTER)
+    proposed = parties.act(XK, proposal(text))
+    parties.act(ME, acceptance(proposed, text, None))
+    parties.act(AL, acceptance(proposed, text, parties.ledger.named(1)))
+    assert parties.now == text
+
+
+@pytest.mark.parametrize("how", ["missing acceptance", "digest", "half", "none", "early"])
 def test_a_copy_finds_a_version_that_the_ledger_node_smuggles_in(
     parties: Parties, how: str
 ) -> None:
@@ -190,13 +223,19 @@ def test_a_copy_finds_a_version_that_the_ledger_node_smuggles_in(
     proposed = parties.act(XK, proposal(text))
     match how:
         case "missing acceptance":  # the proposer's party accepts for the second time
-            found = parties.smuggle(XK, acceptance(proposed, text))
+            found = parties.smuggle(XK, parties.acceptance(proposed, text))
             expected = "amendment-accepted"
         case "digest":
-            found = parties.smuggle(ME, acceptance(proposed, other))
+            found = parties.smuggle(ME, parties.acceptance(proposed, other))
             expected = "amendment-digest"
+        case "none":
+            found = parties.smuggle(ME, acceptance(proposed, text, None))
+            expected = "vote-checkpoint"
+        case "early":
+            found = parties.smuggle(ME, acceptance(proposed, text, parties.ledger.named(3)))
+            expected = "vote-checkpoint"
         case _:  # by an agency that is no coordinator
-            found = parties.smuggle("me-police-thb", acceptance(proposed, text))
+            found = parties.smuggle("me-police-thb", parties.acceptance(proposed, text))
             expected = "coordinators-only"
     assert found == [f"the rules refuse it ({expected})"]
 

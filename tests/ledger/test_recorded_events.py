@@ -319,7 +319,10 @@ def _some(kind: str, agencies: Agencies, data: st.DataObject) -> Action:
             earliest_day=date(2026, 3, 1),
         ),
         "amendment_accepted": lambda: AmendmentAccepted(
-            acted_at=PAST, proposal=UUID(int=7), digest="0" * 64
+            acted_at=PAST,
+            proposal=UUID(int=7),
+            digest="0" * 64,
+            checkpoint=NamedCheckpoint(size=1, root="0" * 64),
         ),
         "amendment_declined": lambda: AmendmentDeclined(
             acted_at=PAST, proposal=UUID(int=7), digest="0" * 64, reason="The deadline is short."

@@ -9,13 +9,16 @@ import psycopg
 import pytest
 
 from ledger.application import Ledger
-from ledger.log.note import NoteError
+from ledger.log.note import Note, NoteError, verify
+from ledger.log.signed_decision import SignedDecision, action_digest, recorded, sign
 from ledger.procedure import registry as registries
 from ledger.procedure.deciding import refusal_by
 from ledger.procedure.protocol import Protocol, shipped_protocol
+from ledger.procedure.registry import policy_in_force
 from ledger.refusals import Refusal
 from ledger.replication.divergence import DisplacedVoteError, find_divergence
 from ledger.replication.failover import take_over
+from ledger.replication.false_decisions import LedgerEvents, held_against
 from ledger.replication.mirror import DivergedError
 from ledger.signing import signed_action
 from ledger.store.database import Database
@@ -25,10 +28,11 @@ from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.registration import LogPolicyAdopted, NamedCheckpoint
 from tests.support.actions import START
 from tests.support.agencies import PAST, Agencies
+from tests.support.amending import acceptance, amended, proposal
 from tests.support.auditor import run_auditor
 from tests.support.copies import Copy, one_copy
 from tests.support.exports import export_of
-from tests.support.logs import Log, LogSource, signer
+from tests.support.logs import ORIGIN, Log, LogSource, signer
 
 COORDINATORS = ("xk-nac", "me-nac", "al-nac")
 ELSEWHERE = NamedCheckpoint(size=1, root="0" * 64)
@@ -40,11 +44,22 @@ def log(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[Log]:
         yield Log(ledger, pool, agencies)
 
 
+@dataclass(frozen=True)
+class Put:
+    """What the fork has before the votes, and which checkpoint the votes name."""
+
+    others: int = 0
+    """Other events on the fork before the votes."""
+    early: bool = False
+    """Whether the votes name the checkpoint that the fork begins after."""
+
+
 @dataclass
 class Forked:
     """A copy, and a ledger node with the old and the new log key that dropped the last two events.
 
-    It put the votes of an ordinary rotation, given after these, on what is left and other events.
+    It put the votes of an ordinary rotation on what is left and other events. The votes name a
+    checkpoint that has the two events, or one from before them (``Put.early``).
     """
 
     log: Log
@@ -76,10 +91,10 @@ def forked(
         log.open_case()
         copy.catch_up(source)
         new_key = signer()
-        votes = log.decisions(log.policy_of(new_key))
+        put: Put = getattr(request, "param", Put())
+        votes = log.decisions(log.policy_of(new_key), size=common if put.early else None)
         fork = replace(log, ledger=third.ledger, database=third.database, later_keys=[new_key])
-        others: int = getattr(request, "param", 0)
-        for _ in range(others):
+        for _ in range(put.others):
             fork.open_case()
         with monkeypatch.context() as hostile:
             hostile.setattr("ledger.procedure.deciding.check_named_checkpoint", lambda *_: None)
@@ -87,7 +102,7 @@ def forked(
                 read = signed_action.read(signed_action.parse(vote))
                 third.ledger.append_to_registry(read)
         fork.publication.step()
-        yield Forked(log, copy, fork, third.conninfo, common + others + 1)
+        yield Forked(log, copy, fork, third.conninfo, common + put.others + 1)
 
 
 def test_nobody_follows_a_rotation_whose_votes_are_on_a_fork(forked: Forked) -> None:
@@ -123,7 +138,7 @@ def test_a_copy_that_has_only_the_beginning_does_not_follow_either(
         assert f"position {forked.first_vote}: " in evidence.what
 
 
-@pytest.mark.parametrize("forked", [2], indirect=True)
+@pytest.mark.parametrize("forked", [Put(others=2)], indirect=True)
 def test_verification_and_recorded_policies_name_the_vote(forked: Forked, tmp_path: Path) -> None:
     fork, log = forked.fork, forked.log
     place = f"position {forked.first_vote}: "
@@ -144,10 +159,52 @@ def test_verification_and_recorded_policies_name_the_vote(forked: Forked, tmp_pa
     assert (told.returncode, place + "the vote" in told.stderr) == (3, True), told
 
 
+@pytest.mark.parametrize("forked", [Put(early=True)], indirect=True)
+def test_a_fork_after_the_votes_checkpoint_is_noticed_by_a_node_with_a_dropped_event(
+    forked: Forked,
+) -> None:
+    """Nothing in the votes contradicts such a fork. The copy and the receipts do."""
+    log, copy, source = forked.log, forked.copy, LogSource(forked.fork)
+    size = copy.mirror.size
+    with pytest.raises(DivergedError, match="the last 2 events of this copy"):
+        copy.mirror.step(source)
+    (evidence,) = copy.mirror.evidence()
+    held, refused = (Note.parse(note) for note in (evidence.held, evidence.refused))
+    assert verify(held, [log.key.verifier])
+    assert verify(refused, [forked.fork.later_keys[0].verifier])
+    assert copy.mirror.size == size
+    # A node that copied neither event has the signed receipt of its own agency's action.
+    dropped, on_fork = copy.ledger.rows_at([size])[0], LedgerEvents(forked.fork.ledger)
+    assert on_fork.size >= size
+    signed = dropped.event().action.sd_jwt
+    receipt = SignedDecision.parse(
+        sign(
+            recorded(
+                ORIGIN,
+                dropped.action_id,
+                action_digest(signed),
+                size,
+                dropped.recorded_at,
+                dropped.leaf_hash,
+            ),
+            log.key,
+        )
+    )
+    registry = forked.fork.registry()
+    receipt.verify(policy_in_force(registry, size, log.policy))
+    check = held_against(receipt, signed, on_fork)
+    assert check.untrue is not None
+    assert "another one" in check.untrue
+
+
 def test_a_rotation_holds_for_all_who_verify_it(log: Log, database: str, tmp_path: Path) -> None:
     for _ in range(8):
         log.register("xk-nac")
+    text = amended(log.registry().agreement.latest.protocol, title="Another title")
+    proposed = log.record("xk-nac", proposal(text))
     log.publication.step()
+    for coordinator in ("me-nac", "al-nac"):
+        log.record(coordinator, acceptance(proposed.action_id, text, log.named()))
     log.later_keys.append(new := signer())
     tree = log.ledger.rows.tree()
     sizes = {"xk-nac": 1, "me-nac": 2 ** (tree.size.bit_length() - 1), "al-nac": tree.size}
@@ -173,6 +230,35 @@ def test_a_rotation_holds_for_all_who_verify_it(log: Log, database: str, tmp_pat
         wrong = Bridge(size=bridge.size, proof=[*bridge.proof, "A" * 43 + "="])
         with pytest.raises(NoteError):
             history.model_copy(update={"bridges": [*rest, wrong]}).believed(log.policy)
+
+
+def test_an_acceptance_of_an_amendment_on_a_fork_is_found_by_everyone(
+    server: str,
+    migrated: str,
+    log: Log,
+    database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = amended(log.registry().agreement.latest.protocol, title="Another title")
+    proposed = log.record("xk-nac", proposal(text))
+    elsewhere = NamedCheckpoint(size=proposed.position, root="0" * 64)
+    with monkeypatch.context() as hostile:
+        hostile.setattr("ledger.procedure.deciding.check_named_checkpoint", lambda *_: None)
+        vote = log.record("me-nac", acceptance(proposed.action_id, text, elsewhere))
+    log.publication.step()
+    place = f"position {vote.position}: the "
+    with psycopg.connect(database) as connection:
+        report = verify_ledger(stored_rows(connection), kept_in(connection, log.policy), workers=1)
+    assert f"{place}rules refuse it (another-history)" in map(str, report.findings)
+    export_of(log, tmp_path / "export")
+    told = run_auditor("export", tmp_path / "export")
+    assert (told.returncode, f"{place}vote names a checkpoint" in told.stderr) == (3, True), told
+    with one_copy(server, migrated, log) as copy:
+        with pytest.raises(DivergedError, match="another-history"):
+            copy.catch_up(LogSource(log))
+        (evidence,) = copy.mirror.evidence()
+        assert place in evidence.what
 
 
 def test_votes_of_another_history_are_refused(log: Log) -> None:

@@ -30,6 +30,7 @@ from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.events.event_bytes import unseal
 from ledger.procedure.amendments import text_of
+from ledger.procedure.named_checkpoint import named_by
 from ledger.procedure.protocol import COORDINATOR, Protocol, shipped_protocol
 from ledger.procedure.registry import protocol_adopted_by
 from ledger.signing.signed_action import read_recorded
@@ -232,7 +233,8 @@ def test_it_adopts_the_text_of_today(serving: Server, continued: Continued) -> N
         proposed = client.append_to_registry(proposal(text)).action_id
     for coordinator in coordinators[1:]:
         with serving.client(coordinator) as client:
-            client.append_to_registry(acceptance(proposed, text))
+            named = named_by(client.checkpoint())
+            client.append_to_registry(acceptance(proposed, text, named))
     cases = continued.recorded["xk-nac"]["cases"]
     with serving.client("xk-csw-prishtina") as client:
         until(partial(opens_a_name, client, cases), "no agency may read what the text allows")

@@ -29,7 +29,12 @@ from ledger.store.copy_reader import rows_by_case, rows_by_position, rows_of
 from ledger.store.database import set_role
 from ledger.store.datastore import LedgerDatastore
 from ledger.vocabulary import Action
-from ledger.vocabulary.registration import KeyCompromised, KeyRegistered, KeyRevoked
+from ledger.vocabulary.registration import (
+    KeyCompromised,
+    KeyRegistered,
+    KeyRevoked,
+    NamedCheckpoint,
+)
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_folder import CaseStep, Folder
 from projections.folds.case_view import CaseDocuments, CaseView, viewers
@@ -93,8 +98,10 @@ class Recorder:
         """Every party adopts a text."""
         ledger_id = self.agencies.protocol.ledger_id
         event = self.put("xk-nac", proposal(text), ledger_id)
+        tree = self.ledger.rows.tree()
+        named = NamedCheckpoint(size=tree.size, root=tree.root().hex())
         for agency in ("me-nac", "al-nac"):
-            self.put(agency, acceptance(event.action.id, text), ledger_id)
+            self.put(agency, acceptance(event.action.id, text, named), ledger_id)
         return event
 
     def _is_registry(self, case_id: UUID) -> bool:

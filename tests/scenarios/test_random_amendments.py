@@ -103,7 +103,7 @@ class Amended:
                 raise
             return
         for other in others[: data.draw(st.sampled_from((1, 2, 2, 2, 2)), label="acceptances")]:
-            self._put(other, acceptance(proposed, text))
+            self._put(other, acceptance(proposed, text, self.ledger.named()))
         if data.draw(st.integers(0, 4), label="declines") == 0:
             open_ones = [one for one in self.registry().amendments if one.closed_at is None]
             for one in open_ones:

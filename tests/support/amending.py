@@ -13,6 +13,7 @@ from ledger.vocabulary.registration import (
     AmendmentAccepted,
     AmendmentDeclined,
     AmendmentProposed,
+    NamedCheckpoint,
 )
 from tests.support.agencies import PAST
 
@@ -51,9 +52,16 @@ def proposal(
     )
 
 
-def acceptance(proposed: UUID, text: Protocol) -> AmendmentAccepted:
-    """Return the act that accepts a proposed text."""
-    return AmendmentAccepted(acted_at=PAST, proposal=proposed, digest=text_digest(text_of(text)))
+def acceptance(
+    proposed: UUID, text: Protocol, checkpoint: NamedCheckpoint | None
+) -> AmendmentAccepted:
+    """Return the act that accepts a proposed text in the history of a checkpoint."""
+    return AmendmentAccepted(
+        acted_at=PAST,
+        proposal=proposed,
+        digest=text_digest(text_of(text)),
+        checkpoint=checkpoint,
+    )
 
 
 def declining(proposed: UUID, text: Protocol) -> AmendmentDeclined:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.application import Ledger
+from ledger.application import Ledger, Receipt
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note, SignatureType, SignerKey
 from ledger.log.policy import Policy, TrustedWitness
@@ -99,6 +99,17 @@ class Log:
             signed_action.read(self.agencies.sign(agency, act, None))
         ).position
 
+    def record(self, agency: str, action: Action) -> Receipt:
+        """Record an act on the protocol."""
+        signed = signed_action.read(self.agencies.sign(agency, action, None))
+        return self.ledger.append_to_registry(signed)
+
+    def named(self, size: int | None = None) -> NamedCheckpoint:
+        """The checkpoint of the first events, or of all, as a vote names it."""
+        tree = self.ledger.rows.tree()
+        of = tree.size if size is None else size
+        return NamedCheckpoint(size=of, root=tree.root(of).hex())
+
     def decisions(
         self,
         policy: Policy,
@@ -115,13 +126,11 @@ class Log:
         self, policy: Policy | str, *without: str, size: int | None = None
     ) -> LogPolicyAdopted:
         """A vote for a policy, which names the checkpoint of the first events, or of all."""
-        tree = self.ledger.rows.tree()
-        named = tree.size if size is None else size
         return LogPolicyAdopted(
             acted_at=START,
             policy=str(policy),
             without=without or None,
-            checkpoint=NamedCheckpoint(size=named, root=tree.root(named).hex()),
+            checkpoint=self.named(size),
         )
 
     def adopt(self, policy: Policy) -> None:

@@ -18,6 +18,7 @@ from ledger.refusals import Refusal
 from ledger.signing.signed_action import read_recorded
 from ledger.verification.revalidation import Revalidation, inspect
 from ledger.vocabulary import Action
+from ledger.vocabulary.registration import AmendmentAccepted
 from tests.support.agencies import Agencies
 from tests.support.amending import acceptance, proposal
 from tests.support.auditor import AUDITOR
@@ -74,7 +75,7 @@ class Parties:
         text = self.agencies.sign(agency, action, None).without_disclosures()
         signed = read_recorded(text)
         decide_on_protocol(
-            signed, self.read(), self.ledger.now + timedelta(minutes=1), self.ledger.root
+            signed, self.read(), self.ledger.now + timedelta(minutes=1), self.ledger.root_at
         )
         self.ledger.put(text, self.agencies.protocol.ledger_id)
         self.read()
@@ -137,5 +138,9 @@ class Parties:
 
     def adopt(self, text: Protocol, day: date | None = None) -> None:
         proposed = self.act(XK, proposal(text, day))
-        self.act(ME, acceptance(proposed, text))
-        self.act(AL, acceptance(proposed, text))
+        self.act(ME, self.acceptance(proposed, text))
+        self.act(AL, self.acceptance(proposed, text))
+
+    def acceptance(self, proposed: UUID, text: Protocol) -> AmendmentAccepted:
+        """Return the act that accepts a proposed text in the ledger as it is now."""
+        return acceptance(proposed, text, self.ledger.named())

@@ -17,6 +17,7 @@ from ledger.refusals import Refusal
 from ledger.signing.signed_action import read_recorded
 from ledger.store.event_rows import RecordedRow
 from ledger.vocabulary import Action
+from ledger.vocabulary.registration import NamedCheckpoint
 from tests.support.agencies import Agencies
 from tests.support.strategies import proposals
 
@@ -79,6 +80,15 @@ class MemoryLedger:
             leaf = self.recorded[len(self.frontiers) - 1].leaf_hash
             self.frontiers.append(self.frontiers[-1].extend([leaf])[0])
         return self.frontiers[size].root()
+
+    def root_at(self, size: int) -> bytes | None:
+        """Return the root of the first events; ``None`` if there are fewer."""
+        return self.root(size) if size <= self.head() else None
+
+    def named(self, size: int | None = None) -> NamedCheckpoint:
+        """Return the checkpoint of the first events, or of all, as a vote names it."""
+        of = self.head() if size is None else size
+        return NamedCheckpoint(size=of, root=self.root(of).hex())
 
     def checkpoint(self) -> str | None:
         return None
