@@ -15,6 +15,7 @@ from ledger.procedure.available_actions import Offer
 from ledger.procedure.protocol import NODE, OVERSIGHT, Protocol
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import Action, field_adapter
+from ledger.vocabulary.iso_codes import COUNTRIES
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.upcasting import upcasters
 
@@ -237,7 +238,7 @@ def _countries(kind: str, name: str, protocol: Protocol, words: Wording) -> Opti
     """Return the parties for a field of the rules, and every country for a field of the person."""
     if CASE_ACTIONS[kind].level(name).level is Level.LEDGER:
         return tuple((p.code, words.country(p.code)) for p in protocol.parties)
-    codes = [*(c.alpha_2 for c in pycountry.countries), "XK"]
+    codes = (*COUNTRIES, "XK")
     return _sorted([(code, words.country(code)) for code in codes])
 
 

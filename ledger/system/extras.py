@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 MODULES: Mapping[str, tuple[str, ...]] = {
+    "cli": ("platformdirs", "pydantic_settings", "rich", "typer"),
     "node": (
         "anyascii",
         "authlib",
@@ -17,6 +18,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "prometheus_client",
         "psycopg",
         "psycopg_pool",
+        "pycountry",
         "rfc3161_client",
         "rfc9457",
         "sse_starlette",

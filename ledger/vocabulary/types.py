@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-import pycountry
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -16,9 +15,9 @@ from pydantic import (
 )
 
 from ledger.vocabulary.characters import checked_name, checked_text
+from ledger.vocabulary.iso_codes import COUNTRIES, LANGUAGES
 
-_COUNTRIES = frozenset(c.alpha_2 for c in pycountry.countries) | {"XK"}
-_LANGUAGES = frozenset(lang.alpha_3 for lang in pycountry.languages)
+_COUNTRIES = COUNTRIES | {"XK"}
 
 
 def _country(value: str) -> str:
@@ -28,7 +27,7 @@ def _country(value: str) -> str:
 
 
 def _language(value: str) -> str:
-    if value not in _LANGUAGES:
+    if value not in LANGUAGES:
         raise ValueError("is not an ISO 639 three-letter language code")
     return value
 

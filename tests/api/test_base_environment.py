@@ -26,7 +26,18 @@ from tests.support.serving import Server
 
 ADDRESS = "http://127.0.0.1:8420"
 """The node's address in the documentation."""
-ABSENT = "psycopg", "fastapi", "eventsourcing", "pyarrow", "duckdb", "structlog"
+MOST_BYTES = 36_000_000
+"""The bound of all files of the base, without bytecode."""
+ABSENT = (
+    "psycopg",
+    "fastapi",
+    "eventsourcing",
+    "pyarrow",
+    "duckdb",
+    "structlog",
+    "pycountry",
+    "rich",
+)
 POLICE = "xk-dhtqnj"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODULE_OF = {
@@ -39,6 +50,17 @@ MODULE_OF = {
     "psycopg_pool": {"psycopg"},
 }
 """The distributions that have a module; the pool comes with an extra of the driver."""
+
+
+def libraries_of(extra: str) -> set[str]:
+    """The names of the distributions in an extra and in those that it includes."""
+    found: set[str] = set()
+    for text in PROJECT["optional-dependencies"][extra]:
+        required = Requirement(text)
+        found |= {required.name}.union(*map(libraries_of, required.extras & MODULES.keys()))
+    return found
+
+
 _CHECK = f"""
 import importlib.util, sys
 import api.client.schemas, ledger.vocabulary
@@ -53,6 +75,13 @@ assert not found, found
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseEnvironment]:
     directory = tmp_path_factory.mktemp("base")
     yield base_environment(directory)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def with_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseEnvironment]:
+    directory = tmp_path_factory.mktemp("cli")
+    yield base_environment(directory, "cli")
     shutil.rmtree(directory)
 
 
@@ -82,13 +111,29 @@ def test_the_examples_run_against_a_node(
     assert [row.topic for row in opened][-3:] == ["case_opened", "case_opened", "risk_assessed"]
 
 
-def test_commands_of_a_client_run(base: BaseEnvironment, served: Server, place: Path) -> None:
-    made = base.command("keys", "new", "xk-nac", "--file", "new.jwk", "--json", cwd=place)
+def test_the_base_is_small(base: BaseEnvironment) -> None:
+    assert base.size_bytes < MOST_BYTES
+    assert not base.installed & {"pycountry", "Pygments", "pygments", "rich", "typer"}
+
+
+def test_the_command_without_its_libraries_names_the_extra(
+    base: BaseEnvironment, tmp_path: Path
+) -> None:
+    done = base.command("--help", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("case-ledger: the command needs a library that is not installed")
+    assert done.stderr.endswith('pip install "case-ledger[cli]"\n')
+
+
+def test_commands_of_a_client_run(
+    with_command: BaseEnvironment, served: Server, place: Path
+) -> None:
+    made = with_command.command("keys", "new", "xk-nac", "--file", "new.jwk", "--json", cwd=place)
     assert made.returncode == 0, made.stderr
     assert Path(json.loads(made.stdout)["public"]).suffix == ".json"
     asking = ("-a", POLICE, "-k", f"{POLICE}.jwk", "--url", served.url, "--json")
     for command in ("case", "outbox"):
-        done = base.command(command, *asking, cwd=place)
+        done = with_command.command(command, *asking, cwd=place)
         assert done.returncode == 0, done.stderr
 
 
@@ -102,9 +147,9 @@ def test_commands_of_a_client_run(base: BaseEnvironment, served: Server, place: 
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
 def test_a_command_names_the_extra_that_is_missing(
-    base: BaseEnvironment, tmp_path: Path, command: tuple[str, ...], extra: str
+    with_command: BaseEnvironment, tmp_path: Path, command: tuple[str, ...], extra: str
 ) -> None:
-    done = base.command(*command, cwd=tmp_path)
+    done = with_command.command(*command, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"case-ledger: `case-ledger {command[0]}` needs")
     assert done.stderr.endswith(f'pip install "case-ledger[{extra}]"\n')
@@ -133,7 +178,7 @@ for module in modules:
     ],
 )
 def test_an_extra_has_all_that_its_commands_load(extra: str, others: tuple[str, ...]) -> None:
-    named = {Requirement(text).name for text in PROJECT["optional-dependencies"][extra]}
+    named = libraries_of(extra)
     modules = {module for every in MODULES.values() for module in every}
     of = {module: MODULE_OF.get(module, {module}) for module in modules}
     absent = sorted(module for module in modules if not of[module] & named)

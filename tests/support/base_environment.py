@@ -1,14 +1,14 @@
-"""A Python environment with the wheel of this program and its base dependencies alone.
+"""A Python environment with the wheel of this program and the dependencies of some extras alone.
 
-Nothing is downloaded: the files of the base dependencies are links to those of the environment that
-runs the tests.
+Nothing is downloaded: the files of the dependencies are links to those of the environment that runs
+the tests.
 """
 
 import os
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +26,8 @@ class BaseEnvironment:
     directory: Path
     installed: frozenset[str]
     """The names of the distributions beside the wheel's own."""
+    size_bytes: int
+    """The sizes of all installed files, without bytecode."""
 
     def run(self, *arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
         """Run its interpreter, with nothing of the environment that runs the tests."""
@@ -44,7 +46,7 @@ class BaseEnvironment:
         return self.run("-c", "from api.cli import app; app()", *arguments, cwd=cwd)
 
 
-def base_environment(directory: Path) -> BaseEnvironment:
+def base_environment(directory: Path, *extras: str) -> BaseEnvironment:
     """Make the environment in an empty directory."""
     venv.create(directory, symlinks=True, with_pip=False)
     packages = next(directory.glob("lib/python*/site-packages"))
@@ -54,20 +56,25 @@ def base_environment(directory: Path) -> BaseEnvironment:
     with ZipFile(wheel) as archive:
         archive.extractall(packages)
     (own,) = metadata.distributions(path=[str(packages)])
-    needed = dict(_needed(own))
+    needed = dict(_needed(own, extras))
     for distribution in needed.values():
         for file in distribution.files or ():
             source, target = Path(str(distribution.locate_file(file))), packages / file
-            if ".." not in file.parts and source.is_file() and not target.exists():
+            if ".." in file.parts or file.suffix == ".pyc":
+                continue
+            if source.is_file() and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.symlink_to(source)
-    return BaseEnvironment(directory, frozenset(needed))
+    sizes = (file.stat().st_size for file in packages.rglob("*") if file.is_file())
+    return BaseEnvironment(directory, frozenset(needed), sum(sizes))
 
 
-def _needed(own: metadata.Distribution) -> Iterator[tuple[str, metadata.Distribution]]:
-    """Yield what a distribution requires without extras, and what that requires, by name."""
+def _needed(
+    own: metadata.Distribution, extras: Iterable[str]
+) -> Iterator[tuple[str, metadata.Distribution]]:
+    """Yield each distribution that another one with these extras requires, by its name."""
     seen: set[tuple[str, str]] = set()
-    asked = [(own, "")]
+    asked = [(own, extra) for extra in ("", *extras)]
     while asked:
         distribution, extra = asked.pop()
         for text in distribution.requires or ():

@@ -19,7 +19,6 @@ from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-import pycountry
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
@@ -29,6 +28,7 @@ from ledger.procedure.legal_basis import release_bases
 from ledger.procedure.protocol import COORDINATOR, ActionRule, Operation, Protocol
 from ledger.procedure.retention import retention_over, retention_rule
 from ledger.vocabulary import CASE_ACTIONS, Action
+from ledger.vocabulary.iso_codes import COUNTRIES, LANGUAGES
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import ConsentScope, LegalBasis
 from ledger.vocabulary.types import AgencyId, Country, Language
@@ -56,12 +56,8 @@ _TAILS_OF_NAMES = st.sampled_from(
     )
 )
 _LONGEST_NAME = 200
-_ISO_COUNTRIES: st.SearchStrategy[str] = st.sampled_from(
-    sorted(country.alpha_2 for country in pycountry.countries)
-)
-_ISO_LANGUAGES: st.SearchStrategy[str] = st.sampled_from(
-    sorted(language.alpha_3 for language in pycountry.languages)
-)
+_ISO_COUNTRIES: st.SearchStrategy[str] = st.sampled_from(sorted(COUNTRIES))
+_ISO_LANGUAGES: st.SearchStrategy[str] = st.sampled_from(sorted(LANGUAGES))
 _PRESENT = st.sampled_from((False, True, True))
 _STRAY = st.sampled_from((False,) * 7 + (True,))
 _UNKNOWN_AGENCY = "xk-unheard-of"
