@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Verify an export or a receipt of the ledger, with nothing but this file and Python 3.11.
+"""Verify an export, a receipt or a decision of the ledger, with this file and Python 3.11 alone.
 
-    python3 verify.py export  DIRECTORY [--policy FILE] [--held CHECKPOINT] [--show POSITION]
-    python3 verify.py receipt FILE       --policy FILE  [--policies FILE]
+    python3 verify.py export   DIRECTORY [--policy FILE] [--held CHECKPOINT] [--show POSITION]
+    python3 verify.py receipt  FILE       --policy FILE  [--policies FILE]
+    python3 verify.py decision FILE       --export DIRECTORY [--policy FILE] [--policies FILE]
 
 It is meant to be read in one sitting. It checks that
 
@@ -18,20 +19,30 @@ It is meant to be read in one sitting. It checks that
 
 It does not replay the procedure's rules; `case-ledger verify` does.
 
+A decision is the file that a country's node kept: an action, and the signed receipt or refusal that
+the ledger node gave for it. A receipt is false if the event at its position is another one. A
+refusal is false if the action is recorded all the same among the events that the ledger had then,
+or if the events contradict the reason: the key, the signature, the agency or its role, the version
+of the case, the action's id, the checkpoint of a vote. Other reasons need the procedure's rules.
+
 It ends with 0 where all holds, with 3 where something does not, with 1 where it cannot tell (a
-file that you named cannot be read), and with 2 where it is called wrongly. If the Python package
+file that you named cannot be read, or the reason of a refusal needs the rules), and with 2 where it
+is called wrongly. It ends with 5 where the log's key signed a decision that is false, which is
+evidence against the ledger node, and with 6 where the export has fewer events than the decision is
+about. If the Python package
 `cryptography` is installed it is used, which is about fifty times faster.
 """
 
 import argparse
 import base64
+import copy
 import hashlib
 import json
 import re
 import stat
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,7 +54,7 @@ try:
 except ImportError:
     Ed25519PublicKey = None  # type: ignore[assignment,misc]
 
-HOLDS, CANNOT_TELL, DOES_NOT_HOLD = 0, 1, 3
+HOLDS, CANNOT_TELL, DOES_NOT_HOLD, IS_FALSE, NOT_COVERED = 0, 1, 3, 5, 6
 TILE = 256
 MAX_NOTE = 64 * 1024
 MAX_BUNDLE = TILE * (2 + 65_535)
@@ -57,6 +68,14 @@ class Failed(Exception):
 
 class Unreadable(Exception):
     """A file that was named cannot be read."""
+
+
+class Evidence(Exception):
+    """The log's key signed a decision that the events contradict."""
+
+
+class NotCovered(Exception):
+    """The export has fewer events than a decision is about."""
 
 
 def need(condition: object, what: str) -> None:
@@ -570,6 +589,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.keys: dict[str, tuple[str, bytes]] = {}
+        self.validity: dict[str, tuple[datetime, datetime]] = {}
+        """From when until when each key may sign."""
         self.revoked: set[str] = set()
         self.parties: set[str] = set()
         self.coordinators: dict[str, str] = {}
@@ -904,6 +925,15 @@ class Registry:
     def _register(self, grant: dict[str, Any]) -> None:
         x = grant["key"]["x"]
         self.keys[thumbprint(x)] = grant["agency"], unbase64url(x)
+        ends = (datetime.fromisoformat(grant[name]) for name in ("valid_from", "valid_until"))
+        self.validity[thumbprint(x)] = next(ends), next(ends)
+
+    def judge_next(self, position: int, at: datetime) -> datetime:
+        """Take the text of the protocol that judges the next event, and return its time."""
+        if self.recorded_at:
+            at = max(at, datetime.fromisoformat(self.recorded_at))
+        self._find_version(position, at.isoformat())
+        return at
 
 
 # --- Which policy holds for which size ---
@@ -978,6 +1008,17 @@ class Trust:
         told = [(since, policy.trust) for since, policy in self.periods[1:]]
         need(found == told[: len(found)], "the events adopt other policies than `policies.json`")
 
+    def of_decisions(self, size: int) -> Policy:
+        """Return the policy whose log keys sign decisions at a size."""
+        n = max(n for n, (since, _) in enumerate(self.periods) if since <= size)
+        # No event adopted the policy of the first period: the file of policies alone names it.
+        need(
+            n > 0 or self.first == 0,
+            "the decision is older than every policy that the parties recorded: give the policy"
+            " that you trusted then (--policy)",
+        )
+        return self.periods[n][1]
+
     def check(self, note: Note, quorum: bool = True) -> list[str]:
         """Return the cosigners of a checkpoint that must be trusted."""
         n = max(n for n, (since, _) in enumerate(self.periods) if since <= note.size)
@@ -996,6 +1037,185 @@ class Trust:
             )
         check_continues(note, self.head, self.bridges[note.size])
         return [name for name, key in policy.witnesses.items() if key.signed(note)]
+
+
+# --- A signed decision: a receipt or a refusal ---
+
+DECISION_TYPE = "case-ledger-decision+jwt"
+MAX_DECISION, MAX_ACTION = 4096, 70_000
+
+
+class Decision:
+    """A decision on an action, held against the events as they are read."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        try:
+            self._parse(content["action"], content["decision"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            raise Failed("this is no file with an action and a decision on it") from None
+
+    def _parse(self, action: str, jws: str) -> None:
+        need(len(action) <= MAX_ACTION and len(jws) <= MAX_DECISION, "the file is too long")
+        need(re.fullmatch(r"[A-Za-z0-9_.-]+~", action), "the action is no signed action")
+        need(re.fullmatch(r"([A-Za-z0-9_-]+\.){2}[A-Za-z0-9_-]+", jws), "the decision is no JWS")
+        header, payload, signature = jws.split(".")
+        head, self.said = strict_json(unbase64url(header)), strict_json(unbase64url(payload))
+        need(
+            head == {"alg": "Ed25519", "typ": DECISION_TYPE, "kid": head.get("kid")},
+            "the decision has another type",
+        )
+        self.key_id, self.signed = head["kid"], f"{header}.{payload}".encode()
+        self.signature, self.action = unbase64url(signature), action
+        digest = base64.urlsafe_b64encode(sha256(action.encode())).decode().rstrip("=")
+        need(self.said["digest"] == digest, "the decision is on another action than the one given")
+        self.id = str(uuid.UUID(self.said["action"]))
+        self.is_receipt = self.said["outcome"] == "recorded"
+        need(self.is_receipt or self.said["outcome"] == "refused", "the decision has no outcome")
+        self.size = int(self.said["position" if self.is_receipt else "size"])
+        time = self.said["recorded_at" if self.is_receipt else "decided_at"]
+        self.at = datetime.fromisoformat(time)
+        try:
+            entry = json.dumps({"recorded_at": moment(time), "sd_jwt": action})
+            self.event: Event | None = event_of(entry.encode())
+        except Failed:  # an action that cannot be read was refused for that
+            self.event = None
+        self.registry = Registry()
+        """As it was after the first ``size`` events."""
+        self.case_version = 0
+        """How many of these events are of the action's case."""
+        self.found: tuple[int, bool] | None = None
+        """Where an event has the action's id, and whether it is this very action."""
+        self.at_position: tuple[bytes, bytes] | None = None
+        """The entry at the receipt's position, and its leaf hash."""
+
+    @property
+    def names(self) -> set[int]:
+        """Return the size of the checkpoint that the action names, if it is a vote."""
+        named = self.event.act.get("checkpoint") if self.event else None
+        return {int(named["size"])} if isinstance(named, dict) and self._is_vote() else set()
+
+    def check_signed(self, trust: "Trust") -> None:
+        """Check that a log key of the policy in force at the decision's size signed it."""
+        for key in trust.of_decisions(self.size).logs:
+            if (key.name, f"{key.name}+{key.id.hex()}") == (self.said["iss"], self.key_id):
+                good = verifies(key.public, self.signature, self.signed)
+                need(good, "the signature of the decision does not verify")
+                return
+        raise Failed(f"no log key of the policy in force at size {self.size} signed the decision")
+
+    def take(self, position: int, entry: bytes, event: Event, leaf: bytes, all_: Registry) -> None:
+        """Take the next event; ``all_`` is the registry after it."""
+        if event.action_id == self.id and self.found is None:
+            self.found = position, self._is_in(entry)
+        if position > self.size:
+            return
+        if self.event is not None and event.case is not None and event.case == self.event.case:
+            self.case_version += 1
+        if position == self.size:
+            self.at_position = entry, leaf
+            self.registry = copy.deepcopy(all_)
+
+    def judge(self, roots: dict[int, bytes]) -> str:
+        """Return how the events bear the decision out.
+
+        Raises `Evidence` if they contradict it, and `Unreadable` if that needs the rules.
+        """
+        return self._judge_receipt() if self.is_receipt else self._judge_refusal(roots)
+
+    def _judge_receipt(self) -> str:
+        if self.at_position is None:
+            raise Failed("the receipt has no position")
+        entry, leaf = self.at_position
+        at = f"the event at position {self.size}"
+        if not self._is_in(entry):
+            raise Evidence(f"{at} is another one than the receipt says")
+        said = base64.urlsafe_b64decode(self.said["leaf_hash"] + "=")
+        recorded_at = datetime.fromisoformat(strict_json(entry)["recorded_at"])
+        if (said, self.at) != (leaf, recorded_at):
+            raise Evidence(f"{at} has other bytes than the receipt says")
+        return f"{at} is the action, as the receipt says"
+
+    def _judge_refusal(self, roots: dict[int, bytes]) -> str:
+        rule, size = str(self.said["rule"]), self.size
+        if self.found is not None and self.found[1] and self.found[0] <= size:
+            raise Evidence(
+                f"the action is recorded at position {self.found[0]}, among the first {size} events"
+            )
+        if rule == "action-id-reused":
+            if self.found is None or self.found[0] > size:
+                raise Evidence(f"no event among the first {size} has this action's id")
+            return f"the event at position {self.found[0]} has this action's id"
+        at = self.registry.judge_next(size + 1, self.at)
+        reason = self._reasons(at, roots).get(rule)
+        if reason is None:
+            raise Unreadable(
+                f"the log's key signed the refusal ({rule}); whether it is true needs the"
+                " procedure's rules: `case-ledger verify decision FILE --export DIRECTORY`"
+            )
+        holds, what = reason
+        if not holds:
+            raise Evidence(f"by the first {size} events it is not so that {what}")
+        return f"by the first {size} events {what}"
+
+    def _reasons(self, at: datetime, roots: dict[int, bytes]) -> dict[str, tuple[bool, str]]:
+        """Return what the events say of each reason that needs none of the procedure's rules."""
+        event, known = self.event, self.registry
+        if event is None or not known.versions:
+            return {}
+        _, _, protocol = known.versions[known.in_force]
+        owner, public = known.keys.get(event.key_id, ("", b""))
+        begins, ends = known.validity.get(event.key_id, (at, at))
+        waiting = {thumbprint(act["grant"]["key"]["x"]) for _, act in self._proposed()}
+        found = {
+            "unknown-key": (not owner and event.key_id not in waiting, "the key is not registered"),
+            "key-of-another-agency": (
+                bool(owner) and owner != event.agency,
+                "the key is another agency's",
+            ),
+            "revoked-key": (event.key_id in known.revoked, "the key was revoked"),
+            "key-not-valid": (
+                not owner or not begins <= at < ends,
+                "the key may not sign at that time",
+            ),
+            "signature": (
+                not verifies(public, event.signature, event.signed),
+                "the signature of the action does not verify",
+            ),
+            "unknown-agency": (event.agency not in known.owners, "the agency is not known"),
+            "retired-agency": (event.agency in known.retired, "the agency is retired"),
+        }
+        # The same rules are named for keys and agencies that the act speaks of.
+        if self.said.get("field") not in (None, "iss", "header.kid"):
+            found = {}
+        rule = protocol["actions"].get(event.kind)
+        if rule is not None:
+            role = known.roles.get(event.agency, "")
+            found["role"] = role not in rule["roles"], "the agency's role may not take the action"
+        if event.case is not None:
+            version = self.case_version
+            found["already-opened"] = version > 0, "the case was opened before"
+            found["case-version"] = (
+                version != self.said["acted_on"],
+                f"the case is at version {version}, and not {self.said['acted_on']}",
+            )
+        if self._is_vote() and isinstance(named := event.act.get("checkpoint"), dict):
+            size, root = int(named["size"]), bytes.fromhex(named["root"])
+            is_own = size <= self.size and roots.get(size) == root
+            found["another-history"] = not is_own, "the vote names another history of the ledger"
+        return found
+
+    def _proposed(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the registrations of keys that wait for another party."""
+        for kind, act in self.registry.proposals.values():
+            if kind == "key_registered":
+                yield kind, act
+
+    def _is_vote(self) -> bool:
+        votes = ("log_policy_adopted", "amendment_accepted")
+        return self.event is not None and self.event.kind in votes
+
+    def _is_in(self, entry: bytes) -> bool:
+        return bool(strict_json(entry)["sd_jwt"] == self.action)
 
 
 # --- What is verified ---
@@ -1044,19 +1264,30 @@ def check_votes(directory: Path, named: list[tuple[int, int, bytes]], size: int)
         need(tree.roots.get(of) == root, what)
 
 
-def verify_export(arguments: argparse.Namespace) -> list[str]:
-    directory = arguments.path
+def verify_export(
+    arguments: argparse.Namespace,
+    directory: Path | None = None,
+    take: Callable[[int, bytes, Event, bytes, Registry], None] = lambda *_: None,
+    roots: dict[int, bytes] | None = None,
+    check: Callable[[Trust, int], None] = lambda *_: None,
+) -> list[str]:
+    """Verify an export; ``take`` is given each event.
+
+    ``check`` is called before the events are read. ``roots`` gets the roots of its sizes.
+    """
+    directory, roots = directory or arguments.path, {} if roots is None else roots
     policy_file = arguments.policy or directory / "policy"
     policy_text = named(policy_file, MAX_NOTE)
     trust = Trust(Policy(policy_text), recorded_policies(arguments.policies or directory))
     note = note_of(read_text(directory / "checkpoint", MAX_NOTE))
     held = [(file, note_of(named(file, MAX_NOTE))) for file in arguments.held]
     cosigned = trust.check(note)
+    check(trust, note.size)
     for file, kept in held:
         trust.check(kept, quorum=False)
         what = f"{file} is of {kept.size} events and the export of {note.size}: events are missing"
         need(kept.size <= note.size, what)
-    tree, registry = Tree({kept.size for _, kept in held}), Registry()
+    tree, registry = Tree({*(kept.size for _, kept in held), *roots}), Registry()
     told, adoption, leaves = [], b"", bytearray()
     for position, entry in enumerate(entries_of(directory, note.size), 1):
         leaf = sha256(b"\x00", entry)
@@ -1071,12 +1302,14 @@ def verify_export(arguments: argparse.Namespace) -> list[str]:
         except Failed as failed:
             raise Failed(f"position {position}: {failed}") from None
         registry.take(position, event)
+        take(position, entry, event, leaf, registry)
         if position == arguments.show:
             told = described(position, event, leaf)
     need(tree.root() == note.root, "the events are not those of the checkpoint")
     for level, hashes in enumerate(tree.levels, 1):
         check_tiles(directory, level, bytes(hashes))
     check_votes(directory, registry.named, note.size)
+    roots |= tree.roots
     for file, kept in held:
         need(tree.roots.get(kept.size, sha256()) == kept.root, f"{file} is of another ledger")
     trust.check_recorded([(since, p) for since, p in registry.policies if since <= note.size])
@@ -1132,6 +1365,29 @@ def verify_receipt(arguments: argparse.Namespace) -> list[str]:
     ]
 
 
+def verify_decision(arguments: argparse.Namespace) -> list[str]:
+    if arguments.export is None:
+        raise Unreadable("say which events to hold it against: --export DIRECTORY")
+    try:
+        decision = Decision(strict_json(named(arguments.path, 100_000).encode()))
+    except (ValueError, RecursionError):
+        raise Failed("this is no file with an action and a decision on it") from None
+
+    def check(trust: Trust, size: int) -> None:
+        if size < decision.size:
+            raise NotCovered(f"the decision is of {decision.size} events, and there are {size}")
+        decision.check_signed(trust)
+
+    roots = dict.fromkeys(decision.names, b"")
+    told = verify_export(arguments, arguments.export, decision.take, roots, check)
+    said = {name: printable(str(value)) for name, value in decision.said.items()}
+    return [
+        f"the decision holds: the log's key signed it, and {decision.judge(roots)}",
+        *(f"{name:<12} {value}" for name, value in said.items()),
+        *told,
+    ]
+
+
 def recorded_policies(path: Path) -> str | None:
     """Return the file of recorded policies, or an export's; none if an export has none."""
     if not path.is_dir():
@@ -1161,19 +1417,33 @@ def printable(text: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Verify an export or a receipt of the ledger.")
-    parser.add_argument("what", choices=("export", "receipt"))
-    parser.add_argument("path", type=Path, help="the export's directory, or the receipt's file")
+    parser = argparse.ArgumentParser(
+        description="Verify an export, a receipt or a decision of the ledger."
+    )
+    parser.add_argument("what", choices=("export", "receipt", "decision"))
+    parser.add_argument("path", type=Path, help="the export's directory, or the file")
     parser.add_argument("trusted", type=Path, nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--policy", type=Path, help="whom you trust; of an export: its own")
     parser.add_argument("--policies", type=Path, help="recorded policies: a file, or an export")
     parser.add_argument("--held", type=Path, action="append", default=[], help="a kept checkpoint")
+    parser.add_argument("--export", type=Path, help="of a decision: the events, as an export")
     parser.add_argument("--show", type=int, help="the position of an event to describe")
     arguments = parser.parse_args()
     arguments.policy = arguments.policy or arguments.trusted
-    verify = {"export": verify_export, "receipt": verify_receipt}[arguments.what]
+    verify = {
+        "export": verify_export,
+        "receipt": verify_receipt,
+        "decision": verify_decision,
+    }[arguments.what]
     try:
         told = verify(arguments)
+    except Evidence as error:
+        what = f"false: the log's key signed the decision, and the events contradict it: {error}"
+        print(printable(what), file=sys.stderr)
+        return IS_FALSE
+    except NotCovered as error:
+        print(printable(f"too few events: {error}"), file=sys.stderr)
+        return NOT_COVERED
     except Unreadable as error:
         print(printable(f"cannot tell: {error}"), file=sys.stderr)
         return CANNOT_TELL

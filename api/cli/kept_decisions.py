@@ -65,7 +65,7 @@ def _verify(read: SignedDecision, trusted: Policy, client: LedgerClient) -> None
             from ledger.verification.policy_history import PolicyHistory
 
             history = PolicyHistory.parse(client.policies(read.statement.size))
-            believed = history.believed(trusted)
+            policy = history.believed(trusted).of_decisions(read.statement.size)
         except (NoteError, RefusedError, httpx.TransportError):
             raise DecisionError(
                 "no log key that you trust signed the decision; name the policy in "
@@ -76,4 +76,4 @@ def _verify(read: SignedDecision, trusted: Policy, client: LedgerClient) -> None
                 "no log key that you trust signed the decision; to look for the policies that the"
                 f" parties adopted since, {how_to_install(missing) or 'install the extra `node`'}"
             ) from None
-        read.verify(believed.policy_at(read.statement.size))
+        read.verify(policy)

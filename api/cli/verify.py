@@ -351,7 +351,7 @@ def _judged_by(
     report = verify_ledger(read_export(export), kept, keys=registered_keys(read_export(export)))
     if not report.holds:
         raise ExportError(f"the export does not hold: {report.findings[0]}")
-    read.verify(believed.policy_at(read.statement.size))
+    read.verify(believed.of_decisions(read.statement.size))
     return held_against(read, action, RowsOfExport(read_export(export)))
 
 

@@ -66,6 +66,7 @@ Each is 40 digits in groups of five: a SHA-256, modulo 10 to the 40th power.
 
     python3 verify.py export . --show 1                      # show the event at position 1
     python3 verify.py receipt FILE --policy policy --policies policies.json
+    python3 verify.py decision FILE --export . --policy policy  # a signed receipt or refusal
 
 ## Files
 

@@ -160,9 +160,19 @@ class TrustedPolicies:
         named = policy.witnesses.items()
         return checkpoint, {n: at for n, w in named if (at := signed.get(w.key)) is not None}
 
-    def policy_at(self, size: int) -> Policy:
-        """Return the policy that was in force for a checkpoint of ``size`` events."""
-        return [agreed.policy for agreed in self.periods if agreed.since <= size][-1]
+    def of_decisions(self, size: int) -> Policy:
+        """Return the policy whose log keys sign decisions of ``size`` events.
+
+        No event adopted the policy of the first period: the file of recorded policies alone names
+        it. Raises ``NoteError`` for a size of that time, where the trusted policy is a later one.
+        """
+        place = max(n for n, agreed in enumerate(self.periods) if agreed.since <= size)
+        if place == 0 and self.first > 0:
+            raise NoteError(
+                "the decision is older than every policy that the parties recorded: give the "
+                "policy that you trusted then"
+            )
+        return self.periods[place].policy
 
     def matches(self, recorded: Sequence[AgreedPolicy]) -> bool:
         """Return whether the policies that events adopt are the trusted ones, as far as they go."""
