@@ -31,7 +31,7 @@ from psycopg.sql import SQL
 from rich.console import Console
 from rich.table import Table
 
-from api.cli.building import expected
+from api.cli.steps.building import expected
 from api.importing.import_run import BATCH, CHUNK, Importer, Order
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings

@@ -1,27 +1,15 @@
 """Commands that act, and that show cases, trails, events and what waits."""
 
 from datetime import UTC, datetime
-from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 from uuid import UUID, uuid4
 
-import httpx
 import typer
 
-from api.cli.building import build, fields_table, kinds_table
-from api.cli.case_tables import case_list, case_panel, event_table, outcome_table, trail_table
 from api.cli.connection import AsAgencyOrJson, MayAsk, asks
-from api.cli.kept_decisions import keep_decision
-from api.cli.output import OUTCOME_UNKNOWN, err, fail, failures, out, print_json
-from api.cli.unsent import UnsentAction, UnsentActions
-from api.client import LedgerClient, RefusedError, WaitingError
-from api.client.errors import UNREADABLE
-from api.runtime.settings import Settings
-from ledger.log.signed_decision import DecisionError
-from ledger.vocabulary import CASE_ACTIONS
+from api.cli.output import err, fail, failures, out, print_json
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
-from projections.time.bitemporal import Moment
 
 app = typer.Typer()
 
@@ -53,11 +41,18 @@ def act(
     Where the node's answer does not come, the action may be recorded or not. The signed action is
     kept, and --resend completes it: it is recorded once, however often it is sent.
     """
+
+    from api.cli.steps.building import build, fields_table, kinds_table
+    from api.cli.steps.sending import present_version, resend_all, send_kept
+    from api.cli.steps.unsent import UnsentAction, UnsentActions
+    from api.runtime.settings import Settings
+    from ledger.vocabulary import CASE_ACTIONS
+
     with failures(asked.as_json):
         if resend:
             if kind is not None or case is not None or file is not None:
                 fail("--resend takes no action: it sends what was signed before")
-            _resend(
+            resend_all(
                 asked.connect(_acting(asked.agency), asked.key, patience), asked.url, asked.as_json
             )
             return
@@ -77,7 +72,7 @@ def act(
                 case_id, acted_on = uuid4(), 0
             else:
                 case_id = case
-                acted_on = version if version is not None else _present_version(client, case)
+                acted_on = version if version is not None else present_version(client, case)
             action_id = uuid4()
             unsent = UnsentAction(
                 action_id=action_id,
@@ -90,84 +85,13 @@ def act(
             )
             kept = UnsentActions(Settings().data_directory)
             kept.keep(unsent)
-            _send(client, kept, unsent, asked.as_json)
-
-
-def _present_version(client: LedgerClient, case: UUID) -> int:
-    """Return the version of a case. One that was opened just now may not be in the views yet."""
-    try:
-        return client.case(case).view.version
-    except RefusedError as error:
-        if error.problem.rule != "unknown-case":
-            raise
-    head = client.ready().head
-    return client.case(case, at_least=head).view.version
+            send_kept(client, kept, unsent, asked.as_json)
 
 
 def _acting(agency: str | None) -> str:
     if agency is None:
         fail("say which agency acts: --agency, or CASE_LEDGER_AGENCY")
     return agency
-
-
-def _resend(client: LedgerClient, url: str, as_json: bool) -> None:
-    """Send each kept action of the client's agency to its node, the first kept first."""
-    kept = UnsentActions(Settings().data_directory)
-    with client:
-        waiting = kept.of(client.agency, url)
-        if not waiting and not as_json:
-            out.print(f"Nothing of {client.agency} waits to be sent to {url}.", soft_wrap=True)
-        for unsent in waiting:
-            _send(client, kept, unsent, as_json)
-
-
-def _send(client: LedgerClient, kept: UnsentActions, unsent: UnsentAction, as_json: bool) -> None:
-    """Send a kept action. Its file is removed once the node answers for good.
-
-    The decision that the ledger node signed is kept. One that the log's key did not sign is none.
-    """
-    settings = Settings()
-    try:
-        answered = unsent.send(client)
-        receipt = answered.receipt
-        decision = keep_decision(settings, client, unsent.signed, answered.decision)
-    except RefusedError as error:
-        problem = error.problem
-        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR or problem.rule == UNREADABLE:
-            _say_not_known(unsent, f"it answered {problem.status}")
-        try:
-            keep_decision(settings, client, unsent.signed, error.decision)
-        except DecisionError as wrong:
-            _say_not_known(unsent, str(wrong))
-        kept.forget(unsent)
-        raise
-    except DecisionError as wrong:
-        _say_not_known(unsent, str(wrong))
-    except WaitingError:
-        kept.forget(unsent)  # the node has it in its outbox
-        raise
-    except httpx.TransportError as error:
-        _say_not_known(unsent, type(error).__name__)
-    kept.forget(unsent)
-    if as_json:
-        print_json(receipt)
-    else:
-        out.print(
-            f"[green]Recorded[/] {unsent.kind} at position {receipt.position}: "
-            f"case {receipt.case_id}, version {receipt.case_version}",
-            soft_wrap=True,
-        )
-        if decision is not None:
-            out.print(f"[dim]signed receipt[/] {decision}", soft_wrap=True)
-
-
-def _say_not_known(unsent: UnsentAction, why: str) -> NoReturn:
-    fail(
-        f"{unsent.url} gave no receipt ({why}). {unsent.kind} (action {unsent.action_id}, "
-        f"case {unsent.case_id}) may be recorded or not. The signed action is kept: complete it "
-        f"with `case-ledger act --resend -a {unsent.agency}`, which records it once.",
-        OUTCOME_UNKNOWN,
-    )
 
 
 @app.command()
@@ -184,6 +108,10 @@ def case(
     awaits_us: Annotated[bool | None, typer.Option("--awaits-us/--awaits-others")] = None,
 ) -> None:
     """Show a case as the agency's country sees it, or list its cases."""
+
+    from api.cli.steps.case_tables import case_list, case_panel
+    from projections.time.bitemporal import Moment
+
     now = datetime.now(UTC)
     with asked.client() as client:
         if case_id is None:
@@ -212,6 +140,9 @@ def trail(
     ] = None,
 ) -> None:
     """Show an audit trail: every event, who, when, and what it changed."""
+
+    from api.cli.steps.case_tables import trail_table
+
     with asked.client() as client:
         entries = list(client.trail(case_id) if case_id else client.protocol_trail())
         if asked.as_json:
@@ -229,6 +160,9 @@ def events(
     limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
 ) -> None:
     """Show the ledger's events by position."""
+
+    from api.cli.steps.case_tables import event_table
+
     with asked.client() as client:
         if follow:
             for event in client.follow(after, lost=_say_lost):
@@ -255,6 +189,9 @@ def outbox(
     action_id: Annotated[UUID | None, typer.Argument(help="One action; none for the last.")] = None,
 ) -> None:
     """Show what became of actions that were handed in while the ledger node was away."""
+
+    from api.cli.steps.case_tables import outcome_table
+
     with asked.client() as client:
         outcomes = [client.outcome(action_id)] if action_id else client.outbox().outcomes
         if asked.as_json:

@@ -10,19 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from api.cli.connection import AsAgencyOrJson, asks
-from api.cli.output import fail, out, print_json
-from api.client import LedgerClient
-from api.client.schemas import AgencyProposalDocument, AgencyWithKeys, Receipt
-from ledger.vocabulary import Action
-from ledger.vocabulary.registration import (
-    AgencyChangeConfirmed,
-    AgencyChangeDeclined,
-    AgencyInvited,
-    AgencyRegistered,
-    AgencyRenamed,
-    AgencyRetired,
-    Office,
-)
+from api.cli.output import out, print_json
 
 app = typer.Typer(
     name="agencies",
@@ -60,33 +48,6 @@ def names_of(given: Sequence[str] | None) -> dict[str, str] | None:
     return names or None
 
 
-def office_of(address: str | None, email: str | None, telephone: str | None) -> Office | None:
-    """Return an office, or ``None`` where nothing is said of it."""
-    if address is None and email is None and telephone is None:
-        return None
-    return Office(address=address, email=email, telephone=telephone)
-
-
-def sign(
-    asked: AsAgencyOrJson,
-    client: LedgerClient,
-    action: Action,
-    question: str,
-    done: str,
-    *,
-    yes: bool,
-) -> Receipt:
-    """Ask, sign and record an act on the protocol, and say where it is recorded."""
-    if not (yes or asked.as_json) and not typer.confirm(question):
-        fail("nothing was signed")
-    receipt = client.append_to_registry(action)
-    if asked.as_json:
-        print_json(receipt)
-    else:
-        out.print(f"{done} at position {receipt.position}.", soft_wrap=True, highlight=False)
-    return receipt
-
-
 @app.command("list")
 @asks
 def list_agencies(
@@ -94,6 +55,9 @@ def list_agencies(
     party: Annotated[str | None, typer.Option(help="Of one party, as ME.")] = None,
 ) -> None:
     """List all agencies, the retired ones too, with their countries' changes."""
+
+    from api.cli.steps.agency_acts import agency_row
+
     with asked.client() as client:
         agencies = [one for one in client.agencies() if party is None or one.party == party.upper()]
         if asked.as_json:
@@ -101,7 +65,7 @@ def list_agencies(
             return
         table = Table("Agency", "Party", "Role", "Name", "Office", "Changed", box=None)
         for one in agencies:
-            table.add_row(*map(escape, _row(one)))
+            table.add_row(*map(escape, agency_row(one)))
         out.print(table)
 
 
@@ -123,6 +87,10 @@ def register(
 
     An oversight body counts once another party has confirmed it.
     """
+
+    from api.cli.steps.agency_acts import office_of, sign, tell_if_it_waits
+    from ledger.vocabulary.registration import AgencyRegistered
+
     with asked.client() as client:
         act = AgencyRegistered(
             acted_at=datetime.now(UTC),
@@ -135,7 +103,7 @@ def register(
         )
         question = f"Register {subject}, {name!r}, as {role}? An id is given once, for ever."
         sign(asked, client, act, question, f"Registered {subject}", yes=yes)
-        _tell_if_it_waits(asked, client, subject)
+        tell_if_it_waits(asked, client, subject)
 
 
 @app.command()
@@ -153,6 +121,10 @@ def invite(
     yes: Yes = False,
 ) -> None:
     """Invite an international body, as a coordinator. It sees the cases that name it alone."""
+
+    from api.cli.steps.agency_acts import office_of, sign
+    from ledger.vocabulary.registration import AgencyInvited
+
     with asked.client() as client:
         act = AgencyInvited(
             acted_at=datetime.now(UTC),
@@ -184,6 +156,10 @@ def rename(
 
     Events before it show the old name. A value without an option stays; the office is given whole.
     """
+
+    from api.cli.steps.agency_acts import agency_named, office_of, sign
+    from ledger.vocabulary.registration import AgencyRenamed
+
     with asked.client() as client:
         act = AgencyRenamed(
             acted_at=datetime.now(UTC),
@@ -193,7 +169,7 @@ def rename(
             city=city,
             office=office_of(address, email, telephone),
         )
-        known = _agency(client, subject)
+        known = agency_named(client, subject)
         question = f"Change {subject}, {known.name!r}{f', to {name!r}' if name else ''}?"
         sign(asked, client, act, question, f"Changed {subject}", yes=yes)
 
@@ -212,21 +188,28 @@ def retire(
 
     An oversight body is retired once another party has confirmed it.
     """
+
+    from api.cli.steps.agency_acts import agency_named, sign, tell_if_it_waits
+    from ledger.vocabulary.registration import AgencyRetired
+
     with asked.client() as client:
-        known = _agency(client, subject)
+        known = agency_named(client, subject)
         act = AgencyRetired(acted_at=datetime.now(UTC), agency=subject, reason=reason)
         question = (
             f"Retire {subject}, {known.name!r}, for ever? Its keys end, and no action names it any"
             " more. The coordinator answers for its leads and for what it owes."
         )
         sign(asked, client, act, question, f"Retired {subject}", yes=yes)
-        _tell_if_it_waits(asked, client, subject)
+        tell_if_it_waits(asked, client, subject)
 
 
 @app.command()
 @asks
 def proposals(asked: AsAgencyOrJson) -> None:
     """List the oversight bodies that wait until another party has confirmed the change."""
+
+    from api.cli.steps.agency_acts import proposal_line
+
     with asked.client() as client:
         waiting = client.agency_proposals()
         if asked.as_json:
@@ -234,7 +217,9 @@ def proposals(asked: AsAgencyOrJson) -> None:
             return
         for one in waiting:
             mark = "[yellow]yours to confirm[/]" if one.yours else "waits"
-            out.print(f"{one.id}  {escape(_told(one))}: {mark}", soft_wrap=True, highlight=False)
+            out.print(
+                f"{one.id}  {escape(proposal_line(one))}: {mark}", soft_wrap=True, highlight=False
+            )
         if not waiting:
             out.print("No change of an agency waits.")
 
@@ -243,8 +228,12 @@ def proposals(asked: AsAgencyOrJson) -> None:
 @asks
 def confirm(asked: AsAgencyOrJson, proposal: Proposal, yes: Yes = False) -> None:
     """Confirm that another party's oversight body is registered or retired."""
+
+    from api.cli.steps.agency_acts import proposal_line, proposal_row, sign
+    from ledger.vocabulary.registration import AgencyChangeConfirmed
+
     with asked.client() as client:
-        told = _told(_proposal(client, proposal))
+        told = proposal_line(proposal_row(client, proposal))
         act = AgencyChangeConfirmed(acted_at=datetime.now(UTC), proposal=proposal)
         sign(asked, client, act, f"Confirm: {told}?", "Confirmed", yes=yes)
 
@@ -253,49 +242,11 @@ def confirm(asked: AsAgencyOrJson, proposal: Proposal, yes: Yes = False) -> None
 @asks
 def decline(asked: AsAgencyOrJson, proposal: Proposal, yes: Yes = False) -> None:
     """Decline such a change, or withdraw the own one."""
+
+    from api.cli.steps.agency_acts import proposal_line, proposal_row, sign
+    from ledger.vocabulary.registration import AgencyChangeDeclined
+
     with asked.client() as client:
-        told = _told(_proposal(client, proposal))
+        told = proposal_line(proposal_row(client, proposal))
         act = AgencyChangeDeclined(acted_at=datetime.now(UTC), proposal=proposal)
         sign(asked, client, act, f"Decline: {told}?", "Declined", yes=yes)
-
-
-def _row(one: AgencyWithKeys) -> tuple[str, ...]:
-    office = one.office
-    reached = (office.email, office.telephone, office.address) if office is not None else ()
-    standing = f"retired at {one.retired_at}; {one.answered_by} answers" if one.retired_at else ""
-    changed = [f"{change.change.value} at {change.position}" for change in one.history]
-    return (
-        one.id,
-        f"{one.party}, invited" if one.international else one.party,
-        one.role,
-        one.name,
-        ", ".join(filter(None, reached)),
-        standing or ", ".join(changed),
-    )
-
-
-def _agency(client: LedgerClient, agency: str) -> AgencyWithKeys:
-    for one in client.agencies():
-        if one.id == agency:
-            return one
-    raise ValueError(f"there is no agency {agency}; `agencies list` has them")
-
-
-def _proposal(client: LedgerClient, proposal: UUID) -> AgencyProposalDocument:
-    for one in client.agency_proposals():
-        if one.id == proposal:
-            return one
-    raise ValueError("no change waits under this id; `agencies proposals` lists them")
-
-
-def _told(one: AgencyProposalDocument) -> str:
-    name = f" ({one.name})" if one.name else ""
-    return f"oversight body {one.agency}{name} of {one.party} {one.change.value}, by {one.by}"
-
-
-def _tell_if_it_waits(asked: AsAgencyOrJson, client: LedgerClient, agency: str) -> None:
-    if asked.as_json:
-        return
-    for one in client.agency_proposals():
-        if one.agency == agency:
-            out.print(f"It counts once another party confirms {one.id}.", soft_wrap=True)

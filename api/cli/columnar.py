@@ -6,7 +6,7 @@ Arrow and DuckDB take longer to load than most commands do to run: those that us
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.progress import (
@@ -19,11 +19,6 @@ from rich.progress import (
 )
 
 from api.cli.output import AsJson, failures, out, print_json
-from api.runtime.node_database import open_store
-from api.runtime.settings import Settings
-
-if TYPE_CHECKING:
-    from projections.columnar.snapshot_sources import SnapshotSource
 
 app = typer.Typer()
 
@@ -48,6 +43,8 @@ def export_columns(
 
     `ledger` fields alone. Run it again and only what is new is written.
     """
+
+    from api.cli.steps.column_sources import source_of
     from projections.columnar.parquet_export import export
 
     with failures(as_json), source_of(static) as source, writing(as_json) as progress:
@@ -65,18 +62,6 @@ def export_columns(
             f"{manifest.upto} events in {len(manifest.files)} files, root {manifest.root}",
             soft_wrap=True,
         )
-
-
-@contextmanager
-def source_of(static: Path | None) -> Iterator["SnapshotSource"]:
-    """Open the events of a directory of static files, or else of this node's database."""
-    from projections.columnar.snapshot_sources import DirectorySource, database_source
-
-    if static is not None:
-        yield DirectorySource(static)
-        return
-    with open_store(Settings()) as store, database_source(store.conninfo) as source:
-        yield source
 
 
 @contextmanager

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
 
 import typer
 
 from api.cli.output import AsJson, failures
-from api.client import LedgerClient
-from api.keys.agency_keys import own_key
-from api.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from api.client import LedgerClient
 
 DEFAULT_URL = "http://127.0.0.1:8420"
 _EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104  # nothing listens here
@@ -69,8 +69,12 @@ class AtNode:
 
     def connect(
         self, agency: str, key: Path | None, patience: float = PATIENCE_SECONDS
-    ) -> LedgerClient:
+    ) -> "LedgerClient":
         """Return a client for one agency. Raises ``ValueError`` for an unusable key."""
+        from api.client import LedgerClient
+        from api.keys.agency_keys import own_key
+        from api.runtime.settings import Settings
+
         settings = Settings()
         return LedgerClient(
             self.url,
@@ -89,7 +93,7 @@ class AsAgency(AtNode):
     key: KeyFile = None
 
     @contextmanager
-    def client(self, *, as_json: bool = False) -> Iterator[LedgerClient]:
+    def client(self, *, as_json: bool = False) -> "Iterator[LedgerClient]":
         """Give a client, and turn an error in the block into a message and an exit code."""
         with failures(as_json), self.connect(self.agency, self.key) as client:
             yield client
@@ -102,7 +106,7 @@ class AsAgencyOrJson(AsAgency):
     as_json: AsJson = False
 
     @contextmanager
-    def client(self, *, as_json: bool = False) -> Iterator[LedgerClient]:
+    def client(self, *, as_json: bool = False) -> "Iterator[LedgerClient]":
         """Give a client, and turn an error in the block into a message and an exit code."""
         with AsAgency.client(self, as_json=as_json or self.as_json) as client:
             yield client

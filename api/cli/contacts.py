@@ -7,11 +7,9 @@ from uuid import UUID
 import typer
 from rich.markup import escape
 
-from api.cli.agencies import Address, Email, Telephone, Yes, names_of, office_of, sign
+from api.cli.agencies import Address, Email, Telephone, Yes, names_of
 from api.cli.connection import AsAgencyOrJson, asks
 from api.cli.output import fail, out, print_json
-from api.client.schemas import ContactPointDocument
-from ledger.vocabulary.registration import ContactPointEnded, ContactPointNamed
 
 app = typer.Typer(
     name="contacts",
@@ -29,6 +27,9 @@ def list_contacts(
     every: Annotated[bool, typer.Option("--all", help="Those that ended, too.")] = False,
 ) -> None:
     """List the contact points that the parties named."""
+
+    from api.cli.steps.contact_tables import contact_line
+
     with asked.client() as client:
         found = [
             one
@@ -39,7 +40,7 @@ def list_contacts(
             print_json([one.model_dump(mode="json") for one in found])
             return
         for one in found:
-            out.print(escape(_told(one)), soft_wrap=True, highlight=False)
+            out.print(escape(contact_line(one)), soft_wrap=True, highlight=False)
         if not found:
             out.print("No contact point is named.")
 
@@ -68,6 +69,10 @@ def name(
     yes: Yes = False,
 ) -> None:
     """Name a contact point of the own country, as its coordinator: an office and a function."""
+
+    from api.cli.steps.agency_acts import office_of, sign
+    from ledger.vocabulary.registration import ContactPointNamed
+
     office = office_of(address, email, telephone)
     if office is None:
         fail("give the office's --email or --telephone")
@@ -93,16 +98,10 @@ def name(
 @asks
 def end(asked: AsAgencyOrJson, contact: Contact, yes: Yes = False) -> None:
     """End a contact point of the own country."""
+
+    from api.cli.steps.agency_acts import sign
+    from ledger.vocabulary.registration import ContactPointEnded
+
     with asked.client() as client:
         act = ContactPointEnded(acted_at=datetime.now(UTC), contact=contact)
         sign(asked, client, act, f"End the contact point {contact}?", "Ended", yes=yes)
-
-
-def _told(one: ContactPointDocument) -> str:
-    reached = filter(None, (one.office.email, one.office.telephone, one.office.address))
-    until = f", ended at {one.ended_at}" if one.ended_at is not None else ""
-    rank = "deputy" if one.deputy else "contact point"
-    return (
-        f"{one.id}  {one.party} {rank}: {one.function}, {one.agency};"
-        f" {', '.join(reached)}; {', '.join(one.languages)}; since {one.since}{until}"
-    )

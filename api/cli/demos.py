@@ -7,11 +7,6 @@ from typing import Annotated
 import typer
 
 from api.cli.output import AsJson, failures
-from api.demo.play import play
-from api.demo.play_nodes import play_nodes
-from api.processes.server import log_nothing
-from api.processes.supervisor import leave_when_told
-from api.runtime.settings import Settings
 
 app = typer.Typer()
 
@@ -31,6 +26,12 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Play the story of two children through the real API, and show what each country sees."""
+
+    from api.demo.play import play
+    from api.processes.server import log_nothing
+    from api.processes.supervisor import leave_when_told
+    from api.runtime.settings import Settings
+
     log_nothing()
     leave_when_told()
     stays = sys.stdout.isatty() and not as_json if keep_running is None else keep_running
@@ -41,6 +42,12 @@ def demo(
 @app.command("demo-nodes")
 def demo_nodes(as_json: AsJson = False) -> None:
     """Play it across a ledger node and three countries' nodes, each of which fails once."""
+
+    from api.demo.play_nodes import play_nodes
+    from api.processes.server import log_nothing
+    from api.processes.supervisor import leave_when_told
+    from api.runtime.settings import Settings
+
     log_nothing()
     leave_when_told()
     with failures(as_json):

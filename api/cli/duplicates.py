@@ -1,18 +1,12 @@
 """Commands on cases of two countries that may be one person's."""
 
-from collections.abc import Iterable
 from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich import box
-from rich.table import Table
 
-from api.cli.case_tables import words
 from api.cli.connection import AsAgencyOrJson, asks
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.client.schemas import DuplicateDocument
-from api.runtime.settings import Settings
 from ledger.vocabulary.duplicates import Finding
 
 app = typer.Typer(
@@ -29,6 +23,9 @@ def listed(
     limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
 ) -> None:
     """List the duplicates, the last one found first."""
+
+    from api.cli.steps.duplicate_tables import duplicate_table
+
     with asked.client() as client:
         page = client.duplicates(limit)
         if asked.as_json:
@@ -47,6 +44,9 @@ def assess(
     finding: Annotated[Finding, typer.Argument(help="What you found out.")],
 ) -> None:
     """Say whether it is the same person; the other coordinator gets the answer."""
+
+    from api.cli.steps.duplicate_tables import duplicate_table
+
     with asked.client() as client:
         assessed = client.assess_duplicate(duplicate, finding)
         if asked.as_json:
@@ -65,8 +65,10 @@ def renew_share(
 
     The running node sends it, and all cases get new tokens: each is read once for that.
     """
+
     from api.keys.country_keys import country_keys, pair_shares
     from api.keys.log_keys import own_parties
+    from api.runtime.settings import Settings
 
     with failures(as_json):
         settings = Settings()
@@ -78,21 +80,3 @@ def renew_share(
             print_json({"country": country, "other": other})
         else:
             out.print(f"{country}'s share of the key with {other} is new.")
-
-
-def duplicate_table(duplicates: Iterable[DuplicateDocument]) -> Table:
-    """Return a table with one row for each duplicate."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("Found", "Id", "Our case", "Country", "Their case", "Agrees in", "State"):
-        table.add_column(column, overflow="fold")
-    for one in duplicates:
-        table.add_row(
-            one.found_at.strftime("%d %b %y %H:%M"),
-            str(one.id),
-            str(one.case_id),
-            one.country,
-            str(one.other_case_id or one.reference),
-            f"{', '.join(words(kind.value) for kind in one.agrees)} ({one.strength})",
-            words(one.state.value),
-        )
-    return table

@@ -1,26 +1,13 @@
 """Commands for a node whose database was put back to an older copy."""
 
-from datetime import datetime
 from getpass import getuser
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from api.cli.nodes import app, copy_from, own_copy
+from api.cli.nodes import app
 from api.cli.output import AsJson, failures, out, print_json
-from api.continuity.history_guard import accept, mark_file, troubles_of
-from api.continuity.key_faults import find
-from api.exchange.mirror_sync import HttpSource
-from api.keys.country_keys import country_keys, person_keys
-from api.keys.log_keys import own_parties
-from api.node.node import node_client
-from api.runtime.settings import Settings
-from ledger.export.export_source import ExportSource
-from ledger.replication.history_mark import OperatorDecision
-from ledger.store.database import Database
-from ledger.vault.vault import Vaults
 
 NAME = "The person who decides, for the record."
 
@@ -28,6 +15,12 @@ NAME = "The person who decides, for the record."
 @app.command()
 def history(as_json: AsJson = False) -> None:
     """Show how far the ledger had come, what the database has now, and the earlier decisions."""
+
+    from api.cli.steps.history_tables import history_table
+    from api.cli.steps.own_copies import own_copy
+    from api.continuity.history_guard import mark_file, troubles_of
+    from api.runtime.settings import Settings
+
     settings = Settings()
     with failures(as_json), own_copy(settings) as copy:
         mark = mark_file(settings).read()
@@ -53,7 +46,7 @@ def history(as_json: AsJson = False) -> None:
         if mark is None or not mark.needs_decision:
             out.print("[green]There is nothing to decide.[/]")
         if decisions:
-            out.print(_table(decisions))
+            out.print(history_table(decisions))
 
 
 @app.command("accept-history")
@@ -67,10 +60,17 @@ def accept_history(
     Complete the ledger from other nodes' copies first: events that are still missing then are lost.
     A running node records again within seconds.
     """
+
+    from api.cli.steps.history_tables import vaults_of
+    from api.cli.steps.own_copies import own_copy
+    from api.continuity.history_guard import accept, mark_file
+    from api.continuity.key_faults import find
+    from api.runtime.settings import Settings
+
     settings = Settings()
     file = mark_file(settings)
     with failures(as_json), own_copy(settings) as copy:
-        faults = find(settings.key_directory, file.read(), _vaults(settings, copy.database))
+        faults = find(settings.key_directory, file.read(), vaults_of(settings, copy.database))
         decision = accept(copy.database, copy.ledger.tree, file, faults, by or getuser(), why)
         if as_json:
             print_json(decision)
@@ -97,6 +97,13 @@ def complete(
 
     Each event is judged, and the log must have signed all of them. It may run while the node runs.
     """
+
+    from api.cli.steps.own_copies import copy_from, own_copy
+    from api.exchange.mirror_sync import HttpSource
+    from api.node.node import node_client
+    from api.runtime.settings import Settings
+    from ledger.export.export_source import ExportSource
+
     settings = Settings()
     with failures(as_json), own_copy(settings) as copy:
         before = copy.mirror.size
@@ -122,10 +129,15 @@ def restore_keys(
     as_json: AsJson = False,
 ) -> None:
     """Take in the missing data keys, and destroy again those of erased persons."""
+
+    from api.cli.steps.history_tables import vaults_of
+    from api.cli.steps.own_copies import own_copy
+    from api.runtime.settings import Settings
+
     settings = Settings()
     restored = destroyed = left = 0
     with failures(as_json), own_copy(settings) as copy:
-        for vault in _vaults(settings, copy.database):
+        for vault in vaults_of(settings, copy.database):
             missing, returned = vault.key_faults()
             if copy_of is not None:
                 restored += vault.restore_keys(copy_of / vault.party.lower(), missing)
@@ -137,25 +149,3 @@ def restore_keys(
         out.print(f"{restored} keys restored, {destroyed} of erased persons destroyed again.")
         if left:
             out.print(f"[red]{left} keys are still missing.[/] Try another copy with --from.")
-
-
-def _vaults(settings: Settings, database: Database) -> Vaults:
-    keys = country_keys(settings, own_parties(settings))
-    return Vaults(database, person_keys(settings, keys))
-
-
-def _table(decisions: tuple[OperatorDecision, ...]) -> Table:
-    table = Table("decided", "by", "why", "reached", "goes on from")
-    for one in decisions:
-        table.add_row(
-            _told(one.decided_at),
-            one.decided_by,
-            one.why,
-            str(one.seen),
-            str(one.goes_on_from.size),
-        )
-    return table
-
-
-def _told(moment: datetime) -> str:
-    return f"{moment:%d %b %Y %H:%M:%S} UTC"

@@ -7,78 +7,16 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from joserfc.jwk import OKPKey
-from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from api.cli.case_tables import agency_table
 from api.cli.connection import AsAgencyOrJson, asks
 from api.cli.key_ids import TakesKeyId
 from api.cli.output import AsJson, err, fail, failures, out, print_json
-from api.client import LedgerClient, RefusedError
-from api.client.schemas import Receipt
-from api.keys.agency_keys import key_path, own_key
-from api.runtime.settings import Settings
-from ledger.procedure.key_recovery import GRACE
-from ledger.signing.country_key import CountryPublicKey
-from ledger.signing.key_possession import grant_of, request_of
-from ledger.signing.keys import from_public, generate, key_id, save
-from ledger.system.bounded_files import read_ordinary
-from ledger.vocabulary.registration import (
-    CoordinatorKeyRecovered,
-    CountryKeyRegistered,
-    KeyChangeConfirmed,
-    KeyChangeDeclined,
-    KeyCompromised,
-    KeyRegistered,
-    KeyRequest,
-    KeyRevoked,
-)
 
 _PASSPHRASE_CHARACTERS = 16
 
 app = typer.Typer(name="keys", help="Make, register, list and revoke keys.", no_args_is_help=True)
-
-
-def read_request(file: Path, owner: str) -> KeyRequest:
-    """Read the file that an agency hands to its coordinator.
-
-    Raises ``ValueError`` for any other file.
-    """
-    try:
-        request = KeyRequest.model_validate_json(read_ordinary(file))
-    except ValidationError:
-        raise ValueError(
-            f"{file} is no public key with its proof: let {owner} write it with"
-            f" `case-ledger keys public {owner}`"
-        ) from None
-    if request.agency != owner:
-        raise ValueError(f"{file} is of {request.agency}, not of {owner}")
-    return request
-
-
-def _request(key: OKPKey, agency: str) -> KeyRequest:
-    return request_of(key, protocol=Settings().load_protocol().id, agency=agency)
-
-
-def _tell(client: LedgerClient, receipt: Receipt, done: str, as_json: bool) -> None:
-    """Print the receipt, and whether the change waits for another party."""
-    if as_json:
-        print_json(receipt)
-        return
-    out.print(done, soft_wrap=True)
-    try:
-        waits = any(one.id == receipt.action_id for one in client.key_proposals())
-    except RefusedError as error:
-        if error.problem.rule != "revoked-key":
-            raise
-        return  # it was the caller's own key, and is revoked
-    if waits:
-        out.print(
-            "[yellow]It has no effect yet[/]: a coordinator of another country must confirm it"
-            f" with `case-ledger keys confirm {receipt.action_id}`.",
-            soft_wrap=True,
-        )
+Proposal = Annotated[UUID, typer.Argument(help="As `keys proposals` lists it.")]
 
 
 @app.command()
@@ -88,12 +26,18 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Make an Ed25519 key. The private part stays in a file that only you can read."""
+
+    from api.cli.steps.key_requests import request_for
+    from api.keys.agency_keys import key_path
+    from api.runtime.settings import Settings
+    from ledger.signing.keys import generate, key_id, save
+
     with failures(as_json):
         path = file or key_path(Settings(), agency)
         key = generate()
         save(key, path)
         public = path.with_suffix(".public.json")
-        public.write_text(_request(key, agency).model_dump_json() + "\n")
+        public.write_text(request_for(key, agency).model_dump_json() + "\n")
         if as_json:
             print_json({"key_id": key_id(key), "private": str(path), "public": str(public)})
         else:
@@ -108,14 +52,22 @@ def public(
     file: Annotated[Path | None, typer.Option(help="Where the private key is kept.")] = None,
 ) -> None:
     """Print the public part of a key for the coordinator, with the proof that you hold the key."""
+
+    from api.cli.steps.key_requests import request_for
+    from api.keys.agency_keys import own_key
+    from api.runtime.settings import Settings
+
     with failures():
-        print_json(_request(own_key(Settings(), agency, file), agency))
+        print_json(request_for(own_key(Settings(), agency, file), agency))
 
 
 @app.command("list")
 @asks
 def list_keys(asked: AsAgencyOrJson) -> None:
     """List the agencies of the protocol with their keys."""
+
+    from api.cli.steps.case_tables import agency_table
+
     with asked.client() as client:
         agencies = client.agencies()
         if asked.as_json:
@@ -135,13 +87,19 @@ def register(
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
 ) -> None:
     """Register a key, as the coordinator of the agency's country."""
+
+    from api.cli.steps.key_requests import print_receipt, read_request
+    from ledger.signing.key_possession import grant_of
+    from ledger.signing.keys import from_public, key_id
+    from ledger.vocabulary.registration import KeyRegistered
+
     with asked.client() as client:
         now = datetime.now(UTC)
         request = read_request(public_key, owner)
         grant = grant_of(request, valid_from=now, valid_until=now + timedelta(days=days))
         receipt = client.append_to_registry(KeyRegistered(acted_at=now, grant=grant))
         kid = key_id(from_public(grant.key))
-        _tell(client, receipt, f"[green]Registered[/] {kid} for {owner}", asked.as_json)
+        print_receipt(client, receipt, f"[green]Registered[/] {kid} for {owner}", asked.as_json)
 
 
 @app.command(cls=TakesKeyId)
@@ -151,10 +109,14 @@ def revoke(
     kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
 ) -> None:
     """Revoke a key, as its agency or the coordinator; its earlier signatures stay valid."""
+
+    from api.cli.steps.key_requests import print_receipt
+    from ledger.vocabulary.registration import KeyRevoked
+
     with asked.client() as client:
         revoked = KeyRevoked(acted_at=datetime.now(UTC), key_id=kid)
         receipt = client.append_to_registry(revoked)
-        _tell(
+        print_receipt(
             client,
             receipt,
             f"[green]Revoked[/] {kid} at position {receipt.position}",
@@ -173,12 +135,18 @@ def compromised(
 
     The key is revoked, and the later events that it signed are marked.
     """
+
+    from api.cli.steps.key_requests import print_receipt
+    from ledger.vocabulary.registration import KeyCompromised
+
     with asked.client() as client:
         declared = KeyCompromised(
             acted_at=datetime.now(UTC), key_id=kid, since=datetime.fromisoformat(since)
         )
         receipt = client.append_to_registry(declared)
-        _tell(client, receipt, f"[green]Declared[/] at position {receipt.position}", asked.as_json)
+        print_receipt(
+            client, receipt, f"[green]Declared[/] at position {receipt.position}", asked.as_json
+        )
 
 
 @app.command()
@@ -201,37 +169,26 @@ def proposals(asked: AsAgencyOrJson) -> None:
             out.print("No change of a key waits.")
 
 
-def _settling(
-    name: str, settles: type[KeyChangeConfirmed | KeyChangeDeclined], done: str, help: str
-) -> None:
-    """Add a command that settles a change of another party's key, one way or the other."""
+@app.command()
+@asks
+def confirm(asked: AsAgencyOrJson, proposal: Proposal) -> None:
+    """Confirm a change of another party's key. Compare the thumbprint with its holder before."""
 
-    @app.command(name, help=help)
-    @asks
-    def settle(
-        asked: AsAgencyOrJson,
-        proposal: Annotated[UUID, typer.Argument(help="As `keys proposals` lists it.")],
-    ) -> None:
-        with asked.client() as client:
-            settled = settles(acted_at=datetime.now(UTC), proposal=proposal)
-            receipt = client.append_to_registry(settled)
-            _tell(
-                client, receipt, f"[green]{done}[/] at position {receipt.position}", asked.as_json
-            )
+    from api.cli.steps.key_requests import settle_change
+    from ledger.vocabulary.registration import KeyChangeConfirmed
+
+    settle_change(asked, proposal, KeyChangeConfirmed, "Confirmed")
 
 
-_settling(
-    "confirm",
-    KeyChangeConfirmed,
-    "Confirmed",
-    "Confirm a change of another party's key. Compare the thumbprint with its holder before.",
-)
-_settling(
-    "decline",
-    KeyChangeDeclined,
-    "Declined",
-    "Decline a change of another party's key, or withdraw one of your own.",
-)
+@app.command()
+@asks
+def decline(asked: AsAgencyOrJson, proposal: Proposal) -> None:
+    """Decline a change of another party's key, or withdraw one of your own."""
+
+    from api.cli.steps.key_requests import settle_change
+    from ledger.vocabulary.registration import KeyChangeDeclined
+
+    settle_change(asked, proposal, KeyChangeDeclined, "Declined")
 
 
 @app.command()
@@ -247,6 +204,13 @@ def recover(
     The coordinators of all other parties sign the same key. It counts seven days after the first of
     them did, once one of them signs it again. An act that the coordinator signs itself ends it.
     """
+
+    from api.cli.steps.key_requests import read_request
+    from ledger.procedure.key_recovery import GRACE
+    from ledger.signing.key_possession import grant_of
+    from ledger.signing.keys import from_public, key_id
+    from ledger.vocabulary.registration import CoordinatorKeyRecovered
+
     with asked.client() as client:
         now = datetime.now(UTC)
         request = read_request(public_key, owner)
@@ -274,6 +238,12 @@ def register_country(
     ] = None,
 ) -> None:
     """Register the key that others seal to, as the country's coordinator."""
+
+    from api.runtime.settings import Settings
+    from ledger.signing.country_key import CountryPublicKey
+    from ledger.system.bounded_files import read_ordinary
+    from ledger.vocabulary.registration import CountryKeyRegistered
+
     with asked.client() as client:
         if public_key is None:
             from api.keys.country_keys import country_key
@@ -301,10 +271,12 @@ def make_country_key(
     A running node seals to it from then on, and opens with all of them. Register it next
     (`keys register-country`), then seal the data keys to it (`keys reseal`).
     """
+
+    from api.cli.steps.key_requests import of_own_country
     from api.keys.country_keys import new_country_key
 
     with failures():
-        settings = _of_own_country(party)
+        settings = of_own_country(party)
         typer.echo(str(new_country_key(settings, party)))
 
 
@@ -317,10 +289,12 @@ def reseal(
 
     The node may run meanwhile. Repeating it is harmless.
     """
+
+    from api.cli.steps.key_requests import of_own_country
     from api.keys.country_keys import country_key, pair_shares, person_keys
 
     with failures(as_json):
-        settings = _of_own_country(party)
+        settings = of_own_country(party)
         held = {party: country_key(settings, party)}
         persons = person_keys(settings, held)[party].reseal()
         shares = pair_shares(settings, held)[party].reseal()
@@ -350,8 +324,11 @@ def replace_persons_keys(
     The node may run meanwhile. A run that was stopped goes on when this is run again. Backups of
     the database from before open no more: make a new one afterwards.
     """
+
+    from api.cli.steps.key_requests import of_own_country
     from api.keys.country_keys import country_key, person_keys
     from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
     from ledger.vault.data_key_rotation import replace_data_keys
 
     settings = Settings()
@@ -361,7 +338,7 @@ def replace_persons_keys(
         open_store(settings) as store,
         Progress(*columns, TimeRemainingColumn(), console=err, disable=as_json) as bar,
     ):
-        _of_own_country(party)
+        of_own_country(party)
         task = bar.add_task("Persons")
         done = replace_data_keys(
             store.owner_conninfo,
@@ -399,8 +376,10 @@ def new_passphrase(
     Stop the node first, and start it with the new CASE_LEDGER_COUNTRY_KEY_PASSPHRASE. Repeating it
     after a crash completes it.
     """
+
     from api.keys.country_keys import change_passphrase
     from api.keys.log_keys import own_parties
+    from api.runtime.settings import Settings
 
     with failures(as_json):
         settings = Settings()
@@ -428,14 +407,17 @@ def retire_country(
     Refused while the newest key is not the registered one, or a data key is sealed to an earlier
     one. Parcels that others sealed to an earlier key and that were not fetched stay closed.
     """
+
+    from api.cli.steps.key_requests import of_own_country
     from api.continuity.history_guard import mark_file
     from api.keys.country_keys import country_key, person_keys, retire_country_keys
     from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
     from ledger.application import Ledger, environment
 
     settings = Settings()
     with failures(as_json), open_store(settings) as store:
-        _of_own_country(party)
+        of_own_country(party)
         held = {party: country_key(settings, party)}
         with Ledger(environment(store.conninfo)) as ledger:
             registered = ledger.adopted().country_keys.get(party)
@@ -456,26 +438,15 @@ def retire_country(
             out.print("Destroyed: " + (", ".join(gone) or "nothing"))
 
 
-def _of_own_country(party: str) -> Settings:
-    """Return the settings if this is the node of the country.
-
-    Raises ``ValueError`` if it is not.
-    """
-    from api.keys.log_keys import own_parties
-
-    settings = Settings()
-    if party not in own_parties(settings):
-        raise ValueError(f"this is no node of {party} (CASE_LEDGER_COUNTRIES)")
-    return settings
-
-
 @app.command()
 def country(
     party: Annotated[str, typer.Argument(help="The country whose node this is, such as XK.")],
 ) -> None:
     """Print the public part of the country's key on this machine, for its coordinator."""
+
+    from api.cli.steps.key_requests import of_own_country
     from api.keys.country_keys import country_key
 
     with failures():
-        settings = _of_own_country(party)
+        settings = of_own_country(party)
         typer.echo(str(country_key(settings, party).public))

@@ -1,7 +1,6 @@
 """Commands on the transparency log: its keys, an export, receipts, a witness."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,65 +8,8 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from api.cli.connection import (
-    AsAgency,
-    AsAgencyOrJson,
-    AtNode,
-    asks,
-)
-from api.cli.named_checkpoints import published_at, read_named, tell_named
+from api.cli.connection import AsAgency, AsAgencyOrJson, AtNode, asks
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.client.bounded_answers import bounded_client
-from api.keys.log_keys import (
-    log_key,
-    new_log_key,
-    new_witness_key,
-    policy_at,
-    trusted_policy,
-    witness_key,
-    witness_keys,
-)
-from api.processes.server import log_as_json, run
-from api.processes.supervisor import leave_when_told
-from api.processes.witness_app import create_witness_app
-from api.runtime.node_database import open_store
-from api.runtime.settings import Settings
-from ledger.application import Ledger, environment
-from ledger.export.stand_alone import stand_alone_files
-from ledger.export.static_export import read_checkpoint, read_export, write_export
-from ledger.log.fingerprint import spoken
-from ledger.log.note import SignatureType, VerifierKey
-from ledger.log.policy import Policy
-from ledger.publication.publisher import published, signed
-from ledger.publication.timestamping import earliest_timestamps
-from ledger.publication.witness import Adopted, Witness
-from ledger.store.database import Database
-from ledger.store.migrate import migrate, witness_component, witness_role
-from ledger.system.bounded_files import read_ordinary
-from ledger.verification.evidence_reader import registered_keys
-from ledger.verification.policy_adoption import adopted_in, adopted_in_export
-from ledger.verification.policy_history import MAX_BYTES, policy_history
-from ledger.vocabulary.registration import LogPolicyAdopted
-
-
-def recorded_policies(url: str, sizes: Sequence[int]) -> str:
-    """Ask a node for the file of recorded policies. Raises ``httpx.TransportError``."""
-    return _of_log(url, "policies", {"size": list(sizes)})
-
-
-def _of_log(url: str, name: str, params: Mapping[str, list[int]]) -> str:
-    """Ask a node for a file of its log. Raises ``httpx.TransportError``."""
-    with bounded_client(timeout=60, limit=MAX_BYTES) as http:
-        answer = http.get(f"{url.rstrip('/')}/log/{name}", params=params)
-    if not answer.is_success:
-        fail(f"the node at {url} answers {answer.status_code} to /log/{name}")
-    return answer.text
-
-
-def adoption(ledger: Ledger) -> bytes:
-    """Return the leaf hash of the first event, the adoption of the protocol."""
-    return ledger.rows.read_hashes(0, 0, 1)[0]
-
 
 app = typer.Typer(name="log", help="The ledger as a transparency log.", no_args_is_help=True)
 witness_app = typer.Typer(name="witness", help="A party's witness.", no_args_is_help=True)
@@ -87,14 +29,23 @@ def policy(
     policy that the ledger began with. With --in-force it prints the policy that the parties adopted
     since.
     """
+
+    from api.cli.steps.log_policies import log_of
+    from api.keys.log_keys import trusted_policy
+    from api.runtime.settings import Settings
+
     with failures():
-        text = _of_log(asked.url, "policy", {}) if in_force else str(trusted_policy(Settings()))
+        text = log_of(asked.url, "policy", {}) if in_force else str(trusted_policy(Settings()))
         typer.echo(text, nl=False)
 
 
 @app.command("key")
 def show_log_key() -> None:
     """Print the verifier key of this node's log; made if there is none yet."""
+
+    from api.keys.log_keys import log_key
+    from api.runtime.settings import Settings
+
     with failures():
         typer.echo(str(log_key(Settings()).verifier))
 
@@ -102,6 +53,10 @@ def show_log_key() -> None:
 @app.command("new-key")
 def make_log_key() -> None:
     """Make another key for the log; it signs once the parties adopt a policy that names it."""
+
+    from api.keys.log_keys import new_log_key
+    from api.runtime.settings import Settings
+
     with failures():
         typer.echo(str(new_log_key(Settings()).verifier))
 
@@ -133,6 +88,13 @@ def adopt_policy(
     put it on a fork. The address --url is your own country's node, which verified the data that it
     serves.
     """
+
+    from api.cli.steps.named_checkpoints import published_at, read_named, tell_named
+    from ledger.log.policy import Policy
+    from ledger.system.bounded_files import read_ordinary
+    from ledger.verification.policy_history import MAX_BYTES
+    from ledger.vocabulary.registration import LogPolicyAdopted
+
     with asked.client() as client:
         text = read_ordinary(file, MAX_BYTES).decode("utf-8")
         Policy.parse(text)
@@ -171,6 +133,9 @@ def policies(
     With it a receipt or an export verifies by any policy that was ever in force. It comes from the
     node at --url, which needs no key; every export holds one as `policies.json`.
     """
+
+    from api.cli.steps.log_policies import recorded_policies
+
     with failures():
         text = recorded_policies(asked.url, size or [])
         if file is None:
@@ -192,6 +157,16 @@ def fingerprints(
     They are of the policy, the adoption and the root. Run it on the machine of a node whose copy
     you trust.
     """
+
+    from api.cli.steps.log_policies import adoption
+    from api.keys.log_keys import policy_at
+    from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
+    from ledger.application import Ledger, environment
+    from ledger.log.fingerprint import spoken
+    from ledger.publication.publisher import published
+    from ledger.store.database import Database
+
     settings = Settings()
     with (
         failures(as_json),
@@ -237,6 +212,19 @@ def export_log(
     It holds static files, the recorded policies, a verifier and instructions (README.md). With
     --signed it is for `witness follow`: while witnesses refuse, nothing new is published.
     """
+
+    from api.cli.steps.log_policies import adoption
+    from api.keys.log_keys import policy_at, trusted_policy
+    from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
+    from ledger.application import Ledger, environment
+    from ledger.export.stand_alone import stand_alone_files
+    from ledger.export.static_export import write_export
+    from ledger.publication.publisher import published, signed
+    from ledger.publication.timestamping import earliest_timestamps
+    from ledger.store.database import Database
+    from ledger.verification.policy_history import policy_history
+
     settings = Settings()
     columns = (TextColumn("Writing"), BarColumn(), MofNCompleteColumn())
     with (
@@ -288,6 +276,10 @@ def receipt(
 @witness_app.command("key")
 def show_key(party: Annotated[str, typer.Argument(help="The party's country code.")]) -> None:
     """Print the verifier key of a party's witness; made if there is none yet."""
+
+    from api.keys.log_keys import witness_key
+    from api.runtime.settings import Settings
+
     with failures():
         typer.echo(str(witness_key(Settings(), party).verifier))
 
@@ -297,6 +289,10 @@ def make_witness_key(
     party: Annotated[str, typer.Argument(help="The party's country code.")],
 ) -> None:
     """Make another key for a witness; it cosigns once a policy that names it is in force."""
+
+    from api.keys.log_keys import new_witness_key
+    from api.runtime.settings import Settings
+
     with failures():
         typer.echo(str(new_witness_key(Settings(), party).verifier))
 
@@ -322,6 +318,15 @@ def follow(
     astray, this resets it: it goes back to the verified events, and keeps the forged note as
     evidence. It may run while the witness serves.
     """
+
+    from api.cli.steps.log_policies import adoption_here, adoption_in_export
+    from api.keys.log_keys import witness_keys
+    from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
+    from ledger.publication.witness import Witness
+    from ledger.store.database import Database
+    from ledger.store.migrate import migrate, witness_component, witness_role
+
     settings, code = Settings(), party.upper()
     with failures(as_json), open_store(settings) as store:
         if ledger_from is not None:
@@ -329,9 +334,9 @@ def follow(
             first = adopted or settings.adoption
             if first is None:
                 fail("name the adoption's hash that the parties compared: --adoption HASH")
-            decided = _adopted_in_export(ledger_from, bytes.fromhex(first))
+            decided = adoption_in_export(ledger_from, bytes.fromhex(first))
         else:
-            decided = _adopted_here(store.conninfo)
+            decided = adoption_here(store.conninfo)
         with Database(store.conninfo) as database:
             signer, *later = witness_keys(settings, code)
             witness = Witness(database, code, signer, lambda _: (), also=later)
@@ -357,21 +362,6 @@ def follow(
             )
 
 
-def _adopted_in_export(directory: Path, first: bytes) -> Adopted:
-    keys = registered_keys(read_export(directory))
-    return adopted_in_export(
-        lambda: read_export(directory), keys, read_checkpoint(directory), first
-    )
-
-
-def _adopted_here(conninfo: str) -> Adopted:
-    with Ledger(environment(conninfo)) as ledger, Database(conninfo) as database:
-        last = signed(database)
-        if last is None:
-            fail("there are no signed events here; name an export with --from")
-        return adopted_in(ledger.registry(), last[0], ledger.tree())
-
-
 @witness_app.command("serve")
 def serve_witness(
     party: Annotated[str, typer.Argument(help="The party whose witness it is.")],
@@ -386,6 +376,18 @@ def serve_witness(
     Once it follows an adopted policy (`witness follow`), that policy's log keys count and --log
     does not.
     """
+
+    from api.keys.log_keys import witness_keys
+    from api.processes.server import log_as_json, run
+    from api.processes.supervisor import leave_when_told
+    from api.processes.witness_app import create_witness_app
+    from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
+    from ledger.log.note import SignatureType, VerifierKey
+    from ledger.publication.witness import Witness
+    from ledger.store.database import Database
+    from ledger.store.migrate import migrate, witness_component, witness_role
+
     log_as_json()
     leave_when_told()
     settings = Settings().listening_on(host, port)

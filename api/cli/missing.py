@@ -1,39 +1,11 @@
 """What a vault lacks by the ledger: a command, and the table that `verify vault` shows too."""
 
-from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from api.cli.nodes import app
 from api.cli.output import AsJson, failures, out, print_json
-from api.keys.log_keys import own_parties
-from api.runtime.node_database import open_store
-from api.runtime.settings import Settings
-from ledger.store.database import Database
-from ledger.vault.missing_disclosures import MissingPart, MissingParts
-from ledger.vault.required_disclosures import FieldPart, MissingReason
-from ledger.vocabulary.action import LedgerModel
-
-_PAGE = 500
-_FIELDS = {
-    FieldPart.OWN: "its own agency's",
-    FieldPart.CASE: "`case` fields of {}",
-    FieldPart.RELEASED: "released by {}",
-}
-_WHY = {
-    MissingReason.NOT_RECEIVED: "never came in, or its entry of the inventory is gone",
-    MissingReason.ROW_GONE: "the row is gone, or does not hold",
-    MissingReason.KEY_MISSING: "the person's data key is missing",
-}
-
-
-class VaultMissing(LedgerModel):
-    """What one country's vault lacks."""
-
-    country: str
-    missing: tuple[MissingPart, ...]
 
 
 @app.command()
@@ -51,6 +23,14 @@ def missing(
 
     The running node compares all the time. `case-ledger verify vault` compares now.
     """
+
+    from api.cli.steps.missing_tables import VaultMissing, all_missing, missing_table
+    from api.keys.log_keys import own_parties
+    from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
+    from ledger.store.database import Database
+    from ledger.vault.missing_disclosures import MissingParts
+
     settings = Settings()
     with failures(as_json), open_store(settings) as store, Database(store.conninfo) as database:
         own = own_parties(settings)
@@ -63,7 +43,8 @@ def missing(
             for table in tables.values():
                 table.ask_again()
         found = [
-            VaultMissing(country=one, missing=tuple(_all(table))) for one, table in tables.items()
+            VaultMissing(country=one, missing=tuple(all_missing(table)))
+            for one, table in tables.items()
         ]
         if as_json:
             print_json([one.model_dump(mode="json") for one in found])
@@ -73,45 +54,3 @@ def missing(
                 out.print(missing_table(one.country, one.missing))
             else:
                 out.print(f"[green]The vault of {one.country} has all that it must hold.[/]")
-
-
-def missing_table(country: str, parts: Iterable[MissingPart]) -> Table:
-    """Return a table of what a vault lacks, one row for each part of an action's fields."""
-    table = Table(
-        "Case", "Action", "Kind", "Fields", "MissingReason", "Should have it", "Since", "Asked"
-    )
-    table.title = f"[yellow]Missing in the vault of {country}[/]"
-    for one in parts:
-        count = "an unknown number" if one.fields is None else str(one.fields)
-        table.add_row(
-            str(one.case_id),
-            str(one.action),
-            one.kind,
-            f"{count}, {_FIELDS[one.part].format(one.origin)}",
-            _WHY[one.why],
-            ", ".join((country, *one.holders)),
-            f"{one.since:%d %b %Y %H:%M} UTC",
-            _asked(one),
-        )
-    return table
-
-
-def _asked(one: MissingPart) -> str:
-    if one.lost_at is not None:
-        return f"[red]lost: nobody has it any more ({one.lost_at:%d %b %Y})[/]"
-    return "\n".join(
-        f"{asked.country}: "
-        + (
-            f"answered {asked.answered_at:%d %b %Y %H:%M}"
-            if asked.answered_at is not None
-            else f"asked {asked.times} times, last {asked.asked_at:%d %b %Y %H:%M}"
-        )
-        for asked in one.asked
-    )
-
-
-def _all(parts: MissingParts) -> Iterator[MissingPart]:
-    after: MissingPart | None = None
-    while page := parts.page(_PAGE, after=after):
-        yield from page
-        after = page[-1]

@@ -1,41 +1,13 @@
 """`case-ledger node init`: the guided set-up of a ledger node or of a country's node."""
 
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import platformdirs
 import typer
-from pydantic import ValidationError
-from rich.markup import escape
-from rich.table import Table
 
 from api.cli.nodes import app
-from api.cli.output import AsJson, fail, failures, out, print_json
-from api.node.setting_up.checks import Check, CheckLevel, check_machine, directory_is_usable
-from api.node.setting_up.hand_over import (
-    CountryHandOver,
-    LedgerHandOver,
-    read_hand_over,
-    read_key_request,
-)
-from api.node.setting_up.sides import (
-    LEDGER,
-    Adopter,
-    SetUpResult,
-    SideDirectory,
-    advance_country,
-    advance_ledger,
-    load,
-)
-from api.runtime.settings import Settings
-from ledger.procedure.protocol import COORDINATOR, Protocol
-from ledger.signing import keys
-
-_ATTEMPTS = 3
-_COLOURS = {CheckLevel.OK: "green", CheckLevel.WARNING: "yellow", CheckLevel.FAILED: "bold red"}
+from api.cli.output import AsJson, fail, failures
 
 
 @app.command()
@@ -93,9 +65,24 @@ def init(
     values that it needs at a terminal; elsewhere name them by options. At its end it prints the
     next steps.
     """
+
+    from api.cli.steps.node_setup import (
+        adopter_of,
+        ask_address,
+        choose_directory,
+        choose_party,
+        show_checks,
+        show_side,
+        take_in,
+    )
+    from api.node.setting_up.checks import CheckLevel, check_machine, directory_is_usable
+    from api.node.setting_up.hand_over import read_key_request
+    from api.node.setting_up.sides import SideDirectory, advance_country, advance_ledger, load
+    from ledger.procedure.protocol import COORDINATOR
+
     is_asking = sys.stdin.isatty() and not as_json
     with failures(as_json):
-        place = SideDirectory(_directory(directory, side, is_asking))
+        place = SideDirectory(choose_directory(directory, side, is_asking))
         usable = directory_is_usable(place.directory)
         if usable.level is CheckLevel.FAILED:
             fail(usable.said)
@@ -110,28 +97,28 @@ def init(
         }
         values |= {name: value for name, value in given.items() if value is not None}
         agreed = place.settings(values).load_protocol()
-        party = _party(side, agreed)
+        party = choose_party(side, agreed)
         values.setdefault("host", "127.0.0.1")
         values.setdefault("port", "8420")
         values["data_directory"] = str(place.directory)
         values["countries"] = "[]" if party is None else f'["{party}"]'
-        where = _address(place, side, address, is_asking)
+        where = ask_address(place, side, address, is_asking)
         if party is None:
             values.setdefault("ledger_origin", f"{where.partition('//')[2]}/{agreed.id}")
         elif origin is not None:
             fail("the log's name comes from the ledger node's file; leave --origin out")
-        _take_in(place, agreed, party, received or [], compared or [], is_asking)
+        take_in(place, agreed, party, received or [], compared or [], is_asking)
         of_ledger = place.accepted.ledger if party is not None else None
         checks = check_machine(
             place.settings(values), where, of_ledger.address if of_ledger is not None else None
         )
-        _show_checks(checks, as_json)
+        show_checks(checks, as_json)
         if failed := [one.said for one in checks if one.level is CheckLevel.FAILED]:
             fail("; ".join(failed) + ". Nothing was set up; put this right and run it again")
         if party is None:
             if coordinator:
                 fail("--coordinator belongs to a country's side; each country names its own")
-            adopter = _adopter(agreed, adopt_as, key, years)
+            adopter = adopter_of(agreed, adopt_as, key, years)
             outcome = advance_ledger(place, values, where, adopter)
         else:
             if adopt_as is not None:
@@ -140,159 +127,4 @@ def init(
                 read_key_request(path, agreed, party, COORDINATOR) for path in coordinator or []
             ]
             outcome = advance_country(place, party, values, where, requests)
-        _show(side, outcome, checks, as_json)
-
-
-def _directory(named: Path | None, side: str, is_asking: bool) -> Path:
-    if named is None and (known := os.environ.get("CASE_LEDGER_DATA_DIRECTORY")):
-        named = Path(known)  # the settings of an earlier run are in the environment
-    if named is None and is_asking:
-        suggested = platformdirs.user_data_path("case-ledger") / side.lower()
-        named = Path(typer.prompt("Directory for keys, settings and data", str(suggested)))
-    if named is None:
-        fail("name the directory of this node: --directory DIR")
-    return named.resolve()
-
-
-def _party(side: str, protocol: Protocol) -> str | None:
-    """Return the country's code, or ``None`` for the ledger node's side."""
-    if side.lower() == LEDGER:
-        return None
-    if side.upper() in protocol.party_codes:
-        return side.upper()
-    codes = ", ".join(sorted(protocol.party_codes))
-    raise ValueError(f"{side} is neither `ledger` nor one of {codes}")
-
-
-def _address(place: SideDirectory, side: str, named: str | None, is_asking: bool) -> str:
-    """Return the address of this node: the one that is named, or that of an earlier run."""
-    own = place.own_file(side)
-    before = read_hand_over(own).address if own.exists() else None
-    if named is None and before is None and is_asking:
-        named = typer.prompt("Address at which the other nodes reach this one (https://…)")
-    found = (named or before or "").rstrip("/")
-    if not found:
-        fail("name the address at which the other nodes reach this one: --address https://…")
-    try:
-        return Settings(public_url=found).public_url or found
-    except ValidationError:
-        fail(f"{found} is no address: write scheme, host and port alone, such as https://a.example")
-
-
-def _take_in(
-    place: SideDirectory,
-    protocol: Protocol,
-    party: str | None,
-    received: Sequence[Path],
-    compared: Sequence[str],
-    is_asking: bool,
-) -> None:
-    """Accept other sides' files whose fingerprints were compared by telephone."""
-    digits = {"".join(one.split()) for one in compared}
-    read = [(path, read_hand_over(path)) for path in received]
-    for path, one in read:
-        _check_side(path, one, protocol, party)
-    accepted = place.accepted
-    before = accepted.ledger
-    for path, one in read:
-        if isinstance(one, LedgerHandOver) and before is not None:
-            fixed = (before.origin, before.log_key)
-            if (one.origin, one.log_key) != fixed:
-                fail(
-                    f"{path} names another log than the file that you accepted before"
-                    f" ({before.origin}): ask the ledger node's side; a log is not exchanged here"
-                )
-        if accepted.has(one) or "".join(one.fingerprint.split()) in digits:
-            continue
-        whose = f"{one.party}'s node" if isinstance(one, CountryHandOver) else "the ledger node"
-        if not is_asking:
-            fail(
-                f"{path} is not accepted yet: call the operator of {whose}, let them read out the"
-                " fingerprint of their file, and name what you hear with --compared. The digits"
-                " that you named so far are not those of this file"
-            )
-        out.print(
-            f"{escape(str(path))} is the file of {whose}. Call its operator at a number that you"
-            " know, and let them read out the fingerprint of their file.",
-            highlight=False,
-            soft_wrap=True,
-        )
-        if not _typed(one.fingerprint):
-            fail(f"{path} is not accepted: the other side made another file, or it was changed")
-    for _, one in read:
-        accepted.keep(one)
-
-
-def _typed(fingerprint: str) -> bool:
-    """Ask for the digits that the other person reads out.
-
-    They are not shown, so that nobody agrees without hearing them.
-    """
-    for _ in range(_ATTEMPTS):
-        heard = typer.prompt("The 40 digits that you hear")
-        if "".join(heard.split()) == "".join(fingerprint.split()):
-            out.print("[green]They are those of the file.[/]")
-            return True
-        out.print("[red]They differ from those of the file.[/] Listen again, group by group.")
-    return False
-
-
-def _check_side(
-    path: Path, one: LedgerHandOver | CountryHandOver, protocol: Protocol, party: str | None
-) -> None:
-    one.check(protocol)
-    if party is None and not isinstance(one, CountryHandOver):
-        fail(f"{path} is the ledger node's own file; name the countries' files here")
-    if party is not None and not isinstance(one, LedgerHandOver):
-        fail(f"{path} is a country's file; name the ledger node's file here")
-
-
-def _adopter(
-    protocol: Protocol, agency: str | None, key: Path | None, years: int
-) -> Adopter | None:
-    if agency is None:
-        if key is not None:
-            fail("--key is the key of the coordinator that --adopt-as names")
-        return None
-    known = protocol.agencies_by_id.get(agency)
-    if known is None or known.role != COORDINATOR:
-        fail(f"{agency} is no coordinator of the protocol")
-    if key is None:
-        fail(f"name the private key of {agency}: --key {agency}.jwk")
-    return Adopter(agency, keys.load(key), years)
-
-
-def _show_checks(checks: Sequence[Check], as_json: bool) -> None:
-    if as_json:
-        return
-    table = Table("what", "", "found", box=None, pad_edge=False)
-    for one in checks:
-        table.add_row(one.name, f"[{_COLOURS[one.level]}]{one.level}[/]", escape(one.said))
-    out.print(table)
-
-
-def _show(side: str, outcome: SetUpResult, checks: Sequence[Check], as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "side": side,
-                "complete": outcome.is_complete,
-                "settings": str(outcome.settings_file),
-                "hand_over": str(outcome.own_file),
-                "fingerprint": outcome.fingerprint,
-                "checks": [
-                    {"name": one.name, "level": one.level, "said": one.said} for one in checks
-                ],
-                "next": list(outcome.next),
-            }
-        )
-        return
-    out.print()
-    out.print(f"Settings: {outcome.settings_file}", soft_wrap=True, highlight=False)
-    out.print(f"To hand over: {outcome.own_file}", soft_wrap=True, highlight=False)
-    out.print(f"Its fingerprint: [bold]{outcome.fingerprint}[/]", highlight=False)
-    out.print("\n[bold]What comes next[/]")
-    for one in outcome.next:
-        is_command = one.startswith(("case-ledger ", "set -a", "CASE_LEDGER_"))
-        indent = "    " if is_command else ""
-        out.print(f"{indent}{escape(one)}", soft_wrap=True, highlight=False)
+        show_side(side, outcome, checks, as_json)

@@ -1,34 +1,13 @@
 """Commands on a node: what it found, and how its copy becomes the ledger."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 from rich.panel import Panel
-from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.client.bounded_answers import bounded_client
-from api.exchange.mirror_sync import HttpSource
-from api.keys.log_keys import log_keys, trusted_policy
-from api.node.node import node_client
-from api.runtime.node_database import NodeDatabase, open_store
-from api.runtime.settings import Settings
-from api.workers.clock_watch import ClockWatch
-from ledger.application import Ledger, environment
-from ledger.replication.event_source import MirrorSource, SourceError
-from ledger.replication.failover import only_prepare
-from ledger.replication.failover import take_over as record_takeover
-from ledger.replication.false_decisions import FalseDecisions
-from ledger.replication.mirror import DivergedError, Mirror
-from ledger.store.database import Database
-from ledger.system.bounded_files import read_ordinary
 
-_HEALTH_BYTES = 64 * 1024
 app = typer.Typer(name="node", help="A node: what it found, and its history.", no_args_is_help=True)
 
 
@@ -44,6 +23,11 @@ def evidence(
 
     A third party verifies a written decision with `case-ledger verify decision`.
     """
+
+    from api.cli.steps.own_copies import own_copy
+    from api.runtime.settings import Settings
+    from ledger.replication.false_decisions import FalseDecisions
+
     with failures(as_json), own_copy(Settings()) as copy:
         found = copy.mirror.evidence()
         false = FalseDecisions(copy.database).all()
@@ -104,6 +88,11 @@ def settle(
 
     False decisions are settled too: the trouble that names them ends.
     """
+
+    from api.cli.steps.own_copies import own_copy
+    from api.runtime.settings import Settings
+    from ledger.replication.false_decisions import FalseDecisions
+
     with failures(as_json), own_copy(Settings()) as copy:
         count = copy.mirror.settle(why) + FalseDecisions(copy.database).settle(why)
         if as_json:
@@ -131,9 +120,20 @@ def take_over(
     Run it with the node stopped. Copy from every other country's node first: no event that any
     party has seen may be lost. Then start `serve` without CASE_LEDGER_LEDGER_URL.
     """
+
+    from api.cli.steps.own_copies import answers, copy_from, own_copy
+    from api.exchange.mirror_sync import HttpSource
+    from api.keys.log_keys import log_keys
+    from api.node.node import node_client
+    from api.runtime.settings import Settings
+    from api.workers.clock_watch import ClockWatch
+    from ledger.replication.failover import only_prepare
+    from ledger.replication.failover import take_over as record_takeover
+    from ledger.system.bounded_files import read_ordinary
+
     settings = Settings()
     with failures(as_json), own_copy(settings) as copy:
-        if not although_it_answers and _answers(settings.ledger_url):
+        if not although_it_answers and answers(settings.ledger_url):
             fail("the ledger node still answers: two ledgers would grow apart; stop it first")
         watch = ClockWatch.of(settings, copy.database)
         for url in also_from or []:
@@ -162,55 +162,3 @@ def take_over(
                 f"[green]This node has the ledger:[/] {copy.mirror.size} events, the decision at "
                 f"position {last}. Start `case-ledger serve` without CASE_LEDGER_LEDGER_URL."
             )
-
-
-@dataclass(frozen=True, slots=True)
-class OwnCopy:
-    """This node's ledger or copy of it, and what copies into it."""
-
-    store: NodeDatabase
-    database: Database
-    ledger: Ledger
-    mirror: Mirror
-
-
-@contextmanager
-def own_copy(settings: Settings) -> Iterator[OwnCopy]:
-    """Open this node's copy of the ledger, while the node itself need not run."""
-    with (
-        open_store(settings) as store,
-        Ledger(environment(store.conninfo)) as ledger,
-        Database(store.conninfo) as database,
-    ):
-        yield OwnCopy(store, database, ledger, Mirror(ledger, database, trusted_policy(settings)))
-
-
-def copy_from(mirror: Mirror, source: MirrorSource, as_json: bool) -> None:
-    """Copy the events that a source has and this copy lacks.
-
-    Prints the reason and exits if it cannot.
-    """
-    columns = (SpinnerColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=out, disable=as_json, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        try:
-            while mirror.step(source):
-                progress.update(task, description=f"{mirror.size} events, from {source.name}")
-        except ConnectionError as error:
-            fail(f"{source.name} does not answer ({error}); leave it out only if it is lost too")
-        except SourceError as error:
-            if mirror.size == 0:
-                fail(f"{source.name}: {error}")
-            # It has less than is here already: nothing to copy.
-        except DivergedError as error:
-            fail(f"{source.name}: {error}; see `case-ledger node evidence`")
-
-
-def _answers(url: str | None) -> bool:
-    if url is None:
-        return False
-    try:
-        with bounded_client(timeout=5, limit=_HEALTH_BYTES, seconds=5) as http:
-            return http.get(f"{url}/health").is_success
-    except httpx.TransportError:
-        return False

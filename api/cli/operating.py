@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from psycopg.conninfo import conninfo_to_dict
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,25 +14,7 @@ from rich.progress import (
 )
 
 from api.cli.connection import KeyFile
-from api.cli.keys import read_request
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.continuity.lost_keys import check_none_lost
-from api.keys.agency_keys import own_key
-from api.keys.country_keys import country_keys
-from api.keys.log_keys import own_parties
-from api.node.agreed_protocol import with_agreed_protocol
-from api.node.node import check_settings, own_key_names
-from api.processes.server import log_as_json, tls_context
-from api.processes.server import serve as run_server
-from api.processes.supervisor import leave_when_told
-from api.runtime import disk
-from api.runtime.node_database import check_migrated, open_store
-from api.runtime.schema import migrate_all
-from api.runtime.settings import Settings
-from api.services.adoption import adopt_protocol
-from ledger.signing.key_possession import request_of
-from projections.tables.all_views import VIEWS
-from projections.upkeep.rebuild import rebuild_views
 
 app = typer.Typer()
 
@@ -44,6 +25,22 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
     """Serve the ledger: answer requests, and do a node's work in a process beside."""
+
+    from psycopg.conninfo import conninfo_to_dict
+
+    from api.continuity.lost_keys import check_none_lost
+    from api.keys.country_keys import country_keys
+    from api.keys.log_keys import own_parties
+    from api.node.agreed_protocol import with_agreed_protocol
+    from api.node.node import check_settings, own_key_names
+    from api.processes.server import log_as_json, tls_context
+    from api.processes.server import serve as run_server
+    from api.processes.supervisor import leave_when_told
+    from api.runtime import disk
+    from api.runtime.node_database import check_migrated, open_store
+    from api.runtime.schema import migrate_all
+    from api.runtime.settings import Settings
+
     log_as_json()
     leave_when_told()
     with failures():
@@ -80,6 +77,12 @@ def migrate(
     as_json: AsJson = False,
 ) -> None:
     """Bring the database up to date, as its owner."""
+
+    from api.node.agreed_protocol import with_agreed_protocol
+    from api.runtime.node_database import open_store
+    from api.runtime.schema import migrate_all
+    from api.runtime.settings import Settings
+
     settings = Settings()
     with failures(as_json), open_store(settings) as store:
         settings = with_agreed_protocol(settings, store.owner_conninfo)
@@ -107,6 +110,14 @@ def adopt(
 
     The parties compare the leaf hash that this prints: it is what they all trust.
     """
+
+    from api.cli.steps.key_requests import read_request
+    from api.keys.agency_keys import own_key
+    from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
+    from api.services.adoption import adopt_protocol
+    from ledger.signing.key_possession import request_of
+
     settings = Settings()
     if settings.ledger_url is not None:
         fail("a country's node copies the adoption; adopt on the ledger node")
@@ -130,12 +141,19 @@ def adopt(
 @app.command()
 def rebuild(
     name: Annotated[
-        str | None, typer.Argument(help=f"The view: {', '.join(VIEWS)}; none for all.")
+        str | None,
+        typer.Argument(help="The view: case_views, audit_trail or obligations. [default: all]"),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every view, in one pass.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rebuild views beside the live ones, and swap them in."""
+
+    from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
+    from projections.tables.all_views import VIEWS
+    from projections.upkeep.rebuild import rebuild_views
+
     if name is not None and every:
         fail("name one view, or say --all")
     names = tuple(VIEWS) if name is None else (name,)

@@ -4,18 +4,18 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import httpx
 import typer
-from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from api.client import RefusedError, WaitingError
-from api.client.schemas.problem import ProblemDetails
-from ledger.refusals import OperatorError, Refusal
+if TYPE_CHECKING:
+    import httpx
+    from pydantic import BaseModel
+
+    from api.client.schemas.problem import ProblemDetails
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -26,9 +26,12 @@ out = Console()
 err = Console(stderr=True)
 
 
-def print_json(content: BaseModel | list[Any] | dict[str, Any]) -> None:
+def print_json(content: "BaseModel | list[Any] | dict[str, Any]") -> None:
     """Print one JSON document on standard output, without colour and wrapping."""
-    typer.echo(content.model_dump_json() if isinstance(content, BaseModel) else json.dumps(content))
+    if isinstance(content, list | dict):
+        typer.echo(json.dumps(content))
+    else:
+        typer.echo(content.model_dump_json())
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -38,7 +41,7 @@ def fail(message: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
-def show_problem(problem: ProblemDetails) -> Panel:
+def show_problem(problem: "ProblemDetails") -> Panel:
     """Return a panel that shows a refusal to people."""
     lines = [escape(problem.detail or problem.title), f"[dim]rule[/] {problem.rule}"]
     if problem.field:
@@ -46,7 +49,7 @@ def show_problem(problem: ProblemDetails) -> Panel:
     return Panel("\n".join(lines), title=f"Refused: {problem.title}", border_style="red")
 
 
-def _asked(error: httpx.TransportError) -> str:
+def _asked(error: "httpx.TransportError") -> str:
     """Return scheme, host and port that the request went to, without its path."""
     try:
         url = error.request.url
@@ -63,13 +66,27 @@ def failures(as_json: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except RefusedError as error:
+    except Exception as error:
+        _explain(error, as_json)
+        raise
+
+
+def _explain(error: Exception, as_json: bool) -> None:
+    """Print what a known error means, and exit. Return for any other error."""
+    # An error of these libraries is raised only if they are loaded; help does not load them.
+    import httpx
+    from pydantic import ValidationError
+
+    from api.client import RefusedError, WaitingError
+    from ledger.refusals import OperatorError, Refusal
+
+    if isinstance(error, RefusedError):
         if as_json:
             typer.echo(error.problem.model_dump_json(exclude_none=True), err=True)
         else:
             err.print(show_problem(error.problem))
         raise typer.Exit(2) from None
-    except WaitingError as error:
+    if isinstance(error, WaitingError):
         if as_json:
             print_json(error.outcome)
         else:
@@ -79,23 +96,21 @@ def failures(as_json: bool = False) -> Iterator[None]:
                 soft_wrap=True,
             )
         raise typer.Exit(OUTCOME_UNKNOWN) from None
-    except Refusal as refusal:
-        refused = f"[red]Refused[/] ({refusal.rule}): {escape(refusal.message)}"
+    if isinstance(error, Refusal):
+        refused = f"[red]Refused[/] ({error.rule}): {escape(error.message)}"
         err.print(refused, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
-    except httpx.TransportError as error:
+    if isinstance(error, httpx.TransportError):
         fail(
             f"the node at {_asked(error)} does not answer ({type(error).__name__}). Is "
             "`case-ledger serve` running there? Name another address with --url or CASE_LEDGER_URL."
         )
-    except ValidationError as error:
+    if isinstance(error, ValidationError):
         wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         fail("; ".join(wrong))
-    except (OperatorError, ValueError, OSError) as error:
+    if isinstance(error, OperatorError | ValueError | OSError):
         fail(str(error))
-    except Exception as error:
-        if not isinstance(error, _database_errors()):
-            raise
+    if isinstance(error, _database_errors()):
         # Its message may hold a value; its class and code do not.
         code = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None)
         named = f"{type(error).__name__}{f', {code}' if code else ''}"

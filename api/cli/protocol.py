@@ -1,33 +1,16 @@
 """Commands on the agreement: read it, compare texts, propose an amendment, accept or decline it."""
 
 import json
-from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import typer
-from pydantic import ValidationError
-from rich.markup import escape
-from rich.table import Table
 
 from api.cli.connection import AsAgencyOrJson, asks
-from api.cli.named_checkpoints import published_at, read_named, tell_named
 from api.cli.output import fail, out, print_json
-from api.client import LedgerClient
-from api.client.schemas import AmendmentDocument, ProtocolVersionDocument, Receipt
-from api.client.schemas.personal import Language
-from api.paper.protocol_changes import sentences
-from api.paper.subject_access.wording import wording
-from ledger.procedure.amendments import AmendmentState, text_digest, text_of
-from ledger.procedure.protocol import Protocol, check_known, load_protocol
-from ledger.procedure.protocol_changes import ProtocolChange, changes
-from ledger.vocabulary.registration import (
-    AmendmentAccepted,
-    AmendmentDeclined,
-    AmendmentProposed,
-)
 
 app = typer.Typer(
     name="protocol",
@@ -36,7 +19,8 @@ app = typer.Typer(
 )
 Proposal = Annotated[UUID, typer.Argument(help="The proposal's id, as `protocol history` has it.")]
 InLanguage = Annotated[
-    Language, typer.Option("--language", "-l", help="Of the sentences: en, sq or cnr.")
+    Literal["sq", "cnr", "en"],
+    typer.Option("--language", "-l", help="Of the sentences: en, sq or cnr."),
 ]
 Yes = Annotated[
     bool, typer.Option("--yes", "-y", help="Sign without asking, after the text was shown.")
@@ -56,25 +40,35 @@ def show(
     ] = False,
 ) -> None:
     """Show the version in force, another version, or a proposed text."""
+
+    from api.cli.steps.amendment_tables import (
+        amendment_with,
+        read_text,
+        show_amendment,
+        show_parties,
+        show_version,
+        version_of,
+    )
+
     with asked.client() as client:
         if proposal is not None:
-            amendment = _amendment(client, proposal)
+            amendment = amendment_with(client, proposal)
             if text:
                 _print_text(amendment.text)
             elif asked.as_json:
                 print_json(amendment)
             else:
-                _show_amendment(amendment)
-                _summary(_read(amendment.text))
+                show_amendment(amendment)
+                show_parties(read_text(amendment.text))
             return
-        found = _version(client.protocol_versions(), version)
+        found = version_of(client.protocol_versions(), version)
         if text:
             _print_text(found.text)
         elif asked.as_json:
             print_json(found)
         else:
-            _show_version(found)
-            _summary(_read(found.text))
+            show_version(found)
+            show_parties(read_text(found.text))
 
 
 @app.command()
@@ -91,6 +85,11 @@ def diff(
     language: InLanguage = "en",
 ) -> None:
     """Say in sentences which rights, deadlines and access a text of the protocol changes."""
+
+    from api.cli.steps.amendment_tables import amendment_with, read_text, tell_changes, version_of
+    from ledger.procedure.protocol import load_protocol
+    from ledger.procedure.protocol_changes import changes
+
     with asked.client() as client:
         if (file is None) is (proposal is None):
             fail("name a protocol file, or --proposal with a proposal's id")
@@ -98,10 +97,10 @@ def diff(
         if file is not None:
             text, base = load_protocol(file), against
         else:
-            amendment = _amendment(client, _given(proposal))
-            text, base = _read(amendment.text), against or amendment.version - 1
-        before = versions[-1] if base is None else _version(versions, base)
-        _tell_changes(changes(_read(before.text), text), before.version, language, asked.as_json)
+            amendment = amendment_with(client, _given(proposal))
+            text, base = read_text(amendment.text), against or amendment.version - 1
+        before = versions[-1] if base is None else version_of(versions, base)
+        tell_changes(changes(read_text(before.text), text), before.version, language, asked.as_json)
 
 
 @app.command()
@@ -125,12 +124,19 @@ def propose(
 
     It is in force once the coordinator of every party has accepted it, and not before the day.
     """
+
+    from api.cli.steps.amendment_tables import read_text, tell_changes, tell_receipt
+    from ledger.procedure.amendments import text_digest, text_of
+    from ledger.procedure.protocol import load_protocol
+    from ledger.procedure.protocol_changes import changes
+    from ledger.vocabulary.registration import AmendmentProposed
+
     with asked.client() as client:
         protocol = load_protocol(file)
         newest = client.protocol_versions()[-1]
-        found = changes(_read(newest.text), protocol)
+        found = changes(read_text(newest.text), protocol)
         if not asked.as_json:
-            _tell_changes(found, newest.version, language, asked.as_json)
+            tell_changes(found, newest.version, language, asked.as_json)
         text = text_of(protocol)
         digest = text_digest(text)
         _confirm(f"Propose this text (SHA-256 {digest}) for {asked.agency}?", yes or asked.as_json)
@@ -143,7 +149,7 @@ def propose(
         )
         receipt = client.append_to_registry(act)
         said = f"Proposed as {receipt.action_id}. The other parties accept or decline it."
-        _tell_receipt(client, receipt, said, asked.as_json)
+        tell_receipt(client, receipt, said, asked.as_json)
 
 
 @app.command()
@@ -168,16 +174,30 @@ def accept(
     among them, so that nobody can put it on a fork. The address --url is your own country's node,
     which verified the data that it serves.
     """
+
+    from api.cli.steps.amendment_tables import (
+        amendment_with,
+        checked_digest,
+        read_text,
+        show_amendment,
+        tell_changes,
+        tell_receipt,
+        version_of,
+    )
+    from api.cli.steps.named_checkpoints import published_at, read_named, tell_named
+    from ledger.procedure.protocol_changes import changes
+    from ledger.vocabulary.registration import AmendmentAccepted
+
     with asked.client() as client:
-        amendment = _amendment(client, proposal)
-        found = _checked_digest(amendment)
+        amendment = amendment_with(client, proposal)
+        found = checked_digest(amendment)
         if digest is not None and digest.lower() != found:
             fail(f"the node's text has the SHA-256 {found}, not {digest}: do not accept it")
-        base = _version(client.protocol_versions(), amendment.version - 1)
+        base = version_of(client.protocol_versions(), amendment.version - 1)
         if not asked.as_json:
-            _show_amendment(amendment)
-            told = changes(_read(base.text), _read(amendment.text))
-            _tell_changes(told, base.version, language, asked.as_json)
+            show_amendment(amendment)
+            told = changes(read_text(base.text), read_text(amendment.text))
+            tell_changes(told, base.version, language, asked.as_json)
         if checkpoint is None:
             named = published_at(client, amendment.proposed_at)
         else:
@@ -189,7 +209,7 @@ def accept(
             acted_at=datetime.now(UTC), proposal=proposal, digest=found, checkpoint=named
         )
         receipt = client.append_to_registry(act)
-        _tell_receipt(client, receipt, "Accepted.", asked.as_json, proposal)
+        tell_receipt(client, receipt, "Accepted.", asked.as_json, proposal)
 
 
 @app.command()
@@ -202,13 +222,17 @@ def decline(
     ] = None,
 ) -> None:
     """Decline a proposed text for the own party, or withdraw the own one. It is closed then."""
+
+    from api.cli.steps.amendment_tables import amendment_with, checked_digest, tell_receipt
+    from ledger.vocabulary.registration import AmendmentDeclined
+
     with asked.client() as client:
-        found = _checked_digest(_amendment(client, proposal))
+        found = checked_digest(amendment_with(client, proposal))
         act = AmendmentDeclined(
             acted_at=datetime.now(UTC), proposal=proposal, digest=found, reason=reason
         )
         receipt = client.append_to_registry(act)
-        _tell_receipt(client, receipt, "Declined: the proposal is closed.", asked.as_json)
+        tell_receipt(client, receipt, "Declined: the proposal is closed.", asked.as_json)
 
 
 @app.command()
@@ -217,61 +241,30 @@ def history(
     asked: AsAgencyOrJson,
 ) -> None:
     """List the versions that were adopted, and every text that was proposed."""
+
+    from api.cli.steps.amendment_tables import show_amendment, show_version, without_text
+
     with asked.client() as client:
         versions, amendments = client.protocol_versions(), client.amendments()
         if asked.as_json:
             print_json(
                 {
-                    "versions": [_without_text(one) for one in versions],
-                    "amendments": [_without_text(one) for one in amendments],
+                    "versions": [without_text(one) for one in versions],
+                    "amendments": [without_text(one) for one in amendments],
                 }
             )
             return
         for version in versions:
-            _show_version(version)
+            show_version(version)
         for amendment in amendments:
             out.print()
-            _show_amendment(amendment)
+            show_amendment(amendment)
 
 
 def _given(proposal: UUID | None) -> UUID:
     if proposal is None:
         fail("name a proposal")
     return proposal
-
-
-def _version(
-    versions: Iterable[ProtocolVersionDocument], number: int | None
-) -> ProtocolVersionDocument:
-    """Return a version by its number; without one, the version in force."""
-    for one in versions:
-        if one.is_in_force if number is None else one.version == number:
-            return one
-    raise ValueError(f"the ledger has no version {number} of the protocol")
-
-
-def _amendment(client: LedgerClient, proposal: UUID) -> AmendmentDocument:
-    for one in client.amendments():
-        if one.proposal == proposal:
-            return one
-    raise ValueError("no amendment was proposed under this id; `protocol history` lists them")
-
-
-def _checked_digest(amendment: AmendmentDocument) -> str:
-    """Return the digest of the text that the node gave, which must be the proposal's."""
-    found = text_digest(amendment.text)
-    if found != amendment.digest:
-        fail("the node gave another text than the one that was proposed: do not sign anything")
-    return found
-
-
-def _read(text: Mapping[str, Any]) -> Protocol:
-    """Read a text from the node. Raises ``ValueError``."""
-    check_known(text)
-    try:
-        return Protocol.model_validate(text)
-    except ValidationError as error:
-        raise ValueError(f"the node gave a text that does not hold: {error}") from None
 
 
 def _confirm(question: str, is_given: bool) -> None:
@@ -281,106 +274,3 @@ def _confirm(question: str, is_given: bool) -> None:
 
 def _print_text(text: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(text, ensure_ascii=False, indent=2))
-
-
-def _tell_changes(
-    found: tuple[ProtocolChange, ...], before: int, language: Language, as_json: bool
-) -> None:
-    told = sentences(found, wording(language))
-    if as_json:
-        print_json(
-            [
-                {"id": change.id, "values": dict(change.values), "sentence": sentence}
-                for change, sentence in zip(found, told, strict=True)
-            ]
-        )
-        return
-    if not told:
-        out.print(f"The text changes nothing of version {before}.")
-        return
-    out.print(f"Changes to version {before}:")
-    for sentence in told:
-        out.print(f"  - {escape(sentence)}", soft_wrap=True, highlight=False)
-
-
-def _tell_receipt(
-    client: LedgerClient,
-    receipt: Receipt,
-    said: str,
-    as_json: bool,
-    proposal: UUID | None = None,
-) -> None:
-    if as_json:
-        print_json(receipt)
-        return
-    out.print(said, soft_wrap=True)
-    if proposal is not None:
-        _show_amendment(_amendment(client, proposal))
-
-
-def _show_version(version: ProtocolVersionDocument) -> None:
-    if version.is_in_force:
-        standing = "[green]in force[/]"
-    elif version.in_force_from is not None and version.in_force_from > datetime.now(UTC):
-        standing = f"[yellow]adopted; in force from {_moment(version.in_force_from)}[/]"
-    else:
-        standing = "replaced"
-    out.print(f"[bold]Version {version.version}[/], {standing}", highlight=False)
-    since = _moment(version.in_force_from) if version.in_force_from else "the beginning"
-    out.print(
-        f"  adopted at position {version.adopted_at}, for events recorded from {since} on;"
-        f" edition {version.edition} of the rules",
-        soft_wrap=True,
-        highlight=False,
-    )
-    out.print(f"  SHA-256 {version.digest}", soft_wrap=True, highlight=False)
-
-
-_STATES = {
-    AmendmentState.OPEN: "[yellow]open[/]",
-    AmendmentState.ADOPTED: "[green]adopted[/]",
-    AmendmentState.DECLINED: "[red]declined[/]",
-    AmendmentState.LAPSED: "lapsed",
-}
-
-
-def _show_amendment(one: AmendmentDocument) -> None:
-    day: date | None = one.earliest_day
-    out.print(
-        f"[bold]Amendment {one.proposal}[/], {_STATES[one.state]}: version {one.version}",
-        soft_wrap=True,
-        highlight=False,
-    )
-    out.print(
-        f"  proposed by {one.by} at position {one.proposed_at}, {_moment(one.recorded_at)};"
-        f" applies from {day.isoformat() if day else 'its adoption'} on",
-        soft_wrap=True,
-        highlight=False,
-    )
-    out.print(f"  reason: {escape(one.reason)}", soft_wrap=True, highlight=False)
-    said = f"  accepted by {', '.join(one.accepted)}"
-    if one.declined_by is not None:
-        said += f"; declined by {one.declined_by}"
-    elif one.state is AmendmentState.OPEN:
-        said += f"; missing: {', '.join(one.missing)}"
-    out.print(said, soft_wrap=True, highlight=False)
-    out.print(f"  SHA-256 {one.digest}", soft_wrap=True, highlight=False)
-
-
-def _summary(protocol: Protocol) -> None:
-    table = Table("Party", "Agencies", "Coordinator", title=escape(protocol.title))
-    for party in protocol.parties:
-        own = [agency for agency in protocol.agencies if agency.party == party.code]
-        coordinators = [agency.id for agency in own if agency.role == "coordinator"]
-        table.add_row(
-            escape(f"{party.name} ({party.code})"), str(len(own)), ", ".join(coordinators)
-        )
-    out.print(table)
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _without_text(document: ProtocolVersionDocument | AmendmentDocument) -> dict[str, Any]:
-    return document.model_dump(mode="json", exclude={"text"})

@@ -7,15 +7,6 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from api.cli.output import AsJson, fail, failures, out
-from api.paper.annual_report import markdown
-from api.paper.subject_access.messages import LANGUAGES
-from api.runtime.node_database import open_store
-from api.runtime.settings import Settings
-from api.services.report_sources import Progress as Told
-from api.services.report_sources import report_of_database, report_of_export
-from ledger.application import Ledger, environment
-from ledger.store.database import Database
-from projections.reports.annual_report import AnnualReport, canonical
 
 app = typer.Typer(name="report", help="Reports, made from the ledger alone.", no_args_is_help=True)
 
@@ -34,7 +25,7 @@ def annual(
             min=1, help="Up to a checkpoint of this size. [default: the last published one]"
         ),
     ] = None,
-    language: Annotated[str, typer.Option(help=f"One of {', '.join(LANGUAGES)}.")] = "en",
+    language: Annotated[str, typer.Option(help="sq, cnr or en.")] = "en",
     export: Annotated[
         Path | None,
         typer.Option("--from", help="What `case-ledger log export` wrote. [default: the database]"),
@@ -49,6 +40,12 @@ def annual(
 
     The same events make the same JSON, byte for byte: compare the two files of two parties.
     """
+
+    from api.cli.steps.report_kinds import report_of
+    from api.paper.annual_report import markdown
+    from api.paper.subject_access.messages import LANGUAGES
+    from projections.reports.annual_report import canonical
+
     columns = (SpinnerColumn(), TextColumn("Reading"), MofNCompleteColumn())
     with (
         failures(as_json),
@@ -58,7 +55,7 @@ def annual(
         if known is None:
             fail(f"there is no report in {language}; there is one in {', '.join(LANGUAGES)}")
         task = progress.add_task("", total=None)
-        report = _report(export, year, at, lambda events: progress.advance(task, events))
+        report = report_of(export, year, at, lambda events: progress.advance(task, events))
     content = canonical(report)
     text = markdown(report, known)
     with failures(as_json):
@@ -71,14 +68,3 @@ def annual(
         out.print(f"Written to {file} and {file.with_suffix('.md')}", soft_wrap=True)
     else:
         typer.echo(text, nl=False)
-
-
-def _report(export: Path | None, year: int, at: int | None, told: Told) -> AnnualReport:
-    if export is not None:
-        return report_of_export(export, year, at, told)
-    with (
-        open_store(Settings()) as store,
-        Ledger(environment(store.conninfo)) as ledger,
-        Database(store.conninfo) as database,
-    ):
-        return report_of_database(store.conninfo, ledger, database, year, at, told)

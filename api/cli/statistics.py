@@ -8,7 +8,6 @@ from rich import box
 from rich.table import Table
 
 from api.cli.output import AsJson, failures, out, print_json
-from api.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from projections.statistics.cube import Cell, Cube
@@ -49,6 +48,8 @@ def publish_counts(
     Small counts are hidden, and as many others as it takes that no total gives them back, nor any
     publication before. Publish from one record alone, and by one set of dimensions.
     """
+
+    from api.runtime.settings import Settings
     from projections.statistics.publishing import (
         publish_noisy,
         publish_suppressed,

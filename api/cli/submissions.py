@@ -4,24 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from joserfc.jwk import OKPKey
 from rich.table import Table
 
 from api.cli.nodes import app
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.exchange.waiting_times import AT_ONCE, statement
-from api.http.documents import submission_document
-from api.keys.agency_keys import own_key
-from api.runtime.node_database import open_store
-from api.runtime.settings import Settings
-from ledger.application import Ledger, environment
-from ledger.procedure.protocol import Agency
-from ledger.replication.node_statements import MAX_CHARACTERS, StatementError
-from ledger.replication.outbox import Outbox
-from ledger.replication.submissions import Submissions, read
-from ledger.store.database import Database
-from ledger.system import clock
-from ledger.system.bounded_files import read_ordinary
 
 _LISTED = 200
 _MOST = 1_000
@@ -37,6 +23,19 @@ def submitted(
     A running node states them by itself to the nodes that it reaches. Hand the file to the others
     by any way: it holds each action's id, digest and time, and nothing personal.
     """
+
+    from joserfc.jwk import OKPKey
+
+    from api.exchange.waiting_times import AT_ONCE, statement
+    from api.keys.agency_keys import own_key
+    from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
+    from ledger.application import Ledger, environment
+    from ledger.procedure.protocol import Agency
+    from ledger.replication.outbox import Outbox
+    from ledger.store.database import Database
+    from ledger.system import clock
+
     settings = Settings()
 
     def node_key(agency: Agency) -> OKPKey:
@@ -63,6 +62,15 @@ def take_submitted(
     as_json: AsJson = False,
 ) -> None:
     """Verify and keep another country's statements that its actions wait."""
+
+    from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
+    from ledger.application import Ledger, environment
+    from ledger.replication.node_statements import MAX_CHARACTERS, StatementError
+    from ledger.replication.submissions import Submissions, read
+    from ledger.store.database import Database
+    from ledger.system.bounded_files import read_ordinary
+
     with (
         failures(as_json),
         open_store(Settings()) as store,
@@ -89,6 +97,13 @@ def take_submitted(
 @app.command()
 def stated(as_json: AsJson = False) -> None:
     """Show the actions that other countries state as handed in, and which are recorded here."""
+
+    from api.http.documents import submission_document
+    from api.runtime.node_database import open_store
+    from api.runtime.settings import Settings
+    from ledger.replication.submissions import Submissions
+    from ledger.store.database import Database
+
     with (
         failures(as_json),
         open_store(Settings()) as store,

@@ -1,20 +1,15 @@
 """Commands for analysts' own views: run one, and see what is kept of those that were run."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic_core import to_jsonable_python
 from rich import box
 from rich.table import Table
 
 from api.cli.columnar import writing
 from api.cli.output import AsJson, fail, failures, out, print_json
-from api.runtime.node_database import open_store
-from api.runtime.settings import Settings
 
 app = typer.Typer(name="view", help="Analysts' own views of the ledger.", no_args_is_help=True)
 
@@ -57,11 +52,15 @@ def run(
     It is run twice, and refused if the two results differ. Of the whole ledger its state is kept
     beside the file, and the next run folds the new events.
     """
+
+    from pydantic_core import to_jsonable_python
+
+    from api.cli.steps.view_runs import view_database
     from projections.analysis import run_view
 
     if sum((database, static is not None, parquet is not None)) > 1:
         fail("name one place: --database, --export or --parquet")
-    with failures(as_json), _database(static, parquet) as conninfo:
+    with failures(as_json), view_database(static, parquet) as conninfo:
         with writing(as_json, "Folding") as progress:
             found = run_view(
                 file,
@@ -107,6 +106,9 @@ def list_views(
 @app.command()
 def show(file: ViewFile, as_json: AsJson = False) -> None:
     """Show the rows that are kept of a view, and run nothing but the reading of its name."""
+
+    from pydantic_core import to_jsonable_python
+
     from projections.analysis.definition import read_definition
     from projections.analysis.keeping import Keeper, kept_views
 
@@ -122,16 +124,6 @@ def show(file: ViewFile, as_json: AsJson = False) -> None:
             else:
                 title = f"{one.name} {one.version}, position {one.position}"
                 out.print(_table(title, table.column_names, table.to_pylist()))
-
-
-@contextmanager
-def _database(static: Path | None, parquet: Path | None) -> Iterator[str | None]:
-    """Open this node's database and yield its address, or ``None`` if another source is named."""
-    if static is not None or parquet is not None:
-        yield None
-        return
-    with open_store(Settings()) as store:
-        yield store.conninfo
 
 
 def _is_view(path: Path) -> bool:

@@ -6,9 +6,8 @@ from uuid import UUID
 
 from api.client.connection import Connection
 from api.client.schemas import ObligationPage, Reciprocity, ResponseTimesOf
-from projections.folds.expected_steps import ObligationKind
-from projections.folds.obligations import Obligation, ObligationState
-from projections.reports.accountability import Dimension
+from projections.folds.obligation_terms import Dimension, ObligationKind, ObligationState
+from projections.folds.obligations import Obligation
 
 
 class AccountabilityClient(Connection):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from rich.console import Group, RenderableType
 
-from api.cli.personal import fields_table, readings_table
+from api.cli.steps.personal_tables import fields_table, readings_table
 from api.client import LedgerClient, RefusedError
 from api.client.schemas import PersonalField
 from api.demo import DemoError

@@ -16,8 +16,8 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from api.cli.case_tables import brief_trail, case_panel, trail_table
 from api.cli.output import print_json
+from api.cli.steps.case_tables import brief_trail, case_panel, trail_table
 from api.client import LedgerClient, RefusedError
 from api.client.schemas.problem import ProblemDetails
 from api.demo import DemoError

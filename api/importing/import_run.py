@@ -36,8 +36,6 @@ from ledger.vault.bulk_deposits import KeysReplacedError, KnownPersonError
 
 BATCH = 100
 """Rows that one process prepares at a time."""
-CHUNK = 2000
-"""Events, and those of the batch that reaches it, that one transaction records, unless said."""
 _TRIES = 10
 
 
@@ -80,7 +78,8 @@ class Order:
     errors: Path
     dry_run: bool = False
     workers: int | None = None
-    chunk: int = CHUNK
+    chunk: int = 2000
+    """A transaction ends with the batch that brings it to so many events."""
 
     @property
     def journal(self) -> Path:

@@ -1,194 +1,36 @@
-"""The vocabulary: every case action as a model that declares each field's level."""
+"""The vocabulary: every case action as a model that declares each field's level.
 
-from ledger.vocabulary.action import Action, actions_by_kind, ledger_part
-from ledger.vocabulary.coordination import (
-    CaseClosed,
-    CasePrioritised,
-    CaseReopened,
-    ConsentGiven,
-    ConsentWithdrawn,
-    Correction,
-    InformationAcknowledged,
-    InformationDeclined,
-    InformationProvided,
-    InformationRequested,
-    JointActionAgreed,
-    JointActionDone,
-    LeadTransferAccepted,
-    LeadTransferOffered,
-    MeetingHeld,
-)
-from ledger.vocabulary.erasure import (
-    ErasureApproved,
-    ErasureConfirmed,
-    ErasureProposed,
-    LegalHoldLifted,
-    LegalHoldPlaced,
-    RetentionAnnounced,
-)
-from ledger.vocabulary.identification import (
-    CaseOpened,
-    NotAVictim,
-    VictimIdentified,
-    VictimStatusChanged,
-)
-from ledger.vocabulary.inclusion import ReintegrationMonitored, ReintegrationPlanned
-from ledger.vocabulary.proceedings import (
-    Charged,
-    CompensationRecorded,
-    HearingHeld,
-    Investigated,
-    JudgmentGiven,
-)
-from ledger.vocabulary.protection import (
-    BestInterestsAssessed,
-    GuardianAppointed,
-    ProtectionMeasureEnded,
-    ProtectionMeasureTaken,
-    RiskAssessed,
-    ServiceEnded,
-    ServiceStarted,
-    Sheltered,
-    ShelterLeft,
-)
-from ledger.vocabulary.registration import (
-    AbsenceAnnounced,
-    AgencyChangeConfirmed,
-    AgencyChangeDeclined,
-    AgencyInvited,
-    AgencyRegistered,
-    AgencyRenamed,
-    AgencyRetired,
-    AmendmentAccepted,
-    AmendmentDeclined,
-    AmendmentProposed,
-    ContactPointEnded,
-    ContactPointNamed,
-    CoordinatorKeyRecovered,
-    CountryKeyRegistered,
-    KeyChangeConfirmed,
-    KeyChangeDeclined,
-    KeyCompromised,
-    KeyRegistered,
-    KeyRevoked,
-    LogPolicyAdopted,
-    PresenceDeclared,
-    ProtocolAdopted,
-    ReadingsAnchored,
-)
-from ledger.vocabulary.return_and_inclusion import (
-    Departed,
-    FamilyAssessed,
-    FamilyTraced,
-    Received,
-    ReturnDecided,
-    TravelDocumentIssued,
-)
-from ledger.vocabulary.sharing import (
-    BreakGlassOpened,
-    BreakGlassReviewed,
-    InformationReleased,
-    SharingDecided,
-    SharingEnded,
-)
+The models are loaded at the first use of a name of this package. A program that needs the picklists
+alone, such as the help of a command, does not load pydantic.
+"""
 
-CASE_ACTIONS = actions_by_kind(
-    (
-        CaseOpened,
-        VictimIdentified,
-        VictimStatusChanged,
-        NotAVictim,
-        GuardianAppointed,
-        BestInterestsAssessed,
-        RiskAssessed,
-        Sheltered,
-        ShelterLeft,
-        ProtectionMeasureTaken,
-        ProtectionMeasureEnded,
-        ServiceStarted,
-        ServiceEnded,
-        ReintegrationPlanned,
-        ReintegrationMonitored,
-        FamilyTraced,
-        FamilyAssessed,
-        ReturnDecided,
-        TravelDocumentIssued,
-        Departed,
-        Received,
-        Investigated,
-        Charged,
-        HearingHeld,
-        JudgmentGiven,
-        CompensationRecorded,
-        ConsentGiven,
-        ConsentWithdrawn,
-        InformationRequested,
-        InformationAcknowledged,
-        InformationProvided,
-        InformationDeclined,
-        MeetingHeld,
-        JointActionAgreed,
-        JointActionDone,
-        CasePrioritised,
-        LeadTransferOffered,
-        LeadTransferAccepted,
-        Correction,
-        CaseClosed,
-        CaseReopened,
-        SharingDecided,
-        SharingEnded,
-        InformationReleased,
-        BreakGlassOpened,
-        BreakGlassReviewed,
-        LegalHoldPlaced,
-        LegalHoldLifted,
-        RetentionAnnounced,
-        ErasureProposed,
-        ErasureApproved,
-        ErasureConfirmed,
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ledger.vocabulary.action import Action
+    from ledger.vocabulary.kinds import (
+        ALL_ACTIONS,
+        CASE_ACTIONS,
+        NOT_UNDERSTOOD,
+        REGISTRY_ACTIONS,
+        build_models,
     )
-)
-"""The actions that agencies take on a case, by kind."""
+else:
 
-REGISTRY_ACTIONS = actions_by_kind(
-    (
-        ProtocolAdopted,
-        AmendmentProposed,
-        AmendmentAccepted,
-        AmendmentDeclined,
-        AgencyRegistered,
-        AgencyInvited,
-        AgencyRenamed,
-        AgencyRetired,
-        AgencyChangeConfirmed,
-        AgencyChangeDeclined,
-        ContactPointNamed,
-        ContactPointEnded,
-        KeyRegistered,
-        KeyRevoked,
-        KeyCompromised,
-        KeyChangeConfirmed,
-        KeyChangeDeclined,
-        LogPolicyAdopted,
-        CoordinatorKeyRecovered,
-        CountryKeyRegistered,
-        ReadingsAnchored,
-        AbsenceAnnounced,
-        PresenceDeclared,
-    )
-)
-"""The acts on the protocol itself, by kind."""
+    def __getattr__(name: str) -> object:
+        """Load the models, and return the object that the package exports by this name."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from ledger.vocabulary import action, kinds
 
-ALL_ACTIONS = {**CASE_ACTIONS, **REGISTRY_ACTIONS}
-
-NOT_UNDERSTOOD = "not_understood"
-"""The kind of a recorded event that this program cannot understand; no agency can sign it."""
-
-__all__ = ["ALL_ACTIONS", "CASE_ACTIONS", "NOT_UNDERSTOOD", "REGISTRY_ACTIONS", "Action"]
+        return getattr(action if name == "Action" else kinds, name)
 
 
-def build_models() -> None:
-    """Build every action's models now, before several threads would do so at once."""
-    for model in ALL_ACTIONS.values():
-        model.model_rebuild()
-        ledger_part(model).model_rebuild()
+__all__ = [
+    "ALL_ACTIONS",
+    "CASE_ACTIONS",
+    "NOT_UNDERSTOOD",
+    "REGISTRY_ACTIONS",
+    "Action",
+    "build_models",
+]

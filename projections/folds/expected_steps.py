@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
 from uuid import UUID
 
 from ledger.events.act import Act
@@ -12,6 +11,7 @@ from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Expectation, Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
+from projections.folds.obligation_terms import ObligationKind
 
 _REVIEW_WITHIN = timedelta(days=3)
 _ERASE_WITHIN = timedelta(days=7)
@@ -30,22 +30,6 @@ class ExpectedStep(LedgerModel):
     due: UtcDatetime | None = None
     concerning: UUID | None = None
     """The action that asks for it: a request, an agreed joint action, an offer."""
-
-
-class ObligationKind(StrEnum):
-    """Why something is owed."""
-
-    ACKNOWLEDGEMENT = "acknowledgement"
-    """That a request for information has come."""
-    ANSWER = "answer"
-    """To a request for information."""
-    HANDOVER = "handover"
-    """That the lead, which was offered, is taken."""
-    JOINT_ACTION = "joint_action"
-    PROCEDURE = "procedure"
-    """A step that the protocol expects."""
-    BREAK_GLASS_REVIEW = "break_glass_review"
-    ERASURE = "erasure"
 
 
 @dataclass(frozen=True, slots=True)

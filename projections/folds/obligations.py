@@ -8,7 +8,6 @@ which it is not. Whether an obligation is overdue depends on a moment, and is ne
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import TypeAlias
 from uuid import UUID, uuid5
 
@@ -20,30 +19,8 @@ from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
-from projections.folds.expected_steps import ObligationKind, OwedStep, owed_steps
-
-
-class ObligationState(StrEnum):
-    OPEN = "open"
-    DISCHARGED = "discharged"
-    LAPSED = "lapsed"
-    """It is owed no more, and nobody did it."""
-
-
-class ObligationOutcome(StrEnum):
-    """How an obligation was closed."""
-
-    DONE = "done"
-    DECLINED = "declined"
-    """A request was answered by declining it, which discharges."""
-    ANNULLED = "annulled"
-    """A correction annulled what it stood on: it was never owed."""
-    CASE_CLOSED = "case_closed"
-    PASSED_ON = "passed_on"
-    """Another country or agency owes it now."""
-    NOT_EXPECTED = "not_expected"
-    """What it stood on holds no more: an offer was replaced, a return was called off."""
-
+from projections.folds.expected_steps import OwedStep, owed_steps
+from projections.folds.obligation_terms import ObligationKind, ObligationOutcome, ObligationState
 
 _DISCHARGING = (ObligationOutcome.DONE, ObligationOutcome.DECLINED)
 

@@ -12,20 +12,17 @@ from enum import StrEnum
 from itertools import combinations
 
 from ledger.vocabulary.action import LedgerModel
-from projections.folds.expected_steps import ObligationKind
-from projections.folds.obligations import Obligation, ObligationOutcome, ObligationState
+from projections.folds.obligation_terms import (
+    Dimension,
+    ObligationKind,
+    ObligationOutcome,
+    ObligationState,
+)
+from projections.folds.obligations import Obligation
 
 ANY = "any"
 """Stands for a country or an agency where any may do what is owed."""
 _SECOND = timedelta(seconds=1)
-
-
-class Dimension(StrEnum):
-    """By what response times are told apart."""
-
-    COUNTRY = "country"
-    AGENCY = "agency"
-    KIND = "kind"
 
 
 class ObligationStanding(StrEnum):

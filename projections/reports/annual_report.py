@@ -26,13 +26,12 @@ from ledger.vocabulary.picklists import (
     Stage,
 )
 from ledger.vocabulary.types import UtcDatetime
-from projections.folds.expected_steps import ObligationKind
+from projections.folds.obligation_terms import Dimension, ObligationKind
 from projections.folds.obligations import obligations
 from projections.reports.accountability import (
     ANY,
     Balance,
     Debt,
-    Dimension,
     ObligationStanding,
     ResponseTimes,
     reciprocity,

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from psycopg.rows import tuple_row
 
-from projections.folds.expected_steps import ObligationKind
-from projections.folds.obligations import Obligation, ObligationState
+from projections.folds.obligation_terms import ObligationKind, ObligationState
+from projections.folds.obligations import Obligation
 from projections.reports.accountability import Debt
 from projections.tables.live_rows import LiveRows
 

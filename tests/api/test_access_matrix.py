@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.cli.access_matrix import access_page
+from api.cli.steps.access_matrix import access_page
 from api.client import LedgerClient, RefusedError
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment

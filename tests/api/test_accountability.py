@@ -23,9 +23,9 @@ from ledger.vocabulary.picklists import (
     InformationTopic,
     Purpose,
 )
-from projections.folds.expected_steps import ObligationKind
-from projections.folds.obligations import Obligation, ObligationState
-from projections.reports.accountability import Dimension, overdue
+from projections.folds.obligation_terms import Dimension, ObligationKind, ObligationState
+from projections.folds.obligations import Obligation
+from projections.reports.accountability import overdue
 from projections.tables.view_queries import ViewReader
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies

@@ -15,11 +15,12 @@ import api.cli
 from api.cli import app
 from api.cli.connection import DEFAULT_URL, AsAgencyOrJson, Url, asks
 from api.cli.main import COMMANDS, commands_of
+from projections.tables.all_views import VIEWS
 
+OWN = ("api", "projections", "ledger")
+COMMAND_FILES = sorted(Path(api.cli.__file__).parent.glob("*.py"))
 MODULES = sorted(
-    path.stem
-    for path in Path(api.cli.__file__).parent.glob("*.py")
-    if ".command(" in path.read_text() and path.stem != "main"
+    path.stem for path in COMMAND_FILES if ".command(" in path.read_text() and path.stem != "main"
 )
 
 
@@ -112,16 +113,67 @@ def test_help_and_completion_load_nothing_of_a_node() -> None:
         "COMP_CWORD": "1",
     }
     for modules in (loaded("--help"), loaded("--version"), loaded(**completion)):
-        ours = {name for name in modules if name.split(".")[0] in ("api", "ledger", "projections")}
+        ours = {name for name in modules if name.split(".")[0] in OWN}
         assert ours - {"ledger.system.version"} == {
             "api",
             "api.cli",
             "api.cli.main",
             "ledger",
             "ledger.system",
+            "ledger.system.extras",
             "ledger.system.gc_tuning",
         }
         assert not modules & {"psycopg", "fastapi", "pydantic", "eventsourcing", "cryptography"}
+
+
+EXPLAIN = """
+import contextlib, io, sys
+from api.cli.main import COMMANDS, commands_of
+
+def explain(command, name):
+    command.get_help(command.make_context(name, [], resilient_parsing=True))
+    return 1 + sum(explain(own, name) for name, own in getattr(command, "commands", {}).items())
+
+with contextlib.redirect_stdout(io.StringIO()):
+    places = {place.modules for place in COMMANDS.values()}
+    explained = sum(explain(own, name) for of in places for name, own in commands_of(of).items())
+print(explained, *sys.modules)
+"""
+
+
+def test_the_help_of_every_command_loads_nothing_of_a_node() -> None:
+    done = subprocess.run([sys.executable, "-c", EXPLAIN], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    explained, *names = done.stdout.split()
+    assert int(explained) > len(COMMANDS)
+    tops = {name.split(".")[0] for name in names}
+    assert not tops & {
+        "babel",
+        "cryptography",
+        "fastapi",
+        "httpx",
+        "joserfc",
+        "psycopg",
+        "pydantic",
+    }
+    declared = {"api.cli", *(f"api.cli.{path.stem}" for path in COMMAND_FILES)}
+    ours = {name for name in names if "." in name and name.split(".")[0] in OWN}
+    assert ours - declared == {
+        "ledger.system",
+        "ledger.system.extras",
+        "ledger.system.gc_tuning",
+        "ledger.vocabulary",
+        "ledger.vocabulary.duplicates",
+        "ledger.vocabulary.levels",
+        "ledger.vocabulary.picklists",
+        "projections.folds",
+        "projections.folds.obligation_terms",
+    }
+
+
+def test_the_help_of_rebuild_names_every_view() -> None:
+    said = CliRunner().invoke(app, ["rebuild", "--help"]).output
+    assert [name for name in VIEWS if name not in said] == []
 
 
 def test_help_names_them_all_and_an_unknown_one_is_refused() -> None:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from joserfc.jwk import OKPKey
 
-from api.cli.building import expected
+from api.cli.steps.building import expected
 from api.importing.error_file import reasons
 from api.importing.files import ImportFileError
 from api.importing.import_run import ImportConflictError, Importer, Order, Progress, Summary

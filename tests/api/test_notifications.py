@@ -32,8 +32,8 @@ from ledger.store.database import Database
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationProvided, InformationRequested
 from ledger.vocabulary.picklists import InformationTopic, Purpose
-from projections.folds.expected_steps import ObligationKind
-from projections.folds.obligations import Deed, Obligation, ObligationState
+from projections.folds.obligation_terms import ObligationKind, ObligationState
+from projections.folds.obligations import Deed, Obligation
 from projections.tables.view_queries import ViewReader
 from projections.upkeep.runner import ViewRunner
 from tests.support.actions import opening

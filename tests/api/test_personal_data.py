@@ -10,7 +10,7 @@ import pytest
 from pypdf import PdfReader
 from rich.console import Console
 
-from api.cli.case_tables import case_panel
+from api.cli.steps.case_tables import case_panel
 from api.client import LedgerClient, RefusedError
 from api.client.schemas import PersonalField, ReadingResult
 from api.exchange.access_log_anchor import AccessLogAnchor, anchored_readings

@@ -44,7 +44,8 @@ from ledger.vocabulary.registration import (
     Office,
 )
 from projections.folds.audit_trail import RegistryDocuments, trail_document
-from projections.folds.obligations import ObligationOutcome, obligations
+from projections.folds.obligation_terms import ObligationOutcome
+from projections.folds.obligations import obligations
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.amending import amended, proposal, with_agency

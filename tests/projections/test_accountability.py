@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.folds.expected_steps import ObligationKind
-from projections.folds.obligations import Deed, Obligation, ObligationOutcome, ObligationState
+from projections.folds.obligation_terms import (
+    Dimension,
+    ObligationKind,
+    ObligationOutcome,
+    ObligationState,
+)
+from projections.folds.obligations import Deed, Obligation
 from projections.reports.accountability import (
     Debt,
-    Dimension,
     ObligationStanding,
     overdue,
     reciprocity,

@@ -30,7 +30,7 @@ from ledger.vocabulary.picklists import (
     TraffickingStatus,
     TypeOfExploitation,
 )
-from projections.folds.expected_steps import ObligationKind
+from projections.folds.obligation_terms import ObligationKind
 from projections.reports.accountability import ObligationStanding
 from projections.reports.annual_report import (
     AnnualReport,

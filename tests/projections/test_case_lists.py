@@ -18,7 +18,8 @@ from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.picklists import InformationTopic, Purpose
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, Turn
-from projections.folds.obligations import Obligation, ObligationState
+from projections.folds.obligation_terms import ObligationState
+from projections.folds.obligations import Obligation
 from projections.tables.case_lists import BoardMark, CaseLists, CaseListSection, PageCursor
 from projections.tables.owed_lists import Counted, OwedLists
 from projections.tables.view_queries import ViewReader

@@ -46,15 +46,10 @@ from ledger.vocabulary.picklists import (
 )
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.sharing import BreakGlassOpened, BreakGlassReviewed
-from projections.folds.expected_steps import ObligationKind, expected_steps, owed_steps
-from projections.folds.obligations import (
-    CaseObligations,
-    Obligation,
-    ObligationState,
-    after_act,
-    obligations,
-)
-from projections.folds.obligations import ObligationOutcome as Outcome
+from projections.folds.expected_steps import expected_steps, owed_steps
+from projections.folds.obligation_terms import ObligationKind, ObligationState
+from projections.folds.obligation_terms import ObligationOutcome as Outcome
+from projections.folds.obligations import CaseObligations, Obligation, after_act, obligations
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.recorded_case import RecordedCase

@@ -16,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.cli.nodes import own_copy
+from api.cli.steps.own_copies import own_copy
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.schemas import Receipt
 from api.demo.node_process import free_port

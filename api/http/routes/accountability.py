@@ -16,9 +16,8 @@ from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vocabulary.types import AgencyId, Country
 from projections.folds.case_view import OVERSIGHT_VIEWER
-from projections.folds.expected_steps import ObligationKind
-from projections.folds.obligations import ObligationState
-from projections.reports.accountability import Dimension, reciprocity, response_times
+from projections.folds.obligation_terms import Dimension, ObligationKind, ObligationState
+from projections.reports.accountability import reciprocity, response_times
 
 router = APIRouter(prefix="/v1", tags=["accountability"], route_class=DeclaredParametersRoute)
 

@@ -18,7 +18,7 @@ from ledger.vocabulary.picklists import (
     Stage,
     TraffickingStatus,
 )
-from projections.folds.expected_steps import ObligationKind
+from projections.folds.obligation_terms import ObligationKind
 
 LANGUAGES: tuple[Literal["sq", "cnr", "en"], ...] = ("sq", "cnr", "en")
 

@@ -1,0 +1,101 @@
+"""Run an import with its progress, and show the summary."""
+
+from typing import Any
+
+from rich import box
+from rich.progress import (
+    BarColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bar,
+)
+from rich.table import Table
+
+from api.cli.output import err, out, print_json
+from api.cli.steps.building import expected
+from api.importing.error_file import RefusalReason, reasons
+from api.importing.import_run import ImportConflictError, Importer, Order, Progress, Summary
+from api.node.agreed_protocol import with_agreed_protocol
+from api.runtime.node_database import check_migrated, open_store
+from api.runtime.settings import Settings
+from ledger.application import Ledger, environment
+from ledger.store.database import Database
+
+
+def run_import(settings: Settings, order: Order, *, quiet: bool) -> Summary:
+    """Run an import, with its progress on the terminal unless it is quiet."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with open_store(settings) as store:
+        settings = with_agreed_protocol(settings, store.owner_conninfo)
+        check_migrated(store.conninfo, settings.load_protocol().party_codes)
+        with (
+            Ledger(environment(store.conninfo, pool_size=2)) as ledger,
+            Database(store.conninfo, max_size=2) as database,
+            Bar(*columns, TimeRemainingColumn(), console=err, disable=quiet) as bar,
+        ):
+            importer = Importer(settings, ledger, database, order, expected)
+            task = bar.add_task("Reading", total=None)
+
+            def show(progress: Progress) -> None:
+                mark = progress.mark
+                bar.update(
+                    task,
+                    completed=progress.bytes_read,
+                    total=progress.bytes_total,
+                    description=f"{mark.rows} rows, {mark.refused} refused",
+                )
+
+            try:
+                return importer.run(show)
+            except ImportConflictError as error:
+                raise ValueError(str(error)) from error
+
+
+def print_summary(order: Order, summary: Summary, *, as_json: bool) -> None:
+    """Print how many rows were recorded, refused or there already."""
+    mark = summary.mark
+    why = reasons(order.errors) if mark.refused else []
+    if as_json:
+        print_json(_as_json(order, summary, why))
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_header=False)
+    table.add_row("rows", str(mark.rows))
+    if order.dry_run:
+        table.add_row("could be recorded", str(mark.recorded))
+    else:
+        table.add_row("recorded", f"{mark.recorded} ({summary.recorded_now} by this run)")
+    if summary.first is not None:
+        table.add_row("positions", f"{summary.first} to {summary.last}")
+    table.add_row("refused", f"[red]{mark.refused}[/]" if mark.refused else "0")
+    out.print(table)
+    if mark.not_imported:
+        left = ", ".join(f"{name} ({count})" for name, count in sorted(mark.not_imported.items()))
+        out.print(f"[yellow]No action has these columns; they stay with you:[/] {left}")
+    if why:
+        refusals = Table("Rule", "Column", "Action", "Rows", box=box.SIMPLE_HEAD)
+        for reason, count in why:
+            refusals.add_row(*reason, str(count))
+        out.print(refusals)
+        out.print(f"Each row is in {order.errors}", soft_wrap=True)
+
+
+def _as_json(
+    order: Order, summary: Summary, why: list[tuple[RefusalReason, int]]
+) -> dict[str, Any]:
+    mark = summary.mark
+    return {
+        "dry_run": order.dry_run,
+        "rows": mark.rows,
+        "recorded": 0 if order.dry_run else mark.recorded,
+        "recorded_now": summary.recorded_now,
+        "acceptable": mark.recorded,
+        "refused": mark.refused,
+        "first_position": summary.first,
+        "last_position": summary.last,
+        "errors": str(order.errors),
+        "refusals": [{**reason._asdict(), "rows": count} for reason, count in why],
+        "not_imported": mark.not_imported,
+    }

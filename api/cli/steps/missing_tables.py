@@ -1,0 +1,71 @@
+"""What a vault lacks, as a document and as a table."""
+
+from collections.abc import Iterable, Iterator
+
+from rich.table import Table
+
+from ledger.vault.missing_disclosures import MissingPart, MissingParts
+from ledger.vault.required_disclosures import FieldPart, MissingReason
+from ledger.vocabulary.action import LedgerModel
+
+_PAGE = 500
+_FIELDS = {
+    FieldPart.OWN: "its own agency's",
+    FieldPart.CASE: "`case` fields of {}",
+    FieldPart.RELEASED: "released by {}",
+}
+_WHY = {
+    MissingReason.NOT_RECEIVED: "never came in, or its entry of the inventory is gone",
+    MissingReason.ROW_GONE: "the row is gone, or does not hold",
+    MissingReason.KEY_MISSING: "the person's data key is missing",
+}
+
+
+class VaultMissing(LedgerModel):
+    """What one country's vault lacks."""
+
+    country: str
+    missing: tuple[MissingPart, ...]
+
+
+def missing_table(country: str, parts: Iterable[MissingPart]) -> Table:
+    """Return a table of what a vault lacks, one row for each part of an action's fields."""
+    table = Table(
+        "Case", "Action", "Kind", "Fields", "MissingReason", "Should have it", "Since", "Asked"
+    )
+    table.title = f"[yellow]Missing in the vault of {country}[/]"
+    for one in parts:
+        count = "an unknown number" if one.fields is None else str(one.fields)
+        table.add_row(
+            str(one.case_id),
+            str(one.action),
+            one.kind,
+            f"{count}, {_FIELDS[one.part].format(one.origin)}",
+            _WHY[one.why],
+            ", ".join((country, *one.holders)),
+            f"{one.since:%d %b %Y %H:%M} UTC",
+            _asked(one),
+        )
+    return table
+
+
+def _asked(one: MissingPart) -> str:
+    if one.lost_at is not None:
+        return f"[red]lost: nobody has it any more ({one.lost_at:%d %b %Y})[/]"
+    return "\n".join(
+        f"{asked.country}: "
+        + (
+            f"answered {asked.answered_at:%d %b %Y %H:%M}"
+            if asked.answered_at is not None
+            else f"asked {asked.times} times, last {asked.asked_at:%d %b %Y %H:%M}"
+        )
+        for asked in one.asked
+    )
+
+
+def all_missing(parts: MissingParts) -> Iterator[MissingPart]:
+    """Yield every missing part, page by page."""
+    after: MissingPart | None = None
+    while page := parts.page(_PAGE, after=after):
+        yield from page
+        after = page[-1]

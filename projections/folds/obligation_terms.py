@@ -1,0 +1,49 @@
+"""The terms of obligations: why something is owed, in which state it is, and how it ended."""
+
+from enum import StrEnum
+
+
+class ObligationKind(StrEnum):
+    """Why something is owed."""
+
+    ACKNOWLEDGEMENT = "acknowledgement"
+    """That a request for information has come."""
+    ANSWER = "answer"
+    """To a request for information."""
+    HANDOVER = "handover"
+    """That the lead, which was offered, is taken."""
+    JOINT_ACTION = "joint_action"
+    PROCEDURE = "procedure"
+    """A step that the protocol expects."""
+    BREAK_GLASS_REVIEW = "break_glass_review"
+    ERASURE = "erasure"
+
+
+class ObligationState(StrEnum):
+    OPEN = "open"
+    DISCHARGED = "discharged"
+    LAPSED = "lapsed"
+    """It is owed no more, and nobody did it."""
+
+
+class ObligationOutcome(StrEnum):
+    """How an obligation was closed."""
+
+    DONE = "done"
+    DECLINED = "declined"
+    """A request was answered by declining it, which discharges."""
+    ANNULLED = "annulled"
+    """A correction annulled what it stood on: it was never owed."""
+    CASE_CLOSED = "case_closed"
+    PASSED_ON = "passed_on"
+    """Another country or agency owes it now."""
+    NOT_EXPECTED = "not_expected"
+    """What it stood on holds no more: an offer was replaced, a return was called off."""
+
+
+class Dimension(StrEnum):
+    """By what response times are told apart."""
+
+    COUNTRY = "country"
+    AGENCY = "agency"
+    KIND = "kind"
