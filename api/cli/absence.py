@@ -11,12 +11,18 @@ from api.cli.output import print_json
 from ledger.vocabulary.picklists import VoteSubject
 
 app = typer.Typer(
-    name="absence", help="A party that is away, and what it misses.", no_args_is_help=True
+    name="absence",
+    help="Absent parties: announce an absence, end it, show what it covers.",
+    no_args_is_help=True,
 )
 _SUBJECTS = {"witnesses": VoteSubject.WITNESSES, "log-key": VoteSubject.LOG_KEY}
 OutFile = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Only sign, into a file, for `node take-over`."),
+    typer.Option(
+        "--out",
+        "-o",
+        help="Write the signed act into this file, for `node take-over`. Nothing is recorded.",
+    ),
 ]
 
 
@@ -28,8 +34,9 @@ def announce(
     on: Annotated[
         list[str] | None,
         typer.Option(
-            help="What the others will vote on: witnesses, or log-key (takeover too). May be"
-            " repeated. [default: both]"
+            help="The subject of votes without the party: witnesses, or log-key "
+            "(takeover too). May be repeated.",
+            show_default="both",
         ),
     ] = None,
     out_file: OutFile = None,
@@ -40,7 +47,7 @@ def announce(
     coordinator or node on the protocol ends the announcement. Tell its contact point too.
     """
 
-    from api.cli.steps.absence_records import record_act
+    from api.cli.steps.signed_acts import sign_act_or_write
     from ledger.vocabulary.registration import AbsenceAnnounced
 
     with asked.client() as client:
@@ -48,7 +55,7 @@ def announce(
         action = AbsenceAnnounced(
             acted_at=datetime.now(UTC), party=party.upper(), subjects=subjects
         )
-        record_act(client, action, out_file, asked.as_json)
+        sign_act_or_write(asked, client, action, out_file)
 
 
 @app.command()
@@ -59,11 +66,11 @@ def end(
 ) -> None:
     """Declare, as a coordinator, that the own party is present: an announced absence ends."""
 
-    from api.cli.steps.absence_records import record_act
+    from api.cli.steps.signed_acts import sign_act_or_write
     from ledger.vocabulary.registration import PresenceDeclared
 
     with asked.client() as client:
-        record_act(client, PresenceDeclared(acted_at=datetime.now(UTC)), out_file, asked.as_json)
+        sign_act_or_write(asked, client, PresenceDeclared(acted_at=datetime.now(UTC)), out_file)
 
 
 @app.command()

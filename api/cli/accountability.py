@@ -12,7 +12,7 @@ from projections.folds.obligation_terms import Dimension, ObligationKind, Obliga
 
 app = typer.Typer(
     name="obligations",
-    help="Who owes whom what, and how it is answered: for coordinators and oversight.",
+    help="Obligations between countries and agencies: for coordinators and oversight.",
     no_args_is_help=True,
 )
 
@@ -21,17 +21,24 @@ app = typer.Typer(
 @asks
 def listed(
     asked: AsAgencyOrJson,
-    party: Annotated[str | None, typer.Option(help="The country that owes it.")] = None,
-    creditor: Annotated[str | None, typer.Option(help="A country that it is owed to.")] = None,
-    of: Annotated[str | None, typer.Option("--of", help="The agency that owes it.")] = None,
+    party: Annotated[str | None, typer.Option(help="Obligations of this country alone.")] = None,
+    creditor: Annotated[
+        str | None, typer.Option(help="Obligations towards this country alone.")
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option("--of", help="Obligations of this agency alone.")
+    ] = None,
     kind: ObligationKind | None = None,
     state: ObligationState | None = None,
-    case: Annotated[UUID | None, typer.Option(help="In one case.")] = None,
+    case: Annotated[UUID | None, typer.Option(help="Obligations of this case alone.")] = None,
     overdue: Annotated[
-        bool, typer.Option("--overdue", help="Open and due by now, the longest first.")
+        bool,
+        typer.Option(
+            "--overdue", help="Open obligations past their deadline, the longest overdue first."
+        ),
     ] = False,
     as_of: Annotated[
-        datetime | None, typer.Option(help="With --overdue: as it stood then (UTC).")
+        datetime | None, typer.Option(help="With --overdue: as of this time (UTC).")
     ] = None,
 ) -> None:
     """List obligations in the country's cases, the last opened first."""
@@ -64,10 +71,10 @@ def listed(
 def response_times(
     asked: AsAgencyOrJson,
     by: Annotated[
-        list[Dimension] | None, typer.Option(help="May be repeated. [default: country, kind]")
+        list[Dimension] | None, typer.Option(help="May be repeated.", show_default="country, kind")
     ] = None,
     as_of: Annotated[
-        datetime | None, typer.Option(help="As it stood then (UTC).", show_default="now")
+        datetime | None, typer.Option(help="As of this time (UTC).", show_default="now")
     ] = None,
 ) -> None:
     """Show how fast obligations are discharged."""
@@ -87,10 +94,10 @@ def response_times(
 def reciprocity(
     asked: AsAgencyOrJson,
     as_of: Annotated[
-        datetime | None, typer.Option(help="As it stood then (UTC).", show_default="now")
+        datetime | None, typer.Option(help="As of this time (UTC).", show_default="now")
     ] = None,
 ) -> None:
-    """Show what the country and each other one owe each other."""
+    """Compare what the country owes to each other one, and the other one to it."""
 
     from api.cli.steps.obligation_tables import balance_table
 

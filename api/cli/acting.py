@@ -18,28 +18,33 @@ app = typer.Typer()
 @asks
 def act(
     asked: MayAsk,
-    kind: Annotated[str | None, typer.Argument(help="What was done.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Its fields.")
+    kind: Annotated[
+        str | None, typer.Argument(help="The kind of the action. --list shows all kinds.")
     ] = None,
-    case: Annotated[UUID | None, typer.Option(help="The case; none to open a new one.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FIELD=VALUE]...", help="The fields of the action."),
+    ] = None,
+    case: Annotated[UUID | None, typer.Option(help="The case.", show_default="a new one")] = None,
     version: Annotated[
-        int | None, typer.Option(help="The case version acted on. [default: the present one]")
+        int | None, typer.Option(help="The case version acted on.", show_default="the present one")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="A JSON file with the fields.")] = None,
     list_kinds: Annotated[bool, typer.Option("--list", help="List every action.")] = False,
     resend: Annotated[
         bool,
-        typer.Option("--resend", help="Send again what was signed before and has no outcome yet."),
+        typer.Option("--resend", help="Send signed actions again that have no outcome yet."),
     ] = False,
     patience: Annotated[
-        float, typer.Option(min=0, help="Send again for so many seconds where no answer comes.")
+        float,
+        typer.Option(min=0, help="For so many seconds a request without an answer is repeated."),
     ] = 10.0,
 ) -> None:
     """Sign an action and record it. With a kind alone, show its fields.
 
-    Where the node's answer does not come, the action may be recorded or not. The signed action is
-    kept, and --resend completes it: it is recorded once, however often it is sent.
+    If the node's answer does not come, the action may be recorded or not. The command keeps the
+    signed action, and --resend sends it again. The ledger records it once, however often it is
+    sent.
     """
 
     from api.cli.steps.building import build, fields_table, kinds_table
@@ -98,9 +103,12 @@ def _acting(agency: str | None) -> str:
 @asks
 def case(
     asked: AsAgencyOrJson,
-    case_id: Annotated[UUID | None, typer.Argument(help="One case; none for the list.")] = None,
+    case_id: Annotated[
+        UUID | None, typer.Argument(help="The case.", show_default="list all cases")
+    ] = None,
     as_of: Annotated[
-        str | None, typer.Option(help="As it was: a position, or a time with its offset.")
+        str | None,
+        typer.Option(help="Show the case as of a position, or of a time with its offset."),
     ] = None,
     status: CaseStatus | None = None,
     stage: Stage | None = None,
@@ -136,10 +144,10 @@ def case(
 def trail(
     asked: AsAgencyOrJson,
     case_id: Annotated[
-        UUID | None, typer.Argument(help="The case; none for the protocol's own trail.")
+        UUID | None, typer.Argument(help="The case.", show_default="the protocol's own trail")
     ] = None,
 ) -> None:
-    """Show an audit trail: every event, who, when, and what it changed."""
+    """Show an audit trail: each event with its agency, its time and its changes."""
 
     from api.cli.steps.case_tables import trail_table
 
@@ -156,7 +164,9 @@ def trail(
 def events(
     asked: AsAgencyOrJson,
     after: Annotated[int, typer.Option(min=0, help="Begin after this position.")] = 0,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print later events as they are recorded.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
 ) -> None:
     """Show the ledger's events by position."""
@@ -186,9 +196,11 @@ def _say_lost() -> None:
 @asks
 def outbox(
     asked: AsAgencyOrJson,
-    action_id: Annotated[UUID | None, typer.Argument(help="One action; none for the last.")] = None,
+    action_id: Annotated[
+        UUID | None, typer.Argument(help="The action.", show_default="the newest ones")
+    ] = None,
 ) -> None:
-    """Show what became of actions that were handed in while the ledger node was away."""
+    """Show the outcome of actions that were sent while the ledger node was away."""
 
     from api.cli.steps.case_tables import outcome_table
 

@@ -1,6 +1,7 @@
 """Commands on a country's agencies: list, register, rename, retire, invite a body, confirm."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
@@ -19,17 +20,18 @@ app = typer.Typer(
 )
 Id = Annotated[str, typer.Argument(metavar="AGENCY", help="The agency's id.")]
 NewId = Annotated[
-    str, typer.Argument(metavar="AGENCY", help="An id that no agency has or had, as bar-shelter.")
+    str,
+    typer.Argument(metavar="AGENCY", help="An id that no agency has or had, such as bar-shelter."),
 ]
-Role = Annotated[str, typer.Option(help="A role that the protocol declares, as shelter.")]
+Role = Annotated[str, typer.Option(help="A role that the protocol declares, such as shelter.")]
 NewName = Annotated[str, typer.Option(help="Its name.")]
 Names = Annotated[
     list[str] | None,
-    typer.Option("--name-in", help="Its name in a language, as sq=Streha. Several times."),
+    typer.Option("--name-in", help="Its name in a language, such as sq=Streha. May be repeated."),
 ]
-City = Annotated[str | None, typer.Option(help="The city that it is in.")]
+City = Annotated[str | None, typer.Option(help="The agency's city.")]
 Email = Annotated[str | None, typer.Option(help="The office's e-mail address, no person's.")]
-Telephone = Annotated[str | None, typer.Option(help="The office's number, as +38220000000.")]
+Telephone = Annotated[str | None, typer.Option(help="The office's number, such as +38220000000.")]
 Address = Annotated[str | None, typer.Option(help="The office's postal address.")]
 Proposal = Annotated[
     UUID, typer.Argument(help="The proposal's id, as `agencies proposals` has it.")
@@ -52,7 +54,9 @@ def names_of(given: Sequence[str] | None) -> dict[str, str] | None:
 @asks
 def list_agencies(
     asked: AsAgencyOrJson,
-    party: Annotated[str | None, typer.Option(help="Of one party, as ME.")] = None,
+    party: Annotated[
+        str | None, typer.Option(help="The agencies of one party, such as ME.")
+    ] = None,
 ) -> None:
     """List all agencies, the retired ones too, with their countries' changes."""
 
@@ -69,74 +73,44 @@ def list_agencies(
         out.print(table)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAgency(AsAgencyOrJson):
+    """A new agency or body, and the agency that registers it."""
+
+    subject: NewId
+    role: Role
+    name: NewName
+    name_in: Names = None
+    city: City = None
+    address: Address = None
+    email: Email = None
+    telephone: Telephone = None
+    yes: Yes = False
+
+
 @app.command()
 @asks
-def register(
-    asked: AsAgencyOrJson,
-    subject: NewId,
-    role: Role,
-    name: NewName,
-    name_in: Names = None,
-    city: City = None,
-    address: Address = None,
-    email: Email = None,
-    telephone: Telephone = None,
-    yes: Yes = False,
-) -> None:
+def register(asked: NewAgency) -> None:
     """Register an agency of the own country, as its coordinator.
 
     An oversight body counts once another party has confirmed it.
     """
 
-    from api.cli.steps.agency_acts import office_of, sign, tell_if_it_waits
+    from api.cli.steps.agency_acts import add_agency
     from ledger.vocabulary.registration import AgencyRegistered
 
-    with asked.client() as client:
-        act = AgencyRegistered(
-            acted_at=datetime.now(UTC),
-            agency=subject,
-            role=role,
-            name=name,
-            names=names_of(name_in),
-            city=city,
-            office=office_of(address, email, telephone),
-        )
-        question = f"Register {subject}, {name!r}, as {role}? An id is given once, for ever."
-        sign(asked, client, act, question, f"Registered {subject}", yes=yes)
-        tell_if_it_waits(asked, client, subject)
+    add_agency(asked, AgencyRegistered, "Register", "An id is given once, for ever.")
 
 
 @app.command()
 @asks
-def invite(
-    asked: AsAgencyOrJson,
-    subject: NewId,
-    role: Role,
-    name: NewName,
-    name_in: Names = None,
-    city: City = None,
-    address: Address = None,
-    email: Email = None,
-    telephone: Telephone = None,
-    yes: Yes = False,
-) -> None:
+def invite(asked: NewAgency) -> None:
     """Invite an international body, as a coordinator. It sees the cases that name it alone."""
 
-    from api.cli.steps.agency_acts import office_of, sign
+    from api.cli.steps.agency_acts import add_agency
     from ledger.vocabulary.registration import AgencyInvited
 
-    with asked.client() as client:
-        act = AgencyInvited(
-            acted_at=datetime.now(UTC),
-            agency=subject,
-            role=role,
-            name=name,
-            names=names_of(name_in),
-            city=city,
-            office=office_of(address, email, telephone),
-        )
-        question = f"Invite {subject}, {name!r}, as {role}? It works through this country's node."
-        sign(asked, client, act, question, f"Invited {subject}", yes=yes)
+    add_agency(asked, AgencyInvited, "Invite", "It works through this country's node.")
 
 
 @app.command()
@@ -154,10 +128,12 @@ def rename(
 ) -> None:
     """Give an agency of the own country another name, city or office.
 
-    Events before it show the old name. A value without an option stays; the office is given whole.
+    Earlier events show the old name. Values without an option stay. An office is replaced as a
+    whole.
     """
 
-    from api.cli.steps.agency_acts import agency_named, office_of, sign
+    from api.cli.steps.agency_acts import agency_named, office_of
+    from api.cli.steps.signed_acts import ask_to_sign, sign_act
     from ledger.vocabulary.registration import AgencyRenamed
 
     with asked.client() as client:
@@ -171,7 +147,8 @@ def rename(
         )
         known = agency_named(client, subject)
         question = f"Change {subject}, {known.name!r}{f', to {name!r}' if name else ''}?"
-        sign(asked, client, act, question, f"Changed {subject}", yes=yes)
+        ask_to_sign(asked, question, yes=yes)
+        sign_act(asked, client, act, f"Changed {subject}")
 
 
 @app.command()
@@ -189,7 +166,8 @@ def retire(
     An oversight body is retired once another party has confirmed it.
     """
 
-    from api.cli.steps.agency_acts import agency_named, sign, tell_if_it_waits
+    from api.cli.steps.agency_acts import agency_named, tell_if_it_waits
+    from api.cli.steps.signed_acts import ask_to_sign, sign_act
     from ledger.vocabulary.registration import AgencyRetired
 
     with asked.client() as client:
@@ -199,7 +177,8 @@ def retire(
             f"Retire {subject}, {known.name!r}, for ever? Its keys end, and no action names it any"
             " more. The coordinator answers for its leads and for what it owes."
         )
-        sign(asked, client, act, question, f"Retired {subject}", yes=yes)
+        ask_to_sign(asked, question, yes=yes)
+        sign_act(asked, client, act, f"Retired {subject}")
         tell_if_it_waits(asked, client, subject)
 
 
@@ -229,24 +208,28 @@ def proposals(asked: AsAgencyOrJson) -> None:
 def confirm(asked: AsAgencyOrJson, proposal: Proposal, yes: Yes = False) -> None:
     """Confirm that another party's oversight body is registered or retired."""
 
-    from api.cli.steps.agency_acts import proposal_line, proposal_row, sign
+    from api.cli.steps.agency_acts import proposal_line, proposal_row
+    from api.cli.steps.signed_acts import ask_to_sign, sign_act
     from ledger.vocabulary.registration import AgencyChangeConfirmed
 
     with asked.client() as client:
         told = proposal_line(proposal_row(client, proposal))
         act = AgencyChangeConfirmed(acted_at=datetime.now(UTC), proposal=proposal)
-        sign(asked, client, act, f"Confirm: {told}?", "Confirmed", yes=yes)
+        ask_to_sign(asked, f"Confirm: {told}?", yes=yes)
+        sign_act(asked, client, act, "Confirmed")
 
 
 @app.command()
 @asks
 def decline(asked: AsAgencyOrJson, proposal: Proposal, yes: Yes = False) -> None:
-    """Decline such a change, or withdraw the own one."""
+    """Decline a change of another party's oversight body, or withdraw one of your own."""
 
-    from api.cli.steps.agency_acts import proposal_line, proposal_row, sign
+    from api.cli.steps.agency_acts import proposal_line, proposal_row
+    from api.cli.steps.signed_acts import ask_to_sign, sign_act
     from ledger.vocabulary.registration import AgencyChangeDeclined
 
     with asked.client() as client:
         told = proposal_line(proposal_row(client, proposal))
         act = AgencyChangeDeclined(acted_at=datetime.now(UTC), proposal=proposal)
-        sign(asked, client, act, f"Decline: {told}?", "Declined", yes=yes)
+        ask_to_sign(asked, f"Decline: {told}?", yes=yes)
+        sign_act(asked, client, act, "Declined")

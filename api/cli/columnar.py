@@ -24,24 +24,26 @@ app = typer.Typer()
 
 FromExport = Annotated[
     Path | None,
-    typer.Option("--export", help="Read what `case-ledger log export` wrote, and no database."),
+    typer.Option(
+        "--export", help="Read a directory that `case-ledger log export` wrote, and no database."
+    ),
 ]
 
 
 @app.command("export")
 def export_columns(
     parquet: Annotated[
-        Path, typer.Option(help="Where to write Parquet files; may hold an older export.")
+        Path, typer.Option(help="The directory for Parquet files. It may hold an older export.")
     ],
     static: FromExport = None,
     upto: Annotated[
-        int | None, typer.Option("--to", min=1, help="The last position. [default: the head]")
+        int | None, typer.Option("--to", min=1, help="The last position.", show_default="the head")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the ledger as columns: Parquet files by kind and position, and a table of cases.
 
-    `ledger` fields alone. Run it again and only what is new is written.
+    The files have the `ledger` fields alone. A later run writes the new events only.
     """
 
     from api.cli.steps.column_sources import source_of

@@ -45,7 +45,7 @@ Url = Annotated[
     str,
     typer.Option(
         envvar="CASE_LEDGER_URL",
-        help="The node's address. Unset: the one that CASE_LEDGER_HOST and _PORT name.",
+        help="The node's address. Unset: the address of CASE_LEDGER_HOST and CASE_LEDGER_PORT.",
         callback=_default_url,
     ),
 ]
@@ -56,7 +56,7 @@ Agency = Annotated[str, _AGENCY]
 KeyFile = Annotated[
     Path | None,
     typer.Option(
-        "--key", "-k", envvar="CASE_LEDGER_KEY", help="Its private key. [default: its own]"
+        "--key", "-k", envvar="CASE_LEDGER_KEY", help="Its private key.", show_default="its own"
     ),
 ]
 

@@ -23,8 +23,10 @@ Contact = Annotated[UUID, typer.Argument(help="The contact point's id, as `conta
 @asks
 def list_contacts(
     asked: AsAgencyOrJson,
-    party: Annotated[str | None, typer.Option(help="Of one party, as ME.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Those that ended, too.")] = False,
+    party: Annotated[
+        str | None, typer.Option(help="The agencies of one party, such as ME.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Ended contact points too.")] = False,
 ) -> None:
     """List the contact points that the parties named."""
 
@@ -54,10 +56,14 @@ def name(
         str, typer.Option(help='Such as "Head of the unit". No person\'s name: it stays for ever.')
     ],
     language: Annotated[
-        list[str], typer.Option(help="A language that it speaks, as sqi. Several times.")
+        list[str],
+        typer.Option(
+            help="A language that the contact point speaks, such as sqi. May be repeated."
+        ),
     ],
     function_in: Annotated[
-        list[str] | None, typer.Option(help="The function in a language, as sq=Shef.")
+        list[str] | None,
+        typer.Option(help="The function in a language, such as sq=Shef. May be repeated."),
     ] = None,
     deputy: Annotated[bool, typer.Option("--deputy", help="A deputy.")] = False,
     address: Address = None,
@@ -70,7 +76,8 @@ def name(
 ) -> None:
     """Name a contact point of the own country, as its coordinator: an office and a function."""
 
-    from api.cli.steps.agency_acts import office_of, sign
+    from api.cli.steps.agency_acts import office_of
+    from api.cli.steps.signed_acts import ask_to_sign, sign_act
     from ledger.vocabulary.registration import ContactPointNamed
 
     office = office_of(address, email, telephone)
@@ -91,7 +98,8 @@ def name(
             f"Name {function!r} of {at} as {'deputy' if deputy else 'contact point'}? It is kept"
             " for ever, and every party sees it: there must be no person's name in it."
         )
-        sign(asked, client, act, question, "Named", yes=yes)
+        ask_to_sign(asked, question, yes=yes)
+        sign_act(asked, client, act, "Named")
 
 
 @app.command()
@@ -99,9 +107,10 @@ def name(
 def end(asked: AsAgencyOrJson, contact: Contact, yes: Yes = False) -> None:
     """End a contact point of the own country."""
 
-    from api.cli.steps.agency_acts import sign
+    from api.cli.steps.signed_acts import ask_to_sign, sign_act
     from ledger.vocabulary.registration import ContactPointEnded
 
     with asked.client() as client:
         act = ContactPointEnded(acted_at=datetime.now(UTC), contact=contact)
-        sign(asked, client, act, f"End the contact point {contact}?", "Ended", yes=yes)
+        ask_to_sign(asked, f"End the contact point {contact}?", yes=yes)
+        sign_act(asked, client, act, "Ended")

@@ -17,12 +17,13 @@ def demo(
         bool | None,
         typer.Option(
             "--keep-running/--no-keep-running",
-            help="Leave the server running afterwards, until Ctrl-C, with links for a browser. "
-            "Without either, it is left running at a terminal, and not with --json.",
-            show_default=False,
+            help="Keep the server running until Ctrl-C, and print links for a browser.",
+            show_default="at a terminal, without --json",
         ),
     ] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw what is printed, as SVG.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Write a picture of the output, as SVG.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Play the story of two children through the real API, and show what each country sees."""
@@ -41,7 +42,7 @@ def demo(
 
 @app.command("demo-nodes")
 def demo_nodes(as_json: AsJson = False) -> None:
-    """Play it across a ledger node and three countries' nodes, each of which fails once."""
+    """Play the story across a ledger node and three countries' nodes, each of which fails once."""
 
     from api.demo.play_nodes import play_nodes
     from api.processes.server import log_nothing

@@ -11,7 +11,7 @@ from ledger.vocabulary.duplicates import Finding
 
 app = typer.Typer(
     name="duplicates",
-    help="Cases of two countries that may be one person's, for coordinators.",
+    help="Duplicates: cases of two countries that may be of one person. For coordinators.",
     no_args_is_help=True,
 )
 
@@ -22,7 +22,7 @@ def listed(
     asked: AsAgencyOrJson,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
 ) -> None:
-    """List the duplicates, the last one found first."""
+    """List the duplicates, the newest first."""
 
     from api.cli.steps.duplicate_tables import duplicate_table
 
@@ -41,9 +41,9 @@ def listed(
 def assess(
     asked: AsAgencyOrJson,
     duplicate: Annotated[UUID, typer.Argument(help="The duplicate's id, as it is listed.")],
-    finding: Annotated[Finding, typer.Argument(help="What you found out.")],
+    finding: Annotated[Finding, typer.Argument(help="Your finding.")],
 ) -> None:
-    """Say whether it is the same person; the other coordinator gets the answer."""
+    """Record whether both cases are of one person. The other coordinator gets the answer."""
 
     from api.cli.steps.duplicate_tables import duplicate_table
 
@@ -61,9 +61,10 @@ def renew_share(
     other: Annotated[str, typer.Argument(help="The other country's code.")],
     as_json: AsJson = False,
 ) -> None:
-    """Give another share of the key with a country, on the machine of the own country's node.
+    """Make another share of the key with a country, on the machine of the own country's node.
 
-    The running node sends it, and all cases get new tokens: each is read once for that.
+    The running node sends the share. It computes new tokens for all cases, and opens each
+    case's fields once for that.
     """
 
     from api.keys.country_keys import country_keys, pair_shares

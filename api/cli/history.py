@@ -14,7 +14,7 @@ NAME = "The person who decides, for the record."
 
 @app.command()
 def history(as_json: AsJson = False) -> None:
-    """Show how far the ledger had come, what the database has now, and the earlier decisions."""
+    """Show the highest known position, the database's position now, and the decisions."""
 
     from api.cli.steps.history_tables import history_table
     from api.cli.steps.own_copies import own_copy
@@ -25,7 +25,7 @@ def history(as_json: AsJson = False) -> None:
     with failures(as_json), own_copy(settings) as copy:
         mark = mark_file(settings).read()
         tree = copy.ledger.tree()
-        found = [trouble.message for trouble in troubles_of(mark, settings)] if mark else []
+        found = [trouble.message for trouble in troubles_of(mark)] if mark else []
         decisions = mark.decisions if mark else ()
         reached = mark.reached.size if mark else None
         if as_json:
@@ -55,10 +55,10 @@ def accept_history(
     by: Annotated[str | None, typer.Option(help=NAME)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide to go on from the events that the database has now; this is recorded for good.
+    """Go on from the events that the database has now, and record this decision for good.
 
-    Complete the ledger from other nodes' copies first: events that are still missing then are lost.
-    A running node records again within seconds.
+    Complete the ledger from other nodes' copies first: events that are still missing then are
+    lost. A running node records again within seconds.
     """
 
     from api.cli.steps.history_tables import vaults_of
@@ -128,7 +128,7 @@ def restore_keys(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take in the missing data keys, and destroy again those of erased persons."""
+    """Restore missing data keys from a newer copy, and destroy those of erased persons again."""
 
     from api.cli.steps.history_tables import vaults_of
     from api.cli.steps.own_copies import own_copy

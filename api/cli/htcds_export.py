@@ -26,15 +26,18 @@ def export_cases(
         typer.Option(help="Personal fields of this group too. May be repeated."),
     ] = None,
     purpose: Annotated[
-        Purpose | None, typer.Option(help="What personal fields are opened for.")
+        Purpose | None, typer.Option(help="The purpose of opening personal fields.")
     ] = None,
-    basis: Annotated[LegalBasis | None, typer.Option(help="The legal basis that is meant.")] = None,
+    basis: Annotated[
+        LegalBasis | None, typer.Option(help="The legal basis of opening them.")
+    ] = None,
     status: CaseStatus | None = None,
 ) -> None:
     """Write the cases that the agency's country sees as HTCDS, a row each.
 
     Fields come from the ledger and from the country's own vault. Personal fields are opened one
-    case at a time, by the same rules as for a person who reads them, and each is written down.
+    case at a time, by the same rules as for a person who reads them. The access log records
+    each opening.
     """
 
     from api.cli.steps.htcds_rows import Summary, htcds_rows

@@ -21,17 +21,23 @@ def import_cases(
     agency: Agency,
     key: KeyFile = None,
     map_file: Annotated[
-        Path | None, typer.Option("--map", help="TOML: what the file calls things.")
+        Path | None,
+        typer.Option(
+            "--map", help="A TOML file that maps the columns and values of the cases' file."
+        ),
     ] = None,
     errors: Annotated[
         Path | None,
-        typer.Option(help="Where refused rows are listed. [default: FILE.errors.csv]"),
+        typer.Option(help="A file for the refused rows.", show_default="FILE.errors.csv"),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Judge every row, and record nothing.")
+        bool, typer.Option("--dry-run", help="Check every row, and record nothing.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Processes. [default: one a core]")
+        int | None,
+        typer.Option(
+            min=1, max=256, help="The number of processes.", show_default="one for each core"
+        ),
     ] = None,
     chunk: Annotated[
         int,
@@ -45,7 +51,7 @@ def import_cases(
 ) -> None:
     """Record a country's existing cases, each row a new case, signed by the agency.
 
-    Run it again after it was stopped, however it was: it goes on, and records nothing twice.
+    A run that was stopped goes on when the command is run again. No row is recorded twice.
     """
 
     from api.cli.steps.import_reports import print_summary, run_import

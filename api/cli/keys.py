@@ -82,13 +82,14 @@ def register(
     asked: AsAgencyOrJson,
     owner: Annotated[str, typer.Argument(help="The agency that will sign with the key.")],
     public_key: Annotated[
-        Path, typer.Argument(help="What `keys public`, or the page of sign-in, shows.")
+        Path,
+        typer.Argument(help="The file with the output of `keys public` or of the sign-in page."),
     ],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
 ) -> None:
     """Register a key, as the coordinator of the agency's country."""
 
-    from api.cli.steps.key_requests import print_receipt, read_request
+    from api.cli.steps.key_requests import change_key, read_request
     from ledger.signing.key_possession import grant_of
     from ledger.signing.keys import from_public, key_id
     from ledger.vocabulary.registration import KeyRegistered
@@ -97,9 +98,9 @@ def register(
         now = datetime.now(UTC)
         request = read_request(public_key, owner)
         grant = grant_of(request, valid_from=now, valid_until=now + timedelta(days=days))
-        receipt = client.append_to_registry(KeyRegistered(acted_at=now, grant=grant))
         kid = key_id(from_public(grant.key))
-        print_receipt(client, receipt, f"[green]Registered[/] {kid} for {owner}", asked.as_json)
+        act = KeyRegistered(acted_at=now, grant=grant)
+        change_key(asked, client, act, f"Registered {kid} for {owner}")
 
 
 @app.command(cls=TakesKeyId)
@@ -110,18 +111,12 @@ def revoke(
 ) -> None:
     """Revoke a key, as its agency or the coordinator; its earlier signatures stay valid."""
 
-    from api.cli.steps.key_requests import print_receipt
+    from api.cli.steps.key_requests import change_key
     from ledger.vocabulary.registration import KeyRevoked
 
     with asked.client() as client:
         revoked = KeyRevoked(acted_at=datetime.now(UTC), key_id=kid)
-        receipt = client.append_to_registry(revoked)
-        print_receipt(
-            client,
-            receipt,
-            f"[green]Revoked[/] {kid} at position {receipt.position}",
-            asked.as_json,
-        )
+        change_key(asked, client, revoked, f"Revoked {kid}")
 
 
 @app.command(cls=TakesKeyId)
@@ -129,24 +124,24 @@ def revoke(
 def compromised(
     asked: AsAgencyOrJson,
     kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
-    since: Annotated[str, typer.Option(help="Since when, with its offset (RFC 3339).")],
+    since: Annotated[
+        str,
+        typer.Option(help="The time since when others had the key, with its offset (RFC 3339)."),
+    ],
 ) -> None:
     """Declare that a key was in other hands since a time.
 
     The key is revoked, and the later events that it signed are marked.
     """
 
-    from api.cli.steps.key_requests import print_receipt
+    from api.cli.steps.key_requests import change_key
     from ledger.vocabulary.registration import KeyCompromised
 
     with asked.client() as client:
         declared = KeyCompromised(
             acted_at=datetime.now(UTC), key_id=kid, since=datetime.fromisoformat(since)
         )
-        receipt = client.append_to_registry(declared)
-        print_receipt(
-            client, receipt, f"[green]Declared[/] at position {receipt.position}", asked.as_json
-        )
+        change_key(asked, client, declared, "Declared")
 
 
 @app.command()
@@ -174,10 +169,12 @@ def proposals(asked: AsAgencyOrJson) -> None:
 def confirm(asked: AsAgencyOrJson, proposal: Proposal) -> None:
     """Confirm a change of another party's key. Compare the thumbprint with its holder before."""
 
-    from api.cli.steps.key_requests import settle_change
+    from api.cli.steps.key_requests import change_key
     from ledger.vocabulary.registration import KeyChangeConfirmed
 
-    settle_change(asked, proposal, KeyChangeConfirmed, "Confirmed")
+    with asked.client() as client:
+        act = KeyChangeConfirmed(acted_at=datetime.now(UTC), proposal=proposal)
+        change_key(asked, client, act, "Confirmed")
 
 
 @app.command()
@@ -185,10 +182,12 @@ def confirm(asked: AsAgencyOrJson, proposal: Proposal) -> None:
 def decline(asked: AsAgencyOrJson, proposal: Proposal) -> None:
     """Decline a change of another party's key, or withdraw one of your own."""
 
-    from api.cli.steps.key_requests import settle_change
+    from api.cli.steps.key_requests import change_key
     from ledger.vocabulary.registration import KeyChangeDeclined
 
-    settle_change(asked, proposal, KeyChangeDeclined, "Declined")
+    with asked.client() as client:
+        act = KeyChangeDeclined(acted_at=datetime.now(UTC), proposal=proposal)
+        change_key(asked, client, act, "Declined")
 
 
 @app.command()
@@ -196,16 +195,20 @@ def decline(asked: AsAgencyOrJson, proposal: Proposal) -> None:
 def recover(
     asked: AsAgencyOrJson,
     owner: Annotated[str, typer.Argument(help="The coordinator that lost every key.")],
-    public_key: Annotated[Path, typer.Argument(help="What `keys public` prints of its new key.")],
+    public_key: Annotated[
+        Path, typer.Argument(help="The file with the output of `keys public` for its new key.")
+    ],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
 ) -> None:
     """Register a key for another country's coordinator that lost every one of its keys.
 
-    The coordinators of all other parties sign the same key. It counts seven days after the first of
-    them did, once one of them signs it again. An act that the coordinator signs itself ends it.
+    The coordinators of all other parties sign the same key. The key counts seven days after the
+    first signature, once one of them signs it again. Any act that the coordinator signs itself
+    ends the recovery.
     """
 
     from api.cli.steps.key_requests import read_request
+    from api.cli.steps.signed_acts import sign_act
     from ledger.procedure.key_recovery import GRACE
     from ledger.signing.key_possession import grant_of
     from ledger.signing.keys import from_public, key_id
@@ -215,15 +218,13 @@ def recover(
         now = datetime.now(UTC)
         request = read_request(public_key, owner)
         grant = grant_of(request, valid_from=now, valid_until=now + timedelta(days=days))
-        receipt = client.append_to_registry(CoordinatorKeyRecovered(acted_at=now, grant=grant))
-        if asked.as_json:
-            print_json(receipt)
-        else:
-            kid = key_id(from_public(grant.key))
+        kid = key_id(from_public(grant.key))
+        act = CoordinatorKeyRecovered(acted_at=now, grant=grant)
+        sign_act(asked, client, act, f"Recorded {kid} for {owner}")
+        if not asked.as_json:
             out.print(
-                f"Recorded at position {receipt.position}: {kid} for {owner}. It counts once every "
-                f"other party signed it and {GRACE.days} days are over since the first; sign it "
-                "again then.",
+                "The key counts once every other party has signed it and "
+                f"{GRACE.days} days are over since the first did. Sign it again then.",
                 soft_wrap=True,
             )
 
@@ -234,11 +235,12 @@ def register_country(
     asked: AsAgencyOrJson,
     public_key: Annotated[
         Path | None,
-        typer.Option(help="The country's public key. [default: of the key on this machine]"),
+        typer.Option(help="The country's public key.", show_default="of the key on this machine"),
     ] = None,
 ) -> None:
-    """Register the key that others seal to, as the country's coordinator."""
+    """Register the country's key, to which other countries seal, as its coordinator."""
 
+    from api.cli.steps.signed_acts import sign_act
     from api.runtime.settings import Settings
     from ledger.signing.country_key import CountryPublicKey
     from ledger.system.bounded_files import read_ordinary
@@ -255,11 +257,7 @@ def register_country(
                 read_ordinary(public_key).decode("ascii").strip()
             )
         registered = CountryKeyRegistered(acted_at=datetime.now(UTC), key=str(public_part_of))
-        receipt = client.append_to_registry(registered)
-        if asked.as_json:
-            print_json(receipt)
-        else:
-            out.print(f"[green]Registered[/] the country's key {public_part_of.id}", soft_wrap=True)
+        sign_act(asked, client, registered, f"Registered the country's key {public_part_of.id}")
 
 
 @app.command("new-country")
@@ -311,7 +309,7 @@ def reseal(
 def replace_persons_keys(
     party: Annotated[str, typer.Argument(help="The country whose node this is, such as XK.")],
     case: Annotated[
-        UUID | None, typer.Option(help="One person's case. [default: every person]")
+        UUID | None, typer.Option(help="One person's case.", show_default="every person")
     ] = None,
     give_up_damaged: Annotated[
         bool,

@@ -68,7 +68,11 @@ def adopt_policy(
     file: Annotated[Path, typer.Argument(help="The policy (C2SP tlog-policy).")],
     out_file: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Only sign, into a file, for `node take-over`."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write the signed act into this file, for `node take-over`. Nothing is recorded.",
+        ),
     ] = None,
     without: Annotated[
         list[str] | None,
@@ -76,7 +80,9 @@ def adopt_policy(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="A checkpoint that you verified. [default: the one published at --url]"),
+        typer.Option(
+            help="A checkpoint that you verified.", show_default="the one published at --url"
+        ),
     ] = None,
 ) -> None:
     """Adopt a policy as a party's coordinator; it is in force once every party has adopted it.
@@ -90,6 +96,7 @@ def adopt_policy(
     """
 
     from api.cli.steps.named_checkpoints import published_at, read_named, tell_named
+    from api.cli.steps.signed_acts import sign_act_or_write
     from ledger.log.policy import Policy
     from ledger.system.bounded_files import read_ordinary
     from ledger.verification.policy_history import MAX_BYTES
@@ -107,15 +114,7 @@ def adopt_policy(
         )
         if not asked.as_json:
             tell_named(named)
-        if out_file is not None:
-            out_file.write_text(f"{client.sign(action, None)}\n", encoding="ascii")
-            out.print(f"Signed into {out_file}", soft_wrap=True)
-            return
-        receipt = client.append_to_registry(action)
-        if asked.as_json:
-            print_json(receipt)
-        else:
-            out.print(f"[green]Recorded[/] at position {receipt.position}.")
+        sign_act_or_write(asked, client, action, out_file)
 
 
 @app.command()
@@ -130,8 +129,8 @@ def policies(
 ) -> None:
     """Get every policy that the parties adopted, with proofs, for `verify … --policies`.
 
-    With it a receipt or an export verifies by any policy that was ever in force. It comes from the
-    node at --url, which needs no key; every export holds one as `policies.json`.
+    A receipt or an export then verifies under any policy that was ever in force. The request to
+    the node at --url needs no key. Every export has the same file as `policies.json`.
     """
 
     from api.cli.steps.log_policies import recorded_policies
@@ -148,7 +147,10 @@ def policies(
 @app.command()
 def fingerprints(
     size: Annotated[
-        int | None, typer.Option(min=1, help="Of the ledger at this size. [default: published]")
+        int | None,
+        typer.Option(
+            min=1, help="Up to a checkpoint of this size.", show_default="the last published one"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -198,11 +200,13 @@ def fingerprints(
 
 @app.command("export")
 def export_log(
-    directory: Annotated[Path, typer.Argument(help="Where to write; may hold an older export.")],
+    directory: Annotated[
+        Path, typer.Argument(help="The directory to write. It may hold an older export.")
+    ],
     signed_only: Annotated[
         bool,
         typer.Option(
-            "--signed", help="Up to what the log signed last, though no quorum cosigned it."
+            "--signed", help="Up to the last signed checkpoint, also if no quorum cosigned it."
         ),
     ] = False,
     as_json: AsJson = False,
@@ -303,12 +307,16 @@ def follow(
     ledger_from: Annotated[
         Path | None,
         typer.Option(
-            "--from", help="An export (`log export --signed`). [default: this node's own events]"
+            "--from",
+            help="An export (`log export --signed`).",
+            show_default="this node's own events",
         ),
     ] = None,
     adopted: Annotated[
         str | None,
-        typer.Option("--adoption", help="The adoption's hash. [default: CASE_LEDGER_ADOPTION]"),
+        typer.Option(
+            "--adoption", help="The adoption's hash.", show_default="CASE_LEDGER_ADOPTION"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -366,7 +374,7 @@ def follow(
 def serve_witness(
     party: Annotated[str, typer.Argument(help="The party whose witness it is.")],
     log: Annotated[
-        list[str], typer.Option(help="What `log key` prints on the ledger node. May be repeated.")
+        list[str], typer.Option(help="The output of `log key` on the ledger node. May be repeated.")
     ],
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,

@@ -36,12 +36,12 @@ COMMANDS: Mapping[str, CommandPlace] = {
     ),
     "demo-nodes": CommandPlace(
         ("demos",),
-        "Play it across a ledger node and three countries' nodes, each of which fails once.",
+        "Play the story across a ledger node and three countries' nodes, each of which fails once.",
         extra="all",
     ),
     "serve": CommandPlace(
         ("operating",),
-        "Serve the ledger: answer requests, and do a node's work in a process beside.",
+        "Run a node: a request process, a worker process, and a supervisor that restarts them.",
     ),
     "migrate": CommandPlace(("operating",), "Bring the database up to date, as its owner."),
     "adopt": CommandPlace(
@@ -58,20 +58,20 @@ COMMANDS: Mapping[str, CommandPlace] = {
         ("acting",), "Show a case as the agency's country sees it, or list its cases."
     ),
     "trail": CommandPlace(
-        ("acting",), "Show an audit trail: every event, who, when, and what it changed."
+        ("acting",), "Show an audit trail: each event with its agency, its time and its changes."
     ),
     "events": CommandPlace(("acting",), "Show the ledger's events by position."),
     "outbox": CommandPlace(
         ("acting",),
-        "Show what became of actions that were handed in while the ledger node was away.",
+        "Show the outcome of actions that were sent while the ledger node was away.",
     ),
     "read": CommandPlace(
         ("personal",),
-        "Open personal fields that the agency's country holds; it is written down who did.",
+        "Open personal fields that the agency's country holds. The access log records the reading.",
     ),
     "readings": CommandPlace(
         ("personal",),
-        "List who asked for a person's fields in this country, what for, and what they got.",
+        "List the readings of a person's fields in this country, with their purposes and results.",
     ),
     "subject-access": CommandPlace(
         ("personal",), "Write all that this country holds on a person into a file for that person."
@@ -81,14 +81,14 @@ COMMANDS: Mapping[str, CommandPlace] = {
     ),
     "erase": CommandPlace(
         ("personal",),
-        "Erase all that is held on a person, in every country: one party proposes, one approves.",
+        "Erase all data on a person, in every country: one party proposes, another approves.",
     ),
     "retention": CommandPlace(
         ("retention",),
-        "What will be erased because its period of retention ends: for coordinators.",
+        "Retention: the cases whose data will be erased, and when. For coordinators.",
     ),
     "access": CommandPlace(
-        ("personal",), "Print who may do what with personal data by the protocol, in Markdown."
+        ("personal",), "Print the protocol's access matrix of personal data, in Markdown."
     ),
     "import": CommandPlace(
         ("importing",),
@@ -99,7 +99,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     ),
     "obligations": CommandPlace(
         ("accountability",),
-        "Who owes whom what, and how it is answered: for coordinators and oversight.",
+        "Obligations between countries and agencies: for coordinators and oversight.",
     ),
     "report": CommandPlace(("reports",), "Reports, made from the ledger alone."),
     "export": CommandPlace(
@@ -129,14 +129,17 @@ COMMANDS: Mapping[str, CommandPlace] = {
     ),
     "keys": CommandPlace(("keys",), "Make, register, list and revoke keys."),
     "duplicates": CommandPlace(
-        ("duplicates",), "Cases of two countries that may be one person's, for coordinators."
+        ("duplicates",),
+        "Duplicates: cases of two countries that may be of one person. For coordinators.",
     ),
-    "absence": CommandPlace(("absence",), "A party that is away, and what it misses."),
+    "absence": CommandPlace(
+        ("absence",), "Absent parties: announce an absence, end it, show what it covers."
+    ),
     "log": CommandPlace(("log",), "The ledger as a transparency log."),
     "witness": CommandPlace(("log",), "A party's witness."),
     "node": CommandPlace(
         ("nodes", "history", "missing", "node_init", "parcels", "rejoining", "submissions"),
-        "A node: what it found, and its history.",
+        "A node: set-up, evidence, history, takeover, parcels.",
     ),
 }
 """Every command by its name."""

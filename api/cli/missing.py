@@ -11,15 +11,19 @@ from api.cli.output import AsJson, failures, out, print_json
 @app.command()
 def missing(
     country: Annotated[
-        str | None, typer.Argument(help="The country whose vault it is; all of this node's.")
+        str | None,
+        typer.Argument(help="The country of the vault.", show_default="every country of this node"),
     ] = None,
     ask_again: Annotated[
         bool,
-        typer.Option("--ask-again", help="Forget the answers, so that what is lost is asked for."),
+        typer.Option(
+            "--ask-again",
+            help="Forget the answers of other nodes, so that the node asks for lost parts again.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the parts that a vault must hold by the ledger and lacks, and which nodes were asked.
+    """Show the parts that a vault lacks by the ledger, and the nodes that were asked for them.
 
     The running node compares all the time. `case-ledger verify vault` compares now.
     """

@@ -32,7 +32,9 @@ def init(
     ] = None,
     coordinator: Annotated[
         list[Path] | None,
-        typer.Option(help="A country's side: what `keys public` printed for its coordinator."),
+        typer.Option(
+            help="A country's side: the file with the output of `keys public` for its coordinator."
+        ),
     ] = None,
     adopt_as: Annotated[
         str | None,
@@ -46,16 +48,18 @@ def init(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     origin: Annotated[
         str | None,
-        typer.Option(help="The ledger node's side: the log's name. [default: address/protocol]"),
+        typer.Option(
+            help="The ledger node's side: the log's name.", show_default="address/protocol"
+        ),
     ] = None,
     database_url: Annotated[
-        str | None, typer.Option(help="A PostgreSQL of your own. [default: a private one]")
+        str | None, typer.Option(help="A PostgreSQL of your own.", show_default="a private one")
     ] = None,
     owner_database_url: Annotated[
         str | None, typer.Option(help="The same database as its owner, for migrations.")
     ] = None,
     protocol: Annotated[
-        Path | None, typer.Option(help="A protocol file. [default: the one that is shipped]")
+        Path | None, typer.Option(help="A protocol file.", show_default="the one that is shipped")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -8,7 +8,9 @@ from rich.panel import Panel
 
 from api.cli.output import AsJson, fail, failures, out, print_json
 
-app = typer.Typer(name="node", help="A node: what it found, and its history.", no_args_is_help=True)
+app = typer.Typer(
+    name="node", help="A node: set-up, evidence, history, takeover, parcels.", no_args_is_help=True
+)
 
 
 @app.command()

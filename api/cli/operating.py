@@ -24,7 +24,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Serve the ledger: answer requests, and do a node's work in a process beside."""
+    """Run a node: a request process, a worker process, and a supervisor that restarts them."""
 
     from psycopg.conninfo import conninfo_to_dict
 
@@ -72,7 +72,7 @@ def serve(
 @app.command()
 def migrate(
     grant_to: Annotated[
-        str | None, typer.Option(help="The API's login, which may take the roles it needs.")
+        str | None, typer.Option(help="The API's login. It is granted the roles that it needs.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -100,7 +100,9 @@ def adopt(
     signer: Annotated[str, typer.Option("--as", help="The coordinator that signs the adoption.")],
     coordinator: Annotated[
         list[str] | None,
-        typer.Option(help="AGENCY=FILE with what `keys public` printed; its own is known."),
+        typer.Option(
+            help="AGENCY=FILE with the output of `keys public`. The signer's own is not needed."
+        ),
     ] = None,
     key: KeyFile = None,
     years: Annotated[int, typer.Option(min=1, max=10, help="How long the keys are valid.")] = 2,
@@ -108,7 +110,8 @@ def adopt(
 ) -> None:
     """Begin a ledger: record the protocol and its coordinators' keys as the first event.
 
-    The parties compare the leaf hash that this prints: it is what they all trust.
+    The command prints the leaf hash of the first event. The parties compare it, since all
+    proofs begin with it.
     """
 
     from api.cli.steps.key_requests import read_request
@@ -142,7 +145,9 @@ def adopt(
 def rebuild(
     name: Annotated[
         str | None,
-        typer.Argument(help="The view: case_views, audit_trail or obligations. [default: all]"),
+        typer.Argument(
+            help="The view: case_views, audit_trail or obligations.", show_default="all"
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every view, in one pass.")] = False,
     as_json: AsJson = False,

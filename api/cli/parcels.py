@@ -17,7 +17,7 @@ def parcels(
     ] = None,
     give_up: Annotated[
         list[UUID] | None,
-        typer.Option(help="Forget this parcel, which its recipient did not believe."),
+        typer.Option(help="Give up this parcel, which its recipient refused."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

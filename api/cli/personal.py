@@ -15,8 +15,10 @@ from ledger.vocabulary.picklists import ErasureGround, LegalBasis, Purpose
 app = typer.Typer()
 
 CaseArgument = Annotated[UUID, typer.Argument(help="The case.")]
-Groups = Annotated[list[FieldGroup], typer.Option("--group", "-g", help="A field group; repeat.")]
-ForPurpose = Annotated[Purpose, typer.Option(help="What it is read for.")]
+Groups = Annotated[
+    list[FieldGroup], typer.Option("--group", "-g", help="A field group. May be repeated.")
+]
+ForPurpose = Annotated[Purpose, typer.Option(help="The purpose of the reading.")]
 
 
 @app.command()
@@ -27,10 +29,10 @@ def read(
     group: Groups,
     purpose: ForPurpose,
     basis: Annotated[
-        LegalBasis | None, typer.Option(help="A certain legal basis. [default: any but danger]")
+        LegalBasis | None, typer.Option(help="The legal basis.", show_default="any but danger")
     ] = None,
 ) -> None:
-    """Open personal fields that the agency's country holds; it is written down who did."""
+    """Open personal fields that the agency's country holds. The access log records the reading."""
 
     from api.cli.steps.case_tables import words
     from api.cli.steps.personal_tables import erased_line, fields_table
@@ -55,7 +57,7 @@ def readings(
     asked: AsAgencyOrJson,
     case_id: CaseArgument,
 ) -> None:
-    """List who asked for a person's fields in this country, what for, and what they got."""
+    """List the readings of a person's fields in this country, with their purposes and results."""
 
     from api.cli.steps.personal_tables import readings_table
 
@@ -90,15 +92,19 @@ def subject_access(
 def release(
     asked: AsAgencyOrJson,
     case_id: CaseArgument,
-    to: Annotated[str, typer.Option(help="The country that is to have them.")],
+    to: Annotated[str, typer.Option(help="The receiving country.")],
     group: Groups,
     purpose: ForPurpose,
-    basis: Annotated[LegalBasis, typer.Option(help="On what legal basis.")],
+    basis: Annotated[LegalBasis, typer.Option(help="The legal basis of the release.")],
     basis_action: Annotated[
-        UUID | None, typer.Option(help="The action it stands on. [default: found in the case]")
+        UUID | None,
+        typer.Option(
+            help="The action that establishes the legal basis.", show_default="found in the case"
+        ),
     ] = None,
     field: Annotated[
-        list[str] | None, typer.Option(help="A field; repeat. [default: all of the groups]")
+        list[str] | None,
+        typer.Option(help="A field. May be repeated.", show_default="all fields of the groups"),
     ] = None,
     request: Annotated[UUID | None, typer.Option(help="The request that this answers.")] = None,
 ) -> None:
@@ -135,10 +141,14 @@ def release(
 def erase(
     asked: AsAgencyOrJson,
     case_id: CaseArgument,
-    ground: Annotated[ErasureGround | None, typer.Option(help="Why; proposes the erasure.")] = None,
-    approve: Annotated[bool, typer.Option("--approve", help="As the second party.")] = False,
+    ground: Annotated[
+        ErasureGround | None, typer.Option(help="The ground of the erasure. Proposes the erasure.")
+    ] = None,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Approve the proposed erasure, as the second party.")
+    ] = False,
 ) -> None:
-    """Erase all that is held on a person, in every country: one party proposes, one approves."""
+    """Erase all data on a person, in every country: one party proposes, another approves."""
 
     from api.cli.steps.personal_tables import approve_erasure
     from ledger.vocabulary.erasure import ErasureProposed
@@ -168,7 +178,7 @@ def erase(
 
 @app.command()
 def access() -> None:
-    """Print who may do what with personal data by the protocol, in Markdown."""
+    """Print the protocol's access matrix of personal data, in Markdown."""
 
     from api.cli.steps.access_matrix import access_page
     from api.runtime.settings import Settings

@@ -32,7 +32,7 @@ Yes = Annotated[
 def show(
     asked: AsAgencyOrJson,
     version: Annotated[
-        int | None, typer.Option(help="A version. [default: the one in force]")
+        int | None, typer.Option(help="A version.", show_default="the one in force")
     ] = None,
     proposal: Annotated[UUID | None, typer.Option(help="A proposed text instead.")] = None,
     text: Annotated[
@@ -76,11 +76,11 @@ def show(
 def diff(
     asked: AsAgencyOrJson,
     file: Annotated[
-        Path | None, typer.Argument(help="A protocol file. [default: with --proposal, none]")
+        Path | None, typer.Argument(help="A protocol file.", show_default="with --proposal, none")
     ] = None,
     proposal: Annotated[UUID | None, typer.Option(help="A proposed text.")] = None,
     against: Annotated[
-        int | None, typer.Option(help="The version to compare with. [default: the newest]")
+        int | None, typer.Option(help="The version to compare with.", show_default="the newest")
     ] = None,
     language: InLanguage = "en",
 ) -> None:
@@ -114,7 +114,8 @@ def propose(
         typer.Option(
             "--from",
             formats=["%Y-%m-%d"],
-            help="The first day, in UTC, on which it may be in force. [default: once adopted]",
+            help="The first day, in UTC, on which it may be in force.",
+            show_default="once adopted",
         ),
     ] = None,
     yes: Yes = False,
@@ -125,7 +126,8 @@ def propose(
     It is in force once the coordinator of every party has accepted it, and not before the day.
     """
 
-    from api.cli.steps.amendment_tables import read_text, tell_changes, tell_receipt
+    from api.cli.steps.amendment_tables import read_text, tell_changes
+    from api.cli.steps.signed_acts import ask_to_sign, sign_act
     from ledger.procedure.amendments import text_digest, text_of
     from ledger.procedure.protocol import load_protocol
     from ledger.procedure.protocol_changes import changes
@@ -139,7 +141,7 @@ def propose(
             tell_changes(found, newest.version, language, asked.as_json)
         text = text_of(protocol)
         digest = text_digest(text)
-        _confirm(f"Propose this text (SHA-256 {digest}) for {asked.agency}?", yes or asked.as_json)
+        ask_to_sign(asked, f"Propose this text (SHA-256 {digest}) for {asked.agency}?", yes=yes)
         act = AmendmentProposed(
             acted_at=datetime.now(UTC),
             protocol=text,
@@ -147,9 +149,12 @@ def propose(
             reason=reason,
             earliest_day=earliest.date() if earliest is not None else None,
         )
-        receipt = client.append_to_registry(act)
-        said = f"Proposed as {receipt.action_id}. The other parties accept or decline it."
-        tell_receipt(client, receipt, said, asked.as_json)
+        receipt = sign_act(asked, client, act, "Proposed")
+        if not asked.as_json:
+            said = (
+                f"The proposal's id is {receipt.action_id}. The other parties accept or decline it."
+            )
+            out.print(said, soft_wrap=True)
 
 
 @app.command()
@@ -163,7 +168,9 @@ def accept(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="A checkpoint that you verified. [default: the one published at --url]"),
+        typer.Option(
+            help="A checkpoint that you verified.", show_default="the one published at --url"
+        ),
     ] = None,
     yes: Yes = False,
     language: InLanguage = "en",
@@ -181,10 +188,10 @@ def accept(
         read_text,
         show_amendment,
         tell_changes,
-        tell_receipt,
         version_of,
     )
     from api.cli.steps.named_checkpoints import published_at, read_named, tell_named
+    from api.cli.steps.signed_acts import ask_to_sign, sign_act
     from ledger.procedure.protocol_changes import changes
     from ledger.vocabulary.registration import AmendmentAccepted
 
@@ -204,12 +211,13 @@ def accept(
             named = read_named(checkpoint)
         if not asked.as_json:
             tell_named(named)
-        _confirm(f"Accept this text (SHA-256 {found}) for {asked.agency}?", yes or asked.as_json)
+        ask_to_sign(asked, f"Accept this text (SHA-256 {found}) for {asked.agency}?", yes=yes)
         act = AmendmentAccepted(
             acted_at=datetime.now(UTC), proposal=proposal, digest=found, checkpoint=named
         )
-        receipt = client.append_to_registry(act)
-        tell_receipt(client, receipt, "Accepted.", asked.as_json, proposal)
+        sign_act(asked, client, act, "Accepted")
+        if not asked.as_json:
+            show_amendment(amendment_with(client, proposal))
 
 
 @app.command()
@@ -223,7 +231,8 @@ def decline(
 ) -> None:
     """Decline a proposed text for the own party, or withdraw the own one. It is closed then."""
 
-    from api.cli.steps.amendment_tables import amendment_with, checked_digest, tell_receipt
+    from api.cli.steps.amendment_tables import amendment_with, checked_digest
+    from api.cli.steps.signed_acts import sign_act
     from ledger.vocabulary.registration import AmendmentDeclined
 
     with asked.client() as client:
@@ -231,8 +240,7 @@ def decline(
         act = AmendmentDeclined(
             acted_at=datetime.now(UTC), proposal=proposal, digest=found, reason=reason
         )
-        receipt = client.append_to_registry(act)
-        tell_receipt(client, receipt, "Declined: the proposal is closed.", asked.as_json)
+        sign_act(asked, client, act, "Declined")
 
 
 @app.command()
@@ -265,11 +273,6 @@ def _given(proposal: UUID | None) -> UUID:
     if proposal is None:
         fail("name a proposal")
     return proposal
-
-
-def _confirm(question: str, is_given: bool) -> None:
-    if not is_given and not typer.confirm(question):
-        fail("nothing was signed")
 
 
 def _print_text(text: Mapping[str, Any]) -> None:

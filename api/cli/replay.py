@@ -25,13 +25,11 @@ app = typer.Typer(
 
 At = Annotated[
     str,
-    typer.Option(
-        help="The moment that is looked from: a position, a time with its offset, or now."
-    ),
+    typer.Option(help="The moment of knowledge: a position, a time with its offset, or now."),
 ]
 ValidAt = Annotated[
     str | None,
-    typer.Option(help="What had happened by this time, by all that is known at the moment."),
+    typer.Option(help="Show what had happened by this time, as known at the moment."),
 ]
 Export = Annotated[
     Path | None, typer.Option(help="A directory that `case-ledger log export` wrote.")
@@ -151,7 +149,7 @@ def ledger(
     asked: MayAsk,
     at: At = "now",
     since: Annotated[
-        str | None, typer.Option("--from", help="Show what moved since this moment.")
+        str | None, typer.Option("--from", help="Show the changes since this moment.")
     ] = None,
     export: Export = None,
     database: Database = False,

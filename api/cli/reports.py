@@ -22,13 +22,17 @@ def annual(
     at: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Up to a checkpoint of this size. [default: the last published one]"
+            min=1, help="Up to a checkpoint of this size.", show_default="the last published one"
         ),
     ] = None,
     language: Annotated[str, typer.Option(help="sq, cnr or en.")] = "en",
     export: Annotated[
         Path | None,
-        typer.Option("--from", help="What `case-ledger log export` wrote. [default: the database]"),
+        typer.Option(
+            "--from",
+            help="A directory that `case-ledger log export` wrote.",
+            show_default="the database",
+        ),
     ] = None,
     file: Annotated[
         Path | None,

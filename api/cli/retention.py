@@ -11,7 +11,7 @@ from api.cli.output import fail, out, print_json
 
 app = typer.Typer(
     name="retention",
-    help="What will be erased because its period of retention ends: for coordinators.",
+    help="Retention: the cases whose data will be erased, and when. For coordinators.",
     no_args_is_help=True,
 )
 _MARGIN = timedelta(hours=1)
@@ -22,10 +22,10 @@ _MARGIN = timedelta(hours=1)
 def listed(
     asked: AsAgencyOrJson,
     within: Annotated[
-        int, typer.Option(help="So many days ahead, from the last cosigned time.")
+        int, typer.Option(help="The number of days ahead, from the last cosigned time.")
     ] = 90,
     erased: Annotated[
-        bool, typer.Option("--erased", help="What is erased instead, the last first.")
+        bool, typer.Option("--erased", help="List the erased cases instead, the newest first.")
     ] = False,
 ) -> None:
     """List the cases that are announced for erasure, due, held, or erased."""
@@ -56,7 +56,9 @@ def announce(
     case_id: Annotated[UUID, typer.Argument(help="The case.")],
     erase_from: Annotated[
         datetime | None,
-        typer.Option(help="Nothing is erased before (UTC).", show_default="the first that may be"),
+        typer.Option(
+            help="The earliest time of the erasure (UTC).", show_default="the first that may be"
+        ),
     ] = None,
 ) -> None:
     """Announce the erasure of a case's data, or a later time than the one announced."""

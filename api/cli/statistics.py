@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="statistics", help="Counts that can be published.", no_args_is_help=True)
 
-Columns = Annotated[Path | None, typer.Option(help="What `case-ledger export --parquet` wrote.")]
+Columns = Annotated[
+    Path | None, typer.Option(help="A directory that `case-ledger export --parquet` wrote.")
+]
 Records = Annotated[
     Path | None,
     typer.Option(help="Count these records instead: Parquet or CSV, one row for each person."),
@@ -23,12 +25,12 @@ By = Annotated[
     list[str],
     typer.Option(help="A dimension, such as year; may be repeated. Another one lists all."),
 ]
-K = Annotated[int, typer.Option(min=5, help="Groups of fewer are never shown.")]
+K = Annotated[int, typer.Option(min=5, help="The smallest group that is shown.")]
 
 
 @app.command("publish")
 def publish_counts(
-    directory: Annotated[Path, typer.Option("--out", help="Where the publications are.")],
+    directory: Annotated[Path, typer.Option("--out", help="The directory of the publications.")],
     by: By,
     parquet: Columns = None,
     records: Records = None,
@@ -36,17 +38,22 @@ def publish_counts(
     epsilon: Annotated[
         float | None, typer.Option(help="Add noise instead of hiding (differential privacy).")
     ] = None,
-    budget: Annotated[float, typer.Option(help="What a series' epsilons may add up to.")] = 3.0,
+    budget: Annotated[
+        float, typer.Option(help="The bound of the sum of a series' epsilons.")
+    ] = 3.0,
     record: Annotated[
         Path | None,
-        typer.Option(help="The record of the series, never to be published. [default: our data]"),
+        typer.Option(
+            help="The record of the series, never to be published.", show_default="our data"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish a table of counts with all its totals, as CSV and Parquet, and for CTDC.
 
-    Small counts are hidden, and as many others as it takes that no total gives them back, nor any
-    publication before. Publish from one record alone, and by one set of dimensions.
+    Small counts are hidden. Other counts are hidden too, until neither a total nor an earlier
+    publication gives a small count back. Publish from one record alone, and by one set of
+    dimensions.
     """
 
     from api.runtime.settings import Settings

@@ -18,10 +18,10 @@ def submitted(
     file: Annotated[Path, typer.Argument(help="The file to write, for the other countries.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write signed statements that this country's actions wait, and since when.
+    """Write signed statements on this country's waiting actions, with the time of each.
 
-    A running node states them by itself to the nodes that it reaches. Hand the file to the others
-    by any way: it holds each action's id, digest and time, and nothing personal.
+    A running node sends such statements to the nodes that it reaches. Hand the file to the
+    others by any way: it holds each action's id, digest and time, and nothing personal.
     """
 
     from joserfc.jwk import OKPKey
@@ -58,10 +58,10 @@ def submitted(
 
 @app.command("take-submitted")
 def take_submitted(
-    file: Annotated[Path, typer.Argument(help="What another country's node wrote.")],
+    file: Annotated[Path, typer.Argument(help="The file that another country's node wrote.")],
     as_json: AsJson = False,
 ) -> None:
-    """Verify and keep another country's statements that its actions wait."""
+    """Verify and keep another country's statements on its waiting actions."""
 
     from api.runtime.node_database import open_store
     from api.runtime.settings import Settings
@@ -96,7 +96,7 @@ def take_submitted(
 
 @app.command()
 def stated(as_json: AsJson = False) -> None:
-    """Show the actions that other countries state as handed in, and which are recorded here."""
+    """Show the waiting actions that other countries stated, and which of them are recorded here."""
 
     from api.http.documents import submission_document
     from api.runtime.node_database import open_store

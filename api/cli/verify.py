@@ -26,7 +26,7 @@ PolicyFile = Annotated[
 ]
 PoliciesFile = Annotated[
     Path | None,
-    typer.Option(help="Policies that the parties adopted: `log policies`' file, or an export."),
+    typer.Option(help="Adopted policies: the file of `log policies`, or an export."),
 ]
 _GET_POLICIES = "give the recorded policies, --policies FILE, from `case-ledger log policies`"
 Held = Annotated[
@@ -55,7 +55,7 @@ def ledger(policy: PolicyFile = None, held: Held = None, as_json: AsJson = False
 @app.command()
 def views(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Views to compare; all where none is named.")
+        list[str] | None, typer.Argument(help="The views to compare.", show_default="all")
     ] = None,
     policy: PolicyFile = None,
     held: Held = None,
@@ -68,9 +68,9 @@ def views(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Verify every event, fold all of them again, and compare every field of every view with that.
+    """Verify every event, fold all events again, and compare every field of every view.
 
-    Reads alone and repairs nothing: `case-ledger rebuild` rebuilds a view that differs.
+    The command reads alone. `case-ledger rebuild` repairs a view that differs.
     """
 
     from api.cli.steps.verification_reports import (
@@ -113,7 +113,9 @@ def views(
 
 @app.command()
 def export(
-    directory: Annotated[Path, typer.Argument(help="What `case-ledger log export` wrote.")],
+    directory: Annotated[
+        Path, typer.Argument(help="A directory that `case-ledger log export` wrote.")
+    ],
     policy: PolicyFile = None,
     policies: PoliciesFile = None,
     held: Held = None,
@@ -152,7 +154,7 @@ def receipt(
     policies: PoliciesFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify offline that an event is in the ledger, as every needed witness saw it."""
+    """Verify offline that an event is in the ledger, and that every needed witness cosigned it."""
 
     from api.cli.steps.verification_reports import (
         DOES_NOT_HOLD,
@@ -206,7 +208,9 @@ def decision(
     file: Annotated[Path, typer.Argument(help="An action and the decision on it.")],
     export: Annotated[
         Path | None,
-        typer.Option(help="Hold it against this export, instead of this node's own events."),
+        typer.Option(
+            help="Compare the decision with this export instead of this node's own events."
+        ),
     ] = None,
     policy: PolicyFile = None,
     policies: PoliciesFile = None,
@@ -250,7 +254,7 @@ def decision(
 def timestamp(
     checkpoint: Annotated[Path, typer.Option(help="The checkpoint that was timestamped.")],
     token: Annotated[Path, typer.Option(help="The authority's answer (`/log/timestamp/SIZE`).")],
-    roots: Annotated[Path, typer.Option(help="Root certificates that you believe, as PEM.")],
+    roots: Annotated[Path, typer.Option(help="Root certificates that you trust, as PEM.")],
     as_json: AsJson = False,
 ) -> None:
     """Verify offline that an authority saw a checkpoint (RFC 3161), and show when.

@@ -30,27 +30,29 @@ ViewFile = Annotated[Path, typer.Argument(help="A Python file with a fold, or a 
 def run(
     file: ViewFile,
     first: Annotated[
-        int | None, typer.Option("--from", min=1, help="The first position. [default: 1]")
+        int | None, typer.Option("--from", min=1, help="The first position.", show_default="1")
     ] = None,
     last: Annotated[
-        int | None, typer.Option("--to", min=1, help="The last position. [default: the head]")
+        int | None, typer.Option("--to", min=1, help="The last position.", show_default="the head")
     ] = None,
     database: Annotated[
-        bool, typer.Option("--database", help="Read this node's database; so it is by default.")
+        bool, typer.Option("--database", help="Read this node's database (the default).")
     ] = False,
     static: Annotated[
-        Path | None, typer.Option("--export", help="Read what `case-ledger log export` wrote.")
+        Path | None,
+        typer.Option("--export", help="Read a directory that `case-ledger log export` wrote."),
     ] = None,
     parquet: Annotated[
-        Path | None, typer.Option(help="Read what `case-ledger export --parquet` wrote.")
+        Path | None,
+        typer.Option(help="Read a directory that `case-ledger export --parquet` wrote."),
     ] = None,
-    engine: Annotated[Engine, typer.Option(help="What runs SQL.")] = Engine.DUCKDB,
+    engine: Annotated[Engine, typer.Option(help="The engine that runs SQL.")] = Engine.DUCKDB,
     as_json: AsJson = False,
 ) -> None:
     """Run a view over the whole ledger, or a range of it, with your own rights, on this machine.
 
-    It is run twice, and refused if the two results differ. Of the whole ledger its state is kept
-    beside the file, and the next run folds the new events.
+    The view is run twice, and refused if the two results differ. The state of a run over the
+    whole ledger is kept beside the file, and the next run folds the new events only.
     """
 
     from pydantic_core import to_jsonable_python
@@ -90,10 +92,10 @@ def run(
 
 @app.command("list")
 def list_views(
-    directory: Annotated[Path, typer.Argument(help="Where the views' files are.")] = Path(),
+    directory: Annotated[Path, typer.Argument(help="The directory of the views' files.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """List the views in a directory, and the state that is kept of each."""
+    """List the views in a directory, with the kept state of each."""
     with failures(as_json):
         found = [_described(path) for path in sorted(directory.iterdir()) if _is_view(path)]
         if as_json:
@@ -105,7 +107,7 @@ def list_views(
 
 @app.command()
 def show(file: ViewFile, as_json: AsJson = False) -> None:
-    """Show the rows that are kept of a view, and run nothing but the reading of its name."""
+    """Show the kept rows of a view. The view itself is not run."""
 
     from pydantic_core import to_jsonable_python
 

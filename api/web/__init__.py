@@ -8,7 +8,6 @@ from api.web.errors import as_page
 from api.web.routes import (
     acts,
     agencies,
-    agreement,
     cases,
     coordination,
     entry,
@@ -27,7 +26,6 @@ _ROUTERS = (
     oversight.router,
     printing.router,
     agencies.router,
-    agreement.router,
     coordination.router,
     meeting.router,
     figures.router,

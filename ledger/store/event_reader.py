@@ -2,15 +2,19 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any, LiteralString, TypeAlias
 from uuid import UUID
 
 from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Composed
 
 from ledger.log.merkle import Frontier, Tree
 from ledger.store.event_rows import RecordedRow
 from ledger.store.postgres_arrays import Bigints, Uuids
+
+Query: TypeAlias = LiteralString | SQL | Composed
+Params: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
 
 _STANDING = """
 SELECT h.position AS size, o.id, (
@@ -64,47 +68,22 @@ class EventReader(PostgresApplicationRecorder):
             "lte": lte if lte is not None else 2**62,
             "limit": limit,
         }
-        with self.datastore.get_connection() as connection, connection.cursor() as curs:
-            curs.execute(statement, params, prepare=True)
-            return [
-                Notification(
-                    id=row["notification_id"],
-                    originator_id=originator_id,
-                    originator_version=row["originator_version"],
-                    topic=row["topic"],
-                    state=bytes(row["state"]),
-                )
-                for row in curs.fetchall()
-            ]
+        return [_notification(row, originator_id) for row in self._rows(statement, params)]
 
     def select_later(self, versions: Mapping[UUID, int]) -> Sequence[Notification]:
         """Return the events of many aggregates after a version of each, grouped by aggregate."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                _LATER,
-                {"originators": Uuids(versions), "versions": Bigints(versions.values())},
-                prepare=True,
-            ).fetchall()
-        return [
-            Notification(
-                id=row["notification_id"],
-                originator_id=row["originator_id"],
-                originator_version=row["originator_version"],
-                topic=row["topic"],
-                state=bytes(row["state"]),
-            )
-            for row in rows
-        ]
+        rows = self._rows(
+            _LATER,
+            {"originators": Uuids(versions), "versions": Bigints(versions.values())},
+        )
+        return [_notification(row, row["originator_id"]) for row in rows]
 
     def standing_at(self, originators: Sequence[UUID]) -> tuple[int, dict[UUID, int]]:
         """Return how many events there were at one moment, and each aggregate's last version.
 
         An aggregate without events is left out.
         """
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                _STANDING, {"originators": Uuids(originators)}, prepare=True
-            ).fetchall()
+        rows = self._rows(_STANDING, {"originators": Uuids(originators)})
         return rows[0]["size"], {row["id"]: row["last"] for row in rows if row["last"] is not None}
 
     def originators_of(self, kinds: Collection[str], *, after: int, upto: int) -> Sequence[UUID]:
@@ -112,24 +91,20 @@ class EventReader(PostgresApplicationRecorder):
 
         The positions are from ``after + 1`` to ``upto``.
         """
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT originator_id FROM ledger.events WHERE notification_id > %s"
-                " AND notification_id <= %s AND topic = ANY(%s) ORDER BY notification_id",
-                (after, upto, list(kinds)),
-                prepare=True,
-            ).fetchall()
+        rows = self._rows(
+            "SELECT originator_id FROM ledger.events WHERE notification_id > %s"
+            " AND notification_id <= %s AND topic = ANY(%s) ORDER BY notification_id",
+            (after, upto, list(kinds)),
+        )
         return [row["originator_id"] for row in rows]
 
     def select_case_ids(self, after: UUID, limit: int) -> Sequence[UUID]:
         """Return the next aggregates in the order of their ids; the protocol's is among them."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT originator_id FROM ledger.events WHERE originator_id > %s"
-                " AND originator_version = 1 ORDER BY originator_id LIMIT %s",
-                (after, limit),
-                prepare=True,
-            ).fetchall()
+        rows = self._rows(
+            "SELECT originator_id FROM ledger.events WHERE originator_id > %s"
+            " AND originator_version = 1 ORDER BY originator_id LIMIT %s",
+            (after, limit),
+        )
         return [row["originator_id"] for row in rows]
 
     def changed_since(self, after: int, upto: int) -> Sequence[UUID]:
@@ -137,53 +112,41 @@ class EventReader(PostgresApplicationRecorder):
 
         The positions are from ``after + 1`` to ``upto``.
         """
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT DISTINCT originator_id FROM ledger.events"
-                " WHERE notification_id > %s AND notification_id <= %s",
-                (after, upto),
-                prepare=True,
-            ).fetchall()
+        rows = self._rows(
+            "SELECT DISTINCT originator_id FROM ledger.events"
+            " WHERE notification_id > %s AND notification_id <= %s",
+            (after, upto),
+        )
         return [row["originator_id"] for row in rows]
 
     def find_action(self, action_id: UUID) -> RecordedRow | None:
         """Return the event of an action, if it was recorded."""
-        with self.datastore.get_connection() as connection:
-            row = connection.execute(
-                "SELECT * FROM ledger.events WHERE action_id = %s", (action_id,), prepare=True
-            ).fetchone()
-        return None if row is None else RecordedRow.of(row)
+        rows = self._rows("SELECT * FROM ledger.events WHERE action_id = %s", (action_id,))
+        return RecordedRow.of(rows[0]) if rows else None
 
     def select_rows(self, after: int, limit: int) -> list[RecordedRow]:
         """Return rows by position, beginning after ``after``."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT * FROM ledger.events WHERE notification_id > %s"
-                " ORDER BY notification_id LIMIT %s",
-                (after, limit),
-                prepare=True,
-            ).fetchall()
+        rows = self._rows(
+            "SELECT * FROM ledger.events WHERE notification_id > %s"
+            " ORDER BY notification_id LIMIT %s",
+            (after, limit),
+        )
         return [RecordedRow.of(row) for row in rows]
 
     def select_positions(self, positions: Sequence[int]) -> list[RecordedRow]:
         """Return the rows at these positions, in order."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT * FROM ledger.events WHERE notification_id = ANY(%s)"
-                " ORDER BY notification_id",
-                (list(positions),),
-                prepare=True,
-            ).fetchall()
+        rows = self._rows(
+            "SELECT * FROM ledger.events WHERE notification_id = ANY(%s) ORDER BY notification_id",
+            (list(positions),),
+        )
         return [RecordedRow.of(row) for row in rows]
 
     def select_actions(self, action_ids: Sequence[UUID]) -> list[RecordedRow]:
         """Return the rows of the recorded ones of these actions, in order."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT * FROM ledger.events WHERE action_id = ANY(%s) ORDER BY notification_id",
-                (list(action_ids),),
-                prepare=True,
-            ).fetchall()
+        rows = self._rows(
+            "SELECT * FROM ledger.events WHERE action_id = ANY(%s) ORDER BY notification_id",
+            (list(action_ids),),
+        )
         return [RecordedRow.of(row) for row in rows]
 
     def position_at(self, moment: datetime) -> int:
@@ -202,21 +165,16 @@ class EventReader(PostgresApplicationRecorder):
         self, action_ids: Sequence[UUID], *, upto: int | None = None
     ) -> set[UUID]:
         """Return the ids of these actions that were recorded, at ``upto`` or before."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                "SELECT action_id FROM ledger.events"
-                " WHERE action_id = ANY(%s) AND notification_id <= %s",
-                (list(action_ids), upto if upto is not None else 2**62),
-            ).fetchall()
+        rows = self._rows(
+            "SELECT action_id FROM ledger.events"
+            " WHERE action_id = ANY(%s) AND notification_id <= %s",
+            (list(action_ids), upto if upto is not None else 2**62),
+        )
         return {row["action_id"] for row in rows}
 
     def last_recorded_at(self) -> datetime:
         """Return when the last event was recorded; a time long ago if there is none."""
-        with self.datastore.get_connection() as connection:
-            head = connection.execute("SELECT recorded_at FROM ledger.head").fetchone()
-        if head is None:
-            raise IntegrityError("the ledger has no head; run the migrations")
-        recorded_at: datetime = head["recorded_at"]
+        recorded_at: datetime = self._head_row()["recorded_at"]
         return recorded_at
 
     def tree(self) -> Tree:
@@ -225,20 +183,34 @@ class EventReader(PostgresApplicationRecorder):
 
     def frontier(self) -> Frontier:
         """Return the frontier of the tree, as it was stored with the last event."""
-        with self.datastore.get_connection() as connection:
-            head = connection.execute(
-                "SELECT position, frontier FROM ledger.head", prepare=True
-            ).fetchone()
-        if head is None:
-            raise IntegrityError("the ledger has no head; run the migrations")
+        head = self._head_row()
         return Frontier.from_bytes(head["position"], head["frontier"])
 
     def read_hashes(self, level: int, start: int, count: int) -> list[bytes]:
         """Return stored hashes of a tile level: of leaves at level 0, of full tiles above."""
-        with self.datastore.get_connection() as connection:
-            rows = connection.execute(
-                _LEAVES if level == 0 else _TILE_HASHES,
-                {"level": level, "start": start, "end": start + count},
-                prepare=True,
-            ).fetchall()
+        rows = self._rows(
+            _LEAVES if level == 0 else _TILE_HASHES,
+            {"level": level, "start": start, "end": start + count},
+        )
         return [row["hash"] for row in rows]
+
+    def _rows(self, statement: Query, params: Params = None) -> list[dict[str, Any]]:
+        """Return the rows of a statement that only reads."""
+        with self.datastore.get_connection() as connection:
+            return connection.execute(statement, params, prepare=True).fetchall()
+
+    def _head_row(self) -> dict[str, Any]:
+        """Return the ledger's head. Raises ``IntegrityError`` before the migrations."""
+        for head in self._rows("SELECT position, recorded_at, frontier FROM ledger.head"):
+            return head
+        raise IntegrityError("the ledger has no head; run the migrations")
+
+
+def _notification(row: Mapping[str, Any], originator_id: UUID | str) -> Notification:
+    return Notification(
+        id=row["notification_id"],
+        originator_id=originator_id,
+        originator_version=row["originator_version"],
+        topic=row["topic"],
+        state=bytes(row["state"]),
+    )

@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import typer
@@ -169,6 +170,22 @@ def test_the_help_of_every_command_loads_nothing_of_a_node() -> None:
         "projections.folds",
         "projections.folds.obligation_terms",
     }
+
+
+def test_no_help_text_has_brackets_that_help_takes_for_markup() -> None:
+    def texts(command: Any) -> Iterator[str]:
+        yield from (str(parameter.help or "") for parameter in command.params)
+        for own in getattr(command, "commands", {}).values():
+            yield from texts(own)
+
+    found = [
+        text
+        for place in COMMANDS.values()
+        for command in commands_of(place.modules).values()
+        for text in texts(command)
+    ]
+    assert len(found) > 300
+    assert [text for text in found if "[" in text] == []
 
 
 def test_the_help_of_rebuild_names_every_view() -> None:

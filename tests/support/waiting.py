@@ -1,11 +1,10 @@
 """The one wait of the tests: for a condition, with a long limit, and never for a fixed time."""
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import httpx
-
-from ledger.system.polling import Polling
 
 T = TypeVar("T")
 
@@ -23,11 +22,10 @@ def until(
 ) -> T:
     """Return what ``holds`` returns, once that is true.
 
-    The first pause between two calls is ``every``, in seconds; in a long wait, pauses grow.
     ``holds`` is called again where it raises ``while_raises``: a node that does not answer yet.
     Raises ``AssertionError`` after so many seconds. The error says ``what``, or what that returns.
     """
-    polling = Polling(every)
+    deadline = time.monotonic() + seconds
     while True:
         raised: Exception | None = None
         try:
@@ -35,7 +33,7 @@ def until(
                 return found
         except while_raises as error:
             raised = error
-        if polling.waited > seconds:
+        if time.monotonic() > deadline:
             said = what if isinstance(what, str) else what()
             raise AssertionError(f"not within {seconds:g} seconds: {said}") from raised
-        polling.pause()
+        time.sleep(every)

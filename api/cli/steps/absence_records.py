@@ -1,27 +1,11 @@
 """Record an announcement of absence or its end, and show a party that is away."""
 
 from datetime import datetime
-from pathlib import Path
 
 from rich.table import Table
 
-from api.cli.output import out, print_json
-from api.client import LedgerClient
+from api.cli.output import out
 from api.client.schemas import AbsenceReport
-from ledger.vocabulary import Action
-
-
-def record_act(client: LedgerClient, action: Action, out_file: Path | None, as_json: bool) -> None:
-    """Sign an act on an absence, and record it or write it into a file."""
-    if out_file is not None:
-        out_file.write_text(f"{client.sign(action, None)}\n", encoding="ascii")
-        out.print(f"Signed into {out_file}", soft_wrap=True)
-        return
-    receipt = client.append_to_registry(action)
-    if as_json:
-        print_json(receipt)
-    else:
-        out.print(f"[green]Recorded[/] at position {receipt.position}.")
 
 
 def print_absence(report: AbsenceReport) -> None:

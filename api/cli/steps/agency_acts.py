@@ -1,15 +1,15 @@
 """Sign acts on a country's agencies, and list agencies and proposals."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
-import typer
-
+from api.cli.agencies import NewAgency, names_of
 from api.cli.connection import AsAgencyOrJson
-from api.cli.output import fail, out, print_json
+from api.cli.output import out
+from api.cli.steps.signed_acts import ask_to_sign, sign_act
 from api.client import LedgerClient
-from api.client.schemas import AgencyProposalDocument, AgencyWithKeys, Receipt
-from ledger.vocabulary import Action
-from ledger.vocabulary.registration import Office
+from api.client.schemas import AgencyProposalDocument, AgencyWithKeys
+from ledger.vocabulary.registration import AgencyInvited, AgencyRegistered, Office
 
 
 def office_of(address: str | None, email: str | None, telephone: str | None) -> Office | None:
@@ -19,24 +19,27 @@ def office_of(address: str | None, email: str | None, telephone: str | None) -> 
     return Office(address=address, email=email, telephone=telephone)
 
 
-def sign(
-    asked: AsAgencyOrJson,
-    client: LedgerClient,
-    action: Action,
-    question: str,
-    done: str,
-    *,
-    yes: bool,
-) -> Receipt:
-    """Ask, sign and record an act on the protocol, and say where it is recorded."""
-    if not (yes or asked.as_json) and not typer.confirm(question):
-        fail("nothing was signed")
-    receipt = client.append_to_registry(action)
-    if asked.as_json:
-        print_json(receipt)
-    else:
-        out.print(f"{done} at position {receipt.position}.", soft_wrap=True, highlight=False)
-    return receipt
+def add_agency(
+    asked: NewAgency,
+    kind: type[AgencyRegistered | AgencyInvited],
+    verb: str,
+    consequence: str,
+) -> None:
+    """Ask, then sign and record the act that adds an agency of the given options."""
+    with asked.client() as client:
+        act = kind(
+            acted_at=datetime.now(UTC),
+            agency=asked.subject,
+            role=asked.role,
+            name=asked.name,
+            names=names_of(asked.name_in),
+            city=asked.city,
+            office=office_of(asked.address, asked.email, asked.telephone),
+        )
+        question = f"{verb} {asked.subject}, {asked.name!r}, as {asked.role}? {consequence}"
+        ask_to_sign(asked, question, yes=asked.yes)
+        sign_act(asked, client, act, f"{verb.removesuffix('e')}ed {asked.subject}")
+        tell_if_it_waits(asked, client, asked.subject)
 
 
 def agency_row(one: AgencyWithKeys) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from api.cli.output import fail, out, print_json
 from api.client import LedgerClient
-from api.client.schemas import AmendmentDocument, ProtocolVersionDocument, Receipt
+from api.client.schemas import AmendmentDocument, ProtocolVersionDocument
 from api.client.schemas.personal import Language
 from api.paper.protocol_changes import sentences
 from api.paper.subject_access.wording import wording
@@ -76,22 +76,6 @@ def tell_changes(
         out.print(f"  - {escape(sentence)}", soft_wrap=True, highlight=False)
 
 
-def tell_receipt(
-    client: LedgerClient,
-    receipt: Receipt,
-    said: str,
-    as_json: bool,
-    proposal: UUID | None = None,
-) -> None:
-    """Print the receipt of an act on an amendment, and its effect."""
-    if as_json:
-        print_json(receipt)
-        return
-    out.print(said, soft_wrap=True)
-    if proposal is not None:
-        show_amendment(amendment_with(client, proposal))
-
-
 def show_version(version: ProtocolVersionDocument) -> None:
     """Print a version of the protocol."""
     if version.is_in_force:
@@ -137,8 +121,6 @@ def show_amendment(one: AmendmentDocument) -> None:
     said = f"  accepted by {', '.join(one.accepted)}"
     if one.declined_by is not None:
         said += f"; declined by {one.declined_by}"
-        if one.declined_because is not None:
-            said += f": {escape(one.declined_because)}"
     elif one.state is AmendmentState.OPEN:
         said += f"; missing: {', '.join(one.missing)}"
     out.print(said, soft_wrap=True, highlight=False)

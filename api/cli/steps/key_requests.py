@@ -1,20 +1,19 @@
 """Read requests for keys, and settle changes of keys."""
 
-from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
 
 from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 
 from api.cli.connection import AsAgencyOrJson
-from api.cli.output import out, print_json
+from api.cli.output import out
+from api.cli.steps.signed_acts import sign_act
 from api.client import LedgerClient, RefusedError
-from api.client.schemas import Receipt
 from api.runtime.settings import Settings
 from ledger.signing.key_possession import request_of
 from ledger.system.bounded_files import read_ordinary
-from ledger.vocabulary.registration import KeyChangeConfirmed, KeyChangeDeclined, KeyRequest
+from ledger.vocabulary import Action
+from ledger.vocabulary.registration import KeyRequest
 
 
 def read_request(file: Path, owner: str) -> KeyRequest:
@@ -39,12 +38,11 @@ def request_for(key: OKPKey, agency: str) -> KeyRequest:
     return request_of(key, protocol=Settings().load_protocol().id, agency=agency)
 
 
-def print_receipt(client: LedgerClient, receipt: Receipt, done: str, as_json: bool) -> None:
-    """Print the receipt, and whether the change waits for another party."""
-    if as_json:
-        print_json(receipt)
+def change_key(asked: AsAgencyOrJson, client: LedgerClient, act: Action, done: str) -> None:
+    """Sign and record a change of a key, and print whether it waits for another party."""
+    receipt = sign_act(asked, client, act, done)
+    if asked.as_json:
         return
-    out.print(done, soft_wrap=True)
     try:
         waits = any(one.id == receipt.action_id for one in client.key_proposals())
     except RefusedError as error:
@@ -56,21 +54,6 @@ def print_receipt(client: LedgerClient, receipt: Receipt, done: str, as_json: bo
             "[yellow]It has no effect yet[/]: a coordinator of another country must confirm it"
             f" with `case-ledger keys confirm {receipt.action_id}`.",
             soft_wrap=True,
-        )
-
-
-def settle_change(
-    asked: AsAgencyOrJson,
-    proposal: UUID,
-    settles: type[KeyChangeConfirmed | KeyChangeDeclined],
-    done: str,
-) -> None:
-    """Sign an act that confirms or declines a change of another party's key."""
-    with asked.client() as client:
-        settled = settles(acted_at=datetime.now(UTC), proposal=proposal)
-        receipt = client.append_to_registry(settled)
-        print_receipt(
-            client, receipt, f"[green]{done}[/] at position {receipt.position}", asked.as_json
         )
 
 
