@@ -1,6 +1,7 @@
 """Plays the story through the real API, and prints what each country then sees."""
 
 import signal
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -315,12 +316,14 @@ def _check_address(settings: Settings) -> None:
 def _stay(
     console: Console, url: str, directory: Path, links: Mapping[str, str], protocol: Protocol
 ) -> None:
+    started = Path(sys.argv[0])
+    command = started if started.name == "case-ledger" else "case-ledger"
     console.print(
         Panel(
             f"The ledger is served at [bold]{url}[/] with the demo's cases. Try:\n"
             f"  export CASE_LEDGER_URL={url}\n"
-            f"  .venv/bin/case-ledger case -a me-nac -k {directory / 'me-nac.jwk'}\n"
-            f"  .venv/bin/case-ledger events -a xk-nac -k {directory / 'xk-nac.jwk'} -f\n"
+            f"  {command} case -a me-nac -k {directory / 'me-nac.jwk'}\n"
+            f"  {command} events -a xk-nac -k {directory / 'xk-nac.jwk'} -f\n"
             "Stop it with Ctrl-C.",
             border_style="green",
         )
