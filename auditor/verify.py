@@ -262,7 +262,7 @@ class Key:
 
 
 class Policy:
-    """Whose signatures make a checkpoint believed (C2SP tlog-policy)."""
+    """The keys whose signatures make a checkpoint trusted (C2SP tlog-policy)."""
 
     def __init__(self, text: str) -> None:
         self.logs: list[Key] = []
@@ -422,7 +422,7 @@ def check_continues(old: Note, new: Note, proof: list[bytes]) -> None:
 
 
 class Event(NamedTuple):
-    """What an event says in the clear."""
+    """The fields of an event that are in the clear."""
 
     kind: str
     agency: str
@@ -585,7 +585,7 @@ def thumbprint(x: str) -> str:
 
 
 class Registry:
-    """Whose keys count, and which policies the parties adopted, as the events tell it."""
+    """The keys that count, and the adopted policies, as the events say."""
 
     def __init__(self) -> None:
         self.keys: dict[str, tuple[str, bytes]] = {}

@@ -95,9 +95,9 @@ def prepare(directory: Path, size: int, larger: int | None = None) -> None:
         migrate_all(conninfo, agencies.protocol)
         configure(server, _WHILE_LOADING)
         with Ledger(environment(conninfo)) as ledger:
-            if ledger.head() is None and larger is not None:
+            if ledger.head() == 0 and larger is not None:
                 copy_prefix(database_of(server, larger), conninfo, size)
-            elif ledger.head() is None:
+            elif ledger.head() == 0:
                 agencies.begin(ledger)
         with Progress(console=console) as progress:
             task = progress.add_task(f"Making {size:,} events", total=size)

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Ground(StrEnum):
-    """What kind of refusal it is; edges translate it into their own status codes."""
+    """The ground of a refusal. Each edge translates it into its own status codes."""
 
     INVALID = "invalid"
     """The action is malformed, or contradicts its own model."""

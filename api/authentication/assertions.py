@@ -1,4 +1,4 @@
-"""Who is asking: short-lived JWT assertions (RFC 7519, after RFC 7523) by an agency's key."""
+"""Authenticate agencies by short-lived JWT assertions (RFC 7519, after RFC 7523)."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -34,7 +34,7 @@ ProviderKey = RSAKey | ECKey | OKPKey
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What this node asked of the provider, and so what a token must answer."""
+    """The values of this node's request to the provider, which a token must repeat."""
 
     issuer: str
     client_id: str
@@ -46,7 +46,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class SignedInPerson:
-    """Who signed in: a pseudonym, and the agency that the provider names."""
+    """A signed-in person: a pseudonym, and the agency that the provider names."""
 
     person: str
     agency: str

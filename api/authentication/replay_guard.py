@@ -62,7 +62,7 @@ FROM access.assertions a
 
 
 class Use(Enum):
-    """What became of an assertion."""
+    """The result of the use of an assertion."""
 
     FIRST = "first"
     REPLAYED = "replayed"
@@ -84,7 +84,7 @@ class Using:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What became of it, and the version of the registry at that moment."""
+    """The result of the use, and the version of the registry at that moment."""
 
     use: Use
     registry_version: int

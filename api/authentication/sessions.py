@@ -1,4 +1,4 @@
-"""Who is signed in: sessions in the database, which knows what a browser holds by its hash."""
+"""Sessions of signed-in people. The database has each session by the hash of its secret."""
 
 import hashlib
 import secrets

@@ -64,7 +64,7 @@ class _Metadata(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class RelyingParty:
-    """Which provider this node relies on, and as whom."""
+    """The provider that this node relies on, and this node's client id there."""
 
     issuer: str
     client_id: str
@@ -102,7 +102,7 @@ class RelyingParty:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationResponse:
-    """What the browser brings back from the provider (RFC 6749 section 4.1.2, RFC 9207)."""
+    """The provider's answer that the browser brings (RFC 6749 section 4.1.2, RFC 9207)."""
 
     code: str | None
     state: str | None
@@ -112,7 +112,7 @@ class AuthorizationResponse:
 
 @dataclass(frozen=True, slots=True)
 class StartedSignIn:
-    """Where a browser is sent, and the secret that it keeps until it is back."""
+    """The provider's address for the browser, and the secret that the browser keeps meanwhile."""
 
     url: str
     secret: str

@@ -1,4 +1,4 @@
-"""Which node a command asks, as which agency, and how the answer is printed.
+"""The node that a command asks, the agency in whose name, and the form of the answer.
 
 ``--url``, ``--agency``, ``--key`` and ``--json`` are declared here alone. A command takes one
 parameter of the group that has its options, and is decorated with :func:`asks`.

@@ -18,7 +18,7 @@ from typer.main import get_group
 
 @dataclass(frozen=True, slots=True)
 class CommandPlace:
-    """Where a command is, and what a list of commands says of it."""
+    """The modules of a command, and its line in the list of commands."""
 
     modules: tuple[str, ...]
     """The modules of ``api.cli`` that it is in. Several may have commands of one group."""

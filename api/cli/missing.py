@@ -1,4 +1,4 @@
-"""What a vault lacks by the ledger: a command, and the table that `verify vault` shows too."""
+"""Show the parts that the ledger requires in a vault and that the vault lacks."""
 
 from typing import Annotated
 

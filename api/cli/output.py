@@ -1,4 +1,4 @@
-"""How commands print and fail."""
+"""Print answers and failures of commands."""
 
 import json
 import sys

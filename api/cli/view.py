@@ -17,7 +17,7 @@ _SUFFIXES = (".py", ".sql")
 
 
 class Engine(StrEnum):
-    """What runs a view in SQL."""
+    """The engine that runs a view in SQL."""
 
     DUCKDB = "duckdb"
     SPARK = "spark"

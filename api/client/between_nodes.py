@@ -1,4 +1,4 @@
-"""What one country's node sends another: parcels, and statements on actions that wait."""
+"""The requests between countries' nodes: parcels, and statements on actions that wait."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""How a node refuses a client, and how an action waits."""
+"""The errors of a client: a refusal of the node, and an action that waits."""
 
 import httpx
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""Whether a node's database is the one that it had, or an older copy of it.
+"""Detect that a node's database is an older copy of its own.
 
 :mod:`ledger.replication.history_mark` remembers how far the ledger had come. A node compares its
 database with the mark when it starts, every two seconds, and before a refusal that an older copy

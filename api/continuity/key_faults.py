@@ -1,4 +1,4 @@
-"""Whether the files of keys are those that a node had, or older copies of them.
+"""Detect that a node's key files are older copies of its own.
 
 Two things tell. The mark (:mod:`ledger.replication.history_mark`) has the name of each file and
 what tells its key from another. The vault's rows say which persons have a data key, and which were
@@ -28,7 +28,7 @@ _PERSONS_AT_ONCE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class KeyFaults:
-    """What is wrong with the key files."""
+    """The faults of the key files."""
 
     there: Mapping[str, str] = field(default_factory=dict)
     """Each file that is there, with what tells its key from another."""

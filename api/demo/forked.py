@@ -23,7 +23,7 @@ class TookTooLongError(TimeoutError):
 
 @dataclass(frozen=True, slots=True)
 class FinishedCommand:
-    """What a command came to."""
+    """The result of a command."""
 
     returncode: int
     stdout: str

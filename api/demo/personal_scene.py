@@ -40,7 +40,7 @@ class Agencies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PersonalScene:
-    """What Montenegro was given, and both countries' access logs on the girl."""
+    """The fields that Montenegro received, and both countries' access logs on the girl."""
 
     received: tuple[PersonalField, ...]
     readings: Mapping[str, tuple[Reading, ...]]

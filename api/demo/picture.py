@@ -1,4 +1,4 @@
-"""How the demonstration is drawn: an SVG that loads nothing from anywhere."""
+"""Draw the demonstration as an SVG that loads nothing from elsewhere."""
 
 from pathlib import Path
 

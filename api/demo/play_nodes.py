@@ -44,7 +44,7 @@ _DESTROYED = 44
 
 @dataclass
 class Narration:
-    """What was shown so far, for people as it happens and for programs in the end."""
+    """The story so far: printed for people as it happens, and given to programs at the end."""
 
     console: Console
     quiet: bool

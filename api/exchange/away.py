@@ -1,4 +1,4 @@
-"""Who is away: witnesses that cosign nothing, and own countries whose absence is announced."""
+"""Parties that are away: witnesses that cosign nothing, and own countries with an absence."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta

@@ -72,7 +72,7 @@ class _Attempts:
 
 @dataclass
 class _Answers:
-    """What came back of the actions that were sent."""
+    """The answers to the actions that were sent."""
 
     asked: dict[UUID, _Attempts] = field(default_factory=dict)
     unsure: set[UUID] = field(default_factory=set)

@@ -79,7 +79,7 @@ class _SetAside:
 
 
 class _MailboxPlace:
-    """How far this process has looked at what waits for one country."""
+    """The place up to which this process has read one country's mailbox."""
 
     def __init__(self) -> None:
         self.after: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""How parcels between countries stand at this node, and what of it is a trouble.
+"""The state of parcels between countries at this node, and its troubles.
 
 A node sees up to three sides: the mailbox where it is the ledger node, what its own country sent,
 and what waits for its own country.
@@ -23,7 +23,7 @@ _TITLE = "Between countries"
 
 
 class Correspondent(Protocol):
-    """What one country sent and what arrived for it. A vault is one."""
+    """The parcels of one country, sent and arrived. A vault is one."""
 
     @property
     def party(self) -> str:
@@ -39,7 +39,7 @@ class Correspondent(Protocol):
 
 
 class Country(Protocol):
-    """What other countries' nodes caused in one country's vault. A vault is one."""
+    """The rows that other countries' nodes caused in one country's vault. A vault is one."""
 
     @property
     def party(self) -> str:
@@ -65,7 +65,7 @@ class WithoutKeys:
 
 @dataclass(frozen=True, slots=True)
 class ParcelsStanding:
-    """How many parcels of one country for another wait, and since when the oldest one."""
+    """The number of parcels of one country that wait for another, and the oldest one's age."""
 
     side: Side
     sender: str

@@ -1,4 +1,4 @@
-"""How a country's node sends and fetches parcels: at the ledger node, which may be itself."""
+"""Send and fetch parcels at the ledger node, which may be this node itself."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class OutdatedMailboxError(Exception):
 
 
 class PostOffice(Protocol):
-    """Where parcels are handed in and fetched, such as the ledger node's ``Mailbox``."""
+    """The place of sending and fetching parcels, such as the ledger node's ``Mailbox``."""
 
     def put(self, parcel: Parcel) -> None:
         """Hand in a parcel. It is kept, durably, until its recipient acknowledges it.

@@ -1,4 +1,4 @@
-"""What a country's vault sends another country without a release, as presentations.
+"""The fields that a country's vault sends another country without a release.
 
 That is the ``case`` fields of the country's own agencies' actions. It is also what completes the
 vault of a country that lost something: the ``case`` fields of a third country's action, and all

@@ -139,7 +139,7 @@ class TailEvent:
 
 @dataclass(frozen=True, slots=True)
 class DiscardedTail:
-    """What a copy had beyond the parties' decision, kept as evidence."""
+    """The events of a copy beyond the parties' decision, kept as evidence."""
 
     decided_at: datetime
     decided_by: str

@@ -1,4 +1,4 @@
-"""Whether the parties made another node the ledger node, while this one was away.
+"""Detect that the parties made another node the ledger node while this one was away.
 
 A ledger node asks the nodes of its witnesses when it starts, before it records anything, and every
 half minute then. Each tells the adopted policies with their proofs

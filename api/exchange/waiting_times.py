@@ -1,4 +1,4 @@
-"""How long this country's actions wait for the ledger node, beside how long others' take.
+"""Compare the waits of this country's actions for the ledger node with those of others.
 
 Of its own actions the node knows when they came in and when its copy had them. Of others' it sees
 the signed time (`iat`, which is the agency's word, in whole seconds) and the recorded time. Both
@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WaitingTimes:
-    """How this country's actions wait, and how others' do."""
+    """The waits of this country's actions, and those of other countries."""
 
     actions: int
     """How many have no outcome."""

@@ -82,7 +82,7 @@ class CopiedRoots:
 
 
 class LedgerHistory(Protocol):
-    """What is known of who leads."""
+    """The takeovers and policies that this node has recorded."""
 
     @property
     def is_taken_over(self) -> bool:

@@ -1,4 +1,4 @@
-"""Who is asking, and what that lets them see. Denied unless said otherwise here."""
+"""The caller of a request, and its rights. Access is denied unless a rule here allows it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

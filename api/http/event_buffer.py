@@ -18,7 +18,7 @@ class EventFrame:
 
 
 class EventBuffer:
-    """What those who see the same events share: every one of theirs after ``start``.
+    """The events after ``start`` that followers with the same rights share.
 
     A follower is a position and no queue: who falls behind ``start`` reads pages until it is back.
     """

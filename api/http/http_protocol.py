@@ -45,7 +45,7 @@ class Forwarders:
 
 
 class ConnectionsOfAddresses:
-    """How many connections each address has open; ``most`` may be."""
+    """The number of open connections of each address; ``most`` is the bound."""
 
     def __init__(self, most: int) -> None:
         self._most = most

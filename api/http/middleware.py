@@ -65,7 +65,7 @@ class BodyLimit:
 
 
 class AnswerHeaders:
-    """What every answer says: believe its media type, run and embed nothing, pass on no address.
+    """The security headers of every answer: no sniffing, no scripts, no frames, no referrer.
 
     What needs an assertion is kept in no cache, unless it is for anyone. ``added`` gives headers
     that depend on how the node stands.

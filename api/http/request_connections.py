@@ -1,4 +1,4 @@
-"""What requests ask the database from the event loop, without a thread each."""
+"""Database questions of requests on the event loop, without a thread each."""
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack

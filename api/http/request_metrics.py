@@ -1,4 +1,4 @@
-"""What a node tells of its requests, as numbers and as traces: none of it of any case.
+"""Metrics and traces of a node's requests. They hold nothing of any case.
 
 ``/metrics`` always has the numbers. ``api.runtime.telemetry_export`` sends both to a collector.
 """

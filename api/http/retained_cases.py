@@ -1,4 +1,4 @@
-"""Which cases' data will be erased by retention, which are held, and which are erased."""
+"""The cases whose data retention will erase, those on hold, and those erased."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -40,7 +40,7 @@ _TRIES = 10
 
 
 class ImportConflictError(RuntimeError):
-    """What is to be recorded is there already, by another import, or this machine's clock is off.
+    """The rows are recorded already by another import, or this machine's clock is wrong.
 
     Its message says which, and what to do.
     """
@@ -48,7 +48,7 @@ class ImportConflictError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import is."""
+    """The progress of an import."""
 
     bytes_read: int
     bytes_total: int
@@ -57,7 +57,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What an import did."""
+    """The result of an import."""
 
     mark: ImportProgress
     recorded_now: int
@@ -68,7 +68,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be imported, and how."""
+    """The file to import, and the options of the import."""
 
     source: Path
     agency: str

@@ -1,4 +1,4 @@
-"""How far an import has come: a file beside the input, durable line by line.
+"""The progress of an import: a file beside the input, durable line by line.
 
 It holds no value of the input. What is recorded is not believed of it, but asked of the ledger.
 """
@@ -28,7 +28,7 @@ class JournalError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ImportSource:
-    """What is imported, and by whom."""
+    """The imported file, and the agency that imports it."""
 
     input: str
     """The SHA-256 of the file."""
@@ -38,7 +38,7 @@ class ImportSource:
 
 @dataclass(frozen=True, slots=True)
 class ImportProgress:
-    """What is done up to a row; later rows may be recorded too, which the ledger knows."""
+    """The rows that are done. Later rows may be recorded too, which the ledger tells."""
 
     map: str = ""
     """The SHA-256 of the map that it was done with."""

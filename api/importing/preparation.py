@@ -28,7 +28,7 @@ _prepare: Callable[[Sequence[ImportRow]], Prepared]
 
 @dataclass(frozen=True, slots=True)
 class PreparationJob:
-    """All that a process needs to prepare rows of one import."""
+    """The inputs of a process that prepares rows of one import."""
 
     settings: Settings
     import_id: UUID

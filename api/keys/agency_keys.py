@@ -1,4 +1,4 @@
-"""Where an agency's private key is kept on this machine."""
+"""The place of an agency's private key on this machine."""
 
 from pathlib import Path
 

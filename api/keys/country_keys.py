@@ -1,4 +1,4 @@
-"""Where a country's key, its persons' data keys and those of parcels are on this machine."""
+"""The places of a country's key and of its data keys on this machine."""
 
 import os
 import secrets

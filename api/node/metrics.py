@@ -1,4 +1,4 @@
-"""How a node stands, as numbers for a collector (Prometheus text format). Nothing of any case."""
+"""The state of a node as metrics in the Prometheus text format. They hold nothing of any case."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What a node answers requests from: the ledger or its copy of it, its vaults, and the views."""
+"""The parts from which a node answers requests: the ledger or its copy, the vaults, the views."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack

@@ -69,7 +69,7 @@ class WebhookChannel:
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where e-mail is handed in."""
+    """The server that sends e-mail."""
 
     host: str
     port: int

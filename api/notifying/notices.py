@@ -1,4 +1,4 @@
-"""What an agency is told of what it owes: pure functions, with nothing personal in any message."""
+"""The notices to an agency of its obligations: pure functions, with nothing personal."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

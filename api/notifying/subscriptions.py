@@ -1,4 +1,4 @@
-"""Which agency is told, and where: a TOML file of the operator's, with secrets in files apart."""
+"""The agencies that get notices, and their addresses: a TOML file, with secrets in files apart."""
 
 import tomllib
 from collections.abc import Collection
@@ -48,7 +48,7 @@ class _File(LedgerModel):
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Where one agency is told of what it owes: by e-mail, or by a webhook with its secret."""
+    """The address for one agency's notices: e-mail, or a webhook with its secret."""
 
     agency: str
     email: str | None = None

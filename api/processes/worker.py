@@ -1,4 +1,4 @@
-"""What a node does without being asked: it publishes or copies, folds, exchanges and erases.
+"""Run the background jobs of a node: publish or copy, fold, exchange, erase.
 
 It is done by one process, beside those that answer requests: :mod:`api.runtime.status` says how
 they hear of each other. All of it stands in the database, and every step may be repeated, so that

@@ -1,1 +1,1 @@
-"""What every part of a node uses: settings, database, health, status, background threads."""
+"""The parts that all of a node uses: settings, database, health, status, background threads."""

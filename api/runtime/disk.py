@@ -1,4 +1,4 @@
-"""Whether a node has room to take anything new."""
+"""Check that a node has room to record."""
 
 import errno
 import time

@@ -32,7 +32,7 @@ class StoreError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class NodeDatabase:
-    """How to connect, as the application and as the owner."""
+    """The addresses of the database, for the application and for the owner."""
 
     conninfo: str
     owner_conninfo: str

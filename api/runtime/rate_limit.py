@@ -1,4 +1,4 @@
-"""How often one may ask, and how much one may keep open: counted in this process alone."""
+"""Bounds of requests and of open connections, counted in this process alone."""
 
 import ipaddress
 import math
@@ -79,7 +79,7 @@ class Rate:
 
 
 class Places:
-    """What is open at the same time: at most ``total``, and ``each`` of one agency.
+    """Open places: at most ``total``, and ``each`` of one agency.
 
     The last ``reserve`` places, half of all at most, are for oversight bodies and nodes alone: no
     number of other agencies keeps these from following the ledger.

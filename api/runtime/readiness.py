@@ -1,4 +1,4 @@
-"""What keeps a node from being ready: named troubles, each with its effect.
+"""The troubles that keep a node from being ready, each with a name and an effect.
 
 A part of the node that finds a trouble gives a *check*: a function that returns the troubles that
 it sees now. The process that does the background work tells its troubles to those that answer

@@ -1,4 +1,4 @@
-"""What a node's background work says of itself to those that answer requests.
+"""Send the status of a node's worker process to its request processes.
 
 They are processes of their own, on one machine or several. The work writes one row, and notifies
 with the same text; whoever answers requests keeps what it heard last. In the other direction a
@@ -34,7 +34,7 @@ RETURNING pg_notify(%(channel)s, %(notice)s)
 
 
 class LedgerNodeStatus(BaseModel):
-    """How a country's node stands to the ledger node."""
+    """The state of a country's node towards the ledger node."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,7 +47,7 @@ class LedgerNodeStatus(BaseModel):
 
 
 class WorkerHealth(BaseModel):
-    """How the steps of one worker went."""
+    """The results of one worker's steps."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,7 +59,7 @@ class WorkerHealth(BaseModel):
 
 
 class NodeStatus(BaseModel):
-    """All that is said."""
+    """The whole status of a node."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -76,7 +76,7 @@ class NodeStatus(BaseModel):
 
 
 class StatusCache:
-    """What was said last, as this process knows it."""
+    """The newest status that this process received."""
 
     def __init__(self, database: Database) -> None:
         self.now = NodeStatus()

@@ -1,1 +1,1 @@
-"""What routes and commands ask of a node: append, open personal data, tell the status."""
+"""The services of a node for routes and commands: append, open personal data, status."""

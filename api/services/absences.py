@@ -1,4 +1,4 @@
-"""What a party misses while it is away, out of a node's ledger and published checkpoints."""
+"""The record of a party's absence, from a node's ledger and published checkpoints."""
 
 from api.client.schemas import AbsenceReport, AnnouncedAbsence, DecisionWithout, MissedPublications
 from ledger.procedure.registry import Registry

@@ -1,4 +1,4 @@
-"""What became of actions: recorded, as this node's own ledger has it, or as the outbox says."""
+"""The outcomes of actions: recorded in this node's ledger, or as its outbox has them."""
 
 from uuid import UUID
 

@@ -65,7 +65,7 @@ T = TypeVar("T")
 
 
 class AppendService(Interface):
-    """What a node does with a signed action. Each method raises ``Refusal``."""
+    """The append of a signed action. Each method raises ``Refusal``."""
 
     def on_case(
         self, sender: Agency, sent: str, case_id: UUID, case_version: int

@@ -33,7 +33,7 @@ class DecidedRefusal(Refusal):
 
 
 class Decisions(Protocol):
-    """Where the decisions of a node come from."""
+    """The source of a node's decisions."""
 
     def of(self, sent: str, recorded: Receipt | Outcome) -> str | None:
         """Return the signed decision on a signed action, or ``None`` if there is none."""

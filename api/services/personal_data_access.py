@@ -29,7 +29,7 @@ from ledger.vocabulary.picklists import LegalBasis, Purpose
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who asks: an agency's system by its key, or a person of the agency who signed in."""
+    """The reader: an agency's system with its key, or a signed-in person of the agency."""
 
     agency: Agency
     key_id: str | None
@@ -38,7 +38,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class OpenedFields:
-    """What was opened, and the entry of the access log that opened it."""
+    """The opened fields, and their entry of the access log."""
 
     reading: Reading
     case: Case

@@ -1,4 +1,4 @@
-"""Where the annual report is made from: a node's database, or an export of the ledger."""
+"""Make the annual report from a node's database, or from an export of the ledger."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What people see: pages for caseworkers, coordinators and oversight, made on the server."""
+"""Pages for caseworkers, coordinators and oversight bodies, made on the server."""
 
 from collections.abc import Iterator
 

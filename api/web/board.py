@@ -1,4 +1,4 @@
-"""What the board shows: of each list a page, with where the next begins, however long it is."""
+"""The board: a page of each list, with the place where its next page begins."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class BoardObligation:
 
 @dataclass(frozen=True, slots=True)
 class BoardColumn:
-    """What one country owes, or any party where that is ``None``."""
+    """The obligations of one country, or of any party if it is ``None``."""
 
     party: str | None
     owed: Sequence[BoardObligation]
@@ -47,7 +47,7 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """How many are overdue, of all columns; at least that many where they were not all counted."""
+    """The number of overdue obligations in all columns; a lower bound if not all were counted."""
 
     overdue: int
     is_least: bool

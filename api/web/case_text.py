@@ -1,4 +1,4 @@
-"""What a case's page tells, in words: the trail's rows, what is in force, and what is due."""
+"""The words of a case's page: the trail's rows, measures in force, and due steps."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _SOON = timedelta(days=3)
 
 
 class Urgency(StrEnum):
-    """How a due date looks from now."""
+    """The urgency of a due date, seen from now."""
 
     LATE = "late"
     SOON = "soon"

@@ -28,7 +28,7 @@ Options = tuple[tuple[str, str], ...]
 
 
 class Control(StrEnum):
-    """How a value is put in."""
+    """The control of a form for a value."""
 
     TEXT = "text"
     LONG = "long"
@@ -40,7 +40,7 @@ class Control(StrEnum):
 
 
 class Sent(StrEnum):
-    """What a value is in the signed JSON."""
+    """The type of a value in the signed JSON."""
 
     STRING = "string"
     NUMBER = "number"

@@ -121,7 +121,7 @@ def recorded(
 
 @dataclass(frozen=True, slots=True)
 class OwedCount:
-    """What one country owes the other in a case: how much, and how near the first is."""
+    """The number of one country's obligations in a case, and the nearest due date."""
 
     number: int
     due: datetime | None

@@ -1,4 +1,4 @@
-"""Which pages a role finds in the navigation. What a page shows is decided where it is made."""
+"""The pages in the navigation of each role. Each page decides by itself what it shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ _NOTHING = "—"
 
 @dataclass(frozen=True, slots=True)
 class Printing:
-    """Who prints a case, in which words, when, and up to where in the ledger."""
+    """The frame of a printed case: person, language, time, and last position."""
 
     caller: Caller
     words: Words

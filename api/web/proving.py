@@ -1,4 +1,4 @@
-"""What the browser needs to compare a case's pages with the signed events of the case.
+"""The data with which a browser compares a case's pages with the signed events.
 
 Positions come from the ledger, never from a view: an action that a view lacks is missed so.
 """

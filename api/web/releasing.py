@@ -1,4 +1,4 @@
-"""What an agency may release of fields that were opened: to whom, and on which legal basis."""
+"""The opened fields that an agency may release, with the receivers and legal bases."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ CATALOGUE = "case_ledger_web.po"
 
 
 class PageTexts:
-    """What the pages say in ``language``: by a stable id, its ``{places}`` filled in."""
+    """The texts of the pages in ``language``, by a stable id, with ``{places}`` filled in."""
 
     def __init__(self, language: Language) -> None:
         with resources.as_file(resources.files("api") / "locale") as directory:

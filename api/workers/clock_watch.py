@@ -48,7 +48,7 @@ Floor = Callable[[], datetime | None]
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What a clock said, and the count of seconds at that moment."""
+    """A clock's time, and the monotonic count of seconds at that moment."""
 
     moment: datetime
     count: float

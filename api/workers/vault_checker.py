@@ -55,7 +55,7 @@ GivenUp = Callable[[str], Collection[UUID]]
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What the check asks this node's ledger and outbox."""
+    """The check's questions to this node's ledger and outbox."""
 
     ledger: Ledger
     outbox: Outbox

@@ -194,7 +194,7 @@ STANDARD = frozenset((*CARRIED, *_OTHERS, *NOT_IMPORTED))
 
 
 class ValueFormat(StrEnum):
-    """How a value is written."""
+    """The format of a value in a file."""
 
     DATE = "date"
     MOMENT = "moment"
@@ -205,7 +205,7 @@ class ValueFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldShape:
-    """Whether a field takes several values, and how each is written."""
+    """The format of a field's values, and whether a field takes several."""
 
     several: bool
     form: ValueFormat

@@ -27,7 +27,7 @@ _DATE_FORMAT = re.compile(r"(?:[^%]|%[aAbBdmyYjHIMSpfzZ%])+")
 
 
 class ImportMap(LedgerModel):
-    """How columns and values of a file are to be read. Without any, as the standard has them."""
+    """The meaning of a file's columns and values. Without a map, they are those of the standard."""
 
     columns: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """What a column of the file is: a field of HTCDS, or ``kind.field``, or several of these."""

@@ -1,4 +1,4 @@
-"""How much time has passed, by the times that witnesses put into their cosignatures.
+"""Measure elapsed time by the times that witnesses put into their cosignatures.
 
 One node's clock proves nothing: a clock that jumps by a year would end every period at once. So
 elapsed time is counted from the checkpoints that this node saw published, in the order in which

@@ -43,7 +43,7 @@ class TileHash:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """All that is needed to grow a tree, and its root."""
+    """The right edge of a tree: enough to grow the tree and to compute its root."""
 
     size: int = 0
     peaks: tuple[bytes, ...] = ()

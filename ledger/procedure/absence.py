@@ -1,4 +1,4 @@
-"""When a party counts as absent, and what the other parties may decide without it.
+"""Count a party as absent, and decide without it.
 
 A party that is away must not stop the others for ever, and must not lose anything by being away.
 

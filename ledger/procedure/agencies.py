@@ -1,4 +1,4 @@
-"""How the agencies of a text of the protocol changed since, by acts of their own countries.
+"""Changes of the protocol's agencies by acts of their own countries.
 
 The acts are in ``ledger.procedure.agency_acts``. A change counts from the position after its act.
 """
@@ -23,7 +23,7 @@ class AgencyChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AgencyChange:
-    """What an act changed of one agency, from the position after ``position`` on."""
+    """A change of one agency by an act. It counts from the position after ``position`` on."""
 
     kind: AgencyChangeKind
     agency: str

@@ -1,4 +1,4 @@
-"""What an agency could do in a case now: the rules asked beforehand, with nothing written.
+"""The actions that an agency could take in a case now. Nothing is written.
 
 A dry decision by the rules themselves (:mod:`ledger.procedure.rules`), so that what is offered and
 what is accepted cannot differ. What an action names of the case is tried out, one after the other.
@@ -26,7 +26,7 @@ _NOBODY = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Whether an action is possible, with which values where it names something, or why not."""
+    """The answer for one kind of action: its possible values, or the reason that forbids it."""
 
     kind: str
     refusal: Refusal | None = None

@@ -47,7 +47,7 @@ class MeasureInForce(_StatePart):
 
 
 class ShelterInForce(_StatePart):
-    """That a country shelters the person. Which shelter it is, the case's countries alone know."""
+    """A country shelters the person. The case's countries alone know which shelter it is."""
 
     party: str
     since: UtcDatetime

@@ -1,4 +1,4 @@
-"""What a country stated that it no longer holds, and what contradicts it.
+"""A country's statement that it erased its data, and the evidence against the statement.
 
 A confirmation of an erasure names a version of the case: its country holds no digest any more of
 any action up to that version. A country that sends or offers such a field later contradicts itself.

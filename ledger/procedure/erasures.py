@@ -1,4 +1,4 @@
-"""When and why what was held on a person was erased: what a reading of erased data says."""
+"""The record of an erasure: a reading of erased data answers with it."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -19,7 +19,7 @@ class ErasureReason(StrEnum):
 
 
 class ErasedData(LedgerModel):
-    """What a country held on a person and erased, and by which action."""
+    """An erasure of one country's data on a person, with the action that ordered it."""
 
     erased_at: UtcDatetime
     """When this country's vault erased it."""

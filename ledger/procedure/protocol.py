@@ -64,7 +64,7 @@ class Agency(LedgerModel):
 
 
 class ActionRule(LedgerModel):
-    """When one kind of action may be taken, and what it then changes."""
+    """The rule of one kind of action: its conditions and its effects."""
 
     roles: tuple[Role, ...] = ()
     requires: tuple[Fact, ...] = ()
@@ -108,7 +108,7 @@ class Expectation(LedgerModel):
 
 
 class Operation(StrEnum):
-    """What may be done with the personal fields of a group."""
+    """An operation on the personal fields of a group."""
 
     READ = "read"
     REQUEST = "request"
@@ -124,7 +124,7 @@ class Operation(StrEnum):
 
 
 class Duty(LedgerModel):
-    """What roles may read by duty of the protocol while some facts hold of a case."""
+    """The groups that roles may read by duty of the protocol while some facts hold of a case."""
 
     roles: tuple[Role, ...]
     groups: tuple[FieldGroup, ...]
@@ -134,7 +134,7 @@ class Duty(LedgerModel):
 
 
 class KeyChange(StrEnum):
-    """What a coordinator does with the key of an agency."""
+    """A coordinator's change of an agency's key."""
 
     REGISTRATION = "registration"
     REVOCATION = "revocation"
@@ -142,7 +142,7 @@ class KeyChange(StrEnum):
 
 
 class KeyConfirmation(LedgerModel):
-    """Whose keys no country changes alone: an agency of another party confirms the change."""
+    """The roles whose keys no country changes alone: an agency of another party confirms."""
 
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
     """The roles of the agencies whose keys these are."""
@@ -152,7 +152,7 @@ class KeyConfirmation(LedgerModel):
 
 
 class Retention(LedgerModel):
-    """How long what is held on a person is kept after the case was closed."""
+    """The period for which data on a person is kept after the case was closed."""
 
     days: RetentionDays
     reasons: tuple[ClosureReason, ...] = ()
@@ -164,7 +164,7 @@ class Retention(LedgerModel):
 
 
 class Quorum(LedgerModel):
-    """How many parties publish and decide while the others are away.
+    """The number of parties that publish and decide while the others are away.
 
     Without it every party's witness publishes, and every party's coordinator decides.
     """

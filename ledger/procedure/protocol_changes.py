@@ -1,4 +1,4 @@
-"""What one version of a protocol changes of another, part by part, for people to read.
+"""The difference between two versions of a protocol, part by part, for people to read.
 
 Each change has a stable id and the values that a sentence about it needs. Catalogues have one text
 for each id in every language: ``change.`` and the id, with the values' names as ``{places}``.

@@ -18,7 +18,7 @@ class BasisNamed(LedgerModel):
 
 
 class Asked(LedgerModel):
-    """Who asks for what."""
+    """The reader, and the fields that the reader asks for."""
 
     agency: str
     role: str

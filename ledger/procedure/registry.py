@@ -48,7 +48,7 @@ _RECOVERY_EDITION = 2
 
 
 class SignatureState(StrEnum):
-    """What can be said of a recorded action's signature."""
+    """The state of a recorded action's signature."""
 
     VALID = "valid"
     VALID_KEY_SINCE_REVOKED = "valid, key since revoked"

@@ -1,4 +1,4 @@
-"""When the period of retention of a case ends, and since when its erasure is announced."""
+"""The end of a case's period of retention, and the announcement of its erasure."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta

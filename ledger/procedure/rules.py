@@ -1,4 +1,4 @@
-"""Whether the procedure allows an action now. Data of the protocol first, then logic."""
+"""Decide whether the procedure allows an action now. The protocol's data first, then logic."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

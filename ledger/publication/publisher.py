@@ -59,7 +59,7 @@ class AnotherKeyError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class LogProgress:
-    """How far the log is signed, cosigned by each witness, and published."""
+    """The sizes up to which the log is signed, cosigned by each witness, and published."""
 
     signed: int
     published: int

@@ -33,7 +33,7 @@ RETURNING id
 
 
 class Reached(BaseModel):
-    """How far a ledger had come."""
+    """The size and root that a ledger had reached."""
 
     model_config = ConfigDict(frozen=True)
 

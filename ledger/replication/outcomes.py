@@ -15,7 +15,7 @@ class OutboxState(StrEnum):
 
 
 class MailboxOutcome(StrEnum):
-    """How a parcel left the mailbox."""
+    """The way in which a parcel left the mailbox."""
 
     ACKNOWLEDGED = "acknowledged"
     """The recipient signed an acknowledgement."""

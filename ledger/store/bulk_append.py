@@ -64,7 +64,7 @@ class NewEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Where events were recorded: one stretch of the ledger, at one time."""
+    """The positions and the one time at which a bulk append recorded its events."""
 
     first: int
     last: int

@@ -12,7 +12,7 @@ _DOUBLINGS = 30
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait after so many failures in a row."""
+    """The length of the pause after a number of failures in a row."""
 
     first_seconds: float = 0.2
     longest_seconds: float = 5.0

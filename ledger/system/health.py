@@ -1,4 +1,4 @@
-"""How the steps of a worker or a task went."""
+"""The health of a worker or a task, by the results of its steps."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StepHealth:
-    """How a worker's steps went."""
+    """The results of a worker's steps."""
 
     steps: int
     """How many steps ended without a failure."""

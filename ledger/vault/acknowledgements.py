@@ -30,7 +30,7 @@ MAX_BYTES = 4096
 
 
 class ParcelOutcome(StrEnum):
-    """What became of a parcel at its receiver."""
+    """The receiver's answer to a parcel."""
 
     TAKEN_IN = "taken_in"
     """The vault has what it holds."""

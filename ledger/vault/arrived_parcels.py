@@ -12,7 +12,7 @@ from ledger.store.migrate import vault_role, vault_schema
 
 @dataclass(frozen=True, slots=True)
 class PairStanding:
-    """What waits of one sender for one recipient."""
+    """The parcels of one sender that wait for one recipient, in numbers."""
 
     sender: str
     recipient: str
@@ -22,7 +22,7 @@ class PairStanding:
 
 @dataclass(frozen=True, slots=True)
 class RefusedParcels:
-    """How many parcels of a country were refused for one reason."""
+    """The number of a country's parcels that were refused for one reason."""
 
     sender: str
     reason: str

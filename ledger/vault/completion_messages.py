@@ -34,7 +34,7 @@ class FieldsAnswered(LedgerModel):
 
 
 class ActionHeld(LedgerModel):
-    """What a country holds of an action, of that which the other country must hold."""
+    """The fields of an action that a country holds and the other country must hold."""
 
     action: UUID
     digests: Annotated[tuple[Digest, ...], Field(max_length=200)]

@@ -1,4 +1,4 @@
-"""How much another country's node may cause in this country's vault within a day.
+"""The bound of the rows that another country's node may cause in this vault within a day.
 
 The parcels of another node make rows here: possible duplicates, and entries of the access log. A
 hostile node sends without end. So each kind has a quota for each other country and day. A parcel
@@ -18,7 +18,7 @@ from ledger.store.migrate import vault_role, vault_schema
 
 
 class Quota(StrEnum):
-    """What is counted."""
+    """A kind of row that is counted."""
 
     DUPLICATES = "duplicates"
     """Possible duplicates with cases of the other country."""

@@ -57,7 +57,7 @@ class ReplacementError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """What a run did."""
+    """The result of a run: the number of keys replaced and rows sealed again."""
 
     resumed: bool
     """It completed a run that was stopped, and began none of its own."""

@@ -12,7 +12,7 @@ from ledger.vault.vault_tables import VaultTables
 
 @dataclass(frozen=True, slots=True)
 class ErasedRow:
-    """When a person was erased in a vault."""
+    """The row of a person's erasure in a vault."""
 
     case_id: UUID
     erased_at: datetime

@@ -101,7 +101,7 @@ _FORGET_ALL = "DELETE FROM {asked}"
 
 
 class AskedCountry(LedgerModel):
-    """When another country's node was asked for fields of an action, and whether it answered."""
+    """The questions to another country's node for the fields of an action, and its answer."""
 
     country: str
     asked_at: UtcDatetime
@@ -150,7 +150,7 @@ class MissingPart(LedgerModel):
 
 
 class MissingCount(LedgerModel):
-    """How many parts are missing, of one sort."""
+    """The number of missing parts of one sort."""
 
     part: FieldPart
     origin: str

@@ -83,7 +83,7 @@ class ListedDeposit:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What a vault lacks of a part."""
+    """The reason for which a vault lacks a part."""
 
     due: RequiredPart
     digests: frozenset[str] | None

@@ -69,7 +69,7 @@ class NotHereYetError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What the mailbox of the ledger node sees of it."""
+    """A parcel as the mailbox of the ledger node sees it."""
 
     id: UUID
     sender: str

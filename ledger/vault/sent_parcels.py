@@ -31,7 +31,7 @@ _COLUMNS = (
 
 
 class SentState(StrEnum):
-    """Where a parcel stands, as its sender knows."""
+    """The state of a parcel, by its sender's rows."""
 
     DUE = "due"
     """It is to be handed in, for the first time or again."""
@@ -84,7 +84,7 @@ class SentParcel:
 
 @dataclass(frozen=True, slots=True)
 class Unacknowledged:
-    """How much of a country's was not acknowledged by a recipient, and since when."""
+    """The number of a country's parcels that a recipient has not acknowledged, and since when."""
 
     recipient: str
     parcels: int

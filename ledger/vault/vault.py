@@ -32,7 +32,7 @@ NOTED_FROM = "deposits noted from"
 
 @dataclass(frozen=True, slots=True)
 class ReceivedDeposit:
-    """What came in a parcel: of which country's action, and whether it is all."""
+    """The contents of a parcel: the action's country, and whether all fields came."""
 
     origin: str | None
     """The country whose agency signed the action; ``None`` where that is the vault's own."""

@@ -87,7 +87,7 @@ class VaultFinding(LedgerModel):
 
 
 class LedgerFacts(Interface):
-    """What a check of a vault asks the ledger, and the outbox of its node."""
+    """The questions of a vault check to the ledger and to the node's outbox."""
 
     def recorded(self, action_ids: Sequence[UUID]) -> Mapping[UUID, ActionRecorded]:
         """Return the recorded events of actions, by action id."""
@@ -116,7 +116,7 @@ class Superseded(NamedTuple):
 
 @dataclass(slots=True)
 class Checked:
-    """What was found of some cases."""
+    """The findings on some cases."""
 
     findings: list[VaultFinding] = field(default_factory=list)
     """What does not hold."""
@@ -383,7 +383,7 @@ def _kept(row: DictRow) -> InventoryRow:
 
 
 class _Signed(NamedTuple):
-    """What the ledger has of an action."""
+    """The signed digests of an action in the ledger."""
 
     case_id: UUID
     kind: str

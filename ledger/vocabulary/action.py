@@ -35,7 +35,7 @@ class LedgerModel(BaseModel):
 
 
 class Action(LedgerModel):
-    """What an agency did. ``kind`` is the name by which it travels.
+    """An act of an agency. ``kind`` is the name by which it travels.
 
     Every field declares its level; a subclass that leaves one out cannot be defined.
     """

@@ -17,14 +17,14 @@ class MatchKind(StrEnum):
 
 
 class Finding(StrEnum):
-    """What a coordinator found out on two cases."""
+    """A coordinator's finding on two cases."""
 
     SAME_PERSON = "same_person"
     ANOTHER_PERSON = "another_person"
 
 
 class DuplicateState(StrEnum):
-    """Where the coordinators stand on a duplicate."""
+    """The state of a duplicate, by the findings of both coordinators."""
 
     OPEN = "open"
     SAME_PERSON = "same_person"

@@ -14,7 +14,7 @@ RetentionDays = Annotated[int, Field(ge=1, le=36600)]
 
 
 class LegalHoldPlaced(Action):
-    """What is held on the person must be kept until the hold is lifted."""
+    """A hold: the data on the person must be kept until the hold is lifted."""
 
     kind: ClassVar[str] = "legal_hold_placed"
     stage: ClassVar[S] = S.COORDINATION

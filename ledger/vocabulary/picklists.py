@@ -19,7 +19,7 @@ class Stage(StrEnum):
 
 
 class AgeGroup(StrEnum):
-    """All that the rules need to know of age: a child has further safeguards."""
+    """The age group, which the rules need: a child has further safeguards."""
 
     CHILD = "child"
     ADULT = "adult"
@@ -283,7 +283,7 @@ class Indicator(StrEnum):
 
 
 class OpeningGround(StrEnum):
-    """What led to the opening of the case."""
+    """The ground for opening the case."""
 
     POLICE_ACTION = "police_action"
     BORDER_CONTROL = "border_control"

@@ -209,7 +209,7 @@ TelephoneNumber = Annotated[str, Field(pattern=r"^\+[0-9][0-9 ]{3,24}$")]
 
 
 class Office(LedgerModel):
-    """How an office is reached: its own address, e-mail and telephone, and no person's.
+    """An office's own address, e-mail and telephone, and no person's.
 
     It is kept for ever, and every party sees it.
     """

@@ -18,7 +18,7 @@ Groups = Annotated[tuple[FieldGroup, ...], Field(min_length=1, max_length=8)]
 
 
 class ReleasedFields(LedgerModel):
-    """Which fields of one earlier action are released, by the digests signed at the time."""
+    """The released fields of one earlier action, by the digests signed at the time."""
 
     action: ActionId
     digests: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=40)]

@@ -75,7 +75,7 @@ def frozen(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where events are: in a database, in static files, or in a columnar export."""
+    """The place of events: a database, static files, or a columnar export."""
 
     database: str | None = None
     export: Path | None = None

@@ -25,7 +25,7 @@ class NotCanonicalError(ValueError):
 
 
 class ColumnEncoding(StrEnum):
-    """How a value is kept, where its Arrow type alone does not say it."""
+    """The encoding of a value whose Arrow type alone does not say it."""
 
     PLAIN = "plain"
     UUID = "uuid"

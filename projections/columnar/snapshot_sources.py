@@ -1,4 +1,4 @@
-"""Where events are read from: a database, or a directory of static files (``tlog-tiles``)."""
+"""Read events from a database, or from a directory of static files (``tlog-tiles``)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +96,7 @@ class DatabaseSnapshot:
 
 
 class DirectorySource:
-    """What ``case-ledger log export`` wrote.
+    """A directory that ``case-ledger log export`` wrote.
 
     Events lie there by position alone, so that a case's versions are counted from the first
     event on: what is remembered meanwhile grows with the number of cases.

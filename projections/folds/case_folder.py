@@ -16,7 +16,7 @@ from projections.folds.state_json import Document, StateDocuments
 
 
 class EarlierEvents(Interface):
-    """Where earlier events are read when they are not at hand."""
+    """A source of earlier events that are not in memory."""
 
     def events(self, originator_ids: Collection[UUID], *, before: int) -> Iterable[ActionRecorded]:
         """Return the events of cases at positions below ``before``, one case after another."""

@@ -40,7 +40,7 @@ OVERSIGHT_VIEWER = "oversight"
 
 
 class Turn(StrEnum):
-    """Whose move it is, as the viewer sees it."""
+    """The side that has the next move, as the viewer sees it."""
 
     OURS = "ours"
     THEIRS = "theirs"

@@ -18,7 +18,7 @@ _STAGES = tuple(Stage)
 
 @dataclass(frozen=True, slots=True)
 class CaseTally:
-    """How many cases are alike in all that is counted here."""
+    """The number of cases that are alike in all counted fields."""
 
     stage: Stage
     status: CaseStatus

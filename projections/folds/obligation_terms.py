@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class ObligationKind(StrEnum):
-    """Why something is owed."""
+    """The reason for which something is owed."""
 
     ACKNOWLEDGEMENT = "acknowledgement"
     """That a request for information has come."""
@@ -27,7 +27,7 @@ class ObligationState(StrEnum):
 
 
 class ObligationOutcome(StrEnum):
-    """How an obligation was closed."""
+    """The way in which an obligation ended."""
 
     DONE = "done"
     DECLINED = "declined"
@@ -42,7 +42,7 @@ class ObligationOutcome(StrEnum):
 
 
 class Dimension(StrEnum):
-    """By what response times are told apart."""
+    """A dimension by which response times are grouped."""
 
     COUNTRY = "country"
     AGENCY = "agency"

@@ -38,7 +38,7 @@ class Deed(LedgerModel):
 
 
 class Obligation(LedgerModel):
-    """What one country or agency owes, or owed, to others in a case."""
+    """A duty of one country or agency towards others in a case."""
 
     id: UUID
     """The same wherever the ledger is folded."""
@@ -129,7 +129,7 @@ def after_act(
 
 @dataclass(frozen=True, slots=True)
 class _FoldContext:
-    """What obligations are folded by: the agreement, and the case's actions by id."""
+    """The inputs of the fold of obligations: the agreement, and the case's actions by id."""
 
     agreement: Agreement
     acts: Mapping[UUID, Act]

@@ -16,7 +16,7 @@ _CHANGES_NO_RULE = "readings_anchored"
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """That a key was revoked, or compromised ``since``."""
+    """A revocation of a key, or the time ``since`` when it was compromised."""
 
     position: int
     since: datetime | None

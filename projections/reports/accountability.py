@@ -26,7 +26,7 @@ _SECOND = timedelta(seconds=1)
 
 
 class ObligationStanding(StrEnum):
-    """How an obligation stands at a moment."""
+    """The state of an obligation at a moment."""
 
     ON_TIME = "on_time"
     LATE = "late"
@@ -39,7 +39,7 @@ class ObligationStanding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """What the questions need of an obligation."""
+    """The part of an obligation that reports need."""
 
     kind: ObligationKind
     debtor: str | None
@@ -100,7 +100,7 @@ class Debt:
 
 
 class ObligationTally(LedgerModel):
-    """How many obligations stand how."""
+    """The numbers of obligations in each state."""
 
     owed: int = 0
     """All of the others together."""
@@ -121,7 +121,7 @@ class ObligationTally(LedgerModel):
 
 
 class ResponseTimes(ObligationTally):
-    """How fast some obligations were discharged."""
+    """The times in which some obligations were discharged."""
 
     country: str | None = None
     """``any``: those that any party to a case may discharge. ``None``: all countries' together."""
@@ -137,7 +137,7 @@ class ResponseTimes(ObligationTally):
 
 
 class Balance(LedgerModel):
-    """What two countries owe each other."""
+    """The obligations of two countries towards each other."""
 
     countries: tuple[str, str]
     first_owes: ObligationTally

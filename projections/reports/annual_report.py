@@ -52,7 +52,7 @@ class ReportedProtocol(LedgerModel):
 
 
 class ReportedCheckpoint(LedgerModel):
-    """What the report is of: the first ``size`` events, whose tree has this root."""
+    """The base of the report: the first ``size`` events, whose tree has this root."""
 
     size: int
     root: str
@@ -122,7 +122,7 @@ class CorrectionsMade(LedgerModel):
 
 
 class ObligationsOfYear(LedgerModel):
-    """What a country owed: carried in and opened are what it discharged, what lapsed, is open."""
+    """A country's obligations of a year. Carried in and opened are discharged, lapsed or open."""
 
     country: str
     kind: ObligationKind
@@ -239,7 +239,7 @@ def annual_report(
 
 @dataclass
 class _Counts:
-    """What is counted so far."""
+    """The counts so far."""
 
     agreement: Agreement
     year: Year

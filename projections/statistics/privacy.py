@@ -17,7 +17,7 @@ EPSILONS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """What one epsilon gives up of accuracy for privacy."""
+    """The loss of accuracy by one epsilon, and the privacy that it gives."""
 
     epsilon: float
     error_of_a_cell: float

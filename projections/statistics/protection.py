@@ -1,4 +1,4 @@
-"""Which cells of a table can be shown, so that the others cannot be worked out from them.
+"""Choose the cells of a table that can be shown without revealing the others.
 
 Everything is hidden to begin with. A cell is shown if its count is large enough and every small
 cell stays protected without it. A small cell is protected by a *move*: another table in which the

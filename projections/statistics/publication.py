@@ -28,7 +28,7 @@ class SeriesError(ValueError):
 
 
 class Series(LedgerModel):
-    """What was published of one table so far."""
+    """The publications of one table so far."""
 
     format: Literal[1] = 1
     dimensions: tuple[str, ...]

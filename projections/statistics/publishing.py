@@ -33,7 +33,7 @@ NOISY = (
 
 
 class Spent(LedgerModel):
-    """What a series with noise has told so far."""
+    """The privacy budget that a series with noise has spent so far."""
 
     format: Literal[1] = 1
     dimensions: tuple[str, ...]
@@ -49,7 +49,7 @@ class Record(LedgerModel):
 
 
 class PublicationMetadata(LedgerModel):
-    """What is said of a publication beside its table."""
+    """The metadata of a publication beside its table."""
 
     number: int
     dimensions: tuple[str, ...]

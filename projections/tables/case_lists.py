@@ -37,7 +37,7 @@ class CaseListSection(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class PageCursor:
-    """Where a page ends: behind which case the next begins, and at what moment one looks."""
+    """The end of a page: the case after which the next page begins, and the moment of the list."""
 
     moment: datetime
     section: CaseListSection
@@ -78,7 +78,7 @@ def _moment(number: str) -> datetime:
 
 
 class BoardMark(StrEnum):
-    """What a case may have for the board."""
+    """A mark of a case on the board."""
 
     REQUEST = "requests"
     """A request for information that waits for its answer."""

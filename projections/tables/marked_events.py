@@ -15,7 +15,7 @@ WHERE t.document ? 'mark' AND t.document->>'mark' <> %(canonical)s
 
 @dataclass(frozen=True, slots=True)
 class EventsWithoutEffect:
-    """How many events are without effect, and how many of these a newer program understands."""
+    """The number of events without effect, and of those that a newer program understands."""
 
     events: int
     first: int

@@ -24,7 +24,7 @@ _NEVER, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """Which countries meet, the reader's own first, and since when."""
+    """The countries that meet, the reader's own first, and the time since the last meeting."""
 
     own: str
     other: str

@@ -21,7 +21,7 @@ _KEEP = 2_000
 
 
 class ObligationViews(View):
-    """Who owes whom what in every case, opened and closed by which event."""
+    """The obligations of every case, with the events that opened and closed each."""
 
     name: ClassVar[str] = "obligations"
     table: ClassVar[str] = "obligations"

@@ -29,7 +29,7 @@ _HOW_MANY: LiteralString = " LIMIT %(limit)s) SELECT count(*) AS number FROM fou
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many obligations are open and how many of them overdue; at most :data:`AT_MOST` + 1."""
+    """The number of open obligations and of overdue ones; at most :data:`AT_MOST` + 1."""
 
     open: int
     overdue: int

@@ -56,7 +56,7 @@ class Moment:
 
 
 class CorrectionShown(LedgerModel):
-    """That an action was a mistake, or needs a word, and whether that was known."""
+    """A correction of an action, and whether it was known at the moment."""
 
     action: UUID
     """The mistaken action."""

@@ -19,7 +19,7 @@ from projections.time.bitemporal import CorrectionShown, Moment, acts_at, correc
 
 
 class Because(StrEnum):
-    """How an event bears on a difference."""
+    """The relation of an event to a difference."""
 
     CAME = "came"
     """It counts at the later moment, and did not at the earlier."""
@@ -53,7 +53,7 @@ class StateDifference(LedgerModel):
 
 
 class CaseDifference(LedgerModel):
-    """All that is different of a case between two moments."""
+    """The differences of a case between two moments."""
 
     case_id: UUID
     differences: tuple[StateDifference, ...]

@@ -1,4 +1,4 @@
-"""Where a history is read for a replay: a database, or an export that needs none."""
+"""The sources of a replay's history: a database, or an export that needs none."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

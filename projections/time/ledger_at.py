@@ -37,7 +37,7 @@ class LedgerMoment(LedgerModel):
 
 
 class MovedCase(LedgerModel):
-    """What is different of a case between two moments, where anything counted is."""
+    """The counted differences of a case between two moments."""
 
     case_id: UUID
     before: Mapping[str, str]
@@ -46,7 +46,7 @@ class MovedCase(LedgerModel):
 
 
 class LedgerDifference(LedgerModel):
-    """What is different of a ledger between two moments."""
+    """The differences of a ledger between two moments."""
 
     before: LedgerMoment
     after: LedgerMoment

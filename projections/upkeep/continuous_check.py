@@ -49,7 +49,7 @@ SELECT view, greatest(this_pass, last_pass) AS rows FROM views.differences ORDER
 
 @dataclass(frozen=True, slots=True)
 class CheckProgress:
-    """How far the check has come."""
+    """The progress of the check."""
 
     above: UUID | None
     """The next part begins above this case; ``None`` where a pass begins."""

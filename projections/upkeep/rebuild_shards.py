@@ -36,7 +36,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a rebuild folds, and into what."""
+    """The events that a rebuild folds, and the tables that it writes."""
 
     conninfo: str
     slots: Mapping[str, str]

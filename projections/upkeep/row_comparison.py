@@ -31,7 +31,7 @@ SELECT array(WITH RECURSIVE found (viewer) AS (
 
 
 class DifferenceKind(StrEnum):
-    """How a row of a view differs from the fold of the ledger."""
+    """The kind of difference between a view's row and the fold of the ledger."""
 
     CHANGED = "changed"
     MISSING = "missing"

@@ -69,7 +69,7 @@ WHERE {within} ORDER BY originator_id, originator_version OFFSET %(events)s LIMI
 
 @dataclass
 class CheckedShard:
-    """What a check of one part found."""
+    """The findings of the check of one part."""
 
     events: int = 0
     """Events that were folded."""

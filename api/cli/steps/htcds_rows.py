@@ -15,7 +15,7 @@ from ledger.vocabulary.picklists import CaseStatus, LegalBasis, Purpose
 
 
 class Summary:
-    """What the rows do not have, and why."""
+    """The parts that the rows lack, with the reason of each."""
 
     def __init__(self) -> None:
         self.closed: dict[UUID, str] = {}

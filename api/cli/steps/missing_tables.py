@@ -1,4 +1,4 @@
-"""What a vault lacks, as a document and as a table."""
+"""The missing parts of a vault, as a document and as a table."""
 
 from collections.abc import Iterable, Iterator
 
@@ -22,7 +22,7 @@ _WHY = {
 
 
 class VaultMissing(LedgerModel):
-    """What one country's vault lacks."""
+    """The missing parts of one country's vault."""
 
     country: str
     missing: tuple[MissingPart, ...]

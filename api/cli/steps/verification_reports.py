@@ -75,7 +75,7 @@ _DIFFERENCES = {
 
 
 class LedgerFinding(LedgerModel):
-    """What does not hold, from one position to another."""
+    """A statement that does not hold, from one position to another."""
 
     first: int
     last: int
@@ -83,14 +83,14 @@ class LedgerFinding(LedgerModel):
 
 
 class LedgerMark(LedgerModel):
-    """What is noted of one event, which holds all the same."""
+    """A remark on one event that holds."""
 
     position: int
     what: str
 
 
 class LedgerVerified(LedgerModel):
-    """What a verification of events found."""
+    """The result of a verification of events."""
 
     holds: bool
     events: int
@@ -118,7 +118,7 @@ class LedgerVerified(LedgerModel):
 
 
 class ViewsVerified(LedgerModel):
-    """What a comparison of the views with the ledger found."""
+    """The result of a comparison of the views with the ledger."""
 
     holds: bool
     """Whether the events hold, where they were verified, and every row is as they say."""
@@ -135,7 +135,7 @@ class ViewsVerified(LedgerModel):
 
 
 class VaultVerified(LedgerModel):
-    """What a verification of a vault found; nothing, where all holds."""
+    """The findings of a verification of a vault; none if all holds."""
 
     actions: int
     findings: tuple[VaultFinding, ...]

@@ -46,7 +46,7 @@ class MissedPublications(Document):
 
 
 class AbsenceReport(Document):
-    """What was announced, decided and published without a party, as this node has recorded it."""
+    """The announcements, decisions and publications without a party, as recorded by this node."""
 
     party: Country
     announced: tuple[AnnouncedAbsence, ...]

@@ -17,14 +17,14 @@ class ObligationPage(Document):
 
 
 class ResponseTimesOf(Document):
-    """How fast obligations were discharged, as it stood at a moment."""
+    """The response times of obligations as of a moment."""
 
     as_of: UtcDatetime
     response_times: tuple[ResponseTimes, ...]
 
 
 class Reciprocity(Document):
-    """What countries owe each other, as it stood at a moment."""
+    """The obligations of countries towards each other as of a moment."""
 
     as_of: UtcDatetime
     balances: tuple[Balance, ...]

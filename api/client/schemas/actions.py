@@ -25,7 +25,7 @@ class Receipt(Document):
 
 
 class Outcome(Document):
-    """What became of an action that was handed in at a country's node."""
+    """The outcome of an action that was sent to a country's node."""
 
     action_id: UUID
     agency: AgencyId
@@ -57,7 +57,7 @@ class StatedSubmissions(Document):
 
 
 class SubmissionDocument(Document):
-    """That another country's node handed an action in, and what this node's copy has of it."""
+    """Another country's statement on an action that waits, and this copy's record of the action."""
 
     party: Country
     action_id: UUID

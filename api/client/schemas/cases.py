@@ -11,7 +11,7 @@ from projections.folds.case_view import CaseView
 
 
 class DisclosedFields(Document):
-    """What an action's own country holds of its ``case`` fields."""
+    """The ``case`` fields of an action that its own country holds."""
 
     action_id: UUID
     fields: Mapping[str, JsonValue]

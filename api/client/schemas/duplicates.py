@@ -40,6 +40,6 @@ class DuplicatePage(Document):
 
 
 class DuplicateAssessment(Document):
-    """What the coordinator found out."""
+    """The coordinator's finding."""
 
     finding: Finding

@@ -1,4 +1,4 @@
-"""Whether a node is alive, whether it can serve, and what is wrong with it."""
+"""The health of a node: whether it runs, whether it can serve, and its troubles."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -19,7 +19,7 @@ class Effect(StrEnum):
 
 
 class Side(StrEnum):
-    """Where a parcel is seen to wait."""
+    """The side at which a parcel waits."""
 
     MAILBOX = "mailbox"
     """It lies in this ledger node's mailbox."""
@@ -30,7 +30,7 @@ class Side(StrEnum):
 
 
 class Following(Document):
-    """How a country's node stands to the ledger node that it copies from."""
+    """The state of a country's node towards the ledger node that it copies from."""
 
     ledger_url: str
     reachable: bool
@@ -74,7 +74,7 @@ class ParcelsWaiting(Document):
 
 
 class Readiness(Document):
-    """Whether this node can serve, and where it stands."""
+    """The readiness of this node, with its position."""
 
     status: str
     protocol: str

@@ -14,7 +14,7 @@ Place = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class ParcelDocument(Document):
-    """What one country's node sends another through the ledger node, which cannot open it."""
+    """A sealed parcel between two countries' nodes. The ledger node cannot open it."""
 
     id: UUID
     sender: Country
@@ -30,7 +30,7 @@ class WaitingParcel(ParcelDocument):
 
 
 class ParcelStanding(Document):
-    """How much waits of one country for another, and since when."""
+    """The number of parcels of one country that wait for another, and since when."""
 
     sender: Country
     recipient: Country
@@ -47,7 +47,7 @@ class ParcelPage(Document):
 
 
 class Acknowledgements(Document):
-    """What a country's node signed on parcels that it fetched."""
+    """A country's node's signed statements on parcels that it fetched."""
 
     acknowledgements: Annotated[
         tuple[Annotated[str, Field(max_length=4096)], ...], Field(min_length=1, max_length=100)
@@ -56,13 +56,13 @@ class Acknowledgements(Document):
 
 
 class ParcelsTakenOut(Document):
-    """How many parcels left the mailbox by the caller's acknowledgements."""
+    """The number of parcels that left the mailbox by the caller's acknowledgements."""
 
     parcels: int
 
 
 class ParcelLeft(Document):
-    """What became of a parcel that the caller's country handed in."""
+    """The outcome of a parcel that the caller's country sent."""
 
     place: Place
     parcel: UUID
@@ -72,7 +72,7 @@ class ParcelLeft(Document):
 
 
 class OutcomePage(Document):
-    """What became of parcels, the first one first, as far as it was not settled."""
+    """The outcomes of parcels that are not settled yet, the oldest first."""
 
     outcomes: tuple[ParcelLeft, ...]
 

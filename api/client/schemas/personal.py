@@ -18,7 +18,7 @@ Language = Literal["sq", "cnr", "en"]
 
 
 class ReadingRequest(Document):
-    """Which personal fields are to be opened, and what for."""
+    """The personal fields to open, and the purpose."""
 
     groups: Annotated[tuple[FieldGroup, ...], Field(min_length=1, max_length=8)]
     purpose: Purpose
@@ -43,7 +43,7 @@ class PersonalField(Document):
 
 
 class ReadingResult(Document):
-    """What was opened, and the entry in the access log that says so."""
+    """The opened fields, and their entry in the access log."""
 
     reading: Reading
     fields: tuple[PersonalField, ...]

@@ -25,7 +25,7 @@ class AgencyKey(Document):
 
 
 class AgencyChangeDocument(Document):
-    """What its country changed of an agency, from the position after ``position`` on."""
+    """A change of an agency by its country, from the position after ``position`` on."""
 
     change: AgencyChangeKind
     position: int

@@ -11,7 +11,7 @@ from projections.folds.case_view import HoldView
 
 
 class RetentionStatus(StrEnum):
-    """How a closed case stands to the end of its period of retention."""
+    """The status of a closed case before the end of its period of retention."""
 
     KEPT = "kept"
     """The period is not over, and nothing is announced."""
@@ -64,7 +64,7 @@ class ErasedCase(Document):
 
 
 class ErasedPage(Document):
-    """What this country's vault erased, the last first."""
+    """The erasures in this country's vault, the newest first."""
 
     cases: tuple[ErasedCase, ...]
     next: UtcDatetime | None

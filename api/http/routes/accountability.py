@@ -1,4 +1,4 @@
-"""Who owes whom what, and how it is answered: for coordinators and oversight, and nobody else."""
+"""Obligations between countries and agencies: for coordinators and oversight bodies alone."""
 
 from typing import Annotated
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Whether the node lives, and whether it can serve. Nothing here needs a key."""
+"""Health and readiness of the node. No key is needed."""
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST

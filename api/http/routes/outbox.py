@@ -1,4 +1,4 @@
-"""What became of the actions that were handed in at this node."""
+"""The outcomes of actions that were sent to this node."""
 
 from typing import Annotated, Any
 from uuid import UUID

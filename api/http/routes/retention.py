@@ -1,4 +1,4 @@
-"""Which cases' data will be erased by retention and which are erased: for coordinators."""
+"""The cases that retention will erase and those erased: for coordinators."""
 
 from datetime import datetime, timedelta
 from typing import Annotated

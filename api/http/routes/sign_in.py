@@ -66,7 +66,7 @@ FromProvider = Annotated[str | None, Query(max_length=4096)]
 
 
 class Me(BaseModel):
-    """Who is asking."""
+    """The signed-in person."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""What can be checked of a machine before its node starts: address, port, disk, database, clock."""
+"""Check a machine before its node starts: address, port, disk, database, clock."""
 
 import errno
 import socket
@@ -29,7 +29,7 @@ _ROOMY_MEBIBYTES = 10 * 1024
 
 
 class CheckLevel(StrEnum):
-    """What a check says."""
+    """The level of a check's result."""
 
     OK = "ok"
     WARNING = "warning"

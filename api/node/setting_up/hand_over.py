@@ -1,4 +1,4 @@
-"""What one side of the set-up hands to the others: one small file, compared by telephone."""
+"""The file that one side of the set-up hands to the others. People compare its fingerprint."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ class HandOver(BaseModel):
 
 
 class LedgerHandOver(HandOver):
-    """What the ledger node's side hands to every country."""
+    """The file that the ledger node's side hands to every country."""
 
     format: Literal["case-ledger ledger node 1"] = "case-ledger ledger node 1"
     audience: Annotated[str, Field(min_length=1, max_length=200)]
@@ -76,7 +76,7 @@ class LedgerHandOver(HandOver):
 
 
 class CountryHandOver(HandOver):
-    """What a country's side hands to the ledger node's side."""
+    """The file that a country's side hands to the ledger node's side."""
 
     format: Literal["case-ledger country node 1"] = "case-ledger country node 1"
     party: Country

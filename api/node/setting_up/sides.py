@@ -88,7 +88,7 @@ class SideDirectory:
 
 @dataclass(frozen=True, slots=True)
 class SetUpResult:
-    """What a run of the set-up came to."""
+    """The result of a run of the set-up."""
 
     own_file: Path
     fingerprint: str

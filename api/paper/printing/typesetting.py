@@ -27,7 +27,7 @@ class PdfNotInstalledError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class PageFrame:
-    """What every document has around its texts."""
+    """The texts around every document: title, page numbers, date."""
 
     language: str
     title: str

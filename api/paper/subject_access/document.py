@@ -1,4 +1,4 @@
-"""All that is held on one person in one case: frozen models, and their labels for people."""
+"""The data on one person in one case: frozen models, and their labels for people."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -61,7 +61,7 @@ class Access(_Personal):
 
 
 class SubjectFile(_Personal):
-    """All that one country holds on the person of a case, by machine names."""
+    """The data that one country holds on the person of a case, by machine names."""
 
     case_id: UUID
     country: str
@@ -82,7 +82,7 @@ class SubjectFile(_Personal):
 
 
 class Labels(LedgerModel):
-    """What the machine names that occur in a file are called, by the kind of name."""
+    """The labels of the machine names in a file, by the kind of name."""
 
     actions: Mapping[str, str]
     fields: Mapping[str, str]

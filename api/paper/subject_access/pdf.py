@@ -49,7 +49,7 @@ def render(file: SubjectFile) -> bytes:
 
 @dataclass(frozen=True)
 class _AccessPage:
-    """What the template sets: texts alone, so that nothing in them is ever read as markup."""
+    """The texts of the template. They are never read as markup."""
 
     file: SubjectFile
     words: Wording

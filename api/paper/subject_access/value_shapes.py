@@ -1,4 +1,4 @@
-"""What the value of an action's field is, read from the model: a picklist, a date, a code."""
+"""The shape of a field's value, read from the model: a picklist, a date, a code."""
 
 from datetime import date
 from decimal import Decimal

@@ -29,7 +29,7 @@ _moment: TypeAdapter[datetime] = TypeAdapter(UtcDatetime)
 
 
 class Wording:
-    """What things are called in ``language``.
+    """The words for machine names in ``language``.
 
     Nothing here fails for a name that is not known: the name is then given as it is, since a
     person's file must be readable even where a translation is late.

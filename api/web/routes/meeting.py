@@ -41,7 +41,7 @@ _LAST = 6
 
 @dataclass(frozen=True, slots=True)
 class _Meeting:
-    """What an address of a sitting names, and who asks."""
+    """The countries in a meeting's address, and the person who asks."""
 
     node: Node
     caller: Caller

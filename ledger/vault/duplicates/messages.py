@@ -53,7 +53,7 @@ class DuplicateFound(LedgerModel):
 
 
 class DuplicateAssessed(LedgerModel):
-    """What the sender's coordinator found out."""
+    """The finding of the sender's coordinator."""
 
     kind: Literal["duplicate_assessed"] = "duplicate_assessed"
     duplicate: UUID

@@ -23,7 +23,7 @@ _OURS, _THEIRS = "ours", "theirs"
 
 @dataclass(frozen=True, slots=True)
 class PairKey:
-    """What two countries' tokens are made with, and its public name."""
+    """The key that makes the tokens of two countries, and its public name."""
 
     id: str
     secret: bytes

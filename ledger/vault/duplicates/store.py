@@ -1,4 +1,4 @@
-"""All that one country's vault keeps to find duplicates. Its keeper's role alone reaches it."""
+"""The rows of one country's vault for finding duplicates. Its keeper's role alone reads them."""
 
 from typing import Any
 from uuid import UUID
