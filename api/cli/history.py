@@ -25,7 +25,7 @@ def history(as_json: AsJson = False) -> None:
     with failures(as_json), own_copy(settings) as copy:
         mark = mark_file(settings).read()
         tree = copy.ledger.tree()
-        found = [trouble.message for trouble in troubles_of(mark)] if mark else []
+        found = [trouble.message for trouble in troubles_of(mark, settings)] if mark else []
         decisions = mark.decisions if mark else ()
         reached = mark.reached.size if mark else None
         if as_json:

@@ -45,11 +45,12 @@ def mark_file(settings: Settings) -> MarkFile:
 class HistoryGuard:
     """Compares the database with the mark, and keeps the mark."""
 
-    def __init__(self, ledger: Ledger, file: MarkFile) -> None:
+    def __init__(self, ledger: Ledger, file: MarkFile, settings: Settings) -> None:
         self.when_outdated: Callable[[], None] = lambda: None
         """Called once, when what this process has in memory may be of another history."""
         self._ledger = ledger
         self._file = file
+        self._settings = settings
         self._lock = threading.Lock()
         self._began: tuple[bool, int] | None = None
         """Whether the history was in doubt, and the number of decisions, at the last look."""
@@ -188,7 +189,7 @@ class HistoryGuard:
                 else:
                     self._ledger.rows.noted_size = 0  # decided: fewer events are right
                 self._ledger.forget()
-            self._began, self.now = state, tuple(troubles_of(mark))
+            self._began, self.now = state, tuple(troubles_of(mark, self._settings))
             self.is_taken_over = mark.taken_over is not None
         if before not in (None, state):
             self.when_outdated()
@@ -202,25 +203,25 @@ def _state(mark: HistoryMark) -> tuple[bool, int]:
     return mark.is_in_doubt, len(mark.decisions)
 
 
-def troubles_of(mark: HistoryMark) -> list[Trouble]:
-    """Return the troubles that a history mark states."""
+def troubles_of(mark: HistoryMark, settings: Settings) -> list[Trouble]:
+    """Return the troubles that a history mark states, each with what this node's operator does."""
     found = []
     if mark.went_back is not None:
         reached, had = mark.went_back.reached, mark.went_back.had.size
+        is_shorter = had < reached
         what = (
             f"The database had {had} events; the ledger had come to {reached}."
-            if had < reached
+            if is_shorter
             else f"The first {reached} events in the database are not those that were recorded."
         )
-        found.append(_trouble(RULE, what, Effect.NO_RECORDING))
+        found.append(_trouble(RULE, what, Effect.NO_RECORDING, _to_decide(settings, is_shorter)))
     if (taken := mark.taken_over) is not None:
         found.append(
             Trouble(
                 rule=TAKEN_OVER,
                 message="The parties made another node the ledger node: the decision is at "
                 f"position {taken.since} of the ledger, as {taken.told_by} proves. This node "
-                "records nothing. Name the new ledger node in CASE_LEDGER_LEDGER_URL, and run "
-                "`case-ledger node rejoin`.",
+                f"records nothing. {_to_rejoin(settings)}",
                 effect=Effect.NO_RECORDING,
                 title="Another node is the ledger node",
             )
@@ -233,6 +234,10 @@ def troubles_of(mark: HistoryMark) -> list[Trouble]:
                 f"The witness {name} holds a tree of {size} events, which this log's key signed; "
                 f"the database has fewer.",
                 Effect.NO_RECORDING if undecided else Effect.WARNING,
+                _to_decide(settings, is_shorter=True)
+                if undecided
+                else "An operator decided to go on without them. Ask the witness's country, whose "
+                "node has them.",
             ).model_copy(update={"protocol_goes_on": True})
         )
     for name, back in mark.witnesses_back.items():
@@ -242,17 +247,48 @@ def troubles_of(mark: HistoryMark) -> list[Trouble]:
                 f"The witness {name} held {back.holds} events after it had cosigned "
                 f"{back.cosigned}; it was asked again from there.",
                 Effect.WARNING,
+                "Ask the witness's operator what happened, then run `case-ledger node "
+                "accept-history`.",
             )
         )
     return found
 
 
-def _trouble(rule: str, what: str, effect: Effect) -> Trouble:
-    message = (
-        f"{what} Reading goes on. Run `case-ledger node history`, complete this ledger from other "
-        "nodes' copies, then decide with `case-ledger node accept-history`."
-    )
+def _trouble(rule: str, what: str, effect: Effect, to_do: str) -> Trouble:
+    message = f"{what} Reading goes on. {to_do}"
     return Trouble(rule=rule, message=message, effect=effect, title=TITLE)
+
+
+def _to_decide(settings: Settings, is_shorter: bool) -> str:
+    """Return what the operator of this node does about a database that went back."""
+    if not is_shorter:
+        return (
+            "Keep everything, and compare `case-ledger node history` with the other parties before "
+            "anybody decides."
+        )
+    if settings.ledger_url is not None:
+        return (
+            "This copy completes itself from the ledger node. Then decide with `case-ledger node "
+            "accept-history`."
+        )
+    return (
+        "Complete this ledger from exports or from other nodes' copies with `case-ledger node "
+        "complete`, then decide with `case-ledger node accept-history`."
+    )
+
+
+def _to_rejoin(settings: Settings) -> str:
+    """Return what the operator of a ledger node does once another node is the ledger node."""
+    if settings.countries == ():
+        return (
+            "This node has no country, so that it has nothing to bring back: stop `case-ledger "
+            "serve`, and keep the disk as evidence."
+        )
+    named = "" if settings.countries else "this node's country in CASE_LEDGER_COUNTRIES and "
+    return (
+        f"Stop this node, name {named}the new ledger node in CASE_LEDGER_LEDGER_URL, and run "
+        "`case-ledger node rejoin`."
+    )
 
 
 class HistoryMarker(PeriodicWorker):

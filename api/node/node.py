@@ -99,7 +99,7 @@ class Node:
         self.checks = Checks()
         """What this process itself finds wrong with the node."""
         self.checks.add(self.clock.check)
-        self.history = HistoryGuard(self.ledger, mark_file(settings))
+        self.history = HistoryGuard(self.ledger, mark_file(settings), settings)
         self.checks.add(self.history.look)
         self.checks.add(lambda: malformed_rows(self.views.documents))
         self.decisions: Decisions

@@ -11,7 +11,13 @@ import pytest
 
 from api.client import LedgerClient, RefusedError
 from api.client.schemas.health import Effect
-from api.continuity.history_guard import HistoryGuard, NothingToDecideError, accept, mark_file
+from api.continuity.history_guard import (
+    HistoryGuard,
+    NothingToDecideError,
+    accept,
+    mark_file,
+    troubles_of,
+)
 from api.continuity.key_faults import KeyFaults
 from api.runtime.readiness import HEADER
 from api.runtime.settings import Settings
@@ -22,6 +28,8 @@ from ledger.replication.history_mark import (
     MarkError,
     MarkFile,
     Reached,
+    TakenOver,
+    WitnessWentBack,
     advanced,
     decided,
 )
@@ -97,7 +105,7 @@ def test_a_witness_ahead_is_in_doubt_until_decided_and_again_when_it_is_further(
 def test_a_witness_that_claims_to_be_ahead_stops_no_recording(
     ledger: Ledger, tmp_path: Path
 ) -> None:
-    history = HistoryGuard(ledger, MarkFile(tmp_path / "history-mark"))
+    history = HistoryGuard(ledger, MarkFile(tmp_path / "history-mark"), Settings())
     history.keep()
     history.witness_claims("ME", 10**6)
     (trouble,) = history.claims()
@@ -105,6 +113,56 @@ def test_a_witness_that_claims_to_be_ahead_stops_no_recording(
     assert not history.look()
     history.witness_follows("ME")
     assert not history.claims()
+
+
+BACK = advanced(advanced(None, tree(1, 2)), tree(1))
+TAKEN = HistoryMark(
+    reached=Reached.of(tree(1)),
+    taken_over=TakenOver(found_at=START, told_by="https://me.example", since=9, log_keys=()),
+)
+REJOIN, COMPLETE, ACCEPT = (f"case-ledger node {c}" for c in ("rejoin", "complete", "accept-hist"))
+
+
+@pytest.mark.parametrize(
+    ("mark", "settings", "commands", "words"),
+    [
+        (TAKEN, Settings(countries=("AL",)), [REJOIN], "the new ledger node in CASE_LEDGER_LEDGER"),
+        (TAKEN, Settings(), [REJOIN], "country in CASE_LEDGER_COUNTRIES and the new"),
+        (TAKEN, Settings(countries=()), [], "stop `case-ledger serve`, and keep the disk"),
+        (BACK, Settings(countries=("AL",)), [COMPLETE, ACCEPT], "other nodes' copies"),
+        (BACK, Settings(countries=()), [COMPLETE, ACCEPT], "other nodes' copies"),
+        (
+            BACK,
+            Settings(countries=("AL",), ledger_url="https://l.example"),
+            [ACCEPT],
+            "completes itself from the ledger node",
+        ),
+    ],
+)
+def test_a_trouble_names_the_commands_that_this_kind_of_node_has(
+    mark: HistoryMark, settings: Settings, commands: list[str], words: str
+) -> None:
+    (trouble,) = troubles_of(mark, settings)
+    assert words in trouble.message
+    named = [one for one in (REJOIN, COMPLETE, ACCEPT) if one in trouble.message]
+    assert named == commands
+
+
+def test_other_histories_and_witnesses_have_advice_of_their_own() -> None:
+    other = advanced(advanced(None, tree(1, 2)), tree(1, 3))
+    back = WitnessWentBack(found_at=START, cosigned=4, holds=2)
+    mark = other.changed(witnesses_ahead={"ME": 4}, witnesses_back={"AL": back})
+    messages = {one.rule: one.message for one in troubles_of(mark, Settings())}
+    assert "compare" in messages["history-changed"]
+    assert ACCEPT not in messages["history-changed"]
+    assert COMPLETE in messages["witness-ahead"]
+    assert COMPLETE not in messages["witness-went-back"]
+    assert ACCEPT in messages["witness-went-back"]
+    ahead = HistoryMark(reached=Reached.of(tree(1)), witnesses_ahead={"ME": 4})
+    decided_on, _ = decided(ahead, tree(1), "the operator", "a forged head")
+    (left,) = troubles_of(decided_on, Settings())
+    assert (left.effect, ACCEPT in left.message) == (Effect.WARNING, False)
+    assert "Ask the witness's country" in left.message
 
 
 @pytest.fixture
