@@ -198,5 +198,6 @@ def amendment_document(amendment: Amendment) -> AmendmentDocument:
         missing=tuple(sorted(amendment.missing)),
         closed_at=amendment.closed_at,
         declined_by=amendment.declined_by,
+        declined_because=amendment.declined_because,
         text=amendment.recorded,
     )

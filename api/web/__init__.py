@@ -8,6 +8,7 @@ from api.web.errors import as_page
 from api.web.routes import (
     acts,
     agencies,
+    agreement,
     cases,
     coordination,
     entry,
@@ -26,6 +27,7 @@ _ROUTERS = (
     oversight.router,
     printing.router,
     agencies.router,
+    agreement.router,
     coordination.router,
     meeting.router,
     figures.router,

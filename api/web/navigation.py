@@ -25,6 +25,7 @@ MISSING = NavigationEntry("nav.missing", "/missing")
 WAITING = NavigationEntry("nav.waiting", "/waiting")
 KEYS = NavigationEntry("nav.keys", "/keys")
 AGENCIES = NavigationEntry("nav.agencies", "/agencies")
+AGREEMENT = NavigationEntry("nav.agreement", "/agreement")
 NEW = NavigationEntry("nav.new", "/cases/new")
 
 
@@ -45,5 +46,6 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         *((WAITING,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((KEYS,) if role == COORDINATOR else ()),
         AGENCIES,
+        AGREEMENT,
         VERIFY,
     )

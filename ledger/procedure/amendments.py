@@ -67,6 +67,8 @@ class Amendment:
     """The position of the act that adopted, declined or superseded it."""
     declined_by: str | None = None
     """The party that declined it."""
+    declined_because: str | None = None
+    """The reason that this party gave."""
 
     @property
     def missing(self) -> frozenset[str]:
@@ -218,7 +220,7 @@ def evolve(
         raise KeyError(fields["proposal"])
     if action.kind == "amendment_declined":
         declined = amendment.closed(AmendmentState.DECLINED, position)
-        declined = replace(declined, declined_by=party)
+        declined = replace(declined, declined_by=party, declined_because=fields.get("reason"))
         return Amended(agreement, _replaced(amendments, declined))
     accepted = replace(amendment, accepted=amendment.accepted | {party})
     return _settled(agreement, _replaced(amendments, accepted), accepted, position, recorded_at)
@@ -269,8 +271,26 @@ def _decide_proposal(
             "The digest is not that of the proposed text.",
             "act.digest",
         )
+    day = fields.get("earliest_day")
+    earliest = date.fromisoformat(day) if day is not None else None
+    check_proposal(agreement, amendments, fields["protocol"], earliest, keyed, at)
+
+
+def check_proposal(
+    agreement: Agreement,
+    amendments: Iterable[Amendment],
+    proposed: Mapping[str, Any],
+    earliest: date | None,
+    keyed: frozenset[str],
+    at: datetime,
+) -> None:
+    """Check that a text may be proposed at the time ``at``.
+
+    ``earliest`` is the first day on which the text is to be in force. ``keyed``: see
+    :func:`check_amends`. Raises ``Refusal`` with the field at fault.
+    """
     try:
-        text = _read_text(fields["protocol"])
+        text = _read_text(proposed)
     except NewerTextError as error:
         raise Refusal(
             Ground.INVALID, Mark.UNKNOWN_VERSION.value, f"{error}.", "act.protocol"
@@ -279,11 +299,10 @@ def _decide_proposal(
         raise Refusal(
             Ground.INVALID, "protocol", f"The protocol does not hold: {error}", "act.protocol"
         ) from error
-    day = fields.get("earliest_day")
-    earliest = date.fromisoformat(day) if day is not None else None
     _check_text(agreement, text, earliest, keyed, at)
+    digest = text_digest(proposed)
     for one in amendments:
-        if one.state is AmendmentState.OPEN and one.digest == fields["digest"]:
+        if one.state is AmendmentState.OPEN and one.digest == digest:
             raise Refusal(
                 Ground.CONFLICT,
                 "amendment-known",

@@ -467,6 +467,22 @@ def read_protocol(path: Path) -> Protocol:
         raise ValueError(f"{path}: {error}") from error
 
 
+def protocol_from(text: str) -> Protocol:
+    """Return the protocol of a text, in JSON if it begins with a brace, else in TOML.
+
+    As in the file of a proposal, each action has a rule in the text. Raises ``ValueError`` with the
+    fault if the text does not hold.
+    """
+    try:
+        content = _content_of(text, is_json=text.lstrip().startswith("{"))
+    except RecursionError as error:
+        raise ValueError("the text is nested too deeply") from error
+    check_known(content)
+    protocol = Protocol.model_validate(content)
+    protocol.check_complete()
+    return protocol
+
+
 @lru_cache(maxsize=8)
 def _protocol_of(text: str, *, is_json: bool) -> Protocol:
     """Return the protocol of a text in TOML or JSON.
@@ -474,8 +490,12 @@ def _protocol_of(text: str, *, is_json: bool) -> Protocol:
     Parsing takes about 15 ms, and a node asks for its protocol each time that it signs a
     checkpoint. A changed file is a changed text, so the cache returns no stale protocol.
     """
+    return Protocol.model_validate(_content_of(text, is_json=is_json))
+
+
+def _content_of(text: str, *, is_json: bool) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(text) if is_json else tomllib.loads(text)
-    return Protocol.model_validate(content)
+    return content
 
 
 def shipped_protocol(name: str = "kosovo-montenegro-albania") -> Protocol:

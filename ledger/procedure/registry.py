@@ -6,7 +6,7 @@ key's own validity is held against a time, which is the one stored with the even
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -608,6 +608,18 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
             "This change of the key waits for another party to confirm it already.",
             "act.grant.key" if action.kind == "key_registered" else "act.key_id",
         )
+
+
+def check_proposal(
+    registry: Registry, text: Mapping[str, Any], earliest: date | None, at: datetime
+) -> None:
+    """Check that a coordinator may propose an amendment at the time ``at``.
+
+    ``earliest`` is the first day on which the text is to be in force. Raises ``Refusal`` with the
+    field at fault.
+    """
+    keyed = _with_keys(registry, at)
+    amendments.check_proposal(registry.agreement, registry.amendments, text, earliest, keyed, at)
 
 
 def _with_keys(registry: Registry, at: datetime) -> frozenset[str]:

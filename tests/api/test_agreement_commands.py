@@ -91,6 +91,9 @@ def test_a_declined_proposal_is_closed(commands: Commands, tmp_path: Path) -> No
     proposed = commands.json("propose", str(file), "--reason", "A test.")["action_id"]
     assert isinstance(proposed, str)
     commands.run("decline", proposed, "--reason", "The old one is known.", agency="me-nac")
-    assert "declined by ME" in commands.run("show", "--proposal", proposed).output
+    assert (
+        "declined by ME: The old one is known."
+        in commands.run("show", "--proposal", proposed).output
+    )
     refused = commands.run("accept", proposed, "--yes", agency="al-nac", code=2)
     assert "unknown-amendment" in refused.output

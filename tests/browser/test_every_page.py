@@ -11,10 +11,9 @@ from tests.support.story import Told
 
 People = Callable[[str], Person]
 PAGES = ("/cases?show=all", "/cases/new", "/board", "/meeting", "/charts", "/keys", "/agencies",
-         "/verify", "/retention", "/missing", "/waiting", "/cases/{}", "/cases/{}/act",
-         "/cases/{}/act/meeting_held",
-         "/cases/{}/personal", "/cases/{}/replay", "/cases/{}/trail", "/cases/{}/verify",
-         "/sign-in")  # fmt: skip
+         "/agreement", "/verify", "/retention", "/missing", "/waiting", "/cases/{}",
+         "/cases/{}/act", "/cases/{}/act/meeting_held", "/cases/{}/personal",
+         "/cases/{}/replay", "/cases/{}/trail", "/cases/{}/verify", "/sign-in")  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -121,6 +121,8 @@ def show_amendment(one: AmendmentDocument) -> None:
     said = f"  accepted by {', '.join(one.accepted)}"
     if one.declined_by is not None:
         said += f"; declined by {one.declined_by}"
+        if one.declined_because is not None:
+            said += f": {escape(one.declined_because)}"
     elif one.state is AmendmentState.OPEN:
         said += f"; missing: {', '.join(one.missing)}"
     out.print(said, soft_wrap=True, highlight=False)

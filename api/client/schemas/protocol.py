@@ -150,6 +150,8 @@ class AmendmentDocument(Document):
     """The position of the act that adopted, declined or superseded it."""
     declined_by: str | None
     """The party that declined it, or withdrew its own."""
+    declined_because: str | None = None
+    """The reason that this party gave."""
     text: Mapping[str, JsonValue]
 
 

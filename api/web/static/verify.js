@@ -1,59 +1,15 @@
 // The "verify" button: everything is checked here, by this browser, against what it pinned before.
 
-import { base64, fromBase64 } from "./bytes.js";
-import { continues, includes, leafHash, Tiles } from "./merkle.js";
-import { believed, parsePolicy, parseProof } from "./notes.js";
+import { base64 } from "./bytes.js";
+import { asked, belief, checkConsistency, checkLog, pin, Wrong } from "./log_check.js";
+import { includes, leafHash } from "./merkle.js";
+import { parseProof } from "./notes.js";
 import { eventAt } from "./proven_event.js";
 import { compareShown } from "./shown.js";
 import * as store from "./store.js";
 import { text } from "./texts.js";
 
 const AT_ONCE = 4;
-
-/** What a check found wrong: a text of the page, and its places. */
-class Wrong extends Error {
-  constructor(name, values = {}) {
-    super(name);
-    this.values = values;
-  }
-}
-
-async function asked(path, how = "text") {
-  const answer = await fetch(path, { cache: "no-store" });
-  if (!answer.ok) throw new Wrong("verify.no_answer", { path, status: answer.status });
-  return answer[how]();
-}
-
-/** The policy that this browser pinned for the log, or the server's, pinned now. */
-async function pinned() {
-  const told = await asked("/log/policy");
-  const policy = await parsePolicy(told);
-  const origin = policy.logs[0]?.name ?? "";
-  const known = (await store.all("pins"))[0];
-  if (!known) return { origin, policy, told, first: true, checkpoint: null };
-  if (known.policy !== told) throw new Wrong("verify.policy_changed");
-  return { origin, policy, told, first: false, checkpoint: known.checkpoint };
-}
-
-async function belief(note, policy) {
-  try {
-    return await believed(note, policy);
-  } catch {
-    throw new Wrong("verify.checkpoint");
-  }
-}
-
-/** That the log goes on from what this browser saw last: nothing of that was changed or dropped. */
-async function checkConsistency(known, checkpoint) {
-  if (!known) return null;
-  const older = { size: known.size, root: fromBase64(known.root) };
-  if (older.size > checkpoint.size) throw new Wrong("verify.shrunk");
-  const tiles = new Tiles(checkpoint.size, async (path) =>
-    new Uint8Array(await asked(`/log/${path}`, "arrayBuffer")));
-  const path = await tiles.consistency(older.size);
-  if (!(await continues(older, checkpoint, path))) throw new Wrong("verify.inconsistent");
-  return older.size;
-}
 
 /** The event at a position, proved to be in the log; `wrong` is thrown where it is not. */
 async function provedEvent(position, policy, wrong) {
@@ -67,9 +23,7 @@ async function provedEvent(position, policy, wrong) {
 }
 
 async function checkAll(shown, progress) {
-  const trusted = await pinned();
-  const { checkpoint, cosigned } = await belief(await asked("/log/checkpoint"), trusted.policy);
-  const before = await checkConsistency(trusted.checkpoint, checkpoint);
+  const { trusted, checkpoint, cosigned, before } = await checkLog();
   const wanted = shown ? [
     ...shown.acts.map((position) => ({
       position, wrong: new Wrong("verify.act_not_included", { position }),
@@ -105,11 +59,7 @@ async function checkAll(shown, progress) {
   const findings = shown
     ? await compareShown(shown, events(shown.acts), events(shown.positions)) : null;
   if (findings?.unsigned) throw new Wrong("verify.signature", { number: findings.unsigned });
-  await store.put("pins", {
-    origin: trusted.origin,
-    policy: trusted.told,
-    checkpoint: { size: checkpoint.size, root: base64(checkpoint.root) },
-  });
+  await pin(trusted, checkpoint);
   return {
     first: trusted.first, before, checkpoint, cosigned, findings, events: shown?.positions.length,
   };

@@ -1,0 +1,200 @@
+"""What the agreement page tells: the rules in force in words, versions, and proposals."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from api.paper import protocol_changes
+from api.paper.subject_access.wording import Wording
+from ledger.procedure.agreement import Agreement, ProtocolVersion
+from ledger.procedure.amendments import Amendment, AmendmentState, text_digest
+from ledger.procedure.protocol import Operation, Protocol
+from ledger.procedure.protocol_changes import changes
+from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary.picklists import Stage
+
+OPERATIONS = (
+    Operation.READ,
+    Operation.REQUEST,
+    Operation.RELEASE,
+    Operation.BREAK_GLASS,
+    Operation.SUBJECT_ACCESS,
+)
+"""What people do with personal fields. A node's matching shows nobody anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Who may take an action, and when."""
+
+    action: str
+    roles: tuple[str, ...]
+    first: tuple[str, ...]
+    """What must hold before."""
+    first_for_child: tuple[str, ...]
+    not_while: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A step that the procedure expects."""
+
+    action: str
+    after: tuple[str, ...]
+    roles: tuple[str, ...]
+    by: str
+    """Whose turn it is: ``lead``, ``destination`` or ``any``."""
+    days: int | None
+    children_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingByDuty:
+    """What roles may read by duty of the protocol, while some facts hold of a case."""
+
+    roles: tuple[str, ...]
+    groups: tuple[str, ...]
+    after: tuple[str, ...]
+    abroad: bool
+    """Whether they may also release it to other countries."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A version that the parties adopted."""
+
+    version: ProtocolVersion
+    digest: str
+    is_in_force: bool
+    amendment: Amendment | None
+    """The proposal by which it was adopted; ``None`` for the first version."""
+    changes: tuple[str, ...]
+    """What it changed of the version before, in sentences."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRow:
+    """A proposed text, what it changes, and what each party has said to it."""
+
+    amendment: Amendment
+    changes: tuple[str, ...]
+    answers: tuple[tuple[str, str], ...]
+    """Of each party: ``accepted``, ``declined``, ``withdrawn`` or ``missing``."""
+
+
+def rights(protocol: Protocol, words: Wording) -> list[tuple[Stage, list[Right]]]:
+    """Return who may take which action, by the stage of the procedure."""
+
+    def said(facts: Iterable[str]) -> tuple[str, ...]:
+        return tuple(protocol_changes.fact(one, words) for one in facts)
+
+    by_stage: dict[Stage, list[Right]] = {stage: [] for stage in Stage}
+    for kind, rule in protocol.actions.items():
+        by_stage[CASE_ACTIONS[kind].stage].append(
+            Right(
+                action=words.kind(kind),
+                roles=tuple(map(words.role, rule.roles)),
+                first=said(rule.requires),
+                first_for_child=said(rule.requires_for_child),
+                not_while=said(rule.forbidden_while),
+            )
+        )
+    return [(stage, own) for stage, own in by_stage.items() if own]
+
+
+def deadlines(protocol: Protocol, words: Wording) -> list[Deadline]:
+    """Return the steps that the procedure expects, in the order of the text."""
+    return [
+        Deadline(
+            action=words.kind(step.action),
+            after=tuple(protocol_changes.fact(one, words) for one in step.after),
+            roles=tuple(map(words.role, step.roles)),
+            by=step.by,
+            days=step.within_days,
+            children_only=step.children_only,
+        )
+        for step in protocol.expected
+    ]
+
+
+def access(protocol: Protocol, words: Wording) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Return each role that may do something with personal fields.
+
+    Beside each role are the field groups of each operation, in the order of ``OPERATIONS``.
+    """
+    return [
+        (
+            words.role(role),
+            [tuple(map(words.picked, own.get(operation, ()))) for operation in OPERATIONS],
+        )
+        for role, own in protocol.access.items()
+        if any(own.get(operation) for operation in OPERATIONS)
+    ]
+
+
+def duties(protocol: Protocol, words: Wording) -> list[ReadingByDuty]:
+    """Return what roles read by duty of the protocol, in the order of the text."""
+    return [
+        ReadingByDuty(
+            roles=tuple(map(words.role, duty.roles)),
+            groups=tuple(map(words.picked, duty.groups)),
+            after=tuple(protocol_changes.fact(one, words) for one in duty.after),
+            abroad=duty.to_other_countries,
+        )
+        for duty in protocol.duties
+    ]
+
+
+def other_rules(protocol: Protocol, words: Wording) -> tuple[str, ...]:
+    """Return the rules on retention, confirmed keys and absent parties, as sentences."""
+    without = protocol.model_copy(update={"retention": (), "confirmed_keys": (), "quorum": None})
+    return _told(without, protocol, words)
+
+
+def version_rows(
+    agreement: Agreement, amendments: Sequence[Amendment], at: datetime, words: Wording
+) -> list[VersionRow]:
+    """Return every adopted version, the newest first. ``at`` is the time of the reading."""
+    by_proposal = {one.proposal: one for one in amendments}
+    in_force = agreement.next_version_at(at)
+    rows, before = [], None
+    for version in agreement.versions:
+        rows.append(
+            VersionRow(
+                version=version,
+                digest=text_digest(version.recorded),
+                is_in_force=version is in_force,
+                amendment=by_proposal.get(version.proposal) if version.proposal else None,
+                changes=() if before is None else _told(before, version.protocol, words),
+            )
+        )
+        before = version.protocol
+    return rows[::-1]
+
+
+def proposal_rows(
+    agreement: Agreement, amendments: Iterable[Amendment], words: Wording
+) -> list[ProposalRow]:
+    """Return every proposed text with its difference from the version that it amends.
+
+    The newest proposal is the first.
+    """
+    texts = {one.protocol.version: one.protocol for one in agreement.versions}
+    return [
+        ProposalRow(
+            amendment=one,
+            changes=_told(texts[one.text.version - 1], one.text, words),
+            answers=tuple((party, _answer(one, party)) for party in sorted(one.required)),
+        )
+        for one in amendments
+    ][::-1]
+
+
+def _answer(amendment: Amendment, party: str) -> str:
+    if party == amendment.declined_by and amendment.state is AmendmentState.DECLINED:
+        return "withdrawn" if party == amendment.party else "declined"
+    return "accepted" if party in amendment.accepted else "missing"
+
+
+def _told(before: Protocol, after: Protocol, words: Wording) -> tuple[str, ...]:
+    return protocol_changes.sentences(changes(before, after), words)
