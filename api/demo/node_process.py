@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +13,9 @@ import httpx
 from api.client.bounded_answers import bounded_client
 from api.demo import DemoError
 from api.demo.forked import Forked
+from ledger.system.polling import Polling
 
 PATIENCE_SECONDS = 60.0
-_ASKED_EVERY_SECONDS = 0.05
 
 
 class ProcessError(DemoError):
@@ -59,12 +58,12 @@ class NodeProcess:
 
     def wait_until_alive(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until it serves. Raises ``ProcessError`` where it ends, or does not in time."""
-        deadline = time.monotonic() + seconds
+        polling = Polling(shortest=0.05)
         while not self._lives():
             ended = self._process is None or self._process.poll() is not None
-            if ended or time.monotonic() > deadline:
+            if ended or polling.waited > seconds:
                 raise ProcessError(f"{self.log.stem} did not start: {self.said()}")
-            time.sleep(_ASKED_EVERY_SECONDS)
+            polling.pause()
 
     def parts(self) -> list[int]:
         """Return the ids of the processes that it runs: the answering one first."""

@@ -1,7 +1,6 @@
 """Plays the story across a ledger node and three countries' nodes, and breaks what can break."""
 
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from ledger.procedure.named_checkpoint import named_by
 from ledger.procedure.protocol import COORDINATOR, NODE, KeyChange, Protocol
 from ledger.signing import keys
 from ledger.signing.key_possession import grant_of, request_of
+from ledger.system.polling import Polling
 from ledger.vocabulary.levels import Level
 from ledger.vocabulary.registration import (
     CountryKeyRegistered,
@@ -164,12 +164,12 @@ def check(holds: bool, otherwise: object) -> None:
 
 def until(holds: Callable[[], bool], what: str) -> float:
     """Wait until something holds. Returns the seconds that it took; raises ``DemoError``."""
-    began = time.monotonic()
+    polling = Polling()
     while not holds():
-        if time.monotonic() - began > _WAIT_SECONDS:
+        if polling.waited > _WAIT_SECONDS:
             raise DemoError(f"not within {_WAIT_SECONDS:.0f} seconds: {what}")
-        time.sleep(0.05)
-    return time.monotonic() - began
+        polling.pause()
+    return polling.waited
 
 
 def play_nodes(settings: Settings, *, as_json: bool) -> None:
@@ -217,8 +217,9 @@ def _set_up(directory: Path, protocol: Protocol, told: Narration) -> Iterator[Wo
         for machine in countries.values():
             until(lambda m=machine: m.ready().get("head", 0) > 3, "a copy of the first events")  # type: ignore[misc]
         registered = 0
+        acting = {step.agency for step in STORY} | {attempt.agency for attempt in FORBIDDEN}
         for agency in protocol.agencies:
-            if agency.role not in (COORDINATOR, NODE):
+            if agency.id in acting and agency.role not in (COORDINATOR, NODE):
                 with world.client(f"{agency.party.lower()}-nac") as client:
                     receipt = client.append_to_registry(_registration(world, agency.id))
                 if protocol.confirming_roles(agency.role, KeyChange.REGISTRATION):

@@ -48,6 +48,9 @@ _OUTCOMES_AT_ONCE = 100
 _ASKED_AT_ONCE = 500
 LOOK_FOR_MISSING_SECONDS = 30.0
 """So often the mailbox is asked for parcels that were handed in that long ago."""
+_HANDED_IN_SECONDS = 5.0
+"""At its first look, a process asks for parcels that were handed in so long ago: it may have been
+started again because another node is the ledger node now, whose mailbox has none of them."""
 _log = structlog.get_logger(__name__)
 
 SendAgain = Callable[[Vault, SentParcel], bool]
@@ -287,12 +290,16 @@ class ParcelDelivery:
 
     def _look_for_missing(self, vault: Vault) -> None:
         now = time.monotonic()
-        if now - self._looked_at.get(vault.party, float("-inf")) < LOOK_FOR_MISSING_SECONDS:
+        looked_at = self._looked_at.get(vault.party)
+        if looked_at is not None and now - looked_at < LOOK_FOR_MISSING_SECONDS:
             return
         registry = self._ledger.registry()
         while registry is not None and self.collect(vault, registry):
             pass
-        self.find_missing(vault)
+        if looked_at is None:
+            self.find_missing(vault, timedelta(seconds=_HANDED_IN_SECONDS))
+        else:
+            self.find_missing(vault)
         self._looked_at[vault.party] = now
 
     def find_missing(

@@ -1,7 +1,6 @@
 """Parameters that several routes share, and the wait for a view to catch up."""
 
 import re
-import time
 from typing import Annotated
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from fastapi import Body, Path, Query
 from api.node.node import Node
 from api.runtime.problem import problem
 from ledger.refusals import Ground, Refusal
+from ledger.system.polling import Polling
 
 MAX_POSITION = 2**53  # what every JSON reader can hold
 _WAIT_SECONDS = 5.0
@@ -60,9 +60,9 @@ def wait_for(node: Node, projection: str, position: int | None) -> None:
             f"No event has position {position} yet; give one that a receipt named.",
             "at_least",
         )
-    deadline = time.monotonic() + _WAIT_SECONDS
+    polling = Polling(shortest=0.01)
     while node.views.position(projection) < position:
-        if time.monotonic() > deadline:
+        if polling.waited > _WAIT_SECONDS:
             raise problem(
                 503,
                 "Not available now",
@@ -71,4 +71,4 @@ def wait_for(node: Node, projection: str, position: int | None) -> None:
                 {"Retry-After": "1"},
                 field="at_least",
             )
-        time.sleep(0.01)
+        polling.pause()

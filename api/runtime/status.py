@@ -5,9 +5,12 @@ with the same text; whoever answers requests keeps what it heard last. In the ot
 notice alone is enough: there is something to do, which is in the database.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -82,6 +85,8 @@ class StatusCache:
         self.now = NodeStatus()
         self._database = database
         self._changed = threading.Condition()
+        self._wakes: set[Callable[[], object]] = set()
+        """One for each wait in an event loop."""
 
     def hear(self, said: str) -> None:
         """Take in a notice's payload."""
@@ -117,10 +122,33 @@ class StatusCache:
         with self._changed:
             self._changed.wait(seconds)
 
+    async def until(self, holds: Callable[[NodeStatus], bool], seconds: float) -> None:
+        """Return when the status fulfils a condition, at the latest after ``seconds``.
+
+        It is :meth:`wait` for an event loop.
+        """
+        said, loop = asyncio.Event(), asyncio.get_running_loop()
+        wake = partial(loop.call_soon_threadsafe, said.set)
+        with self._changed:
+            self._wakes.add(wake)
+        try:
+            async with asyncio.timeout(seconds):
+                while not holds(self.now):
+                    await said.wait()
+                    said.clear()
+        except TimeoutError:
+            pass
+        finally:
+            with self._changed:
+                self._wakes.discard(wake)
+
     def _take(self, said: NodeStatus) -> None:
         with self._changed:
             self.now = said
             self._changed.notify_all()
+            for wake in self._wakes:
+                with suppress(RuntimeError):  # its event loop has ended
+                    wake()
 
 
 class StatusReporter(PeriodicWorker):

@@ -1,10 +1,11 @@
 """The one wait of the tests: for a condition, with a long limit, and never for a fixed time."""
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import httpx
+
+from ledger.system.polling import Polling
 
 T = TypeVar("T")
 
@@ -22,10 +23,11 @@ def until(
 ) -> T:
     """Return what ``holds`` returns, once that is true.
 
+    The first pause between two calls is ``every``, in seconds; in a long wait, pauses grow.
     ``holds`` is called again where it raises ``while_raises``: a node that does not answer yet.
     Raises ``AssertionError`` after so many seconds. The error says ``what``, or what that returns.
     """
-    deadline = time.monotonic() + seconds
+    polling = Polling(every)
     while True:
         raised: Exception | None = None
         try:
@@ -33,7 +35,7 @@ def until(
                 return found
         except while_raises as error:
             raised = error
-        if time.monotonic() > deadline:
+        if polling.waited > seconds:
             said = what if isinstance(what, str) else what()
             raise AssertionError(f"not within {seconds:g} seconds: {said}") from raised
-        time.sleep(every)
+        polling.pause()

@@ -1,7 +1,5 @@
 """The ledger as a transparency log (C2SP): checkpoint, tiles, proofs, and this node's witnesses."""
 
-import asyncio
-import time
 from threading import Lock
 from typing import Annotated, Any
 
@@ -104,17 +102,11 @@ async def get_head(
     if node.signed <= after and wait:
         places: Places = request.app.state.waits
         with places.taken(caller.agency):
-            await _wait_until_signed(node, after, wait)
+            await node.told.until(lambda status: status.size > after, wait)
     signed = await run_in_threadpool(signed_after, node.database, after)
     if signed is None:
         raise Refusal(Ground.UNKNOWN, "not-published", "Nothing is signed yet.")
     return _changing(str(signed[0]))
-
-
-async def _wait_until_signed(node: Node, after: int, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while node.signed <= after and time.monotonic() < until:
-        await asyncio.sleep(0.02)
 
 
 @router.get(
