@@ -268,6 +268,8 @@ class Policy:
         self.logs: list[Key] = []
         self.witnesses: dict[str, Key] = {}
         self.addresses: dict[str, list[str]] = {}
+        self.log_lines: list[str] = []
+        self.witness_lines: dict[str, str] = {}
         groups: dict[str, tuple[int, list[str]]] = {}
         quorum = None
         for words in (re.split(r"[ \t]+", line.strip(" \t")) for line in text.splitlines()):
@@ -276,10 +278,12 @@ class Policy:
             match words:
                 case ["log", vkey, *url] if len(url) <= 1:
                     self.logs.append(Key(vkey))
+                    self.log_lines.append(f"log {vkey}")
                     need(self.logs[-1].type == 1, "a log's key has another type")
                 case ["witness", name, vkey, *url] if len(url) <= 1:
                     need(name not in {"none", *self.witnesses, *groups}, f"{name} is named twice")
                     self.witnesses[name], self.addresses[name] = Key(vkey), url
+                    self.witness_lines[name] = " ".join(["witness", name, vkey, *url])
                     need(self.witnesses[name].type == COSIGNATURE, f"{name}'s key cannot cosign")
                 case ["group", name, threshold, *members] if members:
                     need(name not in {"none", *self.witnesses, *groups}, f"{name} is named twice")
@@ -320,6 +324,22 @@ class Policy:
         ) != (before.groups, before.quorum):
             changed.add("Witnesses")
         return changed
+
+    def aligned(self, left: set[str], joined: dict[str, str], publishing: int) -> "Policy | None":
+        """Return this policy with the witnesses of the parties, or None if it stays as it is.
+
+        `left` are parties that left. `joined` has the line of each witness of a party that joined.
+        """
+        lines = {name: line for name, line in self.witness_lines.items() if name not in left}
+        joined = {name: line for name, line in joined.items() if name not in lines}
+        if len(lines) == len(self.witness_lines) and not joined:
+            return None
+        count, before = self.groups.get(self.quorum, (0, list(self.witness_lines)))
+        members = sorted({*joined, *(name for name in before if name in lines)})
+        count = min(max(publishing, count), len(members))
+        witnesses = [*lines.values(), *(joined[name] for name in sorted(joined))]
+        group = f"group parties {count} {' '.join(members)}"
+        return Policy("\n".join([*self.log_lines, *witnesses, group, "quorum parties", ""]))
 
     def check(self, note: Note) -> list[str]:
         """Return the cosigners of a checkpoint, if the log signed it and the quorum is met."""
@@ -453,6 +473,33 @@ class Amendment:
     """The parties that have not accepted it."""
     position: int
     """Of the proposal."""
+    joining: set[str]
+    """The parties that it adds, or that join again by it."""
+
+
+@dataclass
+class Withdrawal:
+    """A party's declaration that it leaves."""
+
+    party: str
+    begins: datetime
+    """When it is no party any more, by the times of recording."""
+    position: int
+
+
+def accessions(text: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """Return the keys and node with which each party joined; None for a party of the first text."""
+    return {party["code"]: party.get("accession") for party in text["parties"]}
+
+
+def joining(base: dict[str, Any], text: dict[str, Any]) -> set[str]:
+    """Return the parties that a text adds to those of another, or that join again by it."""
+    before = accessions(base)
+    return {
+        code
+        for code, accession in accessions(text).items()
+        if accession is not None and accession != before.get(code)
+    }
 
 
 def text_digest(text: dict[str, Any]) -> str:
@@ -472,6 +519,10 @@ ON_PROTOCOL = {
     "amendment_proposed",
     "amendment_accepted",
     "amendment_declined",
+    "accession_accepted",
+    "party_withdrawal_declared",
+    "party_withdrawal_revoked",
+    "witnesses_aligned",
     "agency_registered",
     "agency_invited",
     "agency_renamed",
@@ -493,6 +544,19 @@ ON_PROTOCOL = {
     "presence_declared",
 }
 """The kinds of acts that are on the protocol and on no case."""
+OF_LEFT_PARTIES = {
+    "information_acknowledged",
+    "information_provided",
+    "information_declined",
+    "information_released",
+    "joint_action_done",
+    "break_glass_reviewed",
+    "erasure_confirmed",
+    "readings_anchored",
+    "key_revoked",
+    "key_compromised",
+}
+"""The kinds of acts that agencies of a party that left may take: they answer what it owes."""
 
 
 def event_of(entry: bytes) -> Event:
@@ -625,6 +689,11 @@ class Registry:
         """Each text of the protocol: the position of its adoption, and the earliest time."""
         self.in_force = 0
         """Which of these texts judges the event that is taken."""
+        self.left: set[str] = set()
+        """The parties that left, for the event that is taken."""
+        self.withdrawals: dict[str, Withdrawal] = {}
+        """What parties declared of leaving and did not take back, by the declaring act's id."""
+        self.withdrawal_notice = timedelta(days=90)
         self.amendments: dict[str, Amendment] = {}
         """Texts that are proposed and neither adopted nor closed, by the proposing act's id."""
         self.registered: dict[str, tuple[str, str]] = {}
@@ -657,6 +726,12 @@ class Registry:
             for grant in act["keys"]:
                 self._register(grant)
         self._find_version(position, event.recorded_at)
+        self._find_left(position, event.recorded_at)
+        need(event.agency in self.owners, f"{event.agency[:60]} is no agency of the protocol")
+        need(
+            self.owners[event.agency] not in self.left or event.kind in OF_LEFT_PARTIES,
+            f"{event.agency}'s party left the agreement, and it owed nothing like this",
+        )
         if not event.canonical:
             need(self.edition == 1, "its claims are not in canonical form")
             self.marks.append(f"position {position}: not in canonical form (edition 1)")
@@ -708,9 +783,15 @@ class Registry:
             self._propose(position, event)
         elif event.kind == "amendment_accepted":
             self._accept(position, event)
+        elif event.kind == "accession_accepted":
+            self._accept_joining(position, event)
         elif event.kind == "amendment_declined":
             self._amendment(event)
             del self.amendments[act["proposal"]]
+        elif event.kind in ("party_withdrawal_declared", "party_withdrawal_revoked"):
+            self._withdraw(position, event)
+        elif event.kind == "witnesses_aligned":
+            self._align(position, event)
         elif event.kind == "absence_announced":
             announced = self.absences.setdefault(act["party"], {})
             for subject in act["subjects"]:
@@ -734,6 +815,27 @@ class Registry:
         if quorum is not None:
             self.notice = timedelta(days=quorum.get("notice_days", 14))
             self.deciding, self.publishing = quorum["coordinators"], quorum["witnesses"]
+        terms = protocol.get("withdrawal") or {}
+        self.withdrawal_notice = timedelta(days=terms.get("notice_days", 90))
+
+    def _find_left(self, position: int, recorded_at: str) -> None:
+        """Find the parties that are none any more for an event. Some may have joined again."""
+        if not self.withdrawals:
+            return
+        at = datetime.fromisoformat(recorded_at)
+        texts = self.versions[: self.in_force + 1]
+        self.left = {
+            one.party
+            for one in self.withdrawals.values()
+            if one.position < position
+            and one.begins <= at
+            and not any(
+                adopted > one.position and one.party in joining(texts[n - 1][2], text)
+                for n, (adopted, _, text) in enumerate(texts)
+                if n
+            )
+        }
+        self.parties = accessions(texts[-1][2]).keys() - self.left
 
     def _find_version(self, position: int, recorded_at: str) -> None:
         """Judge from here on by the last adopted text whose earliest time has come."""
@@ -756,17 +858,23 @@ class Registry:
             text.get("edition", 1) >= base.get("edition", 1),
             "the proposed text goes back to earlier rules",
         )
-        parties = {one["code"] for one in base["parties"]}
-        kept = {one["code"] for one in text["parties"]}, {one["id"] for one in text["agencies"]}
-        need(kept[0] == parties, "the proposed text has other parties")
-        need({one["id"] for one in base["agencies"]} <= kept[1], "an agency is removed")
-        need(kept[1].isdisjoint(self.registered), "the proposed text has a registered agency")
+        before, after = accessions(base), accessions(text)
+        need(before.keys() <= after.keys(), "the proposed text has no longer every party")
+        for code, accession in after.items():
+            if code not in before or accession != before[code]:
+                need(accession is not None, f"{code} does not join by a signature of its own")
+                need(code not in before or code in self.left, f"{code} is a party already")
+        joins = joining(base, text)
+        kept = {one["id"] for one in text["agencies"]}
+        need({one["id"] for one in base["agencies"]} <= kept, "an agency is removed")
+        need(kept.isdisjoint(self.registered), "the proposed text has a registered agency")
         roles = {role for one, (_, role) in self.registered.items() if one not in self.retired}
         need(roles <= text["roles"].keys(), "the proposed text has no role of a registered agency")
         self.amendments = {i: one for i, one in self.amendments.items() if one.party != party}
         day = act.get("earliest_day")
         earliest = datetime.fromisoformat(f"{day or '0001-01-01'}T00:00:00+00:00")
-        proposed = Amendment(text, act["digest"], earliest, party, parties - {party}, position)
+        missing = ((before.keys() - self.left) | position, joins) - {party}
+        proposed = Amendment(text, act["digest"], earliest, party, missing, position, joins)
         self.amendments[event.action_id] = proposed
         self._settle(position, proposed, event.recorded_at)
 
@@ -777,14 +885,93 @@ class Registry:
         amendment.missing.remove(party)
         self._settle(position, amendment, event.recorded_at)
 
+    def _accept_joining(self, position: int, event: Event) -> None:
+        """Take the statement by which a joining party accepts a text (a compact JWS)."""
+        amendment, party = self._amendment(event), event.act["party"]
+        need(party in amendment.joining, f"{party} does not join by this text")
+        need(party in amendment.missing, f"{party} has accepted this text")
+        self._take_named(position, event.act["checkpoint"], amendment.position)
+        header, payload, signature = event.act["statement"].split(".")
+        head, said = strict_json(unbase64url(header)), strict_json(unbase64url(payload))
+        roles = {one["id"]: one["role"] for one in amendment.text["agencies"]}
+        for grant in (accessions(amendment.text)[party] or {})["keys"]:
+            if head["kid"] == thumbprint(grant["key"]["x"]):
+                break
+        else:
+            raise Failed(f"no key that the text names for {party} signed the statement")
+        need(roles[grant["agency"]] == "coordinator", "no coordinator signed the statement")
+        expected = {
+            "protocol": amendment.text["id"],
+            "proposal": event.act["proposal"],
+            "digest": amendment.digest,
+            "party": party,
+            "agency": grant["agency"],
+        }
+        need(
+            said == expected
+            and (head["alg"], head["typ"]) == ("Ed25519", "accession-statement+jwt"),
+            "the statement is of something else",
+        )
+        need(
+            verifies(
+                unbase64url(grant["key"]["x"]),
+                unbase64url(signature),
+                f"{header}.{payload}".encode(),
+            ),
+            "the signature of the statement does not verify",
+        )
+        amendment.missing.remove(party)
+        self._settle(position, amendment, event.recorded_at)
+
+    def _withdraw(self, position: int, event: Event) -> None:
+        """Take a party's declaration that it leaves, or that it takes this back."""
+        party, at = self._coordinator_of(event), datetime.fromisoformat(event.recorded_at)
+        if event.kind == "party_withdrawal_revoked":
+            declared = self.withdrawals.pop(event.act["declaration"])
+            need(declared.party == party, "another party declared this withdrawal")
+            need(at < declared.begins, "the party has left")
+            return
+        need(event.act["party"] == party, "another party declares the withdrawal")
+        waits = [w for w in self.withdrawals.values() if w.party == party and at < w.begins]
+        need(not waits, "the party declared its withdrawal before")
+        need(self.parties != {party}, "the last party does not leave")
+        begins = datetime.fromisoformat(f"{event.act['day']}T00:00:00+00:00")
+        need(begins >= at + self.withdrawal_notice, "the period of notice is not kept")
+        self.withdrawals[event.action_id] = Withdrawal(party, begins, position)
+
+    def _align(self, position: int, event: Event) -> None:
+        """Have the policy follow the parties that joined and left."""
+        need(event.agency in self.coordinators | self.nodes, "no coordinator or node signed it")
+        need(self.policies, "no policy is adopted yet")
+        text = self.versions[self.in_force][2]
+        lines = {
+            code: f"witness {code} {joined['witness']} {joined['node']}/witness/{code}"
+            for code, joined in accessions(text).items()
+            if joined is not None and code in self.parties
+        }
+        before = self.policies[-1][1]
+        publishing = min(self.publishing or len(self.parties), len(self.parties))
+        policy = before.aligned(self.left, lines, publishing)
+        if policy is None:
+            raise Failed("the policy names the witnesses of the parties already")
+        self.policies.append((position, policy))
+        self.votes = {}
+
     def _settle(self, position: int, amendment: "Amendment", recorded_at: str) -> None:
         """Adopt a text that every party accepted, and close all other proposals."""
-        if not amendment.missing:
+        if amendment.missing <= self.left - amendment.joining:
             earliest = max(
                 amendment.earliest, datetime.fromisoformat(recorded_at), self.versions[-1][1]
             )
             self.versions.append((position, earliest, amendment.text))
             self.amendments = {}
+            owners = self.owners | {a["id"]: a["party"] for a in amendment.text["agencies"]}
+            for party in amendment.joining:
+                self.revoked |= {k for k, (a, _) in self.keys.items() if owners[a] == party}
+            for party in amendment.joining:
+                for grant in (accessions(amendment.text)[party] or {})["keys"]:
+                    need(thumbprint(grant["key"]["x"]) not in self.keys, "a key is known already")
+                    self._register(grant)
 
     def _amendment(self, event: Event) -> "Amendment":
         """Return the open amendment that an act names."""
@@ -810,13 +997,15 @@ class Registry:
         vote = event.act["policy"], frozenset(event.act.get("without") or ())
         text, without = vote
         policy = Policy(text)
-        need(len(self.parties - without) >= self.deciding, "too few parties decide")
+        deciding = min(self.deciding, len(self.parties))
+        need(len(self.parties - without) >= deciding, "too few parties decide")
+        need(self.left.isdisjoint(policy.witnesses), "the policy has a witness of a left party")
         for party in without:
             self._check_absent(party, policy, datetime.fromisoformat(event.recorded_at))
         self.votes[self.coordinators[event.agency]] = vote
         for_text = {party for party, one in self.votes.items() if one[0] == text}
         alike = {party for party, one in self.votes.items() if one == vote}
-        if for_text == self.parties or (without and alike >= self.parties - without):
+        if for_text >= self.parties or (without and alike >= self.parties - without):
             self.policies.append((position, policy))
             self.votes = {}
 
@@ -842,7 +1031,7 @@ class Registry:
         )
         count, members = policy.groups.get(policy.quorum, (0, []))
         need(
-            set(members) == self.parties and count >= self.publishing,
+            set(members) == self.parties and count >= min(self.publishing, len(self.parties)),
             "the policy has another quorum than the protocol",
         )
 

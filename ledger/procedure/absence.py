@@ -180,11 +180,11 @@ def check_vote_without(
             "The absent parties are other parties of the protocol, each named once.",
             "act.without",
         )
-    if len(protocol.party_codes - named) < quorum.coordinators:
+    if len(protocol.party_codes - named) < protocol.deciding_parties:
         raise Refusal(
             Ground.NOT_ALLOWED,
             "too-few-parties",
-            f"The coordinators of {quorum.coordinators} parties decide at least.",
+            f"The coordinators of {protocol.deciding_parties} parties decide at least.",
             "act.without",
         )
     if in_force is None:
@@ -209,7 +209,7 @@ def check_vote_without(
                 " address as the policy in force.",
                 "act.policy",
             )
-    _check_quorum_of(policy, protocol, quorum)
+    _check_quorum_of(policy, protocol)
 
 
 def _changed(policy: Policy, in_force: Policy) -> frozenset[VoteSubject]:
@@ -223,7 +223,7 @@ def _changed(policy: Policy, in_force: Policy) -> frozenset[VoteSubject]:
     return frozenset(found)
 
 
-def _check_quorum_of(policy: Policy, protocol: Protocol, quorum: Quorum) -> None:
+def _check_quorum_of(policy: Policy, protocol: Protocol) -> None:
     """Check that the policy's quorum is the protocol's number of the parties' witnesses.
 
     Raises ``Refusal`` if it is not.
@@ -234,14 +234,14 @@ def _check_quorum_of(policy: Policy, protocol: Protocol, quorum: Quorum) -> None
         or set(group.members) != protocol.party_codes
         or len(group.members) != len(protocol.party_codes)
         or not protocol.party_codes <= policy.witnesses.keys()
-        or group.threshold < quorum.witnesses
+        or group.threshold < protocol.publishing_parties
     ):
         codes = " ".join(sorted(protocol.party_codes))
         raise Refusal(
             Ground.NOT_ALLOWED,
             "quorum-stays",
             "A policy that is adopted without a party keeps the protocol's quorum:"
-            f" `group parties {quorum.witnesses} {codes}`, or a larger number.",
+            f" `group parties {protocol.publishing_parties} {codes}`, or a larger number.",
             "act.policy",
         )
 

@@ -8,17 +8,20 @@ go back in a ledger. So each version is in force from one position, which every 
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import Any, Self
 from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure.agencies import AgencyChange, listed
-from ledger.procedure.protocol import Protocol
+from ledger.procedure.protocol import Protocol, with_left_parties
+from ledger.procedure.withdrawals import Withdrawal
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
+NOBODY: Mapping[str, date] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class ProtocolVersion:
     """The amendment that proposed it; ``None`` for the text that the ledger began with."""
     recorded: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The text as it was signed: its digest is of this, whatever a later program adds to it."""
+    admitted: frozenset[str] = frozenset()
+    """The parties that joined by it."""
 
     def is_in_force(self, position: int, recorded_at: datetime) -> bool:
         """Return whether it, or a later version, judges the event of this position and time."""
@@ -53,10 +58,13 @@ class Agreement:
     versions: tuple[ProtocolVersion, ...]
     changes: tuple[AgencyChange, ...] = ()
     """What countries changed of their agencies, by position."""
-    _listed: dict[tuple[int, int], Protocol] = field(
+    withdrawals: tuple[Withdrawal, ...] = ()
+    """What parties declared of leaving, by position."""
+    _listed: dict[tuple[int, int, tuple[tuple[str, date], ...]], Protocol] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """The protocols with their agencies, by the version's position and the number of changes."""
+    """The protocols with their agencies and parties, by the version's position, the number of
+    changes, and the parties that left."""
 
     @classmethod
     def of(cls, protocol: Protocol, recorded: Mapping[str, Any] | None = None) -> Self:
@@ -67,12 +75,14 @@ class Agreement:
         """Return the protocol that judges the event of this position and time of recording.
 
         The protocol's agencies are those of the position: the agencies of the text, with the
-        registrations, renamings and retirements that their countries recorded before.
+        registrations, renamings and retirements that their countries recorded before. Its parties
+        that left by then are marked (``Party.left_on``).
         """
         version = self.version_at(position, recorded_at)
-        if not self.changes:
+        if self._is_plain:
             return version.protocol
-        return self._with_agencies(version, bisect_left(self.changes, position, key=_position))
+        changes = bisect_left(self.changes, position, key=_position)
+        return self._with_agencies(version, changes, self.left_at(position, recorded_at))
 
     def version_at(self, position: int, recorded_at: datetime) -> ProtocolVersion:
         """Return the version that judges the event of this position and time of recording.
@@ -85,15 +95,48 @@ class Agreement:
                 return version
         return versions[0]
 
+    def left_at(self, position: int, recorded_at: datetime) -> Mapping[str, date]:
+        """Return the parties that are none any more for the event of this position and time.
+
+        Each comes with its first day as none. A party that joined again by a later version is not
+        among them once that version is in force.
+        """
+        return {
+            one.party: one.day
+            for one in self.withdrawals
+            if one.is_in_effect(position, recorded_at)
+            and not self._is_readmitted(one, position, recorded_at)
+        }
+
+    def left_next(self, recorded_at: datetime) -> Mapping[str, date]:
+        """Return the parties that are none any more for the next event, if recorded at this time.
+
+        See :meth:`left_at`.
+        """
+        return self.left_at(self.last_position + 1, recorded_at)
+
+    def _is_readmitted(self, one: Withdrawal, position: int, recorded_at: datetime) -> bool:
+        return any(
+            one.party in version.admitted
+            and version.adopted_at > one.position
+            and version.is_in_force(position, recorded_at)
+            for version in self.versions
+        )
+
+    @property
+    def _is_plain(self) -> bool:
+        """Return whether each version's text alone says who the agencies and parties are."""
+        return not self.changes and not self.withdrawals
+
     def of_act(self, act: Act) -> Protocol:
         """Return the protocol that judges a recorded act."""
-        if len(self.versions) == 1 and not self.changes:
+        if len(self.versions) == 1 and self._is_plain:
             return self.versions[0].protocol
         return self.at(act.position, act.recorded_at)
 
     def of_action(self, action: UUID, acts: Mapping[UUID, Act]) -> Protocol:
         """Return the protocol that judged the action of this id. ``acts`` are its case's."""
-        if len(self.versions) == 1 and not self.changes:
+        if len(self.versions) == 1 and self._is_plain:
             return self.versions[0].protocol
         return self.of_act(acts[action])
 
@@ -105,7 +148,8 @@ class Agreement:
 
     def next_at(self, recorded_at: datetime) -> Protocol:
         """Return the protocol that judges the next event, if it is recorded at this time."""
-        return self._with_agencies(self.next_version_at(recorded_at), len(self.changes))
+        left = self.left_next(recorded_at)
+        return self._with_agencies(self.next_version_at(recorded_at), len(self.changes), left)
 
     def next_version_at(self, recorded_at: datetime) -> ProtocolVersion:
         """Return the version that judges the next event, if it is recorded at this time."""
@@ -113,16 +157,21 @@ class Agreement:
 
     def followed_by(self, version: ProtocolVersion) -> "Agreement":
         """Return the agreement with one more version."""
-        return Agreement((*self.versions, version), self.changes)
+        return replace(self, versions=(*self.versions, version))
 
     def with_change(self, change: AgencyChange) -> "Agreement":
         """Return the agreement with one more change of an agency."""
-        return Agreement(self.versions, (*self.changes, change))
+        return replace(self, changes=(*self.changes, change))
+
+    def with_withdrawals(self, withdrawals: tuple[Withdrawal, ...]) -> "Agreement":
+        """Return the agreement with these declarations in place of its own."""
+        return replace(self, withdrawals=withdrawals)
 
     @property
     def last_position(self) -> int:
         """Return the last position at which the agreement changed."""
-        return max(self.latest.adopted_at, self.changes[-1].position if self.changes else 0)
+        changed = self.changes[-1].position if self.changes else 0
+        return max(self.latest.adopted_at, changed, *(w.last_position for w in self.withdrawals))
 
     @property
     def latest(self) -> ProtocolVersion:
@@ -146,8 +195,8 @@ class Agreement:
     def directory(self) -> Protocol:
         """Return the newest text, which has the party of every agency that any version named.
 
-        No version removes an agency or a party. For roles, rules and access, use the version in
-        force.
+        No version removes an agency or a party, and no party is marked as one that left. For
+        parties, roles, rules and access, use the version in force.
         """
         return self._with_agencies(self.latest, len(self.changes))
 
@@ -156,14 +205,22 @@ class Agreement:
         for version in self.versions:
             yield self._with_agencies(version, len(self.changes))
 
-    def _with_agencies(self, version: ProtocolVersion, changes: int) -> Protocol:
-        """Return the text of a version with the agencies after so many changes."""
-        if changes == 0:
+    def _with_agencies(
+        self, version: ProtocolVersion, changes: int, left: Mapping[str, date] = NOBODY
+    ) -> Protocol:
+        """Return the text of a version with the agencies after so many changes.
+
+        The parties in ``left`` are marked as having left.
+        """
+        if changes == 0 and not left:
             return version.protocol
-        key = (version.adopted_at, changes)
+        key = (version.adopted_at, changes, tuple(sorted(left.items())))
         known = self._listed.get(key)
         if known is None:
-            known = self._listed[key] = listed(version.protocol, self.changes[:changes])
+            known = listed(version.protocol, self.changes[:changes])
+            if left:
+                known = with_left_parties(known, left)
+            self._listed[key] = known
         return known
 
 

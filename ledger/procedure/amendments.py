@@ -4,6 +4,7 @@
   earliest day. The proposal accepts it for that party.
 - The coordinator of each other party *accepts* it, or *declines* it, naming the digest. From
   edition 2 on, an acceptance names a checkpoint that has the proposal.
+- A party that the text adds *accepts* it too, by a statement (``ledger.procedure.accessions``).
 - The text is *adopted* by the act with which the last party accepts it. It is in force as
   ``ledger.procedure.agreement`` says. Until then it changes nothing.
 - A proposal amends the version that was adopted last. It *lapses* once another text is adopted, or
@@ -14,21 +15,25 @@ This is a reading of the procedure, not an official text.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from ledger.procedure.accessions import check_accessions, coordinators_keys, joining_parties
 from ledger.procedure.agency_acts import check_fits
 from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.named_checkpoint import check_names_one
 from ledger.procedure.protocol import COORDINATOR, Agency, NewerTextError, Protocol, check_known
 from ledger.refusals import Ground, Refusal
+from ledger.signing.accession_statement import check_statement
 from ledger.signing.signed_action import Mark, SignedAction
 
-AMENDMENT_KINDS = frozenset({"amendment_proposed", "amendment_accepted", "amendment_declined"})
+AMENDMENT_KINDS = frozenset(
+    {"amendment_proposed", "amendment_accepted", "amendment_declined", "accession_accepted"}
+)
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -60,8 +65,10 @@ class Amendment:
     """The position of the proposal."""
     recorded_at: datetime
     required: frozenset[str]
-    """The parties that must accept it."""
+    """The parties that must accept it, with those that it adds."""
     accepted: frozenset[str]
+    joining: frozenset[str] = frozenset()
+    """The parties that it adds, or that join again by it."""
     state: AmendmentState = AmendmentState.OPEN
     closed_at: int | None = None
     """The position of the act that adopted, declined or superseded it."""
@@ -86,6 +93,18 @@ class Amended:
 
     agreement: Agreement
     amendments: tuple[Amendment, ...]
+    adopted: Amendment | None = None
+    """The amendment that the act adopted."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKeys:
+    """What a proposed text is held against of the registered keys."""
+
+    keyed: frozenset[str]
+    """The agencies that have a key with which they may sign now."""
+    registered: Collection[str]
+    """The id of each key that was ever registered."""
 
 
 def text_of(protocol: Protocol) -> dict[str, Any]:
@@ -107,9 +126,12 @@ def begins(day: date | None) -> datetime:
     return _BEGINNING if day is None else datetime.combine(day, time(), UTC)
 
 
-def required_parties(base: Protocol) -> frozenset[str]:
-    """Return the parties whose coordinators must accept an amendment of ``base``."""
-    return base.party_codes
+def required_parties(base: Protocol, left: Collection[str]) -> frozenset[str]:
+    """Return the parties whose coordinators must accept an amendment of ``base``.
+
+    ``left`` are the parties that left by then.
+    """
+    return base.party_codes - frozenset(left)
 
 
 def open_amendment(amendments: Iterable[Amendment], proposal: UUID) -> Amendment | None:
@@ -125,14 +147,14 @@ def decide(
     amendments: Iterable[Amendment],
     action: SignedAction,
     actor: Agency,
-    keyed: frozenset[str],
+    known: KnownKeys,
     at: datetime,
     edition: int,
 ) -> None:
     """Decide whether ``actor`` may take an act of ``AMENDMENT_KINDS``. Raises ``Refusal``.
 
-    ``keyed``: see :func:`check_amends`. ``at`` is the time that is stored with the act. ``edition``
-    is that of the rules that judge the act.
+    ``at`` is the time that is stored with the act. ``edition`` is that of the rules that judge the
+    act.
     """
     if actor.role != COORDINATOR:
         raise Refusal(
@@ -142,7 +164,7 @@ def decide(
             "iss",
         )
     if action.kind == "amendment_proposed":
-        _decide_proposal(agreement, amendments, action, keyed, at)
+        _decide_proposal(agreement, amendments, action, known, at)
         return
     amendment = open_amendment(amendments, UUID(action.fields["proposal"]))
     if amendment is None:
@@ -166,17 +188,47 @@ def decide(
             f"{actor.party} is no party of the version that this proposal amends.",
             "iss",
         )
-    if action.kind == "amendment_accepted":
-        if actor.party in amendment.accepted:
-            raise Refusal(
-                Ground.CONFLICT,
-                "amendment-accepted",
-                f"{actor.party} accepted this amendment already; another party's word is missing.",
-                "act.proposal",
-            )
-        check_names_one(action, edition, least=amendment.proposed_at)
-        if amendment.missing == {actor.party}:
-            _check_text(agreement, amendment.text, amendment.earliest_day, keyed, at)
+    if action.kind == "amendment_declined":
+        return
+    party = actor.party
+    if action.kind == "accession_accepted":
+        party = action.fields["party"]
+        _check_accession(amendment, action, agreement.protocol_id)
+    if party in amendment.accepted:
+        raise Refusal(
+            Ground.CONFLICT,
+            "amendment-accepted",
+            f"{party} accepted this amendment already; another party's word is missing.",
+            "act.proposal",
+        )
+    check_names_one(action, edition, least=amendment.proposed_at)
+    if _missing(amendment, agreement.left_next(at)) == {party}:
+        _check_text(agreement, amendment.text, amendment.earliest_day, known, at)
+
+
+def _check_accession(amendment: Amendment, action: SignedAction, protocol: str) -> None:
+    """Check the statement by which a joining party accepts the text. Raises ``Refusal``."""
+    party = action.fields["party"]
+    if party not in amendment.joining:
+        raise Refusal(
+            Ground.INVALID,
+            "not-joining",
+            f"{party} does not join by this text; a party accepts it by an act of its own.",
+            "act.party",
+        )
+    check_statement(
+        action.fields["statement"],
+        coordinators_keys(amendment.text, party),
+        protocol=protocol,
+        proposal=amendment.proposal,
+        digest=amendment.digest,
+        party=party,
+    )
+
+
+def _missing(amendment: Amendment, left: Collection[str]) -> frozenset[str]:
+    """Return the parties whose word is missing. A party that left meanwhile has no say."""
+    return amendment.missing - (frozenset(left) - amendment.joining)
 
 
 def evolve(
@@ -194,9 +246,12 @@ def evolve(
     fields = action.fields
     if action.kind == "amendment_proposed":
         day = fields.get("earliest_day")
+        text, base = _read_text(fields["protocol"]), agreement.latest.protocol
+        joining = joining_parties(base, text)
+        left = agreement.left_at(position, recorded_at)
         proposed = Amendment(
             proposal=action.id,
-            text=_read_text(fields["protocol"]),
+            text=text,
             recorded=fields["protocol"],
             digest=fields["digest"],
             reason=fields["reason"],
@@ -205,8 +260,9 @@ def evolve(
             party=party,
             proposed_at=position,
             recorded_at=recorded_at,
-            required=required_parties(agreement.latest.protocol),
+            required=required_parties(base, left) | joining,
             accepted=frozenset({party}),
+            joining=joining,
         )
         kept = tuple(
             one.closed(AmendmentState.LAPSED, position)
@@ -222,6 +278,10 @@ def evolve(
         declined = amendment.closed(AmendmentState.DECLINED, position)
         declined = replace(declined, declined_by=party, declined_because=fields.get("reason"))
         return Amended(agreement, _replaced(amendments, declined))
+    if action.kind == "accession_accepted":
+        party = fields["party"]
+        if party not in amendment.joining:
+            raise KeyError(party)
     accepted = replace(amendment, accepted=amendment.accepted | {party})
     return _settled(agreement, _replaced(amendments, accepted), accepted, position, recorded_at)
 
@@ -234,11 +294,16 @@ def _settled(
     recorded_at: datetime,
 ) -> Amended:
     """Adopt ``amendment`` if no party's word is missing. Every other open one then lapses."""
-    if amendment.missing:
+    if _missing(amendment, agreement.left_at(position, recorded_at)):
         return Amended(agreement, amendments)
     earliest = max(begins(amendment.earliest_day), recorded_at, agreement.latest.earliest)
     version = ProtocolVersion(
-        amendment.text, position, earliest, amendment.proposal, amendment.recorded
+        amendment.text,
+        position,
+        earliest,
+        amendment.proposal,
+        amendment.recorded,
+        amendment.joining,
     )
     settled = tuple(
         one.closed(
@@ -249,7 +314,7 @@ def _settled(
         else one
         for one in amendments
     )
-    return Amended(agreement.followed_by(version), settled)
+    return Amended(agreement.followed_by(version), settled, amendment)
 
 
 def _replaced(amendments: tuple[Amendment, ...], changed: Amendment) -> tuple[Amendment, ...]:
@@ -260,7 +325,7 @@ def _decide_proposal(
     agreement: Agreement,
     amendments: Iterable[Amendment],
     action: SignedAction,
-    keyed: frozenset[str],
+    known: KnownKeys,
     at: datetime,
 ) -> None:
     fields = action.fields
@@ -273,7 +338,7 @@ def _decide_proposal(
         )
     day = fields.get("earliest_day")
     earliest = date.fromisoformat(day) if day is not None else None
-    check_proposal(agreement, amendments, fields["protocol"], earliest, keyed, at)
+    check_proposal(agreement, amendments, fields["protocol"], earliest, known, at)
 
 
 def check_proposal(
@@ -281,13 +346,13 @@ def check_proposal(
     amendments: Iterable[Amendment],
     proposed: Mapping[str, Any],
     earliest: date | None,
-    keyed: frozenset[str],
+    known: KnownKeys,
     at: datetime,
 ) -> None:
     """Check that a text may be proposed at the time ``at``.
 
-    ``earliest`` is the first day on which the text is to be in force. ``keyed``: see
-    :func:`check_amends`. Raises ``Refusal`` with the field at fault.
+    ``earliest`` is the first day on which the text is to be in force. Raises ``Refusal`` with the
+    field at fault.
     """
     try:
         text = _read_text(proposed)
@@ -299,7 +364,7 @@ def check_proposal(
         raise Refusal(
             Ground.INVALID, "protocol", f"The protocol does not hold: {error}", "act.protocol"
         ) from error
-    _check_text(agreement, text, earliest, keyed, at)
+    _check_text(agreement, text, earliest, known, at)
     digest = text_digest(proposed)
     for one in amendments:
         if one.state is AmendmentState.OPEN and one.digest == digest:
@@ -321,11 +386,12 @@ def _check_text(
     agreement: Agreement,
     text: Protocol,
     earliest: date | None,
-    keyed: frozenset[str],
+    known: KnownKeys,
     at: datetime,
 ) -> None:
-    base = agreement.latest
-    check_amends(base.protocol, text, keyed)
+    base, left = agreement.latest, agreement.left_next(at)
+    first = max(begins(earliest), at, base.earliest)
+    check_amends(base.protocol, text, known, left, first)
     check_fits(agreement, text)
     if max(begins(earliest), at) < base.earliest:
         raise Refusal(
@@ -337,11 +403,13 @@ def _check_text(
         )
 
 
-def check_amends(base: Protocol, text: Protocol, keyed: frozenset[str]) -> None:
+def check_amends(
+    base: Protocol, text: Protocol, known: KnownKeys, left: Collection[str], begins: datetime
+) -> None:
     """Check that ``text`` may follow ``base``.
 
-    ``keyed``: the agencies that have a key with which they may sign now. Raises ``Refusal`` with
-    the field at fault if the text may not follow.
+    ``left`` are the parties that left by now. ``begins`` is the earliest time at which the text is
+    in force. Raises ``Refusal`` with the field at fault if the text may not follow.
     """
     if text.id != base.id:
         raise _refused("id", f"A protocol keeps its id: {base.id}.")
@@ -357,10 +425,7 @@ def check_amends(base: Protocol, text: Protocol, keyed: frozenset[str]) -> None:
         )
     if gone := base.party_codes - text.party_codes:
         raise _refused("parties", f"{', '.join(sorted(gone))} cannot be removed by an amendment.")
-    if new := text.party_codes - base.party_codes:
-        raise _refused(
-            "parties", f"{', '.join(sorted(new))} cannot be added by an amendment of other parties."
-        )
+    check_accessions(base, text, left, known.registered, begins)
     for agency in base.agencies:
         kept = text.agencies_by_id.get(agency.id)
         if kept is None:
@@ -377,8 +442,10 @@ def check_amends(base: Protocol, text: Protocol, keyed: frozenset[str]) -> None:
             f"The rule of {', '.join(sorted(removed))} cannot be removed: name no roles in it, so"
             " that nobody takes the action.",
         )
+    joining = joining_parties(base, text)
+    remaining = text.party_codes - joining - frozenset(left)
     coordinators = [one for one in text.agencies if one.role == COORDINATOR]
-    if mute := text.party_codes - {one.party for one in coordinators if one.id in keyed}:
+    if mute := remaining - {one.party for one in coordinators if one.id in known.keyed}:
         raise _refused(
             "agencies",
             f"{', '.join(sorted(mute))} would have no coordinator with a key. Register a key of"

@@ -34,6 +34,8 @@ def effect(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
     """Return the changes that ``act`` makes by its kind; none for a kind without an effect."""
     if act.kind == "break_glass_opened":
         return _break_glass_opened(state, act, protocol)
+    if act.kind == "erasure_confirmed":
+        return _erasure_confirmed(state, act, protocol)
     if (of_party := _EFFECTS_OF_PARTY.get(act.kind)) is not None:
         return of_party(state, act, protocol.agencies_by_id[act.agency].party)
     by_kind = _EFFECTS.get(act.kind)
@@ -227,7 +229,11 @@ def _break_glass_opened(state: CaseState, act: Act, protocol: Protocol) -> dict[
     own = protocol.agencies_by_id[act.agency].party
     rule = protocol.actions.get("break_glass_reviewed")
     is_independent = rule is not None and rule.reviews is not None
-    reviewing = tuple(p for p in state.parties if p != own or not is_independent)
+    reviewing = tuple(
+        p
+        for p in state.parties
+        if p not in protocol.left_parties and (p != own or not is_independent)
+    )
     access = BreakGlass.model_construct(
         by=act.agency,
         danger=act.fields["danger"],
@@ -287,8 +293,11 @@ def _erasure_approved(state: CaseState, act: Act) -> dict[str, Any]:
     return {"erasure": state.erasure.model_copy(update=update)}
 
 
-def _erasure_confirmed(state: CaseState, act: Act, party: str) -> dict[str, Any]:
-    erasure = state.erasure
+def _erasure_confirmed(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
+    party, erasure = protocol.agencies_by_id[act.agency].party, state.erasure
+    is_ordered = erasure is not None and state.is_erased and party in erasure.pending
+    if party in protocol.left_parties and not is_ordered:
+        return _part_ended(state, party)
     if erasure is None or not state.is_erased:
         erasure = Erasure.model_construct(ground=None, since=act.acted_at, pending=state.parties)
     update = {
@@ -296,6 +305,23 @@ def _erasure_confirmed(state: CaseState, act: Act, party: str) -> dict[str, Any]
         "confirmed": (*erasure.confirmed, party),
     }
     return {"erasure": erasure.model_copy(update=update)}
+
+
+def _part_ended(state: CaseState, party: str) -> dict[str, Any]:
+    """Return the changes as a party that left confirms that it erased what it had received.
+
+    It is no party to the case any more, and owes no review in it.
+    """
+    accesses = {
+        opened: access.model_copy(
+            update={"to_review": tuple(one for one in access.to_review if one != party)}
+        )
+        for opened, access in state.break_glass.items()
+    }
+    return {
+        "parties": tuple(one for one in state.parties if one != party),
+        "break_glass": {opened: one for opened, one in accesses.items() if one.to_review},
+    }
 
 
 def _without(mapping: Mapping[UUID, Any], key: str) -> dict[UUID, Any]:
@@ -340,6 +366,5 @@ _EFFECTS_OF_PARTY: Mapping[str, Callable[[CaseState, Act, str], dict[str, Any]]]
     "sharing_decided": _sharing_decided,
     "break_glass_reviewed": _break_glass_reviewed,
     "legal_hold_placed": _hold_placed,
-    "erasure_confirmed": _erasure_confirmed,
 }
 """Effects in which the party of the acting agency counts."""

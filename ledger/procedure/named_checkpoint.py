@@ -16,7 +16,7 @@ from ledger.vocabulary.registration import NamedCheckpoint
 
 RootAt = Callable[[int], bytes | None]
 """Returns the root of a ledger's first events by their number; ``None`` where it has fewer."""
-VOTES = frozenset({"log_policy_adopted", "amendment_accepted"})
+VOTES = frozenset({"log_policy_adopted", "amendment_accepted", "accession_accepted"})
 """The kinds of acts that name a checkpoint."""
 ANOTHER_HISTORY = "another-history"
 """The rule by which a vote of another history is refused."""

@@ -2,7 +2,8 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import date
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from importlib import resources
@@ -18,7 +19,7 @@ from ledger.vocabulary.characters import checked_name
 from ledger.vocabulary.erasure import RetentionDays
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, ClosureReason
-from ledger.vocabulary.registration import Office
+from ledger.vocabulary.registration import Accession, Office
 from ledger.vocabulary.types import AgencyId, Country, LanguageTag, RecordedName
 
 Role = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
@@ -44,6 +45,13 @@ NODE: Role = "node"
 class Party(LedgerModel):
     code: Country
     name: RecordedName
+    names: dict[LanguageTag, RecordedName] | None = None
+    """Its name by language, where the catalogues of this program have none."""
+    accession: Accession | None = None
+    """Its keys and node, if it joined by an amendment. The parties that adopted the first text
+    have none: the adoption and later acts register their keys."""
+    left_on: date | None = None
+    """The first day on which it is no party any more. No text of the protocol has it."""
 
 
 class Agency(LedgerModel):
@@ -163,6 +171,18 @@ class Retention(LedgerModel):
     The default is an assumption of this program, not a period that an authority set."""
 
 
+class WithdrawalTerms(LedgerModel):
+    """How a party leaves the agreement.
+
+    The defaults are assumptions of this program, not periods that an authority set.
+    """
+
+    notice_days: Annotated[int, Field(ge=1, le=3660)] = 90
+    """A party leaves so many days after its declaration was recorded, at the earliest."""
+    erase_within_days: Annotated[int, Field(ge=1, le=3660)] = 30
+    """Within so many days of its last day it confirms that it erased what it had received."""
+
+
 class Quorum(LedgerModel):
     """The number of parties that publish and decide while the others are away.
 
@@ -225,6 +245,8 @@ class Protocol(LedgerModel):
     """Without one, each country changes the keys of all its agencies alone."""
     quorum: Quorum | None = None
     """Without one, nothing is published and no log policy is adopted without every party."""
+    withdrawal: WithdrawalTerms | None = None
+    """Without one, the defaults of :class:`WithdrawalTerms` count."""
 
     @model_validator(mode="after")
     def _refers_only_to_what_it_declares(self) -> Self:
@@ -238,6 +260,8 @@ class Protocol(LedgerModel):
         parties = {party.code for party in self.parties}
         if len(parties) < 2 or len(parties) != len(self.parties):
             raise ValueError("a protocol has two or more parties, each once")
+        for party in self.parties:
+            self._check_party(party)
         if self.quorum is not None:
             self.quorum.check(len(parties))
         if len({agency.id for agency in self.agencies}) != len(self.agencies):
@@ -295,6 +319,25 @@ class Protocol(LedgerModel):
                 raise ValueError(f"expected: unknown action {step.action}")
         return self
 
+    def _check_party(self, party: Party) -> None:
+        """Check that a party that joins names keys of its own coordinators and of its node.
+
+        Raises ``ValueError`` if it does not.
+        """
+        if party.left_on is not None:
+            raise ValueError(f"party {party.code}: a party leaves by an act of its own")
+        if party.accession is None:
+            return
+        roles = {one.id: one.role for one in self.agencies if one.party == party.code}
+        given = [roles.get(grant.agency) for grant in party.accession.keys]
+        if set(given) != {COORDINATOR, NODE}:
+            raise ValueError(
+                f"party {party.code}: its accession names keys of its coordinators and of its node,"
+                " and no other"
+            )
+        if len({grant.key.x for grant in party.accession.keys}) != len(given):
+            raise ValueError(f"party {party.code}: its accession names a key twice")
+
     def _check_names(self) -> None:
         """Check that every character of each name is visible.
 
@@ -302,6 +345,7 @@ class Protocol(LedgerModel):
         """
         cities = (agency.city for agency in self.agencies if agency.city is not None)
         names = [party.name for party in self.parties] + [one.name for one in self.agencies]
+        names += [name for party in self.parties for name in (party.names or {}).values()]
         for name in (self.title, *self.roles.values(), *names, *cities):
             try:
                 checked_name(name)
@@ -360,8 +404,19 @@ class Protocol(LedgerModel):
     @property
     def publishing_parties(self) -> int:
         """Return how many parties' witnesses must cosign a checkpoint before its publication."""
-        quorum = self.quorum_in_force
-        return len(self.parties) if quorum is None else quorum.witnesses
+        quorum, every = self.quorum_in_force, len(self.party_codes)
+        return every if quorum is None else min(quorum.witnesses, every)
+
+    @property
+    def deciding_parties(self) -> int:
+        """Return how many parties' coordinators decide while all others are absent."""
+        quorum, every = self.quorum_in_force, len(self.party_codes)
+        return every if quorum is None else min(quorum.coordinators, every)
+
+    @property
+    def withdrawal_terms(self) -> WithdrawalTerms:
+        """Return the terms on which a party leaves."""
+        return self.withdrawal or WithdrawalTerms()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy. Its cached properties are computed from its own fields."""
@@ -381,8 +436,15 @@ class Protocol(LedgerModel):
 
     @cached_property
     def working_agencies(self) -> tuple[Agency, ...]:
-        """Return the agencies that are not retired, which may act and be named."""
-        return tuple(agency for agency in self.agencies if agency.retired_at is None)
+        """Return the agencies that may act and be named.
+
+        They are not retired, and their party has not left.
+        """
+        return tuple(
+            agency
+            for agency in self.agencies
+            if agency.retired_at is None and agency.party in self.party_codes
+        )
 
     def answering_for(self, agency_id: str) -> Agency:
         """Return the agency that answers for the cases and obligations of an agency.
@@ -392,8 +454,26 @@ class Protocol(LedgerModel):
         agency = self.agencies_by_id[agency_id]
         if agency.retired_at is None:
             return agency
-        for one in self.working_agencies:
-            if one.role == COORDINATOR and one.party == agency.party:
+        return self.coordinator_of(agency.party) or agency
+
+    def coordinator_of(self, party: str) -> Agency | None:
+        """Return the coordinator of a party, which may have left; ``None`` if it has none."""
+        for one in self.agencies:
+            if (one.role, one.party, one.retired_at) == (COORDINATOR, party, None):
+                return one
+        return None
+
+    def leading(self, agency_id: str, parties: Iterable[str]) -> Agency:
+        """Return the agency that leads a case of ``parties``, which ``agency_id`` led last.
+
+        That is the agency itself. If its party left, the lead passes to the coordinator of the
+        first party of the case that has not left; the order is that in which they came into it.
+        """
+        agency, those = self.agencies_by_id[agency_id], tuple(parties)
+        if agency.party in self.party_codes and agency.party in those:
+            return agency
+        for party in those:
+            if party in self.party_codes and (one := self.coordinator_of(party)) is not None:
                 return one
         return agency
 
@@ -407,13 +487,36 @@ class Protocol(LedgerModel):
 
     @cached_property
     def party_codes(self) -> frozenset[str]:
-        return frozenset(party.code for party in self.parties)
+        """Return the codes of the parties that have not left."""
+        return frozenset(party.code for party in self.parties if party.left_on is None)
+
+    @cached_property
+    def left_parties(self) -> Mapping[str, date]:
+        """Return the parties that left, with the first day on which they were none any more."""
+        return {one.code: one.left_on for one in self.parties if one.left_on is not None}
+
+    @cached_property
+    def parties_by_code(self) -> Mapping[str, Party]:
+        return {party.code: party for party in self.parties}
 
 
 def with_agencies(protocol: Protocol, agencies: tuple[Agency, ...]) -> Protocol:
     """Return a protocol with other agencies. The text and its rules stay as they are."""
+    return _with(protocol, agencies=agencies)
+
+
+def with_left_parties(protocol: Protocol, left: Mapping[str, date]) -> Protocol:
+    """Return a protocol whose parties in ``left`` left on these days."""
+    parties = tuple(
+        party.model_copy(update={"left_on": left[party.code]}) if party.code in left else party
+        for party in protocol.parties
+    )
+    return _with(protocol, parties=parties)
+
+
+def _with(protocol: Protocol, **changed: object) -> Protocol:
     parts = {name: getattr(protocol, name) for name in Protocol.model_fields}
-    return Protocol.model_construct(**parts | {"agencies": agencies})
+    return Protocol.model_construct(**parts | changed)
 
 
 def check_known(text: Mapping[str, Any]) -> None:
@@ -434,6 +537,11 @@ def check_known(text: Mapping[str, Any]) -> None:
     for agency in text.get("agencies", ()):
         if isinstance(agency, Mapping):
             unknown += [*(agency.keys() - Agency.model_fields.keys())]
+    for party in text.get("parties", ()):
+        if isinstance(party, Mapping):
+            unknown += [*(party.keys() - Party.model_fields.keys())]
+            if isinstance(accession := party.get("accession"), Mapping):
+                unknown += [*(accession.keys() - Accession.model_fields.keys())]
     if unknown:
         raise NewerTextError(
             f"the protocol names {', '.join(sorted(map(str, unknown)))}, which this program does"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from ledger.procedure.accessions import accession_of, coordinators_keys, joining_parties
 from ledger.procedure.protocol import (
     ActionRule,
     Duty,
@@ -25,7 +26,11 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "title": ("before", "after"),
     "edition": ("before", "after"),
     "party_added": ("party", "name"),
+    "party_keys": ("party", "coordinators", "node"),
+    "party_copy": ("party",),
+    "party_copy_without": ("party",),
     "party_renamed": ("party", "before", "after"),
+    "party_named": ("party", "names"),
     "party_removed": ("party",),
     "agency_added": ("agency", "name", "role", "party"),
     "agency_renamed": ("agency", "before", "after"),
@@ -74,6 +79,7 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "key_confirmation_no_more": ("role", "key_change", "by"),
     "quorum": ("witnesses", "coordinators", "notice_days"),
     "quorum_no_more": (),
+    "withdrawal": ("notice_days", "erase_within_days"),
     "other": ("part",),
 }
 """Every change, with the names of its values."""
@@ -99,6 +105,7 @@ def changes(before: Protocol, after: Protocol) -> tuple[ProtocolChange, ...]:
     """
     found = chain(
         _general(before, after),
+        _withdrawal(before, after),
         _parties(before, after),
         _agencies(before, after),
         _roles(before, after),
@@ -142,15 +149,45 @@ def _general(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
             )
 
 
+def _withdrawal(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    terms = after.withdrawal_terms
+    if before.withdrawal_terms != terms:
+        yield _change(
+            "withdrawal", notice_days=terms.notice_days, erase_within_days=terms.erase_within_days
+        )
+    elif before.withdrawal != after.withdrawal:
+        yield _change("other", part="withdrawal")
+
+
 def _parties(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
-    old = {party.code: party.name for party in before.parties}
-    new = {party.code: party.name for party in after.parties}
-    for code, name in new.items():
-        if code not in old:
-            yield _change("party_added", party=code, name=name)
-        elif old[code] != name:
-            yield _change("party_renamed", party=code, before=old[code], after=name)
-    yield from (_change("party_removed", party=code) for code in old.keys() - new.keys())
+    old = before.parties_by_code
+    for code, party in after.parties_by_code.items():
+        was = old.get(code)
+        if was is None:
+            yield _change("party_added", party=code, name=party.name)
+        elif was.name != party.name:
+            yield _change("party_renamed", party=code, before=was.name, after=party.name)
+        if party.names != (was.names if was is not None else None):
+            names = [f"{language}: {name}" for language, name in (party.names or {}).items()]
+            yield _change("party_named", party=code, names=names or "-")
+    for code in sorted(joining_parties(before, after)):
+        yield from _joining(code, after)
+    for code, party in old.items():
+        now = after.parties_by_code.get(code)
+        if now is None:
+            yield _change("party_removed", party=code)
+        elif party.accession is not None and now.accession is None:
+            yield _change("other", part=f"parties.{code}.accession")
+
+
+def _joining(code: str, after: Protocol) -> Iterator[ProtocolChange]:
+    """Yield with which keys a party joins, and what its copy of the ledger will contain."""
+    accession = accession_of(after, code)
+    node = "-" if accession is None else accession.node
+    coordinators = dict.fromkeys(grant.agency for grant in coordinators_keys(after, code))
+    yield _change("party_keys", party=code, coordinators=coordinators, node=node)
+    yield _change("party_copy", party=code)
+    yield _change("party_copy_without", party=code)
 
 
 def _agencies(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
@@ -350,7 +387,7 @@ def _confirmed(rules: Iterable[KeyConfirmation]) -> set[tuple[str, str, str]]:
 
 _TOLD = {
     "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
-    "expected", "access", "duties", "retention", "confirmed_keys",
+    "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal",
 }  # fmt: skip
 """The parts that the functions above compare."""
 

@@ -15,11 +15,11 @@ from joserfc.jwk import OKPKey
 
 from ledger.events.event import ActionRecorded
 from ledger.log.policy import NONE, OTHER_LINE_ENDS, Policy, PolicyError
-from ledger.procedure import absence, agency_acts, amendments, contact_points
+from ledger.procedure import absence, agency_acts, amendments, contact_points, withdrawals
 from ledger.procedure.absence import Announcement, Vote
 from ledger.procedure.agency_acts import AGENCY_KINDS, ProposedAgencyChange
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.amendments import AMENDMENT_KINDS, Amendment
+from ledger.procedure.amendments import AMENDMENT_KINDS, Amendment, KnownKeys
 from ledger.procedure.contact_points import CONTACT_KINDS, ContactPoint
 from ledger.procedure.key_recovery import KeyRecovery
 from ledger.procedure.named_checkpoint import check_names_one
@@ -31,6 +31,8 @@ from ledger.procedure.protocol import (
     NewerTextError,
     Protocol,
 )
+from ledger.procedure.withdrawals import WITHDRAWAL_KINDS
+from ledger.procedure.witness_alignment import aligned_policy
 from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import CountryPublicKey
 from ledger.signing.key_possession import check_proof
@@ -43,6 +45,8 @@ from ledger.vocabulary.registration import KeyGrant
 _UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
+_AFTER_LEAVING = frozenset({"readings_anchored", "key_revoked", "key_compromised"})
+"""The acts on the protocol that a party takes after it left: they protect, and grant nothing."""
 _RECOVERY_EDITION = 2
 """The edition of the rules from which on other parties can register a coordinator's key."""
 
@@ -288,6 +292,17 @@ def _acting_agency(protocol: Protocol, agency_id: str) -> Agency:
     return agency
 
 
+def left_party(agency: Agency, protocol: Protocol) -> Refusal:
+    """Make the refusal of an act of an agency whose party left."""
+    return Refusal(
+        Ground.NOT_ALLOWED,
+        "left-party",
+        f"{agency.party} left the agreement on {protocol.left_parties[agency.party]}: its agencies"
+        " answer what they owe and confirm the erasure, and do nothing else.",
+        "iss",
+    )
+
+
 def policy_in_force(registry: Registry | None, size: int, trusted: Policy) -> Policy:
     """Return the policy for a checkpoint of ``size`` events.
 
@@ -326,12 +341,26 @@ def evolve(
         amended = amendments.evolve(
             registry.agreement, registry.amendments, action, party, position, recorded_at
         )
-        return replace(
+        registry = replace(
             registry,
             agreement=amended.agreement,
             amendments=amended.amendments,
             version=registry.version + 1,
         )
+        if amended.adopted is None or not amended.adopted.joining:
+            return registry
+        return _with_joined(registry, amended.adopted, recorded_at, position)
+    if action.kind in WITHDRAWAL_KINDS:
+        declared = withdrawals.evolve(registry.agreement.withdrawals, action, position, recorded_at)
+        agreement = registry.agreement.with_withdrawals(declared)
+        return replace(registry, agreement=agreement, version=registry.version + 1)
+    if action.kind == "witnesses_aligned":
+        policy = _aligned(registry, protocol)
+        if policy is None:
+            raise ValueError("there is no policy to align")
+        agreed = AgreedPolicy(position, policy, frozenset(), recorded_at)
+        policies = (*registry.policies, agreed)
+        return replace(registry, policies=policies, proposed={}, version=registry.version + 1)
     if action.kind in AGENCY_KINDS:
         return _with_agency_change(registry, protocol, action, recorded_at, position)
     if action.kind in CONTACT_KINDS:
@@ -367,6 +396,43 @@ def evolve(
     if proposal.confirming_roles:
         return replace(registry, proposals={**registry.proposals, proposal.action: proposal})
     return _changed(registry, proposal, recorded_at, position)
+
+
+def _with_joined(
+    registry: Registry, adopted: Amendment, recorded_at: datetime, position: int
+) -> Registry:
+    """Register the keys of the parties that join by an amendment adopted at ``position``.
+
+    The keys that a party had before it left end. No key signs anything before the text is in force,
+    because until then its agencies are unknown or of a party that left.
+    """
+    agencies = registry.agreement.directory.agencies_by_id
+    keys = {
+        kid: replace(key, revoked_at=recorded_at, revoked_position=position)
+        if key.revoked_position is None
+        and key.agency in agencies
+        and agencies[key.agency].party in adopted.joining
+        else key
+        for kid, key in registry.keys.items()
+    }
+    country_keys = dict(registry.country_keys)
+    for party in adopted.text.parties:
+        if party.code in adopted.joining and party.accession is not None:
+            keys |= {key.id: key for key in map(_registered, party.accession.keys)}
+            country_keys[party.code] = CountryPublicKey.from_text(party.accession.country_key)
+    return replace(registry, keys=keys, country_keys=country_keys)
+
+
+def _aligned(registry: Registry, protocol: Protocol) -> Policy | None:
+    """Return the policy with the witnesses of the parties in force.
+
+    Returns ``None`` if no policy was adopted, or if the last one is that policy already.
+    """
+    if not registry.policies:
+        return None
+    last = registry.policies[-1].policy
+    policy = aligned_policy(last, protocol)
+    return None if policy is None or policy.trust == last.trust else policy
 
 
 def _with_agency_change(
@@ -528,6 +594,14 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
         )
     protocol = registry.next_protocol(at)
     actor = _acting_agency(protocol, action.agency)
+    if actor.party not in protocol.party_codes and action.kind not in _AFTER_LEAVING:
+        raise left_party(actor, protocol)
+    if action.kind in WITHDRAWAL_KINDS:
+        withdrawals.decide(registry.agreement.withdrawals, action, actor, protocol, at)
+        return
+    if action.kind == "witnesses_aligned":
+        _decide_alignment(registry, protocol, actor)
+        return
     if action.kind in AGENCY_KINDS:
         agency_acts.decide(registry.agreement, registry.proposed_agencies, action, actor, protocol)
         return
@@ -535,9 +609,9 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
         contact_points.decide(registry.contacts, action, actor, protocol)
         return
     if action.kind in AMENDMENT_KINDS:
-        keyed, edition = _with_keys(registry, at), protocol.edition
+        registered, edition = _known_keys(registry, at), protocol.edition
         amendments.decide(
-            registry.agreement, registry.amendments, action, actor, keyed, at, edition
+            registry.agreement, registry.amendments, action, actor, registered, at, edition
         )
         return
     if action.kind == "coordinator_key_recovered":
@@ -618,8 +692,30 @@ def check_proposal(
     ``earliest`` is the first day on which the text is to be in force. Raises ``Refusal`` with the
     field at fault.
     """
-    keyed = _with_keys(registry, at)
-    amendments.check_proposal(registry.agreement, registry.amendments, text, earliest, keyed, at)
+    known = _known_keys(registry, at)
+    amendments.check_proposal(registry.agreement, registry.amendments, text, earliest, known, at)
+
+
+def _decide_alignment(registry: Registry, protocol: Protocol, actor: Agency) -> None:
+    if actor.role not in (COORDINATOR, NODE):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "coordinators-and-nodes",
+            "The policy follows the parties by an act of a party's coordinator or node.",
+            "iss",
+        )
+    if _aligned(registry, protocol) is None:
+        raise Refusal(
+            Ground.CONFLICT,
+            "witnesses-aligned",
+            "The policy names the witnesses of the parties already, or no policy is adopted yet.",
+            "kind",
+        )
+
+
+def _known_keys(registry: Registry, at: datetime) -> KnownKeys:
+    """Return the keys that a proposed text is held against, for the next event."""
+    return KnownKeys(_with_keys(registry, at), registry.keys)
 
 
 def _with_keys(registry: Registry, at: datetime) -> frozenset[str]:
@@ -814,7 +910,7 @@ def _with_vote(
     policies, every = registry.policies, protocol.party_codes
     for_text = {party for party, one in proposed.items() if one.policy == vote.policy}
     alike = {party for party, one in proposed.items() if one == vote}
-    is_unanimous = for_text == every
+    is_unanimous = for_text >= every
     if is_unanimous or (vote.without and alike >= every - vote.without):
         without = frozenset[str]() if is_unanimous else vote.without
         agreed = AgreedPolicy(position, Policy.parse(vote.policy), without, recorded_at)
@@ -858,6 +954,13 @@ def _decide_policy(
     if policy.quorum == NONE:
         raise Refusal(
             Ground.INVALID, "log-policy", "A policy needs a quorum of witnesses.", "act.policy"
+        )
+    if gone := sorted(protocol.left_parties.keys() & policy.witnesses.keys()):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "left-party",
+            f"The policy names the witness of {', '.join(gone)}, which left the agreement.",
+            "act.policy",
         )
     if registry.proposed.get(actor.party) == _vote(action):
         raise Refusal(

@@ -71,6 +71,8 @@ def decide(
             "retired-agency",
             "This agency is retired; its country's coordinator acts in its place.",
         )
+    if agency.party in protocol.left_parties and act.kind not in _AFTER_LEAVING:
+        raise _left(agency, protocol)
     _known_references(act, protocol)
     if act.acted_at > now + CLOCK_SKEW:
         raise _invalid("acted-in-future", "The time of the act is in the future.", "act.acted_at")
@@ -96,6 +98,8 @@ def decide(
     if not has_part(agency, state, history):
         # Says no more than for a case that does not exist.
         raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case; open it first.")
+    if agency.party in protocol.left_parties:
+        _only_settles(act, agency, state, protocol)
     if state.is_erased and act.kind not in _AFTER_ERASURE:
         raise _out("erased-case", "What was held on this person is erased; open a new case.")
     if state.is_closed and not rule.on_closed_case:
@@ -123,6 +127,32 @@ def decide(
     check = _CHECKS.get(act.kind)
     if check is not None:
         check(proposal)
+
+
+def _only_settles(act: Act, agency: Agency, state: CaseState, protocol: Protocol) -> None:
+    """Check that an agency whose party left reviews or releases only what the party owes.
+
+    For the other kinds of ``_AFTER_LEAVING``, the check of the kind says whether the agency owes
+    it. Raises ``Refusal`` (``left-party``).
+    """
+    owes = True
+    if act.kind == "break_glass_reviewed":
+        access = state.break_glass.get(UUID(act.fields["access"]))
+        owes = access is not None and agency.party in access.to_review
+    if act.kind == "information_released":
+        request = state.open_requests.get(UUID(act.fields.get("request") or _NONE))
+        asked = None if request is None else protocol.agencies_by_id[request.addressee]
+        owes = asked is not None and asked.party == agency.party
+    if not owes:
+        raise _left(agency, protocol)
+
+
+def _left(agency: Agency, protocol: Protocol) -> Refusal:
+    return _not_allowed(
+        "left-party",
+        f"{agency.party} left the agreement on {protocol.left_parties[agency.party]}: its agencies"
+        " answer what they owe and confirm the erasure, and do nothing else.",
+    )
 
 
 def has_part(agency: Agency, state: CaseState, history: Mapping[UUID, Act]) -> bool:
@@ -169,6 +199,19 @@ def _bodies_of_the_case(act: Act, agency: Agency, state: CaseState, protocol: Pr
             )
 
 
+_AFTER_LEAVING = frozenset(
+    {
+        "information_acknowledged",
+        "information_provided",
+        "information_declined",
+        "information_released",
+        "joint_action_done",
+        "break_glass_reviewed",
+        "erasure_confirmed",
+    }
+)
+"""The actions that agencies of a party that left may take, each only where the party owes it."""
+_NONE = str(UUID(int=0))
 _AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed", "correction"})
 _LASTING = frozenset(
     {
@@ -229,6 +272,13 @@ def _known_references(act: Act, protocol: Protocol) -> None:
                 f"{value} is retired; name {protocol.answering_for(value).id} or another agency.",
                 field,
             )
+        if agency.party in protocol.left_parties and agency.id != act.agency:
+            raise _invalid(
+                "left-party",
+                f"{agency.party}, the party of {value}, left the agreement; name an agency of a"
+                " party.",
+                field,
+            )
     for field, value in _references(act.fields, _COUNTRY_FIELDS):
         if value not in protocol.party_codes:
             raise _invalid("not-a-party", "This country is no party of the protocol.", field)
@@ -250,7 +300,7 @@ def _reopened(p: Proposal) -> None:
 
 
 def _closed(p: Proposal) -> None:
-    if p.protocol.agencies_by_id[p.state.lead_agency].party != p.agency.party:
+    if p.protocol.leading(p.state.lead_agency, p.state.parties).party != p.agency.party:
         raise _not_allowed("lead-country", "Only the country that leads the case may close it.")
 
 
@@ -348,7 +398,7 @@ def _met(p: Proposal) -> None:
 
 
 def _lead_offered(p: Proposal) -> None:
-    lead = p.protocol.agencies_by_id[p.state.lead_agency]
+    lead = p.protocol.leading(p.state.lead_agency, p.state.parties)
     its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
     if p.agency.id != lead.id and not its_coordinator:
         raise _not_allowed("lead", "Only the lead agency or its coordinator offers the lead.")
@@ -554,7 +604,7 @@ def _retention_announced(p: Proposal) -> None:
 
 def _erasure_proposed(p: Proposal) -> None:
     _erasable(p)
-    lead = p.protocol.agencies_by_id[p.state.lead_agency]
+    lead = p.protocol.leading(p.state.lead_agency, p.state.parties)
     its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
     if p.agency.id != lead.id and not its_coordinator:
         raise _not_allowed("lead", "The lead agency or its coordinator proposes an erasure.")
@@ -587,6 +637,9 @@ def _erasure_confirmed(p: Proposal) -> None:
         if erasure.order != (UUID(order) if order else None):
             raise _invalid("no-such-order", "The erasure was ordered otherwise.", "order")
         return
+    if p.agency.party in p.protocol.left_parties:
+        _erased_on_leaving(p, order)
+        return
     if order is not None:
         raise _invalid("no-such-order", "No such erasure was approved.", "order")
     due = retention_over(p.state, p.protocol)
@@ -594,6 +647,28 @@ def _erasure_confirmed(p: Proposal) -> None:
         raise _out("retention", "The period of retention is not over, or a hold is in force.")
     if must_be_announced(p.protocol):
         _announced_long_enough(p)
+
+
+def _erased_on_leaving(p: Proposal, order: str | None) -> None:
+    """Check that a party that left confirms the erasure of what it had received in the case.
+
+    Its part in the case ends with it. Raises ``Refusal`` if it may not.
+    """
+    party = p.agency.party
+    if order is not None:
+        raise _invalid("no-such-order", "No such erasure was approved.", "order")
+    if p.state.parties == (party,):
+        raise _out("nothing-received", "No other country took part in this case.")
+    if p.state.holds:
+        raise _out("legal-hold", "A legal hold is in force; nothing may be erased.")
+    for request in p.state.open_requests.values():
+        asked = p.protocol.agencies_by_id[request.addressee]
+        by = p.protocol.agencies_by_id[request.by]
+        if asked.party == party and by.party in p.protocol.party_codes:
+            raise _out(
+                "answer-first",
+                f"{asked.id} owes {by.id} an answer; answer or decline the request first.",
+            )
 
 
 def _announced_long_enough(p: Proposal) -> None:

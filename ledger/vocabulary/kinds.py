@@ -53,6 +53,7 @@ from ledger.vocabulary.protection import (
 )
 from ledger.vocabulary.registration import (
     AbsenceAnnounced,
+    AccessionAccepted,
     AgencyChangeConfirmed,
     AgencyChangeDeclined,
     AgencyInvited,
@@ -72,9 +73,12 @@ from ledger.vocabulary.registration import (
     KeyRegistered,
     KeyRevoked,
     LogPolicyAdopted,
+    PartyWithdrawalDeclared,
+    PartyWithdrawalRevoked,
     PresenceDeclared,
     ProtocolAdopted,
     ReadingsAnchored,
+    WitnessesAligned,
 )
 from ledger.vocabulary.return_and_inclusion import (
     Departed,
@@ -156,6 +160,10 @@ REGISTRY_ACTIONS = actions_by_kind(
         AmendmentProposed,
         AmendmentAccepted,
         AmendmentDeclined,
+        AccessionAccepted,
+        PartyWithdrawalDeclared,
+        PartyWithdrawalRevoked,
+        WitnessesAligned,
         AgencyRegistered,
         AgencyInvited,
         AgencyRenamed,

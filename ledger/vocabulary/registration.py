@@ -58,6 +58,31 @@ class KeyGrant(LedgerModel):
     """Required from edition 2 of the rules on."""
 
 
+CountryKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1622}$")]
+"""ML-KEM-768 encapsulation key and X25519 public key, base64url."""
+NodeAddress = Annotated[
+    str, Field(pattern=r"^https?://[A-Za-z0-9.\[\]:-]{1,253}(:[0-9]{1,5})?$", max_length=300)
+]
+"""Scheme, host and port of a node, such as ``https://node.example.mk``."""
+
+
+class Accession(LedgerModel):
+    """The keys and the node with which a party joins. Every party signs them with the text."""
+
+    keys: Annotated[tuple[KeyGrant, ...], Field(min_length=2, max_length=8)]
+    """Of the party's coordinators and of its node, each with its proof."""
+    witness: Annotated[str, Field(min_length=50, max_length=300)]
+    """The key of the party's witness: a verifier key of C2SP ``signed-note``."""
+    country_key: CountryKey
+    """What the others seal to."""
+    node: NodeAddress
+    """Where the other nodes reach the party's node, and its witness."""
+
+    def witness_url(self, party: str) -> str:
+        """Return the address of the witness of ``party`` at its node."""
+        return f"{self.node}/witness/{party}"
+
+
 class ProtocolAdopted(Action):
     """The first event of a ledger: the protocol, whole, and its coordinators' keys.
 
@@ -124,6 +149,62 @@ class AmendmentDeclined(Action):
     proposal: OnLedger[ActionId]
     digest: OnLedger[TextDigest]
     reason: OnLedger[Annotated[Text, Field(max_length=1000)] | None] = None
+
+
+class AccessionAccepted(Action):
+    """A coordinator records that a joining party accepts a proposed text that makes it a party.
+
+    The joining party's coordinator signs the statement with the key that the text names. It signs
+    no event before the text is in force.
+    """
+
+    kind: ClassVar[str] = "accession_accepted"
+    stage: ClassVar[S] = S.COORDINATION
+
+    proposal: OnLedger[ActionId]
+    digest: OnLedger[TextDigest]
+    party: OnLedger[Country]
+    statement: OnLedger[Proof]
+    """A compact JWS of the party's coordinator; see ``ledger.signing.accession_statement``."""
+    checkpoint: OnLedger[NamedCheckpoint]
+    """A checkpoint that has the proposal, and that the recording coordinator has verified."""
+
+
+class PartyWithdrawalDeclared(Action):
+    """A coordinator declares that its party leaves the agreement, after the period of notice.
+
+    From the day on, the party's agencies only answer what they owe and confirm the erasure.
+    """
+
+    kind: ClassVar[str] = "party_withdrawal_declared"
+    stage: ClassVar[S] = S.COORDINATION
+
+    party: OnLedger[Country]
+    """The coordinator's own party."""
+    day: OnLedger[date]
+    """The first day, in UTC, on which it is no party any more."""
+    reason: OnLedger[Annotated[Text, Field(max_length=1000)] | None] = None
+
+
+class PartyWithdrawalRevoked(Action):
+    """A coordinator takes its party's declaration back, before the day."""
+
+    kind: ClassVar[str] = "party_withdrawal_revoked"
+    stage: ClassVar[S] = S.COORDINATION
+
+    declaration: OnLedger[ActionId]
+    """The action that declared the withdrawal."""
+
+
+class WitnessesAligned(Action):
+    """A coordinator or a node has the log's policy follow the parties that joined and left.
+
+    The policy then has the witnesses of the parties in force: those that the texts name for parties
+    that joined, and none of parties that left. Nobody chooses anything here.
+    """
+
+    kind: ClassVar[str] = "witnesses_aligned"
+    stage: ClassVar[S] = S.COORDINATION
 
 
 class KeyRegistered(Action):
@@ -380,8 +461,7 @@ class CountryKeyRegistered(Action):
     kind: ClassVar[str] = "country_key_registered"
     stage: ClassVar[S] = S.COORDINATION
 
-    key: OnLedger[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1622}$")]]
-    """ML-KEM-768 encapsulation key and X25519 public key, base64url."""
+    key: OnLedger[CountryKey]
 
 
 class ReadingsAnchored(Action):

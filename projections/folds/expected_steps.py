@@ -80,11 +80,14 @@ def _of_procedure(
     state: CaseState, protocol: Protocol, agreement: Agreement, acts: Mapping[UUID, Act]
 ) -> Iterator[OwedStep]:
     for expectation in _expectations(state, protocol, agreement, acts):
+        turn = _turn(expectation, state, protocol)
+        if turn in protocol.left_parties:
+            continue  # it may take none of these steps any more
         since = max(state.facts[fact].since for fact in expectation.after)
         days = expectation.within_days
         step = ExpectedStep(
             action=expectation.action,
-            party=_turn(expectation, state, protocol),
+            party=turn,
             roles=expectation.roles,
             due=None if days is None else _later(since, timedelta(days=days)),
         )
@@ -139,6 +142,8 @@ def _begun_under(
 
 def _of_coordination(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
     for request_id, request in state.open_requests.items():
+        if _has_left(request.by, protocol):
+            continue  # nothing is sent to a party that left
         to, due = request.addressee, request.answer_by
         if not request.acknowledged:
             step = _owed("information_acknowledged", to, due, request_id, protocol)
@@ -147,8 +152,8 @@ def _of_coordination(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]
         yield _asked(ObligationKind.ANSWER, step, request.by, is_next=request.acknowledged)
     for agreed_id, agreed in state.joint_actions.items():
         yield from _each(agreed.responsible, agreed.due, agreed_id, protocol)
-    if state.lead_offer is not None:
-        offer = state.lead_offer
+    offer = state.lead_offer
+    if offer is not None and not _has_left(offer.to, protocol):
         step = _owed("lead_transfer_accepted", offer.to, None, offer.offer, protocol)
         yield _asked(ObligationKind.HANDOVER, step, offer.by)
 
@@ -166,6 +171,8 @@ def _of_accountability(state: CaseState, protocol: Protocol) -> Iterator[OwedSte
                 concerning=opened,
             )
             yield _asked(ObligationKind.BREAK_GLASS_REVIEW, step)
+    if protocol.left_parties:
+        yield from _of_leaving(state, protocol)
     if state.erasure is not None:
         for party in state.erasure.pending:
             step = ExpectedStep(
@@ -175,6 +182,26 @@ def _of_accountability(state: CaseState, protocol: Protocol) -> Iterator[OwedSte
                 concerning=state.erasure.order,
             )
             yield _asked(ObligationKind.ERASURE, step)
+
+
+def _has_left(agency: str, protocol: Protocol) -> bool:
+    return protocol.agencies_by_id[agency].party in protocol.left_parties
+
+
+def _of_leaving(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
+    """Yield the erasures that parties that left owe of what they had received in the case."""
+    within = timedelta(days=protocol.withdrawal_terms.erase_within_days)
+    pending = state.erasure.pending if state.erasure is not None else ()
+    for party in state.parties:
+        day = protocol.left_parties.get(party)
+        if day is None or party in pending or len(state.parties) == 1:
+            continue
+        step = ExpectedStep(
+            action="erasure_confirmed",
+            party=party,
+            due=_later(datetime.combine(day, time(), UTC), within),
+        )
+        yield OwedStep(ObligationKind.ERASURE, step, f"withdrawal on {day}")
 
 
 def _each(
@@ -226,7 +253,7 @@ def _end_of(day: str | None) -> datetime | None:
 def _turn(expectation: Expectation, state: CaseState, protocol: Protocol) -> str | None:
     match expectation.by:
         case "lead":
-            return protocol.agencies_by_id[state.lead_agency].party
+            return protocol.leading(state.lead_agency, state.parties).party
         case "destination" if state.planned_return is not None:
             return state.planned_return.destination
         case "destination" if "received" in state.facts:

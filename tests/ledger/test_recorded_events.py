@@ -43,6 +43,7 @@ from ledger.vocabulary import (
 from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import (
     AbsenceAnnounced,
+    AccessionAccepted,
     AgencyChangeConfirmed,
     AgencyChangeDeclined,
     AgencyInvited,
@@ -64,8 +65,11 @@ from ledger.vocabulary.registration import (
     LogPolicyAdopted,
     NamedCheckpoint,
     Office,
+    PartyWithdrawalDeclared,
+    PartyWithdrawalRevoked,
     PresenceDeclared,
     ReadingsAnchored,
+    WitnessesAligned,
 )
 from ledger.vocabulary.upcasting import Upcaster, Upcasters, upcasters
 from projections.analysis import events, run_view
@@ -361,6 +365,21 @@ def _some(kind: str, agencies: Agencies, data: st.DataObject) -> Action:
         ),
         "contact_point_ended": lambda: ContactPointEnded(acted_at=PAST, contact=UUID(int=7)),
         "key_compromised": lambda: KeyCompromised(acted_at=PAST, key_id=kid, since=PAST),
+        "accession_accepted": lambda: AccessionAccepted(
+            acted_at=PAST,
+            proposal=UUID(int=7),
+            digest="0" * 64,
+            party="MK",
+            statement=f"e30.e30.{'A' * 86}",
+            checkpoint=NamedCheckpoint(size=1, root="0" * 64),
+        ),
+        "party_withdrawal_declared": lambda: PartyWithdrawalDeclared(
+            acted_at=PAST, party="XK", day=date(2026, 6, 1), reason="By its own decision."
+        ),
+        "party_withdrawal_revoked": lambda: PartyWithdrawalRevoked(
+            acted_at=PAST, declaration=UUID(int=7)
+        ),
+        "witnesses_aligned": lambda: WitnessesAligned(acted_at=PAST),
         "absence_announced": lambda: AbsenceAnnounced(
             acted_at=PAST, party="AL", subjects=(VoteSubject.LOG_KEY, VoteSubject.WITNESSES)
         ),

@@ -8,6 +8,8 @@ const CLAIMS = [...REQUIRED, "case", "version"];
 // Acts on the protocol are on no case. Earlier programs recorded one that named a case all the same.
 const ON_PROTOCOL = [
   "protocol_adopted", "amendment_proposed", "amendment_accepted", "amendment_declined",
+  "accession_accepted", "party_withdrawal_declared", "party_withdrawal_revoked",
+  "witnesses_aligned",
   "agency_registered", "agency_invited", "agency_renamed", "agency_retired",
   "agency_change_confirmed", "agency_change_declined", "contact_point_named", "contact_point_ended",
   "key_registered", "key_revoked", "key_compromised",

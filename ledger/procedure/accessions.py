@@ -1,0 +1,132 @@
+"""Accessions: how a country becomes a party, by an amendment whose text names it.
+
+- The text names the party with its agencies, and the keys and node with which it joins
+  (:class:`~ledger.vocabulary.registration.Accession`). So every party signs the keys.
+- The joining party accepts the text too. Its coordinator signs a statement with the key that the
+  text names (``ledger.signing.accession_statement``), and a coordinator of a party records it.
+- With the adoption, the keys of its coordinators and node and its country's key are registered.
+  They count once the text is in force.
+- A party that left joins again in the same way, with new keys. Its earlier keys end.
+
+This is a reading of the procedure, not an official text.
+"""
+
+from collections.abc import Collection, Iterator
+from datetime import datetime
+
+from ledger.log.note import NoteError, SignatureType, VerifierKey
+from ledger.procedure.protocol import COORDINATOR, Protocol
+from ledger.refusals import Ground, Refusal
+from ledger.signing.country_key import CountryPublicKey
+from ledger.signing.key_possession import check_proof
+from ledger.signing.keys import check_grantable, from_public, key_id
+from ledger.vocabulary.registration import Accession, KeyGrant
+
+
+def joining_parties(base: Protocol, text: Protocol) -> frozenset[str]:
+    """Return the parties that ``text`` makes parties, or parties again, against ``base``."""
+    before = {party.code: party.accession for party in base.parties}
+    return frozenset(
+        party.code
+        for party in text.parties
+        if party.accession is not None and party.accession != before.get(party.code)
+    )
+
+
+def accession_of(text: Protocol, party: str) -> Accession | None:
+    """Return the keys and node with which a party joined; ``None`` for one of the first text."""
+    named = text.parties_by_code.get(party)
+    return None if named is None else named.accession
+
+
+def coordinators_keys(text: Protocol, party: str) -> Iterator[KeyGrant]:
+    """Yield the keys of a party's coordinators that its accession names."""
+    accession = accession_of(text, party)
+    for grant in () if accession is None else accession.keys:
+        if text.agencies_by_id[grant.agency].role == COORDINATOR:
+            yield grant
+
+
+def check_accessions(
+    base: Protocol,
+    text: Protocol,
+    left: Collection[str],
+    registered: Collection[str],
+    begins: datetime,
+) -> None:
+    """Check the parties that a text adds to those of ``base``.
+
+    ``left`` are the parties that left. ``registered`` has the id of each key that was ever
+    registered. ``begins`` is the earliest time at which the text is in force. Raises ``Refusal``
+    with the field at fault.
+    """
+    joining = joining_parties(base, text)
+    before = {party.code: party.accession for party in base.parties}
+    for place, party in enumerate(text.parties):
+        where = f"parties.{place}"
+        if party.code not in before and party.accession is None:
+            raise _refused(
+                where,
+                f"{party.code} joins by its own signature: name its keys and its node"
+                " (`accession`), as `case-ledger protocol join` writes them.",
+            )
+        is_changed = party.code in before and party.accession != before[party.code]
+        if is_changed and (party.accession is None or party.code not in left):
+            raise _refused(
+                f"{where}.accession",
+                f"The accession of {party.code} stays in the text as it was signed; its keys"
+                " change by acts of its own.",
+            )
+    for place, party in enumerate(text.parties):
+        if party.code in joining and party.accession is not None:
+            where = f"parties.{place}.accession"
+            _check_keys(text, party.accession, registered, begins, where)
+            _check_public_keys(text, party.code, party.accession, where)
+
+
+def _check_keys(
+    text: Protocol,
+    accession: Accession,
+    registered: Collection[str],
+    begins: datetime,
+    where: str,
+) -> None:
+    for place, grant in enumerate(accession.keys):
+        field = f"{where}.keys.{place}"
+        try:
+            check_grantable(grant.key)
+        except ValueError as error:
+            raise _refused(field, f"The key of {grant.agency} {error}.") from error
+        check_proof(grant, text.id, f"act.protocol.{field}")
+        if not grant.valid_from <= begins < grant.valid_until:
+            raise _refused(
+                field,
+                f"The key of {grant.agency} is not valid on the text's first day: let the joining"
+                " party name another.",
+            )
+        if key_id(from_public(grant.key)) in registered:
+            raise _refused(
+                field, f"The key of {grant.agency} is or was registered: it makes a new one."
+            )
+
+
+def _check_public_keys(text: Protocol, code: str, accession: Accession, where: str) -> None:
+    try:
+        witness = VerifierKey.parse(accession.witness)
+    except NoteError as error:
+        raise _refused(f"{where}.witness", f"The key of {code}'s witness: {error}.") from error
+    if witness.type is not SignatureType.COSIGNATURE:
+        raise _refused(f"{where}.witness", f"The key of {code}'s witness cannot cosign.")
+    others = {one.code: one.accession.witness for one in text.parties if one.accession is not None}
+    if any(named == accession.witness for other, named in others.items() if other != code):
+        raise _refused(f"{where}.witness", f"Another party has the key of {code}'s witness.")
+    try:
+        CountryPublicKey.from_text(accession.country_key)
+    except ValueError as error:
+        raise _refused(
+            f"{where}.country_key", f"The key to which others seal for {code}: {error}."
+        ) from error
+
+
+def _refused(field: str, message: str) -> Refusal:
+    return Refusal(Ground.INVALID, "amendment", message, f"act.protocol.{field}")

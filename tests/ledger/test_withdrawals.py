@@ -1,0 +1,360 @@
+"""A party leaves: by its own word, after the notice, and then it answers what it owes and no more.
+
+Each act is put into a ledger in memory. The registry decides it, a copy judges it again, and the
+auditor's script takes it: the three must agree.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from types import ModuleType
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from ledger.log.note import SignatureType
+from ledger.log.policy import Group, Policy, TrustedWitness
+from ledger.procedure.amendments import text_of
+from ledger.procedure.protocol import Protocol, WithdrawalTerms
+from ledger.refusals import Refusal
+from ledger.verification.revalidation import inspect
+from ledger.vocabulary import Action
+from ledger.vocabulary.coordination import (
+    CaseClosed,
+    InformationDeclined,
+    InformationProvided,
+    InformationRequested,
+    LeadTransferAccepted,
+    LeadTransferOffered,
+)
+from ledger.vocabulary.erasure import ErasureConfirmed
+from ledger.vocabulary.picklists import (
+    ClosureReason,
+    DeclineReason,
+    InformationTopic,
+    Purpose,
+    ReferralReason,
+    RiskLevel,
+    VoteSubject,
+)
+from ledger.vocabulary.protection import RiskAssessed
+from ledger.vocabulary.registration import (
+    AbsenceAnnounced,
+    AgencyRegistered,
+    KeyRegistered,
+    KeyRevoked,
+    LogPolicyAdopted,
+    ReadingsAnchored,
+    WitnessesAligned,
+)
+from projections.folds.expected_steps import ObligationKind, owed_steps
+from projections.folds.obligations import ObligationOutcome, obligations
+from tests.support.actions import START, opening
+from tests.support.agencies import PAST, Agencies
+from tests.support.amending import amended, proposal
+from tests.support.joining import Joining, leaving, staying
+from tests.support.logs import signer
+from tests.support.parties import AL, ME, XK, Parties, auditor_script
+from tests.support.recorded import MemoryLedger
+
+CASE, OTHER_CASE = UUID(int=1), UUID(int=2)
+DAY = date(2026, 5, 1)
+LAST = datetime(2026, 4, 30, 23, 50, tzinfo=UTC)
+AFTER = datetime(2026, 5, 1, tzinfo=UTC)
+KEY = signer()
+WITNESSES = {
+    code: TrustedWitness(
+        signer(f"test/witness-{code.lower()}", SignatureType.COSIGNATURE).verifier,
+        f"https://{code.lower()}.example/witness/{code}",
+    )
+    for code in ("AL", "ME", "XK")
+}
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[ModuleType]:
+    yield from auditor_script("auditor_of_withdrawals")
+
+
+@pytest.fixture(scope="module")
+def begun() -> MemoryLedger:
+    ledger = MemoryLedger(Agencies())
+    ledger.begin()
+    return ledger
+
+
+@pytest.fixture
+def parties(script: ModuleType, begun: MemoryLedger) -> Parties:
+    return Parties(script, begun)
+
+
+def risk() -> RiskAssessed:
+    return RiskAssessed(acted_at=START, risk_level=RiskLevel.HIGH)
+
+
+def asked(addressee: str) -> InformationRequested:
+    return InformationRequested(
+        acted_at=START,
+        addressee=addressee,
+        topics=(InformationTopic.IDENTITY,),
+        purpose=next(iter(Purpose)),
+    )
+
+
+def answering(request: UUID) -> InformationProvided:
+    return InformationProvided(acted_at=START, request=request, complete=True)
+
+
+def offering(agency: str) -> LeadTransferOffered:
+    return LeadTransferOffered(acted_at=START, to_agency=agency, reason=next(iter(ReferralReason)))
+
+
+def anchored(entries: int = 5) -> ReadingsAnchored:
+    return ReadingsAnchored(acted_at=PAST, entries=entries, head="0" * 64)
+
+
+def left(parties: Parties) -> UUID:
+    """Albania declares that it leaves, and the day comes."""
+    declared = parties.act(AL, leaving("AL", DAY))
+    parties.ledger.now = AFTER
+    return declared
+
+
+def vote(parties: Parties, policy: Policy) -> LogPolicyAdopted:
+    checkpoint = parties.ledger.named(1)
+    return LogPolicyAdopted(acted_at=PAST, policy=str(policy), checkpoint=checkpoint)
+
+
+def state_of(parties: Parties, case_id: UUID = CASE) -> Any:
+    case = parties.case(case_id)
+    assert case is not None
+    return case.state
+
+
+def owed(parties: Parties, case_id: UUID = CASE) -> list[tuple[str, str | None]]:
+    case = parties.case(case_id)
+    assert case is not None
+    steps = owed_steps(case.state, parties.read().agreement, case.history)
+    return [(one.kind.value, one.step.party) for one in steps]
+
+
+def test_a_party_has_every_right_until_its_day_and_none_from_then_on(parties: Parties) -> None:
+    parties.take("xk-dhtqnj", opening(("XK", "AL")), CASE)
+    parties.act(AL, leaving("AL", DAY))
+    parties.ledger.now = LAST
+    parties.take("al-police-thb", risk(), CASE)
+    text = amended(parties.text, title="Another title")
+    named = parties.act(AL, proposal(text))
+    parties.act(XK, parties.acceptance(named, text))
+    assert parties.now.party_codes == {"XK", "ME", "AL"}
+    parties.ledger.now = AFTER
+    assert parties.now.party_codes == {"XK", "ME"}
+    assert parties.now.left_parties == {"AL": DAY}
+    assert parties.refused_in(CASE, "al-police-thb", risk()) == "left-party"
+    assert parties.refused_in(OTHER_CASE, "al-police-thb", opening(("AL", "XK"))) == "left-party"
+    assert parties.refused_in(OTHER_CASE, "xk-dhtqnj", opening(("AL", "XK"))) == "not-a-party"
+    assert parties.refused_in(CASE, "xk-dhtqnj", asked("al-police-thb")) == "left-party"
+    # Its word on an amendment is not needed any more.
+    parties.act(ME, parties.acceptance(named, text))
+    assert parties.now.title == "Another title"
+    # What was recorded before its day stays as it was judged.
+    row = next(r for r in parties.ledger.recorded if r.recorded_at > LAST)
+    assert parties.read().agreement.at(row.position, row.recorded_at).left_parties == {}
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        proposal(amended(Agencies().protocol, title="Mine")),
+        leaving("AL", date(2027, 1, 1)),
+        AgencyRegistered(acted_at=PAST, agency="al-new", role="ngo", name="New"),
+        AbsenceAnnounced(acted_at=PAST, party="ME", subjects=(VoteSubject.WITNESSES,)),
+        WitnessesAligned(acted_at=PAST),
+    ],
+)
+def test_a_party_that_left_decides_nothing(parties: Parties, act: Action) -> None:
+    left(parties)
+    assert parties.refused(AL, act) == "left-party"
+    assert parties.smuggle(AL, act) == ["the rules refuse it (left-party)"]
+
+
+def test_a_copy_finds_an_action_of_a_party_that_left(parties: Parties) -> None:
+    parties.take("xk-dhtqnj", opening(("XK", "AL")), CASE)
+    left(parties)
+    parties.ledger.take("al-police-thb", risk(), CASE)
+    row = parties.ledger.recorded[-1]
+    with pytest.raises(parties.script.Failed, match="left the agreement"):
+        parties.auditor.take(row.position, parties.script.event_of(row.state))
+    found = list(parties.replay.judge(row.position, inspect(row), parties.ledger.root))
+    assert found == ["the rules refuse it (left-party)"]
+
+
+def test_it_votes_on_no_policy_and_no_policy_names_its_witness(parties: Parties) -> None:
+    left(parties)
+    whole = Policy.of(KEY.verifier, WITNESSES, 2)
+    rest = {code: one for code, one in WITNESSES.items() if code != "AL"}
+    without = Policy.of(KEY.verifier, rest, 2)
+    assert parties.refused(AL, vote(parties, without)) == "left-party"
+    assert parties.refused(XK, vote(parties, whole)) == "left-party"
+    parties.act(XK, vote(parties, without))
+    parties.act(ME, vote(parties, without))
+    assert [one.policy for one in parties.read().policies] == [without]
+
+
+def test_its_witness_leaves_the_quorum_of_publication(parties: Parties) -> None:
+    whole = Policy.of(KEY.verifier, WITNESSES, 2)
+    for coordinator in (XK, ME, AL):
+        parties.act(coordinator, vote(parties, whole))
+    aligned = WitnessesAligned(acted_at=PAST)
+    assert parties.refused(XK, aligned) == "witnesses-aligned"
+    left(parties)
+    assert parties.refused("me-police-thb", aligned) == "coordinators-and-nodes"
+    assert parties.refused("al-node", aligned) == "left-party"
+    parties.act("me-node", aligned)
+    policy = parties.read().policies[-1].policy
+    assert sorted(policy.witnesses) == ["ME", "XK"]
+    assert policy.groups == {"parties": Group(2, ("ME", "XK"))}
+    assert policy.logs == whole.logs
+    assert not policy.is_met({"XK": None, "AL": None})
+    assert parties.read().policy_at(len(parties.ledger.recorded) - 1) == whole
+    assert parties.refused(XK, aligned) == "witnesses-aligned"
+    assert [one.trust for _, one in parties.auditor.policies[-1:]] == [
+        parties.script.Policy(str(policy)).trust
+    ]
+
+
+def test_the_witness_of_a_party_that_joins_comes_into_the_quorum(parties: Parties) -> None:
+    whole = Policy.of(KEY.verifier, WITNESSES, 2)
+    for coordinator in (XK, ME, AL):
+        parties.act(coordinator, vote(parties, whole))
+    country = Joining()
+    text = country.text(parties.text)
+    named = parties.act(XK, proposal(text))
+    parties.act(ME, parties.acceptance(named, text))
+    parties.act(AL, parties.acceptance(named, text))
+    parties.act(ME, country.statement(named, text, parties.ledger.named()))
+    parties.agencies.keys.update(country.held)
+    parties.act("mk-node", WitnessesAligned(acted_at=PAST))
+    policy = parties.read().policies[-1].policy
+    assert policy.witnesses["MK"] == TrustedWitness(
+        country.witness.verifier, "https://node.example.mk/witness/MK"
+    )
+    assert policy.groups == {"parties": Group(3, ("AL", "ME", "MK", "XK"))}
+    assert parties.auditor.policies[-1][1].trust == parties.script.Policy(str(policy)).trust
+
+
+def test_it_answers_what_it_owes_and_confirms_the_erasure(parties: Parties) -> None:
+    parties.take("xk-dhtqnj", opening(("XK", "AL")), CASE)
+    request = parties.take("xk-dhtqnj", asked("al-police-thb"), CASE)
+    left(parties)
+    # With the next event of the case, the erasure is owed as well.
+    parties.take("xk-dhtqnj", risk(), CASE)
+    assert ("answer", "AL") in owed(parties)
+    assert ("erasure", "AL") in owed(parties)
+    erased = ErasureConfirmed(acted_at=START)
+    assert parties.refused_in(CASE, "al-node", erased) == "answer-first"
+    assert parties.refused_in(CASE, "al-social-tirana", answering(request)) == "addressee"
+    parties.take("al-police-thb", answering(request), CASE)
+    parties.take("al-node", erased, CASE)
+    state = state_of(parties)
+    assert state.parties == ("XK",)
+    assert not state.is_erased
+    assert not [party for _, party in owed(parties) if party == "AL"]
+    folded = obligations([one.as_act() for one in parties.events(CASE)], parties.read().agreement)
+    done = [o for o in folded.by_id.values() if o.kind is ObligationKind.ERASURE]
+    assert [(o.debtor, o.outcome) for o in done] == [("AL", ObligationOutcome.DONE)]
+    assert done[0].due == AFTER + timedelta(days=WithdrawalTerms().erase_within_days)
+    # Its part in the case ended with it.
+    assert parties.refused_in(CASE, "al-node", erased) == "unknown-case"
+    # The others go on.
+    parties.take("xk-csw-prishtina", risk(), CASE)
+
+
+def test_it_may_decline_and_others_owe_it_nothing(parties: Parties) -> None:
+    parties.take("xk-dhtqnj", opening(("XK", "AL")), CASE)
+    ours = parties.take("xk-dhtqnj", asked("al-police-thb"), CASE)
+    parties.take("al-police-thb", asked("xk-dhtqnj"), CASE)
+    assert ("answer", "XK") in owed(parties)
+    left(parties)
+    declined = InformationDeclined(acted_at=START, request=ours, reason=next(iter(DeclineReason)))
+    parties.take(AL, declined, CASE)
+    assert ("answer", "XK") not in owed(parties)
+    parties.take("al-node", ErasureConfirmed(acted_at=START), CASE)
+
+
+def test_its_leads_pass_to_the_first_party_of_the_case(parties: Parties) -> None:
+    parties.take("al-police-thb", opening(("AL", "ME", "XK")), CASE)
+    left(parties)
+    assert state_of(parties).lead_agency == "al-police-thb"
+    assert parties.refused_in(CASE, XK, offering("xk-csw-prishtina")) == "lead"
+    offer = parties.take(ME, offering("xk-csw-prishtina"), CASE)
+    parties.take("xk-csw-prishtina", LeadTransferAccepted(acted_at=START, offer=offer), CASE)
+    assert state_of(parties).lead_agency == "xk-csw-prishtina"
+    closed = CaseClosed(acted_at=START, reason=next(iter(ClosureReason)))
+    assert parties.refused_in(CASE, ME, closed) == "lead-country"
+
+
+def test_a_case_of_its_own_alone_is_nobody_elses(parties: Parties) -> None:
+    parties.take("al-police-thb", opening(("AL",)), CASE)
+    left(parties)
+    erased = ErasureConfirmed(acted_at=START)
+    assert parties.refused_in(CASE, "al-node", erased) == "nothing-received"
+    assert ("erasure", "AL") not in owed(parties)
+
+
+def test_nobody_declares_it_for_another_party(parties: Parties) -> None:
+    act = leaving("AL", DAY)
+    assert parties.refused(XK, act) == "coordinator-of-the-country"
+    assert parties.refused("al-police-thb", act) == "coordinators-only"
+    assert parties.smuggle(XK, act) == ["the rules refuse it (coordinator-of-the-country)"]
+
+
+def test_the_notice_is_kept_and_is_data_of_the_protocol(parties: Parties) -> None:
+    # Recorded on 5 January 2026; 90 days are an assumption of this program.
+    with pytest.raises(Refusal, match="name 2026-04-06 or a later day") as refusal:
+        parties.act(AL, leaving("AL", date(2026, 4, 5)))
+    assert (refusal.value.rule, refusal.value.field) == ("withdrawal-notice", "act.day")
+    parties.adopt(amended(parties.text, withdrawal={"notice_days": 7}))
+    assert parties.refused(AL, leaving("AL", date(2026, 1, 12))) == "withdrawal-notice"
+    parties.act(AL, leaving("AL", date(2026, 1, 13)))
+    assert parties.refused(AL, leaving("AL", DAY)) == "withdrawal-declared"
+
+
+def test_it_is_taken_back_before_the_day_and_not_after(parties: Parties) -> None:
+    declared = parties.act(AL, leaving("AL", DAY))
+    assert parties.refused(XK, staying(declared)) == "unknown-withdrawal"
+    parties.ledger.now = LAST
+    parties.act(AL, staying(declared))
+    assert parties.refused(AL, staying(declared)) == "unknown-withdrawal"
+    parties.ledger.now = AFTER
+    assert parties.now.party_codes == {"XK", "ME", "AL"}
+    again = parties.act(AL, leaving("AL", date(2026, 8, 1)))
+    parties.ledger.now = datetime(2026, 8, 1, tzinfo=UTC)
+    assert parties.refused(AL, staying(again)) == "left-party"
+    assert parties.now.party_codes == {"XK", "ME"}
+
+
+def test_the_last_party_stays(parties: Parties) -> None:
+    for coordinator, code in ((AL, "AL"), (ME, "ME")):
+        parties.act(coordinator, leaving(code, DAY))
+    parties.ledger.now = AFTER
+    assert parties.now.party_codes == {"XK"}
+    assert parties.refused(XK, leaving("XK", date(2027, 1, 1))) == "last-party"
+    parties.take("xk-dhtqnj", opening(("XK",)), CASE)
+
+
+def test_what_protects_is_open_to_a_party_that_left(parties: Parties) -> None:
+    left(parties)
+    registry = parties.read()
+    key = next(k for k, one in registry.keys.items() if one.agency == "al-police-thb")
+    parties.act(AL, KeyRevoked(acted_at=PAST, key_id=key))
+    parties.act("al-node", anchored())
+    grant = KeyRegistered(acted_at=PAST, grant=parties.agencies.grant("al-police-thb"))
+    assert parties.refused(AL, grant) == "left-party"
+
+
+def test_a_text_marks_no_party_as_left() -> None:
+    told = text_of(Agencies().protocol)
+    told["parties"][2] |= {"left_on": "2026-05-01"}
+    with pytest.raises(ValueError, match="leaves by an act of its own"):
+        Protocol.model_validate(told)
