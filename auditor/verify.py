@@ -873,7 +873,7 @@ class Registry:
         self.amendments = {i: one for i, one in self.amendments.items() if one.party != party}
         day = act.get("earliest_day")
         earliest = datetime.fromisoformat(f"{day or '0001-01-01'}T00:00:00+00:00")
-        missing = ((before.keys() - self.left) | position, joins) - {party}
+        missing = ((before.keys() - self.left) | joins) - {party}
         proposed = Amendment(text, act["digest"], earliest, party, missing, position, joins)
         self.amendments[event.action_id] = proposed
         self._settle(position, proposed, event.recorded_at)
