@@ -26,10 +26,10 @@ or if the events contradict the reason: the key, the signature, the agency or it
 of the case, the action's id, the checkpoint of a vote. Other reasons need the procedure's rules.
 
 It ends with 0 where all holds, with 3 where something does not, with 1 where it cannot tell (a
-file that you named cannot be read, or the reason of a refusal needs the rules), and with 2 where it
-is called wrongly. It ends with 5 where the log's key signed a decision that is false, which is
-evidence against the ledger node, and with 6 where the export has fewer events than the decision is
-about. If the Python package
+file that you named cannot be read, an act on the protocol needs a later version of this script, or
+the reason of a refusal needs the rules), and with 2 where it is called wrongly. It ends with 5
+where the log's key signed a decision that is false, which is evidence against the ledger node, and
+with 6 where the export has fewer events than the decision is about. If the Python package
 `cryptography` is installed it is used, which is about fifty times faster.
 """
 
@@ -76,6 +76,17 @@ class Evidence(Exception):
 
 class NotCovered(Exception):
     """The export has fewer events than a decision is about."""
+
+
+class Newer(Exception):
+    """An act on the protocol needs a later version of this script: it may change keys."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(
+            f"the event at position {position} needs a later version of this script: get it, and"
+            " run it again. The events from there on are not judged"
+        )
+        self.position = position
 
 
 def need(condition: object, what: str) -> None:
@@ -557,6 +568,15 @@ OF_LEFT_PARTIES = {
     "key_compromised",
 }
 """The kinds of acts that agencies of a party that left may take: they answer what it owes."""
+VERSIONS = {
+    "amendment_accepted": 2,
+    "key_registered": 2,
+    "log_policy_adopted": 2,
+    "protocol_adopted": 2,
+}
+"""The latest schema version of each of these kinds that has more than one."""
+EDITION = 2
+"""The latest edition of the rules."""
 
 
 def event_of(entry: bytes) -> Event:
@@ -590,6 +610,22 @@ def event_of(entry: bytes) -> Event:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise Failed("its bytes are not those of an event") from None
+
+
+def is_newer(event: Event) -> bool:
+    """Return whether an act on the protocol has a kind, version or text of a later program.
+
+    An action on a case changes no key, whatever its kind is.
+    """
+    if event.case is not None:
+        return False
+    text = event.act.get("protocol")
+    edition = text.get("edition", 1) if isinstance(text, dict) else 1
+    return (
+        event.kind not in ON_PROTOCOL
+        or event.version > VERSIONS.get(event.kind, 1)
+        or (isinstance(edition, int) and edition > EDITION)
+    )
 
 
 def is_canonical(head: dict[str, Any], claims: dict[str, Any]) -> bool:
@@ -708,8 +744,13 @@ class Registry:
         """What is to be said of events that hold."""
 
     def take(self, position: int, event: Event) -> None:
-        """Check an event's signature, and take in its changes."""
+        """Check an event's signature, and take in its changes.
+
+        Raises ``Newer`` if the event is an act that only a later version of this script knows.
+        """
         try:
+            if is_newer(event):
+                raise Newer(position)
             self._take(position, event)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise Failed(f"position {position}: the act on the protocol is malformed") from None
@@ -1478,6 +1519,7 @@ def verify_export(
         need(kept.size <= note.size, what)
     tree, registry = Tree({*(kept.size for _, kept in held), *roots}), Registry()
     told, adoption, leaves = [], b"", bytearray()
+    newer: Newer | None = None
     for position, entry in enumerate(entries_of(directory, note.size), 1):
         leaf = sha256(b"\x00", entry)
         tree.add(leaf)
@@ -1486,11 +1528,17 @@ def verify_export(
             check_tiles(directory, 0, bytes(leaves), (position - 1) // TILE)
             leaves.clear()
         adoption = adoption or leaf
+        if newer is not None:
+            continue
         try:
             event = event_of(entry)
         except Failed as failed:
             raise Failed(f"position {position}: {failed}") from None
-        registry.take(position, event)
+        try:
+            registry.take(position, event)
+        except Newer as found:
+            newer = found
+            continue
         take(position, entry, event, leaf, registry)
         if position == arguments.show:
             told = described(position, event, leaf)
@@ -1501,6 +1549,8 @@ def verify_export(
     roots |= tree.roots
     for file, kept in held:
         need(tree.roots.get(kept.size, sha256()) == kept.root, f"{file} is of another ledger")
+    if newer is not None:
+        raise newer
     trust.check_recorded([(since, p) for since, p in registry.policies if since <= note.size])
     need(not arguments.show or told, f"there is no event at position {arguments.show}")
     own = ", which came with the export: compare it" if arguments.policy is None else ""
@@ -1633,7 +1683,7 @@ def main() -> int:
     except NotCovered as error:
         print(printable(f"too few events: {error}"), file=sys.stderr)
         return NOT_COVERED
-    except Unreadable as error:
+    except (Unreadable, Newer) as error:
         print(printable(f"cannot tell: {error}"), file=sys.stderr)
         return CANNOT_TELL
     except Failed as error:

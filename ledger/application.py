@@ -13,6 +13,7 @@ from eventsourcing.utils import EnvType
 
 from ledger.events.event import ActionRecorded
 from ledger.events.event_mapper import ActionMapper
+from ledger.events.newer_event import NewerEventError
 from ledger.log.merkle import Tree
 from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
@@ -26,6 +27,7 @@ from ledger.procedure.deciding import (
     version_of,
 )
 from ledger.procedure.named_checkpoint import among_first
+from ledger.procedure.protocol import NewerTextError
 from ledger.procedure.registry import Registry
 from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import SignedAction
@@ -122,6 +124,27 @@ class Ledger(Application[UUID]):
         self.rows = cast("LedgerRecorder", self.recorder)
         self._registry: Registry | None = None
         self._known_cases: LRUCache[UUID, Case] = LRUCache(maxsize=KNOWN_CASES)
+        self._newer: int | None = None
+
+    @property
+    def newer(self) -> int | None:
+        """Return the position of an event here that needs a later program, if one was read.
+
+        It is the first one of those that this process read.
+        """
+        return self._newer
+
+    def check_understood(self) -> None:
+        """Check that this process read no event that needs a later program.
+
+        A decision may depend on such an event. Raises ``NewerEventError`` if there is one.
+        """
+        if self._newer is not None:
+            raise NewerEventError(self._newer)
+
+    def note_newer(self, position: int) -> None:
+        """Note that the event at a position needs a later program."""
+        self._newer = min(position, self._newer or position)
 
     def construct_mapper(self) -> Mapper[UUID]:
         return ActionMapper()
@@ -133,6 +156,7 @@ class Ledger(Application[UUID]):
     def forget(self) -> None:
         """Forget all events in memory: the database may be another by now."""
         self._registry = None
+        self._newer = None
         self._known_cases = LRUCache(maxsize=KNOWN_CASES)
         self.rows.forget()
 
@@ -187,8 +211,21 @@ class Ledger(Application[UUID]):
         else:
             ledger_id, version = registry.ledger_id, registry.version
         for event in self._events(ledger_id, gt=version):
-            registry, _ = registries.applied(registry, event)
+            registry = self._applied(registry, event)
         self._registry = registry
+        return registry
+
+    def _applied(self, registry: Registry | None, event: ActionRecorded) -> Registry:
+        """Return the registry after an event.
+
+        Raises ``NewerEventError`` if the ledger begins with a protocol of a later program.
+        """
+        try:
+            registry, mark = registries.applied(registry, event)
+        except NewerTextError as error:
+            raise NewerEventError(_position(event)) from error
+        if mark is not None and mark.is_newer:
+            self.note_newer(_position(event))
         return registry
 
     def registry_at(self, position: int) -> Registry | None:
@@ -198,7 +235,7 @@ class Ledger(Application[UUID]):
             for event in self._events(first.originator_id):
                 if _position(event) > position:
                     break
-                registry, _ = registries.applied(registry, event)
+                registry = self._applied(registry, event)
         return registry
 
     def adopted(self) -> Registry:
@@ -236,7 +273,9 @@ class Ledger(Application[UUID]):
         known = {case_id: self._known(case_id) for case_id in case_ids}
         known.pop(registry.ledger_id, None)
         later = self.rows.select_later({i: version_of(case) for i, case in known.items()})
-        events = (cast("ActionRecorded", self.mapper.to_domain_event(row)) for row in later)
+        events = (
+            self._noted(cast("ActionRecorded", self.mapper.to_domain_event(row))) for row in later
+        )
         project = Case.projector(registry.agreement)
         for case_id, of_case in groupby(events, lambda event: event.originator_id):
             known[case_id] = case = project(known[case_id], of_case)
@@ -263,7 +302,8 @@ class Ledger(Application[UUID]):
         """Decide on an action on the case that it names, and write nothing.
 
         Return the receipt of an action that is recorded already. Raises ``Refusal`` if the action
-        is not allowed.
+        is not allowed, and ``NewerEventError`` if a decision may depend on an event that needs a
+        later program.
         """
         case_id = case_of(action)
         # The registry and the case as this process read them last, without asking the database.
@@ -273,6 +313,7 @@ class Ledger(Application[UUID]):
         case = self._known(case_id)
         if version_of(case) < case_version:
             case = self._read(case_id, registry)
+        self.check_understood()
         at = self.rows.next_time()
         try:
             event = decide_on_case(action, case, case_version, registry, at)
@@ -281,6 +322,7 @@ class Ledger(Application[UUID]):
                 return receipt
             known = (registry, case, at)
             registry, case = self.adopted(), self._read(case_id, registry)
+            self.check_understood()
             at = self.rows.next_time(ask=True)
             if registry is known[0] and case is known[1] and at == known[2]:
                 raise
@@ -320,6 +362,7 @@ class Ledger(Application[UUID]):
         if (receipt := self.receipt_of(action)) is not None:
             return receipt
         registry = self.registry()
+        self.check_understood()
         at = self.rows.next_time(ask=True)
         event, judging = decide_on_protocol(action, registry, at, self.root_at)
 
@@ -379,6 +422,7 @@ class Ledger(Application[UUID]):
             registry = self.adopted()
             ledger_id = registry.ledger_id
             case = self._read(case_id, registry) if case_id is not None else None
+            self.check_understood()
             size, versions = self.rows.standing_at([ledger_id, case_id or ledger_id])
             if versions[ledger_id] != registry.version:
                 continue
@@ -456,7 +500,15 @@ class Ledger(Application[UUID]):
             raise stale(None) from None
 
     def _events(self, originator_id: UUID, gt: int = 0) -> list[ActionRecorded]:
-        return cast("list[ActionRecorded]", list(self.events.get(originator_id, gt=gt)))
+        found = cast("list[ActionRecorded]", list(self.events.get(originator_id, gt=gt)))
+        return [self._noted(event) for event in found]
+
+    def _noted(self, event: ActionRecorded) -> ActionRecorded:
+        """Return an event that was read, and note whether it needs a later program."""
+        mark = event.action.mark
+        if mark is not None and mark.is_newer:
+            self.note_newer(_position(event))
+        return event
 
 
 def _holds(decision: Decision, at: datetime) -> bool:

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from api.cli.output import AsJson, failures, out, print_json
+from api.cli.output import AsJson, err, failures, out, print_json
 
 app = typer.Typer()
 
@@ -47,10 +47,19 @@ def export_columns(
     """
 
     from api.cli.steps.column_sources import source_of
+    from ledger.events.newer_event import needs_update
     from projections.columnar.parquet_export import export
 
     with failures(as_json), source_of(static) as source, writing(as_json) as progress:
-        manifest = export(source, parquet, progress, upto=upto)
+        manifest = export(
+            source,
+            parquet,
+            progress,
+            upto=upto,
+            when_newer=lambda position: err.print(
+                f"[yellow]The export ends before it.[/] {needs_update(position)}", soft_wrap=True
+            ),
+        )
     told = {
         "upto": manifest.upto,
         "root": manifest.root,

@@ -14,7 +14,7 @@ from rich.progress import (
 )
 
 from api.cli.connection import KeyFile
-from api.cli.output import AsJson, fail, failures, out, print_json
+from api.cli.output import AsJson, err, fail, failures, out, print_json
 
 app = typer.Typer()
 
@@ -156,6 +156,7 @@ def rebuild(
 
     from api.runtime.node_database import open_store
     from api.runtime.settings import Settings
+    from ledger.events.newer_event import needs_update
     from projections.tables.all_views import VIEWS
     from projections.upkeep.rebuild import rebuild_views
 
@@ -179,6 +180,9 @@ def rebuild(
             store.conninfo,
             names,
             lambda done, of: progress.update(task, completed=done, total=of),
+            when_newer=lambda position: err.print(
+                f"[yellow]The views end before it.[/] {needs_update(position)}", soft_wrap=True
+            ),
         )
         if as_json:
             found = [{"view": view, "position": at} for view, at in positions.items()]

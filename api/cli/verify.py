@@ -75,6 +75,7 @@ def views(
 
     from api.cli.steps.verification_reports import (
         DOES_NOT_HOLD,
+        NEEDS_UPDATE,
         ViewsVerified,
         check_views,
         ledger_report,
@@ -109,6 +110,8 @@ def views(
         show_views(verified)
     if not verified.holds:
         raise typer.Exit(DOES_NOT_HOLD)
+    if report is not None and report.newer is not None:
+        raise typer.Exit(NEEDS_UPDATE)
 
 
 @app.command()

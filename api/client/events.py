@@ -66,12 +66,13 @@ class EventsClient(Connection):
         """Return a receipt of the event at ``position`` that verifies offline (C2SP tlog-proof)."""
         return self._request("GET", f"/log/proof/{position}").text
 
-    def signed_head(self, after: int, wait: float = 0) -> str:
+    def signed_head(self, after: int, wait: float = 0, upto: int | None = None) -> str:
         """Return the log's signed checkpoint of more than ``after`` events.
 
-        Returns the last one if there is no such checkpoint after ``wait`` seconds.
+        If there is one of no more than ``upto`` events, it is returned. Returns the last one if
+        there is no such checkpoint after ``wait`` seconds.
         """
-        params = {"after": after, "wait": wait}
+        params = {"after": after, "wait": wait} | ({} if upto is None else {"upto": upto})
         return self._request("GET", "/v1/log/head", params=params).text
 
     def checkpoint(self) -> str:

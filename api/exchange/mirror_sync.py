@@ -8,6 +8,7 @@ import httpx
 import structlog
 
 from api.client import LedgerClient, RefusedError
+from ledger.events.newer_event import NewerEventError
 from ledger.replication.event_source import MirrorSource, SourceError
 from ledger.replication.mirror import DivergedError, Mirror
 from ledger.system import clock
@@ -32,9 +33,9 @@ class HttpSource:
         self._client = client
         self._wait = wait
 
-    def head(self, after: int) -> str | None:
+    def head(self, after: int, upto: int | None = None) -> str | None:
         try:
-            return self._client.signed_head(after, self._wait)
+            return self._client.signed_head(after, self._wait, upto)
         except (RefusedError, httpx.TransportError) as error:
             if _is_nothing_yet(error):
                 return None
@@ -100,6 +101,8 @@ class MirrorSync(PeriodicWorker):
         self.heard_at: datetime | None = None
         self.trouble: str | None = None
         self.diverged = False
+        self.newer: int | None = None
+        """The position of an event that needs a later program: nothing from there on is copied."""
         self.size = 0
         """How many events are copied, as this process knows it."""
         self.when_grown: Callable[[], None] = lambda: None
@@ -130,16 +133,27 @@ class MirrorSync(PeriodicWorker):
             self.trouble = str(error)
             self.when_changed()
             raise
+        except NewerEventError as error:
+            if self.newer != error.position:
+                _log.warning("copying stops: this node must be updated", position=error.position)
+            self.newer = error.position
+            self._heard(str(error))
+            self._copy_checkpoints()  # of the events that are copied
+            raise
         except SourceError as error:
             _log.warning("nothing is copied", why=str(error))
             self._heard(str(error))
             raise
+        self.newer = None
         self._heard(None)
         return None
 
     def _copy(self) -> None:
         if self._mirror.step(self._source):
             self._tell()
+        self._copy_checkpoints()
+
+    def _copy_checkpoints(self) -> None:
         if time.monotonic() >= self._published_again:
             self._mirror.step_published(self._source)
             self._published_again = time.monotonic() + _PUBLISHED_SECONDS

@@ -39,6 +39,7 @@ from ledger.replication.false_decisions import (
 from ledger.replication.outbox import Outbox, Outgoing
 from ledger.replication.outcomes import OutboxState
 from ledger.signing import signed_action
+from ledger.signing.signed_action import Mark
 from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
@@ -54,6 +55,8 @@ _LATER_SECONDS = (0.2, 1.0, 3.0, 10.0)
 _FORGOTTEN_SECONDS = 60.0
 _OUTSIDE_REASONS = frozenset({429, 503, 507})
 """With a rule: the ledger node itself says that it takes nothing now."""
+_OUTDATED = frozenset({f"422 {mark.value}" for mark in Mark if mark.is_newer})
+"""Answers of a ledger node whose program is older than this one: it cannot read the action."""
 _STRANGE_ANSWERS = 3
 """So many answers to one action without a decision are a trouble."""
 _log = structlog.get_logger(__name__)
@@ -79,6 +82,8 @@ class _Answers:
     """Actions with a request that met no decision: the request may still arrive somewhere."""
     unsigned: bool = False
     """Whether a receipt came last that nobody signed."""
+    outdated_at: float | None = None
+    """When the ledger node refused last what its program does not have, by ``time.monotonic()``."""
 
     def later(self, now: float) -> list[UUID]:
         """Return the actions that are not to be sent again yet."""
@@ -155,6 +160,10 @@ class OutboxRelay(PeriodicWorker):
     def troubles(self) -> Sequence[Trouble]:
         """Return the troubles with the answers of the ledger node."""
         strange = [a for a in list(self._answers.asked.values()) if a.strange >= _STRANGE_ANSWERS]
+        outdated = [a for a in strange if a.said in _OUTDATED]
+        at = self._answers.outdated_at
+        if outdated or (at is not None and time.monotonic() < at + _FORGOTTEN_SECONDS):
+            return (_outdated_trouble(),)
         if not strange and not self._answers.unsigned:
             return ()
         said = strange[-1].said if strange else "201, a receipt without a signature"
@@ -292,6 +301,10 @@ class OutboxRelay(PeriodicWorker):
             self._outbox.mark_checked(action.action_id, decision.jws)  # it is sent again
             return
         held = held_against(decision, action.sd_jwt, events)
+        if held.is_outdated and action.state is not OutboxState.RECORDED:
+            self._outbox.mark_checked(action.action_id, decision.jws)  # it is sent again
+            self._answers.outdated_at = time.monotonic()
+            return
         if held.untrue is not None:
             self._false.keep(decision, action.sd_jwt, held.untrue)
             _log.error("the ledger node signed what is not true", what=held.untrue)
@@ -315,6 +328,16 @@ class OutboxRelay(PeriodicWorker):
         # needed. The sweep removes them once no such request can be accepted any more.
         if action.deposit_id is not None and is_sure and held.untrue is None:
             self._vaults.of(action.party).withdraw(action.action_id, action.deposit_id)
+
+
+def _outdated_trouble() -> Trouble:
+    return Trouble(
+        rule="ledger-node-outdated",
+        message="The ledger node refuses an action that its program does not have yet. The action"
+        " is kept, and sent again. Tell the operator of the ledger node to update it.",
+        effect=Effect.WARNING,
+        title="The ledger node must be updated",
+    )
 
 
 def _problem(statement: Refused, held: DecisionCheck) -> dict[str, Any]:

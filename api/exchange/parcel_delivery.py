@@ -35,6 +35,7 @@ from ledger.vault.acknowledgements import (
     verify,
 )
 from ledger.vault.deposits import KeyMissingError
+from ledger.vault.disclosures import AccessMatrixBehindError
 from ledger.vault.held_fields import Held
 from ledger.vault.required_disclosures import released_digests
 from ledger.vault.sealed_parcels import Content, Presentation
@@ -173,6 +174,9 @@ class ParcelDelivery:
             listed = list(group)
             try:
                 made += self._of_release(vault, recipient, release, listed)
+            except AccessMatrixBehindError:
+                for one in listed:
+                    vault.sent.again(one, "access-matrix-behind")
             except (KeyMissingError, SealError):
                 for one in listed:
                     try:
@@ -220,7 +224,17 @@ class ParcelDelivery:
         if release.fields["recipient"] not in case.state.parties:
             return []
         agency = self._ledger.adopted().agreement.of_act(release).agencies_by_id[release.agency]
-        groups = tuple(FieldGroup(group) for group in release.fields["groups"])
+        # What the version of today closes leaves the country no more, though it was released.
+        today = self._ledger.adopted().protocol_today(clock.now())
+        groups = tuple(
+            group
+            for group in map(FieldGroup, release.fields["groups"])
+            if today.allows(agency.role, Operation.RELEASE, group)
+        )
+        if not groups:
+            return []
+        if vault.closed_groups(agency.role, Operation.RELEASE, groups):
+            raise AccessMatrixBehindError(release_id)
         basis = BasisNamed(
             kind=LegalBasis(release.fields["basis"]), action=UUID(release.fields["basis_action"])
         )

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median_low
@@ -14,6 +14,7 @@ from api.client.bounded_answers import bounded_client
 from api.keys.log_keys import own_parties, witness_keys
 from api.runtime.settings import Settings
 from api.runtime.status import StatusCache
+from ledger.application import Ledger
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note, VerifierKey, verify
 from ledger.log.policy import TrustedWitness
@@ -22,7 +23,6 @@ from ledger.publication.publisher import PolicyAt, published
 from ledger.publication.witness import Copy, Witness, WitnessAnswer, WitnessClient
 from ledger.replication.mirror import unsettled
 from ledger.store.database import Database
-from ledger.store.recorder import LedgerRecorder
 from ledger.system.directory_watch import Reread
 
 LATEST = 2**62
@@ -31,6 +31,10 @@ _ANSWER_BYTES = 64 * 1024
 _ANSWER_SECONDS = 10.0
 _COPY_SECONDS = 4.0
 _LOOK_SECONDS = 0.25
+
+
+FirstNewer = Callable[[], int | None]
+"""Returns the position of the first event here that needs a later program, if there is one."""
 
 
 class HttpWitness:
@@ -62,23 +66,31 @@ class HttpWitness:
 class CopiedRoots:
     """The events that a country's node has copied, which its witnesses compare with."""
 
-    def __init__(self, rows: LedgerRecorder, database: Database, told: StatusCache) -> None:
-        self._rows = rows
+    def __init__(
+        self, ledger: Ledger, database: Database, told: StatusCache, newer: FirstNewer
+    ) -> None:
+        self._rows = ledger.rows
         self._database = database
         self._told = told
+        self._newer = newer
 
     def root_at(self, size: int) -> bytes | None:
         """Return the root of the first ``size`` events, and wait a little for these events.
 
-        Returns ``None`` if the events do not come, or if the copied log contradicts itself: its
-        roots vouch for nothing more.
+        Returns ``None`` if the events do not come, if one of them needs a later program, or if the
+        copied log contradicts itself: its roots vouch for nothing more.
         """
         deadline = time.monotonic() + _COPY_SECONDS
         while (tree := self._rows.tree()).size < size and time.monotonic() < deadline:
             self._told.wait(_LOOK_SECONDS)
         if size > tree.size or unsettled(self._database) is not None:
             return None
-        return tree.root(size)
+        return tree.root(size) if _is_understood(size, self._newer()) else None
+
+
+def _is_understood(size: int, newer: int | None) -> bool:
+    """Return whether none of the first ``size`` events needs a later program."""
+    return newer is None or size < newer
 
 
 class LedgerHistory(Protocol):
@@ -92,17 +104,19 @@ class LedgerHistory(Protocol):
 class RecordedRoots:
     """The events of the ledger node itself: its witnesses cosign none that it has not recorded."""
 
-    def __init__(self, rows: LedgerRecorder, history: LedgerHistory) -> None:
-        self._rows = rows
+    def __init__(self, ledger: Ledger, history: LedgerHistory, newer: FirstNewer) -> None:
+        self._rows = ledger.rows
         self._history = history
+        self._newer = newer
 
     def root_at(self, size: int) -> bytes | None:
         """Return the root of the first ``size`` events, or ``None`` if there are fewer.
 
         A submission of more was signed with this log's key elsewhere. It is also ``None`` after a
-        takeover by another node: nothing of this ledger is cosigned any more.
+        takeover by another node: nothing of this ledger is cosigned any more. And it is ``None`` if
+        one of these events needs a later program.
         """
-        if self._history.is_taken_over:
+        if self._history.is_taken_over or not _is_understood(size, self._newer()):
             return None
         tree = self._rows.tree()
         return tree.root(size) if size <= tree.size else None

@@ -18,6 +18,8 @@ from api.runtime import disk
 from api.runtime.problem import problem
 from api.services.decisions import DecidedRefusal
 from api.services.refusal_problem import status_of
+from ledger.events.newer_event import RULE as UPDATE_RULE
+from ledger.events.newer_event import NewerEventError
 from ledger.log.signed_decision import HEADER
 from ledger.refusals import Ground, Refusal
 from ledger.vault.deposits import KeyMissingError
@@ -119,6 +121,10 @@ def _told_full(request: Request, error: Exception) -> Problem | None:
     return problem(507, disk.TITLE, disk.RULE, detail, {"Retry-After": "10"})
 
 
+def _told_newer(error: Exception) -> Problem:
+    return problem(503, "This node must be updated", UPDATE_RULE, str(error), {"Retry-After": "60"})
+
+
 def _told_problem(error: Exception) -> Problem:
     if not isinstance(error, Problem):
         raise error
@@ -203,6 +209,7 @@ _TOLD: Mapping[type[Exception], Callable[[Exception], Problem]] = {
     RequestValidationError: _told_invalid,
     HTTPException: _told_http,
     KeyMissingError: _told_key_missing,
+    NewerEventError: _told_newer,
     DamagedViewError: _told_damaged,
     PdfNotInstalledError: _told_no_pdf,
     psycopg.OperationalError: _told_unavailable,

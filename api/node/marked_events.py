@@ -13,17 +13,11 @@ def marked_troubles(database: Database) -> Sequence[Trouble]:
     found = events_without_effect(database)
     if found is None:
         return ()
-    newer = (
-        f" {found.newer} of them are of a newer program: update this node, then run"
-        " `case-ledger rebuild`."
-        if found.newer
-        else ""
-    )
     return (
         Trouble(
             rule="events-not-understood",
             message=f"{found.events} recorded events have no effect here, the first at position"
-            f" {found.first}. They keep their place and are marked on the trail.{newer}"
+            f" {found.first}. They keep their place and are marked on the trail."
             " Run `case-ledger verify ledger`: it says of each whether it is a fault.",
             effect=Effect.WARNING,
         ),

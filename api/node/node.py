@@ -19,6 +19,7 @@ from api.exchange.witness_clients import LATEST, CopiedRoots, RecordedRoots, Wit
 from api.keys.agency_keys import own_key
 from api.keys.country_keys import country_keys, parcel_keys, person_keys
 from api.keys.log_keys import OwnLogKeys, own_parties, policy_at, trusted_policy
+from api.node.newer_events import newer_troubles
 from api.notifying.notifier import check_notifications
 from api.runtime.disk import Room
 from api.runtime.rate_limit import Rate
@@ -101,6 +102,7 @@ class Node:
         self.checks.add(self.clock.check)
         self.history = HistoryGuard(self.ledger, mark_file(settings), settings)
         self.checks.add(self.history.look)
+        self.checks.add(lambda: newer_troubles(self.ledger))
         self.checks.add(lambda: malformed_rows(self.views.documents))
         self.decisions: Decisions
         append_service: AppendService
@@ -120,9 +122,9 @@ class Node:
             settings,
             self.database,
             self.policy_at,
-            RecordedRoots(self.ledger.rows, self.history)
+            RecordedRoots(self.ledger, self.history, self.first_newer)
             if self.leads
-            else CopiedRoots(self.ledger.rows, self.database, self.told),
+            else CopiedRoots(self.ledger, self.database, self.told, self.first_newer),
         )
         self.takeover = TakeoverWatch(
             settings, self.policy_at, self._earlier_log_keys, self.witnesses, self.history
@@ -135,6 +137,11 @@ class Node:
         recorded = registry.policies if registry else ()
         policies = [self.policy_at(0), *(agreed.policy for agreed in recorded)]
         return {key for policy in policies for key in policy.logs} - set(policies[-1].logs)
+
+    def first_newer(self) -> int | None:
+        """Return the position of the first event here that needs a later program, if any."""
+        found = (self.ledger.newer, self.told.now.newer)
+        return min((position for position in found if position is not None), default=None)
 
     @property
     def leads(self) -> bool:

@@ -44,6 +44,7 @@ from api.keys.country_keys import pair_shares
 from api.keys.key_ends import key_troubles
 from api.keys.log_keys import OwnLogKeys, log_keys, trusted_policy, witness_key
 from api.node.marked_events import marked_troubles
+from api.node.newer_events import newer_troubles, uncopied_troubles
 from api.node.node import Node, node_client
 from api.node.other_nodes import other_nodes
 from api.notifying.notifier import Notifier
@@ -90,7 +91,9 @@ class NodeWorker:
         """What is to be done when another process notifies of something."""
         self.workers: list[PeriodicWorker] = []
         """All that run, in the order in which they were started."""
-        self._access_matrix = AccessMatrixKeeper(node.ledger, node.settings, node.conninfo)
+        self._access_matrix = AccessMatrixKeeper(
+            node.ledger, node.vaults, node.settings, node.conninfo
+        )
         self._vault_checking = VaultChecker(
             node.ledger,
             node.database,
@@ -139,13 +142,16 @@ class NodeWorker:
         node, start = self._node, self._start
         keep_trusted(node.database, trusted_policy(node.settings, node.ledger.registry()))
         keep_used(node.database, self._used_keys())
-        start(ViewRunner(node.conninfo))
+        runner = ViewRunner(node.conninfo)
+        runner.when_newer = node.ledger.note_newer
+        start(runner)
         start(ViewCheckJob(node.database))
         self.checks.add(lambda: view_troubles(node.database))
         self.checks.add(lambda: key_troubles(node.ledger.registry(), node.parties, node.settings))
         start(HistoryMarker(node.history))
         self.checks.add(KeyCheck(node.settings, node.vaults, mark_file(node.settings)).look)
         self.checks.add(lambda: marked_troubles(node.database))
+        self.checks.add(lambda: newer_troubles(node.ledger))
         if node.settings.ledger_url is not None:
             self._follow(node.settings.ledger_url)
         elif not node.history.is_taken_over:
@@ -365,7 +371,9 @@ class NodeWorker:
             return None
 
     def _said(self) -> NodeStatus:
-        said = NodeStatus(troubles=self.checks.now, workers=self._health())
+        said = NodeStatus(
+            troubles=self.checks.now, workers=self._health(), newer=self._node.ledger.newer
+        )
         if self._publisher is not None:
             return said.model_copy(update={"size": self._publisher.signed})
         follower, forwarder = self._follower, self._forwarder
@@ -415,5 +423,5 @@ def _false_decisions(kept: FalseDecisions) -> Sequence[Trouble]:
 
 def _copying(follower: MirrorSync) -> Sequence[Trouble]:
     if not follower.diverged:
-        return ()
+        return uncopied_troubles(follower.newer)
     return (Trouble(rule="log-diverged", message=follower.trouble or "The log forked."),)

@@ -72,6 +72,8 @@ class NodeStatus(BaseModel):
     """What the background work finds wrong."""
     heard: LedgerNodeStatus | None = None
     """``None`` on the ledger node."""
+    newer: int | None = None
+    """The position of the first event in this node's database that needs a later program."""
     decided: int = 0
     """Grows whenever an outcome may be known of what is in the outbox."""
     workers: tuple[WorkerHealth, ...] = ()

@@ -1,11 +1,13 @@
 """Opens personal fields to who may read them, and writes down who asked, granted or refused."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from api.runtime.problem import problem
 from ledger.application import Ledger
 from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case, decide
@@ -22,9 +24,13 @@ from ledger.signing.signed_action import SignedAction
 from ledger.system import clock
 from ledger.vault.access_log import CaseReadings
 from ledger.vault.held_fields import Damaged, Held
-from ledger.vault.vault import Vaults
+from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
+
+_MATRIX_SECONDS = 5.0
+"""A reading waits at most so long for the access matrix of the version in force."""
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class PersonalDataAccess:
         except Refusal as refusal:
             vault.readings.record(asked, refused_by=refusal.rule)
             raise
+        _await_matrix(vault, asked)
         reading = vault.readings.record(asked, bases=bases)
         return self._open(reader, reading, case)
 
@@ -112,6 +119,7 @@ class PersonalDataAccess:
         except Refusal as refusal:
             vault.readings.record(asked, refused_by=refusal.rule)
             raise
+        _await_matrix(vault, asked)
         return self._open(reader, vault.readings.record(asked), case)
 
     def readings(self, reader: Reader, case_id: UUID) -> CaseReadings:
@@ -172,6 +180,27 @@ class PersonalDataAccess:
             [one for one in held if one.action_id in recorded],
             [one for one in held.damaged if one.action_id in recorded],
         )
+
+
+def _await_matrix(vault: Vault, asked: Asked) -> None:
+    """Wait until the vault's tables let through what the version of the protocol in force allows.
+
+    They follow a moment after a version comes into force. Raises a ``Problem``
+    (``access-matrix-behind``) if they do not; then nothing is granted or written down.
+    """
+    deadline = time.monotonic() + _MATRIX_SECONDS
+    while vault.closed_groups(asked.role, asked.operation, asked.groups):
+        if time.monotonic() > deadline:
+            raise problem(
+                503,
+                "Not open in the database yet",
+                "access-matrix-behind",
+                "The protocol in force allows this reading, and the database of this node has the"
+                " access matrix of another version. Ask again in a moment. If this stays, the"
+                " owner of the database must run `case-ledger migrate`.",
+                {"Retry-After": "5"},
+            )
+        time.sleep(_LOOK_SECONDS)
 
 
 _ASKING = {

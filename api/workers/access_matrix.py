@@ -1,7 +1,8 @@
 """Keeps the access matrix in the vaults' tables that of the version in force.
 
 Row-level security reads these tables. A version of the protocol comes into force by time alone, so
-a running node looks each second. Only the database's owner may write the tables.
+a running node compares the tables each second. Only the database's owner may write them. A reading
+that needs a cell which the tables do not have yet waits (``api.services.personal_data_access``).
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from ledger.store.migrate import access_rows, write_access_matrix
 from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
+from ledger.vault.vault import Vaults
 
 _EVERY_SECONDS = 1.0
 _BACKOFF = Backoff(1.0, 60.0)
@@ -26,25 +28,40 @@ _log = structlog.get_logger(__name__)
 class AccessMatrixKeeper(PeriodicWorker):
     """Writes the matrix anew when a version with another one comes into force."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, conninfo: str) -> None:
+    def __init__(self, ledger: Ledger, vaults: Vaults, settings: Settings, conninfo: str) -> None:
         self._ledger = ledger
+        self._vaults = vaults
         self._owner = _owner_of(settings, conninfo)
         self._written = settings.load_protocol()
         self._behind: Protocol | None = None
         super().__init__("access_matrix", self.step, every=_EVERY_SECONDS, backoff=_BACKOFF)
 
     def step(self) -> None:
-        """Write the matrix of the version in force, if it is another than the one written."""
+        """Write the matrix of the version in force where a vault has that of another version.
+
+        Tables that have the matrix of no version were changed from outside. They stay as they are:
+        the check of the vaults names the difference.
+        """
         registry = self._ledger.registry()
         if registry is None:
             return
         protocol = registry.protocol_today(clock.now())
-        if access_rows(protocol) == access_rows(self._written):
-            self._behind = None
+        wanted = access_rows(protocol)
+        known = [access_rows(version) for version in registry.agreement.protocols()]
+        stored = {vault.party: vault.access_matrix() for vault in self._vaults}
+        outdated = sorted(p for p, rows in stored.items() if rows != wanted and rows in known)
+        if not outdated:
+            self._written, self._behind = protocol, None
         elif self._owner is None:
             self._behind = protocol
+            first = stored[outdated[0]]
+            self._written = next(
+                version
+                for version in registry.agreement.protocols()
+                if access_rows(version) == first
+            )
         else:
-            write_access_matrix(self._owner, protocol, sorted(protocol.party_codes))
+            write_access_matrix(self._owner, protocol, outdated)
             self._written, self._behind = protocol, None
             _log.info("the access matrix is that of another version", version=protocol.version)
 
@@ -62,7 +79,7 @@ class AccessMatrixKeeper(PeriodicWorker):
                 title="The access matrix is that of an earlier version",
                 message=f"Version {self._behind.version} of the protocol changes who may read"
                 " personal data. What it opens is closed here until the database's owner runs"
-                " `case-ledger migrate`, and this node was started again.",
+                " `case-ledger migrate`.",
                 effect=Effect.WARNING,
             ),
         )

@@ -14,7 +14,7 @@ class ExportSource:
         self.name = str(directory)
         self._directory = directory
 
-    def head(self, after: int) -> str | None:  # noqa: ARG002
+    def head(self, after: int, upto: int | None = None) -> str | None:  # noqa: ARG002
         """Return the export's checkpoint.
 
         Raises ``ConnectionError`` if it cannot be read.

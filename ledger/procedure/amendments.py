@@ -26,7 +26,13 @@ from ledger.procedure.accessions import check_accessions, coordinators_keys, joi
 from ledger.procedure.agency_acts import check_fits
 from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.named_checkpoint import check_names_one
-from ledger.procedure.protocol import COORDINATOR, Agency, NewerTextError, Protocol, check_known
+from ledger.procedure.protocol import (
+    COORDINATOR,
+    Agency,
+    NewerTextError,
+    Protocol,
+    read_recorded_text,
+)
 from ledger.refusals import Ground, Refusal
 from ledger.signing.accession_statement import check_statement
 from ledger.signing.signed_action import Mark, SignedAction
@@ -246,7 +252,7 @@ def evolve(
     fields = action.fields
     if action.kind == "amendment_proposed":
         day = fields.get("earliest_day")
-        text, base = _read_text(fields["protocol"]), agreement.latest.protocol
+        text, base = read_recorded_text(fields["protocol"]), agreement.latest.protocol
         joining = joining_parties(base, text)
         left = agreement.left_at(position, recorded_at)
         proposed = Amendment(
@@ -355,7 +361,7 @@ def check_proposal(
     field at fault.
     """
     try:
-        text = _read_text(proposed)
+        text = read_recorded_text(proposed)
     except NewerTextError as error:
         raise Refusal(
             Ground.INVALID, Mark.UNKNOWN_VERSION.value, f"{error}.", "act.protocol"
@@ -374,12 +380,6 @@ def check_proposal(
                 f"This text is proposed already ({one.proposal}); accept that proposal.",
                 "act.protocol",
             )
-
-
-def _read_text(text: Mapping[str, Any]) -> Protocol:
-    """Read a recorded text. Raises ``NewerTextError``, and ``ValueError`` for one that is wrong."""
-    check_known(text)
-    return Protocol.model_validate(text)
 
 
 def _check_text(

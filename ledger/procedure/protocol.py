@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import LedgerModel
@@ -547,6 +547,29 @@ def check_known(text: Mapping[str, Any]) -> None:
             f"the protocol names {', '.join(sorted(map(str, unknown)))}, which this program does"
             " not have; update this program"
         )
+
+
+_OF_LATER_PROGRAMS = frozenset({"enum", "extra_forbidden", "literal_error"})
+"""The errors of a part or a value that this program does not have."""
+
+
+def read_recorded_text(text: Mapping[str, Any]) -> Protocol:
+    """Read a text that was proposed or adopted.
+
+    Raises ``NewerTextError`` if the text names anything that this program does not have, and
+    ``ValueError`` if it does not hold.
+    """
+    check_known(text)
+    try:
+        return Protocol.model_validate(text)
+    except ValidationError as error:
+        unknown = [one for one in error.errors() if one["type"] in _OF_LATER_PROGRAMS]
+        if not unknown:
+            raise
+        place = ".".join(map(str, unknown[0]["loc"]))
+        raise NewerTextError(
+            f"the protocol has {place}, which this program does not have; update this program"
+        ) from error
 
 
 def _covers(pattern: str, fact: str) -> bool:

@@ -30,6 +30,7 @@ from ledger.procedure.protocol import (
     KeyChange,
     NewerTextError,
     Protocol,
+    read_recorded_text,
 )
 from ledger.procedure.withdrawals import WITHDRAWAL_KINDS
 from ledger.procedure.witness_alignment import aligned_policy
@@ -315,11 +316,11 @@ def policy_in_force(registry: Registry | None, size: int, trusted: Policy) -> Po
 def protocol_adopted_by(action: SignedAction) -> Protocol:
     """Return the protocol of the act that a ledger begins with.
 
-    Raises ``ValueError`` for another act.
+    Raises ``ValueError`` for another act, and ``NewerTextError`` for a text of a later program.
     """
     if action.kind != "protocol_adopted":
         raise ValueError("the registry begins with the adoption of a protocol")
-    return Protocol.model_validate(action.fields["protocol"])
+    return read_recorded_text(action.fields["protocol"])
 
 
 def evolve(
@@ -531,8 +532,9 @@ def applied(registry: Registry | None, event: ActionRecorded) -> tuple[Registry,
     """Return the registry after ``event`` of the protocol, and the event's mark, if it has one.
 
     An event that is not understood, or does not fit the registry, counts as recorded and changes
-    nothing else. Raises ``ValueError`` if the ledger does not begin with the adoption of a protocol
-    that this program has: then there is no registry.
+    nothing else. Raises ``ValueError`` if the ledger does not begin with the adoption of a
+    protocol: then there is no registry. Raises ``NewerTextError`` if only a later program has that
+    protocol.
     """
     action, recorded_at, position = event.action, event.recorded_at, event.position
     if recorded_at is None or position is None:
@@ -540,6 +542,8 @@ def applied(registry: Registry | None, event: ActionRecorded) -> tuple[Registry,
     if registry is None:
         try:
             return evolve(None, action, recorded_at, position), action.mark
+        except NewerTextError:
+            raise
         except _UNFIT as error:
             raise ValueError("the ledger does not begin with the adoption of a protocol") from error
     fits = action.kind in REGISTRY_ACTIONS and action.kind != "protocol_adopted"
@@ -828,7 +832,11 @@ def _decide_recovery(
 
 def _decide_adoption(action: SignedAction) -> None:
     try:
-        protocol = Protocol.model_validate(action.fields["protocol"])
+        protocol = read_recorded_text(action.fields["protocol"])
+    except NewerTextError as error:
+        raise Refusal(
+            Ground.INVALID, Mark.UNKNOWN_VERSION.value, f"{error}.", "act.protocol"
+        ) from error
     except ValueError as error:
         raise Refusal(
             Ground.INVALID, "protocol", f"The protocol does not hold: {error}", "act.protocol"

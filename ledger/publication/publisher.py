@@ -39,13 +39,16 @@ ClientOf = Callable[[str, TrustedWitness], WitnessClient | None]
 
 _SIGNED_AFTER = """
 SELECT COALESCE(
-    (SELECT note FROM log.signed WHERE size > %(size)s AND size <= %(size)s + %(stride)s
+    (SELECT note FROM log.signed
+     WHERE size > %(size)s AND size <= least(%(size)s + %(stride)s, %(upto)s)
      ORDER BY size DESC LIMIT 1),
     (SELECT note FROM log.signed WHERE size > %(size)s ORDER BY size LIMIT 1),
     (SELECT note FROM log.signed ORDER BY size DESC LIMIT 1)
 ) AS note
 """
 
+MAX_SIZE = 2**62
+"""A size beyond every ledger's."""
 _log = structlog.get_logger(__name__)
 
 
@@ -463,15 +466,19 @@ def signed(database: Database) -> tuple[Note, Checkpoint] | None:
     return None if row is None else _read(row["note"])
 
 
-def signed_after(database: Database, size: int) -> tuple[Note, Checkpoint] | None:
+def signed_after(
+    database: Database, size: int, upto: int | None = None
+) -> tuple[Note, Checkpoint] | None:
     """Return a checkpoint of more than ``size`` events, or else the last signed one.
 
-    It is the largest one within one stride after ``size``. If none is within a stride, it is the
-    next larger one. The result is ``None`` if the log signed nothing yet.
+    It is the largest one within one stride after ``size`` that has no more than ``upto`` events. If
+    there is none, it is the next larger one. The result is ``None`` if the log signed nothing yet.
     """
     with database.connection() as connection:
         row = connection.execute(
-            _SIGNED_AFTER, {"size": size, "stride": STRIDE}, prepare=True
+            _SIGNED_AFTER,
+            {"size": size, "stride": STRIDE, "upto": MAX_SIZE if upto is None else upto},
+            prepare=True,
         ).fetchone()
     return None if row is None or row["note"] is None else _read(row["note"])
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ledger.application import Ledger
 from ledger.events.event import readable
+from ledger.events.newer_event import needs_update
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import Beginning, Frontier, leaf_hash
 from ledger.log.note import Note, verify
@@ -107,6 +108,8 @@ class Continuation:
             if len(problems) > replay.displaced.count(row.position):
                 raise SourceError(f"the source's position {row.position}: {problems[0]}")
             self._beginning.add(row.leaf_hash)
+        if replay.newer is not None:
+            raise SourceError(needs_update(replay.newer))
         check_signed(note, policy_in_force(replay.registry, checkpoint.size, self._trusted))
         extended, _ = self._frontier.extend([row.leaf_hash for row in rows])
         if extended.size != checkpoint.size or extended.root() != checkpoint.root:

@@ -26,9 +26,10 @@ class MirrorSource(Protocol):
     def name(self) -> str:
         """Return the name of the source that evidence states."""
 
-    def head(self, after: int) -> str | None:
+    def head(self, after: int, upto: int | None = None) -> str | None:
         """Return a note that the log signed of more than ``after`` events, else its last.
 
+        If the log signed one of no more than ``upto`` events, it is such a note.
         The result is ``None`` if the source has no note.
         """
 

@@ -26,6 +26,7 @@ from ledger.log.signed_decision import (
 from ledger.procedure.deciding import refusal_by
 from ledger.procedure.named_checkpoint import among_first
 from ledger.refusals import Refusal
+from ledger.signing.signed_action import Mark, read_recorded
 from ledger.store.database import Database
 from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
@@ -117,6 +118,9 @@ class DecisionCheck:
     """By the same events, why the rules refuse the action."""
     position: int | None = None
     """Where the action is recorded."""
+    is_outdated: bool = False
+    """Whether the ledger node refused a text of the protocol that needs a later program than its
+    own. The refusal is not false, and this node's rules accept the action."""
 
 
 def held_against(decision: SignedDecision, signed: str, events: EventLookup) -> DecisionCheck:
@@ -171,8 +175,19 @@ def _held_refusal(
         statement.decided_at,
         among_first(size, events.root_at),
     )
+    if refusal is None and _may_be_of_older_program(statement, signed):
+        return DecisionCheck(None, position=position, is_outdated=True)
     what = f"the rules accept the action on the first {size} events"
     return DecisionCheck(what if refusal is None else None, refusal, position)
+
+
+def _may_be_of_older_program(statement: Refused, signed: str) -> bool:
+    """Return whether an honest node of an older program may have refused the action so.
+
+    Such a node reads every other action that it signs a decision on.
+    """
+    is_unknown = statement.rule == Mark.UNKNOWN_VERSION.value
+    return is_unknown and read_recorded(signed).kind == "amendment_proposed"
 
 
 def _is_of(row: RecordedRow, signed: str) -> bool:

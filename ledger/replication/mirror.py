@@ -17,6 +17,7 @@ from psycopg.rows import DictRow
 
 from ledger.application import Ledger
 from ledger.events.event import readable
+from ledger.events.newer_event import NewerEventError
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import Beginning, Frontier
 from ledger.log.note import Note, NoteError
@@ -33,15 +34,12 @@ from ledger.replication.event_source import (
     check_signed,
     parsed,
 )
-from ledger.signing.signed_action import Mark
 from ledger.store.database import Database
 from ledger.system import clock
 from ledger.verification.revalidation import Revalidation, RowReader, inspect
 
 _log = structlog.get_logger(__name__)
 _KEEP_CASES = 5_000
-_NEWER = (Mark.UNKNOWN_KIND, Mark.UNKNOWN_VERSION)
-"""Of events that only a later program understands."""
 _PATIENCE = 3
 """So many times in a row events may not fit their note: a broken transfer is no fork."""
 
@@ -104,6 +102,8 @@ class Mirror:
         self._replayed = 0
         """Up to which position the fold goes."""
         self._misfits = 0
+        self._stopped: tuple[int, int] | None = None
+        """The size of the copy, and the position of the later event that needs an update."""
         self._looked_at: Note | None = None
         """The last note for which a decision to take over was looked for."""
 
@@ -116,7 +116,8 @@ class Mirror:
         """Copy the next events that the log signed, and return whether there may be more at once.
 
         Raises ``SourceError``, ``ConnectionError``, and ``DivergedError`` for ever after the log
-        was found to contradict itself.
+        was found to contradict itself. Raises ``NewerEventError`` where the next events need a
+        later program: no more is copied, and nothing is called false.
         """
         self.check_unsettled()
         frontier = self._ledger.rows.frontier()
@@ -130,7 +131,7 @@ class Mirror:
         note, checkpoint = parsed(head)
         try:
             if checkpoint.size > frontier.size:
-                self._copy(source, frontier, note, checkpoint)
+                self._copy_understood(source, frontier, note, checkpoint)
                 return True
             self._compare(source, note, checkpoint)
         except BaseException as error:
@@ -251,6 +252,30 @@ class Mirror:
         if found is not None:
             self._diverge(source, f"{found}: run `case-ledger node rejoin`", found.note)
 
+    def _copy_understood(
+        self, source: MirrorSource, frontier: Frontier, note: Note, checkpoint: Checkpoint
+    ) -> None:
+        """Copy the events of a note, or those before the first one that needs a later program.
+
+        Every copy ends at a size that the log signed. So the source is asked for a note of the
+        events before that one. Raises as :meth:`step` does.
+        """
+        size = frontier.size
+        if self._stopped is not None and self._stopped[0] == size:
+            raise NewerEventError(self._stopped[1])
+        try:
+            self._copy(source, frontier, note, checkpoint)
+        except NewerEventError as newer:
+            self._replay = None
+            head = source.head(size, newer.position - 1) if newer.position - 1 > size else None
+            if head is not None:
+                note, checkpoint = parsed(head)
+                if size < checkpoint.size < newer.position:
+                    self._copy(source, frontier, note, checkpoint)
+                    return
+            self._stopped = (size, newer.position)
+            raise
+
     def _copy(
         self, source: MirrorSource, frontier: Frontier, note: Note, checkpoint: Checkpoint
     ) -> None:
@@ -275,7 +300,12 @@ class Mirror:
                 _log.warning("an event is marked", position=row.position, mark=mark)
         # Judged first: these events may be what makes the key count that signed the note.
         policy = policy_in_force(replay.registry, checkpoint.size, self._trusted)
-        check_signed(note, policy)
+        try:
+            check_signed(note, policy)
+        except SourceError:
+            if replay.newer is not None:  # the log's key may have changed since that event
+                raise NewerEventError(replay.newer) from None
+            raise
         extended, _ = frontier.extend([row.leaf_hash for row in rows])
         if extended.root() != checkpoint.root:
             self._misfits += 1
@@ -285,11 +315,11 @@ class Mirror:
             self._check_unmoved(frontier)
             self._diverge(source, what, note)
         self._misfits = 0
-        if any(f"({mark})" in problem for problem in problems for mark in _NEWER):
-            raise SourceError("there are kinds of actions unknown here; update this program")
         if problems:
             self._check_unmoved(frontier)
             self._diverge(source, problems[0], note)
+        if replay.newer is not None:
+            raise NewerEventError(replay.newer)
         with self._database.transaction() as connection:
             self._ledger.rows.copy(connection, rows)
             keep_signed(connection, checkpoint, note)
@@ -317,6 +347,7 @@ class Mirror:
         actions = [action for action, _ in map(readable, entries)]
         for case_id in {action.case_id for action in actions if action.case_id}:
             self._load(replay, case_id)
+        self._ledger.check_understood()  # a later program may have copied some before
         replay.actions = self._ledger.recorded_actions([action.id for action in actions])
         self._replay = replay
         return replay

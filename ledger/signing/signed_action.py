@@ -111,6 +111,11 @@ class Mark(StrEnum):
         """Return whether an event with this mark changed the case or protocol all the same."""
         return self is Mark.NOT_CANONICAL
 
+    @property
+    def is_newer(self) -> bool:
+        """Return whether a later program may understand the event that has this mark."""
+        return self in (Mark.UNKNOWN_KIND, Mark.UNKNOWN_VERSION)
+
 
 @dataclass(frozen=True, slots=True)
 class SignedAction:

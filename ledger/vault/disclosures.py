@@ -1,6 +1,6 @@
 """Reads the disclosures that a country's vault holds on persons, and opens them with their keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -8,12 +8,14 @@ from uuid import UUID
 import structlog
 from psycopg import Connection
 from psycopg.rows import DictRow
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Identifier
 
+from ledger.procedure.protocol import Operation
 from ledger.procedure.readings import Reading
 from ledger.signing.country_key import SealError
 from ledger.store.async_batcher import AsyncBatcher
 from ledger.store.async_connection import SharedConnection
+from ledger.store.migrate import vault_schema
 from ledger.vault.deposits import missing
 from ledger.vault.erasures import Erasures
 from ledger.vault.field_encryption import unseal
@@ -22,6 +24,14 @@ from ledger.vault.required_disclosures import ListedDeposit, Row
 from ledger.vocabulary.levels import FieldGroup, Level
 
 _log = structlog.get_logger(__name__)
+
+
+class AccessMatrixBehindError(RuntimeError):
+    """The vault's access matrix lacks what the version of the protocol in force allows.
+
+    The node writes the matrix of a new version into its vaults within seconds. A node that may not
+    write it waits for the database's owner.
+    """
 
 
 class Disclosures(Erasures):
@@ -81,11 +91,55 @@ class Disclosures(Erasures):
 
         return AsyncBatcher(answer)
 
+    def closed_groups(
+        self, role: str, operation: Operation, groups: Iterable[FieldGroup]
+    ) -> Sequence[FieldGroup]:
+        """Return the groups that row-level security closes to a role's operation.
+
+        It compares with the vault's own table of the access matrix, which is written anew a moment
+        after another version of the protocol comes into force. A restoring node has no matrix.
+        """
+        with self._database.transaction(role=self._reader) as connection:
+            return self._closed(connection, role, operation, groups)
+
+    def access_matrix(self) -> set[tuple[str, str, str]]:
+        """Return the rows of the vault's own table of the access matrix.
+
+        Each row is a role, an operation and a field group.
+        """
+        select = SQL("SELECT role, operation, field_group FROM {}").format(
+            Identifier(vault_schema(self.party), "access_matrix")
+        )
+        with self._database.transaction(role=self._reader) as connection:
+            rows = connection.execute(select, prepare=True).fetchall()
+        return {(row["role"], row["operation"], row["field_group"]) for row in rows}
+
+    def _closed(
+        self,
+        connection: Connection[DictRow],
+        role: str,
+        operation: Operation,
+        groups: Iterable[FieldGroup],
+    ) -> Sequence[FieldGroup]:
+        if operation is Operation.RESTORE:
+            return ()
+        select = SQL(
+            "SELECT g FROM unnest(%(groups)s::text[]) AS t (g) WHERE NOT EXISTS (SELECT FROM {}"
+            " WHERE role = %(role)s AND operation = %(operation)s AND field_group = g)"
+        ).format(Identifier(vault_schema(self.party), "access_matrix"))
+        asked = {
+            "groups": [group.value for group in groups],
+            "role": role,
+            "operation": operation.value,
+        }
+        return [FieldGroup(row["g"]) for row in connection.execute(select, asked, prepare=True)]
+
     def personal_fields(self, reading: Reading) -> HeldFields:
         """Return only the personal fields that an entry of the access log opens.
 
         Row-level security compares the rows with the entry, which must be less than a minute old.
-        Raises as :meth:`case_fields` does.
+        Raises as :meth:`case_fields` does, and ``AccessMatrixBehindError`` if the vault's access
+        matrix closes a group that the entry grants: no part of what is granted is left out.
         """
         return self._open(
             reading.asked.case_id,
@@ -107,6 +161,12 @@ class Disclosures(Erasures):
             " ORDER BY received_at, action_id, field"
         ).format(self._table, condition)
         with self._database.transaction(role=self._reader) as connection:
+            if reading is not None:
+                # The matrix that is looked at must be the one by which the rows are let through.
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                asked = reading.asked
+                if closed := self._closed(connection, asked.role, asked.operation, asked.groups):
+                    raise AccessMatrixBehindError(", ".join(group.value for group in closed))
             _open_personal(connection, reading)
             rows = connection.execute(select, {"case": case_id, **parameters}).fetchall()
         return self.opened(case_id, rows, reading)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from ledger.events.event_bytes import unseal
+from ledger.events.newer_event import NewerEventError
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import Frontier, Tree
 from ledger.log.note import Note
@@ -25,21 +26,25 @@ def adopted_in_export(
     """Verify an export, and return the policy that is in force at its size.
 
     ``rows`` reads the events anew each time. ``adoption`` is the leaf hash of the first event that
-    the parties agreed on: all else follows from it. Raises ``AnotherDecisionError``.
+    the parties agreed on: all else follows from it. Raises ``AnotherDecisionError``, and
+    ``NewerEventError`` if an event needs a later program.
     """
     leaves: list[bytes] = []
-    registry: Registry | None = None
     for row in rows():
         if not leaves and row.leaf_hash != adoption:
             raise AnotherDecisionError("the ledger begins with another adoption than yours")
         leaves.append(row.leaf_hash)
-        if row.kind in REGISTRY_ACTIONS:
-            action = read_recorded(unseal(row.state)[0])
-            registry = registries.evolve(registry, action, row.recorded_at, row.position)
     report = verify_ledger(rows(), ExpectedLedger(held=(checkpoint,)), keys=keys)
     if not report.holds or report.covered != report.events or not report.checkpoints:
         found = "; ".join(map(str, report.findings[:3])) or "no checkpoint covers all its events"
         raise AnotherDecisionError(f"the ledger does not hold: {found}")
+    if report.newer is not None:
+        raise NewerEventError(report.newer)
+    registry: Registry | None = None
+    for row in rows():
+        if row.kind in REGISTRY_ACTIONS:
+            action = read_recorded(unseal(row.state)[0])
+            registry = registries.evolve(registry, action, row.recorded_at, row.position)
     tree = Tree(len(leaves), lambda level, start, count: _hashes(leaves, level, start, count))
     return adopted_in(registry, Note.parse(checkpoint), tree)
 

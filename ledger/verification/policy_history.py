@@ -22,6 +22,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ledger.events.event import readable
+from ledger.events.newer_event import needs_update
 from ledger.log.checkpoint import Checkpoint, read_hash, write_hash
 from ledger.log.merkle import ProofError, Tree, check_consistency, check_inclusion, leaf_hash
 from ledger.log.note import Note, NoteError, verify
@@ -361,15 +362,20 @@ def _recorded(
         path = list(map(read_hash, act.path))
         check_inclusion(leaf_hash(event), act.position - 1, head.size, path, head.root)
         row = reader.row(act.position, event)
+        inspected = inspect(row)
+        mark = inspected.action.mark
+        if mark is not None and mark.is_newer:
+            raise NoteError(needs_update(act.position))
         if row.kind not in REGISTRY_ACTIONS:
             raise NoteError(f"the event at position {act.position} is no act on the protocol")
-        inspected = inspect(row)
         if (named := named_checkpoint(inspected.action)) is not None:
             size, root = named
             _check_vote(act.position, Checkpoint(head.origin, size, root), head, bridges)
             roots[size] = root
         for problem in replay.judge(act.position, inspected, roots.get):
             raise NoteError(f"position {act.position}: {problem}")
+        if replay.newer is not None:
+            raise NoteError(needs_update(replay.newer))
     return replay.registry.policies if replay.registry else ()
 
 

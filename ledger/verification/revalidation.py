@@ -130,9 +130,16 @@ class Revalidation:
     """What is to be said of the event judged last, though it holds."""
     displaced: list[int] = field(default_factory=list)
     """The positions of votes that were given in another history of the ledger."""
+    newer: int | None = None
+    """The position of the first event that needs a later program; ``None`` if there is none.
+
+    Neither this event nor a later one is judged."""
 
     def judge(self, position: int, inspected: Inspected, root_at: RootAt) -> Iterable[str]:
         """Yield each problem of the next event; nothing if all holds.
+
+        From the first event on that needs a later program, only places and leaf hashes are checked:
+        see ``newer``.
 
         ``root_at`` gives the roots of the events before it. A vote is held against these roots.
         """
@@ -143,6 +150,10 @@ class Revalidation:
         if inspected.leaf != row.leaf_hash:
             yield "the stored leaf hash is not that of the event's bytes"
         action, recorded_at = inspected.action, inspected.recorded_at
+        if self.newer is None and action.mark is not None and action.mark.is_newer:
+            self.newer = position
+        if self.newer is not None:
+            return
         if inspected.problem is not None:
             yield inspected.problem
             self._keep_place(position, row, action, recorded_at)
@@ -157,6 +168,9 @@ class Revalidation:
             yield from self._check_history(position, action, root_at)
             yield from self._decide(position, inspected, action, recorded_at, stood_still)
         except Refusal as refusal:
+            if refusal.rule == Mark.UNKNOWN_VERSION.value:
+                self.newer = position
+                return
             yield f"the rules refuse it ({refusal.rule})"
         except (ValueError, KeyError, TypeError) as error:
             yield f"it cannot be replayed ({type(error).__name__})"

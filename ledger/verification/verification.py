@@ -61,10 +61,21 @@ class Report:
     """What is to be said of events that hold, such as what an earlier edition let in."""
     timestamps: int = 0
     """How many timestamps verify."""
+    newer: int | None = None
+    """The position of the first event that needs a later program.
+
+    From there on only the tree, and checkpoints by the policy that was in force before, are
+    checked."""
 
     @property
     def holds(self) -> bool:
+        """Return whether nothing contradicts what could be checked; see ``newer``."""
         return not self.findings
+
+    @property
+    def judged(self) -> int:
+        """Return how many events, from the first one on, were judged."""
+        return self.events if self.newer is None else self.newer - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +175,7 @@ def verify_ledger(
         findings=tuple(sorted(set(state.findings), key=lambda f: (f.first, f.last, f.what))),
         marks=tuple(state.marks),
         timestamps=state.stamped,
+        newer=state.replay.newer,
     )
 
 
@@ -218,6 +230,8 @@ def _believed(state: _State, size: int) -> set[bytes]:
             elif policy is not None:
                 _check_note(policy, expected)
         except NoteError as error:
+            if state.replay.newer is not None:
+                continue  # the parties may have changed the policy since that event
             what = f"a checkpoint is not to be believed: {error}"
             if agreed is None and state.kept.policies is None:
                 state.doubted.append(VerificationFinding(max(size, 1), max(size, 1), what))
@@ -284,6 +298,8 @@ def _check_end(state: _State) -> None:
 
 def _check_policies(state: _State) -> None:
     """Check that the given policy is the first one, or one of the recorded policies."""
+    if state.replay.newer is not None:
+        return
     registry = state.replay.registry
     policies = state.kept.policies
     if policies is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from ledger.events.newer_event import check_understood
 from ledger.procedure.agreement import Agreement
 from ledger.signing.signed_action import Mark, SignedAction
 from ledger.store.event_rows import RecordedRow
@@ -101,7 +102,10 @@ class Decoder:
         self._agreement = agreement
 
     def tables(self, rows: Iterable[RecordedRow]) -> Mapping[str, Any]:
-        """Return the rows as one table for each kind among them, each sorted by position."""
+        """Return the rows as one table for each kind among them, each sorted by position.
+
+        Raises ``NewerEventError`` at an event that needs a later program.
+        """
         return {kind: self._table(kind, of) for kind, of in _by_kind(rows).items()}
 
     def _table(self, kind: str, of: _Rows) -> Any:
@@ -145,7 +149,9 @@ class Decoder:
 def _by_kind(rows: Iterable[RecordedRow]) -> dict[str, _Rows]:
     found: dict[str, _Rows] = {}
     for row in rows:
-        action = row.event().action
+        event = row.event()
+        check_understood(event)
+        action = event.action
         of = found.get(action.kind)
         if of is None:
             of = found[action.kind] = _Rows()

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ledger.events.newer_event import NewerEventError
 from ledger.procedure.agreement import Agreement
 from ledger.system.version import program_version
 from ledger.vocabulary.upcasting import upcasters
@@ -26,7 +27,12 @@ from projections.columnar.manifest import (
     write_manifest,
 )
 from projections.columnar.parquet_writer import TableWriter
-from projections.columnar.snapshot_sources import NoLedgerError, SnapshotSource, agreement_of
+from projections.columnar.snapshot_sources import (
+    NoLedgerError,
+    SnapshotSource,
+    agreement_of,
+    first_newer_act,
+)
 
 PARTITION = 1_000_000
 """Positions of one set of files, at most."""
@@ -45,8 +51,12 @@ def export(
     upto: int | None = None,
     partition: int = PARTITION,
     batch: int = BATCH,
+    when_newer: Callable[[int], None] = lambda _: None,
 ) -> Manifest:
     """Bring the export in ``directory`` up to the source's head, or to ``upto``.
+
+    The export ends before the first event that needs a later program; ``when_newer`` is then called
+    with its position.
 
     Raises ``ColumnarError`` if the directory holds another ledger's export, or an export of other
     events than the source has. Raises ``NoLedgerError`` if the source is empty.
@@ -57,13 +67,25 @@ def export(
         raise NoLedgerError("there is no ledger to read yet: no protocol is adopted")
     with only_writer(directory):
         before = read_manifest(directory)
-        remove_unnamed(directory, before)
+        newer = first_newer_act(source)
+        if newer is not None and newer <= target:
+            when_newer(newer)
+            target = newer - 1
         agreement = agreement_of(source)
         stands = _checked(before, agreement, source, head)
-        if before is not None and stands >= target:
-            return before
-        made = list(_write_events(source, directory, agreement, stands, target, progress,
-                                  partition, batch))  # fmt: skip
+        made: list[FileEntry] | None = None
+        while made is None:
+            remove_unnamed(directory, before)
+            if before is not None and stands >= target:
+                return before
+            try:
+                made = list(_write_events(source, directory, agreement, stands, target, progress,
+                                          partition, batch))  # fmt: skip
+            except NewerEventError as error:
+                when_newer(error.position)
+                target = error.position - 1
+        if target < 1:
+            raise NoLedgerError("every event needs a later program than this one; update it")
         events = [*(before.files if before else ()), *made]
         made += write_cases(directory, events, made, agreement, stands + 1, target)
         manifest = Manifest(

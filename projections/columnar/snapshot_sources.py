@@ -10,17 +10,19 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import scalar_row
 
+from ledger.events.newer_event import NewerEventError
 from ledger.export.static_export import ExportError, read_checkpoint, read_export, read_tile
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import HASH_SIZE, TILE_WIDTH, Tree
 from ledger.log.note import Note, NoteError
 from ledger.log.tiles import TileName
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.registry import registry_of
+from ledger.procedure.registry import Registry, registry_of
 from ledger.store.copy_reader import rows_by_position, rows_of
 from ledger.store.database import set_role
 from ledger.store.event_rows import RecordedRow
 from ledger.verification.evidence_reader import one_moment
+from projections.folds.case_folder import applied_act
 
 _HASHES = """
 SELECT CASE WHEN %(level)s = 0
@@ -158,6 +160,17 @@ def database_source(conninfo: str) -> Iterator[DatabaseSnapshot]:
         set_role(connection)
         with one_moment(connection):
             yield DatabaseSnapshot(connection)
+
+
+def first_newer_act(source: SnapshotSource) -> int | None:
+    """Return the position of the first act on the protocol that needs a later program, if any."""
+    registry: Registry | None = None
+    try:
+        for row in source.acts():
+            registry, _ = applied_act(registry, row.event())
+    except NewerEventError as error:
+        return error.position
+    return None
 
 
 def agreement_of(source: SnapshotSource) -> Agreement:

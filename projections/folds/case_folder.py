@@ -8,8 +8,10 @@ from typing import Protocol as Interface
 from uuid import UUID
 
 from ledger.events.event import ActionRecorded
+from ledger.events.newer_event import NewerEventError, check_understood, understood
 from ledger.procedure import registry as registries
 from ledger.procedure.case import Case, after_event
+from ledger.procedure.protocol import NewerTextError
 from ledger.procedure.registry import Registry
 from ledger.signing.signed_action import Mark
 from projections.folds.state_json import Document, StateDocuments
@@ -78,7 +80,11 @@ class Folder:
         self._registry: Registry | None = None
 
     def steps(self, events: Sequence[ActionRecorded]) -> list[Step]:
-        """Fold the next events in ledger order; the histories they need are read at once."""
+        """Fold the next events in ledger order; the histories they need are read at once.
+
+        The steps end before the first event that needs a later program. Raises ``NewerEventError``
+        if there is no event before it.
+        """
         if not events or events[0].position is None:
             return [self.step(event) for event in events]
         self._begin(events[0].position)
@@ -93,18 +99,31 @@ class Folder:
             ]
             if len(behind) > 1:
                 self._load(behind, events[0].position, self._registry)
-        return [self.step(event) for event in events]
+        folded: list[Step] = []
+        for event in events:
+            try:
+                folded.append(self.step(event))
+            except NewerEventError:
+                if not folded:
+                    raise
+                break
+        return folded
 
     def step(self, event: ActionRecorded) -> Step:
-        """Fold the next event in ledger order."""
+        """Fold the next event in ledger order.
+
+        Raises ``NewerEventError`` if the event, or an earlier one of its case, needs a later
+        program.
+        """
         position = event.position
         if position is None:
             raise ValueError("the event is not recorded yet")
         self._begin(position)
         before = self._registry
         if before is None or event.originator_id == before.ledger_id:
-            self._registry, mark = registries.applied(before, event)
+            self._registry, mark = applied_act(before, event)
             return RegistryStep(event, before, self._registry, mark)
+        check_understood(event)
         return self._case_step(event, position, before)
 
     def _case_step(self, event: ActionRecorded, position: int, registry: Registry) -> CaseStep:
@@ -128,7 +147,7 @@ class Folder:
         project = Case.projector(registry.agreement)
         earlier = self._history.events(case_ids, before=before)
         for case_id, events in groupby(earlier, key=lambda event: event.originator_id):
-            if (case := project(None, events)) is not None:
+            if (case := project(None, understood(events))) is not None:
                 self._cases[case_id] = case
 
     def _begin(self, position: int) -> None:
@@ -138,5 +157,19 @@ class Folder:
     def _registry_before(self, position: int) -> Registry | None:
         registry: Registry | None = None
         for event in self._history.acts(before=position):
-            registry, _ = registries.applied(registry, event)
+            registry, _ = applied_act(registry, event)
         return registry
+
+
+def applied_act(registry: Registry | None, event: ActionRecorded) -> tuple[Registry, Mark | None]:
+    """Return the registry after an act on the protocol, and the act's mark, if it has one.
+
+    Raises ``NewerEventError`` if the act needs a later program.
+    """
+    try:
+        after, mark = registries.applied(registry, event)
+    except NewerTextError as error:
+        raise NewerEventError(event.position or 0) from error
+    if mark is not None and mark.is_newer:
+        raise NewerEventError(event.position or 0)
+    return after, mark

@@ -8,7 +8,7 @@ from datetime import datetime
 from ledger.events.event import ActionRecorded
 from ledger.procedure import registry as registries
 from ledger.procedure.registry import Registry, SignatureState
-from projections.folds.case_folder import RegistryStep
+from projections.folds.case_folder import RegistryStep, applied_act
 
 _CHANGES_NO_RULE = "readings_anchored"
 """The one act that comes often, and that no case's fold asks for."""
@@ -34,13 +34,16 @@ class RegistryHistory:
     _marks: dict[str, list[_Mark]] = field(default_factory=dict)
 
     def fold(self, events: Iterable[ActionRecorded]) -> Iterator[RegistryStep]:
-        """Fold all of the registry's events once, and yield each as a step when it is asked for."""
+        """Fold all of the registry's events once, and yield each as a step when it is asked for.
+
+        Raises ``NewerEventError`` if an event needs a later program.
+        """
         registry: Registry | None = None
         for event in events:
             if event.position is None or event.recorded_at is None:
                 raise ValueError("the event is not recorded yet")
             before = registry
-            registry, noted = registries.applied(before, event)
+            registry, noted = applied_act(before, event)
             if event.action.kind != _CHANGES_NO_RULE:
                 self._positions.append(event.position)
                 self._registries.append(registry)

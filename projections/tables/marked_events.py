@@ -6,8 +6,7 @@ from ledger.signing.signed_action import Mark
 from ledger.store.database import Database
 
 _WITHOUT_EFFECT = """
-SELECT count(*) AS events, min(t.position) AS first,
-    count(*) FILTER (WHERE t.document->>'mark' = ANY(%(newer)s)) AS newer
+SELECT count(*) AS events, min(t.position) AS first
 FROM views.audit_trail t JOIN views.projections p ON p.name = 'audit_trail' AND p.live_slot = t.slot
 WHERE t.document ? 'mark' AND t.document->>'mark' <> %(canonical)s
 """
@@ -15,22 +14,18 @@ WHERE t.document ? 'mark' AND t.document->>'mark' <> %(canonical)s
 
 @dataclass(frozen=True, slots=True)
 class EventsWithoutEffect:
-    """The number of events without effect, and of those that a newer program understands."""
+    """The number of events without effect."""
 
     events: int
     first: int
     """The position of the first."""
-    newer: int
 
 
 def events_without_effect(database: Database) -> EventsWithoutEffect | None:
     """Return the marked events without effect, or ``None`` if there are none."""
-    values = {
-        "newer": [Mark.UNKNOWN_KIND.value, Mark.UNKNOWN_VERSION.value],
-        "canonical": Mark.NOT_CANONICAL.value,
-    }
+    values = {"canonical": Mark.NOT_CANONICAL.value}
     with database.connection() as connection:
         row = connection.execute(_WITHOUT_EFFECT, values).fetchone()
     if row is None or not row["events"]:
         return None
-    return EventsWithoutEffect(row["events"], row["first"], row["newer"])
+    return EventsWithoutEffect(row["events"], row["first"])

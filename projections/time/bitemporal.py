@@ -8,11 +8,13 @@ and an action that was reported late happened at its time of acting.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Self
 from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
+from ledger.events.newer_event import is_understood
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, after
 from ledger.procedure.case_fold import annulled_ids
@@ -102,8 +104,11 @@ def folded(counted: Sequence[Act], agreement: Agreement) -> CaseState | None:
 
 
 def acts_of(events: Iterable[ActionRecorded]) -> list[Act]:
-    """Return a case's recorded events as the acts that its fold needs."""
-    return [event.as_act() for event in events]
+    """Return a case's recorded events as the acts that its fold needs.
+
+    The acts end before the first event that needs a later program.
+    """
+    return [event.as_act() for event in takewhile(is_understood, events)]
 
 
 def steps(

@@ -7,12 +7,13 @@ from datetime import datetime
 from uuid import UUID
 
 from ledger.events.event import ActionRecorded
-from ledger.procedure import registry as registries
+from ledger.events.newer_event import check_understood
 from ledger.procedure.case import Case
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.registry import Registry
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
+from projections.folds.case_folder import applied_act
 from projections.time.bitemporal import Moment
 
 COUNTED = ("status", "stage", "trafficking_status", "priority", "age_group")
@@ -66,14 +67,16 @@ class Seen:
     def take(self, event: ActionRecorded) -> None:
         """Fold the next event in ledger order.
 
-        Raises ``ValueError`` if the event is not recorded.
+        Raises ``ValueError`` if the event is not recorded, and ``NewerEventError`` if it needs a
+        later program.
         """
         if event.position is None or event.recorded_at is None:
             raise ValueError("the event is not recorded yet")
+        check_understood(event)
         self.position, self.last = event.position, event
         self.kinds[event.action.kind] += 1
         if self.registry is None or event.originator_id == self.registry.ledger_id:
-            self.registry, _ = registries.applied(self.registry, event)
+            self.registry, _ = applied_act(self.registry, event)
             return
         known = self.cases.get(event.originator_id)
         case = Case.projector(self.registry.agreement)(known, (event,))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from selectors import EVENT_READ, DefaultSelector
 from uuid import UUID
 
+from ledger.events.newer_event import NewerEventError
 from ledger.refusals import OperatorError
 from ledger.store.datastore import LedgerDatastore
 from projections.folds.case_folder import Folder
@@ -60,8 +61,12 @@ def rebuild_views(
     progress: Progress = lambda _done, _of: None,
     *,
     processes: int | None = None,
+    when_newer: Callable[[int], None] = lambda _: None,
 ) -> Mapping[str, int]:
     """Fold views from the first event in one pass, make them live, and return their positions.
+
+    The views end before the first event that needs a later program; ``when_newer`` is then called
+    with its position.
 
     Readers see the old rows until the new ones have caught up. ``processes`` is how many processes
     fold (0: this process alone); the default is the number of cores, if the ledger is large enough.
@@ -76,7 +81,7 @@ def rebuild_views(
         with datastore.get_connection() as connection:
             try:
                 lock_alone(connection, names)
-                return _rebuild(conninfo, datastore, names, progress, processes)
+                return _rebuild(conninfo, datastore, names, progress, processes, when_newer)
             except (RebuildRunsError, ChildProcessError) as error:
                 raise RebuildError(str(error)) from error
             finally:
@@ -91,6 +96,7 @@ def _rebuild(
     names: Sequence[str],
     progress: Progress,
     processes: int | None,
+    when_newer: Callable[[int], None],
 ) -> Mapping[str, int]:
     live = [VIEWS[name](datastore) for name in names]
     beside = [
@@ -100,14 +106,28 @@ def _rebuild(
     for view in beside:
         view.empty()
     target, ledger_id = history.head(), history.ledger_id()
-    if ledger_id is not None:
+    newer: int | None = None
+    if ledger_id is not None and target:
         slots = {view.name: view.slot for view in beside}
-        plan = Plan(conninfo, slots, ledger_id, target)
-        _fold_all(plan, _parts(datastore, target), progress, processes)
+        while target:
+            plan = Plan(conninfo, slots, ledger_id, target)
+            try:
+                _fold_all(plan, _parts(datastore, target), progress, processes)
+                break
+            except NewerEventError as error:
+                # Parts are folded out of order: there may be an earlier such event.
+                newer, target = error.position, error.position - 1
+                for view in beside:
+                    view.empty()
         for view in beside:
             view.begin_at(target)
     folder = Folder(history)
-    while (ahead := history.head()) - target > PAGE:
+
+    def head() -> int:
+        """Return the position up to which this program can fold."""
+        return history.head() if newer is None else newer - 1
+
+    while (ahead := head()) - target > PAGE:
         _catch_up(beside, history, folder, ahead, progress)
         target = ahead
     with datastore.transaction(commit=True) as curs:
@@ -117,7 +137,7 @@ def _rebuild(
                 "SELECT FROM views.projections WHERE name = %s FOR NO KEY UPDATE", (view.name,)
             )
         # No further than the ledger goes, whatever a changed position says.
-        last = min(max(view.position() for view in (*live, *beside)), history.head())
+        last = min(max(view.position() for view in (*live, *beside)), head())
         _catch_up(beside, history, folder, last, progress)
         for view in beside:
             curs.execute(
@@ -128,6 +148,8 @@ def _rebuild(
             curs.execute("DELETE FROM views.differences WHERE view = %s", (view.name,))
     for view in live:
         view.empty()
+    if newer is not None:
+        when_newer(newer)
     return {view.name: view.position() for view in beside}
 
 

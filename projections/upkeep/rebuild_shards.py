@@ -12,6 +12,7 @@ import psycopg
 from psycopg import Connection
 
 from ledger.events.event import ActionRecorded
+from ledger.events.newer_event import check_understood
 from ledger.procedure.case import Case, after_event
 from ledger.store.copy_reader import rows_by_case, rows_of
 from ledger.store.database import set_role
@@ -78,7 +79,8 @@ class ShardReader:
         """Yield each case of a part as its id and its steps.
 
         Each step comes with whether it is the case's last. Read or give up the steps of a case
-        before the next case. The steps raise ``ValueError`` if an event of the case is missing.
+        before the next case. The steps raise ``ValueError`` if an event of the case is missing, and
+        ``NewerEventError`` at an event that needs a later program.
         """
         rows = rows_by_case(
             self._connection, above=part.above, upto_case=part.upto, upto=self._target
@@ -97,6 +99,7 @@ class ShardReader:
             if row.version != version:
                 raise ValueError(f"case {row.originator_id} has a gap")
             event = row.event()
+            check_understood(event)
             registry = self.history.at(row.position)
             after, mark = after_event(before, event, registry.agreement)
             yield CaseStep(event, before, after, registry, self._documents, mark)

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 from uuid import UUID
 
+from ledger.events.newer_event import NewerEventError
 from ledger.system.gc_tuning import collect_seldom
 from projections.upkeep.rebuild_shards import Plan, Shard, ShardFolder
 
@@ -40,13 +41,16 @@ def shard_line(part: Shard | None) -> str:
 def read_answer(line: bytes) -> int:
     """Return the number of folded events from a process's answer.
 
-    Raises ``ChildProcessError`` with the fault if the process failed.
+    Raises ``ChildProcessError`` with the fault if the process failed, and ``NewerEventError`` if
+    the process met an event that needs a later program.
     """
     if not line:
         raise ChildProcessError("a process of the rebuild ended")
     answer = json.loads(line)
     if isinstance(answer, int):
         return answer
+    if isinstance(answer, dict):
+        raise NewerEventError(answer["newer"])
     raise ChildProcessError(f"a process of the rebuild failed: {answer}")
 
 
@@ -66,6 +70,8 @@ def main() -> None:
                     _say(folder.fold(Shard(above, upto)))
     except BrokenPipeError:
         pass
+    except NewerEventError as error:
+        _say({"newer": error.position})
     except Exception as error:
         # The type alone: a message could repeat what is in a row.
         _say(type(error).__name__)
@@ -80,7 +86,7 @@ def _plan(content: dict[str, Any]) -> Plan:
     )
 
 
-def _say(answer: int | str) -> None:
+def _say(answer: int | str | dict[str, int]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 

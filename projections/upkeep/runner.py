@@ -5,13 +5,14 @@ views that stand at the same position. Events that come while a page is written 
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import psycopg
 import structlog
 from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError
 
+from ledger.events.newer_event import NewerEventError
 from ledger.store.datastore import LedgerDatastore
 from ledger.store.event_rows import CHANNEL
 from ledger.store.notices import Listener
@@ -33,6 +34,8 @@ PAGE = 500
 _GATHER_SECONDS = 0.02
 """So long is waited after a page: where events are many, those that come are folded together."""
 _LOOK_SECONDS = 0.25
+_NEWER_SECONDS = 5.0
+"""So long after an event that needs a later program the ledger is read again."""
 _BACKOFF = Backoff(0.2, 5.0)
 _AWAY = (psycopg.OperationalError, OperationalError, InterfaceError)
 _log = structlog.get_logger(__name__)
@@ -55,6 +58,8 @@ class PageFolder:
         self._datastore = datastore
         self._history = EventHistory(datastore)
         self._followed = [self._begun(view) for view in views]
+        self.newer: int | None = None
+        """The position of an event that needs a later program: no view goes beyond it."""
         self._folders: dict[frozenset[str], Folder] = {}
         """One for those that stand at the same position, which their cases are folded up to."""
 
@@ -80,10 +85,14 @@ class PageFolder:
         folder = self._folders.pop(names, None) or Folder(self._history)
         for other in [one for one in self._folders if one & names]:
             del self._folders[other]  # those stood together once
-        steps = folder.steps(events)
+        try:
+            steps = folder.steps(events)
+        except NewerEventError as error:
+            self._stop_before(error.position, group)
+            return False
         for one in group:
             self._write(one, steps)
-        if all(one.stands == events[-1].position for one in group):
+        if all(one.stands == steps[-1].event.position for one in group):
             self._folders[names] = folder
         return True
 
@@ -103,6 +112,14 @@ class PageFolder:
             one.again_at = time.monotonic() + _BACKOFF.seconds(one.failures)
         else:
             one.stands, one.failures = steps[-1].event.position or 0, 0
+
+    def _stop_before(self, position: int, group: Iterable[_Followed]) -> None:
+        """Note that an event needs a later program, and look at it again only after a while."""
+        if self.newer != position:
+            _log.warning("views stop: this node must be updated", position=position)
+        self.newer = position
+        for one in group:
+            one.again_at = time.monotonic() + _NEWER_SECONDS
 
     def _begun(self, view: type[View]) -> _Followed:
         begun = view(self._datastore)
@@ -135,6 +152,8 @@ class ViewRunner(PeriodicWorker):
         self._views = tuple(views)
         self._datastore: LedgerDatastore | None = None
         self._pages: PageFolder | None = None
+        self.when_newer: Callable[[int], None] = lambda _: None
+        """Called with the position of an event that needs a later program, at which views stop."""
         super().__init__("follow", self._step, every=_LOOK_SECONDS, backoff=_BACKOFF)
         self._listener = Listener(
             conninfo,
@@ -152,7 +171,10 @@ class ViewRunner(PeriodicWorker):
         try:
             if self._pages is None:
                 self._pages = self._begin()
-            if not self._pages.step():
+            moved = self._pages.step()
+            if self._pages.newer is not None:
+                self.when_newer(self._pages.newer)
+            if not moved:
                 return None
         except BaseException:
             self._close_datastore()

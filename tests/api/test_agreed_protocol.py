@@ -1,6 +1,7 @@
 """A database says what its protocol is; a file that says something else stops the start."""
 
 import json
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from ledger.application import Ledger
 from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import Protocol, shipped_protocol
 from ledger.signing import signed_action
+from ledger.signing.country_key import FileCountryKey
+from ledger.store.database import Database
+from ledger.vault.data_keys import DataKeys
+from ledger.vault.vault import Vaults
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import NamedCheckpoint
 from tests.support.agencies import Agencies
@@ -94,9 +99,12 @@ def test_what_a_version_opens_is_open_in_the_database_once_it_is_in_force(
     proposed = ledger.adopted().amendments[-1].proposal
     for agency in ("me-nac", "al-nac"):
         act(ledger, agencies, agency, acceptance(proposed, text, named(ledger)))
-    own = AccessMatrixKeeper(ledger, Settings(data_directory=tmp_path), database)
+    stack = ExitStack()
+    pool = stack.enter_context(Database(database))
+    vaults = Vaults(pool, {"XK": DataKeys(tmp_path, "XK", FileCountryKey.generate())})
+    own = AccessMatrixKeeper(ledger, vaults, Settings(data_directory=tmp_path), database)
     not_owner = Settings(data_directory=tmp_path, database_url=database)  # type: ignore[arg-type]
-    other = AccessMatrixKeeper(ledger, not_owner, database)
+    other = AccessMatrixKeeper(ledger, vaults, not_owner, database)
     own.step()
     other.step()
     opened = {("ngo", "read", "whereabouts")}
@@ -112,3 +120,12 @@ def test_what_a_version_opens_is_open_in_the_database_once_it_is_in_force(
     assert opened <= cells(database)
     assert own.written() == text
     assert not own.troubles()
+    other.step()  # the owner's `migrate` is enough: no start is needed
+    assert not other.troubles()
+    assert other.written() == text
+
+    with psycopg.connect(database) as connection:
+        connection.execute("INSERT INTO vault_xk.access_matrix VALUES ('ngo', 'read', 'health')")
+    own.step()
+    assert ("ngo", "read", "health") in cells(database), "the check of the vault must find it"
+    stack.close()

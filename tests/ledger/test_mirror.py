@@ -12,6 +12,7 @@ import pytest
 
 from ledger.application import Ledger
 from ledger.events import event_bytes
+from ledger.events.newer_event import NewerEventError
 from ledger.log.cosigned_times import CosignedTimes
 from ledger.log.merkle import leaf_hash
 from ledger.log.note import Note, verify
@@ -405,7 +406,7 @@ def test_an_action_of_a_later_program_asks_for_an_update(
     changed = json.dumps(content | {"kind": "invented_later"}).encode()
     later = base64.urlsafe_b64encode(changed).decode().rstrip("=")
     forged.add(f"{header}.{later}.{signature}~")
-    with pytest.raises(SourceError, match="update this program"):
+    with pytest.raises(NewerEventError, match="Update this program"):
         copy.mirror.step(source.lying(forged.note(), forged.entries))
     assert copy.mirror.evidence() == []
 

@@ -273,7 +273,7 @@ class Given:
     note: Note
     name: str = "faulty"
 
-    def head(self, after: int) -> str:  # noqa: ARG002
+    def head(self, after: int, upto: int | None = None) -> str:  # noqa: ARG002
         return str(self.note)
 
     def entries(self, after: int, upto: int) -> list[bytes]:

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
@@ -39,6 +40,7 @@ from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
+from tests.support.amending import amended, proposal
 
 LOG = SignerKey("log.example/test", SignatureType.ED25519, Ed25519PrivateKey.generate())
 OTHER = SignerKey("log.example/test", SignatureType.ED25519, Ed25519PrivateKey.generate())
@@ -275,3 +277,27 @@ def test_a_statement_holds_nothing_else(agencies: Agencies) -> None:
     for changed in (content | {"name": "x"}, content | {"outcome": "maybe"}, {}, [content]):
         with pytest.raises(DecisionError):
             SignedDecision.parse(f"{header}.{encoded(changed)}.{signature}")
+
+
+def test_a_ledger_node_of_an_older_program_tells_no_lie(
+    ledger: Ledger, decisions: SignedDecisions, agencies: Agencies
+) -> None:
+    """It refuses a text that it cannot read. Of any other action it may not say so."""
+    with patch("ledger.procedure.protocol.LATEST_EDITION", 99):
+        text = amended(agencies.protocol, edition=99)
+        proposed = signed_action.read(agencies.sign("xk-nac", proposal(text), None))
+    signed = decisions.refusal(proposed, None, 0)
+    assert signed is not None
+    assert signed.rule == "unknown-version"
+    decision, events = SignedDecision.parse(signed.signed), LedgerEvents(ledger)
+    held = held_against(decision, proposed.sd_jwt, events)
+    assert (held.untrue, held.is_outdated) == (None, False)
+    with patch("ledger.procedure.protocol.LATEST_EDITION", 99):
+        held = held_against(decision, proposed.sd_jwt, events)
+    assert (held.untrue, held.is_outdated) == (None, True)
+    action = action_of(agencies, uuid4())
+    refusal = refused(ledger, decisions, action, 7)
+    lie = falsified(refusal, rule="unknown-version", acted_on=0)
+    held = held_against(lie, action.sd_jwt, LedgerEvents(ledger))
+    assert held.untrue is not None
+    assert not held.is_outdated

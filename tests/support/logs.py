@@ -154,12 +154,12 @@ class LogSource:
     head_instead: Note | None = None
     entries_instead: Sequence[bytes] | None = None
 
-    def head(self, after: int) -> str | None:
+    def head(self, after: int, upto: int | None = None) -> str | None:
         self._check_up()
         if self.head_instead is not None:
             return str(self.head_instead)
         self.log.publication.sign()
-        found = signed_after(self.log.database, after)
+        found = signed_after(self.log.database, after, upto)
         return str(found[0]) if found else None
 
     def entries(self, after: int, upto: int) -> Sequence[bytes]:

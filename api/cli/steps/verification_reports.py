@@ -24,6 +24,7 @@ from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 from api.workers.timestamper import trusted_roots
 from ledger.application import Ledger, environment
+from ledger.events.newer_event import NewerEventError, needs_update
 from ledger.export.static_export import ExportError, read_checkpoint, read_export
 from ledger.log.note import NoteError
 from ledger.log.policy import Policy, PolicyError
@@ -59,6 +60,8 @@ from projections.upkeep.view_check import EVENTS, ViewChecker
 DOES_NOT_HOLD = 3
 IS_FALSE = 5
 """The exit code for a decision that the log's key signed and that the events contradict."""
+NEEDS_UPDATE = 7
+"""The exit code if nothing is false, and a later program is needed to judge every event."""
 _PART_EVENTS = 5_000
 """About so many events are folded and compared at once."""
 _CATCH_UP_SECONDS = 5.0
@@ -93,7 +96,12 @@ class LedgerVerified(LedgerModel):
     """The result of a verification of events."""
 
     holds: bool
+    """Whether nothing contradicts the events that this program can judge."""
     events: int
+    judged: int
+    """How many events, from the first one on, this program could judge."""
+    newer: int | None
+    """The position of the first event that needs a later program."""
     root: str
     checkpoints: int
     covered: int
@@ -106,6 +114,8 @@ class LedgerVerified(LedgerModel):
         return cls(
             holds=report.holds,
             events=report.events,
+            judged=report.judged,
+            newer=report.newer,
             root=report.root.hex(),
             checkpoints=report.checkpoints,
             covered=report.covered,
@@ -163,6 +173,8 @@ def judged_by(
     report = verify_ledger(read_export(export), kept, keys=registered_keys(read_export(export)))
     if not report.holds:
         raise ExportError(f"the export does not hold: {report.findings[0]}")
+    if report.newer is not None:
+        raise NewerEventError(report.newer)
     read.verify(believed.of_decisions(read.statement.size))
     return held_against(read, action, RowsOfExport(read_export(export)))
 
@@ -177,7 +189,13 @@ def show_decision(read: SignedDecision, verdict: DecisionCheck, as_json: bool) -
         table = Table.grid(padding=(0, 2))
         for name, value in statement.model_dump(mode="json", exclude_none=True).items():
             table.add_row(f"[dim]{name}[/]", escape(str(value)))
-        if verdict.untrue is None:
+        if verdict.is_outdated:
+            out.print(
+                "[yellow]The log's key signed the decision: that node's program did not have what"
+                " the text names. This program has it, and would accept the action.[/]",
+                soft_wrap=True,
+            )
+        elif verdict.untrue is None:
             out.print("[green]The log's key signed the decision, and the events bear it out.[/]")
         else:
             out.print(
@@ -264,11 +282,20 @@ def report_of(report: Report, as_json: bool) -> None:
         show_report(report)
     if not report.holds:
         raise typer.Exit(DOES_NOT_HOLD)
+    if report.newer is not None:
+        raise typer.Exit(NEEDS_UPDATE)
 
 
 def show_report(report: Report) -> None:
     """Print the result of a verification of events."""
-    if report.holds:
+    if report.newer is not None:
+        out.print(f"[bold yellow]Update this program.[/] {needs_update(report.newer)}")
+    if report.holds and report.newer is not None:
+        out.print(
+            f"The first {report.judged} of {report.events} events hold. The later ones were not"
+            f" judged: that is no fault of the ledger. Root {report.root.hex()}"
+        )
+    elif report.holds:
         out.print(f"[green]All {report.events} events hold.[/] Root {report.root.hex()}")
     else:
         table = Table("Positions", "What does not hold", title="[red]The ledger does not hold[/]")
@@ -298,12 +325,16 @@ def show_report(report: Report) -> None:
 def check_views(
     conninfo: str, names: Sequence[str], report: Report | None, as_json: bool
 ) -> ViewsVerified:
-    """Compare views with the ledger, and return the result as a document."""
+    """Compare views with the ledger, and return the result as a document.
+
+    The views must reach the last event that the report judged. Raises ``NewerEventError`` if a view
+    was folded beyond an event that needs a later program.
+    """
     with (
         ViewChecker(conninfo, names) as checker,
         progress_bar("Comparing", checker.head(), as_json) as progress,
     ):
-        head = checker.head()
+        head = checker.head() if report is None or report.newer is None else report.judged
         checked = checker.check_acts()
         for part in checker.parts(_PART_EVENTS):
             progress(checked.events)

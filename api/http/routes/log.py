@@ -92,10 +92,15 @@ async def get_head(
     caller: TheCaller,
     after: Annotated[int, Query(ge=0, le=MAX_POSITION)] = 0,
     wait: Annotated[float, Query(ge=0, le=5, description="Seconds to wait for more")] = 0,
+    upto: Annotated[
+        int | None,
+        Query(ge=0, le=MAX_POSITION, description="Of no more events, if one was signed"),
+    ] = None,
 ) -> Response:
     """Return the log's next signed checkpoint after a size, for nodes that copy.
 
-    Perhaps no witness has seen it yet.
+    Perhaps no witness has seen it yet. A node that does not understand a later event asks with
+    ``upto`` for a checkpoint before it.
     """
     if not caller.sees_every_event:
         raise _whole_ledger()
@@ -103,7 +108,7 @@ async def get_head(
         places: Places = request.app.state.waits
         with places.taken(caller.agency):
             await node.told.until(lambda status: status.size > after, wait)
-    signed = await run_in_threadpool(signed_after, node.database, after)
+    signed = await run_in_threadpool(signed_after, node.database, after, upto)
     if signed is None:
         raise Refusal(Ground.UNKNOWN, "not-published", "Nothing is signed yet.")
     return _changing(str(signed[0]))
