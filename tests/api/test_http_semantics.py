@@ -27,6 +27,12 @@ MISSPELT = (
 )  # fmt: skip
 
 
+@pytest.fixture
+def served(served_once: Server) -> Server:
+    """One server: most tests look at nothing but what they record themselves."""
+    return served_once
+
+
 def ask(server: Server, method: str, path: str, **headers: str) -> httpx.Response:
     token = make_assertion("xk-nac", server.agencies.keys["xk-nac"], "case-ledger")
     sent = {"Authorization": f"Bearer {token}", **headers}
@@ -81,7 +87,8 @@ def test_what_the_client_has_is_not_sent_again(served: Server) -> None:
 
 def test_the_tag_of_a_case_is_taken_back_and_that_of_a_list_is_refused(served: Server) -> None:
     with served.client("xk-dhtqnj") as police:
-        case = police.open_case(opening()).case_id
+        opened = police.open_case(opening())
+        police.case(case := opened.case_id, at_least=opened.position)
     assessed = RiskAssessed(acted_at=START, risk_level=RiskLevel.HIGH)
     tags = [ask(served, "GET", path).headers["etag"] for path in ("/v1/cases", f"/v1/cases/{case}")]
     answers = []
@@ -136,17 +143,17 @@ def test_no_resource_ignores_what_it_does_not_know() -> None:
 
 
 def test_each_answer_and_log_line_has_the_requests_id(
-    served: Server, capsys: pytest.CaptureFixture[str]
+    alone: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     structlog.configure(processors=[
         structlog.contextvars.merge_contextvars, structlog.processors.JSONRenderer(),
     ])  # fmt: skip
     try:
         answers = [
-            ask(served, "GET", path, **{"X-Request-ID": "chosen by the client"})
+            ask(alone, "GET", path, **{"X-Request-ID": "chosen by the client"})
             for path in ("/v1/cases", "/nowhere", "/v1/cases?limit=x", "/ready")
         ]
-        answers.append(ask(served, "DELETE", "/v1/cases"))
+        answers.append(ask(alone, "DELETE", "/v1/cases"))
     finally:
         structlog.reset_defaults()
     ids = [answer.headers["x-request-id"] for answer in answers]
