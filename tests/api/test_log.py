@@ -18,6 +18,12 @@ from tests.support.serving import Server
 from tests.support.waiting import until
 
 
+@pytest.fixture
+def served(served_once: Server) -> Server:
+    """One server: most tests look at nothing but what they record themselves."""
+    return served_once
+
+
 def get(served: Server, path: str, agency: str | None = None) -> httpx.Response:
     headers = {}
     if agency is not None:

@@ -1,6 +1,5 @@
 """Personal data through the API: read for a purpose, released by field, erased everywhere."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO, StringIO
 from uuid import UUID, uuid4
@@ -77,9 +76,9 @@ from ledger.vocabulary.sharing import (
 from projections.folds.case_view import CaseView
 from projections.tables.view_queries import ViewReader
 from tests.support.actions import START, opening
-from tests.support.agencies import PAST, Agencies
+from tests.support.agencies import PAST
 from tests.support.cosigned import cosigned
-from tests.support.serving import Server, serving
+from tests.support.serving import Server
 from tests.support.sharing import register_country_keys
 from tests.support.vaults import everything
 from tests.support.waiting import until
@@ -172,11 +171,17 @@ def later(hours: float) -> datetime:
 
 
 @pytest.fixture
-def shared(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[Server]:
-    assert ledger.registry() is not None
-    with serving(database, agencies) as server:
-        register_country_keys(server)
-        yield server
+def apart(alone: Server) -> Server:
+    """A server of one test, whose countries can seal to each other."""
+    register_country_keys(alone)
+    return alone
+
+
+@pytest.fixture(scope="module")
+def shared(served_once: Server) -> Server:
+    """A server of all tests that look at nothing but their own case, of the same kind."""
+    register_country_keys(served_once)
+    return served_once
 
 
 @pytest.fixture
@@ -426,9 +431,10 @@ def shown_by_command(view: CaseView) -> str:
 
 
 def test_an_erasure_takes_two_persons_and_reaches_every_country(
-    child: Child, database: str
+    apart: Server, database: str
 ) -> None:
-    server = child.server
+    child, server = Child(apart), apart
+    child.opened()
     for node in ("xk-node", "me-node"):
         keys.save(server.agencies.keys[node], server.settings.key_directory / f"{node}.jwk")
     until(lambda: child.case_values("me-nac"))
@@ -487,9 +493,9 @@ def test_an_erasure_takes_two_persons_and_reaches_every_country(
 
 
 def test_what_is_kept_too_long_is_erased_without_being_asked(
-    shared: Server, ledger: Ledger, database: str
+    apart: Server, ledger: Ledger, database: str
 ) -> None:
-    kept, held, open_one, over = (Child(shared) for _ in range(4))
+    kept, held, open_one, over = (Child(apart) for _ in range(4))
     for child in (kept, held, open_one, over):
         child.opened()
     reason = {kept: ClosureReason.REINTEGRATED, held: ClosureReason.NOT_A_VICTIM,
@@ -501,8 +507,8 @@ def test_what_is_kept_too_long_is_erased_without_being_asked(
         LegalHoldPlaced(acted_at=later(2), ground=HoldGround.PROCEEDINGS),
     )
     with Database(database) as pool:
-        countries = country_keys(shared.settings, ["XK"])
-        vaults = Vaults(pool, person_keys(shared.settings, countries))
+        countries = country_keys(apart.settings, ["XK"])
+        vaults = Vaults(pool, person_keys(apart.settings, countries))
         views, at_first = ViewReader(pool), datetime.now(UTC)
 
         def erased(*days: int) -> int:
@@ -514,7 +520,7 @@ def test_what_is_kept_too_long_is_erased_without_being_asked(
             vaults,
             views,
             DirectAppend(ledger, vaults),
-            lambda node: shared.agencies.keys[node.id],
+            lambda node: apart.agencies.keys[node.id],
             lambda: cosigned(at_first, ()),
         )
         until(lambda: views.case("XK", held.id).holds)  # type: ignore[union-attr]

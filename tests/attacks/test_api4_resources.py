@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
@@ -162,9 +163,9 @@ def test_a_page_or_a_wait_past_its_bounds(target: Target, path: str) -> None:
 
 def test_waiting_for_what_will_not_come(target: Target) -> None:
     """API4:2023: no thread waits for a position that no event has."""
-    began = time.monotonic()
-    target.refuses(target.ask("/v1/cases?at_least=9007199254740992"), 422, "unknown-position")
-    assert time.monotonic() - began < 3
+    with patch("api.http.parameters.Polling.pause", side_effect=AssertionError("it waits")):
+        told = target.ask("/v1/cases?at_least=9007199254740992")
+    target.refuses(told, 422, "unknown-position")
 
 
 def stream(at: Target, agency: str) -> socket.socket:
@@ -220,6 +221,9 @@ def test_waits_for_a_signed_head_are_hoarded(narrow: Target) -> None:
     assert told == [200, 200, 200, 429]
 
 
+UNPATCHED_SECONDS = api.http.http_protocol.HEAD_SECONDS
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow requests are given up after a moment."""
@@ -234,7 +238,7 @@ def test_a_head_that_comes_drop_by_drop(target: Target, drop: bytes) -> None:
         connection.sendall(b"" if drop == b"\r\n" else b"GET /health HTTP/1.1\r\nHost: a\r\n")
         began = time.monotonic()
         closed = False
-        while not closed and time.monotonic() - began < 5:
+        while not closed and time.monotonic() - began < UNPATCHED_SECONDS - 1:
             connection.settimeout(0.1)
             try:
                 connection.sendall(drop)
@@ -244,7 +248,6 @@ def test_a_head_that_comes_drop_by_drop(target: Target, drop: bytes) -> None:
             except ConnectionError:
                 closed = True
     assert closed
-    assert time.monotonic() - began < 4
 
 
 def test_a_head_without_end(target: Target) -> None:
