@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from api.cli.nodes import app
-from api.cli.output import AsJson, failures, out, print_json
+from api.cli.output import AsJson, fail, failures, out, print_json
 
 NAME = "The person who decides, for the record."
 
@@ -100,6 +100,7 @@ def complete(
 
     from api.cli.steps.own_copies import copy_from, own_copy
     from api.exchange.mirror_sync import HttpSource
+    from api.keys.log_keys import own_parties
     from api.node.node import node_client
     from api.runtime.settings import Settings
     from ledger.export.export_source import ExportSource
@@ -109,6 +110,12 @@ def complete(
         before = copy.mirror.size
         for source in sources:
             if source.startswith(("http://", "https://")):
+                if not own_parties(settings):
+                    fail(
+                        "a ledger node of no country has no key with which another node answers "
+                        "it: ask that node's operator for an export (`case-ledger log export "
+                        "--signed DIRECTORY`), and name the directory here"
+                    )
                 client = node_client(settings, source)
                 copy_from(copy.mirror, HttpSource(source, client, wait=0), as_json)
             else:

@@ -271,6 +271,12 @@ def _to_decide(settings: Settings, is_shorter: bool) -> str:
             "This copy completes itself from the ledger node. Then decide with `case-ledger node "
             "accept-history`."
         )
+    if settings.countries == ():
+        return (
+            "Ask another country's operator for an export (`case-ledger log export --signed`), "
+            "take it in with `case-ledger node complete`, then decide with `case-ledger node "
+            "accept-history`."
+        )
     return (
         "Complete this ledger from exports or from other nodes' copies with `case-ledger node "
         "complete`, then decide with `case-ledger node accept-history`."

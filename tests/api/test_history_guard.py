@@ -130,7 +130,7 @@ REJOIN, COMPLETE, ACCEPT = (f"case-ledger node {c}" for c in ("rejoin", "complet
         (TAKEN, Settings(), [REJOIN], "country in CASE_LEDGER_COUNTRIES and the new"),
         (TAKEN, Settings(countries=()), [], "stop `case-ledger serve`, and keep the disk"),
         (BACK, Settings(countries=("AL",)), [COMPLETE, ACCEPT], "other nodes' copies"),
-        (BACK, Settings(countries=()), [COMPLETE, ACCEPT], "other nodes' copies"),
+        (BACK, Settings(countries=()), [COMPLETE, ACCEPT], "operator for an export"),
         (
             BACK,
             Settings(countries=("AL",), ledger_url="https://l.example"),
