@@ -8,12 +8,16 @@ every node has.
 
 ``CASE_LEDGER_TEST_ROUNDS`` sets how many rounds. A round has a seed of its own, which a failure
 names: ``CASE_LEDGER_TEST_SEED`` is the seed of the first round.
+
+Of more than ten rounds, a quarter end in a disaster: a node is put back to an older copy of its
+database or keys, or a country's node takes the ledger over. ``CASE_LEDGER_TEST_DISASTERS`` sets
+another share.
 """
 
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -28,8 +32,9 @@ import pytest
 from projections.tables.all_views import VIEWS
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
+from tests.support.disasters import OlderCopy, Takeover, older_copy
 from tests.support.disturbed_agencies import Attempt, Officer, Story
-from tests.support.disturbing_proxy import MADE_UP, Fault, Proxies, proxies
+from tests.support.disturbing_proxy import MADE_UP, DisturbingProxy, Fault, Proxies, proxies
 from tests.support.four_nodes import (
     COUNTRIES,
     FourNodes,
@@ -43,6 +48,10 @@ from tests.support.waiting import until
 
 ROUNDS = int(os.environ.get("CASE_LEDGER_TEST_ROUNDS", "10"))
 SEED = int(os.environ.get("CASE_LEDGER_TEST_SEED", "0")) or Random().getrandbits(31)
+DISASTERS = float(os.environ.get("CASE_LEDGER_TEST_DISASTERS", "0.25" if ROUNDS > 10 else "0"))
+"""The share of rounds that end in a disaster."""
+_TAKEOVERS = 0.25
+"""The share of disasters that are takeovers."""
 ACTS = 4
 """So many acts of each country in a round."""
 HEALED_SECONDS = 120.0
@@ -67,23 +76,21 @@ class Campaign:
     nodes: FourNodes
     between: Proxies
     story: Story
+    server: str
+    directory: Path
+    addresses: dict[str, DisturbingProxy]
     killed: Counter[str] = field(default_factory=Counter)
+    disasters: Counter[str] = field(default_factory=Counter)
 
     def round(self, seed: int) -> None:
         """Disturb the nodes while agencies act, heal them, and hold everything together."""
-        random = Random(seed)
+        random, disaster = Random(seed), self._disaster(Random(f"{seed} disaster"))
+        if isinstance(disaster, OlderCopy):
+            disaster.take()
+            healed(lambda: all(map(_is_ready, self.nodes.machines)), "started", self._standing)
         kill, moment = self._kill(random), len(self.story.attempts) + random.randrange(3 * ACTS)
         self.between.disturb(_mix(random), str(seed))
-        officers = [
-            Officer(
-                self.nodes.client(self.nodes.of_role(party, "police").id, patience=0.5),
-                party,
-                self.story,
-                Random(f"{seed} {party}"),
-                ACTS,
-            )
-            for party in COUNTRIES
-        ]
+        officers = self._officers(COUNTRIES, str(seed), ACTS)
         with ThreadPoolExecutor(1) as killing:
             for officer in officers:
                 officer.start()
@@ -98,6 +105,92 @@ class Campaign:
             self.between.heal()
             killed.result()
         assert [officer.error for officer in officers] == [None] * len(officers)
+        self.settle()
+        self.check()
+        if isinstance(disaster, OlderCopy):
+            self._put_back(disaster)
+        elif disaster is not None:
+            self._take_over(disaster, str(seed))
+
+    def _officers(self, parties: Iterable[str], seed: str, acts: int) -> list[Officer]:
+        return [
+            Officer(
+                self.nodes.client(self.nodes.of_role(party, "police").id, patience=0.5),
+                party,
+                self.story,
+                Random(f"{seed} {party}"),
+                acts,
+            )
+            for party in parties
+        ]
+
+    def _disaster(self, random: Random) -> OlderCopy | Takeover | None:
+        """Choose what happens after a round."""
+        if random.random() >= DISASTERS:
+            return None
+        directory = self.directory / "disaster"
+        if random.random() < _TAKEOVERS:
+            leads = [
+                p for p, machine in self.nodes.countries.items() if machine is self.nodes.ledger
+            ]
+            heir = random.choice([party for party in COUNTRIES if party not in leads])
+            return Takeover(self.nodes, self.addresses, heir, directory)
+        return older_copy(self.nodes, self.server, random, directory)
+
+    def _put_back(self, copy: OlderCopy) -> None:
+        """Put a node back. It completes itself, or names what nobody has any more."""
+        copy.put_back()
+        copy.decide(one for one in self.nodes.machines if one is not copy.machine)
+        healed(lambda: not self.differences(), f"equal after {copy}", self.differences)
+        healed(lambda: all(map(_is_ready, self.nodes.machines)), f"{copy}", self._standing)
+        positions, _ = self._recorded()
+        lacking: set[UUID] = set()
+        if copy.party is not None:
+            healed(
+                lambda: self._lacking(copy, positions) == _lost(copy),
+                f"what is lost after {copy}",
+                lambda: (self._lacking(copy, positions), copy.missing()),
+            )
+            lacking = self._lacking(copy, positions)
+        for attempt in self.story.attempts:
+            if attempt.id in lacking:  # the agency hands the same signed action in again
+                with self.nodes.client(attempt.agency, patience=HEALED_SECONDS) as client:
+                    attempt.send(client)
+        self.disasters[f"{copy}, {copy.expected}"] += 1
+        self.disasters["actions handed in again"] += len(lacking)
+        self.check()
+
+    def _lacking(self, copy: OlderCopy, positions: Mapping[UUID, int]) -> set[UUID]:
+        """The actions of which a country's vault lacks something."""
+        party = copy.party or ""
+        must = self.story.must_hold(party, positions)
+        return {action for action, _, _ in must - _held(copy.machine, party)}
+
+    def _take_over(self, takeover: Takeover, seed: str) -> None:
+        """Another node takes the ledger over. In most cases others act on meanwhile."""
+        takeover.directory.mkdir(exist_ok=True)
+        note, before = takeover.cut_off(), len(self.story.attempts)
+        officers = self._officers(takeover.others, f"{seed} tail", Random(seed).choice((0, 1, 2)))
+        for officer in officers:
+            officer.start()
+        for officer in officers:
+            officer.join()
+        assert [officer.error for officer in officers] == [None] * len(officers)
+        going_on = [self.nodes.countries[party] for party in takeover.others]
+        healed(
+            lambda: len({_events(one) for one in (self.nodes.ledger, *going_on)}) == 1,
+            "equal copies of the tail",
+            self._standing,
+        )
+        had = takeover.decide(note)
+        tail = [one for one in self.story.attempts if one.receipt and one.receipt.position > had]
+        takeover.rejoin(had)
+        for attempt in self.story.attempts[before:]:
+            attempt.is_allowed = False  # it may have acted on an event that is gone
+        for attempt in tail:
+            attempt.receipt = None
+        self.disasters[f"{takeover}"] += 1
+        self.disasters["events in a tail"] += len(tail)
         self.settle()
         self.check()
 
@@ -258,6 +351,18 @@ def _is_ready(machine: ServedNode) -> bool:
     return False
 
 
+def _events(machine: ServedNode) -> object:
+    return machine.query("SELECT max(notification_id) FROM ledger.events")[0]
+
+
+def _lost(copy: OlderCopy) -> set[UUID]:
+    """The actions that a node names as lost, and nothing where some may still arrive."""
+    named = copy.missing()
+    if not all(one["lost_at"] for one in named):
+        return set()
+    return {UUID(one["action"]) for one in named}
+
+
 def _told(attempt: Attempt) -> str:
     return (
         f"{attempt.action.kind} of {attempt.agency} on version {attempt.version} of"
@@ -289,7 +394,7 @@ def campaign(server: str, begun: str, migrated: str, agencies: Agencies) -> Iter
         }
         nodes = prepare(directory, agencies, databases, HastyNode)
         between = stack.enter_context(proxies())
-        addresses = {}
+        addresses: dict[str, DisturbingProxy] = {}
         for machine in nodes.countries.values():
             for name, target in (
                 (machine.name, machine.url),
@@ -297,12 +402,14 @@ def campaign(server: str, begun: str, migrated: str, agencies: Agencies) -> Iter
             ):
                 proxy = between.make(Random(name))
                 proxy.target = target
-                addresses[name] = proxy.url
-        connect(nodes, directory, addresses)
+                addresses[name] = proxy
+        connect(nodes, directory, {name: proxy.url for name, proxy in addresses.items()})
         for machine in nodes.machines:  # three of them share a server of 100 connections
             machine.settings["pool_size"] = "4"
+            if DISASTERS:
+                machine.settings["missing_after_seconds"] = "2"
         stack.enter_context(running(nodes))
-        made = Campaign(nodes, between, Story(agencies.protocol))
+        made = Campaign(nodes, between, Story(agencies.protocol), server, directory, addresses)
         made.check()
         yield made
 
@@ -310,7 +417,8 @@ def campaign(server: str, begun: str, migrated: str, agencies: Agencies) -> Iter
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_what_agencies_were_told_is_what_every_node_has(campaign: Campaign, number: int) -> None:
     seed = SEED + number
-    print(f"CASE_LEDGER_TEST_SEED={seed} CASE_LEDGER_TEST_ROUNDS=1")
+    more = f" CASE_LEDGER_TEST_DISASTERS={DISASTERS:g}" if DISASTERS else ""
+    print(f"CASE_LEDGER_TEST_SEED={seed} CASE_LEDGER_TEST_ROUNDS=1{more}")
     campaign.round(seed)
 
 
@@ -318,6 +426,7 @@ def test_every_node_verifies(campaign: Campaign) -> None:
     recorded = len(campaign.story.recorded())
     print(f"{recorded} recorded actions of {len(campaign.story.attempts)}")
     print(dict(campaign.between.disturbance.done), dict(campaign.killed))
+    print(dict(campaign.disasters))
     assert recorded > ROUNDS
 
     def verified(machine: ServedNode) -> bool:

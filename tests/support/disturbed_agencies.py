@@ -114,6 +114,12 @@ class Story:
         found = (one for one in self.recorded() if one.action.kind == "victim_identified")
         return {one.case_id: one.id for one in found}
 
+    def has_tried(self, kind: str, case_id: UUID) -> bool:
+        """Whether somebody handed in such an action on a case, whatever became of it."""
+        with self._lock:
+            tried = [(one.action.kind, one.case_id) for one in self.attempts]
+        return (kind, case_id) in tried
+
     def parties(self) -> Mapping[UUID, tuple[str, ...]]:
         """The countries of each case."""
         with self._lock:
@@ -204,7 +210,9 @@ class Officer(threading.Thread):
                 types_of_exploitation=(TypeOfExploitation.FORCED_MARRIAGE,),
                 statement=NOTE,
             )
-            self._send(identified, case.case_id, self._version(case), is_allowed=not again)
+            # An earlier identification of which no outcome is known here may be recorded by now.
+            is_first = not self._story.has_tried("victim_identified", case.case_id)
+            self._send(identified, case.case_id, self._version(case), is_allowed=is_first)
             return True
         return False
 

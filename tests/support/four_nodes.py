@@ -50,6 +50,12 @@ class ServedNode(Machine):
             self._connection = None
             raise
 
+    def forget(self) -> None:
+        """Close the connection to its database, which another one may replace."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
     def kill(self) -> None:
         """Kill all its processes, and return when none is left that holds its port."""
         parts = self.parts()
@@ -144,7 +150,7 @@ class FourNodes:
 
     @property
     def machines(self) -> list[ServedNode]:
-        return [self.ledger, *self.countries.values()]
+        return list(dict.fromkeys((self.ledger, *self.countries.values())))
 
     def home(self, agency: str) -> ServedNode:
         """The node of an agency's country."""
