@@ -15,6 +15,7 @@ from api.web.routes import (
     figures,
     meeting,
     oversight,
+    parcels,
     printing,
 )
 
@@ -29,6 +30,7 @@ _ROUTERS = (
     agencies.router,
     agreement.router,
     coordination.router,
+    parcels.router,
     meeting.router,
     figures.router,
 )

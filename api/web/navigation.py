@@ -22,6 +22,7 @@ FIGURES = NavigationEntry("nav.figures", "/charts")
 VERIFY = NavigationEntry("nav.verify", "/verify")
 RETENTION = NavigationEntry("nav.retention", "/retention")
 MISSING = NavigationEntry("nav.missing", "/missing")
+PARCELS = NavigationEntry("nav.parcels", "/parcels")
 WAITING = NavigationEntry("nav.waiting", "/waiting")
 KEYS = NavigationEntry("nav.keys", "/keys")
 AGENCIES = NavigationEntry("nav.agencies", "/agencies")
@@ -43,6 +44,7 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         *((FIGURES,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((RETENTION,) if role == COORDINATOR else ()),
         *((MISSING,) if role == COORDINATOR else ()),
+        *((PARCELS,) if role == COORDINATOR else ()),
         *((WAITING,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((KEYS,) if role == COORDINATOR else ()),
         AGENCIES,

@@ -91,6 +91,18 @@ class Unacknowledged:
     oldest_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class FailedSendings:
+    """How many parcels for a recipient did not arrive for one reason."""
+
+    recipient: str
+    reason: str
+    is_refused: bool
+    """Whether the recipient did not accept them. Otherwise they are sent again."""
+    parcels: int
+    oldest_at: datetime
+
+
 class SentParcels:
     """The table of one country's vault. Its keeper's role alone reaches it."""
 
@@ -274,6 +286,18 @@ class SentParcels:
         )
         with self._database.transaction(role=self._role) as connection:
             return tuple(Unacknowledged(**row) for row in connection.execute(select).fetchall())
+
+    def failed(self) -> tuple[FailedSendings, ...]:
+        """Return how many parcels are sent again or were not accepted, by recipient and reason."""
+        select = self._sql(
+            "SELECT recipient, coalesce(reason, state) AS reason, state = 'not_believed' AS"
+            " is_refused, count(*) AS parcels, min(queued_at) AS oldest_at"
+            " FROM {}.parcels_sent WHERE state = 'not_believed'"
+            " OR (settled_at IS NULL AND reason IS NOT NULL)"
+            " GROUP BY 1, 2, 3 ORDER BY min(queued_at)"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            return tuple(FailedSendings(**row) for row in connection.execute(select).fetchall())
 
     def repeated(self, limit: int) -> list[SentParcel]:
         """Return parcels that are being sent again, the oldest first."""

@@ -11,7 +11,7 @@ from tests.support.story import Told
 
 People = Callable[[str], Person]
 PAGES = ("/cases?show=all", "/cases/new", "/board", "/meeting", "/charts", "/keys", "/agencies",
-         "/agreement", "/verify", "/retention", "/missing", "/waiting", "/cases/{}",
+         "/agreement", "/verify", "/retention", "/missing", "/parcels", "/waiting", "/cases/{}",
          "/cases/{}/act", "/cases/{}/act/meeting_held", "/cases/{}/personal",
          "/cases/{}/replay", "/cases/{}/trail", "/cases/{}/verify", "/sign-in")  # fmt: skip
 
