@@ -106,16 +106,17 @@ def complete(
     from ledger.export.export_source import ExportSource
 
     settings = Settings()
+    addresses = [source for source in sources if source.startswith(("http://", "https://"))]
+    if addresses and not own_parties(settings):
+        fail(
+            "a ledger node of no country has no key with which another node answers it: ask that "
+            "node's operator for an export (`case-ledger log export --signed DIRECTORY`), and name "
+            "the directory here"
+        )
     with failures(as_json), own_copy(settings) as copy:
         before = copy.mirror.size
         for source in sources:
-            if source.startswith(("http://", "https://")):
-                if not own_parties(settings):
-                    fail(
-                        "a ledger node of no country has no key with which another node answers "
-                        "it: ask that node's operator for an export (`case-ledger log export "
-                        "--signed DIRECTORY`), and name the directory here"
-                    )
+            if source in addresses:
                 client = node_client(settings, source)
                 copy_from(copy.mirror, HttpSource(source, client, wait=0), as_json)
             else:

@@ -8,7 +8,9 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
+from api.cli.main import app
 from api.client import LedgerClient, RefusedError
 from api.client.schemas.health import Effect
 from api.continuity.history_guard import (
@@ -146,6 +148,12 @@ def test_a_trouble_names_the_commands_that_this_kind_of_node_has(
     assert words in trouble.message
     named = [one for one in (REJOIN, COMPLETE, ACCEPT) if one in trouble.message]
     assert named == commands
+
+
+def test_a_ledger_node_of_no_country_completes_from_exports_alone(tmp_path: Path) -> None:
+    env = {"CASE_LEDGER_DATA_DIRECTORY": str(tmp_path), "CASE_LEDGER_COUNTRIES": "[]"}
+    said = CliRunner(env=env).invoke(app, ["node", "complete", "https://xk.example"])
+    assert (said.exit_code, "log export --signed" in said.output) == (1, True), said.output
 
 
 def test_other_histories_and_witnesses_have_advice_of_their_own() -> None:
