@@ -1441,7 +1441,7 @@ class Decision:
                 yield kind, act
 
     def _is_vote(self) -> bool:
-        votes = ("log_policy_adopted", "amendment_accepted")
+        votes = ("log_policy_adopted", "amendment_accepted", "accession_accepted")
         return self.event is not None and self.event.kind in votes
 
     def _is_in(self, entry: bytes) -> bool:
