@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
-from typing import Self, cast
+from typing import cast
 from uuid import UUID
 
 from eventsourcing.application import Application, LRUCache
@@ -51,30 +51,6 @@ deciding_again = retrying(
     (RegistryMovedError, TimeMovedError), attempts=11, backoff=Backoff(0.01, 0.05)
 )
 """Decides and records; again where the registry or the time moves between."""
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The ledger's answer that an action is recorded durably."""
-
-    action_id: UUID
-    case_id: UUID
-    position: int
-    case_version: int
-    recorded_at: datetime
-    leaf_hash: bytes
-
-    @classmethod
-    def of(cls, row: RecordedRow) -> Self:
-        """Return the receipt for a recorded row."""
-        return cls(
-            action_id=row.action_id,
-            case_id=row.originator_id,
-            position=row.position,
-            case_version=row.version,
-            recorded_at=row.recorded_at,
-            leaf_hash=row.leaf_hash,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,21 +263,21 @@ class Ledger(Application[UUID]):
         """Return all events of a case, in order."""
         return self._events(case_id)
 
-    def append(self, action: SignedAction, case_id: UUID, case_version: int) -> Receipt:
+    def append(self, action: SignedAction, case_id: UUID, case_version: int) -> RecordedRow:
         """Record a case action that acted on ``case_version`` (0 for a new case).
 
-        The receipt comes back only when the event is durable; the same action again
-        gives the same receipt. Raises ``Refusal``, and then nothing is written.
+        The row comes back only when the event is durable; the same action again gives the same
+        row. Raises ``Refusal``, and then nothing is written.
         """
         check_case(action, case_id)
         with span("ledger.record", {"kind": action.kind}):
-            receipt, _ = deciding_again(lambda: self.record(self.decide(action, case_version)))
-        return receipt
+            row, _ = deciding_again(lambda: self.record(self.decide(action, case_version)))
+        return row
 
-    def decide(self, action: SignedAction, case_version: int) -> Decision | Receipt:
+    def decide(self, action: SignedAction, case_version: int) -> Decision | RecordedRow:
         """Decide on an action on the case that it names, and write nothing.
 
-        Return the receipt of an action that is recorded already. Raises ``Refusal`` if the action
+        Return the row of an action that is recorded already. Raises ``Refusal`` if the action
         is not allowed, and ``NewerEventError`` if a decision may depend on an event that needs a
         later program.
         """
@@ -318,8 +294,8 @@ class Ledger(Application[UUID]):
         try:
             event = decide_on_case(action, case, case_version, registry, at)
         except Refusal:
-            if (receipt := self.receipt_of(action)) is not None:
-                return receipt
+            if (row := self.receipt_of(action)) is not None:
+                return row
             known = (registry, case, at)
             registry, case = self.adopted(), self._read(case_id, registry)
             self.check_understood()
@@ -330,37 +306,37 @@ class Ledger(Application[UUID]):
         return Decision(event, registry, case, at)
 
     def record(
-        self, decided: Decision | Receipt, *, since: float | None = None
-    ) -> tuple[Receipt, bool]:
-        """Record a decided action; return its receipt, and whether it was recorded just now.
+        self, decided: Decision | RecordedRow, *, since: float | None = None
+    ) -> tuple[RecordedRow, bool]:
+        """Record a decided action; return its row, and whether it was recorded just now.
 
-        The receipt comes back only when the event is durable. ``since``: ``time.monotonic()`` in
+        The row comes back only when the event is durable. ``since``: ``time.monotonic()`` in
         seconds, taken just before the vault deposit was committed asynchronously. Raises
         ``ReconnectedError`` if that deposit may be lost: make it again. Raises
         ``RegistryMovedError`` and ``TimeMovedError`` if the decision may not hold any more: decide
         again.
         """
-        if isinstance(decided, Receipt):
+        if isinstance(decided, RecordedRow):
             return decided, False
         event, registry = decided.event, decided.registry
-        row = self._commit(event, registry, decided.holds_at, since)
-        if isinstance(row, Receipt):
+        row, is_new = self._commit(event, registry, decided.holds_at, since)
+        if not is_new:
             return row, False
         recorded = replace(event, position=row.position, recorded_at=row.recorded_at)
         project = Case.projector(registry.agreement)
         self._keep(row.originator_id, project(decided.case, (recorded,)))
-        return Receipt.of(row), True
+        return row, True
 
-    def append_to_registry(self, action: SignedAction) -> Receipt:
+    def append_to_registry(self, action: SignedAction) -> RecordedRow:
         """Record an act on the protocol itself.
 
         Raises ``Refusal`` if the act is not allowed.
         """
         return deciding_again(lambda: self._append_to_registry(action))
 
-    def _append_to_registry(self, action: SignedAction) -> Receipt:
-        if (receipt := self.receipt_of(action)) is not None:
-            return receipt
+    def _append_to_registry(self, action: SignedAction) -> RecordedRow:
+        if (row := self.receipt_of(action)) is not None:
+            return row
         registry = self.registry()
         self.check_understood()
         at = self.rows.next_time(ask=True)
@@ -371,29 +347,28 @@ class Ledger(Application[UUID]):
                 _may_sign(action, judging, moment) and _is_allowed(registry, action, moment)
             )
 
-        row = self._commit(event, registry, holds_at)
+        row, _ = self._commit(event, registry, holds_at)
         self.registry()  # so that the next append knows it
-        return row if isinstance(row, Receipt) else Receipt.of(row)
+        return row
 
     def root_at(self, size: int) -> bytes | None:
         """Return the root of the first ``size`` events; ``None`` if there are fewer."""
         tree = self.tree()
         return tree.root(size) if size <= tree.size else None
 
-    def receipt_of(self, action: SignedAction) -> Receipt | None:
-        """Return the receipt of an action that was recorded before; ``None`` if it was not.
+    def receipt_of(self, action: SignedAction) -> RecordedRow | None:
+        """Return the row of an action that was recorded before; ``None`` if it was not.
 
         Raises ``Refusal`` (``action-id-reused``) if another content is recorded under the action's
         id.
         """
         row = self.rows.find_action(action.id)
-        return None if row is None else self._receipt(row, action)
+        if row is not None:
+            self._check_same(row, action)
+        return row
 
-    def _receipt(self, row: RecordedRow, action: SignedAction) -> Receipt:
-        """Return the receipt for the recorded row that has the action's id.
-
-        Raises as :meth:`receipt_of` does.
-        """
+    def _check_same(self, row: RecordedRow, action: SignedAction) -> None:
+        """Check that a row with an action's id has the action. Raises as ``receipt_of`` does."""
         recorded = self.mapper.to_domain_event(_stored(row))
         if cast("ActionRecorded", recorded).action.sd_jwt != action.sd_jwt:
             raise Refusal(
@@ -402,7 +377,6 @@ class Ledger(Application[UUID]):
                 "Another content is recorded under this action id; use a new id.",
                 "jti",
             )
-        return Receipt.of(row)
 
     @property
     def known_registry(self) -> Registry | None:
@@ -434,7 +408,7 @@ class Ledger(Application[UUID]):
                 continue  # no event of that size has the id
             try:
                 if row is not None:
-                    self._receipt(row, action)
+                    self._check_same(row, action)
                     return None
                 if case_id is None:
                     decide_on_protocol(action, registry, at, among_first(size, self.root_at))
@@ -480,8 +454,8 @@ class Ledger(Application[UUID]):
         registry: Registry | None,
         holds_at: Callable[[datetime], bool],
         since: float | None = None,
-    ) -> RecordedRow | Receipt:
-        """Record the event and return its row, or the receipt of the same action recorded before.
+    ) -> tuple[RecordedRow, bool]:
+        """Record the event and return its row, and whether it was recorded just now.
 
         ``holds_at`` says whether the decision is the same by the time that will be stored.
         """
@@ -489,14 +463,14 @@ class Ledger(Application[UUID]):
         guard = Guard(registry.ledger_id, registry.version) if registry else None
         try:
             rows: Placed = self.rows.append((stored,), guard, holds_at, since)
-            return rows[0]
+            return rows[0], True
         except (RegistryMovedError, TimeMovedError):
             self.registry()
             self.rows.next_time(ask=True)
             raise
         except IntegrityError:
-            if (receipt := self.receipt_of(event.action)) is not None:
-                return receipt
+            if (row := self.receipt_of(event.action)) is not None:
+                return row, False
             raise stale(None) from None
 
     def _events(self, originator_id: UUID, gt: int = 0) -> list[ActionRecorded]:

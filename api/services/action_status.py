@@ -5,7 +5,6 @@ from uuid import UUID
 from api.client.schemas import Outcome
 from api.client.schemas.problem import ProblemDetails
 from api.services.receipts import receipt_document
-from ledger import application
 from ledger.application import Ledger
 from ledger.procedure.protocol import COORDINATOR, Agency
 from ledger.replication.outbox import Outbox, Outgoing
@@ -50,7 +49,7 @@ class Outcomes:
             state=OutboxState.RECORDED,
             received_at=row.recorded_at,
             decided_at=row.recorded_at,
-            receipt=receipt_document(application.Receipt.of(row)),
+            receipt=receipt_document(row),
         )
 
 

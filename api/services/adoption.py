@@ -7,10 +7,11 @@ from joserfc.jwk import OKPKey
 
 from api.runtime.node_database import NodeDatabase
 from api.runtime.schema import migrate_all
-from ledger.application import Ledger, Receipt, environment
+from ledger.application import Ledger, environment
 from ledger.procedure.protocol import COORDINATOR, Protocol
 from ledger.signing import signed_action
 from ledger.signing.key_possession import grant_of
+from ledger.store.event_rows import RecordedRow
 from ledger.vocabulary.registration import KeyRequest, ProtocolAdopted
 
 
@@ -21,7 +22,7 @@ def adopt_protocol(
     private: OKPKey,
     requests: Iterable[KeyRequest],
     years: int,
-) -> Receipt:
+) -> RecordedRow:
     """Record the adoption, signed by the coordinator ``signer``, as the first event.
 
     ``requests`` are the coordinators' keys, the signer's own among them. Raises ``ValueError``

@@ -38,7 +38,6 @@ from api.services.action_status import Outcomes
 from api.services.decisions import SignedDecisions
 from api.services.personal_data_access import write_down_refused
 from api.services.receipts import receipt_document
-from ledger import application
 from ledger.application import Ledger, deciding_again
 from ledger.procedure.deciding import check_case
 from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
@@ -50,6 +49,7 @@ from ledger.signing import signed_action
 from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction
 from ledger.store.database import ReconnectedError
+from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
 from ledger.system.retrying import AT_ONCE, retrying
 from ledger.system.telemetry import span
@@ -131,7 +131,7 @@ class DirectAppend:
         disclosures: Sequence[Disclosure],
         case_id: UUID,
         case_version: int,
-    ) -> application.Receipt:
+    ) -> RecordedRow:
         """Deposit, decide and record: steps 4 to 6.
 
         The disclosures come first. The event is committed after them, to the same database's log,
@@ -147,7 +147,7 @@ class DirectAppend:
                 return receipt
             raise
 
-        def decided_and_recorded() -> tuple[application.Receipt, bool]:
+        def decided_and_recorded() -> tuple[RecordedRow, bool]:
             with span("ledger.record", {"kind": action.kind}):
                 return deciding_again(
                     lambda: self._ledger.record(

@@ -3,10 +3,10 @@
 import base64
 
 from api.client.schemas import Receipt
-from ledger import application
+from ledger.store.event_rows import RecordedRow
 
 
-def receipt_document(receipt: application.Receipt) -> Receipt:
+def receipt_document(receipt: RecordedRow) -> Receipt:
     """Return the document of a recorded action's receipt."""
     return Receipt(
         action_id=receipt.action_id,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from ledger.application import Ledger, Receipt
+from ledger.application import Ledger
 from ledger.log.note import VerifierKey
 from ledger.log.policy import Policy, PolicyError
 from ledger.procedure import registry as registries
@@ -11,6 +11,7 @@ from ledger.procedure.registry import AgreedPolicy, Registry
 from ledger.refusals import Ground, Refusal
 from ledger.signing import signed_action
 from ledger.signing.signed_action import SignedAction
+from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
 from ledger.verification.policy_history import PolicyHistory
 
@@ -20,7 +21,7 @@ ABOUT_ABSENCE = frozenset({"absence_announced", "presence_declared"})
 
 def take_over(
     ledger: Ledger, decisions: Sequence[str], own_keys: Sequence[VerifierKey]
-) -> list[Receipt]:
+) -> list[RecordedRow]:
     """Record the parties' decision as the next events of this copy, which then goes on.
 
     ``decisions`` are the coordinators' signed adoptions of one policy; it must name one of

@@ -73,7 +73,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRow:
-    """One row of the events table."""
+    """One row of the events table: the receipt that an action is recorded durably."""
 
     position: int
     originator_id: UUID
@@ -83,6 +83,16 @@ class RecordedRow:
     action_id: UUID
     recorded_at: datetime
     leaf_hash: bytes
+
+    @property
+    def case_id(self) -> UUID:
+        """Return the id of the event's case, or of the ledger for an act on the protocol."""
+        return self.originator_id
+
+    @property
+    def case_version(self) -> int:
+        """Return the version that the case has with this event."""
+        return self.version
 
     @classmethod
     def of(cls, row: DictRow) -> Self:

@@ -14,13 +14,13 @@ import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError
 
-from ledger.application import Ledger, Receipt, environment
+from ledger.application import Ledger, environment
 from ledger.events.event_mapper import UnsealedEvent
 from ledger.log.merkle import Frontier
 from ledger.refusals import Ground, Refusal
 from ledger.signing import keys, signed_action
 from ledger.signing.signed_action import SignedAction
-from ledger.store.event_rows import Guard
+from ledger.store.event_rows import Guard, RecordedRow
 from ledger.store.group_commit import GroupCommit
 from ledger.store.recorder import (
     AppendRequest,
@@ -51,7 +51,7 @@ def unsealed(action: SignedAction, version: int) -> UnsealedEvent:
     return UnsealedEvent(action.case_id, version, action.kind, action.sd_jwt.encode(), action.id)
 
 
-def recorded(ledger: Ledger, action: SignedAction) -> Receipt:
+def recorded(ledger: Ledger, action: SignedAction) -> RecordedRow:
     assert action.case_id is not None
     return ledger.append(action, action.case_id, 0)
 
@@ -74,11 +74,11 @@ def held(database: str) -> Iterator[Callable[[], None]]:
 
 
 def together(
-    ledger: Ledger, let_go: Callable[[], None], calls: Sequence[Callable[[], Receipt]]
-) -> list[Receipt | Exception]:
+    ledger: Ledger, let_go: Callable[[], None], calls: Sequence[Callable[[], RecordedRow]]
+) -> list[RecordedRow | Exception]:
     """What came of calls that all wait for the head at once, in the order they came."""
     calling: list[threading.Thread] = []
-    results: list[Receipt | Exception] = [ValueError("no outcome")] * len(calls)
+    results: list[RecordedRow | Exception] = [ValueError("no outcome")] * len(calls)
 
     def run(place: int) -> None:
         try:
@@ -164,7 +164,7 @@ def test_appends_share_transactions(ledger: Ledger, agencies: Agencies) -> None:
     for action, receipt in zip(actions, receipts, strict=True):
         row = ledger.rows.find_action(action.id)
         assert row is not None
-        assert Receipt.of(row) == receipt
+        assert row == receipt
     check_whole(ledger)
 
 
@@ -182,7 +182,7 @@ def test_a_refusal_in_a_group_harms_no_neighbour(
         [partial(recorded, ledger, action) for action in sent],
     )
     assert [type(outcome) for outcome in outcomes] == [
-        Receipt, Receipt, Receipt, Receipt, Refusal, Receipt, Receipt,
+        RecordedRow, RecordedRow, RecordedRow, RecordedRow, Refusal, RecordedRow, RecordedRow,
     ]  # fmt: skip
     assert outcomes[1] == outcomes[3]
     refused = outcomes[4]
@@ -226,8 +226,8 @@ def test_a_key_revoked_in_the_same_group_does_not_sign_what_comes_after(
             lambda: ledger.append(after, later, 0),
         ],
     )
-    assert isinstance(outcomes[0], Receipt)
-    assert isinstance(outcomes[1], Receipt)
+    assert isinstance(outcomes[0], RecordedRow)
+    assert isinstance(outcomes[1], RecordedRow)
     refused = outcomes[2]
     assert isinstance(refused, Refusal)
     assert refused.rule == "revoked-key"
@@ -273,7 +273,7 @@ def test_processes_append_at_once_in_one_order(
         nodes = [ledger, *(stack.enter_context(Ledger(environment(database))) for _ in range(2))]
         actions = [opened(agencies, uuid4()) for _ in range(150)]
 
-        def record(place: int) -> Receipt:
+        def record(place: int) -> RecordedRow:
             action = actions[place]
             assert action.case_id is not None
             return nodes[place % len(nodes)].append(action, action.case_id, 0)

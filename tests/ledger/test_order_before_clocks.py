@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from ledger.application import Ledger, Receipt, environment
+from ledger.application import Ledger, environment
 from ledger.events import event_bytes
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import leaf_hash
@@ -80,7 +80,7 @@ class Book:
         self.ledger.append(signed, case_id, known.version if known else 0)
         return signed
 
-    def decide(self, agency: str, action: Action) -> Receipt:
+    def decide(self, agency: str, action: Action) -> RecordedRow:
         return self.ledger.append_to_registry(
             signed_action.read(self.agencies.sign(agency, action, None))
         )
@@ -90,7 +90,7 @@ class Book:
         self.act(agency, opening(("XK", "ME"), **more), case_id)
         return case_id
 
-    def revoke(self, agency: str, by: str = "xk-nac") -> Receipt:
+    def revoke(self, agency: str, by: str = "xk-nac") -> RecordedRow:
         kid = keys.key_id(self.agencies.keys[agency])
         return self.decide(by, KeyRevoked(acted_at=PAST, key_id=kid))
 

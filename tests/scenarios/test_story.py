@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.demo.story import FORBIDDEN, STORY, Forbidden, Step
-from ledger.application import Ledger, Receipt
+from ledger.application import Ledger
 from ledger.procedure.case_state import CaseState
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
+from ledger.store.event_rows import RecordedRow
 from ledger.vocabulary.action import Action
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.picklists import CaseStatus, Priority, TraffickingStatus
@@ -28,7 +29,7 @@ class Play:
     cases: dict[str, UUID] = field(default_factory=lambda: {"A": uuid4(), "B": uuid4()})
     ids: dict[str, UUID] = field(default_factory=dict)
 
-    def attempt(self, step: Step | Forbidden) -> Receipt:
+    def attempt(self, step: Step | Forbidden) -> RecordedRow:
         case_id = self.cases[step.case]
         case = self.ledger.case(case_id)
         signed = self.agencies.sign(step.agency, step.action(self.ids), case_id)

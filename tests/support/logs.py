@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.application import Ledger, Receipt
+from ledger.application import Ledger
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note, SignatureType, SignerKey
 from ledger.log.policy import Policy, TrustedWitness
@@ -15,6 +15,7 @@ from ledger.publication.publisher import Publication, published, signed_after
 from ledger.publication.witness import Witness
 from ledger.signing import keys, signed_action
 from ledger.store.database import Database
+from ledger.store.event_rows import RecordedRow
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import KeyRegistered, LogPolicyAdopted, NamedCheckpoint
 from tests.support.actions import START, opening
@@ -99,7 +100,7 @@ class Log:
             signed_action.read(self.agencies.sign(agency, act, None))
         ).position
 
-    def record(self, agency: str, action: Action) -> Receipt:
+    def record(self, agency: str, action: Action) -> RecordedRow:
         """Record an act on the protocol."""
         signed = signed_action.read(self.agencies.sign(agency, action, None))
         return self.ledger.append_to_registry(signed)

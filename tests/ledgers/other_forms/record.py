@@ -15,8 +15,9 @@ import psycopg
 import pytest
 from joserfc.jwk import OKPKey
 
-from ledger.application import Ledger, Receipt, environment
+from ledger.application import Ledger, environment
 from ledger.signing import keys, sd_jwt, signed_action
+from ledger.store.event_rows import RecordedRow
 from ledger.vocabulary import Action
 from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.picklists import (
@@ -64,7 +65,7 @@ def test_record(database: str, agencies: Agencies) -> None:
 
         def take(
             agency: str, action: Action, case_id, version: int, change: Callable[[Claims], Claims]
-        ) -> Receipt:
+        ) -> RecordedRow:
             sd = agencies.sign(agency, action, case_id)
             text = signed_again(agencies, agency, sd, change(dict(sd.payload)))
             return ledger.append(signed_action.read(signed_action.parse(text)), case_id, version)
