@@ -78,7 +78,7 @@ def server() -> Iterator[str]:
 
 
 def _in_memory() -> Path | None:
-    """Where files are made in no time, if there is such a place, and room for databases."""
+    """Return a directory in memory with room for databases, if there is one."""
     if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK):
         return None
     return _MEMORY if shutil.disk_usage(_MEMORY).free > _ROOM else None

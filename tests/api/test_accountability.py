@@ -1,4 +1,4 @@
-"""Who owes whom what, over HTTP: what each coordinator sees, and that nobody else does."""
+"""Obligations over HTTP: each coordinator's answer, and the refusal for everybody else."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

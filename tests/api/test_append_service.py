@@ -39,7 +39,7 @@ class Place:
         return self.append_service.on_case(sender, sent, case_id, 0).position
 
     def crash(self) -> None:
-        """What did not wait for the disk is gone, and so is every connection."""
+        """Lose all commits that did not wait for the disk, and every connection."""
         with psycopg.connect(self.database, autocommit=True) as connection:
             connection.execute("DELETE FROM vault_xk.disclosures WHERE case_id = ANY(%s)",
                                (list(self.unrecorded(connection)),))  # fmt: skip

@@ -1,4 +1,4 @@
-"""Who is away, as `/ready` says it; a node's own presence; and what a party misses."""
+"""Absent parties in `/ready`, a node's own presence, and the report on an absence."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -62,7 +62,7 @@ class World:
         return START + timedelta(seconds=self.passed)
 
     def look(self, after: float = 2.0) -> str | None:
-        """What the node says of its clock at its next look; ``None`` where all is well."""
+        """Return the node's trouble of its clock at the next look; ``None`` if all is well."""
         self.passed += after
         found = self.watch.check()
         assert {t.rule for t in found} <= {RULE}

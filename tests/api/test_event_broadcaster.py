@@ -125,7 +125,7 @@ def following(server: Server, agencies: list[str], after: int) -> Iterator[Follo
 
 @contextmanager
 def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
-    """How often the feed reads events and who sees them, and how often a follower reads a page."""
+    """Count the feed's readings of events and of rights, and each follower's readings of pages."""
     counted: Counter[str] = Counter()
     readers = ((EventBroadcaster, "_rows"), (ViewReader, "viewers_of"), (routes, "_page"))
     with monkeypatch.context() as patched:
@@ -143,7 +143,7 @@ def counting(counted: Counter[str], name: str, whole: Callable[..., Any]) -> Cal
 
 
 def transactions(database: str) -> int:
-    """How many transactions the database has seen: each of our reads is one."""
+    """Return the number of transactions of the database: each of our readings is one."""
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("SELECT pg_stat_force_next_flush()")
         row = connection.execute(
@@ -279,7 +279,7 @@ def frames(positions: range, length: int = 10) -> list[EventFrame]:
 
 
 def read(tail: EventBuffer, position: int) -> list[int]:
-    """All that a follower takes from a tail."""
+    """Return all events that a follower gets from a tail."""
     taken: list[int] = []
     while True:
         content, position = tail.after(position)

@@ -254,7 +254,7 @@ def test_an_older_database_under_a_running_node_is_named_and_decided_on(
 
 
 def refusal(police: LedgerClient, signed: object, case_id: object, version: int) -> tuple[int, str]:
-    """What is answered, once the database answers again."""
+    """Return the refusal, once the database answers again."""
 
     def refused() -> tuple[int, str] | None:
         try:

@@ -1,4 +1,4 @@
-"""What every resource does with HEAD, conditional requests, unknown parameters, and request ids."""
+"""HEAD, conditional requests, unknown parameters and request ids at every resource."""
 
 import json
 import re

@@ -32,7 +32,7 @@ def earlier(server: str, migrated: str) -> Iterator[Server]:
 
 
 def sheltered(server: Server, case: UUID) -> str:
-    """Where a person stays, as a program of that time signed it: in the clear."""
+    """Return an action on a person's shelter as an earlier program signed it: in the clear."""
     signed = server.agencies.sign("xk-csw-peja", opening(), case)
     act = {"acted_at": "2026-01-06T08:00:00Z", **PLACED, "_sd": [decoy_digest(), decoy_digest()]}
     payload = {**signed.payload, "jti": str(uuid4()), "kind": "sheltered", "act": act}

@@ -1,4 +1,4 @@
-"""Whether a country's node holds the ledger node to be there, by the answers to what it sent."""
+"""A country's node tells from the answers to its actions whether the ledger node is away."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What travels between countries' nodes arrives, or is known not to have, and is sent again."""
+"""Parcels between countries' nodes arrive, or are known as lost and sent again."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -231,7 +231,7 @@ class World:
             return {row[0] for row in rows}
 
     def is_there_once(self, action: UUID) -> bool:
-        """Whether Montenegro's vault has an action's fields, each one time."""
+        """Return whether Montenegro's vault has each field of an action exactly once."""
         with psycopg.connect(self.conninfo) as connection:
             row = connection.execute(
                 "SELECT count(*), count(DISTINCT digest) FROM vault_me.disclosures"
@@ -264,7 +264,7 @@ class World:
         return {one.parcel.id for one in self.mailbox.waiting("ME", 100).parcels}
 
     def outcome(self, parcel: Parcel) -> tuple[ParcelOutcome, str | None]:
-        """What Montenegro's node signed on a parcel."""
+        """Return the outcome that Montenegro's node signed for a parcel."""
         (left,) = [
             one for one in self.mailbox.outcomes(parcel.sender, 1000) if one.parcel_id == parcel.id
         ]

@@ -346,7 +346,7 @@ def test_whereabouts_leave_the_country_on_a_basis_of_their_own(child: Child) -> 
 
 
 def test_a_release_dated_back_stands_on_nothing_that_is_over(child: Child) -> None:
-    """When it was done is the agency's word; that a basis is over is not."""
+    """The agency states the time of an act, and a legal basis that ended stays ended."""
     (name,) = child.read("xk-dhtqnj", FieldGroup.IDENTITY).fields
     child.consent(FieldGroup.IDENTITY)
     expired = ConsentGiven(
@@ -642,7 +642,7 @@ def test_an_access_log_that_was_fixed_cannot_be_written_anew(
 
 
 def anchor(ledger: Ledger, vaults: Vaults, server: Server) -> int:
-    """What the node does once an hour."""
+    """Anchor the access log, as the node does once an hour."""
 
     class Direct(AppendService):
         def of_node(

@@ -1,4 +1,4 @@
-"""How often one may ask is counted from the first time on, and forgotten after a minute."""
+"""Requests are counted from the first one on, and forgotten after a minute."""
 
 import time
 

@@ -96,7 +96,7 @@ class There:
         return "\n".join(line for line in done.stdout.splitlines() if not _LOGGED.match(line))
 
     def page(self, agency: str, path: str, form: dict[str, str] | None = None) -> str:
-        """What a person of the agency sees in a browser, in English."""
+        """Return a page as a person of the agency sees it in a browser, in English."""
         with signed_in(self.server, agency) as browser:
             browser.headers["Accept-Language"] = "en"
             shown = (

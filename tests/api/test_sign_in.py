@@ -447,7 +447,7 @@ def test_without_a_second_factor_nobody_is_signed_in(
 
 
 def set_out(browser: httpx.Client) -> tuple[str, dict[str, str]]:
-    """Where the provider sends the browser back to, and its parameters, not gone to yet."""
+    """Return the address and parameters with which the provider sends the browser back."""
     to = browser.get("/auth/login", follow_redirects=False).headers["location"]
     back = httpx.get(to).headers["location"]
     return back, {k: v[0] for k, v in parse_qs(urlsplit(back).query).items()}

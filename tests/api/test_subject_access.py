@@ -1,4 +1,4 @@
-"""All that is held on one person, as JSON and as a PDF, in three languages."""
+"""A person's file, as JSON and as a PDF, in three languages."""
 
 import json
 import re
@@ -390,7 +390,7 @@ def test_long_texts_and_long_trails_go_on_over_pages() -> None:
 
 
 def widths_beyond_the_margin(content: bytes) -> list[float]:
-    """Where text begins to the right of the margin. A line that cannot break ends there."""
+    """Return the widths of texts beyond the right margin. A line that cannot break ends there."""
     found: list[float] = []
 
     def visit(text: str, _: Any, tm: list[float], __: Any, size: float) -> None:

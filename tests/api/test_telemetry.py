@@ -34,7 +34,7 @@ NAME = "zq0123456789abcdef"
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    """What is traced meanwhile; no provider of the process is touched."""
+    """Collect the spans of the block. No provider of the process is touched."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("test"))

@@ -152,7 +152,7 @@ class Target:
 
 
 def drain(connection: socket.socket, rest: float) -> bytes:
-    """What comes until the connection is closed, or nothing came for ``rest`` seconds."""
+    """Read until the connection is closed, or until nothing came for ``rest`` seconds."""
     said = b""
     try:
         while chunk := connection.recv(65536):

@@ -256,7 +256,7 @@ def test_a_registered_key_under_a_second_name(target: Target) -> None:
 
 
 def registration(target: Target, x: str) -> SdJwt:
-    """Who asks for this has no private half, and so a proof by another key."""
+    """Return a registration by a caller without the private key: its proof is by another key."""
     grant = target.server.agencies.grant("xk-border")
     grant = grant.model_copy(update={"key": PublicKey(x=x)})
     return target.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None)

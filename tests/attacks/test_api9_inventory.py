@@ -22,7 +22,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
 def routes() -> Iterator[BaseRoute]:
-    """Those of the application itself, and of every file of routes."""
+    """Return the routes of the application and of every file of routes."""
     yield from create_app(Settings(), "").routes
     for module in pkgutil.iter_modules(api.http.routes.__path__, "api.http.routes."):
         yield from importlib.import_module(module.name).router.routes

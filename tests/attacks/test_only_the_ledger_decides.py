@@ -69,7 +69,7 @@ class Between:
         return self.country.client(POLICE, **options)
 
     def held(self, action_id: UUID) -> int:
-        """How many disclosures of an action the country's vault has."""
+        """Return the number of an action's disclosures in the country's vault."""
         with psycopg.connect(self.country_database) as connection:
             row = connection.execute(
                 "SELECT count(*) FROM vault_xk.disclosures WHERE action_id = %s", (action_id,)
@@ -131,7 +131,7 @@ def between(server: str, begun: str, migrated: str, agencies: Agencies) -> Itera
 
 @pytest.fixture(autouse=True)
 def honest_again(between: Between, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What is sent again goes soon, and each test begins and ends with a proxy that hands on."""
+    """Repeat requests soon, and begin and end each test with a proxy that changes nothing."""
     monkeypatch.setattr(outbox_relay, "_LATER_SECONDS", (0.0,))
     monkeypatch.setattr(outbox_relay, "_AGAIN_AFTER", timedelta(seconds=0.5))
     between.proxy.seen.clear()

@@ -57,7 +57,7 @@ def registered(target: Target, key: OKPKey, agency: str = OVERSEER) -> KeyRegist
 
 
 def reads(target: Target, key: OKPKey, agency: str = OVERSEER) -> tuple[int, str | None]:
-    """What a request that is signed with the key is answered."""
+    """Return the answer to a request that is signed with the key."""
     token = make_assertion(agency, key, "case-ledger")
     answer = target.ask("/v1/cases", token=token)
     return answer.status_code, answer.json().get("rule")

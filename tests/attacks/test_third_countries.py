@@ -1,4 +1,4 @@
-"""What a country outside a case learns of where a person is, and of where the person goes."""
+"""A country outside a case does not learn a person's place or destination."""
 
 import json
 from collections.abc import Iterator
@@ -112,7 +112,7 @@ def returned(target: Target) -> tuple[UUID, int]:
 
 
 def in_clear(target: Target, agency: str, after: int) -> str:
-    """All that the events after a position say, each decoded."""
+    """Return the decoded contents of the events after a position."""
     events = target.ask(f"/v1/events?after={after}&limit=500", agency).json()["events"]
     assert len(events) > 10, "the agency follows every event"
     told = [parse(event_bytes.unseal(event["entry"].encode())[0]) for event in events]
@@ -150,7 +150,7 @@ def test_no_answer_tells_it_either(
 
 
 def test_the_countries_of_the_case_read_it(target: Target, returned: tuple[UUID, int]) -> None:
-    """What others must not read is not lost: each country sees what its own agencies disclosed."""
+    """Hidden fields are not lost: each country reads its own agencies' fields."""
     case, _ = returned
     ours = target.ask(f"/v1/cases/{case}", "xk-nac").text
     theirs = target.ask(f"/v1/cases/{case}", "me-nac").text

@@ -155,7 +155,7 @@ def assess(page: Page, threats: str) -> None:
 
 
 def kept(page: Page) -> list[str]:
-    """What the browser's database has of drafts, as text, whatever is in it."""
+    """Return the drafts in the browser's database as text."""
     found: list[str] = page.evaluate(
         """async () => {
             const database = await new Promise((resolve) => {

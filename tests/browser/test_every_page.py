@@ -1,4 +1,4 @@
-"""What holds of every page: narrow screens, paper, and other languages."""
+"""Every page on narrow screens, on paper, and in other languages."""
 
 import re
 from collections.abc import Callable

@@ -165,7 +165,7 @@ def test_two_coordinators_go_through_a_sitting(
 
 
 def kinds(node: Server, case: UUID) -> list[tuple[str, str]]:
-    """What was recorded of a case since the test opened it, each with a valid signature."""
+    """Return the kinds recorded of a case since the test opened it, each with a valid signature."""
     with node.client(KOSOVO) as client:
         trail = list(client.trail(case))
         assert {entry.signature.value for entry in trail} == {"valid"}
@@ -173,7 +173,7 @@ def kinds(node: Server, case: UUID) -> list[tuple[str, str]]:
 
 
 def kept(page: Page) -> str:
-    """All that the browser keeps outside of its memory, as text."""
+    """Return all that the browser stores on disk, as text."""
     found: str = page.evaluate(
         """async () => {
             const database = await new Promise((resolve) => {
@@ -216,7 +216,7 @@ def test_who_was_present_at_an_earlier_sitting_is_forgotten(
 
 
 def settled(page: Page) -> None:
-    """What would be filled in is by then."""
+    """Wait until the form has its values."""
     expect(form(page, "meeting_held")("act")).to_be_visible()
     page.wait_for_timeout(300)
 

@@ -93,7 +93,7 @@ class Written:
 
 
 class Rows:
-    """What an export reads of a ledger, for entries of any kind."""
+    """The rows of a ledger that an export reads, for entries of any kind."""
 
     def __init__(self, entries: Sequence[bytes]) -> None:
         self.entries = entries

@@ -1,4 +1,4 @@
-"""What is released, as another implementation verifies it: npm's ``@sd-jwt/core``."""
+"""Another implementation verifies released fields: npm's ``@sd-jwt/core``."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def verified(
     program: Path, presentation: str, key: Any, required: Sequence[str] = (FIRST_NAME,)
 ) -> dict[str, Any] | None:
-    """What the other implementation makes of it; ``None`` where it refuses.
+    """Return the claims that the other implementation verifies; ``None`` if it refuses.
 
     A disclosure that no digest covers is no claim to it: it refuses what lacks a required one.
     """
@@ -69,7 +69,7 @@ def verified(
 
 
 def released(database: str, agencies: Agencies) -> ReadingResult:
-    """What Montenegro's police reads of what Kosovo's police released to it."""
+    """Return the fields that Kosovo's police released, as Montenegro's police reads them."""
     case_id = uuid4()
     with serving(database, agencies) as server:
         register_country_keys(server)

@@ -241,7 +241,7 @@ class Campaign:
         return what and f"{what}: {_told(attempt)}"
 
     def undecided(self, positions: Mapping[UUID, int]) -> list[str]:
-        """What the outbox of a country's node says of an action that is not so."""
+        """Return the outbox's rows of a country's node that contradict the ledger."""
         return [
             f"{self._describe(action)} is {state} in the outbox of {party}"
             for party, machine in self.nodes.countries.items()
@@ -250,7 +250,7 @@ class Campaign:
         ]
 
     def differences(self) -> list[str]:
-        """What is not the same on all nodes, and what has no outcome."""
+        """Return the differences between the nodes, and the actions without an outcome."""
         found = [
             f"{waiting} actions wait in the outbox of {party}"
             for party, machine in self.nodes.countries.items()
@@ -264,7 +264,7 @@ class Campaign:
         return found
 
     def missing(self, positions: Mapping[UUID, int]) -> list[str]:
-        """What vaults must hold and do not."""
+        """Return the fields that vaults must hold and lack."""
         return [
             f"{party} lacks {digest} of {self._describe(action)} from {sender or 'itself'}"
             for party, machine in self.nodes.countries.items()
@@ -274,7 +274,7 @@ class Campaign:
         ]
 
     def surplus(self, positions: Mapping[UUID, int]) -> list[str]:
-        """What vaults hold of recorded actions and may not. The sweep removes what is of others."""
+        """Return the fields of recorded actions that vaults hold and may not hold."""
         return [
             f"{party} holds {digest} of {self._describe(action)} from {sender or 'itself'}"
             for party, machine in self.nodes.countries.items()

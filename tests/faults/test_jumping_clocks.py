@@ -57,7 +57,7 @@ FAR = [
 
 @dataclass
 class Story:
-    """What agencies do, and what became of it. Their own clocks are right."""
+    """The acts of agencies, and the outcome of each. The agencies' own clocks are right."""
 
     url: str
     agencies: Agencies
@@ -124,7 +124,7 @@ class Story:
         self.revoked[keys.key_id(key)] = self.spare.pop()
 
     def try_revoked(self) -> None:
-        """What a revoked key signed is never recorded, whoever sends it and whatever clocks say."""
+        """Check that an act of a revoked key is never recorded, by any sender and at any clock."""
         for key in self.random.sample(list(self.revoked.values()), min(1, len(self.revoked))):
             case_id = uuid4()
             signed = signed_action.sign(
@@ -169,7 +169,7 @@ class World:
         self.api.wait_until_alive()
 
     def wait_until_ready(self) -> float:
-        """How many seconds it takes until the node is ready, and takes an action."""
+        """Return the seconds until the node is ready and records an action."""
         began = time.monotonic()
         until(
             lambda: httpx.get(f"{self.api.url}/ready").is_success and self.records(),

@@ -70,7 +70,7 @@ class Place:
         return tokens
 
     def wait_until_it_answers(self, node: int = 0, seconds: float = 30) -> float:
-        """How long it took until an assertion of now was accepted again."""
+        """Return the seconds until a new assertion was accepted again."""
         began = time.monotonic()
         until(lambda: self.ask(self.token(), node) == (200, None), seconds=seconds)
         return time.monotonic() - began
@@ -160,7 +160,7 @@ def test_a_used_assertion_is_refused_after(place: Place, crash: Callable[[Place]
 
 
 def test_after_a_crash_all_who_keep_time_get_in_soon(place: Place) -> None:
-    """How long it takes depends on the clock that was most ahead, and on nothing else."""
+    """The wait depends on the clock that was most ahead, and on nothing else."""
     place.use(2)  # the last by a clock that is two seconds ahead
     kill_postgresql(place.directory)
     place.ask(place.token())  # finds it

@@ -79,7 +79,7 @@ class World:
         return found
 
     def missing(self, party: str) -> list[dict[str, Any]]:
-        """What the command says."""
+        """Return the output of the command on missing parts."""
         ((vault,)) = self.machines[party].json("node", "missing", party.upper())
         found: list[dict[str, Any]] = vault["missing"]
         return found
@@ -219,7 +219,7 @@ if not CHOSEN:
 
 
 def test_the_senders_node(world: World) -> None:
-    """What was released comes back from Montenegro; the rest is lost, and named."""
+    """Released fields come back from Montenegro; the other fields are lost, and named."""
     kosovo = world.machines["xk"]
     case_id, opened, _ = world.tell()
     held = {"first_name", "second_name", "ground", "indicators", "indicators_note"}

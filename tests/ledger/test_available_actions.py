@@ -1,4 +1,4 @@
-"""What is offered is what the rules accept: the dry decision against the real one."""
+"""The dry decision offers exactly the actions that the rules accept."""
 
 from datetime import UTC, datetime
 from typing import Any

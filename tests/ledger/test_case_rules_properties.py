@@ -47,7 +47,7 @@ class Walk:
         self.now = START
 
     def draw(self, data: st.DataObject) -> tuple[str, Action]:
-        """What an agency proposes next, most often at the time that it acts."""
+        """Draw the next act that an agency proposes, most often at the time that it acts."""
         self.now += timedelta(hours=1)
         ago = data.draw(st.sampled_from((0,) * 9 + (1, 30, -1)), label="hours ago")
         known = [recorded.action.id for recorded in self.events]
@@ -63,7 +63,7 @@ class Walk:
         return data.draw(drawn, label="proposal")
 
     def propose(self, agency: str, action: Action) -> bool:
-        """Whether the action is accepted. Any exception but a refusal is an error."""
+        """Return whether the action is accepted. Any exception but a refusal is an error."""
         signed = sign(agency, action, self.case_id)
         try:
             accepted = decide(self.case, signed, self.case_id, PROTOCOL, self.now)
@@ -75,7 +75,7 @@ class Walk:
         return True
 
     def check_procedure(self, accepted: SignedAction) -> None:
-        """What must hold of an accepted action, by what was recorded before it."""
+        """Check an accepted action against the acts recorded before it."""
         if self.is_closed():
             assert PROTOCOL.actions[accepted.kind].on_closed_case
         if accepted.kind == "erasure_approved":

@@ -1,4 +1,4 @@
-"""How much time has passed is counted from what witnesses cosigned, not from a clock that jumps."""
+"""Elapsed time is counted from cosignatures of witnesses, not from a clock that jumps."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -133,7 +133,7 @@ def test_without_witnesses_no_time_passes() -> None:
 
 @pytest.mark.parametrize("jumped", [[], [START + YEAR], [START + YEAR, START]])
 def test_a_period_must_have_been_over_for_the_days_of_grace(jumped: list[datetime]) -> None:
-    """Where the rules know no announcement."""
+    """The rules here have no announcement."""
     over = START + 10 * DAY
     assert not seen([START, *jumped]).have_been_after(over, GRACE)
     assert not seen([*daily(38), *jumped]).have_been_after(over, GRACE)

@@ -1,4 +1,4 @@
-"""What another country's node causes here within a day is bounded, and nothing of it is lost."""
+"""Rows caused by another country's node within a day are bounded, and nothing is lost."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

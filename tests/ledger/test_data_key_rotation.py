@@ -94,7 +94,7 @@ class World:
         return replace_data_keys(self.database, "XK", self.keys(), **options)
 
     def findings(self, but: UUID | None = None) -> list[str]:
-        """What the vault's check finds of every case ``but`` one. The ledger is not asked."""
+        """Return the vault check's findings of every case ``but`` one. The ledger is not asked."""
         protocol = self.agencies.protocol
         check = VaultCheck(self.pool, "XK", self.keys(), _NoLedger())
         found = check.findings(protocol, protocol)

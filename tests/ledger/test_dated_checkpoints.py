@@ -1,4 +1,4 @@
-"""What is kept of published checkpoints for their times."""
+"""The published checkpoints that are kept for their times."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -31,7 +31,7 @@ def note(**times: datetime) -> Note:
 
 
 def test_one_witness_does_not_fill_the_table(ledger: Ledger, database: str) -> None:  # noqa: ARG001
-    """What is read reaches back for the days of grace, whatever one witness does with its clock."""
+    """The rows reach back for the days of grace, whatever one witness does with its clock."""
     with Database(database) as pool, pool.connection() as connection:
 
         def keep(**times: datetime) -> bool:

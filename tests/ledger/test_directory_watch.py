@@ -1,4 +1,4 @@
-"""What was read from a directory is read again after a change, and no more often."""
+"""A directory is read again after a change, and no more often."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is read back of an event is what was signed, and a case's history never changes."""
+"""An event reads back as it was signed, and a case's history never changes."""
 
 from datetime import UTC, datetime
 from random import Random

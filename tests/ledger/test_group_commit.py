@@ -76,7 +76,7 @@ def held(database: str) -> Iterator[Callable[[], None]]:
 def together(
     ledger: Ledger, let_go: Callable[[], None], calls: Sequence[Callable[[], RecordedRow]]
 ) -> list[RecordedRow | Exception]:
-    """What came of calls that all wait for the head at once, in the order they came."""
+    """Return the results of calls that all wait for the head at once, in the order of the calls."""
     calling: list[threading.Thread] = []
     results: list[RecordedRow | Exception] = [ValueError("no outcome")] * len(calls)
 

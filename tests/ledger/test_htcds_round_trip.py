@@ -1,4 +1,4 @@
-"""What an import read, an export writes, and an import reads again the same."""
+"""An export writes the rows that an import read, and an import reads them again the same."""
 
 import csv
 import json

@@ -53,7 +53,7 @@ class World:
         return parcel
 
     def rows(self) -> list[Parcel]:
-        """What lies in the table, as a backup has it."""
+        """Return the table's rows, as a backup has them."""
         with psycopg.connect(self.database) as connection:
             rows = connection.execute("SELECT id, sender, recipient, sealed FROM mailbox.parcels")
             return [Parcel(*row) for row in rows]
@@ -84,7 +84,7 @@ class World:
         )
 
     def left(self, sender: str = "XK") -> list[tuple[UUID, str]]:
-        """What became of a sender's parcels."""
+        """Return the outcomes of a sender's parcels."""
         return [(one.parcel_id, one.outcome.value) for one in self.mailbox.outcomes(sender, 100)]
 
     def key_files(self) -> list[Path]:
@@ -122,7 +122,7 @@ def acknowledgement(parcel: Parcel, outcome: ParcelOutcome = ParcelOutcome.TAKEN
 
 
 def opens(row: Parcel, keys: list[bytes]) -> bool:
-    """Whether who has the country's key and these files' opens a row of a backup."""
+    """Return whether the country's key and these files open a row of a backup."""
     tries = [row.sealed]
     for key in keys:
         for start in range(64):

@@ -119,7 +119,7 @@ def test_a_source_that_is_away_or_behind_is_no_divergence(
 
 @dataclass
 class Forged:
-    """What a source shows of a history that was changed after ``size`` events."""
+    """A source whose history was changed after ``size`` events."""
 
     log: Log
     size: int

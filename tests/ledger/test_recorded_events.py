@@ -1,4 +1,4 @@
-"""What was recorded once is read for ever: by today's code, and through upcasters where it changed.
+"""Recorded events are read for ever: by today's code, and through upcasters after a change.
 
 ``recorded_events/`` holds a real signed event of every kind, as it was recorded when its kind's
 schema was what the file's name says, with what was read of it then. They are never made anew: an

@@ -1,4 +1,4 @@
-"""What each country must hold, by the ledger; and what a vault lacks of it."""
+"""The fields that each country must hold by the ledger, and those that a vault lacks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -82,7 +82,7 @@ class Told:
         return {(one.action, one.part): one for one in found}
 
     def vault(self, party: str) -> tuple[dict[UUID, list[ListedDeposit]], dict[UUID, set[Row]]]:
-        """What the vault of a country holds where everything arrived."""
+        """Return the vault of a country as it is once everything arrived."""
         listed: dict[UUID, list[ListedDeposit]] = {}
         rows: dict[UUID, set[Row]] = {}
 

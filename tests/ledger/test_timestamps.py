@@ -134,7 +134,7 @@ def test_an_authority_may_refuse(tmp_path: Path) -> None:
 def test_a_tampered_token_says_no_other_time(
     stamped: tuple[Authority, Timestamp], place: int, bit: int
 ) -> None:
-    """What no signature covers may change; the moment may not, nor how it fails."""
+    """Bytes that no signature covers may change; the time and the kind of failure may not."""
     authority, made = stamped
     content = bytearray(made.token)
     content[place % len(content)] ^= 1 << bit

@@ -46,7 +46,7 @@ def log(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[Log]:
 
 @dataclass(frozen=True)
 class Put:
-    """What the fork has before the votes, and which checkpoint the votes name."""
+    """The events of the fork before the votes, and the checkpoint that the votes name."""
 
     others: int = 0
     """Other events on the fork before the votes."""

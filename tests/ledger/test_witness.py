@@ -278,7 +278,7 @@ class Boaster:
 
 @dataclass
 class Watched:
-    """What publication tells of witnesses."""
+    """The statements of publication on witnesses."""
 
     told: list[tuple[str, str, int]] = field(default_factory=list)
 

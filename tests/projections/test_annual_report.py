@@ -168,7 +168,7 @@ def test_a_year_that_is_not_over_is_told_up_to_the_last_event(case: RecordedCase
 
 
 def test_returns_are_told_by_corridor() -> None:
-    """Whoever departs and is received is counted once, by where from and where to."""
+    """A person who departs and is received is counted once, by origin and destination."""
     acts = [
         _bare(1, "case_opened", "xk-dhtqnj", age_group="child", countries=["XK"]),
         _bare(2, "departed", "xk-border"),

@@ -181,7 +181,7 @@ def _encoded(text: str) -> str:
 
 
 def expected_case(case: Case) -> dict[str, Any]:
-    """What the fold says of a case, in the table's words."""
+    """Return the fold's state of a case in the table's words."""
     state = case.state
     return {
         "case_version": state.version,

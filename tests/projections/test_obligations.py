@@ -370,7 +370,7 @@ OVERSEERS = {"xk": "xk-ombudsperson", "me": "me-ombudsman", "al": "al-advocate"}
 
 
 def order_erasure(walk: RecordedCase, now: datetime) -> None:
-    """What chance alone seldom brings about: three actions in their order, by who leads."""
+    """Order three actions that chance seldom brings in their order, by the lead."""
     for agency in ("xk-nac", "me-nac", "al-nac"):
         with suppress(Refusal):
             walk.take(agency, made(CaseClosed, acted_at=now))
@@ -403,7 +403,7 @@ BASES: Mapping[str, str] = {
 
 
 def naive_runs(acts: Sequence[Act]) -> set[Run]:
-    """What is owed after each action that stands, cut where it begins and ends."""
+    """Return the obligations after each action in force, cut where each begins and ends."""
     annulled = annulled_ids(acts)
     state: CaseState | None = None
     owed: list[tuple[set[object], UUID]] = [(set(), UUID(int=0))]
@@ -425,7 +425,7 @@ def naive_runs(acts: Sequence[Act]) -> set[Run]:
 
 
 def check(known: CaseObligations, case: Case, acts: Sequence[Act]) -> None:
-    """What must hold of a case's obligations, whatever was done in it."""
+    """Check the invariants of a case's obligations."""
     places = {act.id: act.position for act in acts}
     annulled = annulled_ids(acts)
     still = [o for o in known.by_id.values() if o.state is ObligationState.OPEN]

@@ -78,7 +78,7 @@ class World:
         return self.agencies.protocol.agencies_by_id[agency].party
 
     def send(self, agency: str, signed: SdJwt, case: UUID, version: int) -> bool:
-        """Whether ``agency`` got recorded what it signed."""
+        """Return whether an act that ``agency`` signed was recorded."""
         action = action_of(signed)
         self.marks |= markers(action)
         try:
@@ -134,7 +134,7 @@ class AnySequence(RuleBasedStateMachine):
     @precondition(lambda self: self.mine)
     @rule(data=st.data(), how=st.sampled_from(("sender", "case", "disclosures", "signature")))
     def send_what_was_altered(self, data: st.DataObject, how: str) -> None:
-        """What another agency signed, for another case, or with a part swapped, is refused."""
+        """Check that an altered act is refused: of another agency or case, or with a part swapped."""
         world = self.world
         signed, receipt = world.accepted[data.draw(st.sampled_from(self.mine), label="action")]
         agency = signed_action.read(signed).agency

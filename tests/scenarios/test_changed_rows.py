@@ -71,7 +71,7 @@ class World:
     """What each viewer's page of each case shows before anything was changed."""
 
     def found(self, change: Changed) -> bool:
-        """Whether the check that is for the table finds the change."""
+        """Return whether the check of the table finds the change."""
         if change.table.schema == "views":
             with ViewChecker(self.database) as checker:
                 found = checker.check_acts()
@@ -84,7 +84,7 @@ class World:
         return bool(self.vault_findings(party))
 
     def page(self, viewer: str, case_id: UUID) -> dict[str, Any] | None:
-        """What the page of a case's verification shows; ``None`` where it says that it cannot."""
+        """Return the rows of a case's verification page; ``None`` if the page cannot show them."""
         answer = self.browsers[viewer].get(f"/cases/{case_id}/verify")
         assert answer.status_code in (200, 404, 503), answer.text
         assert self.browsers[viewer].get(f"/cases/{case_id}").status_code == answer.status_code
@@ -95,7 +95,7 @@ class World:
         return shown | {"obligations": sorted(shown["obligations"], key=itemgetter("id"))}
 
     def page_finds(self, comparison: Comparison, change: Changed) -> bool | None:
-        """Whether the page says that a row was changed; ``None`` where it does not show that."""
+        """Return whether the page reports a changed row; ``None`` if the page does not show it."""
         case_id, viewer = change.before["case_id"], change.before.get("viewer", "XK")
         if case_id not in self.told.cases.values():
             return None
@@ -122,7 +122,7 @@ class World:
             return list(Readings(database, party).findings(anchored_readings(ledger, party)))
 
     def troubles(self) -> set[str]:
-        """What the worker's daily check says."""
+        """Return the findings of the worker's daily check."""
         settings = self.server.settings
         keys = person_keys(settings, country_keys(settings, ["XK"]))
         with Ledger(environment(self.database)) as ledger, Database(self.database) as database:
@@ -141,7 +141,7 @@ class World:
         return self.vault_checked(party)[0]
 
     def missing(self, party: str) -> list[Lack]:
-        """What the vault lacks by the ledger."""
+        """Return the parts that the vault lacks by the ledger."""
         return self.vault_checked(party)[1]
 
     def vault_checked(self, party: str) -> tuple[list[str], list[Lack]]:

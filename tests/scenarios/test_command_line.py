@@ -220,7 +220,7 @@ def test_at_a_terminal_the_demonstration_goes_on_until_it_is_ended(
 
 
 def _read(terminal: int) -> str:
-    """What was written to a terminal; nothing once its programs have ended."""
+    """Return the bytes written to a terminal; none once its programs have ended."""
     assert select.select([terminal], [], [], 120)[0], "nothing was written"
     try:
         return os.read(terminal, 65536).decode(errors="replace")

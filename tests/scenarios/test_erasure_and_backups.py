@@ -1,4 +1,4 @@
-"""What was erased stays so: in a restored backup, in the files of keys, on the ledger's record.
+"""Erased data stays erased: in a restored backup, in key files, and on the ledger's record.
 
 By the commands that people use; the server is a real one.
 """
@@ -72,7 +72,7 @@ class Installation:
         return done
 
     def sealed(self, database: str, case_id: UUID) -> list[dict[str, Any]]:
-        """What both countries' vaults hold on a person, with the place of each row."""
+        """Return both countries' rows on a person, with the place of each."""
         columns = "case_id, action_id, digest, field, sealed"
         with psycopg.connect(database, row_factory=dict_row) as connection:
             return connection.execute(
@@ -232,7 +232,7 @@ def every_parcel(database: str) -> list[Parcel]:
 
 
 def opened_as_parcel(there: Installation, row: Parcel) -> bool:
-    """Whether the countries' keys open it as it lies, or with any key file left on the node."""
+    """Return whether the countries' keys, or any key file left on the node, open the row."""
     protocol = there.agencies.protocol
     left = [path.read_bytes() for path in there.settings.key_directory.rglob("*.key")]
     bound = f"{row.id}\n{row.sender}\n{row.recipient}\n".encode()
@@ -322,7 +322,7 @@ def every_key(there: Installation, case_id: UUID) -> list[bytes]:
 
 
 def opened_by(data_keys: list[bytes], rows: list[dict[str, Any]]) -> int:
-    """How many of the rows open to any of these keys, each at its own place."""
+    """Return how many of the rows open to any of these keys, each at its own place."""
     count = 0
     for row, data_key in product(rows, data_keys):
         with suppress(SealError):

@@ -36,7 +36,7 @@ def machines(server: str, migrated: str, directory: Path) -> Iterator[list[Comma
 
 
 def cosigned(url: str) -> int:
-    """How many events Montenegro's witness has cosigned, as the ledger node has it."""
+    """Return the size that Montenegro's witness has cosigned, as the ledger node has it."""
     return int(httpx.get(f"{url}/ready").json()["witnesses"]["ME"])
 
 

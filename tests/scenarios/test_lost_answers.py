@@ -1,4 +1,4 @@
-"""What clients do when answers do not come: they go on, and nothing is recorded twice or lost.
+"""Clients without an answer go on, and nothing is recorded twice or lost.
 
 ``CASE_LEDGER_TEST_IDLE_SECONDS`` sets how long a follower is idle between restarts of the node;
 from 60 on the keep-alive has its real interval.

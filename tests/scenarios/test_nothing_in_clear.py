@@ -63,7 +63,7 @@ def texts(values: Iterable[object]) -> Iterator[str]:
 
 
 def shapes(text: str) -> Iterator[bytes]:
-    """What a text looks like in UTF-8, in JSON, and within base64 at each of three places."""
+    """Return a text in UTF-8, in JSON, and within base64 at each of three offsets."""
     for form in (text.encode(), json.dumps(text)[1:-1].encode()):
         yield form
         for shift in range(3):
@@ -72,7 +72,7 @@ def shapes(text: str) -> Iterator[bytes]:
 
 
 def files_with(directory: Path, patterns: Mapping[bytes, str]) -> dict[str, str]:
-    """Where any pattern is, in whatever lies in the directory."""
+    """Return the files of the directory in which any pattern occurs."""
     found = {}
     for path in directory.rglob("*"):
         if path.is_file():
@@ -84,7 +84,7 @@ def files_with(directory: Path, patterns: Mapping[bytes, str]) -> dict[str, str]
 
 
 def use(directory: Path) -> None:
-    """What is left behind by an export with its tiles, and by a node that is read from."""
+    """Export with tiles and read from a node, so that files are left behind."""
     embedded = EmbeddedServer(directory / "postgresql")
     try:
         database = make_conninfo(embedded.conninfo, dbname="case_ledger_demo")

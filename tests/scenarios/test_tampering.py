@@ -1,4 +1,4 @@
-"""Whoever owns the database rewrites it in every way they can think of; each time it shows.
+"""A database owner rewrites the database in many ways, and each change is found.
 
 ``CASE_LEDGER_TEST_MUTATIONS`` sets how many random mutations are made (default 50).
 """
@@ -321,7 +321,7 @@ def write(connection: psycopg.Connection[Any], rows: Rows) -> None:
 
 
 def cover_up(connection: psycopg.Connection[Any], how: str, rows: Rows, world: World) -> None:
-    """What the owner does to the checkpoints, having the log's key as well."""
+    """Rewrite the checkpoints as an owner who has the log's key."""
     if how == "leaves the checkpoints":
         return
     connection.execute("TRUNCATE log.signed, log.cosignatures, log.published, log.timestamps")

@@ -39,7 +39,7 @@ class _Shown(HTMLParser):
 
 
 def shown_in(page: str) -> dict[str, Any]:
-    """What a page of a case's verification says that it shows."""
+    """Return the values that a case's verification page states that it shows."""
     parser = _Shown()
     parser.feed(page)
     found: dict[str, Any] = json.loads(parser.found)
@@ -54,7 +54,7 @@ class Comparison:
     answers: IO[str]
 
     def compare(self, shown: Mapping[str, Any], ledger: Ledger) -> dict[str, Any]:
-        """What the browser finds, given the events at the positions that the page names."""
+        """Return the browser's findings, given the events at the positions that the page names."""
         asked = {
             "shown": shown,
             "acts": _events(ledger, shown["acts"]),

@@ -36,7 +36,7 @@ class CommandLine:
         return done
 
     def json(self, *words: str, timeout: float = 120) -> Any:
-        """What a command prints with ``--json``: one document, and nothing else."""
+        """Return the one JSON document that a command prints with ``--json``."""
         done = self.run(*words, "--json", timeout=timeout)
         assert done.stderr == ""
         return json.loads(done.stdout)

@@ -56,7 +56,7 @@ class Attempt:
 
     @property
     def is_open(self) -> bool:
-        """Whether the agency does not know what became of it."""
+        """Return whether the agency has no outcome of the action yet."""
         return self.receipt is None and self.refused_by is None
 
     def digests(self, level: Level) -> set[str]:
@@ -130,7 +130,7 @@ class Story:
             }
 
     def must_hold(self, party: str, recorded: Iterable[UUID]) -> set[tuple[UUID, str, str | None]]:
-        """What a country's vault must hold of these recorded actions: action, digest, sender."""
+        """Return a country's required fields of recorded actions: action, digest, sender."""
         ids, parties = set(recorded), self.parties()
         must: set[tuple[UUID, str, str | None]] = set()
         for one in self.attempts:

@@ -31,7 +31,7 @@ _RULES = ("http", "unknown-case", "role", "signature", "decision", "case-version
 
 
 class Fault(StrEnum):
-    """What the proxy does with one request."""
+    """The fault that the proxy makes of one request."""
 
     DELAY = "delay"
     DROP_REQUEST = "drop the request"
@@ -52,7 +52,7 @@ class Fault(StrEnum):
 
 @dataclass
 class Disturbance:
-    """What the proxies of a test do now, and what they have done."""
+    """The faults of a test's proxies, now and so far."""
 
     mix: Mapping[Fault, float] = field(default_factory=dict)
     """How probable each fault is. Empty: everything is handed on."""
@@ -105,7 +105,7 @@ class DisturbingProxy:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is under way that was answered already."""
+        """Return whether no request is under way that was answered already."""
         return not self._tasks
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -37,7 +37,7 @@ HAS_NODE = (
 
 
 class Fact(NamedTuple):
-    """What every reader tells of an event."""
+    """The fields of an event that every reader gives."""
 
     kind: str
     agency: str

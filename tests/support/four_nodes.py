@@ -79,7 +79,7 @@ class ServedNode(Machine):
 
     @property
     def has_postgresql(self) -> bool:
-        """Whether it has a PostgreSQL of its own, instead of a database that is named."""
+        """Return whether the node has a PostgreSQL of its own, and not a named database."""
         return "database_url" not in self.settings
 
     @property

@@ -35,7 +35,7 @@ def tables_with(conninfo: str, marks: Iterable[str]) -> Mapping[str, frozenset[s
 
 
 def server_log(conninfo: str) -> str:
-    """What the embedded server logged of its statements; empty for a server of another host."""
+    """Return the statements that the embedded server logged; none for another host's server."""
     with psycopg.connect(conninfo) as connection:
         row = connection.execute("SHOW data_directory").fetchone()
     log = Path(row[0] if row else "") / "log"
@@ -44,7 +44,7 @@ def server_log(conninfo: str) -> str:
 
 @contextmanager
 def everything_logged() -> Iterator[io.StringIO]:
-    """All that this process logs, from debug level, by ``logging`` and by ``structlog``."""
+    """Collect this process's logs from debug level, of ``logging`` and of ``structlog``."""
     said = io.StringIO()
     handler = logging.StreamHandler(said)
     root = logging.getLogger()

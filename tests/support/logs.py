@@ -50,7 +50,7 @@ class Log:
 
     @property
     def policy(self) -> Policy:
-        """What is believed at first."""
+        """Return the first trusted policy."""
         return self.policy_of(self.key)
 
     def policy_of(self, key: SignerKey) -> Policy:

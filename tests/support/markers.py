@@ -1,4 +1,4 @@
-"""What each test needs beside this process: the markers that ``pytest -m`` selects by.
+"""Mark each test with its needs beside this process, for ``pytest -m``.
 
 The markers are set from a test's fixtures, folder and imports. A guard makes a test fail that
 starts a process and has none of the markers that allow it, so the markers are complete.

@@ -25,7 +25,7 @@ Claims = dict[str, Any]
 
 @dataclass
 class Provider:
-    """What the provider does; a test changes it, and :meth:`reset` changes it back."""
+    """The provider's behaviour. A test changes it, and :meth:`reset` changes it back."""
 
     url: str
     keys: dict[str, RSAKey | ECKey | OKPKey] = field(default_factory=dict)

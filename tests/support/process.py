@@ -1,4 +1,4 @@
-"""What tests ask of `case-ledger` as processes of their own."""
+"""Run `case-ledger` as processes of their own."""
 
 import os
 import sys

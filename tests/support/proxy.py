@@ -23,7 +23,7 @@ class Asked:
 
     @property
     def is_action(self) -> bool:
-        """Whether it hands in a signed action."""
+        """Return whether the request sends a signed action."""
         return self.method == "POST" and self.path.endswith("/actions")
 
 
@@ -33,7 +33,7 @@ Answer = bytes
 
 @dataclass
 class Proxy:
-    """Where it listens, and what it does with each request."""
+    """The address of the proxy, and its treatment of each request."""
 
     url: str = ""
     lies: Callable[[Asked], Answer | None] = lambda _: None

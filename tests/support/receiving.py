@@ -31,7 +31,7 @@ OTHER_SECRET = "whsec_" + "YW5vdGhlciBzZWNyZXQgb2YgYSB0ZXN0LCBub25l"
 
 @dataclass
 class Hook:
-    """What came to a webhook, each time: its id and its message, whose signature held."""
+    """The messages that came to a webhook with a valid signature, each with its id."""
 
     url: str = ""
     came: list[tuple[str, dict[str, Any]]] = field(default_factory=list)

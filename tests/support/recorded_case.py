@@ -50,7 +50,7 @@ class RecordedCase:
         return read.id
 
     def propose(self, data: st.DataObject, now: datetime) -> bool:
-        """Whether something that an agency proposes was recorded."""
+        """Return whether an agency's proposed act was recorded."""
         known = [act.id for act in self.acts]
         state = self.case.state if self.case else None
         agency, action = data.draw(

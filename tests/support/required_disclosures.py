@@ -1,4 +1,4 @@
-"""What each vault of some nodes must hold by its own ledger, what it lacks, and what it names."""
+"""The fields that vaults of some nodes must hold by the ledger, lack, and name as missing."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Place = tuple[UUID, FieldPart]
 
 @dataclass(frozen=True)
 class VaultStanding:
-    """How one country's vault stands to the ledger of its node."""
+    """The state of one country's vault beside the ledger of its node."""
 
     party: str
     due: Mapping[Place, RequiredPart]
@@ -45,12 +45,12 @@ class VaultStanding:
 
     @property
     def unnamed(self) -> set[Place]:
-        """What is missing and not named: nothing, once the node had its time."""
+        """Return the missing parts that the node does not name: none, after a while."""
         return {*self.lacking} - {*self.named}
 
     @property
     def lost(self) -> set[Place]:
-        """What the node says that no country has any more."""
+        """Return the parts that the node reports as held by no country."""
         return {place for place, part in self.named.items() if part.lost_at is not None}
 
 

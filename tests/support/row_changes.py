@@ -34,7 +34,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Changed:
-    """What was done to which row."""
+    """The change of one row."""
 
     table: Table
     kind: str

@@ -23,7 +23,7 @@ from tests.support.waiting import until
 
 @dataclass(frozen=True)
 class Server:
-    """Where the server listens, and whose keys may be used."""
+    """The server's address, and the keys that tests may use."""
 
     url: str
     agencies: Agencies

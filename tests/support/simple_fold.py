@@ -1,4 +1,4 @@
-"""What a case must be after some acts, told a second time and as simply as can be.
+"""Fold a case a second time, as simply as possible.
 
 Nothing of the ledger's own fold is used, so that the two can disagree.
 """

@@ -9,7 +9,7 @@ from tests.support.serving import Server
 
 @dataclass(frozen=True)
 class Told:
-    """Where the story's cases are, and its last position."""
+    """The ids of the story's cases, and its last position."""
 
     cases: dict[str, UUID]
     ids: dict[str, UUID]

@@ -264,7 +264,7 @@ class _Maker:
 
 
 def _is(alias: Any, metadata: tuple[Any, ...]) -> bool:
-    """Whether a field is of the type ``alias``, whose first annotation tells it apart."""
+    """Return whether a field is of the type ``alias``, by the alias's first annotation."""
     return get_args(alias)[1] in metadata
 
 
@@ -344,7 +344,7 @@ def _required(rule: ActionRule) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a kind of action lies in the procedure."""
+    """The place of a kind of action in the procedure."""
 
     steps: int
     """How many steps from the opening."""

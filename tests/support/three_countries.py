@@ -36,7 +36,7 @@ PARTIES = ("XK", "ME", "AL")
 
 
 class Country:
-    """What one country's node does, with a vault of its own."""
+    """One country's node, with a vault of its own."""
 
     def __init__(self, world: "Countries", party: str) -> None:
         self.party = party

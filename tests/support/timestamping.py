@@ -81,7 +81,7 @@ class Authority:
         return self.after(self.answered[-1])
 
     def verifies(self, token: bytes, text: str) -> bool:
-        """Whether the openssl program believes a timestamp too."""
+        """Return whether the openssl program accepts a timestamp too."""
         data, reply = self.directory / "data", self.directory / "token"
         data.write_bytes(text.encode())
         reply.write_bytes(token)
@@ -90,7 +90,7 @@ class Authority:
 
 
 def openssl(*words: str, check: bool = True) -> str:
-    """What the openssl program says."""
+    """Return the output of the openssl program."""
     done = subprocess.run(["openssl", *words], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0 or not check, done.stderr
     return done.stdout + done.stderr

@@ -46,7 +46,7 @@ def walks(draw: st.DrawFn, protocol: Protocol, *, proposed: int = 40) -> tuple[A
 
 
 def prefixes(acts: tuple[Act, ...]) -> Iterator[tuple[Act, ...]]:
-    """What was recorded after each act, from none to all."""
+    """Return the events after each act, from none to all."""
     for count in range(len(acts) + 1):
         yield acts[:count]
 

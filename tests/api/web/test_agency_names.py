@@ -1,4 +1,4 @@
-"""What agencies are called: in rows of the trail as they were then, elsewhere as they are now."""
+"""Names of agencies: in rows of the trail those of the time, elsewhere those of today."""
 
 from datetime import UTC, datetime
 from typing import Any

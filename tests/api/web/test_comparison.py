@@ -1,4 +1,4 @@
-"""What the browser derives of a case by itself is what the views show, and a change is found."""
+"""The browser derives the same case from the events as the views show, and finds a change."""
 
 import copy
 import os
