@@ -134,7 +134,7 @@ class AnySequence(RuleBasedStateMachine):
     @precondition(lambda self: self.mine)
     @rule(data=st.data(), how=st.sampled_from(("sender", "case", "disclosures", "signature")))
     def send_what_was_altered(self, data: st.DataObject, how: str) -> None:
-        """Check that an altered act is refused: of another agency or case, or with a part swapped."""
+        """Check that an act is refused with another agency, another case or a swapped part."""
         world = self.world
         signed, receipt = world.accepted[data.draw(st.sampled_from(self.mine), label="action")]
         agency = signed_action.read(signed).agency
