@@ -69,10 +69,11 @@ def renew_share(
 
     from api.keys.country_keys import country_keys, pair_shares
     from api.keys.log_keys import own_parties
+    from api.node.agreed_protocol import settings_here
     from api.runtime.settings import Settings
 
     with failures(as_json):
-        settings = Settings()
+        settings = settings_here(Settings())
         known = settings.load_protocol().party_codes
         if country not in own_parties(settings) or other not in known - {country}:
             fail("name a country whose node this is, and another party of the protocol")

@@ -1,6 +1,7 @@
 """`case-ledger node init`: the guided set-up of a ledger node or of a country's node."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -70,6 +71,8 @@ def init(
     next steps.
     """
 
+    import psycopg
+
     from api.cli.steps.node_setup import (
         adopter_of,
         ask_address,
@@ -79,9 +82,11 @@ def init(
         show_side,
         take_in,
     )
+    from api.node.agreed_protocol import settings_here
     from api.node.setting_up.checks import CheckLevel, check_machine, directory_is_usable
     from api.node.setting_up.hand_over import read_key_request
     from api.node.setting_up.sides import SideDirectory, advance_country, advance_ledger, load
+    from api.runtime.node_database import StoreError
     from ledger.procedure.protocol import COORDINATOR
 
     is_asking = sys.stdin.isatty() and not as_json
@@ -100,7 +105,11 @@ def init(
             "protocol": None if protocol is None else str(protocol.resolve()),
         }
         values |= {name: value for name, value in given.items() if value is not None}
-        agreed = place.settings(values).load_protocol()
+        # A database that does not answer is among the checks below, which stop the set-up.
+        first = place.settings(values)
+        with suppress(StoreError, psycopg.Error):
+            first = settings_here(first)
+        agreed = first.load_protocol()
         party = choose_party(side, agreed)
         values.setdefault("host", "127.0.0.1")
         values.setdefault("port", "8420")

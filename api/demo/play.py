@@ -32,6 +32,7 @@ from api.runtime.node_database import create_database, open_store
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
+from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import COORDINATOR, KeyChange, Protocol
 from ledger.signing import keys, signed_action
 from ledger.signing.key_possession import grant_of, request_of
@@ -135,7 +136,7 @@ def _prepared(owner: str, conninfo: str, protocol: Protocol, directory: Path) ->
     held = {c: keys.load(directory / f"{c}.jwk") for c in coordinators}
     adopted = ProtocolAdopted(
         acted_at=_BEFORE,
-        protocol=protocol.model_dump(mode="json", exclude_none=True),
+        protocol=text_of(protocol),
         keys=tuple(_grant(protocol, agency, key) for agency, key in held.items()),
     )
     first = coordinators[0]

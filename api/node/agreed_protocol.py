@@ -8,6 +8,7 @@ import psycopg
 
 from api.paper.protocol_changes import sentence
 from api.paper.subject_access.wording import wording
+from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 from ledger.events.event import recorded
 from ledger.procedure.agreement import Agreement
@@ -65,6 +66,18 @@ def with_agreed_protocol(settings: Settings, conninfo: str) -> Settings:
     if settings.protocol is not None:
         check_file(read_protocol(settings.protocol), agreement)
     return settings.with_protocol(agreement.next_at(clock.now()))
+
+
+def settings_here(settings: Settings) -> Settings:
+    """Return the settings with the protocol of the ledger in this machine's database, if any.
+
+    A machine without a database keeps the settings' own protocol. Raises as
+    :func:`with_agreed_protocol` does, and ``StoreError`` if the database does not answer.
+    """
+    if settings.database_url is None and not (settings.data_directory / "postgresql").exists():
+        return settings
+    with open_store(settings) as store:
+        return with_agreed_protocol(settings, store.conninfo)
 
 
 def check_file(file: Protocol, agreement: Agreement) -> None:

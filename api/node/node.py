@@ -1,7 +1,7 @@
 """The parts from which a node answers requests: the ledger or its copy, the vaults, the views."""
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
 
@@ -44,7 +44,8 @@ from ledger.log.cosigned_times import CosignedTimes
 from ledger.log.note import VerifierKey
 from ledger.procedure.case import Case
 from ledger.procedure.erasures import ErasedData, erased_data
-from ledger.procedure.protocol import NODE, Agency
+from ledger.procedure.protocol import NODE, Agency, Protocol
+from ledger.procedure.registry import Registry
 from ledger.publication import publisher
 from ledger.publication.dated_checkpoints import KEPT_AN_HOUR, cosigned_times
 from ledger.publication.publisher import LogProgress, sizes
@@ -276,24 +277,59 @@ def check_settings(settings: Settings) -> None:
         node_client(settings, settings.ledger_url).close()
 
 
+class NodeClient(LedgerClient):
+    """A client in the name of this country's node: of the agency that is its node today."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        url: str,
+        heard: Callable[[Mapping[str, str]], None] | None,
+        registry: Callable[[], Registry | None],
+    ) -> None:
+        protocol = settings.load_protocol()
+        agency = _own_node(protocol, settings)
+        if agency is None:
+            raise ValueError("the protocol names no node for CASE_LEDGER_COUNTRIES")
+        super().__init__(
+            url,
+            agency=agency,
+            key=own_key(settings, agency, None),
+            protocol=protocol.id,
+            audience=settings.audience,
+            patience=0,
+            heard=heard,
+        )
+        self._settings = settings
+        self._registry = registry
+
+    def _authorization(self) -> dict[str, str]:
+        registry = self._registry()
+        if registry is not None:
+            agency = _own_node(registry.protocol_today(clock.now()), self._settings)
+            if agency not in (None, self.agency):
+                with suppress(ValueError):  # its key is not here yet: the earlier one may still do
+                    self._key = own_key(self._settings, agency, None)
+                    self.agency = agency
+        return super()._authorization()
+
+
 def node_client(
-    settings: Settings, url: str, heard: Callable[[Mapping[str, str]], None] | None = None
+    settings: Settings,
+    url: str,
+    heard: Callable[[Mapping[str, str]], None] | None = None,
+    registry: Callable[[], Registry | None] = lambda: None,
 ) -> LedgerClient:
     """Return a client in the name of this country's node.
 
-    ``heard`` is called with the headers of each answer. Raises ``ValueError`` without the node's
-    key.
+    ``heard`` is called with the headers of each answer. ``registry`` gives the registry of now, so
+    that a version which names another node agency counts without a start. Raises ``ValueError``
+    without the node's key.
     """
-    protocol = settings.load_protocol()
-    own = [a.id for a in protocol.agencies if a.role == NODE and a.party in own_parties(settings)]
-    if not own:
-        raise ValueError("the protocol names no node for CASE_LEDGER_COUNTRIES")
-    return LedgerClient(
-        url,
-        agency=own[0],
-        key=own_key(settings, own[0], None),
-        protocol=protocol.id,
-        audience=settings.audience,
-        patience=0,
-        heard=heard,
-    )
+    return NodeClient(settings, url, heard, registry)
+
+
+def _own_node(protocol: Protocol, settings: Settings) -> str | None:
+    """Return the node agency of this node's countries; the first one of several."""
+    own = (a.id for a in protocol.agencies if a.role == NODE and a.party in own_parties(settings))
+    return next(own, None)

@@ -12,5 +12,7 @@ def other_nodes(node: Node) -> dict[str, LedgerClient]:
     for name, trusted in node.policy_at(LATEST).witnesses.items():
         at = OF_A_NODE.fullmatch(trusted.url or "")
         if at is not None and not node.witnesses.is_here(trusted):
-            found[name] = node_client(node.settings, at["node"])
+            found[name] = node_client(
+                node.settings, at["node"], registry=lambda: node.ledger.known_registry
+            )
     return found

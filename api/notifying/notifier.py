@@ -62,6 +62,7 @@ class Notifier(PeriodicWorker):
     ) -> None:
         """Prepare the notifier.
 
+        ``protocol`` counts while there is no ``registry``; then its version of today does.
         ``waiting`` returns the notices of this country's actions that wait.
         """
         self._outbox = NoticeOutbox(database)
@@ -98,7 +99,9 @@ class Notifier(PeriodicWorker):
                 return ()
             limit = timedelta(seconds=settings.waiting_after_seconds)
             own = own_parties(settings)
-            return waiting_notices(waiting(), limit, own, subscriptions, protocol, clock.now())
+            current, now = registry(), clock.now()
+            today = current.protocol_today(now) if current is not None else protocol
+            return waiting_notices(waiting(), limit, own, subscriptions, today, now)
 
         return cls(
             database,
@@ -126,16 +129,17 @@ class Notifier(PeriodicWorker):
         subscriptions = tuple(self._subscriptions.values())
         registry = self._registry()
         of_keys = list(key_notices(registry, subscriptions, now)) if registry is not None else []
-        agencies = self._protocol.agencies_by_id
+        protocol = registry.protocol_today(now) if registry is not None else self._protocol
+        agencies = protocol.agencies_by_id
         parties = {agencies[one.agency].party for one in subscriptions}
         announced = self._outbox.announced(parties, now)
-        of_erasures = list(retention_notices(announced, subscriptions, self._protocol, now))
+        of_erasures = list(retention_notices(announced, subscriptions, protocol, now))
         of_waiting = list(self._waiting())
         standing = [notice.id for notice in (*of_keys, *of_erasures, *of_waiting)]
         self._outbox.drop(self._subscriptions.keys(), standing)
         self._outbox.forget(_SENT_KEPT)
         owed = self._outbox.owed(now - LONGEST_OVERDUE, now + self._ahead)
-        of_obligations = notices(owed, subscriptions, self._protocol, now, self._ahead)
+        of_obligations = notices(owed, subscriptions, protocol, now, self._ahead)
         return self._outbox.put([*of_keys, *of_erasures, *of_waiting, *of_obligations])
 
     def send(self) -> int:

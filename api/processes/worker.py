@@ -259,7 +259,12 @@ class NodeWorker:
         """Be a country's node."""
         node = self._node
         client = self._stack.enter_context(
-            node_client(node.settings, url, node.clock.heard_from(url))
+            node_client(
+                node.settings,
+                url,
+                node.clock.heard_from(url),
+                lambda: node.ledger.known_registry,
+            )
         )
         adoption = node.settings.adoption
         mirror = Mirror(

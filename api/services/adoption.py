@@ -8,6 +8,7 @@ from joserfc.jwk import OKPKey
 from api.runtime.node_database import NodeDatabase
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
+from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import COORDINATOR, Protocol
 from ledger.signing import signed_action
 from ledger.signing.key_possession import grant_of
@@ -36,7 +37,7 @@ def adopt_protocol(
     begins, ends = now - timedelta(minutes=5), now + timedelta(days=365 * years)
     adopted = ProtocolAdopted(
         acted_at=now,
-        protocol=protocol.model_dump(mode="json", exclude_none=True),
+        protocol=text_of(protocol),
         keys=tuple(grant_of(one, valid_from=begins, valid_until=ends) for one in granted),
     )
     signed = signed_action.sign(

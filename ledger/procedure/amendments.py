@@ -114,8 +114,32 @@ class KnownKeys:
 
 
 def text_of(protocol: Protocol) -> dict[str, Any]:
-    """Return the text of a protocol as it is recorded: a JSON object."""
-    return protocol.model_dump(mode="json", exclude_none=True)
+    """Return the text of a protocol as it is recorded: a JSON object.
+
+    A part of the text that is empty or false by default is left out.
+    """
+    whole = protocol.model_dump(mode="json", exclude_none=True)
+    used = protocol.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    written: dict[str, Any] = _without_unused(whole, used)
+    return written
+
+
+def _without_unused(whole: Any, used: Any) -> Any:
+    """Return a text without the parts that are empty or false by default.
+
+    Otherwise a text would name every part that this program has, and an older program could not
+    read even a text that uses none of the new ones. Other defaults stay: they are part of what the
+    parties sign.
+    """
+    if isinstance(whole, dict):
+        return {
+            name: _without_unused(value, used.get(name, value))
+            for name, value in whole.items()
+            if name in used or not (value is False or value in ([], {}))
+        }
+    if isinstance(whole, list):
+        return [_without_unused(*pair) for pair in zip(whole, used, strict=True)]
+    return whole
 
 
 def text_digest(text: Mapping[str, Any]) -> str:

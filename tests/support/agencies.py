@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from joserfc.jwk import OKPKey
 
 from ledger.application import Ledger
+from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import COORDINATOR, KeyChange, Protocol, shipped_protocol
 from ledger.signing import keys, signed_action
 from ledger.signing.key_possession import grant_of, request_of
@@ -58,7 +59,7 @@ class Agencies:
         coordinators = [a.id for a in self.protocol.agencies if a.role == COORDINATOR]
         adopted = ProtocolAdopted(
             acted_at=PAST,
-            protocol=self.protocol.model_dump(mode="json", exclude_none=True),
+            protocol=text_of(self.protocol),
             keys=tuple(self.grant(c) for c in coordinators),
         )
         return self.sign(coordinators[0], adopted, None)

@@ -20,6 +20,7 @@ from joserfc.jwk import OKPKey
 from api.exchange.access_log_anchor import node_of
 from api.keys.agency_keys import key_path, own_key
 from api.keys.log_keys import log_key, witness_key
+from api.node.agreed_protocol import settings_here
 from api.node.setting_up.hand_over import (
     Accepted,
     CountryHandOver,
@@ -120,7 +121,7 @@ def advance_ledger(
 
     Raises ``ValueError``.
     """
-    settings = place.settings(values)
+    settings = settings_here(place.settings(values))
     protocol = settings.load_protocol()
     own_log_key = str(log_key(settings).verifier)
     countries = place.accepted.countries()
@@ -175,7 +176,7 @@ def advance_country(
         "ledger_url": of_ledger.address,
         "audience": of_ledger.audience,
     }
-    settings = place.settings(values)
+    settings = settings_here(place.settings(values))
     protocol = settings.load_protocol()
     of_ledger.check(protocol)
     node = node_of(protocol, party)
