@@ -188,9 +188,12 @@ class Takeover:
         for party in self.others:
             machine = self.nodes.countries[party]
             if machine is not self.lost:
-                if machine.ready()["head"] <= had:
+                until(
+                    lambda m=machine: self._follows(m, had) or "log-diverged" in troubles(m),  # type: ignore[misc]
+                    lambda m=machine: (m.name, m.ready()),
+                )
+                if self._follows(machine, had):
                     continue
-                until(lambda m=machine: "log-diverged" in troubles(m), "told")  # type: ignore[misc]
                 machine.stop()
             try:
                 machine.run("node", "rejoin", *WHY)
@@ -198,6 +201,11 @@ class Takeover:
                 if "nothing has diverged" not in str(error):
                     raise
             machine.start()
+
+    def _follows(self, machine: ServedNode, had: int) -> bool:
+        """Whether a node has the event with which the heir went on."""
+        event = f"SELECT leaf_hash FROM ledger.events WHERE notification_id = {had + 1}"
+        return machine.query(event) == self._heir.query(event)
 
     @property
     def _heir(self) -> ServedNode:
