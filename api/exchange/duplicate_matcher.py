@@ -21,6 +21,7 @@ from ledger.procedure.case_fold import CHANGES_PARTIES
 from ledger.procedure.protocol import NODE, Agency, Operation, Protocol
 from ledger.procedure.readings import Asked
 from ledger.procedure.registry import Registry
+from ledger.procedure.statements import STATING
 from ledger.replication.mailbox import QuotaError
 from ledger.signing.country_key import SealError
 from ledger.system import clock
@@ -42,10 +43,12 @@ from ledger.vault.duplicates.received_tokens import TooManyReceivedError
 from ledger.vault.duplicates.shares import PairKey, Shares, fingerprint, pair_key
 from ledger.vault.duplicates.tokens import THRESHOLD, ComparedIdentity, strength, tokens
 from ledger.vault.held_fields import Held
+from ledger.vault.held_statements import ended_statements
 from ledger.vault.sealed_parcels import Content, NotHereYetError, Parcel, ParcelError
 from ledger.vault.sent_parcels import SentParcel
 from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.person import IdentityRecorded
 from ledger.vocabulary.picklists import Purpose
 
 _BATCH = 2_000
@@ -57,6 +60,8 @@ _AT_LEAST_EVERY_SECONDS = 3.0
 _BACKOFF = Backoff(0.2, 2.0)
 WORK = "match"
 _COMPARED = ("first_name", "second_name", "birthdate", "citizenship")
+_STATES_ANEW = frozenset({IdentityRecorded.kind, "correction"})
+"""The kinds after which another identity may count than before."""
 _IDENTITY = TypeAdapter(ComparedIdentity)
 _log = structlog.get_logger(__name__)
 
@@ -138,11 +143,14 @@ class DuplicateMatcher(PeriodicWorker):
         if upto <= after:
             return False
         changed = self._ledger.subjects_of_kinds(CHANGES_PARTIES, after=after, upto=upto)
-        for case in self._ledger.cases(changed).values():
+        stated = self._ledger.subjects_of_kinds(_STATES_ANEW, after=after, upto=upto)
+        for case in self._ledger.cases({*changed, *stated}).values():
             if opened_by(case, protocol) == vault.party:
                 self._unread.discard(case.id)
                 vault.duplicates.add_case(case.id, protocol.party_codes - {vault.party})
                 vault.duplicates.joined(case.id, case.state.parties)
+                if case.id in stated:
+                    vault.duplicates.stated_anew(case.id)
         vault.advance(WORK, upto)
         return True
 
@@ -195,7 +203,12 @@ class DuplicateMatcher(PeriodicWorker):
             )
         )
         try:
-            known = identity(vault.personal_fields(reading), case)
+            held = vault.personal_fields(reading)
+            known = identity(
+                held,
+                case,
+                ended_statements(vault, case, [(one.action_id, one.field) for one in held]),
+            )
         except (KeyMissingError, SealError) as error:
             self._unread.add(case_id)
             _log.error("a case cannot be compared", error=type(error).__name__)
@@ -356,13 +369,20 @@ def opened_by(case: Case, protocol: Protocol) -> str:
     return protocol.agencies_by_id[next(iter(case.history.values())).agency].party
 
 
-def identity(held: Sequence[Held], case: Case) -> ComparedIdentity:
-    """Return the person's identity that the country's own agency stated when it opened the case."""
-    opening = next(iter(case.history))
+def identity(
+    held: Sequence[Held], case: Case, ended: Mapping[tuple[UUID, str], UUID]
+) -> ComparedIdentity:
+    """Return the person's identity as the country's own agencies state it now.
+
+    ``ended`` has the statements that do not count.
+    """
     own = {
         one.field: one.value
         for one in held
-        if one.action_id == opening and one.received_from is None
+        if one.received_from is None
+        and one.field in _COMPARED
+        and one.action_id in case.history
+        and case.history[one.action_id].kind in STATING
+        and (one.action_id, one.field) not in ended
     }
-    opened = {name: own[name] for name in _COMPARED if name in own}
-    return _IDENTITY.validate_python(opened)
+    return _IDENTITY.validate_python(own)

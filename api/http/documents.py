@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+from uuid import UUID
 
 from api.client.schemas import (
     AgencyChangeDocument,
@@ -18,6 +19,7 @@ from api.client.schemas import (
     SubmissionDocument,
 )
 from api.exchange.parcel_standing import ParcelsStanding
+from api.services.personal_data_access import OpenedFields
 from ledger.events.act import Act
 from ledger.procedure.agency_acts import ProposedAgencyChange
 from ledger.procedure.agreement import ProtocolVersion
@@ -46,7 +48,16 @@ def event_document(row: RecordedRow) -> Event:
     )
 
 
-def personal_field(held: Held, act: Act) -> PersonalField:
+def personal_fields(opened: OpenedFields) -> tuple[PersonalField, ...]:
+    """Return the documents of the personal fields that were opened."""
+    history, ended = opened.case.history, opened.ended
+    return tuple(
+        _personal_field(one, history[one.action_id], ended.get((one.action_id, one.field)))
+        for one in opened.fields
+    )
+
+
+def _personal_field(held: Held, act: Act, superseded_by: UUID | None) -> PersonalField:
     """Return the document of an opened personal field of ``act``.
 
     Raises ``ValueError`` for a field that is not personal.
@@ -62,6 +73,7 @@ def personal_field(held: Held, act: Act) -> PersonalField:
         value=held.value,
         digest=held.digest,
         received_from=held.received_from,
+        superseded_by=superseded_by,
     )
 
 

@@ -19,7 +19,8 @@ SELECT o.document, o.due, ARRAY(
     WHERE v.slot = views.live_slot('case_views') AND v.case_id = o.case_id) AS parties
 FROM views.obligations o
 WHERE o.slot = views.live_slot('obligations') AND o.state = 'open'
-  AND o.due BETWEEN %(earliest)s AND %(latest)s
+  AND (o.due BETWEEN %(earliest)s AND %(latest)s
+    OR o.due > %(latest)s AND (o.document ->> 'told_from')::timestamptz <= %(now)s)
 ORDER BY o.due, o.id
 """
 
@@ -96,10 +97,14 @@ class NoticeOutbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def owed(self, earliest: datetime, latest: datetime) -> list[OwedNotice]:
-        """Open obligations that are due between two moments."""
+    def owed(self, earliest: datetime, latest: datetime, now: datetime) -> list[OwedNotice]:
+        """Return the open obligations that are due between two moments.
+
+        Those are returned too of which the debtor is told from a time on that is over.
+        """
+        moments = {"earliest": earliest, "latest": latest, "now": now}
         with self._database.connection() as connection:
-            rows = connection.execute(_OWED, {"earliest": earliest, "latest": latest}).fetchall()
+            rows = connection.execute(_OWED, moments).fetchall()
         return [
             OwedNotice(Obligation.model_validate(row["document"]), row["due"], row["parties"])
             for row in rows

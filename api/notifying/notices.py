@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
@@ -155,7 +155,8 @@ def notices(
 ) -> Iterator[Notice]:
     """Yield the notices ``now`` of obligations, once for each occasion and deadline."""
     for one in owed:
-        occasion = _occasion(one.due, now, ahead)
+        told_from = one.obligation.told_from or _ahead_of(one.due, ahead)
+        occasion = _occasion(one.due, now, told_from)
         if occasion is None:
             continue
         for subscription in subscriptions:
@@ -186,8 +187,15 @@ def owes(agency: Agency, owed: OwedNotice) -> bool:
     return by_role or agency.role == COORDINATOR
 
 
-def _occasion(due: datetime, now: datetime, ahead: timedelta) -> Occasion | None:
-    if due < now - LONGEST_OVERDUE or now + ahead < due:
+def _ahead_of(due: datetime, ahead: timedelta) -> datetime:
+    try:
+        return due - ahead
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _occasion(due: datetime, now: datetime, told_from: datetime) -> Occasion | None:
+    if due < now - LONGEST_OVERDUE or now < told_from:
         return None
     return Occasion.OVERDUE if due < now else Occasion.DUE
 

@@ -138,7 +138,7 @@ class Notifier(PeriodicWorker):
         standing = [notice.id for notice in (*of_keys, *of_erasures, *of_waiting)]
         self._outbox.drop(self._subscriptions.keys(), standing)
         self._outbox.forget(_SENT_KEPT)
-        owed = self._outbox.owed(now - LONGEST_OVERDUE, now + self._ahead)
+        owed = self._outbox.owed(now - LONGEST_OVERDUE, now + self._ahead, now)
         of_obligations = notices(owed, subscriptions, protocol, now, self._ahead)
         return self._outbox.put([*of_keys, *of_erasures, *of_waiting, *of_obligations])
 

@@ -36,12 +36,15 @@ from api.runtime.status import StatusCache
 from api.runtime.trouble import Trouble
 from api.services.action_status import Outcomes
 from api.services.decisions import SignedDecisions
+from api.services.person_dates import check_person_dates
 from api.services.personal_data_access import write_down_refused
 from api.services.receipts import receipt_document
 from ledger.application import Ledger, deciding_again
+from ledger.procedure.case_fold import annuls
 from ledger.procedure.deciding import check_case
 from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
 from ledger.procedure.protocol import NODE, Agency, Protocol
+from ledger.procedure.statements import STATING
 from ledger.refusals import Ground, Refusal
 from ledger.replication.outbox import Outbox
 from ledger.replication.outcomes import OutboxState
@@ -53,7 +56,9 @@ from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
 from ledger.system.retrying import AT_ONCE, retrying
 from ledger.system.telemetry import span
+from ledger.vault.held_statements import ended_statements
 from ledger.vault.vault import Vault, Vaults
+from ledger.vocabulary.action import Action
 
 _PATIENCE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
@@ -112,10 +117,11 @@ class DirectAppend:
                 append = partial(self._ledger.append, action, case_id, case_version)
                 receipt = self._by_rules(append, action, case_id, case_version)
             else:
-                _check_disclosures(self._ledger, action, disclosures)  # step 3
+                whole = _check_disclosures(self._ledger, action, disclosures)  # step 3
                 vault = self._vaults.of(sender.party)
                 check_case(action, case_id)
-                _check_release(vault, action)
+                _check_dates(self._ledger, action, whole)
+                _check_release(self._ledger, vault, action)
                 record = partial(self._record, vault, action, disclosures, case_id, case_version)
                 receipt = _AGAIN(record)  # steps 4 to 6
         except Refusal as refusal:
@@ -239,11 +245,12 @@ class OutboxAppend:
         _check_no_node(sender)
         action, disclosures = _parsed(sent)  # step 1
         _authorise(self._ledger, sender, action)  # step 2
-        _check_disclosures(self._ledger, action, disclosures)  # step 3
+        whole = _check_disclosures(self._ledger, action, disclosures)  # step 3
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
+        _check_dates(self._ledger, action, whole)
         try:
-            _check_release(vault, action)
+            _check_release(self._ledger, vault, action)
         except Refusal as refusal:
             write_down_refused(self._vaults, sender, action, case_id, refusal.rule)
             raise
@@ -404,25 +411,39 @@ def _authorise(ledger: Ledger, sender: Agency, action: SignedAction) -> None:
 
 def _check_disclosures(
     ledger: Ledger, action: SignedAction, disclosures: Sequence[Disclosure]
-) -> None:
-    """Step 3: check each disclosure, and the agencies that they name. Raises ``Refusal``."""
-    signed_action.check_disclosures(action, disclosures)
+) -> Action | None:
+    """Step 3: check each disclosure, and the agencies that they name. Raises ``Refusal``.
+
+    Returns the whole action.
+    """
+    whole = signed_action.check_disclosures(action, disclosures)
     if named := named_agencies(action, disclosures):
         check_agencies(action, named, _protocol_today(ledger))
+    return whole
 
 
-def _check_release(vault: Vault, action: SignedAction) -> None:
+def _check_dates(ledger: Ledger, action: SignedAction, whole: Action | None) -> None:
+    """Step 3: check dates that the ledger node does not see. Raises ``Refusal``."""
+    if whole is not None:
+        check_person_dates(ledger, _protocol_today(ledger), action, whole)
+
+
+def _check_release(ledger: Ledger, vault: Vault, action: SignedAction) -> None:
     """Check that the vault holds the released fields, of the groups that the release names.
 
+    An earlier statement on the person is released beside the one that counts, and not without it.
     The ledger node cannot check this: it sees digests alone. Raises ``Refusal``.
     """
     if action.kind != "information_released":
         return
     named = [(UUID(part["action"]), part["digests"]) for part in action.fields["released"]]
-    held = vault.own_groups([action_id for action_id, _ in named])
+    held = vault.own_fields([action_id for action_id, _ in named])
+    released: set[tuple[UUID, str]] = set()
     for action_id, digests in named:
         for digest in digests:
-            if (group := held.get((action_id, digest))) is None:
+            field, group = held.get((action_id, digest), ("", None))
+            released.add((action_id, field))
+            if group is None:
                 raise Refusal(
                     Ground.INVALID,
                     "not-held",
@@ -436,6 +457,34 @@ def _check_release(vault: Vault, action: SignedAction) -> None:
                     f"A field of {group} is among those released; name its group too.",
                     "act.groups",
                 )
+    _check_newest(ledger, vault, action, released)
+
+
+def _check_newest(
+    ledger: Ledger, vault: Vault, action: SignedAction, released: set[tuple[UUID, str]]
+) -> None:
+    """Check that each earlier statement among ``released`` has the one that counts beside it.
+
+    ``released`` has actions and fields. Raises ``Refusal``.
+    """
+    case = ledger.case(action.case_id) if action.case_id is not None else None
+    if case is None or ledger.receipt_of(action) is not None:
+        return
+    stating = [act.id for act in case.history.values() if act.kind in STATING]
+    own = [(action_id, field) for (action_id, _), (field, _) in vault.own_fields(stating).items()]
+    ended = ended_statements(vault, case, own)
+    for action_id, field in released:
+        newer = ended.get((action_id, field))
+        if newer is None or annuls(case.history[newer]):
+            continue  # the rules refuse the release of an annulled action
+        if (newer, field) not in released:
+            raise Refusal(
+                Ground.INVALID,
+                "earlier-statement",
+                "An earlier statement on the person is among those released without the one that"
+                " counts now; release that one, alone or beside it.",
+                "act.released",
+            )
 
 
 def _take_back(vault: Vault, action: SignedAction, deposit: UUID) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from ledger.signing.signed_action import SignedAction
 from ledger.system import clock
 from ledger.vault.access_log import CaseReadings
 from ledger.vault.held_fields import Damaged, Held
+from ledger.vault.held_statements import ended_statements
 from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
@@ -51,6 +52,10 @@ class OpenedFields:
     fields: Sequence[Held]
     damaged: Sequence[Damaged] = ()
     """Fields of the groups that do not open at their place."""
+    ended: Mapping[tuple[UUID, str], UUID] = field(default_factory=dict)
+    """The statements among the fields that do not count, by action and field.
+
+    Each has the action by which it counts no more."""
 
 
 class PersonalDataAccess:
@@ -172,13 +177,15 @@ class PersonalDataAccess:
         return case
 
     def _open(self, reader: Reader, reading: Reading, case: Case) -> OpenedFields:
-        held = self._vaults.of(reader.agency.party).personal_fields(reading)
+        vault = self._vaults.of(reader.agency.party)
+        held = vault.personal_fields(reading)
         recorded = case.history.keys()
         return OpenedFields(
             reading,
             case,
             [one for one in held if one.action_id in recorded],
             [one for one in held.damaged if one.action_id in recorded],
+            ended_statements(vault, case, [(one.action_id, one.field) for one in held]),
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -12,7 +12,9 @@ import pycountry
 from api.paper.subject_access.value_shapes import Plain, shape
 from api.paper.subject_access.wording import Wording
 from ledger.procedure.available_actions import Offer
+from ledger.procedure.dates import ADULT_AT_YEARS, quarter_end, quarter_of
 from ledger.procedure.protocol import NODE, OVERSIGHT, Protocol
+from ledger.system import clock
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import Action, field_adapter
 from ledger.vocabulary.iso_codes import COUNTRIES
@@ -22,6 +24,8 @@ from ledger.vocabulary.upcasting import upcasters
 NOT_BY_FORM = frozenset({"information_released"})
 """What names digests of opened fields, and so is made on the page that shows these."""
 _SHORT = 200
+_QUARTER = "of_age_from"
+"""The field that names a quarter of a year by its first day."""
 _LISTED = 12
 Options = tuple[tuple[str, str], ...]
 """Values with their labels."""
@@ -108,6 +112,8 @@ def _field(
     item = _resolved(schema.get("items", {}), schema) if several else schema
     options = _options(model.kind, name, item, offer, named, protocol, words)
     control = _control(model.kind, name, item, several=several)
+    if name == _QUARTER:
+        control, options = Control.ONE, _quarters(words)
     sent = _sent(model.kind, name, item, several=several)
     if (found := _fixed(shape(model.kind, name), offer.choices.get(name), words)) is not None:
         control, options = Control.ONE, found
@@ -206,7 +212,8 @@ def _options(
             people = [a.id for a in protocol.working_agencies if a.role not in (NODE, OVERSIGHT)]
             return tuple((a, named[a]) for a in offered or people)
         case Plain.ACTION:
-            known = offered or [a for a in named if a not in protocol.agencies_by_id]
+            actions = [a for a in named if a not in protocol.agencies_by_id]
+            known = actions if offered is None else offered
             return tuple((a, named[a]) for a in known if a in named)
         case Plain.COUNTRY:
             countries = _countries(kind, name, protocol, words)
@@ -246,6 +253,15 @@ def _languages(words: Wording) -> Options:
     """Return the languages with a two-letter code, and those spoken here that have none."""
     codes = [one.alpha_3 for one in pycountry.languages if hasattr(one, "alpha_2")]
     return _sorted([(code, words.language_name(code)) for code in (*codes, "cnr", "rom")])
+
+
+def _quarters(words: Wording) -> Options:
+    """Return the quarters of the next 18 years, in which a child can come of age."""
+    first = quarter_of(clock.now().date())
+    quarters = [first]
+    while len(quarters) <= ADULT_AT_YEARS * 4:
+        quarters.append(quarter_of(quarter_end(quarters[-1]) + timedelta(days=1)))
+    return tuple((one.isoformat(), words.quarter(one.isoformat())) for one in quarters)
 
 
 def _sorted(options: Sequence[tuple[str, str]]) -> Options:

@@ -8,7 +8,11 @@ from ledger.refusals import Refusal
 def reason(refusal: Refusal, words: Words) -> str:
     """Return a refusal in words, in English if the language has none for it."""
     rule = refusal.rule
-    for head, text in (("requires-", "why.requires"), ("not-while-", "why.not_while")):
+    for head, text in (
+        ("requires-", "why.requires"),
+        ("not-while-", "why.not_while"),
+        ("safeguard-", "why.safeguard"),
+    ):
         if rule.startswith(head):
             return words.texts.text(text, fact=fact(rule.removeprefix(head), words))
     return words.texts.find(f"why.{rule}") or refusal.message

@@ -95,6 +95,7 @@ def page(
             t=words.texts.text,
             n=words.texts.count,
             find_text=words.texts.find,
+            why_texts=words.texts.names("why."),
             w=words.things,
             language=language,
             lang=TAGS[language],

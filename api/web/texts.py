@@ -21,7 +21,9 @@ class PageTexts:
             content = (directory / language / "LC_MESSAGES" / CATALOGUE).read_bytes()
         # Babel knows no plural forms of Montenegrin by its code; the file states them.
         compiled = BytesIO()
-        write_mo(compiled, read_po(BytesIO(content)))
+        catalogue = read_po(BytesIO(content))
+        self._ids = frozenset(message.id for message in catalogue if isinstance(message.id, str))
+        write_mo(compiled, catalogue)
         compiled.seek(0)
         self._known = gettext.GNUTranslations(compiled)
 
@@ -39,6 +41,11 @@ class PageTexts:
         """Return one text as it is, or ``None``."""
         found = self._known.gettext(name)
         return None if found == name else found
+
+    def names(self, start: str) -> tuple[str, ...]:
+        """Return the names of the texts that begin with ``start``, in order."""
+        known = (name for name in self._ids if name.startswith(start))
+        return tuple(sorted(known))
 
     def count(self, name: str, number: int) -> str:
         """Return a text in the form that a number asks for, with the number in it as ``{n}``."""

@@ -21,6 +21,7 @@ KINDS = (
     "victim_identified",
     "victim_status_changed",
     "not_a_victim",
+    "age_assessed",
     "guardian_appointed",
     "best_interests_assessed",
     "risk_assessed",

@@ -27,6 +27,7 @@ from ledger.importing.fields import (
     shape,
 )
 from ledger.importing.import_map import ImportMap
+from ledger.procedure.disclosed_dates import quarter_to_state
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.action import field_adapter
 from ledger.vocabulary.picklists import (
@@ -324,6 +325,12 @@ class Mapper:
             columns["age_group"] = columns["birthdate"]
         elif isinstance(born, date):
             opened.setdefault("age_group", AgeGroup.PRESUMED_CHILD)  # the date alone is missing
+        if isinstance(born, date) and isinstance(at_opening, date):
+            on = at_opening.date() if isinstance(at_opening, datetime) else at_opening
+            quarter = quarter_to_state(born, on)
+            if quarter is not None and opened["age_group"] != AgeGroup.ADULT:
+                opened.setdefault("of_age_from", quarter)
+                columns.setdefault("of_age_from", columns["birthdate"])
 
     def _build(self, draft: _Draft, action_id: Callable[[str, int], UUID]) -> list[MappedAction]:
         """Return the actions in the order in which they took place; the opening comes first."""

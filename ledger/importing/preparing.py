@@ -19,6 +19,7 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
 from ledger.procedure.deciding import check_case
 from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
+from ledger.procedure.disclosed_dates import check_disclosed_dates
 from ledger.procedure.protocol import Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing import signed_action
@@ -160,6 +161,8 @@ class Preparer:
             try:
                 action, disclosures = self._signed(told, case_id)
                 event = cases.decide(case, action, case_id, signer.protocol, now)
+                earlier = () if case is None else case.history.values()
+                check_disclosed_dates(told.action, None if case is None else case.state, earlier)
             except Refusal as refusal:
                 faults.append(told.fault(refusal.rule, refusal.field))
                 return []

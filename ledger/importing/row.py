@@ -6,7 +6,8 @@ The standard's name where it has one for a field, else ``kind.field``. What a ro
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,12 @@ from ledger.importing.fields import (
     STATUS,
     FieldPlace,
 )
-from ledger.vocabulary.picklists import CorrectionEffect
+from ledger.procedure.dates import ADULT_AT_YEARS
+from ledger.procedure.disclosed_dates import years_old
+from ledger.procedure.statements import PERSON_FIELDS
+from ledger.vocabulary.identification import CaseOpened
+from ledger.vocabulary.person import AgeAssessed, IdentityRecorded
+from ledger.vocabulary.picklists import AgeGroup, AgeMethod, CorrectionEffect
 
 _AT_MOST = 99
 _NAMES = {at: name for name, at in CARRIED.items()} | {
@@ -57,9 +63,7 @@ def case_row(actions: Sequence[ActionInRow], status: str) -> CaseRow:
     counted: Counter[str] = Counter()
     numbers: dict[UUID, int] = {}
     not_told: Counter[str] = Counter()
-    for one in actions:
-        if one.id in annulled:
-            continue
+    for one in _with_what_counts([one for one in actions if one.id not in annulled]):
         number = _number(one, numbers, counted)
         if one.kind not in KINDS or number is None:
             not_told[one.kind] += 1
@@ -74,6 +78,55 @@ def case_row(actions: Sequence[ActionInRow], status: str) -> CaseRow:
             values[CONSENT[0]] = True
     values[STATUS] = status
     return CaseRow(values, dict(not_told))
+
+
+def _with_what_counts(actions: Sequence[ActionInRow]) -> Sequence[ActionInRow]:
+    """Return the actions, with the newest statement of each field on the person in the opening.
+
+    What states the person's identity anew is told by that. An assessment of the age stays an action
+    of its own, and the opening has the age group that was right then.
+    """
+    opening = next((one for one in actions if one.kind == CaseOpened.kind), None)
+    if opening is None:
+        return actions
+    fields = dict(opening.fields)
+    for one in actions:
+        if one.kind == IdentityRecorded.kind:
+            _state_anew(fields, one.fields)
+        elif one.kind == AgeAssessed.kind and one.fields.get("method") != AgeMethod.CAME_OF_AGE:
+            fields["age_group"] = one.fields["age_group"]
+    _fit_age_group(fields)
+    told = replace(opening, fields=fields)
+    others = (one for one in actions if one.kind != IdentityRecorded.kind)
+    return [told if one is opening else one for one in others]
+
+
+def _state_anew(fields: dict[str, Any], stated: Mapping[str, Any]) -> None:
+    """Put a later statement on the person into the fields of the opening."""
+    for name in stated.get("retracted") or ():
+        fields.pop(name, None)
+    if stated.get("birthdate") is not None:
+        fields.pop("of_age_from", None)  # of the earlier birth date
+    for name in (*PERSON_FIELDS, "of_age_from"):
+        if stated.get(name) is not None:
+            fields[name] = stated[name]
+    confirmed = [*(fields.get("confirmed") or ()), *(stated.get("confirmed") or ())]
+    if confirmed:
+        fields["confirmed"] = list(dict.fromkeys(confirmed))
+
+
+def _fit_age_group(fields: dict[str, Any]) -> None:
+    """Put the age group at the opening in by the birth date, where one is told."""
+    born = fields.get("birthdate")
+    if born is None:
+        return
+    age = years_old(date.fromisoformat(born), datetime.fromisoformat(fields["acted_at"]).date())
+    if age < ADULT_AT_YEARS and fields["age_group"] == AgeGroup.ADULT:
+        fields["age_group"] = AgeGroup.CHILD.value
+    elif age >= ADULT_AT_YEARS and fields["age_group"] == AgeGroup.CHILD:
+        fields["age_group"] = AgeGroup.ADULT.value
+    if fields["age_group"] == AgeGroup.ADULT:
+        fields.pop("of_age_from", None)
 
 
 def _number(one: ActionInRow, numbers: Mapping[UUID, int], counted: Counter[str]) -> int | None:

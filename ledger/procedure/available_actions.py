@@ -13,12 +13,15 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure import rules
 from ledger.procedure.case_state import CaseState
+from ledger.procedure.dates import SINCE_EDITION
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.procedure.retention import retention_rule
 from ledger.refusals import Ground, Refusal
+from ledger.vocabulary.coordination import ConsentWithdrawn
 from ledger.vocabulary.erasure import RetentionAnnounced
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import CorrectionEffect
+from ledger.vocabulary.person import IdentityRecorded
+from ledger.vocabulary.picklists import AgeGroup, ConsentScope, CorrectionEffect, StatementGround
 from ledger.vocabulary.types import format_utc
 
 _NOBODY = UUID(int=0)
@@ -64,6 +67,8 @@ class _Asked:
         if named is None:
             refusal = self._refusal(kind, self._fields(kind))
             passes = refusal is None or refusal.ground is Ground.INVALID
+            if kind == ConsentWithdrawn.kind and not self._scopes():
+                return Offer(kind, refusal if not passes else _nothing_to_name(kind))
             return Offer(kind, None if passes else refusal, self._groups(kind))
         name, candidates = named
         accepted, refusals = [], []
@@ -107,6 +112,8 @@ class _Asked:
         match kind:
             case "information_acknowledged" | "information_provided" | "information_declined":
                 return "request", _ids(s.open_requests)
+            case "rectification_declined":
+                return "request", _ids(s.rectifications)
             case "joint_action_done":
                 return "agreed_action", _ids(s.joint_actions)
             case "lead_transfer_accepted":
@@ -141,6 +148,12 @@ class _Asked:
         match kind:
             case "correction":
                 return {"effect": CorrectionEffect.CLARIFIED.value}
+            case "identity_recorded":
+                return {"ground": StatementGround.LEARNED.value}
+            case "age_assessed":
+                return {"age_group": AgeGroup.PRESUMED_CHILD.value}
+            case "consent_withdrawn":
+                return {"scopes": self._scopes()}
             case "retention_announced":
                 return self._announcement()
             case "case_opened" | "meeting_held":
@@ -184,10 +197,24 @@ class _Asked:
         ]
         return {"kept_days": rule.days, "erase_from": max(times).isoformat()}
 
+    def _scopes(self) -> tuple[str, ...]:
+        """Return the scopes in which a consent is in force; all, where the rules do not ask."""
+        scopes = tuple(scope.value for scope in ConsentScope)
+        if self.state is None or self.protocol.edition < SINCE_EDITION:
+            return scopes
+        facts = self.state.facts
+        return tuple(scope for scope in scopes if f"consent_{scope}" in facts)
+
     def _groups(self, kind: str) -> Mapping[str, tuple[str, ...]]:
-        """Return the other choices: the field groups that the access matrix allows to the role."""
+        """Return the other choices, such as the field groups that the access matrix allows."""
         if kind == RetentionAnnounced.kind:
             return {"kept_days": (str(self._announcement()["kept_days"]),)}
+        if kind == ConsentWithdrawn.kind:
+            return {"scopes": self._scopes()}
+        if kind == IdentityRecorded.kind and self.state is not None:
+            own = self.state.rectifications.items()
+            asked = [action for action, one in own if one.party == self.agency.party]
+            return {"request": tuple(_ids(asked))}
         operation = {
             "information_requested": Operation.REQUEST,
             "information_released": Operation.RELEASE,

@@ -22,12 +22,19 @@ from ledger.procedure.case_state import (
     OpenJointAction,
     OpenRequest,
     PlannedReturn,
+    RectificationAsked,
     ServiceInForce,
     SharingInForce,
     ShelterInForce,
 )
 from ledger.procedure.protocol import Protocol
-from ledger.vocabulary.picklists import CaseStatus, ClosureReason, Priority, TraffickingStatus
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    CaseStatus,
+    ClosureReason,
+    Priority,
+    TraffickingStatus,
+)
 
 
 def effect(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
@@ -48,6 +55,35 @@ def _victim_identified(_: CaseState, act: Act) -> dict[str, Any]:
 
 def _not_a_victim(_: CaseState, __: Act) -> dict[str, Any]:
     return {"trafficking_status": TraffickingStatus.NOT_A_VICTIM}
+
+
+def _identity_recorded(state: CaseState, act: Act) -> dict[str, Any]:
+    changes = _of_age(state.age_group, act)
+    if request := act.fields.get("request"):
+        changes["rectifications"] = _without(state.rectifications, request)
+    return changes
+
+
+def _age_assessed(state: CaseState, act: Act) -> dict[str, Any]:
+    group = AgeGroup(act.fields["age_group"])
+    if group is AgeGroup.ADULT:
+        return {"age_group": group, "child_since": None, "of_age_from": None}
+    since = state.child_since if state.is_child else act.acted_at
+    return {"age_group": group, "child_since": since, **_of_age(group, act)}
+
+
+def _of_age(group: AgeGroup, act: Act) -> dict[str, Any]:
+    of_age_from = act.fields.get("of_age_from")
+    return {} if of_age_from is None or group is AgeGroup.ADULT else {"of_age_from": of_age_from}
+
+
+def _rectification_requested(state: CaseState, act: Act, party: str) -> dict[str, Any]:
+    asked = RectificationAsked.model_construct(by=act.agency, party=party, since=act.acted_at)
+    return {"rectifications": {**state.rectifications, act.id: asked}}
+
+
+def _rectification_declined(state: CaseState, act: Act) -> dict[str, Any]:
+    return {"rectifications": _without(state.rectifications, act.fields["request"])}
 
 
 def _sheltered(_: CaseState, act: Act, party: str) -> dict[str, Any]:
@@ -333,6 +369,9 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "victim_identified": _victim_identified,
     "victim_status_changed": _victim_identified,
     "not_a_victim": _not_a_victim,
+    "identity_recorded": _identity_recorded,
+    "age_assessed": _age_assessed,
+    "rectification_declined": _rectification_declined,
     "shelter_left": _shelter_left,
     "protection_measure_ended": _measure_ended,
     "service_ended": _service_ended,
@@ -364,6 +403,7 @@ _EFFECTS_OF_PARTY: Mapping[str, Callable[[CaseState, Act, str], dict[str, Any]]]
     "departed": _departed,
     "consent_given": _consent_given,
     "sharing_decided": _sharing_decided,
+    "rectification_requested": _rectification_requested,
     "break_glass_reviewed": _break_glass_reviewed,
     "legal_hold_placed": _hold_placed,
 }

@@ -12,8 +12,8 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_effects import effect
-from ledger.procedure.case_state import CaseState, FactInForce
-from ledger.procedure.protocol import Protocol
+from ledger.procedure.case_state import CaseState, FactInForce, LackingSafeguard
+from ledger.procedure.protocol import ActionRule, Protocol
 from ledger.vocabulary import CASE_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.picklists import (
     AgeGroup,
@@ -116,7 +116,30 @@ def evolve(
     joining = [c for c in addressed_parties(act, protocol) if c not in state.parties]
     if joining:
         changes["parties"] = (*state.parties, *dict.fromkeys(joining))
-    return state.model_copy(update=changes)
+    after = state.model_copy(update=changes)
+    unguarded = _unguarded(state, after, act, rule)
+    if unguarded == after.unguarded:
+        return after
+    return after.model_copy(update={"unguarded": unguarded})
+
+
+def _unguarded(
+    before: CaseState, after: CaseState, act: Act, rule: ActionRule
+) -> Mapping[UUID, LackingSafeguard]:
+    """Return the actions in force after ``act`` that were taken without a child's safeguards.
+
+    While the person counts as an adult, the rules do not ask for them.
+    """
+    lacking = tuple(fact for fact in rule.requires_for_child if fact not in before.facts)
+    listed = dict(before.unguarded)
+    if lacking and not before.is_child:
+        listed[act.id] = LackingSafeguard.model_construct(
+            kind=act.kind, since=act.acted_at, safeguards=lacking
+        )
+    if not listed:
+        return listed
+    in_force = {fact.action for fact in after.facts.values()} | after.consents.keys()
+    return {action: lack for action, lack in listed.items() if action in in_force}
 
 
 def facts_named(patterns: Iterable[str], fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -168,6 +191,8 @@ def addressed_parties(act: Act, protocol: Protocol) -> tuple[str, ...]:
 
 def _opened(act: Act, protocol: Protocol) -> CaseState:
     own = protocol.agencies_by_id[act.agency].party
+    age_group = AgeGroup(act.fields["age_group"])
+    is_adult = age_group is AgeGroup.ADULT
     return CaseState.model_construct(
         case_id=act.case_id,
         version=act.version,
@@ -175,7 +200,7 @@ def _opened(act: Act, protocol: Protocol) -> CaseState:
         opened_position=act.position,
         status=CaseStatus.ACTIVE,
         stage=Stage.IDENTIFICATION,
-        age_group=AgeGroup(act.fields["age_group"]),
+        age_group=age_group,
         trafficking_status=TraffickingStatus.POSSIBLE,
         priority=Priority.NORMAL,
         lead_agency=act.agency,
@@ -184,6 +209,7 @@ def _opened(act: Act, protocol: Protocol) -> CaseState:
         last_acted_at=act.acted_at,
         last_recorded_at=act.recorded_at,
         facts=_facts({}, act, protocol),
+        of_age_from=None if is_adult else act.fields.get("of_age_from"),
     )
 
 

@@ -137,6 +137,24 @@ class AnnouncedErasure(_StatePart):
     erase_from: UtcDatetime
 
 
+class RectificationAsked(_StatePart):
+    """A request of the person to put the record right, which has no answer yet."""
+
+    by: str
+    """The agency that took the request."""
+    party: str
+    since: UtcDatetime
+
+
+class LackingSafeguard(_StatePart):
+    """What an action was taken without, while the person counted as an adult."""
+
+    kind: str
+    since: UtcDatetime
+    safeguards: tuple[str, ...]
+    """The facts that the protocol requires of that action for a child."""
+
+
 class Erasure(_StatePart):
     """The erasure of all that is held on the person: proposed, then owed, then confirmed."""
 
@@ -186,6 +204,15 @@ class CaseState(_StatePart):
     holds: Mapping[UUID, HoldInForce] = {}
     retention: AnnouncedErasure | None = None
     erasure: Erasure | None = None
+    child_since: UtcDatetime | None = None
+    """Since when a person counts as a child who counted as an adult before.
+
+    From then on a child's safeguards are owed."""
+    of_age_from: str | None = None
+    """The first day of the quarter in which a child comes of age, where it was stated."""
+    rectifications: Mapping[UUID, RectificationAsked] = {}
+    unguarded: Mapping[UUID, LackingSafeguard] = {}
+    """Actions in force that were taken without a child's safeguards."""
 
     @property
     def is_erased(self) -> bool:
@@ -204,3 +231,7 @@ class CaseState(_StatePart):
         A person presumed to be a child has them too.
         """
         return self.age_group is not AgeGroup.ADULT
+
+    def lacks_safeguard(self, action: UUID) -> bool:
+        """Return whether an action in force lacks a safeguard that the person has now."""
+        return self.is_child and action in self.unguarded

@@ -1,7 +1,8 @@
 """On what basis a personal field may be read or released: a question to a case's state.
 
 The access matrix says what a role could ever do; a legal basis, which is always an event, says
-that it may do so in this case and now. Both are needed.
+that it may do so in this case and now. Both are needed. A consent that a child gave while the
+person counted as an adult, without a child's safeguards, is no basis from then on.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -35,7 +36,8 @@ def reading_bases(
     yield from _duties(state, protocol, agency, group, abroad=False)
     for action, consent in state.consents.items():
         if (
-            group in consent.groups
+            not state.lacks_safeguard(action)
+            and group in consent.groups
             and scopes & set(consent.scopes)
             and reaches(consent.party, consent.recipients)
             and _lasts(consent.expires, at)
@@ -71,7 +73,8 @@ def release_bases(
     yield from _duties(state, protocol, agency, group, abroad=True)
     for action, consent in state.consents.items():
         if (
-            names(consent.groups)
+            not state.lacks_safeguard(action)
+            and names(consent.groups)
             and ConsentScope.INFORMATION_EXCHANGE in consent.scopes
             and recipient in consent.recipients
             and _lasts(consent.expires, at)

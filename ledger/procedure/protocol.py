@@ -183,6 +183,18 @@ class WithdrawalTerms(LedgerModel):
     """Within so many days of its last day it confirms that it erased what it had received."""
 
 
+class PersonRecord(LedgerModel):
+    """The periods that concern what is recorded on a person.
+
+    The defaults are assumptions of this program, not periods that an authority set."""
+
+    rectification_days: Annotated[int, Field(ge=1, le=3660)] = 30
+    """Within so many days a request of the person to rectify is answered."""
+    of_age_weeks: Annotated[int, Field(ge=1, le=520)] = 8
+    """So many weeks before the quarter in which a child comes of age, the lead agency and the
+    agency that appointed the guardian are told."""
+
+
 class Quorum(LedgerModel):
     """The number of parties that publish and decide while the others are away.
 
@@ -243,6 +255,9 @@ class Protocol(LedgerModel):
     retention: tuple[Retention, ...] = ()
     confirmed_keys: tuple[KeyConfirmation, ...] = ()
     """Without one, each country changes the keys of all its agencies alone."""
+    person_record: PersonRecord | None = None
+    """Without it, a request to rectify has no deadline, and no agency is told of a coming of age.
+    """
     quorum: Quorum | None = None
     """Without one, nothing is published and no log policy is adopted without every party."""
     withdrawal: WithdrawalTerms | None = None

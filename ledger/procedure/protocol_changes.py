@@ -80,6 +80,8 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "quorum": ("witnesses", "coordinators", "notice_days"),
     "quorum_no_more": (),
     "withdrawal": ("notice_days", "erase_within_days"),
+    "person_record": ("rectification_days", "of_age_weeks"),
+    "person_record_no_more": (),
     "other": ("part",),
 }
 """Every change, with the names of its values."""
@@ -114,6 +116,7 @@ def changes(before: Protocol, after: Protocol) -> tuple[ProtocolChange, ...]:
         _access(before, after),
         _duties(before.duties, after.duties),
         _retention(before.retention, after.retention),
+        _person_record(before, after),
         _confirmations(before.confirmed_keys, after.confirmed_keys),
         _others(before, after),
     )
@@ -157,6 +160,20 @@ def _withdrawal(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
         )
     elif before.withdrawal != after.withdrawal:
         yield _change("other", part="withdrawal")
+
+
+def _person_record(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    periods = after.person_record
+    if before.person_record == periods:
+        return
+    if periods is None:
+        yield _change("person_record_no_more")
+    else:
+        yield _change(
+            "person_record",
+            rectification_days=periods.rectification_days,
+            of_age_weeks=periods.of_age_weeks,
+        )
 
 
 def _parties(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
@@ -388,6 +405,7 @@ def _confirmed(rules: Iterable[KeyConfirmation]) -> set[tuple[str, str, str]]:
 _TOLD = {
     "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
     "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal",
+    "person_record",
 }  # fmt: skip
 """The parts that the functions above compare."""
 

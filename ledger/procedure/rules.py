@@ -9,6 +9,7 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure.case_fold import addressed_parties, annulled_ids
 from ledger.procedure.case_state import CaseState
+from ledger.procedure.dates import check_dates
 from ledger.procedure.legal_basis import Basis, release_bases
 from ledger.procedure.protocol import COORDINATOR, ActionRule, Agency, Operation, Protocol
 from ledger.procedure.retention import (
@@ -20,7 +21,7 @@ from ledger.procedure.retention import (
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import LegalBasis
+from ledger.vocabulary.picklists import LegalBasis, StatementGround
 from ledger.vocabulary.types import format_utc
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -92,6 +93,7 @@ def decide(
                 "An international body opens no case; an agency of the country opens it and names"
                 " the body.",
             )
+        check_dates(act, None, history, protocol, now)
         return
     if act.kind == "case_opened":
         raise _out("already-opened", "This case is open already; a case is opened once.")
@@ -118,10 +120,13 @@ def decide(
                 f"{act.kind} cannot have taken place before {fact}.",
                 "act.acted_at",
             )
+        if state.lacks_safeguard(state.facts[fact].action):
+            raise _without_safeguard(act.kind, fact, state)
     for fact in rule.forbidden_while:
         if fact in state.facts:
             raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
     _bodies_of_the_case(act, agency, state, protocol)
+    check_dates(act, state, history, protocol, now)
     proposal = Proposal(state, history, act, agency, protocol, now, not_before or now)
     _independent(proposal, rule)
     check = _CHECKS.get(act.kind)
@@ -152,6 +157,17 @@ def _left(agency: Agency, protocol: Protocol) -> Refusal:
         "left-party",
         f"{agency.party} left the agreement on {protocol.left_parties[agency.party]}: its agencies"
         " answer what they owe and confirm the erasure, and do nothing else.",
+    )
+
+
+def _without_safeguard(kind: str, fact: str, state: CaseState) -> Refusal:
+    """Return the refusal of an action that rests on what lacks a child's safeguard."""
+    lacking = state.unguarded[state.facts[fact].action]
+    return _out(
+        f"safeguard-{fact}",
+        f"{kind} rests on {fact}, which was recorded while the person counted as an adult, without"
+        f" {', '.join(lacking.safeguards)}. Record these, and then {lacking.kind} again; annul the"
+        " earlier one by a correction where it stands in the way.",
     )
 
 
@@ -292,6 +308,28 @@ def _references(fields: Mapping[str, Any], names: Iterable[str]) -> Iterable[tup
         if value := fields.get(name):
             for item in (value,) if isinstance(value, str) else value:
                 yield name, item
+
+
+def _identity_recorded(p: Proposal) -> None:
+    named = p.act.fields.get("request")
+    if (named is not None) is not (p.act.fields["ground"] == StatementGround.RECTIFICATION):
+        raise _invalid(
+            "request-not-named",
+            "A rectification names the person's request that it answers, and nothing else does.",
+            "request",
+        )
+    if named is not None:
+        _rectification_answered(p)
+
+
+def _rectification_answered(p: Proposal) -> None:
+    asked = p.state.rectifications.get(UUID(p.act.fields["request"]))
+    if asked is None:
+        raise _invalid("no-such-request", "No such request is open in this case.", "request")
+    if asked.party != p.agency.party:
+        raise _not_allowed(
+            "own-rectification", "The country that took the person's request answers it."
+        )
 
 
 def _reopened(p: Proposal) -> None:
@@ -689,6 +727,8 @@ def _announced_long_enough(p: Proposal) -> None:
 _CHECKS: Mapping[str, Check] = {
     "case_reopened": _reopened,
     "case_closed": _closed,
+    "identity_recorded": _identity_recorded,
+    "rectification_declined": _rectification_answered,
     "correction": _correction,
     "service_ended": _of_the_same_country("service", "service_action"),
     "protection_measure_ended": _of_the_same_country("measure", "measure_action"),

@@ -319,22 +319,23 @@ class Disclosures(Erasures):
             found.setdefault(row["case_id"], set()).add(FieldGroup(row["field_group"]))
         return {case_id: frozenset(groups) for case_id, groups in found.items()}
 
-    def own_groups(
+    def own_fields(
         self, action_ids: Sequence[UUID]
-    ) -> Mapping[tuple[UUID, str], FieldGroup | None]:
-        """Return the field group of each disclosure of the country's own actions.
+    ) -> Mapping[tuple[UUID, str], tuple[str, FieldGroup | None]]:
+        """Return the name and the field group of each disclosure of the country's own actions.
 
-        The keys are action and digest. The value ``None`` means a ``case`` field.
+        The keys are action and digest. The group ``None`` means a ``case`` field.
         """
         select = SQL(
-            "SELECT action_id, digest, field_group FROM {}"
+            "SELECT action_id, digest, field, field_group FROM {}"
             " WHERE action_id = ANY(%s) AND received_from IS NULL"
         ).format(self._table)
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select, (list(action_ids),)).fetchall()
         return {
             (row["action_id"], row["digest"]): (
-                FieldGroup(row["field_group"]) if row["field_group"] else None
+                row["field"],
+                FieldGroup(row["field_group"]) if row["field_group"] else None,
             )
             for row in rows
         }

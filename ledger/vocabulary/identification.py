@@ -14,6 +14,7 @@ from ledger.vocabulary.action import (
     OnCase,
     OnLedger,
 )
+from ledger.vocabulary.person import Doubts, Quarter
 from ledger.vocabulary.picklists import (
     AgeGroup,
     DecisionMakingOrg,
@@ -49,6 +50,9 @@ class CaseOpened(Action):
     age_group: OnLedger[AgeGroup]
     countries: OnLedger[Annotated[tuple[Country, ...], Field(min_length=1, max_length=8)]]
     """The parties to the case from its start; others join when they are addressed."""
+    of_age_from: OnLedger[Quarter | None] = None
+    """The quarter in which the person comes of age."""
+    confirmed: OnLedger[Doubts | None] = None
     ground: OnCase[OpeningGround]
     indicators: OnCase[Annotated[tuple[Indicator, ...], Field(min_length=1, max_length=10)]]
     indicators_note: OnCase[Text | None] = None

@@ -33,6 +33,12 @@ from ledger.vocabulary.identification import (
     VictimStatusChanged,
 )
 from ledger.vocabulary.inclusion import ReintegrationMonitored, ReintegrationPlanned
+from ledger.vocabulary.person import (
+    AgeAssessed,
+    IdentityRecorded,
+    RectificationDeclined,
+    RectificationRequested,
+)
 from ledger.vocabulary.proceedings import (
     Charged,
     CompensationRecorded,
@@ -102,6 +108,8 @@ CASE_ACTIONS = actions_by_kind(
         VictimIdentified,
         VictimStatusChanged,
         NotAVictim,
+        IdentityRecorded,
+        AgeAssessed,
         GuardianAppointed,
         BestInterestsAssessed,
         RiskAssessed,
@@ -144,6 +152,8 @@ CASE_ACTIONS = actions_by_kind(
         InformationReleased,
         BreakGlassOpened,
         BreakGlassReviewed,
+        RectificationRequested,
+        RectificationDeclined,
         LegalHoldPlaced,
         LegalHoldLifted,
         RetentionAnnounced,

@@ -26,6 +26,81 @@ class AgeGroup(StrEnum):
     PRESUMED_CHILD = "presumed_child"
 
 
+class AgeMethod(StrEnum):
+    """How the age of a person was found."""
+
+    DOCUMENT = "document"
+    OWN_STATEMENT = "own_statement"
+    SOCIAL_ASSESSMENT = "social_assessment"
+    MEDICAL_EXAMINATION = "medical_examination"
+    AUTHORITY = "authority"
+    CAME_OF_AGE = "came_of_age"
+    """The person was a child and is 18 now."""
+
+
+class StatementSource(StrEnum):
+    """Where a statement on the person comes from."""
+
+    OWN_STATEMENT = "own_statement"
+    DOCUMENT = "document"
+    AUTHORITY = "authority"
+    FAMILY = "family"
+
+
+class Certainty(StrEnum):
+    """How sure a statement is."""
+
+    CONFIRMED = "confirmed"
+    PROBABLE = "probable"
+    UNCERTAIN = "uncertain"
+
+
+class StatementGround(StrEnum):
+    """Why the identity is recorded anew."""
+
+    LEARNED = "learned"
+    ENTRY_ERROR = "entry_error"
+    RECTIFICATION = "rectification"
+    """The person asked for it."""
+
+
+class RectificationRefusal(StrEnum):
+    """Why a request to rectify is declined."""
+
+    IS_CORRECT = "is_correct"
+    NOT_SHOWN = "not_shown"
+    NOT_HELD = "not_held"
+
+
+class PersonField(StrEnum):
+    """The fields that state who the person is, by their names in ``case_opened``."""
+
+    FIRST_NAME = "first_name"
+    MIDDLE_NAME = "middle_name"
+    SECOND_NAME = "second_name"
+    BIRTHDATE = "birthdate"
+    GENDER = "gender"
+    CITIZENSHIP = "citizenship"
+    IDENTITY_NUMBER = "identity_number"
+    PRIMARY_LANGUAGE = "primary_language"
+    SECONDARY_LANGUAGE = "secondary_language"
+    EDUCATION = "education"
+    MARITAL_STATUS = "marital_status"
+    NUMBER_OF_CHILDREN = "number_of_children"
+    PHONE = "phone"
+    ADDRESS = "address"
+
+
+class DateDoubt(StrEnum):
+    """Contradictions between dates that may be true, and count only where they are confirmed."""
+
+    ADULT_BY_BIRTHDATE = "adult_by_birthdate"
+    """The person counts as a child, and by the birth date is 18 or older."""
+    CHILD_BY_BIRTHDATE = "child_by_birthdate"
+    """The person counts as an adult, and by the birth date is younger than 18."""
+    OLDER_THAN_100 = "older_than_100"
+
+
 class CaseStatus(StrEnum):
     """HTCDS ``cas_Status``."""
 

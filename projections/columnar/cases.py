@@ -84,6 +84,7 @@ CASES = _Table(
 
 _DETAILS = {
     "case_opened": "age_group, countries",
+    "age_assessed": "age_group",
     "victim_identified": "status AS trafficking_status, decided_by",
     "victim_status_changed": "status AS trafficking_status, decided_by",
     "not_a_victim": "'NotAVictimOfTrafficking' AS trafficking_status, decided_by",
@@ -145,7 +146,7 @@ WITH standing AS MATERIALIZED (
     SELECT s.case_id,
         min(s.position) AS opened_position,
         arg_min(s.acted_at, s.position) AS opened_at,
-        arg_min(s.age_group, s.position) AS age_group,
+        arg_max(s.age_group, s.position) FILTER (s.age_group IS NOT NULL) AS age_group,
         arg_min(s.party, s.position) AS home,
         arg_min(s.countries, s.position) AS countries,
         max(t.place) AS place,

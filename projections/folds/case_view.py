@@ -14,9 +14,11 @@ from ledger.procedure.case_state import (
     Erasure,
     FactInForce,
     HoldInForce,
+    LackingSafeguard,
     LeadOffer,
     MeasureInForce,
     PlannedReturn,
+    RectificationAsked,
     ServiceInForce,
     SharingInForce,
     ShelterInForce,
@@ -97,6 +99,14 @@ class HoldView(HoldInForce):
     action: UUID
 
 
+class RectificationView(RectificationAsked):
+    action: UUID
+
+
+class UnguardedView(LackingSafeguard):
+    action: UUID
+
+
 class StepView(ExpectedStep):
     turn: Turn
 
@@ -140,6 +150,14 @@ class CaseView(LedgerModel):
     retention: AnnouncedErasure | None = None
     """The announced erasure by the period of retention, while nothing stops it."""
     erasure: Erasure | None = None
+    child_since: UtcDatetime | None = None
+    of_age_from: str | None = None
+    """The first day of the quarter in which a child comes of age, where it was stated."""
+    rectifications: tuple[RectificationView, ...] = ()
+    """The person's requests to put the record right that have no answer yet."""
+    unguarded: tuple[UnguardedView, ...] = ()
+    """Actions in force that were taken while the person counted as an adult, without a child's
+    safeguards; what lacks now, if the person is a child."""
     expected: tuple[StepView, ...]
     """Next steps that the procedure or another agency expects, the first due first."""
 
@@ -222,7 +240,16 @@ class CaseDocuments:
         return {self._protocol.agencies_by_id[agency].party for agency in agencies}
 
 
-_BY_ACTION = ("services", "measures", "consents", "sharing", "break_glass", "holds")
+_BY_ACTION = (
+    "services",
+    "measures",
+    "consents",
+    "sharing",
+    "break_glass",
+    "holds",
+    "rectifications",
+    "unguarded",
+)
 """Parts that the state keeps by the action that brought them; a view lists them."""
 _COMMON = tuple(
     name

@@ -8,6 +8,7 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_state import CaseState
+from ledger.procedure.dates import quarter_end
 from ledger.procedure.protocol import Expectation, Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
@@ -15,6 +16,8 @@ from projections.folds.obligation_terms import ObligationKind
 
 _REVIEW_WITHIN = timedelta(days=3)
 _ERASE_WITHIN = timedelta(days=7)
+COMING_OF_AGE = "coming of age"
+"""What the assessment of age at the coming of age stands on."""
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -30,6 +33,8 @@ class ExpectedStep(LedgerModel):
     due: UtcDatetime | None = None
     concerning: UUID | None = None
     """The action that asks for it: a request, an agreed joint action, an offer."""
+    told_from: UtcDatetime | None = None
+    """From when on the agency is told of it; ``None`` for a few days before it is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +76,59 @@ def owed_steps(
     """
     protocol = agreement.at(state.position, state.last_recorded_at)
     yield from _of_accountability(state, protocol)
+    yield from _rectifications(state, agreement, acts)
     if not state.is_closed:
         yield from _of_procedure(state, protocol, agreement, acts)
         yield from _of_coordination(state, protocol)
+        yield from _coming_of_age(state, protocol, acts)
+
+
+def _rectifications(
+    state: CaseState, agreement: Agreement, acts: Mapping[UUID, Act]
+) -> Iterator[OwedStep]:
+    """Yield the answers to the person's requests, by the version in force at each request."""
+    for request, asked in state.rectifications.items():
+        protocol = agreement.of_act(acts[request])
+        if asked.party in agreement.at(state.position, state.last_recorded_at).left_parties:
+            continue  # it may take none of these steps any more
+        periods = protocol.person_record
+        due = None if periods is None else timedelta(days=periods.rectification_days)
+        step = ExpectedStep(
+            action="identity_recorded",
+            party=asked.party,
+            agency=protocol.answering_for(asked.by).id,
+            due=None if due is None else _later(asked.since, due),
+            concerning=request,
+        )
+        yield _asked(ObligationKind.RECTIFICATION, step)
+
+
+def _coming_of_age(
+    state: CaseState, protocol: Protocol, acts: Mapping[UUID, Act]
+) -> Iterator[OwedStep]:
+    """Yield the assessment of the age of a child who comes of age, where the quarter is stated.
+
+    The lead agency owes it, and the agency that appointed the guardian.
+    """
+    periods = protocol.person_record
+    if not state.is_child or state.of_age_from is None or periods is None:
+        return
+    first = date.fromisoformat(state.of_age_from)
+    begins = datetime.combine(first, time(), UTC)
+    agencies = [state.lead_agency]
+    if (guardian := state.facts.get("guardian_appointed")) is not None:
+        agencies.append(acts[guardian.action].agency)
+    for agency in dict.fromkeys(protocol.answering_for(one).id for one in agencies):
+        if protocol.agencies_by_id[agency].party in protocol.left_parties:
+            continue
+        step = ExpectedStep(
+            action="age_assessed",
+            party=protocol.agencies_by_id[agency].party,
+            agency=agency,
+            due=_end_of(quarter_end(first).isoformat()),
+            told_from=begins - timedelta(weeks=periods.of_age_weeks),
+        )
+        yield OwedStep(ObligationKind.COMING_OF_AGE, step, COMING_OF_AGE)
 
 
 def _of_procedure(
@@ -84,6 +139,8 @@ def _of_procedure(
         if turn in protocol.left_parties:
             continue  # it may take none of these steps any more
         since = max(state.facts[fact].since for fact in expectation.after)
+        if expectation.children_only and state.child_since is not None:
+            since = max(since, state.child_since)
         days = expectation.within_days
         step = ExpectedStep(
             action=expectation.action,

@@ -17,6 +17,10 @@ class ObligationKind(StrEnum):
     """A step that the protocol expects."""
     BREAK_GLASS_REVIEW = "break_glass_review"
     ERASURE = "erasure"
+    RECTIFICATION = "rectification"
+    """The answer to a request of the person to put the record right."""
+    COMING_OF_AGE = "coming_of_age"
+    """That the age is assessed when a child comes of age, so that what follows is prepared."""
 
 
 class ObligationState(StrEnum):

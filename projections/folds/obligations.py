@@ -58,6 +58,8 @@ class Obligation(LedgerModel):
     """The action that asks for it: a request, an agreed joint action, an offer."""
     opened: Deed
     due: UtcDatetime | None = None
+    told_from: UtcDatetime | None = None
+    """From when on the debtor is told of it; ``None`` for a few days before it is due."""
     state: ObligationState = ObligationState.OPEN
     outcome: ObligationOutcome | None = None
     closed: Deed | None = None
@@ -224,7 +226,7 @@ def _outcome(
             return ObligationOutcome.DONE
     elif act.kind == owed.step.action or act.kind == "information_provided":
         return ObligationOutcome.DONE
-    elif act.kind == "information_declined":
+    elif act.kind in ("information_declined", "rectification_declined"):
         return ObligationOutcome.DECLINED
     if state.is_closed:
         return ObligationOutcome.CASE_CLOSED
@@ -251,6 +253,7 @@ def _opened(
         concerning=step.concerning,
         opened=deed,
         due=step.due,
+        told_from=step.told_from,
         state=ObligationState.OPEN,
         outcome=None,
         closed=None,
@@ -261,14 +264,18 @@ def _opened(
 def _as_it_stands(
     obligation: Obligation, owed: OwedStep, state: CaseState, protocol: Protocol
 ) -> Obligation:
-    """Return an open obligation with its present due date and creditors.
+    """Return an open obligation with its present dates and creditors.
 
     A fact may hold anew, and another country may have joined the case.
     """
-    due, creditors = owed.step.due, _creditors(owed, state, protocol)
-    if (obligation.due, obligation.creditors) == (due, creditors):
+    stands = {
+        "due": owed.step.due,
+        "told_from": owed.step.told_from,
+        "creditors": _creditors(owed, state, protocol),
+    }
+    if all(getattr(obligation, name) == value for name, value in stands.items()):
         return obligation
-    return obligation.model_copy(update={"due": due, "creditors": creditors})
+    return obligation.model_copy(update=stands)
 
 
 def _closed(obligation: Obligation, deed: Deed, outcome: ObligationOutcome) -> Obligation:

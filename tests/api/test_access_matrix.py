@@ -5,7 +5,7 @@ Every group has a field and a consent, so that the matrix alone decides.
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import product
 from uuid import UUID, uuid4
 
@@ -22,21 +22,29 @@ from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import ConsentGiven, InformationRequested
 from ledger.vocabulary.identification import CaseOpened, VictimIdentified
 from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.person import AgeAssessed, IdentityRecorded, RectificationRequested
 from ledger.vocabulary.picklists import (
     AgeGroup,
+    AgeMethod,
+    Certainty,
     ConsentForm,
     ConsentGiver,
     ConsentScope,
     Danger,
     DecisionMakingOrg,
+    Education,
+    Gender,
     Indicator,
     InformationTopic,
     InvestigationState,
     LegalBasis,
+    MaritalStatus,
     OpeningGround,
     Purpose,
     ServiceKind,
     ShelterKind,
+    StatementGround,
+    StatementSource,
     TraffickingStatus,
     TypeOfExploitation,
 )
@@ -60,6 +68,39 @@ FIELDS = {
     FieldGroup.WHEREABOUTS: "address",
     FieldGroup.CARE: "intake_note",
 }
+NEWEST: tuple[Action, ...] = (
+    IdentityRecorded(
+        acted_at=START,
+        ground=StatementGround.LEARNED,
+        source=StatementSource.DOCUMENT,
+        certainty=Certainty.PROBABLE,
+        first_name="i",
+        middle_name="j",
+        second_name="k",
+        birthdate=date(1990, 1, 1),
+        gender=Gender.FEMININE,
+        citizenship=("XK",),
+        identity_number="l",
+        primary_language="sqi",
+        secondary_language="eng",
+        education=Education.PRIMARY_EDUCATION,
+        marital_status=MaritalStatus.SINGLE,
+        number_of_children=0,
+        phone="+38344000000",
+        address="m",
+    ),
+    AgeAssessed(
+        acted_at=START,
+        age_group=AgeGroup.ADULT,
+        method=AgeMethod.DOCUMENT,
+        certainty=Certainty.CONFIRMED,
+        birth_year=1990,
+        age_from=35,
+        age_to=36,
+    ),
+    RectificationRequested(acted_at=START, wish="n"),
+)
+"""Each personal field that states who the person is, or how old, and the person's request."""
 ROLES = tuple(shipped_protocol().roles)
 CELLS = tuple(product(ROLES, FieldGroup))
 
@@ -128,6 +169,9 @@ class World:
             )
             self.consents[group] = self._record("ngo", consent)
 
+        for action in NEWEST:
+            self._record("social_services", action)
+
     def _record(self, role: str, action: Action) -> UUID:
         client = self.clients[role]
         signed = client.sign(action, self.case)
@@ -158,6 +202,9 @@ class World:
             return rule_of(error)
         assert {(f.field, f.group) for f in opened.fields} >= {(FIELDS[group], group)}
         assert {f.group for f in opened.fields} == {group}
+        stated = {(type(a), name) for a in NEWEST for name in a.disclosable_claims()}
+        of_group = {(m.kind, name) for m, name in stated if m.level(name).group is group}
+        assert {(f.kind, f.field) for f in opened.fields} >= of_group
         return "yes"
 
     def written_down(self) -> list[Reading]:
@@ -285,6 +332,12 @@ def test_handing_all_to_the_person(world: World, role: str) -> None:
         assert refused.value.problem.rule == "access-matrix"
     last = world.written_down()[-1]
     assert (last.asked.role, last.asked.operation) == (role, Operation.SUBJECT_ACCESS)
+
+
+def test_every_personal_field_of_the_newest_kinds_is_read_here() -> None:
+    for action in NEWEST:
+        personal = {n for n in action.disclosable_fields() if action.level(n).group is not None}
+        assert personal <= action.disclosable_claims().keys(), action.kind
 
 
 def test_the_matrix_has_every_kind_of_cell() -> None:

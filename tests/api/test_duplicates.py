@@ -22,6 +22,7 @@ from ledger.vault.sealed_parcels import Parcel
 from ledger.vocabulary.coordination import CaseClosed, InformationRequested
 from ledger.vocabulary.duplicates import Finding, MatchKind
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
+from ledger.vocabulary.person import IdentityRecorded
 from ledger.vocabulary.picklists import ClosureReason, ErasureGround, InformationTopic, Purpose
 from tests.api.test_personal_data import Child, later
 from tests.support.actions import opening
@@ -159,6 +160,34 @@ def test_one_child_in_two_countries_is_told_to_both_coordinators_alone(world: Wo
     assert tables_with(world.database, MARKS) == {}
     for logged in (said.getvalue(), server_log(world.database)):
         assert not [mark for mark in MARKS if mark in logged]
+
+
+def test_a_name_that_is_put_right_is_compared_and_the_wrong_one_no_more(world: World) -> None:
+    first, second = SPELLINGS["XK"]
+    ours = world.opens("XK", "Zqother", second)
+    world.opens("ME", *SPELLINGS["ME"])
+    world.settled()
+    assert world.told("XK") == ()
+    before = world.sent("ME", "XK")
+    ours.act(
+        POLICE["XK"],
+        IdentityRecorded(
+            acted_at=later(1),
+            ground="entry_error",
+            source="document",
+            certainty="confirmed",
+            first_name=first,
+        ),
+    )
+    until(lambda: len(world.told("ME")) == 1)
+    world.settled()
+    assert [one.case_id for one in world.told("XK")] == [ours.id]
+    after = world.sent("ME", "XK")
+    assert (len(before), len(after)) == (COUNT, COUNT)
+    known = ComparedIdentity("Zqother", second, BORN)
+    wrong = set(tokens(world.key("XK", "ME"), known)) & before
+    assert wrong
+    assert not wrong & after
 
 
 def test_it_is_for_coordinators(world: World) -> None:

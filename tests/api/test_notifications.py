@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -28,12 +28,14 @@ from api.runtime.settings import Settings
 from ledger.application import Ledger
 from ledger.procedure import amendments
 from ledger.procedure.agreement import Agreement, ProtocolVersion
+from ledger.procedure.dates import quarter_of
 from ledger.procedure.protocol import shipped_protocol
 from ledger.procedure.registry import Registry
 from ledger.signing import signed_action
 from ledger.store.database import Database
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationProvided, InformationRequested
+from ledger.vocabulary.person import IdentityRecorded
 from ledger.vocabulary.picklists import InformationTopic, Purpose
 from projections.folds.obligation_terms import ObligationKind, ObligationState
 from projections.folds.obligations import Deed, Obligation
@@ -181,6 +183,36 @@ def test_what_will_be_due_is_told_and_again_when_it_is_overdue(case: Case) -> No
         notifier.send()
         assert len(hook.came) == len(set(hook.ids)) == 4
         assert {m["type"] for _, m in hook.came[2:]} == {"obligation.overdue"}
+
+
+def test_the_lead_is_told_weeks_before_a_child_comes_of_age(case: Case) -> None:
+    def states(quarter: date) -> None:
+        case.take(
+            "xk-dhtqnj",
+            IdentityRecorded(
+                acted_at=NOW,
+                ground="learned",
+                of_age_from=quarter,
+                source="document",
+                certainty="confirmed",
+                first_name=NOBODY,
+            ),
+        )
+        case.fold()
+
+    with webhook() as hook:
+        notifier = case.notifier([to(hook, "xk-dhtqnj")])
+        notifier.look()
+        before = len(case.rows())
+        states(quarter_of((NOW + 300 * DAY).date()))
+        assert notifier.look() == 0
+        states(quarter_of((NOW + 7 * DAY).date()))
+        assert (notifier.look(), notifier.look()) == (1, 0)
+        assert len(case.rows()) == before + 1
+        notifier.send()
+        told = [m["data"] for _, m in hook.came if m["data"]["kind"] == "coming_of_age"]
+        assert [one["debtor_agency"] for one in told] == ["xk-dhtqnj"]
+        assert NOBODY not in json.dumps(told)
 
 
 def test_a_receiver_that_is_down_is_told_later(case: Case) -> None:

@@ -218,10 +218,16 @@ WHY = {
     "account": "it says how a safeguard was kept; it names no place, day of travel or agency",
 }
 LEDGER_LEVEL = {
-    "case_opened": {"age_group": "rule", "countries": "rule"},
+    "case_opened": {"age_group": "rule", "countries": "rule", "of_age_from": "rule",
+                    "confirmed": "account"},
     "victim_identified": {"status": "rule", "decided_by": "count"},
     "victim_status_changed": {"status": "rule", "decided_by": "count", "ground": "account"},
     "not_a_victim": {"decided_by": "count", "ground": "account"},
+    "identity_recorded": {"ground": "rule", "request": "rule", "of_age_from": "rule",
+                          "confirmed": "account"},
+    "age_assessed": {"age_group": "rule", "of_age_from": "rule", "confirmed": "account"},
+    "rectification_requested": {},
+    "rectification_declined": {"request": "rule", "reason": "account"},
     "guardian_appointed": {"guardian_kind": "account"},
     "best_interests_assessed": {"outcome": "account", "child_heard": "account"},
     "risk_assessed": {"risk_level": "account", "review_by": "account"},

@@ -90,6 +90,25 @@ def test_what_has_no_place_is_counted_and_what_is_annulled_left_out() -> None:
     assert not any(name.startswith("risk_assessed.2") for name in row.values)
 
 
+def test_a_row_has_what_counts_of_the_person() -> None:
+    """The newest statement of each field, and the age group that was right at the opening."""
+    at = {"acted_at": START.isoformat()}
+    opened = {**at, "age_group": "adult", "first_name": "A", "second_name": "B", "phone": "+38344"}
+    stated = {**at, "birthdate": "2012-03-04", "first_name": "C", "retracted": ["phone"]}
+    assessed = {**at, "age_group": "child", "method": "document"}
+    came = {"acted_at": "2030-04-01T00:00:00Z", "age_group": "adult", "method": "came_of_age"}
+    told = [("case_opened", opened), ("identity_recorded", stated), ("age_assessed", assessed)]
+    told.append(("age_assessed", came))
+    row = case_row([ActionInRow(uuid4(), kind, fields) for kind, fields in told], "Active")
+    assert row.not_told == {}
+    values = row.values
+    assert (values["prs_FirstName"], values["prs_SecondName"]) == ("C", "B")
+    assert (values["prs_Birthdate"], "prs_MobilePhone" in values) == ("2012-03-04", False)
+    assert values["case_opened.age_group"] == "child"
+    assert values["age_assessed.2.age_group"] == "adult"
+    assert all(name in STANDARD or place(name) for name in values)
+
+
 def test_a_csv_that_could_be_misread_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "cases.csv"
     with pytest.raises(ValueError, match="jsonl"):

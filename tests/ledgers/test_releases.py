@@ -38,6 +38,7 @@ from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.erasure import LegalHoldPlaced, RetentionAnnounced
 from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.person import AgeAssessed, IdentityRecorded
 from ledger.vocabulary.picklists import HoldGround, InformationTopic, Purpose
 from ledger.vocabulary.registration import NamedCheckpoint
 from ledger.vocabulary.upcasting import UPCASTERS
@@ -228,6 +229,8 @@ def test_it_goes_on(serving: Server, continued: Continued) -> None:
 
 def test_it_adopts_the_text_of_today(serving: Server, continued: Continued) -> None:
     """The parties amend the protocol, and an agency opens a field that the release sealed."""
+    case_id = UUID(next(iter(continued.recorded["xk-nac"]["cases"])))
+    assert refused_identity(serving, case_id) == "not-a-case-action"
     today = text_of(shipped_protocol())
     text = amended(continued.agencies.protocol, **today | {"version": 2})
     before = outcomes_of_new_kinds(serving, continued)
@@ -248,6 +251,19 @@ def test_it_adopts_the_text_of_today(serving: Server, continued: Continued) -> N
     with serving.client("xk-csw-prishtina") as client:
         # At once: a reading waits for the database's access matrix.
         assert opens_a_name(client, cases), "no agency may read what the text allows"
+    # The kinds that this program has and the release had not.
+    with serving.client("xk-csw-prishtina") as client:
+        version = client.case(case_id).view.version
+        named = client.append(named_anew(), case_id, version)
+        assessed = AgeAssessed(
+            acted_at=clock.now(), age_group="adult", method="came_of_age", certainty="confirmed"
+        )
+        client.append(assessed, case_id, version + 1)
+        read = client.read(case_id, (FieldGroup.IDENTITY,), Purpose.PROTECTION).fields
+        (counting,) = (f for f in read if f.field == "first_name" and f.superseded_by is None)
+        assert (counting.value, counting.action_id) == ("Zqnew", named.action_id)
+        view = client.case(case_id, at_least=named.position + 1).view
+        assert view.age_group == "adult"
     for what in ("ledger", "views"):
         continued.verified(what)
     for party in ("XK", "ME"):
@@ -290,6 +306,25 @@ def outcomes_of_new_kinds(serving: Server, continued: Continued) -> Mapping[str,
             except RefusedError as error:
                 found[kind] = error.problem.rule
     return found
+
+
+def named_anew() -> IdentityRecorded:
+    return IdentityRecorded(
+        acted_at=clock.now(),
+        ground="learned",
+        source="document",
+        certainty="confirmed",
+        first_name="Zqnew",
+    )
+
+
+def refused_identity(serving: Server, case_id: UUID) -> str:
+    """The rule by which the release's own protocol refuses a new statement of the identity."""
+    with serving.client("xk-csw-prishtina") as client:
+        version = client.case(case_id).view.version
+        with pytest.raises(RefusedError) as refused:
+            client.append(named_anew(), case_id, version)
+    return str(refused.value.problem.rule)
 
 
 def opens_a_name(client: LedgerClient, cases: Iterable[str]) -> bool:

@@ -46,7 +46,7 @@ from ledger.vocabulary.picklists import (
 )
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.sharing import BreakGlassOpened, BreakGlassReviewed
-from projections.folds.expected_steps import expected_steps, owed_steps
+from projections.folds.expected_steps import COMING_OF_AGE, expected_steps, owed_steps
 from projections.folds.obligation_terms import ObligationKind, ObligationState
 from projections.folds.obligation_terms import ObligationOutcome as Outcome
 from projections.folds.obligations import CaseObligations, Obligation, after_act, obligations
@@ -391,6 +391,8 @@ def is_annulled(obligation: Obligation) -> bool:
 def run_of(obligation: Obligation, known: CaseObligations) -> Run:
     asked = str(obligation.concerning)
     basis = BASES[obligation.action] if obligation.kind is ObligationKind.PROCEDURE else asked
+    if obligation.kind is ObligationKind.COMING_OF_AGE:
+        basis = COMING_OF_AGE
     what = (obligation.action, obligation.debtor, obligation.debtor_agency, basis)
     if obligation.state is ObligationState.OPEN:
         assert known.open[what].id == obligation.id
@@ -412,7 +414,7 @@ def naive_runs(acts: Sequence[Act]) -> set[Run]:
         if act.id not in annulled:
             keys: set[object] = {
                 (o.step.action, o.step.party, o.step.agency, o.basis)
-                for o in owed_steps(state, Agreement.of(PROTOCOL), {})
+                for o in owed_steps(state, Agreement.of(PROTOCOL), {act.id: act for act in acts})
             }
             owed.append((keys, act.id))
     assert state == fold(acts, Agreement.of(PROTOCOL))
@@ -433,7 +435,7 @@ def check(known: CaseObligations, case: Case, acts: Sequence[Act]) -> None:
     assert len(still) == len(known.open)
     # Everything that is expected next is owed, with the same deadline.
     owed = {(o.action, o.debtor, o.debtor_agency, o.concerning, o.due) for o in still}
-    for step in expected_steps(case.state, Agreement.of(PROTOCOL), {}):
+    for step in expected_steps(case.state, Agreement.of(PROTOCOL), case.history):
         assert (step.action, step.party, step.agency, step.concerning, step.due) in owed
     for o in known.by_id.values():
         assert Obligation.model_validate(o.model_dump()) == o

@@ -208,7 +208,10 @@ class AnySequence(RuleBasedStateMachine):
                 if folded is None or viewer not in seeing:
                     assert shown is None
                 else:
-                    assert shown == case_view(folded, viewer, Agreement.of(protocol), {})
+                    case = world.ledger.case(case_id)
+                    assert case is not None
+                    told = case_view(folded, viewer, Agreement.of(protocol), case.history)
+                    assert shown == told
 
 
 @pytest.fixture

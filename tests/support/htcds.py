@@ -45,7 +45,7 @@ def row(dice: random.Random) -> dict[str, str]:
         "case_opened.age_group": "child",
         "prs_FirstName": mark(dice),
         "prs_SecondName": mark(dice),
-        "prs_Birthdate": f"18{dice.randrange(10, 50)}-{dice.randrange(1, 13):02}-11",
+        "prs_Birthdate": f"{found.year - dice.randrange(5, 15)}-{dice.randrange(1, 13):02}-11",
         "prs_Gender": dice.choice(list(lists.Gender)),
         "prs_Citizenship": dice.choice(("XK", "ME", "AL", "XK;AL")),
         "prs_IdentityNumber": mark(dice),

@@ -24,6 +24,7 @@ _OPENS = {
     "protection_measure_taken": "measures", "service_started": "services",
     "information_requested": "open_requests", "joint_action_agreed": "joint_actions",
     "legal_hold_placed": "holds", "sharing_decided": "sharing",
+    "rectification_requested": "rectifications",
 }  # fmt: skip
 _ENDS = {
     "protection_measure_ended": ("measures", "measure_action"),
@@ -32,6 +33,7 @@ _ENDS = {
     "joint_action_done": ("joint_actions", "agreed_action"),
     "legal_hold_lifted": ("holds", "hold"),
     "sharing_ended": ("sharing", "decision"),
+    "rectification_declined": ("rectifications", "request"),
 }  # fmt: skip
 
 
@@ -56,7 +58,8 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
                 "status": "Active", "stage": 0, "trafficking_status": "PossibleVictimOfTrafficking",
                 "priority": "normal", "lead": act.agency, "parties": [own, *fields["countries"]],
                 "shelter": None, "closure": None, "return_to": None, "offered_to": None,
-                "erase_from": None,
+                "erase_from": None, "age_group": fields["age_group"],
+                "rectifications": set(),
                 "measures": set(), "services": set(), "open_requests": set(),
                 "joint_actions": set(), "holds": set(), "sharing": set(),
             }  # fmt: skip
@@ -71,6 +74,10 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
         joined: list[str] = []
         if act.kind in ("victim_identified", "victim_status_changed"):
             told["trafficking_status"] = fields["status"]
+        elif act.kind == "age_assessed":
+            told["age_group"] = fields["age_group"]
+        elif act.kind == "identity_recorded" and "request" in fields:
+            told["rectifications"].discard(fields["request"])
         elif act.kind == "not_a_victim":
             told["trafficking_status"] = "NotAVictimOfTrafficking"
         elif act.kind == "sheltered":
@@ -123,12 +130,16 @@ def told_of(state: CaseState | None) -> dict[str, Any] | None:
     """The same parts, of a state that the ledger's fold made."""
     if state is None:
         return None
-    sets = ("measures", "services", "open_requests", "joint_actions", "holds", "sharing")
+    sets = (
+        "measures", "services", "open_requests", "joint_actions", "holds", "sharing",
+        "rectifications",
+    )  # fmt: skip
     return {
         "status": state.status.value,
         "stage": _STAGE_NAMES.index(state.stage.value),
         "trafficking_status": state.trafficking_status.value,
         "priority": state.priority.value,
+        "age_group": state.age_group.value,
         "lead": state.lead_agency,
         "parties": sorted(state.parties),
         "shelter": state.shelter.party if state.shelter else None,

@@ -30,11 +30,18 @@ from ledger.procedure.retention import retention_over, retention_rule
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.iso_codes import COUNTRIES, LANGUAGES
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import ConsentScope, LegalBasis
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    AgeMethod,
+    ConsentScope,
+    DateDoubt,
+    LegalBasis,
+    StatementGround,
+)
 from ledger.vocabulary.types import AgencyId, Country, Language
 
-_SECRET_DATES = st.dates(date(1800, 1, 1), date(1850, 12, 31))
-_RECOGNISABLE = re.compile(r"zq[0-9a-f]{16}|999\d{12}|777\d{9}|18[0-5]\d-\d\d-\d\d")
+_SECRET_DATES = st.dates(date(2900, 1, 1), date(2950, 12, 31))
+_RECOGNISABLE = re.compile(r"zq[0-9a-f]{16}|999\d{12}|777\d{9}|29[0-5]\d-\d\d-\d\d")
 _TAILS = st.sampled_from(
     (
         "",
@@ -107,7 +114,8 @@ def actions(
     values = {"acted_at": acted_at, **fixed}
     for name, (annotation, secret) in _fields(model).items():
         if name not in values:
-            values[name] = makes.value(annotation, secret=secret)
+            own = makes.of_person(name, values)
+            values[name] = makes.value(annotation, secret=secret) if own is None else own()
     return model.model_validate(values)
 
 
@@ -165,6 +173,29 @@ class _Maker:
     party_codes: Sequence[str]
     known_actions: Sequence[UUID]
     acted_at: datetime
+
+    def of_person(self, name: str, values: Mapping[str, Any]) -> Callable[[], Any] | None:
+        """What makes a value of a field that must fit the person's other dates."""
+        year = self.acted_at.year
+        is_adult = values.get("age_group") is AgeGroup.ADULT
+        age = st.integers(20, 60) if is_adult else st.integers(1, 15)
+        match name:
+            case "birthdate":
+                return lambda: self._some(age.map(lambda years: date(year - years, 6, 1)))
+            case "birth_year":
+                return lambda: self._some(age.map(lambda years: year - years))
+            case "age_from" | "age_to":
+                lowest, highest = (20, 60) if is_adult else (5, 15)
+                return lambda: self._some(st.just(lowest if name == "age_from" else highest))
+            case "of_age_from":
+                quarters = st.integers(1, 10).map(lambda years: date(year + years, 4, 1))
+                return lambda: None if is_adult else self._some(quarters)
+            case "confirmed":
+                return lambda: tuple(DateDoubt)
+        return None
+
+    def _some(self, values: st.SearchStrategy[Any]) -> Any:
+        return self.draw(values) if self.draw(_PRESENT) else None
 
     def value(self, annotation: Any, *, secret: bool) -> Any:
         """A value for ``annotation``; a recognisable one where it is ``secret``."""
@@ -260,7 +291,7 @@ class _Maker:
     def _date(self, secret: bool) -> date:
         if secret:
             return self.draw(_SECRET_DATES)
-        return self.acted_at.date() + timedelta(days=self.draw(st.integers(-5, 250)))
+        return self.acted_at.date() + timedelta(days=self.draw(st.integers(0, 250)))
 
 
 def _is(alias: Any, metadata: tuple[Any, ...]) -> bool:
@@ -412,6 +443,7 @@ def _holds(rule: ActionRule, state: CaseState, acted_at: datetime) -> bool:
     return (
         (rule.on_closed_case or not state.is_closed)
         and all(f in state.facts and state.facts[f].since <= acted_at for f in required)
+        and not any(state.lacks_safeguard(state.facts[f].action) for f in required)
         and not any(f in state.facts for f in rule.forbidden_while)
     )
 
@@ -555,6 +587,30 @@ def _consented(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[C
     return [(able, {"groups": None}), *((able, {**whole, "groups": g}) for g in apart)]
 
 
+def _consent_withdrawn(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
+    return [
+        (able, {"scopes": (scope,)}) for scope in ConsentScope if f"consent_{scope}" in state.facts
+    ]
+
+
+def _identity(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    child: Fixed = {} if state.is_child else {"of_age_from": None}
+    for ground in (StatementGround.LEARNED, StatementGround.ENTRY_ERROR):
+        yield able, {**child, "ground": ground, "request": None}
+    for agencies, fixed in _rectified(able, state, protocol):
+        yield agencies, {**child, **fixed, "ground": StatementGround.RECTIFICATION}
+
+
+def _age_assessed(able: Sequence[str], _: CaseState, __: Protocol) -> Iterable[Choice]:
+    for group in AgeGroup:
+        yield able, {"age_group": group, "method": AgeMethod.SOCIAL_ASSESSMENT}
+
+
+def _rectified(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    for request, asked in state.rectifications.items():
+        yield _of(asked.party, able, protocol), {"request": request}
+
+
 def _sharing_decided(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
     return [(able if state.is_child else [], {"groups": (FieldGroup.FAMILY, FieldGroup.CARE)})]
 
@@ -681,6 +737,10 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
     "case_closed": _closed,
     "case_reopened": _reopened,
     "consent_given": _consented,
+    "consent_withdrawn": _consent_withdrawn,
+    "identity_recorded": _identity,
+    "age_assessed": _age_assessed,
+    "rectification_declined": _rectified,
     "sharing_decided": _sharing_decided,
     "sharing_ended": _in_force("decision", "sharing"),
     "break_glass_reviewed": _reviewed,
@@ -701,6 +761,7 @@ _REFERRING = frozenset(
         "information_declined",
         "joint_action_done",
         "lead_transfer_accepted",
+        "rectification_declined",
         "case_reopened",
         "sharing_ended",
         "information_released",

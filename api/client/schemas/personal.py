@@ -40,6 +40,10 @@ class PersonalField(Document):
     """What the agency signed; a release names fields by it."""
     received_from: str | None
     """The country that released it, where it was another's."""
+    superseded_by: UUID | None = None
+    """The action by which it counts no more: a newer statement, or the correction that annuls it.
+
+    ``None`` for what counts."""
 
 
 class ReadingResult(Document):

@@ -19,7 +19,7 @@ from api.exchange.presentation import presentations
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.costly import Costly
 from api.http.declared_parameters import DeclaredParametersRoute
-from api.http.documents import personal_field
+from api.http.documents import personal_fields
 from api.http.error_handlers import responses
 from api.http.parameters import CaseId
 from api.node.node import Node
@@ -65,10 +65,9 @@ def read_personal_fields(
     written into the access log, which coordinators, oversight and the person can have.
     """
     opened = node.disclosing.read(caller.reader, case_id, asked.groups, asked.purpose, asked.basis)
-    history = opened.case.history
     return ReadingResult(
         reading=opened.reading,
-        fields=tuple(personal_field(one, history[one.action_id]) for one in opened.fields),
+        fields=personal_fields(opened),
         presentations=presentations(node.ledger.rows, opened.fields),
         damaged=damaged_fields(opened.damaged),
         erased=node.erased_data(opened.case, caller.agency.party),

@@ -38,6 +38,8 @@ class HeldField(_Personal):
     value: JsonValue = Field(repr=False)
     received_from: str | None
     """The code of the country that released it, ``None`` for what was recorded at home."""
+    superseded_by: UUID | None = None
+    """The action by which it counts no more; ``None`` for what counts."""
 
     @model_validator(mode="after")
     def _is_in_one_group(self) -> Self:

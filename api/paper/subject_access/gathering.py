@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from api.client.schemas.personal import Language
 from api.paper.subject_access.document import Access, HeldField, SubjectFile
 from api.services.personal_data_access import OpenedFields
-from ledger.procedure.case import Case
 from ledger.procedure.erasures import ErasedData
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.readings import Reading
@@ -39,7 +38,7 @@ def subject_file(
         stage=case.state.stage,
         held=(
             *_in_clear(trail),
-            *(_held(one, case) for one in held if one.action_id in case.history),
+            *(_held(one, opened) for one in held if one.action_id in case.history),
         ),
         trail=tuple(trail),
         accesses=tuple(map(_access, readings)),
@@ -66,8 +65,8 @@ def _in_clear(trail: Iterable[TrailEntry]) -> Iterator[HeldField]:
             )
 
 
-def _held(one: Held, case: Case) -> HeldField:
-    act = case.history[one.action_id]
+def _held(one: Held, opened: OpenedFields) -> HeldField:
+    act = opened.case.history[one.action_id]
     return HeldField(
         action_id=act.id,
         kind=act.kind,
@@ -78,6 +77,7 @@ def _held(one: Held, case: Case) -> HeldField:
         group=one.group,
         value=one.value,
         received_from=one.received_from,
+        superseded_by=opened.ended.get((one.action_id, one.field)),
     )
 
 

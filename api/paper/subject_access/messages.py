@@ -52,6 +52,7 @@ TEXTS = (
     "held.by",
     "held.case_level",
     "held.case_level_intro",
+    "held.earlier",
     "held.heading",
     "held.intro",
     "held.ledger_level",

@@ -135,10 +135,16 @@ class _AccessPage:
             "from": country
             and self._text("held.received_from", country=self.words.country(country)),
             "fields": [
-                [shown(self.words.field(h.field)), self._value(h.kind, h.field, h.value)]
-                for h in together
+                [shown(self._name_of(h)), self._value(h.kind, h.field, h.value)] for h in together
             ],
         }
+
+    def _name_of(self, held: HeldField) -> str:
+        """Return the name of a field, with a word beside it where the statement counts no more."""
+        name = self.words.field(held.field)
+        if held.superseded_by is None:
+            return name
+        return f"{name} ({self.words.text('held.earlier')})"
 
     def _access(self, access: Access) -> dict[str, Any]:
         words = self.words

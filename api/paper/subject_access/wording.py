@@ -87,6 +87,10 @@ class Wording:
     def day(self, day: date) -> str:
         return format_date(day, "long", locale=self._locale)
 
+    def quarter(self, first: str) -> str:
+        """Return the quarter of a year that begins on a day, such as "3rd quarter 2027"."""
+        return format_date(date.fromisoformat(first), "QQQQ y", locale=self._locale)
+
     def moment(self, moment: datetime) -> str:
         """Return a day and the time of day, in UTC."""
         return f"{self.day(moment.date())} {moment:%H:%M}"

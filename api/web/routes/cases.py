@@ -11,12 +11,15 @@ from starlette.concurrency import run_in_threadpool
 
 from api.client.schemas import PersonalField, ReadingRequest
 from api.http.access import Caller, TheCaller, TheNode, viewer_of_case
-from api.http.documents import personal_field
+from api.http.documents import personal_fields
 from api.http.parameters import AtLeast, CaseId, wait_for
 from api.http.routes.personal import trail_of
 from api.node.node import Node
-from api.web.case_text import dues, names, of_fact, rows, told
+from api.services.personal_data_access import OpenedFields
+from api.web.case_text import FieldText, case_values, dues, names, of_fact, rows, told
 from api.web.errors import PageRoute
+from api.web.person import KnownPerson, known_person, person_warnings
+from api.web.refusal_text import fact
 from api.web.releasing import Release, releasable, releases
 from api.web.rendering import Words, page
 from api.web.timeline import handovers, timeline
@@ -28,6 +31,7 @@ from ledger.system import clock
 from ledger.vault.access_log import CaseReadings
 from ledger.vault.held_fields import HeldFields
 from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.person import IdentityRecorded
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView
 from projections.tables.case_lists import PageCursor
@@ -102,6 +106,7 @@ def show_case(
         planned=of_fact("return_decided", view, trail, held),
         named=names(protocol, trail, words),
         position=node.views.position("case_views"),
+        fact_text=lambda name: fact(name, Words.of(request)),
     )  # fmt: skip
 
 
@@ -149,8 +154,7 @@ async def open_personal(
             if refusal.rule not in ("access-matrix", "no-legal-basis"):
                 raise
             return _personal(request, node, caller, case_id, refused=refusal.rule)
-        history = opened.case.history
-        fields = [personal_field(one, history[one.action_id]) for one in opened.fields]
+        fields = personal_fields(opened)
         offered = releases(opened.case, caller.agency, caller.protocol, asked.groups, _now())
         return _personal(
             request,
@@ -158,6 +162,7 @@ async def open_personal(
             caller,
             case_id,
             opened=opened.reading,
+            read=opened,
             fields=fields,
             damaged=[one.field for one in opened.damaged],
             offered=offered,
@@ -175,6 +180,7 @@ def _personal(
     case_id: UUID,
     *,
     opened: Reading | None = None,
+    read: OpenedFields | None = None,
     fields: Sequence[PersonalField] = (),
     damaged: Sequence[str] = (),
     refused: str | None = None,
@@ -186,9 +192,19 @@ def _personal(
     trail, words = trail_of(node, caller, case_id), Words.of(request).things
     protocol = caller.protocol
     named = names(protocol, trail, words)
-    shown = [
-        (field, told(field.kind, {field.field: field.value}, named, words)[0]) for field in fields
-    ]
+    known = KnownPerson((), ())
+    warnings: Sequence[str] = ()
+    if read is not None:
+        texts = Words.of(request).texts
+        values = case_values(trail, case_fields(node, caller, case_id))
+        known = known_person(fields, read.case, values, named, words)
+        warnings = person_warnings(
+            fields, read.case, protocol, caller.agency.party, _now().date(), words, texts
+        )
+
+    def shown(listed: Sequence[PersonalField]) -> list[tuple[PersonalField, FieldText]]:
+        return [(one, told(one.kind, {one.field: one.value}, named, words)[0]) for one in listed]
+
     allowed = [
         group
         for group in FieldGroup
@@ -203,7 +219,11 @@ def _personal(
         groups=allowed,
         purposes=PURPOSES,
         opened=opened,
-        fields=shown,
+        fields=shown(fields),
+        known=known.fields,
+        others=shown(known.others),
+        warnings=warnings,
+        states_identity=_may_take(caller, IdentityRecorded.kind),
         damaged=[words.field(name) for name in damaged],
         refused=refused,
         releases=offered,
@@ -214,6 +234,11 @@ def _personal(
         readings=_readings(node, caller, case_id),
         named=named,
     )
+
+
+def _may_take(caller: Caller, kind: str) -> bool:
+    rule = caller.protocol.actions.get(kind)
+    return rule is not None and caller.agency.role in rule.roles
 
 
 def _now() -> datetime:

@@ -3,7 +3,8 @@
 import * as drafts from "./drafts.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
-import { announce, text } from "./texts.js";
+import * as person from "./person_dates.js";
+import { announce, reason, text } from "./texts.js";
 
 for (const form of document.querySelectorAll("form[data-kind]")) begin(form);
 
@@ -191,7 +192,8 @@ function begin(form) {
       show(false);
       trouble(answer.status === 412
         ? text("act.stale")
-        : text("act.refused", { reason: told.detail ?? told.title ?? String(answer.status) }));
+        : text("act.refused", { reason: reason(told, answer.status) }));
+      person.showConfirmation(form, told.rule);
     }
   }
 
@@ -252,6 +254,7 @@ function begin(form) {
     if (found?.text) send(found);
   });
 
+  person.begin(form);
   const moment = form.querySelector('[data-field="acted_at"] input');
   const now = new Date(Date.now() - new Date().getTimezoneOffset() * 60_000);
   moment.value = now.toISOString().slice(0, 16);

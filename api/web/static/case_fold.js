@@ -15,6 +15,7 @@ export const DERIVED = [
   "trafficking_status", "priority", "lead_agency", "parties", "opened_at", "last_acted_at",
   "last_recorded_at", "closure", "facts", "services", "measures", "open_requests",
   "joint_actions", "lead_offer", "shelter", "planned_return", "consents",
+  "child_since", "of_age_from", "rectifications", "unguarded",
 ];
 
 /** The ids of the actions that corrections among `events` annul. */
@@ -73,6 +74,10 @@ function opened(event, registry) {
     shelter: null,
     planned_return: null,
     consents: {},
+    child_since: null,
+    of_age_from: event.act.age_group === "adult" ? null : event.act.of_age_from ?? null,
+    rectifications: {},
+    unguarded: {},
   };
 }
 
@@ -100,7 +105,21 @@ function evolved(state, event, registry, stages) {
   Object.assign(next, EFFECTS[event.kind]?.(next, acting, event.act) ?? {});
   const joining = addressed(event, registry).filter((party) => !state.parties.includes(party));
   next.parties = [...new Set([...state.parties, ...joining])];
+  next.unguarded = unguarded(state, next, event, rule);
   return next;
+}
+
+/** The actions in force that were taken without a child's safeguards, since an adult needs none. */
+function unguarded(before, next, event, rule) {
+  const safeguards = (rule.requires_for_child ?? []).filter((fact) => !(fact in before.facts));
+  const listed = { ...before.unguarded };
+  if (safeguards.length && before.age_group === "adult") {
+    listed[event.action] = { kind: event.kind, since: event.actedAt, safeguards };
+  }
+  const inForce = new Set([
+    ...Object.values(next.facts).map((fact) => fact.action), ...Object.keys(next.consents),
+  ]);
+  return Object.fromEntries(Object.entries(listed).filter(([action]) => inForce.has(action)));
 }
 
 /** Fill in patterns such as consent_{scopes} from an action's fields. */
@@ -144,7 +163,30 @@ function answered(state, request, update) {
   return known ? { open_requests: { ...state.open_requests, [request]: { ...known, ...update } } } : {};
 }
 
+const ofAge = (group, act) =>
+  (group === "adult" || !act.of_age_from ? {} : { of_age_from: act.of_age_from });
+
 const EFFECTS = {
+  identity_recorded: (state, _, act) => ({
+    ...ofAge(state.age_group, act),
+    ...(act.request ? { rectifications: without(state.rectifications, act.request) } : {}),
+  }),
+  age_assessed: (state, event, act) => (act.age_group === "adult"
+    ? { age_group: "adult", child_since: null, of_age_from: null }
+    : {
+      age_group: act.age_group,
+      child_since: state.age_group === "adult" ? event.actedAt : state.child_since,
+      ...ofAge(act.age_group, act),
+    }),
+  rectification_requested: (state, event) => ({
+    rectifications: {
+      ...state.rectifications,
+      [event.action]: { by: event.agency, party: event.party, since: event.actedAt },
+    },
+  }),
+  rectification_declined: (state, _, act) => ({
+    rectifications: without(state.rectifications, act.request),
+  }),
   victim_identified: (_, __, act) => ({ trafficking_status: act.status }),
   victim_status_changed: (_, __, act) => ({ trafficking_status: act.status }),
   not_a_victim: () => ({ trafficking_status: "NotAVictimOfTrafficking" }),

@@ -2,7 +2,7 @@
 
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
-import { text } from "./texts.js";
+import { reason, text } from "./texts.js";
 
 const form = document.getElementById("release-form");
 const part = (id) => document.getElementById(id);
@@ -47,7 +47,7 @@ async function send(chosen, basis) {
   const told = await answer.json();
   if (!answer.ok) {
     return say(answer.status === 412
-      ? text("release.stale") : text("act.refused", { reason: told.detail ?? told.title }));
+      ? text("release.stale") : text("act.refused", { reason: reason(told, answer.status) }));
   }
   const query = told.position ? `?at_least=${told.position}` : "";
   return location.assign(`/cases/${form.dataset.case}${query}`);

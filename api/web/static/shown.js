@@ -176,7 +176,10 @@ function compareCase(view, events, context, findings) {
 
 /** Lists of parts in a view are a mapping by the action that brought each, without whose turn. */
 function asMapping(shown, name) {
-  const isMapping = ["services", "measures", "consents", "open_requests", "joint_actions"];
+  const isMapping = [
+    "services", "measures", "consents", "open_requests", "joint_actions", "rectifications",
+    "unguarded",
+  ];
   if (!isMapping.includes(name)) return shown;
   return Object.fromEntries(shown.map(({ action, turn: _, ...part }) => [action, part]));
 }
@@ -225,6 +228,7 @@ function stillOwed(one, state) {
     case "information_acknowledged":
       return !isClosed(state) && state.open_requests[concerning]?.acknowledged === false;
     case "joint_action_done": return !isClosed(state) && concerning in state.joint_actions;
+    case "identity_recorded": return concerning in state.rectifications;
     case "lead_transfer_accepted":
       return !isClosed(state) && state.lead_offer?.offer === concerning;
     default: return null;
@@ -245,12 +249,13 @@ function discharges(event, one, context) {
 function compareOwed(obligations, state, findings) {
   const open = new Set(obligations.filter((one) => one.state === "open")
     .map((one) => `${one.action} ${one.concerning}`));
-  const owed = [];
-  if (isClosed(state)) return;
-  for (const request of Object.keys(state.open_requests)) {
-    owed.push(`information_provided ${request}`);
+  const owed = Object.keys(state.rectifications).map((one) => `identity_recorded ${one}`);
+  if (!isClosed(state)) {
+    for (const request of Object.keys(state.open_requests)) {
+      owed.push(`information_provided ${request}`);
+    }
+    for (const agreed of Object.keys(state.joint_actions)) owed.push(`joint_action_done ${agreed}`);
+    if (state.lead_offer) owed.push(`lead_transfer_accepted ${state.lead_offer.offer}`);
   }
-  for (const agreed of Object.keys(state.joint_actions)) owed.push(`joint_action_done ${agreed}`);
-  if (state.lead_offer) owed.push(`lead_transfer_accepted ${state.lead_offer.offer}`);
   for (const one of owed) findings.check("obligations", one, open.has(one), true);
 }

@@ -77,6 +77,18 @@ class OwnTokens(MatchingTables):
         with self._database.transaction(role=self._role) as connection:
             connection.execute(update, (case_id, list(parties)))
 
+    def stated_anew(self, case_id: UUID) -> None:
+        """Note that another identity may count, so that the case's tokens are made anew.
+
+        The earlier tokens stay until the new ones replace them, here and in the other countries.
+        """
+        update = self._sql(
+            "UPDATE {}.match_cases SET computed_with = NULL WHERE case_id = %s"
+            " AND computed_with IS NOT NULL"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, (case_id,))
+
     def without_tokens(
         self, keys: Mapping[str, str], limit: int, but: Collection[UUID] = ()
     ) -> Sequence[OwnCase]:

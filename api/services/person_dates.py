@@ -1,0 +1,32 @@
+"""Checks the dates that an action discloses, when the country's node takes it in."""
+
+from ledger.application import Ledger
+from ledger.procedure.disclosed_dates import check_disclosed_dates
+from ledger.procedure.protocol import Protocol
+from ledger.procedure.rules import has_part
+from ledger.refusals import Refusal
+from ledger.signing.signed_action import SignedAction
+from ledger.vocabulary.action import Action
+
+
+def check_person_dates(
+    ledger: Ledger, protocol: Protocol, action: SignedAction, whole: Action
+) -> None:
+    """Check the dates of an action by its disclosures and its case.
+
+    An action that is recorded already is not judged again. Raises ``Refusal``.
+    """
+    if action.case_id is None:
+        return
+    case = ledger.case(action.case_id)
+    try:
+        if case is None:
+            check_disclosed_dates(whole, None)
+            return
+        agency = protocol.agencies_by_id.get(action.agency)
+        if agency is None or not has_part(agency, case.state, case.history):
+            return  # the rules refuse it, and say no more than for a case that does not exist
+        check_disclosed_dates(whole, case.state, case.history.values())
+    except Refusal:
+        if ledger.receipt_of(action) is None:
+            raise

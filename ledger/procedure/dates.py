@@ -1,0 +1,172 @@
+"""Whether an action's dates fit each other and the case, by its ``ledger`` fields.
+
+The ledger node sees these fields alone. The dates of sealed fields are checked by the node of the
+agency's country (``ledger.procedure.disclosed_dates``).
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from ledger.events.act import Act
+from ledger.procedure.case_state import CaseState
+from ledger.procedure.protocol import Protocol
+from ledger.refusals import Ground, Refusal
+from ledger.vocabulary.picklists import AgeGroup
+
+SINCE_EDITION = 2
+ADULT_AT_YEARS = 18
+OLDEST_YEARS = 130
+"""Nobody lives longer: an earlier date is a mistake."""
+_QUARTER_MONTHS = 3
+
+_ENDS: Mapping[str, str] = {
+    "consent_given": "expires",
+    "sharing_decided": "until",
+    "protection_measure_taken": "until",
+    "information_requested": "answer_by",
+    "joint_action_agreed": "due",
+    "risk_assessed": "review_by",
+    "reintegration_planned": "planned_end_date",
+}
+"""The field of an action that says until when it holds, or by when something is due."""
+
+_NAMED: Mapping[str, str] = {
+    "service_ended": "service_action",
+    "protection_measure_ended": "measure_action",
+    "information_acknowledged": "request",
+    "information_provided": "request",
+    "information_declined": "request",
+    "joint_action_done": "agreed_action",
+    "lead_transfer_accepted": "offer",
+    "sharing_ended": "decision",
+    "legal_hold_lifted": "hold",
+    "break_glass_reviewed": "access",
+    "identity_recorded": "request",
+    "rectification_declined": "request",
+    "correction": "corrects",
+    "erasure_approved": "proposal",
+    "information_released": "basis_action",
+}
+"""The field by which an action names the earlier action that it ends or answers."""
+
+
+def check_dates(
+    act: Act,
+    state: CaseState | None,
+    history: Mapping[UUID, Act],
+    protocol: Protocol,
+    now: datetime,
+) -> None:
+    """Check the dates of an action against each other and against the case.
+
+    Raises ``Refusal`` with the rule and the field. Protocols of edition 1 are not checked.
+    """
+    if protocol.edition < SINCE_EDITION:
+        return
+    if now.year - act.acted_at.year > OLDEST_YEARS:
+        raise _invalid(
+            "acted-too-long-ago",
+            f"The time of the act is more than {OLDEST_YEARS} years ago; check the year.",
+            "acted_at",
+        )
+    _end_after_begin(act)
+    _of_age(act, state)
+    if state is None:
+        return
+    if act.acted_at.date() < state.opened_at.date():
+        # A stated birth date is compared with all acts of the case: so no act is before the birth.
+        raise _invalid(
+            "before-the-opening",
+            "The act is dated before the opening of the case; check the time of the act.",
+            "acted_at",
+        )
+    _after_what_it_names(act, history)
+    if act.kind == "consent_withdrawn":
+        _was_given(act, state)
+
+
+def _end_after_begin(act: Act) -> None:
+    field = _ENDS.get(act.kind)
+    end = act.fields.get(field) if field is not None else None
+    if field is None or end is None:
+        return
+    if date.fromisoformat(end[:10]) < act.acted_at.date():
+        raise _invalid(
+            "ends-before-it-begins",
+            f"It ends on {end[:10]}, before it began; check both dates.",
+            field,
+        )
+
+
+def _of_age(act: Act, state: CaseState | None) -> None:
+    """Check the quarter in which the person is said to come of age."""
+    stated = act.fields.get("of_age_from")
+    if stated is None:
+        return
+    group = act.fields.get("age_group") or (state.age_group if state is not None else None)
+    if group == AgeGroup.ADULT:
+        raise _invalid(
+            "of-age-already", "An adult does not come of age; leave this out.", "of_age_from"
+        )
+    first = date.fromisoformat(stated)
+    on = act.acted_at.date()
+    if quarter_end(first) < on:
+        raise _invalid(
+            "of-age-past",
+            "This quarter was over at the time of the act: record that the person is an adult, or"
+            " another quarter.",
+            "of_age_from",
+        )
+    if first.year - on.year > ADULT_AT_YEARS:
+        raise _invalid(
+            "of-age-too-late",
+            f"Nobody comes of age more than {ADULT_AT_YEARS} years later; check the year.",
+            "of_age_from",
+        )
+
+
+def _after_what_it_names(act: Act, history: Mapping[UUID, Act]) -> None:
+    field = _NAMED.get(act.kind)
+    named = act.fields.get(field) if field is not None else None
+    earlier = history.get(UUID(named)) if named is not None else None
+    if earlier is not None and act.acted_at.date() < earlier.acted_at.date():
+        raise _invalid(
+            "before-what-it-names",
+            f"{act.kind} is dated before the {earlier.kind} that it names; check the time of the"
+            " act.",
+            "acted_at",
+        )
+
+
+def _was_given(act: Act, state: CaseState) -> None:
+    for scope in act.fields["scopes"]:
+        given = state.facts.get(f"consent_{scope}")
+        if given is None:
+            raise _invalid(
+                "never-given",
+                f"No consent to {scope} is in force; name only the consents that were given.",
+                "scopes",
+            )
+        if act.acted_at < given.since:
+            raise _invalid(
+                "before-what-it-names",
+                f"The consent to {scope} was given later than this; check the time of the act.",
+                "acted_at",
+            )
+
+
+def quarter_of(day: date) -> date:
+    """Return the first day of the quarter that ``day`` is in."""
+    return day.replace(month=day.month - (day.month - 1) % _QUARTER_MONTHS, day=1)
+
+
+def quarter_end(first: date) -> date:
+    """Return the last day of the quarter that begins on ``first``."""
+    if first.month == 10:
+        return first.replace(month=12, day=31)
+    return first.replace(month=first.month + _QUARTER_MONTHS) - timedelta(days=1)
+
+
+def _invalid(rule: str, message: str, field: str) -> Refusal:
+    return Refusal(Ground.INVALID, rule, message, f"act.{field}")
