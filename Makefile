@@ -11,7 +11,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Many tests start programs. Where no bytecode may be written, each of them compiles the sources.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-nodes serve test test-fast check compiled format messages release-migrations bench lock clean
+.PHONY: demo demo-nodes serve test test-fast check linted typed tested compiled format messages release-migrations bench lock clean
 .DEFAULT_GOAL := demo
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml
@@ -40,19 +40,26 @@ serve: $(RUNTIME) ## the same, and leave the server running wherever it is start
 
 test: ## lint, types, layers, then every test
 	$(MAKE) --no-print-directory $(DEV)
-	$(MAKE) --no-print-directory -j 2 check compiled
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --reruns 1 --rerun-show-tracebacks
+	$(MAKE) --no-print-directory -j 2 linted compiled
+	$(MAKE) --no-print-directory -j 2 tested typed
 
-check: $(DEV)
+check: linted typed
+
+linted: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+typed: $(DEV)
+	$(BIN)/mypy
+
+tested: $(DEV)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --reruns 1 --rerun-show-tracebacks
 
 test-fast: $(DEV) ## tests that need no database, process, browser or other language
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not (database or process or browser or language)"
 
-# Once for all processes of the tests, while mypy leaves a core idle.
+# Once for all processes of the tests, while the linters leave a core idle.
 compiled: $(DEV)
 	$(BIN)/python -m compileall -q ledger projections api auditor tests/support
 	-$(BIN)/python -m pytest --collect-only -q > /dev/null

@@ -82,10 +82,13 @@ class ParcelDelivery:
         more = False
         try:
             for vault in self._vaults:
+                to_do = vault.sent.to_do()
                 for recipient in registry.country_keys:
-                    if recipient != vault.party:
+                    if recipient in to_do.recipients and recipient != vault.party:
                         more |= self._hand_in_due(vault, recipient, registry)
-                if vault.sent.has_unanswered():
+                    else:
+                        self.full.discard((vault.party, recipient))
+                if to_do.has_unanswered or to_do.recipients:
                     more |= self.collect(vault, registry)
                 self._look_for_missing(vault)
         except OutdatedMailboxError:

@@ -167,6 +167,8 @@ class Mailbox:
         """
         with self._database.transaction() as connection:
             standing = _standing(connection, recipient)
+            if not standing:
+                return WaitingPage((), ())
             senders = [one.sender for one in standing]
             rows = connection.execute(
                 _WAITING,

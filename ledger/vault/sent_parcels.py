@@ -103,6 +103,16 @@ class FailedSendings:
     oldest_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ToDo:
+    """What a country has to do now for the parcels that it sends."""
+
+    recipients: frozenset[str]
+    """Countries for which parcels are due."""
+    has_unanswered: bool
+    """Whether any parcel was handed in and has no outcome."""
+
+
 class SentParcels:
     """The table of one country's vault. Its keeper's role alone reaches it."""
 
@@ -228,9 +238,21 @@ class SentParcels:
             (after, age, limit),
         )
 
-    def has_unanswered(self) -> bool:
-        """Return whether any parcel was handed in and has no outcome."""
-        return bool(self._select("state = 'sent' LIMIT 1", ()))
+    def to_do(self) -> ToDo:
+        """Return for whom parcels are to be handed in now, and whether outcomes may come.
+
+        One statement answers both: a node asks this twice a second, and most often nothing is due.
+        """
+        select = self._sql(
+            "SELECT array(SELECT DISTINCT recipient FROM {0}.parcels_sent"
+            " WHERE state = 'due' AND due_at <= now()) AS recipients,"
+            " EXISTS (SELECT FROM {0}.parcels_sent WHERE state = 'sent') AS has_unanswered"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, prepare=True).fetchone()
+        if row is None:
+            raise RuntimeError("a statement without a row")
+        return ToDo(frozenset(row["recipients"]), row["has_unanswered"])
 
     def acknowledged(
         self, parcel: SentParcel, outcome: ParcelOutcome, why: str | None, text: str

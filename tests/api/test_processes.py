@@ -45,7 +45,7 @@ def program(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     yield start
     for one in started:
         one.terminate()
-        assert one.wait(20) in (0, 7, -signal.SIGKILL)
+        assert one.wait(120) in (0, 7, -signal.SIGKILL)
 
 
 Program = Callable[..., subprocess.Popen[bytes]]
@@ -66,7 +66,7 @@ def test_who_is_killed_is_started_again(program: Program, tmp_path: Path) -> Non
 @pytest.mark.parametrize("code", ["0", "3"])
 def test_where_one_ends_by_itself_all_do(code: str, program: Program, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    assert program(code).wait(20) == 7
+    assert program(code).wait(120) == 7
     assert f"process one ended with code {code}" in (tmp_path / "ended").read_text()
     assert not is_alive(noted(other)[0])
 
@@ -84,7 +84,7 @@ def test_nobody_outlives_the_parent(
 
 
 def test_one_beside_ends_with_the_block(program: Program, tmp_path: Path) -> None:
-    assert program("beside").wait(20) == 0
+    assert program("beside").wait(120) == 0
     (pid,) = noted(tmp_path / "one")
     assert not is_alive(pid)
 

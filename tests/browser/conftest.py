@@ -115,14 +115,15 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def node(server: str, begun: str, agencies: Agencies) -> Iterator[Server]:
+    """One node for the files of this folder. It would take CPU from the tests of all others."""
     with new_database(server, begun) as conninfo, serving(conninfo, agencies) as served:
         register_country_keys(served)
         yield served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def story(node: Server) -> Told:
     return tell(node)
 

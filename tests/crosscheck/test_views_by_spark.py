@@ -28,7 +28,7 @@ MORE = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def spark() -> Iterator[Any]:
     """Two workers in this process's Java, with little memory."""
     if shutil.which("java") is None:
