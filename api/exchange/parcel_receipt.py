@@ -185,6 +185,8 @@ class ParcelReceipt(PeriodicWorker):
         return True
 
     def _ready(self, place: _MailboxPlace) -> list[UUID]:
+        if not place.set_aside:
+            return []
         head, now = self._ledger.head(), time.monotonic()
         timed = [
             parcel_id

@@ -17,6 +17,8 @@ from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 
 _EVERY_SECONDS = 0.2
+_SIGN_EVERY_SECONDS = 1.0
+"""A notice of the database wakes the signer at each event; this is for notices that are lost."""
 _AT_LEAST_EVERY_SECONDS = 2.0
 _REFRESH_LOOK_SECONDS = 60.0
 _AT_MOST_EVERY_SECONDS = 0.05
@@ -43,7 +45,7 @@ class CheckpointPublisher(PeriodicWorker):
         super().__init__(
             "sign",
             self._sign,
-            every=_EVERY_SECONDS,
+            every=_SIGN_EVERY_SECONDS,
             at_most_every=_AT_MOST_EVERY_SECONDS,
             backoff=_BACKOFF,
         )

@@ -11,7 +11,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from ledger.procedure.protocol import KeyChange
 from ledger.signing.key_possession import grant_of
@@ -24,7 +31,9 @@ from tests.support.story import Told, tell
 
 CHROMIUM = Path("/usr/bin/chromium")
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
-SECONDS = 8_000
+SECONDS = 30_000
+"""So long a page may take on a loaded machine, in milliseconds."""
+expect.set_options(timeout=SECONDS)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from ledger.vocabulary.registration import PublicKey
 from tests.browser.conftest import Person
 from tests.support.serving import Server
 from tests.support.story import Told
+from tests.support.waiting import until
 
 POLICE, CARE, OVERSIGHT = "xk-dhtqnj", "me-csw-podgorica", "xk-ombudsperson"
 NAME = "Izmišljena Ђорђевић 🙂"
@@ -177,7 +178,7 @@ def test_what_was_typed_survives_and_is_in_no_store_in_clear(person: People, cas
     page = police.goto(f"/cases/{case}/act/risk_assessed")
     assess(page, NAME)
     page.wait_for_function("document.activeElement")
-    page.wait_for_timeout(600)
+    until(lambda: kept(page))
     assert [NAME in text for text in kept(page)] == [False]
     page.reload()
     expect(page.locator("#draft")).to_contain_text("A draft from")
@@ -187,8 +188,7 @@ def test_what_was_typed_survives_and_is_in_no_store_in_clear(person: People, cas
     police.sees_no_barrier()
     page.reload()
     page.get_by_role("button", name="Throw away").click()
-    page.wait_for_timeout(100)
-    assert kept(page) == []
+    until(lambda: kept(page) == [])
 
 
 def test_what_was_signed_on_a_lost_connection_is_sent_once_when_it_is_back(

@@ -14,6 +14,7 @@ from tests.browser.conftest import SECONDS, Person
 from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.support.story import Told
+from tests.support.waiting import until
 
 People = Callable[[str], Person]
 KOSOVO, MONTENEGRO = "xk-nac", "me-nac"
@@ -202,8 +203,10 @@ def test_who_was_present_at_an_earlier_sitting_is_forgotten(
     participants = form(page, "meeting_held")("f-participants")
     settled(page)
     expect(participants).to_have_value("")
+    before = kept(page)
     participants.fill("somebody else")
-    page.wait_for_timeout(600)
+    until(lambda: kept(page) != before)
+    page.wait_for_timeout(600)  # it is kept in two places
     coordinator.goto(today)  # which has its own still
     expect(participants).to_have_value(SOMEBODY)
     settled(page)

@@ -36,7 +36,7 @@ def test_a_click_on_its_link_shows_the_document(person: People, story: Told, pat
 
 
 def viewer(page: Page) -> Frame:
-    for _ in range(50):
+    for _ in range(SECONDS // 100):
         for frame in page.frames:
             if frame.url.startswith(VIEWER):
                 return frame
