@@ -13,6 +13,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import httpx
+import psycopg
+
 from api.demo.machines import MachineError
 from ledger.log.note import VerifierKey
 from ledger.log.policy import Policy
@@ -188,11 +191,12 @@ class Takeover:
         for party in self.others:
             machine = self.nodes.countries[party]
             if machine is not self.lost:
-                until(
-                    lambda m=machine: self._follows(m, had) or "log-diverged" in troubles(m),  # type: ignore[misc]
+                stands = until(
+                    lambda m=machine: self._standing(m, had),  # type: ignore[misc]
                     lambda m=machine: (m.name, m.ready()),
+                    while_raises=(httpx.TransportError, psycopg.OperationalError),
                 )
-                if self._follows(machine, had):
+                if stands == "follows":
                     continue
                 machine.stop()
             try:
@@ -202,10 +206,12 @@ class Takeover:
                     raise
             machine.start()
 
-    def _follows(self, machine: ServedNode, had: int) -> bool:
-        """Whether a node has the event with which the heir went on."""
+    def _standing(self, machine: ServedNode, had: int) -> str | None:
+        """Whether a node has the event with which the heir went on, or says that it diverged."""
         event = f"SELECT leaf_hash FROM ledger.events WHERE notification_id = {had + 1}"
-        return machine.query(event) == self._heir.query(event)
+        if machine.query(event) == self._heir.query(event):
+            return "follows"
+        return "diverged" if "log-diverged" in troubles(machine) else None
 
     @property
     def _heir(self) -> ServedNode:
