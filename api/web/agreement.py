@@ -78,6 +78,8 @@ class ProposalRow:
 
     amendment: Amendment
     changes: tuple[str, ...]
+    joining: tuple[str, ...]
+    """The parties that it adds, whose nodes copy the ledger once it is in force."""
     answers: tuple[tuple[str, str], ...]
     """Of each party: ``accepted``, ``declined``, ``withdrawn`` or ``missing``."""
 
@@ -184,6 +186,7 @@ def proposal_rows(
         ProposalRow(
             amendment=one,
             changes=_told(texts[one.text.version - 1], one.text, words),
+            joining=tuple(sorted(one.joining)),
             answers=tuple((party, _answer(one, party)) for party in sorted(one.required)),
         )
         for one in amendments

@@ -15,6 +15,7 @@ from api.web.case_text import names
 from api.web.errors import PageRoute
 from api.web.refusal_text import reason
 from api.web.rendering import PAGE_HEADERS, Words, page
+from ledger.procedure.accessions import joining_parties
 from ledger.procedure.amendments import AMENDMENT_KINDS, AmendmentState, text_digest, text_of
 from ledger.procedure.protocol import COORDINATOR, Protocol, protocol_from
 from ledger.procedure.protocol_changes import changes
@@ -107,7 +108,13 @@ def _checked(caller: Caller, sent: TextToCheck, words: Words) -> dict[str, objec
         "text": text,
         "digest": text_digest(text),
         "version": protocol.version,
-        "changes": sentences(changes(base, protocol), words.things),
+        "changes": [
+            *(
+                t("agreement.joins", country=words.things.country(party))
+                for party in sorted(joining_parties(base, protocol))
+            ),
+            *sentences(changes(base, protocol), words.things),
+        ],
     }
 
 
