@@ -68,8 +68,8 @@ format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-messages: $(RUNTIME) ## list the messages that a translation lacks, or has and nothing uses
-	$(BIN)/python -m api.paper.subject_access.catalogues
+messages: $(RUNTIME) ## list the messages that translations lack, or have and nothing uses; FOLDER=… of languages elsewhere
+	$(BIN)/python -m api.paper.subject_access.catalogues $(FOLDER)
 
 release-migrations: $(RUNTIME) ## list the migrations of the version in pyproject.toml with their hashes, before its release
 	$(BIN)/python -m tests.support.released_migrations

@@ -127,6 +127,9 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "contacts": CommandPlace(
         ("contacts",), "The parties' contact points and deputies: list, name, end."
     ),
+    "messages": CommandPlace(
+        ("messages",), "Catalogues of messages: check a language's folder, or complete it."
+    ),
     "keys": CommandPlace(("keys",), "Make, register, list and revoke keys."),
     "duplicates": CommandPlace(
         ("duplicates",),

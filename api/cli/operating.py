@@ -26,6 +26,7 @@ def serve(
 ) -> None:
     """Run a node: a request process, a worker process, and a supervisor that restarts them."""
 
+    import structlog
     from psycopg.conninfo import conninfo_to_dict
 
     from api.continuity.lost_keys import check_none_lost
@@ -33,6 +34,7 @@ def serve(
     from api.keys.log_keys import own_parties
     from api.node.agreed_protocol import with_agreed_protocol
     from api.node.node import check_settings, own_key_names
+    from api.paper.languages.found import missing_languages
     from api.processes.server import log_as_json, tls_context
     from api.processes.server import serve as run_server
     from api.processes.supervisor import leave_when_told
@@ -57,6 +59,10 @@ def serve(
                 grant_to=None if store.embedded or login is None else str(login),
             )
         check_migrated(store.conninfo, settings.load_protocol().party_codes)
+        if lacking := missing_languages(settings.load_protocol()):
+            structlog.get_logger(__name__).warning(
+                "no catalogues of languages that the protocol names", languages=lacking
+            )
         leads = settings.ledger_url is None
         check_none_lost(settings, store.conninfo, own_key_names(settings, leads=leads))
         country_keys(settings, own_parties(settings))  # made here, or refused in one line

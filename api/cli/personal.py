@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -75,7 +75,7 @@ def subject_access(
     asked: AsAgency,
     case_id: CaseArgument,
     file: Annotated[Path, typer.Argument(help="Where to write it: a .pdf, or a .json file.")],
-    language: Annotated[Literal["sq", "cnr", "en"], typer.Option(help="sq, cnr or en.")] = "en",
+    language: Annotated[str, typer.Option(help="One that the protocol names, by its code.")] = "en",
 ) -> None:
     """Write all that this country holds on a person into a file for that person."""
 

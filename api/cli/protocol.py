@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -19,8 +19,8 @@ app = typer.Typer(
 )
 Proposal = Annotated[UUID, typer.Argument(help="The proposal's id, as `protocol history` has it.")]
 InLanguage = Annotated[
-    Literal["sq", "cnr", "en"],
-    typer.Option("--language", "-l", help="Of the sentences: en, sq or cnr."),
+    str,
+    typer.Option("--language", "-l", help="Of the sentences: one that is found, by its code."),
 ]
 Yes = Annotated[
     bool, typer.Option("--yes", "-y", help="Sign without asking, after the text was shown.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from api.cli.output import AsJson, fail, failures, out
+from api.cli.output import AsJson, failures, out
 
 app = typer.Typer(name="report", help="Reports, made from the ledger alone.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def annual(
             min=1, help="Up to a checkpoint of this size.", show_default="the last published one"
         ),
     ] = None,
-    language: Annotated[str, typer.Option(help="sq, cnr or en.")] = "en",
+    language: Annotated[str, typer.Option(help="A language, by its code.")] = "en",
     export: Annotated[
         Path | None,
         typer.Option(
@@ -47,7 +47,7 @@ def annual(
 
     from api.cli.steps.report_kinds import report_of
     from api.paper.annual_report import markdown
-    from api.paper.subject_access.messages import LANGUAGES
+    from api.paper.languages.found import language as find_language
     from projections.reports.annual_report import canonical
 
     columns = (SpinnerColumn(), TextColumn("Reading"), MofNCompleteColumn())
@@ -55,13 +55,11 @@ def annual(
         failures(as_json),
         Progress(*columns, console=out, disable=as_json, transient=True) as progress,
     ):
-        known = next((known for known in LANGUAGES if known == language), None)
-        if known is None:
-            fail(f"there is no report in {language}; there is one in {', '.join(LANGUAGES)}")
+        find_language(language)  # before the ledger is read, which may take long
         task = progress.add_task("", total=None)
         report = report_of(export, year, at, lambda events: progress.advance(task, events))
     content = canonical(report)
-    text = markdown(report, known)
+    text = markdown(report, language)
     with failures(as_json):
         if file is not None:
             file.write_bytes(content)

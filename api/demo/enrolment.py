@@ -48,6 +48,7 @@ class Enrolment:
         def show(request: Request, node: TheNode, token: Token) -> Response:
             agency = self._agency(token)
             protocol = node.ledger.adopted().protocol_today(clock.now())
+            request.state.protocol = protocol
             return page(
                 request,
                 "enrol.html",

@@ -22,10 +22,12 @@ from api.cli.steps.case_tables import brief_trail, case_panel, trail_table
 from api.client import LedgerClient, RefusedError
 from api.client.schemas.problem import ProblemDetails
 from api.demo import DemoError
+from api.demo.derived_story import derived_story
 from api.demo.enrolment import Enrolment
 from api.demo.personal_scene import play_personal_scene
 from api.demo.picture import save
-from api.demo.story import FORBIDDEN, STORY, Forbidden
+from api.demo.play_derived import coordinators_of, tell_derived
+from api.demo.story import FORBIDDEN, STORY, Forbidden, has_story
 from api.keys.country_keys import country_key
 from api.processes.server import listen, serving
 from api.runtime.node_database import create_database, open_store
@@ -78,12 +80,16 @@ def play(
 ) -> None:
     """Play the whole story on a database of its own.
 
+    Without the agencies of the two children's story, it plays a story derived from the protocol's
+    rules.
+
     The database is made again each time; the ledger of `serve` is not touched. ``picture`` is the
     file for the printed text, as SVG. Raises ``DemoError``.
     """
     wide = picture is not None or not Console().is_terminal
     console = Console(width=_WIDE if wide else None, record=picture is not None)
     protocol = settings.load_protocol()
+    derived = None if has_story(protocol) else derived_story(protocol, _recently())
     if keep_running:
         _check_address(settings)  # before the database of who has it is made anew
     with open_store(settings) as server:
@@ -107,7 +113,10 @@ def play(
         try:
             _register(players, protocol, held)
             _register_countries(players, protocol, settings.model_copy(update=changes))
-            _tell(players, console, as_json=as_json)
+            if derived is None:
+                _tell(players, console, as_json=as_json)
+            else:
+                tell_derived(players, console, protocol, derived, as_json=as_json)
             if picture is not None:
                 save(console, picture, "make demo")
             if keep_running:
@@ -117,6 +126,10 @@ def play(
                 console.print("`make serve` shows all this in a browser, as each role sees it.")
         finally:
             players.close()
+
+
+def _recently() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) - timedelta(days=20)
 
 
 def _prepared(owner: str, conninfo: str, protocol: Protocol, directory: Path) -> str:
@@ -319,12 +332,13 @@ def _stay(
 ) -> None:
     started = Path(sys.argv[0])
     command = started if started.name == "case-ledger" else "case-ledger"
+    first, last = coordinators_of(protocol)[:2]
     console.print(
         Panel(
             f"The ledger is served at [bold]{url}[/] with the demo's cases. Try:\n"
             f"  export CASE_LEDGER_URL={url}\n"
-            f"  {command} case -a me-nac -k {directory / 'me-nac.jwk'}\n"
-            f"  {command} events -a xk-nac -k {directory / 'xk-nac.jwk'} -f\n"
+            f"  {command} case -a {last} -k {directory / f'{last}.jwk'}\n"
+            f"  {command} events -a {first} -k {directory / f'{first}.jwk'} -f\n"
             "Stop it with Ctrl-C.",
             border_style="green",
         )

@@ -16,7 +16,7 @@ from api.cli.output import print_json
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.demo import DemoError
 from api.demo.machines import Machine
-from api.demo.story import FORBIDDEN, STORY, Step
+from api.demo.story import FORBIDDEN, STORY, Step, has_story
 from api.node.setting_up.settings_file import read_settings
 from api.runtime.settings import Settings
 from ledger.log.note import VerifierKey
@@ -177,12 +177,18 @@ def play_nodes(settings: Settings, *, as_json: bool) -> None:
 
     Raises ``DemoError``, ``MachineError``.
     """
+    protocol = settings.load_protocol()
+    if not has_story(protocol):
+        raise DemoError(
+            f"demo-nodes plays the story of other agencies than those of {protocol.id};"
+            " `case-ledger demo` plays a story from that protocol's rules"
+        )
     told = Narration(Console(), quiet=as_json)
     directory = settings.data_directory / "demo-nodes"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     directory.chmod(0o755)
-    with _set_up(directory, settings.load_protocol(), told) as world:
+    with _set_up(directory, protocol, told) as world:
         _story(world)
         _witness_away(world)
         _ledger_killed(world)

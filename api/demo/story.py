@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
+from ledger.procedure.protocol import Protocol
 from ledger.refusals import Ground
 from ledger.vocabulary.action import Action
 from ledger.vocabulary.coordination import (
@@ -117,6 +118,11 @@ class Forbidden:
     caption: str
     ground: Ground
     rule: str
+
+
+def has_story(protocol: Protocol) -> bool:
+    """Return whether the story of the two children is one of this protocol's agencies."""
+    return all(step.agency in protocol.agencies_by_id for step in STORY)
 
 
 def at(year: int, month: int, day: int, hour: int, minute: int = 0) -> datetime:

@@ -141,6 +141,12 @@ async def caller(request: Request) -> Caller:
     It asks for all it needs itself: dependencies of its own would cost each request more than the
     signature does. ``api/processes/app.py`` writes what it takes into the OpenAPI document.
     """
+    found = await _authenticated(request)
+    request.state.caller = found
+    return found
+
+
+async def _authenticated(request: Request) -> Caller:
     node, lanes = await the_node(request), await the_lanes(request)
     credentials = await bearer(request)
     registry = await lanes.registry.known()

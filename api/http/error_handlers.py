@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from rfc9457 import Problem
 from starlette.exceptions import HTTPException
 
+from api.paper.languages.glyphs import ScriptNotInFontsError
 from api.paper.printing.typesetting import PdfNotInstalledError
 from api.runtime import disk
 from api.runtime.problem import problem
@@ -186,6 +187,10 @@ def _told_no_pdf(error: Exception) -> Problem:
     return problem(503, "Not available now", "pdf-not-installed", detail)
 
 
+def _told_script(error: Exception) -> Problem:
+    return problem(503, "Not available now", "pdf-script", str(error))
+
+
 def _told_damaged(error: Exception) -> Problem:
     _log.error("the row of a view that was asked for is malformed", view=str(error))
     detail = (
@@ -212,6 +217,7 @@ _TOLD: Mapping[type[Exception], Callable[[Exception], Problem]] = {
     NewerEventError: _told_newer,
     DamagedViewError: _told_damaged,
     PdfNotInstalledError: _told_no_pdf,
+    ScriptNotInFontsError: _told_script,
     psycopg.OperationalError: _told_unavailable,
     OperationalError: _told_unavailable,
     Exception: _told_unexpected,

@@ -21,6 +21,7 @@ from api.keys.country_keys import country_keys, parcel_keys, person_keys
 from api.keys.log_keys import OwnLogKeys, own_parties, policy_at, trusted_policy
 from api.node.newer_events import newer_troubles
 from api.notifying.notifier import check_notifications
+from api.paper.languages.catalogue import check_named_languages
 from api.runtime.disk import Room
 from api.runtime.rate_limit import Rate
 from api.runtime.readiness import Checks
@@ -267,6 +268,7 @@ def check_settings(settings: Settings) -> None:
 
     Raises ``ValueError`` if it cannot.
     """
+    check_named_languages()
     trusted_policy(settings)
     trusted_roots(settings)
     RelyingParty.of(settings)

@@ -8,8 +8,6 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -19,8 +17,12 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from api.client.bounded_answers import bounded_client
+from api.notifying.letters import email_of, words_for
 from api.notifying.subscriptions import Subscription
+from api.paper.languages.found import SOURCE
+from api.paper.subject_access.wording import wording
 from api.runtime.settings import Settings
+from ledger.procedure.protocol import Protocol as Agreed
 from ledger.system import clock
 
 _SECONDS = 10.0
@@ -33,8 +35,17 @@ class NotReceivedError(Exception):
 
 
 class Channel(Protocol):
-    def send(self, subscription: Subscription, notice_id: UUID, message: Mapping[str, Any]) -> None:
-        """Hand a notice over. Raises ``NotReceivedError``."""
+    def send(
+        self,
+        subscription: Subscription,
+        notice_id: UUID,
+        message: Mapping[str, Any],
+        protocol: Agreed | None = None,
+    ) -> None:
+        """Hand a notice over. Raises ``NotReceivedError``.
+
+        ``protocol`` has the languages and the words of the message, where it is for people.
+        """
 
 
 class WebhookChannel:
@@ -44,7 +55,13 @@ class WebhookChannel:
         # A redirect would lead where nobody chose: it counts as not received.
         self._http = bounded_client(timeout=_SECONDS, limit=_MAX_ANSWER, seconds=_SECONDS)
 
-    def send(self, subscription: Subscription, notice_id: UUID, message: Mapping[str, Any]) -> None:
+    def send(
+        self,
+        subscription: Subscription,
+        notice_id: UUID,
+        message: Mapping[str, Any],
+        protocol: Agreed | None = None,  # noqa: ARG002  # a program reads the message
+    ) -> None:
         if subscription.webhook is None or subscription.secret is None:
             raise NotReceivedError("the subscription has no webhook")
         body = json.dumps(message, separators=(",", ":"), sort_keys=True)
@@ -114,10 +131,17 @@ class MailChannel:
             cafile=str(server.roots) if server.roots is not None else None
         )
 
-    def send(self, subscription: Subscription, notice_id: UUID, message: Mapping[str, Any]) -> None:
+    def send(
+        self,
+        subscription: Subscription,
+        notice_id: UUID,
+        message: Mapping[str, Any],
+        protocol: Agreed | None = None,
+    ) -> None:
         if subscription.email is None:
             raise NotReceivedError("the subscription has no e-mail address")
-        letter = email_of(self._server.sender, subscription.email, notice_id, message)
+        words = words_for(subscription, protocol) if protocol is not None else wording(SOURCE)
+        letter = email_of(self._server.sender, subscription.email, notice_id, message, words)
         try:
             with self._connected() as smtp:
                 if self._server.user is not None and self._server.password is not None:
@@ -169,74 +193,3 @@ class _TimedSMTP(smtplib.SMTP):
 
 class _TimedSMTPS(_TimedSMTP, smtplib.SMTP_SSL):
     """The same with TLS from the first byte."""
-
-
-def email_of(
-    sender: str, recipient: str, notice_id: UUID, message: Mapping[str, Any]
-) -> EmailMessage:
-    """Return a notice as an e-mail in plain words, whose ``Message-ID`` stays the same."""
-    data = message["data"]
-    match message["type"]:
-        case "key.ending":
-            subject, content = _of_key(data)
-        case "retention.announced":
-            subject, content = _of_erasure(data)
-        case "actions.waiting":
-            subject, content = _of_waiting(data)
-        case kind:
-            subject, content = _of_obligation(kind, data)
-    letter = EmailMessage()
-    letter["From"], letter["To"] = sender, recipient
-    letter["Subject"] = f"[case ledger] {subject}"
-    letter["Message-ID"] = f"<{notice_id}@{sender.rpartition('@')[2]}>"
-    letter["Date"] = datetime.fromisoformat(message["timestamp"])
-    letter["Auto-Submitted"] = "auto-generated"
-    letter["X-Webhook-Id"] = str(notice_id)
-    letter.set_content(f"{content}Nobody reads answers to this message.\n")
-    return letter
-
-
-def _of_key(data: Mapping[str, Any]) -> tuple[str, str]:
-    return f"A key ends: {data['agency']}, {data['ends'][:10]}", (
-        f"A key of {data['agency']} ends on {data['ends'][:10]}. After that it signs nothing.\n\n"
-        f"Key        {data['key_id']}\n"
-        f"Ends       {data['ends']}\n\n"
-        "Make another key, let the coordinator register it, and revoke this one. "
-    )
-
-
-def _of_erasure(data: Mapping[str, Any]) -> tuple[str, str]:
-    return f"Erasure announced: {data['erase_from'][:10]}", (
-        f"What is held on the person of a case will be erased from {data['erase_from']} on: the "
-        f"period of retention of {data['kept_days']} days ends.\n\n"
-        f"Case       {data['case_id']}\n"
-        f"By         {data['announced_by']}\n"
-        f"Action     {data['announcement']}\n\n"
-        "A hold by a court or prosecutor stops it; a coordinator may announce a later time. "
-        "case-ledger retention list shows all. "
-    )
-
-
-def _of_waiting(data: Mapping[str, Any]) -> tuple[str, str]:
-    return f"{data['actions']} actions wait for the ledger node", (
-        f"Actions of your country have had no outcome since {data['since']}. They are kept, and "
-        "sent again.\n\n"
-        f"Actions    {data['actions']}\n"
-        f"Others'    {data['others_recorded_since']} of other countries were recorded since\n\n"
-        "Ask the operators of your node and of the ledger node. The page /waiting shows more. "
-    )
-
-
-def _of_obligation(kind: str, data: Mapping[str, Any]) -> tuple[str, str]:
-    is_overdue = kind == "obligation.overdue"
-    said = "Overdue" if is_overdue else "Due soon"
-    what = data["action"].replace("_", " ")
-    return f"{said}: {what}, {data['due'][:10]}", (
-        f"{said}: {what}\n\n"
-        f"Owed by    {data['debtor_agency'] or data['debtor'] or 'any party to the case'}\n"
-        f"Due        {data['due']}\n"
-        f"Kind       {data['kind'].replace('_', ' ')}\n"
-        f"Case       {data['case_id']}\n"
-        f"Obligation {data['obligation_id']}\n\n"
-        "It is discharged by recording the action in the case ledger. "
-    )

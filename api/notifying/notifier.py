@@ -189,13 +189,18 @@ class Notifier(PeriodicWorker):
         finally:
             counts.append(sent)
 
+    def _agreed(self) -> Protocol:
+        """Return the version in force, whose words a message has; before a registry, the first."""
+        registry = self._registry()
+        return registry.protocol_today(clock.now()) if registry is not None else self._protocol
+
     def _send(self, taken: TakenNotice) -> bool:
         subscription = self._subscriptions.get(taken.subscription)
         if subscription is None:
             return False  # another process's, or taken out at the next look
         way = "webhook" if subscription.webhook is not None else "email"
         try:
-            self._channels[way].send(subscription, taken.id, taken.message)
+            self._channels[way].send(subscription, taken.id, taken.message, self._agreed())
         except NotReceivedError as error:
             _log.warning(
                 "a notice is not received",

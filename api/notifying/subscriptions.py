@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 from api.authentication.sign_in import is_safe
 from ledger.procedure.protocol import NODE, Protocol
 from ledger.vocabulary.action import LedgerModel
-from ledger.vocabulary.types import AgencyId
+from ledger.vocabulary.types import AgencyId, LanguageTag
 
 _LEAST_SECRET = 24
 """Bytes, by the Standard Webhooks specification."""
@@ -28,6 +28,8 @@ class _Written(LedgerModel):
     email: Annotated[str, Field(pattern=r"^[^\s@<>,;]+@[^\s@<>,;]+$", max_length=254)] | None = None
     webhook: Annotated[str, Field(pattern=r"^https?://[^\s@]+$", max_length=2000)] | None = None
     secret_file: Path | None = None
+    language: LanguageTag | None = None
+    """Of e-mails. Without it: that of the agency's party in the protocol."""
 
     @model_validator(mode="after")
     def _has_one_way(self) -> Self:
@@ -54,6 +56,7 @@ class Subscription:
     email: str | None = None
     webhook: str | None = None
     secret: SecretStr | None = None
+    language: str | None = None
 
     @property
     def id(self) -> UUID:
@@ -89,7 +92,7 @@ def _subscription(
     if agency is None or agency.party not in parties or agency.role == NODE:
         raise ValueError(f"{file}: {written.agency} is no agency of this node's countries")
     if written.secret_file is None:
-        return Subscription(agency.id, email=written.email)
+        return Subscription(agency.id, email=written.email, language=written.language)
     secret = written.secret_file.read_text(encoding="ascii").strip()
     if not _is_secret(secret):
         raise ValueError(

@@ -1,12 +1,11 @@
-"""The annual report for people: Markdown in one of three languages, of the same numbers."""
+"""The annual report for people: Markdown in any language that there is, of the same numbers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from babel import Locale
 from babel.units import format_unit
 
-from api.client.schemas.personal import Language
-from api.paper.subject_access.wording import LOCALES, Wording, wording
+from api.paper.subject_access.wording import Wording, wording
+from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.picklists import ClosureReason, CorrectionEffect, CorrectionReason
 from projections.reports.accountability import ANY, ObligationTally, ResponseTimes
 from projections.reports.annual_report import AnnualReport
@@ -16,16 +15,20 @@ _OF_YEAR = ("carried_in", "opened", "on_time", "late", "undated", "lapsed", "ope
 Row = Sequence[str | int]
 
 
-def markdown(report: AnnualReport, language: Language) -> str:
-    """Return the report as a page of tables, the same text for the same report."""
-    return "\n".join(_ReportPage(report, wording(language)).lines()) + "\n"
+def markdown(report: AnnualReport, language: str, protocol: Protocol | None = None) -> str:
+    """Return the report as a page of tables, the same text for the same report and language.
+
+    ``protocol`` has the labels of the parties. Times are in UTC, for every party alike. Raises
+    ``LanguageError`` if there is no such language.
+    """
+    return "\n".join(_ReportPage(report, wording(language, protocol)).lines()) + "\n"
 
 
 class _ReportPage:
     def __init__(self, report: AnnualReport, words: Wording) -> None:
         self._report = report
         self._words = words
-        self._locale = Locale.parse(LOCALES[words.language])
+        self._locale = words.known.locale
 
     def lines(self) -> Iterator[str]:
         report, told = self._report, self._report.checkpoint

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     """A protocol file, for the adoption. Unset: the trilateral one that ships with this program.
 
     A ledger that adopted its protocol needs no file; one that is named must say the same."""
+    locale: str | None = None
+    """Folders of further languages, separated as in ``PATH``. Unset: the languages shipped."""
     countries: tuple[str, ...] | None = None
     """Whose node this is, with their vaults and witnesses. Unset: every party's; ``[]``: none's."""
     roles: Annotated[tuple[Literal["api", "work"], ...], Field(min_length=1)] = ("api", "work")

@@ -7,8 +7,6 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-import pycountry
-
 from api.paper.subject_access.value_shapes import Plain, shape
 from api.paper.subject_access.wording import Wording
 from ledger.procedure.available_actions import Offer
@@ -250,9 +248,8 @@ def _countries(kind: str, name: str, protocol: Protocol, words: Wording) -> Opti
 
 
 def _languages(words: Wording) -> Options:
-    """Return the languages with a two-letter code, and those spoken here that have none."""
-    codes = [one.alpha_3 for one in pycountry.languages if hasattr(one, "alpha_2")]
-    return _sorted([(code, words.language_name(code)) for code in (*codes, "cnr", "rom")])
+    """Return the languages with a two-letter code, and those that a catalogue names besides."""
+    return _sorted([(code, words.language_name(code)) for code in words.spoken_languages()])
 
 
 def _quarters(words: Wording) -> Options:

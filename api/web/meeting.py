@@ -123,12 +123,13 @@ def recorded(
 class OwedCount:
     """The number of one country's obligations in a case, and the nearest due date."""
 
+    party: str
     number: int
     due: datetime | None
     urgency: Urgency
 
 
-def owing(obligations: Sequence[Obligation], now: datetime) -> OwedCount:
+def owing(party: str, obligations: Sequence[Obligation], now: datetime) -> OwedCount:
     """Count the obligations of one country, which come with the first due first."""
     due = next((one.due for one in obligations if one.due is not None), None)
-    return OwedCount(len(obligations), due, urgency(due, now))
+    return OwedCount(party, len(obligations), due, urgency(due, now))

@@ -160,7 +160,7 @@ def _stated_elsewhere(
             yield texts.text(
                 "person.warn.elsewhere",
                 country=words.country(own),
-                day=words.day(act.acted_at.date()),
+                day=words.day(act.acted_at),
             )
 
 

@@ -69,7 +69,7 @@ class Printing:
     def _frame(self, title: str, *, wide: bool = False) -> PageFrame:
         things = self.words.things
         return PageFrame(
-            language=things.language,
+            language=things.known,
             title=title,
             number=str(self.case.case_id),
             page=things.text("page", page="\0", pages="\0"),
@@ -99,7 +99,7 @@ class Printing:
         yield text("replay.priority"), things.picked(case.priority)
         yield text("countries"), ", ".join(things.country(party) for party in case.parties)
         yield text("case.lead"), self._name(case.lead_agency)
-        yield text("case.opened"), things.day(case.opened_at.date())
+        yield text("case.opened"), things.day(case.opened_at)
 
     def _due(self, one: DueStep) -> tuple[str, str, str]:
         text, things = self.words.texts.text, self.words.things
@@ -107,7 +107,7 @@ class Printing:
         if due is None:
             return what, text("due.none"), self._owes(one.step)
         when = "due.late" if one.urgency is Urgency.LATE else "due.by"
-        return what, text(when, day=things.day(due.date())), self._owes(one.step)
+        return what, text(when, day=things.due_day(due, one.step.party)), self._owes(one.step)
 
     def _owes(self, step: StepView) -> str:
         """Name the country that a step waits for: on paper, no reader is "your country"."""
@@ -145,7 +145,7 @@ class Printing:
     def _action(self, row: TrailRow) -> dict[str, Any]:
         text, things, entry = self.words.texts.text, self.words.things, row.entry
         by = (
-            f"{row.who}, {things.country(entry.party)} · {things.day(entry.acted_at.date())} · "
+            f"{row.who}, {things.country(entry.party)} · {things.day(entry.acted_at)} · "
             f"{text('trail.recorded')} {things.moment(entry.recorded_at)}"
         )
         levels = (("level.ledger", row.fields), ("level.case", row.disclosed))
@@ -186,7 +186,7 @@ class Printing:
             yield shown(self.words.things.picked(row.entry.mark))
 
     def _since(self, moment: datetime) -> str:
-        day = self.words.things.day(moment.date())
+        day = self.words.things.day(moment)
         return self.words.texts.text("print.since", day=day)
 
     def _name(self, agency: str) -> str:

@@ -41,7 +41,7 @@ def print_sitting(
         ],
         "state": [
             [shown(text("countries")), shown(countries)],
-            [shown(text("meeting.time")), shown(f"{things.moment(sitting.since)} UTC")],
+            [shown(text("meeting.time")), shown(things.moment(sitting.since))],
         ],
         "cases": [
             {
@@ -54,7 +54,7 @@ def print_sitting(
         "left": [shown(line) for line in _left(left, words)],
     }
     frame = PageFrame(
-        language=things.language,
+        language=things.known,
         title=text("meeting.summary"),
         number=countries,
         page=things.text("page", page="\0", pages="\0"),

@@ -13,11 +13,12 @@ from api.http.access import Caller
 from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY
 from api.keys.key_ends import EndingKey, concerns, ending_keys
 from api.node.node import Node
+from api.paper.languages.found import offered
 from api.paper.subject_access.wording import Wording, wording
 from api.runtime.readiness import of_effect
 from api.runtime.trouble import Trouble
 from api.web.assets import assets
-from api.web.languages import LANGUAGES, NAMES, TAGS, language_of
+from api.web.languages import language_of, protocol_of
 from api.web.navigation import sections
 from api.web.texts import PageTexts, texts
 from api.web.timeline import stage_of
@@ -41,8 +42,9 @@ class Words:
 
     @classmethod
     def of(cls, request: Request) -> "Words":
-        language = language_of(request)
-        return cls(texts(language), wording(language))
+        code, caller = language_of(request).code, getattr(request.state, "caller", None)
+        party = caller.agency.party if caller is not None else None
+        return cls(texts(code), wording(code, protocol_of(request), party))
 
 
 @cache
@@ -57,8 +59,6 @@ def _templates() -> Environment:
     )
     made.globals |= {
         "asset": assets().url,
-        "language_names": NAMES,
-        "languages": LANGUAGES,
         "stage_of": lambda entry: stage_of(entry).value,
     }
     return made
@@ -98,7 +98,7 @@ def page(
             why_texts=words.texts.names("why."),
             w=words.things,
             language=language,
-            lang=TAGS[language],
+            languages=offered(protocol_of(request)),
             here=request.url.path if status == 200 else "/",
             caller=caller,
             sections=sections(caller) if caller is not None else (),

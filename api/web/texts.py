@@ -1,31 +1,19 @@
 """The texts of the pages in one language, with its plural forms (gettext catalogues)."""
 
-import gettext
-from functools import cache
-from importlib import resources
-from io import BytesIO
-
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-
-from api.client.schemas.personal import Language
+from api.paper.languages.catalogue import page_text_ids, page_texts
+from api.paper.languages.found import language
 
 CATALOGUE = "case_ledger_web.po"
 
 
 class PageTexts:
-    """The texts of the pages in ``language``, by a stable id, with ``{places}`` filled in."""
+    """The texts of the pages in a language, by a stable id, with ``{places}`` filled in.
 
-    def __init__(self, language: Language) -> None:
-        with resources.as_file(resources.files("api") / "locale") as directory:
-            content = (directory / language / "LC_MESSAGES" / CATALOGUE).read_bytes()
-        # Babel knows no plural forms of Montenegrin by its code; the file states them.
-        compiled = BytesIO()
-        catalogue = read_po(BytesIO(content))
-        self._ids = frozenset(message.id for message in catalogue if isinstance(message.id, str))
-        write_mo(compiled, catalogue)
-        compiled.seek(0)
-        self._known = gettext.GNUTranslations(compiled)
+    A text that the language's catalogues lack is the English one.
+    """
+
+    def __init__(self, code: str) -> None:
+        self._known = page_texts(language(code))
 
     def text(self, name: str, **values: object) -> str:
         """Return one text.
@@ -44,7 +32,7 @@ class PageTexts:
 
     def names(self, start: str) -> tuple[str, ...]:
         """Return the names of the texts that begin with ``start``, in order."""
-        known = (name for name in self._ids if name.startswith(start))
+        known = (name for name in page_text_ids() if name.startswith(start))
         return tuple(sorted(known))
 
     def count(self, name: str, number: int) -> str:
@@ -55,7 +43,9 @@ class PageTexts:
         return found.format(n=number)
 
 
-@cache
-def texts(language: Language) -> PageTexts:
-    """Return the texts of a language; its catalogue is read once."""
-    return PageTexts(language)
+def texts(code: str) -> PageTexts:
+    """Return the texts of a language. Its catalogues are read once.
+
+    Raises ``LanguageError`` if there is no such language.
+    """
+    return PageTexts(code)

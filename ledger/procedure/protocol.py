@@ -13,6 +13,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import Field, ValidationError, model_validator
 
+from ledger.system.zones import is_known_zone
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.characters import checked_name
@@ -27,6 +28,13 @@ Fact = Annotated[str, Field(pattern=r"^[A-Za-z_{}]{1,60}$")]
 """Something that holds of a case while it is in force. A pattern such as
 ``consent_{scopes}`` stands for one fact per value of that ``ledger`` field."""
 
+TimeZone = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}$")]
+Label = Annotated[
+    str,
+    Field(pattern=r"^(title|(role|kind|field|value|country|language)\.[A-Za-z0-9_.]{1,90})$"),
+]
+"""The id of a name: as the catalogues have it, or ``title`` for the protocol's title."""
+
 LATEST_EDITION = 2
 """The newest edition of the rules in Python that this program has."""
 
@@ -34,6 +42,8 @@ _VISIBLE_SINCE = 2
 """From this edition on, a name has no character that nobody can see."""
 _ANY_ID_SINCE = 2
 """From this edition on, the id of an agency need not begin with the code of its party."""
+_LOCAL_DAYS_SINCE = 2
+"""From this edition on, a protocol may count deadlines by days of local time."""
 _QUORUM_SINCE = 2
 """From this edition on, a protocol may say how many parties publish and decide."""
 COORDINATOR: Role = "coordinator"
@@ -52,6 +62,12 @@ class Party(LedgerModel):
     have none: the adoption and later acts register their keys."""
     left_on: date | None = None
     """The first day on which it is no party any more. No text of the protocol has it."""
+    time_zone: TimeZone | None = None
+    """Its local time, by the name of the IANA time zone database, e.g. ``Europe/Podgorica``.
+
+    Without it: see :func:`ledger.procedure.time_zones.zone_of`."""
+    language: LanguageTag | None = None
+    """The language of messages to its agencies that name none. Without it: English."""
 
 
 class Agency(LedgerModel):
@@ -262,6 +278,18 @@ class Protocol(LedgerModel):
     """Without one, nothing is published and no log policy is adopted without every party."""
     withdrawal: WithdrawalTerms | None = None
     """Without one, the defaults of :class:`WithdrawalTerms` count."""
+    languages: Annotated[tuple[LanguageTag, ...], Field(min_length=1, max_length=24)] | None = None
+    """The languages of pages, documents and messages, in the order in which pages offer them.
+
+    Each is a folder of catalogues that a node finds. Without it: those that ship with the node."""
+    labels: dict[LanguageTag, dict[Label, RecordedName]] | None = None
+    """The protocol's own words by language: of its title, roles, actions, fields and values.
+
+    They go before the words of the catalogues, which are the program's."""
+    local_days: bool | None = None
+    """Whether a deadline in days ends with the local day of the party that owes the step.
+
+    Otherwise it ends so many times 24 hours after its beginning, and a day ends at midnight UTC."""
 
     @model_validator(mode="after")
     def _refers_only_to_what_it_declares(self) -> Self:
@@ -279,6 +307,12 @@ class Protocol(LedgerModel):
             self._check_party(party)
         if self.quorum is not None:
             self.quorum.check(len(parties))
+        if self.languages is not None and len(set(self.languages)) != len(self.languages):
+            raise ValueError("languages: a language is named twice")
+        for language, labels in (self.labels or {}).items():
+            for role in (one[5:] for one in labels if one.startswith("role.")):
+                if role not in self.roles:
+                    raise ValueError(f"labels.{language}: role {role} is not declared")
         if len({agency.id for agency in self.agencies}) != len(self.agencies):
             raise ValueError("two agencies have the same id")
         for agency in self.agencies:
@@ -361,7 +395,8 @@ class Protocol(LedgerModel):
         cities = (agency.city for agency in self.agencies if agency.city is not None)
         names = [party.name for party in self.parties] + [one.name for one in self.agencies]
         names += [name for party in self.parties for name in (party.names or {}).values()]
-        for name in (self.title, *self.roles.values(), *names, *cities):
+        labels = (label for own in (self.labels or {}).values() for label in own.values())
+        for name in (self.title, *self.roles.values(), *names, *cities, *labels):
             try:
                 checked_name(name)
             except ValueError as error:
@@ -376,6 +411,13 @@ class Protocol(LedgerModel):
         """
         if missing := CASE_ACTIONS.keys() - self.actions.keys():
             raise ValueError(f"no rule for {', '.join(sorted(missing))}")
+        for party in self.parties:
+            if party.time_zone is not None and not is_known_zone(party.time_zone):
+                raise ValueError(
+                    f"parties: the time zone database of this machine has no {party.time_zone!r}"
+                )
+        if self.local_days and self.edition < _LOCAL_DAYS_SINCE:
+            raise ValueError(f"local_days needs edition {_LOCAL_DAYS_SINCE} of the rules")
         if self.edition >= 2 and OVERSIGHT in self.roles:
             for change in KeyChange:
                 if not self.confirming_roles(OVERSIGHT, change):
@@ -415,6 +457,11 @@ class Protocol(LedgerModel):
     def quorum_in_force(self) -> Quorum | None:
         """Return the quorum, or ``None`` if the edition of the rules has none."""
         return self.quorum if self.edition >= _QUORUM_SINCE else None
+
+    @property
+    def counts_local_days(self) -> bool:
+        """Return whether deadlines end with the local day of the party that owes the step."""
+        return bool(self.local_days) and self.edition >= _LOCAL_DAYS_SINCE
 
     @property
     def publishing_parties(self) -> int:
@@ -557,6 +604,12 @@ def check_known(text: Mapping[str, Any]) -> None:
             unknown += [*(party.keys() - Party.model_fields.keys())]
             if isinstance(accession := party.get("accession"), Mapping):
                 unknown += [*(accession.keys() - Accession.model_fields.keys())]
+            zone = party.get("time_zone")
+            if isinstance(zone, str) and not is_known_zone(zone):
+                raise NewerTextError(
+                    f"the protocol names the time zone {zone}, which the time zone database of this"
+                    " machine does not have; update that database (tzdata)"
+                )
     if unknown:
         raise NewerTextError(
             f"the protocol names {', '.join(sorted(map(str, unknown)))}, which this program does"

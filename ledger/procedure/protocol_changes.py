@@ -25,6 +25,10 @@ from ledger.procedure.protocol import (
 CHANGES: Mapping[str, tuple[str, ...]] = {
     "title": ("before", "after"),
     "edition": ("before", "after"),
+    "languages": ("before", "after"),
+    "local_days": (),
+    "local_days_no_more": (),
+    "label": ("language", "label", "before", "after"),
     "party_added": ("party", "name"),
     "party_keys": ("party", "coordinators", "node"),
     "party_copy": ("party",),
@@ -32,6 +36,8 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "party_renamed": ("party", "before", "after"),
     "party_named": ("party", "names"),
     "party_removed": ("party",),
+    "time_zone": ("party", "before", "after"),
+    "party_language": ("party", "before", "after"),
     "agency_added": ("agency", "name", "role", "party"),
     "agency_renamed": ("agency", "before", "after"),
     "agency_moved": ("agency", "before", "after"),
@@ -111,6 +117,7 @@ def changes(before: Protocol, after: Protocol) -> tuple[ProtocolChange, ...]:
         _parties(before, after),
         _agencies(before, after),
         _roles(before, after),
+        _labels(before, after),
         _actions(before, after),
         _expected(before, after),
         _access(before, after),
@@ -139,6 +146,10 @@ def _general(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
         yield _change("title", before=before.title, after=after.title)
     if before.edition != after.edition:
         yield _change("edition", before=before.edition, after=after.edition)
+    if before.languages != after.languages:
+        yield _change("languages", before=before.languages or "-", after=after.languages or "-")
+    if bool(before.local_days) != bool(after.local_days):
+        yield _change("local_days" if after.local_days else "local_days_no_more")
     quorum = after.quorum
     if before.quorum != quorum:
         if quorum is None:
@@ -187,6 +198,15 @@ def _parties(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
         if party.names != (was.names if was is not None else None):
             names = [f"{language}: {name}" for language, name in (party.names or {}).items()]
             yield _change("party_named", party=code, names=names or "-")
+    for code, party in after.parties_by_code.items():
+        was = old.get(code)
+        zone, language = (was.time_zone, was.language) if was is not None else (None, None)
+        if zone != party.time_zone:
+            yield _change("time_zone", party=code, before=zone or "-", after=party.time_zone or "-")
+        if language != party.language:
+            yield _change(
+                "party_language", party=code, before=language or "-", after=party.language or "-"
+            )
     for code in sorted(joining_parties(before, after)):
         yield from _joining(code, after)
     for code, party in old.items():
@@ -243,6 +263,23 @@ def _roles(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
     yield from (
         _change("role_removed", role=role) for role in before.roles if role not in after.roles
     )
+
+
+def _labels(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    """Yield the changed words of each language."""
+    old, new = _named(before), _named(after)
+    for language, label in sorted(old.keys() | new.keys()):
+        was, now = old.get((language, label), "-"), new.get((language, label), "-")
+        if was != now:
+            yield _change("label", language=language, label=label, before=was, after=now)
+
+
+def _named(protocol: Protocol) -> dict[tuple[str, str], str]:
+    return {
+        (language, label): text
+        for language, own in (protocol.labels or {}).items()
+        for label, text in own.items()
+    }
 
 
 def _actions(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
@@ -404,8 +441,8 @@ def _confirmed(rules: Iterable[KeyConfirmation]) -> set[tuple[str, str, str]]:
 
 _TOLD = {
     "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
-    "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal",
-    "person_record",
+    "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal", "person_record",
+    "languages", "labels", "local_days",
 }  # fmt: skip
 """The parts that the functions above compare."""
 

@@ -10,12 +10,13 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.dates import quarter_end
 from ledger.procedure.protocol import Expectation, Protocol
+from ledger.procedure.time_zones import end_of_day, end_of_local_day, zone_of
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 from projections.folds.obligation_terms import ObligationKind
 
-_REVIEW_WITHIN = timedelta(days=3)
-_ERASE_WITHIN = timedelta(days=7)
+_REVIEW_WITHIN_DAYS = 3
+_ERASE_WITHIN_DAYS = 7
 COMING_OF_AGE = "coming of age"
 """What the assessment of age at the coming of age stands on."""
 _LAST = datetime.max.replace(tzinfo=UTC)
@@ -75,11 +76,12 @@ def owed_steps(
     deadline nor ends it.
     """
     protocol = agreement.at(state.position, state.last_recorded_at)
-    yield from _of_accountability(state, protocol)
+    when = _Deadlines(state, agreement, acts)
+    yield from _of_accountability(state, protocol, when)
     yield from _rectifications(state, agreement, acts)
     if not state.is_closed:
         yield from _of_procedure(state, protocol, agreement, acts)
-        yield from _of_coordination(state, protocol)
+        yield from _of_coordination(state, protocol, when)
         yield from _coming_of_age(state, protocol, acts)
 
 
@@ -92,12 +94,12 @@ def _rectifications(
         if asked.party in agreement.at(state.position, state.last_recorded_at).left_parties:
             continue  # it may take none of these steps any more
         periods = protocol.person_record
-        due = None if periods is None else timedelta(days=periods.rectification_days)
+        days = None if periods is None else periods.rectification_days
         step = ExpectedStep(
             action="identity_recorded",
             party=asked.party,
             agency=protocol.answering_for(asked.by).id,
-            due=None if due is None else _later(asked.since, due),
+            due=None if days is None else _after_days(asked.since, days, [asked.party], protocol),
             concerning=request,
         )
         yield _asked(ObligationKind.RECTIFICATION, step)
@@ -119,34 +121,61 @@ def _coming_of_age(
     if (guardian := state.facts.get("guardian_appointed")) is not None:
         agencies.append(acts[guardian.action].agency)
     for agency in dict.fromkeys(protocol.answering_for(one).id for one in agencies):
-        if protocol.agencies_by_id[agency].party in protocol.left_parties:
+        party = protocol.agencies_by_id[agency].party
+        if party in protocol.left_parties:
             continue
         step = ExpectedStep(
             action="age_assessed",
-            party=protocol.agencies_by_id[agency].party,
+            party=party,
             agency=agency,
-            due=_end_of(quarter_end(first).isoformat()),
+            due=_end_of(quarter_end(first), party, protocol),
             told_from=begins - timedelta(weeks=periods.of_age_weeks),
         )
         yield OwedStep(ObligationKind.COMING_OF_AGE, step, COMING_OF_AGE)
 
 
+@dataclass(frozen=True, slots=True)
+class _Deadlines:
+    """When steps of a case are due: each by the version in force when an action asked for it."""
+
+    state: CaseState
+    agreement: Agreement
+    acts: Mapping[UUID, Act]
+
+    def after_days(self, asked: UUID | None, since: datetime, days: int, party: str) -> datetime:
+        """Return when a step is due that ``party`` owes within so many days."""
+        return _after_days(since, days, [party], self._under(asked))
+
+    def end_of(self, asked: UUID, day: str | None, party: str) -> datetime | None:
+        """Return the end of the day that the action ``asked`` named to ``party``."""
+        if day is None:
+            return None
+        return _end_of(date.fromisoformat(day), party, self._under(asked))
+
+    def _under(self, action: UUID | None) -> Protocol:
+        act = self.acts.get(action) if action is not None else None
+        if act is None or len(self.agreement.versions) == 1:
+            return self.agreement.latest.protocol
+        return self.agreement.of_act(act)
+
+
 def _of_procedure(
     state: CaseState, protocol: Protocol, agreement: Agreement, acts: Mapping[UUID, Act]
 ) -> Iterator[OwedStep]:
-    for expectation in _expectations(state, protocol, agreement, acts):
-        turn = _turn(expectation, state, protocol)
-        if turn in protocol.left_parties:
+    for expectation, begun_under in _expectations(state, protocol, agreement, acts):
+        party = _turn(expectation, state, protocol)
+        if party in protocol.left_parties:
             continue  # it may take none of these steps any more
         since = max(state.facts[fact].since for fact in expectation.after)
         if expectation.children_only and state.child_since is not None:
             since = max(since, state.child_since)
         days = expectation.within_days
+        debtors = [party] if party is not None else state.parties
         step = ExpectedStep(
             action=expectation.action,
-            party=turn,
+            party=party,
             roles=expectation.roles,
-            due=None if days is None else _later(since, timedelta(days=days)),
+            due=None if days is None else _after_days(since, days, debtors, begun_under),
         )
         basis = f"{'+'.join(expectation.after)} until {expectation.until}"
         yield OwedStep(ObligationKind.PROCEDURE, step, basis, until=expectation.until)
@@ -154,8 +183,8 @@ def _of_procedure(
 
 def _expectations(
     state: CaseState, protocol: Protocol, agreement: Agreement, acts: Mapping[UUID, Act]
-) -> Iterator[Expectation]:
-    """Yield the expectations that hold now.
+) -> Iterator[tuple[Expectation, Protocol]]:
+    """Yield the expectations that hold now, each with the version that its deadline is of.
 
     Each is by the version of the protocol under which its facts were established.
 
@@ -171,12 +200,12 @@ def _expectations(
             now = present.get(expectation.key)
             if now is not None and now.applies_to_open:
                 if version.protocol.version == protocol.version:
-                    yield expectation
+                    yield expectation, protocol
             elif begun_under.version == version.protocol.version:
                 if now is None or now.roles == expectation.roles:
-                    yield expectation
+                    yield expectation, begun_under
                 else:
-                    yield expectation.model_copy(update={"roles": now.roles})
+                    yield expectation.model_copy(update={"roles": now.roles}), begun_under
 
 
 def _holds(expectation: Expectation, state: CaseState) -> bool:
@@ -197,25 +226,27 @@ def _begun_under(
     return agreement.of_act(max(begun, key=lambda act: act.position))
 
 
-def _of_coordination(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
+def _of_coordination(state: CaseState, protocol: Protocol, when: _Deadlines) -> Iterator[OwedStep]:
     for request_id, request in state.open_requests.items():
         if _has_left(request.by, protocol):
             continue  # nothing is sent to a party that left
         to, due = request.addressee, request.answer_by
         if not request.acknowledged:
-            step = _owed("information_acknowledged", to, due, request_id, protocol)
+            step = _owed("information_acknowledged", to, due, request_id, protocol, when)
             yield _asked(ObligationKind.ACKNOWLEDGEMENT, step, request.by)
-        step = _owed("information_provided", to, due, request_id, protocol)
+        step = _owed("information_provided", to, due, request_id, protocol, when)
         yield _asked(ObligationKind.ANSWER, step, request.by, is_next=request.acknowledged)
     for agreed_id, agreed in state.joint_actions.items():
-        yield from _each(agreed.responsible, agreed.due, agreed_id, protocol)
+        yield from _each(agreed.responsible, agreed.due, agreed_id, protocol, when)
     offer = state.lead_offer
     if offer is not None and not _has_left(offer.to, protocol):
-        step = _owed("lead_transfer_accepted", offer.to, None, offer.offer, protocol)
+        step = _owed("lead_transfer_accepted", offer.to, None, offer.offer, protocol, when)
         yield _asked(ObligationKind.HANDOVER, step, offer.by)
 
 
-def _of_accountability(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
+def _of_accountability(
+    state: CaseState, protocol: Protocol, when: _Deadlines
+) -> Iterator[OwedStep]:
     """Yield the steps that countries owe each other whether the case is open or closed."""
     for opened, access in state.break_glass.items():
         actor = protocol.agencies_by_id[access.by].party
@@ -224,19 +255,20 @@ def _of_accountability(state: CaseState, protocol: Protocol) -> Iterator[OwedSte
                 action="break_glass_reviewed",
                 party=party,
                 roles=protocol.reviewing_roles("break_glass_reviewed", party, actor),
-                due=_later(access.since, _REVIEW_WITHIN),
+                due=when.after_days(opened, access.since, _REVIEW_WITHIN_DAYS, party),
                 concerning=opened,
             )
             yield _asked(ObligationKind.BREAK_GLASS_REVIEW, step)
     if protocol.left_parties:
         yield from _of_leaving(state, protocol)
     if state.erasure is not None:
+        order, since = state.erasure.order, state.erasure.since
         for party in state.erasure.pending:
             step = ExpectedStep(
                 action="erasure_confirmed",
                 party=party,
-                due=_later(state.erasure.since, _ERASE_WITHIN),
-                concerning=state.erasure.order,
+                due=when.after_days(order, since, _ERASE_WITHIN_DAYS, party),
+                concerning=order,
             )
             yield _asked(ObligationKind.ERASURE, step)
 
@@ -247,26 +279,31 @@ def _has_left(agency: str, protocol: Protocol) -> bool:
 
 def _of_leaving(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
     """Yield the erasures that parties that left owe of what they had received in the case."""
-    within = timedelta(days=protocol.withdrawal_terms.erase_within_days)
+    within_days = protocol.withdrawal_terms.erase_within_days
     pending = state.erasure.pending if state.erasure is not None else ()
     for party in state.parties:
         day = protocol.left_parties.get(party)
         if day is None or party in pending or len(state.parties) == 1:
             continue
+        zone = zone_of(protocol, party if protocol.counts_local_days else None)
         step = ExpectedStep(
             action="erasure_confirmed",
             party=party,
-            due=_later(datetime.combine(day, time(), UTC), within),
+            due=_after_days(datetime.combine(day, time(), zone), within_days, [party], protocol),
         )
         yield OwedStep(ObligationKind.ERASURE, step, f"withdrawal on {day}")
 
 
 def _each(
-    responsible: Iterable[str], due: str | None, agreed: UUID, protocol: Protocol
+    responsible: Iterable[str],
+    due: str | None,
+    agreed: UUID,
+    protocol: Protocol,
+    when: _Deadlines,
 ) -> Iterator[OwedStep]:
     # The coordinator may answer for several of them, which are retired.
     for agency in dict.fromkeys(protocol.answering_for(one).id for one in responsible):
-        step = _owed("joint_action_done", agency, due, agreed, protocol)
+        step = _owed("joint_action_done", agency, due, agreed, protocol, when)
         yield _asked(ObligationKind.JOINT_ACTION, step)
 
 
@@ -278,33 +315,45 @@ def _asked(
 
 
 def _owed(
-    action: str, agency: str, due: str | None, concerning: UUID, protocol: Protocol
+    action: str,
+    agency: str,
+    due: str | None,
+    concerning: UUID,
+    protocol: Protocol,
+    when: _Deadlines,
 ) -> ExpectedStep:
     answering = protocol.answering_for(agency)
     return ExpectedStep(
         action=action,
         party=answering.party,
         agency=answering.id,
-        due=_end_of(due),
+        due=when.end_of(concerning, due, answering.party),
         concerning=concerning,
     )
 
 
-def _later(since: datetime, within: timedelta) -> datetime:
-    """Return ``since`` plus ``within``, or the last possible time if the sum is beyond it.
+def _after_days(since: datetime, days: int, debtors: Iterable[str], protocol: Protocol) -> datetime:
+    """Return when a step is due that any of ``debtors`` owes within so many days.
 
-    A hostile node may have recorded any time.
+    Where the protocol counts local days, that is the end of a local day: the last one to end, if
+    several parties may take the step. A hostile node may have recorded any time: the result is the
+    last possible time if the sum is beyond it.
     """
     try:
-        return since + within
+        if protocol.counts_local_days:
+            return end_of_local_day(since, days, [zone_of(protocol, one) for one in debtors])
+        return since + timedelta(days=days)
     except OverflowError:
         return _LAST
 
 
-def _end_of(day: str | None) -> datetime | None:
-    if day is None:
-        return None
-    return datetime.combine(date.fromisoformat(day), time(23, 59, 59), UTC)
+def _end_of(day: date, party: str, protocol: Protocol) -> datetime:
+    """Return the end of a day that ``party`` has for a step, by its own days where these count."""
+    zone = zone_of(protocol, party if protocol.counts_local_days else None)
+    try:
+        return end_of_day(day, zone)
+    except OverflowError:
+        return _LAST
 
 
 def _turn(expectation: Expectation, state: CaseState, protocol: Protocol) -> str | None:

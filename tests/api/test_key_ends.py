@@ -10,9 +10,10 @@ import pytest
 
 from api.client.schemas.health import Effect
 from api.keys.key_ends import ending_keys, key_troubles, step_before
-from api.notifying.channels import email_of
+from api.notifying.letters import email_of
 from api.notifying.notifier import Notifier
 from api.notifying.subscriptions import Subscription
+from api.paper.subject_access.wording import wording
 from api.runtime.settings import Settings
 from api.web.texts import texts
 from ledger.application import Ledger
@@ -46,7 +47,9 @@ class Letters:
     def __init__(self) -> None:
         self.sent: list[tuple[str, Mapping[str, Any]]] = []
 
-    def send(self, subscription: Subscription, _: UUID, message: Mapping[str, Any]) -> None:
+    def send(
+        self, subscription: Subscription, _: UUID, message: Mapping[str, Any], __: Any = None
+    ) -> None:
         self.sent.append((subscription.agency, message))
 
 
@@ -100,7 +103,9 @@ def test_the_agency_and_its_coordinator_are_told_once_for_each_step(
         message = letters.sent[0][1]
         assert message["type"] == "key.ending"
         assert message["data"]["key_id"] == key_id
-        letter = email_of("node@office.example", "x@office.example", UUID(int=1), message)
+        letter = email_of(
+            "node@office.example", "x@office.example", UUID(int=1), message, wording("en")
+        )
         assert "A key ends: xk-dhtqnj" in letter["Subject"]
         assert key_id in letter.get_content()
         # One that was replaced in time is told nobody.

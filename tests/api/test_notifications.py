@@ -19,11 +19,13 @@ from pydantic import SecretStr, ValidationError
 from structlog.testing import capture_logs
 
 from api.node.node import check_settings
-from api.notifying.channels import MailChannel, MailServer, NotReceivedError, email_of
+from api.notifying.channels import MailChannel, MailServer, NotReceivedError
+from api.notifying.letters import email_of
 from api.notifying.notice_outbox import NoticeOutbox
 from api.notifying.notices import LONGEST_OVERDUE, Notice, OwedNotice, notices, owes
 from api.notifying.notifier import LEASE, Notifier, check_notifications, pause_after
 from api.notifying.subscriptions import Subscription, read_subscriptions
+from api.paper.subject_access.wording import wording
 from api.runtime.settings import Settings
 from ledger.application import Ledger
 from ledger.procedure import amendments
@@ -472,7 +474,7 @@ def message() -> Notice:
 def test_an_email_keeps_its_id() -> None:
     notice = message()
     letter, again = (
-        email_of("ledger@example.org", "duty@example.org", notice.id, notice.message)
+        email_of("ledger@example.org", "duty@example.org", notice.id, notice.message, wording("en"))
         for _ in range(2)
     )
     assert letter["Message-ID"] == again["Message-ID"] == f"<{notice.id}@example.org>"

@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from api.cli import app
 from api.client import RefusedError
 from api.client.schemas import RetentionStatus
-from api.notifying.channels import email_of
+from api.notifying.letters import email_of
 from api.notifying.notifier import Notifier
 from api.notifying.subscriptions import Subscription
+from api.paper.subject_access.wording import wording
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
@@ -262,7 +263,9 @@ def check_notices(there: There, case_id: UUID) -> None:
     sent: list[tuple[str, UUID, Mapping[str, Any]]] = []
 
     class Letters:
-        def send(self, to: Subscription, notice: UUID, message: Mapping[str, Any]) -> None:
+        def send(
+            self, to: Subscription, notice: UUID, message: Mapping[str, Any], _: Any = None
+        ) -> None:
             sent.append((to.agency, notice, message))
 
     agencies = ("xk-nac", "me-nac", "al-nac", "xk-dhtqnj")
@@ -275,7 +278,9 @@ def check_notices(there: There, case_id: UUID) -> None:
             notifier.send()
     told = [one for one in sent if one[2]["type"] == "retention.announced"]
     assert sorted(agency for agency, _, _ in told) == ["me-nac", "xk-nac"]
-    letter = email_of("node@office.example", "x@office.example", told[0][1], told[0][2])
+    letter = email_of(
+        "node@office.example", "x@office.example", told[0][1], told[0][2], wording("en")
+    )
     assert "Erasure announced" in letter["Subject"]
     assert str(case_id) in letter.get_content()
 

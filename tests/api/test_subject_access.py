@@ -4,9 +4,10 @@ import json
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from pathlib import Path
 from string import Formatter
 from typing import Any
 from uuid import UUID, uuid5
@@ -17,12 +18,15 @@ from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 from pypdf import PdfReader
 
-from api.client.schemas.personal import Language
 from api.demo.story import STORY
+from api.paper.languages import checking
+from api.paper.languages.catalogue import messages
+from api.paper.languages.found import language as found_language
+from api.paper.languages.found import package_folder, shipped
 from api.paper.printing.glyphs import _RANGES, shown
 from api.paper.subject_access import catalogues
 from api.paper.subject_access.document import Access, HeldField, SubjectFile, labelled
-from api.paper.subject_access.messages import LANGUAGES, picklists, required
+from api.paper.subject_access.messages import picklists, required
 from api.paper.subject_access.pdf import NotRendered, render
 from api.paper.subject_access.value_shapes import Plain, shape
 from api.paper.subject_access.wording import wording
@@ -37,10 +41,11 @@ CASE = UUID("00000000-0000-4000-8000-00000000000a")
 MADE_AT = datetime(2026, 6, 1, 8, 15, tzinfo=UTC)
 LETTERS = {"sq": "ëç", "cnr": "čćšžđ", "en": "Aa"}
 PROTOCOL = shipped_protocol()
+LANGUAGES = tuple(shipped())
 each_language = pytest.mark.parametrize("language", LANGUAGES)
 
 
-def story(language: Language) -> SubjectFile:
+def story(language: str) -> SubjectFile:
     """The girl of the demonstration's story, as Kosovo would hold her."""
     ids = {step.name: uuid5(CASE, step.name) for step in STORY}
     held: list[HeldField] = []
@@ -168,7 +173,7 @@ def structure(element: Any) -> Iterator[str]:
 
 
 @each_language
-def test_every_message_is_translated(language: Language) -> None:
+def test_every_message_is_translated(language: str) -> None:
     assert catalogues.missing(language) == ()
     assert catalogues.unused(language) == ()
 
@@ -184,16 +189,21 @@ def test_the_messages_cover_the_vocabulary() -> None:
 
 
 @each_language
-def test_a_catalogue_is_sorted_and_complete_as_the_command_writes_it(language: Language) -> None:
-    path = catalogues._directory() / catalogues._file(language)
-    assert path.read_bytes() == catalogues.completed(language)
+def test_a_catalogue_is_sorted_and_complete_as_the_command_writes_it(language: str) -> None:
+    folder = package_folder() / language
+    path = folder / "LC_MESSAGES" / "case_ledger.po"
+    assert path.read_bytes() == checking.completed(folder, path.name)
 
 
 @pytest.mark.parametrize("language", ["sq", "cnr"])
-def test_translations_fill_in_what_the_english_text_does(language: Language) -> None:
-    english = catalogues.messages("en")
-    for message, text in catalogues.messages(language).items():
+def test_translations_fill_in_what_the_english_text_does(language: str) -> None:
+    english = messages_of("en")
+    for message, text in messages_of(language).items():
         assert places(text) == places(english[message]), message
+
+
+def messages_of(language: str) -> Mapping[str, str]:
+    return messages(found_language(language))
 
 
 def places(text: str) -> set[str | None]:
@@ -202,20 +212,31 @@ def places(text: str) -> set[str | None]:
 
 def test_languages_are_not_mixed_up() -> None:
     for language in LANGUAGES:
-        joined = "".join(catalogues.messages(language).values())
+        joined = "".join(messages_of(language).values())
         assert all(letter in joined for letter in LETTERS[language])
-    assert not set("ëç") & set("".join(catalogues.messages("cnr").values()))
-    assert not set("ćđ") & set("".join(catalogues.messages("sq").values()))
+    assert not set("ëç") & set("".join(messages_of("cnr").values()))
+    assert not set("ćđ") & set("".join(messages_of("sq").values()))
 
 
 def test_a_missing_message_is_found_and_written_to_be_filled_in(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(catalogues, "required", lambda: required() | {"value.Gender.New"})
-    assert catalogues.missing("sq") == ("value.Gender.New",)
-    assert catalogues.main([]) == 1
-    assert "sq: missing value.Gender.New" in capsys.readouterr().out
-    assert b'msgid "value.Gender.New"\nmsgstr ""\n' in catalogues.completed("sq")
+    own = directory / "sq" / "LC_MESSAGES"
+    own.mkdir(parents=True)
+    whole = (package_folder() / "sq" / "LC_MESSAGES" / "case_ledger.po").read_text("utf-8")
+    (own / "case_ledger.po").write_text(whole.replace('msgstr "Femër"', 'msgstr ""'), "utf-8")
+    assert catalogues.main([str(directory)]) == 1
+    told = capsys.readouterr().out
+    assert "sq: missing value.Gender.Feminine" in told
+    assert "sq: missing brand" in told, "the folder has no texts of the pages"
+    assert catalogues.main([str(directory), "--add"]) == 1
+    written = (own / "case_ledger.po").read_bytes()
+    assert b'msgid "value.Gender.Feminine"\nmsgstr ""\n' in written
+    assert b'msgid "brand"\nmsgstr ""\n' in (own / "case_ledger_web.po").read_bytes()
+    assert (
+        b'msgid "meeting.owed"\nmsgid_plural "meeting.owed.many"\n'
+        in (own / "case_ledger_web.po").read_bytes()
+    )
 
 
 def test_what_has_no_translation_is_shown_by_its_name() -> None:
@@ -230,13 +251,13 @@ def test_what_has_no_translation_is_shown_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("language", "expected"),
     [
-        ("sq", ("3 dhjetor 2025 09:30", "Mal i Zi", "shqip", "femër", "1.234,5")),
-        ("cnr", ("3. decembar 2025. 09:30", "Crna Gora", "albanski", "ženski", "1.234,5")),
-        ("en", ("3 December 2025 09:30", "Montenegro", "Albanian", "female", "1,234.5")),
+        ("sq", ("3 dhjetor 2025 09:30 UTC", "Mal i Zi", "shqip", "femër", "1.234,5")),
+        ("cnr", ("3. decembar 2025. 09:30 UTC", "Crna Gora", "albanski", "ženski", "1.234,5")),
+        ("en", ("3 December 2025 09:30 UTC", "Montenegro", "Albanian", "female", "1,234.5")),
     ],
 )
 def test_dates_codes_and_numbers_follow_the_language(
-    language: Language, expected: tuple[str, ...]
+    language: str, expected: tuple[str, ...]
 ) -> None:
     words = wording(language)
     found = (
@@ -263,7 +284,7 @@ def test_shapes_are_read_from_the_vocabulary() -> None:
 
 
 @each_language
-def test_json_keeps_machine_names_and_labels_them(language: Language) -> None:
+def test_json_keeps_machine_names_and_labels_them(language: str) -> None:
     file = story(language)
     assert SubjectFile.model_validate_json(file.model_dump_json()) == file
     given = labelled(file)
@@ -284,7 +305,7 @@ def test_json_keeps_machine_names_and_labels_them(language: Language) -> None:
 
 
 @each_language
-def test_a_pdf_shows_all_that_is_held_and_done(language: Language) -> None:
+def test_a_pdf_shows_all_that_is_held_and_done(language: str) -> None:
     file = story(language)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -308,7 +329,7 @@ def test_a_pdf_shows_all_that_is_held_and_done(language: Language) -> None:
 
 
 @each_language
-def test_a_pdf_is_tagged_titled_dated_and_carries_its_fonts(language: Language) -> None:
+def test_a_pdf_is_tagged_titled_dated_and_carries_its_fonts(language: str) -> None:
     pdf = reader(render(story(language)))
     catalogue: Any = pdf.trailer["/Root"]
     assert catalogue["/Lang"] == language

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.paper.languages.catalogue import messages
+from api.paper.languages.found import language as found_language
+from api.paper.languages.found import shipped
 from api.paper.protocol_changes import sentence
-from api.paper.subject_access.catalogues import messages
-from api.paper.subject_access.messages import LANGUAGES
 from api.paper.subject_access.wording import wording
 from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import Protocol, shipped_protocol
@@ -105,14 +106,14 @@ def _edited(draw: st.DrawFn, value: Any) -> Any:
 def test_no_change_is_left_out(edited: Protocol) -> None:
     told = changes(BASE, edited)
     assert bool(told) is (text_of(edited) | {"version": 0} != TEXT | {"version": 0})
-    for language in LANGUAGES:
+    for language in shipped():
         for one in told:
             assert "{" not in sentence(one, wording(language))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", shipped())
 def test_every_change_is_said_with_its_values(language: str) -> None:
-    said = messages(language)
+    said = messages(found_language(language))
     for change, values in CHANGES.items():
         text = said[f"change.{change}"]
         places = {name for _, name, _, _ in string.Formatter().parse(text) if name}

@@ -1,6 +1,6 @@
 """Personal fields: readings, the access log, and the file for the person."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field, JsonValue
@@ -11,10 +11,12 @@ from ledger.procedure.erasures import ErasedData
 from ledger.procedure.readings import Reading
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
-from ledger.vocabulary.types import AgencyId
+from ledger.vocabulary.types import AgencyId, LanguageTag
 
-Language = Literal["sq", "cnr", "en"]
-"""The languages of a person's file: Albanian, Montenegrin, English."""
+Language = LanguageTag
+"""A language, by the code of its catalogues, such as ``sq``, ``cnr``, ``en`` or ``el``.
+
+A node has the languages that its protocol names, where it has their catalogues."""
 
 
 class ReadingRequest(Document):
@@ -61,7 +63,7 @@ class ReadingResult(Document):
 
 
 class SubjectAccessRequest(Document):
-    """In which language the person is to have the file: Albanian, Montenegrin or English."""
+    """In which language the person is to have the file, by the language's code."""
 
     language: Language
 

@@ -23,9 +23,12 @@ from api.http.documents import personal_fields
 from api.http.error_handlers import responses
 from api.http.parameters import CaseId
 from api.node.node import Node
+from api.paper.languages.found import offered
 from api.paper.subject_access.document import LabelledFile, SubjectFile, labelled
 from api.paper.subject_access.gathering import subject_file
 from api.paper.subject_access.pdf import render
+from api.paper.subject_access.wording import Wording, wording
+from ledger.refusals import Ground, Refusal
 from ledger.vault.held_fields import Damaged
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import OVERSIGHT_VIEWER
@@ -116,14 +119,32 @@ async def give_to_the_person(
 def _file_as_pdf(
     node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
 ) -> Response:
-    return Response(render(_file(node, caller, case_id, asked)), 201, media_type=_PDF)
+    words = _words(caller, asked)
+    return Response(render(_file(node, caller, case_id, asked), words), 201, media_type=_PDF)
 
 
 def _file_as_json(
     node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
 ) -> Response:
-    told = labelled(_file(node, caller, case_id, asked)).model_dump_json()
+    words = _words(caller, asked)
+    told = labelled(_file(node, caller, case_id, asked), words).model_dump_json()
     return Response(told, 201, media_type="application/json")
+
+
+def _words(caller: Caller, asked: SubjectAccessRequest) -> Wording:
+    """Return the words of the file, before the request is written into the access log.
+
+    Raises ``Refusal`` if the protocol does not offer the language, or this node lacks its texts.
+    """
+    known = [one.code for one in offered(caller.protocol)]
+    if asked.language not in known:
+        raise Refusal(
+            Ground.INVALID,
+            "language",
+            f"There are no texts in this language here. Choose one of {', '.join(known)}.",
+            "language",
+        )
+    return wording(asked.language, caller.protocol, caller.agency.party)
 
 
 def _file(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest) -> SubjectFile:

@@ -8,6 +8,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from api.paper.languages.found import Language
+from api.paper.languages.glyphs import check_script
 from ledger.refusals import OperatorError
 from ledger.system.extras import how_to_install
 
@@ -29,7 +31,7 @@ class PdfNotInstalledError(OperatorError):
 class PageFrame:
     """The texts around every document: title, page numbers, date."""
 
-    language: str
+    language: Language
     title: str
     number: str
     """Beside the title at the head of each page after the first."""
@@ -41,10 +43,12 @@ class PageFrame:
 
 
 def set_pages(template: bytes, frame: PageFrame, content: Mapping[str, Any]) -> bytes:
-    """Return the PDF of a template, which finds ``content`` in ``file``. Raises ``NotRendered``.
+    """Return the PDF of a template, which finds ``content`` in ``file``.
 
-    Raises ``PdfNotInstalledError`` where the typesetter is missing.
+    Raises ``NotRendered``, ``PdfNotInstalledError`` where the typesetter is missing, and
+    ``ScriptNotInFontsError`` for a language whose script the fonts lack.
     """
+    check_script(frame.language)
     try:
         import typst
     except ModuleNotFoundError as missing:
@@ -54,7 +58,7 @@ def set_pages(template: bytes, frame: PageFrame, content: Mapping[str, Any]) -> 
     made = frame.made_at.replace(microsecond=0)
     file = {
         **content,
-        "language": frame.language,
+        "language": frame.language.primary,
         "title": frame.title,
         "number": frame.number,
         "footer": frame.page.split("\0"),

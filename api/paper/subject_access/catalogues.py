@@ -1,99 +1,70 @@
-"""The catalogues of messages (gettext ``.po`` files), read as they lie in the package.
+"""The catalogues that ship with this program, or those of a folder: what is missing.
 
-python -m api.paper.subject_access.catalogues          lists what is missing or not used
-python -m api.paper.subject_access.catalogues --add    adds what is missing, without its text,
-                                                 and takes out what is not used
+python -m api.paper.subject_access.catalogues [FOLDER]          lists what is missing or not used
+python -m api.paper.subject_access.catalogues [FOLDER] --add    adds what is missing, without its
+                                                     text, and takes out what is not used
 """
 
 import sys
-from collections.abc import Mapping
-from functools import cache
-from importlib import resources
-from io import BytesIO
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from babel.messages.catalog import Catalog
-from babel.messages.pofile import read_po, write_po
-
-from api.paper.subject_access.messages import LANGUAGES, required
-
-SOURCE = "en"
-"""The language from which the others are translated."""
+from api.paper.languages.catalogue import messages
+from api.paper.languages.checking import Findings, check_folder, completed, language_folders
+from api.paper.languages.found import CATALOGUES, language, package_folder, shipped
+from api.paper.subject_access.messages import required
 
 
-@cache
-def messages(language: str) -> Mapping[str, str]:
-    """Return the messages of a language by id, without those that have no text.
-
-    Raises ``FileNotFoundError`` if the language has no catalogue.
-    """
-    content = BytesIO((_directory() / _file(language)).read_bytes())
-    catalogue = read_po(content, locale=language)
-    return {str(m.id): str(m.string) for m in catalogue if m.id and m.string and not m.fuzzy}
+def missing(code: str) -> tuple[str, ...]:
+    """Return the ids of the messages that a shipped language needs and does not have."""
+    return tuple(sorted(required() - messages(language(code)).keys()))
 
 
-def missing(language: str) -> tuple[str, ...]:
-    """Return the ids of the messages that a language needs and does not have."""
-    return tuple(sorted(required() - messages(language).keys()))
-
-
-def unused(language: str) -> tuple[str, ...]:
+def unused(code: str) -> tuple[str, ...]:
     """Return the ids of the messages that no code asks for."""
-    return tuple(sorted(messages(language).keys() - required()))
+    return tuple(sorted(messages(language(code)).keys() - required()))
 
 
-def completed(language: str) -> bytes:
-    """Return the ``.po`` file of a language with exactly the messages it needs, sorted by id.
+def lines(found: Findings) -> Iterator[str]:
+    """Yield a line for each finding of a language."""
+    code = found.language.code
+    for file in found.files:
+        yield from (f"{code}: missing {one}" for one in file.missing)
+        yield from (f"{code}: unused {one}" for one in file.unused)
+        yield from (f"{code}: faulty {one}: its text {why}" for one, why in file.faulty)
+    yield from (f"{code}: no label for {one}" for one in found.unlabelled)
+    if found.without_glyph:
+        yield f"{code}: the fonts of PDF files lack {' '.join(found.without_glyph)}"
 
-    Messages without a text are there to be filled in; the English text stands above each.
+
+def complete(folder: Path) -> None:
+    """Write the catalogues of a language's folder with what is missing, to be filled in.
+
+    The page texts that ship with this program are written by hand.
     """
-    texts, source = messages(language), messages(SOURCE)
-    catalogue = Catalog(locale=language, project="case-ledger", fuzzy=False, charset="utf-8")
-    for message in sorted(required()):
-        english = (source.get(message, ""),) if language != SOURCE else ()
-        catalogue.add(message, texts.get(message, ""), auto_comments=english)
-    content = BytesIO()
-    write_po(content, catalogue, width=0, sort_output=True, omit_header=True)
-    return _HEADER.format(language=language).encode() + content.getvalue()
+    for name in CATALOGUES[:1] if folder.parent == package_folder() else CATALOGUES:
+        file = folder / "LC_MESSAGES" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(completed(folder, name))
 
 
-_HEADER = """\
-msgid ""
-msgstr ""
-"Project-Id-Version: case-ledger\\n"
-"Language: {language}\\n"
-"MIME-Version: 1.0\\n"
-"Content-Type: text/plain; charset=utf-8\\n"
-"Content-Transfer-Encoding: 8bit\\n"
-
-"""
-
-
-def _directory() -> Path:
-    with resources.as_file(resources.files("api") / "locale") as directory:
-        return directory
-
-
-def _file(language: str) -> Path:
-    return Path(language, "LC_MESSAGES", "case_ledger.po")
-
-
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """List or add the missing messages.
 
-    Returns 1 if a message was missing or not used.
+    Returns 1 if a message was missing, faulty or not used.
     """
-    found = [
-        f"{language}: {what} {message}"
-        for language in LANGUAGES
-        for what, ids in (("missing", missing(language)), ("unused", unused(language)))
-        for message in ids
-    ]
-    for line in found:
+    named = [Path(one) for one in arguments if not one.startswith("-")]
+    folders = [one for place in named for one in language_folders(place)]
+    if not named:
+        folders = [package_folder() / code for code in shipped()]
+    found = [line for folder in folders for line in lines(check_folder(folder))]
+    if not named:
+        found += [f"{code}: missing {one}" for code in shipped() for one in missing(code)]
+    for line in dict.fromkeys(found):
         print(line)
     if "--add" in arguments:
-        for language in LANGUAGES:
-            (_directory() / _file(language)).write_bytes(completed(language))
+        for folder in folders:
+            complete(folder)
     return 1 if found else 0
 
 

@@ -110,11 +110,14 @@ class LabelledFile(_Personal):
     labels: Labels
 
 
-def labelled(file: SubjectFile) -> LabelledFile:
-    """Return a file with the labels of its names in its own language."""
-    words = wording(file.language)
+def labelled(file: SubjectFile, words: Wording | None = None) -> LabelledFile:
+    """Return a file with the labels of its names in its own language.
+
+    ``words`` are those of that language; without them the program's own.
+    """
+    words = words or wording(file.language)
     values = tuple(_values(file))
-    agencies = agency_names(file)
+    agencies = agency_names(file, words)
     return LabelledFile(
         file=file,
         labels=Labels(
@@ -136,9 +139,8 @@ def labelled(file: SubjectFile) -> LabelledFile:
     )
 
 
-def agency_names(file: SubjectFile) -> Mapping[str, str]:
+def agency_names(file: SubjectFile, words: Wording) -> Mapping[str, str]:
     """Return the names of agencies in the file's language by id; an id without a name is itself."""
-    words = wording(file.language)
     names = {agency.id: words.agency(agency) for agency in file.agencies}
     occurring = _agencies(file, tuple(_values(file)))
     return {agency: agency for agency in occurring} | names

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Literal
 
 from api.paper.subject_access.value_shapes import Plain, shapes
 from ledger.procedure.protocol import KeyChange, Operation, shipped_protocol
@@ -19,8 +18,6 @@ from ledger.vocabulary.picklists import (
     TraffickingStatus,
 )
 from projections.folds.obligation_terms import ObligationKind
-
-LANGUAGES: tuple[Literal["sq", "cnr", "en"], ...] = ("sq", "cnr", "en")
 
 TEXTS = (
     "about.erased",
@@ -60,6 +57,33 @@ TEXTS = (
     "held.none",
     "held.personal_intro",
     "held.received_from",
+    "mail.action",
+    "mail.any",
+    "mail.by",
+    "mail.case",
+    "mail.due",
+    "mail.due_soon",
+    "mail.ends",
+    "mail.erasure.do",
+    "mail.erasure.subject",
+    "mail.erasure.what",
+    "mail.foot",
+    "mail.key",
+    "mail.key.do",
+    "mail.key.subject",
+    "mail.key.what",
+    "mail.kind",
+    "mail.obligation",
+    "mail.obligation.do",
+    "mail.overdue",
+    "mail.owed_by",
+    "mail.subject",
+    "mail.waiting.actions",
+    "mail.waiting.do",
+    "mail.waiting.others",
+    "mail.waiting.subject",
+    "mail.waiting.what",
+    "mail.zone",
     "page",
     "report.about",
     "report.actions.heading",
@@ -126,7 +150,7 @@ TEXTS = (
     "trail.what",
     "trail.when",
 )
-"""The fixed texts of the document and of the annual report, ``text.`` before each."""
+"""The fixed texts of the document, of e-mails and of the annual report, ``text.`` before each."""
 
 CODES = (
     "country.BY",
@@ -138,7 +162,10 @@ CODES = (
     "language.deu",
     "language.rom",
 )
-"""Names that CLDR has not in all three languages, or not in the standard of the language."""
+"""Names that CLDR lacks in a language of the region, or has in another form than is usual there.
+
+A catalogue may leave one out where CLDR has it.
+"""
 
 _PICKLISTS: tuple[type[StrEnum], ...] = (
     CaseStatus,

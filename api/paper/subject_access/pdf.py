@@ -31,14 +31,15 @@ _RIGHTS = (
 )
 
 
-def render(file: SubjectFile) -> bytes:
-    """Return the PDF, the same bytes for the same file.
+def render(file: SubjectFile, words: Wording | None = None) -> bytes:
+    """Return the PDF, the same bytes for the same file and words.
 
-    Raises ``NotRendered``.
+    ``words`` are those of the file's language; without them the program's own, at UTC. Raises
+    ``NotRendered``, and ``ScriptNotInFontsError``.
     """
-    words = wording(file.language)
+    words = words or wording(file.language)
     frame = PageFrame(
-        language=file.language,
+        language=words.known,
         title=words.text("title"),
         number=str(file.case_id),
         page=words.text("page", page="\0", pages="\0"),
@@ -190,7 +191,7 @@ class _AccessPage:
 
     @cached_property
     def _names(self) -> Mapping[str, str]:
-        return agency_names(self.file)
+        return agency_names(self.file, self.words)
 
     @cached_property
     def _named(self) -> Mapping[str, str]:

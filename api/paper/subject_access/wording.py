@@ -3,42 +3,54 @@
 import json
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cache
 
 import pycountry
-from babel import Locale
 from babel.dates import format_date
 from babel.numbers import format_decimal
 from pydantic import JsonValue, TypeAdapter
 
-from api.client.schemas.personal import Language
-from api.paper.subject_access.catalogues import SOURCE, messages
+from api.paper.languages.catalogue import english, messages
+from api.paper.languages.found import SOURCE, language
 from api.paper.subject_access.messages import value_id
 from api.paper.subject_access.value_shapes import Plain, shape
-from ledger.procedure.protocol import Agency
+from ledger.procedure.protocol import Agency, Protocol
+from ledger.procedure.time_zones import end_of_day, offset, zone_of
 from ledger.vocabulary.types import UtcDatetime
-
-LOCALES: Mapping[Language, str] = {"sq": "sq", "cnr": "sr_Latn_ME", "en": "en_GB"}
-"""CLDR has Montenegrin as Serbian in Latin script as it is written in Montenegro."""
 
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
 _moment: TypeAdapter[datetime] = TypeAdapter(UtcDatetime)
 
 
 class Wording:
-    """The words for machine names in ``language``.
+    """The words for machine names in a language, under a protocol, at a party's local time.
 
-    Nothing here fails for a name that is not known: the name is then given as it is, since a
-    person's file must be readable even where a translation is late.
+    The protocol's own labels go first, then the language's catalogues, then English. Nothing here
+    fails for a name that is not known: the name is then given as it is, since a person's file must
+    be readable even where a translation is late.
     """
 
-    def __init__(self, language: Language) -> None:
-        self.language = language
-        self._messages = messages(language)
-        self._locale = Locale.parse(LOCALES[language])
+    def __init__(
+        self, code: str, protocol: Protocol | None = None, party: str | None = None
+    ) -> None:
+        self.known = language(code)
+        self.language = code
+        self.protocol = protocol
+        labels = (protocol.labels if protocol is not None else None) or {}
+        self._labels: Mapping[str, str] = labels.get(code, {})
+        self._english_labels: Mapping[str, str] = labels.get(SOURCE, {})
+        parties = protocol.parties if protocol is not None else ()
+        self._party_names = {
+            one.code: one.names[code] for one in parties if one.names and code in one.names
+        }
+        self._messages = messages(self.known)
+        self._english = english()
+        self._locale = self.known.locale
+        self.party = party
+        self._zone = zone_of(protocol, party)
 
     def text(self, name: str, **values: str) -> str:
         """Return one of the document's fixed texts, with its ``{places}`` filled in."""
@@ -59,10 +71,20 @@ class Wording:
         return self._message(f"change.{change}", change)
 
     def role(self, role: str) -> str:
-        return self._message(f"role.{role}", role)
+        """Return a role's name: the protocol's own, unless it is that of this program."""
+        message = f"role.{role}"
+        own = self.protocol.roles.get(role) if self.protocol is not None else None
+        if own is None or own == self._english.get(message):
+            return self._message(message, role)
+        return self._labels.get(message) or self._english_labels.get(message) or own
 
     def proper_name(self, name: str) -> str:
-        """Translate a name of the protocol that ships with the ledger, or return it as it is."""
+        """Translate a name of the protocol that ships with the ledger, or return it as it is.
+
+        The title of the protocol is given by its label, if it has one.
+        """
+        if self.protocol is not None and name == self.protocol.title and "title" in self._labels:
+            return self._labels["title"]
         message = _proper_names().get(name)
         return name if message is None else self._message(message, name)
 
@@ -71,29 +93,81 @@ class Wording:
         given = (agency.names or {}).get(self.language)
         return self.proper_name(agency.name) if given is None else given
 
+    def agency_name(self, agency_id: str) -> str:
+        """Return the name of the protocol's agency of this id; the id if there is none."""
+        agencies = self.protocol.agencies_by_id if self.protocol is not None else {}
+        agency = agencies.get(agency_id)
+        return agency_id if agency is None else self.agency(agency)
+
     def country(self, code: str) -> str:
         """Return a country's name, from its ISO 3166-1 code."""
-        return str(
-            self._messages.get(f"country.{code}") or self._locale.territories.get(code) or code
-        )
+        message = f"country.{code}"
+        own = self._labels.get(message) or self._party_names.get(code)
+        return str(own or self._messages.get(message) or self._locale.territories.get(code) or code)
 
     def language_name(self, code: str) -> str:
         """Return a language's name, from its ISO 639-3 code."""
         known = pycountry.languages.get(alpha_3=code)
         short = getattr(known, "alpha_2", code)
-        own = self._messages.get(f"language.{code}") or self._locale.languages.get(short)
-        return str(own or getattr(known, "name", code))
+        message = f"language.{code}"
+        own = self._labels.get(message) or self._messages.get(message)
+        return str(own or self._locale.languages.get(short) or getattr(known, "name", code))
+
+    def spoken_languages(self) -> tuple[str, ...]:
+        """Return the ISO 639-3 codes of the languages that a form lists.
+
+        These have a two-letter code, or a name in a catalogue or the protocol.
+        """
+        named = {*self._english, *self._messages, *self._english_labels, *self._labels}
+        own = {one.removeprefix("language.") for one in named if one.startswith("language.")}
+        short = {one.alpha_3 for one in pycountry.languages if hasattr(one, "alpha_2")}
+        return tuple(sorted(short | own))
 
     def day(self, day: date) -> str:
+        """Return a day; of a moment, the day at the party's local time."""
+        if isinstance(day, datetime):
+            day = self._local(day).date()
         return format_date(day, "long", locale=self._locale)
 
     def quarter(self, first: str) -> str:
         """Return the quarter of a year that begins on a day, such as "3rd quarter 2027"."""
         return format_date(date.fromisoformat(first), "QQQQ y", locale=self._locale)
 
+    def due_day(self, due: datetime, party: str | None = None) -> str:
+        """Return the day on which something is due that ``party`` owes.
+
+        Where the protocol counts local days, it is that party's day; else it is a day of UTC.
+        """
+        local = due.astimezone(self._zone_of_days(party))
+        return format_date(local.date(), "long", locale=self._locale)
+
+    def end_of_due_day(self, day: date) -> datetime:
+        """Return the end of a day on which something is due, for the reader's party."""
+        return end_of_day(day, self._zone_of_days(self.party))
+
+    def _zone_of_days(self, party: str | None) -> tzinfo:
+        counts_local = self.protocol is not None and self.protocol.counts_local_days
+        return zone_of(self.protocol, party if counts_local else None)
+
     def moment(self, moment: datetime) -> str:
-        """Return a day and the time of day, in UTC."""
-        return f"{self.day(moment.date())} {moment:%H:%M}"
+        """Return a day and the time of day at the party's local time, with its offset from UTC."""
+        local = self._local(moment)
+        return f"{self.day(local.date())} {local:%H:%M} {offset(local)}"
+
+    def zone_name(self, now: datetime) -> str:
+        """Return the name of the party's time zone with its present offset from UTC."""
+        told = offset(self._local(now))
+        return told if self._zone is UTC else f"{self._zone} ({told})"
+
+    def zone(self) -> str:
+        """Return the IANA name of the party's time zone, as scripts need it."""
+        return str(self._zone)
+
+    def _local(self, moment: datetime) -> datetime:
+        try:
+            return moment.astimezone(self._zone)
+        except OverflowError:  # a hostile node may have recorded any time
+            return moment.astimezone(UTC)
 
     def number(self, number: Decimal) -> str:
         return format_decimal(number, locale=self._locale, decimal_quantization=False)
@@ -138,17 +212,22 @@ class Wording:
                 return value
 
     def _message(self, message: str, otherwise: str) -> str:
-        return self._messages.get(message) or self._english.get(message) or otherwise
+        return (
+            self._labels.get(message)
+            or self._messages.get(message)
+            or self._english_labels.get(message)
+            or self._english.get(message)
+            or otherwise
+        )
 
-    @cached_property
-    def _english(self) -> Mapping[str, str]:
-        return messages(SOURCE)
 
+def wording(code: str, protocol: Protocol | None = None, party: str | None = None) -> Wording:
+    """Return the wording of a language under a protocol, for a reader of a party.
 
-@cache
-def wording(language: Language) -> Wording:
-    """Return the wording of a language; its catalogue is read once."""
-    return Wording(language)
+    Without a protocol it has the program's words alone; without a party times are in UTC. Raises
+    ``LanguageError`` if there is no such language.
+    """
+    return Wording(code, protocol, party)
 
 
 @cache
@@ -156,6 +235,6 @@ def _proper_names() -> Mapping[str, str]:
     """Return the ids of the messages that are proper names, by the protocol's name."""
     return {
         text: message
-        for message, text in messages(SOURCE).items()
+        for message, text in english().items()
         if message.startswith(("agency.", "protocol."))
     }

@@ -102,7 +102,7 @@ def _form(
 
 
 def _action_name(act: Act, words: Words) -> str:
-    day = words.things.day(act.acted_at.date())
+    day = words.things.day(act.acted_at)
     return f"{act.version}. {words.things.kind(act.kind)}, {day}"
 
 

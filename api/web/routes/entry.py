@@ -9,9 +9,10 @@ from starlette.responses import RedirectResponse
 from api.http.access import TheNode, check_same_origin, over_https, session_secret
 from api.http.parameters import ReturnTo, is_own_path
 from api.node.node import Node
+from api.paper.languages.found import languages
 from api.web.assets import FOR_EVER, PREFIX, assets
 from api.web.errors import PageRoute
-from api.web.languages import COOKIE, LANGUAGES
+from api.web.languages import COOKIE
 from api.web.rendering import PAGE_HEADERS, page
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
@@ -32,6 +33,7 @@ def first(request: Request, node: TheNode) -> Response:
 def sign_in(request: Request, node: TheNode, return_to: ReturnTo = "/cases") -> Response:
     """Sign in at the agency's provider, or by its key in this browser."""
     protocol = node.ledger.adopted().protocol_today(clock.now())
+    request.state.protocol = protocol
     agencies = [a for a in protocol.working_agencies if node.serves_people(a)]
     parties = [p for p in protocol.parties if any(a.party == p.code for a in agencies)]
     return page(
@@ -52,7 +54,7 @@ async def choose_language(request: Request, node: TheNode) -> Response:
     check_same_origin(node, request)
     form = parse_qs((await request.body())[:_MAX_FORM].decode("ascii", "replace"))
     chosen, back = form.get("language", [""])[0], form.get("return_to", ["/"])[0]
-    if chosen not in LANGUAGES or not is_own_path(back):
+    if chosen not in languages() or not is_own_path(back):
         raise Refusal(Ground.INVALID, "request", "There is no such language here.", "language")
     answer = RedirectResponse(back, 303, dict(PAGE_HEADERS))
     _remember(node, answer, chosen)

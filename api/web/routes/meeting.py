@@ -1,7 +1,7 @@
 """The meeting of two countries' teams: its agenda, each case in turn, and what was recorded."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Annotated
 from uuid import UUID
@@ -13,6 +13,7 @@ from api.http.costly import Costly
 from api.http.parameters import AtLeast, CaseId, wait_for
 from api.http.routes.personal import trail_of
 from api.node.node import Node
+from api.paper.subject_access.wording import Wording
 from api.web.case_text import names, rows, urgency
 from api.web.errors import PageRoute
 from api.web.forms import is_long
@@ -116,7 +117,7 @@ def show_agenda(request: Request, meeting: TheMeeting) -> Response:
         sitting=sitting,
         at=partial(address, sitting),
         cases=[
-            (one, [owing(one.owed_by(party), now) for party in (sitting.own, sitting.other)])
+            (one, [owing(party, one.owed_by(party), now) for party in (sitting.own, sitting.other)])
             for one in cases
         ],
         discussed=sum(one.discussed for one in cases),
@@ -124,7 +125,7 @@ def show_agenda(request: Request, meeting: TheMeeting) -> Response:
         first=left[0] if left else None,
         named=names(caller.protocol, (), words.things),
         urgency=urgency,
-        end_of=_end_of,
+        end_of=partial(_end_of, Words.of(request).things),
         position=position,
         full=len(left) >= _AT_MOST,
     )
@@ -204,7 +205,7 @@ def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Respons
         carried=" ".join(CARRIED),
         named=named,
         urgency=urgency,
-        end_of=_end_of,
+        end_of=partial(_end_of, Words.of(request).things),
         position=position,
     )
 
@@ -233,8 +234,6 @@ def _day_of(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _end_of(day: str | None) -> datetime | None:
-    """Return the end of a day on which something is due."""
-    if day is None:
-        return None
-    return datetime.fromisoformat(day).replace(hour=23, minute=59, second=59, tzinfo=UTC)
+def _end_of(words: Wording, day: str | None) -> datetime | None:
+    """Return the end of a day on which something is due, for the reader's country."""
+    return None if day is None else words.end_of_due_day(date.fromisoformat(day))

@@ -5,11 +5,12 @@ import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
 import * as person from "./person_dates.js";
 import { announce, reason, text } from "./texts.js";
+import { localTime, momentAt } from "./zones.js";
 
 for (const form of document.querySelectorAll("form[data-kind]")) begin(form);
 
 function begin(form) {
-  const { kind, agency, protocol, carry } = form.dataset;
+  const { kind, agency, protocol, carry, zone } = form.dataset;
   const draft = `${agency}/${form.dataset.case || "new"}/${kind}`;
   const part = (name) => document.getElementById(form.dataset.id + name);
   // Of a page that follows the ledger: the version that is looked at now.
@@ -33,7 +34,7 @@ function begin(form) {
     switch (field.dataset.sent) {
       case "flag": return typed === "true";
       case "number": return Number(typed);
-      case "moment": return `${new Date(typed).toISOString().slice(0, 19)}Z`; // as the models write it
+      case "moment": return `${momentAt(typed, zone).toISOString().slice(0, 19)}Z`; // as the models write it
       default: return typed;
     }
   }
@@ -48,7 +49,9 @@ function begin(form) {
     if (control.matches("select")) {
       return [...control.selectedOptions].map((one) => one.textContent.trim()).join("; ");
     }
-    return control.type === "datetime-local" ? control.value.replace("T", " ") : control.value.trim();
+    return control.type === "datetime-local"
+      ? `${control.value.replace("T", " ")} (${zone})`
+      : control.value.trim();
   }
 
   const nameOf = (field) =>
@@ -208,7 +211,7 @@ function begin(form) {
   async function offer(found) {
     if (!found) return;
     if (found.text) form.hidden = true;
-    const when = new Date(found.at).toLocaleString(form.dataset.locale);
+    const when = new Date(found.at).toLocaleString(form.dataset.locale, { timeZone: zone });
     part("draft-said").textContent = text(found.text ? "draft.signed" : "draft.typed", { when });
     part("draft-go").textContent = text(found.text ? "draft.again" : "draft.continue");
     part("draft-go").onclick = () => {
@@ -256,8 +259,7 @@ function begin(form) {
 
   person.begin(form);
   const moment = form.querySelector('[data-field="acted_at"] input');
-  const now = new Date(Date.now() - new Date().getTimezoneOffset() * 60_000);
-  moment.value = now.toISOString().slice(0, 16);
+  moment.value = localTime(new Date(), zone);
   if (carry) {
     drafts.dropEarlier(carry);
     drafts.find(carry).then((found) => found && refill(found.fields));

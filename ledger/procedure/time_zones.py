@@ -1,0 +1,53 @@
+"""A party's local time, and the deadlines that count by it."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+from ledger.procedure.protocol import Protocol
+from ledger.system.zones import find_zone
+
+_DEFAULTS: Mapping[str, str] = {
+    "AL": "Europe/Tirane",
+    "ME": "Europe/Podgorica",
+    "XK": "Europe/Belgrade",
+}
+"""For ledgers whose parties adopted a text before texts named time zones.
+
+The database has no zone of Kosovo; it keeps the time of this one."""
+
+
+def zone_of(protocol: Protocol | None, party: str | None) -> tzinfo:
+    """Return the time zone of a party; UTC for a party without one, and without a party."""
+    if protocol is None or party is None:
+        return UTC
+    for one in protocol.parties:
+        if one.code == party:
+            name = one.time_zone or _DEFAULTS.get(party)
+            return (find_zone(name) if name is not None else None) or UTC
+    return UTC
+
+
+def offset(local: datetime) -> str:
+    """Return the offset of a local time from UTC, e.g. ``UTC+1``, ``UTC+5:45`` or ``UTC``."""
+    seconds = int((local.utcoffset() or timedelta()).total_seconds())
+    if seconds == 0:
+        return "UTC"
+    sign, minutes = "+" if seconds > 0 else "-", abs(seconds) // 60
+    rest = f":{minutes % 60:02}" if minutes % 60 else ""
+    return f"UTC{sign}{minutes // 60}{rest}"
+
+
+def end_of_day(day: date, zone: tzinfo) -> datetime:
+    """Return the last second of a day at local time, in UTC."""
+    return datetime.combine(day, time(23, 59, 59), zone).astimezone(UTC)
+
+
+def end_of_local_day(since: datetime, days: int, zones: Iterable[tzinfo]) -> datetime:
+    """Return the end of the local day that is ``days`` days after ``since``, in UTC.
+
+    Of several zones, the one whose day ends last counts. Raises ``OverflowError`` beyond the last
+    possible day.
+    """
+    return max(
+        end_of_day(since.astimezone(zone).date() + timedelta(days=days), zone) for zone in zones
+    )
