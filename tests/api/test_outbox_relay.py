@@ -8,6 +8,8 @@ import httpx
 import psycopg
 import pytest
 
+from api.client import RefusedError
+from api.client.schemas import ProblemDetails
 from api.exchange.outbox_relay import OutboxRelay, UndecidedError
 
 
@@ -69,6 +71,31 @@ def test_an_action_that_came_by_the_copy_after_its_answer_was_lost(
     assert relay._step() is not None
     assert relay.reachable
     assert told[-1]
+
+
+@pytest.mark.parametrize(
+    ("rule", "trouble"),
+    [("unknown-kind", "ledger-node-outdated"), ("request", "no-signed-decision")],
+)
+def test_an_older_ledger_node_is_named_and_the_action_is_kept(
+    rule: str, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.exchange.outbox_relay._LATER_SECONDS", (0.0,))
+    outbox = Outbox()
+    outbox.waiting = [
+        SimpleNamespace(action_id=uuid4(), case_id=None, case_version=0, sd_jwt="a.b.c~")
+    ]
+    relay = forwarder(outbox, [])
+
+    def refuse(*_: object) -> None:
+        raise RefusedError(ProblemDetails(type="urn:test", title="No", status=422, rule=rule))
+
+    monkeypatch.setattr(relay._client, "submit", refuse)
+    for _ in range(3):
+        with pytest.raises(UndecidedError):
+            relay._step()
+    assert [one.rule for one in relay.troubles()] == [trouble]
+    assert len(outbox.waiting) == 1
 
 
 def test_trouble_with_the_own_database_says_nothing_of_the_ledger_node() -> None:

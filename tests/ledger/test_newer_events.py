@@ -29,7 +29,9 @@ from projections.upkeep.rebuild import rebuild_views
 from projections.upkeep.runner import PageFolder
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
+from tests.support.auditor import AUDITOR, run_auditor
 from tests.support.copies import Copy, one_copy
+from tests.support.exports import export_of
 from tests.support.logs import Log, LogSource
 from tests.support.older_program import with_second_version_missing, without_kind
 
@@ -178,6 +180,25 @@ def test_views_rebuild_and_columns_end_before_it_and_go_on_after_the_update(
         datastore.close()
     with database_source(database) as source:
         assert export(source, tmp_path).upto == head
+
+
+def test_the_auditors_script_of_before_cannot_tell_and_calls_nothing_false(
+    log: Log, tmp_path: Path
+) -> None:
+    log.open_case()
+    newer = name_contact(log)
+    log.open_case()
+    log.publication.step()
+    export_of(log, tmp_path / "export")
+    script = tmp_path / "verify.py"
+    script.write_text(AUDITOR.read_text().replace(f'    "{ACT}",\n', "", 1))
+    policy = tmp_path / "policy"
+    policy.write_text(str(log.policy))
+    told = run_auditor("export", tmp_path / "export", "--policy", str(policy), script=script)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert f"cannot tell: the event at position {newer}" in told.stderr
+    told = run_auditor("export", tmp_path / "export", "--policy", str(policy))
+    assert told.returncode == 0, told.stderr
 
 
 def test_a_text_names_no_part_that_it_does_not_use(agencies: Agencies) -> None:

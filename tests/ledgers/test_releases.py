@@ -30,7 +30,7 @@ from api.runtime.settings import Settings
 from ledger.events.event_bytes import unseal
 from ledger.procedure.amendments import text_of
 from ledger.procedure.named_checkpoint import named_by
-from ledger.procedure.protocol import COORDINATOR, Protocol, shipped_protocol
+from ledger.procedure.protocol import COORDINATOR, LATEST_EDITION, Protocol, shipped_protocol
 from ledger.procedure.registry import protocol_adopted_by
 from ledger.signing.signed_action import read_recorded
 from ledger.system import clock
@@ -230,12 +230,15 @@ def test_it_goes_on(serving: Server, continued: Continued) -> None:
 def test_it_adopts_the_text_of_today(serving: Server, continued: Continued) -> None:
     """The parties amend the protocol, and an agency opens a field that the release sealed."""
     case_id = UUID(next(iter(continued.recorded["xk-nac"]["cases"])))
-    assert refused_identity(serving, case_id) == "not-a-case-action"
-    today = text_of(shipped_protocol())
-    text = amended(continued.agencies.protocol, **today | {"version": 2})
+    first = continued.agencies.protocol
+    if named_anew().kind not in first.actions:
+        assert refused_identity(serving, case_id) == "not-a-case-action"
+    # The newest release may have adopted the text of today: then its title alone is amended.
+    today = text_of(shipped_protocol()) | {"version": 2, "title": f"{first.title}, amended"}
+    text = amended(first, **today)
     before = outcomes_of_new_kinds(serving, continued)
     assert set(before.values()) <= {"not-a-case-action"}
-    assert before, "every release so far was before some kind of action"
+    assert bool(before) == (first.edition < LATEST_EDITION)
     coordinators = [agency.id for agency in text.agencies if agency.role == COORDINATOR]
     with serving.client(coordinators[0]) as client:
         proposed = client.append_to_registry(proposal(text))
