@@ -57,9 +57,9 @@ def annual(
     ):
         find_language(language)  # before the ledger is read, which may take long
         task = progress.add_task("", total=None)
-        report = report_of(export, year, at, lambda events: progress.advance(task, events))
-    content = canonical(report)
-    text = markdown(report, language)
+        found = report_of(export, year, at, lambda events: progress.advance(task, events))
+    content = canonical(found.report)
+    text = markdown(found.report, language, found.protocol)
     with failures(as_json):
         if file is not None:
             file.write_bytes(content)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -15,6 +16,7 @@ from ledger.export.static_export import read_checkpoint, read_export
 from ledger.log.checkpoint import Checkpoint, write_hash
 from ledger.log.merkle import Frontier, leaf_hash
 from ledger.log.note import Note
+from ledger.procedure.protocol import Protocol
 from ledger.procedure.registry import Registry, applied
 from ledger.publication.publisher import published
 from ledger.store.copy_reader import rows_by_case
@@ -26,13 +28,21 @@ Progress = Callable[[int], None]
 """Told of so many more events that are read."""
 
 
+@dataclass(frozen=True, slots=True)
+class SourcedReport:
+    """A report, and the version of the protocol at its end, which has the words for its names."""
+
+    report: AnnualReport
+    protocol: Protocol
+
+
 class NoReportError(ValueError):
     """There is nothing to report of; the message says why."""
 
 
 def report_of_database(
     conninfo: str, ledger: Ledger, database: Database, year: int, at: int | None, progress: Progress
-) -> AnnualReport:
+) -> SourcedReport:
     """Make the report on a node's own events.
 
     The events are read by case, one case in memory at a time. ``at`` is the size of the checkpoint;
@@ -56,12 +66,13 @@ def report_of_database(
         with closing(rows_by_case(connection, upto=size)) as rows:
             by_case = groupby(_whole(rows, progress), attrgetter("originator_id"))
             cases = (_acts(of_one) for case_id, of_one in by_case if case_id != ledger_id)
-            return annual_report(cases, registry.agreement, until, reported)
+            report = annual_report(cases, registry.agreement, until, reported)
+    return SourcedReport(report, registry.agreement.at(size, ends[-1].recorded_at))
 
 
 def report_of_export(
     directory: Path, year: int, at: int | None, progress: Progress
-) -> AnnualReport:
+) -> SourcedReport:
     """Make the report on an export of `case-ledger log export`.
 
     All its cases are in memory at once. Raises ``NoReportError``, and ``ExportError`` if a file is
@@ -87,7 +98,8 @@ def report_of_export(
     _check_root(checkpoint, size, root)
     reported = ReportedCheckpoint(size=size, root=write_hash(root))
     until = Year.of(year, row.recorded_at)
-    return annual_report(cases.values(), registry.agreement, until, reported)
+    report = annual_report(cases.values(), registry.agreement, until, reported)
+    return SourcedReport(report, registry.agreement.at(size, row.recorded_at))
 
 
 def _size(at: int | None, last: Checkpoint) -> int:

@@ -5,13 +5,12 @@ from pathlib import Path
 from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
 from api.services.report_sources import Progress as Told
-from api.services.report_sources import report_of_database, report_of_export
+from api.services.report_sources import SourcedReport, report_of_database, report_of_export
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
-from projections.reports.annual_report import AnnualReport
 
 
-def report_of(export: Path | None, year: int, at: int | None, told: Told) -> AnnualReport:
+def report_of(export: Path | None, year: int, at: int | None, told: Told) -> SourcedReport:
     """Return the annual report of an export, or of the database."""
     if export is not None:
         return report_of_export(export, year, at, told)
