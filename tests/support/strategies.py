@@ -359,7 +359,7 @@ def _weights(
         place = places[kind]
         if kind == "correction":  # hardest on the rules while a return is under way
             yield kind, 40 if state and state.planned_return else 4
-        elif kind in _UNDOING:
+        elif kind in _UNDOING or kind in _ASIDE:
             yield kind, 2
         elif kind in _REFERRING:
             yield kind, 12
@@ -752,6 +752,8 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
 }
 _AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed"})
 _UNDOING = frozenset({"not_a_victim", "case_closed"})
+_ASIDE = frozenset({"identity_recorded", "age_assessed", "rectification_requested"})
+"""Kinds that are always possible, and lead no further in the procedure."""
 _REFERRING = frozenset(
     {
         "service_ended",
