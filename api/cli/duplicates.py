@@ -1,4 +1,4 @@
-"""Commands on cases of two countries that may be one person's."""
+"""Commands on cases that may be one person's."""
 
 from typing import Annotated
 from uuid import UUID
@@ -11,7 +11,7 @@ from ledger.vocabulary.duplicates import Finding
 
 app = typer.Typer(
     name="duplicates",
-    help="Duplicates: cases of two countries that may be of one person. For coordinators.",
+    help="Duplicates: cases that may be of one person. For coordinators.",
     no_args_is_help=True,
 )
 
@@ -55,19 +55,18 @@ def assess(
             out.print(duplicate_table([assessed]))
 
 
-@app.command("renew-share")
-def renew_share(
+@app.command("renew-mask")
+def renew_mask(
     country: Annotated[str, typer.Argument(help="The own country's code.")],
     other: Annotated[str, typer.Argument(help="The other country's code.")],
     as_json: AsJson = False,
 ) -> None:
-    """Make another share of the key with a country, on the machine of the own country's node.
+    """Replace the mask for a country, on the machine of the own country's node.
 
-    The running node sends the share. It computes new tokens for all cases, and opens each
-    case's fields once for that.
+    The running node computes new tokens for all cases, and opens each case's fields once for that.
     """
 
-    from api.keys.country_keys import country_keys, pair_shares
+    from api.keys.country_keys import country_keys, pair_masks
     from api.keys.log_keys import own_parties
     from api.node.agreed_protocol import settings_here
     from api.runtime.settings import Settings
@@ -77,8 +76,8 @@ def renew_share(
         known = settings.load_protocol().party_codes
         if country not in own_parties(settings) or other not in known - {country}:
             fail("name a country whose node this is, and another party of the protocol")
-        pair_shares(settings, country_keys(settings, [country]))[country].renew(other)
+        pair_masks(settings, country_keys(settings, [country]))[country].renew(other)
         if as_json:
             print_json({"country": country, "other": other})
         else:
-            out.print(f"{country}'s share of the key with {other} is new.")
+            out.print(f"{country}'s mask for {other} is new.")

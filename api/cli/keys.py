@@ -283,24 +283,24 @@ def reseal(
     party: Annotated[str, typer.Argument(help="The country whose node this is, such as XK.")],
     as_json: AsJson = False,
 ) -> None:
-    """Seal every person's data key, and the shares with other countries, to the newest key.
+    """Seal every person's data key, and the masks for other countries, to the newest key.
 
     The node may run meanwhile. Repeating it is harmless.
     """
 
     from api.cli.steps.key_requests import of_own_country
-    from api.keys.country_keys import country_key, pair_shares, person_keys
+    from api.keys.country_keys import country_key, pair_masks, person_keys
 
     with failures(as_json):
         settings = of_own_country(party)
         held = {party: country_key(settings, party)}
         persons = person_keys(settings, held)[party].reseal()
-        shares = pair_shares(settings, held)[party].reseal()
+        masks = pair_masks(settings, held)[party].reseal()
         if as_json:
-            print_json({"data_keys": persons, "shares": shares, "key": held[party].public.id})
+            print_json({"data_keys": persons, "masks": masks, "key": held[party].public.id})
         else:
             out.print(
-                f"{persons} data keys and {shares} shares are sealed to {held[party].public.id}",
+                f"{persons} data keys and {masks} masks are sealed to {held[party].public.id}",
                 soft_wrap=True,
             )
 

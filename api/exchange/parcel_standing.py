@@ -191,6 +191,12 @@ _OVER = {
         "were found within a day: the rest waits for the next day; ask that country's operator, "
         "for its node may make them up",
     ),
+    Quota.CHANGED_CASES: (
+        "too-many-changed-cases",
+        "another country's node names more cases for comparison than it opened, or changed more "
+        f"than {MAX_A_DAY[Quota.CHANGED_CASES]} within a day: the rest waits for the next day; ask "
+        "that country's operator, for each of them lets its node test a guess",
+    ),
     Quota.GIVEN: (
         "asked-too-often",
         "another country's node asks for the same fields again and again: it gets them once the "

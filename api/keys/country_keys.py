@@ -12,7 +12,7 @@ from ledger.signing.country_key import ROUNDS, ROUNDS_FOR_RANDOM, CountryPublicK
 from ledger.signing.keys import write_private
 from ledger.system.fsync import sync_directory
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.duplicates.shares import Shares
+from ledger.vault.duplicates.masks import Masks
 from ledger.vault.rotating_key import (
     RotatingCountryKey,
     country_key_files,
@@ -105,10 +105,10 @@ def parcel_keys(settings: Settings) -> Path:
     return _apart(settings) / "parcels"
 
 
-def pair_shares(settings: Settings, keys: Mapping[str, RotatingCountryKey]) -> Mapping[str, Shares]:
-    """Return each country's shares of the keys with other countries, apart from the database."""
-    root = settings.key_directory / "shares"
-    return {party: Shares(root / party.lower(), party, key) for party, key in keys.items()}
+def pair_masks(settings: Settings, keys: Mapping[str, RotatingCountryKey]) -> Mapping[str, Masks]:
+    """Return each country's masks for comparing cases, apart from the database."""
+    root = settings.key_directory / "masks"
+    return {party: Masks(root / party.lower(), party, key) for party, key in keys.items()}
 
 
 def _make(settings: Settings, party: str) -> CountryPublicKey:
@@ -120,7 +120,7 @@ def _make(settings: Settings, party: str) -> CountryPublicKey:
 
 def _sealed_before(settings: Settings, party: str) -> bool:
     """Return whether there are files that only the country's key opens."""
-    places = (_apart(settings) / party.lower(), settings.key_directory / "shares" / party.lower())
+    places = (_apart(settings) / party.lower(), settings.key_directory / "masks" / party.lower())
     return any(path.is_file() for place in places if place.is_dir() for path in place.rglob("*"))
 
 

@@ -40,7 +40,7 @@ from api.exchange.vault_completion import VaultCompletion
 from api.exchange.waiting_times import WaitingStatements, outbox_troubles, statement
 from api.exchange.witness_clients import LATEST
 from api.keys.agency_keys import own_key
-from api.keys.country_keys import pair_shares
+from api.keys.country_keys import pair_masks
 from api.keys.key_ends import key_troubles
 from api.keys.log_keys import OwnLogKeys, log_keys, trusted_policy, witness_key
 from api.node.marked_events import marked_troubles
@@ -308,8 +308,8 @@ class NodeWorker:
         """Exchange parcels with the other countries' nodes, by the ledger node's mailbox."""
         node = self._node
         delivery = ParcelDelivery(node.ledger, node.vaults, post)
-        shares = pair_shares(node.settings, node.country_keys)
-        matching = DuplicateMatcher(node.ledger, node.vaults, shares, delivery)
+        masks = pair_masks(node.settings, node.country_keys)
+        matching = DuplicateMatcher(node.ledger, node.vaults, masks, delivery)
         delivery.send_message_again = matching.send_again
         completing = VaultCompletion(
             node.ledger,

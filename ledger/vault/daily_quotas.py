@@ -22,11 +22,13 @@ class Quota(StrEnum):
 
     DUPLICATES = "duplicates"
     """Possible duplicates with cases of the other country."""
+    CHANGED_CASES = "changed_cases"
+    """Cases of the other country whose points it sends anew: each lets it test another guess."""
     GIVEN = "given"
     """Actions whose fields are given to the other country once more, because it asked."""
 
 
-MAX_A_DAY = {Quota.DUPLICATES: 500, Quota.GIVEN: 100_000}
+MAX_A_DAY = {Quota.DUPLICATES: 500, Quota.CHANGED_CASES: 500, Quota.GIVEN: 100_000}
 _USE = """
 INSERT INTO {quotas} AS q (other, what, used) VALUES (%(other)s, %(what)s, %(count)s)
 ON CONFLICT (other, what) DO UPDATE SET

@@ -24,10 +24,12 @@ from ledger.signing.sd_jwt import Disclosure, SdJwt
 from ledger.signing.signed_action import SignedAction
 from ledger.vault.completion_messages import FieldsAnswered, FieldsAsked
 from ledger.vault.duplicates.messages import (
+    DoubledCase,
+    DoubledEvidence,
     DuplicateAssessed,
     DuplicateFound,
-    MatchTokens,
-    ShareGiven,
+    MaskedCase,
+    MaskedEvidence,
     TokensWithdrawn,
 )
 from ledger.vault.required_disclosures import released_digests
@@ -101,8 +103,10 @@ def _kind(content: Any) -> Any:
 
 Content = Annotated[
     Annotated[Presentation, Tag("presentation")]
-    | Annotated[ShareGiven, Tag("share_given")]
-    | Annotated[MatchTokens, Tag("match_tokens")]
+    | Annotated[MaskedCase, Tag("masked_case")]
+    | Annotated[DoubledCase, Tag("doubled_case")]
+    | Annotated[MaskedEvidence, Tag("masked_evidence")]
+    | Annotated[DoubledEvidence, Tag("doubled_evidence")]
     | Annotated[TokensWithdrawn, Tag("tokens_withdrawn")]
     | Annotated[DuplicateFound, Tag("duplicate_found")]
     | Annotated[DuplicateAssessed, Tag("duplicate_assessed")]

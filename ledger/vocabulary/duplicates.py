@@ -4,16 +4,31 @@ from enum import StrEnum
 
 
 class MatchKind(StrEnum):
-    """In what two cases agree: the kind of a token."""
+    """In what two cases agree."""
 
+    NAMES = "names"
+    """Two parts of the names: either may stand in the other's field."""
+    SIMILAR_NAMES = "similar_names"
+    """The names, where at most one letter of each differs."""
+    GIVEN_NAME = "given_name"
+    FAMILY_NAME = "family_name"
+    MIDDLE_NAME = "middle_name"
+    BIRTHDATE = "birthdate"
+    TURNED_BIRTHDATE = "turned_birthdate"
+    """The birth date, where day and month are exchanged."""
+    SIMILAR_BIRTHDATE = "similar_birthdate"
+    """The birth date but for its day, its month or its year."""
+    BIRTH_YEAR = "birth_year"
+    NEAR_BIRTH_YEAR = "near_birth_year"
+    """Years of birth that are one apart."""
+    IDENTITY_NUMBER = "identity_number"
+    CITIZENSHIP = "citizenship"
+    GENDER = "gender"
+    # Found by programs before evidence was weighed:
     NAMES_AND_BIRTHDATE = "names_and_birthdate"
-    """A given name, a family name (either may stand in the other's field) and the birth date."""
     NAMES_AND_TURNED_BIRTHDATE = "names_and_turned_birthdate"
-    """The same, where day and month may have been exchanged."""
     NAMES_AND_YEAR = "names_and_year"
-    """The names, and the year of birth."""
     GIVEN_NAME_BIRTHDATE_CITIZENSHIP = "given_name_birthdate_citizenship"
-    """A given name, the birth date and a citizenship: the family name is missing, or changed."""
 
 
 class Finding(StrEnum):

@@ -14,7 +14,7 @@ from api.keys.country_keys import (
     country_key,
     country_keys,
     new_country_key,
-    pair_shares,
+    pair_masks,
     person_keys,
     retire_country_keys,
 )
@@ -34,10 +34,10 @@ def test_a_running_process_uses_a_new_key_and_opens_with_the_earlier_one(
     settings: Settings,
 ) -> None:
     running = country_keys(settings, ["XK"])
-    persons, shares = person_keys(settings, running)["XK"], pair_shares(settings, running)["XK"]
+    persons, masks = person_keys(settings, running)["XK"], pair_masks(settings, running)["XK"]
     child, other = uuid4(), uuid4()
     made = persons.make(child)
-    share = shares.ours("ME")
+    secret = masks.secret("ME")
     old = running["XK"].public
     in_flight = old.seal(b"a parcel", b"context")
     # The command is another process: here, other objects on the same files.
@@ -50,14 +50,14 @@ def test_a_running_process_uses_a_new_key_and_opens_with_the_earlier_one(
     told = country_keys(settings, ["XK"])
     assert person_keys(settings, told)["XK"].check_each(told["XK"].opens_with_newest) == 1
     assert person_keys(settings, told)["XK"].reseal() == 2
-    assert pair_shares(settings, told)["XK"].reseal() == 1
+    assert pair_masks(settings, told)["XK"].reseal() == 1
     assert person_keys(settings, told)["XK"].check_each(told["XK"].opens_with_newest) == 0
     assert [path.name for path in retire_country_keys(settings, "XK")] == ["country-xk.jwe"]
     # All that was sealed again opens; what was left in flight does not.
     for held in (running, country_keys(settings, ["XK"])):
         assert person_keys(settings, held)["XK"].get(child) == made
         assert person_keys(settings, held)["XK"].get(other) == also_made
-        assert pair_shares(settings, held)["XK"].ours("ME") == share
+        assert pair_masks(settings, held)["XK"].secret("ME") == secret
         with pytest.raises(SealError):
             held["XK"].open(in_flight, b"context")
 

@@ -275,7 +275,7 @@ def test_the_countrys_key_is_lost_for_good(world: World) -> None:
     country.stop()
     for path in country.keys.glob("country-xk*.jwe"):
         path.unlink()
-    for name in ("persons", "shares"):
+    for name in ("persons", "masks"):
         if (country.keys / name / "xk").exists():
             (country.keys / name / "xk").rename(world.directory / f"lost-{name}")
     new = country.run("keys", "new-country", "XK")

@@ -1,4 +1,4 @@
-"""Cases of two countries that may be of one person."""
+"""Cases that may be of one person."""
 
 from uuid import UUID
 
@@ -8,17 +8,17 @@ from ledger.vocabulary.types import Country, UtcDatetime
 
 
 class DuplicateDocument(Document):
-    """A case of the caller's country, and one of another country that may be the same person's."""
+    """A case of the caller's country, and another that may be the same person's."""
 
     id: UUID
     """The same in both countries."""
     case_id: UUID
     country: Country
-    """The other country."""
+    """The country of the other case, which may be the caller's own."""
     reference: UUID
     """What the other country's case is called between the two; it is no case's id."""
     other_case_id: UUID | None
-    """The other country's case, where the caller's country is party to it."""
+    """The other case, where the caller's country is party to it."""
     agrees: tuple[MatchKind, ...]
     """In what the two agree."""
     strength: int

@@ -1,6 +1,6 @@
 """The duplicates that were found, the coordinators' assessments, and which country has them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
@@ -10,40 +10,18 @@ from psycopg.sql import SQL, Identifier
 from ledger.vault.daily_quotas import Quota
 from ledger.vault.duplicates.matches import Duplicate, Match
 from ledger.vault.duplicates.matching_tables import MatchingTables
-from ledger.vault.duplicates.tokens import THRESHOLD, strength
 from ledger.vocabulary.duplicates import Finding, MatchKind
+
+_EARLIER_STRENGTHS: Mapping[MatchKind, int] = {
+    MatchKind.NAMES_AND_BIRTHDATE: 100,
+    MatchKind.NAMES_AND_TURNED_BIRTHDATE: 80,
+    MatchKind.NAMES_AND_YEAR: 60,
+    MatchKind.GIVEN_NAME_BIRTHDATE_CITIZENSHIP: 40,
+}
 
 
 class FoundDuplicates(MatchingTables):
-    """Compares tokens, and keeps what was found."""
-
-    def matches(
-        self, other: str, *, own: UUID | None = None, received: UUID | None = None
-    ) -> Sequence[Match]:
-        """Return the matches of one own case or of one case of ``other``, by reference.
-
-        ``own`` and ``received`` are the references. A case that both countries are party to is no
-        duplicate of itself.
-        """
-        select = self._sql(
-            "SELECT o.reference, r.reference AS other_reference,"
-            " array_agg(DISTINCT o.kind ORDER BY o.kind) AS agrees FROM {0}.match_tokens o"
-            " JOIN {0}.match_received_tokens r ON r.other = o.other AND r.token = o.token"
-            " JOIN {0}.match_cases c ON c.other = o.other AND c.reference = o.reference"
-            " JOIN {0}.match_received x ON x.other = r.other AND x.reference = r.reference"
-            " WHERE o.other = %(other)s AND o.kind IS NOT NULL"
-            " AND (o.reference = %(own)s OR r.reference = %(received)s)"
-            " AND c.case_id IS NOT NULL AND x.case_id IS DISTINCT FROM c.case_id"
-            " GROUP BY o.reference, r.reference"
-        )
-        values = {"other": other, "own": own, "received": received}
-        with self._database.transaction(role=self._role) as connection:
-            rows = connection.execute(select, values).fetchall()
-        found = (
-            Match(other, r["reference"], r["other_reference"], tuple(map(MatchKind, r["agrees"])))
-            for r in rows
-        )
-        return [match for match in found if strength(match.agrees) >= THRESHOLD]
+    """Keeps the matches that were found."""
 
     def found(self, match: Match, at: datetime, *, told: bool) -> bool:
         """Store a match once, with the earlier of the two countries' times.
@@ -57,12 +35,15 @@ class FoundDuplicates(MatchingTables):
             " WHERE other = %s AND reference = %s AND case_id IS NOT NULL FOR SHARE"
         )
         theirs = self._sql(
-            "SELECT case_id, withdrawn FROM {}.match_received"
+            "SELECT case_id, case_id IS NULL AS withdrawn FROM {}.match_cases"
+            " WHERE other = %s AND reference = %s FOR SHARE"
+            if match.other == self._party
+            else "SELECT case_id, withdrawn FROM {}.match_received"
             " WHERE other = %s AND reference = %s FOR SHARE"
         )
         insert = self._sql(
             "INSERT INTO {}.duplicates AS d (id, other, case_id, reference, other_reference,"
-            " agrees, found_at, told) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+            " agrees, strength, found_at, told) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
             " ON CONFLICT (id) DO UPDATE SET found_at = least(d.found_at, EXCLUDED.found_at)"
             " RETURNING xmax = 0 AS new"
         )
@@ -83,12 +64,13 @@ class FoundDuplicates(MatchingTables):
                     match.reference,
                     match.other_reference,
                     list(match.agrees),
+                    match.strength,
                     at,
                     told,
                 ),
             ).fetchone()
             is_new = bool(row and row["new"])
-            if is_new:
+            if is_new and match.other != self._party:
                 self._quotas.use(match.other, Quota.DUPLICATES, connection=connection)
         return is_new
 
@@ -145,10 +127,10 @@ class FoundDuplicates(MatchingTables):
         """
         update = self._sql(
             "UPDATE {}.duplicates SET finding = %(finding)s, assessed_at = %(at)s,"
-            " assessed_by = %(by)s, assessment_told = false"
+            " assessed_by = %(by)s, assessment_told = (other = %(own)s)"
             " WHERE id = %(id)s AND finding IS DISTINCT FROM %(finding)s"
         )
-        values = {"finding": finding, "at": at, "by": by, "id": duplicate}
+        values = {"finding": finding, "at": at, "by": by, "id": duplicate, "own": self._party}
         with self._database.transaction(role=self._role) as connection:
             connection.execute(update, values)
         return self.get(duplicate)
@@ -173,20 +155,32 @@ class FoundDuplicates(MatchingTables):
 
     def _select(self, condition: LiteralString, limit: int, **values: Any) -> Sequence[Duplicate]:
         select = SQL(
-            "SELECT d.*, r.case_id AS other_case_id FROM {0}.duplicates d"
+            "SELECT d.*, coalesce(r.case_id, o.case_id) AS other_case_id FROM {0}.duplicates d"
             " LEFT JOIN {0}.match_received r"
             " ON r.other = d.other AND r.reference = d.other_reference"
+            " LEFT JOIN {0}.match_cases o ON d.other = %(own)s"
+            " AND o.other = d.other AND o.reference = d.other_reference"
             " WHERE {1} ORDER BY d.found_at DESC, d.id LIMIT %(limit)s"
         ).format(Identifier(self._schema), SQL(condition))
         with self._database.transaction(role=self._role) as connection:
-            rows = connection.execute(select, {"limit": limit, **values}).fetchall()
+            rows = connection.execute(
+                select, {"limit": limit, "own": self._party, **values}
+            ).fetchall()
         return [_duplicate(row) for row in rows]
+
+
+def _strength(row: Mapping[str, Any], agrees: Collection[MatchKind]) -> int:
+    if row["strength"] is not None:
+        return int(row["strength"])
+    return max((_EARLIER_STRENGTHS.get(one, 0) for one in agrees), default=0)
 
 
 def _duplicate(row: Mapping[str, Any]) -> Duplicate:
     agrees = tuple(map(MatchKind, row["agrees"]))
     return Duplicate(
-        match=Match(row["other"], row["reference"], row["other_reference"], agrees),
+        match=Match(
+            row["other"], row["reference"], row["other_reference"], agrees, _strength(row, agrees)
+        ),
         case_id=row["case_id"],
         other_case_id=row["other_case_id"],
         found_at=row["found_at"],

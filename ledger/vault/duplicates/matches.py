@@ -1,23 +1,33 @@
-"""Matches between a country's own cases and another country's, and what became of them."""
+"""Matches between a country's own cases and other cases, and what became of them."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from ledger.vault.duplicates.tokens import strength
 from ledger.vocabulary.duplicates import DuplicateState, Finding, MatchKind
 
 _NAMESPACE = UUID("5b0e4b52-7f0c-5a52-9f4d-3f0a5f6f2f11")
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A case of the country's own and another that are worth a closer look."""
+
+    other: str
+    reference: UUID
+    other_reference: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
-    """A case of the country's own and one of another country that agree."""
+    """A case of the country's own and another, often of another country, that agree."""
 
     other: str
     reference: UUID
     other_reference: UUID
     agrees: tuple[MatchKind, ...]
+    strength: int
+    """Of 100."""
 
     @property
     def id(self) -> UUID:
@@ -27,12 +37,12 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A match that was found, and what the two coordinators found out."""
+    """A match that was found, and what the coordinators found out."""
 
     match: Match
     case_id: UUID
     other_case_id: UUID | None
-    """Known where this country is party to the other's case."""
+    """Known where it is the own country's, or this country is party to it."""
     found_at: datetime
     finding: Finding | None
     assessed_at: datetime | None
@@ -41,7 +51,7 @@ class Duplicate:
 
     @property
     def strength(self) -> int:
-        return strength(self.match.agrees)
+        return self.match.strength
 
     @property
     def state(self) -> DuplicateState:

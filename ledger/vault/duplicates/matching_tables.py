@@ -16,6 +16,7 @@ class MatchingTables:
 
     def __init__(self, database: Database, party: str) -> None:
         self._database = database
+        self._party = party
         self._schema = vault_schema(party)
         self._role = vault_role(party)
         self._quotas = DailyQuotas(database, party)

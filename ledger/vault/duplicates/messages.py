@@ -1,38 +1,54 @@
-"""The messages by which two countries' nodes find duplicates, each in a sealed parcel."""
+"""The messages by which two countries' nodes find duplicates, each in a sealed parcel.
+
+For each case, a country sends its masked points, and gets each back under the mask of the other
+country too. Where a point of two cases is then equal, the country whose code comes first asks for
+the evidence of that pair, and weighs the answer.
+"""
 
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from ledger.vault.duplicates.tokens import COUNT
+from ledger.vault.duplicates.identity_forms import BLOCKING_FORMS, EVIDENCE_FORMS
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.duplicates import Finding, MatchKind
 from ledger.vocabulary.types import UtcDatetime
 
-Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-TokenText = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-ShareText = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+MaskId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+PointText = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+CasePoints = Annotated[
+    tuple[PointText, ...], Field(min_length=BLOCKING_FORMS, max_length=BLOCKING_FORMS)
+]
+EvidencePoints = Annotated[
+    tuple[PointText, ...], Field(min_length=EVIDENCE_FORMS, max_length=EVIDENCE_FORMS)
+]
 
 
-class ShareGiven(LedgerModel):
-    """The sender's share of the key of two countries."""
+class MaskedCase(LedgerModel):
+    """The points of one of the sender's cases, in place of all that were sent for it before."""
 
-    kind: Literal["share_given"] = "share_given"
-    share: ShareText
-    holds: Fingerprint | None = None
-    """Which share of the receiver the sender holds; the receiver sends its own if not that."""
-
-
-class MatchTokens(LedgerModel):
-    """The tokens of one of the sender's cases, in place of all that were sent for it before."""
-
-    kind: Literal["match_tokens"] = "match_tokens"
+    kind: Literal["masked_case"] = "masked_case"
     reference: UUID
     """Random, and another for each receiver: it is not the case's id."""
     case_id: UUID | None = None
     """Where the receiver is party to the case and knows it anyway."""
-    tokens: Annotated[tuple[TokenText, ...], Field(min_length=COUNT, max_length=COUNT)]
+    mask: MaskId
+    points: CasePoints
+    """Under the sender's mask."""
+    blinded: CasePoints
+    """The same points, each multiplied by a further number that only the sender has."""
+
+
+class DoubledCase(LedgerModel):
+    """The blinded points of one of the receiver's cases, under the sender's mask too."""
+
+    kind: Literal["doubled_case"] = "doubled_case"
+    reference: UUID
+    """The receiver's."""
+    mask: MaskId
+    """The receiver's, under which the points came."""
+    doubled: CasePoints
 
 
 class TokensWithdrawn(LedgerModel):
@@ -42,6 +58,28 @@ class TokensWithdrawn(LedgerModel):
     reference: UUID
 
 
+class MaskedEvidence(LedgerModel):
+    """The evidence of one of the sender's cases, to be compared with one of the receiver's."""
+
+    kind: Literal["masked_evidence"] = "masked_evidence"
+    sender_reference: UUID
+    receiver_reference: UUID
+    points: EvidencePoints
+    """Under the sender's mask; they hold for this pair of cases alone."""
+
+
+class DoubledEvidence(LedgerModel):
+    """The answer to ``MaskedEvidence``."""
+
+    kind: Literal["doubled_evidence"] = "doubled_evidence"
+    sender_reference: UUID
+    receiver_reference: UUID
+    doubled: EvidencePoints
+    """The receiver's points, in its order, under the sender's mask too."""
+    own: EvidencePoints
+    """The evidence of the sender's case, under the sender's mask."""
+
+
 class DuplicateFound(LedgerModel):
     """The sender finds that a case of its own and one of the receiver's agree."""
 
@@ -49,6 +87,7 @@ class DuplicateFound(LedgerModel):
     sender_reference: UUID
     receiver_reference: UUID
     agrees: Annotated[tuple[MatchKind, ...], Field(min_length=1, max_length=len(MatchKind))]
+    strength: Annotated[int, Field(ge=0, le=100)]
     found_at: UtcDatetime
 
 
@@ -61,4 +100,12 @@ class DuplicateAssessed(LedgerModel):
     assessed_at: UtcDatetime
 
 
-Message = ShareGiven | MatchTokens | TokensWithdrawn | DuplicateFound | DuplicateAssessed
+Message = (
+    MaskedCase
+    | DoubledCase
+    | TokensWithdrawn
+    | MaskedEvidence
+    | DoubledEvidence
+    | DuplicateFound
+    | DuplicateAssessed
+)

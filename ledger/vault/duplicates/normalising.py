@@ -1,11 +1,11 @@
 """Names as they compare: one form for what is written in several ways in these countries.
 
-    Đorđe Šarić    Gjorgje Shariq    Ђорђе Шарић    Djordje Saric      ->  xorxa sarik
-    Zoja Hoxha     Zoja Hodža        Zojë Hoxha     Зоја Хоџа          ->  zoia hoxa
+    Đorđe Šarić    Gjorgje Shariq    Ђорђе Шарић    DORDE SARIC        ->  dorda sarik
+    Zoja Hoxha     Zoja Hodža        Zojë Hoxha     Зоја Хоџа          ->  zoia hoda
 
 Letters that the languages write differently for about the same sound become one letter of a
-class. The form is coarse on purpose: it is compared together with a birth date, and what it takes
-for the same is looked at by two coordinators.
+class. So do letters that the machine-readable zone of a passport writes alike (ICAO 9303: Đ is D).
+The form is coarse on purpose: it is never compared alone.
 """  # noqa: RUF002
 
 import re
@@ -51,7 +51,21 @@ _SPELLINGS: Sequence[tuple[re.Pattern[str], str]] = tuple(
         (r"(?<=ik)i$", ""),  # Albanian -iqi, of what is -ić elsewhere
     )
 )
+_MACHINE_READABLE = str.maketrans("x", "d")
+"""After all others: a passport's machine-readable zone writes đ as D."""
 _NO_LETTER = re.compile(r"[^a-z]+")
+_NO_LETTER_OR_DIGIT = re.compile(r"[^A-Z0-9]+")
+_SHORTEST_NUMBER = 5
+# fmt: off
+_PLACEHOLDERS = frozenset((
+    "anonim", "anonimna", "anonimus", "anonymous", "bez", "doe", "emer", "emri", "ime",
+    "imena", "inconnu", "mbiemer", "mbiemri", "na", "name", "naname", "neidentifikuar",
+    "nepoznat", "nepoznata", "nepoznati", "nepoznato", "nepoznatog", "neznan", "nn", "nnlice",
+    "noname", "none", "null", "pa", "paemer", "panjohur", "panjohura", "panjohuri", "prezime",
+    "surname", "test", "unbekannt", "unk", "unkn", "unknown", "xx", "xxx",
+))
+# fmt: on
+"""Words that stand in a name's field where the name is unknown."""
 _APOSTROPHES = re.compile(r"['’ʼ`´‘]")  # noqa: RUF001
 _PARTS = 3
 """At most so many parts of a given name, and of a family name, count."""
@@ -60,21 +74,41 @@ _PARTS = 3
 def parts(name: str | None) -> tuple[str, ...]:
     """Return the parts of a name as they are compared, in the order written.
 
-    Single letters do not count. ``parts("Ana-Marija")`` is ``("ana", "maria")``.
+    Single letters and words that stand for an unknown name do not count.
+    ``parts("Ana-Marija")`` is ``("ana", "maria")``.
     """
+    folded = (fold(part) for part in plain_parts(name))
+    return tuple(dict.fromkeys(part for part in folded if part))[:_PARTS]
+
+
+def plain_parts(name: str | None) -> tuple[str, ...]:
+    """Return the parts of a name in the letters a to z, as they are spelled."""
     if name is None:
         return ()
     plain = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", name).casefold())
     ascii_only = anyascii(plain.translate(_LETTERS)).lower().replace("'", "")
-    folded = (fold(part) for part in _NO_LETTER.split(ascii_only) if len(part) > 1)
-    return tuple(dict.fromkeys(part for part in folded if part))[:_PARTS]
+    split = (part for part in _NO_LETTER.split(ascii_only) if len(part) > 1)
+    return tuple(dict.fromkeys(part for part in split if part not in _PLACEHOLDERS))[:_PARTS]
 
 
 def fold(word: str) -> str:
     """Return a word in the letters a to z, with one spelling for each sound."""
     for pattern, written in _SPELLINGS:
         word = pattern.sub(written, word)
-    return word
+    return word.translate(_MACHINE_READABLE)
+
+
+def digits_and_letters(number: str | None) -> str | None:
+    """Return an identity number without spaces and signs, or ``None`` if it tells nothing.
+
+    Numbers of fewer than five characters, and of one character repeated, tell nothing.
+    """
+    if number is None:
+        return None
+    plain = _NO_LETTER_OR_DIGIT.sub("", anyascii(unicodedata.normalize("NFKC", number)).upper())
+    if len(plain) < _SHORTEST_NUMBER or len(set(plain)) == 1 or not any(map(str.isdigit, plain)):
+        return None
+    return plain
 
 
 def turned(born: date) -> str:

@@ -1,14 +1,14 @@
-"""The tokens of a country's own cases, and which of them each other country has."""
+"""The points and tokens of a country's own cases, and which of them each other country has."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
+from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from ledger.vault.duplicates.matching_tables import MatchingTables, wait_for_erasure
-from ledger.vocabulary.duplicates import MatchKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,36 +22,19 @@ class OwnCase:
 
 @dataclass(frozen=True, slots=True)
 class Sendable:
-    """The tokens that another country is to have of a case."""
+    """The points that another country is to have of a case."""
 
     reference: UUID
     case_id: UUID | None
     """Where the other country is party to the case."""
     computed_with: str
-    tokens: tuple[bytes, ...]
+    points: tuple[bytes, ...]
+    kinds: tuple[str | None, ...]
+    """Of each point; ``None`` for a random one."""
 
 
 class OwnTokens(MatchingTables):
-    """Keeps the tokens of the country's own cases, and sends and withdraws them."""
-
-    def share_sent(self, other: str) -> str | None:
-        """Return the note that :meth:`sent_share` stored of the share sent last."""
-        select = self._sql("SELECT share_sent FROM {}.match_pairs WHERE other = %s")
-        with self._database.transaction(role=self._role) as connection:
-            row = connection.execute(select, (other,)).fetchone()
-        return row["share_sent"] if row else None
-
-    def sent_share(self, other: str, what: str | None) -> None:
-        """Note which share was sent, and to which country key.
-
-        ``None`` means that the share must be sent again.
-        """
-        update = self._sql(
-            "INSERT INTO {}.match_pairs (other, share_sent) VALUES (%s, %s)"
-            " ON CONFLICT (other) DO UPDATE SET share_sent = EXCLUDED.share_sent"
-        )
-        with self._database.transaction(role=self._role) as connection:
-            connection.execute(update, (other, what))
+    """Keeps the points and tokens of the country's own cases, and sends and withdraws them."""
 
     def add_case(self, case_id: UUID, others: Iterable[str]) -> None:
         """Add a case of the country's own to the comparison, unless its person was erased."""
@@ -107,40 +90,100 @@ class OwnTokens(MatchingTables):
             rows = connection.execute(select, values).fetchall()
         return [OwnCase(**row) for row in rows]
 
-    def put_tokens(
-        self, case: OwnCase, key_id: str, tokens: Mapping[bytes, MatchKind | None]
+    def put_points(
+        self, case: OwnCase, mask: str, points: Sequence[bytes], kinds: Sequence[str | None]
     ) -> None:
-        """Replace a case's tokens by tokens under one key, unless the person was erased."""
-        claim = self._sql(
-            "UPDATE {}.match_cases SET computed_with = %s, due = true"
+        """Replace a case's points by points under a mask, unless the person was erased.
+
+        The case's tokens go until the other country answered.
+        """
+        claim = (
+            "UPDATE {}.match_cases SET computed_with = %s, points = %s, kinds = %s, due = true"
             " WHERE other = %s AND reference = %s AND case_id IS NOT NULL"
         )
-        delete = self._sql("DELETE FROM {}.match_tokens WHERE other = %s AND reference = %s")
+        with self._database.transaction(role=self._role) as connection:
+            values = (mask, list(points), list(kinds), case.other, case.reference)
+            if connection.execute(self._sql(claim), values).rowcount:
+                self._drop_tokens(connection, case)
+
+    def put_own_tokens(self, case: OwnCase, key: str, tokens: Mapping[bytes, str]) -> None:
+        """Replace the tokens by which the country's cases are compared with each other."""
+        claim = (
+            "UPDATE {}.match_cases SET computed_with = %s, due = false"
+            " WHERE other = %s AND reference = %s AND case_id IS NOT NULL"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            values = (key, case.other, case.reference)
+            if connection.execute(self._sql(claim), values).rowcount:
+                self._drop_tokens(connection, case)
+                self._put_tokens(connection, case.other, case.reference, tokens)
+
+    def take_tokens_of(
+        self, other: str, reference: UUID, mask: str, tokens: Mapping[bytes, str]
+    ) -> bool:
+        """Store the tokens that an answer of ``other`` gave for the points under ``mask``.
+
+        Returns whether the points of the case are still those.
+        """
+        current = self._sql(
+            "SELECT FROM {}.match_cases WHERE other = %s AND reference = %s AND computed_with = %s"
+            " AND case_id IS NOT NULL FOR UPDATE"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            if connection.execute(current, (other, reference, mask)).fetchone() is None:
+                return False
+            delete = self._sql("DELETE FROM {}.match_tokens WHERE other = %s AND reference = %s")
+            connection.execute(delete, (other, reference))
+            self._put_tokens(connection, other, reference, tokens)
+        return True
+
+    def _drop_tokens(self, connection: Connection[Any], case: OwnCase) -> None:
+        """Remove a case's tokens and the closer looks that they led to."""
+        for table in ("match_tokens", "match_candidates", "match_asked"):
+            delete = SQL("DELETE FROM {} WHERE other = %s AND reference = %s").format(
+                Identifier(self._schema, table)
+            )
+            connection.execute(delete, (case.other, case.reference))
+
+    def _put_tokens(
+        self, connection: Connection[Any], other: str, reference: UUID, tokens: Mapping[bytes, str]
+    ) -> None:
         insert = self._sql(
             "INSERT INTO {}.match_tokens (other, reference, token, kind)"
             " SELECT %s, %s, t, k FROM unnest(%s::bytea[], %s::text[]) n (t, k)"
+            " ON CONFLICT DO NOTHING"
         )
-        place = (case.other, case.reference)
-        with self._database.transaction(role=self._role) as connection:
-            if connection.execute(claim, (key_id, *place)).rowcount:
-                connection.execute(delete, place)
-                connection.execute(insert, (*place, list(tokens), list(tokens.values())))
+        connection.execute(insert, (other, reference, list(tokens), list(tokens.values())))
 
     def to_send(self, other: str, limit: int) -> Sequence[Sendable]:
-        """Return the cases whose current tokens ``other`` does not have yet."""
-        select = self._sql(
+        """Return the cases whose current points ``other`` does not have yet."""
+        return self._points("c.due", other, limit, None)
+
+    def points(self, other: str, reference: UUID) -> Sendable | None:
+        """Return the points of one case that are current for ``other``."""
+        return next(iter(self._points("c.reference = %(reference)s", other, 1, reference)), None)
+
+    def _points(
+        self, condition: LiteralString, other: str, limit: int, reference: UUID | None
+    ) -> Sequence[Sendable]:
+        select = SQL(
             "SELECT c.reference, CASE WHEN c.known THEN c.case_id END AS case_id, c.computed_with,"
-            " (SELECT array_agg(t.token ORDER BY t.token) FROM {0}.match_tokens t"
-            "  WHERE t.other = c.other AND t.reference = c.reference) AS tokens"
-            " FROM {0}.match_cases c WHERE c.other = %s AND c.due AND c.case_id IS NOT NULL"
-            " AND c.computed_with IS NOT NULL ORDER BY c.reference LIMIT %s"
-        )
+            " c.points, c.kinds FROM {}.match_cases c WHERE c.other = %(other)s AND {}"
+            " AND c.case_id IS NOT NULL AND c.points IS NOT NULL AND c.computed_with IS NOT NULL"
+            " ORDER BY c.reference LIMIT %(limit)s"
+        ).format(Identifier(self._schema), SQL(condition))
+        values = {"other": other, "limit": limit, "reference": reference}
         with self._database.transaction(role=self._role) as connection:
-            rows = connection.execute(select, (other, limit)).fetchall()
-        return [Sendable(**{**row, "tokens": tuple(map(bytes, row["tokens"]))}) for row in rows]
+            rows = connection.execute(select, values).fetchall()
+        return [
+            Sendable(
+                **{**row, "points": tuple(map(bytes, row["points"])), "kinds": tuple(row["kinds"])}
+            )
+            for row in rows
+        ]
 
     def sent(self, other: str, what: Sendable) -> None:
-        """Note that ``other`` has the tokens that :meth:`to_send` returned.
+        """Note that ``other`` has the points that :meth:`to_send` returned.
 
         A case that changed since is still to be sent.
         """

@@ -1,15 +1,37 @@
 """The tokens that other countries sent of their cases."""
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import Connection
+from psycopg.sql import SQL, Identifier
 
+from ledger.vault.daily_quotas import Quota, QuotaUsedUpError
 from ledger.vault.duplicates.matching_tables import MatchingTables, wait_for_erasure
 
 MAX_RECEIVED = 100_000
 """Cases of one other country, withdrawn ones included: it names each by a reference of its own."""
+
+
+MORE_THAN_OPENED = 20
+"""A country may name so many cases before this node's copy has their openings."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedPoints:
+    """What another country sent of one of its cases."""
+
+    reference: UUID
+    case_id: UUID | None
+    """Where this country is party to the case."""
+    points: tuple[bytes, ...]
+    blinded: tuple[bytes, ...]
+    mask: str
+    """The sender's, under which the points are."""
+    doubled_with: str
+    """The own mask of the tokens that are kept of them."""
 
 
 class TooManyReceivedError(Exception):
@@ -19,27 +41,26 @@ class TooManyReceivedError(Exception):
 class ReceivedTokens(MatchingTables):
     """Takes in what other countries send of their cases."""
 
-    def take_tokens(
-        self, other: str, reference: UUID, case_id: UUID | None, tokens: Collection[bytes]
-    ) -> None:
-        """Replace the tokens that ``other`` sent of a case before, unless the case is withdrawn.
+    def take_points(self, other: str, points: ReceivedPoints, tokens: Collection[bytes]) -> None:
+        """Replace what ``other`` sent of a case before, unless the case is withdrawn.
 
-        Raises ``TooManyReceivedError`` if ``other`` names more cases than the vault keeps.
+        ``tokens`` are those of the points under both masks. Raises ``TooManyReceivedError`` if
+        ``other`` names more cases than the vault keeps, and ``QuotaUsedUpError`` if it names more
+        cases than it opened, or changed too many within a day.
         """
+        known = self._sql(
+            "SELECT points FROM {}.match_received WHERE other = %s AND reference = %s"
+        )
         upsert = self._sql(
-            "INSERT INTO {}.match_received (other, reference, case_id) VALUES (%s, %s, %s)"
+            "INSERT INTO {}.match_received AS r"
+            " (other, reference, case_id, points, blinded, mask, doubled_with, answer_due)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, true)"
             " ON CONFLICT (other, reference) DO UPDATE"
-            " SET case_id = coalesce(EXCLUDED.case_id, match_received.case_id)"
-            " WHERE NOT match_received.withdrawn"
+            " SET case_id = coalesce(EXCLUDED.case_id, r.case_id), points = EXCLUDED.points,"
+            " blinded = EXCLUDED.blinded, mask = EXCLUDED.mask, answer_due = true,"
+            " doubled_with = EXCLUDED.doubled_with WHERE NOT r.withdrawn"
         )
-        delete = self._sql(
-            "DELETE FROM {}.match_received_tokens WHERE other = %s AND reference = %s"
-        )
-        insert = self._sql(
-            "INSERT INTO {}.match_received_tokens (other, reference, token)"
-            " SELECT %s, %s, t FROM unnest(%s::bytea[]) n (t) ON CONFLICT DO NOTHING"
-        )
-        place = (other, reference)
+        place, case_id = (other, points.reference), points.case_id
         with self._database.transaction(role=self._role) as connection:
             if case_id is not None:
                 wait_for_erasure(connection, case_id)
@@ -47,9 +68,129 @@ class ReceivedTokens(MatchingTables):
                 if connection.execute(erased, (case_id,)).fetchone() is not None:
                     return
             self._check_room(connection, *place)
-            if connection.execute(upsert, (*place, case_id)).rowcount:
-                connection.execute(delete, place)
-                connection.execute(insert, (*place, list(tokens)))
+            before = connection.execute(known, place).fetchone()
+            if before is None:
+                self._check_opened(connection, other)
+            elif before["points"] is not None and points.points != tuple(
+                map(bytes, before["points"])
+            ):
+                self._quotas.use(other, Quota.CHANGED_CASES, connection=connection)
+            values = (
+                *place,
+                case_id,
+                list(points.points),
+                list(points.blinded),
+                points.mask,
+                points.doubled_with,
+            )
+            if connection.execute(upsert, values).rowcount:
+                self._drop_tokens_of(connection, *place)
+                self._put_received(connection, *place, tokens)
+
+    def to_double(self, other: str, mask: str, limit: int) -> Sequence[ReceivedPoints]:
+        """Return cases of ``other`` whose tokens are not of the own mask of now."""
+        return self._received("doubled_with IS DISTINCT FROM %(mask)s", other, mask, limit)
+
+    def double(self, other: str, points: ReceivedPoints, tokens: Collection[bytes]) -> None:
+        """Replace the tokens of a case of ``other`` by those under a new own mask."""
+        update = self._sql(
+            "UPDATE {}.match_received SET doubled_with = %s, answer_due = true"
+            " WHERE other = %s AND reference = %s AND NOT withdrawn AND points = %s"
+        )
+        place = (other, points.reference)
+        with self._database.transaction(role=self._role) as connection:
+            values = (points.doubled_with, *place, list(points.points))
+            if connection.execute(update, values).rowcount:
+                self._drop_tokens_of(connection, *place)
+                self._put_received(connection, *place, tokens)
+
+    def to_answer(self, other: str, mask: str, limit: int) -> Sequence[ReceivedPoints]:
+        """Return cases of ``other`` whose points it does not have back under the own mask yet."""
+        return self._received("answer_due AND doubled_with = %(mask)s", other, mask, limit)
+
+    def answered(self, other: str, points: ReceivedPoints) -> None:
+        """Note that ``other`` has the answer to the points of a case."""
+        update = self._sql(
+            "UPDATE {}.match_received SET answer_due = false WHERE other = %s AND reference = %s"
+            " AND points = %s AND doubled_with = %s"
+        )
+        values = (other, points.reference, list(points.points), points.doubled_with)
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(update, values)
+
+    def answer_due(self, other: str, reference: UUID) -> bool:
+        """Mark the answer to the points of a case to be sent again. Returns whether it holds."""
+        update = self._sql(
+            "UPDATE {}.match_received SET answer_due = true WHERE other = %s AND reference = %s"
+            " AND points IS NOT NULL AND NOT withdrawn"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            return connection.execute(update, (other, reference)).rowcount > 0
+
+    def note_opened(self, opened: Mapping[UUID, str]) -> None:
+        """Note which other country opened each of some cases."""
+        insert = self._sql(
+            "INSERT INTO {}.match_foreign_cases (case_id, other)"
+            " SELECT c, o FROM unnest(%s::uuid[], %s::text[]) n (c, o) ON CONFLICT DO NOTHING"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(insert, (list(opened), list(opened.values())))
+
+    def _received(
+        self, condition: LiteralString, other: str, mask: str, limit: int
+    ) -> Sequence[ReceivedPoints]:
+        select = SQL(
+            "SELECT reference, case_id, points, blinded, mask, doubled_with FROM {}.match_received"
+            " WHERE other = %(other)s AND NOT withdrawn AND points IS NOT NULL AND {}"
+            " ORDER BY reference LIMIT %(limit)s"
+        ).format(Identifier(self._schema), SQL(condition))
+        values = {"other": other, "mask": mask, "limit": limit}
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, values).fetchall()
+        return [
+            ReceivedPoints(
+                **{
+                    **row,
+                    "points": tuple(map(bytes, row["points"])),
+                    "blinded": tuple(map(bytes, row["blinded"])),
+                }
+            )
+            for row in rows
+        ]
+
+    def _check_opened(self, connection: Connection[Any], other: str) -> None:
+        """Check that ``other`` names no more cases than it opened.
+
+        Each case that it names lets it test one guess of a person. Raises ``QuotaUsedUpError``.
+        """
+        count = self._sql(
+            "SELECT (SELECT count(*) FROM {0}.match_received WHERE other = %(other)s) AS named,"
+            " (SELECT count(*) FROM {0}.match_foreign_cases WHERE other = %(other)s) AS opened"
+        )
+        row = connection.execute(count, {"other": other}).fetchone()
+        if row is not None and row["named"] >= row["opened"] + MORE_THAN_OPENED:
+            raise QuotaUsedUpError
+
+    def _drop_tokens_of(self, connection: Connection[Any], other: str, reference: UUID) -> None:
+        """Remove the tokens of a case of ``other``, and the closer looks that they led to."""
+        for table, column in (
+            ("match_received_tokens", "reference"),
+            ("match_candidates", "other_reference"),
+            ("match_asked", "other_reference"),
+        ):
+            delete = SQL("DELETE FROM {} WHERE other = %s AND {} = %s").format(
+                Identifier(self._schema, table), Identifier(column)
+            )
+            connection.execute(delete, (other, reference))
+
+    def _put_received(
+        self, connection: Connection[Any], other: str, reference: UUID, tokens: Collection[bytes]
+    ) -> None:
+        insert = self._sql(
+            "INSERT INTO {}.match_received_tokens (other, reference, token)"
+            " SELECT %s, %s, t FROM unnest(%s::bytea[]) n (t) ON CONFLICT DO NOTHING"
+        )
+        connection.execute(insert, (other, reference, list(tokens)))
 
     def take_withdrawal(self, other: str, reference: UUID) -> None:
         """Remove all of a case whose person the other country erased.
@@ -80,8 +221,11 @@ class ReceivedTokens(MatchingTables):
             raise TooManyReceivedError
 
     def drop_received(self, connection: Connection[Any], other: str, reference: UUID) -> None:
+        """Remove all that came of a case of ``other``, but that it was withdrawn."""
+        self._drop_tokens_of(connection, other, reference)
         for statement in (
-            "DELETE FROM {}.match_received_tokens WHERE other = %s AND reference = %s",
+            "UPDATE {}.match_received SET points = NULL, blinded = NULL, answer_due = false"
+            " WHERE other = %s AND reference = %s",
             "DELETE FROM {}.duplicates WHERE other = %s AND other_reference = %s",
         ):
             connection.execute(self._sql(statement), (other, reference))

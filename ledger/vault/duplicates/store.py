@@ -5,12 +5,13 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from ledger.vault.duplicates.candidates import Candidates
 from ledger.vault.duplicates.found_duplicates import FoundDuplicates
 from ledger.vault.duplicates.own_tokens import OwnTokens
 from ledger.vault.duplicates.received_tokens import ReceivedTokens
 
 
-class Duplicates(OwnTokens, ReceivedTokens, FoundDuplicates):
+class Duplicates(OwnTokens, ReceivedTokens, Candidates, FoundDuplicates):
     """The tables of duplicate matching in one country's vault."""
 
     def address(self, other: str, key_id: str) -> None:
@@ -26,6 +27,10 @@ class Duplicates(OwnTokens, ReceivedTokens, FoundDuplicates):
         again = (
             "UPDATE {}.match_cases SET due = true WHERE other = %(other)s"
             " AND (computed_with IS NOT NULL OR withdrawn_at IS NOT NULL)",
+            "UPDATE {}.match_received SET answer_due = true WHERE other = %(other)s"
+            " AND points IS NOT NULL AND NOT withdrawn",
+            "UPDATE {}.match_candidates SET asked_at = NULL WHERE other = %(other)s AND NOT done",
+            "UPDATE {}.match_asked SET answer_due = true WHERE other = %(other)s",
             "UPDATE {}.duplicates SET told = false, assessment_told = (finding IS NULL)"
             " WHERE other = %(other)s",
         )
@@ -44,8 +49,16 @@ class Duplicates(OwnTokens, ReceivedTokens, FoundDuplicates):
             "DELETE FROM {0}.duplicates WHERE case_id = %(case)s",
             "DELETE FROM {0}.match_tokens t USING {0}.match_cases c WHERE c.case_id = %(case)s"
             " AND t.other = c.other AND t.reference = c.reference",
-            "UPDATE {0}.match_cases SET case_id = NULL, withdrawn_at = now(), due = true"
-            " WHERE case_id = %(case)s",
+            "DELETE FROM {0}.match_asked t USING {0}.match_cases c WHERE c.case_id = %(case)s"
+            " AND t.other = c.other AND t.reference = c.reference",
+            "DELETE FROM {0}.match_candidates t USING {0}.match_cases c WHERE c.case_id = %(case)s"
+            " AND t.other = c.other AND t.reference = c.reference",
+            "DELETE FROM {0}.match_candidates t USING {0}.match_cases c WHERE c.case_id = %(case)s"
+            " AND t.other = c.other AND t.other_reference = c.reference",
+            "DELETE FROM {0}.duplicates d USING {0}.match_cases c WHERE c.case_id = %(case)s"
+            " AND d.other = c.other AND d.other_reference = c.reference",
+            "UPDATE {0}.match_cases SET case_id = NULL, withdrawn_at = now(), points = NULL,"
+            " kinds = NULL, due = (other <> %(party)s) WHERE case_id = %(case)s",
         )
         received = self._sql(
             "UPDATE {}.match_received SET withdrawn = true, case_id = NULL WHERE case_id = %s"
@@ -54,6 +67,6 @@ class Duplicates(OwnTokens, ReceivedTokens, FoundDuplicates):
         lock = self._sql("SELECT FROM {}.match_cases WHERE case_id = %s FOR UPDATE")
         connection.execute(lock, (case_id,))
         for statement in own:
-            connection.execute(self._sql(statement), {"case": case_id})
+            connection.execute(self._sql(statement), {"case": case_id, "party": self._party})
         for row in connection.execute(received, (case_id,)).fetchall():
             self.drop_received(connection, row["other"], row["reference"])

@@ -1,0 +1,158 @@
+"""How much speaks for it that two cases are of one person, in bits.
+
+An agreement of ``n`` bits is found by chance in about one of ``2**n`` pairs of different persons.
+Bits of independent parts of an identity add up (Fellegi and Sunter 1969). A difference in a known
+part takes bits away. How rare a pair of names is comes from the compared cases themselves. The
+weights were fitted to an invented population (``benchmarks/matching.py``).
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ledger.vault.duplicates.identity_forms import Evidence, Form
+from ledger.vocabulary.duplicates import MatchKind
+
+_FALSE_OF_CASES = 10_000
+"""At most about one false report is wanted in so many cases."""
+_WEIGHTS_ARE_LOW_BY = 3.25
+"""Measured: at this distance from the exact bound one false report came in so many cases."""
+_LEAST_BITS = 18.0
+"""Below this nothing is reported, however few cases there are."""
+_PRIOR_NAME_BITS = 15.0
+"""What a given and a family name say where nothing is known of how common they are."""
+_PRIOR_CASES = 30_000
+"""The prior counts as much as so many cases."""
+_MOST_NAME_BITS = 19.0
+_GIVEN_BITS, _FAMILY_BITS, _SIMILAR_COSTS = 7.0, 6.0, 3.0
+_ANOTHER_GIVEN_NAME = -14.0
+"""Brothers, sisters and twins have all but the given name in common."""
+_ANOTHER_FAMILY_NAME = -3.0
+_OTHER_NAMES = -8.0
+_DIFFERENT_DATE, _DIFFERENT_YEAR = -7.0, -9.0
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What two cases agree in, and how much that says."""
+
+    bits: float
+    agrees: tuple[MatchKind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a part of the identity says where it agrees, and where both are known and differ."""
+
+    evidence: Evidence
+    agreement: MatchKind
+    bits: float
+    difference: float
+
+
+_PARTS: Sequence[_Part] = (
+    _Part(Evidence.NUMBER, MatchKind.IDENTITY_NUMBER, 48.0, -4.0),
+    _Part(Evidence.MIDDLE, MatchKind.MIDDLE_NAME, 7.0, -4.0),
+    _Part(Evidence.CITIZENSHIP, MatchKind.CITIZENSHIP, 0.8, -5.0),
+    _Part(Evidence.GENDER, MatchKind.GENDER, 0.8, -6.0),
+)
+_DATES: Sequence[tuple[frozenset[Evidence], MatchKind, float]] = (
+    (frozenset({Evidence.BIRTHDATE}), MatchKind.BIRTHDATE, 12.5),
+    (frozenset({Evidence.TURNED_BIRTHDATE}), MatchKind.TURNED_BIRTHDATE, 12.0),
+    (
+        frozenset({Evidence.DAY_AND_MONTH, Evidence.NEAR_YEAR}),
+        MatchKind.SIMILAR_BIRTHDATE,
+        10.5,
+    ),
+    (frozenset({Evidence.MONTH_OF_YEAR}), MatchKind.SIMILAR_BIRTHDATE, 7.0),
+    (frozenset({Evidence.DAY_OF_YEAR}), MatchKind.SIMILAR_BIRTHDATE, 6.0),
+    (frozenset({Evidence.DAY_AND_MONTH}), MatchKind.SIMILAR_BIRTHDATE, 6.0),
+)
+"""From the most telling agreement to the least."""
+_YEARS: Sequence[tuple[Evidence, MatchKind, float]] = (
+    (Evidence.YEAR, MatchKind.BIRTH_YEAR, 8.0),
+    (Evidence.NEAR_YEAR, MatchKind.NEAR_BIRTH_YEAR, 7.0),
+)
+
+
+def threshold(others: int) -> float:
+    """Return the bits from which on a pair is reported, among ``others`` cases of one country."""
+    exact = math.log2(max(others, 1)) + math.log2(_FALSE_OF_CASES)
+    return max(_LEAST_BITS, exact - _WEIGHTS_ARE_LOW_BY)
+
+
+def strength(bits: float, least: float) -> int:
+    """Return the strength that people are shown, of 100: 50 at the threshold, 3 for each bit."""
+    return max(0, min(100, round(50 + 3 * (bits - least))))
+
+
+def name_bits(with_the_names: int, cases: int) -> float:
+    """Return how much two equal names say.
+
+    ``with_the_names`` counts the cases of both countries with these names, the two included, and
+    ``cases`` counts all of them.
+    """
+    others = max(with_the_names - 2, 0) + _PRIOR_CASES * 2.0**-_PRIOR_NAME_BITS
+    return min(_MOST_NAME_BITS, -math.log2(others / (cases + _PRIOR_CASES)))
+
+
+def weigh(own: Sequence[Form], agreed: Collection[Form], equal_names: float) -> Weighed:
+    """Weigh what agrees.
+
+    ``own`` has all forms of evidence of the own case, ``agreed`` those that the other case has too,
+    and ``equal_names`` the bits of the names where both are equal.
+    """
+    kinds = {form.kind for form in agreed}
+    known = {form.text for form in agreed if form.kind is Evidence.KNOWN}
+    found: dict[MatchKind, float] = {}
+    against = _weigh_names(own, agreed, known, equal_names, found)
+    against += _weigh_birth(kinds, known, found)
+    for part in _PARTS:
+        if part.evidence in kinds:
+            found[part.agreement] = part.bits
+        elif part.evidence.value in known:
+            against += part.difference
+    return Weighed(sum(found.values()) + against, tuple(found))
+
+
+def _weigh_names(
+    own: Sequence[Form],
+    agreed: Collection[Form],
+    known: Collection[str],
+    equal_names: float,
+    found: dict[MatchKind, float],
+) -> float:
+    """Add what the names agree in, and return what differences take away."""
+    exact = {form.text for form in agreed if form.kind is Evidence.NAME}
+    similar = {form.about for form in agreed if form.kind is Evidence.SIMILAR} - exact
+    if len(exact) >= 2:
+        found[MatchKind.NAMES] = equal_names
+    elif len(exact) + len(similar) >= 2:
+        found[MatchKind.SIMILAR_NAMES] = equal_names - _SIMILAR_COSTS * len(similar)
+    elif exact or similar:
+        costs = _SIMILAR_COSTS if similar else 0.0
+        given = {form.text for form in own if form.kind is Evidence.GIVEN}
+        both_known = "given" in known
+        if (exact | similar) & given:
+            found[MatchKind.GIVEN_NAME] = _GIVEN_BITS - costs
+            return _ANOTHER_FAMILY_NAME if both_known else 0.0
+        found[MatchKind.FAMILY_NAME] = _FAMILY_BITS - costs
+        return _ANOTHER_GIVEN_NAME if both_known else 0.0
+    elif "names" in known:
+        return _OTHER_NAMES
+    return 0.0
+
+
+def _weigh_birth(
+    kinds: Collection[Evidence], known: Collection[str], found: dict[MatchKind, float]
+) -> float:
+    """Add what the birth dates agree in, and return what differences take away."""
+    for needed, agreement, bits in _DATES:
+        if needed <= set(kinds):
+            found[agreement] = bits
+            return 0.0
+    for kind, agreement, bits in _YEARS:
+        if kind in kinds:
+            found[agreement] = bits
+            return _DIFFERENT_DATE if "birthdate" in known else 0.0
+    return _DIFFERENT_YEAR if "year" in known else 0.0
