@@ -48,7 +48,7 @@ from ledger.vault.acknowledgements import (
 from ledger.vault.daily_quotas import QuotaUsedUpError
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import KeyMissingError
-from ledger.vault.duplicates.messages import ShareGiven
+from ledger.vault.duplicates.messages import TokensWithdrawn
 from ledger.vault.held_fields import Held
 from ledger.vault.key_files import KeyFiles
 from ledger.vault.sealed_parcels import Content, NotHereYetError, Parcel, Presentation, pack
@@ -532,8 +532,8 @@ def test_a_message_that_did_not_arrive_is_its_modules_again(world: World) -> Non
         return bool(len(again) < 2)
 
     world.delivery.send_message_again = send_again
-    share = ShareGiven(share="00" * 32)
-    world.delivery.send(world.sender, "ME", world.registry, share, about)
+    withdrawal = TokensWithdrawn(reference=UUID(int=0))
+    world.delivery.send(world.sender, "ME", world.registry, withdrawal, about)
     for count in (1, 2):
         world.execute("UPDATE mailbox.parcels SET sealed = '\\x00'")
         world.fetch()
@@ -541,21 +541,23 @@ def test_a_message_that_did_not_arrive_is_its_modules_again(world: World) -> Non
         assert len(again) == count - 1
         world.now()
         world.delivery.step()
-        assert again[-1] == ("share_given", about)
+        assert again[-1] == ("tokens_withdrawn", about)
         if count == 1:
-            world.delivery.send(world.sender, "ME", world.registry, share, about)
+            world.delivery.send(world.sender, "ME", world.registry, withdrawal, about)
             assert world.sent(about).tries == 2
     assert world.sender.sent.about([about]) == []  # there was nothing more to say
-    world.delivery.send(world.sender, "ME", world.registry, share, about)
+    world.delivery.send(world.sender, "ME", world.registry, withdrawal, about)
     world.fetch()
     world.delivery.step()
-    assert (world.said, world.sender.sent.about([about])) == ([share], [])
+    assert (world.said, world.sender.sent.about([about])) == ([withdrawal], [])
 
 
 def test_a_message_that_has_to_wait_is_taken_in_later(world: World) -> None:
     case_id = uuid4()
     world.hidden.add(case_id)
-    world.delivery.send(world.sender, "ME", world.registry, ShareGiven(share="00" * 32), None)
+    world.delivery.send(
+        world.sender, "ME", world.registry, TokensWithdrawn(reference=UUID(int=0)), None
+    )
     world.fetch()
     assert world.said == []
     world.hidden.clear()
@@ -571,18 +573,18 @@ def test_a_message_over_the_senders_quota_waits_for_the_next_day(
 ) -> None:
     """It is not refused, so that nothing is lost."""
     take = world.receiver._take_message
-    share = ShareGiven(share="11" * 32)
+    withdrawal = TokensWithdrawn(reference=UUID(int=1))
 
     def over_quota(*_: object) -> None:
         raise QuotaUsedUpError
 
     world.receiver._take_message = over_quota
-    world.delivery.send(world.sender, "ME", world.registry, share, None)
+    world.delivery.send(world.sender, "ME", world.registry, withdrawal, None)
     world.fetch()
     world.delivery.step()
     assert world.receiver.set_aside("ME")
     world.receiver._take_message = take
-    for seconds, said in ((3590, []), (3610, [share])):
+    for seconds, said in ((3590, []), (3610, [withdrawal])):
         later = time.monotonic() + seconds
         clock_of_receiver = SimpleNamespace(monotonic=lambda later=later: later)
         monkeypatch.setattr(receiving, "time", clock_of_receiver)
@@ -663,8 +665,8 @@ def test_what_a_hostile_node_sends_ends_by_itself(world: World) -> None:
     key, protocol = world.keys["ME"].public, world.registry.directory
 
     def sealed(text: bytes) -> Parcel:
-        share = pack(ShareGiven(share="00" * 32), None, protocol, "AL", "ME", key)
-        parcel = replace(share, id=UUID(bytes=b"AL" + uuid4().bytes[2:]))
+        withdrawal = pack(TokensWithdrawn(reference=UUID(int=0)), None, protocol, "AL", "ME", key)
+        parcel = replace(withdrawal, id=UUID(bytes=b"AL" + uuid4().bytes[2:]))
         context = sealed_parcels._context(protocol, parcel.id, "AL", "ME")
         parcel = replace(parcel, sealed=key.seal(text, context))
         world.mailbox.put(parcel)
@@ -679,9 +681,9 @@ def test_what_a_hostile_node_sends_ends_by_itself(world: World) -> None:
             kosovos.presentation.model_copy(update={"release": personal.action.id}), sender="XK"
         ),
         "fields": world.hostile(Presentation(presentation="a~b~")),
-        "malformed": sealed(b'{"kind": "share_given"}'),
-        "unknown-kind": sealed(b'{"kind": "sell_everything", "share": 1}'),
-        "does-not-open": world.hostile(ShareGiven(share="00" * 32)),
+        "malformed": sealed(b'{"kind": "tokens_withdrawn"}'),
+        "unknown-kind": sealed(b'{"kind": "sell_everything", "price": 1}'),
+        "does-not-open": world.hostile(TokensWithdrawn(reference=UUID(int=0))),
     }
     world.execute(
         "UPDATE mailbox.parcels SET sealed = '\\x00' WHERE id = %s", sent["does-not-open"].id
