@@ -50,7 +50,7 @@ def test_a_duplicate_is_assessed_by_its_coordinators(person: People, node: Serve
     coordinator = person("xk-nac")
     page = coordinator.goto("/board")
     section = page.locator("section[aria-labelledby=duplicates]")
-    expect(section).to_contain_text("names and birth date")
+    expect(section).to_contain_text("given and family name; birth date")
     assert "Primjer" not in page.content()
     coordinator.sees_no_barrier()
     section.get_by_role("button", name="The same person").click()
