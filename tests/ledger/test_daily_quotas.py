@@ -43,7 +43,7 @@ def reference(database: str, vault: Vault, other: str) -> UUID:
 
 def said(other: str, ours: UUID) -> Match:
     """Return a match that another country's node says it found, by a reference of its making."""
-    return Match(other, ours, uuid4(), (MatchKind.NAMES_AND_BIRTHDATE,))
+    return Match(other, ours, uuid4(), (MatchKind.NAMES, MatchKind.BIRTHDATE), 80)
 
 
 def test_made_up_duplicates_end_with_the_days_quota(database: str, vault: Vault) -> None:
