@@ -221,11 +221,13 @@ def test_a_name_that_is_put_right_is_compared_and_the_wrong_one_no_more(world: W
     world.settled()
     assert [one.case_id for one in world.told("XK")] == [ours.id]
     after = world.sent("ME", "XK")
-    assert (len(before), len(after)) == (COUNT, COUNT)
+    assert (len(before), len(after)) == (BLOCKING_FORMS, BLOCKING_FORMS)
     known = ComparedIdentity("Zqother", second, BORN)
-    wrong = set(tokens(world.key("XK", "ME"), known)) & before
-    assert wrong
-    assert not wrong & after
+    masks = (world.mask("XK", "ME"), world.mask("ME", "XK"))
+    wrong = world.guessed(masks, known) & before
+    right = world.guessed(masks, ComparedIdentity(first, second, BORN))
+    assert wrong - right
+    assert not (wrong - right) & after
 
 
 def test_it_is_for_coordinators(world: World) -> None:

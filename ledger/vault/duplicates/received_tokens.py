@@ -49,7 +49,7 @@ class ReceivedTokens(MatchingTables):
         cases than it opened, or changed too many within a day.
         """
         known = self._sql(
-            "SELECT points FROM {}.match_received WHERE other = %s AND reference = %s"
+            "SELECT points, doubled_with FROM {}.match_received WHERE other = %s AND reference = %s"
         )
         upsert = self._sql(
             "INSERT INTO {}.match_received AS r"
@@ -69,11 +69,12 @@ class ReceivedTokens(MatchingTables):
                     return
             self._check_room(connection, *place)
             before = connection.execute(known, place).fetchone()
+            is_known = before is not None and points.points == tuple(
+                map(bytes, before["points"] or ())
+            )
             if before is None:
                 self._check_opened(connection, other)
-            elif before["points"] is not None and points.points != tuple(
-                map(bytes, before["points"])
-            ):
+            elif before["points"] is not None and not is_known:
                 self._quotas.use(other, Quota.CHANGED_CASES, connection=connection)
             values = (
                 *place,
@@ -83,7 +84,10 @@ class ReceivedTokens(MatchingTables):
                 points.mask,
                 points.doubled_with,
             )
-            if connection.execute(upsert, values).rowcount:
+            has_tokens = (
+                before is not None and is_known and before["doubled_with"] == points.doubled_with
+            )
+            if connection.execute(upsert, values).rowcount and not has_tokens:
                 self._drop_tokens_of(connection, *place)
                 self._put_received(connection, *place, tokens)
 
