@@ -53,7 +53,7 @@ class Caller:
     registry: Registry
     key_id: str | None = None
     session: Session | None = None
-    asked_at: datetime = field(default_factory=clock.now)
+    asked_at: datetime = field(default_factory=lambda: clock.now())  # a test sets the clock
 
     @property
     def protocol(self) -> Protocol:
