@@ -23,7 +23,9 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from ledger.vocabulary import action, kinds
 
-        return getattr(action if name == "Action" else kinds, name)
+        found = getattr(action if name == "Action" else kinds, name)
+        globals()[name] = found  # the next use finds the name without this function
+        return found
 
 
 __all__ = [
