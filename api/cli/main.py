@@ -133,7 +133,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "keys": CommandPlace(("keys",), "Make, register, list and revoke keys."),
     "duplicates": CommandPlace(
         ("duplicates",),
-        "Duplicates: cases of two countries that may be of one person. For coordinators.",
+        "Duplicates: cases that may be of one person. For coordinators.",
     ),
     "absence": CommandPlace(
         ("absence",), "Absent parties: announce an absence, end it, show what it covers."
