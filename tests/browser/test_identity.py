@@ -1,0 +1,70 @@
+"""A record is put right by forms: refusals in the page's words, history beside the field."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Person
+
+People = Callable[[str], Person]
+REFUSED = re.compile("status of 422")
+"""What the test provokes, and the browser tells on its console."""
+
+
+def sign(page: Page) -> None:
+    page.get_by_role("button", name="See what will be signed").click()
+    page.get_by_role("button", name="Sign and record").click()
+
+
+def recorded(page: Page) -> str:
+    page.wait_for_url(re.compile(r"/cases/[0-9a-f-]{36}\?at_least=\d+$"))
+    return page.url.split("/")[-1].split("?")[0]
+
+
+def test_a_misspelt_child_is_put_right_by_forms(person: People) -> None:
+    police = person("xk-dhtqnj")
+    police.expected = REFUSED
+    page = police.goto("/cases/new")
+    year = datetime.now(UTC).year
+    expect(page.locator("[data-field=confirmed]")).to_be_hidden()
+    page.locator("#f-age_group").select_option("child")
+    page.get_by_label("Kosovo").check()
+    page.locator("#f-ground").select_option("helpline")
+    page.get_by_label("Out of school").check()
+    page.locator("#f-first_name").fill("Arlnda")
+    page.locator("#f-birthdate").fill("1980-03-07")
+    sign(page)
+    expect(page.locator("#trouble")).to_contain_text("By the birth date the person was an adult")
+    page.locator("#f-birthdate").fill(f"{year - 17}-03-07")
+    expect(page.locator("#f-of_age_from")).to_have_value(f"{year + 1}-01-01")
+    sign(page)
+    case = recorded(page)
+    expect(page.locator("[aria-labelledby=state]")).to_contain_text("Comes of age")
+    page = police.goto(f"/cases/{case}/act/identity_recorded")
+    expect(page.get_by_text("A field that you leave empty stays as it was")).to_be_visible()
+    page.locator("#f-ground").select_option("learned")
+    page.locator("#f-source").select_option("document")
+    page.locator("#f-certainty").select_option("confirmed")
+    page.locator("#f-first_name").fill("Arlinda")
+    page.locator("#f-birthdate").fill("1990-03-07")
+    sign(page)
+    trouble = page.locator("#trouble")
+    expect(trouble).to_contain_text("Correct the date, or confirm below that it is right")
+    confirmed = page.locator("[data-field=confirmed]")
+    expect(confirmed).to_be_visible()
+    confirmed.get_by_label("Counts as a child, but is an adult by the birth date").check()
+    sign(page)
+    recorded(page)
+    page = police.goto(f"/cases/{case}/personal")
+    page.locator("input[value=identity]").check()
+    page.locator("#purpose").select_option("protection")
+    page.get_by_role("button", name="Open").click()
+    known = page.locator("table.known")
+    expect(known).to_contain_text("Arlinda")
+    expect(page.get_by_text("By the birth date that counts the person is an adult")).to_be_visible()
+    for one in known.locator("summary").all():
+        one.click()
+    expect(known.locator("s").first).to_have_text("Arlnda")
+    police.sees_no_barrier()
