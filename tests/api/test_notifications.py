@@ -479,7 +479,7 @@ def test_an_email_keeps_its_id() -> None:
     )
     assert letter["Message-ID"] == again["Message-ID"] == f"<{notice.id}@example.org>"
     assert letter["Auto-Submitted"] == "auto-generated"
-    assert "Overdue: risk assessed" in letter["Subject"]
+    assert "Overdue: Risk assessed" in letter["Subject"]
 
 
 @contextmanager
@@ -510,8 +510,9 @@ def test_an_email_is_handed_in(directory: Path, security: str) -> None:
     assert letter["To"] == "duty@example.org"
     assert letter["Message-ID"] == f"<{notice.id}@example.org>"
     text = text_of(letter)
-    for part in ("obligation_id", "case_id", "due", "debtor_agency"):
+    for part in ("obligation_id", "case_id", "debtor_agency"):
         assert notice.message["data"][part] in text
+    assert wording("en").moment(datetime.fromisoformat(notice.message["data"]["due"])) in text
     assert bool(post.encrypted[0]) is (security != "none")
 
 
