@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import psycopg
 
-from api.demo.machines import MachineError
 from ledger.log.note import VerifierKey
 from ledger.log.policy import Policy
 from ledger.procedure.named_checkpoint import named_by
@@ -187,24 +186,20 @@ class Takeover:
         return had
 
     def rejoin(self, had: int) -> None:
-        """Bring the others back: those that have a tail by the operator's command."""
+        """Bring the others and the lost node back: those with a tail by the operator's command."""
         for party in self.others:
             machine = self.nodes.countries[party]
-            if machine is not self.lost:
-                stands = until(
-                    lambda m=machine: self._standing(m, had),  # type: ignore[misc]
-                    lambda m=machine: (m.name, m.ready()),
-                    while_raises=(httpx.TransportError, psycopg.OperationalError),
-                )
-                if stands == "follows":
-                    continue
+            if machine is self.lost:
+                machine.start()
+            stands = until(
+                lambda m=machine: self._standing(m, had),  # type: ignore[misc]
+                lambda m=machine: (m.name, m.ready()),
+                while_raises=(httpx.TransportError, psycopg.OperationalError),
+            )
+            if stands == "diverged":
                 machine.stop()
-            try:
                 machine.run("node", "rejoin", *WHY)
-            except MachineError as error:
-                if "nothing has diverged" not in str(error):
-                    raise
-            machine.start()
+                machine.start()
 
     def _standing(self, machine: ServedNode, had: int) -> str | None:
         """Whether a node has the event with which the heir went on, or says that it diverged."""
