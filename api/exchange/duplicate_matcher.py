@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from itertools import groupby
 from uuid import UUID
 
@@ -69,7 +70,7 @@ from ledger.vault.sealed_parcels import Content, NotHereYetError, Parcel, Parcel
 from ledger.vault.sent_parcels import SentParcel
 from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.person import IdentityRecorded
+from ledger.vocabulary.person import AgeAssessed, IdentityRecorded
 from ledger.vocabulary.picklists import Purpose
 
 _BATCH = 2_000
@@ -89,7 +90,9 @@ _COMPARED = (
     "gender",
     "identity_number",
 )
-_STATES_ANEW = frozenset({IdentityRecorded.kind, "correction"})
+_WIDEST_RANGE_YEARS = 2
+"""An estimated age is compared if its bounds are no further apart."""
+_STATES_ANEW = frozenset({IdentityRecorded.kind, AgeAssessed.kind, "correction"})
 """The kinds after which another identity may count than before."""
 _IDENTITY = TypeAdapter(ComparedIdentity)
 _log = structlog.get_logger(__name__)
@@ -651,13 +654,38 @@ def identity(
 
     ``ended`` has the statements that do not count.
     """
-    own = {
-        one.field: one.value
+    stated = [
+        one
         for one in held
         if one.received_from is None
-        and one.field in _COMPARED
         and one.action_id in case.history
-        and case.history[one.action_id].kind in STATING
         and (one.action_id, one.field) not in ended
+    ]
+    own = {
+        one.field: one.value
+        for one in stated
+        if one.field in _COMPARED and case.history[one.action_id].kind in STATING
     }
+    if "birthdate" not in own and (year := estimated_year(stated, case)) is not None:
+        own["birthdate"] = date(year, 1, 1)  # compared as a guessed date
     return _IDENTITY.validate_python(own)
+
+
+def estimated_year(stated: Iterable[Held], case: Case) -> int | None:
+    """Return the year of birth that the newest assessment of age gives, if it is narrow enough."""
+    assessed: dict[UUID, dict[str, int]] = {}
+    for one in stated:
+        if case.history[one.action_id].kind == AgeAssessed.kind:
+            assessed.setdefault(one.action_id, {})[one.field] = one.value
+    newest = next((one for one in reversed(list(case.history)) if one in assessed), None)
+    if newest is None:
+        return None
+    known = assessed[newest]
+    if "birth_year" in known:
+        return known["birth_year"]
+    if not known.keys() >= {"age_from", "age_to"}:
+        return None
+    if known["age_to"] - known["age_from"] > _WIDEST_RANGE_YEARS:
+        return None
+    age = (known["age_from"] + known["age_to"]) // 2
+    return case.history[newest].acted_at.year - age

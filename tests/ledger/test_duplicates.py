@@ -2,8 +2,10 @@
 
 import secrets
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from uuid import uuid4
 
 import pytest
@@ -12,9 +14,11 @@ from hypothesis import strategies as st
 
 from api.exchange.duplicate_matcher import (
     blinded_points,
+    estimated_year,
     masked_evidence,
     masked_points,
 )
+from ledger.procedure.case import Case
 from ledger.procedure.protocol import shipped_protocol
 from ledger.signing.country_key import FileCountryKey, SealError
 from ledger.vault.duplicates.identity_forms import (
@@ -30,6 +34,7 @@ from ledger.vault.duplicates.matches import Candidate, duplicate_id
 from ledger.vault.duplicates.normalising import parts
 from ledger.vault.duplicates.own_tokens import Sendable
 from ledger.vault.duplicates.weighing import Weighed, name_bits, strength, threshold, weigh
+from ledger.vault.held_fields import Held
 from ledger.vocabulary.duplicates import MatchKind
 
 BORN = date(2011, 3, 7)
@@ -184,6 +189,31 @@ def test_birth_dates_that_are_wrong_or_guessed(other: date, agrees: MatchKind) -
     assert weighed is not None
     assert agrees in weighed.agrees
     assert weighed.bits >= threshold(CASES)
+
+
+@pytest.mark.parametrize(
+    ("known", "year"),
+    [
+        ({"birth_year": 2011}, 2011),
+        ({"age_from": 14, "age_to": 16}, 2011),
+        ({"age_from": 12, "age_to": 17}, None),
+        ({"age_from": 14}, None),
+        ({}, None),
+    ],
+)
+def test_an_estimated_age_is_compared_as_a_guessed_date(
+    known: dict[str, int], year: int | None
+) -> None:
+    earlier, newest = uuid4(), uuid4()
+    acted_at = datetime(2026, 11, 30, tzinfo=UTC)
+    history = {
+        one: SimpleNamespace(kind="age_assessed", acted_at=acted_at) for one in (earlier, newest)
+    }
+    stated = [SimpleNamespace(action_id=newest, field=name, value=v) for name, v in known.items()]
+    case = cast("Case", SimpleNamespace(history=history))
+    assert estimated_year(cast("list[Held]", stated), case) == year
+    before = [SimpleNamespace(action_id=earlier, field="birth_year", value=1990), *stated]
+    assert estimated_year(cast("list[Held]", before), case) == (year if known else 1990)
 
 
 def test_other_dates_speak_against() -> None:
