@@ -119,7 +119,8 @@ COMMANDS: Mapping[str, CommandPlace] = {
         ("verify",), "Verify a ledger, an export, a receipt, a timestamp, an access log."
     ),
     "protocol": CommandPlace(
-        ("protocol",), "The agreement: read it, propose an amendment, accept or decline one."
+        ("protocol", "joining"),
+        "The agreement: read it, propose an amendment, accept or decline one, join or leave.",
     ),
     "agencies": CommandPlace(
         ("agencies",), "A country's agencies: list, register, rename, retire, and invite a body."

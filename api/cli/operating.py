@@ -58,7 +58,7 @@ def serve(
                 settings.load_protocol(),
                 grant_to=None if store.embedded or login is None else str(login),
             )
-        check_migrated(store.conninfo, settings.load_protocol().party_codes)
+        check_migrated(store.conninfo, settings.load_protocol().every_party_code)
         if lacking := missing_languages(settings.load_protocol()):
             structlog.get_logger(__name__).warning(
                 "no catalogues of languages that the protocol names", languages=lacking

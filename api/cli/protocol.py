@@ -14,7 +14,7 @@ from api.cli.output import fail, out, print_json
 
 app = typer.Typer(
     name="protocol",
-    help="The agreement: read it, propose an amendment, accept or decline one.",
+    help="The agreement: read it, propose an amendment, accept or decline one, join or leave.",
     no_args_is_help=True,
 )
 Proposal = Annotated[UUID, typer.Argument(help="The proposal's id, as `protocol history` has it.")]

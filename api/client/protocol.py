@@ -10,6 +10,7 @@ from api.client.schemas import (
     AmendmentDocument,
     ContactPointDocument,
     KeyProposalDocument,
+    PartyDocument,
     ProtocolDocument,
     ProtocolVersionDocument,
     Readiness,
@@ -27,6 +28,11 @@ class ProtocolClient(Connection):
         """Return every version that the parties adopted, the first one first, with its text."""
         response = self._request("GET", "/v1/protocol/versions")
         return TypeAdapter(list[ProtocolVersionDocument]).validate_json(response.content)
+
+    def parties(self) -> list[PartyDocument]:
+        """Return every party, since when it is one and until when."""
+        response = self._request("GET", "/v1/protocol/parties")
+        return TypeAdapter(list[PartyDocument]).validate_json(response.content)
 
     def amendments(self) -> list[AmendmentDocument]:
         """Return every text that was proposed, the first one first, whatever its outcome."""

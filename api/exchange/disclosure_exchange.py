@@ -16,6 +16,7 @@ from ledger.procedure.case import Case
 from ledger.procedure.case_fold import addressed_parties
 from ledger.procedure.registry import Registry
 from ledger.store.event_rows import RecordedRow
+from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault import sealed_parcels
@@ -100,10 +101,14 @@ class DisclosureExchange(PeriodicWorker):
         return is_full
 
     def _ways(self, registry: Registry, log: str) -> Iterator[_Way]:
-        """Yield the way from each of this node's countries to each other country with a key."""
+        """Yield the way from each of this node's countries to each other country with a key.
+
+        There is no way to a country that left.
+        """
+        left = registry.protocol_today(clock.now()).left_parties
         for vault in self._vaults:
             for recipient in registry.country_keys:
-                if recipient != vault.party:
+                if recipient != vault.party and recipient not in left:
                     yield _Way(vault, recipient, log)
 
     def _stands(self, way: _Way) -> int:

@@ -155,9 +155,13 @@ class DuplicateMatcher(PeriodicWorker):
         moved = False
         for vault in self._vaults:
             node = node_that_matches(protocol, vault.party)
-            if node is not None:
+            if node is not None and vault.party in protocol.party_codes:
                 moved |= self._follow(vault, protocol)
-                others = [other for other in registry.country_keys if other != vault.party]
+                others = [
+                    other
+                    for other in registry.country_keys
+                    if other != vault.party and other in protocol.party_codes
+                ]
                 masks = {
                     other: self._masks[vault.party].mask(registry.protocol_id, other)
                     for other in others
@@ -471,7 +475,8 @@ class DuplicateMatcher(PeriodicWorker):
 
     def _take_in(self, vault: Vault, parcel: Parcel, message: Message, registry: Registry) -> None:
         protocol = registry.protocol_today(clock.now())
-        if node_that_matches(protocol, parcel.sender) is None:
+        is_party = parcel.sender in protocol.party_codes
+        if node_that_matches(protocol, parcel.sender) is None or not is_party:
             raise ParcelError("no-matching", "the protocol knows no matching by the sender's node")
         sender, kept = parcel.sender, vault.duplicates
         match message:

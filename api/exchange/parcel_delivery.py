@@ -79,12 +79,14 @@ class ParcelDelivery:
         registry = self._ledger.registry()
         if registry is None:
             return False
+        left = registry.protocol_today(clock.now()).left_parties
         more = False
         try:
             for vault in self._vaults:
                 to_do = vault.sent.to_do()
                 for recipient in registry.country_keys:
-                    if recipient in to_do.recipients and recipient != vault.party:
+                    is_due = recipient in to_do.recipients and recipient not in left
+                    if is_due and recipient != vault.party:
                         more |= self._hand_in_due(vault, recipient, registry)
                     else:
                         self.full.discard((vault.party, recipient))
@@ -224,11 +226,12 @@ class ParcelDelivery:
         release = case.history.get(release_id) if case is not None else None
         if case is None or release is None:
             return []
-        if release.fields["recipient"] not in case.state.parties:
+        today = self._ledger.adopted().protocol_today(clock.now())
+        recipient = release.fields["recipient"]
+        if recipient not in case.state.parties or recipient in today.left_parties:
             return []
         agency = self._ledger.adopted().agreement.of_act(release).agencies_by_id[release.agency]
         # What the version of today closes leaves the country no more, though it was released.
-        today = self._ledger.adopted().protocol_today(clock.now())
         groups = tuple(
             group
             for group in map(FieldGroup, release.fields["groups"])

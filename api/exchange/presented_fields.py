@@ -14,6 +14,7 @@ from ledger.events.act import Act
 from ledger.procedure.case import Case
 from ledger.procedure.protocol import Operation, Protocol
 from ledger.procedure.readings import Asked
+from ledger.system import clock
 from ledger.vault.held_fields import Held
 from ledger.vault.required_disclosures import FieldPart, has_case_fields, stated
 from ledger.vault.sealed_parcels import Presentation
@@ -27,12 +28,15 @@ def presentations_for(
     """Return the fields that ``recipient`` may have of actions without a release, by action.
 
     The recipient gets nothing of a case that it is not party to now, although it was when something
-    was queued. An action that discloses nothing has a presentation without fields, so that the
+    was queued, and nothing once it left the agreement. An action that discloses nothing has a presentation without fields, so that the
     receiver can tell this from fields that did not arrive. An action that is not recorded here has
     none. Personal fields that go back to their own country are written into the access log. Raises
     ``KeyMissingError`` if the data key of such a person is missing.
     """
-    protocol = ledger.adopted().agreement.directory
+    registry = ledger.adopted()
+    if recipient in registry.protocol_today(clock.now()).left_parties:
+        return {}
+    protocol = registry.directory
     acts = [
         act
         for act, case in _acts_with_cases(ledger, action_ids)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, cast
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from api.http.request_connections import RequestConnections
 from api.node.node import Node
 from api.services.personal_data_access import Reader
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Protocol
-from ledger.procedure.registry import Registry
+from ledger.procedure.registry import Registry, left_party
 from ledger.procedure.rules import has_part
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
@@ -187,7 +187,9 @@ async def _asserted(
         node.assertions.check_key(assertion, registry)
     assertions.check_used(used)
     _check_served(node, agency)
-    return Caller(agency, registry, key_id=assertion.key_id)
+    asking = Caller(agency, registry, key_id=assertion.key_id)
+    _check_settles(node, asking)
+    return asking
 
 
 def _assertion_missing() -> Refusal:
@@ -288,6 +290,21 @@ def _check_served(node: Node, agency: Agency) -> None:
         )
     if not node.asked.count(agency.id):
         raise node.asked.too_many(agency.id)
+
+
+def _check_settles(node: Node, caller: Caller) -> None:
+    """Check that a party that left still has time to answer what it owes.
+
+    Its own node serves its agencies as before. Raises ``Refusal`` (``left-party``) at other nodes
+    once the protocol's days for the erasure are over.
+    """
+    protocol, agency = caller.protocol, caller.agency
+    day = protocol.left_parties.get(agency.party)
+    if day is None or (agency.role != NODE and agency.party in node.parties):
+        return
+    days = timedelta(days=protocol.withdrawal_terms.erase_within_days)
+    if caller.asked_at >= datetime.combine(day, time(), UTC) + days:
+        raise left_party(agency, protocol)
 
 
 TheLanes = Annotated[RequestConnections, Depends(the_lanes)]

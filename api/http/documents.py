@@ -2,6 +2,8 @@
 
 import base64
 import dataclasses
+from collections.abc import Iterator
+from datetime import datetime
 from uuid import UUID
 
 from api.client.schemas import (
@@ -14,6 +16,7 @@ from api.client.schemas import (
     DuplicateDocument,
     Event,
     ParcelsWaiting,
+    PartyDocument,
     PersonalField,
     ProtocolVersionDocument,
     SubmissionDocument,
@@ -22,7 +25,7 @@ from api.exchange.parcel_standing import ParcelsStanding
 from api.services.personal_data_access import OpenedFields
 from ledger.events.act import Act
 from ledger.procedure.agency_acts import ProposedAgencyChange
-from ledger.procedure.agreement import ProtocolVersion
+from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.amendments import Amendment, text_digest
 from ledger.procedure.contact_points import ContactPoint
 from ledger.procedure.protocol import Agency, Protocol
@@ -191,6 +194,33 @@ def version_document(version: ProtocolVersion, *, is_in_force: bool) -> Protocol
         proposal=version.proposal,
         text=text,
     )
+
+
+def party_documents(agreement: Agreement, now: datetime) -> Iterator[PartyDocument]:
+    """Yield the document of each party, as it is known at the time ``now``."""
+    today = agreement.next_at(now)
+    for party in agreement.directory.parties:
+        versions = [v for v in agreement.versions if party.code in v.protocol.every_party_code]
+        joined = next((v for v in reversed(versions) if party.code in v.admitted), versions[0])
+        declared = [
+            one
+            for one in agreement.withdrawals
+            if one.party == party.code
+            and one.revoked_at is None
+            and one.position > (joined.adopted_at if party.code in joined.admitted else 0)
+        ]
+        leaving = declared[-1] if declared else None
+        yield PartyDocument(
+            code=party.code,
+            name=party.name,
+            names=party.names or {},
+            joined_at=joined.adopted_at,
+            in_force_from=joined.earliest if joined.proposal is not None else None,
+            is_party=party.code in today.party_codes,
+            declaration=leaving.action if leaving is not None else None,
+            leaves_on=leaving.day if leaving is not None else None,
+            reason=leaving.reason if leaving is not None else None,
+        )
 
 
 def amendment_document(amendment: Amendment) -> AmendmentDocument:

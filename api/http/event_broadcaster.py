@@ -192,6 +192,7 @@ class EventBroadcaster:
             if read.registry is not known:
                 self._registry = read.registry
                 self._judge_keys(read.registry)
+                self._add_joined(read.registry, at)
             if self._countries:
                 self._unjudged.extend(read.frames)
                 self._keep_bounds()
@@ -207,6 +208,14 @@ class EventBroadcaster:
         if registry is None or any(r.originator_id == registry.ledger_id for r in rows):
             registry = self._node.ledger.adopted()
         return _Read([(frame(event_document(row)), row.originator_id) for row in rows], registry)
+
+    def _add_joined(self, registry: Registry | None, at: int) -> None:
+        """Begin a buffer for each party that joined while other countries' buffers are there."""
+        if registry is None or not self._countries:
+            return
+        begins = self._unjudged[0][0].position - 1 if self._unjudged else at
+        for code in registry.directory.every_party_code - self._countries.keys():
+            self._countries[code] = EventBuffer(begins)
 
     def _keep_bounds(self) -> None:
         """Forget the oldest unjudged events if the views are far behind.

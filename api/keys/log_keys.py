@@ -82,7 +82,7 @@ def own_parties(settings: Settings) -> tuple[str, ...]:
     """Return the countries whose node this is."""
     if settings.countries is not None:
         return settings.countries
-    return tuple(sorted(settings.load_protocol().party_codes))
+    return tuple(sorted(settings.load_protocol().every_party_code))
 
 
 def trusted_policy(settings: Settings, registry: Registry | None = None) -> Policy:

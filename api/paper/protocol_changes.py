@@ -21,6 +21,12 @@ def sentence(change: ProtocolChange, words: Wording) -> str:
     return words.change(change.id).format(**told)
 
 
+def copy_contents(party: str, words: Wording) -> str:
+    """Return the sentences on what the copy of the ledger of a joining party will contain."""
+    told = (ProtocolChange(name, {"party": party}) for name in ("party_copy", "party_copy_without"))
+    return " ".join(sentences(told, words))
+
+
 def fact(name: str, words: Wording) -> str:
     """Return a fact of a case by the action that establishes it, else by its machine name."""
     if name in CASE_ACTIONS:

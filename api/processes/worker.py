@@ -38,6 +38,7 @@ from api.exchange.parcel_standing import (
 from api.exchange.parcel_transport import HttpPostOffice, PostOffice
 from api.exchange.vault_completion import VaultCompletion
 from api.exchange.waiting_times import WaitingStatements, outbox_troubles, statement
+from api.exchange.witness_aligner import WitnessAligner
 from api.exchange.witness_clients import LATEST
 from api.keys.agency_keys import own_key
 from api.keys.country_keys import pair_masks
@@ -164,6 +165,7 @@ class NodeWorker:
         start(SettingAside(node.ledger, node.vaults))
         start(AccessLogAnchor(node.ledger, node.vaults, node.append_service, self._node_key))
         start(PresenceDeclarer(node.ledger, node.parties, node.append_service, self._node_key))
+        start(WitnessAligner(node.ledger, node.parties, node.append_service, self._node_key))
         self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))
         self.checks.add(self._access_matrix.troubles)
         start(self._access_matrix)

@@ -23,7 +23,7 @@ def migrate_all(conninfo: str, protocol: Protocol, *, grant_to: str | None = Non
 
     ``grant_to`` is the login that the API connects with. Raises ``MigrationError``.
     """
-    parties = sorted(protocol.party_codes)
+    parties = sorted(protocol.every_party_code)
     applied = migrate(
         conninfo, _components(parties), roles=needed_roles(parties), grant_to=grant_to
     )

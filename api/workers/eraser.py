@@ -11,7 +11,8 @@ this machine, the coordinator signs them.
 import math
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from uuid import UUID
 
 import structlog
@@ -30,6 +31,7 @@ from ledger.procedure.retention import (
     retention_over,
     retention_rule,
 )
+from ledger.procedure.rules import ends_part
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.system import clock
@@ -84,6 +86,7 @@ class Eraser(PeriodicWorker):
         self.obey()
         if time.monotonic() - self._retired_at >= _RETENTION_EVERY_SECONDS:
             self.retire(self._times())
+            self.leave(self._times())
             self._retired_at = time.monotonic()
         self.confirm()
 
@@ -136,6 +139,39 @@ class Eraser(PeriodicWorker):
                     elif self._announces(vault.party, case, protocol, now):
                         self._announce(vault.party, case, protocol, now)
         return count
+
+    def leave(self, times: CosignedTimes) -> int:
+        """Erase what a country that left had received, and confirm it. Returns how many cases.
+
+        A case waits while the country owes an answer in it, or while a legal hold is in force. The
+        country's own fields stay.
+        """
+        registry, now = self._ledger.registry(), times.now
+        if registry is None or now is None:
+            return 0
+        protocol, count = registry.protocol_today(now), 0
+        for vault in self._vaults:
+            day = protocol.left_parties.get(vault.party)
+            if day is None:
+                continue
+            # The same time on each attempt, so that the ledger records one confirmation.
+            since = datetime.combine(day, time_of_day(), UTC)
+            for case_id in self._every(vault.party):
+                case = self._ledger.case(case_id)
+                if self.is_stopping:
+                    return count
+                if case is None or not ends_part(case.state, vault.party, protocol):
+                    continue
+                removed = vault.erase_received(case_id)
+                _log.info("what was received is erased", party=vault.party, fields=removed)
+                count += self._confirm(vault.party, case, since, protocol)
+        return count
+
+    def _every(self, party: str) -> Iterator[UUID]:
+        page = self._views.lists.every(party, limit=_BATCH)
+        while page:
+            yield from page
+            page = self._views.lists.every(party, limit=_BATCH, after=page[-1])
 
     def _retained(self, party: str, upto: datetime) -> Iterator[list[UUID]]:
         page = self._views.lists.retained(party, upto, limit=_BATCH)

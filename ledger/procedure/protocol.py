@@ -552,6 +552,11 @@ class Protocol(LedgerModel):
         """Return the codes of the parties that have not left."""
         return frozenset(party.code for party in self.parties if party.left_on is None)
 
+    @property
+    def every_party_code(self) -> frozenset[str]:
+        """Return the codes of all parties of the text, also of those that left."""
+        return frozenset(party.code for party in self.parties)
+
     @cached_property
     def left_parties(self) -> Mapping[str, date]:
         """Return the parties that left, with the first day on which they were none any more."""

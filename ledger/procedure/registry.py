@@ -214,6 +214,13 @@ class Registry:
         """
         return self.agreement.at(position, recorded_at).agencies
 
+    def is_alignment_due(self, at: datetime) -> bool:
+        """Return whether the policy names a party that left, or lacks one that joined.
+
+        ``at`` is the time that would be stored with the next event.
+        """
+        return _aligned(self, self.next_protocol(at)) is not None
+
     def policy_at(self, size: int) -> Policy | None:
         """Return the policy for a checkpoint of ``size`` events.
 

@@ -692,21 +692,34 @@ def _erased_on_leaving(p: Proposal, order: str | None) -> None:
 
     Its part in the case ends with it. Raises ``Refusal`` if it may not.
     """
-    party = p.agency.party
     if order is not None:
         raise _invalid("no-such-order", "No such erasure was approved.", "order")
-    if p.state.parties == (party,):
-        raise _out("nothing-received", "No other country took part in this case.")
-    if p.state.holds:
-        raise _out("legal-hold", "A legal hold is in force; nothing may be erased.")
-    for request in p.state.open_requests.values():
-        asked = p.protocol.agencies_by_id[request.addressee]
-        by = p.protocol.agencies_by_id[request.by]
-        if asked.party == party and by.party in p.protocol.party_codes:
-            raise _out(
+    refusal = _keeps_part(p.state, p.agency.party, p.protocol)
+    if refusal is not None:
+        raise refusal
+
+
+def ends_part(state: CaseState, party: str, protocol: Protocol) -> bool:
+    """Return whether a party that left may confirm now that it erased what it had received."""
+    is_ordered = state.erasure is not None and state.is_erased
+    return party in state.parties and not is_ordered and not _keeps_part(state, party, protocol)
+
+
+def _keeps_part(state: CaseState, party: str, protocol: Protocol) -> Refusal | None:
+    """Return why a party that left cannot end its part in a case yet."""
+    if state.parties == (party,):
+        return _out("nothing-received", "No other country took part in this case.")
+    if state.holds:
+        return _out("legal-hold", "A legal hold is in force; nothing may be erased.")
+    for request in state.open_requests.values():
+        asked = protocol.agencies_by_id[request.addressee]
+        by = protocol.agencies_by_id[request.by]
+        if asked.party == party and by.party in protocol.party_codes:
+            return _out(
                 "answer-first",
                 f"{asked.id} owes {by.id} an answer; answer or decline the request first.",
             )
+    return None
 
 
 def _announced_long_enough(p: Proposal) -> None:

@@ -7,6 +7,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 import psycopg
+from psycopg import Cursor
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Composable, Identifier
 
@@ -89,13 +90,23 @@ def reader_role(party: str) -> str:
 
 
 def write_access_matrix(conninfo: str, protocol: Protocol, parties: Iterable[str]) -> None:
-    """Write the protocol's access matrix into each vault, as the owner."""
+    """Write the protocol's access matrix into each vault, as the owner.
+
+    A party that joined since the last migration has no vault here yet; its migration writes it.
+    """
     rows = sorted(access_rows(protocol))
     with psycopg.connect(conninfo) as connection, connection.cursor() as cursor:
         for party in parties:
+            if not _has_vault(cursor, party):
+                continue
             table = SQL("{}.access_matrix").format(Identifier(vault_schema(party)))
             cursor.execute(SQL("DELETE FROM {}").format(table))
             cursor.executemany(SQL("INSERT INTO {} VALUES (%s, %s, %s)").format(table), rows)
+
+
+def _has_vault(cursor: Cursor, party: str) -> bool:
+    name = f"{vault_schema(party)}.access_matrix"
+    return cursor.execute("SELECT to_regclass(%s)", (name,)).fetchone() != (None,)
 
 
 def access_rows(protocol: Protocol) -> set[tuple[str, str, str]]:

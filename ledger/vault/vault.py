@@ -217,6 +217,18 @@ class Vault(Disclosures):
             self.duplicates.forget(connection, case_id)
         return had_key or removed > 0
 
+    def erase_received(self, case_id: UUID) -> int:
+        """Remove all fields of a case that other countries disclosed, and return how many rows.
+
+        The person's key stays for the country's own fields, so an older copy of the rows still
+        opens. Replace the vault's data keys afterwards (``case-ledger keys replace-data-keys``).
+        """
+        delete = SQL("DELETE FROM {} WHERE case_id = %s AND received_from IS NOT NULL")
+        with self._database.transaction(role=self._role) as connection:
+            removed = connection.execute(delete.format(self._table), (case_id,)).rowcount
+            connection.execute(delete.format(self._inventory), (case_id,))
+        return removed
+
     def progress(self, work: str) -> int:
         """Return the position up to which a work of this vault has followed the ledger."""
         select = SQL("SELECT position FROM {} WHERE work = %s").format(self._progress)

@@ -30,7 +30,7 @@ def run_import(settings: Settings, order: Order, *, quiet: bool) -> Summary:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with open_store(settings) as store:
         settings = with_agreed_protocol(settings, store.owner_conninfo)
-        check_migrated(store.conninfo, settings.load_protocol().party_codes)
+        check_migrated(store.conninfo, settings.load_protocol().every_party_code)
         with (
             Ledger(environment(store.conninfo, pool_size=2)) as ledger,
             Database(store.conninfo, max_size=2) as database,

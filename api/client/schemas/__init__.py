@@ -64,6 +64,7 @@ from api.client.schemas.protocol import (
     AmendmentDocument,
     ContactPointDocument,
     KeyProposalDocument,
+    PartyDocument,
     ProtocolDocument,
     ProtocolVersionDocument,
 )
@@ -115,6 +116,7 @@ __all__ = [
     "ParcelStanding",
     "ParcelsTakenOut",
     "ParcelsWaiting",
+    "PartyDocument",
     "PersonalField",
     "ProblemDetails",
     "ProtocolDocument",

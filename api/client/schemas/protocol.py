@@ -155,6 +155,27 @@ class AmendmentDocument(Document):
     text: Mapping[str, JsonValue]
 
 
+class PartyDocument(Document):
+    """A party of the protocol: since when it is one, and until when."""
+
+    code: str
+    name: RecordedName
+    names: Mapping[str, RecordedName] = {}
+    """Its name by language, where the text has any."""
+    joined_at: int
+    """The position of the act that adopted the first version that has the party, or that admitted
+    it again."""
+    in_force_from: UtcDatetime | None = None
+    """The earliest time from which that version is in force; none for the first version."""
+    is_party: bool
+    """Whether it is a party today."""
+    declaration: UUID | None = None
+    """The act by which it declared that it leaves."""
+    leaves_on: date | None = None
+    """The first day on which it is no party any more."""
+    reason: str | None = None
+
+
 class ProtocolDocument(Document):
     """The version of the protocol that is in force today."""
 

@@ -31,6 +31,7 @@ from api.node.node import Node
 from api.runtime.problem import problem
 from api.runtime.readiness import check_may_record
 from ledger.procedure.protocol import NODE
+from ledger.procedure.registry import left_party
 from ledger.refusals import Ground, Refusal
 from ledger.replication.mailbox import Mailbox
 from ledger.system import clock
@@ -92,6 +93,8 @@ def list_parcels(
     They wait until they are acknowledged, and may be fetched again until then.
     """
     mailbox, party = _mailbox(node, caller), caller.agency.party
+    if party in caller.protocol.left_parties:
+        raise left_party(caller.agency, caller.protocol)
     if ids:
         return ParcelPage(parcels=tuple(map(to_waiting, mailbox.get(party, ids))), standing=())
     places = {one[:2]: int(one[3:]) for one in after}

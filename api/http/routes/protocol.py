@@ -11,6 +11,7 @@ from api.client.schemas import (
     AmendmentDocument,
     ContactPointDocument,
     KeyProposalDocument,
+    PartyDocument,
     ProtocolDocument,
     ProtocolVersionDocument,
     Receipt,
@@ -23,6 +24,7 @@ from api.http.documents import (
     agency_proposal_document,
     amendment_document,
     contact_document,
+    party_documents,
     version_document,
 )
 from api.http.error_handlers import responses
@@ -59,6 +61,16 @@ def get_versions(caller: TheCaller) -> list[ProtocolVersionDocument]:
     agreement = caller.registry.agreement
     in_force = agreement.next_version_at(caller.asked_at)
     return [version_document(one, is_in_force=one is in_force) for one in agreement.versions]
+
+
+@router.get(
+    "/protocol/parties",
+    response_model=list[PartyDocument],
+    responses=responses(401, 403, 409, 503),
+)
+def get_parties(caller: TheCaller) -> list[PartyDocument]:
+    """Return every party: since when it is one, and from which day on it is none any more."""
+    return [*party_documents(caller.registry.agreement, caller.asked_at)]
 
 
 @router.get(

@@ -29,6 +29,8 @@ from api.node.setting_up.hand_over import (
     write_whole,
 )
 from api.node.setting_up.settings_file import read_settings, write_settings
+from api.paper.protocol_changes import copy_contents
+from api.paper.subject_access.wording import wording
 from api.runtime.node_database import NodeDatabase, open_store
 from api.runtime.settings import Settings
 from api.services.adoption import adopt_protocol
@@ -203,7 +205,8 @@ def advance_country(
     )
     made.check(protocol)
     if of_ledger.policy is not None and of_ledger.adoption is not None:
-        check_policy(of_ledger, made, protocol)
+        if not joins_later(of_ledger, protocol, party):
+            check_policy(of_ledger, made, protocol)
         write_whole(place.policy, of_ledger.policy)
         values = {**values, "policy": str(place.policy), "adoption": of_ledger.adoption}
     write_settings(place.settings_file, values)
@@ -212,6 +215,12 @@ def advance_country(
     write_whole(own, str(made))
     steps = _country_steps(place, protocol, made, of_ledger)
     return SetUpResult(own, made.fingerprint, place.settings_file, of_ledger.is_complete, steps)
+
+
+def joins_later(of_ledger: LedgerHandOver, protocol: Protocol, party: str) -> bool:
+    """Return whether a country joins a ledger that the other parties began without it."""
+    policy = Policy.parse(of_ledger.policy or "quorum none\n")
+    return protocol.version > 1 and of_ledger.is_complete and party not in policy.witnesses
 
 
 def check_policy(of_ledger: LedgerHandOver, own: CountryHandOver, protocol: Protocol) -> None:
@@ -364,12 +373,47 @@ def _ledger_steps(
     ]
 
 
+def _joining_steps(
+    place: SideDirectory, protocol: Protocol, made: CountryHandOver, coordinator: str
+) -> list[str]:
+    """Return the steps by which a country joins a ledger that others began."""
+    again = f"case-ledger node init {made.party} --directory {place.directory}"
+    if protocol.parties_by_code[made.party].accession is None:
+        key = f"{made.party.lower()}.country"
+        return [
+            copy_contents(made.party, wording("en")),
+            "Before the next step, set CASE_LEDGER_COUNTRY_KEY_PASSPHRASE from wherever secrets are"
+            " kept: otherwise a passphrase is made and kept beside the country's key.",
+            "With these settings, make the key to which the others seal what is for this country:",
+            f"case-ledger keys country {made.party} > {key}",
+            f"Hand {place.own_file(made.party)} and {key} to a party's coordinator, and compare the"
+            " fingerprint above by telephone. It writes the text by `case-ledger protocol join`"
+            " and proposes it.",
+            "When the proposal is there, the coordinator signs this country's acceptance:",
+            f"case-ledger protocol join-statement next.json --proposal ID --agency {coordinator}"
+            f" --key {coordinator}.jwk --out {made.party.lower()}.statement.json",
+            "Once the text is adopted, run this again with the text:",
+            f"{again} --protocol next.json",
+        ]
+    return [
+        copy_contents(made.party, wording("en")),
+        "The text names this node's keys: nothing is to be registered for it. Once the text is in"
+        " force, start the node. Its witness comes into the log's policy by itself.",
+        *_serve(place),
+        "Register the keys of this country's agencies, through this node:",
+        f"case-ledger keys register -a {coordinator} AGENCY AGENCY.public.json"
+        f" --url {made.address}",
+    ]
+
+
 def _country_steps(
     place: SideDirectory, protocol: Protocol, made: CountryHandOver, of_ledger: LedgerHandOver
 ) -> list[str]:
     coordinator = next(
         a.id for a in protocol.agencies if (a.party, a.role) == (made.party, COORDINATOR)
     )
+    if made.coordinators and joins_later(of_ledger, protocol, made.party):
+        return _joining_steps(place, protocol, made, coordinator)
     again = f"case-ledger node init {made.party} --directory {place.directory}"
     if not made.coordinators:
         return [
