@@ -28,10 +28,11 @@ def presentations_for(
     """Return the fields that ``recipient`` may have of actions without a release, by action.
 
     The recipient gets nothing of a case that it is not party to now, although it was when something
-    was queued, and nothing once it left the agreement. An action that discloses nothing has a presentation without fields, so that the
-    receiver can tell this from fields that did not arrive. An action that is not recorded here has
-    none. Personal fields that go back to their own country are written into the access log. Raises
-    ``KeyMissingError`` if the data key of such a person is missing.
+    was queued, and nothing once it left the agreement. An action that discloses nothing has a
+    presentation without fields, so that the receiver can tell this from fields that did not arrive.
+    An action that is not recorded here has none. Personal fields that go back to their own country
+    are written into the access log. Raises ``KeyMissingError`` if the data key of such a person is
+    missing.
     """
     registry = ledger.adopted()
     if recipient in registry.protocol_today(clock.now()).left_parties:

@@ -15,7 +15,7 @@ from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vocabulary.registration import WitnessesAligned
 
 _LOOK_SECONDS = 2.0
-_TURN_SECONDS = 20.0
+_TURN_SECONDS = 10.0
 """For so long each party's node leaves the act to the node of the party before it."""
 _log = structlog.get_logger(__name__)
 
@@ -53,10 +53,12 @@ class WitnessAligner(PeriodicWorker):
         since = self._due_since = self._due_since or time.monotonic()
         protocol = registry.protocol_today(now)
         turns = (time.monotonic() - since) / _TURN_SECONDS
-        for place, party in enumerate(sorted(protocol.party_codes)):
-            if place <= turns and party in self._parties:
-                return self._record(protocol, party, len(registry.policies))
-        return False
+        own = [
+            party
+            for place, party in enumerate(sorted(protocol.party_codes))
+            if place <= turns and party in self._parties
+        ]
+        return any(self._record(protocol, party, len(registry.policies)) for party in own)
 
     def _record(self, protocol: Protocol, party: str, policies: int) -> bool:
         found = node_and_key(self._node_key, protocol, party)

@@ -156,6 +156,8 @@ class Eraser(PeriodicWorker):
                 continue
             # The same time on each attempt, so that the ledger records one confirmation.
             since = datetime.combine(day, time_of_day(), UTC)
+            if not times.have_been_after(since, _MARGIN):
+                continue
             for case_id in self._every(vault.party):
                 case = self._ledger.case(case_id)
                 if self.is_stopping:
