@@ -1,4 +1,4 @@
-"""A fourth country joins a running ledger, and leaves while it owes an answer.
+"""A fourth country joins a running ledger, takes part at once, and declares that it leaves.
 
 Everything goes by the commands of the operators and coordinators of both sides.
 """
@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli.main import app
-from api.client import LedgerClient, RefusedError
+from api.client import LedgerClient
 from api.demo.node_process import free_port
 from api.keys.country_keys import country_key
 from api.keys.log_keys import log_key, trusted_policy
@@ -28,10 +28,6 @@ from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import Protocol, read_protocol
 from ledger.signing import keys
 from ledger.signing.key_possession import request_of
-from ledger.system import clock
-from ledger.vocabulary.coordination import InformationProvided, InformationRequested
-from ledger.vocabulary.picklists import InformationTopic, Purpose, RiskLevel
-from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import KeyRegistered, LogPolicyAdopted, NamedCheckpoint
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
@@ -89,7 +85,11 @@ class World:
 
 @pytest.fixture
 def world(
-    server: str, begun: str, migrated: str, agencies: Agencies, directory: Path
+    server: str,
+    begun: str,
+    migrated: str,
+    agencies: Agencies,
+    directory: Path,
 ) -> Iterator[World]:
     agencies = Agencies(agencies.protocol, dict(agencies.keys))
     for agency in MK_AGENCIES:
@@ -223,9 +223,7 @@ def open_case(world: World) -> UUID:
     return case_id
 
 
-def test_a_country_joins_takes_part_at_once_and_leaves_owing_an_answer(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_country_joins_takes_part_at_once_and_declares_that_it_leaves(world: World) -> None:
     join(world)
     assert world.node is not None
     own, head = world.node.node.ledger, world.ledger.node.ledger.head()
@@ -236,34 +234,11 @@ def test_a_country_joins_takes_part_at_once_and_leaves_owing_an_answer(
     with world.client("xk-dhtqnj") as police:
         assert police.case(case_id, at_least=1).view.parties == ("MK", "XK")
     until(lambda: witnesses(world) == {"AL", "ME", "MK", "XK"}, "the new witness in the policy")
-    request = InformationRequested(
-        acted_at=datetime.now(UTC),
-        addressee="mk-police",
-        topics=(InformationTopic.IDENTITY,),
-        purpose=next(iter(Purpose)),
-    )
-    with world.client("xk-dhtqnj") as police:
-        asked = police.append(request, case_id, 1)
     day = (datetime.now(UTC) + timedelta(days=2)).date()
     mine = ("protocol", "leave", "MK", "--from", str(day), "--yes")
     assert "coordinator-of-the-country" in world.signed(XK, *mine, code=2)
     world.signed(MK, *mine, url=world.node.url)
     assert f"on {day}" in world.signed(XK, "protocol", "parties")
-
-    # The day comes.
-    ahead = timedelta(days=3)
-    monkeypatch.setattr(clock, "now", lambda: datetime.now(UTC) + ahead)
-    assert "left on" in world.signed(XK, "protocol", "parties")
-    risk = RiskAssessed(acted_at=datetime.now(UTC), risk_level=RiskLevel.HIGH)
-    with world.client("mk-police") as police:
-        with pytest.raises(RefusedError) as refused:
-            police.append(risk, case_id, 2)
-        assert refused.value.problem.rule == "left-party"
-        answer = InformationProvided(
-            acted_at=datetime.now(UTC), request=asked.action_id, complete=True
-        )
-        police.append(answer, case_id, 2)
-    with world.ledger.client("mk-node") as node, pytest.raises(RefusedError) as refused:
-        node.parcels()
-    assert refused.value.problem.rule == "left-party"
-    until(lambda: witnesses(world) == {"AL", "ME", "XK"}, "its witness out of the policy")
+    declared = world.node.node.ledger.adopted().agreement.withdrawals[0].action
+    world.signed(MK, "protocol", "stay", str(declared), url=world.node.url)
+    assert "leaves on" not in world.signed(XK, "protocol", "parties")
