@@ -8,6 +8,7 @@ events.
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ from tests.support.views import wait_for
 
 EVENTS = int(os.environ.get("CASE_LEDGER_TEST_STORY_EVENTS", "0"))
 STEPS = 9
+LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:")
+"""Begins the lines that the server logs beside what a command prints."""
 XK, ME, AL = "xk-nac", "me-nac", "al-nac"
 POLICE, PROSECUTOR, CENTRE, SHELTER = (
     "xk-dhtqnj",
@@ -117,7 +120,7 @@ class Story:
 
     def told(self, agency: str, *args: str) -> Any:
         lines = self.acts(agency, *args, "--json").splitlines()
-        return json.loads("\n".join(line for line in lines if "[info" not in line))
+        return json.loads("\n".join(line for line in lines if not LOGGED.match(line)))
 
     def named(self) -> NamedCheckpoint:
         """The checkpoint of the whole ledger as it is now."""
