@@ -513,6 +513,15 @@ def joining(base: dict[str, Any], text: dict[str, Any]) -> set[str]:
     }
 
 
+def is_admitted(one: Withdrawal, texts: list[tuple[int, datetime, dict[str, Any]]]) -> bool:
+    """Return whether one of these texts, adopted after a withdrawal, has the party join again."""
+    return any(
+        adopted > one.position and one.party in joining(texts[n - 1][2], text)
+        for n, (adopted, _, text) in enumerate(texts)
+        if n
+    )
+
+
 def text_digest(text: dict[str, Any]) -> str:
     """SHA-256 of a text as JSON with sorted names and without spaces."""
     written = json.dumps(text, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -727,6 +736,8 @@ class Registry:
         """Which of these texts judges the event that is taken."""
         self.left: set[str] = set()
         """The parties that left, for the event that is taken."""
+        self.without_say: set[str] = set()
+        """The parties of ``left`` that no adopted text admits again, in force or not."""
         self.withdrawals: dict[str, Withdrawal] = {}
         """What parties declared of leaving and did not take back, by the declaring act's id."""
         self.withdrawal_notice = timedelta(days=90)
@@ -864,19 +875,13 @@ class Registry:
         if not self.withdrawals:
             return
         at = datetime.fromisoformat(recorded_at)
+        gone = [w for w in self.withdrawals.values() if w.position < position and w.begins <= at]
         texts = self.versions[: self.in_force + 1]
-        self.left = {
-            one.party
-            for one in self.withdrawals.values()
-            if one.position < position
-            and one.begins <= at
-            and not any(
-                adopted > one.position and one.party in joining(texts[n - 1][2], text)
-                for n, (adopted, _, text) in enumerate(texts)
-                if n
-            )
-        }
+        self.left = {one.party for one in gone if not is_admitted(one, texts)}
         self.parties = accessions(texts[-1][2]).keys() - self.left
+        # By edition 1 of the rules, a party had no say before the text that admits it is in force.
+        decided = self.versions if self.edition >= 2 else texts
+        self.without_say = {one.party for one in gone if not is_admitted(one, decided)}
 
     def _find_version(self, position: int, recorded_at: str) -> None:
         """Judge from here on by the last adopted text whose earliest time has come."""
@@ -904,7 +909,7 @@ class Registry:
         for code, accession in after.items():
             if code not in before or accession != before[code]:
                 need(accession is not None, f"{code} does not join by a signature of its own")
-                need(code not in before or code in self.left, f"{code} is a party already")
+                need(code not in before or code in self.without_say, f"{code} is a party already")
         joins = joining(base, text)
         kept = {one["id"] for one in text["agencies"]}
         need({one["id"] for one in base["agencies"]} <= kept, "an agency is removed")
@@ -914,7 +919,7 @@ class Registry:
         self.amendments = {i: one for i, one in self.amendments.items() if one.party != party}
         day = act.get("earliest_day")
         earliest = datetime.fromisoformat(f"{day or '0001-01-01'}T00:00:00+00:00")
-        missing = ((before.keys() - self.left) | joins) - {party}
+        missing = ((before.keys() - self.without_say) | joins) - {party}
         proposed = Amendment(text, act["digest"], earliest, party, missing, position, joins)
         self.amendments[event.action_id] = proposed
         self._settle(position, proposed, event.recorded_at)
@@ -1000,7 +1005,7 @@ class Registry:
 
     def _settle(self, position: int, amendment: "Amendment", recorded_at: str) -> None:
         """Adopt a text that every party accepted, and close all other proposals."""
-        if amendment.missing <= self.left - amendment.joining:
+        if amendment.missing <= self.without_say - amendment.joining:
             earliest = max(
                 amendment.earliest, datetime.fromisoformat(recorded_at), self.versions[-1][1]
             )

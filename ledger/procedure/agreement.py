@@ -20,6 +20,8 @@ from ledger.procedure.agencies import AgencyChange, listed
 from ledger.procedure.protocol import Protocol, with_left_parties
 from ledger.procedure.withdrawals import Withdrawal
 
+_ADMITTED_EDITION = 2
+"""The edition of the rules from which on a party has a say from the adoption that admits it."""
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
 NOBODY: Mapping[str, date] = MappingProxyType({})
 
@@ -114,6 +116,34 @@ class Agreement:
         See :meth:`left_at`.
         """
         return self.left_at(self.last_position + 1, recorded_at)
+
+    def without_say_at(self, position: int, recorded_at: datetime) -> frozenset[str]:
+        """Return the parties that have no say in the next text, for the event of this position.
+
+        They left, and no adopted version admits them again. A version that is not in force yet
+        admits a party too: every later text binds that party. By edition 1 of the rules, such a
+        party had no say before its version was in force.
+        """
+        left = self.left_at(position, recorded_at)
+        if self.version_at(position, recorded_at).protocol.edition < _ADMITTED_EDITION:
+            return frozenset(left)
+        return frozenset(
+            one.party
+            for one in self.withdrawals
+            if one.party in left
+            and one.is_in_effect(position, recorded_at)
+            and not any(
+                one.party in version.admitted and one.position < version.adopted_at < position
+                for version in self.versions
+            )
+        )
+
+    def without_say_next(self, recorded_at: datetime) -> frozenset[str]:
+        """Return the parties that have no say in the next text, for the next event.
+
+        See :meth:`without_say_at`.
+        """
+        return self.without_say_at(self.last_position + 1, recorded_at)
 
     def _is_readmitted(self, one: Withdrawal, position: int, recorded_at: datetime) -> bool:
         return any(

@@ -156,14 +156,6 @@ def begins(day: date | None) -> datetime:
     return _BEGINNING if day is None else datetime.combine(day, time(), UTC)
 
 
-def required_parties(base: Protocol, left: Collection[str]) -> frozenset[str]:
-    """Return the parties whose coordinators must accept an amendment of ``base``.
-
-    ``left`` are the parties that left by then.
-    """
-    return base.party_codes - frozenset(left)
-
-
 def open_amendment(amendments: Iterable[Amendment], proposal: UUID) -> Amendment | None:
     """Return an amendment that still can be accepted or declined; ``None``: there is none."""
     for amendment in amendments:
@@ -232,7 +224,7 @@ def decide(
             "act.proposal",
         )
     check_names_one(action, edition, least=amendment.proposed_at)
-    if _missing(amendment, agreement.left_next(at)) == {party}:
+    if _missing(amendment, agreement.without_say_next(at)) == {party}:
         _check_text(agreement, amendment.text, amendment.earliest_day, known, at)
 
 
@@ -256,9 +248,9 @@ def _check_accession(amendment: Amendment, action: SignedAction, protocol: str) 
     )
 
 
-def _missing(amendment: Amendment, left: Collection[str]) -> frozenset[str]:
+def _missing(amendment: Amendment, without_say: frozenset[str]) -> frozenset[str]:
     """Return the parties whose word is missing. A party that left meanwhile has no say."""
-    return amendment.missing - (frozenset(left) - amendment.joining)
+    return amendment.missing - (without_say - amendment.joining)
 
 
 def evolve(
@@ -278,7 +270,7 @@ def evolve(
         day = fields.get("earliest_day")
         text, base = read_recorded_text(fields["protocol"]), agreement.latest.protocol
         joining = joining_parties(base, text)
-        left = agreement.left_at(position, recorded_at)
+        without_say = agreement.without_say_at(position, recorded_at)
         proposed = Amendment(
             proposal=action.id,
             text=text,
@@ -290,7 +282,7 @@ def evolve(
             party=party,
             proposed_at=position,
             recorded_at=recorded_at,
-            required=required_parties(base, left) | joining,
+            required=(base.party_codes - without_say) | joining,
             accepted=frozenset({party}),
             joining=joining,
         )
@@ -324,7 +316,7 @@ def _settled(
     recorded_at: datetime,
 ) -> Amended:
     """Adopt ``amendment`` if no party's word is missing. Every other open one then lapses."""
-    if _missing(amendment, agreement.left_at(position, recorded_at)):
+    if _missing(amendment, agreement.without_say_at(position, recorded_at)):
         return Amended(agreement, amendments)
     earliest = max(begins(amendment.earliest_day), recorded_at, agreement.latest.earliest)
     version = ProtocolVersion(
@@ -413,7 +405,7 @@ def _check_text(
     known: KnownKeys,
     at: datetime,
 ) -> None:
-    base, left = agreement.latest, agreement.left_next(at)
+    base, left = agreement.latest, agreement.without_say_next(at)
     first = max(begins(earliest), at, base.earliest)
     check_amends(base.protocol, text, known, left, first)
     check_fits(agreement, text)
@@ -432,8 +424,9 @@ def check_amends(
 ) -> None:
     """Check that ``text`` may follow ``base``.
 
-    ``left`` are the parties that left by now. ``begins`` is the earliest time at which the text is
-    in force. Raises ``Refusal`` with the field at fault if the text may not follow.
+    ``left`` are the parties that left by now and that ``base`` does not admit again. ``begins`` is
+    the earliest time at which the text is in force. Raises ``Refusal`` with the field at fault if
+    the text may not follow.
     """
     if text.id != base.id:
         raise _refused("id", f"A protocol keeps its id: {base.id}.")
