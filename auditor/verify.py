@@ -309,8 +309,8 @@ class Policy:
                     quorum = name
                 case _:
                     raise Failed(f"this is no line of a policy: {words[0][:40]}")
-        keys = [key.public for key in (*self.logs, *self.witnesses.values())]
-        need(len(set(keys)) == len(keys), "the policy names a key twice")
+        for keys in ([k.public for k in self.logs], [k.public for k in self.witnesses.values()]):
+            need(len(set(keys)) == len(keys), "the policy names a key twice")
         need(quorum is not None, "the policy has no quorum")
         self.groups, self.quorum = groups, str(quorum)
         named_keys = [f"log {k.name}+{k.public.hex()}" for k in self.logs]
@@ -499,8 +499,38 @@ class Withdrawal:
 
 
 def accessions(text: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """Return the keys and node with which each party joined; None for a party of the first text."""
-    return {party["code"]: party.get("accession") for party in text["parties"]}
+    """Return the keys and node with which each party joined; None for a party of the first text.
+
+    Earlier programs recorded other spellings of a time: each is read as the time that it is.
+    """
+    found = {}
+    for party in text["parties"]:
+        accession = party.get("accession")
+        if accession is not None:
+            grants = [
+                {name: part for name, part in grant.items() if part is not None}
+                | {name: instant(grant[name]) for name in ("valid_from", "valid_until")}
+                for grant in accession["keys"]
+            ]
+            accession = accession | {"keys": grants}
+        found[party["code"]] = accession
+    return found
+
+
+def instant(value: str | float) -> str:
+    """Return a time in one form. It is a text, or seconds or milliseconds since 1970."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", value) is None:
+        return datetime.fromisoformat(value).astimezone(UTC).isoformat()
+    seconds = float(value)
+    seconds = seconds / 1000 if abs(seconds) > 20_000_000_000 else seconds
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def whole(value: object) -> int:
+    """Return a whole number. Earlier programs recorded some as text."""
+    number = float(str(value)) if not isinstance(value, bool) else float(value)
+    need(number.is_integer(), "something is no whole number")
+    return int(number)
 
 
 def joining(base: dict[str, Any], text: dict[str, Any]) -> set[str]:
@@ -851,7 +881,7 @@ class Registry:
 
     def _judge_by(self, protocol: dict[str, Any]) -> None:
         """Take the parties, agencies and rules of a text of the protocol."""
-        self.edition = protocol.get("edition", 1)
+        self.edition = whole(protocol.get("edition", 1))
         self.parties = {party["code"] for party in protocol["parties"]}
         agencies = protocol["agencies"]
         self.declared_roles = set(protocol["roles"])
@@ -865,10 +895,12 @@ class Registry:
         quorum = protocol.get("quorum") if self.edition >= 2 else None
         self.notice, self.deciding, self.publishing = None, 0, 0
         if quorum is not None:
-            self.notice = timedelta(days=quorum.get("notice_days", 14))
-            self.deciding, self.publishing = quorum["coordinators"], quorum["witnesses"]
+            self.notice = timedelta(days=whole(quorum.get("notice_days", 14)))
+            self.deciding, self.publishing = map(
+                whole, (quorum["coordinators"], quorum["witnesses"])
+            )
         terms = protocol.get("withdrawal") or {}
-        self.withdrawal_notice = timedelta(days=terms.get("notice_days", 90))
+        self.withdrawal_notice = timedelta(days=whole(terms.get("notice_days", 90)))
 
     def _find_left(self, position: int, recorded_at: str) -> None:
         """Find the parties that are none any more for an event. Some may have joined again."""
@@ -899,9 +931,12 @@ class Registry:
         need(text_digest(text) == act["digest"], "the digest is not that of the proposed text")
         _, _, base = self.versions[-1]
         need(text["id"] == base["id"], "the proposed text is of another protocol")
-        need(text["version"] == base["version"] + 1, "the proposed text amends another version")
         need(
-            text.get("edition", 1) >= base.get("edition", 1),
+            whole(text["version"]) == whole(base["version"]) + 1,
+            "the proposed text amends another version",
+        )
+        need(
+            whole(text.get("edition", 1)) >= whole(base.get("edition", 1)),
             "the proposed text goes back to earlier rules",
         )
         before, after = accessions(base), accessions(text)
@@ -1045,6 +1080,9 @@ class Registry:
         policy = Policy(text)
         deciding = min(self.deciding, len(self.parties))
         need(len(self.parties - without) >= deciding, "too few parties decide")
+        logs = {key.public for key in policy.logs}
+        shared = any(key.public in logs for key in policy.witnesses.values())
+        need(self.edition == 1 or not shared, "a witness has the key of the log")
         need(self.left.isdisjoint(policy.witnesses), "the policy has a witness of a left party")
         for party in without:
             self._check_absent(party, policy, datetime.fromisoformat(event.recorded_at))
@@ -1160,7 +1198,9 @@ class Registry:
     def _register(self, grant: dict[str, Any]) -> None:
         x = grant["key"]["x"]
         self.keys[thumbprint(x)] = grant["agency"], unbase64url(x)
-        ends = (datetime.fromisoformat(grant[name]) for name in ("valid_from", "valid_until"))
+        ends = (
+            datetime.fromisoformat(instant(grant[name])) for name in ("valid_from", "valid_until")
+        )
         self.validity[thumbprint(x)] = next(ends), next(ends)
 
     def judge_next(self, position: int, at: datetime) -> datetime:

@@ -40,6 +40,8 @@ from ledger.signing.signed_action import Mark, SignedAction
 AMENDMENT_KINDS = frozenset(
     {"amendment_proposed", "amendment_accepted", "amendment_declined", "accession_accepted"}
 )
+_ONE_FORM_EDITION = 2
+"""The edition from which on a text is proposed in the form that ``text_of`` writes."""
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -386,6 +388,8 @@ def check_proposal(
         raise Refusal(
             Ground.INVALID, "protocol", f"The protocol does not hold: {error}", "act.protocol"
         ) from error
+    if text.edition >= _ONE_FORM_EDITION:
+        _check_form(proposed, text_of(text))
     _check_text(agreement, text, earliest, known, at)
     digest = text_digest(proposed)
     for one in amendments:
@@ -396,6 +400,28 @@ def check_proposal(
                 f"This text is proposed already ({one.proposal}); accept that proposal.",
                 "act.protocol",
             )
+
+
+def _check_form(proposed: Mapping[str, Any], written: Mapping[str, Any]) -> None:
+    """Check that a proposed text is written in the one form of its content.
+
+    Otherwise two readers of the text could take it for two contents: ``"2"`` is no number for one
+    of them, and another spelling of a time is another accession. Raises ``Refusal``.
+    """
+    names = sorted({*proposed, *written})
+    told, kept = (
+        {name: text_digest({name: one[name]}) for name in names if name in one}
+        for one in (proposed, written)
+    )
+    if other := [name for name in names if told.get(name) != kept.get(name)]:
+        raise Refusal(
+            Ground.INVALID,
+            "protocol",
+            f"The protocol is not in its one form: {', '.join(other)}. Write numbers as numbers,"
+            " times in UTC with Z, and leave out what is empty; `case-ledger protocol propose`"
+            " does this.",
+            f"act.protocol.{other[0]}",
+        )
 
 
 def _check_text(

@@ -601,10 +601,10 @@ def check_known(text: Mapping[str, Any]) -> None:
     unknown = [*(text.keys() - Protocol.model_fields.keys())]
     if isinstance(actions, Mapping):
         unknown += [*(actions.keys() - CASE_ACTIONS.keys())]
-    for agency in text.get("agencies", ()):
+    for agency in _listed(text.get("agencies")):
         if isinstance(agency, Mapping):
             unknown += [*(agency.keys() - Agency.model_fields.keys())]
-    for party in text.get("parties", ()):
+    for party in _listed(text.get("parties")):
         if isinstance(party, Mapping):
             unknown += [*(party.keys() - Party.model_fields.keys())]
             if isinstance(accession := party.get("accession"), Mapping):
@@ -620,6 +620,11 @@ def check_known(text: Mapping[str, Any]) -> None:
             f"the protocol names {', '.join(sorted(map(str, unknown)))}, which this program does"
             " not have; update this program"
         )
+
+
+def _listed(value: object) -> Iterable[Any]:
+    """Return the items of a list. Anything else has none; the model refuses it."""
+    return value if isinstance(value, list | tuple) else ()
 
 
 _OF_LATER_PROGRAMS = frozenset({"enum", "extra_forbidden", "literal_error"})

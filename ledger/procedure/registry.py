@@ -958,6 +958,16 @@ def _decide_policy(
         raise Refusal(
             Ground.INVALID, "log-policy", f"The policy does not hold: {error}.", "act.policy"
         ) from error
+    logs = {key.public for key in policy.logs}
+    shared = [name for name, one in policy.witnesses.items() if one.key.public in logs]
+    if protocol.edition >= 2 and shared:
+        raise Refusal(
+            Ground.INVALID,
+            "log-policy",
+            f"The policy does not hold: the witness {shared[0]} has the key of the log. Give the"
+            " witness a key of its own.",
+            "act.policy",
+        )
     known = {key.name for agreed in registry.policies for key in agreed.policy.logs}
     if len({key.name for key in policy.logs} | known) != 1:
         raise Refusal(

@@ -4,17 +4,25 @@ Each act is put into a ledger in memory, as in ``test_accessions``.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from types import ModuleType
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from ledger.procedure.protocol import Protocol
+from ledger.log.note import SignatureType, SignerKey
+from ledger.log.policy import Policy, TrustedWitness
+from ledger.procedure.amendments import text_digest, text_of
+from ledger.procedure.protocol import Protocol, shipped_protocol
+from ledger.refusals import Refusal
 from ledger.signing import keys
-from tests.support.agencies import Agencies
+from ledger.vocabulary.registration import AmendmentProposed, LogPolicyAdopted
+from tests.support.agencies import PAST, Agencies
 from tests.support.amending import amended, proposal
 from tests.support.joining import Joining, leaving
+from tests.support.logs import signer
 from tests.support.parties import AL, ME, XK, Parties, auditor_script
 from tests.support.recorded import MemoryLedger
 
@@ -29,6 +37,15 @@ def script() -> Iterator[ModuleType]:
 @pytest.fixture(scope="module")
 def begun() -> MemoryLedger:
     ledger = MemoryLedger(Agencies())
+    ledger.begin()
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def earlier() -> MemoryLedger:
+    """A ledger that edition 1 of the rules judges."""
+    told = text_of(shipped_protocol()) | {"edition": 1}
+    ledger = MemoryLedger(Agencies(Protocol.model_validate(told)))
     ledger.begin()
     return ledger
 
@@ -90,3 +107,91 @@ def test_the_keys_of_a_party_that_waits_for_its_day_stay(parties: Parties) -> No
     text = other.text(parties.text)
     assert parties.refused(XK, proposal(text, AGAIN)) == "amendment"
     assert parties.smuggle(XK, proposal(text, AGAIN)) == ["the rules refuse it (amendment)"]
+
+
+def written(text: Protocol, **changes: Any) -> AmendmentProposed:
+    """Return the act that proposes a text with some parts written in another way."""
+    told = text_of(text) | changes
+    return proposal(text).model_copy(update={"protocol": told, "digest": text_digest(told)})
+
+
+def other_spellings(text: Protocol) -> Iterator[dict[str, Any]]:
+    """Yield parts of a text in spellings that this program reads as the same."""
+    yield {"version": str(text.version)}
+    yield {"version": float(text.version)}
+    yield {"edition": str(text.edition)}
+    yield {"withdrawal": {"notice_days": "60", "erase_within_days": 30}}
+    parties = text_of(text)["parties"]
+    accession = parties[-1]["accession"]
+    keys_told = [
+        grant | {"valid_from": grant["valid_from"].replace("Z", "+00:00")}
+        for grant in accession["keys"]
+    ]
+    yield {"parties": [*parties[:-1], parties[-1] | {"accession": accession | {"keys": keys_told}}]}
+
+
+def test_a_text_is_proposed_in_one_form_alone(parties: Parties) -> None:
+    text = Joining().text(
+        parties.text,
+    )
+    for change in other_spellings(text):
+        with pytest.raises(Refusal, match="one form") as refusal:
+            parties.act(XK, written(text, **change))
+        assert refusal.value.field == f"act.protocol.{next(iter(change))}"
+    parties.act(XK, written(text))
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_the_auditor_reads_the_spellings_of_earlier_ledgers(
+    script: ModuleType, earlier: MemoryLedger, place: int
+) -> None:
+    parties = Parties(script, earlier)
+    joining = Joining()
+    text = joining.text(parties.text)
+    told = written(text, **list(other_spellings(text))[place])
+    named = parties.act(XK, told)
+    for agency in (ME, AL):
+        accepted = parties.acceptance(named, text).model_copy(update={"digest": told.digest})
+        parties.act(agency, accepted)
+    statement = joining.statement(named, text, parties.ledger.named(), digest=told.digest)
+    parties.act(XK, statement.model_copy(update={"digest": told.digest}))
+    assert parties.now.party_codes == {"XK", "ME", "AL", "MK"}
+    # The next text spells the accession as this program writes it, which is the same accession.
+    parties.act(XK, proposal(amended(parties.text, title="Another title")))
+    parties.act(ME, leaving("ME", date(2027, 6, 1)))
+
+
+def policy_with(key: SignerKey, *, witness: bytes | None = None) -> LogPolicyAdopted:
+    """Return a vote for a policy whose witness of Montenegro has these public bytes."""
+    witnesses = {
+        code: TrustedWitness(
+            signer(f"test/witness-{code.lower()}", SignatureType.COSIGNATURE).verifier
+        )
+        for code in ("AL", "ME", "XK")
+    }
+    if witness is not None:
+        key_of = replace(witnesses["ME"].key, public=witness)
+        witnesses["ME"] = TrustedWitness(key_of)
+    policy = Policy.of(key.verifier, witnesses)
+    return LogPolicyAdopted(acted_at=PAST, policy=str(policy))
+
+
+def test_a_witness_does_not_have_the_key_of_the_log(
+    parties: Parties, script: ModuleType, earlier: MemoryLedger
+) -> None:
+    key = signer()
+    vote = policy_with(key, witness=key.verifier.public)
+    named = vote.model_copy(update={"checkpoint": parties.ledger.named(1)})
+    assert parties.refused(XK, named) == "log-policy"
+    assert parties.smuggle(XK, named) == ["the rules refuse it (log-policy)"]
+    older = Parties(script, earlier)
+    for agency in (XK, ME, AL):
+        older.act(agency, vote)
+    assert len(older.read().policies) == len(older.auditor.policies) == 1
+
+
+@pytest.mark.parametrize("change", [{"agencies": 5}, {"agencies": None}, {"parties": 3}], ids=str)
+def test_a_text_without_lists_is_refused(parties: Parties, change: dict[str, Any]) -> None:
+    act = written(amended(parties.text, title="Another title"), **change)
+    assert parties.refused(XK, act) == "protocol"
+    assert parties.smuggle(XK, act) == ["the rules refuse it (protocol)"]
