@@ -156,7 +156,7 @@ def test_a_witness_with_no_events_of_its_own_follows_an_export(log: Log, tmp_pat
 def test_the_ledger_nodes_own_witnesses_cosign_what_it_recorded_and_no_more(log: Log) -> None:
     """The key alone does not lead them astray: they compare with the events."""
     given = [log.key.verifier]
-    own = RecordedRoots(log.ledger.rows, SimpleNamespace(is_taken_over=False))
+    own = RecordedRoots(log.ledger, SimpleNamespace(is_taken_over=False), lambda: None)
     witness = Witness(log.database, "XK", log.witness_keys["XK"], lambda _: given, own)
     before = log.ledger.rows.tree().size
     assert witness.add_checkpoint(bytes(forged(log, log.key))).status == 503
