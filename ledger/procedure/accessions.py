@@ -22,6 +22,9 @@ from ledger.signing.key_possession import check_proof
 from ledger.signing.keys import check_grantable, from_public, key_id
 from ledger.vocabulary.registration import Accession, KeyGrant
 
+_OWN_WITNESS_EDITION = 2
+"""The edition of the rules from which on a witness's key is compared by its bytes."""
+
 
 def joining_parties(base: Protocol, text: Protocol) -> frozenset[str]:
     """Return the parties that ``text`` makes parties, or parties again, against ``base``."""
@@ -53,12 +56,14 @@ def check_accessions(
     left: Collection[str],
     registered: Collection[str],
     begins: datetime,
+    of_policies: Collection[tuple[str | None, bytes]] = (),
 ) -> None:
     """Check the parties that a text adds to those of ``base``.
 
     ``left`` are the parties that left. ``registered`` has the id of each key that was ever
-    registered. ``begins`` is the earliest time at which the text is in force. Raises ``Refusal``
-    with the field at fault.
+    registered. ``begins`` is the earliest time at which the text is in force. ``of_policies`` has
+    the public key of each log and witness of the recorded policies, with the witness's name. Raises
+    ``Refusal`` with the field at fault.
     """
     joining = joining_parties(base, text)
     before = {party.code: party.accession for party in base.parties}
@@ -81,7 +86,9 @@ def check_accessions(
         if party.code in joining and party.accession is not None:
             where = f"parties.{place}.accession"
             _check_keys(text, party.accession, registered, begins, where)
-            _check_public_keys(text, party.code, party.accession, where)
+            witness = _check_public_keys(text, party.code, party.accession, where)
+            if text.edition >= _OWN_WITNESS_EDITION:
+                _check_own_witness(text, party.code, witness, of_policies, where)
 
 
 def _check_keys(
@@ -110,7 +117,8 @@ def _check_keys(
             )
 
 
-def _check_public_keys(text: Protocol, code: str, accession: Accession, where: str) -> None:
+def _check_public_keys(text: Protocol, code: str, accession: Accession, where: str) -> VerifierKey:
+    """Check the keys of a party's witness and country. Return that of the witness."""
     try:
         witness = VerifierKey.parse(accession.witness)
     except NoteError as error:
@@ -126,6 +134,34 @@ def _check_public_keys(text: Protocol, code: str, accession: Accession, where: s
         raise _refused(
             f"{where}.country_key", f"The key to which others seal for {code}: {error}."
         ) from error
+    return witness
+
+
+def _check_own_witness(
+    text: Protocol,
+    code: str,
+    witness: VerifierKey,
+    of_policies: Collection[tuple[str | None, bytes]],
+    where: str,
+) -> None:
+    """Check that no other party's witness and no log has the key of a party's witness.
+
+    The key counts by its bytes: the same key under another name cosigns for two. A party that joins
+    again may keep the key that its own witness had. Raises ``Refusal``.
+    """
+    taken = {public for name, public in of_policies if name != code}
+    for one in text.parties:
+        if one.accession is not None and one.code != code:
+            try:
+                taken.add(VerifierKey.parse(one.accession.witness).public)
+            except NoteError:  # a text of edition 1 may have it
+                continue
+    if witness.public in taken:
+        raise _refused(
+            f"{where}.witness",
+            f"Another party's witness or the log has the key of {code}'s witness: let the joining"
+            " party make a new one.",
+        )
 
 
 def _refused(field: str, message: str) -> Refusal:

@@ -113,6 +113,8 @@ class KnownKeys:
     """The agencies that have a key with which they may sign now."""
     registered: Collection[str]
     """The id of each key that was ever registered."""
+    of_policies: Collection[tuple[str | None, bytes]] = ()
+    """The public key of each log and witness of the recorded policies, with the witness's name."""
 
 
 def text_of(protocol: Protocol) -> dict[str, Any]:
@@ -468,7 +470,7 @@ def check_amends(
         )
     if gone := base.party_codes - text.party_codes:
         raise _refused("parties", f"{', '.join(sorted(gone))} cannot be removed by an amendment.")
-    check_accessions(base, text, left, known.registered, begins)
+    check_accessions(base, text, left, known.registered, begins, known.of_policies)
     for agency in base.agencies:
         kept = text.agencies_by_id.get(agency.id)
         if kept is None:

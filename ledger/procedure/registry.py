@@ -726,7 +726,12 @@ def _decide_alignment(registry: Registry, protocol: Protocol, actor: Agency) -> 
 
 def _known_keys(registry: Registry, at: datetime) -> KnownKeys:
     """Return the keys that a proposed text is held against, for the next event."""
-    return KnownKeys(_with_keys(registry, at), registry.keys)
+    policies = [agreed.policy for agreed in registry.policies]
+    logs = {(None, key.public) for policy in policies for key in policy.logs}
+    witnesses = {
+        (name, one.key.public) for policy in policies for name, one in policy.witnesses.items()
+    }
+    return KnownKeys(_with_keys(registry, at), registry.keys, logs | witnesses)
 
 
 def _with_keys(registry: Registry, at: datetime) -> frozenset[str]:

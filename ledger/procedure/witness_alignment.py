@@ -6,7 +6,7 @@ it holds, since a checkpoint has a size and no time.
 """
 
 from ledger.log.note import VerifierKey
-from ledger.log.policy import Group, Policy, TrustedWitness
+from ledger.log.policy import Group, Policy, PolicyError, TrustedWitness
 from ledger.procedure.protocol import Protocol
 
 GROUP = "parties"
@@ -20,7 +20,8 @@ def aligned_policy(policy: Policy, protocol: Protocol) -> Policy | None:
     - The quorum is the number of the parties' witnesses that the protocol names. It is no smaller
       than in ``policy``, as far as there are so many.
 
-    Returns ``None`` if no witness is left.
+    Returns ``None`` if no witness is left, or if the result is no policy: two witnesses of an
+    earlier text may have one key.
     """
     kept = {n: one for n, one in policy.witnesses.items() if n not in protocol.left_parties}
     joined = {
@@ -36,4 +37,9 @@ def aligned_policy(policy: Policy, protocol: Protocol) -> Policy | None:
         return None
     threshold = min(max(protocol.publishing_parties, before.threshold), len(members))
     groups = {GROUP: Group(threshold, members)}
-    return Policy(policy.logs, {**kept, **joined}, groups, GROUP)
+    aligned = Policy(policy.logs, {**kept, **joined}, groups, GROUP)
+    try:
+        Policy.parse(str(aligned))
+    except PolicyError:
+        return None
+    return aligned

@@ -48,6 +48,17 @@ class DivergedError(RuntimeError):
     """The log contradicts itself, and nothing more is copied until a person has looked."""
 
 
+class _UnsignedNewerError(NewerEventError):
+    """An event needs a later program, and no key that counts here signed the note over it.
+
+    The parties may have changed the log's key after that event, or anyone wrote the note.
+    """
+
+    def __init__(self, position: int, why: SourceError) -> None:
+        super().__init__(position)
+        self.why = why
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Two notes that the log signed and that cannot both be true."""
@@ -258,7 +269,8 @@ class Mirror:
         """Copy the events of a note, or those before the first one that needs a later program.
 
         Every copy ends at a size that the log signed. So the source is asked for a note of the
-        events before that one. Raises as :meth:`step` does.
+        events before that one. Raises as :meth:`step` does. This copy stops at a later event only
+        if the log signed it: any source can make up such an event.
         """
         size = frontier.size
         if self._stopped is not None and self._stopped[0] == size:
@@ -273,6 +285,12 @@ class Mirror:
                 if size < checkpoint.size < newer.position:
                     self._copy(source, frontier, note, checkpoint)
                     return
+            if isinstance(newer, _UnsignedNewerError):
+                raise type(newer.why)(
+                    f"{newer.why}; the event at position {newer.position} under it needs a later"
+                    " program: if the parties changed the log's key after that event, update this"
+                    " program"
+                ) from None
             self._stopped = (size, newer.position)
             raise
 
@@ -302,9 +320,9 @@ class Mirror:
         policy = policy_in_force(replay.registry, checkpoint.size, self._trusted)
         try:
             check_signed(note, policy)
-        except SourceError:
-            if replay.newer is not None:  # the log's key may have changed since that event
-                raise NewerEventError(replay.newer) from None
+        except SourceError as error:
+            if replay.newer is not None:
+                raise _UnsignedNewerError(replay.newer, error) from None
             raise
         extended, _ = frontier.extend([row.leaf_hash for row in rows])
         if extended.root() != checkpoint.root:

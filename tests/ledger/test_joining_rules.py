@@ -12,10 +12,11 @@ from uuid import UUID
 
 import pytest
 
-from ledger.log.note import SignatureType, SignerKey
+from ledger.log.note import SignatureType, SignerKey, VerifierKey
 from ledger.log.policy import Policy, TrustedWitness
 from ledger.procedure.amendments import text_digest, text_of
 from ledger.procedure.protocol import Protocol, shipped_protocol
+from ledger.procedure.witness_alignment import aligned_policy
 from ledger.refusals import Refusal
 from ledger.signing import keys
 from ledger.vocabulary.registration import AmendmentProposed, LogPolicyAdopted
@@ -195,3 +196,47 @@ def test_a_text_without_lists_is_refused(parties: Parties, change: dict[str, Any
     act = written(amended(parties.text, title="Another title"), **change)
     assert parties.refused(XK, act) == "protocol"
     assert parties.smuggle(XK, act) == ["the rules refuse it (protocol)"]
+
+
+def test_a_joining_party_names_a_witness_key_of_its_own(parties: Parties) -> None:
+    key = signer()
+    vote = policy_with(key)
+    for agency in (XK, ME, AL):
+        parties.act(agency, vote.model_copy(update={"checkpoint": parties.ledger.named(1)}))
+    policy = parties.read().policies[-1].policy
+    joining = Joining()
+    for taken in (policy.witnesses["ME"].key.public, key.verifier.public):
+        copied = VerifierKey("test/witness-mk", SignatureType.COSIGNATURE, taken)
+        text = joining.text(parties.text, witness=str(copied))
+        with pytest.raises(Refusal, match="make a new one") as refusal:
+            parties.act(XK, proposal(text))
+        assert refusal.value.field == "act.protocol.parties.3.accession.witness"
+        # A text that has it all the same leaves the policy as it is.
+        now = text if taken == policy.witnesses["ME"].key.public else parties.text
+        aligned = aligned_policy(policy, now)
+        assert aligned is None or Policy.parse(str(aligned))
+    parties.act(XK, proposal(joining.text(parties.text)))
+
+
+def test_two_joining_parties_have_two_witness_keys(parties: Parties) -> None:
+    one, two = Joining(), Joining("RS", "rs")
+    both = two.text(
+        one.text(parties.text),
+        witness=str(
+            VerifierKey("test/witness-rs", SignatureType.COSIGNATURE, one.witness.verifier.public)
+        ),
+    )
+    text = Protocol.model_validate(text_of(both) | {"version": parties.text.version + 1})
+    with pytest.raises(Refusal, match="make a new one"):
+        parties.act(XK, proposal(text))
+
+
+def test_a_party_that_joins_again_keeps_its_own_witness(parties: Parties) -> None:
+    vote = policy_with(signer())
+    for agency in (XK, ME, AL):
+        parties.act(agency, vote.model_copy(update={"checkpoint": parties.ledger.named(1)}))
+    own = parties.read().policies[-1].policy.witnesses["AL"].key
+    parties.act(AL, leaving("AL", LEFT))
+    parties.ledger.now = at(LEFT)
+    again = Joining("AL", "al", held={"al-node": keys.generate(), AL: keys.generate()})
+    parties.act(XK, proposal(again.text(parties.text, witness=str(own))))
