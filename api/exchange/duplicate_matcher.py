@@ -6,6 +6,7 @@ token in common, their evidence is compared and weighed. What is found is kept i
 step may be repeated: what is still to be done is in the vault's tables.
 """
 
+import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -32,7 +33,11 @@ from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.daily_quotas import Quota, QuotaUsedUpError
 from ledger.vault.deposits import KeyMissingError
-from ledger.vault.duplicates.candidates import AnsweredEvidence, AskedEvidence
+from ledger.vault.duplicates.candidates import (
+    AnsweredEvidence,
+    AskedEvidence,
+    question_digest,
+)
 from ledger.vault.duplicates.identity_forms import (
     BLOCKING_FORMS,
     EVIDENCE_FORMS,
@@ -45,9 +50,9 @@ from ledger.vault.duplicates.masks import (
     Mask,
     Masks,
     check_points,
+    check_proof,
     own_token,
     point,
-    random_point,
     token,
 )
 from ledger.vault.duplicates.matches import Candidate, Match
@@ -61,7 +66,7 @@ from ledger.vault.duplicates.messages import (
     Message,
     TokensWithdrawn,
 )
-from ledger.vault.duplicates.own_tokens import OwnCase, Sendable
+from ledger.vault.duplicates.own_tokens import OwnCase
 from ledger.vault.duplicates.received_tokens import ReceivedPoints, TooManyReceivedError
 from ledger.vault.duplicates.weighing import Weighed, name_bits, strength, threshold, weigh
 from ledger.vault.held_fields import Held
@@ -79,6 +84,7 @@ _EVERY_SECONDS = 1.0
 _BETWEEN_BATCHES_SECONDS = 0.25
 """A look asks many questions: what comes meanwhile is answered by one."""
 _AT_LEAST_EVERY_SECONDS = 3.0
+_AFTER_QUOTA_SECONDS = 3_600.0
 _BACKOFF = Backoff(0.2, 2.0)
 WORK = "match"
 _COMPARED = (
@@ -117,6 +123,8 @@ class DuplicateMatcher(PeriodicWorker):
         self._looked = time.monotonic(), 0
         """When the last look ended, by ``time.monotonic()``, and the ledger's head before it."""
         self._addressed: dict[tuple[str, str], str] = {}
+        self._weighs_again_at: dict[tuple[str, str], float] = {}
+        """After a day's quota was used up, by ``time.monotonic()``, by own and other country."""
         self._unread: set[UUID] = set()
         """Cases whose disclosures do not open here; each is logged, and tried, once."""
         super().__init__("match", self._look_if_due, every=_EVERY_SECONDS, backoff=_BACKOFF)
@@ -162,22 +170,23 @@ class DuplicateMatcher(PeriodicWorker):
                     for other in registry.country_keys
                     if other != vault.party and other in protocol.party_codes
                 ]
-                masks = {
-                    other: self._masks[vault.party].mask(registry.protocol_id, other)
-                    for other in others
-                }
-                for other in others:
+                masks = self._masks_for(vault, others, registry.protocol_id)
+                for other in masks:
                     self._address(vault, other, registry.country_keys[other].id)
-                if not vault.closed_groups(node.role, Operation.MATCH, (FieldGroup.IDENTITY,)):
+                may_read = not vault.closed_groups(
+                    node.role, Operation.MATCH, (FieldGroup.IDENTITY,)
+                )
+                if may_read:
                     moved |= self._index(vault, node, masks)
                     moved |= self._compare_own(vault, node)
-                    for other, mask in masks.items():
-                        with suppress(QuotaError):  # that country has to fetch first
-                            moved |= self._compare(vault, node, other, mask, registry)
                 for other, mask in masks.items():
-                    with suppress(QuotaError):
+                    if not vault.duplicates.has_work(other, mask.id):
+                        continue
+                    with suppress(QuotaError):  # that country has to fetch first
                         moved |= self._answer(vault, other, mask, registry)
                         moved |= self._tell(vault, other, mask, registry)
+                        if may_read:
+                            moved |= self._compare(vault, node, other, mask, registry)
         return moved
 
     def _follow(self, vault: Vault, protocol: Protocol) -> bool:
@@ -192,7 +201,7 @@ class DuplicateMatcher(PeriodicWorker):
         for case in self._ledger.cases({*changed, *stated}).values():
             if (opener := opened_by(case, protocol)) == vault.party:
                 self._unread.discard(case.id)
-                vault.duplicates.add_case(case.id, protocol.party_codes)
+                vault.duplicates.add_case(case.id, self._references(vault, case.id, protocol))
                 vault.duplicates.joined(case.id, case.state.parties)
                 if case.id in stated:
                     vault.duplicates.stated_anew(case.id)
@@ -201,6 +210,16 @@ class DuplicateMatcher(PeriodicWorker):
         vault.duplicates.note_opened(foreign)
         vault.advance(WORK, upto)
         return True
+
+    def _masks_for(self, vault: Vault, others: Iterable[str], protocol: str) -> Mapping[str, Mask]:
+        """Return the masks for other countries, without those that do not open."""
+        masks: dict[str, Mask] = {}
+        for other in others:
+            try:
+                masks[other] = self._masks[vault.party].mask(protocol, other)
+            except SealError as error:
+                _log.error("a mask does not open", other=other, error=type(error).__name__)
+        return masks
 
     def _address(self, vault: Vault, other: str, key: str) -> None:
         """Note the country key to which parcels are sealed; after a change all is sent again."""
@@ -228,17 +247,25 @@ class DuplicateMatcher(PeriodicWorker):
         known = self._read(vault, node, case_id)
         if known is None:
             return
-        forms = blocking_forms(known)
         for one in cases:
             if one.other == vault.party:
                 key, secret = self._own_key(vault)
-                tokens = {own_token(secret, form): kind_of(form) for form in forms}
+                tokens = {own_token(secret, form): kind_of(form) for form in blocking_forms(known)}
                 vault.duplicates.put_own_tokens(one, key, tokens)
                 found = vault.duplicates.own_candidates(one.reference)
                 vault.duplicates.add_candidates(found)
             else:
                 mask = masks[one.other]
-                vault.duplicates.put_points(one, mask.id, *masked_points(mask, forms))
+                points, kinds = masked_points(mask, one.reference, known)
+                vault.duplicates.put_points(one, mask.id, points, kinds)
+
+    def _references(self, vault: Vault, case_id: UUID, protocol: Protocol) -> Mapping[str, UUID]:
+        """Return how each country knows an own case, the same again after a restored backup."""
+        secret = self._masks[vault.party].secret(vault.party)
+        return {
+            other: UUID(bytes=own_token(secret, f"reference|{other}|{case_id}"), version=4)
+            for other in protocol.party_codes
+        }
 
     def _own_key(self, vault: Vault) -> tuple[str, bytes]:
         """Return the name and the secret of the tokens that compare the country's own cases."""
@@ -276,13 +303,15 @@ class DuplicateMatcher(PeriodicWorker):
     def _compare_own(self, vault: Vault, node: Agency) -> bool:
         """Weigh pairs of the country's own cases that have a token in common."""
         kept, party = vault.duplicates, vault.party
-        candidates = kept.to_compare(party, _AT_ONCE)
+        candidates = kept.to_compare(party, _AT_ONCE, self._unread)
         for candidate in candidates:
             references = (candidate.reference, candidate.other_reference)
             cases = [kept.case_of(party, reference) for reference in references]
             known = [self._read(vault, node, case) for case in cases if case is not None]
-            mine, theirs = known if len(known) == 2 else (None, None)
-            if mine is not None and theirs is not None:
+            if len(known) == 2:
+                mine, theirs = known
+                if mine is None or theirs is None:
+                    continue  # it is compared once both open here
                 forms = evidence(mine)
                 others = {(form.kind, form.text) for form in evidence(theirs)}
                 agreed = [form for form in forms if (form.kind, form.text) in others]
@@ -308,12 +337,16 @@ class DuplicateMatcher(PeriodicWorker):
         for stale in kept.to_double(other, mask.id, _AT_ONCE):
             renewed = replace(stale, doubled_with=mask.id)
             kept.double(other, renewed, [token(one) for one in mask.apply(stale.points)])
+            self._look_closer(vault, other, received=stale.reference)
             moved = True
         for received in kept.to_answer(other, mask.id, _AT_ONCE):
+            multiples = mask.apply(received.points)
             doubled = DoubledCase(
                 reference=received.reference,
                 mask=received.mask,
-                doubled=texts(mask.apply(received.blinded)),
+                by=mask.id,
+                doubled=texts(multiples),
+                proof=mask.prove(received.points, multiples).hex(),
             )
             self._send(vault, other, registry, doubled, received.reference)
             kept.answered(other, received)
@@ -325,15 +358,19 @@ class DuplicateMatcher(PeriodicWorker):
     ) -> bool:
         candidate = asked.candidate
         case_id = vault.duplicates.case_of(candidate.other, candidate.reference)
-        known = None if case_id is None else self._read(vault, node, case_id)
-        if known is not None:
+        if case_id is not None:
+            known = self._read(vault, node, case_id)
+            if known is None:
+                return False  # it is answered once the case opens here
+            own = masked_evidence(mask, vault.party, candidate, evidence(known))
             answer = DoubledEvidence(
                 sender_reference=candidate.reference,
                 receiver_reference=candidate.other_reference,
-                doubled=texts(mask.apply(asked.points)),
-                own=texts(sorted(masked_evidence(mask, candidate, evidence(known)).values())),
+                question=question_digest(asked.points),
+                doubled=texts(mask.of_pair(pair_text(vault.party, candidate)).apply(asked.points)),
+                own=texts(sorted(own.values())),
             )
-            self._send(vault, candidate.other, registry, answer, candidate.reference)
+            self._send(vault, candidate.other, registry, answer, candidate.pair)
         vault.duplicates.answered_evidence(asked)
         return True
 
@@ -342,43 +379,57 @@ class DuplicateMatcher(PeriodicWorker):
     ) -> bool:
         """Ask ``other`` for the evidence of candidates, answer it, and weigh what it answered."""
         kept, moved = vault.duplicates, False
-        for asked in kept.to_answer_evidence(other, _AT_ONCE):
+        place = (vault.party, other)
+        if place in self._delivery.full:  # no person is read for a parcel that cannot go
+            return False
+        for asked in kept.to_answer_evidence(other, _AT_ONCE, self._unread):
             moved |= self._answer_evidence(vault, node, asked, mask, registry)
-        for candidate in kept.to_compare(other, _AT_ONCE):
+        for candidate in kept.to_compare(other, _AT_ONCE, self._unread):
             case_id = kept.case_of(other, candidate.reference)
-            known = None if case_id is None else self._read(vault, node, case_id)
-            if known is None:
+            if case_id is None:
                 kept.compared(candidate)
                 continue
-            points = sorted(masked_evidence(mask, candidate, evidence(known)).values())
+            known = self._read(vault, node, case_id)
+            if known is None:
+                continue
+            own = masked_evidence(mask, vault.party, candidate, evidence(known))
+            points = sorted(own.values())
             question = MaskedEvidence(
                 sender_reference=candidate.reference,
                 receiver_reference=candidate.other_reference,
                 points=texts(points),
             )
-            self._send(vault, other, registry, question, candidate.reference)
+            self._send(vault, other, registry, question, candidate.pair)
             kept.asked(candidate, points)
             moved = True
-        for answered in kept.to_weigh(other, _AT_ONCE):
-            with suppress(QuotaUsedUpError):  # it is weighed on another day
+        if time.monotonic() < self._weighs_again_at.get(place, 0.0):
+            return moved
+        for answered in kept.to_weigh(other, _AT_ONCE, self._unread):
+            try:
                 self._weigh(vault, node, answered, mask)
-                moved = True
+            except QuotaUsedUpError:  # each attempt would read the person again
+                self._weighs_again_at[place] = time.monotonic() + _AFTER_QUOTA_SECONDS
+                break
+            moved = True
         return moved
 
     def _weigh(self, vault: Vault, node: Agency, answered: AnsweredEvidence, mask: Mask) -> None:
         kept, candidate = vault.duplicates, answered.candidate
         case_id = kept.case_of(candidate.other, candidate.reference)
-        known = None if case_id is None else self._read(vault, node, case_id)
-        if known is None:
+        if case_id is None:
             kept.compared(candidate)
             return
+        known = self._read(vault, node, case_id)
+        if known is None:
+            return
         forms = evidence(known)
-        own = masked_evidence(mask, candidate, forms)
-        if not {own[form] for form in forms} <= set(answered.points):
+        own = masked_evidence(mask, vault.party, candidate, forms)
+        if sorted(own.values()) != list(answered.points):
             kept.compare_again(candidate)
             return
         doubled = dict(zip(answered.points, answered.doubled, strict=True))
-        theirs = set(mask.apply(answered.theirs))
+        of_pair = mask.of_pair(pair_text(vault.party, candidate))
+        theirs = set(of_pair.apply(answered.theirs))
         agreed = [form for form in forms if doubled[own[form]] in theirs]
         self._keep_weighed(vault, candidate, forms, agreed)
         kept.compared(candidate)
@@ -391,15 +442,12 @@ class DuplicateMatcher(PeriodicWorker):
             self._send(vault, other, registry, withdrawn, reference)
             kept.withdrew(other, reference)
             moved = True
-        for due in kept.to_send(other, _AT_ONCE):
-            if mask.id != due.computed_with:
-                continue
+        for due in kept.to_send(other, mask.id, _AT_ONCE):
             message = MaskedCase(
                 reference=due.reference,
                 case_id=due.case_id,
                 mask=due.computed_with,
                 points=texts(due.points),
-                blinded=texts(blinded_points(mask, due)),
             )
             self._send(vault, other, registry, message, due.reference)
             kept.sent(other, due)
@@ -467,8 +515,9 @@ class DuplicateMatcher(PeriodicWorker):
         except TooManyReceivedError as error:
             raise ParcelError("too-many-cases", "its sender names too many cases") from error
         except QuotaUsedUpError:
-            is_case = isinstance(content, MaskedCase)
-            quota = Quota.CHANGED_CASES if is_case else Quota.DUPLICATES
+            quota = {MaskedCase: Quota.CHANGED_CASES, MaskedEvidence: Quota.ASKED_ANEW}.get(
+                type(content), Quota.DUPLICATES
+            )
             vault.quotas.refused(parcel.sender, quota)
             raise
         self.look()
@@ -487,21 +536,24 @@ class DuplicateMatcher(PeriodicWorker):
             case TokensWithdrawn():
                 kept.take_withdrawal(sender, message.reference)
             case MaskedEvidence():
+                if sender > vault.party:
+                    raise ParcelError("not-the-askers", "the other country of the pair asks")
                 candidate = Candidate(sender, message.receiver_reference, message.sender_reference)
-                if not kept.take_question(AskedEvidence(candidate, points_of(message.points))):
-                    raise ParcelError("too-many-questions", "its sender asks too much at once")
+                kept.take_question(AskedEvidence(candidate, points_of(message.points)))
             case DoubledEvidence():
+                if sender < vault.party:
+                    raise ParcelError("not-asked", "the other country of the pair is asked")
                 candidate = Candidate(sender, message.receiver_reference, message.sender_reference)
-                kept.take_answer(candidate, points_of(message.doubled), points_of(message.own))
+                doubled, own = points_of(message.doubled), points_of(message.own)
+                kept.take_answer(candidate, message.question, doubled, own)
             case DuplicateFound():
                 ours, theirs = message.receiver_reference, message.sender_reference
                 agrees = tuple(dict.fromkeys(message.agrees))
                 match = Match(sender, ours, theirs, agrees, message.strength)
-                kept.found(match, message.found_at, told=True)
+                kept.found(match, min(message.found_at, clock.now()), told=True)
             case DuplicateAssessed():
-                kept.take_assessment(
-                    sender, message.duplicate, message.finding, message.assessed_at
-                )
+                assessed_at = min(message.assessed_at, clock.now())
+                kept.take_assessment(sender, message.duplicate, message.finding, assessed_at)
 
     def _take_points(
         self, vault: Vault, sender: str, message: MaskedCase, registry: Registry
@@ -511,14 +563,15 @@ class DuplicateMatcher(PeriodicWorker):
             if case is None:
                 raise NotHereYetError(cases=[message.case_id])
             protocol = registry.protocol_today(clock.now())
-            if opened_by(case, protocol) != sender or vault.party not in case.state.parties:
+            if opened_by(case, protocol) != sender:
                 raise ParcelError("not-the-senders", "the case is not the sender's to name")
+            if vault.party not in case.state.parties:  # or this copy has not come so far
+                message = message.model_copy(update={"case_id": None})
         mask = self._masks[vault.party].mask(registry.protocol_id, sender)
         received = ReceivedPoints(
             reference=message.reference,
             case_id=message.case_id,
             points=points_of(message.points),
-            blinded=points_of(message.blinded),
             mask=message.mask,
             doubled_with=mask.id,
         )
@@ -533,12 +586,18 @@ class DuplicateMatcher(PeriodicWorker):
         sent = vault.duplicates.points(sender, message.reference)
         if sent is None or not mask.id == message.mask == sent.computed_with:
             return  # other points were sent since
-        answers = points_of(message.doubled)
-        known = [i for i, kind in enumerate(sent.kinds) if kind is not None]
-        unblinded = mask.unblind(
-            sent.reference.bytes, [sent.points[i] for i in known], [answers[i] for i in known]
-        )
-        tokens = {token(one): sent.kinds[i] or "" for i, one in zip(known, unblinded, strict=True)}
+        if message.by == mask.id:
+            raise ParcelError("own-mask", "it names the receiver's mask as the sender's")
+        multiples, by = points_of(message.doubled), points_of([message.by])[0]
+        try:
+            check_proof(by, sent.points, multiples, bytes.fromhex(message.proof))
+        except ValueError as error:
+            raise ParcelError("proof-fails", str(error)) from error
+        tokens = {
+            token(one): kind
+            for one, kind in zip(multiples, sent.kinds, strict=True)
+            if kind is not None
+        }
         vault.duplicates.take_tokens_of(sender, message.reference, message.mask, tokens)
         self._look_closer(vault, sender, own=message.reference)
 
@@ -575,43 +634,54 @@ def kind_of(form: str) -> str:
     return form.partition("|")[0]
 
 
-def masked_points(mask: Mask, forms: Sequence[str]) -> tuple[Sequence[bytes], Sequence[str | None]]:
+def masked_points(
+    mask: Mask, reference: UUID, known: ComparedIdentity
+) -> tuple[Sequence[bytes], Sequence[str | None]]:
     """Return the points of a case under a mask in random order, with the kind of each.
 
-    Random points fill up to ``BLOCKING_FORMS``; their kind is ``None``.
+    Points of no form fill up to ``BLOCKING_FORMS``; their kind is ``None``. They are the same as
+    long as nothing that is compared changes, so that a repetition does not tell them apart.
     """
-    kinds: list[str | None] = [kind_of(form) for form in forms]
-    points = mask.apply(point(form) for form in forms)
+    forms = blocking_forms(known)
+    about = reference.bytes + identity_digest(evidence(known))
     missing = BLOCKING_FORMS - len(forms)
-    points += [random_point() for _ in range(missing)]
-    placed = sorted(zip(points, [*kinds, *[None] * missing], strict=True), key=lambda one: one[0])
+    points = mask.apply(point(form) for form in forms)
+    points += [mask.filler(about, number) for number in range(missing)]
+    kinds: list[str | None] = [*map(kind_of, forms), *[None] * missing]
+    placed = sorted(zip(points, kinds, strict=True), key=lambda one: one[0])
     return [one for one, _ in placed], [kind for _, kind in placed]
 
 
-def blinded_points(mask: Mask, sent: Sendable) -> Sequence[bytes]:
-    """Return the points of a case blinded, random ones in place of those that only fill up."""
-    return [
-        random_point() if kind is None else mask.blind(sent.reference.bytes, [one])[0]
-        for one, kind in zip(sent.points, sent.kinds, strict=True)
-    ]
+def identity_digest(forms: Iterable[Form]) -> bytes:
+    """Return a digest of all that is compared of a person."""
+    return hashlib.sha256("\n".join(f"{one.kind}|{one.text}" for one in forms).encode()).digest()
+
+
+def pair_text(party: str, candidate: Candidate) -> str:
+    """Return the name of a pair of cases, the same in both countries and of no other pair."""
+    cases = ((party, candidate.reference), (candidate.other, candidate.other_reference))
+    return "|".join(f"{country}|{reference}" for country, reference in sorted(cases))
 
 
 def masked_evidence(
-    mask: Mask, candidate: Candidate, forms: Sequence[Form]
+    mask: Mask, party: str, candidate: Candidate, forms: Sequence[Form]
 ) -> Mapping[Form | int, bytes]:
-    """Return the evidence of one pair under a mask, by its form, filled up by random points.
+    """Return the evidence of one pair under the pair's mask, by its form, filled up by points.
 
     The points of another pair are others, so that evidence is compared within its pair alone.
     """
-    first, second = sorted((candidate.reference, candidate.other_reference))
+    text = pair_text(party, candidate)
+    of_pair = mask.of_pair(text)
     points: dict[Form | int, bytes] = dict(
         zip(
             forms,
-            mask.apply(point(f"{first}|{second}|{one.kind}|{one.text}") for one in forms),
+            of_pair.apply(point(f"{text}|{one.kind}|{one.text}") for one in forms),
             strict=True,
         )
     )
-    points.update((number, random_point()) for number in range(EVIDENCE_FORMS - len(points)))
+    about = identity_digest(forms)
+    missing = range(EVIDENCE_FORMS - len(points))
+    points.update((number, of_pair.filler(about, number)) for number in missing)
     return points
 
 

@@ -197,6 +197,12 @@ _OVER = {
         f"than {MAX_A_DAY[Quota.CHANGED_CASES]} within a day: the rest waits for the next day; ask "
         "that country's operator, for each of them lets its node test a guess",
     ),
+    Quota.ASKED_ANEW: (
+        "too-many-changed-cases",
+        "another country's node asks for the evidence of the same pairs of cases again and again: "
+        "the rest waits for the next day; ask that country's operator, for each question lets its "
+        "node test guesses",
+    ),
     Quota.GIVEN: (
         "asked-too-often",
         "another country's node asks for the same fields again and again: it gets them once the "

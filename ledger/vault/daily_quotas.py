@@ -24,11 +24,18 @@ class Quota(StrEnum):
     """Possible duplicates with cases of the other country."""
     CHANGED_CASES = "changed_cases"
     """Cases of the other country whose points it sends anew: each lets it test another guess."""
+    ASKED_ANEW = "asked_anew"
+    """Questions on pairs of cases of which evidence was asked before: each tests other guesses."""
     GIVEN = "given"
     """Actions whose fields are given to the other country once more, because it asked."""
 
 
-MAX_A_DAY = {Quota.DUPLICATES: 500, Quota.CHANGED_CASES: 500, Quota.GIVEN: 100_000}
+MAX_A_DAY = {
+    Quota.DUPLICATES: 500,
+    Quota.CHANGED_CASES: 500,
+    Quota.ASKED_ANEW: 200,
+    Quota.GIVEN: 100_000,
+}
 _USE = """
 INSERT INTO {quotas} AS q (other, what, used) VALUES (%(other)s, %(what)s, %(count)s)
 ON CONFLICT (other, what) DO UPDATE SET

@@ -1,7 +1,7 @@
 """One child whose case was opened twice: the coordinators are told, and nobody else."""
 
 from collections.abc import Iterable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
 import psycopg
@@ -15,6 +15,7 @@ from api.exchange.duplicate_matcher import texts
 from api.keys.country_keys import country_keys, pair_masks
 from ledger.application import Ledger
 from ledger.vault import sealed_parcels
+from ledger.vault.daily_quotas import MAX_A_DAY, Quota
 from ledger.vault.duplicates import received_tokens
 from ledger.vault.duplicates.identity_forms import (
     BLOCKING_FORMS,
@@ -22,8 +23,9 @@ from ledger.vault.duplicates.identity_forms import (
     ComparedIdentity,
     blocking_forms,
 )
-from ledger.vault.duplicates.masks import TOKEN_BYTES, Mask, point, random_point, token
+from ledger.vault.duplicates.masks import TOKEN_BYTES, Mask, point, token
 from ledger.vault.duplicates.messages import (
+    DoubledCase,
     DuplicateFound,
     MaskedCase,
     MaskedEvidence,
@@ -158,13 +160,9 @@ class World:
 
 def masked_case(reference: UUID | None = None, case_id: UUID | None = None) -> MaskedCase:
     """Points of nobody."""
-    points = [texts(random_point() for _ in range(BLOCKING_FORMS)) for _ in range(2)]
+    points = texts(point(str(uuid4())) for _ in range(BLOCKING_FORMS))
     return MaskedCase(
-        reference=reference or uuid4(),
-        case_id=case_id,
-        mask="00" * 16,
-        points=points[0],
-        blinded=points[1],
+        reference=reference or uuid4(), case_id=case_id, mask="00" * 32, points=points
     )
 
 
@@ -296,17 +294,25 @@ def test_a_country_tests_no_guess_without_the_other_countrys_mask(world: World) 
     assert len(world.guessed([mine, theirs], guess) & held) == 3  # with both it would be easy
 
 
-def test_a_country_asks_about_no_more_persons_than_it_opened_cases(world: World) -> None:
+def test_a_country_asks_about_few_more_persons_than_it_opened_cases(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each case that it names lets it test a guess: the bound is on the ledger."""
+    monkeypatch.setitem(MAX_A_DAY, Quota.CHANGED_CASES, 1)
     world.opens("ME", "Zqmira", "Zqperović")
     world.settled()
     for _ in range(MORE_THAN_OPENED):
         world.say("ME", "XK", masked_case())
+    world.say("ME", "XK", masked_case(known := uuid4()))  # of the day's quota
     over = world.put("ME", "XK", masked_case())
-    waiting = "SELECT FROM vault_xk.daily_quotas WHERE what = 'changed_cases' AND other = 'ME'"
+    waiting = "SELECT FROM vault_xk.daily_quotas WHERE refused_at IS NOT NULL AND other = 'ME'"
     until(lambda: world.rows(waiting))
     named = "SELECT count(*) FROM vault_xk.match_received WHERE other = 'ME'"
-    assert world.rows(named) == [(MORE_THAN_OPENED + 1,)]
+    assert world.rows(named) == [(MORE_THAN_OPENED + 2,)]
+    changed = world.put("ME", "XK", masked_case(known))  # other guesses under a known name
+    world.opens("AL", "Zqbesa", "Zqhoxha")
+    until(lambda: len(world.sent("XK", "AL")) == BLOCKING_FORMS)  # it went on meanwhile
+    assert world.rows("SELECT FROM mailbox.parcels WHERE id = %s AND outcome IS NULL", changed.id)
     assert world.rows("SELECT FROM mailbox.parcels WHERE id = %s AND outcome IS NULL", over.id)
     world.say("AL", "XK", masked_case())  # another country has its own bound
 
@@ -318,19 +324,73 @@ def test_evidence_is_given_for_pairs_alone_that_have_a_token_in_common(world: Wo
     world.settled()
     (ours,) = world.rows("SELECT reference FROM vault_xk.match_cases WHERE other = 'ME'")[0]
     (theirs,) = world.rows("SELECT reference FROM vault_me.match_cases WHERE other = 'XK'")[0]
-    points = texts(random_point() for _ in range(EVIDENCE_FORMS))
+    points = texts(point(str(uuid4())) for _ in range(EVIDENCE_FORMS))
     for reference in (theirs, uuid4()):
         question = MaskedEvidence(
             sender_reference=reference, receiver_reference=ours, points=points
         )
         world.say("ME", "XK", question)
+    asked = "SELECT answer_due FROM vault_{}.match_asked"
+    assert world.rows(asked.format("xk")) == [(True,)]  # it waits for a token in common
+    (at_me,) = world.rows("SELECT reference FROM vault_me.match_cases WHERE other = 'XK'")[0]
+    backwards = MaskedEvidence(sender_reference=ours, receiver_reference=at_me, points=points)
+    world.say("XK", "ME", backwards)  # Montenegro is the one that asks
+    assert world.rows(asked.format("me")) == []
     world.opens("AL", "Zqbesa", "Zqhoxha")
     until(lambda: len(world.sent("XK", "AL")) == BLOCKING_FORMS)  # the matcher went on meanwhile
-    asked = "SELECT answer_due FROM vault_xk.match_asked WHERE other = 'ME'"
-    assert world.rows(asked) == [(True,), (True,)]
+    assert world.rows(asked.format("xk")) == [(True,)]
     for case, country in ((child, "xk"), (other, "me")):
         with world.server.client(f"{country}-nac") as coordinator:
             assert len(coordinator.readings(case.id).readings) == 1
+
+
+def test_points_handed_back_do_not_make_two_cases_look_alike(world: World) -> None:
+    """A country cannot make a candidate of a person whom it does not know."""
+    world.opens("XK", *SPELLINGS["XK"])
+    world.opens("ME", "Zqmira", "Zqperović")
+    world.settled()
+    taken, ours = world.rows(
+        "SELECT points, reference FROM vault_me.match_received WHERE other = 'XK'"
+    )[0]
+    held = "SELECT count(*) FROM vault_xk.match_tokens WHERE other = 'ME'"
+    (before,) = world.rows(held)
+    mask = world.mask("ME", "XK")
+    moved = mask.apply(map(bytes, taken))
+    reflected = MaskedCase(reference=uuid4(), mask=mask.id, points=texts(moved))
+    world.say("ME", "XK", reflected)
+    answers = world.mask("XK", "ME").apply(moved)  # as Kosovo's node answers
+    forged = DoubledCase(
+        reference=ours,
+        mask=world.mask("XK", "ME").id,
+        by=mask.id,
+        doubled=texts(answers),
+        proof=mask.prove(moved, answers).hex(),
+    )
+    world.say("ME", "XK", forged)
+    refused = world.rows("SELECT reason FROM vault_xk.parcels_refused WHERE sender = 'ME'")
+    assert refused == [("proof-fails",)]
+    assert world.rows(held) == [before]
+    assert world.rows("SELECT FROM vault_xk.match_asked") == []
+    common = world.rows(
+        "SELECT FROM vault_xk.match_tokens o JOIN vault_xk.match_received_tokens r"
+        " ON r.other = o.other AND r.token = o.token"
+    )
+    assert common == []
+
+
+def test_a_country_does_not_put_its_claims_before_all_others(world: World) -> None:
+    world.opens("XK", *SPELLINGS["XK"])
+    world.settled()
+    (ours,) = world.rows("SELECT reference FROM vault_xk.match_cases WHERE other = 'ME'")[0]
+    claim = DuplicateFound(
+        sender_reference=uuid4(),
+        receiver_reference=ours,
+        agrees=(MatchKind.NAMES,),
+        strength=90,
+        found_at=datetime(9999, 1, 1, tzinfo=UTC),
+    )
+    world.say("ME", "XK", claim)
+    assert world.told("XK")[0].found_at <= datetime.now(UTC)
 
 
 def test_one_child_twice_in_one_country_is_told_to_its_coordinator(world: World) -> None:

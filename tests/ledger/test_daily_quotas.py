@@ -31,7 +31,7 @@ def vault(database: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> It
 def reference(database: str, vault: Vault, other: str) -> UUID:
     """Return by which reference another country has a case of this one."""
     case_id = uuid4()
-    vault.duplicates.add_case(case_id, [other])
+    vault.duplicates.add_case(case_id, {other: uuid4()})
     with psycopg.connect(database) as connection:
         row = connection.execute(
             "SELECT reference FROM vault_xk.match_cases WHERE case_id = %s", (case_id,)

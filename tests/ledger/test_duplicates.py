@@ -1,22 +1,24 @@
 """Comparing persons: which records are found, which are missed, and what a mask gives away."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.exchange.duplicate_matcher import (
-    blinded_points,
     estimated_year,
     masked_evidence,
     masked_points,
+    pair_text,
 )
 from ledger.procedure.case import Case
 from ledger.procedure.protocol import shipped_protocol
@@ -29,10 +31,9 @@ from ledger.vault.duplicates.identity_forms import (
     evidence,
     name_pairs,
 )
-from ledger.vault.duplicates.masks import Mask, Masks, check_points, mask, point, token
+from ledger.vault.duplicates.masks import Mask, Masks, check_points, check_proof, mask, point, token
 from ledger.vault.duplicates.matches import Candidate, duplicate_id
 from ledger.vault.duplicates.normalising import parts
-from ledger.vault.duplicates.own_tokens import Sendable
 from ledger.vault.duplicates.weighing import Weighed, name_bits, strength, threshold, weigh
 from ledger.vault.held_fields import Held
 from ledger.vocabulary.duplicates import MatchKind
@@ -279,19 +280,20 @@ MINE, THEIRS = (
 )
 
 
+@settings(deadline=None, max_examples=20)
 @given(NAMES.map(" ".join), NAMES.map(" ".join), st.booleans())
 def test_each_case_has_as_many_points_whatever_is_known(
     first: str, second: str, has_number: bool
 ) -> None:
     known = person(first, second, identity_number="0703011123456" if has_number else None)
-    forms = blocking_forms(known)
-    assert len(forms) <= BLOCKING_FORMS
-    points, kinds = masked_points(MINE, forms)
+    assert len(blocking_forms(known)) <= BLOCKING_FORMS
+    points, kinds = masked_points(MINE, KEYS[0], known)
+    assert (points, kinds) == masked_points(MINE, KEYS[0], known)  # a repetition tells nothing
     assert len(points) == len(kinds) == BLOCKING_FORMS == len(set(points))
     assert points == sorted(points)
     check_points(points)
     pair = Candidate("ME", *KEYS)
-    evident = masked_evidence(MINE, pair, evidence(known))
+    evident = masked_evidence(MINE, "XK", pair, evidence(known))
     assert len(evident) == EVIDENCE_FORMS
     check_points(evident.values())
 
@@ -305,24 +307,40 @@ def test_a_form_is_equal_for_both_only_under_both_masks() -> None:
     assert again.apply([one]) != MINE.apply([one])
 
 
-def sent(known: ComparedIdentity, by: Mask) -> Sendable:
-    points, kinds = masked_points(by, blocking_forms(known))
-    return Sendable(uuid4(), None, by.id, tuple(points), tuple(kinds))
+def points_of(known: ComparedIdentity, by: Mask) -> Sequence[bytes]:
+    return masked_points(by, KEYS[0], known)[0]
 
 
-def test_an_answer_gives_tokens_that_the_other_country_cannot_choose() -> None:
-    """It multiplies blinded points, and does not know by what they were blinded."""
-    zoja = sent(person("Zoja", "Hoxha"), MINE)
-    known = [one for one, kind in zip(zoja.points, zoja.kinds, strict=True) if kind]
-    blinded = [
-        one for one, kind in zip(blinded_points(MINE, zoja), zoja.kinds, strict=True) if kind
-    ]
-    assert not set(blinded) & set(known)
-    honest = MINE.unblind(zoja.reference.bytes, known, THEIRS.apply(blinded))
-    assert honest == THEIRS.apply(known)
-    wanted = THEIRS.apply(sent(person("Besa", "Hoxha"), MINE).points)
-    for forged in (wanted[: len(known)], known, blinded):
-        assert not set(MINE.unblind(zoja.reference.bytes, known, forged)) & set(wanted)
+def test_a_country_proves_that_it_multiplied_each_point_by_its_mask() -> None:
+    zoja = points_of(person("Zoja", "Hoxha"), MINE)
+    answers = THEIRS.apply(zoja)
+    check_proof(THEIRS.public, zoja, answers, THEIRS.prove(zoja, answers))
+    assert THEIRS.prove(zoja, answers) != THEIRS.prove(zoja, answers)
+
+
+@pytest.mark.parametrize("forging", ["one", "swapped", "reflected", "own", "proof", "key", "fewer"])
+def test_an_answer_that_is_not_the_points_under_one_mask_is_refused(forging: str) -> None:
+    """Else a country makes two cases look alike: it hands back points that it got elsewhere."""
+    zoja = list(points_of(person("Zoja", "Hoxha"), MINE))
+    answers = list(THEIRS.apply(zoja))
+    public, proof = THEIRS.public, bytearray(THEIRS.prove(zoja, answers))
+    if forging == "one":
+        answers[3] = THEIRS.apply([point("names|besa|hoda")])[0]
+    elif forging == "swapped":
+        answers[0], answers[1] = answers[1], answers[0]
+    elif forging == "reflected":  # what the receiver made of points that were its own before
+        answers = MINE.apply(THEIRS.apply(zoja))
+        proof = bytearray(THEIRS.prove(zoja, answers))
+    elif forging == "own":
+        public = MINE.public
+    elif forging == "proof":
+        proof[40] ^= 1
+    elif forging == "key":
+        public = bytes(32)
+    elif forging == "fewer":
+        answers = answers[:-1]
+    with pytest.raises(ValueError, match=r"multip|proof|point"):
+        check_proof(public, zoja, answers, bytes(proof))
 
 
 @pytest.mark.parametrize("bad", [b"\1" + bytes(31), bytes(32), b"\xff" * 32, b"short"])
@@ -338,8 +356,8 @@ def test_nobody_tests_a_guess_with_one_mask() -> None:
     A country holds another one's points and its own mask. Guesses under its own mask do not equal
     the points that it got, nor to the tokens that it made of them. It would need the other mask.
     """
-    zoja = sent(person("Zoja", "Hoxha"), MINE)
-    tokens = {token(one) for one in THEIRS.apply(zoja.points)}
+    zoja = points_of(person("Zoja", "Hoxha"), MINE)
+    tokens = {token(one) for one in THEIRS.apply(zoja)}
     days = [date(2011, 1, 1) + timedelta(days=n) for n in range(90)]
     guesses = {
         form
@@ -350,7 +368,7 @@ def test_nobody_tests_a_guess_with_one_mask() -> None:
     }
     dictionary = [point(form) for form in sorted(guesses)]
     own = THEIRS.apply(dictionary)
-    assert not set(own) & set(zoja.points)
+    assert not set(own) & set(zoja)
     assert not {token(one) for one in own} & tokens
     with_both = MINE.apply(own)  # with both masks the attack succeeds
     assert {token(one) for one in with_both} & tokens
@@ -359,11 +377,25 @@ def test_nobody_tests_a_guess_with_one_mask() -> None:
 def test_evidence_of_one_pair_is_of_no_use_for_another() -> None:
     forms = evidence(person("Zoja", "Hoxha"))
     one, other = Candidate("ME", *KEYS), Candidate("ME", KEYS[0], uuid4())
-    mirrored = Candidate("XK", KEYS[1], KEYS[0])
-    first, second = (masked_evidence(MINE, pair, forms) for pair in (one, other))
-    assert not set(first.values()) & set(second.values())
-    theirs = masked_evidence(MINE, mirrored, forms)
-    assert {first[form] for form in forms} == {theirs[form] for form in forms}
+    exchanged = Candidate("ME", KEYS[1], KEYS[0])  # references that another country chose
+    made = [masked_evidence(MINE, "XK", pair, forms) for pair in (one, other, exchanged)]
+    for first, second in combinations(made, 2):
+        assert not set(first.values()) & set(second.values())
+    again = masked_evidence(MINE, "XK", one, forms)
+    assert again == made[0]  # a repetition does not tell which points are of nothing
+    known = set(MINE.apply(point(form) for form in blocking_forms(person("Zoja", "Hoxha"))))
+    assert not known & set(again.values())
+
+
+def test_both_countries_evidence_of_a_pair_is_equal_under_both_masks() -> None:
+    forms = evidence(person("Zoja", "Hoxha"))
+    ours, theirs = Candidate("ME", *KEYS), Candidate("XK", KEYS[1], KEYS[0])
+    assert pair_text("XK", ours) == pair_text("ME", theirs)
+    mine, other = MINE.of_pair(pair_text("XK", ours)), THEIRS.of_pair(pair_text("ME", theirs))
+    own = masked_evidence(MINE, "XK", ours, forms)
+    received = masked_evidence(THEIRS, "ME", theirs, forms)
+    doubled = set(mine.apply(received.values()))
+    assert all(other.apply([own[form]])[0] in doubled for form in forms)
 
 
 def test_secrets_lie_sealed_stay_and_are_renewed(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ COMMENT ON COLUMN {schema}.match_cases.points IS 'Under the own mask, in the ord
 COMMENT ON COLUMN {schema}.match_cases.kinds IS 'Of each point; empty for a random one that only fills up.';
 
 ALTER TABLE {schema}.match_received
-    ADD COLUMN points bytea[], ADD COLUMN blinded bytea[],
+    ADD COLUMN points bytea[],
     ADD COLUMN mask text, ADD COLUMN doubled_with text,
     ADD COLUMN answer_due boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN {schema}.match_received.mask IS 'The other country''s, under which the points came.';
@@ -29,12 +29,15 @@ CREATE TABLE {schema}.match_candidates (
     doubled         bytea[],
     theirs          bytea[],
     asked_at        timestamptz,
+    pair            uuid        NOT NULL,
     done            boolean     NOT NULL DEFAULT false,
     PRIMARY KEY (other, reference, other_reference)
 );
+COMMENT ON COLUMN {schema}.match_candidates.pair IS 'The id that a match of the two would have.';
 COMMENT ON COLUMN {schema}.match_candidates.points IS 'The own evidence that was sent, under the own mask.';
 COMMENT ON COLUMN {schema}.match_candidates.doubled IS 'The same, under both masks, as it was answered.';
 COMMENT ON COLUMN {schema}.match_candidates.theirs IS 'The other case''s evidence, under its country''s mask.';
+CREATE INDEX match_candidates_by_pair ON {schema}.match_candidates (pair);
 CREATE INDEX match_candidates_open ON {schema}.match_candidates (other) WHERE NOT done;
 
 -- Evidence that another country asked for.
@@ -42,10 +45,12 @@ CREATE TABLE {schema}.match_asked (
     other           text    NOT NULL,
     reference       uuid    NOT NULL,
     other_reference uuid    NOT NULL,
+    pair            uuid    NOT NULL,
     points          bytea[] NOT NULL,
     answer_due      boolean NOT NULL DEFAULT true,
     PRIMARY KEY (other, reference, other_reference)
 );
+CREATE INDEX match_asked_by_pair ON {schema}.match_asked (pair);
 CREATE INDEX match_asked_due ON {schema}.match_asked (other) WHERE answer_due;
 
 -- The cases that each other country opened, which bound how many it may name.

@@ -1,5 +1,6 @@
 """Pairs of cases with a token in common, and the evidence that is compared of each."""
 
+import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
@@ -7,6 +8,7 @@ from uuid import UUID
 
 from psycopg.sql import SQL, Identifier
 
+from ledger.vault.daily_quotas import Quota, QuotaUsedUpError
 from ledger.vault.duplicates.matches import Candidate
 from ledger.vault.duplicates.matching_tables import MatchingTables
 
@@ -36,6 +38,11 @@ class AskedEvidence:
     candidate: Candidate
     points: tuple[bytes, ...]
     """The other case's evidence, under its country's mask."""
+
+
+def question_digest(points: Iterable[bytes]) -> str:
+    """Return the SHA-256 of the points that a question asks about."""
+    return hashlib.sha256(b"".join(points)).hexdigest()
 
 
 class Candidates(MatchingTables):
@@ -77,59 +84,86 @@ class Candidates(MatchingTables):
     def add_candidates(self, candidates: Iterable[Candidate]) -> bool:
         """Keep pairs whose evidence is to be compared. Returns whether one is new."""
         insert = self._sql(
-            "INSERT INTO {}.match_candidates (other, reference, other_reference)"
-            " VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+            "INSERT INTO {}.match_candidates (other, reference, other_reference, pair)"
+            " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING"
         )
         is_new = False
         with self._database.transaction(role=self._role) as connection:
             for one in candidates:
-                values = (one.other, one.reference, one.other_reference)
+                values = (one.other, one.reference, one.other_reference, one.pair)
                 is_new |= connection.execute(insert, values).rowcount > 0
         return is_new
 
-    def to_compare(self, other: str, limit: int) -> Sequence[Candidate]:
-        """Return candidates on which ``other`` was not asked yet."""
+    def to_compare(self, other: str, limit: int, but: Collection[UUID] = ()) -> Sequence[Candidate]:
+        """Return candidates on which ``other`` was not asked yet, without own cases in ``but``."""
         select = self._sql(
-            "SELECT other, reference, other_reference FROM {}.match_candidates"
-            " WHERE other = %s AND NOT done AND asked_at IS NULL"
-            " ORDER BY reference, other_reference LIMIT %s"
+            "SELECT c.other, c.reference, c.other_reference FROM {0}.match_candidates c"
+            " WHERE c.other = %s AND NOT c.done AND c.asked_at IS NULL AND NOT EXISTS"
+            " (SELECT FROM {0}.match_cases m WHERE m.other = c.other AND m.case_id = ANY(%s)"
+            "  AND m.reference IN (c.reference, c.other_reference))"
+            " ORDER BY c.reference, c.other_reference LIMIT %s"
         )
+        values = (other, list(but), limit)
         with self._database.transaction(role=self._role) as connection:
-            return [Candidate(**row) for row in connection.execute(select, (other, limit))]
+            return [Candidate(**row) for row in connection.execute(select, values)]
 
     def asked(self, candidate: Candidate, points: Sequence[bytes]) -> None:
         """Note which evidence was sent to the other country."""
-        self._set("points = %(points)s, asked_at = now()", candidate, points=list(points))
+        self._set(
+            "points = %(points)s, asked_at = now(), doubled = NULL, theirs = NULL",
+            candidate,
+            points=list(points),
+        )
 
-    def evidence_due(self, other: str, reference: UUID) -> bool:
-        """Mark the questions on an own case to be sent again. Returns whether one is open."""
+    def evidence_due(self, other: str, pair: UUID) -> bool:
+        """Mark the question on a pair to be sent again. Returns whether it is open."""
         update = self._sql(
             "UPDATE {}.match_candidates SET asked_at = NULL"
-            " WHERE other = %s AND reference = %s AND NOT done AND doubled IS NULL"
+            " WHERE other = %s AND pair = %s AND NOT done AND doubled IS NULL"
         )
         with self._database.transaction(role=self._role) as connection:
-            return connection.execute(update, (other, reference)).rowcount > 0
+            return connection.execute(update, (other, pair)).rowcount > 0
 
     def take_answer(
-        self, candidate: Candidate, doubled: Sequence[bytes], theirs: Sequence[bytes]
+        self,
+        candidate: Candidate,
+        question: str,
+        doubled: Sequence[bytes],
+        theirs: Sequence[bytes],
     ) -> None:
-        """Keep the other country's answer on a candidate that was asked about."""
-        self._set(
-            "doubled = %(doubled)s, theirs = %(theirs)s",
-            candidate,
-            doubled=list(doubled),
-            theirs=list(theirs),
-        )
+        """Keep the other country's answer to the question that is open on a candidate.
 
-    def to_weigh(self, other: str, limit: int) -> Sequence[AnsweredEvidence]:
-        """Return the candidates that ``other`` answered on."""
+        ``question`` is the digest of the points that it answers. Other answers change nothing.
+        """
         select = self._sql(
-            "SELECT reference, other_reference, points, doubled, theirs FROM {}.match_candidates"
-            " WHERE other = %s AND NOT done AND points IS NOT NULL AND doubled IS NOT NULL"
-            " ORDER BY reference, other_reference LIMIT %s"
+            "SELECT points FROM {}.match_candidates WHERE other = %s AND reference = %s"
+            " AND other_reference = %s AND NOT done AND asked_at IS NOT NULL AND doubled IS NULL"
+            " FOR UPDATE"
+        )
+        update = self._sql(
+            "UPDATE {}.match_candidates SET doubled = %s, theirs = %s"
+            " WHERE other = %s AND reference = %s AND other_reference = %s"
+        )
+        place = (candidate.other, candidate.reference, candidate.other_reference)
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, place).fetchone()
+            if row is not None and question_digest(map(bytes, row["points"] or ())) == question:
+                connection.execute(update, (list(doubled), list(theirs), *place))
+
+    def to_weigh(
+        self, other: str, limit: int, but: Collection[UUID] = ()
+    ) -> Sequence[AnsweredEvidence]:
+        """Return the candidates that ``other`` answered on, without own cases in ``but``."""
+        select = self._sql(
+            "SELECT c.reference, c.other_reference, c.points, c.doubled, c.theirs"
+            " FROM {0}.match_candidates c WHERE c.other = %s AND NOT c.done"
+            " AND c.points IS NOT NULL AND c.doubled IS NOT NULL AND NOT EXISTS"
+            " (SELECT FROM {0}.match_cases m WHERE m.other = c.other"
+            "  AND m.reference = c.reference AND m.case_id = ANY(%s))"
+            " ORDER BY c.reference, c.other_reference LIMIT %s"
         )
         with self._database.transaction(role=self._role) as connection:
-            rows = connection.execute(select, (other, limit)).fetchall()
+            rows = connection.execute(select, (other, list(but), limit)).fetchall()
         return [
             AnsweredEvidence(
                 Candidate(other, row["reference"], row["other_reference"]),
@@ -146,29 +180,55 @@ class Candidates(MatchingTables):
         """Ask the other country anew, since the own evidence changed meanwhile."""
         self._set("asked_at = NULL, points = NULL, doubled = NULL, theirs = NULL", candidate)
 
-    def take_question(self, asked: AskedEvidence) -> bool:
-        """Keep what the other country asks on a candidate.
+    def take_question(self, asked: AskedEvidence) -> None:
+        """Keep what the other country asks on a candidate, unless a case of it is not here.
 
-        Returns ``False`` if too many of its questions wait.
+        Raises ``QuotaUsedUpError`` if too many of its questions wait, or if it asked too often on
+        pairs of which it had asked before.
         """
+        known = self._sql(
+            "SELECT points FROM {}.match_asked WHERE other = %s AND reference = %s"
+            " AND other_reference = %s FOR UPDATE"
+        )
         full = self._sql(
             "SELECT FROM {}.match_asked WHERE other = %s AND answer_due OFFSET %s LIMIT 1"
         )
         insert = self._sql(
-            "INSERT INTO {}.match_asked (other, reference, other_reference, points)"
-            " VALUES (%s, %s, %s, %s) ON CONFLICT (other, reference, other_reference)"
+            "INSERT INTO {0}.match_asked (other, reference, other_reference, pair, points)"
+            " SELECT %(other)s, %(reference)s, %(other_reference)s, %(pair)s, %(points)s"
+            " WHERE EXISTS (SELECT FROM {0}.match_cases WHERE other = %(other)s"
+            "  AND reference = %(reference)s AND case_id IS NOT NULL)"
+            " AND EXISTS (SELECT FROM {0}.match_received WHERE other = %(other)s"
+            "  AND reference = %(other_reference)s AND NOT withdrawn)"
+            " ON CONFLICT (other, reference, other_reference)"
             " DO UPDATE SET points = EXCLUDED.points, answer_due = true"
         )
         one = asked.candidate
+        place = (one.other, one.reference, one.other_reference)
         with self._database.transaction(role=self._role) as connection:
-            if connection.execute(full, (one.other, MAX_ASKED - 1)).fetchone() is not None:
-                return False
-            values = (one.other, one.reference, one.other_reference, list(asked.points))
-            connection.execute(insert, values)
-        return True
+            before = connection.execute(known, place).fetchone()
+            if before is None:
+                if connection.execute(full, (one.other, MAX_ASKED - 1)).fetchone() is not None:
+                    raise QuotaUsedUpError
+            elif tuple(map(bytes, before["points"])) != asked.points:
+                self._quotas.use(one.other, Quota.ASKED_ANEW, connection=connection)
+            connection.execute(
+                insert,
+                {
+                    "other": one.other,
+                    "reference": one.reference,
+                    "other_reference": one.other_reference,
+                    "pair": one.pair,
+                    "points": list(asked.points),
+                },
+            )
 
-    def to_answer_evidence(self, other: str, limit: int) -> Sequence[AskedEvidence]:
+    def to_answer_evidence(
+        self, other: str, limit: int, but: Collection[UUID] = ()
+    ) -> Sequence[AskedEvidence]:
         """Return what ``other`` asks on pairs that have a token in common here too.
+
+        Own cases in ``but`` are left out.
 
         Nothing is answered on other pairs: their evidence would tell more than equality.
         """
@@ -177,10 +237,12 @@ class Candidates(MatchingTables):
             " WHERE a.other = %s AND a.answer_due AND EXISTS (SELECT FROM {0}.match_tokens o"
             " JOIN {0}.match_received_tokens r ON r.other = o.other AND r.token = o.token"
             " WHERE o.other = a.other AND o.reference = a.reference"
-            " AND r.reference = a.other_reference) ORDER BY a.reference LIMIT %s"
+            " AND r.reference = a.other_reference) AND NOT EXISTS"
+            " (SELECT FROM {0}.match_cases m WHERE m.other = a.other"
+            "  AND m.reference = a.reference AND m.case_id = ANY(%s)) ORDER BY a.reference LIMIT %s"
         )
         with self._database.transaction(role=self._role) as connection:
-            rows = connection.execute(select, (other, limit)).fetchall()
+            rows = connection.execute(select, (other, list(but), limit)).fetchall()
         return [
             AskedEvidence(
                 Candidate(other, row["reference"], row["other_reference"]),
@@ -200,13 +262,13 @@ class Candidates(MatchingTables):
             values = (one.other, one.reference, one.other_reference, list(asked.points))
             connection.execute(update, values)
 
-    def evidence_answer_due(self, other: str, reference: UUID) -> bool:
-        """Mark the answers on an own case to be sent again. Returns whether there is one."""
+    def evidence_answer_due(self, other: str, pair: UUID) -> bool:
+        """Mark the answer on a pair to be sent again. Returns whether there is one."""
         update = self._sql(
-            "UPDATE {}.match_asked SET answer_due = true WHERE other = %s AND reference = %s"
+            "UPDATE {}.match_asked SET answer_due = true WHERE other = %s AND pair = %s"
         )
         with self._database.transaction(role=self._role) as connection:
-            return connection.execute(update, (other, reference)).rowcount > 0
+            return connection.execute(update, (other, pair)).rowcount > 0
 
     def with_the_names(self, candidate: Candidate) -> tuple[int, int, int]:
         """Return how many cases have the pair's names, how many there are, and how many of others.

@@ -3,8 +3,9 @@
 Each country has one secret number for each other country, its mask. A form of an identity becomes a
 point of edwards25519, and a mask multiplies the point. The order of two masks makes no difference,
 so a form that both countries masked is equal for both, and nobody can test a guess without the
-other country's mask (Meadows 1986; ``draft-ecdh-psi``). The points come from libsodium's Elligator
-map, in the group of prime order.
+other country's mask (Meadows 1986; ``draft-ecdh-psi``). A country proves that it multiplied another
+one's points by its mask and did nothing else, so that it cannot make two cases look alike. The
+points come from libsodium's Elligator map, in the group of prime order.
 
 Masks lie in files apart from the database, sealed to the own country's key, so that tokens in an
 old backup are of no use once the mask that they were made with is gone.
@@ -22,10 +23,13 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nacl.bindings import (
+    crypto_core_ed25519_add,
     crypto_core_ed25519_from_uniform,
     crypto_core_ed25519_is_valid_point,
-    crypto_core_ed25519_scalar_invert,
+    crypto_core_ed25519_scalar_mul,
     crypto_core_ed25519_scalar_reduce,
+    crypto_core_ed25519_scalar_sub,
+    crypto_scalarmult_ed25519_base_noclamp,
     crypto_scalarmult_ed25519_noclamp,
 )
 from nacl.exceptions import CryptoError
@@ -34,7 +38,7 @@ from ledger.signing.country_key import CountryKey
 from ledger.system.fsync import sync_directory
 
 SECRET_BYTES = 32
-POINT_BYTES = 32
+PROOF_BYTES = 64
 TOKEN_BYTES = 16
 _SUFFIX = "mask"
 _NO_POINT = "not a point of the group of prime order"
@@ -42,55 +46,116 @@ _NO_POINT = "not a point of the group of prime order"
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """One country's secret number for one other country, and its public name."""
+    """One country's secret number for one other country, and its public key, which names it."""
 
     id: str
     scalar: bytes = field(repr=False)
+
+    @property
+    def public(self) -> bytes:
+        return bytes.fromhex(self.id)
 
     def apply(self, points: Iterable[bytes]) -> list[bytes]:
         """Return the points multiplied by the mask. Raises ``ValueError`` if one is no point."""
         return [_multiply(self.scalar, point) for point in points]
 
-    def blind(self, about: bytes, points: Sequence[bytes]) -> list[bytes]:
-        """Return masked points multiplied once more, each by a number of its own.
+    def of_pair(self, pair: str) -> "Mask":
+        """Return the mask for the evidence of one pair of cases, which serves for nothing else."""
+        text = b"case-ledger evidence 1\n" + pair.encode()
+        return _mask(crypto_core_ed25519_scalar_reduce(hmac.digest(self.scalar, text, "sha512")))
 
-        The other country cannot choose what :meth:`unblind` makes of its answer.
+    def filler(self, about: bytes, number: int) -> bytes:
+        """Return a point of no form, which is the same each time for what it fills up."""
+        text = b"case-ledger filler 1\n" + about + number.to_bytes(2)
+        return crypto_core_ed25519_from_uniform(hmac.digest(self.scalar, text, "sha256"))
+
+    def prove(self, points: Sequence[bytes], multiples: Sequence[bytes]) -> bytes:
+        """Return a proof that ``multiples`` are ``points`` under this mask, all of them.
+
+        It is a Chaum-Pedersen proof on a weighted sum, as RFC 9497, section 2.2, has it.
         """
-        return [_multiply(self._blinding(about, one), one) for one in points]
+        sums = _sums(self.public, points, multiples)
+        nonce = crypto_core_ed25519_scalar_reduce(secrets.token_bytes(64))
+        challenge = _challenge(
+            self.public,
+            *sums,
+            crypto_scalarmult_ed25519_base_noclamp(nonce),
+            _multiply(nonce, sums[0]),
+        )
+        answer = crypto_core_ed25519_scalar_sub(
+            nonce, crypto_core_ed25519_scalar_mul(challenge, self.scalar)
+        )
+        return challenge + answer
 
-    def unblind(
-        self, about: bytes, points: Sequence[bytes], answers: Sequence[bytes]
-    ) -> list[bytes]:
-        """Return the other country's multiples of ``points`` from its answers to blinded points.
 
-        Raises ``ValueError`` if an answer is no point.
-        """
-        return [
-            _multiply(crypto_core_ed25519_scalar_invert(self._blinding(about, one)), answer)
-            for one, answer in zip(points, answers, strict=True)
+def check_proof(
+    public: bytes, points: Sequence[bytes], multiples: Sequence[bytes], proof: bytes
+) -> None:
+    """Check that ``multiples`` are ``points`` under the mask of a public key.
+
+    Raises ``ValueError`` if the proof does not hold.
+    """
+    challenge, answer = proof[:SECRET_BYTES], proof[SECRET_BYTES:]
+    point_sum, multiple_sum = _sums(public, points, multiples)
+    add = crypto_core_ed25519_add
+    try:
+        expected = _challenge(
+            public,
+            point_sum,
+            multiple_sum,
+            add(crypto_scalarmult_ed25519_base_noclamp(answer), _multiply(challenge, public)),
+            add(_multiply(answer, point_sum), _multiply(challenge, multiple_sum)),
+        )
+    except (CryptoError, ValueError, TypeError) as error:
+        raise ValueError("the proof is none") from error
+    if not hmac.compare_digest(expected, challenge):
+        raise ValueError("the points were not all multiplied by the mask that is named")
+
+
+def _sums(
+    public: bytes, points: Sequence[bytes], multiples: Sequence[bytes]
+) -> tuple[bytes, bytes]:
+    """Return the weighted sums of points and of their multiples."""
+    if len(points) != len(multiples) or not points:
+        raise ValueError("there are not as many multiples as points")
+    seed = hashlib.sha512(b"".join((public, *points, *multiples))).digest()
+    sums: list[bytes] = []
+    for listed in (points, multiples):
+        weighted = [
+            _multiply(_scalar(b"weight", seed, number.to_bytes(2)), one)
+            for number, one in enumerate(listed)
         ]
+        total = weighted[0]
+        for one in weighted[1:]:
+            total = crypto_core_ed25519_add(total, one)
+        sums.append(total)
+    return sums[0], sums[1]
 
-    def _blinding(self, about: bytes, point: bytes) -> bytes:
-        digest = hmac.digest(self.scalar, b"case-ledger blinding 1\n" + about + point, "sha512")
-        return crypto_core_ed25519_scalar_reduce(digest)
+
+def _challenge(*parts: bytes) -> bytes:
+    return _scalar(b"challenge", *parts)
+
+
+def _scalar(label: bytes, *parts: bytes) -> bytes:
+    text = b"case-ledger proof 1 " + label + b"\n" + b"".join(parts)
+    return crypto_core_ed25519_scalar_reduce(hashlib.sha512(text).digest())
+
+
+def _mask(scalar: bytes) -> Mask:
+    return Mask(crypto_scalarmult_ed25519_base_noclamp(scalar).hex(), scalar)
 
 
 def mask(secret: bytes, protocol: str, party: str, other: str) -> Mask:
     """Derive a country's mask for another country from its secret (HKDF-SHA512)."""
     context = f"case-ledger mask 1\n{protocol}\n{party}\n{other}\n".encode()
-    derived = HKDF(SHA512(), length=80, salt=None, info=context).derive(secret)
-    return Mask(derived[64:].hex(), crypto_core_ed25519_scalar_reduce(derived[:64]))
+    derived = HKDF(SHA512(), length=64, salt=None, info=context).derive(secret)
+    return _mask(crypto_core_ed25519_scalar_reduce(derived))
 
 
 def point(form: str) -> bytes:
     """Return the point of a form."""
     digest = hashlib.sha256(b"case-ledger form 1\n" + form.encode()).digest()
     return crypto_core_ed25519_from_uniform(digest)
-
-
-def random_point() -> bytes:
-    """Return a point of no form, which only fills up."""
-    return crypto_core_ed25519_from_uniform(secrets.token_bytes(POINT_BYTES))
 
 
 def check_points(points: Iterable[bytes]) -> None:

@@ -17,6 +17,11 @@ class Candidate:
     reference: UUID
     other_reference: UUID
 
+    @property
+    def pair(self) -> UUID:
+        """Return the id that a match of the two has."""
+        return duplicate_id(self.reference, self.other_reference)
+
 
 @dataclass(frozen=True, slots=True)
 class Match:

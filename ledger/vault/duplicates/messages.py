@@ -15,8 +15,11 @@ from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.duplicates import Finding, MatchKind
 from ledger.vocabulary.types import UtcDatetime
 
-MaskId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 PointText = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+MaskId = PointText
+"""The public key of a mask."""
+ProofText = Annotated[str, Field(pattern="^[0-9a-f]{128}$")]
+DigestText = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 CasePoints = Annotated[
     tuple[PointText, ...], Field(min_length=BLOCKING_FORMS, max_length=BLOCKING_FORMS)
 ]
@@ -36,19 +39,21 @@ class MaskedCase(LedgerModel):
     mask: MaskId
     points: CasePoints
     """Under the sender's mask."""
-    blinded: CasePoints
-    """The same points, each multiplied by a further number that only the sender has."""
 
 
 class DoubledCase(LedgerModel):
-    """The blinded points of one of the receiver's cases, under the sender's mask too."""
+    """The points of one of the receiver's cases, under the sender's mask too."""
 
     kind: Literal["doubled_case"] = "doubled_case"
     reference: UUID
     """The receiver's."""
     mask: MaskId
     """The receiver's, under which the points came."""
+    by: MaskId
+    """The sender's."""
     doubled: CasePoints
+    proof: ProofText
+    """That each of ``doubled`` is the receiver's point under the mask ``by``."""
 
 
 class TokensWithdrawn(LedgerModel):
@@ -65,7 +70,7 @@ class MaskedEvidence(LedgerModel):
     sender_reference: UUID
     receiver_reference: UUID
     points: EvidencePoints
-    """Under the sender's mask; they hold for this pair of cases alone."""
+    """Under the sender's mask for this pair of cases alone."""
 
 
 class DoubledEvidence(LedgerModel):
@@ -74,6 +79,8 @@ class DoubledEvidence(LedgerModel):
     kind: Literal["doubled_evidence"] = "doubled_evidence"
     sender_reference: UUID
     receiver_reference: UUID
+    question: DigestText
+    """The SHA-256 of the points that were asked about."""
     doubled: EvidencePoints
     """The receiver's points, in its order, under the sender's mask too."""
     own: EvidencePoints

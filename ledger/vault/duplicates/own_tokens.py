@@ -1,9 +1,9 @@
 """The points and tokens of a country's own cases, and which of them each other country has."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
@@ -36,17 +36,23 @@ class Sendable:
 class OwnTokens(MatchingTables):
     """Keeps the points and tokens of the country's own cases, and sends and withdraws them."""
 
-    def add_case(self, case_id: UUID, others: Iterable[str]) -> None:
-        """Add a case of the country's own to the comparison, unless its person was erased."""
+    def add_case(self, case_id: UUID, references: Mapping[str, UUID]) -> None:
+        """Add a case of the country's own to the comparison, unless its person was erased.
+
+        ``references`` has how each country knows the case.
+        """
         insert = self._sql(
             "INSERT INTO {0}.match_cases (other, reference, case_id)"
             " SELECT o, r, %(case)s"
             " FROM unnest(%(others)s::text[], %(references)s::uuid[]) t (o, r)"
             " WHERE NOT EXISTS (SELECT FROM {0}.erased WHERE case_id = %(case)s)"
-            " ON CONFLICT (other, case_id) DO NOTHING"
+            " ON CONFLICT DO NOTHING"
         )
-        named = sorted(others)
-        values = {"case": case_id, "others": named, "references": [uuid4() for _ in named]}
+        values = {
+            "case": case_id,
+            "others": list(references),
+            "references": list(references.values()),
+        }
         with self._database.transaction(role=self._role) as connection:
             wait_for_erasure(connection, case_id)
             connection.execute(insert, values)
@@ -139,11 +145,16 @@ class OwnTokens(MatchingTables):
 
     def _drop_tokens(self, connection: Connection[Any], case: OwnCase) -> None:
         """Remove a case's tokens and the closer looks that they led to."""
-        for table in ("match_tokens", "match_candidates", "match_asked"):
+        for table in ("match_tokens", "match_candidates"):
             delete = SQL("DELETE FROM {} WHERE other = %s AND reference = %s").format(
                 Identifier(self._schema, table)
             )
             connection.execute(delete, (case.other, case.reference))
+        # What was asked stays known, so that the next question on the pair counts as another one.
+        asked = self._sql(
+            "UPDATE {}.match_asked SET answer_due = false WHERE other = %s AND reference = %s"
+        )
+        connection.execute(asked, (case.other, case.reference))
 
     def _put_tokens(
         self, connection: Connection[Any], other: str, reference: UUID, tokens: Mapping[bytes, str]
@@ -155,16 +166,17 @@ class OwnTokens(MatchingTables):
         )
         connection.execute(insert, (other, reference, list(tokens), list(tokens.values())))
 
-    def to_send(self, other: str, limit: int) -> Sequence[Sendable]:
-        """Return the cases whose current points ``other`` does not have yet."""
-        return self._points("c.due", other, limit, None)
+    def to_send(self, other: str, mask: str, limit: int) -> Sequence[Sendable]:
+        """Return the cases whose points under a mask ``other`` does not have yet."""
+        return self._points("c.due AND c.computed_with = %(mask)s", other, limit, mask=mask)
 
     def points(self, other: str, reference: UUID) -> Sendable | None:
         """Return the points of one case that are current for ``other``."""
-        return next(iter(self._points("c.reference = %(reference)s", other, 1, reference)), None)
+        found = self._points("c.reference = %(reference)s", other, 1, reference=reference)
+        return next(iter(found), None)
 
     def _points(
-        self, condition: LiteralString, other: str, limit: int, reference: UUID | None
+        self, condition: LiteralString, other: str, limit: int, **values: object
     ) -> Sequence[Sendable]:
         select = SQL(
             "SELECT c.reference, CASE WHEN c.known THEN c.case_id END AS case_id, c.computed_with,"
@@ -172,9 +184,8 @@ class OwnTokens(MatchingTables):
             " AND c.case_id IS NOT NULL AND c.points IS NOT NULL AND c.computed_with IS NOT NULL"
             " ORDER BY c.reference LIMIT %(limit)s"
         ).format(Identifier(self._schema), SQL(condition))
-        values = {"other": other, "limit": limit, "reference": reference}
         with self._database.transaction(role=self._role) as connection:
-            rows = connection.execute(select, values).fetchall()
+            rows = connection.execute(select, {"other": other, "limit": limit, **values}).fetchall()
         return [
             Sendable(
                 **{**row, "points": tuple(map(bytes, row["points"])), "kinds": tuple(row["kinds"])}

@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from ledger.vault.daily_quotas import Quota, QuotaUsedUpError
+from ledger.vault.daily_quotas import Quota
 from ledger.vault.duplicates.matching_tables import MatchingTables, wait_for_erasure
 
 MAX_RECEIVED = 100_000
@@ -27,7 +27,6 @@ class ReceivedPoints:
     case_id: UUID | None
     """Where this country is party to the case."""
     points: tuple[bytes, ...]
-    blinded: tuple[bytes, ...]
     mask: str
     """The sender's, under which the points are."""
     doubled_with: str
@@ -53,11 +52,11 @@ class ReceivedTokens(MatchingTables):
         )
         upsert = self._sql(
             "INSERT INTO {}.match_received AS r"
-            " (other, reference, case_id, points, blinded, mask, doubled_with, answer_due)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, true)"
+            " (other, reference, case_id, points, mask, doubled_with, answer_due)"
+            " VALUES (%s, %s, %s, %s, %s, %s, true)"
             " ON CONFLICT (other, reference) DO UPDATE"
             " SET case_id = coalesce(EXCLUDED.case_id, r.case_id), points = EXCLUDED.points,"
-            " blinded = EXCLUDED.blinded, mask = EXCLUDED.mask, answer_due = true,"
+            " mask = EXCLUDED.mask, answer_due = true,"
             " doubled_with = EXCLUDED.doubled_with WHERE NOT r.withdrawn"
         )
         place, case_id = (other, points.reference), points.case_id
@@ -80,7 +79,6 @@ class ReceivedTokens(MatchingTables):
                 *place,
                 case_id,
                 list(points.points),
-                list(points.blinded),
                 points.mask,
                 points.doubled_with,
             )
@@ -144,7 +142,7 @@ class ReceivedTokens(MatchingTables):
         self, condition: LiteralString, other: str, mask: str, limit: int
     ) -> Sequence[ReceivedPoints]:
         select = SQL(
-            "SELECT reference, case_id, points, blinded, mask, doubled_with FROM {}.match_received"
+            "SELECT reference, case_id, points, mask, doubled_with FROM {}.match_received"
             " WHERE other = %(other)s AND NOT withdrawn AND points IS NOT NULL AND {}"
             " ORDER BY reference LIMIT %(limit)s"
         ).format(Identifier(self._schema), SQL(condition))
@@ -152,20 +150,14 @@ class ReceivedTokens(MatchingTables):
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select, values).fetchall()
         return [
-            ReceivedPoints(
-                **{
-                    **row,
-                    "points": tuple(map(bytes, row["points"])),
-                    "blinded": tuple(map(bytes, row["blinded"])),
-                }
-            )
-            for row in rows
+            ReceivedPoints(**{**row, "points": tuple(map(bytes, row["points"]))}) for row in rows
         ]
 
     def _check_opened(self, connection: Connection[Any], other: str) -> None:
-        """Check that ``other`` names no more cases than it opened.
+        """Check that ``other`` names no more cases than it opened, but for a quota of each day.
 
-        Each case that it names lets it test one guess of a person. Raises ``QuotaUsedUpError``.
+        Each case that it names lets it test a guess of a person. A country that lost its database
+        names its cases anew. Raises ``QuotaUsedUpError``.
         """
         count = self._sql(
             "SELECT (SELECT count(*) FROM {0}.match_received WHERE other = %(other)s) AS named,"
@@ -173,19 +165,23 @@ class ReceivedTokens(MatchingTables):
         )
         row = connection.execute(count, {"other": other}).fetchone()
         if row is not None and row["named"] >= row["opened"] + MORE_THAN_OPENED:
-            raise QuotaUsedUpError
+            self._quotas.use(other, Quota.CHANGED_CASES, connection=connection)
 
     def _drop_tokens_of(self, connection: Connection[Any], other: str, reference: UUID) -> None:
         """Remove the tokens of a case of ``other``, and the closer looks that they led to."""
         for table, column in (
             ("match_received_tokens", "reference"),
             ("match_candidates", "other_reference"),
-            ("match_asked", "other_reference"),
         ):
             delete = SQL("DELETE FROM {} WHERE other = %s AND {} = %s").format(
                 Identifier(self._schema, table), Identifier(column)
             )
             connection.execute(delete, (other, reference))
+        # What was asked stays known, so that the next question on the pair counts as another one.
+        asked = self._sql(
+            "UPDATE {}.match_asked SET answer_due = false WHERE other = %s AND other_reference = %s"
+        )
+        connection.execute(asked, (other, reference))
 
     def _put_received(
         self, connection: Connection[Any], other: str, reference: UUID, tokens: Collection[bytes]
@@ -228,7 +224,7 @@ class ReceivedTokens(MatchingTables):
         """Remove all that came of a case of ``other``, but that it was withdrawn."""
         self._drop_tokens_of(connection, other, reference)
         for statement in (
-            "UPDATE {}.match_received SET points = NULL, blinded = NULL, answer_due = false"
+            "UPDATE {}.match_received SET points = NULL, answer_due = false"
             " WHERE other = %s AND reference = %s",
             "DELETE FROM {}.duplicates WHERE other = %s AND other_reference = %s",
         ):

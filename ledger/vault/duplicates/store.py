@@ -29,8 +29,8 @@ class Duplicates(OwnTokens, ReceivedTokens, Candidates, FoundDuplicates):
             " AND (computed_with IS NOT NULL OR withdrawn_at IS NOT NULL)",
             "UPDATE {}.match_received SET answer_due = true WHERE other = %(other)s"
             " AND points IS NOT NULL AND NOT withdrawn",
-            "UPDATE {}.match_candidates SET asked_at = NULL WHERE other = %(other)s AND NOT done",
-            "UPDATE {}.match_asked SET answer_due = true WHERE other = %(other)s",
+            "UPDATE {}.match_candidates SET asked_at = NULL WHERE other = %(other)s AND NOT done"
+            " AND doubled IS NULL",
             "UPDATE {}.duplicates SET told = false, assessment_told = (finding IS NULL)"
             " WHERE other = %(other)s",
         )
@@ -39,6 +39,22 @@ class Duplicates(OwnTokens, ReceivedTokens, Candidates, FoundDuplicates):
             if connection.execute(update, values).rowcount:
                 for statement in again:
                     connection.execute(self._sql(statement), values)
+
+    def has_work(self, other: str, mask: str) -> bool:
+        """Return whether anything is to be sent to ``other``, answered or compared with it."""
+        select = self._sql(
+            "SELECT EXISTS (SELECT FROM {0}.match_cases WHERE other = %(other)s AND due)"
+            " OR EXISTS (SELECT FROM {0}.match_received WHERE other = %(other)s AND answer_due)"
+            " OR EXISTS (SELECT FROM {0}.match_received WHERE other = %(other)s AND NOT withdrawn"
+            "  AND points IS NOT NULL AND doubled_with IS DISTINCT FROM %(mask)s)"
+            " OR EXISTS (SELECT FROM {0}.match_candidates WHERE other = %(other)s AND NOT done)"
+            " OR EXISTS (SELECT FROM {0}.match_asked WHERE other = %(other)s AND answer_due)"
+            " OR EXISTS (SELECT FROM {0}.duplicates WHERE other = %(other)s"
+            "  AND NOT (told AND assessment_told)) AS has_work"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, {"other": other, "mask": mask}).fetchone()
+        return bool(row and row["has_work"])
 
     def forget(self, connection: Connection[Any], case_id: UUID) -> None:
         """Remove all of a case as part of an erasure.
