@@ -841,7 +841,9 @@ class Registry:
             else:
                 self._change(event.kind, act)
         elif event.kind == "key_change_confirmed":
-            self._change(*self.proposals.pop(act["proposal"]))
+            kind, fields = self.proposals.pop(act["proposal"])
+            self._check_party_stays(kind, self.owners[self._owner_of_key(kind, fields)])
+            self._change(kind, fields)
         elif event.kind == "key_change_declined":
             del self.proposals[act["proposal"]]
         elif event.kind == "coordinator_key_recovered":
@@ -858,6 +860,7 @@ class Registry:
         elif event.kind == "agency_change_confirmed":
             kind, fields, party = self.agency_proposals.pop(act["proposal"])
             need(self.owners[event.agency] != party, "no other party confirms it")
+            self._check_party_stays(kind, party)
             self._change_agency(kind, fields, party)
         elif event.kind == "agency_change_declined":
             del self.agency_proposals[act["proposal"]]
@@ -1015,7 +1018,9 @@ class Registry:
         need(event.act["party"] == party, "another party declares the withdrawal")
         waits = [w for w in self.withdrawals.values() if w.party == party and at < w.begins]
         need(not waits, "the party declared its withdrawal before")
-        need(self.parties != {party}, "the last party does not leave")
+        leaving = {w.party for w in self.withdrawals.values() if at < w.begins}
+        staying = self.parties - {party} - (leaving if self.edition >= 2 else set())
+        need(staying, "the last party does not leave")
         begins = datetime.fromisoformat(f"{event.act['day']}T00:00:00+00:00")
         need(begins >= at + self.withdrawal_notice, "the period of notice is not kept")
         self.withdrawals[event.action_id] = Withdrawal(party, begins, position)
@@ -1046,6 +1051,8 @@ class Registry:
             )
             self.versions.append((position, earliest, amendment.text))
             self.amendments = {}
+            if self.edition >= 2:
+                self._drop_waiting(amendment.joining)
             owners = self.owners | {a["id"]: a["party"] for a in amendment.text["agencies"]}
             for party in amendment.joining:
                 self.revoked |= {k for k, (a, _) in self.keys.items() if owners[a] == party}
@@ -1053,6 +1060,36 @@ class Registry:
                 for grant in (accessions(amendment.text)[party] or {})["keys"]:
                     need(thumbprint(grant["key"]["x"]) not in self.keys, "a key is known already")
                     self._register(grant)
+
+    def _check_party_stays(self, kind: str, party: str) -> None:
+        """Check that a confirmed registration is of a party that has not left."""
+        registers = kind in ("key_registered", "agency_registered")
+        gone = registers and self.edition >= 2 and party in self.left
+        need(not gone, f"{party} left the agreement: nothing is registered for it")
+
+    def _drop_waiting(self, joining: set[str]) -> None:
+        """Drop what waited for parties, and their votes and absences, where they join again."""
+        owners = self.owners
+        self.recoveries = {
+            key: one
+            for key, one in self.recoveries.items()
+            if owners[one[0]["agency"]] not in joining
+        }
+        self.proposals = {
+            action: one
+            for action, one in self.proposals.items()
+            if owners[self._owner_of_key(*one)] not in joining
+        }
+        self.agency_proposals = {
+            action: one for action, one in self.agency_proposals.items() if one[2] not in joining
+        }
+        self.votes = {
+            party: vote
+            for party, vote in self.votes.items()
+            if party not in joining and joining.isdisjoint(vote[1])
+        }
+        for party in joining:
+            self.absences.pop(party, None)
 
     def _amendment(self, event: Event) -> "Amendment":
         """Return the open amendment that an act names."""
@@ -1129,7 +1166,9 @@ class Registry:
         at = datetime.fromisoformat(event.recorded_at)
         _, since, parties = self.recoveries.setdefault(key, (grant, at, set()))
         parties.add(self.coordinators[event.agency])
-        others = self.parties - {self.coordinators[grant["agency"]]}
+        owner = self.coordinators[grant["agency"]]
+        need(owner not in self.left, f"{owner} left the agreement: nothing is registered for it")
+        others = self.parties - {owner}
         if parties >= others and at >= since + timedelta(days=7):
             self._register(self.recoveries.pop(key)[0])
 

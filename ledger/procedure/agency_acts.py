@@ -40,6 +40,8 @@ AGENCY_KINDS = frozenset(
         "agency_change_declined",
     }
 )
+_STAYING_EDITION = 2
+"""The edition of the rules from which on no agency is confirmed for a party that left."""
 _NEW = ("agency_registered", "agency_invited")
 _KIND_OF = {
     "agency_registered": AgencyChangeKind.REGISTERED,
@@ -87,7 +89,7 @@ def decide(
     ``protocol`` is the version that judges the act.
     """
     if action.kind in ("agency_change_confirmed", "agency_change_declined"):
-        _decide_settlement(agreement, proposed, action, actor)
+        _decide_settlement(agreement, proposed, action, actor, protocol)
         return
     if actor.role != COORDINATOR:
         raise _not_allowed(
@@ -242,6 +244,7 @@ def _decide_settlement(
     proposed: Mapping[UUID, ProposedAgencyChange],
     action: SignedAction,
     actor: Agency,
+    protocol: Protocol,
 ) -> None:
     waiting = proposed.get(UUID(action.fields["proposal"]))
     if waiting is None:
@@ -265,6 +268,8 @@ def _decide_settlement(
         return
     known = agreement.directory.agencies_by_id.get(change.agency)
     is_new = change.kind is AgencyChangeKind.REGISTERED
+    if is_new and protocol.edition >= _STAYING_EDITION and change.party in protocol.left_parties:
+        raise gone_party(change.party, "act.proposal")
     if is_new and (known is not None or change.told["role"] not in agreement.latest.protocol.roles):
         raise Refusal(
             Ground.CONFLICT,
@@ -272,6 +277,17 @@ def _decide_settlement(
             "An amendment took the id or the role of this agency meanwhile; decline the change.",
             "act.proposal",
         )
+
+
+def gone_party(party: str, field: str) -> Refusal:
+    """Make the refusal of an act that would register something for a party that left."""
+    return Refusal(
+        Ground.NOT_ALLOWED,
+        "left-party",
+        f"{party} left the agreement: no key and no agency is registered for it. It joins again by"
+        " an amendment, with new keys.",
+        field,
+    )
 
 
 def check_fits(agreement: Agreement, text: Protocol) -> None:

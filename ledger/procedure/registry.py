@@ -17,7 +17,7 @@ from ledger.events.event import ActionRecorded
 from ledger.log.policy import NONE, OTHER_LINE_ENDS, Policy, PolicyError
 from ledger.procedure import absence, agency_acts, amendments, contact_points, withdrawals
 from ledger.procedure.absence import Announcement, Vote
-from ledger.procedure.agency_acts import AGENCY_KINDS, ProposedAgencyChange
+from ledger.procedure.agency_acts import AGENCY_KINDS, ProposedAgencyChange, gone_party
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.amendments import AMENDMENT_KINDS, Amendment, KnownKeys
 from ledger.procedure.contact_points import CONTACT_KINDS, ContactPoint
@@ -48,6 +48,8 @@ _UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 _AFTER_LEAVING = frozenset({"readings_anchored", "key_revoked", "key_compromised"})
 """The acts on the protocol that a party takes after it left: they protect, and grant nothing."""
+_WAITING_EDITION = 2
+"""The edition from which on nothing is completed that waited for a party that left."""
 _RECOVERY_EDITION = 2
 """The edition of the rules from which on other parties can register a coordinator's key."""
 
@@ -357,6 +359,8 @@ def evolve(
         )
         if amended.adopted is None or not amended.adopted.joining:
             return registry
+        if protocol.edition >= _WAITING_EDITION:
+            registry = _without_waiting(registry, amended.adopted.joining, position)
         return _with_joined(registry, amended.adopted, recorded_at, position)
     if action.kind in WITHDRAWAL_KINDS:
         declared = withdrawals.evolve(registry.agreement.withdrawals, action, position, recorded_at)
@@ -429,6 +433,38 @@ def _with_joined(
             keys |= {key.id: key for key in map(_registered, party.accession.keys)}
             country_keys[party.code] = CountryPublicKey.from_text(party.accession.country_key)
     return replace(registry, keys=keys, country_keys=country_keys)
+
+
+def _without_waiting(registry: Registry, joining: frozenset[str], position: int) -> Registry:
+    """Drop what waited for the parties that join, and end their votes and absences.
+
+    A party that joins again begins anew: nothing that it or another party began before it left is
+    completed for it.
+    """
+    agencies = registry.directory.agencies_by_id
+    announced = registry.announced
+    for party in sorted(joining):
+        announced = absence.returned(announced, party, position)
+    return replace(
+        registry,
+        recoveries={
+            kid: one
+            for kid, one in registry.recoveries.items()
+            if agencies[one.grant.agency].party not in joining
+        },
+        proposals={k: one for k, one in registry.proposals.items() if one.party not in joining},
+        proposed_agencies={
+            k: one
+            for k, one in registry.proposed_agencies.items()
+            if one.change.party not in joining
+        },
+        proposed={
+            party: vote
+            for party, vote in registry.proposed.items()
+            if party not in joining and joining.isdisjoint(vote.without)
+        },
+        announced=announced,
+    )
 
 
 def _aligned(registry: Registry, protocol: Protocol) -> Policy | None:
@@ -647,7 +683,7 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
         _decide_anchor(registry, action, actor)
         return
     if action.kind in ("key_change_confirmed", "key_change_declined"):
-        _decide_settlement(registry, action, actor)
+        _decide_settlement(registry, protocol, action, actor)
         return
     if action.kind == "key_registered":
         grant = _grant(action.fields["grant"], "act.grant")
@@ -746,7 +782,9 @@ def _is_same(one: KeyProposal, other: KeyProposal) -> bool:
     return bool(one.confirming_roles) and told(one) == told(other)
 
 
-def _decide_settlement(registry: Registry, action: SignedAction, actor: Agency) -> None:
+def _decide_settlement(
+    registry: Registry, protocol: Protocol, action: SignedAction, actor: Agency
+) -> None:
     """Decide whether an agency may confirm or decline a change. Raises ``Refusal``."""
     proposal = registry.proposals.get(UUID(action.fields["proposal"]))
     if proposal is None:
@@ -771,6 +809,8 @@ def _decide_settlement(registry: Registry, action: SignedAction, actor: Agency) 
         return
     known = registry.keys.get(proposal.key.id)
     if proposal.change is KeyChange.REGISTRATION:
+        if protocol.edition >= _WAITING_EDITION and proposal.party in protocol.left_parties:
+            raise gone_party(proposal.party, "act.proposal")
         if known is not None:
             raise Refusal(
                 Ground.CONFLICT, "key-known", "This key is registered already.", "act.proposal"
@@ -827,6 +867,8 @@ def _decide_recovery(
             "parties; for every other agency its own country's coordinator registers one.",
             "iss",
         )
+    if owner.party in protocol.left_parties:
+        raise gone_party(owner.party, "act.grant.agency")
     check_proof(grant, protocol.id, "act.grant")
     if kid in registry.keys:
         raise Refusal(

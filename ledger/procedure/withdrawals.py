@@ -21,6 +21,8 @@ from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import SignedAction
 
 WITHDRAWAL_KINDS = frozenset({"party_withdrawal_declared", "party_withdrawal_revoked"})
+_STAYING_EDITION = 2
+"""The edition of the rules from which on one party at least has not declared that it leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,15 @@ def decide(
             f"{actor.party} declared before that it leaves on {known.day}; take that back first.",
             "act.party",
         )
-    if protocol.party_codes == {actor.party}:
+    staying = protocol.party_codes - {actor.party}
+    if protocol.edition >= _STAYING_EDITION:
+        staying = frozenset(p for p in staying if pending(withdrawals, p, at) is None)
+    if not staying:
         raise Refusal(
             Ground.OUT_OF_PROCEDURE,
             "last-party",
-            f"{actor.party} is the last party of this agreement: there is none to leave it to.",
+            f"{actor.party} is the last party of this agreement that has not declared that it"
+            " leaves: there is none to leave it to.",
             "act.party",
         )
     earliest = _first_day(at + timedelta(days=protocol.withdrawal_terms.notice_days))

@@ -19,7 +19,19 @@ from ledger.procedure.protocol import Protocol, shipped_protocol
 from ledger.procedure.witness_alignment import aligned_policy
 from ledger.refusals import Refusal
 from ledger.signing import keys
-from ledger.vocabulary.registration import AmendmentProposed, LogPolicyAdopted
+from ledger.vocabulary import Action
+from ledger.vocabulary.picklists import VoteSubject
+from ledger.vocabulary.registration import (
+    AbsenceAnnounced,
+    AgencyChangeConfirmed,
+    AgencyRegistered,
+    AmendmentProposed,
+    CoordinatorKeyRecovered,
+    KeyChangeConfirmed,
+    KeyGrant,
+    KeyRegistered,
+    LogPolicyAdopted,
+)
 from tests.support.agencies import PAST, Agencies
 from tests.support.amending import amended, proposal
 from tests.support.joining import Joining, leaving
@@ -240,3 +252,84 @@ def test_a_party_that_joins_again_keeps_its_own_witness(parties: Parties) -> Non
     parties.ledger.now = at(LEFT)
     again = Joining("AL", "al", held={"al-node": keys.generate(), AL: keys.generate()})
     parties.act(XK, proposal(again.text(parties.text, witness=str(own))))
+
+
+def test_not_all_parties_declare_that_they_leave(
+    parties: Parties, script: ModuleType, earlier: MemoryLedger
+) -> None:
+    for agency, code in ((XK, "XK"), (ME, "ME")):
+        parties.act(agency, leaving(code, date(2027, 1, 1)))
+    assert parties.refused(AL, leaving("AL", date(2027, 1, 1))) == "last-party"
+    found = parties.smuggle(AL, leaving("AL", date(2027, 1, 1)))
+    assert found == ["the rules refuse it (last-party)"]
+    older = Parties(script, earlier)
+    for agency, code in ((XK, "XK"), (ME, "ME"), (AL, "AL")):
+        older.act(agency, leaving(code, date(2027, 1, 1)))
+
+
+def waiting_for_albania(parties: Parties) -> tuple[LogPolicyAdopted, dict[str, UUID], KeyGrant]:
+    """Albania declares that it leaves. Everything that can wait for a party waits for it."""
+    body = next(
+        one.id for one in parties.text.agencies if (one.party, one.role) == ("AL", "oversight")
+    )
+    grant = parties.agencies.grant(body, keys.generate())
+    vote = policy_with(signer()).model_copy(update={"checkpoint": parties.ledger.named(1)})
+    lost = parties.agencies.grant(AL, keys.generate())
+    new = AgencyRegistered(acted_at=PAST, agency="al-new-body", role="oversight", name="A body")
+    parties.act(AL, leaving("AL", LEFT))
+    waiting = {
+        "key": parties.act(AL, KeyRegistered(acted_at=PAST, grant=grant)),
+        "agency": parties.act(AL, new),
+    }
+    parties.act(AL, vote)
+    parties.act(XK, CoordinatorKeyRecovered(acted_at=PAST, grant=lost))
+    both = tuple(VoteSubject)
+    parties.act(ME, AbsenceAnnounced(acted_at=PAST, party="AL", subjects=both))
+    return vote, waiting, lost
+
+
+def test_nothing_is_completed_for_a_party_that_left(parties: Parties) -> None:
+    _, waiting, lost = waiting_for_albania(parties)
+    parties.ledger.now = at(LEFT)
+    for act in (
+        CoordinatorKeyRecovered(acted_at=PAST, grant=lost),
+        KeyChangeConfirmed(acted_at=PAST, proposal=waiting["key"]),
+        AgencyChangeConfirmed(acted_at=PAST, proposal=waiting["agency"]),
+    ):
+        assert parties.refused(ME, act) == "left-party"
+
+
+@pytest.mark.parametrize("kind", ["recovery", "key", "agency"])
+def test_a_copy_and_the_auditor_find_it(parties: Parties, kind: str) -> None:
+    _, waiting, lost = waiting_for_albania(parties)
+    parties.ledger.now = at(LEFT)
+    acts: dict[str, Action] = {
+        "recovery": CoordinatorKeyRecovered(acted_at=PAST, grant=lost),
+        "key": KeyChangeConfirmed(acted_at=PAST, proposal=waiting["key"]),
+        "agency": AgencyChangeConfirmed(acted_at=PAST, proposal=waiting["agency"]),
+    }
+    assert parties.smuggle(ME, acts[kind]) == ["the rules refuse it (left-party)"]
+
+
+def test_a_party_that_joins_again_begins_anew(parties: Parties) -> None:
+    vote, waiting, _ = waiting_for_albania(parties)
+    before = parties.read()
+    assert all((before.recoveries, before.proposals, before.proposed_agencies, before.proposed))
+    parties.ledger.now = at(LEFT)
+    again = Joining("AL", "al", held={"al-node": keys.generate(), AL: keys.generate()})
+    text = again.text(parties.text)
+    named = parties.act(XK, proposal(text, AGAIN))
+    parties.act(ME, parties.acceptance(named, text))
+    parties.act(ME, again.statement(named, text, parties.ledger.named()))
+    registry, auditor = parties.read(), parties.auditor
+    left = (registry.recoveries, registry.proposals, registry.proposed_agencies, registry.proposed)
+    assert not any(left)
+    assert all(one.ended_at for one in registry.announced)
+    waits = (auditor.recoveries, auditor.proposals, auditor.agency_proposals, auditor.votes)
+    assert not any((*waits, auditor.absences))
+    parties.ledger.now = at(AGAIN)
+    for agency in (XK, ME):
+        parties.act(agency, vote)
+    assert parties.read().policies == ()
+    confirmed = KeyChangeConfirmed(acted_at=PAST, proposal=waiting["key"])
+    assert parties.refused(XK, confirmed) == "unknown-proposal"
