@@ -382,6 +382,8 @@ def check_proposal(
     """
     try:
         text = read_recorded_text(proposed)
+        if text.edition >= _ONE_FORM_EDITION:
+            text.check_zone_names()
     except NewerTextError as error:
         raise Refusal(
             Ground.INVALID, Mark.UNKNOWN_VERSION.value, f"{error}.", "act.protocol"

@@ -15,6 +15,7 @@ from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
 from ledger.procedure.case import Case
 from ledger.procedure.named_checkpoint import RootAt, check_named_checkpoint
+from ledger.procedure.protocol import read_recorded_text
 from ledger.procedure.registry import Registry
 from ledger.refusals import Ground, Refusal
 from ledger.signing import signed_action
@@ -62,9 +63,25 @@ def decide_on_protocol(
     check_protocol(action, judging)
     authenticate(action, judging, at)
     check_named_checkpoint(action, root_at)
+    _check_zones(action)
     event = ActionRecorded(judging.ledger_id, version + 1, action)
     _check_applied(registry, event, at)
     return event, judging
+
+
+def _check_zones(action: SignedAction) -> None:
+    """Check that this machine has the time zones of a text that an act proposes or adopts.
+
+    A recorded text is not checked so: the databases of two machines may differ. Raises ``Refusal``.
+    """
+    if action.kind not in ("amendment_proposed", "protocol_adopted"):
+        return
+    try:
+        read_recorded_text(action.fields["protocol"]).check_known_zones()
+    except ValueError as error:
+        raise Refusal(
+            Ground.INVALID, "protocol", f"The protocol does not hold: {error}.", "act.protocol"
+        ) from error
 
 
 def refusal_by(

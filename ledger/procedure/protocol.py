@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import Field, ValidationError, model_validator
 
-from ledger.system.zones import is_known_zone
+from ledger.system.zones import is_area_name, is_known_zone
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.characters import checked_name
@@ -368,6 +368,30 @@ class Protocol(LedgerModel):
                 raise ValueError(f"expected: unknown action {step.action}")
         return self
 
+    def check_zone_names(self) -> None:
+        """Check that each time zone has the name of a place, or is UTC.
+
+        Raises ``ValueError`` for another name. No recorded text of edition 1 is checked so.
+        """
+        for party in self.parties:
+            if party.time_zone is not None and not is_area_name(party.time_zone):
+                raise ValueError(
+                    f"parties: {party.time_zone!r} is no time zone of a place: name UTC, or a zone"
+                    " such as Europe/Podgorica"
+                )
+
+    def check_known_zones(self) -> None:
+        """Check that this machine has each time zone of a new text.
+
+        Raises ``ValueError`` if it lacks one.
+        """
+        for party in self.parties:
+            if party.time_zone is not None and not is_known_zone(party.time_zone):
+                raise ValueError(
+                    f"parties: the time zone database of this machine has no {party.time_zone!r};"
+                    " name another zone, or update that database (tzdata)"
+                )
+
     def _check_party(self, party: Party) -> None:
         """Check that a party that joins names keys of its own coordinators and of its node.
 
@@ -411,11 +435,8 @@ class Protocol(LedgerModel):
         """
         if missing := CASE_ACTIONS.keys() - self.actions.keys():
             raise ValueError(f"no rule for {', '.join(sorted(missing))}")
-        for party in self.parties:
-            if party.time_zone is not None and not is_known_zone(party.time_zone):
-                raise ValueError(
-                    f"parties: the time zone database of this machine has no {party.time_zone!r}"
-                )
+        self.check_zone_names()
+        self.check_known_zones()
         if self.local_days and self.edition < _LOCAL_DAYS_SINCE:
             raise ValueError(f"local_days needs edition {_LOCAL_DAYS_SINCE} of the rules")
         if self.edition >= 2 and OVERSIGHT in self.roles:
@@ -609,12 +630,6 @@ def check_known(text: Mapping[str, Any]) -> None:
             unknown += [*(party.keys() - Party.model_fields.keys())]
             if isinstance(accession := party.get("accession"), Mapping):
                 unknown += [*(accession.keys() - Accession.model_fields.keys())]
-            zone = party.get("time_zone")
-            if isinstance(zone, str) and not is_known_zone(zone):
-                raise NewerTextError(
-                    f"the protocol names the time zone {zone}, which the time zone database of this"
-                    " machine does not have; update that database (tzdata)"
-                )
     if unknown:
         raise NewerTextError(
             f"the protocol names {', '.join(sorted(map(str, unknown)))}, which this program does"

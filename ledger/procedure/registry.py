@@ -887,6 +887,8 @@ def _decide_recovery(
 def _decide_adoption(action: SignedAction) -> None:
     try:
         protocol = read_recorded_text(action.fields["protocol"])
+        if protocol.edition >= 2:
+            protocol.check_zone_names()
     except NewerTextError as error:
         raise Refusal(
             Ground.INVALID, Mark.UNKNOWN_VERSION.value, f"{error}.", "act.protocol"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from ledger.procedure.protocol import Protocol
-from ledger.system.zones import find_zone
+from ledger.system.zones import zone_or_utc
 
 _DEFAULTS: Mapping[str, str] = {
     "AL": "Europe/Tirane",
@@ -17,13 +17,16 @@ The database has no zone of Kosovo; it keeps the time of this one."""
 
 
 def zone_of(protocol: Protocol | None, party: str | None) -> tzinfo:
-    """Return the time zone of a party; UTC for a party without one, and without a party."""
+    """Return the time zone of a party; UTC for a party without one, and without a party.
+
+    It is UTC too if this machine's database lacks the recorded zone; the log then has a warning.
+    """
     if protocol is None or party is None:
         return UTC
     for one in protocol.parties:
         if one.code == party:
             name = one.time_zone or _DEFAULTS.get(party)
-            return (find_zone(name) if name is not None else None) or UTC
+            return UTC if name is None else zone_or_utc(name)
     return UTC
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 import pytest
@@ -333,3 +334,23 @@ def test_a_party_that_joins_again_begins_anew(parties: Parties) -> None:
     assert parties.read().policies == ()
     confirmed = KeyChangeConfirmed(acted_at=PAST, proposal=waiting["key"])
     assert parties.refused(XK, confirmed) == "unknown-proposal"
+
+
+@pytest.mark.parametrize("zone", ["localtime", "right/UTC", "posix/Europe/Rome", "Europe/Olympus"])
+def test_a_text_names_zones_that_every_machine_has(parties: Parties, zone: str) -> None:
+    told = text_of(parties.text)["parties"]
+    text = amended(parties.text, parties=[told[0] | {"time_zone": zone}, *told[1:]])
+    assert parties.refused(XK, proposal(text)) == "protocol"
+
+
+def test_a_copy_without_a_zone_takes_the_text_that_names_it(parties: Parties) -> None:
+    told = text_of(parties.text)["parties"]
+    text = amended(parties.text, parties=[told[0] | {"time_zone": "Europe/Rome"}, *told[1:]])
+    with patch("ledger.procedure.protocol.is_known_zone", return_value=False):
+        assert parties.refused(XK, proposal(text)) == "protocol"
+    named = parties.agencies.sign(XK, proposal(text), None).without_disclosures()
+    parties.ledger.put(named, parties.agencies.protocol.ledger_id)
+    with patch("ledger.procedure.protocol.is_known_zone", return_value=False):
+        parties.read()  # the copy finds nothing, and does not stop
+    assert parties.replay.newer is None
+    assert [one.text for one in parties.read().amendments] == [text]

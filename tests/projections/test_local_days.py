@@ -5,12 +5,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.case_fold import fold
 from ledger.procedure.protocol import NewerTextError, Protocol, check_known, shipped_protocol
 from ledger.procedure.protocol_changes import changes
+from ledger.procedure.time_zones import zone_of
 from projections.folds.expected_steps import ExpectedStep, expected_steps
 
 SHIPPED = shipped_protocol()
@@ -84,13 +86,19 @@ def test_an_amendment_to_local_days_moves_no_deadline_of_before() -> None:
     assert asked == datetime(2026, 3, 10, 22, 59, 59, tzinfo=UTC), "asked for under local days"
 
 
-def test_a_time_zone_that_this_machine_lacks_asks_for_an_update() -> None:
-    parties = [{**TEXT["parties"][0], "time_zone": "Mars/Olympus"}, *TEXT["parties"][1:]]
-    protocol(parties=parties)  # what is recorded is read
-    with pytest.raises(ValueError, match="Mars/Olympus"):
-        protocol(parties=parties).check_complete()
-    with pytest.raises(NewerTextError, match="update that database"):
-        check_known(TEXT | {"parties": parties})
+def test_a_recorded_time_zone_that_this_machine_lacks_counts_as_utc() -> None:
+    parties = [{**TEXT["parties"][0], "time_zone": "Europe/Olympus"}, *TEXT["parties"][1:]]
+    recorded = protocol(parties=parties)
+    check_known(TEXT | {"parties": parties})
+    with capture_logs() as logged:
+        assert zone_of(recorded, TEXT["parties"][0]["code"]) is UTC
+    assert [one["zone"] for one in logged] == ["Europe/Olympus"]
+    with pytest.raises(ValueError, match="has no 'Europe/Olympus'"):
+        recorded.check_complete()
+    for name in ("localtime", "right/UTC", "posix/Europe/Rome", "Mars/Olympus", "Europe"):
+        others = [{**TEXT["parties"][0], "time_zone": name}, *TEXT["parties"][1:]]
+        with pytest.raises(ValueError, match="no time zone of a place"):
+            protocol(parties=others).check_complete()
     later = [{**TEXT["parties"][0], "calendar": "lunar"}, *TEXT["parties"][1:]]
     with pytest.raises(NewerTextError, match="calendar"):
         check_known(TEXT | {"parties": later})
