@@ -17,6 +17,8 @@ from ledger.refusals import Refusal
 
 PROTOCOL = shipped_protocol()
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
+NEEDED = {"identity_recorded": {"ground": "rectification"}}
+"""What else an act must say where a choice is taken."""
 
 
 def acts(alias: str) -> list[Act]:
@@ -71,11 +73,12 @@ def test_a_choice_that_is_offered_is_accepted_and_another_refused() -> None:
             if kind in ("correction", "information_requested", "lead_transfer_offered"):
                 continue
             for name, values in offer.choices.items():
-                if name == "groups":
+                if name == "groups" or offer.refusal is not None:
                     continue
                 for value in (*values, str(uuid4())):
                     act = Act(uuid4(), kind, state.case_id, 99, 0, agency.id, NOW, NOW,
-                              {name: value, "complete": True}, "k", frozenset())  # fmt: skip
+                              {name: (value,) if name == "scopes" else value, "complete": True,
+                               **NEEDED.get(kind, {})}, "k", frozenset())  # fmt: skip
                     tried += 1
                     if value in values:
                         rules.decide(state, history, act, PROTOCOL, NOW)
