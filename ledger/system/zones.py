@@ -1,13 +1,12 @@
 """The time zones that this machine's time zone database has (IANA)."""
 
+import logging
 import re
 from datetime import UTC, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import structlog
-
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 _MOST = 256
 """So many zones are kept in memory. All texts of a ledger together name fewer."""
 _AREA_NAME = re.compile(
@@ -58,4 +57,4 @@ def _zone(name: str) -> ZoneInfo:
 @lru_cache(maxsize=_MOST)
 def _warn(name: str) -> None:
     """Write one warning for a name."""
-    _log.warning("this machine lacks a time zone, and takes UTC: update tzdata", zone=name)
+    _log.warning("this machine lacks the time zone %s, and takes UTC: update tzdata", name)

@@ -15,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from api.cli.main import COMMANDS
+from api.paper.languages.found import language
 from api.paper.printing.typesetting import PageFrame, PdfNotInstalledError, set_pages
 from api.runtime.node_database import StoreError, open_store
 from api.runtime.settings import Settings
@@ -198,7 +199,7 @@ def test_an_extra_has_all_that_its_commands_load(extra: str, others: tuple[str, 
 
 def test_without_the_typesetter_there_is_a_clear_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "typst", None)
-    frame = PageFrame("en", "Title", "1", "page", datetime.now(UTC))
+    frame = PageFrame(language("en"), "Title", "1", "page", datetime.now(UTC))
     with pytest.raises(PdfNotInstalledError, match=r'pip install "case-ledger\[pdf\]"'):
         set_pages(b"", frame, {})
 

@@ -108,7 +108,8 @@ def test_no_change_is_left_out(edited: Protocol) -> None:
     assert bool(told) is (text_of(edited) | {"version": 0} != TEXT | {"version": 0})
     for language in shipped():
         for one in told:
-            assert "{" not in sentence(one, wording(language))
+            # The text of the protocol itself has this place, in what an action establishes.
+            assert "{" not in sentence(one, wording(language)).replace("{state}", "")
 
 
 @pytest.mark.parametrize("language", shipped())
