@@ -110,7 +110,7 @@ def accept_joining(
 
     from api.cli.steps.amendment_tables import amendment_with, checked_digest, show_amendment
     from api.cli.steps.joining import read_statement
-    from api.cli.steps.named_checkpoints import published_at, read_named, tell_named
+    from api.cli.steps.named_checkpoints import chosen, tell_named
     from api.cli.steps.signed_acts import ask_to_sign, sign_act
     from ledger.vocabulary.registration import AccessionAccepted
 
@@ -118,10 +118,7 @@ def accept_joining(
         amendment, signed = amendment_with(client, proposal), read_statement(statement)
         if (signed.proposal, signed.digest) != (proposal, checked_digest(amendment)):
             fail("the statement is on another proposal or another text: ask for one on this")
-        if checkpoint is None:
-            named = published_at(client, amendment.proposed_at)
-        else:
-            named = read_named(checkpoint)
+        named = chosen(client, checkpoint, amendment.proposed_at)
         if not asked.as_json:
             tell_named(named)
         ask_to_sign(asked, f"Record that {signed.party} accepts this text?", yes=yes)

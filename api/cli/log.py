@@ -95,7 +95,7 @@ def adopt_policy(
     serves.
     """
 
-    from api.cli.steps.named_checkpoints import published_at, read_named, tell_named
+    from api.cli.steps.named_checkpoints import chosen, tell_named
     from api.cli.steps.signed_acts import sign_act_or_write
     from ledger.log.policy import Policy
     from ledger.system.bounded_files import read_ordinary
@@ -105,7 +105,7 @@ def adopt_policy(
     with asked.client() as client:
         text = read_ordinary(file, MAX_BYTES).decode("utf-8")
         Policy.parse(text)
-        named = published_at(client, 1) if checkpoint is None else read_named(checkpoint)
+        named = chosen(client, checkpoint, 1)
         action = LogPolicyAdopted(
             acted_at=datetime.now(UTC),
             policy=text,

@@ -190,7 +190,7 @@ def accept(
         tell_changes,
         version_of,
     )
-    from api.cli.steps.named_checkpoints import published_at, read_named, tell_named
+    from api.cli.steps.named_checkpoints import chosen, tell_named
     from api.cli.steps.signed_acts import ask_to_sign, sign_act
     from ledger.procedure.protocol_changes import changes
     from ledger.vocabulary.registration import AmendmentAccepted
@@ -205,10 +205,7 @@ def accept(
             show_amendment(amendment)
             told = changes(read_text(base.text), read_text(amendment.text))
             tell_changes(told, base.version, language, asked.as_json)
-        if checkpoint is None:
-            named = published_at(client, amendment.proposed_at)
-        else:
-            named = read_named(checkpoint)
+        named = chosen(client, checkpoint, amendment.proposed_at)
         if not asked.as_json:
             tell_named(named)
         ask_to_sign(asked, f"Accept this text (SHA-256 {found}) for {asked.agency}?", yes=yes)

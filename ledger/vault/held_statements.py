@@ -1,4 +1,4 @@
-"""Which of the statements on a person that a vault holds count."""
+"""The statements on a person that a vault holds, and those of them that count."""
 
 from collections.abc import Iterable, Mapping
 from uuid import UUID

@@ -25,6 +25,14 @@ def read_named(file: Path) -> NamedCheckpoint:
     return named_by(read_ordinary(file, MAX_BYTES).decode("utf-8"))
 
 
+def chosen(client: LedgerClient, file: Path | None, position: int) -> NamedCheckpoint:
+    """Return the checkpoint of a file, or without one the node's, with the event at ``position``.
+
+    Raises ``NoteError`` if the file has no checkpoint, and ``NotPublishedError``.
+    """
+    return published_at(client, position) if file is None else read_named(file)
+
+
 def tell_named(named: NamedCheckpoint) -> None:
     """Print the ledger that a vote is for."""
     root = spoken(bytes.fromhex(named.root))

@@ -20,7 +20,7 @@ MAX_ASKED = 2_000
 
 @dataclass(frozen=True, slots=True)
 class AnsweredEvidence:
-    """What the other country answered on a candidate."""
+    """The other country's answer on a candidate."""
 
     candidate: Candidate
     points: tuple[bytes, ...]
@@ -33,7 +33,7 @@ class AnsweredEvidence:
 
 @dataclass(frozen=True, slots=True)
 class AskedEvidence:
-    """What the other country asks on a candidate."""
+    """The other country's question on a candidate."""
 
     candidate: Candidate
     points: tuple[bytes, ...]

@@ -47,7 +47,7 @@ class ComparedIdentity:
 
 
 class Evidence(StrEnum):
-    """Which part of an identity a form is made of."""
+    """The part of an identity that a form is made of."""
 
     NAME = "name"
     """A part of any name."""

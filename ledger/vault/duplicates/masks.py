@@ -38,7 +38,6 @@ from ledger.signing.country_key import CountryKey
 from ledger.system.fsync import sync_directory
 
 SECRET_BYTES = 32
-PROOF_BYTES = 64
 TOKEN_BYTES = 16
 _SUFFIX = "mask"
 _NO_POINT = "not a point of the group of prime order"

@@ -21,11 +21,11 @@ MORE_THAN_OPENED = 20
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPoints:
-    """What another country sent of one of its cases."""
+    """The points that another country sent of one of its cases."""
 
     reference: UUID
     case_id: UUID | None
-    """Where this country is party to the case."""
+    """The case, if this country is party to it."""
     points: tuple[bytes, ...]
     mask: str
     """The sender's, under which the points are."""

@@ -1,4 +1,4 @@
-"""How much speaks for it that two cases are of one person, in bits.
+"""Weigh the evidence that two cases are of one person, in bits.
 
 An agreement of ``n`` bits is found by chance in about one of ``2**n`` pairs of different persons.
 Bits of independent parts of an identity add up (Fellegi and Sunter 1969). A difference in a known
@@ -20,7 +20,7 @@ _WEIGHTS_ARE_LOW_BY = 3.25
 _LEAST_BITS = 18.0
 """Below this nothing is reported, however few cases there are."""
 _PRIOR_NAME_BITS = 15.0
-"""What a given and a family name say where nothing is known of how common they are."""
+"""Bits of a given and a family name whose share of the population is not known."""
 _PRIOR_CASES = 30_000
 """The prior counts as much as so many cases."""
 _MOST_NAME_BITS = 19.0
@@ -34,7 +34,7 @@ _DIFFERENT_DATE, _DIFFERENT_YEAR = -7.0, -9.0
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """What two cases agree in, and how much that says."""
+    """The parts in which two cases agree, and the bits of all that agrees and differs."""
 
     bits: float
     agrees: tuple[MatchKind, ...]
@@ -42,7 +42,7 @@ class Weighed:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What a part of the identity says where it agrees, and where both are known and differ."""
+    """The bits of one part of the identity: where it agrees, and where two known values differ."""
 
     evidence: Evidence
     agreement: MatchKind
