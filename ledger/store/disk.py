@@ -16,8 +16,10 @@ import structlog
 from ledger.system.backoff import Backoff
 from ledger.system.retrying import retrying
 
-PIECE_BYTES = 8 * 1024 * 1024
 MEBIBYTE = 1024 * 1024
+PIECE_BYTES = 8 * MEBIBYTE
+NEEDED_BYTES = 24 * MEBIBYTE
+"""What PostgreSQL may need at once so that it goes on: a segment of its log, 16 MiB, and some pages."""
 _LOW_BYTES = 256 * MEBIBYTE
 _RESERVE_BYTES = 64 * MEBIBYTE
 _PART_OF_SMALL_DISK = 20
@@ -100,7 +102,7 @@ class Reserve:
 
     def _look(self) -> None:
         space, pieces = Space.of(self._directory), self.pieces()
-        while pieces and space.free_bytes < PIECE_BYTES:
+        while pieces and space.free_bytes < NEEDED_BYTES:
             pieces.pop().unlink(missing_ok=True)
             _log.error("the disk is full: a piece of the reserve is given up", left=len(pieces))
             space = Space.of(self._directory)

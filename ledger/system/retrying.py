@@ -1,9 +1,10 @@
 """The one way to try something again: after which errors, how often, and with which pauses."""
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import ParamSpec, TypedDict, TypeVar
+from typing import ParamSpec, TypedDict, TypeVar, cast
 
 from tenacity import (
     AsyncRetrying,
@@ -66,11 +67,34 @@ class Retry:
         return Retrying(**_bounds(self.after, self.attempts, self.seconds, self.backoff))(again)
 
     def wraps(self, function: Callable[P, T]) -> Callable[P, T]:
-        """Return the function, so that each call of it is made in this way."""
+        """Return the function, so that each call of it is made in this way.
+
+        Each call of a coroutine function is awaited before it counts as made.
+        """
+        if inspect.iscoroutinefunction(function):
+            return cast(Callable[P, T], self._awaited(function))
 
         @functools.wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> T:
             return self(function, *args, **kwargs)
+
+        return called
+
+    def _awaited(self, function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        @functools.wraps(function)
+        async def called(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return await function(*args, **kwargs)
+            except Exception as error:
+                failed: list[Exception] = [error]
+
+            async def again() -> T:
+                if failed:  # the first attempt is the one above
+                    raise failed.pop()
+                return await function(*args, **kwargs)
+
+            bounds = _bounds(self.after, self.attempts, self.seconds, self.backoff)
+            return await AsyncRetrying(**bounds)(again)
 
         return called
 

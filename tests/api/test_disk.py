@@ -1,5 +1,6 @@
 """The marks of a disk, and the reserve that is given up before nothing is left."""
 
+import asyncio
 import errno
 import os
 from collections import Counter
@@ -11,9 +12,10 @@ import pytest
 from api.runtime.disk import Room
 from api.runtime.settings import Settings
 from ledger.store import disk
-from ledger.store.disk import MEBIBYTE, PIECE_BYTES, Marks, Reserve, Space, until_given_way
+from ledger.store.disk import MEBIBYTE, NEEDED_BYTES, PIECE_BYTES, Marks, Reserve, Space, until_given_way
 
-LOW, HELD = 32 * MEBIBYTE, 3 * PIECE_BYTES
+LOW, HELD = 32 * MEBIBYTE, 4 * PIECE_BYTES
+SEGMENT_BYTES = 16 * MEBIBYTE
 
 
 def space(free: int, size: int = 10**12) -> Space:
@@ -45,9 +47,9 @@ def test_the_reserve_is_filled_given_up_and_filled_again(
     reserve = Reserve(tmp_path / "reserve", Marks(LOW, HELD))
     for _ in range(5):
         reserve.look()
-    assert len(reserve.pieces()) == 3
+    assert len(reserve.pieces()) == 4
     assert sum(piece.stat().st_blocks * 512 for piece in reserve.pieces()) >= HELD
-    free = PIECE_BYTES - 1  # it stays so, as it does where something takes what is given up
+    free = NEEDED_BYTES - 1  # it stays so, as it does where something takes what is given up
     reserve.look()
     assert reserve.pieces() == []
     free = LOW
@@ -64,13 +66,15 @@ def test_only_so_many_pieces_are_given_up_as_are_needed(
     free = 10 * LOW
     monkeypatch.setattr(disk.Space, "of", lambda _: space(free))
     reserve = Reserve(tmp_path, Marks(LOW, HELD))
-    for _ in range(3):
+    for _ in range(4):
         reserve.look()
+    left = MEBIBYTE // 2
     monkeypatch.setattr(
-        disk.Space, "of", lambda _: space((3 - len(reserve.pieces())) * PIECE_BYTES)
+        disk.Space, "of", lambda _: space(left + (4 - len(reserve.pieces())) * PIECE_BYTES)
     )
     reserve.look()
-    assert len(reserve.pieces()) == 2
+    assert len(reserve.pieces()) == 1
+    assert disk.Space.of(tmp_path).free_bytes > SEGMENT_BYTES, "PostgreSQL cannot begin a segment"
 
 
 def test_what_reading_needs_written_is_tried_until_there_is_space() -> None:
@@ -84,6 +88,20 @@ def test_what_reading_needs_written_is_tried_until_there_is_space() -> None:
         return "written"
 
     assert (write(), tried["write"]) == ("written", 3)
+
+
+def test_a_coroutine_is_tried_until_there_is_space_too() -> None:
+    tried: Counter[str] = Counter()
+
+    @until_given_way
+    async def write() -> str:
+        tried["write"] += 1
+        await asyncio.sleep(0)
+        if tried["write"] < 3:
+            raise psycopg.errors.DiskFull
+        return "written"
+
+    assert (asyncio.run(write()), tried["write"]) == ("written", 3)
 
 
 def test_a_room_tells_a_full_database_elsewhere(tmp_path: Path) -> None:
