@@ -72,7 +72,7 @@ class Retry:
         Each call of a coroutine function is awaited before it counts as made.
         """
         if inspect.iscoroutinefunction(function):
-            return cast(Callable[P, T], self._awaited(function))
+            return cast("Callable[P, T]", self._awaited(function))
 
         @functools.wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> T:

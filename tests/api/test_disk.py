@@ -12,7 +12,15 @@ import pytest
 from api.runtime.disk import Room
 from api.runtime.settings import Settings
 from ledger.store import disk
-from ledger.store.disk import MEBIBYTE, NEEDED_BYTES, PIECE_BYTES, Marks, Reserve, Space, until_given_way
+from ledger.store.disk import (
+    MEBIBYTE,
+    NEEDED_BYTES,
+    PIECE_BYTES,
+    Marks,
+    Reserve,
+    Space,
+    until_given_way,
+)
 
 LOW, HELD = 32 * MEBIBYTE, 4 * PIECE_BYTES
 SEGMENT_BYTES = 16 * MEBIBYTE
