@@ -70,7 +70,7 @@ def test_a_shelter_is_proposed_read_accepted_and_in_force(
     proposed = commands.json("propose", str(file), "--reason", "It opens in March.")["action_id"]
     assert isinstance(proposed, str)
     by_another = commands.run("diff", "--proposal", proposed, "-l", "cnr", agency="al-nac").output
-    assert "Nova ustanova" in by_another
+    assert "Nova institucija" in by_another
     assert "missing: AL, ME" in commands.run("history").output
 
     refused = commands.run("accept", proposed, "--digest", "0" * 64, agency="me-nac", code=1)
