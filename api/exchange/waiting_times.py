@@ -21,6 +21,7 @@ from api.client.schemas.health import Effect
 from api.exchange.access_log_anchor import NodeKey, node_and_key
 from api.runtime.trouble import Trouble
 from ledger.application import Ledger
+from ledger.procedure.registry import Registry
 from ledger.replication.outbox import Outbox, Outgoing
 from ledger.replication.submissions import state
 from ledger.system import clock
@@ -67,6 +68,8 @@ class WaitingComparison:
         self._others: list[tuple[datetime, float]] = []
         """When each of others' last actions was recorded, and how many seconds it took."""
         self._own: float | None = None
+        self._compared: tuple[Registry | None, int] | None = None
+        """The registry and the ledger's head when others' last actions were read."""
 
     def now(self) -> WaitingTimes:
         """Return how actions wait now."""
@@ -74,7 +77,8 @@ class WaitingComparison:
             if self._compared_at is None or (
                 time.monotonic() - self._compared_at >= _COMPARED_SECONDS
             ):
-                self._others, self._own = self._compare(), self._outbox.median_seconds()
+                self._compare()
+                self._own = self._outbox.median_seconds()
                 self._compared_at = time.monotonic()
             others = self._others
         actions, oldest_at = self._outbox.standing()
@@ -86,12 +90,19 @@ class WaitingComparison:
             others_since=sum(oldest_at is not None and at > oldest_at for at, _ in others),
         )
 
-    def _compare(self) -> list[tuple[datetime, float]]:
-        registry = self._ledger.registry()
+    def _compare(self) -> None:
+        """Read others' last actions again, if the ledger has grown."""
+        registry, size = self._ledger.registry(), self._ledger.head()
         if registry is None:
-            return []
+            self._others, self._compared = [], None
+            return
+        known, known_size = self._compared or (None, -1)
+        if known is not registry or known_size != size:
+            self._others = self._read_others(registry, size)
+            self._compared = registry, size
+
+    def _read_others(self, registry: Registry, size: int) -> list[tuple[datetime, float]]:
         agencies = registry.directory.agencies_by_id
-        size = self._ledger.head()
         found = []
         for row in self._ledger.rows_after(max(0, size - _LOOKED_AT), _LOOKED_AT):
             action = row.event().action

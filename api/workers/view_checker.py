@@ -16,7 +16,7 @@ _PASS_SECONDS = 12 * 3600.0
 """A pass through all rows takes no longer: half a day is left for a node that was stopped."""
 _SHARE = 0.02
 """The share of one processor that the check takes, where the pass does not need more."""
-_SHORTEST_SECONDS = 5.0
+_SHORTEST_SECONDS = 30.0
 _LONGEST_SECONDS = 300.0
 _BACKOFF = Backoff(1.0, 30.0)
 _REPORTED_SECONDS = 3600.0

@@ -6,7 +6,7 @@ level above. C2SP ``tlog-tiles`` serves these hashes. All else is computed from 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 HASH_SIZE = 32
@@ -154,23 +154,33 @@ class Tree:
         return _fold(self._peaks(start, end))
 
     def _peaks(self, start: int, end: int) -> list[bytes]:
-        peaks = []
+        """Return the roots of the perfect subtrees from ``start`` to ``end``, the largest first.
+
+        The subtrees of one tile level are side by side: one read gets the hashes of all of them.
+        """
+        peaks: list[bytes] = []
         while start < end:
-            height = (end - start).bit_length() - 1
-            peaks.append(self._perfect(height, start >> height))
-            start += 1 << height
+            level = ((end - start).bit_length() - 1) // TILE_HEIGHT
+            unit = level * TILE_HEIGHT
+            first, count = start >> unit, (end - start) >> unit
+            hashes = list(self.read(level, first, count))
+            if len(hashes) != count:
+                raise ProofError(f"hashes are missing at level {level} from {first}")
+            peaks += _perfect_roots(hashes)
+            start += count << unit
         return peaks
 
-    def _perfect(self, height: int, index: int) -> bytes:
-        """Return the root of a perfect subtree, read from storage or hashed from stored hashes."""
-        level, above = divmod(height, TILE_HEIGHT)
-        count = 1 << above
-        hashes = list(self.read(level, index * count, count))
-        if len(hashes) != count:
-            raise ProofError(f"hashes are missing at level {level} from {index * count}")
-        while len(hashes) > 1:
-            hashes = [node_hash(*pair) for pair in zip(hashes[::2], hashes[1::2], strict=True)]
-        return hashes[0]
+
+def _perfect_roots(hashes: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the roots of the perfect subtrees over ``hashes``, the largest first."""
+    start = 0
+    while start < len(hashes):
+        count = 1 << ((len(hashes) - start).bit_length() - 1)
+        made = list(hashes[start : start + count])
+        while len(made) > 1:
+            made = [node_hash(*pair) for pair in zip(made[::2], made[1::2], strict=True)]
+        yield made[0]
+        start += count
 
 
 class Beginning:

@@ -35,7 +35,7 @@ from tests.support.agencies import Agencies
 from tests.support.two_nodes import introduce, opened
 from tests.support.waiting import until
 
-FILLED = int(os.environ.get("CASE_LEDGER_TEST_FULL_DISKS", "2"))
+FILLED = int(os.environ.get("CASE_LEDGER_TEST_FULL_DISKS", "1"))
 SIZE_MEBIBYTES = 700
 READ_SECONDS = 5.0
 TOLD_SECONDS = 10.0

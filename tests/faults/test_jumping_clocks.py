@@ -44,7 +44,7 @@ from tests.support.databases import new_database
 from tests.support.jumping import DatabaseClock, FileClock, JumpingProcess
 from tests.support.waiting import until
 
-JUMPS = int(os.environ.get("CASE_LEDGER_TEST_JUMPS", "8"))
+JUMPS = int(os.environ.get("CASE_LEDGER_TEST_JUMPS", "6"))
 ACTS_BETWEEN = 6
 POLICE, COORDINATOR = "xk-dhtqnj", "xk-nac"
 NOTHING, HOUR = timedelta(), timedelta(hours=1)

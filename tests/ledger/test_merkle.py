@@ -114,6 +114,19 @@ def test_a_tree_of_three_levels_of_tiles() -> None:
         check_inclusion(tree.leaves[index], index, 70_000, path, tree.frontier.root())
 
 
+@pytest.mark.parametrize(("size", "levels"), [(255, [0]), (256, [1]), (70_000, [2, 1, 0])])
+def test_a_root_takes_one_read_of_each_level(size: int, levels: list[int]) -> None:
+    """A node computes roots all the time; each read is a question to its database."""
+    tree, read = grown(size), []
+
+    def counted(level: int, start: int, count: int) -> Sequence[bytes]:
+        read.append(level)
+        return tree.read(level, start, count)
+
+    assert Tree(size, counted).root() == tree.frontier.root()
+    assert read == levels
+
+
 SIZES = st.integers(1, 600)
 BIG = grown(600)
 

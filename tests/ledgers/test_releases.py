@@ -141,26 +141,30 @@ def read_keys(directory: Path) -> dict[str, OKPKey]:
     return {path.stem: OKPKey.import_key(json.loads(path.read_text())) for path in paths}
 
 
-@pytest.fixture
-def serving(continued: Continued, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """The program serves the ledger at a time when the recorded keys are valid."""
+@pytest.fixture(scope="module")
+def serving(continued: Continued) -> Iterator[Server]:
+    """The program serves the ledger at a time when the recorded keys are valid.
+
+    One node serves all tests of a release.
+    """
     with psycopg.connect(continued.conninfo) as connection:
         row = connection.execute("SELECT max(recorded_at) FROM ledger.events").fetchone()
     assert row is not None
     behind: timedelta = clock.now() - row[0] - timedelta(minutes=1)
     true = clock.now
-    monkeypatch.setattr("ledger.system.clock.now", lambda: true() - behind)
-    for look in ("check", "at_once"):
-        monkeypatch.setattr(f"api.workers.clock_watch.ClockWatch.{look}", lambda _: ())
-    monkeypatch.setattr(
-        "api.client.connection.make_assertion",
-        lambda agency, key, audience: make_assertion(agency, key, audience, clock.now()),
-    )
-    settings = with_agreed_protocol(
-        Settings(data_directory=continued.data, port=0), continued.conninfo
-    )
-    with running(settings, continued.conninfo, continued.agencies) as server:
-        yield server
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr("ledger.system.clock.now", lambda: true() - behind)
+        for look in ("check", "at_once"):
+            changed.setattr(f"api.workers.clock_watch.ClockWatch.{look}", lambda _: ())
+        changed.setattr(
+            "api.client.connection.make_assertion",
+            lambda agency, key, audience: make_assertion(agency, key, audience, clock.now()),
+        )
+        settings = with_agreed_protocol(
+            Settings(data_directory=continued.data, port=0), continued.conninfo
+        )
+        with running(settings, continued.conninfo, continued.agencies) as server:
+            yield server
 
 
 def test_it_verifies(continued: Continued) -> None:

@@ -34,7 +34,7 @@ from tests.support.auditor import AUDITOR
 from tests.support.recorded import MemoryLedger
 from tests.support.strategies import proposals
 
-LEDGERS = int(os.environ.get("CASE_LEDGER_TEST_AMENDED_LEDGERS", "3"))
+LEDGERS = int(os.environ.get("CASE_LEDGER_TEST_AMENDED_LEDGERS", "2"))
 STEPS = 28
 COORDINATORS = ("xk-nac", "me-nac", "al-nac")
 CASES = (UUID(int=1), UUID(int=2), UUID(int=3))

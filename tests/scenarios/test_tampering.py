@@ -1,6 +1,6 @@
 """A database owner rewrites the database in many ways, and each change is found.
 
-``CASE_LEDGER_TEST_MUTATIONS`` sets how many random mutations are made (default 50).
+``CASE_LEDGER_TEST_MUTATIONS`` sets how many random mutations are made (default 26).
 """
 
 import base64
@@ -38,7 +38,7 @@ from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.agencies import Agencies
 
-MUTATIONS = int(os.environ.get("CASE_LEDGER_TEST_MUTATIONS", "50"))
+MUTATIONS = int(os.environ.get("CASE_LEDGER_TEST_MUTATIONS", "26"))
 ORIGIN = "ledger.example/tampered"
 EVERY = 4
 """A checkpoint is published after so many events."""
