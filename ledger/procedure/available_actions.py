@@ -14,9 +14,11 @@ from ledger.events.act import Act
 from ledger.procedure import rules
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.dates import SINCE_EDITION
+from ledger.procedure.form_rules import sendable_forms
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.procedure.retention import retention_rule
 from ledger.refusals import Ground, Refusal
+from ledger.vocabulary.communication_forms import FormSent
 from ledger.vocabulary.coordination import ConsentWithdrawn
 from ledger.vocabulary.erasure import RetentionAnnounced
 from ledger.vocabulary.levels import FieldGroup
@@ -67,6 +69,8 @@ class _Asked:
         if named is None:
             refusal = self._refusal(kind, self._fields(kind))
             passes = refusal is None or refusal.ground is Ground.INVALID
+            if kind == FormSent.kind and self._form() is None:
+                return Offer(kind, refusal if not passes else _nothing_to_name(kind))
             if kind == ConsentWithdrawn.kind and not self._scopes():
                 return Offer(kind, refusal if not passes else _nothing_to_name(kind))
             return Offer(kind, None if passes else refusal, self._groups(kind))
@@ -114,6 +118,8 @@ class _Asked:
                 return "request", _ids(s.open_requests)
             case "rectification_declined":
                 return "request", _ids(s.rectifications)
+            case "form_acknowledged":
+                return "sent", _ids(s.forms)
             case "joint_action_done":
                 return "agreed_action", _ids(s.joint_actions)
             case "lead_transfer_accepted":
@@ -156,6 +162,8 @@ class _Asked:
                 return {"scopes": self._scopes()}
             case "retention_announced":
                 return self._announcement()
+            case "form_sent":
+                return self._form() or {}
             case "case_opened" | "meeting_held":
                 return {"countries": [self.agency.party]}
             case "joint_action_agreed":
@@ -184,6 +192,18 @@ class _Asked:
                 }
         return {}
 
+    def _form(self) -> dict[str, Any] | None:
+        """Return the first form that the agency could send now, as the fields of its sending."""
+        sendable = sendable_forms(self.state, self.history, self.agency, self.protocol)
+        if not sendable:
+            return None
+        first = sendable[0]
+        return {
+            "form_number": first.form.number,
+            "addressee": first.addressees[0],
+            "actions": _ids(first.proposed),
+        }
+
     def _announcement(self) -> dict[str, Any]:
         """Return the earliest announcement of an erasure that the rules accept now."""
         rule = retention_rule(self.state, self.protocol) if self.state is not None else None
@@ -197,6 +217,17 @@ class _Asked:
         ]
         return {"kept_days": rule.days, "erase_from": max(times).isoformat()}
 
+    def _form_choices(self) -> Mapping[str, tuple[str, ...]]:
+        """Return what any of the forms that the agency could send now may name."""
+        some = sendable_forms(self.state, self.history, self.agency, self.protocol)
+        named = {
+            "form_number": [str(one.form.number) for one in some],
+            "addressee": [agency for one in some for agency in one.addressees],
+            "actions": [action for one in some for action in _ids(one.actions)],
+            "answers": [action for one in some for action in _ids(one.answers)],
+        }
+        return {name: tuple(dict.fromkeys(values)) for name, values in named.items()}
+
     def _scopes(self) -> tuple[str, ...]:
         """Return the scopes in which a consent is in force; all, where the rules do not ask."""
         scopes = tuple(scope.value for scope in ConsentScope)
@@ -209,6 +240,8 @@ class _Asked:
         """Return the other choices, such as the field groups that the access matrix allows."""
         if kind == RetentionAnnounced.kind:
             return {"kept_days": (str(self._announcement()["kept_days"]),)}
+        if kind == FormSent.kind:
+            return self._form_choices()
         if kind == ConsentWithdrawn.kind:
             return {"scopes": self._scopes()}
         if kind == IdentityRecorded.kind and self.state is not None:

@@ -23,6 +23,7 @@ from ledger.procedure.case_state import (
     OpenRequest,
     PlannedReturn,
     RectificationAsked,
+    SentForm,
     ServiceInForce,
     SharingInForce,
     ShelterInForce,
@@ -158,6 +159,31 @@ def _update_request(state: CaseState, act: Act, **update: bool) -> dict[str, Any
         return {}
     changed = state.open_requests[request].model_copy(update=update)
     return {"open_requests": {**state.open_requests, request: changed}}
+
+
+def _form_sent(state: CaseState, act: Act) -> dict[str, Any]:
+    forms = dict(state.forms)
+    answers = act.fields.get("answers")
+    answered = None if answers is None else forms.get(UUID(answers))
+    if answered is not None:
+        update = {"acknowledged": True, "answered": True}
+        forms[UUID(answers)] = answered.model_copy(update=update)
+    forms[act.id] = SentForm.model_construct(
+        number=act.fields["form_number"],
+        by=act.agency,
+        addressee=act.fields["addressee"],
+        since=act.acted_at,
+        answers=None if answers is None else UUID(answers),
+    )
+    return {"forms": forms}
+
+
+def _form_acknowledged(state: CaseState, act: Act) -> dict[str, Any]:
+    sent = UUID(act.fields["sent"])
+    if sent not in state.forms:
+        return {}
+    acknowledged = state.forms[sent].model_copy(update={"acknowledged": True})
+    return {"forms": {**state.forms, sent: acknowledged}}
 
 
 def _joint_action_agreed(state: CaseState, act: Act) -> dict[str, Any]:
@@ -379,6 +405,8 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "information_acknowledged": _information_acknowledged,
     "information_provided": _information_provided,
     "information_declined": _information_declined,
+    "form_sent": _form_sent,
+    "form_acknowledged": _form_acknowledged,
     "joint_action_agreed": _joint_action_agreed,
     "joint_action_done": _joint_action_done,
     "case_prioritised": _prioritised,

@@ -161,6 +161,7 @@ CHANGES_PARTIES = frozenset(
         "meeting_held",
         "return_decided",
         "information_requested",
+        "form_sent",
         "lead_transfer_offered",
         "joint_action_agreed",
         "correction",
@@ -180,7 +181,7 @@ def addressed_parties(act: Act, protocol: Protocol) -> tuple[str, ...]:
             countries.append(fields["destination"])
     agencies: list[str] = []
     match act.kind:
-        case "information_requested":
+        case "information_requested" | "form_sent":
             agencies.append(fields["addressee"])
         case "lead_transfer_offered":
             agencies.append(fields["to_agency"])

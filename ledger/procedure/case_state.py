@@ -66,6 +66,19 @@ class OpenRequest(_StatePart):
     partly_answered: bool = False
 
 
+class SentForm(_StatePart):
+    """A communication form that one country sent another."""
+
+    number: int
+    by: str
+    addressee: str
+    since: UtcDatetime
+    answers: UUID | None = None
+    """The sending of the form that this one answers."""
+    acknowledged: bool = False
+    answered: bool = False
+
+
 class OpenJointAction(_StatePart):
     joint_action: str
     responsible: tuple[str, ...]
@@ -193,6 +206,8 @@ class CaseState(_StatePart):
     measures: Mapping[UUID, MeasureInForce] = {}
     shelter: ShelterInForce | None = None
     open_requests: Mapping[UUID, OpenRequest] = {}
+    forms: Mapping[UUID, SentForm] = {}
+    """The communication forms that were sent, by the action that sent each."""
     joint_actions: Mapping[UUID, OpenJointAction] = {}
     lead_offer: LeadOffer | None = None
     planned_return: PlannedReturn | None = None

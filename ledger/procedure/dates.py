@@ -37,6 +37,8 @@ _NAMED: Mapping[str, str] = {
     "information_acknowledged": "request",
     "information_provided": "request",
     "information_declined": "request",
+    "form_sent": "answers",
+    "form_acknowledged": "sent",
     "joint_action_done": "agreed_action",
     "lead_transfer_accepted": "offer",
     "sharing_ended": "decision",

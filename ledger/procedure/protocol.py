@@ -13,6 +13,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import Field, ValidationError, model_validator
 
+from ledger.procedure.communication_forms import CommunicationForm, check_forms
 from ledger.system.zones import is_area_name, is_known_zone
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import LedgerModel
@@ -278,6 +279,8 @@ class Protocol(LedgerModel):
     """Without one, nothing is published and no log policy is adopted without every party."""
     withdrawal: WithdrawalTerms | None = None
     """Without one, the defaults of :class:`WithdrawalTerms` count."""
+    forms: tuple[CommunicationForm, ...] | None = None
+    """The communication forms, in the order of the procedure's steps."""
     languages: Annotated[tuple[LanguageTag, ...], Field(min_length=1, max_length=24)] | None = None
     """The languages of pages, documents and messages, in the order in which pages offer them.
 
@@ -363,6 +366,7 @@ class Protocol(LedgerModel):
         for confirmation in self.confirmed_keys:
             if undeclared := {*confirmation.roles, *confirmation.by} - self.roles.keys():
                 raise ValueError(f"confirmed_keys: roles {sorted(undeclared)} are not declared")
+        check_forms(self.forms or (), self.roles)
         for step in self.expected:
             if step.action not in CASE_ACTIONS:
                 raise ValueError(f"expected: unknown action {step.action}")
@@ -516,6 +520,10 @@ class Protocol(LedgerModel):
     @cached_property
     def agencies_by_id(self) -> dict[str, Agency]:
         return {agency.id: agency for agency in self.agencies}
+
+    @cached_property
+    def forms_by_number(self) -> Mapping[int, CommunicationForm]:
+        return {form.number: form for form in self.forms or ()}
 
     @cached_property
     def working_agencies(self) -> tuple[Agency, ...]:

@@ -88,6 +88,9 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "withdrawal": ("notice_days", "erase_within_days"),
     "person_record": ("rectification_days", "of_age_weeks"),
     "person_record_no_more": (),
+    "form_added": ("number", "title"),
+    "form_removed": ("number", "title"),
+    "form_changed": ("number", "title", "parts"),
     "other": ("part",),
 }
 """Every change, with the names of its values."""
@@ -125,6 +128,7 @@ def changes(before: Protocol, after: Protocol) -> tuple[ProtocolChange, ...]:
         _retention(before.retention, after.retention),
         _person_record(before, after),
         _confirmations(before.confirmed_keys, after.confirmed_keys),
+        _forms(before, after),
         _others(before, after),
     )
     return tuple(found)
@@ -439,10 +443,30 @@ def _confirmed(rules: Iterable[KeyConfirmation]) -> set[tuple[str, str, str]]:
     }
 
 
+def _forms(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    """Yield the forms that were added, changed and removed, and a changed order of them."""
+    old, new = before.forms_by_number, after.forms_by_number
+    for number, form in new.items():
+        was = old.get(number)
+        if was is None:
+            yield _change("form_added", number=number, title=form.title)
+        elif was != form:
+            told, earlier = form.model_dump(mode="json"), was.model_dump(mode="json")
+            parts = [name for name, value in told.items() if _plain(value) != _plain(earlier[name])]
+            yield _change("form_changed", number=number, title=form.title, parts=parts or "-")
+    for number, form in old.items():
+        if number not in new:
+            yield _change("form_removed", number=number, title=form.title)
+    kept = [number for number in new if number in old]
+    is_ordered = kept == [number for number in old if number in new]
+    if not is_ordered or (before.forms is None) is not (after.forms is None):
+        yield _change("other", part="forms")
+
+
 _TOLD = {
     "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
     "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal", "person_record",
-    "languages", "labels", "local_days",
+    "languages", "labels", "local_days", "forms",
 }  # fmt: skip
 """The parts that the functions above compare."""
 

@@ -10,6 +10,7 @@ from ledger.events.act import Act
 from ledger.procedure.case_fold import addressed_parties, annulled_ids
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.dates import check_dates
+from ledger.procedure.form_rules import check_acknowledged, check_sent
 from ledger.procedure.legal_basis import Basis, release_bases
 from ledger.procedure.protocol import COORDINATOR, ActionRule, Agency, Operation, Protocol
 from ledger.procedure.retention import (
@@ -421,6 +422,14 @@ def _answered(p: Proposal) -> None:
         raise _out("already-acknowledged", "This request is acknowledged already.", "act.request")
 
 
+def _form_sent(p: Proposal) -> None:
+    check_sent(p.act, p.state, p.history, p.agency, p.protocol)
+
+
+def _form_acknowledged(p: Proposal) -> None:
+    check_acknowledged(p.act, p.state, p.agency, p.protocol)
+
+
 def _joint_action_done(p: Proposal) -> None:
     agreed = p.state.joint_actions.get(UUID(p.act.fields["agreed_action"]))
     if agreed is None:
@@ -750,6 +759,8 @@ _CHECKS: Mapping[str, Check] = {
     "information_acknowledged": _answered,
     "information_provided": _answered,
     "information_declined": _answered,
+    "form_sent": _form_sent,
+    "form_acknowledged": _form_acknowledged,
     "joint_action_done": _joint_action_done,
     "meeting_held": _met,
     "lead_transfer_offered": _lead_offered,

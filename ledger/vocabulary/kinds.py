@@ -1,6 +1,7 @@
 """Every kind of action: those on a case and those on the protocol."""
 
 from ledger.vocabulary.action import actions_by_kind, ledger_part
+from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
 from ledger.vocabulary.coordination import (
     CaseClosed,
     CasePrioritised,
@@ -138,6 +139,8 @@ CASE_ACTIONS = actions_by_kind(
         InformationAcknowledged,
         InformationProvided,
         InformationDeclined,
+        FormSent,
+        FormAcknowledged,
         MeetingHeld,
         JointActionAgreed,
         JointActionDone,

@@ -19,6 +19,7 @@ from ledger.procedure.case_state import (
     MeasureInForce,
     PlannedReturn,
     RectificationAsked,
+    SentForm,
     ServiceInForce,
     SharingInForce,
     ShelterInForce,
@@ -70,6 +71,10 @@ class RequestView(LedgerModel):
     answer_by: str | None = None
     acknowledged: bool
     partly_answered: bool
+
+
+class FormView(SentForm):
+    action: UUID
 
 
 class JointActionView(LedgerModel):
@@ -138,6 +143,8 @@ class CaseView(LedgerModel):
     services: tuple[ServiceView, ...]
     measures: tuple[MeasureView, ...]
     open_requests: tuple[RequestView, ...]
+    forms: tuple[FormView, ...] = ()
+    """The communication forms that were sent, the oldest first."""
     joint_actions: tuple[JointActionView, ...]
     lead_offer: LeadOffer | None = None
     planned_return: PlannedReturn | None = None
@@ -241,6 +248,7 @@ class CaseDocuments:
 
 
 _BY_ACTION = (
+    "forms",
     "services",
     "measures",
     "consents",

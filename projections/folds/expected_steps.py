@@ -9,7 +9,7 @@ from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.dates import quarter_end
-from ledger.procedure.protocol import Expectation, Protocol
+from ledger.procedure.protocol import Agency, Expectation, Protocol
 from ledger.procedure.time_zones import end_of_day, end_of_local_day, zone_of
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
@@ -78,6 +78,7 @@ def owed_steps(
     protocol = agreement.at(state.position, state.last_recorded_at)
     when = _Deadlines(state, agreement, acts)
     yield from _of_accountability(state, protocol, when)
+    yield from _of_forms(state, protocol, agreement, acts)
     yield from _rectifications(state, agreement, acts)
     if not state.is_closed:
         yield from _of_procedure(state, protocol, agreement, acts)
@@ -224,6 +225,54 @@ def _begun_under(
         return agreement.latest.protocol
     begun = (acts[state.facts[fact].action] for fact in expectation.after)
     return agreement.of_act(max(begun, key=lambda act: act.position))
+
+
+def _of_forms(
+    state: CaseState, protocol: Protocol, agreement: Agreement, acts: Mapping[UUID, Act]
+) -> Iterator[OwedStep]:
+    """Yield what the addressees of communication forms owe, in an open case and a closed one.
+
+    The periods are those of the version in force when the form was sent.
+    """
+    if state.is_erased:
+        return
+    for action, sent in state.forms.items():
+        if _has_left(sent.by, protocol) or _has_left(sent.addressee, protocol):
+            continue
+        then = agreement.of_act(acts[action])
+        form = then.forms_by_number.get(sent.number)
+        if form is None:
+            continue
+        to = protocol.answering_for(sent.addressee)
+        asked = _AskedByForm(action, sent.since, to, then)
+        if not sent.acknowledged:
+            step = asked.step("form_acknowledged", form.acknowledge_within_days)
+            yield _asked(ObligationKind.FORM_ACKNOWLEDGEMENT, step, sent.by)
+        if form.answered_by is not None and not sent.answered:
+            step = asked.step("form_sent", form.answer_within_days)
+            yield _asked(ObligationKind.FORM_ANSWER, step, sent.by, is_next=sent.acknowledged)
+
+
+@dataclass(frozen=True, slots=True)
+class _AskedByForm:
+    """Who owes what a form asks for, and since when, by which version of the protocol."""
+
+    sending: UUID
+    since: datetime
+    to: Agency
+    protocol: Protocol
+
+    def step(self, action: str, days: int | None) -> ExpectedStep:
+        due = None
+        if days is not None:
+            due = _after_days(self.since, days, [self.to.party], self.protocol)
+        return ExpectedStep(
+            action=action,
+            party=self.to.party,
+            agency=self.to.id,
+            due=due,
+            concerning=self.sending,
+        )
 
 
 def _of_coordination(state: CaseState, protocol: Protocol, when: _Deadlines) -> Iterator[OwedStep]:

@@ -224,7 +224,7 @@ def _outcome(
         fact = state.facts.get(owed.until or "")
         if fact is not None and fact.action == act.id:
             return ObligationOutcome.DONE
-    elif act.kind == owed.step.action or act.kind == "information_provided":
+    elif act.kind in (owed.step.action, "information_provided", "form_sent"):
         return ObligationOutcome.DONE
     elif act.kind in ("information_declined", "rectification_declined"):
         return ObligationOutcome.DECLINED

@@ -510,6 +510,33 @@ def _acknowledged(able: Sequence[str], state: CaseState, protocol: Protocol) -> 
     ]
 
 
+def _form_sent(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    """The forms that the opening of the case alone fills."""
+    opening = state.facts["case_opened"]
+    for form in protocol.forms or ():
+        if [part.action for part in form.parts if part.required] != ["case_opened"]:
+            continue
+        senders = [
+            agency
+            for agency in _of(opening.party, able, protocol)
+            if protocol.agencies_by_id[agency].role in form.roles
+        ]
+        for to in protocol.agencies:
+            if to.role in form.recipients and to.party != opening.party:
+                named = {"form_number": form.number, "addressee": to.id, "answers": None}
+                yield senders, {**named, "actions": (opening.action,)}
+
+
+def _form_acknowledged(
+    able: Sequence[str], state: CaseState, protocol: Protocol
+) -> Iterable[Choice]:
+    return [
+        (_or_its_coordinator(sent.addressee, able, protocol), {"sent": action})
+        for action, sent in state.forms.items()
+        if not sent.acknowledged
+    ]
+
+
 def _met(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
     for party in state.parties:
         for countries in ((party,), state.parties):
@@ -726,6 +753,8 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
     "information_acknowledged": _acknowledged,
     "information_provided": _answered,
     "information_declined": _answered,
+    "form_sent": _form_sent,
+    "form_acknowledged": _form_acknowledged,
     "meeting_held": _met,
     "joint_action_done": _reported,
     "lead_transfer_offered": _lead_offered,
@@ -761,6 +790,7 @@ _REFERRING = frozenset(
         "information_acknowledged",
         "information_provided",
         "information_declined",
+        "form_acknowledged",
         "joint_action_done",
         "lead_transfer_accepted",
         "rectification_declined",

@@ -14,7 +14,7 @@ export const DERIVED = [
   "case_id", "version", "position", "opened_position", "status", "stage", "age_group",
   "trafficking_status", "priority", "lead_agency", "parties", "opened_at", "last_acted_at",
   "last_recorded_at", "closure", "facts", "services", "measures", "open_requests",
-  "joint_actions", "lead_offer", "shelter", "planned_return", "consents",
+  "forms", "joint_actions", "lead_offer", "shelter", "planned_return", "consents",
   "child_since", "of_age_from", "rectifications", "unguarded",
 ];
 
@@ -69,6 +69,7 @@ function opened(event, registry) {
     services: {},
     measures: {},
     open_requests: {},
+    forms: {},
     joint_actions: {},
     lead_offer: null,
     shelter: null,
@@ -148,6 +149,7 @@ function addressed(event, registry) {
     case "case_opened":
     case "meeting_held": return act.countries ?? [];
     case "return_decided": return [act.destination];
+    case "form_sent":
     case "information_requested": return [partyOf(act.addressee, registry)];
     case "lead_transfer_offered": return [partyOf(act.to_agency, registry)];
     case "joint_action_agreed": return act.responsible.map((one) => partyOf(one, registry));
@@ -226,6 +228,25 @@ const EFFECTS = {
   information_declined: (state, _, act) => ({
     open_requests: without(state.open_requests, act.request),
   }),
+  form_sent: (state, event, act) => {
+    const answers = act.answers ?? null;
+    const asked = state.forms[answers];
+    const update = asked ? { [answers]: { ...asked, acknowledged: true, answered: true } } : {};
+    return {
+      forms: {
+        ...state.forms,
+        ...update,
+        [event.action]: {
+          number: act.form_number, by: event.agency, addressee: act.addressee, since: event.actedAt, answers,
+          acknowledged: false, answered: false,
+        },
+      },
+    };
+  },
+  form_acknowledged: (state, _, act) => {
+    const sent = state.forms[act.sent];
+    return sent ? { forms: { ...state.forms, [act.sent]: { ...sent, acknowledged: true } } } : {};
+  },
   joint_action_agreed: (state, event, act) => ({
     joint_actions: {
       ...state.joint_actions,

@@ -177,7 +177,7 @@ function compareCase(view, events, context, findings) {
 /** Lists of parts in a view are a mapping by the action that brought each, without whose turn. */
 function asMapping(shown, name) {
   const isMapping = [
-    "services", "measures", "consents", "open_requests", "joint_actions", "rectifications",
+    "services", "measures", "consents", "open_requests", "forms", "joint_actions", "rectifications",
     "unguarded",
   ];
   if (!isMapping.includes(name)) return shown;
@@ -227,6 +227,8 @@ function stillOwed(one, state) {
     case "information_provided": return !isClosed(state) && concerning in state.open_requests;
     case "information_acknowledged":
       return !isClosed(state) && state.open_requests[concerning]?.acknowledged === false;
+    case "form_acknowledged": return state.forms[concerning]?.acknowledged === false;
+    case "form_sent": return state.forms[concerning]?.answered === false;
     case "joint_action_done": return !isClosed(state) && concerning in state.joint_actions;
     case "identity_recorded": return concerning in state.rectifications;
     case "lead_transfer_accepted":
@@ -251,6 +253,9 @@ function compareOwed(obligations, state, findings) {
     .map((one) => `${one.action} ${one.concerning}`));
   const owed = Object.keys(state.rectifications).map((one) => `identity_recorded ${one}`);
   if (!isClosed(state)) {
+    for (const [sent, form] of Object.entries(state.forms)) {
+      if (!form.acknowledged) owed.push(`form_acknowledged ${sent}`);
+    }
     for (const request of Object.keys(state.open_requests)) {
       owed.push(`information_provided ${request}`);
     }
