@@ -27,6 +27,7 @@ from ledger.vocabulary.picklists import AgeGroup, ConsentScope, CorrectionEffect
 from ledger.vocabulary.types import format_utc
 
 _NOBODY = UUID(int=0)
+_NO_FORM: Mapping[str, Any] = {"form_number": 0, "actions": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class _Asked:
             case "retention_announced":
                 return self._announcement()
             case "form_sent":
-                return self._form() or {}
+                return self._form() or {**_NO_FORM, "addressee": self.agency.id}
             case "case_opened" | "meeting_held":
                 return {"countries": [self.agency.party]}
             case "joint_action_agreed":

@@ -47,7 +47,7 @@ def fitting_acts(
 
 
 def open_questions(number: int, agency: Agency, state: CaseState, protocol: Protocol) -> list[UUID]:
-    """Return the forms sent to an agency's country that form ``number`` would answer, oldest first."""
+    """Return the sendings that an agency would answer with form ``number``, oldest first."""
     return [
         action
         for action, sent in state.forms.items()

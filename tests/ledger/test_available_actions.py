@@ -70,7 +70,12 @@ def test_a_choice_that_is_offered_is_accepted_and_another_refused() -> None:
     tried = 0
     for agency in PROTOCOL.agencies:
         for kind, offer in offers(state, history, agency, PROTOCOL, NOW).items():
-            if kind in ("correction", "information_requested", "lead_transfer_offered"):
+            if kind in (
+                "correction",
+                "information_requested",
+                "lead_transfer_offered",
+                "form_sent",
+            ):
                 continue
             for name, values in offer.choices.items():
                 if name == "groups" or offer.refusal is not None:

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -31,8 +32,8 @@ PROTOCOL = AGENCIES.protocol
 AGENCY_IDS = tuple(agency.id for agency in PROTOCOL.agencies)
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 WALKS = int(os.environ.get("CASE_LEDGER_TEST_WALKS", "20"))
-REACHING = (12, 14, 24)
-"""Seeds whose walks reach every kind of action, as the strategies are; others follow if not."""
+LATE = frozenset({"erasure_proposed", "erasure_approved", "erasure_confirmed"})
+"""Kinds that follow each other on a closed case alone."""
 HEALTH = (HealthCheck.too_slow, HealthCheck.data_too_large)
 
 
@@ -46,7 +47,7 @@ class Walk:
         self.acts: list[Act] = []
         self.now = START
 
-    def draw(self, data: st.DataObject) -> tuple[str, Action]:
+    def draw(self, data: st.DataObject, wanted: Collection[str] = ()) -> tuple[str, Action]:
         """Draw the next act that an agency proposes, most often at the time that it acts."""
         self.now += timedelta(hours=1)
         ago = data.draw(st.sampled_from((0,) * 9 + (1, 30, -1)), label="hours ago")
@@ -59,7 +60,7 @@ class Walk:
             for act in self.acts
             if act.id not in annulled
         }
-        drawn = proposals(state, PROTOCOL, known, acted_at, signed)
+        drawn = proposals(state, PROTOCOL, known, acted_at, signed, wanted)
         return data.draw(drawn, label="proposal")
 
     def propose(self, agency: str, action: Action) -> bool:
@@ -193,9 +194,13 @@ def test_walks_reach_every_kind_of_action() -> None:
     def play(data: st.DataObject) -> None:
         walk = Walk()
         for _ in range(45):
-            agency, action = walk.draw(data)
+            wanted = CASE_ACTIONS.keys() - accepted.keys()
+            if wanted & LATE:
+                wanted |= {"case_closed", *LATE}
+            agency, action = walk.draw(data, wanted)
             proposed[action.kind] += 1
-            accepted[action.kind] += walk.propose(agency, action)
+            if walk.propose(agency, action):
+                accepted[action.kind] += 1
 
     some_walks = settings(
         max_examples=3,
@@ -204,9 +209,9 @@ def test_walks_reach_every_kind_of_action() -> None:
         deadline=None,
         suppress_health_check=HEALTH,
     )
-    for number in dict.fromkeys((*REACHING, *range(50))):
+    for number in range(50):
         seed(number)(some_walks(given(data=st.data())(play)))()
-        if accepted.keys() >= CASE_ACTIONS.keys() and all(accepted.values()):
+        if accepted.keys() >= CASE_ACTIONS.keys():
             break
     assert sorted(kind for kind in CASE_ACTIONS if not accepted[kind]) == []
     assert 0.5 < accepted.total() / proposed.total() < 0.9

@@ -316,10 +316,12 @@ def proposals(
     known_actions: Sequence[UUID],
     acted_at: datetime,
     signed: Mapping[UUID, tuple[str, Sequence[str]]] = MappingProxyType({}),
+    wanted: Collection[str] = (),
 ) -> tuple[str, Action]:
     """An agency of ``protocol`` and what it proposes in a case that is in ``state``.
 
     ``signed`` has the country and the digests of the case's actions, which it may release.
+    Kinds in ``wanted`` are taken more often.
     Six in ten are meant to be valid, two are valid but for the agency, two are arbitrary.
     """
     agency_ids = [agency.id for agency in protocol.agencies]
@@ -331,7 +333,10 @@ def proposals(
         agency = draw(st.sampled_from(agency_ids))
         agency_ids.append(_UNKNOWN_AGENCY)
     else:
-        weights = _weights(possible, state, protocol)
+        weights = [
+            (kind, weight * (12 if kind in wanted else 1))
+            for kind, weight in _weights(possible, state, protocol)
+        ]
         kind = draw(st.sampled_from([kind for kind, weight in weights for _ in range(weight)]))
         able, fixed = draw(st.sampled_from(possible[kind]))
         agency = draw(st.sampled_from(able if intent == "valid" else agency_ids))
@@ -781,7 +786,7 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
 }
 _AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed"})
 _UNDOING = frozenset({"not_a_victim", "case_closed"})
-_ASIDE = frozenset({"identity_recorded", "age_assessed", "rectification_requested"})
+_ASIDE = frozenset({"identity_recorded", "age_assessed", "rectification_requested", "form_sent"})
 """Kinds that are always possible, and lead no further in the procedure."""
 _REFERRING = frozenset(
     {

@@ -1,0 +1,211 @@
+"""The communication forms: who sends which, what fills it, and what its addressee owes."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from ledger.procedure.agreement import Agreement
+from ledger.procedure.amendments import text_of
+from ledger.procedure.available_actions import offers
+from ledger.procedure.case_state import SentForm
+from ledger.procedure.form_rules import sendable_forms
+from ledger.procedure.protocol import Protocol
+from ledger.procedure.protocol_changes import changes
+from ledger.refusals import Refusal
+from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
+from ledger.vocabulary.coordination import CaseClosed, Correction, InformationRequested
+from ledger.vocabulary.picklists import RiskLevel
+from ledger.vocabulary.protection import RiskAssessed
+from projections.folds.obligation_terms import ObligationKind, ObligationOutcome, ObligationState
+from projections.folds.obligations import Obligation, obligations
+from tests.support.actions import START, opening
+from tests.support.agencies import Agencies
+from tests.support.recorded_case import RecordedCase
+
+AGENCIES = Agencies()
+PROTOCOL = AGENCIES.protocol
+TEXT = text_of(PROTOCOL)
+DAY = timedelta(days=1)
+NOTIFICATION, RECEIPT = 1, 2
+ASKED = (ObligationKind.FORM_ACKNOWLEDGEMENT, ObligationKind.FORM_ANSWER)
+
+
+@pytest.fixture
+def case() -> RecordedCase:
+    case = RecordedCase(AGENCIES)
+    case.take("xk-dhtqnj", opening(("XK",)))
+    return case
+
+
+def sent(
+    case: RecordedCase, number: int = NOTIFICATION, to: str = "me-nac", **more: Any
+) -> FormSent:
+    named = {"actions": (case.acts[0].id,), "acted_at": START + DAY, **more}
+    return FormSent(form_number=number, addressee=to, **named)
+
+
+def asked(case: RecordedCase, days: int = 1) -> UUID:
+    request = InformationRequested(
+        acted_at=START + days * DAY, addressee="xk-nac", topics=("family",), purpose="protection"
+    )
+    return case.take("me-nac", request)
+
+
+def forms(case: RecordedCase) -> dict[UUID, SentForm]:
+    assert case.case is not None
+    return dict(case.case.state.forms)
+
+
+def owed(case: RecordedCase) -> list[Obligation]:
+    every = obligations(case.acts, Agreement.of(PROTOCOL)).by_id.values()
+    return [one for one in every if one.kind in ASKED]
+
+
+def refused(case: RecordedCase, agency: str, action: FormSent | FormAcknowledged) -> str:
+    with pytest.raises(Refusal) as refusal:
+        case.take(agency, action)
+    return refusal.value.rule
+
+
+def test_a_form_brings_the_addressees_country_into_the_case(case: RecordedCase) -> None:
+    sending = case.take("xk-nac", sent(case))
+    assert case.case is not None
+    assert case.case.state.parties == ("XK", "ME")
+    assert forms(case)[sending].number == NOTIFICATION
+    acknowledgement, answer = owed(case)
+    for one in (acknowledgement, answer):
+        assert (one.debtor, one.debtor_agency, one.creditors) == ("ME", "me-nac", ("XK",))
+        assert (one.concerning, one.opened.action) == (sending, sending)
+    assert acknowledgement.due == START + 2 * DAY
+    assert answer.due == START + 4 * DAY
+    case.take("me-nac", FormAcknowledged(acted_at=START + 2 * DAY, sent=sending))
+    acknowledgement, answer = owed(case)
+    assert (acknowledgement.outcome, acknowledgement.late) == (ObligationOutcome.DONE, False)
+    assert answer.state is ObligationState.OPEN
+
+
+def test_the_answer_is_another_form(case: RecordedCase) -> None:
+    sending = case.take("xk-nac", sent(case))
+    request = asked(case)
+    assert (
+        refused(case, "me-nac", sent(case, RECEIPT, "xk-nac", actions=(request,))) == "form-content"
+    )
+    text = list(TEXT["forms"])
+    filled = [*text[RECEIPT - 1]["parts"], {"action": "information_requested"}]
+    text[RECEIPT - 1] = text[RECEIPT - 1] | {"parts": filled}
+    answer = sent(
+        case, RECEIPT, "xk-nac", actions=(request,), answers=sending, acted_at=START + 9 * DAY
+    )
+    with_text(case, forms=text)
+    case.take("me-nac", answer)
+    assert (forms(case)[sending].acknowledged, forms(case)[sending].answered) == (True, True)
+    acknowledgement, answered, own = owed(case)
+    assert acknowledgement.outcome is answered.outcome is ObligationOutcome.DONE
+    assert answered.late
+    assert (own.debtor_agency, own.kind) == ("xk-nac", ObligationKind.FORM_ACKNOWLEDGEMENT)
+    assert refused(case, "me-nac", answer) == "no-such-form"
+
+
+def with_text(case: RecordedCase, **parts: Any) -> None:
+    changed = Protocol.model_validate(TEXT | parts)
+    case.agencies = Agencies(changed, case.agencies.keys)
+
+
+def test_who_sends_a_form_and_to_whom(case: RecordedCase) -> None:
+    assert refused(case, "xk-nac", sent(case, 77)) == "unknown-form"
+    assert refused(case, "xk-dhtqnj", sent(case)) == "form-role"
+    assert refused(case, "xk-nac", sent(case, to="xk-csw-peja")) == "form-addressee"
+    assert refused(case, "xk-nac", sent(case, to="me-police-thb")) == "form-addressee"
+    assert refused(case, "al-nac", sent(case)) == "unknown-case"
+    case.take("xk-nac", sent(case))
+    assert refused(case, "me-nac", sent(case, to="xk-nac")) == "form-country"
+
+
+def test_a_form_is_filled_by_actions_of_its_kinds_that_are_in_force(case: RecordedCase) -> None:
+    level = RiskAssessed(acted_at=START, risk_level=RiskLevel.HIGH)
+    risk = case.take("xk-dhtqnj", level)
+    assert refused(case, "xk-nac", sent(case, actions=(risk,))) == "form-incomplete"
+    twice = (case.acts[0].id, case.acts[0].id)
+    assert refused(case, "xk-nac", sent(case, actions=twice)) == "form-content"
+    nobody = (case.acts[0].id, UUID(int=7))
+    assert refused(case, "xk-nac", sent(case, actions=nobody)) == "form-content"
+    annulling = Correction(acted_at=START, corrects=risk, effect="annulled", reason="entry_error")
+    both = (case.acts[0].id, risk)
+    case.take("xk-dhtqnj", annulling)
+    assert refused(case, "xk-nac", sent(case, actions=both)) == "form-content"
+
+
+def test_only_the_addressee_acknowledges_and_only_once(case: RecordedCase) -> None:
+    sending = case.take("xk-nac", sent(case))
+    receipt = FormAcknowledged(acted_at=START + DAY, sent=sending)
+    assert refused(case, "xk-nac", receipt) == "addressee"
+    assert refused(case, "me-police-thb", receipt) == "addressee"
+    unknown = receipt.model_copy(update={"sent": case.acts[0].id})
+    assert refused(case, "me-nac", unknown) == "no-such-form"
+    case.take("me-nac", receipt)
+    assert refused(case, "me-nac", receipt) == "already-acknowledged"
+    early = FormAcknowledged(acted_at=START - 9 * DAY, sent=sending)
+    assert refused(case, "me-nac", early) in ("before-the-opening", "before-what-it-names")
+
+
+def test_a_closing_report_is_acknowledged_after_the_closing(case: RecordedCase) -> None:
+    sending = case.take("xk-nac", sent(case))
+    closing = CaseClosed(acted_at=START + 2 * DAY, reason="referred")
+    case.take("xk-nac", closing)
+    assert [one.state for one in owed(case)] == [ObligationState.OPEN] * 2
+    case.take("me-nac", FormAcknowledged(acted_at=START + 3 * DAY, sent=sending))
+    assert owed(case)[0].outcome is ObligationOutcome.DONE
+
+
+def test_what_is_offered_is_accepted(case: RecordedCase) -> None:
+    assert case.case is not None
+    for agency in PROTOCOL.working_agencies:
+        state, history = case.case.state, case.case.history
+        offer = offers(state, history, agency, PROTOCOL, START + DAY)["form_sent"]
+        some = sendable_forms(state, history, agency, PROTOCOL)
+        if agency.id != "xk-nac":
+            assert offer.refusal is not None, agency.id
+            continue
+        assert offer.refusal is None
+        assert offer.choices["form_number"] == ("1",)
+        assert "me-nac" in offer.choices["addressee"]
+        (one,) = some
+        case.take(
+            agency.id,
+            FormSent(
+                acted_at=START + DAY,
+                form_number=one.form.number,
+                addressee=one.addressees[0],
+                actions=one.proposed,
+            ),
+        )
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"answered_by": 77}, "names form 77"),
+        ({"answered_by": None}, "a period of answer, and no answer"),
+        ({"roles": ["nobody"]}, "are not declared"),
+        ({"number": 2}, "the same number"),
+        ({"parts": [{"action": "nothing"}]}, "unknown action nothing"),
+        ({"parts": [{"action": "form_sent"}]}, "unknown action form_sent"),
+        ({"parts": [{"action": "case_opened", "fields": ["nothing"]}]}, "has no nothing"),
+        ({"parts": [{"action": "case_opened"}] * 2}, "an action twice"),
+    ],
+)
+def test_a_faulty_form_is_refused_when_the_text_is_read(fault: dict[str, Any], said: str) -> None:
+    first, *others = text_of(PROTOCOL)["forms"]
+    with pytest.raises(ValidationError, match=said):
+        Protocol.model_validate(TEXT | {"forms": [first | fault, *others]})
+
+
+def test_a_text_without_forms_has_none(case: RecordedCase) -> None:
+    with_text(case, forms=None)
+    assert refused(case, "xk-nac", sent(case)) == "unknown-form"
+    before, after = PROTOCOL, case.agencies.protocol
+    removed = [one.values["number"] for one in changes(before, after) if one.id == "form_removed"]
+    assert removed == [str(number) for number in range(1, 11)]
