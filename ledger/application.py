@@ -42,6 +42,7 @@ from ledger.store.recorder import (
 from ledger.system.backoff import Backoff
 from ledger.system.retrying import retrying
 from ledger.system.telemetry import span
+from ledger.vocabulary.coordination import Correction
 
 _LOOKS = 5
 """So often a refusal is decided again, where its case or the registry moves meanwhile."""
@@ -258,6 +259,17 @@ class Ledger(Application[UUID]):
             if keep:
                 self._keep(case_id, case)
         return {case_id: case for case_id, case in known.items() if case is not None}
+
+    def annulled(self, case_ids: Collection[UUID]) -> Collection[UUID]:
+        """Return the actions of some cases that are annulled, as of now.
+
+        Only cases with a correction are folded; the answer comes from their signed events.
+        """
+        corrected = self.rows.having_kind(case_ids, Correction.kind) if case_ids else ()
+        if not corrected:
+            return ()
+        cases = self.cases(corrected)
+        return {action for case in cases.values() for action in case.annulled}
 
     def case_events(self, case_id: UUID) -> Sequence[ActionRecorded]:
         """Return all events of a case, in order."""

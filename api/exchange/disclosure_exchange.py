@@ -28,8 +28,8 @@ _EVERY_SECONDS = 0.5
 _BETWEEN_BATCHES_SECONDS = 0.05
 """So that under load they are batches, and requests come first."""
 _BACKOFF = Backoff(0.2, 2.0)
-_REMOVES_PARTIES = "correction"
-"""The kind of action that may annul what made a country party to a case."""
+_ANNULS = "correction"
+"""The kind of action that may annul what a parcel is about, or what made a country party."""
 
 
 class _Way(NamedTuple):
@@ -145,9 +145,12 @@ class DisclosureExchange(PeriodicWorker):
             case = cases.get(case_id)
             if case is None:
                 continue
-            if way.recipient not in case.state.parties:
-                if any(row.kind == _REMOVES_PARTIES for row in rows):
-                    way.vault.sent.look_again(way.recipient, case.history.keys())
+            is_party = way.recipient in case.state.parties
+            if any(row.kind == _ANNULS for row in rows):
+                # A parcel that waits for its recipient is taken back if nothing of it may be read.
+                away = case.annulled if is_party else case.history.keys()
+                way.vault.sent.look_again(way.recipient, away)
+            if not is_party:
                 continue
             acts = [case.history[row.action_id] for row in rows]
             joins = any(

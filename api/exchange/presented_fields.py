@@ -28,8 +28,9 @@ def presentations_for(
     """Return the fields that ``recipient`` may have of actions without a release, by action.
 
     The recipient gets nothing of a case that it is not party to now, although it was when something
-    was queued, and nothing once it left the agreement. An action that discloses nothing has a
-    presentation without fields, so that the receiver can tell this from fields that did not arrive.
+    was queued, and nothing once it left the agreement. Nobody gets anything of an annulled action.
+    An action that discloses nothing has a presentation without fields, so that the receiver can
+    tell this from fields that did not arrive.
     An action that is not recorded here has none. Personal fields that go back to their own country
     are written into the access log. Raises ``KeyMissingError`` if the data key of such a person is
     missing.
@@ -41,7 +42,7 @@ def presentations_for(
     acts = [
         act
         for act, case in _acts_with_cases(ledger, action_ids)
-        if act.digests and recipient in case.state.parties
+        if act.digests and recipient in case.state.parties and act.id not in case.annulled
     ]
     ids = [act.id for act in acts]
     if not ids:

@@ -1,6 +1,6 @@
 """Database questions of requests on the event loop, without a thread each."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -68,11 +68,21 @@ class RequestConnections:
 
 
 async def _open_all(some: Sequence[_Sealed]) -> Sequence[HeldFields | Exception]:
-    return await run_in_threadpool(lambda: [_open(*one) for one in some])
+    return await run_in_threadpool(_opened, some)
 
 
-def _open(vault: Vault, case_id: UUID, rows: Sequence[DictRow]) -> HeldFields | Exception:
+def _opened(some: Sequence[_Sealed]) -> Sequence[HeldFields | Exception]:
+    cases: dict[str, tuple[Vault, set[UUID]]] = {}
+    for vault, case_id, _ in some:
+        cases.setdefault(vault.party, (vault, set()))[1].add(case_id)
+    withheld = {party: vault.withheld(of_vault) for party, (vault, of_vault) in cases.items()}
+    return [_open(*one, withheld[one[0].party]) for one in some]
+
+
+def _open(
+    vault: Vault, case_id: UUID, rows: Sequence[DictRow], withheld: Collection[UUID]
+) -> HeldFields | Exception:
     try:
-        return vault.opened(case_id, rows)
+        return vault.opened(case_id, rows, withheld=withheld)
     except Exception as error:  # that of one person is not the others'
         return error

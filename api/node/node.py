@@ -78,7 +78,9 @@ class Node:
         self.database = Database(conninfo, max_size=settings.pool_size)
         self.ledger = Ledger(environment(conninfo, pool_size=settings.pool_size))
         self.country_keys = country_keys(settings, self.parties)
-        self.vaults = Vaults(self.database, person_keys(settings, self.country_keys))
+        self.vaults = Vaults(
+            self.database, person_keys(settings, self.country_keys), self.ledger.annulled
+        )
         self.outbox = Outbox(self.database)
         self.false_decisions = FalseDecisions(self.database)
         self.submissions = Submissions(self.database)

@@ -9,7 +9,7 @@ from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure import rules
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.case_fold import annuls, applied, fold
+from ledger.procedure.case_fold import annulled_ids, annuls, applied, fold
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
 from ledger.refusals import Ground, Refusal
@@ -77,6 +77,11 @@ class Case:
     version: int
     state: CaseState
     history: CaseHistory
+
+    @property
+    def annulled(self) -> frozenset[UUID]:
+        """Return the actions that a correction annuls: nothing that they disclosed is read."""
+        return annulled_ids(self.history.values())
 
     @staticmethod
     def projector(

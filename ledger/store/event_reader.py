@@ -98,6 +98,15 @@ class EventReader(PostgresApplicationRecorder):
         )
         return [row["originator_id"] for row in rows]
 
+    def having_kind(self, originator_ids: Collection[UUID], kind: str) -> Sequence[UUID]:
+        """Return the aggregates among ``originator_ids`` that have an event of a kind."""
+        rows = self._rows(
+            "SELECT DISTINCT originator_id FROM ledger.events"
+            " WHERE originator_id = ANY(%s) AND topic = %s",
+            (list(originator_ids), kind),
+        )
+        return [row["originator_id"] for row in rows]
+
     def select_case_ids(self, after: UUID, limit: int) -> Sequence[UUID]:
         """Return the next aggregates in the order of their ids; the protocol's is among them."""
         rows = self._rows(

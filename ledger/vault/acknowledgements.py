@@ -35,7 +35,7 @@ class ParcelOutcome(StrEnum):
     TAKEN_IN = "taken_in"
     """The vault has what it holds."""
     ERASED = "erased"
-    """The receiver erased this person's data, and keeps nothing more of them."""
+    """The receiver erased this person's data, or the action is annulled: nothing is taken in."""
     DAMAGED = "damaged"
     """It did not open. The sender sends it again."""
     NOT_UNDERSTOOD = "not_understood"

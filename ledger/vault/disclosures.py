@@ -1,6 +1,6 @@
 """Reads the disclosures that a country's vault holds on persons, and opens them with their keys."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -67,8 +67,20 @@ class Disclosures(Erasures):
         ).format(self._table, condition)
         with self._database.transaction(role=self._reader) as connection:
             rows = connection.execute(select, (list(action_ids),), prepare=True).fetchall()
+        withheld = self.withheld({row["case_id"] for row in rows})
         of_cases = groupby(rows, key=lambda row: row["case_id"])
-        return [held for case_id, of_case in of_cases for held in self.opened(case_id, [*of_case])]
+        return [
+            held
+            for case_id, of_case in of_cases
+            for held in self.opened(case_id, [*of_case], withheld=withheld)
+        ]
+
+    def withheld(self, case_ids: Collection[UUID]) -> Collection[UUID]:
+        """Return the actions of some cases of which no disclosure is opened.
+
+        These are the actions that a correction annuls, by the ledger as it is now.
+        """
+        return self._annulled(case_ids) if case_ids else ()
 
     def case_rows(self, lane: SharedConnection) -> AsyncBatcher[UUID, Sequence[DictRow]]:
         """Return a batcher that reads the sealed rows of persons' ``case`` fields.
@@ -172,13 +184,24 @@ class Disclosures(Erasures):
         return self.opened(case_id, rows, reading)
 
     def opened(
-        self, case_id: UUID, rows: Sequence[DictRow], reading: Reading | None = None
+        self,
+        case_id: UUID,
+        rows: Sequence[DictRow],
+        reading: Reading | None = None,
+        *,
+        withheld: Collection[UUID] | None = None,
     ) -> HeldFields:
         """Return the disclosures of a person's rows that open, and the damaged ones.
 
-        The result is empty if the person is erased meanwhile. Raises ``KeyMissingError`` if the
-        person's key is missing.
+        Every opening of a disclosure passes through this method. It leaves out the actions that are
+        ``withheld``; a caller that opens rows of many persons asks for them once. The result is
+        empty if the person is erased meanwhile. Raises ``KeyMissingError`` if the person's key is
+        missing.
         """
+        if withheld is None:
+            withheld = self.withheld({case_id} if rows else ())
+        if withheld:
+            rows = [row for row in rows if row["action_id"] not in withheld]
         found = self._opened(case_id, rows)
         if found.damaged:
             # The data key may have been replaced between the reading of the rows and of the key.

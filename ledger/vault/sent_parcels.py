@@ -40,7 +40,7 @@ class SentState(StrEnum):
     TAKEN_IN = "taken_in"
     """The recipient's node signed that it took the parcel in."""
     ERASED = "erased"
-    """The recipient's node signed that it has erased the person."""
+    """The recipient's node signed that the person is erased there, or the action annulled."""
     NOT_BELIEVED = "not_believed"
     """The recipient's node signed that the parcel contradicts the ledger or the protocol."""
 

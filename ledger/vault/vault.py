@@ -24,6 +24,7 @@ from ledger.vault.field_encryption import seal
 from ledger.vault.inventory import key_id
 from ledger.vault.missing_disclosures import MissingParts
 from ledger.vault.sent_parcels import SentParcels
+from ledger.vault.vault_tables import AnnulledActions
 
 _PAGE = 500
 NOTED_FROM = "deposits noted from"
@@ -47,8 +48,15 @@ class Vault(Disclosures):
     The database has nothing in clear: each person's disclosures are under a key of their own.
     """
 
-    def __init__(self, database: Database, party: str, keys: DataKeys) -> None:
-        super().__init__(database, party, keys)
+    def __init__(
+        self,
+        database: Database,
+        party: str,
+        keys: DataKeys,
+        annulled: AnnulledActions = lambda _: (),
+    ) -> None:
+        """Prepare the vault. No disclosure of an action that ``annulled`` names is opened."""
+        super().__init__(database, party, keys, annulled)
         self._deposits = Deposits(database, party, keys)
         self.readings = Readings(database, party)
         self.duplicates = Duplicates(database, party)
@@ -312,8 +320,14 @@ class Vault(Disclosures):
 class Vaults:
     """The vaults of every country whose node this process is."""
 
-    def __init__(self, database: Database, keys: Mapping[str, DataKeys]) -> None:
-        self._vaults = {party: Vault(database, party, own) for party, own in keys.items()}
+    def __init__(
+        self,
+        database: Database,
+        keys: Mapping[str, DataKeys],
+        annulled: AnnulledActions = lambda _: (),
+    ) -> None:
+        """Prepare the vaults. No disclosure of an action that ``annulled`` names is opened."""
+        self._vaults = {party: Vault(database, party, own, annulled) for party, own in keys.items()}
 
     def of(self, party: str) -> Vault:
         """Return a country's vault.

@@ -261,7 +261,7 @@ def test_without_the_persons_key_all_of_the_person_is_missing() -> None:
     assert {why for _, why in found.values()} == {MissingReason.KEY_MISSING}
 
 
-def test_annulled_actions_stay_due_for_the_countries_of_the_case() -> None:
+def test_no_country_must_hold_what_an_annulled_action_disclosed() -> None:
     made = Told()
     opened = made.act(POLICE, opening(("XK",), first_name="zq"))
     asked = made.act(
@@ -283,12 +283,12 @@ def test_annulled_actions_stay_due_for_the_countries_of_the_case() -> None:
         reason=CorrectionReason.WRONG_CASE,
     )
     corrected = made.act(POLICE, wrong)
-    # Montenegro is not party to the case any more; in Kosovo nothing was taken away.
+    # Montenegro is not party to the case any more. Of the annulled request nothing is due.
     # It keeps what its own agency disclosed. It would refuse that from others (`not-a-party`), and
     # so asks nobody for it; what only it might hold is asked from it.
     assert {key: due.holders for key, due in made.due("ME").items()} == {(own, FieldPart.OWN): ()}
     assert {key: due.holders for key, due in made.due("XK").items()} == {
-        **{(one, FieldPart.OWN): () for one in (opened, asked, corrected)},
+        **{(one, FieldPart.OWN): () for one in (opened, corrected)},
         (own, FieldPart.CASE): ("ME",),
     }
 

@@ -163,7 +163,7 @@ def get_trail(
     _current(node, caller, case_id)
     entries = node.views.trail(case_id, after=after, limit=limit)
     more = entries[-1].version if len(entries) == limit else None
-    return TrailPage(entries=tuple(at_levels_of(caller, entries)), next=more)
+    return TrailPage(entries=tuple(at_levels_of(node, caller, entries)), next=more)
 
 
 def _acted_on(if_match: str | None, if_none_match: str | None) -> int:

@@ -181,11 +181,23 @@ def trail_of(node: Node, caller: Caller, case_id: UUID) -> Sequence[TrailEntry]:
         entries += page
         # Not the number of entries: a row may be missing.
         after = page[-1].version
-    return at_levels_of(caller, entries)
+    return at_levels_of(node, caller, entries)
 
 
-def at_levels_of(caller: Caller, entries: Sequence[TrailEntry]) -> Sequence[TrailEntry]:
-    """Return the entries without ``case`` fields where the caller reads the ``ledger`` level."""
-    if caller.viewer != OVERSIGHT_VIEWER:
+def at_levels_of(node: Node, caller: Caller, entries: Sequence[TrailEntry]) -> Sequence[TrailEntry]:
+    """Return the entries with the ``case`` fields that the caller may read.
+
+    Only actions of old programs have such fields in the clear. They are left out where the caller
+    reads the ``ledger`` level alone, and where the action is annulled.
+    """
+    in_clear = [entry for entry in entries if entry.in_clear]
+    if not in_clear:
         return entries
-    return [entry.model_copy(update={"in_clear": {}}) for entry in entries]
+    hides_all = caller.viewer == OVERSIGHT_VIEWER
+    annulled = () if hides_all else node.ledger.annulled({entry.case_id for entry in in_clear})
+    return [
+        entry.model_copy(update={"in_clear": {}})
+        if entry.in_clear and (hides_all or entry.action_id in annulled)
+        else entry
+        for entry in entries
+    ]
