@@ -581,6 +581,8 @@ ON_PROTOCOL = {
     "agency_change_declined",
     "contact_point_named",
     "contact_point_ended",
+    "contact_card_given",
+    "contact_card_ended",
     "key_registered",
     "key_revoked",
     "key_compromised",

@@ -1,4 +1,4 @@
-"""Commands on the parties' contact points: list, name, end."""
+"""Commands on the parties' contact points and their cards: list, name, card, end."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,7 +13,7 @@ from api.cli.output import fail, out, print_json
 
 app = typer.Typer(
     name="contacts",
-    help="The parties' contact points and deputies: list, name, end.",
+    help="The parties' contact points and deputies, and who holds them: list, name, card, end.",
     no_args_is_help=True,
 )
 Contact = Annotated[UUID, typer.Argument(help="The contact point's id, as `contacts list` has it.")]
@@ -113,4 +113,55 @@ def end(asked: AsAgencyOrJson, contact: Contact, yes: Yes = False) -> None:
     with asked.client() as client:
         act = ContactPointEnded(acted_at=datetime.now(UTC), contact=contact)
         ask_to_sign(asked, f"End the contact point {contact}?", yes=yes)
+        sign_act(asked, client, act, "Ended")
+
+
+@app.command()
+@asks
+def card(
+    asked: AsAgencyOrJson,
+    contact: Contact,
+    full_name: Annotated[
+        str, typer.Option("--name", prompt="Name and surname", help="The person's name.")
+    ],
+    telephone: Annotated[
+        str | None, typer.Option(help="Answered at all hours, such as '+383 44 100 200'.")
+    ] = None,
+    email: Annotated[str | None, typer.Option(help="The person's e-mail address.")] = None,
+    yes: Yes = False,
+) -> None:
+    """Give the card of the person who holds a contact point. It takes the place of the one before.
+
+    The card is sealed: the ledger has digests alone. Coordinators and contact points of all parties
+    read it until it is replaced or ended; then every vault erases it.
+    """
+
+    from api.cli.steps.signed_acts import ask_to_sign, sign_act
+    from ledger.vocabulary.registration import ContactCardGiven
+
+    if telephone is None and email is None:
+        fail("give the person's --telephone or --email")
+    with asked.client() as client:
+        act = ContactCardGiven(
+            acted_at=datetime.now(UTC),
+            contact=contact,
+            full_name=full_name,
+            telephone_24h=telephone,
+            email=email,
+        )
+        ask_to_sign(asked, f"Give this card for the contact point {contact}?", yes=yes)
+        sign_act(asked, client, act, "Given")
+
+
+@app.command("end-card")
+@asks
+def end_card(asked: AsAgencyOrJson, contact: Contact, yes: Yes = False) -> None:
+    """End the card of a contact point, as the person leaves the function. Every vault erases it."""
+
+    from api.cli.steps.signed_acts import ask_to_sign, sign_act
+    from ledger.vocabulary.registration import ContactCardEnded
+
+    with asked.client() as client:
+        act = ContactCardEnded(acted_at=datetime.now(UTC), contact=contact)
+        ask_to_sign(asked, f"End the card of the contact point {contact}?", yes=yes)
         sign_act(asked, client, act, "Ended")

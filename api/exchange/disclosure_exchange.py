@@ -1,6 +1,7 @@
 """Says what other countries are to have of what this country's agencies recorded, and sends it.
 
-``case`` fields go to every country party to the case, personal fields on a release alone. A
+``case`` fields go to every country party to the case, personal fields on a release alone, the cards
+of contact points to every party. A
 cursor for each recipient follows the ledger. It queues the names of what is to be sent, and moves
 once they are durable. :mod:`api.exchange.parcel_delivery` hands in what is queued.
 """
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from api.exchange import contact_cards
 from api.exchange.parcel_delivery import ParcelDelivery
 from ledger.application import Ledger
 from ledger.events.act import Act
@@ -124,9 +126,11 @@ class DisclosureExchange(PeriodicWorker):
     def _queue_batch(self, after: int, ways: Sequence[_Way], registry: Registry) -> bool:
         rows = self._ledger.rows_after(after, limit=_BATCH)
         of_cases = _by_case(rows, registry.ledger_id)
+        cards = contact_cards.given(rows, registry)
         cases = self._ledger.cases(of_cases.keys())
         for way in ways:
             self._queue_rows(way, registry, of_cases, cases)
+            contact_cards.queue(way.vault, way.recipient, cards, registry)
             way.vault.advance(way.work, rows[-1].position)
             self._reached[way.name] = rows[-1].position
         return len(rows) == _BATCH

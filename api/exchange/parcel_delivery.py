@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from api.exchange import contact_cards
 from api.exchange.parcel_transport import OutdatedMailboxError, PostOffice
 from api.exchange.presentation import presentations_by_action
 from api.exchange.presented_fields import presentations_for
@@ -196,7 +197,10 @@ class ParcelDelivery:
     ) -> list[tuple[SentParcel, Presentation]]:
         actions = [one.about for one in due if one.about is not None]
         if release is None:
-            found = presentations_for(vault, self._ledger, recipient, actions)
+            found = {
+                **presentations_for(vault, self._ledger, recipient, actions),
+                **contact_cards.presentations(vault, self._ledger, recipient, actions),
+            }
         else:
             wanted = set(actions)
             held = [one for one in self._released(vault, release) if one.action_id in wanted]

@@ -15,6 +15,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from api.exchange import contact_cards
 from api.exchange.access_log_anchor import NodeKey, accepted_node_key
 from api.exchange.parcel_transport import PostOffice
 from api.exchange.presentation import recorded_text
@@ -314,8 +315,10 @@ class ParcelReceipt(PeriodicWorker):
         if missing := rests_on - self._ledger.recorded_actions(sorted(rests_on)):
             raise NotHereYetError(actions=missing)
         row = self._ledger.row_of_action(action.id)
-        if row is None or recorded_text(row) != action.sd_jwt or action.case_id is None:
+        if row is None or recorded_text(row) != action.sd_jwt:
             raise ParcelError("not-as-recorded", "it is not what is recorded")
+        if action.case_id is None:
+            return contact_cards.take_in(vault, parcel, action, parsed.disclosures, registry)
         case = self._ledger.case(action.case_id)
         if case is None:
             raise ParcelError("no-such-case", "there is no such case")

@@ -2,8 +2,9 @@
 
 import base64
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from api.client.schemas import (
@@ -12,6 +13,7 @@ from api.client.schemas import (
     AgencyProposalDocument,
     AgencyWithKeys,
     AmendmentDocument,
+    ContactCardDocument,
     ContactPointDocument,
     DuplicateDocument,
     Event,
@@ -148,8 +150,14 @@ def agency_document(agency: Agency, registry: Registry, protocol: Protocol) -> A
     )
 
 
-def contact_document(contact: ContactPoint) -> ContactPointDocument:
-    """Return a contact point as the API shows it."""
+def contact_document(
+    contact: ContactPoint, cards: Mapping[UUID, Mapping[str, str]] = MappingProxyType({})
+) -> ContactPointDocument:
+    """Return a contact point as the API shows it.
+
+    ``cards`` has the fields of the cards that the reader may see, by the card's id.
+    """
+    card = contact.card if contact.card is not None and contact.card.id in cards else None
     return ContactPointDocument(
         id=contact.id,
         party=contact.party,
@@ -162,6 +170,7 @@ def contact_document(contact: ContactPoint) -> ContactPointDocument:
         since=contact.since,
         named_at=contact.named_at,
         ended_at=contact.ended_at,
+        card=ContactCardDocument(id=card.id, **cards[card.id]) if card is not None else None,
     )
 
 

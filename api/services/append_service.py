@@ -173,12 +173,29 @@ class DirectAppend:
         return receipt
 
     def on_protocol(self, sender: Agency, sent: str) -> Receipt:
-        """Record an act on the protocol itself. It has no disclosures to deposit."""
+        """Record an act on the protocol itself.
+
+        Its disclosures, if it has any, lie in the vault under the act's own id.
+        """
         action, disclosures = _parsed(sent)
         _authorise(self._ledger, sender, action)
-        signed_action.check_disclosures(action, disclosures)
         append = partial(self._ledger.append_to_registry, action)
-        return receipt_document(self._by_rules(append, action, None, 0))
+        if sender.role == NODE and sender.id != action.agency:
+            _check_bare(disclosures)
+        else:
+            signed_action.check_disclosures(action, disclosures)
+        if not disclosures:
+            return receipt_document(self._by_rules(append, action, None, 0))
+        vault = self._vaults.of(sender.party)
+        if (receipt := self._ledger.receipt_of(action)) is not None:
+            _complete(vault, action, disclosures, action.id)
+            return receipt_document(receipt)
+        deposit = vault.deposit(action, action.id, disclosures)
+        try:
+            return receipt_document(self._by_rules(append, action, None, 0))
+        except Refusal:
+            _take_back(vault, action, deposit)
+            raise
 
     def of_node(
         self,
@@ -270,10 +287,14 @@ class OutboxAppend:
         action, disclosures = _parsed(sent)
         _authorise(self._ledger, sender, action)
         signed_action.check_disclosures(action, disclosures)
+        vault = self._vaults.of(sender.party)
         if (receipt := self._ledger.receipt_of(action)) is not None:
+            _complete(vault, action, disclosures, action.id)
             return receipt_document(receipt)
         if not self._is_waiting(action):
-            self._outbox.put(action, sender, None, 0, None)
+            deposit = vault.deposit(action, action.id, disclosures) if disclosures else None
+            if not self._outbox.put(action, sender, None, 0, deposit) and deposit is not None:
+                vault.withdraw(action.id, deposit)
         return self._await(action.id)
 
     def of_node(

@@ -17,12 +17,14 @@ from uuid import UUID
 
 import structlog
 
+from api.exchange import contact_cards
 from api.exchange.access_log_anchor import NodeKey, node_and_key
 from api.services.append_service import AppendService
 from ledger.application import Ledger
 from ledger.log.cosigned_times import CosignedTimes
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
+from ledger.procedure.contact_points import ContactPoint
 from ledger.procedure.erasure_statement import last_version_with_fields
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.retention import (
@@ -78,12 +80,15 @@ class Eraser(PeriodicWorker):
         self._unsigned: set[UUID] = set()
         self._obeyed = -1
         """The ledger's head when every order before it had been carried out."""
+        self._carded: tuple[ContactPoint, ...] = ()
+        """The contact points whose ended cards are erased."""
         self._retired_at = -math.inf
         """When :meth:`retire` was complete last, by ``time.monotonic()``."""
         super().__init__("erase", self._step, every=_EVERY_SECONDS, backoff=_BACKOFF)
 
     def _step(self) -> None:
         self.obey()
+        self.end_cards()
         if time.monotonic() - self._retired_at >= _RETENTION_EVERY_SECONDS:
             self.retire(self._times())
             self.leave(self._times())
@@ -111,6 +116,15 @@ class Eraser(PeriodicWorker):
                     count += self._erase(vault, case_id)
             vault.advance(WORK, head)
         self._obeyed = head
+        return count
+
+    def end_cards(self) -> int:
+        """Erase the cards of contact points that are not in force any more. Return how many."""
+        registry = self._ledger.registry()
+        if registry is None or registry.contacts == self._carded:
+            return 0
+        count = sum(contact_cards.erase_ended(vault, registry) for vault in self._vaults)
+        self._carded = registry.contacts
         return count
 
     def retire(self, times: CosignedTimes) -> int:
@@ -158,6 +172,7 @@ class Eraser(PeriodicWorker):
             since = datetime.combine(day, time_of_day(), UTC)
             if not times.have_been_after(since, _MARGIN):
                 continue
+            contact_cards.erase_received(vault, registry)
             for case_id in self._every(vault.party):
                 case = self._ledger.case(case_id)
                 if self.is_stopping:

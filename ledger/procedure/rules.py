@@ -444,6 +444,15 @@ def _met(p: Proposal) -> None:
         raise _invalid("own-meeting", "A meeting is recorded by a country that met.", "countries")
 
 
+def _manager_named(p: Proposal) -> None:
+    if p.agency.international:
+        raise _not_allowed(
+            "international-body",
+            "A country names its case manager by an agency of its own, not by an international"
+            " body.",
+        )
+
+
 def _lead_offered(p: Proposal) -> None:
     lead = p.protocol.leading(p.state.lead_agency, p.state.parties)
     its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
@@ -763,6 +772,7 @@ _CHECKS: Mapping[str, Check] = {
     "form_acknowledged": _form_acknowledged,
     "joint_action_done": _joint_action_done,
     "meeting_held": _met,
+    "case_manager_named": _manager_named,
     "lead_transfer_offered": _lead_offered,
     "lead_transfer_accepted": _lead_accepted,
     "departed": _departed,

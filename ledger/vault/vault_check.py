@@ -25,7 +25,7 @@ from ledger.store.migrate import access_rows, reader_role, vault_role, vault_sch
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.inventory import InventoryRow, list_mac, row_mac
 from ledger.vault.required_disclosures import FieldPart, Lack, ListedDeposit, lacks, must_hold
-from ledger.vocabulary import ALL_ACTIONS
+from ledger.vocabulary import ALL_ACTIONS, REGISTRY_ACTIONS
 from ledger.vocabulary.action import LedgerModel
 
 _PAGE_CASES = 50
@@ -397,7 +397,9 @@ class _Signed(NamedTuple):
         if event is None:
             return None
         action = event.action
-        return cls(event.originator_id, action.kind, action.agency, action.digests)
+        # An act on the protocol is on no case: its fields lie under its own id.
+        case_id = action.id if action.kind in REGISTRY_ACTIONS else event.originator_id
+        return cls(case_id, action.kind, action.agency, action.digests)
 
 
 _GONE = "the disclosure is missing"

@@ -25,7 +25,18 @@ from ledger.vocabulary.picklists import (
 )
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.sharing import Groups
-from ledger.vocabulary.types import ActionId, AgencyId, Countries, Country, Language, Name, Text
+from ledger.vocabulary.types import (
+    ActionId,
+    AgencyId,
+    Countries,
+    Country,
+    EmailAddress,
+    Language,
+    Languages,
+    Name,
+    TelephoneNumber,
+    Text,
+)
 
 
 class ConsentGiven(Action):
@@ -150,6 +161,26 @@ class CasePrioritised(Action):
 
     priority: OnLedger[Priority]
     reasoning: OnCase[Text | None] = None
+
+
+class CaseManagerNamed(Action):
+    """A country names the person who manages the case for it. The country's newest one counts.
+
+    Names and numbers of officials are personal data. The ledger has their digests alone.
+    """
+
+    kind: ClassVar[str] = "case_manager_named"
+    stage: ClassVar[S] = S.COORDINATION
+
+    full_name: OnCase[Name]
+    function: OnCase[Name]
+    institution: OnCase[Name]
+    telephone_24h: OnCase[TelephoneNumber]
+    """Answered at all hours."""
+    email: OnCase[EmailAddress | None] = None
+    languages: OnCase[Languages]
+    deputy_name: OnCase[Name | None] = None
+    deputy_telephone: OnCase[TelephoneNumber | None] = None
 
 
 class LeadTransferOffered(Action):

@@ -4,6 +4,7 @@ from ledger.vocabulary.action import actions_by_kind, ledger_part
 from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
 from ledger.vocabulary.coordination import (
     CaseClosed,
+    CaseManagerNamed,
     CasePrioritised,
     CaseReopened,
     ConsentGiven,
@@ -70,6 +71,8 @@ from ledger.vocabulary.registration import (
     AmendmentAccepted,
     AmendmentDeclined,
     AmendmentProposed,
+    ContactCardEnded,
+    ContactCardGiven,
     ContactPointEnded,
     ContactPointNamed,
     CoordinatorKeyRecovered,
@@ -145,6 +148,7 @@ CASE_ACTIONS = actions_by_kind(
         JointActionAgreed,
         JointActionDone,
         CasePrioritised,
+        CaseManagerNamed,
         LeadTransferOffered,
         LeadTransferAccepted,
         Correction,
@@ -185,6 +189,8 @@ REGISTRY_ACTIONS = actions_by_kind(
         AgencyChangeDeclined,
         ContactPointNamed,
         ContactPointEnded,
+        ContactCardGiven,
+        ContactCardEnded,
         KeyRegistered,
         KeyRevoked,
         KeyCompromised,

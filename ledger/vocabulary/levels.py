@@ -1,7 +1,8 @@
 """Field levels: who may see a field of a case action.
 
 ``ledger``   every party of the protocol; stays in the signed event for ever.
-``case``     the countries party to the case; a salted disclosure.
+``case``     the countries party to the case; a salted disclosure. Of an act on the protocol, which
+             is on no case: every party.
 ``personal`` whoever has a legal basis, by field group; a salted disclosure.
 """
 

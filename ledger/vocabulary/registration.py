@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from ledger.vocabulary.action import Action, LedgerModel, OnLedger
+from ledger.vocabulary.action import Action, LedgerModel, OnCase, OnLedger
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.types import (
@@ -13,9 +13,11 @@ from ledger.vocabulary.types import (
     AgencyId,
     Countries,
     Country,
-    Language,
+    EmailAddress,
+    Languages,
     LanguageTag,
     Name,
+    TelephoneNumber,
     Text,
     UtcDatetime,
 )
@@ -282,11 +284,6 @@ class KeyChangeDeclined(Action):
 RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
 Names = Annotated[dict[LanguageTag, Name], Field(min_length=1, max_length=24)]
 """A name in several languages, by the language's tag."""
-EmailAddress = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,8}$")
-]
-TelephoneNumber = Annotated[str, Field(pattern=r"^\+[0-9][0-9 ]{3,24}$")]
-"""With the country's code, such as ``+383 38 200 000``."""
 
 
 class Office(LedgerModel):
@@ -397,7 +394,7 @@ class ContactPointNamed(Action):
     """Such as "Head of the Anti-Trafficking Unit". No person's name."""
     functions: OnLedger[Names | None] = None
     deputy: OnLedger[bool] = False
-    languages: OnLedger[Annotated[tuple[Language, ...], Field(min_length=1, max_length=12)]]
+    languages: OnLedger[Languages]
     """The languages in which the contact point can be spoken to."""
     office: OnLedger[Office]
     replaces: OnLedger[ActionId | None] = None
@@ -411,6 +408,34 @@ class ContactPointEnded(Action):
 
     contact: OnLedger[ActionId]
     """The action that named it."""
+
+
+class ContactCardGiven(Action):
+    """A coordinator gives the card of the person who holds a contact point of its party.
+
+    The ledger has digests alone. The vaults of the parties have the fields, until another card
+    takes the place of this one, or the card or the contact point ends.
+    """
+
+    kind: ClassVar[str] = "contact_card_given"
+    stage: ClassVar[S] = S.COORDINATION
+
+    contact: OnLedger[ActionId]
+    """The action that named the contact point."""
+    full_name: OnCase[Name]
+    telephone_24h: OnCase[TelephoneNumber | None] = None
+    """Answered at all hours."""
+    email: OnCase[EmailAddress | None] = None
+
+
+class ContactCardEnded(Action):
+    """A coordinator ends the card of a contact point, as the person leaves the function."""
+
+    kind: ClassVar[str] = "contact_card_ended"
+    stage: ClassVar[S] = S.COORDINATION
+
+    contact: OnLedger[ActionId]
+    """The action that named the contact point."""
 
 
 class LogPolicyAdopted(Action):

@@ -95,3 +95,11 @@ RecordedName = Annotated[
 ]
 """A name in what is recorded for ever, whose reader judges it by the edition in force."""
 Name = Annotated[RecordedName, AfterValidator(_name)]
+
+EmailAddress = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,8}$")
+]
+TelephoneNumber = Annotated[str, Field(pattern=r"^\+[0-9][0-9 ]{3,24}$")]
+"""With the country's code, such as ``+383 38 200 000``."""
+Languages = Annotated[tuple[Language, ...], Field(min_length=1, max_length=12)]
+"""The languages in which a person or an office can be spoken to."""

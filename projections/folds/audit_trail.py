@@ -181,6 +181,7 @@ class RegistryDocuments:
                     "function": one.function,
                     "deputy": one.deputy,
                     "office": one.office.model_dump(mode="json", exclude_none=True),
+                    **({"card": str(one.card.id)} if one.card is not None else {}),
                 }
                 for one in registry.contacts
                 if one.ended_at is None

@@ -14,6 +14,7 @@ import pytest
 
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.amendments import text_of
+from ledger.procedure.contact_points import cards_in_force
 from ledger.procedure.disclosed_agencies import check_agencies
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.registry import SignatureState
@@ -36,6 +37,8 @@ from ledger.vocabulary.registration import (
     AgencyRegistered,
     AgencyRenamed,
     AgencyRetired,
+    ContactCardEnded,
+    ContactCardGiven,
     ContactPointEnded,
     ContactPointNamed,
     KeyChangeConfirmed,
@@ -441,6 +444,38 @@ def test_contact_points_are_named_replaced_and_ended_by_their_country(parties: P
     parties.act(ME, retired(POLICE))
     assert all(one.ended_at is not None for one in parties.read().contacts)
     assert parties.refused(ME, named(POLICE)) == "retired-agency"
+
+
+def test_the_newest_card_of_a_contact_point_is_in_force(parties: Parties) -> None:
+    """A card ends by the next one, by its own end, with its contact point and its agency."""
+
+    def card(contact: UUID) -> ContactCardGiven:
+        return ContactCardGiven(acted_at=PAST, contact=contact, full_name="zqName")
+
+    def in_force() -> set[UUID]:
+        return {*cards_in_force(parties.read().contacts, parties.text)}
+
+    named = ContactPointNamed(
+        acted_at=PAST, agency=POLICE, function="Head", languages=("cnr",), office=OFFICE
+    )
+    contact, other = parties.act(ME, named), parties.act(ME, named)
+    assert parties.refused(POLICE, card(contact)) == "coordinators-only"
+    assert parties.refused(XK, card(contact)) == "unknown-contact-point"
+    end = ContactCardEnded(acted_at=PAST, contact=contact)
+    assert parties.refused(ME, end) == "no-contact-card"
+    parties.act(ME, card(contact))
+    newer, beside = parties.act(ME, card(contact)), parties.act(ME, card(other))
+    assert in_force() == {newer, beside}
+    parties.act(ME, end)
+    assert in_force() == {beside}
+    assert parties.refused(ME, end) == "no-contact-card"
+    again = parties.act(ME, card(contact))
+    parties.act(ME, ContactPointEnded(acted_at=PAST, contact=other))
+    assert in_force() == {again}
+    assert parties.refused(ME, card(other)) == "unknown-contact-point"
+    parties.act(ME, retired(POLICE))
+    assert in_force() == set()
+    assert "zqName" not in "".join(row.state.decode() for row in parties.ledger.recorded)
 
 
 def test_the_trail_tells_what_an_act_changed(parties: Parties) -> None:

@@ -53,6 +53,8 @@ from ledger.vocabulary.registration import (
     AmendmentAccepted,
     AmendmentDeclined,
     AmendmentProposed,
+    ContactCardEnded,
+    ContactCardGiven,
     ContactPointEnded,
     ContactPointNamed,
     CoordinatorKeyRecovered,
@@ -364,6 +366,14 @@ def _some(kind: str, agencies: Agencies, data: st.DataObject) -> Action:
             replaces=UUID(int=7),
         ),
         "contact_point_ended": lambda: ContactPointEnded(acted_at=PAST, contact=UUID(int=7)),
+        "contact_card_given": lambda: ContactCardGiven(
+            acted_at=PAST,
+            contact=UUID(int=7),
+            full_name="Arta Berisha",
+            telephone_24h="+383 44 100 200",
+            email="arta@example.org",
+        ),
+        "contact_card_ended": lambda: ContactCardEnded(acted_at=PAST, contact=UUID(int=7)),
         "key_compromised": lambda: KeyCompromised(acted_at=PAST, key_id=kid, since=PAST),
         "accession_accepted": lambda: AccessionAccepted(
             acted_at=PAST,

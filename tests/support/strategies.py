@@ -263,7 +263,9 @@ class _Maker:
 
     def _marked(self, bounds: Mapping[str, Any]) -> str:
         pattern, most = bounds.get("pattern"), bounds.get("max_length", 4000)
-        for mark in (f"zq{secrets.token_hex(8)}", f"+999{_digits(12)}", f"999{_digits(12)}"):
+        word = f"zq{secrets.token_hex(8)}"
+        marks = (word, f"+999{_digits(12)}", f"999{_digits(12)}", f"{word}@example.org")
+        for mark in marks:
             if len(mark) > most or (pattern and not re.search(pattern, mark)):
                 continue
             tails = _TAILS if most > _LONGEST_NAME else _TAILS_OF_NAMES
@@ -786,7 +788,15 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
 }
 _AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed"})
 _UNDOING = frozenset({"not_a_victim", "case_closed"})
-_ASIDE = frozenset({"identity_recorded", "age_assessed", "rectification_requested", "form_sent"})
+_ASIDE = frozenset(
+    {
+        "identity_recorded",
+        "age_assessed",
+        "rectification_requested",
+        "case_manager_named",
+        "form_sent",
+    }
+)
 """Kinds that are always possible, and lead no further in the procedure."""
 _REFERRING = frozenset(
     {

@@ -33,6 +33,14 @@ def access_page(protocol: Protocol) -> str:
         "recorded access itself, for **s** and **m** none. Whereabouts leave a "
         "country on a basis of their own.",
         "",
+        "## Contacts",
+        "",
+        "Names and numbers of officials are sealed in the countries' vaults. Of each **case "
+        "manager** (`case_manager_named`), the agencies of the case's countries read them, except "
+        "oversight. The **cards** of contact points are read by coordinators and by the "
+        "offices that are contact points, of every party. A card is erased once it is replaced "
+        "or ended. This is a reading of the procedure.",
+        "",
         "## Duties",
         "",
         "Field groups that a role reads without consent, while these facts hold of a case.",
@@ -120,7 +128,7 @@ def _quorum(protocol: Protocol) -> Iterator[str]:
     if quorum is None:
         yield "- Nothing is published, and no log policy is adopted, without every party."
         return
-    of = f"of {len(protocol.parties)} parties"
+    of = f"of {len(protocol.party_codes)} parties"
     yield f"- {quorum.witnesses} {of}: their witnesses publish a checkpoint."
     yield (
         f"- {quorum.coordinators} {of}: their coordinators adopt a log policy, once the absence of"

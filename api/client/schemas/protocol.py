@@ -72,8 +72,18 @@ class AgencyProposalDocument(Document):
     """Whether the caller may confirm it."""
 
 
+class ContactCardDocument(Document):
+    """The person who holds a contact point, from the vault of the reader's country."""
+
+    id: UUID
+    """The id of the action that gave the card."""
+    full_name: RecordedName | None = None
+    telephone_24h: str | None = None
+    email: str | None = None
+
+
 class ContactPointDocument(Document):
-    """A contact point of a party for the procedure, or a deputy: an office, and no person."""
+    """A contact point of a party for the procedure, or a deputy: an office, and its card."""
 
     id: UUID
     """The id of the action that named it."""
@@ -89,6 +99,9 @@ class ContactPointDocument(Document):
     named_at: UtcDatetime
     ended_at: int | None
     """The position of the act that ended it."""
+    card: ContactCardDocument | None = None
+    """The card in force, for coordinators and for the offices that are contact points. Its fields
+    are ``null`` where they have not arrived at the node of the reader's country."""
 
 
 class KeyProposalDocument(Document):

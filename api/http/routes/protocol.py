@@ -18,12 +18,12 @@ from api.client.schemas import (
     TrailPage,
 )
 from api.http.access import TheCaller, TheNode
+from api.http.contact_documents import contact_documents
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.documents import (
     agency_document,
     agency_proposal_document,
     amendment_document,
-    contact_document,
     party_documents,
     version_document,
 )
@@ -114,9 +114,13 @@ def get_agency_proposals(caller: TheCaller) -> list[AgencyProposalDocument]:
     response_model=list[ContactPointDocument],
     responses=responses(401, 403, 409, 503),
 )
-def get_contact_points(caller: TheCaller) -> list[ContactPointDocument]:
-    """Return every contact point and deputy that the parties named, with those that ended."""
-    return [contact_document(one) for one in caller.registry.contacts]
+def get_contact_points(node: TheNode, caller: TheCaller) -> list[ContactPointDocument]:
+    """Return every contact point and deputy that the parties named, with those that ended.
+
+    Coordinators and the offices that are contact points also get the card of each: the person who
+    holds the function.
+    """
+    return contact_documents(node, caller)
 
 
 @router.get(

@@ -2,11 +2,13 @@
 
 from fastapi import APIRouter, Request, Response
 
-from api.http.access import TheCaller
-from api.http.documents import agency_document, agency_proposal_document, contact_document
+from api.http.access import TheCaller, TheNode
+from api.http.contact_documents import contact_documents
+from api.http.documents import agency_document, agency_proposal_document
 from api.web.case_text import names
 from api.web.errors import PageRoute
 from api.web.rendering import Words, page
+from ledger.procedure.contact_points import may_see_cards
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT
 from ledger.vocabulary.upcasting import upcasters
 
@@ -15,7 +17,7 @@ _ACTS = ("agency_registered", "agency_invited", "agency_renamed", "agency_retire
 
 
 @router.get("/agencies")
-def agencies(request: Request, caller: TheCaller) -> Response:
+def agencies(request: Request, node: TheNode, caller: TheCaller) -> Response:
     """Show every agency and contact point; to a coordinator, the form that changes its own."""
     protocol, registry = caller.protocol, caller.registry
     words = Words.of(request).things
@@ -34,7 +36,8 @@ def agencies(request: Request, caller: TheCaller) -> Response:
             (party, [told for told in known if told[0].party == party.code])
             for party in protocol.parties
         ],
-        contacts=[contact_document(one) for one in reversed(registry.contacts)],
+        contacts=contact_documents(node, caller)[::-1],
+        sees_cards=may_see_cards(caller.agency, registry.contacts, protocol),
         proposals=[
             agency_proposal_document(one, caller.agency)
             for one in registry.proposed_agencies.values()

@@ -16,6 +16,7 @@ from api.http.parameters import AtLeast, CaseId, wait_for
 from api.http.routes.personal import trail_of
 from api.node.node import Node
 from api.services.personal_data_access import OpenedFields
+from api.web.case_managers import case_managers
 from api.web.case_text import FieldText, case_values, dues, names, of_fact, rows, told
 from api.web.errors import PageRoute
 from api.web.person import KnownPerson, known_person, person_warnings
@@ -30,6 +31,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vault.access_log import CaseReadings
 from ledger.vault.held_fields import HeldFields
+from ledger.vocabulary.coordination import CaseManagerNamed
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.person import IdentityRecorded
 from ledger.vocabulary.picklists import LegalBasis, Purpose
@@ -102,6 +104,8 @@ def show_case(
         picture=timeline(trail, lanes(view, caller)),
         lanes=lanes(view, caller),
         rows=rows(trail, held, dict(handovers(trail)), caller.registry.agreement, words),
+        managers=case_managers(trail, held, lanes(view, caller)),
+        names_manager=_may_take(caller, CaseManagerNamed.kind),
         shelter=of_fact("sheltered", view, trail, held),
         planned=of_fact("return_decided", view, trail, held),
         named=names(protocol, trail, words),

@@ -12,6 +12,7 @@ const ON_PROTOCOL = [
   "witnesses_aligned",
   "agency_registered", "agency_invited", "agency_renamed", "agency_retired",
   "agency_change_confirmed", "agency_change_declined", "contact_point_named", "contact_point_ended",
+  "contact_card_given", "contact_card_ended",
   "key_registered", "key_revoked", "key_compromised",
   "coordinator_key_recovered", "key_change_confirmed", "key_change_declined",
   "log_policy_adopted", "country_key_registered", "readings_anchored",

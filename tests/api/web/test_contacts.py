@@ -1,0 +1,198 @@
+"""The persons of the other side, sealed from all who have no part: case managers and cards."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from api.client import RefusedError
+from api.workers.vault_checker import vault_check
+from ledger.procedure.protocol import COORDINATOR, NODE
+from ledger.signing import signed_action
+from ledger.vocabulary.coordination import CaseManagerNamed, Correction
+from ledger.vocabulary.picklists import CorrectionEffect, CorrectionReason
+from ledger.vocabulary.registration import (
+    ContactCardEnded,
+    ContactCardGiven,
+    ContactPointNamed,
+    Office,
+)
+from tests.support.actions import START, opening
+from tests.support.agencies import PAST
+from tests.support.leaks import tables_with
+from tests.support.serving import Server
+from tests.support.sharing import register_country_keys
+from tests.support.waiting import until
+from tests.support.web import signed_in
+
+ARTA, JELENA, IVANA = "zqArta Berisha", "zqJelena Vukovic", "zqIvana Radulovic"
+EXCHANGED = 60.0
+
+
+@pytest.fixture(scope="module")
+def served(node: Server) -> Server:
+    register_country_keys(node)
+    return node
+
+
+def manager(name: str, **more: Any) -> CaseManagerNamed:
+    told: dict[str, Any] = {
+        "acted_at": START + timedelta(hours=1),
+        "full_name": name,
+        "function": "Social worker",
+        "institution": "Centre for social work",
+        "telephone_24h": "+383 44 100 200",
+        "email": "case@example.org",
+        "languages": ("sqi", "eng"),
+    }
+    return CaseManagerNamed(**told | more)
+
+
+def opened(served: Server, countries: tuple[str, ...]) -> UUID:
+    with served.client("xk-dhtqnj") as police:
+        return police.open_case(opening(countries)).case_id
+
+
+def record(served: Server, agency: str, case: UUID, action: Any) -> Any:
+    with served.client(agency) as client:
+        receipt = client.append(action, case, client.case(case).view.version)
+        client.case(case, at_least=receipt.position)
+        next(client.trail(case, at_least=receipt.position))
+        return receipt
+
+
+def page(served: Server, agency: str, case: UUID) -> str:
+    with signed_in(served, agency) as browser:
+        answer = browser.get(f"/cases/{case}")
+    assert answer.status_code == 200, answer.text
+    return answer.text.split('id="managers"')[1].split('class="columns"')[0]
+
+
+def test_both_countries_see_both_case_managers_and_nobody_else_does(served: Server) -> None:
+    case = opened(served, ("XK", "ME"))
+    assert page(served, "me-nac", case).count("Nobody is named.") == 2
+    record(served, "xk-csw-peja", case, manager(ARTA, deputy_name="zqLiridon Gashi"))
+    earlier = record(served, "me-csw-podgorica", case, manager(JELENA))
+    newer = record(served, "me-nac", case, manager(IVANA))
+    for agency in ("xk-dhtqnj", "me-csw-podgorica"):
+        until(
+            lambda agency=agency: ARTA in (now := page(served, agency, case)) and IVANA in now,
+            "the other country's case manager",
+            seconds=EXCHANGED,
+        )
+        told = page(served, agency, case)
+        assert "zqLiridon Gashi" in told
+        assert 'href="tel:+38344100200"' in told
+        assert JELENA not in told
+    annulled = Correction(
+        acted_at=START + timedelta(hours=2), corrects=newer.action_id,
+        effect=CorrectionEffect.ANNULLED, reason=CorrectionReason.ENTRY_ERROR,
+    )  # fmt: skip
+    record(served, "me-nac", case, annulled)
+    until(lambda: JELENA in page(served, "xk-nac", case), "the one before", seconds=EXCHANGED)
+    assert earlier.position < newer.position
+    with served.client("xk-ombudsperson") as oversight:
+        assert ARTA not in oversight.case(case).model_dump_json()
+    told = page(served, "xk-ombudsperson", case)
+    assert ARTA not in told
+    assert "does not have it" in told
+    assert tables_with(served.node.conninfo, [ARTA, JELENA, IVANA]) == {}
+
+
+def test_an_agency_without_the_right_names_nobody(served: Server) -> None:
+    case = opened(served, ("XK",))
+    assert "Name the case manager" in page(served, "xk-csw-peja", case)
+    assert "Name the case manager" not in page(served, "xk-ngo-support", case)
+    with pytest.raises(RefusedError) as refused:
+        record(served, "xk-ngo-support", case, manager(ARTA))
+    assert refused.value.problem.rule == "role"
+
+
+def cards_of(served: Server, agency: str) -> dict[UUID, str | None]:
+    """The persons whose cards an agency reads, by contact point."""
+    with served.client(agency) as client:
+        found = client.contact_points()
+    with signed_in(served, agency) as browser:
+        shown = browser.get("/agencies").text
+    names = {one.id: one.card.full_name for one in found if one.card is not None}
+    assert {name for name in CARDS if name in shown} == {name for name in names.values() if name}
+    return names
+
+
+CARDS = ("zqMirjana Popovic", "zqAna Bulatovic")
+
+
+def test_coordinators_and_contact_points_of_all_parties_read_a_card_and_nobody_else(
+    served: Server,
+) -> None:
+    """In each role's turn; a card that is replaced or ended is erased in every vault."""
+    named = ContactPointNamed(
+        acted_at=PAST, agency="xk-csw-peja", function="Head", languages=("sqi",),
+        office=Office(telephone="+383 39 000 000"),
+    )  # fmt: skip
+    with served.client("xk-nac") as kosovo:
+        kosovo.append_to_registry(named)
+    named = named.model_copy(update={"agency": "me-police-thb"})
+    first, second = CARDS
+    with served.client("me-nac") as montenegro:
+        contact = montenegro.append_to_registry(named).action_id
+        given = montenegro.append_to_registry(
+            ContactCardGiven(acted_at=PAST, contact=contact, full_name=first, email="m@example.me")
+        )
+        until(
+            lambda: cards_of(served, "xk-nac").get(contact) == first,
+            "the card in Kosovo",
+            seconds=EXCHANGED,
+        )
+        # One agency of each role: the access is by function, and no role but the coordinator's.
+        for agency in {one.role: one for one in served.agencies.protocol.agencies}.values():
+            if agency.role != NODE:
+                expected = {contact: first} if agency.role == COORDINATOR else {}
+                assert cards_of(served, agency.id) == expected, agency.id
+        assert cards_of(served, "xk-csw-peja") == cards_of(served, "me-police-thb")
+        assert cards_of(served, "xk-csw-peja") == {contact: first}
+        assert findings(served) == []
+        montenegro.append_to_registry(
+            ContactCardGiven(acted_at=PAST, contact=contact, full_name=second)
+        )
+        until(
+            lambda: cards_of(served, "xk-nac").get(contact) == second,
+            "the next card",
+            seconds=EXCHANGED,
+        )
+        until(lambda: erased_everywhere(served, given.action_id), "the erasure", seconds=EXCHANGED)
+        montenegro.append_to_registry(ContactCardEnded(acted_at=PAST, contact=contact))
+        until(lambda: cards_of(served, "xk-nac") == {}, "the end", seconds=EXCHANGED)
+    assert tables_with(served.node.conninfo, CARDS) == {}
+    assert findings(served) == []
+
+
+def findings(served: Server) -> list[str]:
+    """What does not hold in the vaults, by the ledger and their inventories."""
+    node, protocol = served.node, served.agencies.protocol
+    return [
+        str(finding)
+        for vault in node.vaults
+        for finding in vault_check(
+            node.ledger, node.database, node.outbox, vault.party, vault.keys
+        ).findings(protocol, protocol)
+    ]
+
+
+def erased_everywhere(served: Server, card: UUID) -> bool:
+    return all(
+        vault.erased([card]) and not vault.case_fields(card) and not vault.keys.has(card)
+        for vault in served.node.vaults
+    )
+
+
+def test_a_card_that_is_refused_leaves_nothing(served: Server) -> None:
+    card = ContactCardGiven(acted_at=PAST, contact=UUID(int=5), full_name="zqNobody")
+    with served.client("me-nac") as client:
+        signed = client.sign(card, None)
+        with pytest.raises(RefusedError) as refused:
+            client.send_to_registry(signed)
+    assert refused.value.problem.rule == "unknown-contact-point"
+    action = signed_action.read(signed)
+    assert served.node.vaults.of("ME").held_digests([action.id]) == {}
