@@ -4,6 +4,7 @@ from ledger.application import Ledger
 from ledger.procedure.disclosed_dates import check_disclosed_dates
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.rules import has_part
+from ledger.procedure.time_zones import zone_of
 from ledger.refusals import Refusal
 from ledger.signing.signed_action import SignedAction
 from ledger.vocabulary.action import Action
@@ -19,14 +20,15 @@ def check_person_dates(
     if action.case_id is None:
         return
     case = ledger.case(action.case_id)
+    agency = protocol.agencies_by_id.get(action.agency)
+    zone = zone_of(protocol, agency.party if agency is not None else None)
     try:
         if case is None:
-            check_disclosed_dates(whole, None)
+            check_disclosed_dates(whole, None, zone=zone)
             return
-        agency = protocol.agencies_by_id.get(action.agency)
         if agency is None or not has_part(agency, case.state, case.history):
             return  # the rules refuse it, and say no more than for a case that does not exist
-        check_disclosed_dates(whole, case.state, case.history.values())
+        check_disclosed_dates(whole, case.state, case.history.values(), zone)
     except Refusal:
         if ledger.receipt_of(action) is None:
             raise

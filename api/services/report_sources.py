@@ -16,6 +16,7 @@ from ledger.export.static_export import read_checkpoint, read_export
 from ledger.log.checkpoint import Checkpoint, write_hash
 from ledger.log.merkle import Frontier, leaf_hash
 from ledger.log.note import Note
+from ledger.procedure.parties_of_time import protocol_at
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.registry import Registry, applied
 from ledger.publication.publisher import published
@@ -30,7 +31,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class SourcedReport:
-    """A report, and the version of the protocol at its end, which has the words for its names."""
+    """A report, and the protocol at the end of its year, which has the words for its names."""
 
     report: AnnualReport
     protocol: Protocol
@@ -67,7 +68,7 @@ def report_of_database(
             by_case = groupby(_whole(rows, progress), attrgetter("originator_id"))
             cases = (_acts(of_one) for case_id, of_one in by_case if case_id != ledger_id)
             report = annual_report(cases, registry.agreement, until, reported)
-    return SourcedReport(report, registry.agreement.at(size, ends[-1].recorded_at))
+    return SourcedReport(report, protocol_at(registry.agreement, until.last))
 
 
 def report_of_export(
@@ -99,7 +100,7 @@ def report_of_export(
     reported = ReportedCheckpoint(size=size, root=write_hash(root))
     until = Year.of(year, row.recorded_at)
     report = annual_report(cases.values(), registry.agreement, until, reported)
-    return SourcedReport(report, registry.agreement.at(size, row.recorded_at))
+    return SourcedReport(report, protocol_at(registry.agreement, until.last))
 
 
 def _size(at: int | None, last: Checkpoint) -> int:

@@ -242,7 +242,8 @@ def _fixed(
 def _countries(kind: str, name: str, protocol: Protocol, words: Wording) -> Options:
     """Return the parties for a field of the rules, and every country for a field of the person."""
     if CASE_ACTIONS[kind].level(name).level is Level.LEDGER:
-        return tuple((p.code, words.country(p.code)) for p in protocol.parties)
+        staying = [p.code for p in protocol.parties if p.code in protocol.party_codes]
+        return tuple((code, words.country(code)) for code in staying)
     codes = (*COUNTRIES, "XK")
     return _sorted([(code, words.country(code)) for code in codes])
 
@@ -254,7 +255,7 @@ def _languages(words: Wording) -> Options:
 
 def _quarters(words: Wording) -> Options:
     """Return the quarters of the next 18 years, in which a child can come of age."""
-    first = quarter_of(clock.now().date())
+    first = quarter_of(words.local_day(clock.now()))
     quarters = [first]
     while len(quarters) <= ADULT_AT_YEARS * 4:
         quarters.append(quarter_of(quarter_end(quarters[-1]) + timedelta(days=1)))

@@ -21,6 +21,7 @@ from ledger.procedure.deciding import check_case
 from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
 from ledger.procedure.disclosed_dates import check_disclosed_dates
 from ledger.procedure.protocol import Protocol
+from ledger.procedure.time_zones import zone_of
 from ledger.refusals import Ground, Refusal
 from ledger.signing import signed_action
 from ledger.signing.sd_jwt import Disclosure
@@ -154,6 +155,7 @@ class Preparer:
     ) -> list[_Signed]:
         """Return the row's actions as signed, each decided upon the actions before it."""
         signer = self._signer
+        zone = zone_of(signer.protocol, signer.protocol.agencies_by_id[signer.agency].party)
         project = Case.projector(Agreement.of(signer.protocol))
         case: Case | None = None
         signed: list[_Signed] = []
@@ -162,7 +164,8 @@ class Preparer:
                 action, disclosures = self._signed(told, case_id)
                 event = cases.decide(case, action, case_id, signer.protocol, now)
                 earlier = () if case is None else case.history.values()
-                check_disclosed_dates(told.action, None if case is None else case.state, earlier)
+                state = None if case is None else case.state
+                check_disclosed_dates(told.action, state, earlier, zone)
             except Refusal as refusal:
                 faults.append(told.fault(refusal.rule, refusal.field))
                 return []

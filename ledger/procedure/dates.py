@@ -5,12 +5,13 @@ agency's country (``ledger.procedure.disclosed_dates``).
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
+from ledger.procedure.time_zones import zone_of_days
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary.picklists import AgeGroup
 
@@ -62,7 +63,8 @@ def check_dates(
 ) -> None:
     """Check the dates of an action against each other and against the case.
 
-    Raises ``Refusal`` with the rule and the field. Protocols of edition 1 are not checked.
+    Raises ``Refusal`` with the rule and the field. Protocols of edition 1 are not checked. Days are
+    those of the acting agency's party where the protocol counts local days, and else those of UTC.
     """
     if protocol.edition < SINCE_EDITION:
         return
@@ -72,28 +74,34 @@ def check_dates(
             f"The time of the act is more than {OLDEST_YEARS} years ago; check the year.",
             "acted_at",
         )
-    _end_after_begin(act)
-    _of_age(act, state)
+    zone = zone_of_days(protocol, protocol.agencies_by_id[act.agency].party)
+    _end_after_begin(act, zone)
+    _of_age(act, state, zone)
     if state is None:
         return
-    if act.acted_at.date() < state.opened_at.date():
+    if _day(act, zone) < state.opened_at.astimezone(zone).date():
         # A stated birth date is compared with all acts of the case: so no act is before the birth.
         raise _invalid(
             "before-the-opening",
             "The act is dated before the opening of the case; check the time of the act.",
             "acted_at",
         )
-    _after_what_it_names(act, history)
+    _after_what_it_names(act, history, zone)
     if act.kind == "consent_withdrawn":
         _was_given(act, state)
 
 
-def _end_after_begin(act: Act) -> None:
+def _day(act: Act, zone: tzinfo) -> date:
+    """Return the day of an act at the local time of its agency's party."""
+    return act.acted_at.astimezone(zone).date()
+
+
+def _end_after_begin(act: Act, zone: tzinfo) -> None:
     field = _ENDS.get(act.kind)
     end = act.fields.get(field) if field is not None else None
     if field is None or end is None:
         return
-    if date.fromisoformat(end[:10]) < act.acted_at.date():
+    if _last_day(end, zone) < _day(act, zone):
         raise _invalid(
             "ends-before-it-begins",
             f"It ends on {end[:10]}, before it began; check both dates.",
@@ -101,7 +109,14 @@ def _end_after_begin(act: Act) -> None:
         )
 
 
-def _of_age(act: Act, state: CaseState | None) -> None:
+def _last_day(end: str, zone: tzinfo) -> date:
+    """Return the day that a field names, or the local day of the moment that it names."""
+    if len(end) == len("2026-01-01"):
+        return date.fromisoformat(end)
+    return datetime.fromisoformat(end).astimezone(zone).date()
+
+
+def _of_age(act: Act, state: CaseState | None, zone: tzinfo) -> None:
     """Check the quarter in which the person is said to come of age."""
     stated = act.fields.get("of_age_from")
     if stated is None:
@@ -112,7 +127,7 @@ def _of_age(act: Act, state: CaseState | None) -> None:
             "of-age-already", "An adult does not come of age; leave this out.", "of_age_from"
         )
     first = date.fromisoformat(stated)
-    on = act.acted_at.date()
+    on = _day(act, zone)
     if quarter_end(first) < on:
         raise _invalid(
             "of-age-past",
@@ -128,11 +143,11 @@ def _of_age(act: Act, state: CaseState | None) -> None:
         )
 
 
-def _after_what_it_names(act: Act, history: Mapping[UUID, Act]) -> None:
+def _after_what_it_names(act: Act, history: Mapping[UUID, Act], zone: tzinfo) -> None:
     field = _NAMED.get(act.kind)
     named = act.fields.get(field) if field is not None else None
     earlier = history.get(UUID(named)) if named is not None else None
-    if earlier is not None and act.acted_at.date() < earlier.acted_at.date():
+    if earlier is not None and _day(act, zone) < _day(earlier, zone):
         raise _invalid(
             "before-what-it-names",
             f"{act.kind} is dated before the {earlier.kind} that it names; check the time of the"

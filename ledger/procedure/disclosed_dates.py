@@ -5,7 +5,7 @@ signed action on, and an import before it records a row. No message repeats a da
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta, tzinfo
 
 from ledger.events.act import Act
 from ledger.procedure.case_fold import annulled_ids
@@ -21,7 +21,7 @@ from ledger.vocabulary.return_and_inclusion import ReturnDecided, TravelDocument
 
 _VERY_OLD_YEARS = 100
 _MARGIN = timedelta(days=1)
-"""Days are local, times are in UTC."""
+"""A child may be born in another zone than that of the agency."""
 
 _STATED_BEFORE = timedelta(days=2 * 365)
 """For so long before a coming of age a form and an import state its quarter by themselves."""
@@ -34,27 +34,28 @@ _DOUBTS: Mapping[DateDoubt, str] = {
 
 
 def check_disclosed_dates(
-    action: Action, state: CaseState | None, earlier: Iterable[Act] = ()
+    action: Action, state: CaseState | None, earlier: Iterable[Act] = (), zone: tzinfo = UTC
 ) -> None:
     """Check the dates of a whole action against each other and against its case.
 
-    ``state`` is the case's state before the action, ``earlier`` are the case's actions. Raises
+    ``state`` is the case's state before the action, ``earlier`` are the case's actions. ``zone`` is
+    the time zone of the agency's party: a day of an act is the day there. Raises
     ``Refusal`` with the rule and the field. A contradiction that may be true is refused until the
     action confirms it.
     """
     match action:
         case CaseOpened():
-            _opened(action)
+            _opened(action, zone)
         case IdentityRecorded():
-            _identity(action, state, earlier)
+            _identity(action, state, earlier, zone)
         case AgeAssessed():
-            _age(action)
+            _age(action, zone)
         case TravelDocumentIssued():
-            _not_over(action, "valid_until", action.valid_until)
+            _not_over(action, "valid_until", action.valid_until, zone)
         case ReturnDecided():
-            _not_over(action, "planned_for", action.planned_for)
+            _not_over(action, "planned_for", action.planned_for, zone)
         case ReintegrationMonitored():
-            _not_over(action, "next_visit", action.next_visit)
+            _not_over(action, "next_visit", action.next_visit, zone)
 
 
 def years_old(born: date, on: date) -> int:
@@ -80,11 +81,11 @@ def quarter_to_state(born: date, on: date) -> date | None:
     return quarter_of(day) if on < day <= on + _STATED_BEFORE else None
 
 
-def _opened(action: CaseOpened) -> None:
+def _opened(action: CaseOpened, zone: tzinfo) -> None:
     if action.birthdate is None:
         return
-    _birth(action, action.birthdate)
-    age = years_old(action.birthdate, action.acted_at.date())
+    _birth(action, action.birthdate, zone)
+    age = years_old(action.birthdate, action.acted_at.astimezone(zone).date())
     if action.age_group is AgeGroup.CHILD and age >= ADULT_AT_YEARS:
         raise _invalid(
             "adult-by-birthdate",
@@ -104,7 +105,9 @@ def _opened(action: CaseOpened) -> None:
     _quarter(action.of_age_from, action.birthdate)
 
 
-def _identity(action: IdentityRecorded, state: CaseState | None, earlier: Iterable[Act]) -> None:
+def _identity(
+    action: IdentityRecorded, state: CaseState | None, earlier: Iterable[Act], zone: tzinfo
+) -> None:
     stated = [field for field in PersonField if getattr(action, field.value) is not None]
     if not stated and not action.retracted:
         raise _invalid("nothing-stated", "State at least one field, or retract one.", "retracted")
@@ -115,17 +118,17 @@ def _identity(action: IdentityRecorded, state: CaseState | None, earlier: Iterab
             )
     if action.birthdate is None:
         return
-    _birth(action, action.birthdate)
+    _birth(action, action.birthdate, zone)
     acts = list(earlier)
     annulled = annulled_ids(acts)
-    standing = [act.acted_at.date() for act in acts if act.id not in annulled]
+    standing = [act.acted_at.astimezone(zone).date() for act in acts if act.id not in annulled]
     if standing and min(standing) + _MARGIN < action.birthdate:
         raise _invalid(
             "act-before-birth",
             "An action of this case took place before this birth date; check the date.",
             "birthdate",
         )
-    age = years_old(action.birthdate, action.acted_at.date())
+    age = years_old(action.birthdate, action.acted_at.astimezone(zone).date())
     if state is not None and state.is_child and age >= ADULT_AT_YEARS:
         _confirmed(action.confirmed, DateDoubt.ADULT_BY_BIRTHDATE)
     if state is not None and not state.is_child and age < ADULT_AT_YEARS:
@@ -134,7 +137,7 @@ def _identity(action: IdentityRecorded, state: CaseState | None, earlier: Iterab
     _quarter(action.of_age_from, action.birthdate)
 
 
-def _age(action: AgeAssessed) -> None:
+def _age(action: AgeAssessed, zone: tzinfo) -> None:
     low, high, year = action.age_from, action.age_to, action.birth_year
     if low is not None and high is not None and low > high:
         raise _invalid("age-range", "The lower age is above the upper one.", "age_to")
@@ -143,7 +146,7 @@ def _age(action: AgeAssessed) -> None:
         raise _invalid("came-of-age", "Who came of age is an adult.", "age_group")
     if year is not None:
         # By the year alone the person has one of two ages.
-        elder = action.acted_at.year - year
+        elder = action.acted_at.astimezone(zone).year - year
         if elder < 0:
             raise _invalid("birth-in-future", "The year of birth is in the future.", "birth_year")
         if elder > OLDEST_YEARS:
@@ -160,8 +163,8 @@ def _age(action: AgeAssessed) -> None:
         raise _contradicts("age_from")
 
 
-def _birth(action: CaseOpened | IdentityRecorded, born: date) -> None:
-    on = action.acted_at.date()
+def _birth(action: CaseOpened | IdentityRecorded, born: date, zone: tzinfo) -> None:
+    on = action.acted_at.astimezone(zone).date()
     if born > on + _MARGIN:
         raise _invalid(
             "birth-in-future",
@@ -215,8 +218,8 @@ def _of_age_differs() -> Refusal:
     )
 
 
-def _not_over(action: Action, field: str, until: date | None) -> None:
-    if until is not None and until < action.acted_at.date():
+def _not_over(action: Action, field: str, until: date | None, zone: tzinfo) -> None:
+    if until is not None and until < action.acted_at.astimezone(zone).date():
         raise _invalid("ends-before-it-begins", "This day was over at the time of the act.", field)
 
 

@@ -7,11 +7,12 @@ person counted as an adult, without a child's safeguards, is no basis from then 
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Agency, Protocol
+from ledger.procedure.time_zones import zone_of_days
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import ConsentScope, LegalBasis
 
@@ -40,14 +41,14 @@ def reading_bases(
             and group in consent.groups
             and scopes & set(consent.scopes)
             and reaches(consent.party, consent.recipients)
-            and _lasts(consent.expires, at)
+            and _lasts(consent.expires, consent.party, protocol, at)
         ):
             yield Basis(LegalBasis.CONSENT, action)
     for action, decision in state.sharing.items():
         if (
             group in decision.groups
             and reaches(decision.party, decision.recipients)
-            and _lasts(decision.until, at)
+            and _lasts(decision.until, decision.party, protocol, at)
         ):
             yield Basis(LegalBasis.BEST_INTERESTS, action)
     yield from _dangers(state, agency, group, at)
@@ -77,14 +78,14 @@ def release_bases(
             and names(consent.groups)
             and ConsentScope.INFORMATION_EXCHANGE in consent.scopes
             and recipient in consent.recipients
-            and _lasts(consent.expires, at)
+            and _lasts(consent.expires, consent.party, protocol, at)
         ):
             yield Basis(LegalBasis.CONSENT, action)
     for action, decision in state.sharing.items():
         if (
             names(decision.groups)
             and recipient in decision.recipients
-            and _lasts(decision.until, at)
+            and _lasts(decision.until, decision.party, protocol, at)
         ):
             yield Basis(LegalBasis.BEST_INTERESTS, action)
     for basis in _dangers(state, agency, group, at):
@@ -111,6 +112,10 @@ def _dangers(state: CaseState, agency: Agency, group: FieldGroup, at: datetime) 
             yield Basis(LegalBasis.DANGER_TO_LIFE, action)
 
 
-def _lasts(until: str | None, at: datetime) -> bool:
-    """Return whether a basis with an optional last day still holds."""
-    return until is None or at.astimezone(UTC).date() <= date.fromisoformat(until)
+def _lasts(until: str | None, party: str, protocol: Protocol, at: datetime) -> bool:
+    """Return whether a basis of a party with an optional last day still holds.
+
+    The day is the party's, where the protocol counts local days, and else one of UTC.
+    """
+    today = at.astimezone(zone_of_days(protocol, party)).date()
+    return until is None or today <= date.fromisoformat(until)

@@ -7,6 +7,7 @@ from typing import Protocol as Interface
 from ledger.log.cosigned_times import CosignedTimes
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol, Retention
+from ledger.procedure.time_zones import end_of_local_day, zone_of
 from ledger.vocabulary.picklists import ClosureReason
 
 
@@ -19,6 +20,9 @@ class Closed(Interface):
     @property
     def closed_at(self) -> datetime | None: ...
 
+    @property
+    def parties(self) -> tuple[str, ...]: ...
+
 
 def retention_rule(state: Closed, protocol: Protocol) -> Retention | None:
     """Return the protocol's rule for the reason for which the case was closed, if any."""
@@ -26,10 +30,17 @@ def retention_rule(state: Closed, protocol: Protocol) -> Retention | None:
 
 
 def period_end(state: Closed, protocol: Protocol) -> datetime | None:
-    """Return when the period of retention ends, whether a hold is in force or not."""
+    """Return when the period of retention ends, whether a hold is in force or not.
+
+    Where the protocol counts local days, the last day of the period is over in each country of the
+    case.
+    """
     rule = retention_rule(state, protocol)
     if rule is None or state.closed_at is None:
         return None
+    if protocol.counts_local_days:
+        zones = [zone_of(protocol, party) for party in state.parties]
+        return end_of_local_day(state.closed_at, rule.days, zones)
     return state.closed_at + timedelta(days=rule.days)
 
 

@@ -30,6 +30,12 @@ def zone_of(protocol: Protocol | None, party: str | None) -> tzinfo:
     return UTC
 
 
+def zone_of_days(protocol: Protocol | None, party: str | None) -> tzinfo:
+    """Return the zone by which a party's days count: UTC unless the protocol counts local days."""
+    counts_local = protocol is not None and protocol.counts_local_days
+    return zone_of(protocol, party if counts_local else None)
+
+
 def offset(local: datetime) -> str:
     """Return the offset of a local time from UTC, e.g. ``UTC+1``, ``UTC+5:45`` or ``UTC``."""
     seconds = int((local.utcoffset() or timedelta()).total_seconds())
@@ -38,6 +44,11 @@ def offset(local: datetime) -> str:
     sign, minutes = "+" if seconds > 0 else "-", abs(seconds) // 60
     rest = f":{minutes % 60:02}" if minutes % 60 else ""
     return f"UTC{sign}{minutes // 60}{rest}"
+
+
+def beginning_of_day(moment: datetime, zone: tzinfo) -> datetime:
+    """Return when the local day of a moment began, in UTC."""
+    return datetime.combine(moment.astimezone(zone).date(), time(), zone).astimezone(UTC)
 
 
 def end_of_day(day: date, zone: tzinfo) -> datetime:

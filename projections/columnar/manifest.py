@@ -78,7 +78,7 @@ class Manifest(LedgerModel):
     checkpoint: str | None
     """The last checkpoint that was published then, with its signatures; it may cover less."""
     parties: tuple[str, ...] = ()
-    """The parties of the protocol up to there; none in exports of earlier programs."""
+    """Every country that was a party up to there; none in exports of earlier programs."""
     tables: dict[str, TableDescription]
     files: tuple[FileEntry, ...]
     program_version: str | None = None

@@ -5,12 +5,14 @@ one kind's events of one range of positions. The memory in use does not grow wit
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ledger.events.newer_event import NewerEventError
 from ledger.procedure.agreement import Agreement
+from ledger.procedure.parties_of_time import parties_between
 from ledger.system.version import program_version
 from ledger.vocabulary.upcasting import upcasters
 from projections.columnar.cases import CASES, CASES_VERSION, write_cases
@@ -91,7 +93,7 @@ def export(
         manifest = Manifest(
             protocol=agreement.protocol_id,
             ledger_id=str(agreement.ledger_id),
-            parties=tuple(sorted(agreement.latest.protocol.party_codes)),
+            parties=_parties(source, agreement, target),
             upto=target,
             root=source.root(target).hex(),
             checkpoint=source.checkpoint(),
@@ -101,6 +103,18 @@ def export(
         )
         write_manifest(directory, manifest)
         return manifest
+
+
+def _parties(source: SnapshotSource, agreement: Agreement, upto: int) -> tuple[str, ...]:
+    """Return every country that was a party at any time up to a position.
+
+    A party that left stays, since the cases of its time are in the export. A party whose version of
+    the protocol is not in force by then is not among them.
+    """
+    (last,) = source.rows(upto - 1, upto)
+    return tuple(
+        sorted(parties_between(agreement, datetime.min.replace(tzinfo=UTC), last.recorded_at))
+    )
 
 
 def descriptions() -> dict[str, TableDescription]:

@@ -90,7 +90,7 @@ def figures(tallies: Iterable[CaseTally], protocol: Protocol) -> Figures:
     returned: Counter[tuple[str, int]] = Counter()
     for tally in tallies:
         if tally.status not in CLOSED:
-            caseload[tally.stage, _country(tally.lead_agency, protocol)] += tally.cases
+            caseload[tally.stage, _country(tally, protocol)] += tally.cases
         for destination in _destinations(tally):
             flows[tally.opened_by, destination, tally.stage] += tally.cases
         # Days before zero are of someone who was identified again after the return.
@@ -133,6 +133,8 @@ def _time(destination: str, returned: Sequence[tuple[int, int]]) -> TimeToReturn
     )
 
 
-def _country(agency_id: str, protocol: Protocol) -> str:
-    agency = protocol.agencies_by_id.get(agency_id)
-    return agency.party if agency else ""
+def _country(tally: CaseTally, protocol: Protocol) -> str:
+    """Return the country that leads now. The lead of a party that left passes on."""
+    if tally.lead_agency not in protocol.agencies_by_id:
+        return ""
+    return protocol.leading(tally.lead_agency, tally.parties).party

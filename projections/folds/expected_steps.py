@@ -10,7 +10,7 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.dates import quarter_end
 from ledger.procedure.protocol import Agency, Expectation, Protocol
-from ledger.procedure.time_zones import end_of_day, end_of_local_day, zone_of
+from ledger.procedure.time_zones import end_of_day, end_of_local_day, zone_of, zone_of_days
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 from projections.folds.obligation_terms import ObligationKind
@@ -117,7 +117,6 @@ def _coming_of_age(
     if not state.is_child or state.of_age_from is None or periods is None:
         return
     first = date.fromisoformat(state.of_age_from)
-    begins = datetime.combine(first, time(), UTC)
     agencies = [state.lead_agency]
     if (guardian := state.facts.get("guardian_appointed")) is not None:
         agencies.append(acts[guardian.action].agency)
@@ -130,9 +129,13 @@ def _coming_of_age(
             party=party,
             agency=agency,
             due=_end_of(quarter_end(first), party, protocol),
-            told_from=begins - timedelta(weeks=periods.of_age_weeks),
+            told_from=_beginning_of(first, party, protocol) - timedelta(weeks=periods.of_age_weeks),
         )
         yield OwedStep(ObligationKind.COMING_OF_AGE, step, COMING_OF_AGE)
+
+
+def _beginning_of(day: date, party: str, protocol: Protocol) -> datetime:
+    return datetime.combine(day, time(), zone_of_days(protocol, party)).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +337,7 @@ def _of_leaving(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
         day = protocol.left_parties.get(party)
         if day is None or party in pending or len(state.parties) == 1:
             continue
-        zone = zone_of(protocol, party if protocol.counts_local_days else None)
+        zone = zone_of_days(protocol, party)
         step = ExpectedStep(
             action="erasure_confirmed",
             party=party,
@@ -398,7 +401,7 @@ def _after_days(since: datetime, days: int, debtors: Iterable[str], protocol: Pr
 
 def _end_of(day: date, party: str, protocol: Protocol) -> datetime:
     """Return the end of a day that ``party`` has for a step, by its own days where these count."""
-    zone = zone_of(protocol, party if protocol.counts_local_days else None)
+    zone = zone_of_days(protocol, party)
     try:
         return end_of_day(day, zone)
     except OverflowError:

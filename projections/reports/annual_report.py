@@ -1,7 +1,10 @@
 """The joint annual report: the countries' actions and obligations in a year, by the ledger alone.
 
 A pure function of the events up to a size, of ``ledger`` fields, in whole numbers and machine
-names, with no clock: two nodes that have the same events write the same bytes.
+names, with no clock: two nodes that have the same events write the same bytes. The countries are
+those that were a party at any time of the year. A party that left in the year is in the report of
+that year, and in no later one. A party that joined later is in none before, whenever its agencies
+say that they acted.
 """
 
 import json
@@ -15,6 +18,7 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import annulled_ids, fold
+from ledger.procedure.parties_of_time import parties_between, protocol_at
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.action import LedgerModel
@@ -201,8 +205,8 @@ def annual_report(
 
     Each case is all its actions up to the checkpoint, in any order.
     """
-    told = _Counts(agreement, year)
-    protocol = agreement.at(checkpoint.size, year.last)
+    told = _Counts(agreement, year, parties_between(agreement, year.first, year.last))
+    protocol = protocol_at(agreement, year.last)
     for acts in cases:
         told.add(acts)
     debts = [debt for debt in told.debts if told.is_of_the_year(debt)]
@@ -233,7 +237,7 @@ def annual_report(
         agencies_response_times=tuple(
             response_times(of_agencies, year.last, (Dimension.AGENCY, Dimension.KIND))
         ),
-        reciprocity=tuple(reciprocity(debts, year.last, protocol.party_codes)),
+        reciprocity=tuple(reciprocity(debts, year.last, told.parties)),
     )
 
 
@@ -243,6 +247,8 @@ class _Counts:
 
     agreement: Agreement
     year: Year
+    parties: frozenset[str]
+    """The countries that were a party at any time of the year."""
     opened: Counter[str] = field(default_factory=Counter)
     identified: Counter[str] = field(default_factory=Counter)
     returned: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -263,6 +269,8 @@ class _Counts:
             if not self.year.has(act.acted_at):
                 continue
             agency = self._protocol(act).agencies_by_id[act.agency]
+            if agency.party not in self.parties:
+                continue
             self.actions[act.kind, agency.party, agency.role] += 1
             match act.kind:
                 case "case_opened":
@@ -279,15 +287,21 @@ class _Counts:
         if by_the_end and by_the_end[0].kind == "case_opened":
             state = fold(by_the_end, self.agreement)
             if state is not None:
-                corridor = tuple(sorted(state.parties))
-                self.standing[corridor, state.stage.value, state.status.value] += 1
+                corridor = tuple(sorted(self.parties.intersection(state.parties)))
+                if corridor:
+                    self.standing[corridor, state.stage.value, state.status.value] += 1
         owed = (Debt.of(o) for o in obligations(acts, self.agreement).by_id.values())
-        self.debts += [debt for debt in owed if debt is not None]
+        self.debts += [
+            debt
+            for debt in owed
+            if debt is not None and (debt.debtor is None or debt.debtor in self.parties)
+        ]
 
     def _identified(self, acts: Iterable[Act]) -> None:
         for act in acts:
             if act.kind == "victim_identified" and self.year.has(act.acted_at):
-                self.identified[self._country(act)] += 1
+                if self._country(act) in self.parties:
+                    self.identified[self._country(act)] += 1
                 return
 
     def _returned(self, acts: Iterable[Act]) -> None:
@@ -296,7 +310,7 @@ class _Counts:
             if act.kind == "departed":
                 origin = self._country(act)
             elif act.kind == "received" and origin is not None:
-                if self.year.has(act.acted_at):
+                if self.year.has(act.acted_at) and {origin, self._country(act)} <= self.parties:
                     self.returned[origin, self._country(act)] += 1
                 origin = None
 

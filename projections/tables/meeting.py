@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from ledger.procedure.protocol import COORDINATOR, Protocol
+from ledger.procedure.agreement import Agreement
+from ledger.procedure.protocol import COORDINATOR
 from ledger.vocabulary.picklists import CLOSED, CorrectionEffect, Priority
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView
@@ -67,7 +68,7 @@ def agenda(
     cases: Iterable[CaseView],
     owed: Iterable[Obligation],
     entries: Sequence[TrailEntry],
-    protocol: Protocol,
+    agreement: Agreement,
 ) -> tuple[SharedCase, ...]:
     """Return the cases in the order in which the meeting goes through them.
 
@@ -82,15 +83,22 @@ def agenda(
     }
     own_entries: dict[UUID, list[TrailEntry]] = {}
     for entry in entries:
-        if entry.action_id not in annulled and _of_both(entry, sitting, protocol):
+        if entry.action_id not in annulled and _of_both(entry, sitting, agreement):
             own_entries.setdefault(entry.case_id, []).append(entry)
     by_case = _by_case(owed)
     shared = [
         _shared(view, by_case.get(view.case_id, ()), own_entries.get(view.case_id, ()), sitting)
         for view in cases
     ]
-    # A case that is closed is on it for what was said of it in this sitting.
-    return tuple(sorted((one for one in shared if one.is_open or one.discussed), key=_rank))
+    # One that is closed, or that a country left, is on it for what was said of it in this sitting.
+    return tuple(
+        sorted((one for one in shared if one.discussed or _is_ahead(one, sitting)), key=_rank)
+    )
+
+
+def _is_ahead(one: SharedCase, sitting: Meeting) -> bool:
+    """Return whether a case is open between the two countries."""
+    return one.is_open and sitting.other in one.view.parties
 
 
 def next_case(cases: Sequence[SharedCase], after: UUID) -> SharedCase | None:
@@ -103,12 +111,12 @@ def next_case(cases: Sequence[SharedCase], after: UUID) -> SharedCase | None:
     return next((one for one in ahead if one.is_open and not one.discussed), None)
 
 
-def _of_both(entry: TrailEntry, sitting: Meeting, protocol: Protocol) -> bool:
-    """Return whether a coordinator of the two countries recorded the entry.
+def _of_both(entry: TrailEntry, sitting: Meeting, agreement: Agreement) -> bool:
+    """Return whether a coordinator of the two countries recorded the entry, by its role then.
 
     An entry on a meeting must name both countries.
     """
-    agency = protocol.agencies_by_id.get(entry.agency)
+    agency = agreement.at(entry.position, entry.recorded_at).agencies_by_id.get(entry.agency)
     if entry.kind not in RECORDED or agency is None or agency.role != COORDINATOR:
         return False
     countries = {sitting.own, sitting.other}

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from uuid import UUID
 
-from ledger.procedure.protocol import Protocol
+from ledger.procedure.agreement import Agreement
 from ledger.vocabulary.picklists import Priority
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView
@@ -12,7 +12,8 @@ from projections.tables.live_rows import LiveRows
 from projections.tables.meeting import MEETING, RECORDED, Meeting, SharedCase, agenda
 from projections.tables.obligation_queries import NO_FILTER, OBLIGATIONS
 
-# Open cases that were not met on since, the most urgent of them; and all that were, closed or not.
+# Open cases that were not met on since, the most urgent of them; and all that were, closed or not,
+# also with a country that is no party to them any more. The agenda keeps those that the two met on.
 _SHARED = """
 WITH chosen AS MATERIALIZED (
     (SELECT case_id FROM views.case_views
@@ -23,7 +24,7 @@ WITH chosen AS MATERIALIZED (
     UNION
     SELECT case_id FROM views.case_views
     WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
-      AND met_at >= %(since)s AND document -> 'parties' ? %(other)s
+      AND met_at >= %(since)s
     UNION
     SELECT case_id FROM views.case_views
     WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
@@ -75,7 +76,7 @@ class MeetingQueries(LiveRows):
         return {row["party"]: row["cases"] for row in rows if row["cases"]}
 
     def sitting(
-        self, sitting: Meeting, protocol: Protocol, *, limit: int, also: UUID | None = None
+        self, sitting: Meeting, agreement: Agreement, *, limit: int, also: UUID | None = None
     ) -> tuple[SharedCase, ...]:
         """Return the agenda of a sitting, with three queries for any number of cases.
 
@@ -107,5 +108,5 @@ class MeetingQueries(LiveRows):
             cases,
             self.documents.read(Obligation, "obligations", owed),
             self.documents.read(TrailEntry, "audit_trail", told),
-            protocol,
+            agreement,
         )

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import shipped_protocol
 from ledger.vocabulary.picklists import CaseStatus, Priority
 from projections.folds.audit_trail import TrailEntry
@@ -11,7 +12,7 @@ from projections.folds.case_view import CaseView
 from projections.folds.obligations import Obligation
 from projections.tables.meeting import Meeting, SharedCase, agenda, next_case
 
-PROTOCOL = shipped_protocol()
+AGREEMENT = Agreement.of(shipped_protocol())
 BEGUN = datetime(2026, 6, 1, tzinfo=UTC)
 SITTING = Meeting("XK", "ME", BEGUN)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -21,7 +22,11 @@ def view(
     priority: Priority = Priority.NORMAL, status: CaseStatus = CaseStatus.ACTIVE, opened: int = 1
 ) -> CaseView:
     return CaseView.model_construct(
-        case_id=uuid4(), priority=priority, status=status, opened_position=opened
+        case_id=uuid4(),
+        priority=priority,
+        status=status,
+        opened_position=opened,
+        parties=("XK", "ME"),
     )
 
 
@@ -34,7 +39,7 @@ def entry(
 ) -> TrailEntry:
     return TrailEntry.model_construct(
         case_id=case.case_id, action_id=uuid4(), kind=kind, agency=agency,
-        party=agency[:2].upper(), acted_at=at, fields=fields,
+        party=agency[:2].upper(), acted_at=at, recorded_at=at, position=7, fields=fields,
     )  # fmt: skip
 
 
@@ -43,7 +48,7 @@ def met(case: CaseView, at: datetime = BEGUN + HOUR, *countries: str) -> TrailEn
 
 
 def told(cases: list[CaseView], owing: Any = (), entries: Any = ()) -> tuple[SharedCase, ...]:
-    return agenda(SITTING, cases, owing, entries, PROTOCOL)
+    return agenda(SITTING, cases, owing, entries, AGREEMENT)
 
 
 def ids(cases: tuple[SharedCase, ...]) -> list[UUID]:

@@ -11,6 +11,7 @@ from api.http.access import Caller, TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
 from api.http.parameters import AtLeast, wait_for
+from ledger.procedure.parties_of_time import parties_at
 from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
@@ -126,7 +127,7 @@ def get_reciprocity(
     wait_for(node, _VIEW, at_least)
     moment = as_of or clock.now()
     own = viewer if viewer != OVERSIGHT_VIEWER else None
-    parties = caller.protocol.party_codes
+    parties = parties_at(caller.registry.agreement, moment)
     balances = reciprocity(node.views.debts_between(own), moment, parties)
     shown = [b for b in balances if own is None or own in b.countries]
     return Reciprocity(as_of=moment, balances=tuple(shown))

@@ -18,7 +18,7 @@ from api.paper.languages.found import SOURCE, language
 from api.paper.subject_access.messages import value_id
 from api.paper.subject_access.value_shapes import Plain, shape
 from ledger.procedure.protocol import Agency, Protocol
-from ledger.procedure.time_zones import end_of_day, offset, zone_of
+from ledger.procedure.time_zones import end_of_day, offset, zone_of, zone_of_days
 from ledger.vocabulary.types import UtcDatetime
 
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
@@ -129,6 +129,10 @@ class Wording:
             day = self._local(day).date()
         return format_date(day, "long", locale=self._locale)
 
+    def local_day(self, moment: datetime) -> date:
+        """Return the day of a moment at the party's local time."""
+        return self._local(moment).date()
+
     def quarter(self, first: str) -> str:
         """Return the quarter of a year that begins on a day, such as "3rd quarter 2027"."""
         return format_date(date.fromisoformat(first), "QQQQ y", locale=self._locale)
@@ -146,8 +150,7 @@ class Wording:
         return end_of_day(day, self._zone_of_days(self.party))
 
     def _zone_of_days(self, party: str | None) -> tzinfo:
-        counts_local = self.protocol is not None and self.protocol.counts_local_days
-        return zone_of(self.protocol, party if counts_local else None)
+        return zone_of_days(self.protocol, party)
 
     def moment(self, moment: datetime) -> str:
         """Return a day and the time of day at the party's local time, with its offset from UTC."""

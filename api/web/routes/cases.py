@@ -203,7 +203,7 @@ def _personal(
         values = case_values(trail, case_fields(node, caller, case_id))
         known = known_person(fields, read.case, values, named, words)
         warnings = person_warnings(
-            fields, read.case, protocol, caller.agency.party, _now().date(), words, texts
+            fields, read.case, protocol, caller.agency.party, words.local_day(_now()), words, texts
         )
 
     def shown(listed: Sequence[PersonalField]) -> list[tuple[PersonalField, FieldText]]:

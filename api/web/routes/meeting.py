@@ -24,7 +24,9 @@ from api.web.routes.acts import recorded_case
 from api.web.routes.cases import case_fields
 from api.web.timeline import handovers
 from ledger.procedure.available_actions import offers
+from ledger.procedure.parties_of_time import parties_between
 from ledger.procedure.protocol import COORDINATOR
+from ledger.procedure.time_zones import beginning_of_day, zone_of
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vocabulary.types import Country, UtcDatetime
@@ -55,8 +57,8 @@ class _Meeting:
         for view in views:
             wait_for(self.node, view, self.at_least)
         position = min(self.node.views.position(view) for view in views)
-        protocol = self.caller.protocol
-        found = self.node.views.sitting(self.sitting, protocol, limit=_AT_MOST, also=also)
+        agreement = self.caller.registry.agreement
+        found = self.node.views.sitting(self.sitting, agreement, limit=_AT_MOST, also=also)
         return found, position
 
 
@@ -67,18 +69,22 @@ def the_meeting(
     since: Since = None,
     at_least: AtLeast = None,
 ) -> _Meeting:
-    """Return the sitting with a country: since a moment, or since the day began (UTC).
+    """Return the sitting with a country: since a moment, or since the day began at local time.
 
     Raises ``Refusal`` if the caller is no coordinator, or if the country is no other country of the
     protocol.
     """
     _check_coordinator(caller)
-    own = caller.agency.party
-    if country == own or country not in caller.protocol.party_codes:
+    own, begun = caller.agency.party, since or _day_of(_now(), caller)
+    if country == own or country not in parties_between(
+        caller.registry.agreement, begun, max(begun, _now())
+    ):
         raise Refusal(
-            Ground.UNKNOWN, "no-such-resource", "This is no other country of the protocol."
+            Ground.UNKNOWN,
+            "no-such-resource",
+            "This is no other country of the protocol, at the time of the sitting or since.",
         )
-    return _Meeting(node, caller, Meeting(own, country, since or _day_of(_now())), at_least)
+    return _Meeting(node, caller, Meeting(own, country, begun), at_least)
 
 
 TheMeeting = Annotated[_Meeting, Depends(the_meeting)]
@@ -96,7 +102,7 @@ def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Respon
         "meeting.html",
         caller,
         countries=[
-            (address(Meeting(own, other, _day_of(now))), other, cases)
+            (address(Meeting(own, other, _day_of(now, caller))), other, cases)
             for other, cases in shared.items()
         ],
         counted=_COUNTED,
@@ -230,8 +236,9 @@ def _now() -> datetime:
     return clock.now()
 
 
-def _day_of(moment: datetime) -> datetime:
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+def _day_of(moment: datetime, caller: Caller) -> datetime:
+    """Return when the day of a moment began, at the local time of the caller's country."""
+    return beginning_of_day(moment, zone_of(caller.protocol, caller.agency.party))
 
 
 def _end_of(words: Wording, day: str | None) -> datetime | None:

@@ -1,0 +1,66 @@
+"""The parties of an agreement at a time, for reports on that time.
+
+A report of a past time has the parties of that time. A party that left later is in it, and a party
+that joined later is not. Deciding an event uses its position as well
+(``ledger.procedure.agreement``).
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ledger.procedure.agreement import Agreement
+from ledger.procedure.protocol import Protocol
+
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+_AFTER_ALL = 2**63 - 1
+"""A position after every event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The time from ``since`` until just before ``until`` in which a country is a party.
+
+    A party of the first version is one since ever: agencies record what they did before the ledger
+    began.
+    """
+
+    party: str
+    since: datetime
+    until: datetime | None
+
+    def overlaps(self, first: datetime, last: datetime) -> bool:
+        """Return whether the country is a party at any time from ``first`` to ``last``."""
+        return self.since <= last and (self.until is None or self.until > first)
+
+
+def memberships(agreement: Agreement) -> Iterator[Membership]:
+    """Yield each time in which a country is a party, also of one that joined again."""
+    begun = [(code, _ALWAYS) for code in sorted(agreement.versions[0].protocol.every_party_code)]
+    for version in agreement.versions:
+        begun += [(code, version.earliest) for code in sorted(version.admitted)]
+    for party, since in begun:
+        ends = [
+            one.begins
+            for one in agreement.withdrawals
+            if one.party == party and one.revoked_at is None and one.begins > since
+        ]
+        yield Membership(party, since, min(ends, default=None))
+
+
+def parties_between(agreement: Agreement, first: datetime, last: datetime) -> frozenset[str]:
+    """Return the countries that are a party at any time from ``first`` to ``last``."""
+    return frozenset(one.party for one in memberships(agreement) if one.overlaps(first, last))
+
+
+def parties_at(agreement: Agreement, moment: datetime) -> frozenset[str]:
+    """Return the countries that are a party at a moment."""
+    return parties_between(agreement, moment, moment)
+
+
+def protocol_at(agreement: Agreement, moment: datetime) -> Protocol:
+    """Return the protocol as it was in force at a moment, with the names and agencies of then."""
+    known = bisect_right(agreement.changes, moment, key=lambda change: change.recorded_at)
+    then = Agreement(agreement.versions, agreement.changes[:known], agreement.withdrawals)
+    return then.at(_AFTER_ALL, moment)
