@@ -126,7 +126,8 @@ COMMANDS: Mapping[str, CommandPlace] = {
         ("agencies",), "A country's agencies: list, register, rename, retire, and invite a body."
     ),
     "contacts": CommandPlace(
-        ("contacts",), "The parties' contact points and deputies: list, name, end."
+        ("contacts",),
+        "The parties' contact points and deputies, and who holds them: list, name, card, end.",
     ),
     "messages": CommandPlace(
         ("messages",), "Catalogues of messages: check a language's folder, or complete it."
