@@ -19,6 +19,11 @@ _WAIT_SECONDS = 1.0
 _BACKOFF = Backoff(0.2, 2.0)
 _NO_ROOM_SECONDS = 2.0
 _PUBLISHED_SECONDS = 0.5
+_PUBLISHED_AGAIN_SECONDS = 3.0
+"""So often the published checkpoint is read again once it has all that is copied here.
+
+Until the ledger grows, it only gets later times and further cosignatures.
+"""
 _POLICIES_SECONDS = 5.0
 """How often a copy that began later is looked through for checkpoints of earlier policies."""
 _PAGE = 500
@@ -151,12 +156,14 @@ class MirrorSync(PeriodicWorker):
     def _copy(self) -> None:
         if self._mirror.step(self._source):
             self._tell()
+            self._published_again = 0.0
         self._copy_checkpoints()
 
     def _copy_checkpoints(self) -> None:
         if time.monotonic() >= self._published_again:
-            self._mirror.step_published(self._source)
-            self._published_again = time.monotonic() + _PUBLISHED_SECONDS
+            is_whole = self._mirror.step_published(self._source) >= self.size
+            pause = _PUBLISHED_AGAIN_SECONDS if is_whole else _PUBLISHED_SECONDS
+            self._published_again = time.monotonic() + pause
         if self._policies is not None and time.monotonic() >= self._policies_again:
             self._policies_again = time.monotonic() + _POLICIES_SECONDS
             self._mirror.keep_earlier_checkpoints(self._policies)

@@ -156,19 +156,19 @@ class Mirror:
             )
         return False
 
-    def step_published(self, source: MirrorSource) -> bool:
+    def step_published(self, source: MirrorSource) -> int:
         """Keep the source's last published checkpoint if it is of events copied here.
 
-        Raises as :meth:`step` does.
+        Returns its size; 0 if none was kept. Raises as :meth:`step` does.
         """
         self.check_unsettled()
         text = source.published()
         if text is None:
-            return False
+            return 0
         note, checkpoint = parsed(text)
         root = self.root_at(checkpoint.size)
         if root is None or checkpoint.size == 0:
-            return False
+            return 0
         try:
             policy = self.policy_at(checkpoint.size)
             policy.check(note)
@@ -179,7 +179,7 @@ class Mirror:
             keep_signed(connection, checkpoint, note)
             keep_published(connection, checkpoint, note)
             keep_dated(connection, checkpoint.size, note, policy)
-        return True
+        return checkpoint.size
 
     def keep_earlier_checkpoints(self, recorded_policies: Callable[[], str]) -> int:
         """Keep a checkpoint of the time of each earlier policy that this copy has none of.

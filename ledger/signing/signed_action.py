@@ -30,7 +30,7 @@ from ledger.vocabulary.action import LedgerModel, field_adapter, ledger_part
 from ledger.vocabulary.canonical import CanonicalUuid, check_canonical, moments_normalised
 from ledger.vocabulary.registration import KeyId
 from ledger.vocabulary.types import RECORDED, AgencyId, UnixTime, format_utc
-from ledger.vocabulary.upcasting import upcasters
+from ledger.vocabulary.upcasting import Upcasters, upcasters
 
 TYPE = "case-action+sd-jwt"
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -38,6 +38,8 @@ _UNKNOWN = "(unknown)"  # the name of a field that there is not could be anythin
 _MODEL, _NOT_CANONICAL = "model", "not-canonical"
 _UNKNOWN_KIND, _UNKNOWN_VERSION = "unknown-kind", "unknown-version"
 _NEVER = datetime.fromtimestamp(0, UTC)
+_KEPT_ACTIONS, _KEPT_CHARACTERS = 1024, 8192
+"""So many actions that were read are kept in memory, none with a longer text."""
 _CLAIMED: Mapping[str, TypeAdapter[Any]] = {
     "jti": TypeAdapter(UUID),
     "case": TypeAdapter(UUID),
@@ -248,6 +250,10 @@ def read_recorded(text: str, recorded_at: datetime = _NEVER) -> SignedAction:
     Every text is read: ``mark`` is the remark on it. A text that is not understood becomes an
     action of kind ``not_understood`` without fields, of the time of recording.
     """
+    if len(text) <= _KEPT_CHARACTERS:
+        known = _canonical_or_none(text, upcasters())
+        if known is not None and known.kind in ALL_ACTIONS:
+            return replace(known, fields=_copied(known.fields))
     try:
         parsed = sd_jwt.parse(text)
     except SdJwtError:
@@ -269,6 +275,29 @@ def read_recorded(text: str, recorded_at: datetime = _NEVER) -> SignedAction:
 
 
 _MARKS = {_UNKNOWN_KIND: Mark.UNKNOWN_KIND, _UNKNOWN_VERSION: Mark.UNKNOWN_VERSION}
+
+
+@lru_cache(maxsize=_KEPT_ACTIONS)
+def _canonical_or_none(text: str, _: Upcasters) -> SignedAction | None:
+    """Return the action of a text in canonical form, and keep it; ``None`` for any other text.
+
+    A node reads each event several times soon after it was recorded: its copy, its registry, each
+    view and each exchange with other countries read it. What is kept depends on the upcasters.
+    """
+    try:
+        parsed = sd_jwt.parse(text)
+        return None if parsed.disclosures else _read_canonical(parsed, text)
+    except (SdJwtError, Refusal):
+        return None
+
+
+def _copied(value: Any) -> Any:
+    """Return a JSON value in containers of its own: a caller may change it."""
+    if isinstance(value, dict):
+        return {name: _copied(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_copied(one) for one in value]
+    return value
 
 
 def _read_canonical(parsed: SdJwt, text: str) -> SignedAction:

@@ -33,7 +33,8 @@ PAGE = 500
 """How many events are written at once, at most."""
 _GATHER_SECONDS = 0.02
 """So long is waited after a page: where events are many, those that come are folded together."""
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 1.0
+"""So often the ledger is looked at without a notice: a notice may be lost with its connection."""
 _NEWER_SECONDS = 5.0
 """So long after an event that needs a later program the ledger is read again."""
 _BACKOFF = Backoff(0.2, 5.0)
