@@ -25,20 +25,40 @@ from tests.support.process import PROGRAM
 LINK = r"([a-z]{2}-[a-z-]+) +(http://127\.0\.0\.1:\d+/demo/enrol/[\w-]{22})"
 
 
-@pytest.fixture(params=["embedded", "named"])
-def cli(request: pytest.FixtureRequest, directory: Path) -> Iterator[CommandLine]:
-    """The command line on its own PostgreSQL, and on one that the environment names."""
-    if request.param == "embedded":
-        yield CommandLine(directory)
-        return
-    server: str = request.getfixturevalue("server")
+@pytest.fixture
+def named(server: str, directory: Path) -> Iterator[CommandLine]:
+    """The command line on a database that the environment names."""
     with new_database(server) as url:
         yield CommandLine(
             directory, {"CASE_LEDGER_DATABASE_URL": url, "CASE_LEDGER_OWNER_DATABASE_URL": url}
         )
 
 
-def test_from_the_first_key_to_the_last_view(cli: CommandLine, directory: Path) -> None:
+def test_commands_that_open_a_named_database(named: CommandLine, directory: Path) -> None:
+    made = {a: named.json("keys", "new", a) for a in ("xk-nac", "me-nac", "al-nac")}
+    others = [f"{a}={made[a]['public']}" for a in ("me-nac", "al-nac")]
+    adopted = named.json(
+        "adopt", "--as", "xk-nac", "--coordinator", others[0], "--coordinator", others[1]
+    )
+    assert adopted["position"] == 1
+    with NodeProcess(named.env, directory / "serve.log") as node:
+        named.more["CASE_LEDGER_URL"] = node.url
+        opened = named.json("act", "-a", "xk-nac", *ACT)
+        assert (opened["position"], opened["case_version"]) == (2, 1)
+        (listed,) = named.json("case", "-a", "me-nac")
+        assert {each["view"]: each["position"] for each in named.json("rebuild", "--all")} == {
+            "case_views": 2,
+            "audit_trail": 2,
+            "obligations": 2,
+        }
+        assert named.json("case", "-a", "me-nac") == [listed]
+        assert node.stop() == 0
+    assert named.json("migrate") == {"applied": []}
+    assert not (directory / "postgresql").exists()
+
+
+def test_from_the_first_key_to_the_last_view(directory: Path) -> None:
+    cli = CommandLine(directory)
     made = {a: cli.json("keys", "new", a) for a in ("xk-nac", "me-nac", "al-nac", "xk-dhtqnj")}
     private = Path(made["xk-nac"]["private"])
     assert private.stat().st_mode & 0o077 == 0
@@ -149,28 +169,6 @@ def test_what_is_wrong_is_said(directory: Path) -> None:
         directory, {"CASE_LEDGER_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
     )
     assert "database" in named.run("serve", code=1).stderr
-
-
-def test_the_demonstration(directory: Path) -> None:
-    """The whole story through the real API, as `make demo` plays it."""
-    more = {k: v for k, v in os.environ.items() if k == "CASE_LEDGER_DATABASE_URL"}
-    cli = CommandLine(directory, more)
-    told = cli.json("demo")
-    assert told["cases"].keys() == {"A", "B"}
-    for case in told["cases"].values():
-        assert case["views"].keys() == {"XK", "ME"}
-        assert {view["stage"] for view in case["views"].values()} == {"return_and_social_inclusion"}
-        assert {e["signature"] for e in case["trail"]} == {"valid"}
-        kinds = [e["kind"] for e in case["trail"]]
-        for kind in (
-            "case_opened",
-            "meeting_held",
-            "departed",
-            "received",
-            "reintegration_monitored",
-        ):
-            assert kind in kinds
-    assert len(told["refused"]) == 5
 
 
 @pytest.mark.parametrize("ends", [False, True])

@@ -1,12 +1,15 @@
-"""After the demonstration, no byte that the node left on the disk tells who a child is."""
+"""The demonstration plays the whole story, and no byte on the disk then tells who a child is."""
 
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from enum import EnumType
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from psycopg.conninfo import make_conninfo
 
 from api.demo.node_process import NodeProcess
@@ -22,6 +25,15 @@ SHORTEST = 8
 URLSAFE = str.maketrans("+/", "-_")
 DAY_OF_THE_STORY = re.compile(r"202[56]-\d\d-\d\d")
 """Such a day is that of many an event too; the days on which children were born are not."""
+
+
+@pytest.fixture(scope="module")
+def demonstrated() -> Iterator[tuple[Path, Any]]:
+    """A data directory in which the demonstration was played, and the JSON that it printed."""
+    with tempfile.TemporaryDirectory(prefix="case-ledger-test-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory, CommandLine(directory).json("demo")
 
 
 def told_in_confidence() -> set[str]:
@@ -106,11 +118,31 @@ def demo_key(directory: Path, agency: str) -> Path:
     return path
 
 
-def test_no_byte_on_the_disk_tells_who_a_child_is(directory: Path) -> None:
+def test_the_demonstration(demonstrated: tuple[Path, Any]) -> None:
+    """The whole story through the real API, as `make demo` plays it."""
+    _, told = demonstrated
+    assert told["cases"].keys() == {"A", "B"}
+    for case in told["cases"].values():
+        assert case["views"].keys() == {"XK", "ME"}
+        assert {view["stage"] for view in case["views"].values()} == {"return_and_social_inclusion"}
+        assert {e["signature"] for e in case["trail"]} == {"valid"}
+        kinds = [e["kind"] for e in case["trail"]]
+        for kind in (
+            "case_opened",
+            "meeting_held",
+            "departed",
+            "received",
+            "reintegration_monitored",
+        ):
+            assert kind in kinds
+    assert len(told["refused"]) == 5
+
+
+def test_no_byte_on_the_disk_tells_who_a_child_is(demonstrated: tuple[Path, Any]) -> None:
+    directory, _ = demonstrated
     sought = told_in_confidence() | told_briefly()
     assert len(sought) > 20
     assert any(text.startswith('"first_name"') for text in sought)
-    CommandLine(directory).json("demo")
     use(directory)
     patterns = {shape: text for text in sought for shape in shapes(text)}
     assert files_with(directory, patterns) == {}
