@@ -9,6 +9,7 @@ import pytest
 
 import api.client.bounded_answers
 from api.client import LedgerClient
+from api.exchange import witness_clients
 from api.exchange.mirror_sync import HttpSource
 from api.exchange.witness_clients import HttpWitness
 from ledger.replication.event_source import SourceError, parsed
@@ -71,6 +72,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds that are soon met."""
     monkeypatch.setattr(api.client.bounded_answers, "MAX_BYTES", 300_000)
     monkeypatch.setattr(api.client.bounded_answers, "SECONDS", 0.5)
+    monkeypatch.setattr(witness_clients, "_ANSWER_SECONDS", 0.5)
 
 
 @pytest.mark.usefixtures("short")

@@ -26,7 +26,7 @@ from api.workers.timestamper import HttpTimestampAuthority
 from tests.attacks.test_api10_other_nodes import liar, source
 from tests.support.receiving import SECRET
 
-_SOON_SECONDS = 1.0
+_SOON_SECONDS = 0.4
 _LATE_SECONDS = 8.0
 _DRIPPED_HEAD = (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n")
 _DRIPPED_LINE = (b"HTTP/1.1 200 O", b"K")

@@ -38,6 +38,8 @@ from tests.support.waiting import until
 FILLED = int(os.environ.get("CASE_LEDGER_TEST_FULL_DISKS", "1"))
 SIZE_MEBIBYTES = 700
 READ_SECONDS = 5.0
+BETWEEN_SECONDS = 0.05
+"""A loop rests so long, and leaves the processor to what the test waits for."""
 TOLD_SECONDS = 10.0
 
 
@@ -87,7 +89,7 @@ class Loop(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self.stopping.is_set():
+            while not self.stopping.wait(BETWEEN_SECONDS):
                 self._once()
                 self.done += 1
         except BaseException as error:

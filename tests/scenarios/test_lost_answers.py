@@ -22,7 +22,7 @@ from tests.support.command_line import ACT, CommandLine
 from tests.support.process import PROGRAM
 from tests.support.waiting import until
 
-IDLE_SECONDS = float(os.environ.get("CASE_LEDGER_TEST_IDLE_SECONDS", "1.5"))
+IDLE_SECONDS = float(os.environ.get("CASE_LEDGER_TEST_IDLE_SECONDS", "0.6"))
 KEEPALIVE = "15" if IDLE_SECONDS >= 60 else "0.2"
 
 

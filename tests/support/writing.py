@@ -1,4 +1,4 @@
-"""Agencies that write without pause, and remember what was acknowledged."""
+"""Agencies that write again and again, and remember what was acknowledged."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +15,9 @@ from tests.support.agencies import Agencies
 from tests.support.waiting import until
 
 ACTIONS_OF_A_CASE = 12
+BETWEEN_SECONDS = 0.05
+"""A writer rests so long between two actions: several together have some under way all the time,
+and leave the processor to what a test waits for."""
 
 
 class Writer(threading.Thread):
@@ -40,7 +43,7 @@ class Writer(threading.Thread):
         opened = opening(indicators_note="a note that must not be lost")
         self.acknowledged.append(self.client.append(opened, case_id, 0))
         for version in range(1, ACTIONS_OF_A_CASE):
-            if self.stopping.is_set():
+            if self.stopping.wait(BETWEEN_SECONDS):
                 return
             assessed = RiskAssessed(
                 acted_at=START + timedelta(hours=version), risk_level=RiskLevel.HIGH
