@@ -23,7 +23,6 @@ from api.client import LedgerClient, RefusedError
 from api.client.schemas import Receipt
 from api.exchange.mirror_sync import HttpSource
 from api.keys.log_keys import trusted_policy
-from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from api.workers.clock_watch import RULE
 from ledger.application import Ledger, environment
@@ -190,14 +189,12 @@ class World:
 
 
 @pytest.fixture
-def world(server: str, directory: Path, agencies: Agencies) -> Iterator[World]:
-    with new_database(server) as conninfo:
+def world(server: str, begun: str, directory: Path, agencies: Agencies) -> Iterator[World]:
+    with new_database(server, begun) as conninfo:
         database = DatabaseClock(conninfo)
         database.install()
-        migrate_all(conninfo, agencies.protocol)
         spare = [keys.generate() for _ in range(JUMPS + 5)]
         with Ledger(environment(conninfo)) as ledger:
-            agencies.begin(ledger)
             for key in spare:
                 registered = KeyRegistered(acted_at=PAST, grant=agencies.grant(POLICE, key))
                 signed = agencies.sign(COORDINATOR, registered, None)

@@ -23,9 +23,7 @@ from typer.testing import CliRunner, Result
 from api.cli import app
 from api.keys.country_keys import country_keys, person_keys
 from api.node.node import Node
-from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
-from ledger.application import Ledger, environment
 from ledger.log.cosigned_times import CosignedTimes
 from ledger.signing import keys
 from ledger.signing.country_key import SealError, sealed_size
@@ -87,13 +85,10 @@ class Installation:
 
 
 def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
-    server: str, agencies: Agencies, directory: Path
+    server: str, begun: str, agencies: Agencies, directory: Path
 ) -> None:
     with ExitStack() as stack:
-        database = stack.enter_context(new_database(server))
-        migrate_all(database, agencies.protocol)
-        with Ledger(environment(database)) as ledger:
-            agencies.begin(ledger)
+        database = stack.enter_context(new_database(server, begun))
         keep_every_parcel(database)
         there = Installation(agencies, database, directory / "node")
         erased, kept = uuid4(), uuid4()
@@ -139,14 +134,15 @@ def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
 
 
 def test_nodes_erase_by_themselves_what_is_kept_too_long(
-    server: str, agencies: Agencies, directory: Path, monkeypatch: pytest.MonkeyPatch
+    server: str,
+    begun: str,
+    agencies: Agencies,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In every country, confirmed by each on the ledger, and nothing that a hold keeps."""
     with ExitStack() as stack:
-        database = stack.enter_context(new_database(server))
-        migrate_all(database, agencies.protocol)
-        with Ledger(environment(database)) as ledger:
-            agencies.begin(ledger)
+        database = stack.enter_context(new_database(server, begun))
         there = Installation(agencies, database, directory / "node")
         over, held, kept_longer = uuid4(), uuid4(), uuid4()
         with running(there.settings, database, agencies) as served:

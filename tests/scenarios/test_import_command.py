@@ -10,12 +10,12 @@ from tests.support.process import wait_until_published
 COORDINATORS = ("xk-nac", "me-nac", "al-nac")
 
 
-def test_an_agency_brings_its_existing_cases(directory: Path) -> None:
+def test_an_agency_brings_its_existing_cases(directory: Path, database: str) -> None:
     content = rows(40, seed=30)
     content[3]["prs_Gender"] = "zqNobodysGender"
     source = write_csv(directory / "cases.csv", content)
     names = write_map(directory / "map.toml")
-    cli = CommandLine(directory)
+    cli = CommandLine(directory, {"CASE_LEDGER_DATABASE_URL": database})
     public = {a: cli.json("keys", "new", a)["public"] for a in COORDINATORS}
     others = [w for a in COORDINATORS[1:] for w in ("--coordinator", f"{a}={public[a]}")]
     cli.json("adopt", "--as", "xk-nac", *others)

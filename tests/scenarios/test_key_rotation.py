@@ -30,8 +30,10 @@ class Proofs:
         self.size = cli.json("log", "export", str(self.export))["size"]
 
 
-def test_the_parties_replace_keys_of_the_log_and_of_a_witness(directory: Path) -> None:
-    cli = CommandLine(directory)
+def test_the_parties_replace_keys_of_the_log_and_of_a_witness(
+    directory: Path, database: str
+) -> None:
+    cli = CommandLine(directory, {"CASE_LEDGER_DATABASE_URL": database})
     public = {a: cli.json("keys", "new", a)["public"] for a in COORDINATORS}
     named = [w for a in COORDINATORS[1:] for w in ("--coordinator", f"{a}={public[a]}")]
     cli.json("adopt", "--as", COORDINATORS[0], *named)

@@ -1,6 +1,7 @@
 """Proof as its users get it: a witness of its own, an export, receipts, and verification."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,25 @@ import pytest
 from api.demo.node_process import NodeProcess
 from tests.support.auditor import run_auditor
 from tests.support.command_line import ACT, CommandLine
+from tests.support.databases import new_database
 from tests.support.process import wait_until_published
 from tests.support.waiting import until
 
 
 @pytest.fixture
-def cli(directory: Path) -> CommandLine:
+def cli(directory: Path, database: str) -> CommandLine:
     home = directory / "ledger"
     home.mkdir()
-    return CommandLine(home)
+    return CommandLine(home, {"CASE_LEDGER_DATABASE_URL": database})
+
+
+@pytest.fixture
+def montenegro(server: str, migrated: str, directory: Path) -> Iterator[CommandLine]:
+    """The machine of a witness that runs alone."""
+    home = directory / "montenegro"
+    home.mkdir()
+    with new_database(server, migrated) as database:
+        yield CommandLine(home, {"CASE_LEDGER_DATABASE_URL": database})
 
 
 def wait_until_own_witness_has(url: str, size: int) -> Any:
@@ -32,7 +43,7 @@ def wait_until_own_witness_has(url: str, size: int) -> Any:
 
 
 def test_a_country_verifies_without_trusting_the_operator(
-    cli: CommandLine, directory: Path
+    cli: CommandLine, montenegro: CommandLine, directory: Path
 ) -> None:
     made = {a: cli.json("keys", "new", a) for a in ("xk-nac", "me-nac", "al-nac")}
     others = [
@@ -40,8 +51,6 @@ def test_a_country_verifies_without_trusting_the_operator(
     ]
     cli.json("adopt", "--as", "xk-nac", *others)
     # Montenegro runs its witness itself, and each side tells the other its keys.
-    montenegro = CommandLine(directory / "montenegro")
-    montenegro.directory.mkdir()
     own = cli.run("log", "policy").stdout
     log_key = own.split()[1]
     montenegro.more["CASE_LEDGER_LEDGER_ORIGIN"] = log_key.split("+")[0]
