@@ -6,7 +6,7 @@ and every crash leaves a parcel due or sent, so that it is met again.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
 from uuid import UUID
@@ -77,28 +77,34 @@ class ParcelDelivery:
 
     def step(self) -> bool:
         """Hand in and collect once, for each country. Returns whether more may wait."""
-        registry = self._ledger.registry()
-        if registry is None:
+        if self._ledger.known_registry is None and self._ledger.registry() is None:
             return False
-        left = registry.protocol_today(clock.now()).left_parties
         more = False
         try:
             for vault in self._vaults:
                 to_do = vault.sent.to_do()
-                for recipient in registry.country_keys:
-                    is_due = recipient in to_do.recipients and recipient not in left
-                    if is_due and recipient != vault.party:
-                        more |= self._hand_in_due(vault, recipient, registry)
-                    else:
-                        self.full.discard((vault.party, recipient))
                 if to_do.has_unanswered or to_do.recipients:
-                    more |= self.collect(vault, registry)
+                    more |= self._hand_in_and_collect(vault, to_do.recipients)
+                else:  # most steps find nothing to do, and need no registry
+                    self.full -= {way for way in self.full if way[0] == vault.party}
                 self._look_for_missing(vault)
         except OutdatedMailboxError:
             self.is_outdated = True
             raise
         self.is_outdated = False
         return more
+
+    def _hand_in_and_collect(self, vault: Vault, due: Collection[str]) -> bool:
+        """Hand in what is due to these countries, and collect. Returns whether more may wait."""
+        registry = self._ledger.adopted()
+        left = registry.protocol_today(clock.now()).left_parties
+        more = False
+        for recipient in registry.country_keys:
+            if recipient in due and recipient not in left and recipient != vault.party:
+                more |= self._hand_in_due(vault, recipient, registry)
+            else:
+                self.full.discard((vault.party, recipient))
+        return self.collect(vault, registry) or more
 
     def send(
         self, vault: Vault, recipient: str, registry: Registry, message: Content, about: UUID | None

@@ -142,19 +142,19 @@ class ParcelReceipt(PeriodicWorker):
 
     def fetch(self) -> bool:
         """Take in the parcels that wait, and return whether more may wait."""
-        registry = self._ledger.registry()
-        if registry is None:
+        if self._ledger.known_registry is None and self._ledger.registry() is None:
             return False
         more = False
         for vault in self._vaults:
             place = self._places.setdefault(vault.party, _MailboxPlace())
-            more |= self._fetch_set_aside(vault, place, registry)
-            more |= self._fetch_new(vault, place, registry)
+            more |= self._fetch_set_aside(vault, place)
+            more |= self._fetch_new(vault, place)
         return more
 
-    def _fetch_new(self, vault: Vault, place: _MailboxPlace, registry: Registry) -> bool:
+    def _fetch_new(self, vault: Vault, place: _MailboxPlace) -> bool:
         page = self._post.waiting(vault.party, _FETCH, place.after)
-        self._take_all(vault, place, page.parcels, registry)
+        if page.parcels:  # most looks find none, and need no registry
+            self._take_all(vault, place, page.parcels, self._ledger.adopted())
         # After that: what comes before it is looked at again if this process or the answer fails.
         for one in page.parcels:
             sender = one.parcel.sender
@@ -171,7 +171,7 @@ class ParcelReceipt(PeriodicWorker):
                 place.after.pop(standing.sender)
         return False
 
-    def _fetch_set_aside(self, vault: Vault, place: _MailboxPlace, registry: Registry) -> bool:
+    def _fetch_set_aside(self, vault: Vault, place: _MailboxPlace) -> bool:
         """Look again at parcels that the copy of the ledger has grown to."""
         ready = self._ready(place)[:_FETCH]
         if not ready:
@@ -182,7 +182,7 @@ class ParcelReceipt(PeriodicWorker):
             for parcel_id in ready:
                 place.pop(parcel_id)
             return False
-        self._take_all(vault, place, waiting, registry)
+        self._take_all(vault, place, waiting, self._ledger.adopted())
         return True
 
     def _ready(self, place: _MailboxPlace) -> list[UUID]:
