@@ -61,6 +61,7 @@ from ledger.vault.duplicates.messages import (
     DoubledEvidence,
     DuplicateAssessed,
     DuplicateFound,
+    DuplicateWithdrawn,
     MaskedCase,
     MaskedEvidence,
     Message,
@@ -252,6 +253,7 @@ class DuplicateMatcher(PeriodicWorker):
                 key, secret = self._own_key(vault)
                 tokens = {own_token(secret, form): kind_of(form) for form in blocking_forms(known)}
                 vault.duplicates.put_own_tokens(one, key, tokens)
+                vault.duplicates.drop_unfounded(vault.party, own=one.reference)
                 found = vault.duplicates.own_candidates(one.reference)
                 vault.duplicates.add_candidates(found)
             else:
@@ -324,12 +326,16 @@ class DuplicateMatcher(PeriodicWorker):
     ) -> None:
         """Weigh the evidence of a pair, and keep the match if it is strong enough.
 
+        A match that was found before and is too weak now is withdrawn.
+
         Raises ``QuotaUsedUpError``.
         """
         named, cases, others = vault.duplicates.with_the_names(candidate)
         weighed, least = weigh(forms, agreed, name_bits(named, cases)), threshold(others)
         if weighed.bits >= least and weighed.agrees:
             keep(vault, match_of(candidate, weighed, least))
+        else:
+            vault.duplicates.withdraw_duplicate(candidate.other, candidate.pair)
 
     def _answer(self, vault: Vault, other: str, mask: Mask, registry: Registry) -> bool:
         """Give ``other`` its points back under the own mask too."""
@@ -464,6 +470,11 @@ class DuplicateMatcher(PeriodicWorker):
             self._send(vault, other, registry, told, match.id)
             kept.told(found)
             moved = True
+        for duplicate in kept.withdrawals_to_tell(other, _AT_ONCE):
+            withdrawal = DuplicateWithdrawn(duplicate=duplicate)
+            self._send(vault, other, registry, withdrawal, duplicate)
+            kept.withdrawal_told(duplicate)
+            moved = True
         for found in kept.assessments_to_tell(other, _AT_ONCE):
             if found.finding is not None and found.assessed_at is not None:
                 assessed = DuplicateAssessed(
@@ -491,6 +502,7 @@ class DuplicateMatcher(PeriodicWorker):
             "doubled_evidence": kept.evidence_answer_due,
             "tokens_withdrawn": kept.withdrawal_due,
             "duplicate_found": kept.telling_due,
+            "duplicate_withdrawn": kept.withdrawal_of_duplicate_due,
             "duplicate_assessed": kept.assessment_due,
         }.get(parcel.kind)
         if make_due is None or parcel.about is None:
@@ -551,6 +563,10 @@ class DuplicateMatcher(PeriodicWorker):
                 agrees = tuple(dict.fromkeys(message.agrees))
                 match = Match(sender, ours, theirs, agrees, message.strength)
                 kept.found(match, min(message.found_at, clock.now()), told=True)
+            case DuplicateWithdrawn():
+                if sender > vault.party:
+                    raise ParcelError("not-the-askers", "the other country of the pair compares")
+                kept.take_withdrawn_duplicate(sender, message.duplicate)
             case DuplicateAssessed():
                 assessed_at = min(message.assessed_at, clock.now())
                 kept.take_assessment(sender, message.duplicate, message.finding, assessed_at)
@@ -577,6 +593,7 @@ class DuplicateMatcher(PeriodicWorker):
         )
         tokens = [token(one) for one in mask.apply(received.points)]
         vault.duplicates.take_points(sender, received, tokens)
+        vault.duplicates.drop_unfounded(sender, received=message.reference)
         self._look_closer(vault, sender, received=message.reference)
 
     def _take_doubled(
@@ -598,7 +615,8 @@ class DuplicateMatcher(PeriodicWorker):
             for one, kind in zip(multiples, sent.kinds, strict=True)
             if kind is not None
         }
-        vault.duplicates.take_tokens_of(sender, message.reference, message.mask, tokens)
+        if vault.duplicates.take_tokens_of(sender, message.reference, message.mask, tokens):
+            vault.duplicates.drop_unfounded(sender, own=message.reference)
         self._look_closer(vault, sender, own=message.reference)
 
     def _look_closer(

@@ -1,5 +1,7 @@
 """Erases what this country holds on a person when that is owed, and confirms it on the ledger.
 
+It also destroys what single annulled actions disclosed, where two persons ordered that.
+
 An erasure is owed once two parties ordered it. It is owed too once the protocol's period of
 retention is over, the erasure was announced on the ledger, and the days of grace have passed by
 the times that witnesses cosigned. This node's own clock decides nothing of that.
@@ -24,6 +26,7 @@ from ledger.application import Ledger
 from ledger.log.cosigned_times import CosignedTimes
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
+from ledger.procedure.case_state import Destruction
 from ledger.procedure.contact_points import ContactPoint
 from ledger.procedure.erasure_statement import last_version_with_fields
 from ledger.procedure.protocol import Protocol
@@ -40,7 +43,8 @@ from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.vault import Vault, Vaults
-from ledger.vocabulary.erasure import ErasureConfirmed, RetentionAnnounced
+from ledger.vocabulary.destruction import DestructionApproved, DestructionConfirmed
+from ledger.vocabulary.erasure import ErasureApproved, ErasureConfirmed, RetentionAnnounced
 from projections.tables.view_queries import ViewReader
 
 _BATCH = 500
@@ -82,11 +86,15 @@ class Eraser(PeriodicWorker):
         """The ledger's head when every order before it had been carried out."""
         self._carded: tuple[ContactPoint, ...] = ()
         """The contact points whose ended cards are erased."""
+        self._has_removed_returned = False
         self._retired_at = -math.inf
         """When :meth:`retire` was complete last, by ``time.monotonic()``."""
         super().__init__("erase", self._step, every=_EVERY_SECONDS, backoff=_BACKOFF)
 
     def _step(self) -> None:
+        if not self._has_removed_returned:
+            self.remove_returned()
+            self._has_removed_returned = True
         self.obey()
         self.end_cards()
         if time.monotonic() - self._retired_at >= _RETENTION_EVERY_SECONDS:
@@ -94,9 +102,10 @@ class Eraser(PeriodicWorker):
             self.leave(self._times())
             self._retired_at = time.monotonic()
         self.confirm()
+        self.confirm_destructions()
 
     def obey(self) -> int:
-        """Carry out the erasures that were ordered since the last look.
+        """Carry out the erasures and destructions that were ordered since the last look.
 
         Returns how many persons were erased.
         """
@@ -106,14 +115,19 @@ class Eraser(PeriodicWorker):
         count = 0
         for vault in self._vaults:
             ordered = self._ledger.subjects_of_kinds(
-                ["erasure_approved"], after=vault.progress(WORK), upto=head
+                [ErasureApproved.kind, DestructionApproved.kind],
+                after=vault.progress(WORK),
+                upto=head,
             )
             for case_id in ordered:
                 if self.is_stopping:
                     return count
                 # The column that found the case is not signed; its events are.
-                if _is_ordered(self._ledger.case(case_id)):
+                case = self._ledger.case(case_id)
+                if _is_ordered(case):
                     count += self._erase(vault, case_id)
+                if case is not None:
+                    self._destroy(vault, case)
             vault.advance(WORK, head)
         self._obeyed = head
         return count
@@ -257,6 +271,73 @@ class Eraser(PeriodicWorker):
                     )
         return count
 
+    def remove_returned(self) -> int:
+        """Remove destroyed disclosures that an older copy of the database brought back."""
+        removed = 0
+        for vault in self._vaults:
+            if count := vault.destroyed.remove_returned():
+                _log.warning("destroyed disclosures are removed again", party=vault.party, n=count)
+            removed += count
+        return removed
+
+    def confirm_destructions(self) -> int:
+        """Sign that destroyed disclosures are gone, and return how many statements were handed in.
+
+        A vault of a country that is no party to the case states nothing.
+        """
+        registry, count = self._ledger.registry(), 0
+        if registry is None:
+            return 0
+        for vault in self._vaults:
+            for row in vault.destroyed.unconfirmed():
+                case = self._ledger.case(row.case_id)
+                ordered = None if case is None else _ordered(case, row.order)
+                if case is None or ordered is None:
+                    continue
+                if vault.party not in ordered.pending:
+                    vault.destroyed.confirmed(row.action)
+                    continue
+                confirmed = DestructionConfirmed(acted_at=row.destroyed_at, order=row.order)
+                count += self._state(
+                    vault.party, case, confirmed, registry.protocol_today(clock.now())
+                )
+        return count
+
+    def _state(
+        self, party: str, case: Case, stated: DestructionConfirmed, protocol: Protocol
+    ) -> bool:
+        found = node_and_key(self._node_key, protocol, party)
+        if found is None:
+            if stated.order not in self._unsigned:
+                self._unsigned.add(stated.order)
+                _log.warning("a destruction must be confirmed by the coordinator", party=party)
+            return False
+        node, key = found
+        name = f"{case.id} destruction confirmed {party} {stated.order}"
+        # The same bytes each time, so that the ledger records it once.
+        signed = signed_action.sign(
+            stated,
+            agency=node.id,
+            key=key,
+            protocol=protocol.id,
+            case_id=case.id,
+            action_id=signed_action.own_action_id(key, name),
+            signed_at=stated.acted_at,
+        )
+        try:
+            self._append_service.of_node(node, signed_action.read(signed), case.id, case.version)
+        except Refusal as refusal:
+            _log.warning("a destruction is not confirmed yet", rule=refusal.rule)
+            return False
+        return True
+
+    def _destroy(self, vault: Vault, case: Case) -> None:
+        """Carry out the destructions that are ordered in a case."""
+        for one in case.state.destructions.values():
+            if one.order is not None:
+                removed = vault.destroyed.destroy(case.id, one.annulled, one.order)
+                _log.info("disclosures are destroyed", party=vault.party, disclosures=removed)
+
     def _confirm(self, party: str, case: Case, erased_at: datetime, protocol: Protocol) -> bool:
         found = node_and_key(self._node_key, protocol, party)
         if found is None:
@@ -294,6 +375,11 @@ class Eraser(PeriodicWorker):
 def _is_ordered(case: Case | None) -> bool:
     """Return whether two persons ordered the erasure of a case, by its signed events."""
     return case is not None and case.state.erasure is not None and bool(case.state.erasure.order)
+
+
+def _ordered(case: Case, order: UUID) -> Destruction | None:
+    """Return the destruction that an approval ordered, by the case's signed events."""
+    return next((one for one in case.state.destructions.values() if one.order == order), None)
 
 
 def _shortened_by(agreement: Agreement, protocol: Protocol) -> timedelta:

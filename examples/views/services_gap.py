@@ -7,8 +7,14 @@ WEEK = timedelta(days=7)
 
 class ServicesGap:
     name = "services_gap"
-    version = 1
-    kinds = ("case_opened", "victim_identified", "service_started", "correction")
+    version = 2
+    kinds = (
+        "case_opened",
+        "age_assessed",
+        "victim_identified",
+        "service_started",
+        "correction",
+    )
 
     def initial(self):
         return {}
@@ -16,8 +22,9 @@ class ServicesGap:
     def fold(self, cases, event):
         if event.kind == "case_opened":
             cases[event.case_id] = {
+                "opening": event.action_id,
                 "home": event.party,
-                "age_group": event.fields["age_group"],
+                "age_groups": {event.action_id: event.fields["age_group"]},
                 "victim_identified": {},
                 "service_started": {},
             }
@@ -26,9 +33,15 @@ class ServicesGap:
         if case is None:
             return cases
         if event.kind == "correction":
-            if event.fields["effect"] == "annulled":
-                case["victim_identified"].pop(event.fields["corrects"], None)
-                case["service_started"].pop(event.fields["corrects"], None)
+            if event.fields["effect"] != "annulled":
+                return cases
+            if event.fields["corrects"] == case["opening"]:  # opened in error
+                del cases[event.case_id]
+            else:
+                for stated in ("age_groups", "victim_identified", "service_started"):
+                    case[stated].pop(event.fields["corrects"], None)
+        elif event.kind == "age_assessed":  # the newest counts that is not annulled
+            case["age_groups"][event.action_id] = event.fields["age_group"]
         else:
             case[event.kind][event.action_id] = event.acted_at
         return cases
@@ -38,7 +51,8 @@ class ServicesGap:
         for case in cases.values():
             if not case["victim_identified"]:
                 continue
-            counts = found.setdefault((case["home"], case["age_group"]), [0, 0, 0])
+            age_group = [*case["age_groups"].values()][-1]
+            counts = found.setdefault((case["home"], age_group), [0, 0, 0])
             counts[0] += 1
             first = min(case["service_started"].values(), default=None)
             if first is None:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.procedure import rules
+from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.dates import SINCE_EDITION
 from ledger.procedure.form_rules import sendable_forms
@@ -146,6 +147,13 @@ class _Asked:
             case "erasure_approved":
                 proposal = s.erasure.proposal if s.erasure is not None else None
                 return "proposal", _ids([proposal] if proposal is not None else [])
+            case "destruction_proposed":
+                return "annulled", _ids(annulled_ids(self.history.values()))
+            case "destruction_approved":
+                return "proposal", _ids(s.destructions)
+            case "destruction_confirmed":
+                orders = {one.order for one in s.destructions.values() if one.order is not None}
+                return "order", _ids(sorted(orders))
             case "erasure_confirmed" if s.erasure is not None and s.erasure.order is not None:
                 return "order", _ids([s.erasure.order])
         return None

@@ -15,6 +15,7 @@ from ledger.procedure.case_state import (
     BreakGlass,
     CaseState,
     ConsentInForce,
+    Destruction,
     Erasure,
     HoldInForce,
     LeadOffer,
@@ -369,10 +370,47 @@ def _erasure_confirmed(state: CaseState, act: Act, protocol: Protocol) -> dict[s
     return {"erasure": erasure.model_copy(update=update)}
 
 
+def _destruction_proposed(state: CaseState, act: Act) -> dict[str, Any]:
+    annulled = UUID(act.fields["annulled"])
+    proposed = Destruction.model_construct(annulled=annulled, by=act.agency, since=act.acted_at)
+    # A later proposal takes the place of one that nobody approved.
+    others = {
+        proposal: one
+        for proposal, one in state.destructions.items()
+        if one.annulled != annulled or one.order is not None
+    }
+    return {"destructions": {**others, act.id: proposed}}
+
+
+def _destruction_approved(state: CaseState, act: Act) -> dict[str, Any]:
+    proposal = UUID(act.fields["proposal"])
+    proposed = state.destructions.get(proposal)
+    if proposed is None:
+        return {}
+    update = {"order": act.id, "since": act.acted_at, "pending": state.parties}
+    ordered = proposed.model_copy(update=update)
+    return {"destructions": {**state.destructions, proposal: ordered}}
+
+
+def _destruction_confirmed(state: CaseState, act: Act, party: str) -> dict[str, Any]:
+    order = UUID(act.fields["order"])
+    update = {
+        proposal: one.model_copy(
+            update={
+                "pending": tuple(p for p in one.pending if p != party),
+                "confirmed": (*one.confirmed, party),
+            }
+        )
+        for proposal, one in state.destructions.items()
+        if one.order == order and party in one.pending
+    }
+    return {"destructions": {**state.destructions, **update}}
+
+
 def _part_ended(state: CaseState, party: str) -> dict[str, Any]:
     """Return the changes as a party that left confirms that it erased what it had received.
 
-    It is no party to the case any more, and owes no review in it.
+    It is no party to the case any more, and owes no review and no destruction in it.
     """
     accesses = {
         opened: access.model_copy(
@@ -380,9 +418,14 @@ def _part_ended(state: CaseState, party: str) -> dict[str, Any]:
         )
         for opened, access in state.break_glass.items()
     }
+    destructions = {
+        proposal: one.model_copy(update={"pending": tuple(p for p in one.pending if p != party)})
+        for proposal, one in state.destructions.items()
+    }
     return {
         "parties": tuple(one for one in state.parties if one != party),
         "break_glass": {opened: one for opened, one in accesses.items() if one.to_review},
+        "destructions": destructions,
     }
 
 
@@ -422,6 +465,8 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "retention_announced": _retention_announced,
     "erasure_proposed": _erasure_proposed,
     "erasure_approved": _erasure_approved,
+    "destruction_proposed": _destruction_proposed,
+    "destruction_approved": _destruction_approved,
 }
 
 _EFFECTS_OF_PARTY: Mapping[str, Callable[[CaseState, Act, str], dict[str, Any]]] = {
@@ -434,5 +479,6 @@ _EFFECTS_OF_PARTY: Mapping[str, Callable[[CaseState, Act, str], dict[str, Any]]]
     "rectification_requested": _rectification_requested,
     "break_glass_reviewed": _break_glass_reviewed,
     "legal_hold_placed": _hold_placed,
+    "destruction_confirmed": _destruction_confirmed,
 }
 """Effects in which the party of the acting agency counts."""

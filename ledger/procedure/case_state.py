@@ -183,6 +183,21 @@ class Erasure(_StatePart):
     confirmed: tuple[str, ...] = ()
 
 
+class Destruction(_StatePart):
+    """The destruction of what one annulled action disclosed: proposed, owed, then confirmed."""
+
+    annulled: UUID
+    """The action whose disclosures are destroyed."""
+    by: str
+    """The agency that proposed it."""
+    since: UtcDatetime
+    order: UUID | None = None
+    """The approval by a second person."""
+    pending: tuple[str, ...] = ()
+    """The parties that have not confirmed yet."""
+    confirmed: tuple[str, ...] = ()
+
+
 class CaseState(_StatePart):
     """Everything that the rules and the views need to know of a case."""
 
@@ -228,6 +243,8 @@ class CaseState(_StatePart):
     rectifications: Mapping[UUID, RectificationAsked] = {}
     unguarded: Mapping[UUID, LackingSafeguard] = {}
     """Actions in force that were taken without a child's safeguards."""
+    destructions: Mapping[UUID, Destruction] = {}
+    """Destructions of annulled actions' disclosures, by the proposal."""
 
     @property
     def is_erased(self) -> bool:

@@ -49,6 +49,8 @@ _NAMED: Mapping[str, str] = {
     "rectification_declined": "request",
     "correction": "corrects",
     "erasure_approved": "proposal",
+    "destruction_proposed": "annulled",
+    "destruction_approved": "proposal",
     "information_released": "basis_action",
 }
 """The field by which an action names the earlier action that it ends or answers."""

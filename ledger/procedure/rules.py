@@ -225,11 +225,14 @@ _AFTER_LEAVING = frozenset(
         "joint_action_done",
         "break_glass_reviewed",
         "erasure_confirmed",
+        "destruction_confirmed",
     }
 )
 """The actions that agencies of a party that left may take, each only where the party owes it."""
 _NONE = str(UUID(int=0))
-_AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed", "correction"})
+_AFTER_ERASURE = frozenset(
+    {"erasure_confirmed", "destruction_confirmed", "break_glass_reviewed", "correction"}
+)
 _LASTING = frozenset(
     {
         "case_opened",
@@ -239,6 +242,8 @@ _LASTING = frozenset(
         "break_glass_reviewed",
         "erasure_approved",
         "erasure_confirmed",
+        "destruction_approved",
+        "destruction_confirmed",
     }
 )
 """What cannot be annulled: what was released, opened or erased stays so."""
@@ -369,6 +374,12 @@ def _is_lasting(act: Act, p: Proposal) -> bool:
         return p.protocol.edition >= 2
     if act.kind == "retention_announced":
         return p.state.is_erased
+    if act.kind == "erasure_proposed":
+        # Without the proposal, the order that stands on it would be folded away.
+        return p.protocol.edition >= 2 and p.state.is_erased
+    if act.kind == "destruction_proposed":
+        destruction = p.state.destructions.get(act.id)
+        return destruction is not None and destruction.order is not None
     return act.kind in _LASTING
 
 
@@ -705,6 +716,57 @@ def _erasure_confirmed(p: Proposal) -> None:
         _announced_long_enough(p)
 
 
+def _destruction_proposed(p: Proposal) -> None:
+    _no_hold(p)
+    named = p.history.get(UUID(p.act.fields["annulled"]))
+    if named is None or named.kind == NOT_UNDERSTOOD:
+        raise _invalid("unknown-action", "No such action in this case.", "annulled")
+    if named.id not in annulled_ids(p.history.values()):
+        raise _out(
+            "not-annulled",
+            "This action counts: only what an annulled action disclosed is destroyed. Annul it by a"
+            " correction first.",
+            "act.annulled",
+        )
+    if not named.digests:
+        raise _out("nothing-disclosed", "This action discloses nothing.", "act.annulled")
+    author = p.protocol.agencies_by_id[named.agency]
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == author.party
+    if author.id != p.agency.id and not its_coordinator:
+        raise _not_allowed(
+            "own-action",
+            "The agency that recorded the action proposes this, or that country's coordinator.",
+        )
+    if any(one.annulled == named.id and one.order for one in p.state.destructions.values()):
+        raise _out("already-ordered", "The destruction is ordered already.", "act.annulled")
+
+
+def _destruction_approved(p: Proposal) -> None:
+    _no_hold(p)
+    proposal = UUID(p.act.fields["proposal"])
+    proposed = p.state.destructions.get(proposal)
+    if proposed is None or proposed.order is not None:
+        raise _invalid("no-such-proposal", "No such destruction is proposed.", "proposal")
+    if p.history[proposal].key_id == p.act.key_id:
+        raise _not_allowed(
+            "second-person", "A second person approves, with a key of their own; this one proposed."
+        )
+
+
+def _destruction_confirmed(p: Proposal) -> None:
+    order = UUID(p.act.fields["order"])
+    ordered = next((one for one in p.state.destructions.values() if one.order == order), None)
+    if ordered is None:
+        raise _invalid("no-such-order", "No such destruction was approved.", "order")
+    if p.agency.party not in ordered.pending:
+        raise _out("already-confirmed", "This country has confirmed or owes no destruction.")
+
+
+def _no_hold(p: Proposal) -> None:
+    if p.state.holds:
+        raise _out("legal-hold", "A legal hold is in force; nothing may be destroyed.")
+
+
 def _erased_on_leaving(p: Proposal, order: str | None) -> None:
     """Check that a party that left confirms the erasure of what it had received in the case.
 
@@ -788,6 +850,9 @@ _CHECKS: Mapping[str, Check] = {
     "erasure_proposed": _erasure_proposed,
     "erasure_approved": _erasure_approved,
     "erasure_confirmed": _erasure_confirmed,
+    "destruction_proposed": _destruction_proposed,
+    "destruction_approved": _destruction_approved,
+    "destruction_confirmed": _destruction_confirmed,
 }
 
 

@@ -19,6 +19,7 @@ from ledger.vault.key_files import KeyFiles
 from ledger.vault.key_store import KeyStore
 
 _BYTES = 32
+_ID_BYTES = 16
 _AT_MOST = 256
 _KEPT_AT_ONCE = 1_000
 _REPLACED = "replaced-"
@@ -41,6 +42,8 @@ class DataKeys:
         self._book = KeyStore(directory / "data-keys", sealed_size(_BYTES))
         self._replaced: dict[Path, KeyStore] = {}
         """Each file of replaced keys that this process read. None is ever used twice."""
+        self._destroyed = KeyStore(directory / "destroyed-disclosures", _ID_BYTES)
+        """Actions whose disclosures were destroyed, each with its case."""
         self._files = KeyFiles(directory)
         """Where an earlier version kept each key, which are left there."""
         self._party = party
@@ -252,6 +255,23 @@ class DataKeys:
         with self._lock:
             self._opened.pop(case_id, None)
         return had_one
+
+    def note_destroyed(self, action: UUID, case_id: UUID) -> None:
+        """Note that an action's disclosures were destroyed, durably.
+
+        The note is beside the keys, so an older copy of the database does not undo it.
+        """
+        self._destroyed.add({action: case_id.bytes})
+
+    def is_destroyed(self, action: UUID) -> bool:
+        """Return whether an action's disclosures were destroyed."""
+        return self._destroyed.stamp(action) is not None
+
+    def destroyed_actions(self) -> list[UUID]:
+        """Return the actions whose disclosures were destroyed."""
+        found: list[UUID] = []
+        self._destroyed.each(lambda action, _: found.append(action))
+        return found
 
     def _new(self, case_id: UUID) -> _New:
         key = secrets.token_bytes(_BYTES)

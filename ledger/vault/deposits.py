@@ -49,6 +49,10 @@ class _ReplacedKeyError(RuntimeError):
     """A deposit was sealed under a data key that was replaced meanwhile."""
 
 
+class _DestroyedError(RuntimeError):
+    """What the action disclosed was destroyed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deposit:
     """Disclosures of one action that were checked against it."""
@@ -81,7 +85,8 @@ class Deposits:
         """Store a deposit, durably unless the deposit says otherwise.
 
         Raises ``KeyMissingError`` if the person has disclosures here and no key, or only a replaced
-        key. Raises ``Refusal`` (``erased-case``) if the person was erased.
+        key. Raises ``Refusal`` (``erased-case``) if the person was erased, or (``destroyed``) if
+        what the action disclosed was destroyed.
         """
         case_id = deposit.case_id
         for _ in range(_TRIES):
@@ -98,6 +103,8 @@ class Deposits:
                 self._group.call((deposit, sealed))
             except _ReplacedKeyError:
                 continue
+            except _DestroyedError:
+                raise _destroyed() from None
             except Refusal:
                 self._keys.destroy(case_id)  # one made since the erasure closes nothing
                 raise
@@ -129,11 +136,15 @@ class Deposits:
             self._database.connection() as connection,
         ):
             row = connection.execute(self._deposit, _columns(ready), prepare=True).fetchone()
-        erased, stale = (set(row["erased"]), set(row["stale"])) if row else (set(), set())
+        erased, stale, destroyed = (
+            set(row[name]) if row else set() for name in ("erased", "stale", "destroyed")
+        )
 
         def outcome(deposit: Deposit) -> Exception | None:
             if deposit.case_id in erased:
                 return _erased()
+            if deposit.id in destroyed:
+                return _DestroyedError()
             return _ReplacedKeyError() if deposit.id in stale else None
 
         return [outcome(deposit) for deposit, _ in ready]
@@ -169,6 +180,15 @@ def _columns(ready: Sequence[tuple[Deposit, SealedDeposit]]) -> dict[str, Any]:
         "row_macs": Byteas(row.row_mac for _, row in rows),
         "durably": any(one.durably for one in deposits),
     }
+
+
+def _destroyed() -> Refusal:
+    return Refusal(
+        Ground.OUT_OF_PROCEDURE,
+        "destroyed",
+        "What this action disclosed was destroyed; nothing of it is taken in again.",
+        "disclosures",
+    )
 
 
 def _erased() -> Refusal:

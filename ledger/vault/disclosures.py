@@ -194,14 +194,15 @@ class Disclosures(Erasures):
         """Return the disclosures of a person's rows that open, and the damaged ones.
 
         Every opening of a disclosure passes through this method. It leaves out the actions that are
-        ``withheld``; a caller that opens rows of many persons asks for them once. The result is
-        empty if the person is erased meanwhile. Raises ``KeyMissingError`` if the person's key is
-        missing.
+        ``withheld`` and those whose disclosures were destroyed. A caller that opens rows of many
+        persons asks for the withheld ones once. The result is empty if the person is erased
+        meanwhile. Raises ``KeyMissingError`` if the person's key is missing.
         """
         if withheld is None:
             withheld = self.withheld({case_id} if rows else ())
-        if withheld:
-            rows = [row for row in rows if row["action_id"] not in withheld]
+        destroyed = filter(self.keys.is_destroyed, {row["action_id"] for row in rows})
+        if away := {*withheld, *destroyed}:
+            rows = [row for row in rows if row["action_id"] not in away]
         found = self._opened(case_id, rows)
         if found.damaged:
             # The data key may have been replaced between the reading of the rows and of the key.

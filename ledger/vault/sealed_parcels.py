@@ -28,6 +28,7 @@ from ledger.vault.duplicates.messages import (
     DoubledEvidence,
     DuplicateAssessed,
     DuplicateFound,
+    DuplicateWithdrawn,
     MaskedCase,
     MaskedEvidence,
     TokensWithdrawn,
@@ -109,6 +110,7 @@ Content = Annotated[
     | Annotated[DoubledEvidence, Tag("doubled_evidence")]
     | Annotated[TokensWithdrawn, Tag("tokens_withdrawn")]
     | Annotated[DuplicateFound, Tag("duplicate_found")]
+    | Annotated[DuplicateWithdrawn, Tag("duplicate_withdrawn")]
     | Annotated[DuplicateAssessed, Tag("duplicate_assessed")]
     | Annotated[FieldsAsked, Tag("fields_asked")]
     | Annotated[FieldsAnswered, Tag("fields_answered")],

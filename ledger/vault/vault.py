@@ -18,6 +18,7 @@ from ledger.vault.arrived_parcels import ArrivedParcels
 from ledger.vault.daily_quotas import DailyQuotas
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposit, Deposits
+from ledger.vault.destroyed_disclosures import DestroyedDisclosures
 from ledger.vault.disclosures import Disclosures
 from ledger.vault.duplicates.store import Duplicates
 from ledger.vault.field_encryption import seal
@@ -64,6 +65,7 @@ class Vault(Disclosures):
         self.arrived = ArrivedParcels(database, party)
         self.missing = MissingParts(database, party)
         self.quotas = DailyQuotas(database, party)
+        self.destroyed = DestroyedDisclosures(database, party, keys)
 
     def deposit(
         self,
@@ -85,7 +87,8 @@ class Vault(Disclosures):
         connection.
 
         Raises ``KeyMissingError`` if the person has disclosures here and no key any more, and
-        ``Refusal`` (``erased-case``) if the person was erased.
+        ``Refusal`` (``erased-case``) if the person was erased, or (``destroyed``) if what the
+        action disclosed was destroyed.
         """
         if received is None:
             received = ReceivedDeposit(None, uuid4())

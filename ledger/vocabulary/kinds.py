@@ -20,6 +20,11 @@ from ledger.vocabulary.coordination import (
     LeadTransferOffered,
     MeetingHeld,
 )
+from ledger.vocabulary.destruction import (
+    DestructionApproved,
+    DestructionConfirmed,
+    DestructionProposed,
+)
 from ledger.vocabulary.erasure import (
     ErasureApproved,
     ErasureConfirmed,
@@ -167,6 +172,9 @@ CASE_ACTIONS = actions_by_kind(
         ErasureProposed,
         ErasureApproved,
         ErasureConfirmed,
+        DestructionProposed,
+        DestructionApproved,
+        DestructionConfirmed,
     )
 )
 """The actions that agencies take on a case, by kind."""

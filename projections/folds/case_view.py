@@ -11,6 +11,7 @@ from ledger.procedure.case_state import (
     BreakGlass,
     CaseState,
     ConsentInForce,
+    Destruction,
     Erasure,
     FactInForce,
     HoldInForce,
@@ -112,6 +113,10 @@ class UnguardedView(LackingSafeguard):
     action: UUID
 
 
+class DestructionView(Destruction):
+    action: UUID
+
+
 class StepView(ExpectedStep):
     turn: Turn
 
@@ -165,6 +170,8 @@ class CaseView(LedgerModel):
     unguarded: tuple[UnguardedView, ...] = ()
     """Actions in force that were taken while the person counted as an adult, without a child's
     safeguards; what lacks now, if the person is a child."""
+    destructions: tuple[DestructionView, ...] = ()
+    """Destructions of what annulled actions disclosed: proposed, ordered or confirmed."""
     expected: tuple[StepView, ...]
     """Next steps that the procedure or another agency expects, the first due first."""
 
@@ -257,6 +264,7 @@ _BY_ACTION = (
     "holds",
     "rectifications",
     "unguarded",
+    "destructions",
 )
 """Parts that the state keeps by the action that brought them; a view lists them."""
 _COMMON = tuple(

@@ -323,6 +323,22 @@ def _of_accountability(
                 concerning=order,
             )
             yield _asked(ObligationKind.ERASURE, step)
+    yield from _of_destructions(state, when)
+
+
+def _of_destructions(state: CaseState, when: _Deadlines) -> Iterator[OwedStep]:
+    """Yield the destructions that were ordered and that countries have not confirmed."""
+    for destruction in state.destructions.values():
+        for party in destruction.pending:
+            step = ExpectedStep(
+                action="destruction_confirmed",
+                party=party,
+                due=when.after_days(
+                    destruction.order, destruction.since, _ERASE_WITHIN_DAYS, party
+                ),
+                concerning=destruction.order,
+            )
+            yield _asked(ObligationKind.DESTRUCTION, step)
 
 
 def _has_left(agency: str, protocol: Protocol) -> bool:

@@ -21,6 +21,8 @@ class ObligationKind(StrEnum):
     """A step that the protocol expects."""
     BREAK_GLASS_REVIEW = "break_glass_review"
     ERASURE = "erasure"
+    DESTRUCTION = "destruction"
+    """Of what an annulled action disclosed."""
     RECTIFICATION = "rectification"
     """The answer to a request of the person to put the record right."""
     COMING_OF_AGE = "coming_of_age"

@@ -1,17 +1,26 @@
 """What was recorded in the wrong case is read nowhere in that case any more."""
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
+from api.client import RefusedError
 from api.runtime.schema import migrate_all
+from api.workers.eraser import Eraser
 from ledger.application import Ledger, environment
+from ledger.refusals import Refusal
+from ledger.signing import keys, signed_action
 from ledger.vocabulary.coordination import Correction
+from ledger.vocabulary.destruction import DestructionApproved, DestructionProposed
+from ledger.vocabulary.erasure import LegalHoldLifted, LegalHoldPlaced
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import ServiceKind
+from ledger.vocabulary.picklists import HoldGround, ServiceKind
 from ledger.vocabulary.protection import ServiceStarted
-from tests.api.test_personal_data import Child, later
+from tests.api.test_personal_data import Child, later, register_second_key
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
@@ -103,3 +112,97 @@ def test_an_annulled_note_cannot_be_released(shared: Server) -> None:
     release = child.release(field, basis_action=consent)
     child.act(SOCIAL_WORK, annulment(note))
     assert child.refuse(SOCIAL_WORK, release) == "unknown-action"
+
+
+@pytest.fixture(scope="module")
+def with_node_keys(shared: Server) -> Server:
+    """The server, whose countries' nodes can sign."""
+    for node in ("xk-node", "me-node"):
+        keys.save(shared.agencies.keys[node], shared.settings.key_directory / f"{node}.jwk")
+    return shared
+
+
+def rows_of(server: Server, party: str, action: UUID) -> list[tuple[Any, ...]]:
+    with psycopg.connect(server.node.conninfo) as connection:
+        table = SQL("{}.disclosures").format(Identifier(f"vault_{party.lower()}"))
+        select = SQL("SELECT * FROM {} WHERE action_id = %s").format(table)
+        return connection.execute(select, (action,)).fetchall()
+
+
+def put_back(server: Server, party: str, rows: list[tuple[Any, ...]]) -> None:
+    with psycopg.connect(server.node.conninfo) as connection:
+        table = SQL("{}.disclosures").format(Identifier(f"vault_{party.lower()}"))
+        places = SQL(", ").join(SQL("%s") for _ in rows[0])
+        for row in rows:
+            connection.execute(SQL("INSERT INTO {} VALUES ({})").format(table, places), row)
+
+
+def test_two_persons_destroy_it_in_every_country_and_nothing_brings_it_back(
+    with_node_keys: Server,
+) -> None:
+    server = with_node_keys
+    child = Child(server)
+    child.act(POLICE, opening(("XK", "ME"), indicators_note="zqrightnote"))
+    with server.client(SOCIAL_WORK) as client:
+        signed = client.sign(wrong_note(), child.id)
+        receipt = client.send(signed, child.id, child.version)
+    child.version, note = receipt.case_version, receipt.action_id
+    until(lambda: NOTE in str(child.case_values(COUNTERPART)))
+    propose = DestructionProposed(acted_at=later(10), annulled=note)
+    assert child.refuse(SOCIAL_WORK, propose) == "not-annulled"
+    child.act(SOCIAL_WORK, annulment(note))
+    kept = {party: rows_of(server, party, note) for party in ("XK", "ME")}
+    assert all(kept.values())
+    assert child.refuse("me-nac", propose) == "own-action"
+    assert child.refuse(POLICE, propose) == "own-action"
+    hold = child.act(
+        "xk-court-prishtina",
+        LegalHoldPlaced(acted_at=later(10), ground=HoldGround.COMPENSATION_CLAIM),
+    )
+    assert child.refuse(SOCIAL_WORK, propose) == "legal-hold"
+    child.act("xk-court-prishtina", LegalHoldLifted(acted_at=later(10), hold=hold))
+    proposal = child.act("xk-nac", propose)
+    approve = DestructionApproved(acted_at=later(11), proposal=proposal)
+    assert child.refuse(SOCIAL_WORK, approve) == "role"
+    assert child.refuse("xk-nac", approve) == "second-party"
+    with register_second_key(server, "xk-nac") as second, pytest.raises(RefusedError) as refused:
+        second.append(approve, child.id, child.version)
+    assert refused.value.problem.rule == "second-party", "a second key is no second party"
+    order = child.act("me-nac", approve)
+    assert child.refuse("me-nac", approve) == "no-such-proposal"
+    assert child.refuse("xk-nac", propose) == "already-ordered"
+    mistaken = Correction(
+        acted_at=later(12), corrects=proposal, effect="annulled", reason="entry_error"
+    )
+    assert child.refuse("xk-nac", mistaken) == "not-annullable"
+    with server.client("me-nac") as coordinator:
+
+        def confirmed() -> set[str]:
+            (one,) = coordinator.case(child.id, at_least=child.position).view.destructions
+            assert one.order == order
+            return set(one.confirmed)
+
+        until(lambda: confirmed() == {"XK", "ME"})
+        trail = list(coordinator.trail(child.id))
+        child.version = coordinator.case(child.id).view.version
+    stated = {entry.agency for entry in trail if entry.kind == "destruction_confirmed"}
+    assert stated == {"xk-node", "me-node"}
+    assert {party: rows_of(server, party, note) for party in kept} == {"XK": [], "ME": []}
+    # The agency sends the same bytes again: they get their receipt, and nothing comes back.
+    with server.client(SOCIAL_WORK) as client:
+        assert client.send(signed, child.id, 1) == receipt
+    assert rows_of(server, "XK", note) == []
+    vault = server.node.vaults.of("XK")
+    with pytest.raises(Refusal, match="destroyed"):
+        vault.deposit(signed_action.read(signed), child.id, signed.disclosures)
+    # The rest of the case is as before, and each vault holds what it must.
+    assert "zqrightnote" in str(child.case_values(COUNTERPART))
+    for party, rows in kept.items():
+        put_back(server, party, rows)  # as an older copy of the database has them
+    assert set(found(child, NOTE, HEALTH, "zqrightnote")) == {
+        f"zqrightnote by {agency}" for agency in (SOCIAL_WORK, COUNTERPART)
+    }
+    eraser = server.worker("erase")
+    assert isinstance(eraser, Eraser)
+    assert eraser.remove_returned() == sum(map(len, kept.values()))
+    assert {party: rows_of(server, party, note) for party in kept} == {"XK": [], "ME": []}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -33,7 +34,7 @@ from ledger.vault.duplicates.messages import (
 )
 from ledger.vault.duplicates.received_tokens import MORE_THAN_OPENED
 from ledger.vault.sealed_parcels import Parcel
-from ledger.vocabulary.coordination import CaseClosed, InformationRequested
+from ledger.vocabulary.coordination import CaseClosed, Correction, InformationRequested
 from ledger.vocabulary.duplicates import Finding, MatchKind
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
 from ledger.vocabulary.person import IdentityRecorded
@@ -226,6 +227,53 @@ def test_a_name_that_is_put_right_is_compared_and_the_wrong_one_no_more(world: W
     right = world.guessed(masks, ComparedIdentity(first, second, BORN))
     assert wrong - right
     assert not (wrong - right) & after
+
+
+def restated(hours: float, **fields: Any) -> IdentityRecorded:
+    """The same statement anew, by a document."""
+    return IdentityRecorded(
+        acted_at=later(hours),
+        ground="entry_error",
+        source="document",
+        certainty="confirmed",
+        **fields,
+    )
+
+
+def test_what_was_found_by_a_wrong_identity_leaves_the_list_on_both_sides(world: World) -> None:
+    kosovos, _ = world.opens_the_same()
+    twice = world.opens("XK", *SPELLINGS["XK"])
+
+    def pairs() -> tuple[set[frozenset[UUID | str]], int]:
+        listed = world.told("XK")
+        found = {frozenset({one.case_id, one.other_case_id or one.country}) for one in listed}
+        return found, len(world.told("ME"))
+
+    every = {
+        frozenset({kosovos.id, twice.id}),
+        frozenset({kosovos.id, "ME"}),
+        frozenset({twice.id, "ME"}),
+    }
+    until(lambda: pairs() == (every, 2))
+    # By another name the cases have no token in common: each side finds that by itself.
+    wrong = kosovos.act(POLICE["XK"], restated(1, first_name="Zqother"))
+    left = {frozenset({twice.id, "ME"})}
+    until(lambda: pairs() == (left, 1))
+    kosovos.act(
+        POLICE["XK"],
+        Correction(acted_at=later(2), corrects=wrong, effect="annulled", reason="entry_error"),
+    )
+    until(lambda: pairs() == (every, 2))
+    # Names alone are in common: the country that compares finds them too few, and tells the other.
+    kosovos.act(POLICE["XK"], restated(3, birthdate=date(2016, 8, 29)))
+    until(lambda: pairs() == (left, 1))
+    # A coordinator's finding is a person's decision, and stays.
+    (found,) = world.told("ME")
+    world.assesses("ME", found.id, Finding.SAME_PERSON)
+    until(lambda: [one.state for one in world.told("XK")] == ["same_person"])
+    twice.act(POLICE["XK"], restated(4, first_name="Zqother"))
+    world.settled()
+    assert pairs() == (left, 1)
 
 
 def test_it_is_for_coordinators(world: World) -> None:

@@ -282,6 +282,9 @@ LEDGER_LEVEL = {
     "erasure_proposed": {"ground": "rule"},
     "erasure_approved": {"proposal": "rule"},
     "erasure_confirmed": {"order": "rule", "upto": "rule"},
+    "destruction_proposed": {"annulled": "rule"},
+    "destruction_approved": {"proposal": "rule"},
+    "destruction_confirmed": {"order": "rule"},
 }  # fmt: skip
 """Every field that all countries read, and why. A new one is decided upon here."""
 

@@ -34,6 +34,8 @@ START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 WALKS = int(os.environ.get("CASE_LEDGER_TEST_WALKS", "20"))
 LATE = frozenset({"erasure_proposed", "erasure_approved", "erasure_confirmed"})
 """Kinds that follow each other on a closed case alone."""
+SECOND = frozenset({"erasure_approved", "destruction_approved"})
+"""Kinds that a second person signs."""
 HEALTH = (HealthCheck.too_slow, HealthCheck.data_too_large)
 
 
@@ -60,7 +62,8 @@ class Walk:
             for act in self.acts
             if act.id not in annulled
         }
-        drawn = proposals(state, PROTOCOL, known, acted_at, signed, wanted)
+        gone = {act.id: act.agency for act in self.acts if act.id in annulled and act.digests}
+        drawn = proposals(state, PROTOCOL, known, acted_at, signed, wanted, gone)
         return data.draw(drawn, label="proposal")
 
     def propose(self, agency: str, action: Action) -> bool:
@@ -79,7 +82,7 @@ class Walk:
         """Check an accepted action against the acts recorded before it."""
         if self.is_closed():
             assert PROTOCOL.actions[accepted.kind].on_closed_case
-        if accepted.kind == "erasure_approved":
+        if accepted.kind in SECOND:
             proposal = next(a for a in self.acts if str(a.id) == accepted.fields["proposal"])
             author, second = (PROTOCOL.agencies_by_id[a.agency] for a in (proposal, accepted))
             assert author.id != second.id
@@ -150,7 +153,7 @@ def check_refusal(refusal: Refusal, marks: frozenset[str]) -> None:
 
 def sign(agency: str, action: Action, case_id: UUID) -> SignedAction:
     """Sign and read back, checking that nothing is lost and that nothing shows."""
-    signs = SECOND_PERSONS if action.kind == "erasure_approved" else AGENCIES
+    signs = SECOND_PERSONS if action.kind in SECOND else AGENCIES
     parsed = signed_action.parse(str(signs.sign(agency, action, case_id)))
     signed = signed_action.read(parsed)
     assert signed_action.check_disclosures(signed, parsed.disclosures) == action

@@ -16,13 +16,22 @@ from hypothesis import strategies as st
 
 from ledger.application import Ledger
 from ledger.events.event_mapper import UnsealedEvent
+from ledger.vocabulary.coordination import Correction
+from ledger.vocabulary.identification import VictimIdentified
+from ledger.vocabulary.person import AgeAssessed
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    DecisionMakingOrg,
+    TraffickingStatus,
+    TypeOfExploitation,
+)
 from projections.analysis import Event, ViewError, events, run_view, tables
 from projections.analysis.keeping import kept_directory, kept_views
 from projections.analysis.plain import NotPlainError, dumps, loads
 from projections.analysis.second_run import NotDeterministicError
 from projections.columnar.parquet_export import export
 from projections.columnar.snapshot_sources import database_source
-from tests.support.actions import opening
+from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.recorded import MemoryLedger
 from tests.support.stories import tell
@@ -95,6 +104,39 @@ def test_an_example_says_the_same_as_a_fold_and_as_sql(
     assert folded.table.num_rows > 3
     assert (folded.name, folded.version) == (asked.name, asked.version)
     assert pl.from_arrow(folded.table).shape == folded.table.shape
+
+
+@pytest.mark.parametrize("suffix", ["py", "sql"])
+def test_the_newest_age_counts_that_is_not_annulled(
+    suffix: str, tmp_path: Path, example: Callable[[str], Path]
+) -> None:
+    ledger = MemoryLedger(Agencies())
+    ledger.begin()
+    police = "xk-dhtqnj"
+    case = uuid4()
+    ledger.take(police, opening(), case)
+    identified = VictimIdentified(
+        acted_at=START,
+        status=TraffickingStatus.ACTUAL,
+        decided_by=DecisionMakingOrg.POLICE,
+        types_of_exploitation=(TypeOfExploitation.FORCED_LABOUR,),
+    )
+    ledger.take(police, identified, case)
+
+    def groups() -> list[str]:
+        export(ledger, tmp_path / "columns")
+        run = run_view(example(f"services_gap.{suffix}"), parquet=tmp_path / "columns")
+        return [row["age_group"] for row in run.table.to_pylist()]
+
+    assert groups() == ["child"]
+    assessed = AgeAssessed(
+        acted_at=START, age_group=AgeGroup.ADULT, method="document", certainty="confirmed"
+    )
+    action = ledger.take(police, assessed, case).action.id
+    assert groups() == ["adult"]
+    wrong = Correction(acted_at=START, corrects=action, effect="annulled", reason="entry_error")
+    ledger.take(police, wrong, case)
+    assert groups() == ["child"]
 
 
 @pytest.mark.parametrize("name", NAMES[1:])

@@ -34,7 +34,7 @@ class RecordedCase:
 
     def take(self, agency: str, action: Action) -> UUID:
         """Record an action, a second after it was done. Raises ``Refusal``."""
-        second = self.second_persons if action.kind == "erasure_approved" else None
+        second = self.second_persons if action.kind.endswith("_approved") else None
         signed = (second or self.agencies).sign(agency, action, self.case_id)
         read = signed_action.read_recorded(signed.without_disclosures())
         decided = decide(self.case, read, self.case_id, self.agencies.protocol, action.acted_at)

@@ -319,16 +319,18 @@ def proposals(
     acted_at: datetime,
     signed: Mapping[UUID, tuple[str, Sequence[str]]] = MappingProxyType({}),
     wanted: Collection[str] = (),
+    annulled: Mapping[UUID, str] = MappingProxyType({}),
 ) -> tuple[str, Action]:
     """An agency of ``protocol`` and what it proposes in a case that is in ``state``.
 
     ``signed`` has the country and the digests of the case's actions, which it may release.
-    Kinds in ``wanted`` are taken more often.
+    Kinds in ``wanted`` are taken more often. ``annulled`` has the agencies of annulled actions that
+    disclosed something.
     Six in ten are meant to be valid, two are valid but for the agency, two are arbitrary.
     """
     agency_ids = [agency.id for agency in protocol.agencies]
     intent = draw(st.sampled_from(("valid",) * 6 + ("another agency",) * 2 + ("arbitrary",) * 2))
-    possible = _possible(state, protocol, acted_at, signed)
+    possible = _possible(state, protocol, acted_at, signed, annulled)
     fixed: Fixed = {}
     if intent == "arbitrary" or not possible:
         kind = draw(_one_of(tuple(CASE_ACTIONS)))
@@ -417,6 +419,7 @@ def _possible(
     protocol: Protocol,
     acted_at: datetime,
     signed: Mapping[UUID, tuple[str, Sequence[str]]],
+    annulled: Mapping[UUID, str],
 ) -> Mapping[str, Sequence[Choice]]:
     """The kinds of action that the procedure allows now, each with its choices."""
     by_role: dict[str, list[str]] = {}
@@ -436,6 +439,8 @@ def _possible(
             choices = _openings(able, protocol)
         elif kind == "information_released":
             choices = _released(able, state, protocol, acted_at, signed)
+        elif kind == "destruction_proposed":
+            choices = _destruction_proposed(able, state, protocol, annulled)
         elif kind == "break_glass_opened":
             choices = _break_glass_opened(able, protocol, acted_at)
         else:
@@ -752,6 +757,41 @@ def _erasure_confirmed(
         yield _of(party, able, protocol), {"order": erasure.order}
 
 
+def _destruction_proposed(
+    able: Sequence[str], state: CaseState, protocol: Protocol, annulled: Mapping[UUID, str]
+) -> Iterable[Choice]:
+    ordered = {one.annulled for one in state.destructions.values() if one.order is not None}
+    if state.holds:
+        return
+    for action, agency in annulled.items():
+        if action not in ordered:
+            yield _or_its_coordinator(agency, able, protocol), {"annulled": action}
+
+
+def _destruction_approved(
+    able: Sequence[str], state: CaseState, protocol: Protocol
+) -> Iterable[Choice]:
+    if state.holds:
+        return
+    for proposal, one in state.destructions.items():
+        actor = protocol.agencies_by_id[one.by].party
+        for party in state.parties if one.order is None else ():
+            roles = protocol.reviewing_roles("destruction_approved", party, actor)
+            there = _of(party, able, protocol)
+            yield (
+                [a for a in there if protocol.agencies_by_id[a].role in roles],
+                {"proposal": proposal},
+            )
+
+
+def _destruction_confirmed(
+    able: Sequence[str], state: CaseState, protocol: Protocol
+) -> Iterable[Choice]:
+    for one in state.destructions.values():
+        for party in one.pending:
+            yield _of(party, able, protocol), {"order": one.order}
+
+
 _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[Choice]]] = {
     "service_ended": _in_force("service_action", "services"),
     "protection_measure_ended": _in_force("measure_action", "measures"),
@@ -785,8 +825,10 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
     "erasure_proposed": _of_erasable(_erasure_proposed),
     "erasure_approved": _of_erasable(_erasure_approved),
     "erasure_confirmed": _erasure_confirmed,
+    "destruction_approved": _destruction_approved,
+    "destruction_confirmed": _destruction_confirmed,
 }
-_AFTER_ERASURE = frozenset({"erasure_confirmed", "break_glass_reviewed"})
+_AFTER_ERASURE = frozenset({"erasure_confirmed", "destruction_confirmed", "break_glass_reviewed"})
 _UNDOING = frozenset({"not_a_victim", "case_closed"})
 _ASIDE = frozenset(
     {
@@ -818,6 +860,9 @@ _REFERRING = frozenset(
         "erasure_proposed",
         "erasure_approved",
         "erasure_confirmed",
+        "destruction_proposed",
+        "destruction_approved",
+        "destruction_confirmed",
     }
 )
 """Kinds that need an earlier action of another kind, and so are seldom possible."""

@@ -38,7 +38,9 @@ def walks(draw: st.DrawFn, protocol: Protocol, *, proposed: int = 40) -> tuple[A
             for act in acts
             if act.id not in annulled_ids(acts)
         }
-        agency, action = draw(proposals(state, protocol, [a.id for a in acts], acted_at, signed))
+        gone = {act.id: act.agency for act in acts if act.id in annulled_ids(acts) and act.digests}
+        known = [act.id for act in acts]
+        agency, action = draw(proposals(state, protocol, known, acted_at, signed, annulled=gone))
         act = _act(agency, action, case_id, len(acts) + 1, now)
         if _is_accepted(state, acts, act, protocol, now):
             acts = (*acts, act)
@@ -62,7 +64,7 @@ def _act(agency: str, action: Action, case_id: UUID, version: int, now: datetime
         acted_at=action.acted_at,
         recorded_at=now + timedelta(seconds=1),
         fields=action.ledger_claims(),
-        key_id=f"key of {agency} {'two' if action.kind == 'erasure_approved' else 'one'}",
+        key_id=f"key of {agency} {'two' if action.kind.endswith('_approved') else 'one'}",
         digests=frozenset(f"{version:04}{n:04}".ljust(43, "A") for n in range(3)),
     )
 

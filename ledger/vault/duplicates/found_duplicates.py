@@ -26,6 +26,8 @@ class FoundDuplicates(MatchingTables):
     def found(self, match: Match, at: datetime, *, told: bool) -> bool:
         """Store a match once, with the earlier of the two countries' times.
 
+        A match that was in question is in question no more.
+
         ``told``: whether the other country has the match. Returns whether the match was new. A
         match is not stored if its case is not here or was withdrawn. Raises ``QuotaUsedUpError`` if
         too many matches of that country came within a day; the match must be given again later.
@@ -44,7 +46,11 @@ class FoundDuplicates(MatchingTables):
         insert = self._sql(
             "INSERT INTO {}.duplicates AS d (id, other, case_id, reference, other_reference,"
             " agrees, strength, found_at, told) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-            " ON CONFLICT (id) DO UPDATE SET found_at = least(d.found_at, EXCLUDED.found_at)"
+            " ON CONFLICT (id) DO UPDATE SET found_at = least(d.found_at, EXCLUDED.found_at),"
+            " agrees = CASE WHEN d.in_question THEN EXCLUDED.agrees ELSE d.agrees END,"
+            " strength = CASE WHEN d.in_question THEN EXCLUDED.strength ELSE d.strength END,"
+            " told = CASE WHEN d.in_question THEN EXCLUDED.told ELSE d.told END,"
+            " in_question = false, withdrawn = false"
             " RETURNING xmax = 0 AS new"
         )
         with self._database.transaction(role=self._role) as connection:
@@ -76,7 +82,9 @@ class FoundDuplicates(MatchingTables):
 
     def to_tell(self, other: str, limit: int) -> Sequence[Duplicate]:
         """Return the duplicates found here that this country has not sent to ``other`` yet."""
-        return self._select("d.other = %(other)s AND NOT d.told", limit, other=other)
+        return self._select(
+            "d.other = %(other)s AND NOT d.told AND NOT d.withdrawn", limit, other=other
+        )
 
     def told(self, duplicate: Duplicate) -> None:
         """Note that the other country has a match."""
@@ -86,7 +94,7 @@ class FoundDuplicates(MatchingTables):
 
     def assessments_to_tell(self, other: str, limit: int) -> Sequence[Duplicate]:
         """Return the duplicates whose assessment this country has not sent to ``other`` yet."""
-        condition = "d.other = %(other)s AND NOT d.assessment_told AND d.told"
+        condition = "d.other = %(other)s AND NOT d.assessment_told AND d.told AND NOT d.withdrawn"
         return self._select(condition, limit, other=other)
 
     def assessment_told(self, duplicate: Duplicate) -> None:
@@ -102,7 +110,7 @@ class FoundDuplicates(MatchingTables):
 
         Returns whether the match still exists.
         """
-        return self._again("told = false", "true", other, duplicate)
+        return self._again("told = false", "NOT withdrawn", other, duplicate)
 
     def assessment_due(self, other: str, duplicate: UUID) -> bool:
         """Mark the coordinator's assessment to be sent to ``other`` again.
@@ -147,11 +155,11 @@ class FoundDuplicates(MatchingTables):
 
     def get(self, duplicate: UUID) -> Duplicate | None:
         """Return one duplicate, or ``None`` if it does not exist."""
-        return next(iter(self._select("d.id = %(id)s", 1, id=duplicate)), None)
+        return next(iter(self._select("d.id = %(id)s AND NOT d.withdrawn", 1, id=duplicate)), None)
 
     def all(self, limit: int) -> Sequence[Duplicate]:
         """Return the duplicates of the country, the last one found first."""
-        return self._select("true", limit)
+        return self._select("NOT d.withdrawn", limit)
 
     def _select(self, condition: LiteralString, limit: int, **values: Any) -> Sequence[Duplicate]:
         select = SQL(

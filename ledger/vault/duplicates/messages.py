@@ -98,6 +98,13 @@ class DuplicateFound(LedgerModel):
     found_at: UtcDatetime
 
 
+class DuplicateWithdrawn(LedgerModel):
+    """The sender compared a pair again, after an identity changed, and the two agree no more."""
+
+    kind: Literal["duplicate_withdrawn"] = "duplicate_withdrawn"
+    duplicate: UUID
+
+
 class DuplicateAssessed(LedgerModel):
     """The finding of the sender's coordinator."""
 
@@ -114,5 +121,6 @@ Message = (
     | MaskedEvidence
     | DoubledEvidence
     | DuplicateFound
+    | DuplicateWithdrawn
     | DuplicateAssessed
 )

@@ -8,7 +8,8 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from ledger.vault.duplicates.matching_tables import MatchingTables, wait_for_erasure
+from ledger.vault.duplicates.matching_tables import wait_for_erasure
+from ledger.vault.duplicates.questioned_duplicates import QuestionedDuplicates
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Sendable:
     """Of each point; ``None`` for a random one."""
 
 
-class OwnTokens(MatchingTables):
+class OwnTokens(QuestionedDuplicates):
     """Keeps the points and tokens of the country's own cases, and sends and withdraws them."""
 
     def add_case(self, case_id: UUID, references: Mapping[str, UUID]) -> None:
@@ -70,6 +71,7 @@ class OwnTokens(MatchingTables):
         """Note that another identity may count, so that the case's tokens are made anew.
 
         The earlier tokens stay until the new ones replace them, here and in the other countries.
+        The duplicates that were found by them are in question.
         """
         update = self._sql(
             "UPDATE {}.match_cases SET computed_with = NULL WHERE case_id = %s"
@@ -77,6 +79,7 @@ class OwnTokens(MatchingTables):
         )
         with self._database.transaction(role=self._role) as connection:
             connection.execute(update, (case_id,))
+            self._question_own(connection, case_id)
 
     def without_tokens(
         self, keys: Mapping[str, str], limit: int, but: Collection[UUID] = ()
@@ -148,6 +151,11 @@ class OwnTokens(MatchingTables):
         for table in ("match_tokens", "match_candidates"):
             delete = SQL("DELETE FROM {} WHERE other = %s AND reference = %s").format(
                 Identifier(self._schema, table)
+            )
+            connection.execute(delete, (case.other, case.reference))
+        if case.other == self._party:  # in a pair of own cases it may be either of the two
+            delete = self._sql(
+                "DELETE FROM {}.match_candidates WHERE other = %s AND other_reference = %s"
             )
             connection.execute(delete, (case.other, case.reference))
         # What was asked stays known, so that the next question on the pair counts as another one.

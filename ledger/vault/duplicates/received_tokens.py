@@ -9,7 +9,8 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from ledger.vault.daily_quotas import Quota
-from ledger.vault.duplicates.matching_tables import MatchingTables, wait_for_erasure
+from ledger.vault.duplicates.matching_tables import wait_for_erasure
+from ledger.vault.duplicates.questioned_duplicates import QuestionedDuplicates
 
 MAX_RECEIVED = 100_000
 """Cases of one other country, withdrawn ones included: it names each by a reference of its own."""
@@ -37,7 +38,7 @@ class TooManyReceivedError(Exception):
     """Another country names more cases than are kept of one country."""
 
 
-class ReceivedTokens(MatchingTables):
+class ReceivedTokens(QuestionedDuplicates):
     """Takes in what other countries send of their cases."""
 
     def take_points(self, other: str, points: ReceivedPoints, tokens: Collection[bytes]) -> None:
@@ -88,6 +89,8 @@ class ReceivedTokens(MatchingTables):
             if connection.execute(upsert, values).rowcount and not has_tokens:
                 self._drop_tokens_of(connection, *place)
                 self._put_received(connection, *place, tokens)
+                if not is_known:
+                    self._question_received(connection, *place)
 
     def to_double(self, other: str, mask: str, limit: int) -> Sequence[ReceivedPoints]:
         """Return cases of ``other`` whose tokens are not of the own mask of now."""
