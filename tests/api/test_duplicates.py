@@ -56,9 +56,10 @@ MARKS = ["Zqgjorgje", "Zqshariqi", "Zqdjordje", "Zqbesa", "zkdorda", "zksarik", 
 class World:
     """Countries that open cases, and what their coordinators are told."""
 
-    def __init__(self, server: Server, database: str) -> None:
+    def __init__(self, server: Server, database: str, owner: psycopg.Connection) -> None:
         self.server = server
         self.database = database
+        self._owner = owner
 
     def opens(
         self, country: str, first: str, second: str, *, parties: tuple[str, ...] = ()
@@ -80,8 +81,7 @@ class World:
             return coordinator.assess_duplicate(duplicate, finding)
 
     def rows(self, statement: str, *values: object) -> list[TupleRow]:
-        with psycopg.connect(self.database) as connection:  # as the owner
-            return connection.execute(statement.encode(), values).fetchall()
+        return self._owner.execute(statement.encode(), values).fetchall()
 
     def settled(self) -> None:
         """All tokens were sent and all parcels taken in."""
@@ -172,7 +172,9 @@ def world(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[World]:
     assert ledger.registry() is not None
     with serving(database, agencies) as server:
         register_country_keys(server)
-        yield World(server, database)
+        # One connection for all looks at the tables: to connect takes longer than to look.
+        with psycopg.connect(database, autocommit=True) as owner:
+            yield World(server, database, owner)
 
 
 def test_one_child_in_two_countries_is_told_to_both_coordinators_alone(world: World) -> None:
