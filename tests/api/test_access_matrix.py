@@ -270,6 +270,7 @@ def test_a_reading_waits_for_the_database_and_is_not_granted_before(
         )
         with monkeypatch.context() as short:
             short.setattr("api.services.personal_data_access._MATRIX_SECONDS", 0.1)
+            short.setattr(world.clients["police"], "_patience", 0.0)  # the answer is a 503
             with pytest.raises(RefusedError) as refused:
                 world.read("police", FieldGroup.IDENTITY)
         assert refused.value.problem.rule == "access-matrix-behind"
