@@ -23,12 +23,13 @@ def test_three_charts_with_their_tables(person: People, agency: str) -> None:
         assert page.locator(f"[data-chart={drawn}.role-mark path").count() >= 1, drawn
     expect(page.locator("[data-chart=flow]")).to_contain_text("Kosovo → Montenegro")
     expect(page.get_by_role("row", name="Kosovo → Montenegro")).to_be_visible()
-    reader.sees_no_barrier()
     if agency == "xk-nac":
+        reader.sees_no_barrier()
         reader.picture("charts")
     page.locator("details").first.click()
     expect(page.locator("#specification-caseload")).to_contain_text("vega-lite")
-    reader.sees_no_barrier()
+    if agency != "xk-nac":  # a chart has thousands of marks to look at: each state once
+        reader.sees_no_barrier()
     assert reader.complained() == []
 
 
