@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -82,8 +82,8 @@ class Nodes:
         return self.country.client(agency, **options)
 
 
-@pytest.fixture
-def nodes(
+@contextmanager
+def two_nodes(
     server: str, begun: str, migrated: str, agencies: Agencies, directory: Path
 ) -> Iterator[Nodes]:
     with ExitStack() as stack:
@@ -111,6 +111,29 @@ def nodes(
         yield made
 
 
+@pytest.fixture
+def nodes(
+    server: str, begun: str, migrated: str, agencies: Agencies, directory: Path
+) -> Iterator[Nodes]:
+    """Two nodes of a test that stops one of them, or counts all that they hold."""
+    with two_nodes(server, begun, migrated, agencies, directory) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lasting(
+    server: str,
+    begun: str,
+    migrated: str,
+    agencies: Agencies,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Nodes]:
+    """Two nodes for all tests that find what others recorded, and mind it not."""
+    directory = tmp_path_factory.mktemp("nodes")
+    with two_nodes(server, begun, migrated, agencies, directory) as made:
+        yield made
+
+
 def ready(nodes: Nodes) -> dict[str, object]:
     assert nodes.country is not None
     answer: dict[str, object] = httpx.get(f"{nodes.country.url}/ready").json()
@@ -128,11 +151,11 @@ def where(conninfo: str) -> set[str]:
     return set(tables_with(conninfo, [NAME]))
 
 
-def test_a_receipt_comes_once_the_countrys_own_copy_has_the_event(nodes: Nodes) -> None:
-    with nodes.at_home("xk-dhtqnj") as police:
+def test_a_receipt_comes_once_the_countrys_own_copy_has_the_event(lasting: Nodes) -> None:
+    with lasting.at_home("xk-dhtqnj") as police:
         signed = police.sign(opening(("XK", "ME"), first_name=NAME), case_id := uuid4())
         receipt = police.send(signed, case_id, 0)
-        with psycopg.connect(nodes.country_database) as connection:
+        with psycopg.connect(lasting.country_database) as connection:
             row = connection.execute(
                 "SELECT leaf_hash FROM ledger.events WHERE notification_id = %s",
                 (receipt.position,),
@@ -143,27 +166,30 @@ def test_a_receipt_comes_once_the_countrys_own_copy_has_the_event(nodes: Nodes) 
         outcome = police.outcome(receipt.action_id)
         assert (outcome.state, outcome.receipt) == ("recorded", receipt)
     assert view.view.version == 1
-    assert held(nodes) > 0
+    assert held(lasting) > 0
 
 
-def test_what_an_agency_discloses_stays_in_its_country(nodes: Nodes) -> None:
-    with nodes.at_home("xk-dhtqnj") as police:
+def test_what_an_agency_discloses_stays_in_its_country(lasting: Nodes) -> None:
+    with lasting.at_home("xk-dhtqnj") as police:
         police.open_case(opening(("XK", "ME"), first_name=NAME))
-    assert where(nodes.ledger_database) == set()
-    assert where(nodes.country_database) == set()
+    assert where(lasting.ledger_database) == set()
+    assert where(lasting.country_database) == set()
 
 
-def test_a_refusal_comes_back_as_it_was_given(nodes: Nodes) -> None:
-    with nodes.at_home("xk-dhtqnj") as police, nodes.at_home("xk-prosecution-prishtina") as other:
+def test_a_refusal_comes_back_as_it_was_given(lasting: Nodes) -> None:
+    with (
+        lasting.at_home("xk-dhtqnj") as police,
+        lasting.at_home("xk-prosecution-prishtina") as other,
+    ):
         case_id = police.open_case(opening()).case_id
-        before = held(nodes)
+        before = held(lasting)
         with pytest.raises(RefusedError) as refused:
             other.append(opening(first_name=NAME), case_id, 1)
         assert refused.value.problem.status == 403
         assert "opened" in str(refused.value.problem.detail)
         (outcome,) = [o for o in other.outbox().outcomes if o.state == "refused"]
         assert outcome.problem == refused.value.problem
-    until(lambda: held(nodes) == before, "removal")
+    until(lambda: held(lasting) == before, "removal")
 
 
 def test_what_is_refused_here_is_not_even_kept(nodes: Nodes) -> None:
@@ -251,43 +277,43 @@ def test_an_agency_goes_on_from_what_it_handed_in_itself(nodes: Nodes) -> None:
         assert police.case(case_id, at_least=0).view.case_id == case_id
 
 
-def test_outcomes_are_told_to_those_they_concern(nodes: Nodes) -> None:
-    with nodes.at_home("xk-dhtqnj") as police:
+def test_outcomes_are_told_to_those_they_concern(lasting: Nodes) -> None:
+    with lasting.at_home("xk-dhtqnj") as police:
         receipt = police.open_case(opening())
-    with nodes.at_home("xk-nac") as coordinator:
+    with lasting.at_home("xk-nac") as coordinator:
         assert coordinator.outcome(receipt.action_id).receipt == receipt
         assert coordinator.outbox().outcomes != ()
-    with nodes.at_home("xk-border") as border:
+    with lasting.at_home("xk-border") as border:
         assert border.outbox().outcomes == ()
         with pytest.raises(RefusedError) as refused:
             border.outcome(receipt.action_id)
         assert refused.value.problem.rule == "unknown-action"
 
 
-def test_another_countrys_agencies_ask_their_own_node(nodes: Nodes) -> None:
-    with nodes.at_home("me-nac") as stranger:
+def test_another_countrys_agencies_ask_their_own_node(lasting: Nodes) -> None:
+    with lasting.at_home("me-nac") as stranger:
         for ask in (stranger.agencies, stranger.events, stranger.outbox):
             with pytest.raises(RefusedError) as refused:
                 ask()
             assert refused.value.problem.rule == "another-countrys-node"
 
 
-def test_the_ledger_node_takes_no_disclosure(nodes: Nodes) -> None:
-    assert nodes.ledger is not None
-    signed = nodes.agencies.sign("xk-dhtqnj", opening(first_name=NAME), case_id := uuid4())
-    with nodes.ledger.client("xk-node") as node, nodes.ledger.client("xk-dhtqnj") as police:
+def test_the_ledger_node_takes_no_disclosure(lasting: Nodes) -> None:
+    assert lasting.ledger is not None
+    signed = lasting.agencies.sign("xk-dhtqnj", opening(first_name=NAME), case_id := uuid4())
+    with lasting.ledger.client("xk-node") as node, lasting.ledger.client("xk-dhtqnj") as police:
         for client, rule in ((node, "disclosures-stay"), (police, "another-countrys-node")):
             with pytest.raises(RefusedError) as refused:
                 client.send(signed, case_id, 0)
             assert refused.value.problem.rule == rule
-    assert where(nodes.ledger_database) == set()
+    assert where(lasting.ledger_database) == set()
 
 
-def test_a_node_copies_and_passes_on_and_does_nothing_else(nodes: Nodes) -> None:
-    assert nodes.ledger is not None
-    with nodes.at_home("xk-dhtqnj") as police:
+def test_a_node_copies_and_passes_on_and_does_nothing_else(lasting: Nodes) -> None:
+    assert lasting.ledger is not None
+    with lasting.at_home("xk-dhtqnj") as police:
         case_id = police.open_case(opening(("XK", "ME"))).case_id
-    with nodes.ledger.client("xk-node") as node:
+    with lasting.ledger.client("xk-node") as node:
         for ask in (lambda: node.case(case_id), lambda: list(node.cases())):
             with pytest.raises(RefusedError) as refused:
                 ask()
@@ -295,12 +321,12 @@ def test_a_node_copies_and_passes_on_and_does_nothing_else(nodes: Nodes) -> None
         with pytest.raises(RefusedError) as refused:
             node.send(node.sign(opening(), own := uuid4()).without_disclosures(), own, 0)
         assert refused.value.problem.rule == "role"
-        foreign = nodes.agencies.sign("me-police-thb", opening(("ME",)), other := uuid4())
+        foreign = lasting.agencies.sign("me-police-thb", opening(("ME",)), other := uuid4())
         with pytest.raises(RefusedError) as refused:
             node.send(foreign.without_disclosures(), other, 0)
         assert refused.value.problem.rule == "own-action-only"
-    with nodes.at_home("xk-node", patience=0) as lost:
-        own = nodes.agencies.sign("xk-dhtqnj", opening(), other := uuid4())
+    with lasting.at_home("xk-node", patience=0) as lost:
+        own = lasting.agencies.sign("xk-dhtqnj", opening(), other := uuid4())
         with pytest.raises(RefusedError) as refused:
             lost.send(own.without_disclosures(), other, 0)
         # No refusal of the action: an outbox that is set up wrongly keeps it.
@@ -310,14 +336,14 @@ def test_a_node_copies_and_passes_on_and_does_nothing_else(nodes: Nodes) -> None
         )
 
 
-def test_heads_and_entries_are_for_those_who_see_everything(nodes: Nodes) -> None:
-    assert nodes.ledger is not None
-    with nodes.ledger.client("xk-dhtqnj") as police:
+def test_heads_and_entries_are_for_those_who_see_everything(lasting: Nodes) -> None:
+    assert lasting.ledger is not None
+    with lasting.ledger.client("xk-dhtqnj") as police:
         with pytest.raises(RefusedError) as refused:
             police.signed_head(0)
         assert refused.value.problem.rule == "whole-ledger"
     began = time.monotonic()
-    with nodes.ledger.client("xk-node") as node:
+    with lasting.ledger.client("xk-node") as node:
         head = node.signed_head(10**6, wait=0.5)
     assert time.monotonic() - began >= 0.5
     assert head.startswith("case-ledger/")

@@ -1,7 +1,7 @@
 """Replays by API, command line and Python: a live node, its database, an export say the same."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from api.cli import app
 from api.client import RefusedError
-from ledger.application import Ledger
+from ledger.application import Ledger, environment
 from ledger.export.static_export import write_export
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note
@@ -35,8 +35,10 @@ from projections.time.bitemporal import Moment, acts_of, state_at
 from projections.time.event_sources import DatabaseEvents, ExportEvents
 from projections.time.ledger_at import ledger_at, ledger_difference
 from tests.support.actions import opening
+from tests.support.agencies import Agencies
+from tests.support.databases import new_database
 from tests.support.logs import ORIGIN, signer
-from tests.support.serving import Server
+from tests.support.serving import Server, serving
 from tests.support.views import wait_for
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
@@ -46,8 +48,8 @@ POLICE, SHELTER = "xk-dhtqnj", "xk-isf"
 class Story:
     """A case in which a shelter was entered by mistake, told late, and annulled."""
 
-    def __init__(self, served: Server, ledger: Ledger) -> None:
-        self.served, self.ledger = served, ledger
+    def __init__(self, served: Server, ledger: Ledger, database: str) -> None:
+        self.served, self.ledger, self.database = served, ledger, database
         self.case, self.version = uuid4(), 0
         self.positions: dict[str, int] = {}
         self.actions: dict[str, UUID] = {}
@@ -67,7 +69,7 @@ class Story:
             ),
         )
         self.take("asked", "xk-nac", self.request(START + 5 * day))
-        with Database(ledger.env["CASE_LEDGER_CONNINFO"]) as pool:
+        with Database(database) as pool:
             wait_for(ViewReader(pool), self.positions["asked"])
 
     def take(self, name: str, agency: str, action: Action) -> None:
@@ -93,9 +95,15 @@ class Story:
         )
 
 
-@pytest.fixture
-def story(served: Server, ledger: Ledger) -> Story:
-    return Story(served, ledger)
+@pytest.fixture(scope="module")
+def story(server: str, begun: str, agencies: Agencies) -> Iterator[Story]:
+    """One story for all tests. The last two tests record more."""
+    with (
+        new_database(server, begun) as database,
+        Ledger(environment(database)) as ledger,
+        serving(database, agencies) as served,
+    ):
+        yield Story(served, ledger, database)
 
 
 @pytest.fixture
@@ -112,20 +120,20 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture
-def run(database: str, directory: Path, served: Server) -> Run:
+def run(story: Story, directory: Path) -> Run:
     """A command with ``--json``, in this process; for an agency where one is named."""
 
     def run(*words: str, agency: str | None = None, code: int = 0) -> Any:
         env: dict[str, str | None] = {
-            "CASE_LEDGER_DATABASE_URL": database,
+            "CASE_LEDGER_DATABASE_URL": story.database,
             "CASE_LEDGER_DATA_DIRECTORY": str(directory / "data"),
-            "CASE_LEDGER_URL": served.url,
+            "CASE_LEDGER_URL": story.served.url,
         }
         more: tuple[str, ...] = ()
         if agency is not None:
             key = directory / f"{agency}.json"
             if not key.exists():
-                keys.save(served.agencies.keys[agency], key)
+                keys.save(story.served.agencies.keys[agency], key)
             more = ("--agency", agency, "--key", str(key))
         done = CliRunner().invoke(app, ["replay", *words, *more, "--json"], env=env)
         assert done.exit_code == code, done.output
@@ -158,14 +166,6 @@ def test_as_known_and_as_valid(story: Story) -> None:
         oversight.case(story.case, valid_at=before)
 
 
-def test_fields_of_an_action_that_does_not_count_are_not_shown(story: Story) -> None:
-    police = story.served.client(POLICE)
-    story.take("noted", POLICE, story.risk(START + timedelta(days=6), RiskLevel.LOW))
-    shown = {one.action_id for one in police.case(story.case).disclosed}
-    day = police.case(story.case, valid_at=START + timedelta(hours=1))
-    assert {one.action_id for one in day.disclosed} <= shown & {story.actions["opened"]}
-
-
 def test_a_difference_names_the_events_that_made_it(story: Story) -> None:
     oversight = story.served.client("xk-ombudsperson")
     before, after = (
@@ -189,7 +189,7 @@ def test_a_difference_names_the_events_that_made_it(story: Story) -> None:
     ]
 
 
-def test_every_source_says_the_same(story: Story, export: Path, database: str, run: Run) -> None:
+def test_every_source_says_the_same(story: Story, export: Path, run: Run) -> None:
     case = str(story.case)
     for words in (
         ("case", case, "--at", str(story.positions["late"])),
@@ -202,7 +202,7 @@ def test_every_source_says_the_same(story: Story, export: Path, database: str, r
         assert run(*words, "--export", str(export)) == told
     steps = run("steps", case, "--export", str(export))
     assert [one["events"][0]["position"] for one in steps] == list(story.positions.values())
-    for source in (DatabaseEvents(database), ExportEvents(export)):
+    for source in (DatabaseEvents(story.database), ExportEvents(export)):
         state = state_at(
             acts_of(source.case(story.case)),
             Agreement.of(story.served.agencies.protocol),
@@ -210,36 +210,6 @@ def test_every_source_says_the_same(story: Story, export: Path, database: str, r
         )
         assert state is not None
         assert state.shelter is not None
-
-
-def test_the_whole_ledger_at_every_position(
-    story: Story, export: Path, database: str, run: Run
-) -> None:
-    other = uuid4()
-    story.served.client("me-police-thb").append(opening(("ME",), acted_at=START), other, 0)
-    head = story.ledger.head()
-    oversight = story.served.client("xk-ombudsperson")
-    with Database(database) as pool:
-        wait_for(ViewReader(pool), head)
-    for position in range(head + 1):
-        moment = Moment(position=position)
-        told = oversight.ledger_moment(moment)
-        assert told == ledger_at(DatabaseEvents(database).events(), moment)
-        row = story.ledger.rows.select_positions([position])
-        if row:
-            assert oversight.ledger_moment(Moment(time=row[0].recorded_at)).position >= position
-    assert oversight.ledger_moment(Moment(time=START)).position == 0
-    whole = run("ledger", agency="xk-nac")
-    assert whole["cases"] == 2
-    assert whole == run("ledger", "--database")
-    moved = ledger_difference(
-        ExportEvents(export).events(), Moment(position=story.positions["late"]), Moment()
-    )
-    assert moved.before.cases == moved.after.cases == 1
-    assert [set(one.after) for one in moved.cases] == [{"parties"}]
-    assert run(
-        "ledger", "--from", str(story.positions["late"]), "--export", str(export)
-    ) == json.loads(moved.model_dump_json())
 
 
 def refused(call: Callable[[], object]) -> str:
@@ -286,3 +256,40 @@ def test_commands_say_what_is_wrong(story: Story, export: Path, run: Run) -> Non
     assert "no such case" in run("case", str(uuid4()), "--database", code=1)
     assert "no such case" in run("difference", str(uuid4()), "--from", "0", "--database", code=1)
     assert "checkpoint" in run("ledger", "--export", str(export / "tile"), code=1)
+
+
+def test_the_whole_ledger_at_every_position(story: Story, export: Path, run: Run) -> None:
+    oversight = story.served.client("xk-ombudsperson")
+    before = oversight.ledger_moment(Moment()).cases
+    other = uuid4()
+    story.served.client("me-police-thb").append(opening(("ME",), acted_at=START), other, 0)
+    head = story.ledger.head()
+    with Database(story.database) as pool:
+        wait_for(ViewReader(pool), head)
+    for position in range(head + 1):
+        moment = Moment(position=position)
+        told = oversight.ledger_moment(moment)
+        assert told == ledger_at(DatabaseEvents(story.database).events(), moment)
+        row = story.ledger.rows.select_positions([position])
+        if row:
+            assert oversight.ledger_moment(Moment(time=row[0].recorded_at)).position >= position
+    assert oversight.ledger_moment(Moment(time=START)).position == 0
+    whole = run("ledger", agency="xk-nac")
+    assert whole["cases"] == before + 1
+    assert whole == run("ledger", "--database")
+    moved = ledger_difference(
+        ExportEvents(export).events(), Moment(position=story.positions["late"]), Moment()
+    )
+    assert moved.before.cases == moved.after.cases == 1
+    assert [set(one.after) for one in moved.cases] == [{"parties"}]
+    assert run(
+        "ledger", "--from", str(story.positions["late"]), "--export", str(export)
+    ) == json.loads(moved.model_dump_json())
+
+
+def test_fields_of_an_action_that_does_not_count_are_not_shown(story: Story) -> None:
+    police = story.served.client(POLICE)
+    story.take("noted", POLICE, story.risk(START + timedelta(days=6), RiskLevel.LOW))
+    shown = {one.action_id for one in police.case(story.case).disclosed}
+    day = police.case(story.case, valid_at=START + timedelta(hours=1))
+    assert {one.action_id for one in day.disclosed} <= shown & {story.actions["opened"]}
