@@ -1,7 +1,7 @@
 """A Python environment with the wheel of this program and the dependencies of some extras alone.
 
 Nothing is downloaded: the files of the dependencies are links to those of the environment that runs
-the tests.
+the tests, and so is their bytecode, which would take seconds to compile.
 """
 
 import os
@@ -11,6 +11,7 @@ import venv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import cache_from_source
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -65,8 +66,22 @@ def base_environment(directory: Path, *extras: str) -> BaseEnvironment:
             if source.is_file() and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.symlink_to(source)
-    sizes = (file.stat().st_size for file in packages.rglob("*") if file.is_file())
+                _link_bytecode(source, target)
+    files = (file for file in packages.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    sizes = (file.stat().st_size for file in files)
     return BaseEnvironment(directory, frozenset(needed), sum(sizes))
+
+
+def _link_bytecode(source: Path, target: Path) -> None:
+    """Link the bytecode of a module, if there is any.
+
+    Bytecode names the time and size of its source. The linked source has the same.
+    """
+    if source.suffix == ".py":
+        compiled, wanted = (Path(cache_from_source(path)) for path in (source, target))
+        if compiled.is_file():
+            wanted.parent.mkdir(exist_ok=True)
+            wanted.symlink_to(compiled)
 
 
 def _needed(
