@@ -122,9 +122,12 @@ class Person:
         return [c for c in self.complaints if expected is None or not expected.search(c)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """A browser for one module: while it is there, so is an event loop that others would meet."""
+    """A browser for the files of this folder.
+
+    While it is there, so is an event loop, which the tests of other folders would meet.
+    """
     if not CHROMIUM.exists() and os.environ.get("CASE_LEDGER_TEST_CROSSCHECK") != "required":
         pytest.skip(f"there is no {CHROMIUM}: install Debian's chromium")
     with sync_playwright() as playwright:
