@@ -31,7 +31,7 @@ SECOND_PERSONS = Agencies()
 PROTOCOL = AGENCIES.protocol
 AGENCY_IDS = tuple(agency.id for agency in PROTOCOL.agencies)
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
-WALKS = int(os.environ.get("CASE_LEDGER_TEST_WALKS", "20"))
+WALKS = int(os.environ.get("CASE_LEDGER_TEST_WALKS", "12"))
 LATE = frozenset({"erasure_proposed", "erasure_approved", "erasure_confirmed"})
 """Kinds that follow each other on a closed case alone."""
 SECOND = frozenset({"erasure_approved", "destruction_approved"})
